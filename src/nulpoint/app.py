@@ -1,0 +1,216 @@
+"""The composition root: a validated Config becomes a running gateway. The one place that names concrete parts."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from pathlib import Path
+from types import MappingProxyType
+
+import uvloop
+
+from nulpoint import __version__
+from nulpoint.config import Config
+from nulpoint.gateway.cors import CrossOrigin
+from nulpoint.gateway.journal import Journal
+from nulpoint.gateway.proxy import Proxy, Route
+from nulpoint.gateway.service import Gateway
+from nulpoint.gateway.status import Status
+from nulpoint.http.client import Client
+from nulpoint.http.dial import Dialer
+from nulpoint.http.limits import ClientLimits, ServerLimits
+from nulpoint.http.server import Server
+from nulpoint.http.ticker import Ticker
+from nulpoint.routing.plan import Router
+from nulpoint.stores.metrics import Metrics
+from nulpoint.stores.requestlog import RequestLog
+
+logger = logging.getLogger("nulpoint")
+
+ROUTES: MappingProxyType[str, Route] = MappingProxyType(
+    {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
+)
+STDOUT = 1
+FLUSH_SECONDS = 2.0  # for the request log, at the end
+EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
+_LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+
+class App:
+    """Every part of one gateway process, built whole. Needs a running event loop."""
+
+    def __init__(self, config: Config, log_fd: int = STDOUT) -> None:
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self.ticker = Ticker(loop)
+        self.metrics = Metrics(__version__)
+        self.log = RequestLog(log_fd, config.log_level, config.log_queue, self.metrics.log_dropped.inc)
+        self.client = Client(_dialer(config), _client_limits(config), self.ticker, self.metrics.replays.inc)
+        self.journal = Journal(self.log, self.metrics)
+        router = Router(config.providers, config.aliases, config.default_provider, config.known)
+        cors = CrossOrigin(config.cors_origins)
+        proxies = {
+            path: Proxy(
+                route,
+                router,
+                self.client,
+                self.journal,
+                cors.answer_fields,
+                forward_keys=config.allow_client_api_keys,
+                max_answer=config.upstream_max_body_bytes,
+            )
+            for path, route in ROUTES.items()
+        }
+        self.status = Status(tuple(config.providers.values()), router, self.client, self.journal, self.metrics)
+        gateway = Gateway(proxies, self.status, self.journal, cors)
+        self.server = Server(gateway, _server_limits(config), self.ticker)
+
+    async def listen(self, *, reuse_port: bool = False) -> int:
+        """Accept connections; gives the port. Raises OSError."""
+        config = self._config
+        return await self.server.listen(config.host, config.port, tls=_server_tls(config), reuse_port=reuse_port)
+
+    async def drain(self) -> bool:
+        """Finish what is in flight, within SHUTDOWN_TIMEOUT. Says whether all of it finished."""
+        self.status.ready = False
+        self.server.drain()
+        finished = await self.server.drained(self._config.shutdown_timeout)
+        if not finished:
+            self.server.abort()
+            await self.server.drained(1.0)
+        return finished
+
+    def close(self) -> None:
+        self.client.close()
+        self.ticker.stop()
+        self.log.close(FLUSH_SECONDS)
+
+
+def _server_limits(config: Config) -> ServerLimits:
+    return ServerLimits(
+        max_head=config.max_head_bytes,
+        max_headers=config.max_headers,
+        max_body=config.max_body_bytes,
+        head_timeout=config.head_timeout,
+        body_timeout=config.body_timeout,
+        body_min_rate=config.body_min_rate,
+        keepalive_timeout=config.keepalive_timeout,
+        write_timeout=config.write_timeout,
+        stream_buffer=config.stream_buffer_bytes,
+    )
+
+
+def _client_limits(config: Config) -> ClientLimits:
+    return ClientLimits(
+        connect_timeout=config.connect_timeout,
+        first_byte_timeout=config.provider_timeout,
+        read_timeout=config.stream_idle_timeout,
+        write_timeout=config.upstream_write_timeout,
+        idle_timeout=config.upstream_idle_timeout,
+        max_connections=config.upstream_max_connections,
+        wait_timeout=config.upstream_wait_timeout,
+        max_head=config.upstream_max_head_bytes,
+        max_body=config.upstream_max_body_bytes,
+    )
+
+
+def _dialer(config: Config) -> Dialer:
+    return Dialer(
+        connect_timeout=config.connect_timeout,
+        dns_ttl=config.dns_ttl,
+        https_proxy=config.https_proxy.reveal() if config.https_proxy else None,
+        no_proxy=config.no_proxy,
+    )
+
+
+def _server_tls(config: Config) -> ssl.SSLContext | None:
+    if not config.tls_cert or not config.tls_key:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(config.tls_cert, config.tls_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+
+def serve(config: Config) -> int:
+    """Run until SIGTERM or SIGINT; gives the exit code."""
+    _log_to_stderr(config.log_level)
+    if config.workers > 1:
+        from nulpoint.workers import supervise
+
+        return supervise(config)
+    return serve_worker(config, reuse_port=False)
+
+
+def serve_worker(config: Config, *, reuse_port: bool) -> int:
+    """One process that serves; the only one, or one of several on the same port."""
+    return uvloop.run(_serve(config, reuse_port))
+
+
+async def _serve(config: Config, reuse_port: bool) -> int:
+    app = App(config)
+    try:
+        port = await app.listen(reuse_port=reuse_port)
+    except OSError as error:
+        logger.error("cannot listen on %s:%d: %s; choose another PORT or HOST", config.host, config.port,
+                     os.strerror(error.errno or 0))  # fmt: skip
+        app.close()
+        return EXIT_CANNOT_LISTEN
+    _announce(config, port)
+    _settle_memory()
+    await _until_told_to_stop()
+    logger.info("draining: up to %g s for %d requests in flight", config.shutdown_timeout, app.journal.inflight)
+    hurry = asyncio.create_task(_until_told_to_stop())
+    drain = asyncio.create_task(app.drain())
+    await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
+    if not drain.done() or not drain.result():
+        logger.warning("stopped with requests in flight")
+        app.server.abort()
+        await app.server.drained(0.5)
+    hurry.cancel()
+    app.close()
+    return EXIT_OK
+
+
+async def _until_told_to_stop() -> None:
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+
+    def tell() -> None:
+        if not told.done():
+            told.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, tell)
+    await told
+
+
+def _announce(config: Config, port: int) -> None:
+    scheme = "https" if config.tls_cert else "http"
+    names = ", ".join(config.providers)
+    logger.info("nulpoint %s listens on %s://%s:%d, providers: %s", __version__, scheme, config.host, port, names)
+    for name in config.pending_set:
+        logger.warning("%s is set and valid, but this version does not act on it yet", name)
+    if config.host not in ("127.0.0.1", "::1", "localhost"):
+        logger.warning("anyone who reaches %s:%d can spend your providers' budget: callers need no key", config.host, port)
+
+
+def _settle_memory() -> None:
+    """What exists now lives as long as the process: keep the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _log_to_stderr(level: str) -> None:
+    """Diagnostics go to stderr as text; stdout belongs to the request log."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=_LOG_LEVELS[level], handlers=[handler])

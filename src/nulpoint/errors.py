@@ -1,0 +1,78 @@
+"""What can go wrong with a request, as one value, and how a caller is told: the OpenAI error envelope.
+
+Every foreign failure (socket, TLS, provider answer) is turned into a `Failure` once, at the border where it is seen.
+Above that border code reads `kind`, never an exception type and never prose.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """Whose fault a failure is and what may be done about it; also the `error` label of logs and metrics."""
+
+    REJECTED = "rejected"  # the caller's request is wrong; nobody else would take it either
+    AUTH = "auth"  # a credential is missing or refused
+    RATE_LIMIT = "rate_limit"  # too many requests, ours or the provider's limit
+    TIMEOUT = "timeout"  # nothing came in time
+    CONNECT = "connect"  # no connection to the provider: DNS, TCP, TLS or proxy
+    UPSTREAM = "upstream"  # the provider answered, but with a failure or with nonsense
+    OVERLOADED = "overloaded"  # the gateway itself has no room
+    CALLER_LEFT = "caller_left"  # nobody is there to be told
+    INTERNAL = "internal"  # a bug of ours
+
+
+# The `type` field of the envelope, in the words the OpenAI API uses.
+ENVELOPE_TYPES = {
+    Kind.REJECTED: "invalid_request_error",
+    Kind.AUTH: "authentication_error",
+    Kind.RATE_LIMIT: "rate_limit_error",
+    Kind.TIMEOUT: "timeout_error",
+    Kind.CONNECT: "api_error",
+    Kind.UPSTREAM: "api_error",
+    Kind.OVERLOADED: "overloaded_error",
+    Kind.CALLER_LEFT: "api_error",
+    Kind.INTERNAL: "internal_error",
+}
+
+
+class Failure(Exception):
+    """A request that cannot be answered as asked.
+
+    `status` is what the caller sees. `retry_after` is in seconds. `message` is shown to the caller: it names what is
+    wrong and what to do, and never holds a credential.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+        type: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+        self.type = type or ENVELOPE_TYPES[kind]
+
+    def envelope(self) -> bytes:
+        """The failure as the JSON body of an answer, in the OpenAI error shape."""
+        return msgspec.json.encode({"error": self._fields()})
+
+    def _fields(self) -> dict[str, Any]:
+        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+
+
+def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:
+    """The caller's own mistake, named by field."""
+    return Failure(Kind.REJECTED, status, message, param=param, code=code)

@@ -1,0 +1,1 @@
+"""One request's life: admitted, prepared, tried, answered, settled."""

@@ -1,0 +1,30 @@
+"""What is asked of a request before anything is done with it."""
+
+from nulpoint.errors import rejected
+from nulpoint.http.message import Headers
+
+
+def check_content_type(headers: Headers) -> None:
+    """Raise Failure (415) unless the body is declared as JSON.
+
+    A page in a browser can send other types across origins without asking first, so accepting them would let any page
+    spend the budget of a gateway on localhost. A request without the field passes only if no browser sent it (browsers
+    always say `Origin` there).
+    """
+    content_type = headers.get(b"content-type")
+    if content_type is None:
+        if b"origin" not in headers:
+            return
+    elif content_type.split(b";", 1)[0].strip().lower() == b"application/json":
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise rejected(
+                "compressed request bodies are not accepted; send it without Content-Encoding",
+                status=415,
+                code="unsupported_media_type",
+            )
+        return
+    raise rejected(
+        "the request body must be JSON; send it with Content-Type: application/json",
+        status=415,
+        code="unsupported_media_type",
+    )

@@ -1,0 +1,60 @@
+"""Which header fields pass between caller and provider. Both directions are allow-lists."""
+
+from functools import lru_cache
+
+from nulpoint.errors import Failure
+from nulpoint.http.message import JSON_TYPE, Headers, field
+from nulpoint.wire.retry_after import retry_after_value
+
+# Of a caller's request, besides what the gateway writes itself. Credentials, cookies and forwarding fields never pass.
+_TO_PROVIDER = (b"openai-beta", b"anthropic-beta", b"idempotency-key", b"x-client-request-id", b"http-referer", b"x-title")
+# These name an account, so they only make sense beside the caller's own key.
+_WITH_OWN_KEY = (b"openai-organization", b"openai-project")
+
+_TO_CALLER = frozenset(
+    {
+        b"cf-ray",
+        b"content-language",
+        b"mistral-correlation-id",
+        b"openai-model",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+_TO_CALLER_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit-", b"x-groq-")
+
+
+def for_provider(headers: Headers, own_key: bool) -> bytes:
+    """The fields of a request that go to the provider, as a header block."""
+    block = b""
+    for name in _TO_PROVIDER:
+        if name in headers:
+            block += field(name, headers[name])
+    if own_key:
+        for name in _WITH_OWN_KEY:
+            if name in headers:
+                block += field(name, headers[name])
+    return block
+
+
+def for_caller(headers: Headers) -> bytes:
+    """The fields of a provider's answer that go back, as a header block. Content fields are the gateway's own."""
+    return b"".join([b"%b: %b\r\n" % item for item in headers.items() if _passes(item[0])])
+
+
+def failure_fields(failure: Failure, request_id: bytes) -> bytes:
+    """The header block of an answer that is an error of ours."""
+    block = JSON_TYPE + field(b"x-request-id", request_id) + field(b"x-nulpoint-request-id", request_id)
+    if failure.retry_after is not None:
+        block += field(b"retry-after", retry_after_value(failure.retry_after))
+    return block
+
+
+@lru_cache(maxsize=1024)
+def _passes(name: bytes) -> bool:
+    return name in _TO_CALLER or name.startswith(_TO_CALLER_PREFIXES)

@@ -1,0 +1,57 @@
+"""From the caller's body to the body a provider gets. The same bytes, unless something declared must change."""
+
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from nulpoint.providers.spec import ProviderSpec
+from nulpoint.wire import splice
+from nulpoint.wire.completions import CompletionStream, to_chat
+from nulpoint.wire.envelope import Envelope
+from nulpoint.wire.stream import HideUsage, PassOn, Watcher
+
+
+class Prepared(NamedTuple):
+    """`dropped` names the request members this provider cannot take; `hide_usage`: we asked for it, not the caller."""
+
+    body: bytes
+    dropped: list[str]
+    hide_usage: bool
+
+    def watcher(self, through_chat: bool) -> Watcher:
+        """What passes the stream of answers on to the caller."""
+        if through_chat:
+            return CompletionStream(self.hide_usage)
+        return HideUsage() if self.hide_usage else PassOn()
+
+
+def prepare(body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, through_chat: bool) -> Prepared:
+    """Raises Failure (400) for what cannot be said to this provider."""
+    dropped: list[str] = []
+    if through_chat:
+        body, dropped = to_chat(body)
+    if spec.rename or spec.drop:
+        body, more = splice.rewrite(body, spec.rename, spec.drop)
+        dropped = [*dropped, *more]
+    edits = []
+    if model != envelope.model:
+        edits.append(splice.set_model(body, model))
+    hide_usage = bool(envelope.stream) and spec.stream_usage == "ask" and not _asks_for_usage(envelope)
+    if hide_usage:
+        edits.append(_ask_for_usage(body, envelope))
+    return Prepared(splice.apply(body, edits) if edits else body, dropped, hide_usage)
+
+
+def _asks_for_usage(envelope: Envelope) -> bool:
+    options = envelope.stream_options
+    return options is not UNSET and options is not None and bool(options.include_usage)
+
+
+def _ask_for_usage(body: bytes, envelope: Envelope) -> splice.Edit:
+    """Turn on `stream_options.include_usage`, keeping the other options as they are."""
+    if envelope.stream_options is UNSET:
+        return splice.add_member(body, "stream_options", b'{"include_usage":true}')
+    member = [member for member in splice.members(body) if member.key == "stream_options"][-1]
+    options = msgspec.json.decode(body[member.start : member.end]) or {}
+    return splice.Edit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))

@@ -1,0 +1,123 @@
+"""Paths to handlers: the one table of what this gateway answers."""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from nulpoint.errors import Failure, Kind, rejected
+from nulpoint.gateway.cors import CrossOrigin
+from nulpoint.gateway.headers import failure_fields
+from nulpoint.gateway.journal import Entry, Journal, request_id
+from nulpoint.gateway.proxy import Proxy
+from nulpoint.gateway.status import Page, Status
+from nulpoint.http.message import Request, field
+from nulpoint.http.reply import Reply
+
+logger = logging.getLogger(__name__)
+
+MODELS = "/v1/models"
+Answer = Coroutine[Any, Any, None]
+
+
+class Gateway:
+    """Answers every request: proxied routes, own pages, and refusals."""
+
+    def __init__(self, proxies: Mapping[str, Proxy], status: Status, journal: Journal, cors: CrossOrigin) -> None:
+        """`proxies` by path."""
+        self._proxies = proxies
+        self._status = status
+        self._journal = journal
+        self._cors = cors
+        self._posts = {path: proxy.answer for path, proxy in proxies.items()}
+        self._pages: dict[str, Callable[[], Page]] = {
+            "/health": status.health,
+            "/readiness": status.readiness,
+            "/metrics": status.metrics,
+            MODELS: status.models,
+        }
+
+    def answer(self, request: Request, reply: Reply) -> Answer:
+        if request.method == "POST":
+            proxied = self._posts.get(request.path)
+            if proxied is not None:
+                return proxied(request, reply)
+        return self._answer_here(request, reply)
+
+    async def _answer_here(self, request: Request, reply: Reply) -> None:
+        entry = Entry(request, self._route_label(request.path))
+        try:
+            if request.method == "OPTIONS":
+                self._options(request, reply)
+            else:
+                self._show(self._page(request), request, reply, entry)
+        except Failure as failure:
+            entry.failure = failure
+            fields = failure_fields(failure, entry.id) + self._cors.answer_fields(request.headers)
+            if failure.status == 405:
+                fields += field(b"allow", self._allowed(request.path))
+            reply.send(failure.status, fields, failure.envelope())
+        finally:
+            self._journal.settle(entry, request, reply)
+
+    def _page(self, request: Request) -> Page:
+        """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method."""
+        self._check_route(request)
+        page = self._pages.get(request.path)
+        if page is not None:
+            return page()
+        return self._status.model(unquote(request.path.removeprefix(MODELS + "/")))
+
+    def _check_route(self, request: Request) -> None:
+        allowed = self._allowed(request.path)
+        if not allowed:
+            text = f"unknown path {request.path[:100]!r}; see the API reference for what nulpoint serves"
+            raise rejected(text, status=404, code="unknown_path")
+        if request.method.encode("ascii") not in allowed.split(b", "):
+            text = f"{request.method} is not allowed on {request.path[:100]}; allowed: {allowed.decode()}"
+            raise rejected(text, status=405, code="method_not_allowed")
+
+    def _allowed(self, path: str) -> bytes:
+        """The value of the `Allow` field of a path; empty when there is no such path."""
+        if path in self._posts:
+            return b"POST, OPTIONS"
+        if path in self._pages or path.startswith(MODELS + "/"):
+            return b"GET, HEAD, OPTIONS"
+        return b""
+
+    def _route_label(self, path: str) -> str:
+        """A closed set, whatever paths callers think of."""
+        if path in self._posts or path in self._pages:
+            return path
+        return MODELS + "/{id}" if path.startswith(MODELS + "/") else "other"
+
+    def _options(self, request: Request, reply: Reply) -> None:
+        allowed = self._allowed(request.path)
+        if not allowed and request.path != "*":
+            self._check_route(request)
+        fields = field(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + self._cors.preflight_fields(request.headers)
+        reply.send(204, fields, b"")
+
+    def _show(self, page: Page, request: Request, reply: Reply, entry: Entry) -> None:
+        status, content_type, body = page
+        fields = field(b"content-type", content_type) + field(b"x-request-id", entry.id)
+        reply.send(status, fields + self._cors.answer_fields(request.headers), body)
+
+    # -- what the server asks ------------------------------------------------------------------------------------------
+
+    def precheck(self, request: Request) -> None:
+        self._check_route(request)
+
+    def refused(self, failure: Failure) -> bytes:
+        logger.debug("refused a connection's request: %s", failure.message)
+        new_id = request_id({})
+        self._journal.refused(failure, new_id)
+        return failure_fields(failure, new_id)
+
+    def crashed(self, reply: Reply, crash: Exception) -> None:
+        """A bug. The caller learns that, and nothing of the inside."""
+        logger.error("a request failed by a bug in nulpoint", exc_info=crash)
+        if not reply.committed:
+            text = "nulpoint failed on this request; its log has the details"
+            failure = Failure(Kind.INTERNAL, 500, text, code="internal_error")
+            reply.send(500, failure_fields(failure, request_id(reply.request.headers)), failure.envelope())

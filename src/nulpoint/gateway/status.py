@@ -1,0 +1,78 @@
+"""The gateway's own pages: health, readiness, metrics, and the models it can route."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from nulpoint import __version__
+from nulpoint.errors import Failure, rejected
+from nulpoint.gateway.journal import Journal
+from nulpoint.http.client import Client
+from nulpoint.providers.spec import Provider
+from nulpoint.routing.plan import Router
+from nulpoint.stores.metrics import CONTENT_TYPE, Metrics
+
+JSON = b"application/json"
+# The API demands a date; these names have none here.
+_CREATED = 0
+
+Page = tuple[int, bytes, bytes]  # status, content type, body
+
+
+class Status:
+    """Makes the pages. `ready` turns false when the gateway drains."""
+
+    def __init__(
+        self, providers: tuple[Provider, ...], router: Router, client: Client, journal: Journal, metrics: Metrics
+    ) -> None:
+        self._providers = providers
+        self._router = router
+        self._client = client
+        self._journal = journal
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self.ready = True
+
+    def health(self) -> Page:
+        """Everything at a glance. Names only: no address, no key."""
+        page = {
+            "status": "ok" if self.ready else "draining",
+            "version": __version__,
+            "uptime_seconds": round(self._loop.time() - self._started, 3),
+            "inflight_requests": self._journal.inflight,
+            "upstream_connections": self._client.connections(),
+            "providers": {provider.spec.name: {"status": "configured"} for provider in self._providers},
+            "cache": {"mode": "none"},
+        }
+        return 200, JSON, msgspec.json.encode(page)
+
+    def readiness(self) -> Page:
+        status, word = (200, "ready") if self.ready else (503, "draining")
+        return status, JSON, msgspec.json.encode({"status": word})
+
+    def metrics(self) -> Page:
+        self._metrics.set_inflight(self._journal.inflight)
+        return 200, CONTENT_TYPE, self._metrics.page()
+
+    def models(self) -> Page:
+        """`GET /v1/models`: what is known by name; other names of a configured provider are routed too."""
+        listed = [_model(name, owner) for name, owner in self._router.models()]
+        return 200, JSON, msgspec.json.encode({"object": "list", "data": listed})
+
+    def model(self, name: str) -> Page:
+        """`GET /v1/models/{id}`. Raises Failure (404)."""
+        target = self._router.find(name)
+        if target is None:
+            raise unknown_model(name)
+        return 200, JSON, msgspec.json.encode(_model(name, target.provider.spec.name))
+
+
+def _model(name: str, owner: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": owner}
+
+
+def unknown_model(name: str) -> Failure:
+    text = f"the model {name[:100]!r} is not one this gateway knows; GET /v1/models lists them"
+    return rejected(text, param="model", code="model_not_found", status=404)

@@ -1,0 +1,221 @@
+"""The upstream client: a pool of kept connections per origin, bounded, with a bounded wait."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.http.dial import Dialer, Origin
+from nulpoint.http.limits import ClientLimits
+from nulpoint.http.strand import Signal
+from nulpoint.http.ticker import NEVER, Ticker
+from nulpoint.http.upstream import Upstream
+
+
+class Client:
+    """Sends requests to providers. One for the process; call it from its event loop only."""
+
+    def __init__(
+        self, dialer: Dialer, limits: ClientLimits, ticker: Ticker, on_replay: Callable[[], None] = lambda: None
+    ) -> None:
+        self._dialer = dialer
+        self._limits = limits
+        self._ticker = ticker
+        self._pools: dict[Origin, Pool] = {}
+        self._on_replay = on_replay  # a request goes out again because its kept connection had died unused
+
+    def pool(self, origin: Origin, idle_timeout: float | None = None) -> "Pool":
+        """The pool of an origin, made when first asked for; `idle_timeout` (seconds) counts only then."""
+        pool = self._pools.get(origin)
+        if pool is None:
+            idle = self._limits.idle_timeout if idle_timeout is None else idle_timeout
+            pool = self._pools[origin] = Pool(origin, self._dialer, self._limits, idle, self._ticker)
+        return pool
+
+    async def send(self, pool: "Pool", message: bytes, first_byte_timeout: float | None = None) -> Upstream:
+        """Send a request and wait for the head of its answer. Whoever gets the connection must `release` it.
+
+        A kept connection that dies before any byte of an answer was most likely closed by an idle timer while the
+        request was under way (RFC 9112, 9.3.1): the request goes out once more, on a new connection, and the other
+        kept connections to that origin are dropped unused. Raises Failure.
+        """
+        timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
+        connection = pool.take() or await pool.wait()
+        try:
+            connection.send(message, timeout)
+            await connection.head()
+            return connection
+        except Failure:
+            connection.release()
+            if not connection.died_unused:
+                raise
+        except BaseException:
+            connection.release()
+            raise
+        self._on_replay()
+        pool.drop_free()
+        connection = await pool.wait(new=True)
+        try:
+            connection.send(message, timeout)
+            await connection.head()
+            return connection
+        except BaseException:
+            connection.release()
+            raise
+
+    def close(self) -> None:
+        """Close every connection, busy ones too."""
+        for pool in self._pools.values():
+            pool.close()
+
+    def connections(self) -> int:
+        """How many connections are open or being opened."""
+        return sum(pool.size for pool in self._pools.values())
+
+
+class Pool:
+    """The connections to one origin. The one used last is used next, so that a burst's surplus can expire."""
+
+    def __init__(
+        self, origin: Origin, dialer: Dialer, limits: ClientLimits, idle_timeout: float, ticker: Ticker
+    ) -> None:
+        self.origin = origin
+        self._dialer = dialer
+        self._limits = limits
+        self._idle_timeout = idle_timeout
+        self._ticker = ticker
+        self._loop = asyncio.get_running_loop()
+        self._free: list[Upstream] = []
+        self._open: set[Upstream] = set()
+        self._dials: set[asyncio.Task[None]] = set()
+        self._waiters: deque[_Waiter] = deque()
+
+    @property
+    def size(self) -> int:
+        return len(self._open) + len(self._dials)
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
+    def take(self) -> Upstream | None:
+        """A free connection that is alive, if there is one."""
+        free = self._free
+        while free:
+            connection = free.pop()
+            if connection.probe(self._loop.time()):
+                return connection
+            connection.close()
+        return None
+
+    async def wait(self, *, new: bool = False) -> Upstream:
+        """A connection as soon as one is opened or comes free; with `new`, only one that was never used.
+
+        Raises Failure: of kind CONNECT when opening failed, OVERLOADED when no place came free in time.
+        """
+        waiter = _Waiter(new)
+        self._waiters.append(waiter)
+        timeout = self._limits.wait_timeout
+        if self._dial_if_possible():
+            timeout += self._limits.connect_timeout
+        waiter.deadline = self._loop.time() + timeout
+        self._ticker.watch(waiter)
+        try:
+            while waiter.connection is None and waiter.failure is None:
+                await waiter.signal
+        except BaseException:
+            if waiter.connection is not None:
+                self._offer(waiter.connection)
+            raise
+        finally:
+            self._ticker.forget(waiter)
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        if waiter.connection is None:
+            assert waiter.failure is not None
+            raise waiter.failure
+        return waiter.connection
+
+    def drop_free(self) -> None:
+        """Close the connections nobody uses."""
+        free, self._free = self._free, []
+        for connection in free:
+            connection.close()
+
+    def close(self) -> None:
+        for dial in tuple(self._dials):
+            dial.cancel()
+        for connection in tuple(self._open):
+            connection.close()
+
+    # -- the life of its connections -----------------------------------------------------------------------------------
+
+    def _dial_if_possible(self) -> bool:
+        """Open one more connection if somebody waits for it and the limit allows."""
+        if len(self._waiters) <= len(self._dials) or self.size >= self._limits.max_connections:
+            return False
+        dial = self._loop.create_task(self._dial())
+        self._dials.add(dial)
+        dial.add_done_callback(self._dialled)
+        return True
+
+    async def _dial(self) -> None:
+        connection = await self._dialer.connect(
+            self.origin, lambda: Upstream(self._limits, self._loop, self._lost, self._freed)
+        )
+        if connection.lost:
+            raise Failure(Kind.CONNECT, 502, f"{self.origin} closed the connection at once", code="connect_failed")
+        self._open.add(connection)
+        self._ticker.watch(connection)
+        self._dials.discard(asyncio.current_task())  # this very task; it counts as open now
+        self._offer(connection)
+
+    def _dialled(self, dial: asyncio.Task[None]) -> None:
+        self._dials.discard(dial)
+        error = None if dial.cancelled() else dial.exception()
+        if error is not None and self._waiters:
+            waiter = self._waiters.popleft()
+            waiter.failure = error if isinstance(error, Failure) else Failure(Kind.INTERNAL, 500, "dialling failed")
+            waiter.signal.wake()
+
+    def _freed(self, connection: Upstream) -> None:
+        connection.deadline = connection.idle_since + self._idle_timeout
+        self._offer(connection)
+
+    def _offer(self, connection: Upstream) -> None:
+        """Give a usable connection to whoever waits longest, or keep it."""
+        if connection.lost:
+            return
+        for waiter in self._waiters:
+            if not waiter.new or connection.uses == 0:
+                self._waiters.remove(waiter)
+                waiter.connection = connection
+                waiter.signal.wake()
+                return
+        self._free.append(connection)
+
+    def _lost(self, connection: Upstream) -> None:
+        self._open.discard(connection)
+        self._ticker.forget(connection)
+        if connection in self._free:
+            self._free.remove(connection)
+        self._dial_if_possible()
+
+
+class _Waiter:
+    """A strand's place in the queue for a connection."""
+
+    __slots__ = ("connection", "deadline", "failure", "new", "signal")
+
+    def __init__(self, new: bool) -> None:
+        self.new = new
+        self.signal = Signal()
+        self.connection: Upstream | None = None
+        self.failure: Failure | None = None
+        self.deadline = NEVER
+
+    def expire(self, now: float) -> None:
+        self.deadline = NEVER
+        message = "all connections to the provider are busy; raise UPSTREAM_MAX_CONNECTIONS or try again"
+        self.failure = Failure(Kind.OVERLOADED, 503, message, code="no_free_connection", retry_after=1.0)
+        self.signal.wake()

@@ -1,0 +1,58 @@
+"""What a request head must be, beyond what the parser checks. Pure.
+
+llhttp (strict) already refuses: both Content-Length and Transfer-Encoding, repeated or odd lengths, bad chunk sizes,
+obs-fold, control bytes, bare CR or LF, white space before a colon. The rules here close what it leaves open.
+"""
+
+import re
+
+from nulpoint.errors import Failure, rejected
+
+TARGET_BYTES = 8_192
+# RFC 9112, 3.2: exactly one Host field, holding uri-host [":" port].
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+# Fields whose second occurrence would make two readers of one message disagree.
+_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect"})
+
+
+def joined_fields(name: bytes, first: bytes, second: bytes) -> bytes:
+    """The value of a repeated field (RFC 9110, 5.3). Raises Failure where a field may stand only once."""
+    if name in _ONCE:
+        raise _malformed(f"more than one {name.decode()} field")
+    return first + (b"; " if name == b"cookie" else b", ") + second
+
+
+def check_head(target: bytes, headers: dict[bytes, bytes], version: str, max_head: int) -> None:
+    """Raise Failure unless the head is one that every reader of it would frame alike."""
+    if version != "1.1":
+        _check_version(version, headers)
+    if len(target) > TARGET_BYTES:
+        raise rejected(f"the request target is over {TARGET_BYTES} bytes", status=414, code="uri_too_long")
+    if target[:1] != b"/" and target != b"*":
+        raise _malformed("the request target must be a path")
+    host = headers.get(b"host")
+    if host is None:
+        if version == "1.1":
+            raise _malformed("the Host field is missing")
+    elif not _HOST.fullmatch(host):
+        raise _malformed("the Host field is not a host")
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise rejected("the only transfer coding known here is chunked", code="bad_request")
+    size = 0
+    for name, value in headers.items():
+        size += len(name) + len(value) + 4
+        if not value.isascii():
+            raise _malformed(f"the {name.decode()} field holds bytes outside ASCII")
+    if size > max_head:
+        raise rejected(f"the request head is over {max_head} bytes", status=431, code="request_header_fields_too_large")
+
+
+def _check_version(version: str, headers: dict[bytes, bytes]) -> None:
+    if version != "1.0":
+        raise rejected("only HTTP/1.1 and HTTP/1.0 are spoken here", status=505, code="bad_request")
+    if b"transfer-encoding" in headers:  # RFC 9112, 6.1: framing of such a message cannot be trusted
+        raise _malformed("an HTTP/1.0 request cannot have a Transfer-Encoding")
+
+
+def _malformed(what: str) -> Failure:
+    return rejected(f"malformed HTTP request: {what}", code="bad_request")

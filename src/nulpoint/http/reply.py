@@ -1,0 +1,98 @@
+"""One answer to one request: whole, or as a stream of pieces, or cut."""
+
+import asyncio
+from typing import Protocol
+
+from nulpoint.http.message import Request, status_line
+from nulpoint.http.strand import Signal
+
+
+class Caller(Protocol):
+    """The connection an answer goes out on."""
+
+    paused: bool
+    closing: bool
+    writable: Signal
+
+    @property
+    def draining(self) -> bool: ...
+
+    @property
+    def date(self) -> bytes: ...
+
+
+class Reply:
+    """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true."""
+
+    __slots__ = ("_caller", "_chunked", "_head", "_transport", "body_bytes", "committed", "complete", "keep_alive",
+                 "request", "status")  # fmt: skip
+
+    def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
+        self._caller = caller
+        self._transport = transport
+        self._head = b""
+        self._chunked = False
+        self.request = request
+        self.keep_alive = request.keep_alive
+        self.committed = False
+        self.complete = False
+        self.status = 0
+        self.body_bytes = 0
+
+    def send(self, status: int, fields: bytes, body: bytes) -> None:
+        """The whole answer in one write. `fields` is a header block without framing fields."""
+        self.committed = self.complete = True
+        self.status = status
+        self.body_bytes = len(body)
+        # RFC 9110, 8.6: a 204 must not have the field
+        framing = b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body)
+        shown = b"" if self.request.method == "HEAD" else body
+        self._transport.write(b"".join((self._head_for(status, fields), framing, shown)))
+
+    def start(self, status: int, fields: bytes) -> None:
+        """Begin a stream. The head is held back and leaves together with the first piece, in one write."""
+        self.status = status
+        self._chunked = self.request.version == "1.1"
+        if not self._chunked:  # HTTP/1.0 has no chunks: the end of the connection ends the answer
+            self.keep_alive = False
+        framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
+        self._head = self._head_for(status, fields) + framing
+
+    def write(self, data: bytes) -> None:
+        """One piece of a stream, as one write. Empty data only sends the head if that is still held."""
+        head, self._head = self._head, b""
+        if not data and not head:
+            return
+        self.committed = True
+        self.body_bytes += len(data)
+        if self._chunked and data:
+            self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        else:
+            self._transport.write(head + data)
+
+    def end(self, data: bytes = b"") -> None:
+        """The last piece and the end of a stream: the caller may take the answer for whole."""
+        head, self._head = self._head, b""
+        self.committed = self.complete = True
+        self.body_bytes += len(data)
+        if not self._chunked:
+            self._transport.write(head + data)
+        elif data:
+            self._transport.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(data), data))
+        else:
+            self._transport.write(head + b"0\r\n\r\n")
+
+    async def drain(self) -> None:
+        """Wait until the caller has read enough for more to be written."""
+        while self._caller.paused:
+            await self._caller.writable
+
+    def _head_for(self, status: int, fields: bytes) -> bytes:
+        caller = self._caller
+        if caller.draining:
+            self.keep_alive = False
+        if not self.keep_alive:
+            connection = b"connection: close\r\n"
+        else:
+            connection = b"" if self.request.version == "1.1" else b"connection: keep-alive\r\n"
+        return b"%b%bdate: %b\r\n%b" % (status_line(status), fields, caller.date, connection)

@@ -1,0 +1,57 @@
+"""Deadlines by one coarse timer instead of one timer a request.
+
+A loop timer costs a heap insertion and a cancellation for each wait (measured at several per cent of a proxied request).
+Here every connection just keeps its current deadline in an attribute and one tick, ten times a second, looks at all
+of them: 10,000 connections take about half a millisecond a tick. Deadlines are met late by up to `TICK`.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import Protocol
+
+TICK = 0.1  # seconds
+NEVER = float("inf")
+
+
+class Timed(Protocol):
+    """Something with a deadline in loop time (seconds), and what happens when it passes."""
+
+    deadline: float
+
+    def expire(self, now: float) -> None: ...
+
+
+class Ticker:
+    """Watches connections and keeps the `Date` header's value (RFC 9110, 6.6.1), renewed once a second."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watched: set[Timed] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._date_at = -1.0
+        self.date = b""
+        self._tick()
+
+    def watch(self, timed: Timed) -> None:
+        self._watched.add(timed)
+
+    def forget(self, timed: Timed) -> None:
+        self._watched.discard(timed)
+
+    def watched(self) -> Iterable[Timed]:
+        return tuple(self._watched)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        if now - self._date_at >= 1.0:
+            self._date_at = now
+            self.date = formatdate(usegmt=True).encode()
+        expired = [timed for timed in self._watched if timed.deadline <= now]
+        for timed in expired:
+            timed.expire(now)
+        self._handle = self._loop.call_later(TICK, self._tick)

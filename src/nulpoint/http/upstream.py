@@ -1,0 +1,302 @@
+"""One connection to a provider and the exchange that runs on it.
+
+The strand that holds the connection sends one message, waits for the head of the answer, and reads the body as it
+comes. Whatever goes wrong becomes one `Failure`. A connection goes back to its pool only after a message that ended
+exactly where it said; any other way out closes it, so cancellation cannot leave it in a wrong state.
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+
+import httptools
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.http.limits import ClientLimits
+from nulpoint.http.strand import Signal
+from nulpoint.http.ticker import NEVER
+
+READ_BYTES = 65_536  # at most this much is taken from the socket at once
+UNREAD_BYTES = 32_768  # more than this not yet read by the strand pauses the socket
+INTERIM_ANSWERS = 8
+TRUST_IDLE_SECONDS = 1.0  # a connection used this recently is not probed before reuse
+
+# One read buffer for all connections: the loop fills it and the parser empties it within one callback.
+_READ_BUFFER = memoryview(bytearray(READ_BYTES))
+
+
+class Upstream(asyncio.BufferedProtocol):
+    """A connection to a provider. `on_lost` is called once when it is gone, `on_free` when it may be used again."""
+
+    __slots__ = (
+        "_busy", "_chunks", "_ended", "_failure", "_head_bytes", "_head_done", "_interim", "_limits", "_loop",
+        "_on_free", "_on_lost", "_paused_reading", "_paused_writing", "_parser", "_received", "_reusable", "_signal", "_sized",
+        "_transport", "_unread", "_unsent", "deadline", "first_byte_timeout", "headers", "idle_since", "lost", "status",
+        "uses",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: ClientLimits,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: "Callable[[Upstream], None]",
+        on_free: "Callable[[Upstream], None]",
+    ) -> None:
+        self._limits = limits
+        self._loop = loop
+        self._on_lost = on_lost
+        self._on_free = on_free
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self._parser = httptools.HttpResponseParser(self)
+        self._signal = Signal()
+        self._paused_reading = False
+        self._paused_writing = False
+        self._unsent = 0
+        self.lost = False
+        self.uses = 0
+        self.idle_since = 0.0
+        self.deadline = NEVER
+        self._begin()
+        self._busy = False
+
+    def _begin(self) -> None:
+        """Forget the last exchange."""
+        self._busy = True
+        self._received = False  # any byte of an answer
+        self._head_done = False
+        self._head_bytes = 0
+        self._interim = 0
+        self._ended = False
+        self._reusable = False
+        self._sized = False  # the end of the body is told by the message, not by the end of the connection
+        self._failure: Failure | None = None
+        self._chunks: list[bytes] = []
+        self._unread = 0
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+
+    # -- the strand's side ---------------------------------------------------------------------------------------------
+
+    def send(self, message: bytes, first_byte_timeout: float) -> None:
+        """Send one whole request. Its first answer byte may take `first_byte_timeout` seconds from now."""
+        self._begin()
+        self.uses += 1
+        self.first_byte_timeout = first_byte_timeout
+        self.deadline = self._loop.time() + first_byte_timeout
+        if self.lost:
+            self._fail(_gone("closed the connection"))
+        else:
+            self._transport.write(message)
+
+    async def head(self) -> None:
+        """Wait for status and headers of the answer. Raises Failure."""
+        while not self._head_done:
+            if self._failure is not None:
+                raise self._failure
+            await self._signal
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, as they came; empty at its end. Raises Failure when the answer is cut."""
+        while True:
+            chunks = self._chunks
+            if chunks:
+                self._chunks = []
+                self._unread = 0
+                if self._paused_reading:
+                    self._resume_reading()
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if self._ended:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            await self._signal
+
+    async def body(self) -> bytes:
+        """The whole rest of the body. Raises Failure, also when it is over the limit."""
+        parts = []
+        size = 0
+        while data := await self.read():
+            parts.append(data)
+            size += len(data)
+            if size > self._limits.max_body:
+                raise _malformed(f"its body is over {self._limits.max_body} bytes")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come; what has come may still be unread."""
+        return self._ended
+
+    @property
+    def died_unused(self) -> bool:
+        """A kept connection that turned out dead: no byte of an answer came, so one replay is safe."""
+        return self.uses > 1 and self.lost and not self._received
+
+    def release(self) -> None:
+        """The strand is done. A cleanly ended connection becomes free, any other is closed."""
+        if not self._busy:
+            return
+        self._busy = False
+        if self._reusable and not self.lost and not self._chunks and not self._transport.get_write_buffer_size():
+            self.idle_since = self._loop.time()
+            self.deadline = NEVER
+            self._on_free(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close at once; nothing unsent is worth sending."""
+        if not self.lost:
+            self._transport.abort()
+
+    def probe(self, now: float) -> bool:
+        """Whether a free connection may be used again: a socket that is readable has hung up, or talks out of turn."""
+        if self.lost or self._transport.is_closing():
+            return False
+        if now - self.idle_since < TRUST_IDLE_SECONDS:
+            return True
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    # -- the transport's side ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._busy:  # nobody asked anything
+            self.close()
+            return
+        self._received = True
+        try:
+            self._parser.feed_data(_READ_BUFFER[:nbytes])
+        except httptools.HttpParserUpgrade:
+            self._fail(_malformed("it switched protocols unasked"))
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, Failure):
+                raise
+            self._fail(error.__context__)
+        except httptools.HttpParserError as error:
+            self._extra_or_malformed(error)
+        if not self._head_done:
+            self._count_head(nbytes)
+        self.deadline = self._loop.time() + self._limits.read_timeout
+        self._signal.wake()
+        if self._unread > UNREAD_BYTES and not self._paused_reading and not self.lost:
+            self._paused_reading = True
+            self.deadline = NEVER  # the wait is not the provider's now
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """Let the transport close; `connection_lost` decides what the end means."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self._busy and not self._ended:
+            if self._head_done and not self._sized and exc is None:
+                self._ended = True  # the end of the connection is the end of such a body (RFC 9112, 6.3)
+            elif self._failure is None:
+                self._failure = _gone("closed the connection" if exc is None else "reset the connection")
+        self._on_lost(self)
+        self._signal.wake()
+
+    def pause_writing(self) -> None:
+        self._paused_writing = True
+        self._unsent = self._transport.get_write_buffer_size()
+        self.deadline = self._loop.time() + self._limits.write_timeout
+
+    def resume_writing(self) -> None:
+        self._paused_writing = False
+        self.deadline = self._loop.time() + self.first_byte_timeout
+
+    def expire(self, now: float) -> None:
+        """The deadline of the present phase has passed."""
+        if not self._busy:
+            self.close()
+            return
+        if self._paused_writing:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._unsent = unsent
+                self.deadline = now + self._limits.write_timeout
+                return
+        self.deadline = NEVER
+        self._fail(self._timed_out())
+        self._signal.wake()
+
+    def _timed_out(self) -> Failure:
+        if self._paused_writing:
+            what = f"read nothing of the request for {self._limits.write_timeout:g} s"
+        elif self._received:
+            what = f"sent nothing more of its answer for {self._limits.read_timeout:g} s"
+        else:
+            what = f"did not begin to answer within {self.first_byte_timeout:g} s"
+        return Failure(Kind.TIMEOUT, 504, f"the provider {what}", code="provider_timeout")
+
+    def _resume_reading(self) -> None:
+        self._paused_reading = False
+        if not self.lost:
+            self.deadline = self._loop.time() + self._limits.read_timeout
+            self._transport.resume_reading()
+
+    def _fail(self, failure: Failure) -> None:
+        if self._failure is None and not self._ended:
+            self._failure = failure
+        self.close()
+
+    # -- the parser's side ---------------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        headers = self.headers
+        headers[name] = value if name not in headers else headers[name] + b", " + value
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self._interim += 1
+            if self._interim > INTERIM_ANSWERS:
+                raise _malformed("it sent only interim answers")
+            return
+        headers = self.headers
+        self._sized = b"content-length" in headers or headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+        self.status = status
+        self._head_done = True
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._unread += len(data)
+
+    def on_message_complete(self) -> None:
+        if not self._head_done:
+            self.headers = {}
+            return
+        if not self._sized:  # 204 and 304 have no body and need no length
+            self._sized = self.status in (204, 304)
+        self._ended = True
+        self._reusable = self._sized and self._parser.should_keep_alive()  # the parser knows only just now
+
+    def on_message_begin(self) -> None:
+        if self._ended:
+            raise _malformed("it sent more than one answer")
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._limits.max_head:
+            self._fail(_malformed(f"its head is over {self._limits.max_head} bytes"))
+
+    def _extra_or_malformed(self, error: httptools.HttpParserError) -> None:
+        """Bytes after a whole answer do not spoil it, but nothing may follow on this connection."""
+        self._fail(_malformed(str(error)))
+
+
+def _gone(what: str) -> Failure:
+    return Failure(Kind.UPSTREAM, 502, f"the provider {what} before its answer was whole", code="provider_disconnected")
+
+
+def _malformed(what: str) -> Failure:
+    return Failure(Kind.UPSTREAM, 502, f"the provider sent a malformed HTTP answer: {what}", code="provider_malformed")

@@ -1,0 +1,1 @@
+"""What outlives a request: metrics and the request log."""

@@ -1,0 +1,31 @@
+"""The record of one request: what the log line says and the metrics count."""
+
+from datetime import datetime
+
+import msgspec
+
+from nulpoint.wire.usage import Usage
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """Times in milliseconds, sizes in bytes. What is not known is left out."""
+
+    time: datetime
+    level: str
+    id: str
+    route: str
+    method: str
+    status: int
+    model: str = ""  # as the caller asked
+    provider: str = ""
+    answered_model: str = ""  # as the provider says; the name sent to it where it does not
+    stream: bool = False
+    first_byte_ms: float | None = None  # from the request's last byte to the first byte of the provider's answer
+    total_ms: float = 0.0
+    added_ms: float = 0.0  # the part of the way to the first byte that was spent in the gateway itself
+    usage: Usage | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    error: str = ""  # an `errors.Kind`
+    code: str = ""
+    message: str = ""

@@ -1,0 +1,1 @@
+"""Wire formats: bytes and values, without I/O, clock or chance."""

@@ -1,0 +1,88 @@
+"""A provider's error answer, told to the caller: its own message and code, our status, never a credential.
+
+Shapes seen (recordings and documentation of the providers): OpenAI's `{"error": {message, type, param, code}}`,
+Anthropic's `{"type": "error", "error": {...}}`, Gemini's `{"error": {code, message, status}}` or a list of it, Mistral's
+`{"message": ..}`, `{"detail": ..}`, plain `{"error": "text"}`, and HTML pages of whatever stands in between.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from nulpoint.errors import Failure, Kind
+
+DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
+_FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
+_TAG = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+# Tokens as providers print them, whole or with the middle starred out.
+_SECRET = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk|AIza|AQ)[-_.]?[\w*.-]{8,}|Bearer\s+[^\s,;\"']+")
+
+_KINDS = {401: Kind.AUTH, 402: Kind.AUTH, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
+_STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
+
+
+def provider_failure(
+    provider: str, status: int, body: bytes, retry_after: float | None, secret: str | None = None
+) -> Failure:
+    """The failure an error answer stands for. Statuses as in the product brief: 5xx becomes 502, other 4xx 400.
+
+    `secret` is the credential that was sent, in case the provider repeats it.
+    """
+    kind = _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
+    seen = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
+    message, code, param, type_ = _details(body)
+    text = redact(message or f"{provider} answered {status} without saying why", secret)
+    if kind is Kind.RATE_LIMIT and retry_after is None:
+        retry_after = DEFAULT_RETRY_AFTER
+    default_code = "rate_limit_exceeded" if kind is Kind.RATE_LIMIT else f"provider_{status}"
+    return Failure(kind, seen, text, code=code or default_code, param=param, retry_after=retry_after, type=type_)
+
+
+def redact(text: str, secret: str | None = None) -> str:
+    """The text without the credential and without whatever looks like one."""
+    if secret:
+        text = text.replace(secret, "[redacted]")
+    return _SECRET.sub("[redacted]", text)
+
+
+def embedded_error(body: bytes) -> bool:
+    """Whether an answer with a good status is an error all the same (OpenRouter does that)."""
+    if b'"error"' not in body[:2048]:
+        return False
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("choices")
+
+
+def _details(body: bytes) -> tuple[str, str | None, str | None, str | None]:
+    """Message, code, param and type of an error body in any of the known shapes."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _plain_text(body), None, None, None
+    if isinstance(answer, list) and answer:
+        answer = answer[0]
+    if not isinstance(answer, dict):
+        return _plain_text(body), None, None, None
+    error = answer.get("error", answer)
+    if isinstance(error, str):
+        return error, None, None, None
+    if not isinstance(error, dict):
+        return _plain_text(body), None, None, None
+    message = error.get("message") or error.get("detail") or ""
+    if not isinstance(message, str):
+        message = msgspec.json.encode(message).decode()
+    code = error.get("code") if isinstance(error.get("code"), str) else error.get("status")
+    return message, _text(code), _text(error.get("param")), _text(error.get("type"))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _plain_text(body: bytes) -> str:
+    text = _TAG.sub(" ", body[:8192].decode("utf-8", "replace"))
+    return " ".join(text.split())[:_FOREIGN_TEXT]

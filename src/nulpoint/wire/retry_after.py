@@ -1,0 +1,31 @@
+"""`Retry-After`, both ways (RFC 9110, 10.2.3: seconds, or an HTTP date)."""
+
+import math
+from email.utils import parsedate_to_datetime
+
+
+def seconds_to_wait(value: bytes | None, now: float) -> float | None:
+    """The seconds a provider asks for; None where it says nothing usable. `now` is Unix time.
+
+    Clocks disagree: a date that is already past counts as absent, and so do negative numbers and garbage.
+    """
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = _seconds_until(text, now)
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _seconds_until(date: str, now: float) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - now
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def retry_after_value(seconds: float) -> bytes:
+    """Whole seconds, rounded up, for a caller."""
+    return b"%d" % max(1, math.ceil(seconds))

@@ -1,0 +1,130 @@
+"""Change named members of a JSON object and leave every other byte as it came.
+
+The body of a request may hold fields nobody here has heard of, numbers spelled in odd ways and strings of megabytes;
+none of that is ours to touch. So a member is found by position and its span is replaced. The body must already be
+known to be one valid JSON object (the envelope decoder has said so): on other input the positions mean nothing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from nulpoint.errors import rejected
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
+_SCALAR = re.compile(_STRING + rb"|[^\s,\]}]++", re.DOTALL)
+# Up to and including the next bracket that is not inside a string.
+_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
+_MODEL_KEY = re.compile(rb'"model"\s*:\s*')
+# A letter of "model" may be spelled as an escape; nothing else can hide that key from a literal search.
+_ESCAPED_LETTER = b"\\u006"
+
+
+class Member(NamedTuple):
+    """One member of the top-level object: its decoded key, and the spans of its key token and of its value."""
+
+    key: str
+    key_start: int
+    key_end: int
+    start: int
+    end: int
+
+
+class Edit(NamedTuple):
+    """Replace the bytes from `start` to `end`."""
+
+    start: int
+    end: int
+    text: bytes
+
+
+def members(body: bytes) -> list[Member]:
+    """The members of the top-level object, in order, repeated keys included."""
+    found = []
+    position = body.index(b"{") + 1
+    while key := _KEY.match(body, position):
+        start = key.end()
+        end = _value_end(body, start)
+        found.append(Member(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
+        position = end
+    return found
+
+
+def _value_end(body: bytes, start: int) -> int:
+    if body[start] not in b"{[":
+        scalar = _SCALAR.match(body, start)
+        assert scalar is not None, "not valid JSON"
+        return scalar.end()
+    depth = 0
+    position = start
+    while bracket := _BRACKET.match(body, position):
+        position = bracket.end()
+        depth += 1 if bracket[1] in b"{[" else -1
+        if depth == 0:
+            break
+    return position
+
+
+def model_span(body: bytes) -> tuple[int, int]:
+    """Where the value of the one top-level `model` stands. Raises Failure when there are two of them.
+
+    Nearly always `"model":` is there once and is spelled plainly; then it is the top-level one, because a valid
+    envelope has that. Otherwise (a nested `model`, an escape, a string that ends in `"model`) the object is walked.
+    """
+    keys = list(_MODEL_KEY.finditer(body))
+    if len(keys) == 1 and body[keys[0].start() - 1] != 0x5C and _ESCAPED_LETTER not in body:
+        start = keys[0].end()
+        return start, _value_end(body, start)
+    spans = [(member.start, member.end) for member in members(body) if member.key == "model"]
+    if len(spans) != 1:
+        raise rejected("`model` is given more than once", param="model", code="duplicate_field")
+    return spans[0]
+
+
+def set_model(body: bytes, model: str) -> Edit:
+    """The edit that makes `model` the model asked for."""
+    start, end = model_span(body)
+    return Edit(start, end, msgspec.json.encode(model))
+
+
+def add_member(body: bytes, key: str, value: bytes) -> Edit:
+    """The edit that appends a member to an object that has at least one. `value` is JSON text."""
+    end = body.rindex(b"}")
+    return Edit(end, end, b",%b:%b" % (msgspec.json.encode(key), value))
+
+
+def rewrite(body: bytes, rename: Mapping[str, str], drop: frozenset[str]) -> tuple[bytes, list[str]]:
+    """Rename and drop top-level members; also gives the names of what was dropped although it said something.
+
+    A member that is `null` says nothing. Where both the old and the new name are there, the new one counts and the
+    old one is dropped. Without anything to do the body is given back as it is.
+    """
+    found = members(body)
+    names = {member.key for member in found}
+    if names.isdisjoint(drop) and names.isdisjoint(rename):
+        return body, []
+    kept: list[bytes] = []
+    dropped: list[str] = []
+    for member in found:
+        new_name = rename.get(member.key)
+        if member.key in drop or (new_name is not None and new_name in names):
+            if body[member.start : member.end] != b"null":
+                dropped.append(member.key)
+        elif new_name is not None:
+            kept.append(msgspec.json.encode(new_name) + body[member.key_end : member.end])
+        else:
+            kept.append(body[member.key_start : member.end])
+    return b"{" + b",".join(kept) + b"}", dropped
+
+
+def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
+    """The body with non-overlapping edits made."""
+    parts: list[bytes] = []
+    position = 0
+    for edit in sorted(edits):
+        parts += (body[position : edit.start], edit.text)
+        position = edit.end
+    return b"".join((*parts, body[position:]))

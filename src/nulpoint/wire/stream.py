@@ -1,0 +1,123 @@
+"""Watching an OpenAI-format stream on its way to the caller.
+
+A watcher is fed every network read and gives back what the caller gets. It remembers just enough of the end to say
+afterwards what was used and whether the stream was whole.
+"""
+
+import re
+from typing import Protocol
+
+import msgspec
+
+from nulpoint.wire import sse
+from nulpoint.wire.usage import NOTHING, Facts, read_facts
+
+TAIL_BYTES = 8192  # usage stands in one of the last events
+HELD_BYTES = 32_768  # of an unfinished event
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+DONE = b"[DONE]"
+
+
+class Watcher(Protocol):
+    """What passes a stream on. The caller of `feed` writes what it gives, if anything, in one write."""
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def close(self) -> bytes:
+        """What is left for the caller when the provider has sent everything."""
+
+    def finished(self) -> bool:
+        """Whether the provider said `[DONE]`."""
+
+    def has_finish_reason(self) -> bool:
+        """Whether a `finish_reason` came, for hosts that never say `[DONE]`."""
+
+    def facts(self) -> Facts: ...
+
+
+class PassOn:
+    """Gives the caller every event as it came, byte for byte.
+
+    What has come of an unfinished event waits for its end, so that a stream that is cut ends between two events and
+    not inside one. An event over HELD_BYTES is passed on piece by piece instead.
+    """
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not data.endswith(b"\n\n"):
+            data = self._whole_events(data)
+        self._tail = data if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
+        return data
+
+    def _whole_events(self, data: bytes) -> bytes:
+        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3, data.rfind(b"\r\r") + 2)
+        if end < 4:  # not found: -1 + 2 or -1 + 3
+            end = 0
+        if len(data) - end > HELD_BYTES:
+            return data
+        self._held = data[end:]
+        return data[:end]
+
+    def close(self) -> bytes:
+        held, self._held = self._held, b""
+        self._tail += held
+        return held
+
+    def finished(self) -> bool:
+        return any(event.data.strip() == DONE for event in self._events()[-2:])
+
+    def has_finish_reason(self) -> bool:
+        return _FINISHED.search(self._tail) is not None
+
+    def facts(self) -> Facts:
+        """Usage and model by the last event that tells them."""
+        last = NOTHING
+        for event in reversed(self._events()):
+            facts = read_facts(event.data)
+            last = Facts(last.usage or facts.usage, last.model or facts.model)
+            if last.usage and last.model:
+                break
+        return last
+
+    def _events(self) -> list[sse.Event]:
+        decoder = sse.Decoder()
+        return [*decoder.feed(self._tail), *decoder.close()]
+
+
+class HideUsage(PassOn):
+    """Keeps from the caller the event that holds only usage: we asked for it, the caller did not."""
+
+    def feed(self, data: bytes) -> bytes:
+        data = super().feed(data)
+        if _USAGE.search(data) is None:
+            return data
+        return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+    usage: msgspec.Raw | None = None
+    error: msgspec.Raw | None = None
+
+
+def _blocks(data: bytes) -> list[bytes]:
+    splitter = sse.Splitter()
+    return [*splitter.feed(data), splitter.rest()]
+
+
+def _is_usage_only(block: bytes) -> bool:
+    event = sse.parse(block)
+    if event is None or _USAGE.search(event.data) is None:
+        return False
+    try:
+        chunk = msgspec.json.decode(event.data, type=_Chunk)
+    except msgspec.DecodeError:
+        return False
+    return chunk.choices == [] and chunk.usage is not None and chunk.error is None

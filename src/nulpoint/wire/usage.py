@@ -1,0 +1,71 @@
+"""Token counts as providers report them in the OpenAI format, read on the side. Absent stays absent: no guesses."""
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one answer. `cached` are part of `prompt`, `reasoning` are part of `completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Nested(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Answer(msgspec.Struct):
+    usage: _Usage | None = None
+    x_groq: _Nested | None = None  # Groq's streams have it there
+    model: str | None = None
+    error: msgspec.Raw | None = None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What is worth knowing of a whole answer or of one chunk of a stream."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    suspect: bool = False  # it is not readable, or has an `error`: no good answer, perhaps
+
+
+NOTHING = Facts()
+_UNREADABLE = Facts(suspect=True)
+_DECODER = msgspec.json.Decoder(_Answer)
+
+
+def read_facts(answer: bytes) -> Facts:
+    """Usage and model of an answer or chunk; whatever cannot be read is None."""
+    try:
+        decoded = _DECODER.decode(answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _UNREADABLE
+    reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
+    return Facts(_counts(reported) if reported else None, decoded.model, decoded.error is not None)
+
+
+def _counts(reported: _Usage) -> Usage:
+    prompt, completion = reported.prompt_tokens_details, reported.completion_tokens_details
+    return Usage(
+        prompt=reported.prompt_tokens or 0,
+        completion=reported.completion_tokens or 0,
+        cached=(prompt.cached_tokens if prompt else 0) or 0,
+        reasoning=(completion.reasoning_tokens if completion else 0) or 0,
+    )
