@@ -5,10 +5,8 @@ import gc
 import logging
 import os
 import signal
-import socket
 import ssl
 import sys
-from pathlib import Path
 from types import MappingProxyType
 
 import uvloop
@@ -28,6 +26,7 @@ from nulpoint.http.ticker import Ticker
 from nulpoint.routing.plan import Router
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
+from nulpoint.workers import WORKER_MARK, supervise
 
 logger = logging.getLogger("nulpoint")
 
@@ -142,19 +141,12 @@ def _server_tls(config: Config) -> ssl.SSLContext | None:
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT; gives the exit code."""
     _log_to_stderr(config.log_level)
-    if config.workers > 1:
-        from nulpoint.workers import supervise
-
+    if config.workers > 1 and WORKER_MARK not in os.environ:
         return supervise(config)
-    return serve_worker(config, reuse_port=False)
+    return uvloop.run(_serve(config, reuse_port=config.workers > 1))
 
 
-def serve_worker(config: Config, *, reuse_port: bool) -> int:
-    """One process that serves; the only one, or one of several on the same port."""
-    return uvloop.run(_serve(config, reuse_port))
-
-
-async def _serve(config: Config, reuse_port: bool) -> int:
+async def _serve(config: Config, *, reuse_port: bool) -> int:
     app = App(config)
     try:
         port = await app.listen(reuse_port=reuse_port)
@@ -199,7 +191,9 @@ def _announce(config: Config, port: int) -> None:
     for name in config.pending_set:
         logger.warning("%s is set and valid, but this version does not act on it yet", name)
     if config.host not in ("127.0.0.1", "::1", "localhost"):
-        logger.warning("anyone who reaches %s:%d can spend your providers' budget: callers need no key", config.host, port)
+        logger.warning(
+            "anyone who reaches %s:%d can spend your providers' budget: callers need no key", config.host, port
+        )
 
 
 def _settle_memory() -> None:

@@ -20,7 +20,9 @@ class CrossOrigin:
         if self._any:
             return b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
         if origin in self._origins:
-            return field(b"access-control-allow-origin", origin) + b"access-control-expose-headers: *\r\nvary: Origin\r\n"
+            return (
+                field(b"access-control-allow-origin", origin) + b"access-control-expose-headers: *\r\nvary: Origin\r\n"
+            )
         return b"vary: Origin\r\n"
 
     def preflight_fields(self, headers: Headers) -> bytes:

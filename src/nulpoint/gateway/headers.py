@@ -7,7 +7,14 @@ from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.wire.retry_after import retry_after_value
 
 # Of a caller's request, besides what the gateway writes itself. Credentials, cookies and forwarding fields never pass.
-_TO_PROVIDER = (b"openai-beta", b"anthropic-beta", b"idempotency-key", b"x-client-request-id", b"http-referer", b"x-title")
+_TO_PROVIDER = (
+    b"openai-beta",
+    b"anthropic-beta",
+    b"idempotency-key",
+    b"x-client-request-id",
+    b"http-referer",
+    b"x-title",
+)
 # These name an account, so they only make sense beside the caller's own key.
 _WITH_OWN_KEY = (b"openai-organization", b"openai-project")
 

@@ -90,7 +90,6 @@ class Journal:
         self._log.put(record)
         self._metrics.settle(record)
 
-
     def refused(self, failure: Failure, request_id: bytes) -> None:
         """A request that never came whole: refused by the server before anything could be known of it."""
         record = Record(

@@ -114,9 +114,7 @@ class Proxy:
         entry.first_byte = perf_counter()
         return connection
 
-    async def _bring_back(
-        self, call: Call, connection: Upstream, request: Request, reply: Reply, entry: Entry
-    ) -> None:
+    async def _bring_back(self, call: Call, connection: Upstream, request: Request, reply: Reply, entry: Entry) -> None:
         if not 200 <= connection.status < 300:
             raise await self._provider_failure(call, connection)
         fields = self._fields(call, connection.headers, request, entry)

@@ -56,9 +56,7 @@ class Server:
         self.draining = False
         self._listener: asyncio.Server | None = None
 
-    async def listen(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, reuse_port: bool = False
-    ) -> int:
+    async def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None, reuse_port: bool = False) -> int:
         """Start to accept connections; gives the port. Raises OSError when the address cannot be had."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(

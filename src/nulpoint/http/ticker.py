@@ -1,6 +1,6 @@
 """Deadlines by one coarse timer instead of one timer a request.
 
-A loop timer costs a heap insertion and a cancellation for each wait (measured at several per cent of a proxied request).
+A loop timer costs a heap insertion and a cancellation for each wait (several per cent of a proxied request).
 Here every connection just keeps its current deadline in an attribute and one tick, ten times a second, looks at all
 of them: 10,000 connections take about half a millisecond a tick. Deadlines are met late by up to `TICK`.
 """

@@ -30,8 +30,8 @@ class Upstream(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_busy", "_chunks", "_ended", "_failure", "_head_bytes", "_head_done", "_interim", "_limits", "_loop",
-        "_on_free", "_on_lost", "_paused_reading", "_paused_writing", "_parser", "_received", "_reusable", "_signal", "_sized",
-        "_transport", "_unread", "_unsent", "deadline", "first_byte_timeout", "headers", "idle_since", "lost", "status",
+        "_on_free", "_on_lost", "_paused_reading", "_paused_writing", "_parser", "_received", "_reusable", "_signal",
+        "_sized", "_transport", "_unread", "_unsent", "deadline", "first_byte_timeout", "headers", "idle_since", "lost", "status",
         "uses",
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ def read_envelope(body: bytes) -> Envelope:
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise rejected(f"the request body is not valid JSON: {error}"[:_SHOWN * 2], code="invalid_json") from None
+        raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
     if not envelope.model or envelope.model.isspace():

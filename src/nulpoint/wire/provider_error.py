@@ -1,8 +1,8 @@
 """A provider's error answer, told to the caller: its own message and code, our status, never a credential.
 
 Shapes seen (recordings and documentation of the providers): OpenAI's `{"error": {message, type, param, code}}`,
-Anthropic's `{"type": "error", "error": {...}}`, Gemini's `{"error": {code, message, status}}` or a list of it, Mistral's
-`{"message": ..}`, `{"detail": ..}`, plain `{"error": "text"}`, and HTML pages of whatever stands in between.
+Anthropic's `{"type": "error", "error": {...}}`, Gemini's `{"error": {code, message, status}}` or a list of it,
+Mistral's `{"message": ..}`, `{"detail": ..}`, plain `{"error": "text"}`, and HTML pages of whatever stands in between.
 """
 
 import re
@@ -16,7 +16,9 @@ DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brie
 _FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
 _TAG = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 # Tokens as providers print them, whole or with the middle starred out.
-_SECRET = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk|AIza|AQ)[-_.]?[\w*.-]{8,}|Bearer\s+[^\s,;\"']+")
+_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk|AIza|AQ)[-_.]?[\w*.-]{8,}|Bearer\s+[^\s,;\"']+"
+)
 
 _KINDS = {401: Kind.AUTH, 402: Kind.AUTH, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}

@@ -1,0 +1,101 @@
+"""The `nulpoint` command."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from nulpoint import __version__
+from nulpoint.config import Config, ConfigError, load
+
+EXIT_BAD_CONFIG = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """One URL in front of every LLM provider.
+
+    Configuration comes from the environment and from config.yaml in the working directory; docs/configuration.md lists
+    every setting. To see it work without any key: make demo.
+    """
+
+
+env_file = click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Read variables from this file first; the environment wins. A missing file is no error.",
+)
+
+
+@main.command()
+@env_file
+def serve(env_file: Path | None) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    config = _load_or_exit(env_file)
+    from nulpoint.app import serve as run  # late, so that a bad configuration is told without loading the data plane
+
+    sys.exit(run(config))
+
+
+@main.command()
+@env_file
+def check(env_file: Path | None) -> None:
+    """Validate the configuration and say what it would serve; exit code 2 if something is wrong."""
+    config = _load_or_exit(env_file)
+    scheme = "https" if config.tls_cert else "http"
+    click.echo(f"The configuration is good. It would listen on {scheme}://{config.host}:{config.port}")
+    for name, provider in config.providers.items():
+        key = "key ***" if provider.credential else "the caller's key" if provider.spec.key_env else "no key needed"
+        click.echo(f"  {name:<12} {provider.base_url}  ({key})")
+    for alias, target in config.aliases.items():
+        click.echo(f"  alias {alias} -> {target}")
+    for name in config.pending_set:
+        click.echo(f"  note: {name} is set and valid, but this version does not act on it yet")
+
+
+@main.command()
+def providers() -> None:
+    """List the providers nulpoint knows and the variables that configure them."""
+    from nulpoint.providers.catalog import CATALOG
+
+    click.echo(f"{'provider':<12} {'key variable':<22} base URL")
+    for spec in CATALOG.values():
+        click.echo(f"{spec.name:<12} {spec.key_env or spec.base_url_env:<22} {spec.base_url}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def mock(host: str) -> None:
+    """Run mock providers on ports 19001 to 19004: OpenAI, Anthropic, Gemini, Mistral.
+
+    MOCK_LATENCY_MS, MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS and MOCK_SEED set how they behave; faults are set
+    by request header or admin call (docs/mock-providers.md).
+    """
+    from nulpoint.mock import run
+
+    sys.exit(run(os.environ, host, None))
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def _load_or_exit(env_file: Path | None) -> Config:
+    environ = {**_read_env_file(env_file), **os.environ} if env_file else os.environ
+    try:
+        return load(environ, Path.cwd())
+    except ConfigError as error:
+        count = len(error.problems)
+        click.echo(f"nulpoint: {count} problem{'s' if count > 1 else ''} in the configuration", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        sys.exit(EXIT_BAD_CONFIG)
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(path).items() if value}

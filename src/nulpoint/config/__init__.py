@@ -1,0 +1,6 @@
+"""Configuration: environment and config.yaml become one frozen, validated Config, or a list of all that is wrong."""
+
+from nulpoint.config.loader import ConfigError, Problem, load
+from nulpoint.config.model import Config
+
+__all__ = ["Config", "ConfigError", "Problem", "load"]

@@ -1,0 +1,155 @@
+"""Reading the configuration: everything is looked at, and all that is wrong is told at once."""
+
+import difflib
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from nulpoint.config.model import Config
+from nulpoint.config.providers import read_providers
+from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
+
+FILE = "config.yaml"
+SECTIONS = ("providers", "aliases")
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, what was given (never a secret), and what would be right."""
+
+    key: str
+    given: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.given}: {self.remedy}" if self.given else f"{self.key}: {self.remedy}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` holds every reason."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+class Source(NamedTuple):
+    """A setting's text and where it came from."""
+
+    text: str
+    origin: str
+
+
+def load(environ: Mapping[str, str], directory: Path) -> Config:
+    """The configuration from the environment and `directory`/config.yaml; the environment wins.
+
+    Empty variables count as unset. Raises ConfigError.
+    """
+    problems: list[Problem] = []
+    document = _read_file(directory / FILE, problems)
+    given = _given(environ, document, problems)
+    fields: dict[str, Any] = {}
+    for setting in SETTINGS:
+        fields[setting.key] = _value(setting, given.get(setting.key), problems)
+    providers, known, aliases, found = read_providers(
+        environ, {key: document.get(key) for key in document if key in SECTIONS or key not in BY_KEY},
+        forward_keys=bool(fields["allow_client_api_keys"]),
+    )  # fmt: skip
+    problems += [Problem(*item) for item in found]
+    problems += _cross_checks(fields, known)
+    if problems:
+        raise ConfigError(problems)
+    pending = tuple(setting.name for setting in SETTINGS if setting.pending and setting.key in given)
+    return Config(**fields, providers=providers, known=known, aliases=aliases, pending_set=pending)
+
+
+def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(FILE, "", f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"))
+        return {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        problems.append(Problem(FILE, "", f"is not valid YAML at {where}: {getattr(error, 'problem', error)}"))
+        return {}
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        problems.append(Problem(FILE, "", "must be a mapping of setting names to values"))
+        return {}
+    return document
+
+
+def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[Problem]) -> dict[str, Source]:
+    given: dict[str, Source] = {}
+    for key, value in document.items():
+        setting = BY_KEY.get(key)
+        if setting is None:
+            continue  # a section, a provider's variable, or unknown: `read_providers` tells
+        if isinstance(value, list):
+            value = ",".join(str(item) for item in value)
+        if isinstance(value, dict):
+            problems.append(Problem(key, f"({FILE})", "must be a plain value, not a mapping"))
+        elif value is not None:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            given[key] = Source(text, FILE)
+    for setting in SETTINGS:
+        text = environ.get(setting.name, "")
+        if not text and setting.name.endswith("PROXY"):  # these two are customary in lower case too
+            text = environ.get(setting.key, "")
+        if text:
+            given[setting.key] = Source(text.strip(), "environment")
+    return given
+
+
+def _value(setting: Setting, source: Source | None, problems: list[Problem]) -> Any:
+    if source is None:
+        return setting.read_default()
+    try:
+        return setting.reader(source.text)
+    except ValueError as error:
+        shown = "***" if setting.secret else repr(source.text[:100])
+        name = setting.name if source.origin == "environment" else setting.key
+        problems.append(Problem(name, f"= {shown} ({source.origin})", str(error)))
+        return setting.read_default()
+
+
+def _cross_checks(fields: dict[str, Any], known: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    if fields["cache_mode"] == "redis" and fields["redis_url"] is None:
+        problems.append(Problem("REDIS_URL", "is not set", "CACHE_MODE=redis needs it, e.g. redis://localhost:6379"))
+    if fields["rpm_limit"] and fields["cache_mode"] != "redis":
+        problems.append(Problem("RPM_LIMIT", f"= {fields['rpm_limit']}", "needs CACHE_MODE=redis and REDIS_URL"))
+    if fields["default_provider"] not in known:
+        close = difflib.get_close_matches(fields["default_provider"], known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"
+        problems.append(Problem("DEFAULT_PROVIDER", f"= {fields['default_provider']!r}", hint))
+    problems += _tls_problems(fields["tls_cert"], fields["tls_key"])
+    roots = fields["ssl_cert_file"]
+    if roots and not os.access(roots, os.R_OK):
+        problems.append(Problem("SSL_CERT_FILE", f"= {roots!r}", "no such readable file"))
+    return problems
+
+
+def _tls_problems(cert: str | None, key: str | None) -> list[Problem]:
+    if bool(cert) != bool(key):
+        missing, present = ("TLS_KEY", "TLS_CERT") if cert else ("TLS_CERT", "TLS_KEY")
+        return [Problem(missing, "is not set", f"{present} is; https needs both")]
+    if not cert or not key:
+        return []
+    unreadable = [(name, path) for name, path in (("TLS_CERT", cert), ("TLS_KEY", key)) if not os.access(path, os.R_OK)]
+    if unreadable:
+        return [Problem(name, f"= {path!r}", "no such readable file") for name, path in unreadable]
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or "not PEM"
+        return [Problem("TLS_CERT", f"= {cert!r}", f"does not load together with TLS_KEY: {reason}")]
+    return []

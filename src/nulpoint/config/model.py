@@ -1,0 +1,60 @@
+"""The validated configuration: what every part of the gateway is built from."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations in seconds, sizes in bytes. The settings' meaning is told in `settings.SETTINGS`."""
+
+    host: str
+    port: int
+    workers: int
+    log_level: str
+    log_queue: int
+    allow_client_api_keys: bool
+    tls_cert: str | None
+    tls_key: str | None
+    shutdown_timeout: float
+    max_head_bytes: int
+    max_headers: int
+    max_body_bytes: int
+    head_timeout: float
+    body_timeout: float
+    body_min_rate: int
+    keepalive_timeout: float
+    write_timeout: float
+    stream_buffer_bytes: int
+    connect_timeout: float
+    provider_timeout: float
+    stream_idle_timeout: float
+    upstream_write_timeout: float
+    upstream_idle_timeout: float
+    upstream_max_connections: int
+    upstream_wait_timeout: float
+    upstream_max_head_bytes: int
+    upstream_max_body_bytes: int
+    dns_ttl: float
+    https_proxy: Secret | None
+    no_proxy: str | None
+    ssl_cert_file: str | None
+    default_provider: str
+    cache_mode: str
+    cache_ttl: float
+    redis_url: Secret | None
+    cache_exclude_exact: tuple[str, ...]
+    cache_exclude_patterns: tuple[str, ...]
+    cb_error_threshold: int
+    cb_time_window: float
+    cb_half_open_timeout: float
+    max_retries: int
+    rpm_limit: int
+    cors_origins: tuple[str, ...]
+    app_base_url: str | None
+    providers: Mapping[str, Provider]  # those in use, by name
+    known: Mapping[str, ProviderSpec]  # all of them
+    aliases: Mapping[str, str]  # the user's own: name to `provider/model`
+    pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet

@@ -1,0 +1,142 @@
+"""The providers part of the configuration: keys, base URLs, the user's own rows and aliases."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from nulpoint.config import values
+from nulpoint.config.settings import BY_KEY
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+
+FILE = "config.yaml"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+Found = list[tuple[str, str, str]]  # key, what was given, remedy
+
+
+def read_providers(
+    environ: Mapping[str, str], document: Mapping[str, Any], *, forward_keys: bool
+) -> tuple[dict[str, Provider], dict[str, ProviderSpec], dict[str, str], Found]:
+    """Providers in use, all known rows, the user's aliases, and what is wrong with any of it."""
+    found: Found = []
+    known = {**CATALOG, **_own_rows(document.get("providers"), found)}
+    _refuse_unknown(document, known, found)
+    in_use = {}
+    for name, spec in known.items():
+        provider = _configured(spec, environ, document, forward_keys, name not in CATALOG, found)
+        if provider is not None:
+            in_use[name] = provider
+    aliases = _aliases(document.get("aliases"), known, found)
+    if not in_use and not found:
+        variables = ", ".join(spec.key_env for spec in known.values() if spec.key_env)
+        text = f"set the key of at least one, or ALLOW_CLIENT_API_KEYS=true; to try without any, run `make demo` ({variables})"
+        found.append(("providers", "none is configured", text))
+    return in_use, known, aliases, found
+
+
+def _own_rows(section: Any, found: Found) -> dict[str, ProviderSpec]:
+    if section is None:
+        return {}
+    if not isinstance(section, list):
+        found.append(("providers", f"({FILE})", "must be a list of provider records"))
+        return {}
+    rows = {}
+    for index, record in enumerate(section):
+        where = f"providers[{index}]"
+        row = _row(where, record, found)
+        if row is not None and row.name in rows:
+            found.append((f"{where}.name", f"= {row.name!r}", "is given twice"))
+        elif row is not None:
+            rows[row.name] = row
+    return rows
+
+
+def _row(where: str, record: Any, found: Found) -> ProviderSpec | None:
+    """A user's record; with the name of a catalogue row it changes just the fields it gives."""
+    if not isinstance(record, dict):
+        found.append((where, f"({FILE})", "must be a mapping with at least name, base_url and key_env"))
+        return None
+    base = CATALOG.get(str(record.get("name")))
+    merged = {**(msgspec.to_builtins(base) if base else {}), **record}
+    try:
+        row = msgspec.convert(merged, ProviderSpec)
+    except msgspec.ValidationError as error:
+        found.append((where, f"({FILE})", str(error)))
+        return None
+    return row if _is_sound(where, row, found) else None
+
+
+def _is_sound(where: str, row: ProviderSpec, found: Found) -> bool:
+    before = len(found)
+    if not _NAME.fullmatch(row.name):
+        found.append((f"{where}.name", f"= {row.name!r}", "use lower-case letters, digits, - and _"))
+    try:
+        values.url(row.base_url)
+    except ValueError as error:
+        found.append((f"{where}.base_url", f"= {row.base_url[:100]!r}", str(error)))
+    for name, value in row.headers.items():
+        if not _FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
+            found.append((f"{where}.headers", f"{name!r}", "is not a header field"))
+    if row.key_env is None and row.auth != "none":
+        found.append((f"{where}.key_env", "is null", "name the variable that holds the key, or set auth: none"))
+    return len(found) == before
+
+
+def _configured(
+    spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[str, Any], forward_keys: bool, own: bool,
+    found: Found,
+) -> Provider | None:  # fmt: skip
+    base_url = _read(spec.base_url_env, values.url, environ, document, found)
+    key: Secret | None = _read(spec.key_env, values.secret, environ, document, found) if spec.key_env else None
+    # A host without a key is in use when the user says where it is: by variable, or by a row of his own.
+    usable = key is not None or (forward_keys if spec.key_env else base_url is not None or own)
+    if not usable:
+        return None
+    return Provider(spec=spec, base_url=base_url or spec.base_url.rstrip("/"), credential=key)
+
+
+def _read(variable: str, reader: values.Reader, environ: Mapping[str, str], document: Mapping[str, Any],
+          found: Found) -> Any:  # fmt: skip
+    text, origin = environ.get(variable), "environment"
+    if not text:
+        text, origin = document.get(variable.lower()), FILE
+    if not text:
+        return None
+    try:
+        return reader(str(text).strip())
+    except ValueError as error:
+        shown = "***" if reader is values.secret else repr(str(text)[:100])
+        found.append((variable, f"= {shown} ({origin})", str(error)))
+        return None
+
+
+def _refuse_unknown(document: Mapping[str, Any], known: Mapping[str, ProviderSpec], found: Found) -> None:
+    variables = {spec.base_url_env.lower() for spec in known.values()}
+    variables |= {spec.key_env.lower() for spec in known.values() if spec.key_env}
+    allowed = {*BY_KEY, *variables, "providers", "aliases"}
+    for key in document:
+        if key not in allowed:
+            close = difflib.get_close_matches(key.lower(), allowed, 1)
+            found.append((key, f"({FILE})", f"unknown key; did you mean {close[0]}?" if close else "unknown key"))
+
+
+def _aliases(section: Any, known: Mapping[str, ProviderSpec], found: Found) -> dict[str, str]:
+    if section is None:
+        return {}
+    if not isinstance(section, dict):
+        found.append(("aliases", f"({FILE})", "must be a mapping of names to provider/model"))
+        return {}
+    aliases = {}
+    for name, target in section.items():
+        provider, slash, model = str(target).partition("/")
+        if not slash or not model or provider not in known:
+            close = difflib.get_close_matches(provider, known, 1)
+            hint = f"; did you mean {close[0]}/{model}?" if close and model else ""
+            found.append((f"aliases.{name}", f"= {target!r}", f"use provider/model with a known provider{hint}"))
+        aliases[str(name)] = str(target)
+    return aliases

@@ -1,0 +1,92 @@
+"""Every setting as one row: the documentation, the JSON Schema and the loader are all made from this table."""
+
+from typing import Any, NamedTuple
+
+from nulpoint.config import values
+from nulpoint.config.values import Reader
+
+
+class Setting(NamedTuple):
+    """`default` is text as a user would write it; None means unset. `pending`: validated, not yet acted upon."""
+
+    name: str
+    reader: Reader
+    default: str | None
+    group: str
+    text: str
+    pending: bool = False
+    secret: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name in config.yaml and in `Config`."""
+        return self.name.lower()
+
+    def read_default(self) -> Any:
+        return None if self.default is None else self.reader(self.default)
+
+
+SERVER, CALLER_LIMITS, UPSTREAM = "Server", "Limits on callers", "Providers' side"
+CACHE, BREAKER, FAILOVER, RATE, OTHER = "Cache", "Circuit breaker", "Failover", "Rate limiting", "CORS and other"
+_MANY = 10**9
+
+SETTINGS = (
+    Setting("HOST", values.text_value, "127.0.0.1", SERVER, "Address to listen on."),
+    Setting("PORT", values.whole_number(0, 65535), "8080", SERVER, "Port to listen on; 0 lets the system choose."),
+    Setting("WORKERS", values.whole_number(1, 256), "1", SERVER, "Processes on the port; one a core serves best."),
+    Setting(
+        "LOG_LEVEL", values.choice("debug", "info", "warn", "error"), "info", SERVER,
+        "What is logged: requests are info, refused ones warn, failed ones error.",
+    ),
+    Setting("LOG_QUEUE", values.whole_number(1, _MANY), "10000", SERVER,
+            "Request log records kept while the log cannot be written; more are dropped and counted."),
+    Setting(
+        "ALLOW_CLIENT_API_KEYS", values.flag, "false", SERVER,
+        "Send the caller's `Authorization: Bearer` (or `x-api-key`) to the provider; the configured key is used "
+        "where the caller sends none.",
+    ),
+    Setting("TLS_CERT", values.text_value, None, SERVER, "PEM file with the certificate chain; with TLS_KEY serves https."),
+    Setting("TLS_KEY", values.text_value, None, SERVER, "PEM file with the private key."),
+    Setting("SHUTDOWN_TIMEOUT", values.duration, "30s", SERVER, "After SIGTERM, how long requests in flight may go on."),
+    Setting("MAX_HEAD_BYTES", values.size, "32KiB", CALLER_LIMITS, "Request line and header fields together; more is 431."),
+    Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CALLER_LIMITS, "Header fields; more is 431."),
+    Setting("MAX_BODY_BYTES", values.size, "20MiB", CALLER_LIMITS, "Request body; more is 413."),
+    Setting("HEAD_TIMEOUT", values.positive_duration, "10s", CALLER_LIMITS, "A whole request head must come within this; else 408."),
+    Setting("BODY_TIMEOUT", values.positive_duration, "30s", CALLER_LIMITS,
+            "Grace for a request body, on top of what BODY_MIN_RATE allows; else 408."),
+    Setting("BODY_MIN_RATE", values.size, "1KiB", CALLER_LIMITS, "Bytes a second a request body must make on the whole."),
+    Setting("KEEPALIVE_TIMEOUT", values.positive_duration, "75s", CALLER_LIMITS, "How long an idle connection is kept."),
+    Setting("WRITE_TIMEOUT", values.positive_duration, "60s", CALLER_LIMITS,
+            "A caller who reads nothing at all for this long is dropped."),
+    Setting("STREAM_BUFFER_BYTES", values.size, "128KiB", CALLER_LIMITS,
+            "Held for one stream between provider and caller; then the provider is paused."),
+    Setting("CONNECT_TIMEOUT", values.positive_duration, "5s", UPSTREAM, "DNS, TCP, proxy and TLS together."),
+    Setting("PROVIDER_TIMEOUT", values.positive_duration, "30s", UPSTREAM, "Until the first byte of a provider's answer; else 504."),
+    Setting("STREAM_IDLE_TIMEOUT", values.positive_duration, "120s", UPSTREAM, "Between two reads of one answer."),
+    Setting("UPSTREAM_WRITE_TIMEOUT", values.positive_duration, "30s", UPSTREAM, "A provider that reads nothing of a request for this long; 504."),
+    Setting("UPSTREAM_IDLE_TIMEOUT", values.positive_duration, "30s", UPSTREAM, "How long an unused connection is kept."),
+    Setting("UPSTREAM_MAX_CONNECTIONS", values.whole_number(1, _MANY), "1000", UPSTREAM, "Connections to one origin."),
+    Setting("UPSTREAM_WAIT_TIMEOUT", values.positive_duration, "5s", UPSTREAM, "For one of them to come free; else 503."),
+    Setting("UPSTREAM_MAX_HEAD_BYTES", values.size, "64KiB", UPSTREAM, "Head of a provider's answer; more is 502."),
+    Setting("UPSTREAM_MAX_BODY_BYTES", values.size, "64MiB", UPSTREAM, "Body of an answer that is no stream; more is 502."),
+    Setting("DNS_TTL", values.duration, "60s", UPSTREAM, "How long looked-up addresses are remembered."),
+    Setting("HTTPS_PROXY", values.proxy_url, None, UPSTREAM, "HTTP proxy for https providers (CONNECT).", secret=True),
+    Setting("NO_PROXY", values.text_value, None, UPSTREAM, "Hosts reached without the proxy, comma-separated."),
+    Setting("SSL_CERT_FILE", values.text_value, None, UPSTREAM, "PEM file of the roots trusted instead of the system's."),
+    Setting("DEFAULT_PROVIDER", values.text_value, "openai", UPSTREAM, "Who gets the model names nobody else claims."),
+    Setting("CACHE_MODE", values.choice("memory", "redis", "none"), "memory", CACHE, "Where answers are cached.", pending=True),
+    Setting("CACHE_TTL", values.positive_duration, "1h", CACHE, "How long a cached answer counts.", pending=True),
+    Setting("REDIS_URL", values.redis_url, None, CACHE, "Needed with CACHE_MODE=redis, for example redis://localhost:6379.",
+            pending=True, secret=True),
+    Setting("CACHE_EXCLUDE_EXACT", values.names, "", CACHE, "Models never cached, comma-separated.", pending=True),
+    Setting("CACHE_EXCLUDE_PATTERNS", values.patterns, "", CACHE, "Patterns of models never cached, comma-separated.", pending=True),
+    Setting("CB_ERROR_THRESHOLD", values.whole_number(1, _MANY), "5", BREAKER, "Failures within the window that open it.", pending=True),
+    Setting("CB_TIME_WINDOW", values.positive_duration, "60s", BREAKER, "Rolling window failures are counted in.", pending=True),
+    Setting("CB_HALF_OPEN_TIMEOUT", values.positive_duration, "30s", BREAKER, "How long it stays open before a probe.", pending=True),
+    Setting("MAX_RETRIES", values.whole_number(1, 100), "3", FAILOVER, "Attempts a request, the first included.", pending=True),
+    Setting("RPM_LIMIT", values.whole_number(0, _MANY), "0", RATE, "Requests a minute, all callers together; 0 is off.", pending=True),
+    Setting("CORS_ORIGINS", values.names, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
+    Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),
+)  # fmt: skip
+
+BY_KEY = {setting.key: setting for setting in SETTINGS}

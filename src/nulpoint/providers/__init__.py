@@ -1,0 +1,1 @@
+"""Who speaks which format, where: providers as rows of data. Pure."""

@@ -1,0 +1,246 @@
+"""The providers nulpoint knows, one row each, and which model names belong to whom.
+
+Base URLs are those of the providers' own documentation (2026-11). A row that is wrong or missing can be put right in
+config.yaml with the same record, under `providers`.
+"""
+
+from types import MappingProxyType
+
+from nulpoint.providers.spec import ProviderSpec
+
+# Members of an OpenAI request that Mistral answers with 422 (its API refuses what it does not know).
+_MISTRAL_REJECTS = frozenset(
+    {
+        "audio", "function_call", "functions", "logit_bias", "modalities", "prompt_cache_options",
+        "prompt_cache_retention", "safety_identifier", "store", "stream_options", "user", "verbosity",
+        "web_search_options",
+    }
+)  # fmt: skip
+
+_ROWS = (
+    ProviderSpec(
+        name="openai",
+        base_url="https://api.openai.com/v1",
+        key_env="OPENAI_API_KEY",
+        completions=True,
+        embeddings=True,
+        models=(
+            "gpt-4",
+            "gpt-4o",
+            "gpt-4o-mini",
+            "gpt-4-turbo",
+            "gpt-4.1",
+            "gpt-4.1-mini",
+            "gpt-4.1-nano",
+            "gpt-3.5-turbo",
+            "gpt-3.5-turbo-instruct",
+            "o1",
+            "o3",
+            "o3-mini",
+            "o4-mini",
+            "text-embedding-3-small",
+            "text-embedding-3-large",
+            "text-embedding-ada-002",
+        ),
+    ),  # fmt: skip
+    # Through the OpenAI-compatible endpoint Anthropic offers: chat only.
+    ProviderSpec(
+        name="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        key_env="ANTHROPIC_API_KEY",
+        models=("claude-3-7-sonnet-20250219", "claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
+    ),
+    # Through the OpenAI-compatible endpoint Google offers.
+    ProviderSpec(
+        name="gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key_env="GOOGLE_API_KEY",
+        embeddings=True,
+        models=("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.0-flash", "gemini-embedding-001"),
+    ),
+    ProviderSpec(
+        name="mistral",
+        base_url="https://api.mistral.ai/v1",
+        key_env="MISTRAL_API_KEY",
+        embeddings=True,
+        stream_usage="inline",
+        rename={"max_completion_tokens": "max_tokens", "seed": "random_seed"},
+        drop=_MISTRAL_REJECTS,
+        models=("mistral-large-latest", "mistral-medium-latest", "mistral-small-latest", "codestral-latest"),
+    ),
+    ProviderSpec(name="xai", base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", models=("grok-3", "grok-3-mini")),
+    ProviderSpec(
+        name="deepseek",
+        base_url="https://api.deepseek.com/v1",
+        key_env="DEEPSEEK_API_KEY",
+        models=("deepseek-chat", "deepseek-reasoner"),
+    ),
+    ProviderSpec(
+        name="groq",
+        base_url="https://api.groq.com/openai/v1",
+        key_env="GROQ_API_KEY",
+        models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
+    ),
+    ProviderSpec(
+        name="together",
+        base_url="https://api.together.xyz/v1",
+        key_env="TOGETHER_API_KEY",
+        completions=True,
+        embeddings=True,
+    ),
+    ProviderSpec(
+        name="perplexity",
+        base_url="https://api.perplexity.ai",
+        key_env="PERPLEXITY_API_KEY",
+        stream_usage="inline",
+        sends_done=False,
+        models=("sonar", "sonar-pro", "sonar-reasoning"),
+    ),
+    ProviderSpec(name="cerebras", base_url="https://api.cerebras.ai/v1", key_env="CEREBRAS_API_KEY", completions=True),
+    ProviderSpec(name="moonshot", base_url="https://api.moonshot.ai/v1", key_env="MOONSHOT_API_KEY"),
+    ProviderSpec(name="minimax", base_url="https://api.minimax.io/v1", key_env="MINIMAX_API_KEY"),
+    ProviderSpec(
+        name="qwen",
+        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        key_env="QWEN_API_KEY",
+        embeddings=True,
+        models=("qwen-turbo", "qwen-plus", "qwen-max"),
+    ),
+    ProviderSpec(
+        name="nebius",
+        base_url="https://api.tokenfactory.nebius.com/v1",
+        key_env="NEBIUS_API_KEY",
+        completions=True,
+        embeddings=True,
+    ),
+    ProviderSpec(
+        name="novita",
+        base_url="https://api.novita.ai/v3/openai",
+        key_env="NOVITA_API_KEY",
+        completions=True,
+        embeddings=True,
+    ),
+    ProviderSpec(
+        name="bytedance",
+        base_url="https://ark.cn-beijing.volces.com/api/v3",
+        key_env="BYTEDANCE_API_KEY",
+        embeddings=True,
+    ),
+    ProviderSpec(name="zai", base_url="https://api.z.ai/api/paas/v4", key_env="ZAI_API_KEY"),
+    ProviderSpec(name="canopywave", base_url="https://api.canopywave.com/v1", key_env="CANOPYWAVE_API_KEY"),
+    ProviderSpec(name="inference", base_url="https://api.inference.net/v1", key_env="INFERENCE_API_KEY"),
+    ProviderSpec(name="nanogpt", base_url="https://nano-gpt.com/api/v1", key_env="NANOGPT_API_KEY", embeddings=True),
+    ProviderSpec(
+        name="openrouter",
+        base_url="https://openrouter.ai/api/v1",
+        key_env="OPENROUTER_API_KEY",
+        completions=True,
+        embeddings=True,
+    ),
+    ProviderSpec(
+        name="fireworks",
+        base_url="https://api.fireworks.ai/inference/v1",
+        key_env="FIREWORKS_API_KEY",
+        completions=True,
+        embeddings=True,
+    ),
+    # Hosts a team runs itself: no key; in use when their *_BASE_URL is set.
+    ProviderSpec(
+        name="ollama",
+        base_url="http://localhost:11434/v1",
+        key_env=None,
+        auth="none",
+        completions=True,
+        embeddings=True,
+        idle_timeout=4.0,
+    ),
+    ProviderSpec(
+        name="vllm",
+        base_url="http://localhost:8000/v1",
+        key_env=None,
+        auth="none",
+        completions=True,
+        embeddings=True,
+        idle_timeout=4.0,  # uvicorn, which serves it, closes idle connections after 5 s
+    ),
+    ProviderSpec(
+        name="lmstudio",
+        base_url="http://localhost:1234/v1",
+        key_env=None,
+        auth="none",
+        completions=True,
+        embeddings=True,
+        idle_timeout=4.0,
+    ),
+)
+
+CATALOG = MappingProxyType({row.name: row for row in _ROWS})
+
+# Names that stand for another one: `provider/model` as the provider spells it. Names a provider serves as they are
+# need no row here, its pattern below is enough.
+ALIASES = MappingProxyType(
+    {
+        "claude-3-5-sonnet": "anthropic/claude-3-5-sonnet-latest",
+        "claude-3-5-haiku": "anthropic/claude-3-5-haiku-latest",
+        "claude-3-7-sonnet": "anthropic/claude-3-7-sonnet-latest",
+        "claude-3-opus": "anthropic/claude-3-opus-latest",
+        "claude-3-haiku": "anthropic/claude-3-haiku-20240307",
+        "gemini-pro": "gemini/gemini-pro",
+        "gemini-1.5-pro": "gemini/gemini-1.5-pro",
+        "gemini-1.5-flash": "gemini/gemini-1.5-flash",
+        "mistral-large": "mistral/mistral-large-latest",
+        "mistral-medium": "mistral/mistral-medium-latest",
+        "mistral-small": "mistral/mistral-small-latest",
+        "mixtral-8x7b": "mistral/open-mixtral-8x7b",
+        "mistral-embed": "mistral/mistral-embed",
+        "text-embedding-004": "gemini/text-embedding-004",
+        "embedding-001": "gemini/embedding-001",
+    }
+)
+
+# Who serves a name that begins like this; the longest prefix counts.
+PATTERNS = MappingProxyType(
+    {
+        "gpt-": "openai",
+        "chatgpt-": "openai",
+        "o1": "openai",
+        "o3": "openai",
+        "o4": "openai",
+        "davinci-": "openai",
+        "babbage-": "openai",
+        "text-embedding-3-": "openai",
+        "text-embedding-ada-": "openai",
+        "claude-": "anthropic",
+        "gemini-": "gemini",
+        "gemma-": "gemini",
+        "mistral-": "mistral",
+        "mixtral-": "mistral",
+        "open-mistral-": "mistral",
+        "open-mixtral-": "mistral",
+        "codestral-": "mistral",
+        "devstral-": "mistral",
+        "magistral-": "mistral",
+        "ministral-": "mistral",
+        "pixtral-": "mistral",
+        "grok-": "xai",
+        "deepseek-": "deepseek",
+        "sonar": "perplexity",
+        "moonshot-": "moonshot",
+        "kimi-": "moonshot",
+        "MiniMax-": "minimax",
+        "qwen-": "qwen",
+        "qwq-": "qwen",
+        "doubao-": "bytedance",
+        "glm-": "zai",
+    }
+)
+
+# Well-known embedding models, to name when a provider without embeddings is asked for some.
+EMBEDDING_MODELS = MappingProxyType(
+    {
+        "text-embedding-3-small": "openai",
+        "text-embedding-3-large": "openai",
+        "mistral-embed": "mistral",
+        "gemini-embedding-001": "gemini",
+    }
+)

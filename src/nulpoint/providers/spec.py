@@ -1,0 +1,83 @@
+"""A provider as data, in a closed vocabulary: the same record in our catalogue and in a user's config.yaml."""
+
+from collections.abc import Mapping
+from typing import Literal, NoReturn
+
+import msgspec
+
+Route = Literal["chat", "completions", "embeddings"]
+
+
+class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One host that speaks a known wire format.
+
+    Fields:
+        name: what callers write before the slash in `provider/model`; also the metrics label.
+        base_url: up to and including the version part, without a slash at the end.
+        key_env: the environment variable that holds its key; null for a host that needs none.
+        wire: the format it speaks.
+        auth: how the key is sent.
+        headers: fixed header fields every request gets.
+        rename: request members this host spells differently (from the OpenAI name to its name).
+        drop: request members this host rejects; what is dropped is reported to the caller.
+        completions: it has a real `/completions`; elsewhere a prompt is answered through chat.
+        embeddings: it has `/embeddings`.
+        stream_usage: `ask` turns on `stream_options.include_usage` to learn what a stream used; `inline` hosts send
+            usage unasked or reject the option.
+        sends_done: its streams end with `data: [DONE]`.
+        idle_timeout: seconds a kept connection may idle, where shorter than UPSTREAM_IDLE_TIMEOUT.
+        models: names listed by `GET /v1/models`; others are routed all the same.
+    """
+
+    name: str
+    base_url: str
+    key_env: str | None
+    wire: Literal["openai"] = "openai"
+    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "none"] = "bearer"
+    headers: Mapping[str, str] = {}
+    rename: Mapping[str, str] = {}
+    drop: frozenset[str] = frozenset()
+    completions: bool = False
+    embeddings: bool = False
+    stream_usage: Literal["ask", "inline"] = "ask"
+    sends_done: bool = True
+    idle_timeout: float | None = None
+    models: tuple[str, ...] = ()
+
+    @property
+    def base_url_env(self) -> str:
+        """The environment variable that overrides `base_url`."""
+        return f"{self.name.upper().replace('-', '_')}_BASE_URL"
+
+
+class Secret:
+    """A credential that cannot be shown by accident: printing, formatting or encoding it gives stars or an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be serialised")
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider as configured: where it really is, and its key (None: the caller brings one, or none is needed)."""
+
+    spec: ProviderSpec
+    base_url: str
+    credential: Secret | None = None

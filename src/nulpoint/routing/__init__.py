@@ -1,0 +1,1 @@
+"""Decisions about where a request goes: pure, `now` is an argument."""
