@@ -191,9 +191,7 @@ def _announce(config: Config, port: int) -> None:
     for name in config.pending_set:
         logger.warning("%s is set and valid, but this version does not act on it yet", name)
     if config.host not in ("127.0.0.1", "::1", "localhost"):
-        logger.warning(
-            "anyone who reaches %s:%d can spend your providers' budget: callers need no key", config.host, port
-        )
+        logger.warning("callers need no key: whoever reaches %s:%d can spend your budget", config.host, config.port)
 
 
 def _settle_memory() -> None:

@@ -34,7 +34,7 @@ def read_providers(
     aliases = _aliases(document.get("aliases"), known, found)
     if not in_use and not found:
         variables = ", ".join(spec.key_env for spec in known.values() if spec.key_env)
-        text = f"set the key of at least one, or ALLOW_CLIENT_API_KEYS=true; to try without any, run `make demo` ({variables})"
+        text = f"set a key ({variables}) or ALLOW_CLIENT_API_KEYS=true; to try it without any, run `make demo`"
         found.append(("providers", "none is configured", text))
     return in_use, known, aliases, found
 

@@ -42,7 +42,7 @@ _ROWS = (
             "text-embedding-3-large",
             "text-embedding-ada-002",
         ),
-    ),  # fmt: skip
+    ),
     # Through the OpenAI-compatible endpoint Anthropic offers: chat only.
     ProviderSpec(
         name="anthropic",

@@ -22,7 +22,7 @@ class Envelope(msgspec.Struct):
 
     model: str
     stream: bool | None = None
-    stream_options: StreamOptions | None | UnsetType = UNSET
+    stream_options: StreamOptions | UnsetType | None = UNSET
 
 
 _DECODER = msgspec.json.Decoder(Envelope)

@@ -1,0 +1,78 @@
+# Every target sets up what it needs by itself; the virtual environment is made once and again when its list changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/run.stamp
+DEV_STAMP := $(VENV)/dev.stamp
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
+	bench bench-peers lint fmt docs
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "nulpoint needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): requirements/run.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
+	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+run: $(RUN_STAMP) ## run the gateway; reads .env if there is one
+	@exec $(BIN)/python -m nulpoint serve --env-file .env
+
+demo: $(DEV_STAMP) ## mock providers, gateway and official SDK traffic, no key needed; ONCE=1 ends by itself
+	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once)
+
+mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19004
+	@exec $(BIN)/python -m nulpoint mock
+
+test: $(DEV_STAMP) ## run all tests
+	$(BIN)/python -m pytest
+
+test-short: $(DEV_STAMP) ## run the fast tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-race: $(DEV_STAMP) ## repeat the concurrency tests in development mode with random seeds
+	@for round in 1 2 3; do \
+		seed=$${SEED:-$$$$$$round}; echo "seed $$seed"; \
+		NULPOINT_TEST_SEED=$$seed PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m race || exit 1; done
+
+test-cover: $(DEV_STAMP) ## run all tests and report coverage by file
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report --skip-covered
+
+mock: test
+mock-short: test-short
+mock-race: test-race
+mock-cover: test-cover
+
+bench: $(DEV_STAMP) ## measure beside nginx; BENCH_QUICK=1 for a first look
+	@sh bench/install.sh
+	$(BIN)/python bench/run.py
+
+bench-peers: $(DEV_STAMP) ## the same with LiteLLM and Portkey
+	@sh bench/install.sh
+	$(BIN)/python bench/run.py --peers
+
+lint: $(DEV_STAMP) ## format check, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py
+
+fmt: $(DEV_STAMP) ## format the code and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(RUN_STAMP) ## write the generated documentation
+	$(BIN)/python -m nulpoint.config.reference
