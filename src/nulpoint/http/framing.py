@@ -30,12 +30,7 @@ def check_head(target: bytes, headers: dict[bytes, bytes], version: str, max_hea
         raise rejected(f"the request target is over {TARGET_BYTES} bytes", status=414, code="uri_too_long")
     if target[:1] != b"/" and target != b"*":
         raise _malformed("the request target must be a path")
-    host = headers.get(b"host")
-    if host is None:
-        if version == "1.1":
-            raise _malformed("the Host field is missing")
-    elif not _HOST.fullmatch(host):
-        raise _malformed("the Host field is not a host")
+    _check_host(headers.get(b"host"), version)
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise rejected("the only transfer coding known here is chunked", code="bad_request")
     size = 0
@@ -45,6 +40,14 @@ def check_head(target: bytes, headers: dict[bytes, bytes], version: str, max_hea
             raise _malformed(f"the {name.decode()} field holds bytes outside ASCII")
     if size > max_head:
         raise rejected(f"the request head is over {max_head} bytes", status=431, code="request_header_fields_too_large")
+
+
+def _check_host(host: bytes | None, version: str) -> None:
+    if host is None:
+        if version == "1.1":
+            raise _malformed("the Host field is missing")
+    elif not _HOST.fullmatch(host):
+        raise _malformed("the Host field is not a host")
 
 
 def _check_version(version: str, headers: dict[bytes, bytes]) -> None:

@@ -164,8 +164,8 @@ def chat_events(frame: dict[str, Any], message: dict[str, Any], count: int, used
             for cut in range(0, len(arguments), 8):
                 piece = {"index": position, "function": {"arguments": arguments[cut : cut + 8]}}
                 yield chunk(index, {"tool_calls": [piece]})
-        for piece in _pieces(message["content"]):
-            yield chunk(index, {"content": piece})
+        for word in _pieces(message["content"]):
+            yield chunk(index, {"content": word})
         yield chunk(index, {}, "tool_calls" if calls else "stop")
     if used:
         yield event({**frame, "object": "chat.completion.chunk", "choices": [], "usage": used})

@@ -5,7 +5,7 @@ afterwards what was used and whether the stream was whole.
 """
 
 import re
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -102,9 +102,9 @@ class HideUsage(PassOn):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[msgspec.Raw] | None = None
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    choices: list[Any] | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
 
 
 def _blocks(data: bytes) -> list[bytes]:

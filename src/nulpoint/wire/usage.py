@@ -31,11 +31,15 @@ class _Nested(msgspec.Struct):
     usage: _Usage | None = None
 
 
+_ABSENT = msgspec.Raw()
+_NO_ERROR = (_ABSENT, msgspec.Raw(b"null"))
+
+
 class _Answer(msgspec.Struct):
     usage: _Usage | None = None
     x_groq: _Nested | None = None  # Groq's streams have it there
     model: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _ABSENT
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -58,7 +62,7 @@ def read_facts(answer: bytes) -> Facts:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _UNREADABLE
     reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
-    return Facts(_counts(reported) if reported else None, decoded.model, decoded.error is not None)
+    return Facts(_counts(reported) if reported else None, decoded.model, decoded.error not in _NO_ERROR)
 
 
 def _counts(reported: _Usage) -> Usage:
