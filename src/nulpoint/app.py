@@ -7,6 +7,7 @@ import os
 import signal
 import ssl
 import sys
+from pathlib import Path
 from types import MappingProxyType
 
 import uvloop
@@ -26,7 +27,7 @@ from nulpoint.http.ticker import Ticker
 from nulpoint.routing.plan import Router
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
-from nulpoint.workers import WORKER_MARK, supervise
+from nulpoint.workers import METRICS_DIRECTORY, WORKER_MARK, supervise
 
 logger = logging.getLogger("nulpoint")
 
@@ -34,6 +35,7 @@ ROUTES: MappingProxyType[str, Route] = MappingProxyType(
     {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
 )
 STDOUT = 1
+PUBLISH_SECONDS = 1.0  # between two snapshots of the metrics, where there are several workers
 FLUSH_SECONDS = 2.0  # for the request log, at the end
 EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
 _LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -46,9 +48,9 @@ class App:
         loop = asyncio.get_running_loop()
         self._config = config
         self.ticker = Ticker(loop)
-        self.metrics = Metrics(__version__)
-        self.log = RequestLog(log_fd, config.log_level, config.log_queue, self.metrics.log_dropped.inc)
-        self.client = Client(_dialer(config), _client_limits(config), self.ticker, self.metrics.replays.inc)
+        self.metrics = Metrics(__version__, _metrics_directory())
+        self.log = RequestLog(log_fd, config.log_level, config.log_queue, self.metrics.log_dropped)
+        self.client = Client(_dialer(config), _client_limits(config), self.ticker, self.metrics.replayed)
         self.journal = Journal(self.log, self.metrics)
         router = Router(config.providers, config.aliases, config.default_provider, config.known)
         cors = CrossOrigin(config.cors_origins)
@@ -67,6 +69,7 @@ class App:
         self.status = Status(tuple(config.providers.values()), router, self.client, self.journal, self.metrics)
         gateway = Gateway(proxies, self.status, self.journal, cors)
         self.server = Server(gateway, _server_limits(config), self.ticker)
+        self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
 
     async def listen(self, *, reuse_port: bool = False) -> int:
         """Accept connections; gives the port. Raises OSError."""
@@ -83,10 +86,26 @@ class App:
             await self.server.drained(1.0)
         return finished
 
+    def _publish(self) -> None:
+        self.metrics.set_inflight(self.journal.inflight)
+        try:
+            self.metrics.publish()
+        except OSError as error:
+            logger.warning("the metrics snapshot cannot be written: %s", error.strerror)
+        self._publishing = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
+
     def close(self) -> None:
+        self._publishing.cancel()
+        self._publish()
+        self._publishing.cancel()
         self.client.close()
         self.ticker.stop()
         self.log.close(FLUSH_SECONDS)
+
+
+def _metrics_directory() -> Path | None:
+    shared = os.environ.get(METRICS_DIRECTORY)
+    return Path(shared) if shared else None
 
 
 def _server_limits(config: Config) -> ServerLimits:

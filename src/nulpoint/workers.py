@@ -1,7 +1,6 @@
 """WORKERS processes on one port: each listens by itself (SO_REUSEPORT), one that dies is started again.
 
-The workers are fresh processes, not forks: nothing is shared between them but the files prometheus_client adds the
-metrics up from.
+The workers are fresh processes, not forks: nothing is shared between them but the snapshots of their metrics.
 """
 
 import logging
@@ -13,14 +12,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
-
-from prometheus_client.multiprocess import mark_process_dead
 
 from nulpoint.config import Config
 
 logger = logging.getLogger("nulpoint")
 
+METRICS_DIRECTORY = "NULPOINT_METRICS_DIR"  # where the workers leave snapshots of their metrics for each other
 WORKER_MARK = "NULPOINT_WORKER"  # set in the environment of a worker, and nowhere else
 RESTART_SECONDS = 1.0  # a worker that dies sooner after its start waits this long for the next one
 GRACE_SECONDS = 5.0  # beyond SHUTDOWN_TIMEOUT, then a worker is killed
@@ -36,7 +33,7 @@ def supervise(config: Config) -> int:
         return 1
     with reservation, tempfile.TemporaryDirectory(prefix="nulpoint-metrics-") as metrics:
         port = reservation.getsockname()[1]
-        supervisor = Supervisor(config.workers, _start_worker(port, metrics), metrics, config.shutdown_timeout)
+        supervisor = Supervisor(config.workers, _start_worker(port, metrics), config.shutdown_timeout)
         return supervisor.run()
 
 
@@ -58,23 +55,19 @@ def reserve(host: str, port: int) -> socket.socket:
 
 
 def _start_worker(port: int, metrics: str) -> Callable[[], "subprocess.Popen[bytes]"]:
-    environment = {**os.environ, "PORT": str(port), WORKER_MARK: "1", "PROMETHEUS_MULTIPROC_DIR": metrics}
+    environment = {**os.environ, "PORT": str(port), WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
     return lambda: subprocess.Popen([sys.executable, "-m", "nulpoint", "serve"], env=environment)
 
 
 class Supervisor:
     """Keeps `count` workers alive."""
 
-    def __init__(
-        self, count: int, start: Callable[[], "subprocess.Popen[bytes]"], metrics: str, shutdown_timeout: float
-    ) -> None:
+    def __init__(self, count: int, start: Callable[[], "subprocess.Popen[bytes]"], shutdown_timeout: float) -> None:
         self._count = count
         self._start = start
-        self._metrics = Path(metrics)
         self._shutdown_timeout = shutdown_timeout
         self._workers: list[subprocess.Popen[bytes]] = []
         self._stop = threading.Event()
-        self._changed = threading.Event()
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,7 +89,6 @@ class Supervisor:
             if worker.poll() is None:
                 continue
             logger.error("worker %d died with exit code %d; starting another", worker.pid, worker.returncode)
-            mark_process_dead(worker.pid, str(self._metrics))  # type: ignore[no-untyped-call]
             self._workers[index] = self._start()
             self._stop.wait(RESTART_SECONDS)
 

@@ -12,6 +12,8 @@ def check_content_type(headers: Headers) -> None:
     always say `Origin` there).
     """
     content_type = headers.get(b"content-type")
+    if content_type == b"application/json" and b"content-encoding" not in headers:
+        return
     if content_type is None:
         if b"origin" not in headers:
             return

@@ -1,22 +1,15 @@
 """Which header fields pass between caller and provider. Both directions are allow-lists."""
 
-from functools import lru_cache
-
 from nulpoint.errors import Failure
 from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.wire.retry_after import retry_after_value
 
 # Of a caller's request, besides what the gateway writes itself. Credentials, cookies and forwarding fields never pass.
-_TO_PROVIDER = (
-    b"openai-beta",
-    b"anthropic-beta",
-    b"idempotency-key",
-    b"x-client-request-id",
-    b"http-referer",
-    b"x-title",
+_TO_PROVIDER = frozenset(
+    {b"openai-beta", b"anthropic-beta", b"idempotency-key", b"x-client-request-id", b"http-referer", b"x-title"}
 )
 # These name an account, so they only make sense beside the caller's own key.
-_WITH_OWN_KEY = (b"openai-organization", b"openai-project")
+_WITH_OWN_KEY = _TO_PROVIDER | {b"openai-organization", b"openai-project"}
 
 _TO_CALLER = frozenset(
     {
@@ -36,22 +29,30 @@ _TO_CALLER = frozenset(
 _TO_CALLER_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit-", b"x-groq-")
 
 
+class _Passes(dict[bytes, bool]):
+    """Whether a field goes back to the caller, remembered by name; providers have few names, attackers many."""
+
+    def __missing__(self, name: bytes) -> bool:
+        passes = name in _TO_CALLER or name.startswith(_TO_CALLER_PREFIXES)
+        if len(self) < 1024:
+            self[name] = passes
+        return passes
+
+
+_passes = _Passes()
+
+
 def for_provider(headers: Headers, own_key: bool) -> bytes:
     """The fields of a request that go to the provider, as a header block."""
-    block = b""
-    for name in _TO_PROVIDER:
-        if name in headers:
-            block += field(name, headers[name])
-    if own_key:
-        for name in _WITH_OWN_KEY:
-            if name in headers:
-                block += field(name, headers[name])
-    return block
+    allowed = _WITH_OWN_KEY if own_key else _TO_PROVIDER
+    if allowed.isdisjoint(headers):
+        return b""
+    return b"".join([field(name, value) for name, value in headers.items() if name in allowed])
 
 
 def for_caller(headers: Headers) -> bytes:
     """The fields of a provider's answer that go back, as a header block. Content fields are the gateway's own."""
-    return b"".join([b"%b: %b\r\n" % item for item in headers.items() if _passes(item[0])])
+    return b"".join([b"%b: %b\r\n" % item for item in headers.items() if _passes[item[0]]])
 
 
 def failure_fields(failure: Failure, request_id: bytes) -> bytes:
@@ -60,8 +61,3 @@ def failure_fields(failure: Failure, request_id: bytes) -> bytes:
     if failure.retry_after is not None:
         block += field(b"retry-after", retry_after_value(failure.retry_after))
     return block
-
-
-@lru_cache(maxsize=1024)
-def _passes(name: bytes) -> bool:
-    return name in _TO_CALLER or name.startswith(_TO_CALLER_PREFIXES)

@@ -1,5 +1,6 @@
 """What is noted of a request while it lives, and the one place where it is settled: log and metrics, once."""
 
+import itertools
 import re
 from datetime import UTC, datetime
 from os import urandom
@@ -14,6 +15,9 @@ from nulpoint.stores.requestlog import RequestLog
 from nulpoint.wire.usage import Usage
 
 CALLER_LEFT = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
+# New ids need to be unique, not secret: a random part a process and a number.
+_PROCESS = urandom(10).hex().encode("ascii")
+_NUMBERS = itertools.count(1)
 _SANE_ID = re.compile(rb"[\w-]{1,64}", re.ASCII)
 
 
@@ -48,7 +52,7 @@ def request_id(headers: Headers) -> bytes:
     given = headers.get(b"x-request-id")
     if given is not None and _SANE_ID.fullmatch(given):
         return given
-    return urandom(16).hex().encode("ascii")
+    return b"%b%012x" % (_PROCESS, next(_NUMBERS))
 
 
 class Journal:
@@ -76,9 +80,9 @@ class Journal:
             provider=entry.provider,
             answered_model=entry.answered_model,
             stream=entry.stream,
-            first_byte_ms=_ms(entry.first_byte - entry.started) if entry.first_byte else None,
-            total_ms=_ms(perf_counter() - entry.started),
-            added_ms=_ms(entry.added()) if entry.began else 0.0,
+            first_byte_us=_us(entry.first_byte - entry.started) if entry.first_byte else None,
+            total_us=_us(perf_counter() - entry.started),
+            added_us=_us(entry.added()) if entry.began else 0,
             usage=entry.usage,
             bytes_in=len(request.body),
             bytes_out=reply.body_bytes,
@@ -89,6 +93,9 @@ class Journal:
             record.message = failure.message[:500]
         self._log.put(record)
         self._metrics.settle(record)
+
+    def fields_dropped(self, provider: str, fields: int) -> None:
+        self._metrics.fields_dropped(provider, fields)
 
     def refused(self, failure: Failure, request_id: bytes) -> None:
         """A request that never came whole: refused by the server before anything could be known of it."""
@@ -113,5 +120,5 @@ def _level(status: int, failure: Failure | None) -> str:
     return "warn" if status >= 400 or failure is not None else "info"
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def _us(seconds: float) -> int:
+    return int(seconds * 1e6)

@@ -67,7 +67,10 @@ class Proxy:
         self._journal.inflight += 1
         try:
             call = self._prepare(request, entry)
-            connection = await self._send(call, request, entry)
+            message = self._message(call, request)
+            entry.sent = perf_counter()
+            connection = await self._client.send(call.destination.pool, message)
+            entry.first_byte = perf_counter()
             try:
                 await self._bring_back(call, connection, request, reply, entry)
             finally:
@@ -95,6 +98,8 @@ class Proxy:
         entry.provider = destination.name
         entry.answered_model = target.model
         prepared = prepare(request.body, envelope, target.provider.spec, target.model, destination.through_chat)
+        if prepared.dropped:
+            self._journal.fields_dropped(destination.name, len(prepared.dropped))
         own_key = own_key_of(request.headers) if self._forward_keys else None
         return Call(destination, prepared, own_key, entry.stream, target.model)
 
@@ -105,14 +110,9 @@ class Proxy:
             self._destinations[destination.name] = destination
         return destination
 
-    async def _send(self, call: Call, request: Request, entry: Entry) -> Upstream:
-        destination = call.destination
+    def _message(self, call: Call, request: Request) -> bytes:
         passed_on = for_provider(request.headers, call.own_key is not None)
-        message = destination.message(call.prepared.body, passed_on, call.own_key)
-        entry.sent = perf_counter()
-        connection = await self._client.send(destination.pool, message)
-        entry.first_byte = perf_counter()
-        return connection
+        return call.destination.message(call.prepared.body, passed_on, call.own_key)
 
     async def _bring_back(self, call: Call, connection: Upstream, request: Request, reply: Reply, entry: Entry) -> None:
         if not 200 <= connection.status < 300:
@@ -121,10 +121,10 @@ class Proxy:
         if call.stream and is_stream(connection):
             await self._stream(call, connection, reply, entry, fields)
         else:
-            await self._whole(call, connection, reply, entry, fields)
+            body = connection.whole or await whole_body(connection, self._max_answer)
+            self._send_whole(call, connection.status, body, reply, entry, fields)
 
-    async def _whole(self, call: Call, connection: Upstream, reply: Reply, entry: Entry, fields: bytes) -> None:
-        body = await whole_body(connection, self._max_answer)
+    def _send_whole(self, call: Call, status: int, body: bytes, reply: Reply, entry: Entry, fields: bytes) -> None:
         entry.first_byte = perf_counter()  # all the time until now was the provider's
         facts = read_facts(body)
         if facts.suspect:
@@ -137,7 +137,7 @@ class Proxy:
         entry.usage = facts.usage
         entry.answered_model = facts.model or entry.answered_model
         entry.began = perf_counter()
-        reply.send(connection.status, JSON_TYPE + fields, body)
+        reply.send(status, JSON_TYPE + fields, body)
 
     async def _stream(self, call: Call, connection: Upstream, reply: Reply, entry: Entry, fields: bytes) -> None:
         watcher = call.prepared.watcher(call.destination.through_chat)

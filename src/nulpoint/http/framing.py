@@ -33,12 +33,11 @@ def check_head(target: bytes, headers: dict[bytes, bytes], version: str, max_hea
     _check_host(headers.get(b"host"), version)
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise rejected("the only transfer coding known here is chunked", code="bad_request")
-    size = 0
-    for name, value in headers.items():
-        size += len(name) + len(value) + 4
-        if not value.isascii():
-            raise _malformed(f"the {name.decode()} field holds bytes outside ASCII")
-    if size > max_head:
+    values = b"".join(headers.values())
+    if not values.isascii():
+        names = [name.decode() for name, value in headers.items() if not value.isascii()]
+        raise _malformed(f"the {names[0]} field holds bytes outside ASCII")
+    if len(values) + len(b"".join(headers)) + 4 * len(headers) > max_head:
         raise rejected(f"the request head is over {max_head} bytes", status=431, code="request_header_fields_too_large")
 
 

@@ -135,6 +135,15 @@ class Upstream(asyncio.BufferedProtocol):
                 raise self._failure
             await self._signal
 
+    @property
+    def whole(self) -> bytes | None:
+        """The body, where all of it came at once and uncompressed; it counts as read then."""
+        chunks = self._chunks
+        if not self._ended or len(chunks) != 1 or b"content-encoding" in self.headers:
+            return None
+        self._chunks = []
+        return chunks[0]
+
     async def body(self) -> bytes:
         """The whole rest of the body. Raises Failure, also when it is over the limit."""
         parts = []

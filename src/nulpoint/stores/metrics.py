@@ -1,110 +1,223 @@
 """Prometheus metrics. Every label has a closed set of values: no model name, key or path of a caller is ever one.
 
-With several workers prometheus_client keeps the values in files shared by them (PROMETHEUS_MULTIPROC_DIR, set before
-the workers start), and any worker's page adds them up.
+A request adds to plain numbers (a counter object of prometheus_client costs several times more); the page is made of
+them when it is asked for, in the library's exposition format. Several workers each keep a snapshot of their numbers in
+a directory they share, and the worker that is asked adds them up: what a dead worker counted stays counted, save the
+last second.
 """
 
 import os
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
 
 from nulpoint.stores.record import Record
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-_ADDED = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25, 1)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+ADDED = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25, 1.0)
 _NO_CACHE = "BYPASS"  # the value of the `cache` label of answers no cache was asked for
 
-Observe = Callable[[float], None]
+Labels = tuple[str, ...]
+
+
+class Buckets(msgspec.Struct):
+    """A histogram's counts, one a bound and one beyond the last, and the sum of what was observed."""
+
+    counts: list[int]
+    total: float = 0.0
+
+
+class Numbers(msgspec.Struct):
+    """Everything one process has counted. Keys are label values in the order of `FAMILIES`."""
+
+    http: dict[Labels, int] = {}
+    http_seconds: dict[Labels, Buckets] = {}
+    requests: dict[Labels, int] = {}
+    first_byte: dict[Labels, Buckets] = {}
+    added: dict[Labels, Buckets] = {}
+    tokens: dict[Labels, int] = {}
+    errors: dict[Labels, int] = {}
+    dropped_fields: dict[Labels, int] = {}
+    log_dropped: dict[Labels, int] = {}
+    replays: dict[Labels, int] = {}
+    inflight: dict[Labels, int] = {}
+
+
+class Family(msgspec.Struct, frozen=True):
+    """Where a family's numbers are, and what the page calls it."""
+
+    numbers: str
+    name: str
+    text: str
+    labels: Labels
+    bounds: tuple[float, ...] = ()
+
+
+FAMILIES = (
+    Family("http", "gateway_http_requests", "Requests answered", ("route", "status")),
+    Family("http_seconds", "gateway_http_request_duration_seconds", "Whole answers", ("route",), SECONDS),
+    Family("requests", "gateway_requests", "Requests sent to a provider", ("provider", "status")),
+    Family("first_byte", "gateway_first_byte_seconds", "Until a provider began to answer", ("provider",), SECONDS),
+    Family("added", "gateway_added_seconds", "Spent in the gateway before the first byte", ("route",), ADDED),
+    Family("tokens", "gateway_tokens", "Tokens reported", ("provider", "route", "direction", "cache")),
+    Family("errors", "provider_errors", "Failed requests", ("provider", "error_type")),
+    Family("dropped_fields", "gateway_dropped_fields", "Request fields a provider cannot take", ("provider",)),
+    Family("log_dropped", "gateway_log_dropped", "Request log records dropped", ()),
+    Family("replays", "gateway_upstream_replays", "Requests sent again after a stale connection", ()),
+)
 
 
 class Metrics:
-    """The counters, and the page that shows them."""
+    """Counts requests and makes the page. `directory` is shared by the workers; None where there is only one."""
 
-    def __init__(self, version: str) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._http = Counter("gateway_http_requests", "Requests answered", ["route", "status"], registry=registry)
-        self._http_seconds = Histogram(
-            "gateway_http_request_duration_seconds", "Whole answers", ["route"], buckets=_SECONDS, registry=registry
-        )
-        self._requests = Counter(
-            "gateway_requests", "Requests answered by a provider", ["provider", "status"], registry=registry
-        )
-        self._first_byte = Histogram(
-            "gateway_first_byte_seconds", "Until the provider began to answer", ["provider"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._added = Histogram(
-            "gateway_added_seconds", "Time spent in the gateway before the first byte", ["route"],
-            buckets=_ADDED, registry=registry,
-        )  # fmt: skip
-        self._tokens = Counter(
-            "gateway_tokens", "Tokens reported", ["provider", "route", "direction", "cache"], registry=registry
-        )
-        self._errors = Counter("provider_errors", "Failed attempts", ["provider", "error_type"], registry=registry)
-        self.log_dropped = Counter("gateway_log_dropped", "Request log records dropped", registry=registry)
-        self.dropped_fields = Counter(
-            "gateway_dropped_fields", "Request fields a provider cannot take", ["provider"], registry=registry
-        )
-        self.replays = Counter("gateway_upstream_replays", "Requests replayed after a stale connection",
-                               registry=registry)  # fmt: skip
-        self._inflight = Gauge("gateway_inflight_requests", "Requests being answered", registry=registry,
-                              multiprocess_mode="livesum")  # fmt: skip
-        build = Gauge("gateway_build_info", "Always 1", ["version"], registry=registry, multiprocess_mode="max")
-        build.labels(version).set(1)
-        self._children: dict[tuple[str, int, str], tuple[Callable[[], None], Observe, Observe]] = {}
-        self._answered: dict[tuple[str, str, int], tuple[Callable[[], None], Observe, Observe, Observe]] = {}
+    def __init__(self, version: str, directory: Path | None = None) -> None:
+        self.numbers = Numbers()
+        self._version = version
+        self._directory = directory
+        self._tallies: dict[tuple[str, str, int], Tally] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
     def settle(self, record: Record) -> None:
         """Count one request, whatever became of it."""
-        http, seconds, added = self._for_route(record)
-        http()
-        seconds(record.total_ms / 1000)
-        if record.provider:
-            self._settle_provider(record)
-            added(record.added_ms / 1000)
+        key = (record.route, record.provider, record.status)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally(self.numbers, *key)
+        tally.add(record)
 
-    def _for_route(self, record: Record) -> tuple[Callable[[], None], Observe, Observe]:
-        key = (record.route, record.status, "")
-        children = self._children.get(key)
-        if children is None:
-            children = self._children[key] = (
-                self._http.labels(record.route, str(record.status)).inc,
-                self._http_seconds.labels(record.route).observe,
-                self._added.labels(record.route).observe,
-            )
-        return children
+    def log_dropped(self) -> None:
+        count(self.numbers.log_dropped, ())
 
-    def _settle_provider(self, record: Record) -> None:
-        key = (record.provider, record.route, record.status)
-        children = self._answered.get(key)
-        if children is None:
-            tokens = self._tokens
-            children = self._answered[key] = (
-                self._requests.labels(record.provider, str(record.status)).inc,
-                self._first_byte.labels(record.provider).observe,
-                tokens.labels(record.provider, record.route, "input", _NO_CACHE).inc,
-                tokens.labels(record.provider, record.route, "output", _NO_CACHE).inc,
-            )
-        answered, first_byte, tokens_in, tokens_out = children
-        answered()
-        if record.first_byte_ms is not None:
-            first_byte(record.first_byte_ms / 1000)
-        if record.usage is not None:
-            tokens_in(record.usage.prompt)
-            tokens_out(record.usage.completion)
-        if record.error:
-            self._errors.labels(record.provider, record.error).inc()
+    def replayed(self) -> None:
+        count(self.numbers.replays, ())
+
+    def fields_dropped(self, provider: str, fields: int) -> None:
+        count(self.numbers.dropped_fields, (provider,), fields)
 
     def set_inflight(self, requests: int) -> None:
-        self._inflight.set(requests)
+        self.numbers.inflight[()] = requests
 
     def page(self) -> bytes:
         """The text exposition, of all workers where there are several."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        merged = CollectorRegistry()
-        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
-        return generate_latest(merged)
+        return generate_latest(self._registry)
+
+    def publish(self) -> None:
+        """Leave a snapshot for the other workers. Raises OSError."""
+        if self._directory is not None:
+            path = self._directory / f"{os.getpid()}.snapshot"
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(msgspec.msgpack.encode(self.numbers))
+            fresh.replace(path)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks a collector for."""
+        total = self._sum()
+        for family in FAMILIES:
+            yield _shown(family, getattr(total, family.numbers))
+        inflight = GaugeMetricFamily("gateway_inflight_requests", "Requests being answered")
+        inflight.add_metric([], total.inflight.get((), 0))
+        yield inflight
+        build = GaugeMetricFamily("gateway_build_info", "Always 1", labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+
+    def _sum(self) -> Numbers:
+        if self._directory is None:
+            return self.numbers
+        total = Numbers()
+        merge(total, self.numbers)
+        for path in self._directory.glob("*.snapshot"):
+            if path.stem != str(os.getpid()):
+                other = msgspec.msgpack.decode(path.read_bytes(), type=Numbers)
+                if not _alive(int(path.stem)):
+                    other.inflight.clear()
+                merge(total, other)
+        return total
+
+
+class Tally:
+    """The places of one (route, provider, status) in `Numbers`, found once."""
+
+    __slots__ = ("_added", "_first_byte", "_http", "_numbers", "_provider", "_requests", "_seconds", "_tokens")
+
+    def __init__(self, numbers: Numbers, route: str, provider: str, status: int) -> None:
+        self._numbers = numbers
+        self._http = (route, str(status))
+        self._seconds = numbers.http_seconds.setdefault((route,), Buckets([0] * (len(SECONDS) + 1)))
+        self._provider = provider
+        self._requests = (provider, str(status))
+        self._tokens = ((provider, route, "input", _NO_CACHE), (provider, route, "output", _NO_CACHE))
+        if provider:
+            self._first_byte = numbers.first_byte.setdefault((provider,), Buckets([0] * (len(SECONDS) + 1)))
+            self._added = numbers.added.setdefault((route,), Buckets([0] * (len(ADDED) + 1)))
+
+    def add(self, record: Record) -> None:
+        numbers = self._numbers
+        count(numbers.http, self._http)
+        observe(self._seconds, SECONDS, record.total_us * 1e-6)
+        if not self._provider:
+            return
+        count(numbers.requests, self._requests)
+        if record.first_byte_us is not None:
+            observe(self._first_byte, SECONDS, record.first_byte_us * 1e-6)
+            observe(self._added, ADDED, record.added_us * 1e-6)
+        if record.usage is not None:
+            count(numbers.tokens, self._tokens[0], record.usage.prompt)
+            count(numbers.tokens, self._tokens[1], record.usage.completion)
+        if record.error:
+            count(numbers.errors, (self._provider, record.error))
+
+
+def count(numbers: dict[Labels, int], labels: Labels, amount: int = 1) -> None:
+    numbers[labels] = numbers.get(labels, 0) + amount
+
+
+def observe(buckets: Buckets, bounds: tuple[float, ...], value: float) -> None:
+    buckets.counts[bisect_left(bounds, value)] += 1
+    buckets.total += value
+
+
+def merge(total: Numbers, other: Numbers) -> None:
+    """Add the other's numbers to the total's."""
+    for name in Numbers.__struct_fields__:
+        into: dict[Labels, int | Buckets] = getattr(total, name)
+        for labels, value in getattr(other, name).items():
+            known = into.get(labels)
+            if isinstance(value, Buckets):
+                counts = known.counts if isinstance(known, Buckets) else [0] * len(value.counts)
+                sums = known.total if isinstance(known, Buckets) else 0.0
+                into[labels] = Buckets([a + b for a, b in zip(counts, value.counts, strict=True)], sums + value.total)
+            else:
+                into[labels] = value + (known if isinstance(known, int) else 0)
+
+
+def _shown(family: Family, numbers: Mapping[Labels, int | Buckets]) -> Metric:
+    if not family.bounds:
+        counter = CounterMetricFamily(family.name, family.text, labels=family.labels)
+        for labels, value in numbers.items() or ([((), 0)] if not family.labels else []):
+            counter.add_metric(list(labels), value)  # type: ignore[arg-type]  # never Buckets here
+        return counter
+    histogram = HistogramMetricFamily(family.name, family.text, labels=family.labels)
+    for labels, buckets in numbers.items():
+        assert isinstance(buckets, Buckets)
+        running, shown = 0, []
+        for bound, number in zip((*family.bounds, float("inf")), buckets.counts, strict=True):
+            running += number
+            shown.append(("+Inf" if bound == float("inf") else repr(bound), float(running)))
+        histogram.add_metric(list(labels), shown, buckets.total)
+    return histogram
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

@@ -8,7 +8,7 @@ from nulpoint.wire.usage import Usage
 
 
 class Record(msgspec.Struct, omit_defaults=True):
-    """Times in milliseconds, sizes in bytes. What is not known is left out."""
+    """Times in microseconds, sizes in bytes. What is not known is left out."""
 
     time: datetime
     level: str
@@ -20,9 +20,9 @@ class Record(msgspec.Struct, omit_defaults=True):
     provider: str = ""
     answered_model: str = ""  # as the provider says; the name sent to it where it does not
     stream: bool = False
-    first_byte_ms: float | None = None  # from the request's last byte to the first byte of the provider's answer
-    total_ms: float = 0.0
-    added_ms: float = 0.0  # the part of the way to the first byte that was spent in the gateway itself
+    first_byte_us: int | None = None  # from the request's last byte to the first byte of the provider's answer
+    total_us: int = 0
+    added_us: int = 0  # the part of the way to the first byte that was spent in the gateway itself
     usage: Usage | None = None
     bytes_in: int = 0
     bytes_out: int = 0

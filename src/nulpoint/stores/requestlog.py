@@ -25,7 +25,7 @@ ATOMIC_BYTES = 4096
 class RequestLog:
     """Call `put` from the event loop only."""
 
-    def __init__(self, fd: int, level: str, capacity: int, on_drop: Callable[[int], None]) -> None:
+    def __init__(self, fd: int, level: str, capacity: int, on_drop: Callable[[], None]) -> None:
         self._fd = fd
         self._level = LEVELS[level]
         self._capacity = capacity
@@ -44,7 +44,7 @@ class RequestLog:
         if LEVELS[record.level] < self._level:
             return
         if self._put - self._written >= self._capacity:
-            self._on_drop(1)
+            self._on_drop()
             return
         self._put += 1
         self._lines.append(self._encoder.encode(record))
