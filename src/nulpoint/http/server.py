@@ -27,6 +27,7 @@ from nulpoint.http.ticker import NEVER, Ticker
 
 BACKLOG_BYTES = 65_536  # pipelined bytes kept while a request is being answered
 LINGER_SECONDS = 2.0  # how long a refused caller may go on sending before the connection is closed under it
+_PLAIN_ONLY = "only plain HTTP/1.1 is spoken here: no Upgrade, no CONNECT"
 
 
 class Service(Protocol):
@@ -197,7 +198,7 @@ class Connection(asyncio.Protocol):
                 raise
             self._refuse(cause)
         except httptools.HttpParserUpgrade:
-            self._refuse(rejected("only plain HTTP/1.1 is spoken here: no Upgrade, no CONNECT", code="bad_request"))
+            self._refuse(rejected(_PLAIN_ONLY, code="bad_request"))
         except httptools.HttpParserError as error:
             self._refuse(rejected(f"malformed HTTP request: {error}", code="bad_request"))
         except Failure as failure:
@@ -242,6 +243,8 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._head_bytes = 0
         headers = self._headers
+        if b"upgrade" in headers and self._parser.should_upgrade():
+            raise rejected(_PLAIN_ONLY, code="bad_request")
         check_head(self._target, headers, self._parser.get_http_version(), self._limits.max_head)
         self._body_bytes = 0
         length = headers.get(b"content-length")
@@ -308,7 +311,7 @@ class Connection(asyncio.Protocol):
             self._server.service.crashed(reply, crash)
         if self.closing:
             return
-        if not reply.complete or not reply.keep_alive:
+        if not reply.complete or not reply.keep_alive or self._server.draining:
             self._close()
         elif self._waiting or self._backlog or self._refusal:
             self._loop.call_soon(self._next)  # not at once: a thousand pipelined requests would recurse

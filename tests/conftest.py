@@ -1,0 +1,157 @@
+"""What the tests share: a running gateway beside mock providers, and a raw caller."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import uvloop
+
+from nulpoint.app import App
+from nulpoint.config import load
+from nulpoint.mock import MockServer, MockSettings, start
+
+
+def run(coroutine):
+    """Run one test's coroutine on the loop the gateway uses in production; closes what its callers left open."""
+
+    async def main():
+        try:
+            return await asyncio.wait_for(coroutine, 60)
+        finally:
+            while Caller.opened:
+                await Caller.opened.pop().close()
+
+    return uvloop.run(main())
+
+
+class Running:
+    """A gateway in this process, its mock providers by name, and what it logged."""
+
+    def __init__(self, app: App, port: int, mocks: dict[str, MockServer], log_fd: int) -> None:
+        self.app = app
+        self.port = port
+        self.mocks = mocks
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._log_fd = log_fd
+
+    @property
+    def mock(self) -> MockServer:
+        return self.mocks["openai"]
+
+    def log(self) -> bytes:
+        """The request log so far; closes the log."""
+        self.app.log.close(2.0)
+        size = os.lseek(self._log_fd, 0, os.SEEK_END)
+        return os.pread(self._log_fd, size, 0)
+
+
+@contextlib.asynccontextmanager
+async def gateway(
+    settings: Mapping[str, str] = {},
+    *,
+    mock: MockSettings | None = None,
+    names=("openai",),
+    directory: Path | None = None,
+) -> AsyncIterator[Running]:
+    """`settings` as environment variables; every named mock provider is configured."""
+    mocks = {name: await start(name, settings=mock) for name in names}
+    environ = {"PORT": "0", **addresses(mocks), **settings}
+    log_fd = os.memfd_create("request-log")
+    app = App(load(environ, directory or Path("/nonexistent")), log_fd)
+    try:
+        yield Running(app, await app.listen(), mocks, log_fd)
+    finally:
+        app.server.drain()
+        app.server.abort()
+        await app.server.drained(1.0)
+        app.close()
+        for server in mocks.values():
+            await server.close()
+        await asyncio.sleep(0)
+        os.close(log_fd)
+
+
+def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
+    environ = {}
+    for name, server in mocks.items():
+        key = {"gemini": "GOOGLE"}.get(name, name.upper())
+        path = "/v1beta/openai" if name == "gemini" else "/v1"
+        environ |= {f"{key}_API_KEY": f"sk-configured-{name}", f"{name.upper()}_BASE_URL": server.url + path}
+    return environ
+
+
+class Caller:
+    """A raw HTTP caller: bytes out, bytes in."""
+
+    opened: ClassVar[list["Caller"]] = []
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, port: int) -> "Caller":
+        caller = cls(*await asyncio.open_connection("127.0.0.1", port))
+        cls.opened.append(caller)
+        return caller
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """One answer, by its own framing; raises IncompleteReadError when it is cut."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head.split("\r\n")[:-2]
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        status = int(first.split()[1])
+        if "transfer-encoding" in headers:
+            return status, headers, await self._chunks()
+        if "content-length" in headers:
+            return status, headers, await self.reader.readexactly(int(headers["content-length"]))
+        return status, headers, b"" if status in (204, 100) else await self.reader.read()
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += await self.reader.readexactly(size)
+            assert await self.reader.readexactly(2) == b"\r\n"
+        assert await self.reader.readexactly(2) == b"\r\n"
+        return body
+
+    async def rest(self) -> bytes:
+        """Everything until the connection ends."""
+        with contextlib.suppress(ConnectionResetError):
+            return await self.reader.read()
+        return b""
+
+    async def close(self) -> None:
+        self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+def post(body: bytes, path: str = "/v1/chat/completions", *extra: str) -> bytes:
+    """A well-formed POST."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *extra,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+CHAT = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}'
+STREAM = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+
+
+async def until(condition, seconds: float = 2.0) -> None:
+    """Wait for something another part of the loop is about to do."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < end, "it did not happen in time"
+        await asyncio.sleep(0.005)
