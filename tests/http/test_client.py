@@ -8,8 +8,8 @@ import ssl
 import subprocess
 
 import pytest
-from conftest import run, until
 
+from conftest import run, until
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.client import Client
 from nulpoint.http.dial import Dialer, Origin, origin_of

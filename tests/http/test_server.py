@@ -7,8 +7,8 @@ import ssl
 import subprocess
 
 import pytest
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -12,7 +12,7 @@ import msgspec
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
-_EVENT_END = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 BOM = b"\xef\xbb\xbf"
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 

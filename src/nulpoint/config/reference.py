@@ -1,0 +1,124 @@
+"""The documentation made from the code: `make docs` writes it, a test fails when it is stale."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nulpoint.config.settings import SETTINGS
+from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS
+from nulpoint.providers.spec import ProviderSpec
+
+_MADE = "<!-- Made from the code by `make docs`; change it there. -->"
+
+
+def configuration() -> str:
+    """docs/configuration.md"""
+    lines = [
+        "# Configuration", "", _MADE, "",
+        "Set environment variables, or the same names in lower case in `config.yaml` in the working directory; the",
+        "environment wins. Empty variables count as unset. `make run` reads `.env` too. Durations are written as `30s`,",
+        "`500ms` or `1h30m`, sizes as `20MiB` or in bytes, lists with commas (in YAML also as lists).",
+        "`nulpoint check` validates everything and tells all that is wrong at once, with exit code 2; so does the start.",
+        "Editors check `config.yaml` with [config.schema.json](config.schema.json).", "",
+        "Settings marked *later* are validated, but this version does not act on them; it says so at start.",
+    ]  # fmt: skip
+    group = ""
+    for setting in SETTINGS:
+        if setting.group != group:
+            group = setting.group
+            lines += ["", f"## {group}", "", "| Variable | Default | Meaning |", "|---|---|---|"]
+        default = "unset" if setting.default in (None, "") else f"`{setting.default}`"
+        later = " *(later)*" if setting.pending else ""
+        lines.append(f"| `{setting.name}` | {default} | {setting.text}{later} |")
+    lines += [
+        "", "## Providers", "",
+        "A provider is in use when its key variable is set (for hosts without keys: when its base URL is). Each has",
+        "`<NAME>_BASE_URL` to reach it elsewhere. All rows: [providers.md](providers.md). Own rows and aliases:", "",
+        "```yaml", "providers:", "  - name: poe", "    base_url: https://api.poe.com/v1", "    key_env: POE_API_KEY",
+        "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/llama-3.1-8b-instant", "```", "",
+        "A record with the name of a known provider changes just the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`",
+        "every provider that takes a key can be used with the caller's own.", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def providers() -> str:
+    """docs/providers.md"""
+    lines = [
+        "# Providers", "", _MADE, "",
+        "| Provider | Key variable | Base URL | Embeddings | Legacy completions |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for spec in CATALOG.values():
+        key = f"`{spec.key_env}`" if spec.key_env else f"none; set `{spec.base_url_env}`"
+        completions = "its own" if spec.completions else "through chat"
+        lines.append(
+            f"| {spec.name} | {key} | {spec.base_url} | {'yes' if spec.embeddings else 'no'} | {completions} |"
+        )
+    lines += [
+        "", "Anthropic and Gemini are reached through the OpenAI-compatible endpoints they offer.", "",
+        "## Which provider a model goes to", "",
+        "In this order: an alias of `config.yaml`; an alias below; `provider/model`; the longest prefix below;",
+        "`DEFAULT_PROVIDER`.", "", "| Alias | Target |", "|---|---|",
+        *(f"| `{alias}` | `{target}` |" for alias, target in ALIASES.items()),
+        "", "| Names that begin with | Provider |", "|---|---|",
+        *(f"| `{prefix}` | {provider} |" for prefix, provider in PATTERNS.items()),
+        "", "## Request members a provider cannot take", "",
+        "Dropped members are named in the `x-nulpoint-dropped` header of the answer and counted.", "",
+    ]  # fmt: skip
+    for spec in CATALOG.values():
+        if spec.rename or spec.drop:
+            renamed = ", ".join(f"`{old}` as `{new}`" for old, new in spec.rename.items())
+            dropped = ", ".join(f"`{name}`" for name in sorted(spec.drop))
+            lines.append(f"- {spec.name}: sends {renamed}; drops {dropped}")
+    return "\n".join([*lines, ""])
+
+
+def schema() -> str:
+    """docs/config.schema.json, for editors."""
+    plain = {"type": ["string", "number", "boolean", "array", "null"]}
+    properties: dict[str, Any] = {
+        setting.key: {**plain, "description": setting.text, "default": setting.default} for setting in SETTINGS
+    }
+    for spec in CATALOG.values():
+        properties[spec.base_url_env.lower()] = {"type": "string", "description": f"Where {spec.name} is reached."}
+        if spec.key_env:
+            properties[spec.key_env.lower()] = {"type": "string", "description": f"Key of {spec.name}."}
+    (_,), components = msgspec.json.schema_components([ProviderSpec], ref_template="#/$defs/{name}")
+    row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
+    properties["providers"] = {"type": "array", "items": row}
+    properties["aliases"] = {"type": "object", "additionalProperties": {"type": "string", "pattern": "^[^/]+/.+"}}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "nulpoint config.yaml",
+        "type": "object",
+        # keys of providers of the user's own, such as poe_api_key, may stand here too
+        "properties": properties,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def example() -> str:
+    """.env.example"""
+    lines = ["# Copy to .env and fill in at least one key. Every setting: docs/configuration.md", ""]
+    lines += [f"{'' if spec.name == 'openai' else '# '}{spec.key_env}=" for spec in CATALOG.values() if spec.key_env]
+    lines += ["", *(f"# {setting.name}={setting.default or ''}" for setting in SETTINGS)]
+    return "\n".join([*lines, ""])
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "docs/configuration.md": configuration,
+    "docs/providers.md": providers,
+    "docs/config.schema.json": schema,
+    ".env.example": example,
+}
+
+
+def main() -> None:
+    for name, make in FILES.items():
+        Path(name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Configuration: everything that is wrong is told at once, and no secret is ever shown."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.cli import main
+from nulpoint.config import Config, ConfigError, load, reference, values
+from nulpoint.config.settings import SETTINGS
+from nulpoint.errors import Failure
+from nulpoint.providers.auth import credential_headers
+from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PATTERNS
+from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+from nulpoint.routing.plan import Router
+
+REPOSITORY = Path(__file__).parent.parent.parent
+KEY = {"OPENAI_API_KEY": "sk-x"}
+
+
+def problems(environ, tmp_path, text=None):
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(environ, tmp_path)
+    return {problem.key: problem for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("500ms", 0.5),
+        ("1.5s", 1.5),
+        ("0", 0),
+        ("2m3s4ms", 123.004),
+        ("7us", 7e-6),
+    ],
+)
+def test_durations(text, seconds):
+    assert values.duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["30", "s", "1h 30m", "-1s", "1d", "", "1s1", "abc", "１s"])
+def test_no_durations(text):
+    with pytest.raises(ValueError, match="30s"):
+        values.duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("20MiB", 20 << 20), ("32KiB", 32768), ("7", 7), ("1 kB", 1000), ("2GB", 2 * 10**9)]
+)
+def test_sizes(text, size):
+    assert values.size(text) == size
+
+
+def test_the_defaults_of_the_brief(tmp_path):
+    config = load(KEY, tmp_path)
+    assert (config.port, config.log_level, config.allow_client_api_keys) == (8080, "info", False)
+    assert (config.cache_mode, config.cache_ttl, config.max_retries, config.provider_timeout) == ("memory", 3600, 3, 30)
+    assert (config.cb_error_threshold, config.cb_time_window, config.cb_half_open_timeout) == (5, 60, 30)
+    assert (config.rpm_limit, config.cors_origins, config.host) == (0, ("*",), "127.0.0.1")
+    assert list(config.providers) == ["openai"]
+    assert config.pending_set == ()
+
+
+def test_every_setting_is_a_field_of_the_config_and_has_a_valid_default():
+    assert {setting.key for setting in SETTINGS} <= set(Config.__struct_fields__)
+    for setting in SETTINGS:
+        setting.read_default()
+
+
+def test_the_environment_beats_the_file(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "port: 9000\nlog_level: warn\nmax_retries: 5\ncors_origins: [http://a, http://b]\n"
+    )
+    config = load({**KEY, "PORT": "9001", "LOG_LEVEL": ""}, tmp_path)
+    assert (config.port, config.log_level, config.cors_origins) == (9001, "warn", ("http://a", "http://b"))
+    assert config.pending_set == ("MAX_RETRIES",)
+
+
+def test_all_problems_at_once(tmp_path):
+    environ = {
+        "PORT": "eighty", "PROVIDER_TIMEOUT": "30", "CACHE_MODE": "disk", "WORKERS": "0", "OPENAI_BASE_URL": "ftp://x",
+        "GROQ_API_KEY": "two words", "TLS_CERT": "/nonexistent", "CACHE_EXCLUDE_PATTERNS": "(", "RPM_LIMIT": "5",
+        "DEFAULT_PROVIDER": "opneai", "REDIS_URL": "http://user:hunter2@x",
+    }  # fmt: skip
+    found = problems(
+        environ, tmp_path, "prot: 1\nproviders:\n  - {name: Bad Name, base_url: x, key_env: K}\naliases: {a: nope/x}\n"
+    )
+    assert {
+        "PORT", "PROVIDER_TIMEOUT", "CACHE_MODE", "WORKERS", "OPENAI_BASE_URL", "GROQ_API_KEY", "TLS_KEY", "RPM_LIMIT",
+        "CACHE_EXCLUDE_PATTERNS", "DEFAULT_PROVIDER", "REDIS_URL", "prot", "providers[0].name", "providers[0].base_url", "aliases.a",
+    } <= set(found)  # fmt: skip
+    assert "30s" in found["PROVIDER_TIMEOUT"].remedy
+    assert "port" in found["prot"].remedy
+    assert "openai" in found["DEFAULT_PROVIDER"].remedy
+    shown = "".join(map(str, found.values()))
+    assert "two words" not in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "just text", "\x00", "1: 2"])
+def test_files_that_are_no_configuration(text, tmp_path):
+    assert "config.yaml" in problems(KEY, tmp_path, text)
+
+
+def test_no_key_at_all_names_the_variables_and_the_demo(tmp_path):
+    (problem,) = problems({}, tmp_path).values()
+    assert "OPENAI_API_KEY" in str(problem)
+    assert "make demo" in str(problem)
+    assert load({"ALLOW_CLIENT_API_KEYS": "true"}, tmp_path).providers["groq"].credential is None
+    assert list(load({"VLLM_BASE_URL": "http://gpu:8000/v1"}, tmp_path).providers) == ["vllm"]
+
+
+def test_a_user_adds_a_provider_an_alias_and_changes_a_row(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "providers:\n  - {name: poe, base_url: https://api.poe.com/v1, key_env: POE_KEY, rename: {a: b}}\n"
+        "  - {name: groq, stream_usage: inline}\naliases: {fast: poe/some/model}\npoe_key: k\n"
+    )
+    config = load({"GROQ_API_KEY": "g"}, tmp_path)
+    assert config.providers["poe"].spec.rename == {"a": "b"}
+    assert config.providers["groq"].spec.base_url == CATALOG["groq"].base_url
+    assert config.providers["groq"].spec.stream_usage == "inline"
+    router = Router(config.providers, config.aliases, config.default_provider, config.known)
+    assert router.resolve("fast", "chat").model == "some/model"
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=6, max_size=40))
+def test_a_secret_cannot_be_shown(text):
+    secret = Secret(text)
+    assert str(secret) == f"{secret}" == repr(secret) == "***"
+    assert text not in repr(Provider(spec=CATALOG["openai"], base_url="u", credential=secret))
+    with pytest.raises(TypeError):
+        msgspec.json.encode(secret)
+
+
+# -- catalogue and routing -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG)
+def test_every_row_is_complete(spec):
+    assert values.url(spec.base_url) == spec.base_url
+    assert (spec.key_env is None) == (spec.auth == "none")
+    assert spec.key_env is None or spec.key_env.isupper()
+    assert msgspec.convert(msgspec.to_builtins(spec), ProviderSpec) == spec
+
+
+def test_tables_name_known_providers():
+    for target in [
+        *(alias.split("/")[0] for alias in ALIASES.values()),
+        *PATTERNS.values(),
+        *EMBEDDING_MODELS.values(),
+    ]:
+        assert target in CATALOG
+
+
+def router(*names, default="openai"):
+    providers = {
+        name: Provider(spec=CATALOG[name], base_url="http://x", credential=Secret("k")) for name in names or CATALOG
+    }
+    return Router(providers, {}, default, CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "there"),
+    [
+        ("gpt-4", "openai", None), ("gpt-4o", "openai", None), ("gpt-4-turbo", "openai", None), ("gpt-3.5-turbo", "openai", None),
+        ("claude-3-5-sonnet", "anthropic", "claude-3-5-sonnet-latest"), ("claude-3-opus", "anthropic", "claude-3-opus-latest"),
+        ("claude-3-haiku", "anthropic", "claude-3-haiku-20240307"), ("gemini-pro", "gemini", None),
+        ("gemini-1.5-pro", "gemini", None), ("gemini-1.5-flash", "gemini", None),
+        ("mistral-large", "mistral", "mistral-large-latest"), ("mistral-medium", "mistral", "mistral-medium-latest"),
+        ("mixtral-8x7b", "mistral", "open-mixtral-8x7b"), ("who-knows", "openai", None), ("o3-mini", "openai", None),
+        ("text-embedding-3-small", "openai", None), ("text-embedding-3-large", "openai", None),
+        ("text-embedding-ada-002", "openai", None), ("mistral-embed", "mistral", None), ("text-embedding-004", "gemini", None),
+        ("embedding-001", "gemini", None), ("grok-4", "xai", None), ("groq/llama-3", "groq", "llama-3"),
+        ("openrouter/meta/llama", "openrouter", "meta/llama"), ("deepseek-ai/DeepSeek-R1", "openai", None),
+    ],
+)  # fmt: skip
+def test_models_find_their_provider(model, provider, there):
+    target = router().resolve(model, "chat")
+    assert (target.provider.spec.name, target.model) == (provider, there or model)
+
+
+@pytest.mark.parametrize(
+    ("model", "route", "word"),
+    [
+        ("claude-3-opus", "chat", "ANTHROPIC_API_KEY"),
+        ("groq/x", "chat", "GROQ_API_KEY"),
+        ("vllm/x", "chat", "VLLM_BASE_URL"),
+    ],
+)
+def test_a_provider_that_is_not_configured_names_the_variable(model, route, word):
+    with pytest.raises(Failure, match=word) as caught:
+        router("openai").resolve(model, route)
+    assert caught.value.status == 400
+
+
+def test_what_is_remembered_is_bounded():
+    one = router()
+    for number in range(10_000):
+        one.resolve(f"m{number}", "chat")
+    assert len(one._remembered) <= 4096
+
+
+def test_credentials_as_each_host_wants_them():
+    def headers(auth):
+        return credential_headers(ProviderSpec(name="x", base_url="u", key_env="K", auth=auth), "k")
+
+    assert headers("bearer") == [(b"authorization", b"Bearer k")]
+    assert headers("x-api-key") == [(b"x-api-key", b"k")]
+    assert headers("x-goog-api-key") == [(b"x-goog-api-key", b"k")]
+    assert headers("none") == []
+
+
+# -- command line and documentation ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [*(s.name for s in SETTINGS), *(s.key_env for s in CATALOG.values() if s.key_env)]:
+        monkeypatch.delenv(name, raising=False)
+    return lambda *arguments, **environ: CliRunner().invoke(main, arguments, env=environ)
+
+
+def test_check(command):
+    good = command("check", OPENAI_API_KEY="sk-secret-1", MAX_RETRIES="2")
+    assert good.exit_code == 0
+    assert "openai" in good.output
+    assert "MAX_RETRIES" in good.output
+    assert "sk-secret-1" not in good.output
+    bad = command("check", OPENAI_API_KEY="sk-x", PORT="x")
+    assert bad.exit_code == 2
+    assert "PORT = 'x' (environment)" in bad.output
+    assert command("serve").exit_code == 2
+
+
+def test_the_env_file(command, tmp_path):
+    (tmp_path / ".env").write_text("OPENAI_API_KEY='sk-x'\nPORT=9\n")
+    assert ":9\n" in command("check", "--env-file", ".env").output
+    assert ":10\n" in command("check", "--env-file", ".env", PORT="10").output
+    assert command("check", "--env-file", "missing").exit_code == 2
+
+
+def test_help_version_and_providers(command):
+    assert "make demo" in command("--help").output
+    assert command("version").exit_code == 0
+    assert "GROQ_API_KEY" in command("providers").output
+
+
+@pytest.mark.parametrize("name", reference.FILES)
+def test_generated_documentation_is_fresh(name):
+    assert (REPOSITORY / name).read_text() == reference.FILES[name](), "run `make docs`"
+
+
+def test_the_schema_is_json_schema_and_knows_every_key():
+    schema = json.loads(reference.schema())
+    assert {setting.key for setting in SETTINGS} <= set(schema["properties"])
+    assert "providers" in schema["properties"]

@@ -1,0 +1,189 @@
+"""The request log never blocks and never grows; the metrics add up."""
+
+import asyncio
+import json
+import os
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import run
+from nulpoint.http.strand import Cancelled, Signal, Strand
+from nulpoint.stores.metrics import Metrics, Numbers, merge
+from nulpoint.stores.record import Record
+from nulpoint.stores.requestlog import ATOMIC_BYTES, RequestLog
+from nulpoint.wire.usage import Usage
+
+
+def record(**fields):
+    known = {"time": datetime.now(UTC), "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
+    return Record(**{**known, **fields})
+
+
+def test_a_blocked_pipe_blocks_nobody_and_drops_are_counted():
+    async def main():
+        reading, writing = os.pipe()
+        dropped = []
+        log = RequestLog(writing, "info", 1000, lambda: dropped.append(1))
+        for _ in range(20):
+            for number in range(500):
+                log.put(record(id=f"{number:0200d}"))
+            await asyncio.sleep(0.02)
+        assert len(dropped) >= 8000
+        os.set_blocking(reading, False)
+        received = b""
+        for _ in range(100):
+            try:
+                received += os.read(reading, 1 << 20)
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+        log.close(1.0)
+        os.close(writing)
+        lines = received.splitlines()
+        assert len(lines) + len(dropped) == 10_000
+        assert all(json.loads(line)["route"] == "chat" for line in lines)
+        os.close(reading)
+
+    run(main())
+
+
+def test_lines_leave_in_pieces_a_pipe_takes_whole(monkeypatch):
+    pieces = []
+
+    def write(fd, data):
+        pieces.append(data)
+        return len(data)
+
+    async def main():
+        log = RequestLog(1, "info", 1000, lambda: None)
+        for _ in range(100):
+            log.put(record())
+        monkeypatch.setattr(os, "write", write)
+        log.close(1.0)
+        monkeypatch.undo()
+
+    run(main())
+    assert all(len(piece) <= ATOMIC_BYTES and piece.endswith(b"\n") for piece in pieces)
+    assert sum(piece.count(b"\n") for piece in pieces) == 100
+
+
+def test_a_full_disk_is_said_once_and_survived(capsys):
+    async def main():
+        full = os.open("/dev/full", os.O_WRONLY)
+        log = RequestLog(full, "info", 1000, lambda: None)
+        for _ in range(3):
+            log.put(record())
+            log._flush()
+        log.close(1.0)
+        os.close(full)
+
+    run(main())
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 3), ("info", 3), ("warn", 2), ("error", 1)])
+def test_levels(level, lines):
+    async def main():
+        reading, writing = os.pipe()
+        log = RequestLog(writing, level, 10, lambda: None)
+        for one in ("info", "warn", "error"):
+            log.put(record(level=one))
+        log.close(1.0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            assert len(pipe.readlines()) == lines
+
+    run(main())
+
+
+def families(metrics):
+    return {family.name: family for family in text_string_to_metric_families(metrics.page().decode())}
+
+
+def test_the_page_is_valid_and_adds_up(tmp_path):
+    one, other = Metrics("1", tmp_path), Metrics("1", tmp_path)
+    for metrics in (one, other):
+        metrics.settle(
+            record(provider="openai", total_us=20_000, first_byte_us=9_000, usage=Usage(prompt=3, completion=4))
+        )
+        metrics.settle(record(status=502, provider="openai", error="upstream"))
+    other.log_dropped()
+    other.replayed()
+    other.fields_dropped("mistral", 2)
+    (tmp_path / "999999999.snapshot").write_bytes(__import__("msgspec").msgpack.encode(other.numbers))
+    found = families(one)
+    assert {tuple(s.labels.values()): s.value for s in found["gateway_requests"].samples} == {
+        ("openai", "200"): 2,
+        ("openai", "502"): 2,
+    }
+    assert sum(s.value for s in found["gateway_tokens"].samples if s.labels["direction"] == "output") == 8
+    seconds = found["gateway_http_request_duration_seconds"].samples
+    assert [s.value for s in seconds if s.labels.get("le") == "+Inf"] == [4]
+    assert [s.value for s in seconds if s.labels.get("le") == "0.025"] == [4]
+    assert found["gateway_dropped_fields"].samples[0].value == 2
+    assert found["gateway_build_info"].samples[0].labels == {"version": "1"}
+
+
+def test_merging_is_addition():
+    total = Numbers()
+    for _ in range(3):
+        merge(total, Numbers(http={("a",): 2}))
+    assert total.http == {("a",): 6}
+
+
+# -- strands -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_strand_runs_until_it_waits_and_goes_on_when_woken():
+    signal, steps, ended = Signal(), [], []
+
+    async def body():
+        steps.append(1)
+        await signal
+        steps.append(2)
+
+    strand = Strand(body(), ended.append)
+    signal.wake()  # nobody waits yet: nothing
+    strand.resume()
+    assert steps == [1]
+    signal.wake()
+    signal.wake()
+    assert (steps, ended, strand.done) == ([1, 2], [None], True)
+
+
+def test_cancelling_runs_the_clean_up_which_may_wait_again():
+    signal, after, steps = Signal(), Signal(), []
+
+    async def body():
+        try:
+            await signal
+        except Cancelled:
+            await after
+            steps.append("cleaned")
+            raise
+
+    strand = Strand(body(), steps.append)
+    strand.resume()
+    strand.cancel()
+    strand.cancel()
+    assert steps == []
+    signal.wake()  # the old wait is forgotten
+    after.wake()
+    assert steps == ["cleaned", None]
+
+
+def test_a_crash_is_given_to_who_started_it_and_futures_can_be_awaited():
+    async def main():
+        ended = []
+        future = asyncio.get_running_loop().create_future()
+
+        async def body():
+            raise ValueError(await future)
+
+        Strand(body(), ended.append).resume()
+        future.set_result("x")
+        await asyncio.sleep(0)
+        assert str(ended[0]) == "x"
+
+    run(main())

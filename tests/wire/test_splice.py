@@ -1,0 +1,113 @@
+"""The splice changes what it is asked to change and not one byte more."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.errors import Failure
+from nulpoint.wire import splice
+
+KEYS = st.one_of(
+    st.text(max_size=8), st.sampled_from(['model"', '\\"model', "model", "mode", '"model":', "stream_options"])
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12)
+    | st.sampled_from(["model", '"model":"x"']),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+OTHERS = st.dictionaries(KEYS.filter(lambda key: key != "model"), VALUES, max_size=6)
+SPACES = st.sampled_from(["", " ", "\n\t ", "\r\n"])
+
+
+@st.composite
+def bodies(draw):
+    """A JSON object with one top-level `model`, anywhere, spelled and spaced in any legal way; and that model."""
+    others = list(draw(OTHERS).items())
+    model = draw(st.text(max_size=12))
+    where = draw(st.integers(0, len(others)))
+    ascii_only = draw(st.booleans())
+    key = draw(st.sampled_from(['"model"', '"mod\\u0065l"', '"\\u006dodel"']))
+    gap = draw(SPACES)
+
+    def dump(value):
+        return json.dumps(value, ensure_ascii=ascii_only)
+
+    members = [f"{gap}{dump(name)}{gap}:{gap}{dump(value)}{gap}" for name, value in others]
+    members.insert(where, f"{gap}{key}{gap}:{gap}{dump(model)}{gap}")
+    text = gap + "{" + ",".join(members) + "}" + gap
+    return text.encode("utf-8", "surrogatepass" if ascii_only else "strict"), model
+
+
+@given(bodies(), st.text(min_size=1, max_size=12))
+def test_only_the_model_changes(body_and_model, new):
+    body, _ = body_and_model
+    start, end = splice.model_span(body)
+    changed = splice.apply(body, [splice.set_model(body, new)])
+    assert changed[:start] == body[:start]
+    assert changed[len(changed) - (len(body) - end) :] == body[end:]
+    assert json.loads(changed) == {**json.loads(body), "model": new}
+
+
+@given(bodies())
+def test_a_member_can_be_added_to_any_object(body_and_model):
+    body, _ = body_and_model
+    edits = [splice.add_member(body, "added", b"[1]"), splice.set_model(body, "m")]
+    assert json.loads(splice.apply(body, edits)) == {**json.loads(body), "model": "m", "added": [1]}
+
+
+@given(bodies())
+def test_members_are_found_where_they_stand(body_and_model):
+    body, _ = body_and_model
+    found = {m.key: json.loads(body[m.start : m.end]) for m in splice.members(body)}
+    assert found == json.loads(body)
+
+
+@given(bodies(), st.sets(KEYS, max_size=3))
+def test_rewrite_drops_and_renames_and_keeps_the_rest(body_and_model, drop):
+    body, _ = body_and_model
+    drop = frozenset(drop - {"model"})
+    before = json.loads(body)
+    changed, dropped = splice.rewrite(body, {"model": "engine"}, drop)
+    after = json.loads(changed)
+    kept = {key: value for key, value in before.items() if key not in drop and key != "model"}
+    assert after == {**kept, "engine": before["model"]} or "engine" in before
+    assert set(dropped) >= {key for key in drop if before.get(key) is not None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","messages":[],"model":"b"}',
+        b'{"model":"a","mod\\u0065l":"b"}',
+        b'{"model":"a","model":"a"}',
+    ],
+)
+def test_a_model_given_twice_is_refused(body):
+    with pytest.raises(Failure, match="more than once") as caught:
+        splice.set_model(body, "x")
+    assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"messages":[{"model":"in"}],"model":"out"}', b'{"messages":[{"model":"in"}],"model":"NEW"}'),
+        (b'{"a":"\\"model\\":\\"x\\"","model":"m"}', b'{"a":"\\"model\\":\\"x\\"","model":"NEW"}'),
+        (b'{"\\"model":"x","model":"m"}', b'{"\\"model":"x","model":"NEW"}'),
+        (b'{"type":"model","model" : "m" }', b'{"type":"model","model" : "NEW" }'),
+        (b'{"mod\\u0065l":"m","tool":{"model":"m"}}', b'{"mod\\u0065l":"NEW","tool":{"model":"m"}}'),
+    ],
+)
+def test_awkward_places(body, expected):
+    assert splice.apply(body, [splice.set_model(body, "NEW")]) == expected
+
+
+def test_deep_nesting_does_not_recurse():
+    body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b',"model":"m","b":{"model":1}}'
+    assert splice.apply(body, [splice.set_model(body, "x")]).endswith(b',"model":"x","b":{"model":1}}')

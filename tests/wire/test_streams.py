@@ -1,0 +1,112 @@
+"""Server-sent events and the watchers: any split of the bytes gives the same."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.wire import sse
+from nulpoint.wire.completions import CompletionStream
+from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.wire.usage import Usage
+
+CHUNK = (
+    '{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"a\u2028b é"},"finish_reason":null}],"usage":null}'
+)
+FINISH = '{"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}'
+USED = '{"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+
+
+def framed(*data, end="\n"):
+    return "".join(f"data: {one}{end}{end}" for one in data).encode()
+
+
+SAMPLE = b": ping\n\n" + framed(CHUNK, FINISH, USED, "[DONE]")
+WITHOUT_USAGE = b": ping\n\n" + framed(CHUNK, FINISH, "[DONE]")
+
+
+def pieces(data, cuts):
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+def feed(watcher, parts):
+    return b"".join([*(watcher.feed(part) for part in parts), watcher.close()])
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=6)
+
+
+@given(CUTS, st.sampled_from(["\n", "\r\n", "\r"]))
+def test_the_decoder_gives_the_same_events_at_any_split(cuts, end):
+    data = (
+        b"\xef\xbb\xbf"
+        + framed(CHUNK, USED, end=end)
+        + f"event: e{end}data:x{end}data: y{end}id: 1{end}{end}data: last".encode()
+    )
+    decoder = sse.Decoder()
+    events = [event for part in pieces(data, cuts) for event in decoder.feed(part)] + decoder.close()
+    assert [event.data.decode() for event in events] == [CHUNK, USED, "x\ny", "last"]
+    assert [event.name for event in events] == [b"", b"", b"e", b""]
+
+
+@pytest.mark.parametrize("step", range(1, 40))
+def test_the_watchers_at_every_regular_split(step):
+    parts = [SAMPLE[i : i + step] for i in range(0, len(SAMPLE), step)]
+    for watcher, expected in ((PassOn(), SAMPLE), (HideUsage(), WITHOUT_USAGE)):
+        assert feed(watcher, parts) == expected
+        assert watcher.finished()
+        assert watcher.facts().usage == Usage(prompt=3, completion=4)
+        assert watcher.facts().model == "m"
+
+
+@given(CUTS)
+def test_the_watchers_at_any_split(cuts):
+    assert feed(PassOn(), pieces(SAMPLE, cuts)) == SAMPLE
+    assert feed(HideUsage(), pieces(SAMPLE, cuts)) == WITHOUT_USAGE
+
+
+def test_only_whole_events_go_out():
+    watcher = PassOn()
+    assert watcher.feed(b"data: 1\n\ndata: 2") == b"data: 1\n\n"
+    assert watcher.feed(b"2\n") == b""
+    assert watcher.feed(b"\n") == b"data: 22\n\n"
+
+
+def test_a_very_large_event_is_not_held():
+    assert len(PassOn().feed(b"data: " + b"x" * HELD_BYTES)) > HELD_BYTES
+
+
+@pytest.mark.parametrize("cut", range(0, len(SAMPLE) - 1, 7))
+def test_a_cut_stream_is_never_finished(cut):
+    watcher = PassOn()
+    feed(watcher, [SAMPLE[: min(cut, SAMPLE.index(b"[DONE]") + 5)]])
+    assert not watcher.finished()
+
+
+def test_usage_beside_choices_is_not_hidden():
+    inline = framed('{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}')
+    assert feed(HideUsage(), [inline]) == inline
+
+
+def test_an_error_event_is_not_hidden():
+    failed = framed('{"choices":[],"usage":{"prompt_tokens":1},"error":{"message":"x"}}')
+    assert feed(HideUsage(), [failed]) == failed
+
+
+def test_groq_reports_usage_in_a_place_of_its_own():
+    watcher = PassOn()
+    watcher.feed(framed('{"choices":[],"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":6}}}'))
+    assert watcher.facts().usage == Usage(prompt=5, completion=6)
+
+
+@given(CUTS)
+def test_a_chat_stream_becomes_a_completions_stream(cuts):
+    sent = feed(CompletionStream(hide_usage=True), pieces(SAMPLE, cuts))
+    decoder = sse.Decoder()
+    events = [event.data.decode() for event in decoder.feed(sent)]
+    assert '"text":"a\u2028b é"' in events[0]
+    assert '"object":"text_completion"' in events[0]
+    assert events[-1] == "[DONE]"
+    assert not any('"prompt_tokens"' in event for event in events)
