@@ -1,0 +1,16 @@
+"""Paired rounds to one figure: every subject runs once in each round, and only figures of one round are compared."""
+
+import random
+from statistics import median
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Median with its 95 % bootstrap interval."""
+    chance = random.Random(1)
+    medians = sorted(median(chance.choices(values, k=len(values))) for _ in range(2000))
+    return medians[50], median(values), medians[1949]
+
+
+def ratios(rounds: list[dict[str, float]], subject: str, reference: str) -> list[float]:
+    """The subject's figure over the reference's, one a round."""
+    return [one[subject] / one[reference] for one in rounds if subject in one and reference in one]

@@ -1,0 +1,127 @@
+"""The programs under test, each started as a child on loopback and ended by its pid."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+LOAD_CPU, SUBJECT_CPU = "0", "1"
+ANSWER = (
+    '{"id":"chatcmpl-123","object":"chat.completion","created":1710000000,"model":"gpt-4o","choices":[{"index":0,'
+    '"message":{"role":"assistant","content":"' + "word " * 50 + '","refusal":null},"logprobs":null,'
+    '"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":50,"total_tokens":69}}'
+)
+_NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log crit;
+events {{ worker_connections 16384; }}
+http {{ access_log off; keepalive_requests 1000000000; client_max_body_size 50m; client_body_buffer_size 1m;
+client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
+scgi_temp_path {folder}/s; {http} }}
+"""
+
+
+class Subject:
+    """A running program: where it listens and the processes its cost is read from."""
+
+    def __init__(self, name: str, port: int, pids: list[int]) -> None:
+        self.name = name
+        self.port = port
+        self.pids = pids
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pinned(cpu: str, *command: str) -> list[str]:
+    return ["taskset", "-c", cpu, *command] if (os.cpu_count() or 1) > 1 and shutil.which("taskset") else list(command)
+
+
+def wait_for(port: int, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.005)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+@contextlib.contextmanager
+def child(
+    command: list[str], env: dict[str, str] | None = None, out: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child process, ended with SIGTERM and, if it will not, killed."""
+    with contextlib.ExitStack() as stack:
+        stdout = stack.enter_context(out.open("wb")) if out else subprocess.DEVNULL
+        process = subprocess.Popen(command, env=env, stdout=stdout, stderr=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, http: str, port: int, cpu: str, name: str = "nginx") -> Iterator[Subject]:
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, http=http))
+    with child(pinned(cpu, "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"))) as master:
+        wait_for(port)
+        yield Subject(name, port, [master.pid, *children(master.pid)])
+
+
+@contextlib.contextmanager
+def answering(folder: Path) -> Iterator[int]:
+    """An nginx that answers every request at once with a chat completion."""
+    port = free_port()
+    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type application/json; return 200 '{ANSWER}'; }} }}"
+    with nginx(folder, server, port, LOAD_CPU):
+        yield port
+
+
+@contextlib.contextmanager
+def proxying(folder: Path, upstream: int, name: str = "nginx") -> Iterator[Subject]:
+    """nginx doing nothing but proxying."""
+    port = free_port()
+    http = f"""upstream u {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000000; }}
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://u; proxy_http_version 1.1;
+proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 600s; }} }}"""
+    with nginx(folder, http, port, SUBJECT_CPU, name) as subject:
+        yield subject
+
+
+def gateway_environment(port: int, upstream: int) -> dict[str, str]:
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {
+        **keep,
+        "PORT": str(port),
+        "OPENAI_API_KEY": "sk-bench",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
+    }
+
+
+@contextlib.contextmanager
+def nulpoint(folder: Path, upstream: int) -> Iterator[Subject]:
+    """The gateway with all defaults on, its request log into a file."""
+    port = free_port()
+    command = pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve")
+    with child(command, gateway_environment(port, upstream), folder / f"requests-{port}.jsonl") as process:
+        wait_for(port)
+        yield Subject("nulpoint", port, [process.pid])
+
+
+def children(pid: int) -> list[int]:
+    time.sleep(0.2)
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(one) for one in listed.split()]
