@@ -74,8 +74,11 @@ async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fie
     decoder = _stream_decoder(connection)
     reply.start(200, fields)
     while True:
-        data = await connection.read()
+        data = connection.take()
         ended = connection.ended
+        if not data and not ended:
+            await connection.arrival  # awaited here and not in a coroutine of its own: this runs once a chunk
+            continue
         if decoder is not None and data:
             data = _decompressed(decoder, data)
         passed = watcher.feed(data)
@@ -83,7 +86,8 @@ async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fie
             break
         if passed:
             reply.write(passed)
-            await reply.drain()
+            if reply.paused:
+                await reply.drain()
     last = passed + watcher.close()
     if watcher.finished() or (not says_done and watcher.has_finish_reason()):
         reply.end(last)

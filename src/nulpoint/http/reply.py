@@ -82,6 +82,11 @@ class Reply:
         else:
             self._transport.write(head + b"0\r\n\r\n")
 
+    @property
+    def paused(self) -> bool:
+        """Whether the caller reads too slowly just now."""
+        return self._caller.paused
+
     async def drain(self) -> None:
         """Wait until the caller has read enough for more to be written."""
         while self._caller.paused:

@@ -45,11 +45,11 @@ class Upstream(asyncio.BufferedProtocol):
         "_paused_writing",
         "_received",
         "_reusable",
-        "_signal",
-        "_sized",
+                "_sized",
         "_transport",
         "_unread",
         "_unsent",
+        "arrival",
         "deadline",
         "first_byte_timeout",
         "headers",
@@ -72,7 +72,7 @@ class Upstream(asyncio.BufferedProtocol):
         self._on_free = on_free
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self._parser = httptools.HttpResponseParser(self)
-        self._signal = Signal()
+        self.arrival = Signal()
         self._paused_reading = False
         self._paused_writing = False
         self._unsent = 0
@@ -117,23 +117,26 @@ class Upstream(asyncio.BufferedProtocol):
         while not self._head_done:
             if self._failure is not None:
                 raise self._failure
-            await self._signal
+            await self.arrival
 
     async def read(self) -> bytes:
         """The next bytes of the body, as they came; empty at its end. Raises Failure when the answer is cut."""
-        while True:
-            chunks = self._chunks
-            if chunks:
-                self._chunks = []
-                self._unread = 0
-                if self._paused_reading:
-                    self._resume_reading()
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            if self._ended:
-                return b""
-            if self._failure is not None:
-                raise self._failure
-            await self._signal
+        while not (data := self.take()) and not self._ended:
+            await self.arrival
+        return data
+
+    def take(self) -> bytes:
+        """What has come and is not read yet; empty when one must wait for `arrival`, or at the end. Raises Failure."""
+        chunks = self._chunks
+        if chunks:
+            self._chunks = []
+            self._unread = 0
+            if self._paused_reading:
+                self._resume_reading()
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._failure is not None and not self._ended:
+            raise self._failure
+        return b""
 
     @property
     def whole(self) -> bytes | None:
@@ -218,7 +221,7 @@ class Upstream(asyncio.BufferedProtocol):
         if not self._head_done:
             self._count_head(nbytes)
         self.deadline = self._loop.time() + self._limits.read_timeout
-        self._signal.wake()
+        self.arrival.wake()
         if self._unread > UNREAD_BYTES and not self._paused_reading and not self.lost:
             self._paused_reading = True
             self.deadline = NEVER  # the wait is not the provider's now
@@ -235,7 +238,7 @@ class Upstream(asyncio.BufferedProtocol):
             elif self._failure is None:
                 self._failure = _gone("closed the connection" if exc is None else "reset the connection")
         self._on_lost(self)
-        self._signal.wake()
+        self.arrival.wake()
 
     def pause_writing(self) -> None:
         self._paused_writing = True
@@ -259,7 +262,7 @@ class Upstream(asyncio.BufferedProtocol):
                 return
         self.deadline = NEVER
         self._fail(self._timed_out())
-        self._signal.wake()
+        self.arrival.wake()
 
     def _timed_out(self) -> Failure:
         if self._paused_writing:

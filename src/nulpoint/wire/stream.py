@@ -44,7 +44,8 @@ class PassOn:
     """
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._recent: list[bytes] = []
+        self._recent_bytes = 0
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -53,8 +54,15 @@ class PassOn:
             self._held = b""
         if not data.endswith(b"\n\n"):
             data = self._whole_events(data)
-        self._tail = data if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
+        self._recent.append(data)
+        self._recent_bytes += len(data)
+        if self._recent_bytes > 2 * TAIL_BYTES:  # seldom, so that a chunk costs no copy
+            self._recent = [self._tail()]
+            self._recent_bytes = len(self._recent[0])
         return data
+
+    def _tail(self) -> bytes:
+        return b"".join(self._recent)[-TAIL_BYTES:]
 
     def _whole_events(self, data: bytes) -> bytes:
         end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3, data.rfind(b"\r\r") + 2)
@@ -67,14 +75,14 @@ class PassOn:
 
     def close(self) -> bytes:
         held, self._held = self._held, b""
-        self._tail += held
+        self._recent.append(held)
         return held
 
     def finished(self) -> bool:
         return any(event.data.strip() == DONE for event in self._events()[-2:])
 
     def has_finish_reason(self) -> bool:
-        return _FINISHED.search(self._tail) is not None
+        return _FINISHED.search(self._tail()) is not None
 
     def facts(self) -> Facts:
         """Usage and model by the last event that tells them."""
@@ -88,7 +96,7 @@ class PassOn:
 
     def _events(self) -> list[sse.Event]:
         decoder = sse.Decoder()
-        return [*decoder.feed(self._tail), *decoder.close()]
+        return [*decoder.feed(self._tail()), *decoder.close()]
 
 
 class HideUsage(PassOn):
