@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import uvloop
+from hypothesis import settings as hypothesis_settings
 
 from nulpoint.app import App
 from nulpoint.config import load
 from nulpoint.mock import MockServer, MockSettings, start
+
+# The same examples every time: a gate must not fail by chance. `make test-race` is where chance has its place.
+hypothesis_settings.register_profile("gate", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("gate")
 
 
 def run(coroutine):
