@@ -71,30 +71,41 @@ async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fie
     Raises Failure when the provider's stream ends before its terminal event (`[DONE]`, or for hosts that never say it
     a finish reason). What has gone out stays: the caller of this function decides how to tell.
     """
-    decoder = _stream_decoder(connection)
+    relay = _Relay(reply, watcher, _stream_decoder(connection))
     reply.start(200, fields)
-    while True:
-        data = connection.take()
-        ended = connection.ended
-        if not data and not ended:
-            await connection.arrival  # awaited here and not in a coroutine of its own: this runs once a chunk
-            continue
-        if decoder is not None and data:
-            data = _decompressed(decoder, data)
-        passed = watcher.feed(data)
-        if ended:
-            break
-        if passed:
-            reply.write(passed)
-            if reply.paused:
-                await reply.drain()
-    last = passed + watcher.close()
+    while not connection.ended:
+        await connection.pour(relay)
+        await reply.drain()
+    last = relay.passed(connection.take()) + watcher.close()
     if watcher.finished() or (not says_done and watcher.has_finish_reason()):
         reply.end(last)
         return
     if reply.committed or last:
         reply.write(last)
     raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
+
+
+class _Relay:
+    """Where a stream's reads are poured: one write each. Called once a chunk, so nothing is done twice here."""
+
+    __slots__ = ("_decoder", "_reply", "_watcher")
+
+    def __init__(self, reply: Reply, watcher: Watcher, decoder: Any) -> None:
+        self._reply = reply
+        self._watcher = watcher
+        self._decoder = decoder
+
+    def __call__(self, data: bytes) -> bool:
+        passed = self.passed(data)
+        if passed:
+            self._reply.write(passed)
+        return not self._reply.paused
+
+    def passed(self, data: bytes) -> bytes:
+        """What the caller gets of a read."""
+        if self._decoder is not None and data:
+            data = _decompressed(self._decoder, data)
+        return self._watcher.feed(data)
 
 
 def _stream_decoder(connection: Upstream) -> Any:

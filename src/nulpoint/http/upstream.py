@@ -8,6 +8,7 @@ exactly where it said; any other way out closes it, so cancellation cannot leave
 import asyncio
 import select
 from collections.abc import Callable
+from typing import Protocol
 
 import httptools
 
@@ -23,6 +24,13 @@ TRUST_IDLE_SECONDS = 1.0  # a connection used this recently is not probed before
 
 # One read buffer for all connections: the loop fills it and the parser empties it within one callback.
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
+
+
+class Sink(Protocol):
+    """Takes the body of a stream as it comes, called from the very callback of the socket."""
+
+    def __call__(self, data: bytes) -> bool:
+        """One network read. False when no more can be taken just now."""
 
 
 class Upstream(asyncio.BufferedProtocol):
@@ -45,7 +53,8 @@ class Upstream(asyncio.BufferedProtocol):
         "_paused_writing",
         "_received",
         "_reusable",
-                "_sized",
+        "_sink",
+        "_sized",
         "_transport",
         "_unread",
         "_unsent",
@@ -93,7 +102,8 @@ class Upstream(asyncio.BufferedProtocol):
         self._ended = False
         self._reusable = False
         self._sized = False  # the end of the body is told by the message, not by the end of the connection
-        self._failure: Failure | None = None
+        self._failure: Exception | None = None
+        self._sink: Sink | None = None
         self._chunks: list[bytes] = []
         self._unread = 0
         self.status = 0
@@ -137,6 +147,23 @@ class Upstream(asyncio.BufferedProtocol):
         if self._failure is not None and not self._ended:
             raise self._failure
         return b""
+
+    async def pour(self, sink: Sink) -> None:
+        """Give every read to `sink` until it says False or the body has ended; what came last is left to `take`.
+
+        A stream's chunks pass without a step of the strand, which costs more than all else that is done to them.
+        Raises Failure when the answer is cut, and whatever the sink raises.
+        """
+        if self._chunks and not self._ended and not sink(self.take()):
+            return
+        self._sink = sink
+        try:
+            while self._sink is not None and not self._ended:
+                if self._failure is not None:
+                    raise self._failure
+                await self.arrival
+        finally:
+            self._sink = None
 
     @property
     def whole(self) -> bytes | None:
@@ -221,11 +248,24 @@ class Upstream(asyncio.BufferedProtocol):
         if not self._head_done:
             self._count_head(nbytes)
         self.deadline = self._loop.time() + self._limits.read_timeout
-        self.arrival.wake()
+        if self._sink is None or self._ended or self._failure is not None:
+            self.arrival.wake()
+        elif self._chunks:
+            self._pour(self._sink)
         if self._unread > UNREAD_BYTES and not self._paused_reading and not self.lost:
             self._paused_reading = True
             self.deadline = NEVER  # the wait is not the provider's now
             self._transport.pause_reading()
+
+    def _pour(self, sink: Sink) -> None:
+        """Give what has come to the sink; the strand is woken only when it must do something."""
+        try:
+            if sink(self.take()):
+                return
+        except Exception as error:  # noqa: BLE001 - raised again where the strand waits
+            self._fail(error)
+        self._sink = None
+        self.arrival.wake()
 
     def eof_received(self) -> None:
         """Let the transport close; `connection_lost` decides what the end means."""
@@ -279,7 +319,7 @@ class Upstream(asyncio.BufferedProtocol):
             self.deadline = self._loop.time() + self._limits.read_timeout
             self._transport.resume_reading()
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Exception) -> None:
         if self._failure is None and not self._ended:
             self._failure = failure
         self.close()

@@ -104,7 +104,7 @@ class HideUsage(PassOn):
 
     def feed(self, data: bytes) -> bytes:
         data = super().feed(data)
-        if _USAGE.search(data) is None:
+        if b"usage" not in data or _USAGE.search(data) is None:
             return data
         return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
 
