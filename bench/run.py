@@ -162,26 +162,39 @@ def latency(upstream: int, subjects: list[Subject], script: Path, rows: list[Row
 
 
 def measure_streams(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
+    """Streams whose events come in bursts, as from a model server's batches, and streams each at a time of its own."""
+    for arrival, target in (("bursts", "<= 1.4"), ("spread", "")):
+        rounds = stream_rounds(folder / arrival, arrival)
+        raw[f"streams, {arrival}"] = rounds
+        rows += stream_rows(f"{STREAMS} streams, {arrival}", rounds, target)
+
+
+def stream_rounds(folder: Path, arrival: str) -> list[dict[str, dict[str, float]]]:
+    folder.mkdir()
+    folder.chmod(0o755)
     port = free_port()
-    command = pinned(LOAD_CPU, sys.executable, str(HERE / "stream_upstream.py"), str(port), "0.05", "400")
+    command = pinned(LOAD_CPU, sys.executable, str(HERE / "stream_upstream.py"), str(port), "0.05", "400", arrival)
     with contextlib.ExitStack() as stack:
         stack.enter_context(child(command))
         wait_for(port)
         reference = stack.enter_context(proxying(folder / "spx", port))
         ours = stack.enter_context(nulpoint(folder, port))
         subjects = [Subject("direct", port, []), reference, ours]
-        rounds = [
-            stream_round(subjects[number % 3 :] + subjects[: number % 3]) for number in range(max(ROUNDS // 2, 2))
-        ]
-    raw["streams"] = rounds
+        return [stream_round(subjects[number % 3 :] + subjects[: number % 3]) for number in range(max(ROUNDS // 2, 2))]
+
+
+def stream_rows(what: str, rounds: list[dict[str, dict[str, float]]], target: str) -> list[Row]:
     chunk = [{name: one[name]["cpu"] for name in one} for one in rounds]
     low, mid, high = interval(ratios(chunk, "nulpoint", "nginx"))
-    rows.append((f"CPU a chunk, {STREAMS} streams: nginx", f"{median(one['nginx'] for one in chunk):.1f} us", ""))
-    rows.append((f"CPU a chunk, {STREAMS} streams: nulpoint", f"{median(one['nulpoint'] for one in chunk):.1f} us", ""))
-    rows.append((f"CPU a chunk, {STREAMS} streams: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", "<= 1.4"))
+    rows = [
+        (f"CPU a chunk, {what}: {name}", f"{median(one[name] for one in chunk):.1f} us", "")
+        for name in ("nginx", "nulpoint")
+    ]
+    rows.append((f"CPU a chunk, {what}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target))
     for name in ("nginx", "nulpoint"):
         low, mid, high = interval([one[name]["p50"] - one["direct"]["p50"] for one in rounds])
-        rows.append((f"P50 added to a chunk, {STREAMS} streams: {name}", f"{mid:.0f} us ({low:.0f} to {high:.0f})", ""))
+        rows.append((f"P50 added to a chunk, {what}: {name}", f"{mid:.0f} us ({low:.0f} to {high:.0f})", ""))
+    return rows
 
 
 def stream_round(subjects: list[Subject]) -> dict[str, dict[str, float]]:
@@ -208,7 +221,7 @@ def stream_load(subject: Subject, streams: int, seconds: float) -> dict[str, flo
 
 def measure_idle_streams(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
     port = free_port()
-    command = pinned(LOAD_CPU, sys.executable, str(HERE / "stream_upstream.py"), str(port), "4", "100")
+    command = pinned(LOAD_CPU, sys.executable, str(HERE / "stream_upstream.py"), str(port), "4", "100", "spread")
     with child(command), contextlib.ExitStack() as stack:
         wait_for(port)
         ours = stack.enter_context(nulpoint(folder, port))

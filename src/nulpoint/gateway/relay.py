@@ -74,9 +74,9 @@ async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fie
     relay = _Relay(reply, watcher, _stream_decoder(connection))
     reply.start(200, fields)
     while not connection.ended:
-        await connection.pour(relay)
+        await connection.pour(relay.pass_on)
         await reply.drain()
-    last = relay.passed(connection.take()) + watcher.close()
+    last = relay.last(connection.take()) + watcher.close()
     if watcher.finished() or (not says_done and watcher.has_finish_reason()):
         reply.end(last)
         return
@@ -86,23 +86,27 @@ async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fie
 
 
 class _Relay:
-    """Where a stream's reads are poured: one write each. Called once a chunk, so nothing is done twice here."""
+    """Where a stream's reads are poured: one write each. This runs once a chunk, so it calls as little as it can."""
 
-    __slots__ = ("_decoder", "_reply", "_watcher")
+    __slots__ = ("_caller", "_decoder", "_reply", "_watcher")
 
     def __init__(self, reply: Reply, watcher: Watcher, decoder: Any) -> None:
+        self._caller = reply.caller
         self._reply = reply
         self._watcher = watcher
         self._decoder = decoder
 
-    def __call__(self, data: bytes) -> bool:
-        passed = self.passed(data)
+    def pass_on(self, data: bytes) -> bool:
+        """Says whether the caller reads fast enough to be given more."""
+        if self._decoder is not None:
+            data = _decompressed(self._decoder, data)
+        passed = self._watcher.feed(data)
         if passed:
             self._reply.write(passed)
-        return not self._reply.paused
+        return not self._caller.paused
 
-    def passed(self, data: bytes) -> bytes:
-        """What the caller gets of a read."""
+    def last(self, data: bytes) -> bytes:
+        """What the caller gets of the last read."""
         if self._decoder is not None and data:
             data = _decompressed(self._decoder, data)
         return self._watcher.feed(data)

@@ -24,11 +24,11 @@ class Caller(Protocol):
 class Reply:
     """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true."""
 
-    __slots__ = ("_caller", "_chunked", "_head", "_transport", "body_bytes", "committed", "complete", "keep_alive",
+    __slots__ = ("_chunked", "_head", "_transport", "body_bytes", "caller", "committed", "complete", "keep_alive",
                  "request", "status")  # fmt: skip
 
     def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
-        self._caller = caller
+        self.caller = caller
         self._transport = transport
         self._head = b""
         self._chunked = False
@@ -82,18 +82,13 @@ class Reply:
         else:
             self._transport.write(head + b"0\r\n\r\n")
 
-    @property
-    def paused(self) -> bool:
-        """Whether the caller reads too slowly just now."""
-        return self._caller.paused
-
     async def drain(self) -> None:
         """Wait until the caller has read enough for more to be written."""
-        while self._caller.paused:
-            await self._caller.writable
+        while self.caller.paused:
+            await self.caller.writable
 
     def _head_for(self, status: int, fields: bytes) -> bytes:
-        caller = self._caller
+        caller = self.caller
         if caller.draining:
             self.keep_alive = False
         if not self.keep_alive:

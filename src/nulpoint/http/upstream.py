@@ -8,7 +8,6 @@ exactly where it said; any other way out closes it, so cancellation cannot leave
 import asyncio
 import select
 from collections.abc import Callable
-from typing import Protocol
 
 import httptools
 
@@ -26,11 +25,8 @@ TRUST_IDLE_SECONDS = 1.0  # a connection used this recently is not probed before
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
 
 
-class Sink(Protocol):
-    """Takes the body of a stream as it comes, called from the very callback of the socket."""
-
-    def __call__(self, data: bytes) -> bool:
-        """One network read. False when no more can be taken just now."""
+# Takes one network read of a stream's body, from the very callback of the socket; False when it can take no more now.
+Sink = Callable[[bytes], bool]
 
 
 class Upstream(asyncio.BufferedProtocol):
@@ -139,11 +135,12 @@ class Upstream(asyncio.BufferedProtocol):
         """What has come and is not read yet; empty when one must wait for `arrival`, or at the end. Raises Failure."""
         chunks = self._chunks
         if chunks:
-            self._chunks = []
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
             self._unread = 0
             if self._paused_reading:
                 self._resume_reading()
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return data
         if self._failure is not None and not self._ended:
             raise self._failure
         return b""
@@ -248,10 +245,11 @@ class Upstream(asyncio.BufferedProtocol):
         if not self._head_done:
             self._count_head(nbytes)
         self.deadline = self._loop.time() + self._limits.read_timeout
-        if self._sink is None or self._ended or self._failure is not None:
+        sink = self._sink
+        if sink is None or self._ended or self._failure is not None:
             self.arrival.wake()
         elif self._chunks:
-            self._pour(self._sink)
+            self._pour(sink)
         if self._unread > UNREAD_BYTES and not self._paused_reading and not self.lost:
             self._paused_reading = True
             self.deadline = NEVER  # the wait is not the provider's now
