@@ -3,6 +3,8 @@
 import random
 from statistics import median
 
+Row = tuple[str, str, str]  # what, figure, target
+
 
 def interval(values: list[float]) -> tuple[float, float, float]:
     """Median with its 95 % bootstrap interval."""

@@ -22,8 +22,9 @@ from statistics import median
 from typing import Any
 
 from clocks import cpu_ns, rss_kib
-from figures import interval, ratios
+from figures import Row, interval, ratios
 from peers import peers_available
+from streams import measure_idle_streams, measure_streams
 from subjects import (
     LOAD_CPU,
     SUBJECT_CPU,
@@ -41,9 +42,8 @@ from subjects import (
 HERE = Path(__file__).parent
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 ROUNDS, SECONDS = (3, 2) if QUICK else (10, 4)
-STREAMS, IDLE_STREAMS = 500, 2000
+TURNS = 10 if QUICK else 60  # of half a second, for each subject of the streams
 PROMPTS = {"260 B": 150, "160 kB": 160_000}
-Row = tuple[str, str, str]  # what, figure, target
 
 
 def wrk(port: int, connections: int, seconds: float, script: Path) -> dict[str, float]:
@@ -161,80 +161,6 @@ def latency(upstream: int, subjects: list[Subject], script: Path, rows: list[Row
         rows.append((f"P50 added at one connection: {subject.name}", f"{mid:.0f} us ({low:.0f} to {high:.0f})", target))
 
 
-def measure_streams(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
-    """Streams whose events come in bursts, as from a model server's batches, and streams each at a time of its own."""
-    for arrival, target in (("bursts", "<= 1.4"), ("spread", "")):
-        rounds = stream_rounds(folder / arrival, arrival)
-        raw[f"streams, {arrival}"] = rounds
-        rows += stream_rows(f"{STREAMS} streams, {arrival}", rounds, target)
-
-
-def stream_rounds(folder: Path, arrival: str) -> list[dict[str, dict[str, float]]]:
-    folder.mkdir()
-    folder.chmod(0o755)
-    port = free_port()
-    command = pinned(LOAD_CPU, sys.executable, str(HERE / "stream_upstream.py"), str(port), "0.05", "400", arrival)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(child(command))
-        wait_for(port)
-        reference = stack.enter_context(proxying(folder / "spx", port))
-        ours = stack.enter_context(nulpoint(folder, port))
-        subjects = [Subject("direct", port, []), reference, ours]
-        return [stream_round(subjects[number % 3 :] + subjects[: number % 3]) for number in range(max(ROUNDS // 2, 2))]
-
-
-def stream_rows(what: str, rounds: list[dict[str, dict[str, float]]], target: str) -> list[Row]:
-    chunk = [{name: one[name]["cpu"] for name in one} for one in rounds]
-    low, mid, high = interval(ratios(chunk, "nulpoint", "nginx"))
-    rows = [
-        (f"CPU a chunk, {what}: {name}", f"{median(one[name] for one in chunk):.1f} us", "")
-        for name in ("nginx", "nulpoint")
-    ]
-    rows.append((f"CPU a chunk, {what}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target))
-    for name in ("nginx", "nulpoint"):
-        low, mid, high = interval([one[name]["p50"] - one["direct"]["p50"] for one in rounds])
-        rows.append((f"P50 added to a chunk, {what}: {name}", f"{mid:.0f} us ({low:.0f} to {high:.0f})", ""))
-    return rows
-
-
-def stream_round(subjects: list[Subject]) -> dict[str, dict[str, float]]:
-    return {subject.name: stream_load(subject, STREAMS, SECONDS) for subject in subjects}
-
-
-def stream_load(subject: Subject, streams: int, seconds: float) -> dict[str, float]:
-    """CPU us a chunk and latency. Raises RuntimeError when a stream was lost."""
-    command = pinned(
-        LOAD_CPU, sys.executable, str(HERE / "stream_load.py"), str(subject.port), str(streams), str(seconds)
-    )
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
-        assert load.stdout is not None
-        load.stdout.readline()
-        before = cpu_ns(subject.pids)
-        events, p50, p99, lost = map(int, load.stdout.readline().split())
-        spent = cpu_ns(subject.pids) - before
-        memory = rss_kib(subject.pids)
-        load.communicate("")
-    if lost or not events:
-        raise RuntimeError(f"{subject.name}: {lost} streams lost, {events} events")
-    return {"cpu": spent / events / 1000, "p50": p50, "p99": p99, "rss": memory}
-
-
-def measure_idle_streams(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
-    port = free_port()
-    command = pinned(LOAD_CPU, sys.executable, str(HERE / "stream_upstream.py"), str(port), "4", "100", "spread")
-    with child(command), contextlib.ExitStack() as stack:
-        wait_for(port)
-        ours = stack.enter_context(nulpoint(folder, port))
-        time.sleep(0.5)
-        before = rss_kib(ours.pids)
-        after = stream_load(ours, IDLE_STREAMS, 6)["rss"]
-    raw["idle streams"] = {"before": before, "after": after, "streams": IDLE_STREAMS}
-    rows.append(
-        (f"Memory an idle stream, {IDLE_STREAMS} streams", f"{(after - before) / IDLE_STREAMS:.1f} KiB", "<= 64 KiB")
-    )
-    rows.append(("Resident memory, idle", f"{before / 1024:.0f} MiB", "<= 80 MB"))
-
-
 def measure_start(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
     """From exec to the first proxied answer."""
     times = []
@@ -298,7 +224,7 @@ def main() -> int:
         folder.chmod(0o755)
         if have:
             measure_requests(folder, rows, raw)
-            measure_streams(folder, rows, raw)
+            measure_streams(folder, TURNS, rows, raw)
             measure_start(folder, rows, raw)
         else:
             print("nginx or wrk is not here: only memory is measured")

@@ -1,4 +1,8 @@
-"""Opens STREAMS streams against PORT, counts events for SECONDS and prints `events p50_us p99_us lost`."""
+"""Opens STREAMS streams through each of PORTS (comma between) and prints `open`; at a line on standard input ends.
+
+The streams of the n-th port say `"user":"n"`. At the end a line a port: events got, streams lost, P50 and P99 of the
+events' way in microseconds.
+"""
 
 import asyncio
 import re
@@ -8,7 +12,7 @@ import time
 
 import uvloop
 
-BODY = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Tell me a long story, please."}]}'
+BODY = b'{"model":"gpt-4o","stream":true,"user":"%d","messages":[{"role":"user","content":"Tell me a long story."}]}'
 REQUEST = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 )
@@ -16,11 +20,20 @@ STAMP = re.compile(rb'"content":"(\d{20})"')
 
 
 class Load:
-    def __init__(self) -> None:
-        self.counting = False
+    """What came through one port."""
+
+    def __init__(self, number: int) -> None:
+        body = BODY % number
+        self.request = REQUEST % (len(body), body)
+        self.ended = False
         self.events = 0
         self.lost = 0
-        self.latencies: list[int] = []
+        self.ways: list[int] = []
+
+    def line(self) -> str:
+        ways = sorted(self.ways) or [0]
+        p50, p99 = (ways[len(ways) * part // 100] // 1000 for part in (50, 99))
+        return f"{self.events} {self.lost} {p50} {p99}"
 
 
 class Stream(asyncio.Protocol):
@@ -29,47 +42,38 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        transport.write(REQUEST % (len(BODY), BODY))
+        transport.write(self.load.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.load.lost += self.load.counting
+        self.load.lost += not self.load.ended
 
     def data_received(self, data: bytes) -> None:
         load = self.load
-        if load.counting:
-            now = time.monotonic_ns()
-            stamps = STAMP.findall(data)
+        stamps = STAMP.findall(data)
+        if stamps:
             load.events += len(stamps)
-            if stamps:
-                load.latencies.append(now - int(stamps[-1]))
+            load.ways.append(time.monotonic_ns() - int(stamps[-1]))
         if b"[DONE]" in data:
-            self.transport.write(REQUEST % (len(BODY), BODY))
+            self.transport.write(load.request)
 
 
-async def main(port: int, streams: int, seconds: float) -> None:
-    load = Load()
+async def main(ports: list[int], streams: int) -> None:
     loop = asyncio.get_running_loop()
-    for number in range(streams):
-        await loop.create_connection(lambda: Stream(load), "127.0.0.1", port)
+    loads = [Load(number) for number in range(len(ports))]
+    for number, (port, load) in enumerate(zip(ports * streams, loads * streams, strict=True)):
+        await loop.create_connection(lambda load=load: Stream(load), "127.0.0.1", port)  # type: ignore[misc]
         if number % 50 == 0:
             await asyncio.sleep(0.02)
-    await asyncio.sleep(1.5)
-    print("counting", flush=True)
-    load.counting = True
-    await asyncio.sleep(seconds)
-    load.counting = False
-    latencies = sorted(load.latencies) or [0]
-    print(
-        load.events,
-        latencies[len(latencies) // 2] // 1000,
-        latencies[len(latencies) * 99 // 100] // 1000,
-        load.lost,
-        flush=True,
-    )
-    sys.stdin.read()  # the streams stay open until told
+    print("open", flush=True)
+    told = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), told.set)
+    await told.wait()
+    for load in loads:
+        load.ended = True
+        print(load.line(), flush=True)
 
 
 if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    uvloop.run(main([int(port) for port in sys.argv[1].split(",")], int(sys.argv[2])))

@@ -1,12 +1,14 @@
-"""An upstream that answers every POST with a stream: EVENTS events, one each INTERVAL seconds; port on the command line.
+"""An upstream whose streams take turns: PORT INTERVAL EVENTS GROUPS on the command line.
 
-ARRIVAL is `bursts` (the streams in ten groups, each group's events sent together, as one model server's batch gives
-them) or `spread` (every stream by its own timer). Each event holds the monotonic time (ns) it was sent at; one write
-an event.
+Every POST gets a stream of EVENTS events. Which streams get their events now is told by a line on standard input: the
+number of a subject, as the requests have it in `"user"`; the answer is a line with how many events went out before.
+The streams that have their turn get one event each INTERVAL seconds, in GROUPS groups whose events go out together.
+An event holds the monotonic time (ns) it was sent at; one write an event.
 """
 
 import asyncio
 import itertools
+import re
 import sys
 import time
 
@@ -20,72 +22,65 @@ EVENT = (
     b'"finish_reason":null}]}\n\n'
 )
 DONE = b"data: [DONE]\n\n"
-GROUPS = 10
+USER = re.compile(rb'"user":"(\d+)"')
 
 
-class Bursts:
-    """One timer for all streams: every INTERVAL each of the ten groups has its turn."""
+class Turns:
+    """Who gets events, and when."""
 
-    def __init__(self, interval: float) -> None:
-        self.interval = interval / GROUPS
-        self.groups: list[set[Stream]] = [set() for _ in range(GROUPS)]
-        self.turns = itertools.count()
+    def __init__(self, interval: float, groups: int) -> None:
+        self.interval = interval / groups
+        self.groups: list[dict[int, set[Stream]]] = [{} for _ in range(groups)]
+        self.ticks, self.joined = itertools.count(), itertools.count()
+        self.turn_of, self.sent = 0, 0
         self.at = asyncio.get_running_loop().time()
-        self.joined = itertools.count()
-        self.turn()
+        self.tick()
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         self.at += self.interval
-        asyncio.get_running_loop().call_at(self.at, self.turn)
-        for stream in tuple(self.groups[next(self.turns) % GROUPS]):
+        asyncio.get_running_loop().call_at(self.at, self.tick)
+        streams = self.groups[next(self.ticks) % len(self.groups)].get(self.turn_of, ())
+        for stream in tuple(streams):
             stream.send()
+            self.sent += 1
 
-    def add(self, stream: "Stream") -> None:
-        self.groups[next(self.joined) % GROUPS].add(stream)
+    def join(self, stream: "Stream", user: int) -> None:
+        self.groups[next(self.joined) % len(self.groups)].setdefault(user, set()).add(stream)
 
-    def forget(self, stream: "Stream") -> None:
+    def leave(self, stream: "Stream") -> None:
         for group in self.groups:
-            group.discard(stream)
+            for streams in group.values():
+                streams.discard(stream)
 
-
-class Spread:
-    """A timer for each stream."""
-
-    def __init__(self, interval: float) -> None:
-        self.interval = interval
-
-    def add(self, stream: "Stream") -> None:
-        stream.send()
-        stream.timer = asyncio.get_running_loop().call_later(self.interval, self.again, stream)
-
-    def again(self, stream: "Stream") -> None:
-        stream.timer = asyncio.get_running_loop().call_later(self.interval, self.again, stream)
-        stream.send()
-
-    def forget(self, stream: "Stream") -> None:
-        if stream.timer:
-            stream.timer.cancel()
+    def told(self) -> None:
+        self.turn_of = int(sys.stdin.readline() or "-1")
+        print(self.sent, flush=True)
 
 
 class Stream(asyncio.Protocol):
-    def __init__(self, arrival: Bursts | Spread, events: int) -> None:
-        self.arrival, self.events = arrival, events
+    def __init__(self, turns: Turns, events: int) -> None:
+        self.turns, self.events = turns, events
         self.parser = httptools.HttpRequestParser(self)
-        self.timer: asyncio.TimerHandle | None = None
+        self.body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.arrival.forget(self)
+        self.turns.leave(self)
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
     def on_message_complete(self) -> None:
+        user = USER.search(self.body)
+        self.body = b""
         self.left = self.events
-        self.head = HEAD
-        self.arrival.add(self)
+        self.transport.write(HEAD)
+        self.turns.join(self, int(user[1]) if user else 0)
 
     def send(self) -> None:
         data = EVENT % time.monotonic_ns()
@@ -93,17 +88,17 @@ class Stream(asyncio.Protocol):
         end = b""
         if self.left <= 0:
             data, end = data + DONE, b"0\r\n\r\n"
-            self.arrival.forget(self)
-        self.transport.write(b"%b%x\r\n%b\r\n%b" % (self.head, len(data), data, end))
-        self.head = b""
+            self.turns.leave(self)
+        self.transport.write(b"%x\r\n%b\r\n%b" % (len(data), data, end))
 
 
-async def main(port: int, interval: float, events: int, arrival: str) -> None:
+async def main(port: int, interval: float, events: int, groups: int) -> None:
     loop = asyncio.get_running_loop()
-    how = Bursts(interval) if arrival == "bursts" else Spread(interval)
-    server = await loop.create_server(lambda: Stream(how, events), "127.0.0.1", port, backlog=8192)
+    turns = Turns(interval, groups)
+    loop.add_reader(sys.stdin.fileno(), turns.told)
+    server = await loop.create_server(lambda: Stream(turns, events), "127.0.0.1", port, backlog=8192)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
