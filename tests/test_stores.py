@@ -56,7 +56,7 @@ def test_lines_leave_in_pieces_a_pipe_takes_whole(monkeypatch):
         return len(data)
 
     async def main():
-        log = RequestLog(1, "info", 1000, lambda: None)
+        log = RequestLog(1, "info", 1000, lambda: None, shared=True)
         for _ in range(100):
             log.put(record())
         monkeypatch.setattr(os, "write", write)

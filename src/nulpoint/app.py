@@ -49,7 +49,8 @@ class App:
         self._config = config
         self.ticker = Ticker(loop)
         self.metrics = Metrics(__version__, _metrics_directory())
-        self.log = RequestLog(log_fd, config.log_level, config.log_queue, self.metrics.log_dropped)
+        self.log = RequestLog(log_fd, config.log_level, config.log_queue, self.metrics.log_dropped,
+                              shared=config.workers > 1)  # fmt: skip
         self.client = Client(_dialer(config), _client_limits(config), self.ticker, self.metrics.replayed)
         self.journal = Journal(self.log, self.metrics)
         router = Router(config.providers, config.aliases, config.default_provider, config.known)

@@ -20,13 +20,19 @@ FLUSH_SECONDS = 0.1
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 # A pipe takes this much at once or not at all (POSIX PIPE_BUF), so lines of several workers never mix.
 ATOMIC_BYTES = 4096
+# Where there is one writer. Every write lets go of the interpreter lock, and getting it back disturbs the event loop.
+PIECE_BYTES = 262_144
 
 
 class RequestLog:
     """Call `put` from the event loop only."""
 
-    def __init__(self, fd: int, level: str, capacity: int, on_drop: Callable[[], None]) -> None:
+    def __init__(
+        self, fd: int, level: str, capacity: int, on_drop: Callable[[], None], *, shared: bool = False
+    ) -> None:
+        """`capacity` in records; `shared`: other processes write to `fd` too."""
         self._fd = fd
+        self._piece_bytes = ATOMIC_BYTES if shared else PIECE_BYTES
         self._level = LEVELS[level]
         self._capacity = capacity
         self._on_drop = on_drop
@@ -66,7 +72,7 @@ class RequestLog:
     def _write_batches(self) -> None:
         while (lines := self._batches.get()) is not None:
             try:
-                for piece in _pieces(lines):
+                for piece in _pieces(lines, self._piece_bytes):
                     self._write(piece)
             except OSError as error:
                 self._complain(error)
@@ -83,13 +89,13 @@ class RequestLog:
             print(f"nulpoint: the request log cannot be written: {error.strerror}", file=sys.stderr, flush=True)
 
 
-def _pieces(lines: list[bytes]) -> list[bytes]:
-    """Whole lines joined up to ATOMIC_BYTES; a longer line is a piece of its own."""
+def _pieces(lines: list[bytes], limit: int) -> list[bytes]:
+    """Whole lines joined up to `limit` bytes; a longer line is a piece of its own."""
     pieces = []
     piece: list[bytes] = []
     size = 0
     for line in lines:
-        if piece and size + len(line) + 1 > ATOMIC_BYTES:
+        if piece and size + len(line) + 1 > limit:
             pieces.append(b"\n".join((*piece, b"")))
             piece, size = [], 0
         piece.append(line)

@@ -1,0 +1,154 @@
+"""What a request costs in things that can be counted: system calls, calls of our own functions, memory left behind.
+
+Seconds vary with the machine, counts do not. A change that raises one of these figures on purpose says so here.
+"""
+
+import asyncio
+import collections
+import contextlib
+import gc
+import itertools
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+import nulpoint
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
+from nulpoint.mock import MockSettings, start
+from test_process import free_port, process
+
+REQUESTS = 300
+CALLS_A_REQUEST = 100
+CALLS_A_CHUNK = 10
+OURS = str(Path(nulpoint.__file__).parent)
+
+
+async def ask(caller, times, body=CHAT):
+    for _ in range(times):
+        caller.send(post(body))
+        status, _, _ = await caller.answer()
+        assert status == 200
+
+
+def reads_and_writes(pid):
+    io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(io["syscr"]), int(io["syscw"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counted by Linux")
+def test_a_request_is_two_reads_and_two_writes():
+    async def main():
+        mock = await start("openai")
+        port = free_port()
+        environ = {
+            "PORT": str(port),
+            "OPENAI_API_KEY": "sk-x",
+            "OPENAI_BASE_URL": f"{mock.url}/v1",
+            "LOG_LEVEL": "error",
+        }
+        with process("serve", **environ) as child:
+            await until(lambda: listens(port), 10)
+            caller = await Caller.connect(port)
+            await ask(caller, 20)
+            before = reads_and_writes(child.pid)
+            await ask(caller, REQUESTS)
+            after = reads_and_writes(child.pid)
+        await mock.close()
+        return [later - earlier for earlier, later in zip(before, after, strict=True)]
+
+    reads, writes = run(main())
+    assert 2 * REQUESTS <= reads <= 2 * REQUESTS + 5
+    assert 2 * REQUESTS <= writes <= 2 * REQUESTS + 5
+
+
+def listens(port):
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def counting_calls():
+    """Calls of the gateway's own Python functions, by name."""
+    calls = collections.Counter()
+
+    def seen(frame, event, _):
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(OURS) and "/mock/" not in code.co_filename:
+            calls[code.co_qualname] += 1
+
+    sys.setprofile(seen)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def test_calls_a_request():
+    async def main():
+        async with gateway({"LOG_LEVEL": "error"}) as running:
+            caller = await Caller.connect(running.port)
+            await ask(caller, 20)
+            with counting_calls() as calls:
+                await ask(caller, REQUESTS)
+            return calls
+
+    calls = run(main())
+    assert calls["Journal.settle"] == REQUESTS
+    assert calls.total() / REQUESTS <= CALLS_A_REQUEST, calls.most_common(60)
+
+
+def test_calls_a_chunk():
+    async def main():
+        mock = MockSettings(stream_words=300, chunk_ms=1.0)
+        async with gateway({"LOG_LEVEL": "error"}, mock=mock) as running:
+            caller = await Caller.connect(running.port)
+            await ask(caller, 1, STREAM)
+            with counting_calls() as calls:
+                await ask(caller, 1, STREAM)
+            return calls
+
+    calls = run(main())
+    reads = calls["Upstream.buffer_updated"]
+    assert reads > 100
+    assert (calls.total() - CALLS_A_REQUEST) / reads <= CALLS_A_CHUNK, calls.most_common(20)
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAM])
+def test_a_request_leaves_no_memory_behind(body):
+    async def main():
+        async with gateway() as running:
+            caller = await Caller.connect(running.port)
+            blocks = []
+            for _ in range(6):
+                await ask(caller, REQUESTS, body)
+                await asyncio.sleep(0.15)  # the log's batch
+                gc.collect()
+                blocks.append(sys.getallocatedblocks())
+            return blocks
+
+    blocks = run(main())
+    growth = [later - earlier for earlier, later in itertools.pairwise(blocks)]
+    assert min(growth) < REQUESTS / 10, growth
+
+
+def test_the_collector_rests():
+    """No garbage in cycles on the path of a request: the collector would have to run for it."""
+
+    async def main():
+        async with gateway() as running:
+            caller = await Caller.connect(running.port)
+            await ask(caller, 20)
+            gc.collect()
+            gc.disable()
+            try:
+                await ask(caller, REQUESTS)
+                await asyncio.sleep(0.25)
+                return gc.collect()
+            finally:
+                gc.enable()
+
+    assert run(main()) < REQUESTS / 10
