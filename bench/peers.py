@@ -35,7 +35,12 @@ def litellm(folder: Path, upstream: int) -> Iterator[Subject]:
     )
     port = free_port()
     command = [str(home / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    with child(pinned(SUBJECT_CPU, *command), {**os.environ, "LITELLM_LOG": "ERROR"}) as process:
+    environment = {
+        **os.environ,
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # on loopback and for the length of the bench
+    }
+    with child(pinned(SUBJECT_CPU, *command), environment) as process:
         wait_for(port, START_SECONDS)
         yield Subject("LiteLLM", port, [process.pid, *children(process.pid)])
 

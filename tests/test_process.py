@@ -1,5 +1,6 @@
 """The gateway as a process: start, stop, several workers, a port that is taken."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,6 +13,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+
+from conftest import STREAM, Caller, post, run
+from nulpoint.mock import MockSettings, start
 
 
 @contextlib.contextmanager
@@ -124,6 +128,52 @@ def test_workers_share_the_port_are_replaced_and_their_metrics_add_up():
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=15)
         assert child.returncode == 0
+
+
+async def streams_then(signals, workers, streams, **mock):
+    """Open streams, send SIGTERM while they run, as often as said; gives the bodies and the process, ended."""
+    provider = await start("openai", settings=MockSettings(**mock))
+    port = free_port()
+    environ = {
+        "PORT": str(port),
+        "WORKERS": str(workers),
+        "OPENAI_API_KEY": "x",
+        "OPENAI_BASE_URL": provider.url + "/v1",
+    }
+    with process("serve", **environ) as child:
+        await asyncio.to_thread(wait_until_up, port)
+        callers = [await Caller.connect(port) for _ in range(streams)]
+        for caller in callers:
+            caller.send(post(STREAM))
+        for caller in callers:
+            await caller.reader.readuntil(b"data: ")
+        for _ in range(signals):
+            child.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+        with pytest.raises(OSError):
+            await Caller.connect(port)
+        bodies = await asyncio.gather(*(caller.rest() for caller in callers))
+        await asyncio.to_thread(child.wait, 20)
+    await provider.close()
+    return bodies, child
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_200_streams_at_sigterm_all_end_whole(workers):
+    bodies, child = run(streams_then(1, workers, 200, stream_words=40, chunk_ms=25.0))
+    assert child.returncode == 0
+    assert len([body for body in bodies if body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")]) == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_ends_it_at_once_and_no_stream_looks_whole(workers):
+    began = time.monotonic()
+    bodies, child = run(streams_then(2, workers, 20, stream_words=1000, chunk_ms=25.0))
+    assert time.monotonic() - began < 10
+    assert child.returncode == 0
+    assert not [body for body in bodies if b"[DONE]" in body or body.endswith(b"0\r\n\r\n")]
 
 
 def test_the_mock_providers_as_a_process():

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable
 
 from nulpoint.config import Config
@@ -67,39 +67,65 @@ class Supervisor:
         self._start = start
         self._shutdown_timeout = shutdown_timeout
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._stop = threading.Event()
 
     def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._ask_to_stop())
-        self._workers = [self._start() for _ in range(self._count)]
-        logger.info("%d workers started", self._count)
-        while not self._stop.wait(0.2):
-            self._replace_the_dead()
-        return self._end()
+        """Until a signal ends it; gives the exit code. To be called in the main thread."""
+        with _Signals() as signals:
+            self._workers = [self._start() for _ in range(self._count)]
+            logger.info("%d workers started", self._count)
+            rest = 0.2
+            while not signals.wait(rest):
+                rest = RESTART_SECONDS if self._replace_the_dead() else 0.2
+            return self._end(signals)
 
-    def _ask_to_stop(self) -> None:
-        if self._stop.is_set():  # the second time: no more patience
-            for worker in self._workers:
-                worker.kill()
-        self._stop.set()
-
-    def _replace_the_dead(self) -> None:
-        for index, worker in enumerate(self._workers):
-            if worker.poll() is None:
-                continue
+    def _replace_the_dead(self) -> bool:
+        dead = [index for index, worker in enumerate(self._workers) if worker.poll() is not None]
+        for index in dead:
+            worker = self._workers[index]
             logger.error("worker %d died with exit code %d; starting another", worker.pid, worker.returncode)
             self._workers[index] = self._start()
-            self._stop.wait(RESTART_SECONDS)
+        return bool(dead)
 
-    def _end(self) -> int:
+    def _end(self, signals: "_Signals") -> int:
+        """Workers finish what is in flight; a second signal makes them stop at once, as one worker alone does."""
+        self._tell_workers()
+        patience = time.monotonic() + self._shutdown_timeout + GRACE_SECONDS
+        while any(worker.poll() is None for worker in self._workers) and time.monotonic() < patience:
+            if signals.wait(0.05):
+                self._tell_workers()
+        late = [worker for worker in self._workers if worker.poll() is None]
+        for worker in late:
+            worker.kill()
+            worker.wait()
+        # SIGTERM itself is an orderly end here: it may meet a worker that has already finished and is on its way out.
+        codes = [abs(worker.returncode) for worker in self._workers if worker.returncode != -signal.SIGTERM]
+        return max(codes, default=0)
+
+    def _tell_workers(self) -> None:
         for worker in self._workers:
             worker.send_signal(signal.SIGTERM)
-        code = 0
-        for worker in self._workers:
-            try:
-                code = max(code, abs(worker.wait(self._shutdown_timeout + GRACE_SECONDS)))
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                code = 1
-        return code
+
+
+class _Signals:
+    """SIGTERM and SIGINT as something to wait for, with a time limit and without handlers that run in between."""
+
+    def __enter__(self) -> "_Signals":
+        self._here, self._there = socket.socketpair()
+        self._there.setblocking(False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._there.fileno())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._here.close()
+        self._there.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether one came within `seconds`."""
+        self._here.settimeout(seconds)
+        try:
+            return bool(self._here.recv(1))
+        except TimeoutError:
+            return False
