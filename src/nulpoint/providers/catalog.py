@@ -127,9 +127,15 @@ _ROWS = (
         embeddings=True,
     ),
     ProviderSpec(name="zai", base_url="https://api.z.ai/api/paas/v4", key_env="ZAI_API_KEY"),
-    ProviderSpec(name="canopywave", base_url="https://api.canopywave.com/v1", key_env="CANOPYWAVE_API_KEY"),
+    ProviderSpec(name="canopywave", base_url="https://inference.canopywave.io/v1", key_env="CANOPYWAVE_API_KEY"),
     ProviderSpec(name="inference", base_url="https://api.inference.net/v1", key_env="INFERENCE_API_KEY"),
-    ProviderSpec(name="nanogpt", base_url="https://nano-gpt.com/api/v1", key_env="NANOGPT_API_KEY", embeddings=True),
+    ProviderSpec(
+        name="nanogpt",
+        base_url="https://nano-gpt.com/api/v1",
+        key_env="NANOGPT_API_KEY",
+        completions=True,
+        embeddings=True,
+    ),
     ProviderSpec(
         name="openrouter",
         base_url="https://openrouter.ai/api/v1",
