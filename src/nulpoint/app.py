@@ -1,6 +1,7 @@
 """The composition root: a validated Config becomes a running gateway. The one place that names concrete parts."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -38,6 +39,7 @@ STDOUT = 1
 PUBLISH_SECONDS = 1.0  # between two snapshots of the metrics, where there are several workers
 FLUSH_SECONDS = 2.0  # for the request log, at the end
 EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
@@ -219,6 +221,20 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Keep up to 16 MiB of freed memory instead of giving it back to the kernel between two large requests.
+
+    By default glibc returns it at once and faults every page in again (mallopt(3)): two brk calls for each 160 kB request.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
+        mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
 
 
 def _log_to_stderr(level: str) -> None:
