@@ -227,7 +227,7 @@ def _settle_memory() -> None:
 def _keep_freed_memory() -> None:
     """Keep up to 16 MiB of freed memory instead of giving it back to the kernel between two large requests.
 
-    By default glibc returns it at once and faults every page in again (mallopt(3)): two brk calls for each 160 kB request.
+    By default glibc returns it at once and faults every page in again (mallopt(3)): two brk calls a 160 kB request.
     """
     if sys.platform != "linux":
         return

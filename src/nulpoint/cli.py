@@ -70,7 +70,7 @@ def mock(host: str) -> None:
     """Run mock providers on ports 19001 to 19004: OpenAI, Anthropic, Gemini, Mistral.
 
     MOCK_LATENCY_MS, MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS and MOCK_SEED set how they behave; faults are set
-    by request header or admin call (src/nulpoint/mock/faults.py).
+    by request header or admin call (docs/operations.md).
     """
     from nulpoint.mock import run
 
