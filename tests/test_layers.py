@@ -4,8 +4,21 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "src" / "nulpoint"
-LAYERS = ["errors", "wire", "providers", "routing", "stores", "http", "gateway", "config", "workers", "app", "cli"]
-PURE = {"errors", "wire", "providers", "routing"}
+LAYERS = [
+    "errors",
+    "wire",
+    "codecs",
+    "providers",
+    "routing",
+    "stores",
+    "http",
+    "gateway",
+    "config",
+    "workers",
+    "app",
+    "cli",
+]
+PURE = {"errors", "wire", "codecs", "providers", "routing"}
 IMPURE = {"asyncio", "uvloop", "socket", "ssl", "time", "random", "secrets", "os", "logging", "threading"}
 
 

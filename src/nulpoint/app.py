@@ -65,6 +65,7 @@ class App:
                 self.journal,
                 cors.answer_fields,
                 forward_keys=config.allow_client_api_keys,
+                strict=config.strict_params,
                 max_answer=config.upstream_max_body_bytes,
             )
             for path, route in ROUTES.items()

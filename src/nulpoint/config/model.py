@@ -16,6 +16,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str
     log_queue: int
     allow_client_api_keys: bool
+    strict_params: bool
     tls_cert: str | None
     tls_key: str | None
     shutdown_timeout: float

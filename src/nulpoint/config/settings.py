@@ -41,6 +41,11 @@ SETTINGS = (
     Setting("LOG_QUEUE", values.whole_number(1, _MANY), "10000", SERVER,
             "Request log records kept while the log cannot be written; more are dropped and counted."),
     Setting(
+        "STRICT_PARAMS", values.flag, "false", SERVER,
+        "Answer 400 to a request with fields its provider cannot take, instead of leaving them out and saying so in "
+        "`x-nulpoint-dropped`.",
+    ),
+    Setting(
         "ALLOW_CLIENT_API_KEYS", values.flag, "false", SERVER,
         "Send the caller's `Authorization: Bearer` (or `x-api-key`) to the provider; the configured key is used "
         "where the caller sends none.",

@@ -11,6 +11,7 @@ from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.spec import Provider
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+CHAT_PATHS = {"openai": PATHS["chat"], "anthropic": "/messages"}
 
 
 class Destination:
@@ -24,7 +25,9 @@ class Destination:
         self.through_chat = route == "completions" and not spec.completions
         origin = origin_of(provider.base_url)
         self.pool: Pool = client.pool(origin, spec.idle_timeout)
-        path = urlsplit(provider.base_url).path.rstrip("/") + PATHS["chat" if self.through_chat else route]
+        path = urlsplit(provider.base_url).path.rstrip("/") + (
+            CHAT_PATHS[spec.wire] if self.through_chat or route == "chat" else PATHS[route]
+        )
         self._head = _head(path, origin, dict(spec.headers))
         self._secret = provider.credential.reveal() if provider.credential else None
         self._configured = self._credentials(self._secret) if self._secret else b""

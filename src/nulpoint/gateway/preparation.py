@@ -5,22 +5,30 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET
 
+from nulpoint.codecs.table import CODECS, Codec
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.wire import splice
-from nulpoint.wire.completions import CompletionStream, to_chat
+from nulpoint.wire.completions import Chained, CompletionStream, to_chat
 from nulpoint.wire.envelope import Envelope
 from nulpoint.wire.stream import HideUsage, PassOn, Watcher
 
 
 class Prepared(NamedTuple):
-    """`dropped` names the request members this provider cannot take; `hide_usage`: we asked for it, not the caller."""
+    """`dropped` names the request members this provider cannot take; `hide_usage`: the caller did not ask for it.
+
+    `codec` is None for hosts that speak the OpenAI format.
+    """
 
     body: bytes
     dropped: list[str]
     hide_usage: bool
+    codec: Codec | None = None
 
-    def watcher(self, through_chat: bool) -> Watcher:
-        """What passes the stream of answers on to the caller."""
+    def watcher(self, through_chat: bool, created: int) -> Watcher:
+        """What passes the stream of answers on to the caller. `created`: Unix seconds, for answers without a date."""
+        if self.codec is not None:
+            translated = self.codec.stream(created, not self.hide_usage)
+            return Chained(translated) if through_chat else translated
         if through_chat:
             return CompletionStream(self.hide_usage)
         return HideUsage() if self.hide_usage else PassOn()
@@ -34,6 +42,10 @@ def prepare(body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, thr
     if spec.rename or spec.drop:
         body, more = splice.rewrite(body, spec.rename, spec.drop)
         dropped = [*dropped, *more]
+    codec = CODECS.get(spec.wire)
+    if codec is not None:
+        body, more = codec.encode(body, model)
+        return Prepared(body, [*dropped, *more], not _asks_for_usage(envelope), codec)
     edits = []
     if model != envelope.model:
         edits.append(splice.set_model(body, model))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Literal, NamedTuple
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import Failure, Kind, rejected
 from nulpoint.gateway.admission import check_content_type
 from nulpoint.gateway.destination import Destination, own_key_of
 from nulpoint.gateway.headers import failure_fields, for_caller, for_provider
@@ -50,6 +50,7 @@ class Proxy:
         cross_origin: Callable[[Headers], bytes],
         *,
         forward_keys: bool,
+        strict: bool,
         max_answer: int,
     ) -> None:
         self._route: Route = route
@@ -58,6 +59,7 @@ class Proxy:
         self._journal = journal
         self._cross_origin = cross_origin
         self._forward_keys = forward_keys
+        self._strict = strict
         self._max_answer = max_answer
         self._destinations: dict[str, Destination] = {}
 
@@ -99,6 +101,8 @@ class Proxy:
         entry.answered_model = target.model
         prepared = prepare(request.body, envelope, target.provider.spec, target.model, destination.through_chat)
         if prepared.dropped:
+            if self._strict or request.headers.get(b"x-nulpoint-strict", b"").lower() == b"true":
+                raise _not_expressible(prepared.dropped, destination.name)
             self._journal.fields_dropped(destination.name, len(prepared.dropped))
         own_key = own_key_of(request.headers) if self._forward_keys else None
         return Call(destination, prepared, own_key, entry.stream, target.model)
@@ -126,6 +130,9 @@ class Proxy:
 
     def _send_whole(self, call: Call, status: int, body: bytes, reply: Reply, entry: Entry, fields: bytes) -> None:
         entry.first_byte = perf_counter()  # all the time until now was the provider's
+        codec = call.prepared.codec
+        if codec is not None:
+            body = codec.decode(body, _unix_seconds())
         facts = read_facts(body)
         if facts.suspect:
             check_answer(call.destination.name, body, call.destination.secret(call.own_key))
@@ -140,7 +147,7 @@ class Proxy:
         reply.send(status, JSON_TYPE + fields, body)
 
     async def _stream(self, call: Call, connection: Upstream, reply: Reply, entry: Entry, fields: bytes) -> None:
-        watcher = call.prepared.watcher(call.destination.through_chat)
+        watcher = call.prepared.watcher(call.destination.through_chat, _unix_seconds())
         entry.began = perf_counter()
         try:
             says_done = call.destination.provider.spec.sends_done
@@ -182,3 +189,13 @@ class Proxy:
     def _failure_fields(self, failure: Failure, request: Request, entry: Entry) -> bytes:
         block = failure_fields(failure, entry.id) + self._cross_origin(request.headers)
         return block + (field(b"x-nulpoint-provider", entry.provider.encode()) if entry.provider else b"")
+
+
+def _unix_seconds() -> int:
+    return int(datetime.now(UTC).timestamp())
+
+
+def _not_expressible(fields: list[str], provider: str) -> Failure:
+    """What `STRICT_PARAMS` makes of fields that would be dropped."""
+    text = f"{provider} cannot take {', '.join(fields)}; leave it out, or turn off STRICT_PARAMS (x-nulpoint-strict)"
+    return rejected(text, param=fields[0], code="unsupported_parameter")

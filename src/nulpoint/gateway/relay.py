@@ -82,6 +82,8 @@ async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fie
         return
     if reply.committed or last:
         reply.write(last)
+    if watcher.failure is not None:
+        raise watcher.failure
     raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
 
 

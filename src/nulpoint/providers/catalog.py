@@ -43,11 +43,13 @@ _ROWS = (
             "text-embedding-ada-002",
         ),
     ),
-    # Through the OpenAI-compatible endpoint Anthropic offers: chat only.
     ProviderSpec(
         name="anthropic",
         base_url="https://api.anthropic.com/v1",
         key_env="ANTHROPIC_API_KEY",
+        wire="anthropic",
+        auth="x-api-key",
+        headers={"anthropic-version": "2023-06-01"},
         models=("claude-3-7-sonnet-20250219", "claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
     ),
     # Through the OpenAI-compatible endpoint Google offers.

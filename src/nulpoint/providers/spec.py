@@ -6,6 +6,7 @@ from typing import Literal, NoReturn
 import msgspec
 
 Route = Literal["chat", "completions", "embeddings"]
+Wire = Literal["openai", "anthropic"]
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +33,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: str
     base_url: str
     key_env: str | None
-    wire: Literal["openai"] = "openai"
+    wire: Wire = "openai"
     auth: Literal["bearer", "x-api-key", "x-goog-api-key", "none"] = "bearer"
     headers: Mapping[str, str] = {}
     rename: Mapping[str, str] = {}

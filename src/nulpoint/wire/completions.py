@@ -11,7 +11,7 @@ import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
-from nulpoint.wire.stream import DONE, PassOn
+from nulpoint.wire.stream import DONE, PassOn, Watcher
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"suffix": (None, ""), "echo": (None, False), "best_of": (None, 1)}
 
@@ -59,6 +59,27 @@ def _choice(choice: dict[str, Any], text_in: str) -> dict[str, Any]:
     message = choice.get(text_in) or {}
     rest = {key: value for key, value in choice.items() if key not in (text_in, "logprobs")}
     return {**rest, "text": message.get("content") or "", "logprobs": None}
+
+
+class Chained:
+    """A stream of chat chunks that another watcher makes, turned into completions."""
+
+    def __init__(self, first: Watcher) -> None:
+        self._first = first
+        self._then = CompletionStream(hide_usage=False)
+        self.finished = first.finished
+        self.has_finish_reason = first.has_finish_reason
+        self.facts = first.facts
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._first.failure
+
+    def feed(self, data: bytes) -> bytes:
+        return self._then.feed(self._first.feed(data))
+
+    def close(self) -> bytes:
+        return self._then.feed(self._first.close()) + self._then.close()
 
 
 class CompletionStream(PassOn):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from nulpoint.errors import Failure
 from nulpoint.wire import sse
 from nulpoint.wire.usage import NOTHING, Facts, read_facts
 
@@ -35,6 +36,10 @@ class Watcher(Protocol):
 
     def facts(self) -> Facts: ...
 
+    @property
+    def failure(self) -> Failure | None:
+        """What the provider said went wrong, where the stream's format says so and the watcher reads it."""
+
 
 class PassOn:
     """Gives the caller every event as it came, byte for byte.
@@ -42,6 +47,8 @@ class PassOn:
     What has come of an unfinished event waits for its end, so that a stream that is cut ends between two events and
     not inside one. An event over HELD_BYTES is passed on piece by piece instead.
     """
+
+    failure: Failure | None = None
 
     def __init__(self) -> None:
         # The last three reads passed on, of which each holds whole events. Few on purpose: memory given back at once

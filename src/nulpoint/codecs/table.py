@@ -1,0 +1,23 @@
+"""Which codec speaks which wire format. A host of a known format needs its row in the catalogue and nothing here."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from nulpoint.codecs import anthropic
+from nulpoint.codecs.anthropic_stream import AnthropicStream
+from nulpoint.codecs.canonical import Encoded
+from nulpoint.wire.stream import Watcher
+
+
+class Codec(NamedTuple):
+    """Chat in one format. `created` is in Unix seconds; a stream's second argument says whether to show usage."""
+
+    encode: Callable[[bytes, str], Encoded]
+    decode: Callable[[bytes, int], bytes]
+    stream: Callable[[int, bool], Watcher]
+
+
+CODECS: Mapping[str, Codec] = MappingProxyType(
+    {"anthropic": Codec(anthropic.encode, anthropic.decode, AnthropicStream)}
+)
