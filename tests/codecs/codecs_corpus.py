@@ -19,6 +19,7 @@ from nulpoint.codecs.table import CODECS
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 CREATED = 1_700_000_000
+KINDS = {"anthropic": "messages", "mistral": "chat"}
 FINISHES = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -35,7 +36,7 @@ def recordings(provider):
     with gzip.open(CORPUS / f"{provider}.jsonl.gz", "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             record = json.loads(line)
-            if record["kind"] == "messages" and record["status"] == 200 and not record["suspect"]:
+            if record["kind"] == KINDS[provider] and record["status"] == 200 and not record["suspect"]:
                 yield f"{provider}:{number}", record
 
 
@@ -49,12 +50,14 @@ def judge(record):
         ChatCompletion.model_validate_json(decoded, strict=True)
         shown = json.loads(decoded)
         choice = shown["choices"][0]
+        expected, nothing_lost, _ = JUDGES[record["provider"]]
         same(expected(answer), seen(choice["message"], choice["finish_reason"], shown["usage"]))
         nothing_lost(answer, choice["message"])
 
 
 def judge_stream(record):
     body = record["response_body"].encode()
+    expected, nothing_lost, assembled = JUDGES[record["provider"]]
     answer = assembled(body.decode())
     shown = {translated(record["provider"], pieces) for pieces in cuts(body)}
     assert len(shown) == 1, "the cuts of the network change the answer"
@@ -102,7 +105,7 @@ def added_up(chunks):
             if name == "tool_calls":
                 add_calls(message["tool_calls"], value)
             elif name in ("content", "reasoning_content"):
-                message[name] = message.get(name, "") + value
+                message[name] = message.get(name, "") + (value or "")  # null says nothing, as with OpenAI itself
             else:
                 message[name] = value
         if chunk["choices"][0]["finish_reason"]:
@@ -132,12 +135,12 @@ def seen(message, finish, usage):
         "finish": finish,
         "prompt": usage["prompt_tokens"],
         "completion": usage["completion_tokens"],
-        "cached": usage["prompt_tokens_details"]["cached_tokens"],
+        "cached": (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
         "total": usage["total_tokens"],
     }
 
 
-def expected(answer):
+def anthropic_expected(answer):
     blocks = collections.defaultdict(list)
     for block in answer["content"]:
         blocks[block["type"]].append(block)
@@ -169,7 +172,7 @@ def same(expected, seen):
         assert seen[name] == value, f"{name}: {str(seen[name])[:80]!r} for {str(value)[:80]!r}"
 
 
-def nothing_lost(answer, message):
+def anthropic_keeps(answer, message):
     """Every block that is more than text or a call, every further member and count is in the extra fields."""
     extra = (message.get("provider_specific_fields") or {}).get("anthropic", {})
     plain = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
@@ -183,7 +186,7 @@ def nothing_lost(answer, message):
         assert answer["usage"][name] is None or extra["usage"][name] == answer["usage"][name], name
 
 
-def assembled(text):
+def anthropic_assembled(text):
     """The message a stream adds up to."""
     answer, texts = {}, collections.defaultdict(str)
     for line in text.splitlines(keepends=False) if "\u2028" not in text else text.split("\n"):
@@ -217,6 +220,57 @@ def grow(block, delta, texts, index):
     else:
         name = kind.removesuffix("_delta")
         block[name] = block.get(name, "") + delta[name]
+
+
+def mistral_expected(answer):
+    (choice,) = answer["choices"]
+    message, usage = choice["message"], answer["usage"]
+    content = message["content"]
+    parts = [{"type": "text", "text": content or ""}] if not isinstance(content, list) else content
+    return {
+        "text": "".join(part["text"] for part in parts if part["type"] == "text"),
+        "thinking": "".join(
+            piece["text"] for part in parts if part["type"] == "thinking" for piece in part["thinking"]
+        ),
+        "calls": [
+            (call["id"], call["function"]["name"], lenient(call["function"]["arguments"]))
+            for call in message.get("tool_calls") or []
+        ],
+        "finish": choice["finish_reason"],
+        "prompt": usage["prompt_tokens"],
+        "completion": usage["completion_tokens"],
+        "cached": (usage.get("prompt_tokens_details") or {}).get("cached_tokens", usage.get("num_cached_tokens", 0)),
+        "total": usage["total_tokens"],
+    }
+
+
+def mistral_keeps(answer, message):
+    content = answer["choices"][0]["message"]["content"]
+    if isinstance(content, list) and not answer.get("streamed"):
+        assert message["provider_specific_fields"]["mistral"]["content"] == content
+
+
+def mistral_assembled(text):
+    """A stream's pieces as one answer; the pieces of a list are left as they came."""
+    parts, calls, answer, finish = [], [], {}, None
+    for line in text.split("\n"):
+        if not line.startswith("data: {"):
+            continue
+        chunk = json.loads(line[6:])
+        answer |= {"usage": chunk["usage"]} if chunk.get("usage") else {}
+        choice = chunk["choices"][0]
+        content = choice["delta"].get("content")
+        parts += content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+        calls += choice["delta"].get("tool_calls") or []
+        finish = choice["finish_reason"] or finish
+    message = {"content": parts, "tool_calls": calls}
+    return {**answer, "streamed": True, "choices": [{"message": message, "finish_reason": finish}]}
+
+
+JUDGES = {
+    "anthropic": (anthropic_expected, anthropic_keeps, anthropic_assembled),
+    "mistral": (mistral_expected, mistral_keeps, mistral_assembled),
+}
 
 
 def main():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nulpoint.codecs import anthropic
+from nulpoint.codecs import anthropic, mistral
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.codecs.canonical import Encoded
 from nulpoint.wire.stream import Watcher
@@ -19,5 +19,8 @@ class Codec(NamedTuple):
 
 
 CODECS: Mapping[str, Codec] = MappingProxyType(
-    {"anthropic": Codec(anthropic.encode, anthropic.decode, AnthropicStream)}
+    {
+        "anthropic": Codec(anthropic.encode, anthropic.decode, AnthropicStream),
+        "mistral": Codec(mistral.encode, mistral.decode, mistral.MistralStream),
+    }
 )

@@ -11,7 +11,7 @@ from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.spec import Provider
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
-CHAT_PATHS = {"openai": PATHS["chat"], "anthropic": "/messages"}
+CHAT_PATHS = {"openai": PATHS["chat"], "anthropic": "/messages", "mistral": PATHS["chat"]}
 
 
 class Destination:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from nulpoint.codecs.table import CODECS, Codec
-from nulpoint.providers.spec import ProviderSpec
+from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
 from nulpoint.wire.envelope import Envelope
@@ -34,18 +34,20 @@ class Prepared(NamedTuple):
         return HideUsage() if self.hide_usage else PassOn()
 
 
-def prepare(body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, through_chat: bool) -> Prepared:
+def prepare(
+    body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, route: Route, through_chat: bool
+) -> Prepared:
     """Raises Failure (400) for what cannot be said to this provider."""
     dropped: list[str] = []
     if through_chat:
         body, dropped = to_chat(body)
-    if spec.rename or spec.drop:
-        body, more = splice.rewrite(body, spec.rename, spec.drop)
-        dropped = [*dropped, *more]
-    codec = CODECS.get(spec.wire)
+    codec = CODECS.get(spec.wire) if route != "embeddings" else None
     if codec is not None:
         body, more = codec.encode(body, model)
         return Prepared(body, [*dropped, *more], not _asks_for_usage(envelope), codec)
+    if spec.rename or spec.drop:
+        body, more = splice.rewrite(body, spec.rename, spec.drop)
+        dropped = [*dropped, *more]
     edits = []
     if model != envelope.model:
         edits.append(splice.set_model(body, model))

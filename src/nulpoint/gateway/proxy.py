@@ -99,7 +99,9 @@ class Proxy:
         destination = self._destination(target.provider)
         entry.provider = destination.name
         entry.answered_model = target.model
-        prepared = prepare(request.body, envelope, target.provider.spec, target.model, destination.through_chat)
+        prepared = prepare(
+            request.body, envelope, target.provider.spec, target.model, self._route, destination.through_chat
+        )
         if prepared.dropped:
             if self._strict or request.headers.get(b"x-nulpoint-strict", b"").lower() == b"true":
                 raise _not_expressible(prepared.dropped, destination.name)

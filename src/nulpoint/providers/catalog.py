@@ -8,15 +8,6 @@ from types import MappingProxyType
 
 from nulpoint.providers.spec import ProviderSpec
 
-# Members of an OpenAI request that Mistral answers with 422 (its API refuses what it does not know).
-_MISTRAL_REJECTS = frozenset(
-    {
-        "audio", "function_call", "functions", "logit_bias", "modalities", "prompt_cache_options",
-        "prompt_cache_retention", "safety_identifier", "store", "stream_options", "user", "verbosity",
-        "web_search_options",
-    }
-)  # fmt: skip
-
 _ROWS = (
     ProviderSpec(
         name="openai",
@@ -65,9 +56,10 @@ _ROWS = (
         base_url="https://api.mistral.ai/v1",
         key_env="MISTRAL_API_KEY",
         embeddings=True,
+        wire="mistral",
         stream_usage="inline",
-        rename={"max_completion_tokens": "max_tokens", "seed": "random_seed"},
-        drop=_MISTRAL_REJECTS,
+        rename={"dimensions": "output_dimension"},  # of embeddings; chat has a codec
+        drop=frozenset({"user"}),
         models=("mistral-large-latest", "mistral-medium-latest", "mistral-small-latest", "codestral-latest"),
     ),
     ProviderSpec(name="xai", base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", models=("grok-3", "grok-3-mini")),
