@@ -28,7 +28,7 @@ ENVIRONMENT = {
     **{f"{name}_API_KEY": "demo-key" for name in MOCKS},
     "OPENAI_BASE_URL": "http://127.0.0.1:19001/v1",
     "ANTHROPIC_BASE_URL": "http://127.0.0.1:19002/v1",
-    "GEMINI_BASE_URL": "http://127.0.0.1:19003/v1beta/openai",
+    "GEMINI_BASE_URL": "http://127.0.0.1:19003/v1beta",
     "MISTRAL_BASE_URL": "http://127.0.0.1:19004/v1",
 }
 WEATHER = {

@@ -83,7 +83,7 @@ def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
     environ = {}
     for name, server in mocks.items():
         key = {"gemini": "GOOGLE"}.get(name, name.upper())
-        path = "/v1beta/openai" if name == "gemini" else "/v1"
+        path = "/v1beta" if name == "gemini" else "/v1"
         environ |= {f"{key}_API_KEY": f"sk-configured-{name}", f"{name.upper()}_BASE_URL": server.url + path}
     return environ
 

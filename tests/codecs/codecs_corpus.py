@@ -19,7 +19,11 @@ from nulpoint.codecs.table import CODECS
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 CREATED = 1_700_000_000
-KINDS = {"anthropic": "messages", "mistral": "chat"}
+KINDS = {
+    "anthropic": ("messages",),
+    "gemini": ("generateContent", "streamGenerateContent"),
+    "mistral": ("chat",),
+}
 FINISHES = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -36,7 +40,10 @@ def recordings(provider):
     with gzip.open(CORPUS / f"{provider}.jsonl.gz", "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             record = json.loads(line)
-            if record["kind"] == KINDS[provider] and record["status"] == 200 and not record["suspect"]:
+            answered = record["kind"] in KINDS[provider] and record["status"] == 200 and not record["suspect"]
+            # Without `alt=sse`, which the gateway always asks for, Gemini streams a JSON array.
+            array = record["is_stream"] and record["response_body"].startswith("[")
+            if answered and not array:
                 yield f"{provider}:{number}", record
 
 
@@ -130,6 +137,10 @@ def seen(message, finish, usage):
         "thinking": message.get("reasoning_content", ""),
         "calls": [
             (call["id"], call["function"]["name"], lenient(call["function"]["arguments"]))
+            for call in message.get("tool_calls") or []
+        ],
+        "named": [
+            (call["function"]["name"], lenient(call["function"]["arguments"]))
             for call in message.get("tool_calls") or []
         ],
         "finish": finish,
@@ -267,7 +278,56 @@ def mistral_assembled(text):
     return {**answer, "streamed": True, "choices": [{"message": message, "finish_reason": finish}]}
 
 
+FILTERED = {"SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "LANGUAGE"}
+
+
+def gemini_expected(answer):
+    candidate = answer["candidates"][0]
+    parts = (candidate.get("content") or {}).get("parts") or []
+    calls = [part["functionCall"] for part in parts if "functionCall" in part]
+    reason = candidate.get("finishReason")
+    finish = "length" if reason == "MAX_TOKENS" else "content_filter" if reason in FILTERED else None
+    usage = answer.get("usageMetadata") or {}
+    counts = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+    return {
+        "text": "".join(part.get("text", "") for part in parts if not part.get("thought")),
+        "thinking": "".join(part.get("text", "") for part in parts if part.get("thought")),
+        "named": [(call["name"], call.get("args") or {}) for call in calls],
+        "finish": finish or ("tool_calls" if calls else "stop"),
+        "prompt": usage.get("promptTokenCount", 0) + usage.get("toolUsePromptTokenCount", 0),
+        "completion": usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0),
+        "cached": usage.get("cachedContentTokenCount", 0),
+        "total": usage.get("totalTokenCount", sum(usage.get(name, 0) for name in counts)),
+    }
+
+
+def gemini_keeps(answer, message):
+    candidate = answer["candidates"][0]
+    extra = (message.get("provider_specific_fields") or {}).get("gemini", {})
+    parts = (candidate.get("content") or {}).get("parts") or []
+    if any(set(part) - {"text"} for part in parts):
+        assert extra["parts"] == parts
+    for name in set(candidate) - {"content", "index", "finishReason"}:
+        assert candidate[name] is None or extra[name] == candidate[name], name
+
+
+def gemini_assembled(text):
+    """All events of a stream as one answer."""
+    answer = {"usageMetadata": {}}
+    candidate, parts = {}, []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if not line.startswith("data:"):
+            continue
+        event = json.loads(line[5:])
+        answer["usageMetadata"] |= event.get("usageMetadata") or {}
+        for one in event.get("candidates") or []:
+            parts += (one.get("content") or {}).get("parts") or []
+            candidate |= one
+    return {**answer, "candidates": [{**candidate, "content": {"parts": parts}}]}
+
+
 JUDGES = {
+    "gemini": (gemini_expected, gemini_keeps, gemini_assembled),
     "anthropic": (anthropic_expected, anthropic_keeps, anthropic_assembled),
     "mistral": (mistral_expected, mistral_keeps, mistral_assembled),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, Members, arguments_of, json_text, parts_of, read_request, wrong
+from nulpoint.codecs.canonical import Encoded, Members, arguments_of, data_url, json_text, parts_of, read_request, wrong
 from nulpoint.errors import Failure, Kind
 
 VERSION = "2023-06-01"
@@ -24,7 +24,6 @@ _CEILINGS = (((4, 6), 128_000), ((4, 2), 64_000), ((4, 0), 32_000), ((3, 7), 64_
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
 _EFFORTS = {"minimal": "low"}
 _TIERS = {"auto": "auto", "default": "standard_only"}
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
 STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
     "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",
@@ -197,11 +196,9 @@ def _block(part: dict[str, Any], where: str) -> dict[str, Any]:
 def _source(url: Any, where: str) -> dict[str, Any]:
     if not isinstance(url, str):
         raise wrong(where, "must hold a URL")
-    data = _DATA_URL.fullmatch(url)
+    data = data_url(url, where)
     if data:
-        return {"type": "base64", "media_type": data[1], "data": data[2]}
-    if url.startswith("data:"):
-        raise wrong(where, "must be base64: `data:<type>;base64,<data>`")
+        return {"type": "base64", "media_type": data[0], "data": data[1]}
     return {"type": "url", "url": url}
 
 

@@ -3,6 +3,7 @@
 Facts: OpenAI's API description, `POST /chat/completions`.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,6 +100,19 @@ def arguments_of(call: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise wrong(f"{where}.function.arguments", "must be the JSON text of an object")
     return arguments
+
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
+
+
+def data_url(url: str, where: str) -> tuple[str, str] | None:
+    """Type and base64 text of a data URL; None for another URL. Raises Failure for data that is not base64."""
+    found = _DATA_URL.fullmatch(url)
+    if found:
+        return found[1], found[2]
+    if url.startswith("data:"):
+        raise wrong(where, "must be base64: `data:<type>;base64,<data>`")
+    return None
 
 
 def json_text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Where a route of a provider is reached, with everything about it that is the same for every request."""
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from nulpoint import __version__
 from nulpoint.errors import Failure, Kind
@@ -12,6 +12,7 @@ from nulpoint.providers.spec import Provider
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 CHAT_PATHS = {"openai": PATHS["chat"], "anthropic": "/messages", "mistral": PATHS["chat"]}
+_HEADS = 1024  # of models, where the model stands in the path
 
 
 class Destination:
@@ -25,10 +26,14 @@ class Destination:
         self.through_chat = route == "completions" and not spec.completions
         origin = origin_of(provider.base_url)
         self.pool: Pool = client.pool(origin, spec.idle_timeout)
-        path = urlsplit(provider.base_url).path.rstrip("/") + (
-            CHAT_PATHS[spec.wire] if self.through_chat or route == "chat" else PATHS[route]
-        )
-        self._head = _head(path, origin, dict(spec.headers))
+        self._base = urlsplit(provider.base_url).path.rstrip("/")
+        self._origin = origin
+        self._embeds = route == "embeddings"
+        self._heads: dict[tuple[str, bool], bytes] = {}
+        self._head = b""  # empty: the path depends on the model
+        if spec.wire != "gemini":
+            path = CHAT_PATHS[spec.wire] if self.through_chat or route == "chat" else PATHS[route]
+            self._head = _head(self._base + path, origin, dict(spec.headers))
         self._secret = provider.credential.reveal() if provider.credential else None
         self._configured = self._credentials(self._secret) if self._secret else b""
         self.needs_key = spec.auth != "none"
@@ -36,12 +41,28 @@ class Destination:
     def _credentials(self, key: str) -> bytes:
         return b"".join(field(name, value) for name, value in credential_headers(self.provider.spec, key))
 
-    def message(self, body: bytes, passed_on: bytes, own_key: str | None) -> bytes:
+    def message(self, body: bytes, passed_on: bytes, own_key: str | None, model: str, stream: bool) -> bytes:
         """A whole request, ready to be sent. Raises Failure (401) when there is no key at all."""
         credentials = self._credentials(own_key) if own_key else self._configured
         if not credentials and self.needs_key:
             raise self._no_key()
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (self._head, credentials, passed_on, len(body), body)
+        head = self._head or self._head_for(model, stream)
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, credentials, passed_on, len(body), body)
+
+    def _head_for(self, model: str, stream: bool) -> bytes:
+        """Gemini's paths name the model and the verb."""
+        head = self._heads.get((model, stream))
+        if head is None:
+            if self._embeds:
+                verb = "batchEmbedContents"
+            else:
+                verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+            name = quote(model.removeprefix("models/"), safe="")
+            head = _head(f"{self._base}/models/{name}:{verb}", self._origin, dict(self.provider.spec.headers))
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[model, stream] = head
+        return head
 
     def secret(self, own_key: str | None) -> str | None:
         """The credential that `message` put in, to be kept out of what is shown."""

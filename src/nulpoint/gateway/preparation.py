@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from nulpoint.codecs.table import CODECS, Codec
+from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, EmbeddingsCodec
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
@@ -23,6 +23,7 @@ class Prepared(NamedTuple):
     dropped: list[str]
     hide_usage: bool
     codec: Codec | None = None
+    embeddings: EmbeddingsCodec | None = None
 
     def watcher(self, through_chat: bool, created: int) -> Watcher:
         """What passes the stream of answers on to the caller. `created`: Unix seconds, for answers without a date."""
@@ -41,6 +42,9 @@ def prepare(
     dropped: list[str] = []
     if through_chat:
         body, dropped = to_chat(body)
+    embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
+    if embeddings is not None:
+        return Prepared(*embeddings.encode(body, model), False, embeddings=embeddings)
     codec = CODECS.get(spec.wire) if route != "embeddings" else None
     if codec is not None:
         body, more = codec.encode(body, model)

@@ -118,7 +118,7 @@ class Proxy:
 
     def _message(self, call: Call, request: Request) -> bytes:
         passed_on = for_provider(request.headers, call.own_key is not None)
-        return call.destination.message(call.prepared.body, passed_on, call.own_key)
+        return call.destination.message(call.prepared.body, passed_on, call.own_key, call.model, call.stream)
 
     async def _bring_back(self, call: Call, connection: Upstream, request: Request, reply: Reply, entry: Entry) -> None:
         if not 200 <= connection.status < 300:
@@ -135,6 +135,8 @@ class Proxy:
         codec = call.prepared.codec
         if codec is not None:
             body = codec.decode(body, _unix_seconds())
+        elif call.prepared.embeddings is not None:
+            body = call.prepared.embeddings.decode(body, reply.request.body, call.model)
         facts = read_facts(body)
         if facts.suspect:
             check_answer(call.destination.name, body, call.destination.secret(call.own_key))

@@ -43,11 +43,13 @@ _ROWS = (
         headers={"anthropic-version": "2023-06-01"},
         models=("claude-3-7-sonnet-20250219", "claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
     ),
-    # Through the OpenAI-compatible endpoint Google offers.
     ProviderSpec(
         name="gemini",
-        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
         key_env="GOOGLE_API_KEY",
+        wire="gemini",
+        auth="x-goog-api-key",
+        sends_done=False,
         embeddings=True,
         models=("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.0-flash", "gemini-embedding-001"),
     ),

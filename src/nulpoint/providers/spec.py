@@ -6,7 +6,7 @@ from typing import Literal, NoReturn
 import msgspec
 
 Route = Literal["chat", "completions", "embeddings"]
-Wire = Literal["openai", "anthropic", "mistral"]
+Wire = Literal["openai", "anthropic", "gemini", "mistral"]
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

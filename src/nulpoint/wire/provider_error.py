@@ -20,6 +20,8 @@ _SECRET = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk|AIza|AQ)[-_.]?[\w*.-]{8,}|Bearer\s+[^\s,;\"']+"
 )
 
+_SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
+
 _KINDS = {401: Kind.AUTH, 402: Kind.AUTH, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
 
@@ -31,6 +33,11 @@ def provider_failure(
 
     `secret` is the credential that was sent, in case the provider repeats it.
     """
+    details = _google_details(body)
+    if any(one.get("reason") == "API_KEY_INVALID" for one in details):
+        status = 401  # Gemini says 400
+    if retry_after is None:
+        retry_after = _retry_delay(details)
     kind = _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
     seen = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
     message, code, param, type_ = _details(body)
@@ -39,6 +46,25 @@ def provider_failure(
         retry_after = DEFAULT_RETRY_AFTER
     default_code = "rate_limit_exceeded" if kind is Kind.RATE_LIMIT else f"provider_{status}"
     return Failure(kind, seen, text, code=code or default_code, param=param, retry_after=retry_after, type=type_)
+
+
+def _google_details(body: bytes) -> list[dict[str, Any]]:
+    """The `details` of a google.rpc.Status, which stands alone or in a list of one."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+        error = (answer[0] if isinstance(answer, list) else answer)["error"]
+        return [one for one in error["details"] if isinstance(one, dict)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
+        return []
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    """Seconds of a google.rpc.RetryInfo (`"45.8s"`)."""
+    for one in details:
+        found = _SECONDS.fullmatch(str(one.get("retryDelay")))
+        if found:
+            return float(found[1])
+    return None
 
 
 def redact(text: str, secret: str | None = None) -> str:
