@@ -20,7 +20,7 @@ from nulpoint.mock import MockSettings, start
 from test_process import free_port, process
 
 REQUESTS = 300
-CALLS_A_REQUEST = 100
+CALLS_A_REQUEST = 112
 CALLS_A_CHUNK = 10
 OURS = str(Path(nulpoint.__file__).parent)
 
@@ -89,7 +89,7 @@ def counting_calls():
 
 def test_calls_a_request():
     async def main():
-        async with gateway({"LOG_LEVEL": "error"}) as running:
+        async with gateway({"LOG_LEVEL": "error", "CACHE_MODE": "none"}) as running:
             caller = await Caller.connect(running.port)
             await ask(caller, 20)
             with counting_calls() as calls:
@@ -104,7 +104,7 @@ def test_calls_a_request():
 def test_calls_a_chunk():
     async def main():
         mock = MockSettings(stream_words=300, chunk_ms=1.0)
-        async with gateway({"LOG_LEVEL": "error"}, mock=mock) as running:
+        async with gateway({"LOG_LEVEL": "error", "CACHE_MODE": "none"}, mock=mock) as running:
             caller = await Caller.connect(running.port)
             await ask(caller, 1, STREAM)
             with counting_calls() as calls:

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import logging
 import os
+import random  # noqa: TID251 - chosen here and passed in
 import signal
 import ssl
 import sys
@@ -15,9 +16,12 @@ import uvloop
 
 from nulpoint import __version__
 from nulpoint.config import Config
+from nulpoint.gateway.asked import AskRules
 from nulpoint.gateway.cors import CrossOrigin
+from nulpoint.gateway.flight import Flights
+from nulpoint.gateway.gate import Gate, GateLimits
 from nulpoint.gateway.journal import Journal
-from nulpoint.gateway.proxy import Proxy, Route
+from nulpoint.gateway.proxy import Proxy, ProxyRules, Surroundings
 from nulpoint.gateway.service import Gateway
 from nulpoint.gateway.status import Status
 from nulpoint.http.client import Client
@@ -25,7 +29,12 @@ from nulpoint.http.dial import Dialer
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server import Server
 from nulpoint.http.ticker import Ticker
+from nulpoint.providers.spec import Route
+from nulpoint.routing.breaker import BreakerRules
+from nulpoint.routing.chains import Chains
+from nulpoint.routing.course import CourseRules
 from nulpoint.routing.plan import Router
+from nulpoint.routing.standing import Standing
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
 from nulpoint.workers import METRICS_DIRECTORY, WORKER_MARK, supervise
@@ -55,22 +64,29 @@ class App:
                               shared=config.workers > 1)  # fmt: skip
         self.client = Client(_dialer(config), _client_limits(config), self.ticker, self.metrics.replayed)
         self.journal = Journal(self.log, self.metrics)
-        router = Router(config.providers, config.aliases, config.default_provider, config.known)
+        chains = Chains(config.chains, automatic=config.fallbacks == "auto")
+        router = Router(config.providers, config.aliases, config.default_provider, config.known, chains)
         cors = CrossOrigin(config.cors_origins)
-        proxies = {
-            path: Proxy(
-                route,
-                router,
-                self.client,
-                self.journal,
-                cors.answer_fields,
-                forward_keys=config.allow_client_api_keys,
-                strict=config.strict_params,
-                max_answer=config.upstream_max_body_bytes,
-            )
-            for path, route in ROUTES.items()
+        self.gate = Gate(_gate_limits(config), self.ticker)
+        self.standings = {
+            name: Standing(_breaker_rules(config), len(provider.credentials))
+            for name, provider in config.providers.items()
         }
-        self.status = Status(tuple(config.providers.values()), router, self.client, self.journal, self.metrics)
+        around = Surroundings(
+            router=router,
+            standings=self.standings,
+            client=self.client,
+            journal=self.journal,
+            gate=self.gate,
+            flights=Flights() if config.coalesce and config.cache_mode != "none" else None,
+            ticker=self.ticker,
+            cross_origin=cors.answer_fields,
+            chance=random.random,
+        )
+        proxies = {path: Proxy(route, around, _proxy_rules(config)) for path, route in ROUTES.items()}
+        self.status = Status(
+            tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings
+        )
         gateway = Gateway(proxies, self.status, self.journal, cors)
         self.server = Server(gateway, _server_limits(config), self.ticker)
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
@@ -110,6 +126,33 @@ class App:
 def _metrics_directory() -> Path | None:
     shared = os.environ.get(METRICS_DIRECTORY)
     return Path(shared) if shared else None
+
+
+def _breaker_rules(config: Config) -> BreakerRules:
+    return BreakerRules(
+        threshold=config.cb_error_threshold,
+        window=config.cb_time_window,
+        half_open_timeout=config.cb_half_open_timeout,
+        ratio=config.cb_failure_ratio,
+    )
+
+
+def _proxy_rules(config: Config) -> ProxyRules:
+    return ProxyRules(
+        ask=AskRules(config.allow_client_api_keys, config.strict_params, config.request_timeout),
+        course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
+        keepalive=config.stream_keepalive,
+        max_answer=config.upstream_max_body_bytes,
+    )
+
+
+def _gate_limits(config: Config) -> GateLimits:
+    return GateLimits(
+        requests=config.max_requests,
+        streams=config.max_streams,
+        held_bytes=config.max_held_bytes,
+        wait=config.queue_timeout,
+    )
 
 
 def _server_limits(config: Config) -> ServerLimits:

@@ -46,7 +46,16 @@ def check(env_file: Path | None) -> None:
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is good. It would listen on {scheme}://{config.host}:{config.port}")
     for name, provider in config.providers.items():
-        key = "key ***" if provider.credential else "the caller's key" if provider.spec.key_env else "no key needed"
+        count = len(provider.credentials)
+        key = (
+            "key ***"
+            if count == 1
+            else f"{count} keys ***"
+            if count
+            else "the caller's key"
+            if provider.spec.key_env
+            else "no key needed"
+        )
         click.echo(f"  {name:<12} {provider.base_url}  ({key})")
     for alias, target in config.aliases.items():
         click.echo(f"  alias {alias} -> {target}")

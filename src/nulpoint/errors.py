@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     REJECTED = "rejected"  # the caller's request is wrong; nobody else would take it either
     AUTH = "auth"  # a credential is missing or refused
+    QUOTA = "quota"  # a credential's credit is used up: waiting does not help
     RATE_LIMIT = "rate_limit"  # too many requests, ours or the provider's limit
     TIMEOUT = "timeout"  # nothing came in time
     CONNECT = "connect"  # no connection to the provider: DNS, TCP, TLS or proxy
@@ -28,6 +29,7 @@ class Kind(StrEnum):
 ENVELOPE_TYPES = {
     Kind.REJECTED: "invalid_request_error",
     Kind.AUTH: "authentication_error",
+    Kind.QUOTA: "insufficient_quota",
     Kind.RATE_LIMIT: "rate_limit_error",
     Kind.TIMEOUT: "timeout_error",
     Kind.CONNECT: "api_error",
@@ -42,7 +44,9 @@ class Failure(Exception):
     """A request that cannot be answered as asked.
 
     `status` is what the caller sees. `retry_after` is in seconds. `message` is shown to the caller: it names what is
-    wrong and what to do, and never holds a credential.
+    wrong and what to do, and never holds a credential. `answered` is the status a provider answered with, 0 where it
+    gave no complete answer. `wait_guessed`: the provider named no time, `retry_after` is ours. `attempts` tells what
+    was tried before the request was given up.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Failure(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         type: str | None = None,
+        answered: int = 0,
+        wait_guessed: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -64,13 +70,22 @@ class Failure(Exception):
         self.param = param
         self.retry_after = retry_after
         self.type = type or ENVELOPE_TYPES[kind]
+        self.answered = answered
+        self.wait_guessed = wait_guessed
+        self.attempts: list[dict[str, Any]] = []
+
+    @property
+    def named_wait(self) -> float | None:
+        """The seconds the provider itself asked to wait."""
+        return None if self.wait_guessed else self.retry_after
 
     def envelope(self) -> bytes:
         """The failure as the JSON body of an answer, in the OpenAI error shape."""
         return msgspec.json.encode({"error": self._fields()})
 
     def _fields(self) -> dict[str, Any]:
-        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        fields = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {**fields, "attempts": self.attempts} if self.attempts else fields
 
 
 def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:

@@ -159,7 +159,7 @@ def test_an_event_that_is_none_is_a_failure(event):
 
 def test_the_official_sdk_end_to_end():
     async def main():
-        async with gateway(names=("anthropic",)) as running:
+        async with gateway({"MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": "1000"}, names=("anthropic",)) as running:
             client = openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0)
             answer = await client.chat.completions.create(model=MODEL, messages=HI)
             assert answer.choices[0].message.content
@@ -212,7 +212,7 @@ def test_the_official_sdk_end_to_end():
 
 def test_legacy_completions_through_the_codec():
     async def main():
-        async with gateway(names=("anthropic",)) as running:
+        async with gateway({"MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": "1000"}, names=("anthropic",)) as running:
             client = openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0)
             whole = await client.completions.create(model=MODEL, prompt="hi")
             assert whole.choices[0].text

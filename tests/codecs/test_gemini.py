@@ -129,7 +129,7 @@ def test_the_wait_it_names_and_a_bad_key():
 
 def test_the_official_sdk_end_to_end():
     async def main():
-        async with gateway(names=("gemini",)) as running:
+        async with gateway({"MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": "1000"}, names=("gemini",)) as running:
             client = openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0)
             answer = await client.chat.completions.create(model=MODEL, messages=HI)
             assert answer.choices[0].message.content

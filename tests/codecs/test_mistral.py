@@ -130,7 +130,7 @@ def test_failures_in_a_stream(events, status):
 
 def test_the_official_sdk_end_to_end():
     async def main():
-        async with gateway(names=("mistral",)) as running:
+        async with gateway({"MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": "1000"}, names=("mistral",)) as running:
             client = openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0)
             await chat_and_stream(client)
             await tool_loop(client)

@@ -16,6 +16,7 @@ from nulpoint.errors import Failure
 from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PATTERNS
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+from nulpoint.routing.chains import Chains
 from nulpoint.routing.plan import Router
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -78,11 +79,11 @@ def test_every_setting_is_a_field_of_the_config_and_has_a_valid_default():
 
 def test_the_environment_beats_the_file(tmp_path):
     (tmp_path / "config.yaml").write_text(
-        "port: 9000\nlog_level: warn\nmax_retries: 5\ncors_origins: [http://a, http://b]\n"
+        "port: 9000\nlog_level: warn\napp_base_url: https://example.com\ncors_origins: [http://a, http://b]\n"
     )
     config = load({**KEY, "PORT": "9001", "LOG_LEVEL": ""}, tmp_path)
     assert (config.port, config.log_level, config.cors_origins) == (9001, "warn", ("http://a", "http://b"))
-    assert config.pending_set == ("MAX_RETRIES",)
+    assert config.pending_set == ("APP_BASE_URL",)
 
 
 def test_all_problems_at_once(tmp_path):
@@ -115,7 +116,7 @@ def test_no_key_at_all_names_the_variables_and_the_demo(tmp_path):
     (problem,) = problems({}, tmp_path).values()
     assert "OPENAI_API_KEY" in str(problem)
     assert "make demo" in str(problem)
-    assert load({"ALLOW_CLIENT_API_KEYS": "true"}, tmp_path).providers["groq"].credential is None
+    assert load({"ALLOW_CLIENT_API_KEYS": "true"}, tmp_path).providers["groq"].credentials == ()
     assert list(load({"VLLM_BASE_URL": "http://gpu:8000/v1"}, tmp_path).providers) == ["vllm"]
 
 
@@ -128,8 +129,10 @@ def test_a_user_adds_a_provider_an_alias_and_changes_a_row(tmp_path):
     assert config.providers["poe"].spec.rename == {"a": "b"}
     assert config.providers["groq"].spec.base_url == CATALOG["groq"].base_url
     assert config.providers["groq"].spec.stream_usage == "inline"
-    router = Router(config.providers, config.aliases, config.default_provider, config.known)
-    assert router.resolve("fast", "chat").model == "some/model"
+    router = Router(
+        config.providers, config.aliases, config.default_provider, config.known, Chains({}, automatic=False)
+    )
+    assert router.plan("fast", "chat").primary.model == "some/model"
 
 
 @given(st.uuids())
@@ -137,7 +140,7 @@ def test_a_secret_cannot_be_shown(value):
     text = value.hex
     secret = Secret(text)
     assert str(secret) == f"{secret}" == repr(secret) == "***"
-    assert text not in repr(Provider(spec=CATALOG["openai"], base_url="u", credential=secret))
+    assert text not in repr(Provider(spec=CATALOG["openai"], base_url="u", credentials=(secret,)))
     with pytest.raises(TypeError):
         msgspec.json.encode(secret)
 
@@ -164,9 +167,9 @@ def test_tables_name_known_providers():
 
 def router(*names, default="openai"):
     providers = {
-        name: Provider(spec=CATALOG[name], base_url="http://x", credential=Secret("k")) for name in names or CATALOG
+        name: Provider(spec=CATALOG[name], base_url="http://x", credentials=(Secret("k"),)) for name in names or CATALOG
     }
-    return Router(providers, {}, default, CATALOG)
+    return Router(providers, {}, default, CATALOG, Chains({}, automatic=False))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def router(*names, default="openai"):
     ],
 )  # fmt: skip
 def test_models_find_their_provider(model, provider, there):
-    target = router().resolve(model, "chat")
+    target = router().plan(model, "chat").primary
     assert (target.provider.spec.name, target.model) == (provider, there or model)
 
 
@@ -199,14 +202,14 @@ def test_models_find_their_provider(model, provider, there):
 )
 def test_a_provider_that_is_not_configured_names_the_variable(model, route, word):
     with pytest.raises(Failure, match=word) as caught:
-        router("openai").resolve(model, route)
+        router("openai").plan(model, route)
     assert caught.value.status == 400
 
 
 def test_what_is_remembered_is_bounded():
     one = router()
     for number in range(10_000):
-        one.resolve(f"m{number}", "chat")
+        one.plan(f"m{number}", "chat")
     assert len(one._remembered) <= 4096
 
 
@@ -232,10 +235,10 @@ def command(tmp_path, monkeypatch):
 
 
 def test_check(command):
-    good = command("check", OPENAI_API_KEY="sk-secret-1", MAX_RETRIES="2")
+    good = command("check", OPENAI_API_KEY="sk-secret-1", APP_BASE_URL="https://example.com")
     assert good.exit_code == 0
     assert "openai" in good.output
-    assert "MAX_RETRIES" in good.output
+    assert "APP_BASE_URL" in good.output
     assert "sk-secret-1" not in good.output
     bad = command("check", OPENAI_API_KEY="sk-x", PORT="x")
     assert bad.exit_code == 2

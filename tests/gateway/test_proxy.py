@@ -154,7 +154,7 @@ FAULTS = [
 )
 def test_faults_before_the_answer_has_begun(fault, stream, status, code):
     async def main():
-        async with gateway({"PROVIDER_TIMEOUT": "300ms"}) as running:
+        async with gateway({"PROVIDER_TIMEOUT": "300ms", "MAX_RETRIES": "1"}) as running:
             running.mock.set_fault(fault, 1, arg=1 if fault == "slow_drip" else None)
             got, headers, body = await ask(running, STREAM if stream else CHAT)
             assert got == status
@@ -174,7 +174,7 @@ def test_faults_before_the_answer_has_begun(fault, stream, status, code):
 
 def test_the_provider_s_retry_after_is_kept():
     async def main():
-        async with gateway() as running:
+        async with gateway({"MAX_RETRIES": "1"}) as running:
             running.mock.set_fault("rate_limit", 1, arg=7)
             assert (await ask(running))[1]["retry-after"] == "7"
             running.mock.set_fault("rate_limit", 1)
@@ -188,10 +188,10 @@ def test_the_provider_s_retry_after_is_kept():
 @pytest.mark.parametrize("after", [1, 2, 3, 5, 11])
 def test_a_cut_stream_is_never_shown_as_whole(fault, after):
     async def main():
-        async with gateway({"STREAM_IDLE_TIMEOUT": "200ms"}) as running:
+        async with gateway({"STREAM_IDLE_TIMEOUT": "200ms", "MAX_RETRIES": "1"}) as running:
             running.mock.set_fault(fault, 1, arg=after)
             caller = await Caller.connect(running.port)
-            caller.send(post(STREAM))
+            caller.send(post(STREAM, "/v1/chat/completions", "Connection: close"))
             received = await caller.rest()
             assert b"[DONE]" not in received
             assert not received.endswith(b"0\r\n\r\n")

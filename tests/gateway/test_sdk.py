@@ -125,7 +125,7 @@ def test_legacy_completions_real_and_through_chat():
 
 def test_errors_are_the_sdk_s_own():
     async def main():
-        async with gateway({}, names=("openai",)) as running:
+        async with gateway({"MAX_RETRIES": "1"}, names=("openai",)) as running:
             async with openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0) as client:
                 with pytest.raises(openai.NotFoundError) as missing:
                     await client.chat.completions.create(model="no-such-model", messages=HELLO)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from nulpoint.config.fallbacks import read_chains
 from nulpoint.config.model import Config
 from nulpoint.config.providers import read_providers
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 
 FILE = "config.yaml"
-SECTIONS = ("providers", "aliases")
+SECTIONS = ("providers", "aliases", "fallbacks")
 
 
 class Problem(NamedTuple):
@@ -58,12 +59,13 @@ def load(environ: Mapping[str, str], directory: Path) -> Config:
         environ, {key: document.get(key) for key in document if key in SECTIONS or key not in BY_KEY},
         forward_keys=bool(fields["allow_client_api_keys"]),
     )  # fmt: skip
-    problems += [Problem(*item) for item in found]
+    chains, wrong_chains = read_chains(document.get("fallbacks"), known)
+    problems += [Problem(*item) for item in (*found, *wrong_chains)]
     problems += _cross_checks(fields, known)
     if problems:
         raise ConfigError(problems)
     pending = tuple(setting.name for setting in SETTINGS if setting.pending and setting.key in given)
-    return Config(**fields, providers=providers, known=known, aliases=aliases, pending_set=pending)
+    return Config(**fields, providers=providers, known=known, aliases=aliases, chains=chains, pending_set=pending)
 
 
 def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+from nulpoint.routing.chains import Chain
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     strict_params: bool
     tls_cert: str | None
     tls_key: str | None
+    shutdown_delay: float
     shutdown_timeout: float
     max_head_bytes: int
     max_headers: int
@@ -29,6 +31,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_timeout: float
     write_timeout: float
     stream_buffer_bytes: int
+    stream_keepalive: float
+    max_requests: int
+    max_streams: int
+    max_held_bytes: int
+    queue_timeout: float
     connect_timeout: float
     provider_timeout: float
     stream_idle_timeout: float
@@ -51,11 +58,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cb_error_threshold: int
     cb_time_window: float
     cb_half_open_timeout: float
+    cb_failure_ratio: float
     max_retries: int
+    request_timeout: float
+    fallbacks: str
+    coalesce: bool
     rpm_limit: int
     cors_origins: tuple[str, ...]
     app_base_url: str | None
     providers: Mapping[str, Provider]  # those in use, by name
     known: Mapping[str, ProviderSpec]  # all of them
     aliases: Mapping[str, str]  # the user's own: name to `provider/model`
+    chains: Mapping[str, Chain]  # the user's own, by model name or pattern
     pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet

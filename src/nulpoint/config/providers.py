@@ -92,12 +92,23 @@ def _configured(
     found: Found,
 ) -> Provider | None:  # fmt: skip
     base_url = _read(spec.base_url_env, values.url, environ, document, found)
-    key: Secret | None = _read(spec.key_env, values.secret, environ, document, found) if spec.key_env else None
+    keys = _keys(spec, environ, document, found)
     # A host without a key is in use when the user says where it is: by variable, or by a row of his own.
-    usable = key is not None or (forward_keys if spec.key_env else base_url is not None or own)
+    usable = keys or (forward_keys if spec.key_env else base_url is not None or own)
     if not usable:
         return None
-    return Provider(spec=spec, base_url=base_url or spec.base_url.rstrip("/"), credential=key)
+    return Provider(spec=spec, base_url=base_url or spec.base_url.rstrip("/"), credentials=keys)
+
+
+def _keys(
+    spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[str, Any], found: Found
+) -> tuple[Secret, ...]:
+    """The one key, and those of the list; each counts once."""
+    if spec.key_env is None or spec.keys_env is None:
+        return ()
+    one: Secret | None = _read(spec.key_env, values.secret, environ, document, found)
+    several: tuple[Secret, ...] = _read(spec.keys_env, values.secrets, environ, document, found) or ()
+    return tuple(dict.fromkeys(((one,) if one else ()) + several))
 
 
 def _read(variable: str, reader: values.Reader, environ: Mapping[str, str], document: Mapping[str, Any],
@@ -105,20 +116,21 @@ def _read(variable: str, reader: values.Reader, environ: Mapping[str, str], docu
     text, origin = environ.get(variable), "environment"
     if not text:
         text, origin = document.get(variable.lower()), FILE
+        text = ",".join(map(str, text)) if isinstance(text, list) else text
     if not text:
         return None
     try:
         return reader(str(text).strip())
     except ValueError as error:
-        shown = "***" if reader is values.secret else repr(str(text)[:100])
+        shown = "***" if reader in (values.secret, values.secrets) else repr(str(text)[:100])
         found.append((variable, f"= {shown} ({origin})", str(error)))
         return None
 
 
 def _refuse_unknown(document: Mapping[str, Any], known: Mapping[str, ProviderSpec], found: Found) -> None:
     variables = {spec.base_url_env.lower() for spec in known.values()}
-    variables |= {spec.key_env.lower() for spec in known.values() if spec.key_env}
-    allowed = {*BY_KEY, *variables, "providers", "aliases"}
+    variables |= {name.lower() for spec in known.values() for name in (spec.key_env, spec.keys_env) if name}
+    allowed = {*BY_KEY, *variables, "providers", "aliases", "fallbacks"}
     for key in document:
         if key not in allowed:
             close = difflib.get_close_matches(key.lower(), allowed, 1)

@@ -13,6 +13,16 @@ from nulpoint.providers.spec import ProviderSpec
 _MADE = "<!-- Made from the code by `make docs`; change it there. -->"
 
 
+_TARGET = {"type": "string", "pattern": "^[^/]+/.+"}
+_STEP = {
+    "type": "object",
+    "propertyNames": _TARGET,
+    "additionalProperties": {"type": "integer", "minimum": 1},
+    "minProperties": 1,
+}
+_CHAIN = {"type": "array", "items": {"oneOf": [_TARGET, _STEP]}, "minItems": 1}
+
+
 def configuration() -> str:
     """docs/configuration.md"""
     lines = [
@@ -85,10 +95,14 @@ def schema() -> str:
         properties[spec.base_url_env.lower()] = {"type": "string", "description": f"Where {spec.name} is reached."}
         if spec.key_env:
             properties[spec.key_env.lower()] = {"type": "string", "description": f"Key of {spec.name}."}
+        if spec.keys_env:
+            several = {"type": ["string", "array"], "description": f"Several keys of {spec.name}, used in turn."}
+            properties[spec.keys_env.lower()] = several
     (_,), components = msgspec.json.schema_components([ProviderSpec], ref_template="#/$defs/{name}")
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
     properties["providers"] = {"type": "array", "items": row}
-    properties["aliases"] = {"type": "object", "additionalProperties": {"type": "string", "pattern": "^[^/]+/.+"}}
+    properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
+    properties["fallbacks"] = {"type": "object", "additionalProperties": _CHAIN}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nulpoint config.yaml",

@@ -129,6 +129,22 @@ def secret(text: str) -> Secret:
     return Secret(text)
 
 
+def secrets(text: str) -> tuple[Secret, ...]:
+    """Comma-separated keys."""
+    return tuple(secret(part) for part in names(text))
+
+
+def share(text: str) -> float:
+    """A part of a whole, 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError("use a share from 0 to 1, for example 0.5")
+    return value
+
+
 def _split(text: str) -> Any:
     try:
         parts = urlsplit(text)

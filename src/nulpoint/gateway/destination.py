@@ -1,12 +1,14 @@
 """Where a route of a provider is reached, with everything about it that is the same for every request."""
 
+from collections.abc import Hashable
 from urllib.parse import quote, urlsplit
 
 from nulpoint import __version__
 from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.headers import provider_fields
 from nulpoint.http.client import Client, Pool
 from nulpoint.http.dial import Origin, origin_of
-from nulpoint.http.message import Headers, field
+from nulpoint.http.message import field
 from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.spec import Provider
 
@@ -30,24 +32,40 @@ class Destination:
         self._origin = origin
         self._embeds = route == "embeddings"
         self._heads: dict[tuple[str, bool], bytes] = {}
+        self.introductions: dict[str, bytes] = {}  # the header fields that say who answers, by model
         self._head = b""  # empty: the path depends on the model
         if spec.wire != "gemini":
             path = CHAT_PATHS[spec.wire] if self.through_chat or route == "chat" else PATHS[route]
             self._head = _head(self._base + path, origin, dict(spec.headers))
-        self._secret = provider.credential.reveal() if provider.credential else None
-        self._configured = self._credentials(self._secret) if self._secret else b""
-        self.needs_key = spec.auth != "none"
+        self._secrets = [credential.reveal() for credential in provider.credentials]
+        self._credentials = [self._fields_for(secret) for secret in self._secrets]
+        self.lacks_key = spec.auth != "none" and not self._credentials  # only callers with their own can use it
 
-    def _credentials(self, key: str) -> bytes:
+    def _fields_for(self, key: str) -> bytes:
         return b"".join(field(name, value) for name, value in credential_headers(self.provider.spec, key))
 
-    def message(self, body: bytes, passed_on: bytes, own_key: str | None, model: str, stream: bool) -> bytes:
-        """A whole request, ready to be sent. Raises Failure (401) when there is no key at all."""
-        credentials = self._credentials(own_key) if own_key else self._configured
-        if not credentials and self.needs_key:
-            raise self._no_key()
+    def no_key(self) -> Failure:
+        """What a caller is told who brings no key where there is none."""
+        text = f"send your {self.name} key as `Authorization: Bearer ...`; this gateway has none of its own"
+        return Failure(Kind.AUTH, 401, text, code="missing_api_key")
+
+    def message(
+        self, body: bytes, passed_on: bytes, own_key: str | None, credential: Hashable, model: str, stream: bool
+    ) -> bytes:
+        """A whole request, ready to be sent: with the caller's own key, else the configured one at that position."""
+        if own_key:
+            fields = self._fields_for(own_key)
+        else:
+            fields = self._credentials[credential] if isinstance(credential, int) and self._credentials else b""
         head = self._head or self._head_for(model, stream)
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, credentials, passed_on, len(body), body)
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, fields, passed_on, len(body), body)
+
+    def introduce(self, model: str) -> bytes:
+        """Make and remember the introduction of a model that has none yet."""
+        if len(self.introductions) >= _HEADS:
+            self.introductions.clear()
+        fields = self.introductions[model] = provider_fields(self.label, model)
+        return fields
 
     def _head_for(self, model: str, stream: bool) -> bytes:
         """Gemini's paths name the model and the verb."""
@@ -64,13 +82,11 @@ class Destination:
             self._heads[model, stream] = head
         return head
 
-    def secret(self, own_key: str | None) -> str | None:
+    def secret(self, own_key: str | None, credential: Hashable) -> str | None:
         """The credential that `message` put in, to be kept out of what is shown."""
-        return own_key or self._secret
-
-    def _no_key(self) -> Failure:
-        text = f"send your {self.name} key as `Authorization: Bearer ...`; this gateway has none of its own"
-        return Failure(Kind.AUTH, 401, text, code="missing_api_key")
+        if own_key or not self._secrets or not isinstance(credential, int):
+            return own_key
+        return self._secrets[credential]
 
 
 def _head(path: str, origin: Origin, extra: dict[str, str]) -> bytes:
@@ -87,12 +103,3 @@ def _head(path: str, origin: Origin, extra: dict[str, str]) -> bytes:
         *(f"{name.lower()}: {value}" for name, value in extra.items()),
     ]
     return "\r\n".join([*lines, ""]).encode("ascii")
-
-
-def own_key_of(headers: Headers) -> str | None:
-    """The caller's credential: a bearer token, else `x-api-key`."""
-    authorization = headers.get(b"authorization", b"")
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() == b"bearer" and token.strip():
-        return token.strip().decode("ascii")
-    return headers.get(b"x-api-key", b"").decode("ascii") or None

@@ -1,5 +1,7 @@
 """Which header fields pass between caller and provider. Both directions are allow-lists."""
 
+from urllib.parse import quote
+
 from nulpoint.errors import Failure
 from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.wire.retry_after import retry_after_value
@@ -53,6 +55,12 @@ def for_provider(headers: Headers, own_key: bool) -> bytes:
 def for_caller(headers: Headers) -> bytes:
     """The fields of a provider's answer that go back, as a header block. Content fields are the gateway's own."""
     return b"".join([b"%b: %b\r\n" % item for item in headers.items() if _passes[item[0]]])
+
+
+def provider_fields(provider: bytes, model: str) -> bytes:
+    """Who answers. The caller may have made up the model's name, so it is made safe."""
+    shown = model if model.isascii() and model.isprintable() else quote(model)
+    return b"x-nulpoint-provider: %b\r\nx-nulpoint-model: %b\r\n" % (provider, shown[:200].encode("ascii"))
 
 
 def failure_fields(failure: Failure, request_id: bytes) -> bytes:

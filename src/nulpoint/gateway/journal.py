@@ -1,18 +1,25 @@
 """What is noted of a request while it lives, and the one place where it is settled: log and metrics, once."""
 
 import itertools
+import logging
 import re
 from datetime import UTC, datetime
 from os import urandom
 from time import perf_counter
 
+import msgspec
+
 from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.attempts import Attempts
 from nulpoint.http.message import Headers, Request
 from nulpoint.http.reply import Reply
+from nulpoint.routing.breaker import State
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.record import Record
 from nulpoint.stores.requestlog import RequestLog
 from nulpoint.wire.usage import Usage
+
+logger = logging.getLogger(__name__)
 
 CALLER_LEFT = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
 # New ids need to be unique, not secret: a random part a process and a number.
@@ -21,25 +28,27 @@ _NUMBERS = itertools.count(1)
 _SANE_ID = re.compile(rb"[\w-]{1,64}", re.ASCII)
 
 
-class Entry:
+class Entry(msgspec.Struct):
     """Notes on one request. The clock marks are `perf_counter` seconds; 0.0 is not yet."""
 
-    __slots__ = ("answered_model", "began", "failure", "first_byte", "id", "model", "provider", "route", "sent",
-                 "started", "stream", "usage")  # fmt: skip
+    id: bytes
+    route: str
+    started: float  # the request had come whole
+    sent: float = 0.0  # it went to the provider
+    first_byte: float = 0.0  # the provider began to answer
+    began: float = 0.0  # the answer began to go to the caller
+    model: str = ""
+    provider: str = ""
+    answered_model: str = ""
+    stream: bool = False
+    coalesced: bool = False  # it got the answer to another caller's request
+    attempts: Attempts | None = None  # where the first one did not succeed
+    usage: Usage | None = None
+    failure: Failure | None = None
 
-    def __init__(self, request: Request, route: str) -> None:
-        self.id = request_id(request.headers)
-        self.route = route
-        self.started = request.started  # the request had come whole
-        self.sent = 0.0  # it went to the provider
-        self.first_byte = 0.0  # the provider began to answer
-        self.began = 0.0  # the answer began to go to the caller
-        self.model = ""
-        self.provider = ""
-        self.answered_model = ""
-        self.stream = False
-        self.usage: Usage | None = None
-        self.failure: Failure | None = None
+    @classmethod
+    def of(cls, request: Request, route: str) -> "Entry":
+        return cls(request_id(request.headers), route, request.started)
 
     def added(self) -> float:
         """Seconds the gateway itself has taken until the answer began."""
@@ -86,13 +95,27 @@ class Journal:
             usage=entry.usage,
             bytes_in=len(request.body),
             bytes_out=reply.body_bytes,
+            coalesced=entry.coalesced,
         )
+        if entry.attempts is not None and len(entry.attempts) > 1:
+            record.attempts = entry.attempts.listed()
         if failure is not None:
             record.error = failure.kind.value
             record.code = failure.code or ""
             record.message = failure.message[:500]
         self._log.put(record)
         self._metrics.settle(record)
+
+    def breaker_changed(self, provider: str, state: State) -> None:
+        """A provider's breaker has another state now."""
+        logger.warning("circuit breaker of %s: %s", provider, state.name.lower())
+        self._metrics.breaker_changed(provider, state.name.lower())
+
+    def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
+        self._metrics.attempt_failed(provider, route, failure.kind.value)
+
+    def failed_over(self, provider: str, to: str, reason: str) -> None:
+        self._metrics.failed_over(provider, to, reason)
 
     def fields_dropped(self, provider: str, fields: int) -> None:
         self._metrics.fields_dropped(provider, fields)

@@ -1,7 +1,5 @@
 """From the caller's body to the body a provider gets. The same bytes, unless something declared must change."""
 
-from typing import NamedTuple
-
 import msgspec
 from msgspec import UNSET
 
@@ -13,7 +11,7 @@ from nulpoint.wire.envelope import Envelope
 from nulpoint.wire.stream import HideUsage, PassOn, Watcher
 
 
-class Prepared(NamedTuple):
+class Prepared(msgspec.Struct, frozen=True):
     """`dropped` names the request members this provider cannot take; `hide_usage`: the caller did not ask for it.
 
     `codec` is None for hosts that speak the OpenAI format.

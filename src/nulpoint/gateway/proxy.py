@@ -1,185 +1,207 @@
-"""The life of a proxied request: read its envelope, find the target, send, bring back the answer, settle once."""
+"""The life of a proxied request: read it, find its targets, try them in turn, settle once."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from nulpoint.errors import Failure, Kind, rejected
-from nulpoint.gateway.admission import check_content_type
-from nulpoint.gateway.destination import Destination, own_key_of
-from nulpoint.gateway.headers import failure_fields, for_caller, for_provider
+from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.asked import Asked, AskRules, read_request
+from nulpoint.gateway.attempt import Attempt, Outlet
+from nulpoint.gateway.attempts import Attempts
+from nulpoint.gateway.calls import Calls
+from nulpoint.gateway.destination import Destination
+from nulpoint.gateway.flight import Flight, Flights
+from nulpoint.gateway.gate import Gate
+from nulpoint.gateway.headers import failure_fields, provider_fields
 from nulpoint.gateway.journal import Entry, Journal
-from nulpoint.gateway.preparation import Prepared, prepare
-from nulpoint.gateway.relay import STREAM_FIELDS, check_answer, error_event, is_stream, relay_stream, whole_body
+from nulpoint.gateway.relay import error_event
+from nulpoint.gateway.sharing import follow, identity
+from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.client import Client
-from nulpoint.http.message import JSON_TYPE, Headers, Request, field
+from nulpoint.http.message import Headers, Request, field
 from nulpoint.http.reply import Reply
 from nulpoint.http.strand import Cancelled
-from nulpoint.http.upstream import Upstream
-from nulpoint.providers.spec import Provider
+from nulpoint.http.ticker import Ticker
+from nulpoint.providers.spec import Provider, Route
+from nulpoint.routing.breaker import State
+from nulpoint.routing.chains import Plan
+from nulpoint.routing.course import Course, CourseRules, Leg, settle, straight
 from nulpoint.routing.plan import Router
-from nulpoint.wire.completions import from_chat
-from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.provider_error import provider_failure
-from nulpoint.wire.retry_after import seconds_to_wait
-from nulpoint.wire.usage import read_facts
-
-Route = Literal["chat", "completions", "embeddings"]
+from nulpoint.routing.standing import Standing
 
 
-class Call(NamedTuple):
-    """A request made ready for one provider."""
+class ProxyRules(NamedTuple):
+    """`keepalive`: seconds a streaming caller waits before comments come; `max_answer`: bytes of a whole answer."""
 
-    destination: Destination
-    prepared: Prepared
-    own_key: str | None
-    stream: bool
-    model: str
+    ask: AskRules
+    course: CourseRules
+    keepalive: float
+    max_answer: int
+
+
+class Surroundings(NamedTuple):
+    """What all routes share. `flights` is None where requests are not shared; `chance` gives numbers from 0 to 1."""
+
+    router: Router
+    standings: Mapping[str, Standing]
+    client: Client
+    journal: Journal
+    gate: Gate
+    flights: Flights | None
+    ticker: Ticker
+    cross_origin: Callable[[Headers], bytes]
+    chance: Callable[[], float]
 
 
 class Proxy:
-    """Answers the requests of one route by asking a provider."""
+    """Answers the requests of one route by asking providers."""
 
-    def __init__(
-        self,
-        route: Route,
-        router: Router,
-        client: Client,
-        journal: Journal,
-        cross_origin: Callable[[Headers], bytes],
-        *,
-        forward_keys: bool,
-        strict: bool,
-        max_answer: int,
-    ) -> None:
+    def __init__(self, route: Route, around: Surroundings, rules: ProxyRules) -> None:
         self._route: Route = route
-        self._router = router
-        self._client = client
-        self._journal = journal
-        self._cross_origin = cross_origin
-        self._forward_keys = forward_keys
-        self._strict = strict
-        self._max_answer = max_answer
+        self._around = around
+        self._rules = rules
+        self._loop = asyncio.get_running_loop()
         self._destinations: dict[str, Destination] = {}
 
     async def answer(self, request: Request, reply: Reply) -> None:
         """One request, from its bytes to its record. Whatever happens, it is settled once."""
-        entry = Entry(request, self._route)
-        self._journal.inflight += 1
+        entry = Entry.of(request, self._route)
+        journal = self._around.journal
+        journal.inflight += 1
         try:
-            call = self._prepare(request, entry)
-            message = self._message(call, request)
-            entry.sent = perf_counter()
-            connection = await self._client.send(call.destination.pool, message)
-            entry.first_byte = perf_counter()
+            asked = read_request(request, self._rules.ask, self._loop.time())
+            entry.model = asked.envelope.model
+            entry.stream = asked.stream
+            size, gate = len(request.body), self._around.gate
+            if gate.closed or not gate.take(size, asked.stream):
+                await gate.wait(size, asked.stream)
             try:
-                await self._bring_back(call, connection, request, reply, entry)
+                plan = self._around.router.plan(asked.envelope.model, self._route)
+                if self._around.flights is None:
+                    await self._serve(asked, plan, reply, entry, None)
+                else:
+                    await self._share(asked, plan, reply, entry, self._around.flights)
             finally:
-                connection.release()
+                gate.leave(size, asked.stream)
         except Failure as failure:
             entry.failure = failure
             self._tell(failure, request, reply, entry)
         except Cancelled:
-            entry.failure = Failure(Kind.CALLER_LEFT, 499, "the caller left")
+            entry.failure = _caller_left()
             raise
         except BaseException:
             entry.failure = Failure(Kind.INTERNAL, 500, "internal error")
             raise
         finally:
-            self._journal.inflight -= 1
-            self._journal.settle(entry, request, reply)
+            journal.inflight -= 1
+            journal.settle(entry, request, reply)
 
-    def _prepare(self, request: Request, entry: Entry) -> Call:
-        check_content_type(request.headers)
-        envelope = read_envelope(request.body)
-        entry.model = envelope.model
-        entry.stream = bool(envelope.stream)
-        target = self._router.resolve(envelope.model, self._route)
-        destination = self._destination(target.provider)
-        entry.provider = destination.name
-        entry.answered_model = target.model
-        prepared = prepare(
-            request.body, envelope, target.provider.spec, target.model, self._route, destination.through_chat
-        )
-        if prepared.dropped:
-            if self._strict or request.headers.get(b"x-nulpoint-strict", b"").lower() == b"true":
-                raise _not_expressible(prepared.dropped, destination.name)
-            self._journal.fields_dropped(destination.name, len(prepared.dropped))
-        own_key = own_key_of(request.headers) if self._forward_keys else None
-        return Call(destination, prepared, own_key, entry.stream, target.model)
+    async def _share(self, asked: Asked, plan: Plan, reply: Reply, entry: Entry, flights: Flights) -> None:
+        """Join the same request of another caller, or make the call."""
+        key = identity(asked, self._route, plan)
+        if key is None:
+            await self._serve(asked, plan, reply, entry, None)
+            return
+        flight = flights.find(key)
+        if flight is not None:
+            entry.coalesced = True
+            await follow(flight, self._outlet(asked, reply, entry, None), entry)
+            return
+        flight = flights.lead(key, reply, entry)
+        try:
+            await self._serve(asked, plan, reply, entry, flight)
+        except Failure as failure:
+            flight.failure = failure
+            raise
+        except BaseException:
+            flight.failure = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug")
+            raise
+        finally:
+            flights.land(key, flight)
+            if flight.leader_left:
+                entry.failure = _caller_left()
+
+    async def _serve(self, asked: Asked, plan: Plan, reply: Reply, entry: Entry, flight: Flight | None) -> None:
+        """Try the targets in turn. Raises Failure when none of them has answered."""
+        targets = plan.fixed or plan.targets()
+        entry.provider = targets[0].provider.spec.name
+        calls = Calls(asked, self._route, self._destination)
+        call = calls.to(targets[0])  # what the caller did wrong is told before anything is tried
+        standings, rules = self._around.standings, self._rules.course
+        began = self._loop.time()
+        leg = straight(targets, standings, rules, asked.until, asked.own, began)
+        course: Course | None = None
+        outlet = self._outlet(asked, reply, entry, flight)
+        try:
+            if leg is None:
+                course = Course(targets, standings, rules, asked.until, asked.own, calls.fits, begun=False)
+                leg = course.first(began)
+            while True:
+                call = call if leg.target is targets[0] else calls.to(leg.target)
+                if call.prepared.dropped:
+                    self._around.journal.fields_dropped(call.destination.name, len(call.prepared.dropped))
+                attempt = Attempt(leg, call, asked, outlet, entry, self._rules.max_answer)
+                try:
+                    if leg.wait:
+                        await asyncio.sleep(leg.wait)
+                    await attempt.make(self._around.client)
+                    changed = standings[leg.target.provider.spec.name].succeeded(leg.admission, self._loop.time())
+                    if changed is not None or entry.attempts is not None:
+                        self._recovered(leg, entry, changed, began)
+                    return
+                except Failure as failure:
+                    if course is None:
+                        course = Course(targets, standings, rules, asked.until, asked.own, calls.fits, begun=True)
+                    leg = self._after(course, attempt, failure, began)
+                except BaseException:
+                    standings[leg.target.provider.spec.name].forgo(leg.admission, self._loop.time())
+                    raise
+                began = self._loop.time()
+        finally:
+            if course is not None:
+                entry.attempts = Attempts.of(entry.attempts)
+                entry.attempts.passed_over(course.passed)
+            outlet.close()
+
+    def _recovered(self, leg: Leg, entry: Entry, changed: State | None, began: float) -> None:
+        """An attempt has succeeded that was not the first, or that closed a breaker."""
+        if changed is not None:
+            self._around.journal.breaker_changed(leg.target.provider.spec.name, changed)
+        if entry.attempts is not None:
+            entry.attempts.succeeded(leg.target, self._loop.time() - began)
+
+    def _after(self, course: Course, attempt: Attempt, failure: Failure, began: float) -> Leg:
+        """The attempt that follows a failed one. Raises Failure when none does."""
+        leg, entry, now = attempt.leg, attempt.entry, self._loop.time()
+        changed = settle(leg, self._around.standings, self._rules.course, failure, now)
+        if changed is not None:
+            self._around.journal.breaker_changed(leg.target.provider.spec.name, changed)
+        self._around.journal.attempt_failed(leg.target.provider.spec.name, self._route, failure)
+        entry.attempts = Attempts.of(entry.attempts)
+        entry.attempts.failed(leg.target, failure, now - began)
+        following = None if attempt.committed else course.after(leg, failure, now, self._around.chance())
+        if following is None:
+            raise course.last_word(failure) from None
+        names = leg.target.provider.spec.name, following.target.provider.spec.name
+        self._around.journal.failed_over(*names, failure.kind.value)
+        return following
 
     def _destination(self, provider: Provider) -> Destination:
         destination = self._destinations.get(provider.spec.name)
         if destination is None:
-            destination = Destination(provider, self._route, self._client)
+            destination = Destination(provider, self._route, self._around.client)
             self._destinations[destination.name] = destination
         return destination
 
-    def _message(self, call: Call, request: Request) -> bytes:
-        passed_on = for_provider(request.headers, call.own_key is not None)
-        return call.destination.message(call.prepared.body, passed_on, call.own_key, call.model, call.stream)
-
-    async def _bring_back(self, call: Call, connection: Upstream, request: Request, reply: Reply, entry: Entry) -> None:
-        if not 200 <= connection.status < 300:
-            raise await self._provider_failure(call, connection)
-        fields = self._fields(call, connection.headers, request, entry)
-        if call.stream and is_stream(connection):
-            await self._stream(call, connection, reply, entry, fields)
-        else:
-            body = connection.whole or await whole_body(connection, self._max_answer)
-            self._send_whole(call, connection.status, body, reply, entry, fields)
-
-    def _send_whole(self, call: Call, status: int, body: bytes, reply: Reply, entry: Entry, fields: bytes) -> None:
-        entry.first_byte = perf_counter()  # all the time until now was the provider's
-        codec = call.prepared.codec
-        if codec is not None:
-            body = codec.decode(body, _unix_seconds())
-        elif call.prepared.embeddings is not None:
-            body = call.prepared.embeddings.decode(body, reply.request.body, call.model)
-        facts = read_facts(body)
-        if facts.suspect:
-            check_answer(call.destination.name, body, call.destination.secret(call.own_key))
-        if call.stream:
-            text = "the provider was asked for a stream and sent a whole answer"
-            raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
-        if call.destination.through_chat:
-            body = from_chat(body)
-        entry.usage = facts.usage
-        entry.answered_model = facts.model or entry.answered_model
-        entry.began = perf_counter()
-        reply.send(status, JSON_TYPE + fields, body)
-
-    async def _stream(self, call: Call, connection: Upstream, reply: Reply, entry: Entry, fields: bytes) -> None:
-        watcher = call.prepared.watcher(call.destination.through_chat, _unix_seconds())
-        entry.began = perf_counter()
-        try:
-            says_done = call.destination.provider.spec.sends_done
-            await relay_stream(connection, reply, watcher, STREAM_FIELDS + fields, says_done)
-        finally:
-            facts = watcher.facts()
-            entry.usage = facts.usage
-            entry.answered_model = facts.model or entry.answered_model
-
-    async def _provider_failure(self, call: Call, connection: Upstream) -> Failure:
-        status = connection.status
-        if 300 <= status < 400:
-            text = f"the provider answered with a redirect ({status}); redirects are never followed"
-            return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
-        body = await whole_body(connection, self._max_answer)
-        wait = seconds_to_wait(connection.headers.get(b"retry-after"), datetime.now(UTC).timestamp())
-        destination = call.destination
-        return provider_failure(destination.name, status, body, wait, destination.secret(call.own_key))
-
-    def _fields(self, call: Call, answered: Headers, request: Request, entry: Entry) -> bytes:
-        """The header block of an answer, without content fields."""
-        passed = for_caller(answered)
-        own_id = b"" if b"x-request-id" in answered else field(b"x-request-id", entry.id)
-        dropped = call.prepared.dropped
-        noted = field(b"x-nulpoint-dropped", ",".join(dropped).encode()) if dropped else b""
-        return b"%b%b%bx-nulpoint-request-id: %b\r\nx-nulpoint-provider: %b\r\n%b" % (
-            passed, own_id, noted, entry.id, call.destination.label, self._cross_origin(request.headers),
-        )  # fmt: skip
+    def _outlet(self, asked: Asked, reply: Reply, entry: Entry, flight: Flight | None) -> Outlet:
+        own_fields = b"x-nulpoint-request-id: %b\r\n%b" % (entry.id, self._around.cross_origin(asked.request.headers))
+        stream = None
+        if asked.stream:
+            stream = StreamAnswer(
+                reply, entry, flight, own_fields, self._around.ticker, self._rules.keepalive, self._loop.time()
+            )
+        return Outlet(reply, own_fields, stream, flight)
 
     def _tell(self, failure: Failure, request: Request, reply: Reply, entry: Entry) -> None:
         """A status where none has gone out yet; in a stream that has begun, an error event and no proper end."""
@@ -188,18 +210,16 @@ class Proxy:
                 reply.write(error_event(failure))
             return
         entry.began = entry.began or perf_counter()
-        reply.send(failure.status, self._failure_fields(failure, request, entry), failure.envelope())
+        fields = failure_fields(failure, entry.id) + self._around.cross_origin(request.headers)
+        if entry.provider:
+            fields += provider_fields(entry.provider.encode(), entry.answered_model or entry.model)
+            fields += field(b"x-nulpoint-attempts", b"%d" % (entry.attempts.made if entry.attempts is not None else 0))
+        if entry.attempts is not None:
+            failure.attempts = entry.attempts.as_builtins()
+            if b"x-nulpoint-trace" in request.headers:
+                fields += field(b"x-nulpoint-trace", entry.attempts.trace())
+        reply.send(failure.status, fields, failure.envelope())
 
-    def _failure_fields(self, failure: Failure, request: Request, entry: Entry) -> bytes:
-        block = failure_fields(failure, entry.id) + self._cross_origin(request.headers)
-        return block + (field(b"x-nulpoint-provider", entry.provider.encode()) if entry.provider else b"")
 
-
-def _unix_seconds() -> int:
-    return int(datetime.now(UTC).timestamp())
-
-
-def _not_expressible(fields: list[str], provider: str) -> Failure:
-    """What `STRICT_PARAMS` makes of fields that would be dropped."""
-    text = f"{provider} cannot take {', '.join(fields)}; leave it out, or turn off STRICT_PARAMS (x-nulpoint-strict)"
-    return rejected(text, param=fields[0], code="unsupported_parameter")
+def _caller_left() -> Failure:
+    return Failure(Kind.CALLER_LEFT, 499, "the caller left")

@@ -1,117 +1,132 @@
-"""Bringing a provider's answer to the caller: whole, or as a stream that tells the truth about its end."""
+"""Bringing a provider's stream to the caller so that it tells the truth about its end."""
 
+import asyncio
 import zlib
 from typing import Any
 
-import msgspec
-
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.reply import Reply
+from nulpoint.gateway.stream_answer import StreamAnswer
+from nulpoint.gateway.whole import AUTOMATIC, embedded_status, unreadable
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
-from nulpoint.wire.provider_error import embedded_error, provider_failure
+from nulpoint.wire.opening import Opening
+from nulpoint.wire.provider_error import provider_failure
 from nulpoint.wire.stream import Watcher
 
-STREAM_FIELDS = (
-    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-)
-_AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
+# A read that is nothing but comments shows that the connection lives, not that the answer grows.
+_COLON = ord(":")
 
 
 def is_stream(connection: Upstream) -> bool:
     return connection.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
 
 
-async def whole_body(connection: Upstream, limit: int) -> bytes:
-    """The body of an answer, decoded where the provider compressed it unasked. Raises Failure."""
-    body = await connection.body()
-    encoding = connection.headers.get(b"content-encoding", b"identity").lower()
-    return body if encoding == b"identity" else _inflate(body, encoding, limit)
+class Relay:
+    """One attempt's stream. Reads are poured into it, first up to the first content, then past it."""
 
+    __slots__ = ("_answer", "_caller", "_connection", "_decoder", "_idle", "_now", "_opening", "_provider",
+                 "_says_done", "_secret", "_watcher", "_write", "committed")  # fmt: skip
 
-def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise _unreadable(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
-    decoder = zlib.decompressobj(_AUTOMATIC)
-    try:
-        plain = decoder.decompress(body, limit)
-    except zlib.error:
-        raise _unreadable("its compression is broken") from None
-    if decoder.unconsumed_tail:
-        raise _unreadable(f"it is over {limit} bytes when decompressed")
-    if not decoder.eof:
-        raise _unreadable("its compressed body is cut")
-    return plain
-
-
-def check_answer(provider: str, body: bytes, secret: str | None) -> None:
-    """Raise Failure for a good status over something that is no answer: not JSON, or an error object."""
-    if embedded_error(body):
-        raise provider_failure(provider, _embedded_status(body), body, None, secret)
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _unreadable("it is not JSON") from None
-
-
-def _embedded_status(body: bytes) -> int:
-    """Some hosts put the status they meant into `error.code`."""
-    answer: Any = msgspec.json.decode(body)
-    code = answer["error"].get("code") if isinstance(answer["error"], dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 500
-
-
-def _unreadable(why: str) -> Failure:
-    return Failure(Kind.UPSTREAM, 502, f"the provider's answer cannot be used: {why}", code="provider_malformed")
-
-
-async def relay_stream(connection: Upstream, reply: Reply, watcher: Watcher, fields: bytes, says_done: bool) -> None:
-    """Pass the events on as they come, one write a read.
-
-    Raises Failure when the provider's stream ends before its terminal event (`[DONE]`, or for hosts that never say it
-    a finish reason). What has gone out stays: the caller of this function decides how to tell.
-    """
-    relay = _Relay(reply, watcher, _stream_decoder(connection))
-    reply.start(200, fields)
-    while not connection.ended:
-        await connection.pour(relay.pass_on)
-        await reply.drain()
-    last = relay.last(connection.take()) + watcher.close()
-    if watcher.finished() or (not says_done and watcher.has_finish_reason()):
-        reply.end(last)
-        return
-    if reply.committed or last:
-        reply.write(last)
-    if watcher.failure is not None:
-        raise watcher.failure
-    raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
-
-
-class _Relay:
-    """Where a stream's reads are poured: one write each. This runs once a chunk, so it calls as little as it can."""
-
-    __slots__ = ("_caller", "_decoder", "_reply", "_watcher")
-
-    def __init__(self, reply: Reply, watcher: Watcher, decoder: Any) -> None:
-        self._caller = reply.caller
-        self._reply = reply
+    def __init__(
+        self, connection: Upstream, answer: StreamAnswer, watcher: Watcher, provider: str, secret: str | None,
+        says_done: bool,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._answer = answer
+        self._caller = answer.caller
+        self._write = answer.write
+        self._now = asyncio.get_running_loop().time
+        self._idle = connection.pace()
         self._watcher = watcher
-        self._decoder = decoder
+        self._opening = Opening()
+        self._decoder = _stream_decoder(connection)
+        self._provider = provider
+        self._secret = secret
+        self._says_done = says_done
+        self.committed = False  # content has come: no other provider can take over
 
-    def pass_on(self, data: bytes) -> bool:
-        """Says whether the caller reads fast enough to be given more."""
+    async def run(self) -> None:
+        """Pass the events on as they come, one write a read.
+
+        Raises Failure when the provider's stream ends before its terminal event (`[DONE]`, or for hosts that never say
+        it a finish reason). What has gone out stays: the caller of this function decides how to tell.
+        """
+        connection, answer = self._connection, self._answer
+        while not connection.ended and not self.committed:
+            await connection.pour(self._open)
+        if self.committed:
+            while not connection.ended:
+                await connection.pour(self._pass_on)
+                await answer.drain()
+        last = self._plain(connection.take())
+        self._finish(self._watcher.feed(last) + self._watcher.close())
+
+    def _open(self, data: bytes) -> bool:
+        """Hold what comes before content. Says whether to go on so."""
+        passed = self._watcher.feed(self._plain(data))
+        self._look_at(passed)
+        if self._watcher.failure is not None:
+            raise self._watcher.failure
+        if self._opening.begun and not self.committed:
+            self._answer.show_head()
+        if self.committed:
+            self._answer.write(self._opening.held())
+        return not self.committed
+
+    def _look_at(self, passed: bytes) -> None:
+        opening = self._opening
+        opening.feed(passed)
+        if opening.error is not None:
+            status = embedded_status(opening.error)
+            raise provider_failure(self._provider, status, opening.error, None, self._secret)
+        if passed and (passed[0] != _COLON or b"\ndata" in passed):
+            self._connection.progress()
+        if opening.has_content:
+            self.committed = True
+            self._answer.commit()
+            self._connection.may_go_on()
+
+    def _pass_on(self, data: bytes) -> bool:
+        """Says whether the caller reads fast enough to be given more. This runs once a chunk: it calls little."""
         if self._decoder is not None:
-            data = _decompressed(self._decoder, data)
+            data = self._plain(data)
         passed = self._watcher.feed(data)
         if passed:
-            self._reply.write(passed)
+            self._write(passed)
+            if passed[0] != _COLON or b"\ndata" in passed:
+                self._connection.deadline = self._now() + self._idle
+        if self._watcher.failure is not None:
+            raise self._watcher.failure
         return not self._caller.paused
 
-    def last(self, data: bytes) -> bytes:
-        """What the caller gets of the last read."""
-        if self._decoder is not None and data:
-            data = _decompressed(self._decoder, data)
-        return self._watcher.feed(data)
+    def _finish(self, last: bytes) -> None:
+        watcher = self._watcher
+        if not self.committed:
+            self._look_at(last)
+            last = self._opening.held() if self.committed else b""
+        if watcher.finished() or (not self._says_done and watcher.has_finish_reason()):
+            if not self.committed:  # a stream with an end and nothing in it
+                self.committed = True
+                self._answer.commit()
+                last = self._opening.held()
+            self._answer.end(last)
+            return
+        if last:
+            self._answer.write(last)
+        if watcher.failure is not None:
+            raise watcher.failure
+        raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
+
+    def _plain(self, data: bytes) -> bytes:
+        if self._decoder is None or not data:
+            return data
+        try:
+            plain: bytes = self._decoder.decompress(data, sse.MAX_EVENT_BYTES)
+        except zlib.error:
+            raise unreadable("its compression is broken") from None
+        if self._decoder.unconsumed_tail:
+            raise unreadable("it grows too much when decompressed")
+        return plain
 
 
 def _stream_decoder(connection: Upstream) -> Any:
@@ -119,18 +134,8 @@ def _stream_decoder(connection: Upstream) -> Any:
     if encoding == b"identity":
         return None
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise _unreadable(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
-    return zlib.decompressobj(_AUTOMATIC)
-
-
-def _decompressed(decoder: Any, data: bytes) -> bytes:
-    try:
-        plain: bytes = decoder.decompress(data, sse.MAX_EVENT_BYTES)
-    except zlib.error:
-        raise _unreadable("its compression is broken") from None
-    if decoder.unconsumed_tail:
-        raise _unreadable("it grows too much when decompressed")
-    return plain
+        raise unreadable(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
+    return zlib.decompressobj(AUTOMATIC)
 
 
 def error_event(failure: Failure) -> bytes:

@@ -1,6 +1,7 @@
 """The gateway's own pages: health, readiness, metrics, and the models it can route."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +11,9 @@ from nulpoint.errors import Failure, rejected
 from nulpoint.gateway.journal import Journal
 from nulpoint.http.client import Client
 from nulpoint.providers.spec import Provider
+from nulpoint.routing.breaker import State
 from nulpoint.routing.plan import Router
+from nulpoint.routing.standing import Standing
 from nulpoint.stores.metrics import CONTENT_TYPE, Metrics
 
 JSON = b"application/json"
@@ -24,13 +27,20 @@ class Status:
     """Makes the pages. `ready` turns false when the gateway drains."""
 
     def __init__(
-        self, providers: tuple[Provider, ...], router: Router, client: Client, journal: Journal, metrics: Metrics
+        self,
+        providers: tuple[Provider, ...],
+        router: Router,
+        client: Client,
+        journal: Journal,
+        metrics: Metrics,
+        standings: Mapping[str, Standing],
     ) -> None:
         self._providers = providers
         self._router = router
         self._client = client
         self._journal = journal
         self._metrics = metrics
+        self._standings = standings
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self.ready = True
@@ -43,10 +53,19 @@ class Status:
             "uptime_seconds": round(self._loop.time() - self._started, 3),
             "inflight_requests": self._journal.inflight,
             "upstream_connections": self._client.connections(),
-            "providers": {provider.spec.name: {"status": "configured"} for provider in self._providers},
+            "providers": {provider.spec.name: self._provider(provider.spec.name) for provider in self._providers},
             "cache": {"mode": "none"},
         }
         return 200, JSON, msgspec.json.encode(page)
+
+    def _provider(self, name: str) -> dict[str, Any]:
+        standing, now = self._standings[name], self._loop.time()
+        state = standing.breaker.state
+        return {
+            "status": "ok" if state is State.CLOSED else "unavailable",
+            "circuit_breaker": state.name.lower(),
+            "resting_credentials": standing.rests.resting(now),
+        }
 
     def readiness(self) -> Page:
         status, word = (200, "ready") if self.ready else (503, "draining")
@@ -54,6 +73,7 @@ class Status:
 
     def metrics(self) -> Page:
         self._metrics.set_inflight(self._journal.inflight)
+        self._metrics.set_breakers({name: standing.breaker.state for name, standing in self._standings.items()})
         return 200, CONTENT_TYPE, self._metrics.page()
 
     def models(self) -> Page:

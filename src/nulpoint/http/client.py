@@ -9,7 +9,7 @@ from nulpoint.http.dial import Dialer, Origin
 from nulpoint.http.limits import ClientLimits
 from nulpoint.http.strand import Signal
 from nulpoint.http.ticker import NEVER, Ticker
-from nulpoint.http.upstream import Upstream
+from nulpoint.http.upstream import Upstream, deadline_exceeded
 
 
 class Client:
@@ -21,6 +21,7 @@ class Client:
         self._dialer = dialer
         self._limits = limits
         self._ticker = ticker
+        self._loop = asyncio.get_running_loop()
         self._pools: dict[Origin, Pool] = {}
         self._on_replay = on_replay  # a request goes out again because its kept connection had died unused
 
@@ -32,17 +33,23 @@ class Client:
             pool = self._pools[origin] = Pool(origin, self._dialer, self._limits, idle, self._ticker)
         return pool
 
-    async def send(self, pool: "Pool", message: bytes, first_byte_timeout: float | None = None) -> Upstream:
+    async def send(
+        self, pool: "Pool", message: bytes, first_byte_timeout: float | None = None, until: float = NEVER
+    ) -> Upstream:
         """Send a request and wait for the head of its answer. Whoever gets the connection must `release` it.
+
+        The first byte must come within `first_byte_timeout` seconds from now, a wait for a connection included, and
+        the whole answer before `until` (loop time).
 
         A kept connection that dies before any byte of an answer was most likely closed by an idle timer while the
         request was under way (RFC 9112, 9.3.1): the request goes out once more, on a new connection, and the other
         kept connections to that origin are dropped unused. Raises Failure.
         """
         timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
-        connection = pool.take() or await pool.wait()
+        began = self._loop.time()
+        connection = pool.take() or await pool.wait(until)
         try:
-            connection.send(message, timeout)
+            connection.send(message, began + timeout - self._loop.time(), until)
             await connection.head()
             return connection
         except Failure:
@@ -54,9 +61,9 @@ class Client:
             raise
         self._on_replay()
         pool.drop_free()
-        connection = await pool.wait(new=True)
+        connection = await pool.wait(until, new=True)
         try:
-            connection.send(message, timeout)
+            connection.send(message, began + timeout - self._loop.time(), until)
             await connection.head()
             return connection
         except BaseException:
@@ -108,17 +115,18 @@ class Pool:
             connection.close()
         return None
 
-    async def wait(self, *, new: bool = False) -> Upstream:
+    async def wait(self, until: float = NEVER, *, new: bool = False) -> Upstream:
         """A connection as soon as one is opened or comes free; with `new`, only one that was never used.
 
-        Raises Failure: of kind CONNECT when opening failed, OVERLOADED when no place came free in time.
+        Raises Failure: of kind CONNECT when opening failed, OVERLOADED when no place came free in time, TIMEOUT at
+        `until` (loop time).
         """
-        waiter = _Waiter(new)
+        waiter = _Waiter(new, until)
         self._waiters.append(waiter)
         timeout = self._limits.wait_timeout
         if self._dial_if_possible():
             timeout += self._limits.connect_timeout
-        waiter.deadline = self._loop.time() + timeout
+        waiter.deadline = min(self._loop.time() + timeout, until)
         self._ticker.watch(waiter)
         try:
             while waiter.connection is None and waiter.failure is None:
@@ -205,10 +213,11 @@ class Pool:
 class _Waiter:
     """A strand's place in the queue for a connection."""
 
-    __slots__ = ("connection", "deadline", "failure", "new", "signal")
+    __slots__ = ("connection", "deadline", "failure", "new", "signal", "until")
 
-    def __init__(self, new: bool) -> None:
+    def __init__(self, new: bool, until: float) -> None:
         self.new = new
+        self.until = until
         self.signal = Signal()
         self.connection: Upstream | None = None
         self.failure: Failure | None = None
@@ -217,5 +226,6 @@ class _Waiter:
     def expire(self, now: float) -> None:
         self.deadline = NEVER
         message = "all connections to the provider are busy; raise UPSTREAM_MAX_CONNECTIONS or try again"
-        self.failure = Failure(Kind.OVERLOADED, 503, message, code="no_free_connection", retry_after=1.0)
+        busy = Failure(Kind.OVERLOADED, 503, message, code="no_free_connection", retry_after=1.0)
+        self.failure = deadline_exceeded() if now >= self.until else busy
         self.signal.wake()

@@ -1,6 +1,7 @@
 """One answer to one request: whole, or as a stream of pieces, or cut."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from nulpoint.http.message import Request, status_line
@@ -21,11 +22,39 @@ class Caller(Protocol):
     def date(self) -> bytes: ...
 
 
-class Reply:
-    """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true."""
+def _nothing() -> None: ...
 
-    __slots__ = ("_chunked", "_head", "_transport", "body_bytes", "caller", "committed", "complete", "keep_alive",
-                 "request", "status")  # fmt: skip
+
+class Audience(Protocol):
+    """Those who share one answer."""
+
+    def goes_on(self) -> bool:
+        """The caller of this reply has left: whether the work goes on for others."""
+
+
+class _Nobody:
+    """The connection of a caller who has left, for an answer that others still wait for."""
+
+    paused = False
+    closing = True
+    draining = False
+    date = b""
+    writable = Signal()
+
+
+class _Nowhere(asyncio.Transport):
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """What nobody is there to read."""
+
+
+class Reply:
+    """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true.
+
+    `audience` is set while the answer is shared, `cancel` stops the work for it.
+    """
+
+    __slots__ = ("_chunked", "_head", "_transport", "audience", "body_bytes", "caller", "cancel", "committed",
+                 "complete", "keep_alive", "request", "status")  # fmt: skip
 
     def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
         self.caller = caller
@@ -38,6 +67,8 @@ class Reply:
         self.complete = False
         self.status = 0
         self.body_bytes = 0
+        self.audience: Audience | None = None
+        self.cancel: Callable[[], None] = _nothing
 
     def send(self, status: int, fields: bytes, body: bytes) -> None:
         """The whole answer in one write. `fields` is a header block without framing fields."""
@@ -81,6 +112,14 @@ class Reply:
             self._transport.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(data), data))
         else:
             self._transport.write(head + b"0\r\n\r\n")
+
+    def caller_left(self) -> bool:
+        """The connection is gone. Says whether the work for this answer goes on: then what is written goes nowhere."""
+        if self.audience is None or not self.audience.goes_on():
+            return False
+        self.caller = _Nobody()
+        self._transport = _Nowhere()
+        return True
 
     async def drain(self) -> None:
         """Wait until the caller has read enough for more to be written."""

@@ -158,7 +158,11 @@ class Connection(asyncio.Protocol):
         self.closing = True
         self._waiting.clear()
         self._backlog = b""
-        if self._strand is not None:
+        if self._strand is None or self._reply is None:
+            return
+        if self._reply.caller_left():
+            self.writable.wake()  # the work goes on for others, who need not wait for this caller
+        else:
             self._strand.cancel()
 
     def pause_writing(self) -> None:
@@ -300,6 +304,7 @@ class Connection(asyncio.Protocol):
     def _start(self, request: Request) -> None:
         self._reply = reply = Reply(self, self._transport, request)
         self._strand = Strand(self._server.service.answer(request, reply), self._finished)
+        reply.cancel = self._strand.cancel
         self._strand.resume()
 
     def _finished(self, crash: Exception | None) -> None:

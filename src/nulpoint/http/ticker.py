@@ -6,7 +6,7 @@ of them: 10,000 connections take about half a millisecond a tick. Deadlines are 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Protocol
 
@@ -22,6 +22,9 @@ class Timed(Protocol):
     def expire(self, now: float) -> None: ...
 
 
+def _ignore(lag: float) -> None: ...
+
+
 class Ticker:
     """Watches connections and keeps the `Date` header's value (RFC 9110, 6.6.1), renewed once a second."""
 
@@ -31,6 +34,8 @@ class Ticker:
         self._handle: asyncio.TimerHandle | None = None
         self._date_at = -1.0
         self.date = b""
+        self._expected = loop.time()
+        self.on_tick: Callable[[float], None] = _ignore  # told by how many seconds the tick was late
         self._tick()
 
     def watch(self, timed: Timed) -> None:
@@ -48,10 +53,12 @@ class Ticker:
 
     def _tick(self) -> None:
         now = self._loop.time()
+        self.on_tick(now - self._expected)
         if now - self._date_at >= 1.0:
             self._date_at = now
             self.date = formatdate(usegmt=True).encode()
         expired = [timed for timed in self._watched if timed.deadline <= now]
         for timed in expired:
             timed.expire(now)
+        self._expected = self._loop.time() + TICK
         self._handle = self._loop.call_later(TICK, self._tick)

@@ -46,6 +46,11 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     models: tuple[str, ...] = ()
 
     @property
+    def keys_env(self) -> str | None:
+        """The environment variable that holds several keys, comma-separated."""
+        return f"{self.key_env}S" if self.key_env else None
+
+    @property
     def base_url_env(self) -> str:
         """The environment variable that overrides `base_url`."""
         return f"{self.name.upper().replace('-', '_')}_BASE_URL"
@@ -77,8 +82,8 @@ class Secret:
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as configured: where it really is, and its key (None: the caller brings one, or none is needed)."""
+    """A provider as configured: where it really is, and its keys (none: the caller brings one, or none is needed)."""
 
     spec: ProviderSpec
     base_url: str
-    credential: Secret | None = None
+    credentials: tuple[Secret, ...] = ()

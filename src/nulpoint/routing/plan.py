@@ -1,24 +1,17 @@
-"""Model name to target: which provider answers, and what the model is called there.
+"""Model name to targets: which providers may answer, in order, and what the model is called there.
 
-In this order: an alias (the user's, then the catalogue's); `provider/model`; a name pattern; DEFAULT_PROVIDER.
+The first is found, in this order, by: an alias (the user's, then the catalogue's); `provider/model`; a name pattern;
+DEFAULT_PROVIDER. The others come from its chain.
 """
 
-from collections.abc import Mapping
-
-import msgspec
+from collections.abc import Iterator, Mapping
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
+from nulpoint.routing.chains import Chain, Chains, Plan, Target
 
 _REMEMBERED = 4096  # names; callers may make up as many as they like
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A provider and the model's name there."""
-
-    provider: Provider
-    model: str
 
 
 class Router:
@@ -30,33 +23,54 @@ class Router:
         aliases: Mapping[str, str],
         default_provider: str,
         known: Mapping[str, ProviderSpec],
+        chains: Chains,
     ) -> None:
         self._providers = providers
         self._aliases = {**ALIASES, **aliases}
         self._default = default_provider
         self._known = known
-        self._remembered: dict[tuple[str, Route], Target] = {}
+        self._chains = chains
+        self._remembered: dict[tuple[str, Route], Plan] = {}
 
-    def resolve(self, model: str, route: Route) -> Target:
-        """Raises Failure (400) when the provider is not configured or does not have this route."""
+    def plan(self, model: str, route: Route) -> Plan:
+        """Raises Failure (400) when the model's own provider is not configured or does not have this route."""
         remembered = self._remembered.get((model, route))
         if remembered is not None:
             return remembered
         name, model_there = self._named(model) or (self._default, model)
-        target = Target(self._configured(name, model), model_there)
+        target = Target.at(self._configured(name, model), model_there)
         if route == "embeddings" and not target.provider.spec.embeddings:
             raise self._no_embeddings(name)
+        plan = Plan(list(self._steps(self._chains.of(model, target), target, route)))
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-        self._remembered[model, route] = target
-        return target
+        self._remembered[model, route] = plan
+        return plan
+
+    def _steps(self, chain: Chain, primary: Target, route: Route) -> Iterator[list[tuple[Target, int]]]:
+        """The chain's steps without the targets that cannot take this route here."""
+        for step in chain:
+            usable = [
+                (Target.at(self._providers[provider], model), one.weight)
+                for one in step
+                for provider, _, model in [one.target.partition("/")]
+                if provider in self._providers and self._takes(provider, model, primary, route)
+            ]
+            if usable:
+                yield usable
+
+    def _takes(self, provider: str, model: str, primary: Target, route: Route) -> bool:
+        """Vectors of another model mean something else, so embeddings never move to one."""
+        if route != "embeddings":
+            return True
+        return model == primary.model and self._providers[provider].spec.embeddings
 
     def find(self, model: str) -> Target | None:
         """The target of a name that says itself where it belongs, if that provider is configured."""
         found = self._named(model)
         if found is None or found[0] not in self._providers:
             return None
-        return Target(self._providers[found[0]], found[1])
+        return Target.at(self._providers[found[0]], found[1])
 
     def models(self) -> list[tuple[str, str]]:
         """Names to list, each with its provider's."""

@@ -46,7 +46,12 @@ class Numbers(msgspec.Struct):
     dropped_fields: dict[Labels, int] = {}
     log_dropped: dict[Labels, int] = {}
     replays: dict[Labels, int] = {}
+    attempts: dict[Labels, int] = {}
+    failovers: dict[Labels, int] = {}
+    transitions: dict[Labels, int] = {}
+    coalesced: dict[Labels, int] = {}
     inflight: dict[Labels, int] = {}
+    breakers: dict[Labels, int] = {}
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -69,6 +74,12 @@ FAMILIES = (
     Family("errors", "provider_errors", "Failed requests", ("provider", "error_type")),
     Family("dropped_fields", "gateway_dropped_fields", "Request fields a provider cannot take", ("provider",)),
     Family("log_dropped", "gateway_log_dropped", "Request log records dropped", ()),
+    Family("attempts", "gateway_upstream_attempts", "Attempts at a provider", ("provider", "route", "outcome")),
+    Family("failovers", "gateway_failover_events", "Attempts at another target", ("from", "to", "reason")),
+    Family(
+        "transitions", "gateway_circuit_breaker_transitions", "Changes of a breaker's state", ("provider", "to_state")
+    ),
+    Family("coalesced", "gateway_coalesced_requests", "Requests that shared another's call", ("route",)),
     Family("replays", "gateway_upstream_replays", "Requests sent again after a stale connection", ()),
 )
 
@@ -98,11 +109,25 @@ class Metrics:
     def replayed(self) -> None:
         count(self.numbers.replays, ())
 
+    def attempt_failed(self, provider: str, route: str, outcome: str) -> None:
+        """Attempts that succeed are counted with their request."""
+        count(self.numbers.attempts, (provider, route, outcome))
+
+    def failed_over(self, provider: str, to: str, reason: str) -> None:
+        count(self.numbers.failovers, (provider, to, reason))
+
+    def breaker_changed(self, provider: str, state: str) -> None:
+        count(self.numbers.transitions, (provider, state))
+
     def fields_dropped(self, provider: str, fields: int) -> None:
         count(self.numbers.dropped_fields, (provider,), fields)
 
     def set_inflight(self, requests: int) -> None:
         self.numbers.inflight[()] = requests
+
+    def set_breakers(self, states: Mapping[str, int]) -> None:
+        """0 closed, 1 open, 2 half-open, by provider."""
+        self.numbers.breakers = {(provider,): int(state) for provider, state in states.items()}
 
     def page(self) -> bytes:
         """The text exposition, of all workers where there are several."""
@@ -124,6 +149,12 @@ class Metrics:
         inflight = GaugeMetricFamily("gateway_inflight_requests", "Requests being answered")
         inflight.add_metric([], total.inflight.get((), 0))
         yield inflight
+        breakers = GaugeMetricFamily(
+            "circuit_breaker_state", "0 closed, 1 open, 2 half-open; of several workers the sum", labels=["provider"]
+        )
+        for labels, state in total.breakers.items():
+            breakers.add_metric(list(labels), state)
+        yield breakers
         build = GaugeMetricFamily("gateway_build_info", "Always 1", labels=["version"])
         build.add_metric([self._version], 1)
         yield build
@@ -138,6 +169,7 @@ class Metrics:
                 other = msgspec.msgpack.decode(path.read_bytes(), type=Numbers)
                 if not _alive(int(path.stem)):
                     other.inflight.clear()
+                    other.breakers.clear()
                 merge(total, other)
         return total
 
@@ -145,7 +177,17 @@ class Metrics:
 class Tally:
     """The places of one (route, provider, status) in `Numbers`, found once."""
 
-    __slots__ = ("_added", "_first_byte", "_http", "_numbers", "_provider", "_requests", "_seconds", "_tokens")
+    __slots__ = (
+        "_added",
+        "_attempts",
+        "_first_byte",
+        "_http",
+        "_numbers",
+        "_provider",
+        "_requests",
+        "_seconds",
+        "_tokens",
+    )
 
     def __init__(self, numbers: Numbers, route: str, provider: str, status: int) -> None:
         self._numbers = numbers
@@ -153,6 +195,7 @@ class Tally:
         self._seconds = numbers.http_seconds.setdefault((route,), Buckets([0] * (len(SECONDS) + 1)))
         self._provider = provider
         self._requests = (provider, str(status))
+        self._attempts = (provider, route, "success")
         self._tokens = ((provider, route, "input", _NO_CACHE), (provider, route, "output", _NO_CACHE))
         if provider:
             self._first_byte = numbers.first_byte.setdefault((provider,), Buckets([0] * (len(SECONDS) + 1)))
@@ -162,9 +205,14 @@ class Tally:
         numbers = self._numbers
         count(numbers.http, self._http)
         observe(self._seconds, SECONDS, record.total_us * 1e-6)
+        if record.coalesced:  # what the provider did is counted where the call was made
+            count(numbers.coalesced, (record.route,))
+            return
         if not self._provider:
             return
         count(numbers.requests, self._requests)
+        if not record.error:
+            count(numbers.attempts, self._attempts)
         if record.first_byte_us is not None:
             observe(self._first_byte, SECONDS, record.first_byte_us * 1e-6)
             observe(self._added, ADDED, record.added_us * 1e-6)

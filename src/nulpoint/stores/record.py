@@ -7,6 +7,16 @@ import msgspec
 from nulpoint.wire.usage import Usage
 
 
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One attempt, or one target passed over (`ms` 0). `outcome`: `ok`, an `errors.Kind`, or why it was passed over."""
+
+    provider: str
+    model: str
+    outcome: str
+    ms: int
+    code: str = ""
+
+
 class Record(msgspec.Struct, omit_defaults=True):
     """Times in microseconds, sizes in bytes. What is not known is left out."""
 
@@ -24,6 +34,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     total_us: int = 0
     added_us: int = 0  # the part of the way to the first byte that was spent in the gateway itself
     usage: Usage | None = None
+    coalesced: bool = False  # the answer to another caller's request was shared
+    attempts: list[Attempt] = []  # where there was more than one
     bytes_in: int = 0
     bytes_out: int = 0
     error: str = ""  # an `errors.Kind`

@@ -22,7 +22,15 @@ _SECRET = re.compile(
 
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 
-_KINDS = {401: Kind.AUTH, 402: Kind.AUTH, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
+# Typed codes that say the credential's credit is used up; a 429 with one of them does not pass by waiting.
+_USED_UP = frozenset(
+    {
+        "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_error",
+    }
+)  # fmt: skip
+
+_KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
 
 
@@ -41,11 +49,22 @@ def provider_failure(
     kind = _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
     seen = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
     message, code, param, type_ = _details(body)
+    if kind is Kind.RATE_LIMIT and not _USED_UP.isdisjoint((code, type_)):
+        kind = Kind.QUOTA
     text = redact(message or f"{provider} answered {status} without saying why", secret)
-    if kind is Kind.RATE_LIMIT and retry_after is None:
-        retry_after = DEFAULT_RETRY_AFTER
+    guessed = retry_after is None and seen == 429
     default_code = "rate_limit_exceeded" if kind is Kind.RATE_LIMIT else f"provider_{status}"
-    return Failure(kind, seen, text, code=code or default_code, param=param, retry_after=retry_after, type=type_)
+    return Failure(
+        kind,
+        seen,
+        text,
+        code=code or default_code,
+        param=param,
+        retry_after=DEFAULT_RETRY_AFTER if guessed else retry_after,
+        type=type_,
+        answered=status,
+        wait_guessed=guessed,
+    )
 
 
 def _google_details(body: bytes) -> list[dict[str, Any]]:

@@ -1,0 +1,62 @@
+"""The `fallbacks` part of the configuration: for a model or a pattern, an ordered chain of targets."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nulpoint.config.providers import FILE, Found
+from nulpoint.providers.spec import ProviderSpec
+from nulpoint.routing.chains import Chain, Step, Weighted
+
+SECTION = "fallbacks"
+_EXAMPLE = "for example [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3, mistral/mistral-large-latest: 1}]"
+
+
+def read_chains(section: Any, known: Mapping[str, ProviderSpec]) -> tuple[dict[str, Chain], Found]:
+    """The user's chains by model name or pattern, and what is wrong with them."""
+    found: Found = []
+    if section is None:
+        return {}, found
+    if not isinstance(section, dict):
+        found.append((SECTION, f"({FILE})", "must be a mapping of model names or patterns to chains"))
+        return {}, found
+    chains = {str(name): _chain(f"{SECTION}.{name}", steps, known, found) for name, steps in section.items()}
+    return chains, found
+
+
+def _chain(where: str, steps: Any, known: Mapping[str, ProviderSpec], found: Found) -> Chain:
+    if not isinstance(steps, list) or not steps:
+        problem = "is empty" if steps == [] else f"({FILE})"
+        found.append((where, problem, f"must be a list of steps, {_EXAMPLE}"))
+        return ()
+    chain = tuple(_step(f"{where}[{index}]", step, known, found) for index, step in enumerate(steps))
+    seen: set[str] = set()
+    for index, step in enumerate(chain):
+        for one in step:
+            if one.target in seen:
+                text = "comes again: a chain must not return to a target it has tried"
+                found.append((f"{where}[{index}]", f"= {one.target!r}", text))
+            seen.add(one.target)
+    return chain
+
+
+def _step(where: str, step: Any, known: Mapping[str, ProviderSpec], found: Found) -> Step:
+    if isinstance(step, str):
+        step = {step: 1}
+    if not isinstance(step, dict) or not step:
+        found.append((where, f"({FILE})", f"must be `provider/model` or a mapping of such to weights, {_EXAMPLE}"))
+        return ()
+    return tuple(_weighted(where, step, known, found))
+
+
+def _weighted(where: str, step: dict[Any, Any], known: Mapping[str, ProviderSpec], found: Found) -> Iterator[Weighted]:
+    for name, weight in step.items():
+        provider, _, model = str(name).partition("/")
+        if not model or provider not in known:
+            close = difflib.get_close_matches(provider, known, 1)
+            hint = f"; did you mean {close[0]}/{model}?" if close and model else ""
+            found.append((where, f"= {name!r}", f"use provider/model with a known provider{hint}"))
+        elif isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 1_000_000:
+            found.append((where, f"= {weight!r}", f"the weight of {name} must be a whole number from 1 to 1000000"))
+        else:
+            yield Weighted(str(name), weight)

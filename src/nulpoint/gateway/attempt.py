@@ -1,0 +1,165 @@
+"""One attempt: send the request to one target, and bring back what it answers."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+import msgspec
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.asked import Asked
+from nulpoint.gateway.calls import Call
+from nulpoint.gateway.flight import Flight
+from nulpoint.gateway.headers import for_caller, for_provider
+from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.relay import Relay, is_stream
+from nulpoint.gateway.stream_answer import StreamAnswer
+from nulpoint.gateway.whole import check_answer, whole_body
+from nulpoint.http.client import Client
+from nulpoint.http.message import JSON_TYPE, field
+from nulpoint.http.reply import Reply
+from nulpoint.http.upstream import Upstream
+from nulpoint.routing.course import Leg
+from nulpoint.wire.completions import from_chat
+from nulpoint.wire.provider_error import provider_failure
+from nulpoint.wire.retry_after import wait_of
+from nulpoint.wire.usage import read_facts
+
+
+class Outlet(msgspec.Struct, frozen=True):
+    """Where a request's answer goes: `stream` for those that asked for one, `flight` where it is shared.
+
+    `own_fields` are the header fields that are this caller's alone.
+    """
+
+    reply: Reply
+    own_fields: bytes
+    stream: StreamAnswer | None
+    flight: Flight | None
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if self.stream is not None:
+            self.stream.close()
+
+
+class Attempt(msgspec.Struct):
+    """One. `max_answer`: bytes of a whole answer. `committed`: the caller has got some of a stream's content."""
+
+    leg: Leg
+    call: Call
+    asked: Asked
+    outlet: Outlet
+    entry: Entry
+    max_answer: int
+    committed: bool = False
+
+    async def make(self, client: Client) -> None:
+        """Raises Failure when this target has not answered, or not to the end."""
+        asked, entry, leg = self.asked, self.entry, self.leg
+        destination, prepared = self.call.destination, self.call.prepared
+        entry.provider = destination.name
+        entry.answered_model = leg.target.model
+        message = destination.message(
+            prepared.body,
+            for_provider(asked.request.headers, asked.own_key is not None),
+            asked.own_key,
+            leg.admission.credential,
+            leg.target.model,
+            asked.stream,
+        )
+        entry.first_byte = 0.0
+        entry.sent = perf_counter()
+        connection = await client.send(destination.pool, message, leg.timeout, asked.until)
+        entry.first_byte = perf_counter()
+        try:
+            await self._bring_back(connection)
+        finally:
+            connection.release()
+
+    @property
+    def _secret(self) -> str | None:
+        return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential)
+
+    async def _bring_back(self, connection: Upstream) -> None:
+        if not 200 <= connection.status < 300:
+            raise await self._provider_failure(connection)
+        if self.outlet.stream is not None and is_stream(connection):
+            await self._relay(connection, self.outlet.stream)
+        else:
+            self._send_whole(connection, connection.whole or await whole_body(connection, self.max_answer))
+
+    def _send_whole(self, connection: Upstream, body: bytes) -> None:
+        entry = self.entry
+        destination, prepared = self.call.destination, self.call.prepared
+        entry.first_byte = perf_counter()  # all the time until now was the provider's
+        if prepared.codec is not None:
+            body = prepared.codec.decode(body, _unix_seconds())
+        elif prepared.embeddings is not None:
+            body = prepared.embeddings.decode(body, self.asked.request.body, self.leg.target.model)
+        facts = read_facts(body)
+        if facts.suspect:
+            check_answer(destination.name, body, self._secret)
+        if self.asked.stream:
+            text = "the provider was asked for a stream and sent a whole answer"
+            raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+        if destination.through_chat:
+            body = from_chat(body)
+        entry.usage = facts.usage
+        entry.answered_model = facts.model or entry.answered_model
+        entry.began = perf_counter()
+        fields = JSON_TYPE + self._fields(connection)
+        if self.outlet.flight is not None:
+            self.outlet.flight.start(connection.status, fields)
+            self.outlet.flight.add(body)
+        self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
+
+    async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
+        destination, prepared = self.call.destination, self.call.prepared
+        watcher = prepared.watcher(destination.through_chat, _unix_seconds())
+        answer.offer(self._fields(connection), self._own_fields(connection), destination.label)
+        says_done = destination.provider.spec.sends_done
+        relay = Relay(connection, answer, watcher, destination.name, self._secret, says_done)
+        try:
+            await relay.run()
+        finally:
+            self.committed = relay.committed
+            facts = watcher.facts()
+            self.entry.usage = facts.usage
+            self.entry.answered_model = facts.model or self.entry.answered_model
+
+    async def _provider_failure(self, connection: Upstream) -> Failure:
+        status, headers = connection.status, connection.headers
+        if 300 <= status < 400:
+            text = f"the provider answered with a redirect ({status}); redirects are never followed"
+            return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
+        body = await whole_body(connection, self.max_answer)
+        wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
+        return provider_failure(self.call.destination.name, status, body, wait, self._secret)
+
+    def _fields(self, connection: Upstream) -> bytes:
+        """The header fields of the answer that are the same for all who share it, without content fields."""
+        leg, prepared = self.leg, self.call.prepared
+        dropped = field(b"x-nulpoint-dropped", ",".join(prepared.dropped).encode()) if prepared.dropped else b""
+        destination, model = self.call.destination, leg.target.model
+        introduction = destination.introductions.get(model) or destination.introduce(model)
+        passed = for_caller(connection.headers)
+        return b"%b%bx-nulpoint-attempts: %d\r\n%b" % (passed, introduction, leg.number, dropped)
+
+    def _own_fields(self, connection: Upstream) -> bytes:
+        """The caller's own, with its request id where the provider gave none."""
+        own = self.outlet.own_fields
+        if b"x-request-id" not in connection.headers:
+            own += field(b"x-request-id", self.entry.id)
+        if b"x-nulpoint-trace" in self.asked.request.headers:
+            own += field(b"x-nulpoint-trace", self._trace())
+        return own
+
+    def _trace(self) -> bytes:
+        before = self.entry.attempts.trace() if self.entry.attempts is not None else b""
+        milliseconds = int((perf_counter() - self.entry.sent) * 1000)
+        last = b"%b;ok;%d" % (self.call.destination.label, milliseconds)
+        return before + b", " + last if before else last
+
+
+def _unix_seconds() -> int:
+    return int(datetime.now(UTC).timestamp())

@@ -1,0 +1,57 @@
+"""What was tried for one request: for its log record, its error, and callers who want to know."""
+
+from typing import Any
+
+import msgspec
+
+from nulpoint.errors import Failure
+from nulpoint.routing.chains import Target
+from nulpoint.routing.standing import Passed
+from nulpoint.stores.record import Attempt
+
+OK = "ok"
+
+
+class Attempts:
+    """In order."""
+
+    __slots__ = ("_all", "made")
+
+    def __init__(self) -> None:
+        self._all: list[Attempt] = []
+        self.made = 0  # those that reached for a provider
+
+    def failed(self, target: Target, failure: Failure, seconds: float) -> None:
+        self.made += 1
+        self._add(target, failure.kind.value, seconds, failure.code or "")
+
+    def succeeded(self, target: Target, seconds: float) -> None:
+        self.made += 1
+        self._add(target, OK, seconds)
+
+    def passed_over(self, passed: list[tuple[Target, Passed]]) -> None:
+        for target, why in passed:
+            self._add(target, why.why, 0.0)
+
+    def _add(self, target: Target, outcome: str, seconds: float, code: str = "") -> None:
+        name = target.provider.spec.name
+        self._all.append(Attempt(name, target.model[:200], outcome, int(seconds * 1000), code))
+
+    @classmethod
+    def of(cls, entry_attempts: "Attempts | None") -> "Attempts":
+        """Those there are, or none yet."""
+        return entry_attempts if entry_attempts is not None else cls()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def listed(self) -> list[Attempt]:
+        return list(self._all)
+
+    def as_builtins(self) -> list[dict[str, Any]]:
+        """For the error envelope."""
+        return [msgspec.to_builtins(one) for one in self._all]
+
+    def trace(self) -> bytes:
+        """For the answer field `x-nulpoint-trace`: `provider;outcome;ms`, comma-separated."""
+        return ", ".join(f"{one.provider};{one.outcome};{one.ms}" for one in self._all).encode("ascii")

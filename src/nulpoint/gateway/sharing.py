@@ -1,0 +1,92 @@
+"""Which requests may share one call, and how a caller follows the call of another."""
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.asked import Asked
+from nulpoint.gateway.attempt import Outlet
+from nulpoint.gateway.flight import Flight, Follower
+from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.stream_answer import StreamAnswer
+from nulpoint.http.message import field
+from nulpoint.providers.spec import Route
+from nulpoint.routing.chains import Plan
+from nulpoint.wire.fingerprint import digest, fingerprint
+
+# Fields of the head that reach the provider or bound the call: requests that differ in one are not the same.
+_COUNT = frozenset(
+    {
+        b"openai-beta", b"anthropic-beta", b"idempotency-key", b"x-nulpoint-strict", b"x-nulpoint-timeout",
+        b"openai-organization", b"openai-project", b"http-referer", b"x-title",
+    }
+)  # fmt: skip
+
+
+def identity(asked: Asked, route: Route, plan: Plan) -> bytes | None:
+    """What is the same for requests that may share a call; None for one that may not."""
+    headers = asked.request.headers
+    if b"no-store" in headers.get(b"cache-control", b"") or b"no-cache" in headers.get(b"cache-control", b""):
+        return None
+    question = fingerprint(asked.request.body, route, asked.own or b"", plan.identity)
+    if question is None:
+        return None
+    options = asked.envelope.stream_options
+    delivery = (b"stream" if asked.stream else b"whole") + (b"+usage" if options and options.include_usage else b"")
+    if _COUNT.isdisjoint(headers):
+        return question + delivery
+    return digest(question, delivery, *(part for item in sorted(headers.items()) if item[0] in _COUNT for part in item))
+
+
+async def follow(flight: Flight, outlet: Outlet, entry: Entry) -> None:
+    """Give a caller the answer of another's call. Raises Failure, the same for everybody, when there is none."""
+    follower = flight.join()
+    try:
+        while flight.head is None and not flight.ended:
+            await follower.news
+        if flight.head is None:
+            raise flight.failure or Failure(Kind.INTERNAL, 500, "the shared call ended without an answer")
+        if outlet.stream is None:
+            await _whole(flight, follower, outlet, entry)
+        else:
+            await _stream(flight, follower, outlet.stream, entry)
+    finally:
+        outlet.close()
+        flight.leave(follower)
+        _note(flight.entry, entry)
+
+
+async def _whole(flight: Flight, follower: Follower, outlet: Outlet, entry: Entry) -> None:
+    while not flight.ended:
+        await follower.news
+    if flight.failure is not None:
+        raise flight.failure
+    assert flight.head is not None
+    status, fields = flight.head
+    outlet.reply.send(status, fields + _own_fields(fields, outlet.own_fields, entry), flight.next_for(follower))
+
+
+async def _stream(flight: Flight, follower: Follower, answer: StreamAnswer, entry: Entry) -> None:
+    assert flight.head is not None
+    fields = flight.head[1]
+    answer.offer(fields, _own_fields(fields, answer.own_fields, entry), flight.entry.provider.encode())
+    answer.commit()
+    while not flight.ended:
+        answer.write(flight.next_for(follower))
+        await answer.drain()
+        if not flight.has_news(follower):
+            await follower.news
+    last = flight.next_for(follower)
+    if flight.failure is None:
+        answer.end(last)
+        return
+    answer.write(last)
+    raise flight.failure
+
+
+def _own_fields(shared: bytes, own: bytes, entry: Entry) -> bytes:
+    own += b"x-nulpoint-coalesced: 1\r\n"
+    return own if b"x-request-id:" in shared else own + field(b"x-request-id", entry.id)
+
+
+def _note(leader: Entry, entry: Entry) -> None:
+    entry.provider = leader.provider
+    entry.answered_model = leader.answered_model
+    entry.usage = leader.usage

@@ -1,0 +1,56 @@
+"""A provider's whole answer: read, decompressed where need be, and looked at before it counts as one."""
+
+import zlib
+from typing import Any
+
+import msgspec
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.http.upstream import Upstream
+from nulpoint.wire.provider_error import embedded_error, provider_failure
+
+AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
+
+
+async def whole_body(connection: Upstream, limit: int) -> bytes:
+    """The body of an answer, decoded where the provider compressed it unasked. Raises Failure."""
+    body = await connection.body()
+    encoding = connection.headers.get(b"content-encoding", b"identity").lower()
+    return body if encoding == b"identity" else _inflate(body, encoding, limit)
+
+
+def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        raise unreadable(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
+    decoder = zlib.decompressobj(AUTOMATIC)
+    try:
+        plain = decoder.decompress(body, limit)
+    except zlib.error:
+        raise unreadable("its compression is broken") from None
+    if decoder.unconsumed_tail:
+        raise unreadable(f"it is over {limit} bytes when decompressed")
+    if not decoder.eof:
+        raise unreadable("its compressed body is cut")
+    return plain
+
+
+def check_answer(provider: str, body: bytes, secret: str | None) -> None:
+    """Raise Failure for a good status over something that is no answer: not JSON, or an error object."""
+    if embedded_error(body):
+        raise provider_failure(provider, embedded_status(body), body, None, secret)
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise unreadable("it is not JSON") from None
+
+
+def embedded_status(body: bytes) -> int:
+    """Some hosts put the status they meant into `error.code`, or `error.status_code`."""
+    answer: Any = msgspec.json.decode(body)
+    error = answer["error"] if isinstance(answer["error"], dict) else {}
+    meant = (error.get("code"), error.get("status_code"))
+    return next((code for code in meant if isinstance(code, int) and 400 <= code < 600), 500)
+
+
+def unreadable(why: str) -> Failure:
+    return Failure(Kind.UPSTREAM, 502, f"the provider's answer cannot be used: {why}", code="provider_malformed")

@@ -1,0 +1,140 @@
+"""The circuit breaker of one provider: a pure state machine, `now` is monotonic seconds.
+
+    closed     --threshold failures within the window-->  open
+    open       --half_open_timeout has passed-->          half-open: one probe is let through
+    half-open  --the probe succeeds-->                    closed, failures forgotten
+    half-open  --the probe fails-->                       open, for the same time again
+    half-open  --the probe is neither (caller left)-->    the place is free for the next probe
+
+A success does not erase failures: an answer in between says little about a provider that fails half of the time.
+What was let through before the breaker opened and ends later decides nothing any more.
+"""
+
+from collections import deque
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+RATIO_SECONDS = 10  # the failure ratio is that of so many whole seconds
+RATIO_CALLS = 20  # fewer calls than this say nothing about a ratio
+
+
+class State(IntEnum):
+    """The values of the metric `circuit_breaker_state`."""
+
+    CLOSED = 0
+    OPEN = 1
+    HALF_OPEN = 2
+
+
+class Outcome(StrEnum):
+    """What a call says about the provider; NEUTRAL is nothing: the caller's own mistake, or the caller left."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    NEUTRAL = "neutral"
+
+
+class Permit(IntEnum):
+    """Leave to make one call. Every permit must be given back with `settle`, exactly once."""
+
+    NORMAL = 0
+    PROBE = 1
+
+
+class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
+    """`window` and `half_open_timeout` in seconds. `ratio` over 0 also asks for this share of failed calls."""
+
+    threshold: int = 5
+    window: float = 60.0
+    half_open_timeout: float = 30.0
+    ratio: float = 0.0
+
+
+class Breaker:
+    """One provider's."""
+
+    __slots__ = ("_calls", "_failures", "_opened", "_rules", "counts_calls", "state")
+
+    def __init__(self, rules: BreakerRules) -> None:
+        self._rules = rules
+        self._failures: deque[float] = deque(maxlen=rules.threshold)  # when the newest ones happened
+        self._calls = _Calls() if rules.ratio else None
+        self.counts_calls = bool(rules.ratio)  # successes matter too
+        self._opened = 0.0
+        self.state = State.CLOSED
+
+    def admit(self, now: float) -> Permit | None:
+        """Leave to call the provider, or None. In half-open state only the first who asks gets it."""
+        if self.state is State.CLOSED:
+            return Permit.NORMAL
+        if self.state is State.OPEN and now >= self._opened + self._rules.half_open_timeout:
+            self.state = State.HALF_OPEN
+            return Permit.PROBE
+        return None
+
+    def probe_in(self, now: float) -> float:
+        """Seconds until a call may be let through; while a probe is under way, as if it failed now."""
+        if self.state is State.CLOSED:
+            return 0.0
+        since = now if self.state is State.HALF_OPEN else self._opened
+        return max(0.0, since + self._rules.half_open_timeout - now)
+
+    def settle(self, permit: Permit, outcome: Outcome, now: float) -> State | None:
+        """The call has ended. Gives the new state where that changes it."""
+        if permit is Permit.PROBE:
+            return self._settle_probe(outcome, now)
+        if self.state is not State.CLOSED:
+            return None
+        if self._calls is not None and outcome is not Outcome.NEUTRAL:
+            self._calls.add(outcome is Outcome.FAILURE, now)
+        if outcome is Outcome.FAILURE:
+            self._failures.append(now)
+            if self._is_bad(now):
+                return self._open(now)
+        return None
+
+    def hint_open(self, now: float) -> State | None:
+        """Another replica has opened its breaker for this provider: open as well."""
+        return self._open(now) if self.state is State.CLOSED else None
+
+    def _settle_probe(self, outcome: Outcome, now: float) -> State | None:
+        if outcome is Outcome.SUCCESS:
+            self._failures.clear()
+            self.state = State.CLOSED
+            return State.CLOSED
+        if outcome is Outcome.FAILURE:
+            return self._open(now)
+        self.state = State.OPEN  # since the same moment as before, so the next request is the probe
+        return None
+
+    def _is_bad(self, now: float) -> bool:
+        failures = self._failures
+        enough = len(failures) == self._rules.threshold and now - failures[0] <= self._rules.window
+        return enough and (self._calls is None or self._calls.ratio(now) >= self._rules.ratio)
+
+    def _open(self, now: float) -> State:
+        self._opened = now
+        self.state = State.OPEN
+        return State.OPEN
+
+
+class _Calls:
+    """Calls and failures of the last seconds, counted by whole seconds."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[tuple[int, int, int]] = deque(maxlen=RATIO_SECONDS + 1)  # second, calls, failures
+
+    def add(self, failed: bool, now: float) -> None:
+        second = int(now)
+        if self._seconds and self._seconds[-1][0] == second:
+            _, calls, failures = self._seconds.pop()
+        else:
+            calls = failures = 0
+        self._seconds.append((second, calls + 1, failures + failed))
+
+    def ratio(self, now: float) -> float:
+        """The share of calls that failed; 0 where there were too few to tell."""
+        recent = [one for one in self._seconds if one[0] > now - RATIO_SECONDS]
+        calls = sum(one[1] for one in recent)
+        return sum(one[2] for one in recent) / calls if calls >= RATIO_CALLS else 0.0

@@ -1,0 +1,113 @@
+"""Chains: for a model, the ordered steps of targets that may answer for it.
+
+A step is one target, or several with weights, among which requests are spread; the others of a step come right after
+the one whose turn it is. Chains are the user's (`fallbacks` in config.yaml) or, for plain model names, the built-in
+table of equivalents.
+"""
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from nulpoint.providers.equivalents import equivalents
+from nulpoint.providers.spec import Provider
+
+
+class Target(NamedTuple):
+    """A provider and the model's name there; `name` is both, `provider/model`."""
+
+    provider: Provider
+    model: str
+    name: str
+
+    @classmethod
+    def at(cls, provider: Provider, model: str) -> "Target":
+        return cls(provider, model, f"{provider.spec.name}/{model}")
+
+
+class Weighted(msgspec.Struct, frozen=True):
+    """A target's name, `provider/model`, and its share of the step's requests."""
+
+    target: str
+    weight: int = 1
+
+
+Step = tuple[Weighted, ...]
+Chain = tuple[Step, ...]
+
+
+class Turns:
+    """Smooth weighted round robin (as nginx has it): every target gets its share, spread evenly over time."""
+
+    __slots__ = ("_current", "_weights")
+
+    def __init__(self, weights: Sequence[int]) -> None:
+        self._weights = tuple(weights)
+        self._current = [0] * len(weights)
+
+    def order(self) -> list[int]:
+        """The positions, the one whose turn it is first, the others by how near their turn is."""
+        self._current = [now + weight for now, weight in zip(self._current, self._weights, strict=True)]
+        order = sorted(range(len(self._current)), key=lambda position: -self._current[position])
+        self._current[order[0]] -= sum(self._weights)
+        return order
+
+
+class Plan:
+    """The targets of one model, step by step."""
+
+    __slots__ = ("_steps", "_turns", "fixed", "identity")
+
+    def __init__(self, steps: Sequence[Sequence[tuple[Target, int]]]) -> None:
+        self._steps = [tuple(target for target, _ in step) for step in steps]
+        self._turns = [Turns([weight for _, weight in step]) for step in steps]
+        names = [[f"{target.name}*{weight}" for target, weight in step] for step in steps]
+        self.identity = "\n".join(map(",".join, names)).encode()  # the same for plans of the same targets
+        single = all(len(step) == 1 for step in self._steps)
+        self.fixed = tuple(step[0] for step in self._steps) if single else None  # the targets, always in this order
+
+    def targets(self) -> tuple[Target, ...]:
+        """In the order in which they are to be tried now."""
+        if self.fixed is not None:
+            return self.fixed
+        ordered: list[Target] = []
+        for step, turns in zip(self._steps, self._turns, strict=True):
+            ordered += [step[position] for position in turns.order()] if len(step) > 1 else step
+        return tuple(ordered)
+
+    @property
+    def primary(self) -> Target:
+        """The one whose failure a failover is from."""
+        return self._steps[0][0]
+
+
+class Chains:
+    """Which chain a model has. `own` are the user's by model name or pattern; `automatic` allows the built-in ones."""
+
+    def __init__(self, own: Mapping[str, Chain], *, automatic: bool) -> None:
+        self._own = own
+        self._patterns = sorted((name for name in own if _is_pattern(name)), key=len, reverse=True)
+        self._automatic = automatic
+
+    def of(self, asked: str, primary: Target) -> Chain:
+        """The whole chain of the model `asked` for. The model's own target comes first, unless the user's chain
+        names it in its first step."""
+        first = Weighted(primary.name)
+        own = self._own_chain(asked)
+        if own is not None:
+            return own if any(one.target == primary.name for one in own[0]) else ((first,), *own)
+        if not self._automatic or asked.startswith(f"{primary.provider.spec.name}/"):
+            return ((first,),)
+        return ((first,), *((Weighted(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
+
+    def _own_chain(self, asked: str) -> Chain | None:
+        exact = self._own.get(asked)
+        if exact is not None:
+            return exact
+        return next((self._own[name] for name in self._patterns if fnmatch.fnmatchcase(asked, name)), None)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(letter in name for letter in "*?[")

@@ -1,0 +1,119 @@
+"""How one provider stands: its breaker, its credentials' rests and turns, its budget of further attempts. Pure."""
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import msgspec
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, Permit, State
+from nulpoint.routing.rests import Rests
+from nulpoint.routing.retry import Budget
+
+# Failures that say the provider is unwell. A 4xx, a limit or our own overload says nothing of the kind.
+_UNWELL = frozenset({Kind.CONNECT, Kind.UPSTREAM, Kind.TIMEOUT})
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """Leave for one call: with which configured credential (its position) or caller's own (its digest).
+
+    It must be given back, exactly once, with `settle` or `forgo`. `further`: it was taken from the budget.
+    """
+
+    credential: Hashable
+    permit: Permit
+    further: bool = False
+
+
+class Passed(NamedTuple):
+    """Why a target is passed over, and the seconds until that may change."""
+
+    why: str  # the breaker is "open", the credentials are "resting", or by the request: "unfit", "foreign"
+    wait: float
+
+
+class Standing:
+    """One provider's, with so many configured credentials. All times are monotonic seconds."""
+
+    __slots__ = ("_count", "_plain", "_turn", "breaker", "budget", "rests")
+
+    def __init__(self, rules: BreakerRules, credentials: int) -> None:
+        self.breaker = Breaker(rules)
+        self.rests = Rests()
+        self.budget = Budget()
+        self._count = max(1, credentials)
+        self._turn = 0
+        self._plain = [Admission(credential, Permit.NORMAL) for credential in range(self._count)]
+
+    def admit(self, model: str, now: float, own: Hashable | None, *, last_resort: bool) -> Admission | Passed:
+        """Leave to call the provider, or why not. `own`: the digest of the key the caller brought.
+
+        As a `last_resort` a credential that rests may be used too: of several the one that rests shortest.
+        """
+        credential = self.turn() if own is None else own
+        if self.rests.any:
+            credential, until = self._least_resting(credential, model, now, own)
+            if until and not last_resort:
+                return Passed("resting", until - now)
+        permit = self.breaker.admit(now)
+        if permit is None:
+            return Passed("open", self.breaker.probe_in(now))
+        return Admission(credential, permit)
+
+    def admit_plainly(self, own: Hashable | None) -> Admission | None:
+        """The same where nothing stands against it, no breaker and no rest, which is nearly always; else None."""
+        if self.breaker.state is not State.CLOSED or self.rests.any:
+            return None
+        if own is not None:
+            return Admission(own, Permit.NORMAL)
+        return self._plain[0 if self._count == 1 else self.turn()]
+
+    def turn(self) -> int:
+        """The configured credential whose turn it is."""
+        turn = self._turn
+        self._turn = (turn + 1) % self._count
+        return turn
+
+    def succeeded(self, admission: Admission, now: float) -> State | None:
+        """The call has ended well. Gives the breaker's new state where that changes it."""
+        if admission.permit is Permit.NORMAL and not admission.further and not self.breaker.counts_calls:
+            return None
+        return self.settle(admission, "", None, now)
+
+    def settle(self, admission: Admission, model: str, failure: Failure | None, now: float) -> State | None:
+        """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""
+        if admission.further:
+            self.budget.done()
+        if failure is None:
+            return self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
+        self._rest(admission.credential, model, failure, now)
+        unwell = failure.kind in _UNWELL and not 400 <= failure.answered < 500
+        return self.breaker.settle(admission.permit, Outcome.FAILURE if unwell else Outcome.NEUTRAL, now)
+
+    def forgo(self, admission: Admission, now: float) -> None:
+        """The call was not made, or nobody waits for its end: it says nothing about the provider."""
+        if admission.further:
+            self.budget.done()
+        self.breaker.settle(admission.permit, Outcome.NEUTRAL, now)
+
+    def has_spare(self, model: str, now: float) -> bool:
+        """Whether a configured credential does not rest."""
+        return any(not self.rests.until(credential, model, now) for credential in range(self._count))
+
+    def _rest(self, credential: Hashable, model: str, failure: Failure, now: float) -> None:
+        configured = isinstance(credential, int)
+        if failure.kind in (Kind.AUTH, Kind.QUOTA):
+            if configured:  # a key the caller brought is the caller's to mend
+                self.rests.refused(credential, now)
+        elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
+            self.rests.limited(credential, model, failure.named_wait, now)
+
+    def _least_resting(self, first: Hashable, model: str, now: float, own: Hashable | None) -> tuple[Hashable, float]:
+        """The first credential that does not rest, beginning with the one whose turn it is, and 0; else the one that
+        rests shortest, and until when."""
+        candidates = (
+            [first] if own is not None else [(self._turn - 1 + step) % self._count for step in range(self._count)]
+        )
+        ends = [(self.rests.until(credential, model, now), credential) for credential in candidates]
+        until, credential = min(ends, key=lambda one: one[0])
+        return credential, until
