@@ -2,12 +2,12 @@
 
 import hashlib
 import math
-from typing import NamedTuple
 
 import msgspec
 
 from nulpoint.errors import rejected
 from nulpoint.gateway.admission import check_content_type
+from nulpoint.gateway.rules import AskRules
 from nulpoint.http.message import Headers, Request
 from nulpoint.wire.envelope import Envelope, read_envelope
 
@@ -22,14 +22,6 @@ class Asked(msgspec.Struct, frozen=True):
     own: bytes | None
     strict: bool
     until: float
-
-
-class AskRules(NamedTuple):
-    """How requests are read: whether callers' keys are forwarded, unknown fields refused, and the longest deadline."""
-
-    forward_keys: bool
-    strict: bool
-    request_timeout: float
 
 
 def read_request(request: Request, rules: AskRules, now: float) -> Asked:

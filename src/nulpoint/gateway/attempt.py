@@ -59,6 +59,7 @@ class Attempt(msgspec.Struct):
         destination, prepared = self.call.destination, self.call.prepared
         entry.provider = destination.name
         entry.answered_model = leg.target.model
+        entry.dropped = len(prepared.dropped)
         message = destination.message(
             prepared.body,
             for_provider(asked.request.headers, asked.own_key is not None),
@@ -72,7 +73,11 @@ class Attempt(msgspec.Struct):
         connection = await client.send(destination.pool, message, leg.timeout, asked.until)
         entry.first_byte = perf_counter()
         try:
-            await self._bring_back(connection)
+            body = connection.whole if connection.status == 200 and self.outlet.stream is None else None
+            if body is not None:  # nearly always, of an answer that is no stream
+                self._send_whole(connection, body)
+            else:
+                await self._bring_back(connection)
         finally:
             connection.release()
 

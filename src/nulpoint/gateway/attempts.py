@@ -37,11 +37,6 @@ class Attempts:
         name = target.provider.spec.name
         self._all.append(Attempt(name, target.model[:200], outcome, int(seconds * 1000), code))
 
-    @classmethod
-    def of(cls, entry_attempts: "Attempts | None") -> "Attempts":
-        """Those there are, or none yet."""
-        return entry_attempts if entry_attempts is not None else cls()
-
     def __len__(self) -> int:
         return len(self._all)
 

@@ -22,19 +22,32 @@ class Call(msgspec.Struct, frozen=True):
     prepared: Prepared
 
 
+def prepare_call(asked: Asked, route: Route, destination: Destination, target: Target) -> Call:
+    """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
+    if destination.lacks_key and not asked.own_key:
+        raise destination.no_key()
+    prepared = prepare(
+        asked.request.body, asked.envelope, target.provider.spec, target.model, route, destination.through_chat
+    )
+    if prepared.dropped and asked.strict:
+        raise _not_expressible(prepared.dropped, destination.name)
+    return Call(destination, prepared)
+
+
 class Calls(msgspec.Struct):
-    """Of one request; `ready` by the target's name."""
+    """Those of one request, each made ready only when its turn comes; `ready` by the target's name."""
 
     asked: Asked
     route: Route
     destination: Callable[[Provider], Destination]
-    ready: dict[str, Call] = {}
+    ready: dict[str, Call]
 
     def to(self, target: Target) -> Call:
-        """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
+        """Raises Failure as `prepare_call` does."""
         call = self.ready.get(target.name)
         if call is None:
-            call = self.ready[target.name] = self._prepare(target)
+            call = prepare_call(self.asked, self.route, self.destination(target.provider), target)
+            self.ready[target.name] = call
         return call
 
     def fits(self, target: Target) -> bool:
@@ -50,23 +63,6 @@ class Calls(msgspec.Struct):
         except Failure:
             return False
         return True
-
-    def _prepare(self, target: Target) -> Call:
-        asked = self.asked
-        destination = self.destination(target.provider)
-        if destination.lacks_key and not asked.own_key:
-            raise destination.no_key()
-        prepared = prepare(
-            asked.request.body,
-            asked.envelope,
-            target.provider.spec,
-            target.model,
-            self.route,
-            destination.through_chat,
-        )
-        if prepared.dropped and asked.strict:
-            raise _not_expressible(prepared.dropped, destination.name)
-        return Call(destination, prepared)
 
 
 def _not_expressible(fields: list[str], provider: str) -> Failure:

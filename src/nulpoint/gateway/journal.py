@@ -43,12 +43,9 @@ class Entry(msgspec.Struct):
     stream: bool = False
     coalesced: bool = False  # it got the answer to another caller's request
     attempts: Attempts | None = None  # where the first one did not succeed
+    dropped: int = 0  # members of the request that the provider cannot take
     usage: Usage | None = None
     failure: Failure | None = None
-
-    @classmethod
-    def of(cls, request: Request, route: str) -> "Entry":
-        return cls(request_id(request.headers), route, request.started)
 
     def added(self) -> float:
         """Seconds the gateway itself has taken until the answer began."""
@@ -97,6 +94,8 @@ class Journal:
             bytes_out=reply.body_bytes,
             coalesced=entry.coalesced,
         )
+        if entry.dropped:
+            self._metrics.fields_dropped(entry.provider, entry.dropped)
         if entry.attempts is not None and len(entry.attempts) > 1:
             record.attempts = entry.attempts.listed()
         if failure is not None:
@@ -116,9 +115,6 @@ class Journal:
 
     def failed_over(self, provider: str, to: str, reason: str) -> None:
         self._metrics.failed_over(provider, to, reason)
-
-    def fields_dropped(self, provider: str, fields: int) -> None:
-        self._metrics.fields_dropped(provider, fields)
 
     def refused(self, failure: Failure, request_id: bytes) -> None:
         """A request that never came whole: refused by the server before anything could be known of it."""

@@ -6,16 +6,17 @@ from time import perf_counter
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.asked import Asked, AskRules, read_request
+from nulpoint.gateway.asked import Asked, read_request
 from nulpoint.gateway.attempt import Attempt, Outlet
-from nulpoint.gateway.attempts import Attempts
-from nulpoint.gateway.calls import Calls
+from nulpoint.gateway.calls import Calls, prepare_call
 from nulpoint.gateway.destination import Destination
+from nulpoint.gateway.failover import Failover, Journey
 from nulpoint.gateway.flight import Flight, Flights
 from nulpoint.gateway.gate import Gate
 from nulpoint.gateway.headers import failure_fields, provider_fields
-from nulpoint.gateway.journal import Entry, Journal
+from nulpoint.gateway.journal import Entry, Journal, request_id
 from nulpoint.gateway.relay import error_event
+from nulpoint.gateway.rules import ProxyRules
 from nulpoint.gateway.sharing import follow, identity
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.client import Client
@@ -24,20 +25,10 @@ from nulpoint.http.reply import Reply
 from nulpoint.http.strand import Cancelled
 from nulpoint.http.ticker import Ticker
 from nulpoint.providers.spec import Provider, Route
-from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Plan
-from nulpoint.routing.course import Course, CourseRules, Leg, settle, straight
+from nulpoint.routing.course import straight
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
-
-
-class ProxyRules(NamedTuple):
-    """`keepalive`: seconds a streaming caller waits before comments come; `max_answer`: bytes of a whole answer."""
-
-    ask: AskRules
-    course: CourseRules
-    keepalive: float
-    max_answer: int
 
 
 class Surroundings(NamedTuple):
@@ -63,10 +54,11 @@ class Proxy:
         self._rules = rules
         self._loop = asyncio.get_running_loop()
         self._destinations: dict[str, Destination] = {}
+        self._failover = Failover(route, around.standings, around.client, around.journal, around.chance, rules)
 
     async def answer(self, request: Request, reply: Reply) -> None:
         """One request, from its bytes to its record. Whatever happens, it is settled once."""
-        entry = Entry.of(request, self._route)
+        entry = Entry(request_id(request.headers), self._route, request.started)
         journal = self._around.journal
         journal.inflight += 1
         try:
@@ -125,67 +117,26 @@ class Proxy:
     async def _serve(self, asked: Asked, plan: Plan, reply: Reply, entry: Entry, flight: Flight | None) -> None:
         """Try the targets in turn. Raises Failure when none of them has answered."""
         targets = plan.fixed or plan.targets()
-        entry.provider = targets[0].provider.spec.name
-        calls = Calls(asked, self._route, self._destination)
-        call = calls.to(targets[0])  # what the caller did wrong is told before anything is tried
-        standings, rules = self._around.standings, self._rules.course
+        primary = targets[0]
+        entry.provider = primary.provider.spec.name
+        # What the caller did wrong is told before anything is tried.
+        call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
         began = self._loop.time()
-        leg = straight(targets, standings, rules, asked.until, asked.own, began)
-        course: Course | None = None
+        leg = straight(targets, self._around.standings, self._rules.course, asked.until, asked.own, began)
         outlet = self._outlet(asked, reply, entry, flight)
         try:
-            if leg is None:
-                course = Course(targets, standings, rules, asked.until, asked.own, calls.fits, begun=False)
-                leg = course.first(began)
-            while True:
-                call = call if leg.target is targets[0] else calls.to(leg.target)
-                if call.prepared.dropped:
-                    self._around.journal.fields_dropped(call.destination.name, len(call.prepared.dropped))
+            attempt, failure = None, None
+            if leg is not None:
                 attempt = Attempt(leg, call, asked, outlet, entry, self._rules.max_answer)
                 try:
-                    if leg.wait:
-                        await asyncio.sleep(leg.wait)
                     await attempt.make(self._around.client)
-                    changed = standings[leg.target.provider.spec.name].succeeded(leg.admission, self._loop.time())
-                    if changed is not None or entry.attempts is not None:
-                        self._recovered(leg, entry, changed, began)
                     return
-                except Failure as failure:
-                    if course is None:
-                        course = Course(targets, standings, rules, asked.until, asked.own, calls.fits, begun=True)
-                    leg = self._after(course, attempt, failure, began)
-                except BaseException:
-                    standings[leg.target.provider.spec.name].forgo(leg.admission, self._loop.time())
-                    raise
-                began = self._loop.time()
+                except Failure as caught:
+                    failure = caught
+            calls = Calls(asked, self._route, self._destination, {primary.name: call})
+            await self._failover.go_on(Journey(asked, outlet, entry, targets, calls), attempt, failure, began)
         finally:
-            if course is not None:
-                entry.attempts = Attempts.of(entry.attempts)
-                entry.attempts.passed_over(course.passed)
             outlet.close()
-
-    def _recovered(self, leg: Leg, entry: Entry, changed: State | None, began: float) -> None:
-        """An attempt has succeeded that was not the first, or that closed a breaker."""
-        if changed is not None:
-            self._around.journal.breaker_changed(leg.target.provider.spec.name, changed)
-        if entry.attempts is not None:
-            entry.attempts.succeeded(leg.target, self._loop.time() - began)
-
-    def _after(self, course: Course, attempt: Attempt, failure: Failure, began: float) -> Leg:
-        """The attempt that follows a failed one. Raises Failure when none does."""
-        leg, entry, now = attempt.leg, attempt.entry, self._loop.time()
-        changed = settle(leg, self._around.standings, self._rules.course, failure, now)
-        if changed is not None:
-            self._around.journal.breaker_changed(leg.target.provider.spec.name, changed)
-        self._around.journal.attempt_failed(leg.target.provider.spec.name, self._route, failure)
-        entry.attempts = Attempts.of(entry.attempts)
-        entry.attempts.failed(leg.target, failure, now - began)
-        following = None if attempt.committed else course.after(leg, failure, now, self._around.chance())
-        if following is None:
-            raise course.last_word(failure) from None
-        names = leg.target.provider.spec.name, following.target.provider.spec.name
-        self._around.journal.failed_over(*names, failure.kind.value)
-        return following
 
     def _destination(self, provider: Provider) -> Destination:
         destination = self._destinations.get(provider.spec.name)

@@ -45,7 +45,7 @@ class Gateway:
         return self._answer_here(request, reply)
 
     async def _answer_here(self, request: Request, reply: Reply) -> None:
-        entry = Entry.of(request, self._route_label(request.path))
+        entry = Entry(request_id(request.headers), self._route_label(request.path), request.started)
         try:
             if request.method == "OPTIONS":
                 self._options(request, reply)

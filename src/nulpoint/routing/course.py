@@ -56,7 +56,10 @@ def straight(
     own: Hashable | None,
     now: float,
 ) -> Leg | None:
-    """The first attempt where nothing stands against it; nearly always, and then no course need be made."""
+    """The first attempt where nothing stands against it, and nothing is to be noted of its success: nearly always.
+
+    Then no course need be made, unless it fails; it needs to be settled only then.
+    """
     target = targets[0]
     standing = standings[target.provider.spec.name]
     admission = standing.admit_plainly(own)

@@ -61,8 +61,11 @@ class Standing:
         return Admission(credential, permit)
 
     def admit_plainly(self, own: Hashable | None) -> Admission | None:
-        """The same where nothing stands against it, no breaker and no rest, which is nearly always; else None."""
-        if self.breaker.state is not State.CLOSED or self.rests.any:
+        """The same where nothing stands against it, no breaker and no rest, which is nearly always; else None.
+
+        It need not be given back, unless the call has failed.
+        """
+        if self.breaker.state is not State.CLOSED or self.rests.any or self.breaker.counts_calls:
             return None
         if own is not None:
             return Admission(own, Permit.NORMAL)
@@ -73,12 +76,6 @@ class Standing:
         turn = self._turn
         self._turn = (turn + 1) % self._count
         return turn
-
-    def succeeded(self, admission: Admission, now: float) -> State | None:
-        """The call has ended well. Gives the breaker's new state where that changes it."""
-        if admission.permit is Permit.NORMAL and not admission.further and not self.breaker.counts_calls:
-            return None
-        return self.settle(admission, "", None, now)
 
     def settle(self, admission: Admission, model: str, failure: Failure | None, now: float) -> State | None:
         """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""

@@ -1,0 +1,115 @@
+"""The way of a request whose first attempt did not answer it, or could not be made: from target to target."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from nulpoint.errors import Failure
+from nulpoint.gateway.asked import Asked
+from nulpoint.gateway.attempt import Attempt, Outlet
+from nulpoint.gateway.attempts import Attempts
+from nulpoint.gateway.calls import Calls
+from nulpoint.gateway.journal import Entry, Journal
+from nulpoint.gateway.rules import ProxyRules
+from nulpoint.http.client import Client
+from nulpoint.providers.spec import Route
+from nulpoint.routing.breaker import State
+from nulpoint.routing.chains import Target
+from nulpoint.routing.course import Course, Leg, settle
+from nulpoint.routing.standing import Standing
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """One request, where its answer goes, and where it may go itself."""
+
+    asked: Asked
+    outlet: Outlet
+    entry: Entry
+    targets: Sequence[Target]
+    calls: Calls
+
+
+class Failover:
+    """Of one route. `chance` gives numbers from 0 to 1."""
+
+    def __init__(
+        self,
+        route: Route,
+        standings: Mapping[str, Standing],
+        client: Client,
+        journal: Journal,
+        chance: Callable[[], float],
+        rules: ProxyRules,
+    ) -> None:
+        self._route = route
+        self._standings = standings
+        self._client = client
+        self._journal = journal
+        self._chance = chance
+        self._rules = rules
+        self._loop = asyncio.get_running_loop()
+
+    async def go_on(self, journey: Journey, made: Attempt | None, failure: Failure | None, began: float) -> None:
+        """Try what can still be tried. `made`: the attempt that failed at `began` (loop time), if there was one.
+
+        Raises Failure when no target has answered.
+        """
+        asked, entry = journey.asked, journey.entry
+        entry.attempts = Attempts()
+        course = Course(
+            journey.targets, self._standings, self._rules.course, asked.until, asked.own, journey.calls.fits,
+            begun=made is not None,
+        )  # fmt: skip
+        try:
+            if made is None or failure is None:
+                leg = course.first(began)
+            else:
+                leg = self._after(course, made, failure, entry.attempts, began)
+            while True:
+                began = self._loop.time()
+                attempt = self._attempt(journey, leg)
+                try:
+                    await self._make(attempt)
+                    entry.attempts.succeeded(leg.target, self._loop.time() - began)
+                    return
+                except Failure as caught:
+                    leg = self._after(course, attempt, caught, entry.attempts, began)
+        finally:
+            entry.attempts.passed_over(course.passed)
+
+    def _attempt(self, journey: Journey, leg: Leg) -> Attempt:
+        call = journey.calls.to(leg.target)
+        return Attempt(leg, call, journey.asked, journey.outlet, journey.entry, self._rules.max_answer)
+
+    async def _make(self, attempt: Attempt) -> None:
+        """One attempt; whatever happens but a failure, its permit is given back here."""
+        leg = attempt.leg
+        standing = self._standings[leg.target.provider.spec.name]
+        try:
+            if leg.wait:
+                await asyncio.sleep(leg.wait)
+            await attempt.make(self._client)
+        except Failure:
+            raise
+        except BaseException:
+            standing.forgo(leg.admission, self._loop.time())
+            raise
+        self._note(leg, standing.settle(leg.admission, leg.target.model, None, self._loop.time()))
+
+    def _after(self, course: Course, attempt: Attempt, failure: Failure, attempts: Attempts, began: float) -> Leg:
+        """The attempt that follows a failed one. Raises Failure when none does."""
+        leg, now = attempt.leg, self._loop.time()
+        name = leg.target.provider.spec.name
+        self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
+        self._journal.attempt_failed(name, self._route, failure)
+        attempts.failed(leg.target, failure, now - began)
+        following = None if attempt.committed else course.after(leg, failure, now, self._chance())
+        if following is None:
+            raise course.last_word(failure) from None
+        self._journal.failed_over(name, following.target.provider.spec.name, failure.kind.value)
+        return following
+
+    def _note(self, leg: Leg, changed: State | None) -> None:
+        if changed is not None:
+            self._journal.breaker_changed(leg.target.provider.spec.name, changed)
