@@ -17,12 +17,12 @@ import uvloop
 from nulpoint import __version__
 from nulpoint.config import Config
 from nulpoint.gateway.cors import CrossOrigin
-from nulpoint.gateway.flight import Flights
 from nulpoint.gateway.gate import Gate, GateLimits
 from nulpoint.gateway.journal import Journal
 from nulpoint.gateway.proxy import Proxy, Surroundings
 from nulpoint.gateway.rules import AskRules, ProxyRules
 from nulpoint.gateway.service import Gateway
+from nulpoint.gateway.sharing import Flights
 from nulpoint.gateway.status import Status
 from nulpoint.http.client import Client
 from nulpoint.http.dial import Dialer

@@ -8,38 +8,19 @@ import msgspec
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.calls import Call
-from nulpoint.gateway.flight import Flight
 from nulpoint.gateway.headers import for_caller, for_provider
-from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.gateway.whole import check_answer, whole_body
 from nulpoint.http.client import Client
 from nulpoint.http.message import JSON_TYPE, field
-from nulpoint.http.reply import Reply
 from nulpoint.http.upstream import Upstream
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
 from nulpoint.wire.provider_error import provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import read_facts
-
-
-class Outlet(msgspec.Struct, frozen=True):
-    """Where a request's answer goes: `stream` for those that asked for one, `flight` where it is shared.
-
-    `own_fields` are the header fields that are this caller's alone.
-    """
-
-    reply: Reply
-    own_fields: bytes
-    stream: StreamAnswer | None
-    flight: Flight | None
-
-    def close(self) -> None:
-        """Nobody waits any more."""
-        if self.stream is not None:
-            self.stream.close()
 
 
 class Attempt(msgspec.Struct):
@@ -49,13 +30,12 @@ class Attempt(msgspec.Struct):
     call: Call
     asked: Asked
     outlet: Outlet
-    entry: Entry
     max_answer: int
     committed: bool = False
 
     async def make(self, client: Client) -> None:
         """Raises Failure when this target has not answered, or not to the end."""
-        asked, entry, leg = self.asked, self.entry, self.leg
+        asked, entry, leg = self.asked, self.outlet.entry, self.leg
         destination, prepared = self.call.destination, self.call.prepared
         entry.provider = destination.name
         entry.answered_model = leg.target.model
@@ -94,7 +74,7 @@ class Attempt(msgspec.Struct):
             self._send_whole(connection, connection.whole or await whole_body(connection, self.max_answer))
 
     def _send_whole(self, connection: Upstream, body: bytes) -> None:
-        entry = self.entry
+        entry = self.outlet.entry
         destination, prepared = self.call.destination, self.call.prepared
         entry.first_byte = perf_counter()  # all the time until now was the provider's
         if prepared.codec is not None:
@@ -129,8 +109,8 @@ class Attempt(msgspec.Struct):
         finally:
             self.committed = relay.committed
             facts = watcher.facts()
-            self.entry.usage = facts.usage
-            self.entry.answered_model = facts.model or self.entry.answered_model
+            self.outlet.entry.usage = facts.usage
+            self.outlet.entry.answered_model = facts.model or self.outlet.entry.answered_model
 
     async def _provider_failure(self, connection: Upstream) -> Failure:
         status, headers = connection.status, connection.headers
@@ -154,14 +134,14 @@ class Attempt(msgspec.Struct):
         """The caller's own, with its request id where the provider gave none."""
         own = self.outlet.own_fields
         if b"x-request-id" not in connection.headers:
-            own += field(b"x-request-id", self.entry.id)
+            own += field(b"x-request-id", self.outlet.entry.id)
         if b"x-nulpoint-trace" in self.asked.request.headers:
             own += field(b"x-nulpoint-trace", self._trace())
         return own
 
     def _trace(self) -> bytes:
-        before = self.entry.attempts.trace() if self.entry.attempts is not None else b""
-        milliseconds = int((perf_counter() - self.entry.sent) * 1000)
+        before = self.outlet.entry.attempts.trace() if self.outlet.entry.attempts is not None else b""
+        milliseconds = int((perf_counter() - self.outlet.entry.sent) * 1000)
         last = b"%b;ok;%d" % (self.call.destination.label, milliseconds)
         return before + b", " + last if before else last
 

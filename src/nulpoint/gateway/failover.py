@@ -7,10 +7,11 @@ import msgspec
 
 from nulpoint.errors import Failure
 from nulpoint.gateway.asked import Asked
-from nulpoint.gateway.attempt import Attempt, Outlet
+from nulpoint.gateway.attempt import Attempt
 from nulpoint.gateway.attempts import Attempts
 from nulpoint.gateway.calls import Calls
-from nulpoint.gateway.journal import Entry, Journal
+from nulpoint.gateway.journal import Journal
+from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.rules import ProxyRules
 from nulpoint.http.client import Client
 from nulpoint.providers.spec import Route
@@ -25,7 +26,6 @@ class Journey(msgspec.Struct, frozen=True):
 
     asked: Asked
     outlet: Outlet
-    entry: Entry
     targets: Sequence[Target]
     calls: Calls
 
@@ -55,7 +55,7 @@ class Failover:
 
         Raises Failure when no target has answered.
         """
-        asked, entry = journey.asked, journey.entry
+        asked, entry = journey.asked, journey.outlet.entry
         entry.attempts = Attempts()
         course = Course(
             journey.targets, self._standings, self._rules.course, asked.until, asked.own, journey.calls.fits,
@@ -80,7 +80,7 @@ class Failover:
 
     def _attempt(self, journey: Journey, leg: Leg) -> Attempt:
         call = journey.calls.to(leg.target)
-        return Attempt(leg, call, journey.asked, journey.outlet, journey.entry, self._rules.max_answer)
+        return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer)
 
     async def _make(self, attempt: Attempt) -> None:
         """One attempt; whatever happens but a failure, its permit is given back here."""

@@ -68,10 +68,11 @@ class Flight:
         self._bytes += len(data)
         self._wake()
 
-    def land(self) -> None:
-        """The call has ended, well or with a `failure`."""
+    def land(self, failure: Failure | None) -> None:
+        """The call has ended, well or with a failure."""
         self.joinable = False
         self.ended = True
+        self.failure = failure
         self._leader.audience = None
         self._wake()
 
@@ -121,27 +122,3 @@ class Flight:
         while self._bytes > MOST_BYTES:
             self._bytes -= len(self._pieces.popleft())
             self._dropped += 1
-
-
-class Flights:
-    """The calls under way that can be joined, by what identifies their requests."""
-
-    def __init__(self) -> None:
-        self._flights: dict[bytes, Flight] = {}
-
-    def find(self, key: bytes) -> Flight | None:
-        flight = self._flights.get(key)
-        return flight if flight is not None and flight.joinable else None
-
-    def lead(self, key: bytes, leader: Reply, entry: Entry) -> Flight:
-        """Begin one; it must be given to `land`."""
-        flight = self._flights[key] = Flight(leader, entry)
-        return flight
-
-    def land(self, key: bytes, flight: Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        flight.land()
-
-    def __len__(self) -> int:
-        return len(self._flights)

@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked, read_request
-from nulpoint.gateway.attempt import Attempt, Outlet
+from nulpoint.gateway.attempt import Attempt
 from nulpoint.gateway.calls import Calls, prepare_call
 from nulpoint.gateway.destination import Destination
 from nulpoint.gateway.failover import Failover, Journey
-from nulpoint.gateway.flight import Flight, Flights
 from nulpoint.gateway.gate import Gate
 from nulpoint.gateway.headers import failure_fields, provider_fields
 from nulpoint.gateway.journal import Entry, Journal, request_id
+from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import error_event
 from nulpoint.gateway.rules import ProxyRules
-from nulpoint.gateway.sharing import follow, identity
+from nulpoint.gateway.sharing import Flights, follow, identity
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.client import Client
 from nulpoint.http.message import Headers, Request, field
@@ -70,10 +70,11 @@ class Proxy:
                 await gate.wait(size, asked.stream)
             try:
                 plan = self._around.router.plan(asked.envelope.model, self._route)
+                outlet = self._outlet(asked, reply, entry)
                 if self._around.flights is None:
-                    await self._serve(asked, plan, reply, entry, None)
+                    await self._serve(asked, plan, outlet)
                 else:
-                    await self._share(asked, plan, reply, entry, self._around.flights)
+                    await self._share(asked, plan, outlet, self._around.flights)
             finally:
                 gate.leave(size, asked.stream)
         except Failure as failure:
@@ -87,54 +88,50 @@ class Proxy:
             raise
         finally:
             journal.inflight -= 1
+            if reply.caller_has_left:
+                entry.failure = _caller_left()  # the answer was for others who shared it
             journal.settle(entry, request, reply)
 
-    async def _share(self, asked: Asked, plan: Plan, reply: Reply, entry: Entry, flights: Flights) -> None:
+    async def _share(self, asked: Asked, plan: Plan, outlet: Outlet, flights: Flights) -> None:
         """Join the same request of another caller, or make the call."""
         key = identity(asked, self._route, plan)
         if key is None:
-            await self._serve(asked, plan, reply, entry, None)
+            await self._serve(asked, plan, outlet)
             return
         flight = flights.find(key)
         if flight is not None:
-            entry.coalesced = True
-            await follow(flight, self._outlet(asked, reply, entry, None), entry)
+            outlet.entry.coalesced = True
+            await follow(flight, outlet)
             return
-        flight = flights.lead(key, reply, entry)
+        flights.lead(key, outlet)
         try:
-            await self._serve(asked, plan, reply, entry, flight)
-        except Failure as failure:
-            flight.failure = failure
+            await self._serve(asked, plan, outlet)
+        except BaseException as error:
+            bug = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug of nulpoint")
+            flights.land(key, outlet, error if isinstance(error, Failure) else bug)
             raise
-        except BaseException:
-            flight.failure = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug")
-            raise
-        finally:
-            flights.land(key, flight)
-            if flight.leader_left:
-                entry.failure = _caller_left()
+        flights.land(key, outlet, None)
 
-    async def _serve(self, asked: Asked, plan: Plan, reply: Reply, entry: Entry, flight: Flight | None) -> None:
+    async def _serve(self, asked: Asked, plan: Plan, outlet: Outlet) -> None:
         """Try the targets in turn. Raises Failure when none of them has answered."""
         targets = plan.fixed or plan.targets()
         primary = targets[0]
-        entry.provider = primary.provider.spec.name
+        outlet.entry.provider = primary.provider.spec.name
         # What the caller did wrong is told before anything is tried.
         call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
         began = self._loop.time()
         leg = straight(targets, self._around.standings, self._rules.course, asked.until, asked.own, began)
-        outlet = self._outlet(asked, reply, entry, flight)
         try:
             attempt, failure = None, None
             if leg is not None:
-                attempt = Attempt(leg, call, asked, outlet, entry, self._rules.max_answer)
+                attempt = Attempt(leg, call, asked, outlet, self._rules.max_answer)
                 try:
                     await attempt.make(self._around.client)
                     return
                 except Failure as caught:
                     failure = caught
             calls = Calls(asked, self._route, self._destination, {primary.name: call})
-            await self._failover.go_on(Journey(asked, outlet, entry, targets, calls), attempt, failure, began)
+            await self._failover.go_on(Journey(asked, outlet, targets, calls), attempt, failure, began)
         finally:
             outlet.close()
 
@@ -145,14 +142,13 @@ class Proxy:
             self._destinations[destination.name] = destination
         return destination
 
-    def _outlet(self, asked: Asked, reply: Reply, entry: Entry, flight: Flight | None) -> Outlet:
+    def _outlet(self, asked: Asked, reply: Reply, entry: Entry) -> Outlet:
         own_fields = b"x-nulpoint-request-id: %b\r\n%b" % (entry.id, self._around.cross_origin(asked.request.headers))
-        stream = None
-        if asked.stream:
-            stream = StreamAnswer(
-                reply, entry, flight, own_fields, self._around.ticker, self._rules.keepalive, self._loop.time()
-            )
-        return Outlet(reply, own_fields, stream, flight)
+        if not asked.stream:
+            return Outlet(reply, entry, own_fields)
+        around, keepalive = self._around, self._rules.keepalive
+        stream = StreamAnswer(reply, entry, own_fields, around.ticker, keepalive, self._loop.time())
+        return Outlet(reply, entry, own_fields, stream)
 
     def _tell(self, failure: Failure, request: Request, reply: Reply, entry: Entry) -> None:
         """A status where none has gone out yet; in a stream that has begun, an error event and no proper end."""

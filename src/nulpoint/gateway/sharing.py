@@ -2,9 +2,9 @@
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
-from nulpoint.gateway.attempt import Outlet
 from nulpoint.gateway.flight import Flight, Follower
 from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.message import field
 from nulpoint.providers.spec import Route
@@ -35,9 +35,38 @@ def identity(asked: Asked, route: Route, plan: Plan) -> bytes | None:
     return digest(question, delivery, *(part for item in sorted(headers.items()) if item[0] in _COUNT for part in item))
 
 
-async def follow(flight: Flight, outlet: Outlet, entry: Entry) -> None:
+class Flights:
+    """The calls under way that can be joined: their callers' outlets, by what identifies their requests."""
+
+    def __init__(self) -> None:
+        self._leaders: dict[bytes, Outlet] = {}
+
+    def find(self, key: bytes) -> Flight | None:
+        leader = self._leaders.get(key)
+        if leader is None:
+            return None
+        flight = leader.share()
+        return flight if flight.joinable else None
+
+    def lead(self, key: bytes, leader: Outlet) -> None:
+        """Begin one; it must be given to `land`. An answer that comes whole needs nothing until others come."""
+        self._leaders[key] = leader
+        if leader.stream is not None:
+            leader.stream.share(leader.share())
+
+    def land(self, key: bytes, leader: Outlet, failure: Failure | None) -> None:
+        if self._leaders.get(key) is leader:
+            del self._leaders[key]
+        if leader.flight is not None:
+            leader.flight.land(failure)
+
+    def __len__(self) -> int:
+        return len(self._leaders)
+
+
+async def follow(flight: Flight, outlet: Outlet) -> None:
     """Give a caller the answer of another's call. Raises Failure, the same for everybody, when there is none."""
-    follower = flight.join()
+    entry, follower = outlet.entry, flight.join()
     try:
         while flight.head is None and not flight.ended:
             await follower.news

@@ -24,20 +24,24 @@ class StreamAnswer:
                  "_ticker", "deadline", "own_fields", "write")  # fmt: skip
 
     def __init__(
-        self, reply: Reply, entry: Entry, flight: Flight | None, own_fields: bytes, ticker: Ticker, keepalive: float,
-        now: float,
-    ) -> None:  # fmt: skip
+        self, reply: Reply, entry: Entry, own_fields: bytes, ticker: Ticker, keepalive: float, now: float
+    ) -> None:
         self._reply = reply
         self._entry = entry
-        self._flight = flight
+        self._flight: Flight | None = None
         self.own_fields = self._fields = own_fields  # of this caller alone, before anybody has answered
         self._shared_fields = b""
         self._by = self._shown_by = b""
         self._ticker = ticker
         self._keepalive = keepalive
         self.deadline = now + keepalive
-        self.write: Callable[[bytes], None] = reply.write if flight is None else flight.write
+        self.write: Callable[[bytes], None] = reply.write
         ticker.watch(self)
+
+    def share(self, flight: Flight) -> None:
+        """What is written goes to others too."""
+        self._flight = flight
+        self.write = flight.write
 
     @property
     def caller(self) -> Caller:

@@ -53,8 +53,8 @@ class Reply:
     `audience` is set while the answer is shared, `cancel` stops the work for it.
     """
 
-    __slots__ = ("_chunked", "_head", "_transport", "audience", "body_bytes", "caller", "cancel", "committed",
-                 "complete", "keep_alive", "request", "status")  # fmt: skip
+    __slots__ = ("_chunked", "_head", "_transport", "audience", "body_bytes", "caller", "caller_has_left", "cancel",
+                 "committed", "complete", "keep_alive", "request", "status")  # fmt: skip
 
     def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
         self.caller = caller
@@ -68,6 +68,7 @@ class Reply:
         self.status = 0
         self.body_bytes = 0
         self.audience: Audience | None = None
+        self.caller_has_left = False  # and others are still to get the answer
         self.cancel: Callable[[], None] = _nothing
 
     def send(self, status: int, fields: bytes, body: bytes) -> None:
@@ -119,6 +120,7 @@ class Reply:
             return False
         self.caller = _Nobody()
         self._transport = _Nowhere()
+        self.caller_has_left = True
         return True
 
     async def drain(self) -> None:

@@ -1,0 +1,32 @@
+"""Where the answer to a request goes."""
+
+import msgspec
+
+from nulpoint.gateway.flight import Flight
+from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.stream_answer import StreamAnswer
+from nulpoint.http.reply import Reply
+
+
+class Outlet(msgspec.Struct):
+    """One request's: `stream` for those that asked for one, `flight` where the answer is shared with others.
+
+    `own_fields` are the header fields that are this caller's alone.
+    """
+
+    reply: Reply
+    entry: Entry
+    own_fields: bytes
+    stream: StreamAnswer | None = None
+    flight: Flight | None = None
+
+    def share(self) -> Flight:
+        """The flight that others can join, made when the first of them comes."""
+        if self.flight is None:
+            self.flight = Flight(self.reply, self.entry)
+        return self.flight
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if self.stream is not None:
+            self.stream.close()
