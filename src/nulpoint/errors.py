@@ -73,6 +73,7 @@ class Failure(Exception):
         self.answered = answered
         self.wait_guessed = wait_guessed
         self.attempts: list[dict[str, Any]] = []
+        self.fields = b""  # of the provider's answer: header fields that go to the caller with it
 
     @property
     def named_wait(self) -> float | None:

@@ -8,7 +8,7 @@ import msgspec
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.calls import Call
-from nulpoint.gateway.headers import for_caller, for_provider
+from nulpoint.gateway.headers import for_caller, for_caller_of_failure, for_provider
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
@@ -119,7 +119,9 @@ class Attempt(msgspec.Struct):
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
         body = await whole_body(connection, self.max_answer)
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
-        return provider_failure(self.call.destination.name, status, body, wait, self._secret)
+        failure = provider_failure(self.call.destination.name, status, body, wait, self._secret)
+        failure.fields = for_caller_of_failure(headers)
+        return failure
 
     def _fields(self, connection: Upstream) -> bytes:
         """The header fields of the answer that are the same for all who share it, without content fields."""

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from nulpoint.errors import Failure
+from nulpoint.errors import Failure, Kind
 from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.wire.retry_after import retry_after_value
 
@@ -57,10 +57,25 @@ def for_caller(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % item for item in headers.items() if _passes[item[0]]])
 
 
+# The gateway says these itself of an answer that is an error.
+_OWN_OF_FAILURES = frozenset({b"retry-after", b"retry-after-ms", b"x-request-id", b"x-should-retry"})
+
+
+def for_caller_of_failure(headers: Headers) -> bytes:
+    """The fields of a provider's error answer that go back: limits left, ids to ask the provider about."""
+    return b"".join(
+        [b"%b: %b\r\n" % item for item in headers.items() if _passes[item[0]] and item[0] not in _OWN_OF_FAILURES]
+    )
+
+
 def provider_fields(provider: bytes, model: str) -> bytes:
     """Who answers. The caller may have made up the model's name, so it is made safe."""
     shown = model if model.isascii() and model.isprintable() else quote(model)
     return b"x-nulpoint-provider: %b\r\nx-nulpoint-model: %b\r\n" % (provider, shown[:200].encode("ascii"))
+
+
+# One layer should retry, and the gateway has done so: OpenAI's SDKs obey `x-should-retry`.
+_TRIED_ENOUGH = (502, 504)
 
 
 def failure_fields(failure: Failure, request_id: bytes) -> bytes:
@@ -68,4 +83,6 @@ def failure_fields(failure: Failure, request_id: bytes) -> bytes:
     block = JSON_TYPE + field(b"x-request-id", request_id) + field(b"x-nulpoint-request-id", request_id)
     if failure.retry_after is not None:
         block += field(b"retry-after", retry_after_value(failure.retry_after))
-    return block
+    if failure.kind is Kind.QUOTA or (failure.status in _TRIED_ENOUGH and len(failure.attempts) > 1):
+        block += b"x-should-retry: false\r\n"
+    return block + failure.fields

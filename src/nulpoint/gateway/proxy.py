@@ -157,14 +157,15 @@ class Proxy:
                 reply.write(error_event(failure))
             return
         entry.began = entry.began or perf_counter()
+        attempts = entry.attempts
+        if attempts is not None:
+            failure.attempts = attempts.as_builtins()
         fields = failure_fields(failure, entry.id) + self._around.cross_origin(request.headers)
         if entry.provider:
             fields += provider_fields(entry.provider.encode(), entry.answered_model or entry.model)
-            fields += field(b"x-nulpoint-attempts", b"%d" % (entry.attempts.made if entry.attempts is not None else 0))
-        if entry.attempts is not None:
-            failure.attempts = entry.attempts.as_builtins()
-            if b"x-nulpoint-trace" in request.headers:
-                fields += field(b"x-nulpoint-trace", entry.attempts.trace())
+            fields += field(b"x-nulpoint-attempts", b"%d" % (attempts.made if attempts is not None else 0))
+        if attempts is not None and b"x-nulpoint-trace" in request.headers:
+            fields += field(b"x-nulpoint-trace", attempts.trace())
         reply.send(failure.status, fields, failure.envelope())
 
 
