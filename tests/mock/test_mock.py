@@ -196,6 +196,15 @@ def test_gemini_blocks_and_grounds():
     assert grounded["groundingChunks"][0]["web"]["uri"] == "https://example.com/mock"
 
 
+def test_gemini_tells_probabilities():
+    config = {"responseLogprobs": True, "logprobs": 1}
+    whole = answer("gemini", generationConfig=config)["candidates"][0]
+    tokens = [one["token"] for one in whole["logprobsResult"]["chosenCandidates"]]
+    assert "".join(tokens) == whole["content"]["parts"][0]["text"]
+    seen = [one["candidates"][0].get("logprobsResult", {}) for one in events("gemini", generationConfig=config)]
+    assert [token["token"] for one in seen for token in one.get("chosenCandidates", [])] == tokens
+
+
 def test_mistral_thinks_in_a_list_whose_pieces_share_a_delta():
     content = answer("mistral", reasoning_effort="high")["choices"][0]["message"]["content"]
     assert [part["type"] for part in content] == ["thinking", "text"]

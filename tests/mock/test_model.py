@@ -73,6 +73,7 @@ def test_what_it_sees_thinks_searches_and_refuses():
         ({"limit": 2}, "a mock", "length"),
         ({"stops": [" answer"]}, "a mock", "sequence"),
         ({"stops": ["never said"]}, "a mock answer made", "stop"),
+        ({"system": "Answer in JSON."}, '{"answer":"text"}', "stop"),
         ({"schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
     ],
 )

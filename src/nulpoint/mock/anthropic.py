@@ -94,6 +94,7 @@ def _asked(body: dict[str, Any], words: int) -> Asked:
     return Asked(
         turns=[_turn(role, blocks) for role, blocks in turns_of(body)],
         words=words,
+        system=_system(body),
         tools=[] if choice.get("type") == "none" else [Tool(tool["name"], tool["input_schema"]) for tool in tools],
         forced=choice.get("name") or ("" if choice.get("type") == "any" else None),
         one_call=bool(choice.get("disable_parallel_tool_use")),
@@ -103,6 +104,11 @@ def _asked(body: dict[str, Any], words: int) -> Asked:
         limit=body["max_tokens"],
         stops=body.get("stop_sequences") or [],
     )
+
+
+def _system(body: dict[str, Any]) -> str:
+    later = [block for role, blocks in turns_of(body) if role == "system" for block in blocks]
+    return " ".join(block["text"] for block in blocks_of(body.get("system")) + later)
 
 
 def _turn(role: str, blocks: list[dict[str, Any]]) -> Turn:

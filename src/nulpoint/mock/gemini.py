@@ -102,6 +102,7 @@ def _asked(given: dict[str, Any], words: int) -> Asked:
     return Asked(
         turns=[_turn(content) for content in _listed(given["contents"])],
         words=words,
+        system=_turn(given.get("systemInstruction") or {"parts": []}).text,
         tools=[Tool(one["name"], one.get("parametersJsonSchema") or one.get("parameters")) for one in functions],
         forced="" if mode == "ANY" else None,
         schema=schema if config.get("responseMimeType") == "application/json" else None,
@@ -181,16 +182,24 @@ def _usage(given: dict[str, Any], said: Reply, parts: list[dict[str, Any]]) -> d
     }
 
 
+def _logprobs(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    spoken = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    chosen = [{"token": token, "tokenId": 7, "logProbability": -0.1} for token in pieces(spoken)]
+    return {"chosenCandidates": chosen, "topCandidates": [{"candidates": [one]} for one in chosen]}
+
+
 class _Telling:
     """One answer: its parts, and the frame around each piece of it."""
 
     def __init__(self, call: Call, model: str) -> None:
         given = call.body
-        thinking = (given.get("generationConfig") or {}).get("thinkingConfig") or {}
+        config = given.get("generationConfig") or {}
+        thinking = config.get("thinkingConfig") or {}
         self.said = reply(_asked(given, call.words))
         self.parts = _parts(self.said, version_of(model), bool(thinking.get("includeThoughts")))
         self.usage = _usage(given, self.said, self.parts)
-        self.count = (given.get("generationConfig") or {}).get("candidateCount") or 1
+        self.count = config.get("candidateCount") or 1
+        self._likely = config.get("responseLogprobs")
         self._frame = {"modelVersion": model, "responseId": f"mock{call.number}"}
 
     def response(self, candidates: list[dict[str, Any]], usage: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -205,8 +214,10 @@ class _Telling:
         reason = "MAX_TOKENS" if self.said.finish == "length" else "STOP"
         return {"finishReason": reason, **({"groundingMetadata": _grounding(self.said)} if self.said.query else {})}
 
-    def candidate(self, index: int, parts: list[dict[str, Any]] | None, **more: Any) -> dict[str, Any]:
-        return {**({"content": {"role": "model", "parts": parts}} if parts else {}), **more, "index": index}
+    def candidate(self, index: int, parts: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        content = {"content": {"role": "model", "parts": parts}} if parts else {}
+        likely = {"logprobsResult": _logprobs(parts)} if parts and self._likely else {}
+        return {**content, **likely, **more, "index": index}
 
 
 def _generate(call: Call, model: str) -> Answer:
@@ -233,7 +244,7 @@ def _stream(call: Call, model: str) -> Answer:
     for index in range(telling.count):
         for part in telling.parts:
             events += [_event(telling.response([telling.candidate(index, [one])], early)) for one in _pieces(part)]
-        finish = telling.candidate(index, None, **telling.finish())
+        finish = telling.candidate(index, [], **telling.finish())
         events.append(_event(telling.response([finish], telling.usage)))
     return Answer(events=events)
 

@@ -11,6 +11,7 @@ who asks two providers the same gets the same from both.
 | `step by step` in the prompt, and tools | one call a turn until there are two results; then what they said |
 | images, documents, sound | their types and sizes |
 | a schema | the simplest value it accepts |
+| `JSON` in the system message | a JSON object |
 | reasoning | a thought before anything else |
 | a search of the provider's own | one source, cited |
 | `please refuse` in the prompt | a refusal |
@@ -59,6 +60,7 @@ class Asked(msgspec.Struct, kw_only=True):
     turns: list[Turn]
     words: int
     tools: list[Tool] = []
+    system: str = ""
     forced: str | None = None
     one_call: bool = False
     schema: Any = None
@@ -91,7 +93,7 @@ def reply(asked: Asked) -> Reply:
     prompt, results, media = _newest(asked.turns)
     if REFUSE in prompt.lower():
         return Reply(finish="refusal", refusal="I will not answer that.")
-    thought = f"There are {len(asked.turns)} turns and {len(results)} results; what is wanted?" if asked.thinks else ""
+    thought = f'The question is "{prompt[:60]}", and {len(results)} results are here.' if asked.thinks else ""
     wishes = _wishes(asked, prompt, len(results))
     if wishes:
         said = "I ask for all of it at once." if PARALLEL in prompt.lower() else ""
@@ -121,8 +123,9 @@ def _wishes(asked: Asked, prompt: str, results: int) -> list[Wish]:
 
 
 def _text(asked: Asked, results: list[str], media: list[str]) -> str:
-    if asked.schema is not None:
-        return json_text(example(asked.schema))
+    schema = ANY_OBJECT if asked.schema is None and "json" in asked.system.lower() else asked.schema
+    if schema is not None:
+        return json_text(example(schema))
     said = [f"I was told: {'; '.join(results)}."] if results else []
     if media:
         said.append(f"I see {', '.join(media)}.")

@@ -36,6 +36,7 @@ from nulpoint.mock.openai_rules import parts_of, problem
 DONE = b"data: [DONE]\n\n"
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
 FINISHES = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
+_SYSTEM = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}
 _CACHED = 1024  # prompts of so many tokens count as cached, in steps of 128
 _LIMITS = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
@@ -130,6 +131,7 @@ def asked(body: dict[str, Any], count: int) -> Asked:
     return Asked(
         turns=[_turn(message) for message in body["messages"]],
         words=count,
+        system=" ".join(_turn(message).text for message in body["messages"] if message["role"] in _SYSTEM),
         tools=[] if choice == "none" else [Tool(one["name"], one.get("parameters")) for one in functions],
         forced=choice["function"]["name"] if isinstance(choice, dict) and "function" in choice
         else "" if choice in ("required", "any") else None,
