@@ -373,7 +373,7 @@ def test_several_answers(row, streamed):
     talk(row, streamed, use)
 
 
-@matrix(of("openai"))
+@matrix(of("openai", "mistral"))
 def test_probabilities(row, streamed):
     async def use(talk):
         choice = (await talk.complete("hello", logprobs=True, top_logprobs=1)).choices[0]

@@ -213,6 +213,14 @@ def test_mistral_thinks_in_a_list_whose_pieces_share_a_delta():
     assert [part["type"] for part in both[0]] == ["thinking", "text"]
 
 
+def test_mistral_tells_probabilities():
+    whole = answer("mistral", logprobs=True)["choices"][0]
+    tokens = [token["token"] for token in whole["logprobs"]["content"]]
+    assert "".join(tokens) == whole["message"]["content"]
+    seen = [chunk["choices"][0].get("logprobs", {}) for chunk in events("mistral", logprobs=True)]
+    assert [token["token"] for one in seen for token in one.get("content", [])] == tokens
+
+
 def test_openai_tells_probabilities_and_refuses():
     choice = answer("openai", logprobs=True, top_logprobs=1)["choices"][0]
     assert "".join(token["token"] for token in choice["logprobs"]["content"]) == choice["message"]["content"]

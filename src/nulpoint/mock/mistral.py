@@ -1,12 +1,14 @@
 """The Mistral API: nearly OpenAI's, but strict about what it does not know and with ways of its own in streams."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from nulpoint.mock import openai
 from nulpoint.mock.answers import CREATED, Answer, Call, Dialect, event, json_answer, token_count
 from nulpoint.mock.mistral_rules import CHAT, EMBEDDINGS, problem, unknown
 from nulpoint.mock.model import Reply, pieces, reply
+from nulpoint.mock.openai_rules import parts_of
 
 _MODEL = re.compile(r"(mistral|magistral|ministral|codestral|devstral|pixtral|voxtral|open-mi)")
 _KINDS = {401: "unauthorized", 402: "billing_error", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
@@ -69,7 +71,6 @@ def _chat(call: Call) -> Answer:
     said = reply(openai.asked(body, call.words))
     calls = openai.calls_of(said, "mock{:05d}") or None
     content = _content(said)
-    count = body.get("n") or 1
     prompt, completion = token_count(body["messages"]), token_count([content, calls])
     used: dict[str, Any] = {
         "prompt_tokens": prompt,
@@ -81,10 +82,21 @@ def _chat(call: Call) -> Answer:
     frame = {"id": f"{call.number:032x}", "created": CREATED, "model": body["model"]}
     finish = openai.FINISHES[said.finish]
     if body.get("stream"):
-        return Answer(events=_events(frame, said, calls, finish, count, used))
+        deltas = [{"role": "assistant", "content": ""}, *_deltas(said, calls)]
+        return Answer(events=[*_events(body, frame, deltas, finish, used), openai.DONE])
     message = {"role": "assistant", "content": content, "tool_calls": calls}
-    choices = [{"index": index, "message": message, "finish_reason": finish} for index in range(count)]
+    choices = [_choice(body, index, "message", message, finish) for index in range(body.get("n") or 1)]
     return json_answer({**frame, "object": "chat.completion", "choices": choices, "usage": used})
+
+
+def _choice(body: dict[str, Any], index: int, name: str, message: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    """`name`: `message` or `delta`."""
+    choice = {"index": index, name: message, "finish_reason": finish}
+    spoken = "".join(part.get("text", "") for part in parts_of(message["content"]))
+    if body.get("logprobs") and spoken:
+        tokens = openai.logprobs_of(spoken, body.get("top_logprobs") or 0)
+        choice["logprobs"] = {"content": [{**token, "token_id": 7} for token in tokens]}
+    return choice
 
 
 def _content(said: Reply) -> Any:
@@ -114,20 +126,16 @@ def _deltas(said: Reply, calls: list[dict[str, Any]] | None) -> list[dict[str, A
 
 
 def _events(
-    frame: dict[str, Any], said: Reply, calls: list[dict[str, Any]] | None, finish: str, count: int, used: Any
-) -> list[bytes]:
-    """The finish reason stands in the last delta, usage beside it, and padding beside any."""
-
-    def chunk(index: int, delta: dict[str, Any], reason: str | None = None, **extra: Any) -> bytes:
-        choice = {"index": index, "delta": delta, "finish_reason": reason}
-        return event({**frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
-
-    events = []
+    body: dict[str, Any], frame: dict[str, Any], deltas: list[dict[str, Any]], finish: str, used: dict[str, Any]
+) -> Iterator[bytes]:
+    """The finish reason stands in the last delta, usage beside the last of all, and padding beside any."""
+    count = body.get("n") or 1
     for index in range(count):
-        *deltas, last = [{"role": "assistant", "content": ""}, *_deltas(said, calls)]
-        events += [chunk(index, delta, p="abcdefgh"[: number % 8]) for number, delta in enumerate(deltas)]
-        events.append(chunk(index, last, finish, **({"usage": used} if index == count - 1 else {})))
-    return [*events, openai.DONE]
+        for number, delta in enumerate(deltas):
+            last = number == len(deltas) - 1
+            choice = _choice(body, index, "delta", delta, finish if last else None)
+            more: dict[str, Any] = {"usage": used} if last and index == count - 1 else {"p": "abcdefgh"[: number % 8]}
+            yield event({**frame, "object": "chat.completion.chunk", "choices": [choice], **more})
 
 
 DIALECT = Dialect(answer, error, _rate_limited, _error_event)

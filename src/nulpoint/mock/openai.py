@@ -185,7 +185,9 @@ def chat(call: Call) -> Answer:
     reasoning = token_count(said.thought) if said.thought else 0
     used = usage(token_count(body["messages"]), token_count(message), reasoning)
     finish, count = FINISHES[said.finish], body.get("n") or 1
-    logprobs = _logprobs(said.text, body.get("top_logprobs") or 0) if body.get("logprobs") else None
+    logprobs = None
+    if body.get("logprobs"):
+        logprobs = {"content": logprobs_of(said.text, body.get("top_logprobs") or 0), "refusal": None}
     if body.get("stream"):
         wants = bool((body.get("stream_options") or {}).get("include_usage"))
         return Answer(events=list(_events(frame, message, finish, count, logprobs, used if wants else None)))
@@ -216,12 +218,10 @@ def calls_of(said: Reply, call_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def _logprobs(text: str, most: int) -> dict[str, Any]:
-    content = []
-    for token in pieces(text):
-        one = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}
-        content.append({**one, "top_logprobs": [one] * min(most, 1)})
-    return {"content": content, "refusal": None}
+def logprobs_of(text: str, most: int) -> list[dict[str, Any]]:
+    """Each word as a token, and where `most` is not 0 the one likeliest of all, which is itself."""
+    tokens = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in pieces(text)]
+    return [{**token, "top_logprobs": [token] * min(most, 1)} for token in tokens]
 
 
 def _events(
