@@ -91,6 +91,7 @@ REFUSED = [
     ({"messages": []}, "messages: at least one message is required"),
     ({"max_tokens": "many"}, "max_tokens: Input should be a valid integer"),
     ({"max_tokens": 64_001}, "max_tokens: 64001 > 64000, which is the maximum allowed number of output tokens for"),
+    ({"model": "claude-opus-4-1-20250805", "max_tokens": 40_000}, "max_tokens: 40000 > 32000"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'assistant', 'system', 'user'"),
     ({"messages": [user({"type": "image_url", "image_url": {}})]}, "Input tag 'image_url' does not match any"),
     ({"messages": [{"role": "system", "content": "x"}]}, 'Unexpected role "system"'),

@@ -69,7 +69,7 @@ def _messages(call: Call) -> Answer:
     if wrong:
         return error(400, wrong)
     said = reply(_asked(body, call.words))
-    blocks = _blocks(said, shown=body.get("thinking", {}).get("display") != "omitted")
+    blocks = _blocks(said, shown=(body.get("thinking") or {}).get("display") != "omitted")
     message = {
         "id": f"msg_mock{call.number}",
         "type": "message",

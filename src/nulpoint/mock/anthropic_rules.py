@@ -13,7 +13,7 @@ from typing import Any
 
 from nulpoint.mock.answers import signature
 from nulpoint.mock.anthropic_shapes import BETA, BLOCKS, EFFORT, REQUEST, TOOL
-from nulpoint.mock.shapes import Misfit, Path, Record, misfits
+from nulpoint.mock.shapes import Misfit, Path, Record, json_type, misfits
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?!\d)")
 # The newest first: from this version on, a model writes at most so many tokens.
@@ -80,8 +80,9 @@ def _words(misfit: Misfit, body: Any) -> str:
             if misfit.path[-1] == "type":
                 return f"{place}: Input tag '{misfit.value}' does not match any of the expected tags: {wanted}"
             return f"{place}: Input should be {wanted}"
-    kinds = {str: "string", int: "integer", float: "number", bool: "boolean"}
-    return f"{place}: Input should be a valid {kinds.get(misfit.wanted, 'dictionary or list')}"
+    kinds = {"object": "dictionary", "array": "list"}
+    kind = json_type(misfit.wanted)
+    return f"{place}: Input should be a valid {kinds.get(kind, kind)}"
 
 
 def _place(path: Path, body: Any) -> str:
@@ -109,6 +110,8 @@ _Version = tuple[int, int]
 
 def _length(body: dict[str, Any], version: _Version) -> Iterator[str]:
     ceiling = next(most for since, most in _CEILINGS if version >= since)
+    if (4, 0) <= version < (4, 2) and "opus" in body["model"]:
+        ceiling = 32_000
     if body["max_tokens"] < 0:
         yield "max_tokens: Input should be greater than or equal to 0"
     if body["max_tokens"] > ceiling:
@@ -229,7 +232,7 @@ def _tools(body: dict[str, Any], _: _Version) -> Iterator[str]:
         for misfit in misfits(tool, TOOL):
             yield f"tools.{number}.custom.{_words(misfit, tool)}"
         yield from _tool(f"tools.{number}.custom", tool)
-    names = [tool.get("name") for tool in tools]
+    names = [str(tool.get("name")) for tool in tools]
     if len(set(names)) < len(names):
         yield "tools: Tool names must be unique."
     choice = body.get("tool_choice") or {}

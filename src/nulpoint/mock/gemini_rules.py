@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from nulpoint.mock.answers import json_text, signature, sorted_json
-from nulpoint.mock.shapes import Keyed, Misfit, Path, Record, Rows, misfits, record
+from nulpoint.mock.shapes import Keyed, Misfit, Path, Record, Rows, json_type, misfits, record
 
 
 def _many(shape: Any) -> Any:
@@ -134,13 +134,15 @@ _KEYED = frozenset({"properties", "defs"})
 
 
 def plain(value: Any, keyed: bool = False) -> Any:
-    """The request in camelCase, whichever way it was written; JSON of the caller's own is left alone."""
+    """The request in camelCase and without nulls, whichever way it was written; JSON of the caller's own is left alone."""
     if isinstance(value, list):
         return [plain(one) for one in value]
     if not isinstance(value, dict):
         return value
     made = {}
     for name, member in value.items():
+        if member is None:
+            continue  # protocol buffers know no null
         there = name if keyed else re.sub(r"(?<=[a-z])_([a-z])", lambda found: found[1].upper(), name)
         made[there] = member if there in _OPAQUE and not keyed else plain(member, there in _KEYED and not keyed)
     return made
@@ -175,9 +177,7 @@ def _words(misfit: Misfit, given: Any) -> str:
     if isinstance(misfit.value, list):
         name = misfit.path[-1] if misfit.path else ""
         return f'Invalid JSON payload received. Unknown name "{name}"{at}: Proto field is not repeating, cannot start list.'
-    return (
-        f"Invalid value at '{place}' ({getattr(misfit.wanted, '__name__', 'message')}), {json_text(misfit.value)[:80]}"
-    )
+    return f"Invalid value at '{place}' ({json_type(misfit.wanted)}), {json_text(misfit.value)[:80]}"
 
 
 def _place(path: Path, given: Any) -> str:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from nulpoint.mock.shapes import Path, Rows, json_type, misfits, record
+
 _ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 _REASONING = re.compile(r"o\d|gpt-5")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -29,6 +31,27 @@ _ONLY_WITH = {
     "stream_options": ("stream", "'stream' is enabled"),
 }
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+_NAMED = record("name", name=str)
+_CALL = record("id", id=str, type=str, function=dict, custom=dict)
+_MESSAGE = record(
+    "role", role=object, content=(str, Rows(dict)), tool_calls=Rows(_CALL), tool_call_id=str, refusal=str, audio=dict,
+    function_call=dict,
+)  # fmt: skip
+_TOOL = record(
+    "type",
+    type=str,
+    function=record("", name=str, parameters=dict, strict=bool),
+    custom=record("", name=str, description=str, format=dict),
+)
+_CHOICE = record("type", type=str, function=_NAMED, custom=_NAMED, allowed_tools=dict)
+_FORMAT = record("type", type=str, json_schema=record("", name=str, schema=dict, strict=bool))
+_CHAT = record(
+    "", model=str, messages=Rows(_MESSAGE), tools=Rows(_TOOL), tool_choice=(str, _CHOICE), response_format=_FORMAT,
+    stop=(str, Rows(str)), stream=bool, stream_options=dict, logprobs=bool, parallel_tool_calls=bool,
+    reasoning_effort=str, web_search_options=dict,
+)  # fmt: skip
 
 
 class Refusal(NamedTuple):
@@ -53,25 +76,40 @@ def parts_of(content: Any) -> list[dict[str, Any]]:
 def _required(body: dict[str, Any]) -> Iterator[Refusal]:
     if not body.get("model"):
         yield Refusal("you must provide a model parameter")
-    elif body["model"].startswith("no-such"):
+    elif str(body["model"]).startswith("no-such"):
         text = f"The model `{body['model']}` does not exist or you do not have access to it."
         yield Refusal(text, code="model_not_found", status=404)
     messages = body.get("messages")
     if messages is None:
         yield Refusal("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
-    elif not isinstance(messages, list):
-        yield Refusal("Invalid type for 'messages': expected an array of objects.", "messages", "invalid_type")
-    elif not messages:
+    elif messages == []:
         text = (
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
         )
         yield Refusal(text, "messages", "empty_array")
 
 
+def _types(body: dict[str, Any]) -> Iterator[Refusal]:
+    """What is there has its type; what OpenAI does not know may be anything."""
+    for misfit in misfits(body, _CHAT):
+        place = _place(misfit.path)
+        if misfit.kind == "missing":
+            yield Refusal(f"Missing required parameter: '{place}'.", place, "missing_required_parameter")
+        elif misfit.kind == "type":
+            wanted = json_type(misfit.wanted)
+            article = "an" if wanted[0] in "aeiou" else "a"
+            yield Refusal(f"Invalid type for '{place}': expected {article} {wanted}.", place, "invalid_type")
+
+
+def _place(path: Path) -> str:
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(steps).removeprefix(".")
+
+
 def _messages(body: dict[str, Any]) -> Iterator[Refusal]:
     for number, message in enumerate(body["messages"]):
         where = f"messages[{number}]"
-        role = message.get("role") if isinstance(message, dict) else None
+        role = message["role"]
         if role not in _ROLES:
             known = ", ".join(f"'{one}'" for one in _ROLES[:-1])
             text = f"Invalid value: '{role}'. Supported values are: {known}, and '{_ROLES[-1]}'."
@@ -185,7 +223,7 @@ def _tools(body: dict[str, Any]) -> Iterator[Refusal]:
                 f"Missing required parameter: '{where}.function'.", f"{where}.function", "missing_required_parameter"
             )
             continue
-        if not _NAME.fullmatch(str(function.get("name"))):
+        if not _NAME.fullmatch(function.get("name") or ""):
             text = f"Invalid '{where}.function.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
             yield Refusal(text, f"{where}.function.name", "invalid_value")
         schema = function.get("parameters")
@@ -221,5 +259,5 @@ def _open(what: str, param: str) -> Refusal:
 
 
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Refusal]], ...] = (
-    _required, _messages, _pairing, _ranges, _together, _reasoning, _tools, _format,
+    _required, _types, _messages, _pairing, _ranges, _together, _reasoning, _tools, _format,
 )  # fmt: skip

@@ -44,7 +44,7 @@ def _merged(values: list[Any]) -> Any:
 def _by_type(schema: dict[str, Any], definitions: Any, depth: int) -> Any:
     kind = schema.get("type", "object")
     if isinstance(kind, list):
-        kind = kind[0]
+        kind = kind[0] if kind else "object"
     match str(kind).lower():  # Gemini writes types in capitals
         case "object":
             return _object(schema, definitions, depth)
@@ -62,8 +62,9 @@ def _by_type(schema: dict[str, Any], definitions: Any, depth: int) -> Any:
 
 
 def _object(schema: dict[str, Any], definitions: Any, depth: int) -> dict[str, Any]:
-    members = schema.get("properties") or {}
-    wanted = schema.get("required") or ([] if depth > _DEPTH else list(members))
+    given, required = schema.get("properties"), schema.get("required")
+    members = given if isinstance(given, dict) else {}
+    wanted = required if isinstance(required, list) and required else [] if depth > _DEPTH else list(members)
     return {name: example(members.get(name), definitions, depth + 1) for name in wanted}
 
 

@@ -196,7 +196,11 @@ class Connection(asyncio.Protocol):
         if server.settings.latency_ms:
             await asyncio.sleep(server.settings.latency_ms / 1000)
         call = Call(method, path, self.headers, body, server.requests, server.settings.stream_words)
-        await self._send(faulty(server.dialect, server.answer(call), fault), fault)
+        try:
+            answer = server.answer(call)
+        except Exception as error:  # noqa: BLE001 - a mock that falls silent would look like a stall
+            answer = server.dialect.error(500, f"The mock itself failed: {error!r}")
+        await self._send(faulty(server.dialect, answer, fault), fault)
 
     async def _send(self, answer: Answer, fault: Fault | None = None) -> None:
         sender = Sender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)

@@ -29,11 +29,10 @@ class Keyed(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """One of several records, told by the member `tag`; `default` is the tag of those that have none."""
+    """One of several records, told by the member `tag`."""
 
     tag: str
     records: Mapping[str, Record]
-    default: str | None = None
 
 
 class Misfit(NamedTuple):
@@ -74,6 +73,18 @@ def misfits(value: Any, shape: Any, path: Path = ()) -> Iterator[Misfit]:
             yield from _in_tagged(value, shape, path)
 
 
+_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
+
+
+def json_type(shape: Any) -> str:
+    """What a shape is in JSON: `object`, `array`, `string`, `integer`, `number` or `boolean`."""
+    if isinstance(shape, Rows):
+        return "array"
+    if isinstance(shape, frozenset):
+        return "string"
+    return _TYPES.get(shape, "object") if isinstance(shape, type) else "object"
+
+
 def _in_record(value: dict[str, Any], shape: Record, path: Path) -> Iterator[Misfit]:
     for name, member in value.items():
         if name not in shape.members:
@@ -86,7 +97,7 @@ def _in_record(value: dict[str, Any], shape: Record, path: Path) -> Iterator[Mis
 
 
 def _in_tagged(value: dict[str, Any], shape: Tagged, path: Path) -> Iterator[Misfit]:
-    tag = value.get(shape.tag, shape.default)
+    tag = value.get(shape.tag)
     if tag is None:
         yield Misfit("missing", (*path, shape.tag), shape.tag, value)
     elif not isinstance(tag, str) or tag not in shape.records:
