@@ -31,11 +31,16 @@ ENVIRONMENT = {
     "GEMINI_BASE_URL": "http://127.0.0.1:19003/v1beta",
     "MISTRAL_BASE_URL": "http://127.0.0.1:19004/v1",
 }
+CITY = {"type": "string", "examples": ["Rome"]}
 WEATHER = {
     "type": "function",
     "function": {
         "name": "get_weather",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": CITY},
+            "required": ["city"],
+        },
     },
 }
 HELLO: list[Any] = [{"role": "user", "content": "Say hello"}]
@@ -64,11 +69,23 @@ def stream(client: openai.OpenAI) -> tuple[str, Any]:
     return f"{len(chunks)} chunks: {text}", raw.headers
 
 
-def tool_call(client: openai.OpenAI) -> tuple[str, Any]:
-    tools: list[Any] = [WEATHER]
-    raw = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=HELLO, tools=tools)
-    call = raw.parse().choices[0].message.tool_calls[0]  # type: ignore[index]
-    return f"{call.function.name}({call.function.arguments})", raw.headers  # type: ignore[union-attr]
+def tool_use(client: openai.OpenAI) -> tuple[str, Any]:
+    """Claude thinks and asks for a tool; with its result the signed thought goes back, or Anthropic would refuse."""
+    asked: dict[str, Any] = {"model": "claude-sonnet-4-5", "tools": [WEATHER], "reasoning_effort": "low"}
+    messages: list[Any] = [{"role": "user", "content": "How warm is it in Rome?"}]
+    message = client.chat.completions.create(messages=messages, **asked).choices[0].message
+    call: Any = message.tool_calls[0]  # type: ignore[index]
+    messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
+    raw = client.chat.completions.with_raw_response.create(messages=messages, **asked)
+    return f"{call.function.name}({call.function.arguments}) -> {raw.parse().choices[0].message.content}", raw.headers
+
+
+def reasoning(client: openai.OpenAI) -> tuple[str, Any]:
+    raw = client.chat.completions.with_raw_response.create(
+        model="gemini-2.5-flash", messages=HELLO, reasoning_effort="medium"
+    )
+    message: Any = raw.parse().choices[0].message
+    return f"({message.reasoning_content}) {message.content}", raw.headers
 
 
 def embedding(client: openai.OpenAI) -> tuple[str, Any]:
@@ -91,7 +108,8 @@ STEPS = (
     Step("chat, gemini-1.5-flash", "gemini", chat("gemini-1.5-flash")),
     Step("chat, mistral-large", "mistral", chat("mistral-large")),
     Step("stream, gpt-4o", "openai", stream),
-    Step("tool call, gpt-4o", "openai", tool_call),
+    Step("tool use, claude-sonnet-4-5", "anthropic", tool_use),
+    Step("reasoning, gemini-2.5-flash", "gemini", reasoning),
     Step("embedding of two texts", "openai", embedding),
     Step("a model that does not exist", "openai", an_error),
 )
@@ -168,7 +186,7 @@ def play(log: Path) -> int:
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is shown and counted
             shown, provider, good, added = f"{type(error).__name__}: {error}", "", False, ""
         failed += not good
-        print(f"  {step.asked:<30} {provider:<12} {added:>9}   {'' if good else 'FAILED '}{shown[:60]}")
+        print(f"  {step.asked:<30} {provider:<12} {added:>9}   {'' if good else 'FAILED '}{shown[:70]}")
     print(f"\n  {len(STEPS) - failed} of {len(STEPS)} steps did what they should\n")
     return failed
 

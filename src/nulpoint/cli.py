@@ -75,15 +75,17 @@ def providers() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-def mock(host: str) -> None:
+@click.option("--fault", "faults", multiple=True, metavar="[PROVIDER:]NAME[=N][*COUNT]", help="What goes wrong.")
+def mock(host: str, faults: tuple[str, ...]) -> None:
     """Run mock providers on ports 19001 to 19004: OpenAI, Anthropic, Gemini, Mistral.
 
-    MOCK_LATENCY_MS, MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS and MOCK_SEED set how they behave; faults are set
-    by request header or admin call (docs/operations.md).
+    They check requests as the real ones do and answer what they are asked (docs/operations.md). MOCK_LATENCY_MS,
+    MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS and MOCK_SEED set how they behave; faults are set here, by request
+    header or by admin call.
     """
     from nulpoint.mock import run
 
-    sys.exit(run(os.environ, host, None))
+    sys.exit(run(os.environ, host, broken=faults))
 
 
 @main.command()

@@ -1,16 +1,14 @@
-"""What every mock provider says: deterministic text, vectors and tool arguments, and the shape of an answer."""
+"""What the server and the providers' code say to each other: a call comes in, an answer goes out, in one dialect."""
 
 import hashlib
 import struct
 from base64 import b64encode
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
 CREATED = 1_790_000_000  # Unix time; fixed, so that equal requests get equal answers
-_TEXT = """a mock answer made of plain words that mean nothing and are always the same so that tests can compare
-them byte by byte and people can see at once where they come from"""
-_WORDS = _TEXT.split()
 
 
 class Call(msgspec.Struct):
@@ -33,6 +31,15 @@ class Answer(msgspec.Struct):
     headers: dict[str, str] = {}
 
 
+class Dialect(NamedTuple):
+    """How one provider speaks: its answers, and its words for what went wrong."""
+
+    answer: Callable[[Call], Answer]
+    error: Callable[[int, str], Answer]
+    rate_limited: Callable[[float], Answer]  # seconds to wait; 0 where it does not say
+    error_event: Callable[[int, str], bytes]  # inside a stream
+
+
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
     return Answer(status=status, body=msgspec.json.encode(value), headers=headers or {})
 
@@ -43,9 +50,13 @@ def event(value: Any, name: str = "", end: bytes = b"\n") -> bytes:
     return head + b"data: " + msgspec.json.encode(value) + end + end
 
 
-def words(count: int) -> list[str]:
-    """Pieces that join to a text of `count` words."""
-    return [_WORDS[i % len(_WORDS)] if i == 0 else " " + _WORDS[i % len(_WORDS)] for i in range(count)]
+def json_text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def sorted_json(value: Any) -> str:
+    """JSON text that does not depend on the order of members."""
+    return msgspec.json.encode(value, order="sorted").decode()
 
 
 def token_count(value: Any) -> int:
@@ -69,36 +80,6 @@ def packed(numbers: list[float]) -> str:
     return b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
-def example(schema: Any) -> Any:
-    """The simplest value a JSON Schema accepts, as far as tests need it."""
-    if not isinstance(schema, dict):
-        return {}
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for union in ("anyOf", "oneOf", "allOf"):
-        if schema.get(union):
-            return example(schema[union][0])
-    kind = schema.get("type", "object")
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object":
-        wanted = schema.get("required") or list(schema.get("properties", {}))
-        return {name: example(schema.get("properties", {}).get(name)) for name in wanted}
-    return {
-        "array": [example(schema.get("items"))],
-        "string": "text",
-        "integer": 1,
-        "number": 1.5,
-        "boolean": True,
-    }.get(kind)
-
-
-def text_of(content: Any) -> str:
-    """The text of a message's content in any of the providers' shapes."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return " ".join(text_of(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""
+def signature(*parts: str) -> str:
+    """What this mock signs a thought with, so that it knows its own when they come back: changed ones do not match."""
+    return b64encode(hashlib.sha256("\x1f".join(("nulpoint mock", *parts)).encode()).digest()).decode()

@@ -2,15 +2,20 @@
 
 from typing import Any
 
-import msgspec
-
 from nulpoint.mock import openai
-from nulpoint.mock.answers import CREATED, Answer, Call, event, example, json_answer, text_of, token_count, words
+from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, json_text, signature, token_count
+from nulpoint.mock.anthropic_rules import blocks_of, marks_in, problem, turns_of
+from nulpoint.mock.model import SOURCE, Asked, Reply, Tool, Turn, fragments, pieces, reply, sight
 
 _ERROR_TYPES = {
-    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-    413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 504: "timeout_error", 529: "overloaded_error",
+    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
+    404: "not_found_error", 409: "conflict_error", 413: "request_too_large", 429: "rate_limit_error",
+    500: "api_error", 504: "timeout_error", 529: "overloaded_error",
 }  # fmt: skip
+_STOPS = {
+    "stop": "end_turn", "length": "max_tokens", "sequence": "stop_sequence", "calls": "tool_use", "refusal": "refusal",
+}  # fmt: skip
+_MODELS = ("claude-sonnet-4-5", "claude-opus-4-8")
 
 
 def answer(call: Call) -> Answer:
@@ -20,17 +25,25 @@ def answer(call: Call) -> Answer:
     if refused is not None:
         return refused
     if call.path == "/v1/models":
-        return json_answer({"data": [_model("claude-sonnet-4-5")], "has_more": False})
-    if call.path != "/v1/messages":
-        return error(404, "Not Found")
-    found = _messages(call)
-    found.headers = {"request-id": f"req_mock{call.number}"}
+        return json_answer({"data": [_model(name) for name in _MODELS], "has_more": False})
+    found = _messages(call) if call.path == "/v1/messages" else error(404, "Not Found")
+    found.headers = {"request-id": f"req_mock{call.number}", **found.headers}
     return found
 
 
 def error(status: int, message: str) -> Answer:
+    return json_answer(_error(status, message), status)
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
     kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    return json_answer({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_mock"}, status)
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_mock"}
+
+
+def _rate_limited(seconds: float) -> Answer:
+    limited = error(429, "This request would exceed your organization's rate limit.")
+    limited.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+    return limited
 
 
 def _refused(call: Call) -> Answer | None:
@@ -50,58 +63,145 @@ def _messages(call: Call) -> Answer:
     body = call.body
     if not isinstance(body, dict):
         return error(400, "The request body is not valid JSON")
-    for required in ("model", "max_tokens", "messages"):
-        if not body.get(required):
-            return error(400, f"{required}: Field required")
-    if body["model"] == "no-such-model":
-        return error(404, "model: no-such-model")
-    blocks = _blocks(body, call.words)
-    called = any(block["type"] == "tool_use" for block in blocks)
+    if isinstance(body.get("model"), str) and not body["model"].startswith("claude"):
+        return error(404, f"model: {body['model']}")
+    wrong = problem(body, call.headers)
+    if wrong:
+        return error(400, wrong)
+    said = reply(_asked(body, call.words))
+    blocks = _blocks(said, shown=(body.get("thinking") or {}).get("display") != "omitted")
     message = {
         "id": f"msg_mock{call.number}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
         "content": blocks,
-        "stop_reason": "tool_use" if called else "end_turn",
-        "stop_sequence": None,
-        "usage": {
-            "input_tokens": token_count(body["messages"]),
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": token_count(blocks),
-        },
+        "stop_reason": _STOPS[said.finish],
+        "stop_sequence": said.stopped_by,
+        **_details(said),
+        "usage": _usage(body, blocks, said),
     }
     return Answer(events=_events(message)) if body.get("stream") else json_answer(message)
 
 
-def _blocks(body: dict[str, Any], count: int) -> list[dict[str, Any]]:
+# -- what is asked -----------------------------------------------------------------------------------------------------
+
+
+def _asked(body: dict[str, Any], words: int) -> Asked:
+    tools = [tool for tool in body.get("tools") or [] if "input_schema" in tool]
+    choice = body.get("tool_choice") or {}
+    output = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
+    return Asked(
+        turns=[_turn(role, blocks) for role, blocks in turns_of(body)],
+        words=words,
+        system=_system(body),
+        tools=[] if choice.get("type") == "none" else [Tool(tool["name"], tool["input_schema"]) for tool in tools],
+        forced=choice.get("name") or ("" if choice.get("type") == "any" else None),
+        one_call=bool(choice.get("disable_parallel_tool_use")),
+        schema=output.get("schema"),
+        thinks=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
+        searches=any(str(tool.get("type")).startswith("web_search") for tool in body.get("tools") or []),
+        limit=body["max_tokens"],
+        stops=body.get("stop_sequences") or [],
+    )
+
+
+def _system(body: dict[str, Any]) -> str:
+    later = [block for role, blocks in turns_of(body) if role == "system" for block in blocks]
+    return " ".join(block["text"] for block in blocks_of(body.get("system")) + later)
+
+
+def _turn(role: str, blocks: list[dict[str, Any]]) -> Turn:
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    inside = [inner for block in results for inner in blocks_of(block.get("content"))]
+    return Turn(
+        user=role == "user",
+        text=" ".join(block["text"] for block in blocks if block["type"] == "text"),
+        results=[" ".join(one.get("text", "") for one in blocks_of(block.get("content"))) for block in results],
+        media=[_sight(block["source"]) for block in blocks + inside if block["type"] in ("image", "document")],
+    )
+
+
+def _sight(source: dict[str, Any]) -> str:
+    if source["type"] == "base64":
+        return sight(source["media_type"], source["data"])
+    return str(source.get("url") or source.get("file_id") or source.get("media_type"))
+
+
+# -- what is answered --------------------------------------------------------------------------------------------------
+
+
+def _blocks(said: Reply, *, shown: bool) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
-    if (body.get("thinking") or {}).get("type") in ("enabled", "adaptive"):
-        blocks.append({"type": "thinking", "thinking": "Let me think.", "signature": f"sig-{CREATED}"})
-    last = body["messages"][-1].get("content")
-    answered = isinstance(last, list) and any(part.get("type") == "tool_result" for part in last)
-    tools = [tool for tool in body.get("tools") or () if "input_schema" in tool]
-    if tools and not answered and (body.get("tool_choice") or {}).get("type") != "none":
-        wanted = tools if "parallel" in text_of(last) else tools[:1]
-        return blocks + [
-            {"type": "tool_use", "id": f"toolu_mock{i}", "name": tool["name"], "input": example(tool["input_schema"])}
-            for i, tool in enumerate(wanted)
-        ]
-    return [*blocks, {"type": "text", "text": "".join(words(count))}]
+    if said.thought:
+        thought = said.thought if shown else ""
+        blocks.append({"type": "thinking", "thinking": thought, "signature": signature("thinking", thought)})
+    if said.query:
+        blocks += _search(said.query)
+    if said.text:
+        blocks.append({"type": "text", "text": said.text, **({"citations": [_citation(said)]} if said.query else {})})
+    for number, wish in enumerate(said.wishes):
+        blocks.append({"type": "tool_use", "id": _call_id(wish, number), "name": wish.name, "input": wish.arguments})
+    return blocks
+
+
+def _call_id(wish: Any, number: int) -> str:
+    return f"toolu_{signature('call', str(number), wish.name)[:22].replace('+', 'a').replace('/', 'b')}"
+
+
+def _search(query: str) -> list[dict[str, Any]]:
+    """A search that Anthropic runs by itself: nobody waits for its result."""
+    url, title = SOURCE
+    found = {"type": "web_search_result", "url": url, "title": title, "encrypted_content": "bW9jaw==", "page_age": None}
+    use = {"type": "server_tool_use", "id": "srvtoolu_mock", "name": "web_search", "input": {"query": query}}
+    return [use, {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_mock", "content": [found]}]
+
+
+def _citation(said: Reply) -> dict[str, Any]:
+    url, title = SOURCE
+    place = {"type": "web_search_result_location", "url": url, "title": title, "encrypted_index": "bW9jaw=="}
+    return {**place, "cited_text": said.text}
+
+
+def _details(said: Reply) -> dict[str, Any]:
+    if not said.refusal:
+        return {}
+    return {"stop_details": {"type": "refusal", "category": None, "explanation": said.refusal}}
+
+
+def _usage(body: dict[str, Any], blocks: list[dict[str, Any]], said: Reply) -> dict[str, Any]:
+    """What is marked for the cache counts as written by the first turn and as read by later ones."""
+    whole = token_count([body["messages"], body.get("system"), body.get("tools")])
+    marked = whole // 2 if body.get("cache_control") or marks_in(body) else 0
+    later = any(message["role"] == "assistant" for message in body["messages"])
+    return {
+        "input_tokens": whole - marked,
+        "cache_creation_input_tokens": 0 if later else marked,
+        "cache_read_input_tokens": marked if later else 0,
+        "output_tokens": token_count(blocks),
+        **({"output_tokens_details": {"thinking_tokens": token_count(said.thought)}} if said.thought else {}),
+        **({"server_tool_use": {"web_search_requests": 1}} if said.query else {}),
+        "service_tier": "standard",
+    }
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
 
 
 def _events(message: dict[str, Any]) -> list[bytes]:
     used = message["usage"]
-    start = {**message, "content": [], "stop_reason": None, "usage": {**used, "output_tokens": 1}}
-    events = [_event("message_start", message=start), _event("ping")]
+    start = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    start["usage"] = {**used, "output_tokens": 1}
+    events = [_event("message_start", message=start)]
     for index, block in enumerate(message["content"]):
         empty, deltas = _deltas(block)
         events.append(_event("content_block_start", index=index, content_block=empty))
+        if index == 0:
+            events.append(_event("ping"))
         events += [_event("content_block_delta", index=index, delta=delta) for delta in deltas]
         events.append(_event("content_block_stop", index=index))
-    stop = {"stop_reason": message["stop_reason"], "stop_sequence": None}
-    events.append(_event("message_delta", delta=stop, usage={"output_tokens": used["output_tokens"]}))
+    stop = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in message}
+    events.append(_event("message_delta", delta=stop, usage=used))
     return [*events, _event("message_stop")]
 
 
@@ -109,17 +209,25 @@ def _event(name: str, **fields: Any) -> bytes:
     return event({"type": name, **fields}, name)
 
 
+def _error_event(status: int, message: str) -> bytes:
+    return event(_error(status, message), "error")
+
+
 def _deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A block as it starts, and what fills it."""
-    if block["type"] == "tool_use":
-        text = msgspec.json.encode(block["input"]).decode()
-        pieces = ["", *(text[i : i + 8] for i in range(0, len(text), 8))]
-        return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
-    if block["type"] == "thinking":
-        thought = {"type": "thinking_delta", "thinking": block["thinking"]}
-        return {**block, "thinking": "", "signature": ""}, [
-            thought,
-            {"type": "signature_delta", "signature": block["signature"]},
-        ]
-    pieces = [(" " if i else "") + word for i, word in enumerate(block["text"].split(" "))]
-    return {**block, "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces]
+    match block["type"]:
+        case "tool_use" | "server_tool_use":
+            inputs = ["", *fragments(json_text(block["input"]))]
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in inputs]
+        case "thinking":
+            thoughts = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
+            signed = {"type": "signature_delta", "signature": block["signature"]}
+            return {**block, "thinking": "", "signature": ""}, [*thoughts, signed]
+        case "text":
+            cited = [{"type": "citations_delta", "citation": one} for one in block.get("citations", ())]
+            texts = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+            return {"type": "text", "text": "", **({"citations": []} if cited else {})}, [*cited, *texts]
+    return block, []
+
+
+DIALECT = Dialect(answer, error, _rate_limited, _error_event)

@@ -1,5 +1,6 @@
 """What a mock provider can be told to do wrong."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -15,11 +16,12 @@ FAULTS: dict[str, float | None] = {
     "cut_mid_stream": 3,  # N events, then FIN without the last chunk
     "reset_mid_stream": 3,
     "end_mid_stream": 3,  # N events, then a proper HTTP end, but no finish and no terminal event
-    "error_mid_stream": 3,  # N events, then an error event
+    "error_mid_stream": 3,  # N events, then an error as this provider puts it into a stream
+    "error_first": 529,  # a stream whose first event is an error with status N
     "malformed_json": None,
     "wrong_length": None,  # Content-Length larger than the body, then FIN
     "short_length": None,  # bytes after the body
-    "rate_limit": 0,  # 429, with Retry-After where N > 0
+    "rate_limit": 0,  # 429; where N > 0 it says to wait N seconds, as this provider says it
     "status": 500,  # an error answer with status N
     "html_error": 502,
     "slow_drip": 5,  # one byte each N ms
@@ -29,6 +31,7 @@ FAULTS: dict[str, float | None] = {
     "informational": 1,  # N interim answers first
     "huge_head": None,  # a header field of 128 KiB
 }
+_WRITTEN = re.compile(r"(?:(\w+):)?(\w+)(?:=([\d.]+))?(?:\*(\d+))?")
 
 
 class Fault(msgspec.Struct):
@@ -40,9 +43,17 @@ class Fault(msgspec.Struct):
 
 
 def parse(text: str) -> Fault:
-    """`name` or `name=N`. Raises ValueError."""
-    name, _, arg = text.partition("=")
-    return make(name, float(arg) if arg else None)
+    """`NAME`, `NAME=N`, and for some requests only `NAME*COUNT`. Raises ValueError."""
+    return parse_for(text)[1]
+
+
+def parse_for(text: str) -> tuple[str | None, Fault]:
+    """The same, perhaps for one provider only: `PROVIDER:NAME=N*COUNT`. Raises ValueError."""
+    written = _WRITTEN.fullmatch(text)
+    if written is None:
+        raise ValueError(f"cannot read fault {text!r}; write NAME, NAME=N or PROVIDER:NAME=N*COUNT")
+    provider, name, arg, count = written.groups()
+    return provider, make(name, float(arg) if arg else None, int(count) if count else None)
 
 
 def make(name: str, arg: Any = None, count: int | None = None) -> Fault:

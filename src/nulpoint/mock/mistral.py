@@ -1,22 +1,17 @@
 """The Mistral API: nearly OpenAI's, but strict about what it does not know and with ways of its own in streams."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from nulpoint.mock import openai
-from nulpoint.mock.answers import CREATED, Answer, Call, event, json_answer, token_count
+from nulpoint.mock.answers import CREATED, Answer, Call, Dialect, event, json_answer, token_count
+from nulpoint.mock.mistral_rules import CHAT, EMBEDDINGS, problem, unknown
+from nulpoint.mock.model import Reply, pieces, reply
+from nulpoint.mock.openai_rules import parts_of
 
-_CHAT = frozenset(
-    {
-        "model", "messages", "temperature", "top_p", "max_tokens", "stream", "stop", "random_seed", "metadata",
-        "response_format", "tools", "tool_choice", "presence_penalty", "frequency_penalty", "min_tokens",
-        "repetition_penalty", "top_k", "logprobs", "top_logprobs", "prompt_logprobs", "n", "prediction",
-        "parallel_tool_calls", "reasoning_effort", "prompt_mode", "guardrails", "prompt_cache_key", "service_tier",
-        "safe_prompt",
-    }
-)  # fmt: skip
-_EMBEDDINGS = frozenset({"model", "input", "encoding_format", "output_dimension", "output_dtype", "metadata"})
-_TOOL_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
+_MODEL = re.compile(r"(mistral|magistral|ministral|codestral|devstral|pixtral|voxtral|open-mi)")
+_KINDS = {401: "unauthorized", 402: "billing_error", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
 
 
 def answer(call: Call) -> Answer:
@@ -24,76 +19,123 @@ def answer(call: Call) -> Answer:
         return json_answer({"detail": "Invalid API Key"}, 401)
     if call.path == "/v1/models":
         return json_answer({"object": "list", "data": [{"id": "mistral-large-latest", "object": "model"}]})
-    if call.path == "/v1/chat/completions" and isinstance(call.body, dict):
-        return _unknown(call.body, _CHAT) or _bad_ids(call.body) or _chat(call)
-    if call.path == "/v1/embeddings" and isinstance(call.body, dict):
-        body = call.body
-        renamed = {**body, "dimensions": body.get("output_dimension") or 1024}
-        call.body = {key: value for key, value in renamed.items() if key != "output_dimension"}
-        return _unknown(body, _EMBEDDINGS) or openai.embeddings(call)
-    return json_answer({"message": "no Route matched with those values"}, 404)
+    route = {"/v1/chat/completions": _chat, "/v1/embeddings": _embeddings}.get(call.path)
+    if route is None or not isinstance(call.body, dict):
+        return json_answer({"message": "no Route matched with those values"}, 404)
+    found = route(call)
+    found.headers = {"mistral-correlation-id": f"mock{call.number}", **found.headers}
+    return found
 
 
-def error(status: int, message: str, code: str | None = None) -> Answer:
-    kind = "rate_limited" if status == 429 else "invalid_request_error" if status < 500 else "internal_server_error"
-    body = {"object": "error", "message": message, "type": kind, "param": None, "code": code, "raw_status_code": status}
-    return json_answer(body, status)
+def error(status: int, message: str) -> Answer:
+    return json_answer(_error(status, message), status)
 
 
-def _unknown(body: dict[str, Any], known: frozenset[str]) -> Answer | None:
-    extra = [name for name in body if name not in known]
-    if not extra:
-        return None
-    detail = [
-        {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": body[name]}
-        for name in extra
-    ]
-    return json_answer({"detail": detail}, 422)
+def _error(status: int, message: str, kind: str | None = None, code: str | None = None) -> dict[str, Any]:
+    usual = _KINDS.get(status, "invalid_request_error" if status < 500 else "internal_server_error")
+    body = {"object": "error", "message": message, "type": kind or usual, "param": None}
+    return {**body, "code": code or ("1300" if status == 429 else None), "raw_status_code": status}
 
 
-def _bad_ids(body: dict[str, Any]) -> Answer | None:
-    messages = body.get("messages") or []
-    ids = [message.get("tool_call_id") for message in messages if message.get("role") == "tool"]
-    ids += [call.get("id") for message in messages for call in message.get("tool_calls") or ()]
-    if all(isinstance(one, str) and _TOOL_CALL_ID.fullmatch(one) for one in ids):
-        return None
-    return error(400, "Tool call id has to be defined and consist of 9 characters", "3280")
+def _rate_limited(seconds: float) -> Answer:
+    limited = error(429, "Rate limit exceeded")
+    limited.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+    return limited
+
+
+def _error_event(status: int, message: str) -> bytes:
+    return event(_error(status, message))
+
+
+def _wrong(body: dict[str, Any], shape: Any) -> Answer | None:
+    details = unknown(body, shape)
+    if details:
+        return json_answer({"detail": details}, 422)
+    if not _MODEL.match(body["model"]):
+        return json_answer(_error(400, f"Invalid model: {body['model']}", "invalid_model", "1500"), 400)
+    refusal = problem(body) if shape is CHAT else None
+    return json_answer(_error(400, *refusal), 400) if refusal else None
+
+
+def _embeddings(call: Call) -> Answer:
+    body = call.body
+    call.body = {**body, "dimensions": body.get("output_dimension") or 1024}
+    return _wrong(body, EMBEDDINGS) or openai.embeddings(call)
 
 
 def _chat(call: Call) -> Answer:
     body = call.body
-    if body.get("model") == "no-such-model":
-        return error(400, "Invalid model: no-such-model", "1500")
-    if not body.get("messages"):
-        return error(422, "messages: Field required")
-    message = openai.reply_to(body, body["messages"], call.words)
-    message = {"role": "assistant", "content": message["content"] or "", "tool_calls": message.get("tool_calls")}
-    for number, tool in enumerate(message["tool_calls"] or ()):
-        tool["id"] = f"mock{number:05d}"
-    used = openai.usage(token_count(body["messages"]), token_count(message))
-    used = {key: used[key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    wrong = _wrong(body, CHAT)
+    if wrong is not None:
+        return wrong
+    said = reply(openai.asked(body, call.words))
+    calls = openai.calls_of(said, "mock{:05d}") or None
+    content = _content(said)
+    prompt, completion = token_count(body["messages"]), token_count([content, calls])
+    used: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+    if body.get("prompt_cache_key"):
+        used["prompt_tokens_details"] = {"cached_tokens": prompt // 2}
     frame = {"id": f"{call.number:032x}", "created": CREATED, "model": body["model"]}
-    finish = "tool_calls" if message["tool_calls"] else "stop"
+    finish = openai.FINISHES[said.finish]
     if body.get("stream"):
-        return Answer(events=_events(frame, message, finish, used))
-    choice = {"index": 0, "message": message, "finish_reason": finish}
-    return json_answer({**frame, "object": "chat.completion", "choices": [choice], "usage": used})
+        deltas = [{"role": "assistant", "content": ""}, *_deltas(said, calls)]
+        return Answer(events=[*_events(body, frame, deltas, finish, used), openai.DONE])
+    message = {"role": "assistant", "content": content, "tool_calls": calls}
+    choices = [_choice(body, index, "message", message, finish) for index in range(body.get("n") or 1)]
+    return json_answer({**frame, "object": "chat.completion", "choices": choices, "usage": used})
 
 
-def _events(frame: dict[str, Any], message: dict[str, Any], finish: str, used: dict[str, Any]) -> list[bytes]:
-    """Tool calls whole in one delta; usage in the chunk that finishes."""
+def _choice(body: dict[str, Any], index: int, name: str, message: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    """`name`: `message` or `delta`."""
+    choice = {"index": index, name: message, "finish_reason": finish}
+    spoken = "".join(part.get("text", "") for part in parts_of(message["content"]))
+    if body.get("logprobs") and spoken:
+        tokens = openai.logprobs_of(spoken, body.get("top_logprobs") or 0)
+        choice["logprobs"] = {"content": [{**token, "token_id": 7} for token in tokens]}
+    return choice
 
-    def chunk(delta: dict[str, Any], reason: str | None = None, **extra: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return event({**frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
 
-    events = [chunk({"role": "assistant", "content": ""})]
-    calls = message["tool_calls"]
+def _content(said: Reply) -> Any:
+    """A list where the model thought first, else text; nobody but the model refuses here, so it is text as well."""
+    text = said.text or said.refusal
+    if not said.thought:
+        return text
+    return [_thought(said.thought), *([{"type": "text", "text": text}] if text else [])]
+
+
+def _thought(text: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}], "closed": True}
+
+
+def _deltas(said: Reply, calls: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Calls come whole in the last delta; a thought's last piece and the first of the text come together."""
+    thoughts = [{"type": "thinking", "thinking": [{"type": "text", "text": one}]} for one in pieces(said.thought)]
+    texts = pieces(said.text or said.refusal)
+    deltas: list[dict[str, Any]] = [{"content": [one]} for one in thoughts]
+    if thoughts:
+        first = [{"type": "text", "text": texts.pop(0)}] if texts else []
+        deltas[-1] = {"content": [{**thoughts[-1], "closed": True}, *first]}
+    deltas += [{"content": text} for text in texts]
     if calls:
-        indexed = [{**call, "index": i} for i, call in enumerate(calls)]
-        events.append(chunk({"content": "", "tool_calls": indexed}, finish, usage=used))
-    else:
-        text = message["content"].split(" ")
-        events += [chunk({"content": (" " if i else "") + word}) for i, word in enumerate(text)]
-        events.append(chunk({"content": ""}, finish, usage=used))
-    return [*events, openai.DONE]
+        deltas.append({"content": "", "tool_calls": [{**call, "index": number} for number, call in enumerate(calls)]})
+    return deltas
+
+
+def _events(
+    body: dict[str, Any], frame: dict[str, Any], deltas: list[dict[str, Any]], finish: str, used: dict[str, Any]
+) -> Iterator[bytes]:
+    """The finish reason stands in the last delta, usage beside the last of all, and padding beside any."""
+    count = body.get("n") or 1
+    for index in range(count):
+        for number, delta in enumerate(deltas):
+            last = number == len(deltas) - 1
+            choice = _choice(body, index, "delta", delta, finish if last else None)
+            more: dict[str, Any] = {"usage": used} if last and index == count - 1 else {"p": "abcdefgh"[: number % 8]}
+            yield event({**frame, "object": "chat.completion.chunk", "choices": [choice], **more})
+
+
+DIALECT = Dialect(answer, error, _rate_limited, _error_event)

@@ -1,5 +1,6 @@
 """The OpenAI API, and with small differences the compatible endpoints of others."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -8,19 +9,37 @@ from nulpoint.mock.answers import (
     CREATED,
     Answer,
     Call,
+    Dialect,
     event,
-    example,
     json_answer,
+    json_text,
     packed,
-    text_of,
     token_count,
     vector,
+)
+from nulpoint.mock.model import (
+    ANY_OBJECT,
+    SOURCE,
+    Asked,
+    Reply,
+    Tool,
+    Turn,
+    fragments,
+    media_of,
+    pieces,
+    reply,
+    sight,
     words,
 )
+from nulpoint.mock.openai_rules import parts_of, problem
 
 DONE = b"data: [DONE]\n\n"
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
+FINISHES = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
+_SYSTEM = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}
+_CACHED = 1024  # prompts of so many tokens count as cached, in steps of 128
+_LIMITS = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
 
 
 def answer(call: Call) -> Answer:
@@ -38,9 +57,23 @@ def answer(call: Call) -> Answer:
     return found
 
 
-def error(status: int, message: str, code: str | None, param: str | None = None) -> Answer:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return json_answer({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+def error(status: int, message: str, code: str | None = None, param: str | None = None) -> Answer:
+    return json_answer(_error(status, message, code, param), status)
+
+
+def _error(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    kind = "requests" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code or _LIMITS.get(status)}}
+
+
+def _rate_limited(seconds: float) -> Answer:
+    limited = error(429, "Rate limit reached for requests")
+    limited.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+    return limited
+
+
+def _error_event(status: int, message: str) -> bytes:
+    return event(_error(status, message))
 
 
 def _refused(call: Call) -> Answer | None:
@@ -49,9 +82,9 @@ def _refused(call: Call) -> Answer | None:
         shown = f"Incorrect API key provided: {key[:4]}****." if key else "You didn't provide an API key."
         return error(401, shown, "invalid_api_key")
     if call.method == "POST" and not isinstance(call.body, dict):
-        return error(400, "We could not parse the JSON body of your request.", None)
-    if call.method == "POST" and call.body.get("model") == "no-such-model":
-        return error(404, "The model `no-such-model` does not exist", "model_not_found")
+        return error(400, "We could not parse the JSON body of your request.")
+    if call.method == "POST" and str(call.body.get("model")).startswith("no-such"):
+        return error(404, f"The model `{call.body['model']}` does not exist", "model_not_found")
     return None
 
 
@@ -73,107 +106,162 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}
 
 
-def usage(prompt: int, completion: int) -> dict[str, Any]:
+def usage(prompt: int, completion: int, reasoning: int = 0) -> dict[str, Any]:
+    """Reasoning is part of the completion, what is cached is part of the prompt."""
+    cached = prompt // 128 * 128 if prompt >= _CACHED else 0
     return {
         "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        "completion_tokens": completion + reasoning,
+        "total_tokens": prompt + completion + reasoning,
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0},
     }
 
 
-# -- chat --------------------------------------------------------------------------------------------------------------
+# -- chat: what is asked -----------------------------------------------------------------------------------------------
+
+
+def asked(body: dict[str, Any], count: int) -> Asked:
+    """Also for Mistral, whose requests are nearly the same."""
+    tools, choice = body.get("tools") or [], body.get("tool_choice")
+    functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), dict)]
+    wanted = body.get("response_format") or {}
+    schema = (wanted.get("json_schema") or {}).get("schema", ANY_OBJECT)
+    stop = body.get("stop") or []
+    return Asked(
+        turns=[_turn(message) for message in body["messages"]],
+        words=count,
+        system=" ".join(_turn(message).text for message in body["messages"] if message["role"] in _SYSTEM),
+        tools=[] if choice == "none" else [Tool(one["name"], one.get("parameters")) for one in functions],
+        forced=choice["function"]["name"] if isinstance(choice, dict) and "function" in choice
+        else "" if choice in ("required", "any") else None,
+        one_call=body.get("parallel_tool_calls") is False,
+        schema=schema if wanted.get("type") in ("json_schema", "json_object") else None,
+        thinks=body.get("reasoning_effort") not in (None, "none") or body.get("prompt_mode") == "reasoning",
+        searches=body.get("web_search_options") is not None,
+        limit=body.get("max_completion_tokens") or body.get("max_tokens"),
+        stops=[stop] if isinstance(stop, str) else stop,
+    )  # fmt: skip
+
+
+def _turn(message: dict[str, Any]) -> Turn:
+    parts = parts_of(message.get("content"))
+    text = " ".join(part.get("text", "") for part in parts if part.get("type") == "text")
+    media = [_sight(part) for part in parts if part.get("type") not in ("text", "refusal", "thinking", "reference")]
+    if message["role"] == "tool":
+        return Turn(user=True, results=[text], media=media)
+    return Turn(user=message["role"] == "user", text=text, media=media)
+
+
+def _sight(part: dict[str, Any]) -> str:
+    """Whatever it holds, its type and size."""
+    inner = part.get(str(part.get("type")))
+    match inner:
+        case {"url": str(url)} | {"file_data": str(url)} | str(url) if url.startswith(("data:", "http")):
+            return media_of(url)
+        case {"data": str(data)} | str(data):
+            kind = inner.get("format", "wav") if isinstance(inner, dict) else "wav"
+            return sight(f"audio/{kind}", data)
+    return str(part.get("file_id") or (inner or {}).get("file_id"))
+
+
+# -- chat: what is answered --------------------------------------------------------------------------------------------
 
 
 def chat(call: Call) -> Answer:
     """`/v1/chat/completions`, with tools, structured outputs, several choices and streams."""
     body = call.body
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        return error(400, "Missing required parameter: 'messages'.", "missing_required_parameter", "messages")
-    message = reply_to(body, messages, call.words)
+    wrong = problem(body)
+    if wrong is not None:
+        return error(wrong.status, wrong.message, wrong.code, wrong.param)
+    said = reply(asked(body, call.words))
+    message = _message(said)
     frame = {
         "id": f"chatcmpl-mock{call.number}",
         "created": CREATED,
         "model": body["model"],
         "system_fingerprint": "fp_mock",
     }
-    used = usage(token_count(messages), token_count(message))
-    count = body.get("n") or 1
+    reasoning = token_count(said.thought) if said.thought else 0
+    used = usage(token_count(body["messages"]), token_count(message), reasoning)
+    finish, count = FINISHES[said.finish], body.get("n") or 1
+    logprobs = None
+    if body.get("logprobs"):
+        logprobs = {"content": logprobs_of(said.text, body.get("top_logprobs") or 0), "refusal": None}
     if body.get("stream"):
         wants = bool((body.get("stream_options") or {}).get("include_usage"))
-        return Answer(events=list(chat_events(frame, message, count, used if wants else None)))
-    finish = "tool_calls" if message.get("tool_calls") else "stop"
-    logprobs = _logprobs(message["content"]) if body.get("logprobs") else None
+        return Answer(events=list(_events(frame, message, finish, count, logprobs, used if wants else None)))
     choices = [{"index": i, "message": message, "logprobs": logprobs, "finish_reason": finish} for i in range(count)]
     return json_answer({**frame, "object": "chat.completion", "choices": choices, "usage": used})
 
 
-def reply_to(body: dict[str, Any], messages: list[Any], count: int) -> dict[str, Any]:
-    """The assistant's message: a tool call where tools are offered, else JSON or words."""
-    tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
-    last = messages[-1]
-    if tools and last.get("role") != "tool" and body.get("tool_choice") != "none":
-        wanted = tools if "parallel" in text_of(last.get("content")) else tools[:1]
-        calls = [
-            {
-                "id": f"call_mock{i}",
-                "type": "function",
-                "function": {
-                    "name": tool["name"],
-                    "arguments": msgspec.json.encode(example(tool.get("parameters"))).decode(),
-                },
-            }
-            for i, tool in enumerate(wanted)
-        ]
-        return {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
-    wanted_format = body.get("response_format") or {}
-    if wanted_format.get("type") == "json_schema":
-        text = msgspec.json.encode(example(wanted_format["json_schema"].get("schema"))).decode()
-    elif wanted_format.get("type") == "json_object":
-        text = "{}"
-    else:
-        text = "".join(words(count))
-    return {"role": "assistant", "content": text, "refusal": None}
+def _message(said: Reply) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": said.text or None, "refusal": said.refusal or None}
+    if said.wishes:
+        message["tool_calls"] = calls_of(said, "call_mock{}")
+    if said.query:
+        url, title = SOURCE
+        cited = {"url": url, "title": title, "start_index": 0, "end_index": len(said.text)}
+        message["annotations"] = [{"type": "url_citation", "url_citation": cited}]
+    return message
 
 
-def _logprobs(text: str | None) -> dict[str, Any]:
-    tokens = (text or "").split()
-    return {
-        "content": [{"token": t, "logprob": -0.1, "bytes": list(t.encode()), "top_logprobs": []} for t in tokens],
-        "refusal": None,
-    }
+def calls_of(said: Reply, call_id: str) -> list[dict[str, Any]]:
+    """The calls, with ids in the pattern given."""
+    return [
+        {
+            "id": call_id.format(number),
+            "type": "function",
+            "function": {"name": wish.name, "arguments": json_text(wish.arguments)},
+        }
+        for number, wish in enumerate(said.wishes)
+    ]
 
 
-def chat_events(frame: dict[str, Any], message: dict[str, Any], count: int, used: dict[str, Any] | None) -> Any:
+def logprobs_of(text: str, most: int) -> list[dict[str, Any]]:
+    """Each word as a token, and where `most` is not 0 the one likeliest of all, which is itself."""
+    tokens = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in pieces(text)]
+    return [{**token, "top_logprobs": [token] * min(most, 1)} for token in tokens]
+
+
+def _events(
+    frame: dict[str, Any],
+    message: dict[str, Any],
+    finish: str,
+    count: int,
+    logprobs: dict[str, Any] | None,
+    used: dict[str, Any] | None,
+) -> Iterator[bytes]:
     """The chunks in OpenAI's order; with usage asked for, every other chunk has `usage: null`."""
     extra = {"usage": None} if used else {}
 
-    def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def chunk(index: int, delta: dict[str, Any], reason: str | None = None, token: Any = None) -> bytes:
+        known = {"content": [token], "refusal": None} if token else None
+        choice = {"index": index, "delta": delta, "logprobs": known, "finish_reason": reason}
         return event({**frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
 
-    calls = message.get("tool_calls")
     for index in range(count):
-        yield chunk(index, {"role": "assistant", "content": None if calls else "", "refusal": None})
-        for position, call in enumerate(calls or ()):
-            arguments = call["function"]["arguments"]
-            start = {**call["function"], "arguments": ""}
-            yield chunk(index, {"tool_calls": [{"index": position, **call, "function": start}]})
-            for cut in range(0, len(arguments), 8):
-                piece = {"index": position, "function": {"arguments": arguments[cut : cut + 8]}}
-                yield chunk(index, {"tool_calls": [piece]})
-        for word in _pieces(message["content"]):
-            yield chunk(index, {"content": word})
-        yield chunk(index, {}, "tool_calls" if calls else "stop")
+        first = None if message.get("tool_calls") else ""
+        yield chunk(index, {"role": "assistant", "content": first, "refusal": None})
+        for number, word in enumerate(pieces(message["content"] or "")):
+            yield chunk(index, {"content": word}, token=logprobs and logprobs["content"][number])
+        for word in pieces(message["refusal"] or ""):
+            yield chunk(index, {"refusal": word})
+        for delta in _call_deltas(message.get("tool_calls") or ()):
+            yield chunk(index, {"tool_calls": [delta]})
+        if message.get("annotations"):
+            yield chunk(index, {"annotations": message["annotations"]})
+        yield chunk(index, {}, finish)
     if used:
         yield event({**frame, "object": "chat.completion.chunk", "choices": [], "usage": used})
     yield DONE
 
 
-def _pieces(text: str | None) -> list[str]:
-    return [(" " if i else "") + word for i, word in enumerate((text or "").split(" "))] if text else []
+def _call_deltas(calls: Any) -> Iterator[dict[str, Any]]:
+    for position, call in enumerate(calls):
+        yield {"index": position, **call, "function": {**call["function"], "arguments": ""}}
+        for piece in fragments(call["function"]["arguments"]):
+            yield {"index": position, "function": {"arguments": piece}}
 
 
 # -- legacy completions and embeddings ---------------------------------------------------------------------------------
@@ -183,15 +271,15 @@ def completions(call: Call) -> Answer:
     body = call.body
     if "prompt" not in body:
         return error(400, "Missing required parameter: 'prompt'.", "missing_required_parameter", "prompt")
-    text = "".join(words(call.words))
+    said = words(call.words)
     frame = {"id": f"cmpl-mock{call.number}", "object": "text_completion", "created": CREATED, "model": body["model"]}
-    used = usage(token_count(body["prompt"]), token_count(text))
+    used = usage(token_count(body["prompt"]), token_count("".join(said)))
     if not body.get("stream"):
-        choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": "stop"}
+        choice = {"text": "".join(said), "index": 0, "logprobs": None, "finish_reason": "stop"}
         return json_answer({**frame, "choices": [choice], "usage": used})
     events = [
         event({**frame, "choices": [{"text": piece, "index": 0, "logprobs": None, "finish_reason": None}]})
-        for piece in _pieces(text)
+        for piece in said
     ]
     events.append(event({**frame, "choices": [{"text": "", "index": 0, "logprobs": None, "finish_reason": "stop"}]}))
     if (body.get("stream_options") or {}).get("include_usage"):
@@ -215,3 +303,6 @@ def embeddings(call: Call) -> Answer:
     tokens = token_count(inputs)
     used = {"prompt_tokens": tokens, "total_tokens": tokens}
     return json_answer({"object": "list", "data": data, "model": body["model"], "usage": used})
+
+
+DIALECT = Dialect(answer, error, _rate_limited, _error_event)

@@ -1,15 +1,12 @@
 """The mock providers' server: a small HTTP/1.1 server that can also misbehave at the socket."""
 
 import asyncio
-import gzip
 import random
 import signal
-import socket
-import struct
 import sys
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httptools
@@ -17,19 +14,17 @@ import msgspec
 import uvloop
 
 from nulpoint.mock import anthropic, faults, gemini, mistral, openai
-from nulpoint.mock.answers import Answer, Call, json_answer
+from nulpoint.mock.answers import Answer, Call, Dialect, json_answer
 from nulpoint.mock.faults import Fault
+from nulpoint.mock.sending import Sender, faulty
 from nulpoint.mock.settings import MockSettings, SettingsError
 
 PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004}
-_HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Error</h1>cloudflare</body></html>"
-
-Answerer = Callable[[Call], Answer]
-_ANSWERERS: dict[str, Answerer] = {
-    "openai": openai.answer,
-    "anthropic": anthropic.answer,
-    "gemini": gemini.answer,
-    "mistral": mistral.answer,
+_DIALECTS: dict[str, Dialect] = {
+    "openai": openai.DIALECT,
+    "anthropic": anthropic.DIALECT,
+    "gemini": gemini.DIALECT,
+    "mistral": mistral.DIALECT,
 }
 
 
@@ -38,6 +33,7 @@ class MockServer:
 
     def __init__(self, name: str, settings: MockSettings) -> None:
         self.name = name
+        self.dialect = _DIALECTS[name]
         self.settings = settings
         self.fault: Fault | None = None
         self.port = 0
@@ -96,18 +92,8 @@ class MockServer:
 
     def answer(self, call: Call) -> Answer:
         if self._random.random() < self.settings.error_rate:
-            return self.error(500, "The server had an error while processing your request.")
-        return _ANSWERERS[self.name](call)
-
-    def error(self, status: int, message: str) -> Answer:
-        """An error as this provider words it."""
-        if self.name == "anthropic":
-            return anthropic.error(status, message)
-        if self.name == "gemini":
-            return gemini.error(status, message)
-        if self.name == "mistral":
-            return mistral.error(status, message)
-        return openai.error(status, message, "rate_limit_exceeded" if status == 429 else None)
+            return self.dialect.error(500, "The server had an error while processing your request.")
+        return self.dialect.answer(call)
 
     def admin(self, method: str, path: str, body: Any) -> Answer:
         """`/mock/fault` and `/mock/stats`."""
@@ -197,7 +183,7 @@ class Connection(asyncio.Protocol):
         except (msgspec.DecodeError, UnicodeDecodeError):
             body = None
         if path.startswith("/mock/"):
-            await self._send(server.admin(method, path, body), None)
+            await self._send(server.admin(method, path, body))
             return
         server.requests += 1
         server.by_path[path] += 1
@@ -205,129 +191,20 @@ class Connection(asyncio.Protocol):
         try:
             fault = server.take_fault(self.headers)
         except ValueError as error:
-            await self._send(json_answer({"error": str(error)}, 400), None)
+            await self._send(json_answer({"error": str(error)}, 400))
             return
         if server.settings.latency_ms:
             await asyncio.sleep(server.settings.latency_ms / 1000)
         call = Call(method, path, self.headers, body, server.requests, server.settings.stream_words)
-        await self._send(_faulty(server, server.answer(call), fault), fault)
+        try:
+            answer = server.answer(call)
+        except Exception as error:  # noqa: BLE001 - a mock that falls silent would look like a stall
+            answer = server.dialect.error(500, f"The mock itself failed: {error!r}")
+        await self._send(faulty(server.dialect, answer, fault), fault)
 
-    # -- sending, and sending wrongly ----------------------------------------------------------------------------------
-
-    async def _send(self, answer: Answer, fault: Fault | None) -> None:
-        name = fault.name if fault else ""
-        if name in ("reset_before_head", "close_before_head"):
-            self._end(reset=name.startswith("reset"))
-            return
-        if name == "stall":
-            await asyncio.sleep(3600)
-        if name == "informational" and fault:
-            self.transport.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * int(fault.arg))
-        if answer.events is not None and name not in ("malformed_json",):
-            await self._send_stream(answer, fault)
-        else:
-            await self._send_whole(answer, fault)
-
-    async def _send_whole(self, answer: Answer, fault: Fault | None) -> None:
-        name = fault.name if fault else ""
-        body = answer.body
-        fields = {"content-type": "application/json", **answer.headers}
-        if name == "gzip":
-            body = gzip.compress(body, mtime=0)
-            fields["content-encoding"] = "gzip"
-        if name == "huge_head":
-            fields["x-huge"] = "x" * 131_072
-        length = len(body) + (10 if name == "wrong_length" else 0)
-        if name == "close_delimited":
-            fields["connection"] = "close"
-        else:
-            fields["content-length"] = str(length)
-        message = _head(answer.status, fields) + body + (b"HTTP/1.1 200" if name == "short_length" else b"")
-        if name == "reset_after_head":
-            self.transport.write(_head(answer.status, fields))
-            await asyncio.sleep(0.01)
-            self._end(reset=True)
-            return
-        await self._write(message, fault)
-        if name in ("wrong_length", "close_delimited") or not self.parser.should_keep_alive():
-            self._end(reset=False)
-
-    async def _send_stream(self, answer: Answer, fault: Fault | None) -> None:
-        name = fault.name if fault else ""
-        events = answer.events or []
-        whole = not name.endswith("_mid_stream")
-        if fault and not whole:
-            events = events[: int(fault.arg)]
-        head = _head(200, {"content-type": "text/event-stream", **answer.headers, "transfer-encoding": "chunked"})
-        if name == "reset_after_head":
-            self.transport.write(head)
-            await asyncio.sleep(0.01)
-            self._end(reset=True)
-            return
-        pause = self.server.settings.chunk_ms / 1000
-        for number, event in enumerate(events):
-            last = b"0\r\n\r\n" if whole and number == len(events) - 1 else b""
-            await self._write(b"%b%x\r\n%b\r\n%b" % (head, len(event), event, last), fault)
-            head = b""
-            if pause:
-                await asyncio.sleep(pause)
-            await self.writable.wait()
-        if not whole:
-            await self._break_off(name, head)
-
-    async def _break_off(self, name: str, head: bytes) -> None:
-        self.transport.write(head)
-        if name == "stall_mid_stream":
-            await asyncio.sleep(3600)
-        if name == "error_mid_stream":
-            error = self.server.error(500, "The server had an error while processing your request.").body
-            event = (b"event: error\n" if self.server.name == "anthropic" else b"") + b"data: " + error + b"\n\n"
-            self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event))
-        elif name == "end_mid_stream":
-            self.transport.write(b"0\r\n\r\n")
-        else:
-            await asyncio.sleep(0.01)
-            self._end(reset=name == "reset_mid_stream")
-
-    async def _write(self, data: bytes, fault: Fault | None) -> None:
-        if fault is None or fault.name != "slow_drip":
-            self.transport.write(data)
-            return
-        for position in range(len(data)):
-            self.transport.write(data[position : position + 1])
-            await asyncio.sleep(fault.arg / 1000)
-
-    def _end(self, *, reset: bool) -> None:
-        if reset:
-            sock = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.transport.abort()
-        else:
-            self.transport.close()
-
-
-def _head(status: int, fields: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Error'}", *(f"{k}: {v}" for k, v in fields.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _faulty(server: MockServer, answer: Answer, fault: Fault | None) -> Answer:
-    """The answer a fault replaces the good one with."""
-    if fault is None:
-        return answer
-    if fault.name == "rate_limit":
-        limited = server.error(429, "Rate limit reached for requests")
-        limited.headers = {"retry-after": f"{fault.arg:g}"} if fault.arg else {}
-        return limited
-    if fault.name == "status":
-        return server.error(int(fault.arg), f"The mock was told to answer {int(fault.arg)}.")
-    if fault.name == "html_error":
-        return Answer(status=int(fault.arg), body=_HTML, headers={"content-type": "text/html"})
-    if fault.name == "error_in_200":
-        return Answer(body=server.error(500, "Provider returned error").body)
-    if fault.name == "malformed_json":
-        return Answer(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
-    return answer
+    async def _send(self, answer: Answer, fault: Fault | None = None) -> None:
+        sender = Sender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)
+        await sender.send(answer, keep_alive=self.parser.should_keep_alive())
 
 
 async def start(name: str, port: int = 0, host: str = "127.0.0.1", settings: MockSettings | None = None) -> MockServer:
@@ -337,26 +214,51 @@ async def start(name: str, port: int = 0, host: str = "127.0.0.1", settings: Moc
     return server
 
 
-def run(environ: Mapping[str, str], host: str, ports: Mapping[str, int] | None) -> int:
-    """Serve all four until SIGINT or SIGTERM; gives the exit code."""
+async def start_all(
+    settings: MockSettings, host: str, ports: Mapping[str, int], broken: Sequence[tuple[str | None, Fault]] = ()
+) -> list[MockServer]:
+    """One running mock a port, each with the faults that are for it (None: for all); the last one counts."""
+    servers = [await start(name, port, host, settings) for name, port in ports.items()]
+    for server in servers:
+        for provider, fault in broken:
+            if provider in (None, server.name):
+                server.set_fault(fault.name, fault.count, fault.arg)
+    return servers
+
+
+def run(
+    environ: Mapping[str, str], host: str, ports: Mapping[str, int] | None = None, broken: Sequence[str] = ()
+) -> int:
+    """Serve all four until SIGINT or SIGTERM, with these faults (as `faults.parse_for` reads them); the exit code."""
     try:
         settings = MockSettings.from_environment(environ)
-    except SettingsError as error:
+        wanted = [fault_for(text) for text in broken]
+    except (SettingsError, ValueError) as error:
         print(f"nulpoint mock: {error}", file=sys.stderr)
         return 2
     try:
-        uvloop.run(_serve(settings, host, ports or PORTS))
+        uvloop.run(_serve(settings, host, ports or PORTS, wanted))
     except OSError as error:
         print(f"nulpoint mock: cannot listen: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(settings: MockSettings, host: str, ports: Mapping[str, int]) -> None:
+def fault_for(text: str) -> tuple[str | None, Fault]:
+    """A fault as the command line has it. Raises ValueError."""
+    provider, fault = faults.parse_for(text)
+    if provider not in (None, *PORTS):
+        raise ValueError(f"unknown provider {provider!r}; known: {', '.join(PORTS)}")
+    return provider, fault
+
+
+async def _serve(
+    settings: MockSettings, host: str, ports: Mapping[str, int], broken: Sequence[tuple[str | None, Fault]]
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    servers = [await start(name, port, host, settings) for name, port in ports.items()]
+    servers = await start_all(settings, host, ports, broken)
     for server in servers:
         print(f"mock {server.name:<10} http://{host}:{server.port}", flush=True)
     await stop.wait()

@@ -1,0 +1,85 @@
+"""What a request to Anthropic's Messages API may look like: the request types of the `anthropic` SDK, as tables."""
+
+from typing import Any
+
+from nulpoint.mock.shapes import Rows, Tagged, record
+
+_CACHE = record("type", type=frozenset({"ephemeral"}), ttl=frozenset({"5m", "1h"}))
+_SOURCES = {
+    "base64": record("media_type data", type=str, media_type=str, data=str),
+    "url": record("url", type=str, url=str),
+    "file": record("file_id", type=str, file_id=str),
+}
+_PLAIN = {
+    "text": record("media_type data", type=str, media_type=frozenset({"text/plain"}), data=str),
+    "content": record("content", type=str, content=object),
+}
+_SWITCH = record("", enabled=bool)
+_TEXT = record("text", type=str, text=str, cache_control=_CACHE, citations=object)
+_IMAGE = record("source", type=str, source=Tagged("type", _SOURCES), cache_control=_CACHE, transformations=dict)
+_DOCUMENT = record(
+    "source", type=str, source=Tagged("type", {**_SOURCES, **_PLAIN}), cache_control=_CACHE, citations=_SWITCH,
+    context=str, title=str,
+)  # fmt: skip
+_SEARCH_RESULT = record(
+    "content source title", type=str, content=Rows(_TEXT), source=str, title=str, cache_control=_CACHE,
+    citations=_SWITCH,
+)  # fmt: skip
+_IN_RESULTS = {
+    "text": _TEXT, "image": _IMAGE, "document": _DOCUMENT, "search_result": _SEARCH_RESULT,
+    "tool_reference": record("tool_name", type=str, tool_name=str, cache_control=_CACHE),
+}  # fmt: skip
+_SERVER_RESULT = record("content tool_use_id", type=str, content=object, tool_use_id=str, cache_control=_CACHE,
+                        caller=dict, is_error=bool)  # fmt: skip
+_USE = {"type": str, "id": str, "input": dict, "name": str, "cache_control": _CACHE, "caller": dict}
+_BLOCKS = {
+    "text": _TEXT, "image": _IMAGE, "document": _DOCUMENT, "search_result": _SEARCH_RESULT,
+    "thinking": record("signature thinking", type=str, signature=str, thinking=str),
+    "redacted_thinking": record("data", type=str, data=str),
+    "tool_use": record("id input name", **_USE, toolset_name=str),
+    "tool_result": record("tool_use_id", type=str, tool_use_id=str, content=(str, Rows(Tagged("type", _IN_RESULTS))),
+                          is_error=bool, cache_control=_CACHE, toolset_name=str),
+    "server_tool_use": record("id input name", **_USE),
+    "mcp_tool_use": record("id input name server_name", **_USE, server_name=str),
+    "container_upload": record("file_id", type=str, file_id=str, cache_control=_CACHE),
+    "tool_addition": record("tool", type=str, tool=dict),
+    "compaction": record("content", type=str, content=str, cache_control=_CACHE),
+    **{
+        f"{name}_tool_result": _SERVER_RESULT
+        for name in ("web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution",
+                     "tool_search", "mcp")
+    },
+}  # fmt: skip
+BLOCKS = frozenset({"text", "image", "document"})  # what a person says, beside results
+_MESSAGE = record(
+    "role content", role=frozenset({"user", "assistant", "system"}), content=(str, Rows(Tagged("type", _BLOCKS)))
+)
+TOOL = record(
+    "name input_schema", type=str, name=str, description=str, input_schema=dict, strict=bool, cache_control=_CACHE,
+    allowed_callers=list, defer_loading=bool, eager_input_streaming=bool, input_examples=list,
+)  # fmt: skip
+_CHOICES = {
+    "auto": record("", type=str, disable_parallel_tool_use=bool),
+    "any": record("", type=str, disable_parallel_tool_use=bool),
+    "tool": record("name", type=str, name=str, disable_parallel_tool_use=bool),
+    "none": record("", type=str),
+}
+_DISPLAY = frozenset({"summarized", "omitted"})
+_THINKING = {
+    "enabled": record("budget_tokens", type=str, budget_tokens=int, display=_DISPLAY),
+    "adaptive": record("", type=str, display=_DISPLAY),
+    "between_tools": record("", type=str),
+    "disabled": record("", type=str),
+}
+_FORMAT = record("type schema", type=frozenset({"json_schema"}), schema=dict)
+EFFORT = frozenset({"low", "medium", "high", "xhigh", "max"})
+REQUEST = record(
+    "model max_tokens messages", model=str, max_tokens=int, messages=Rows(_MESSAGE), stream=bool, temperature=float,
+    system=(str, Rows(Tagged("type", {"text": _TEXT}))), stop_sequences=Rows(str), top_p=float, top_k=int,
+    tool_choice=Tagged("type", _CHOICES), thinking=Tagged("type", _THINKING), cache_control=_CACHE,
+    output_config=record("", effort=EFFORT, format=_FORMAT, task_budget=dict), metadata=record("", user_id=str),
+    service_tier=frozenset({"auto", "standard_only"}), container=(str, dict), diagnostics=dict, inference_geo=str,
+    speed=frozenset({"standard", "fast"}), user_profile_id=str, workspace_id=str, tools=Rows(dict),
+)  # fmt: skip
+# Members that exist only for those who ask for a beta in the `anthropic-beta` field.
+BETA: dict[str, Any] = {"context_management": dict, "mcp_servers": list, "output_format": _FORMAT}

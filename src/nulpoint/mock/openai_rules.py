@@ -1,0 +1,263 @@
+"""What OpenAI's API refuses, and in which words.
+
+Facts: OpenAI's API description, recorded refusals, and messages as people report them. Members that OpenAI does not
+know are taken: this mock also stands for every compatible host, and those have members of their own.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from nulpoint.mock.shapes import Path, Rows, json_type, misfits, record
+
+_ROLES = ("system", "assistant", "user", "function", "tool", "developer")
+_REASONING = re.compile(r"o\d|gpt-5")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_PARTS = {
+    "user": ("text", "image_url", "input_audio", "file"),
+    "assistant": ("text", "refusal"),
+}
+# name -> type, least, most
+_RANGES: dict[str, tuple[type, float, float | None]] = {
+    "temperature": (float, 0, 2), "top_p": (float, 0, 1), "presence_penalty": (float, -2, 2),
+    "frequency_penalty": (float, -2, 2), "n": (int, 1, 128), "top_logprobs": (int, 0, 20), "max_tokens": (int, 1, None),
+    "max_completion_tokens": (int, 1, None),
+}  # fmt: skip
+# name -> the members without which it may not stand
+_ONLY_WITH = {
+    "tool_choice": ("tools", "'tools' are specified"),
+    "parallel_tool_calls": ("tools", "'tools' are specified"),
+    "top_logprobs": ("logprobs", "'logprobs' is enabled"),
+    "stream_options": ("stream", "'stream' is enabled"),
+}
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+_NAMED = record("name", name=str)
+_CALL = record("id", id=str, type=str, function=dict, custom=dict)
+_MESSAGE = record(
+    "role", role=object, content=(str, Rows(dict)), tool_calls=Rows(_CALL), tool_call_id=str, refusal=str, audio=dict,
+    function_call=dict,
+)  # fmt: skip
+_TOOL = record(
+    "type",
+    type=str,
+    function=record("", name=str, parameters=dict, strict=bool),
+    custom=record("", name=str, description=str, format=dict),
+)
+_CHOICE = record("type", type=str, function=_NAMED, custom=_NAMED, allowed_tools=dict)
+_FORMAT = record("type", type=str, json_schema=record("", name=str, schema=dict, strict=bool))
+_CHAT = record(
+    "", model=str, messages=Rows(_MESSAGE), tools=Rows(_TOOL), tool_choice=(str, _CHOICE), response_format=_FORMAT,
+    stop=(str, Rows(str)), stream=bool, stream_options=dict, logprobs=bool, parallel_tool_calls=bool,
+    reasoning_effort=str, web_search_options=dict,
+)  # fmt: skip
+
+
+class Refusal(NamedTuple):
+    message: str
+    param: str | None = None
+    code: str | None = None
+    status: int = 400
+
+
+def problem(body: dict[str, Any]) -> Refusal | None:
+    """The first thing that is wrong in a chat request."""
+    return next((refusal for rule in _RULES for refusal in rule(body)), None)
+
+
+def parts_of(content: Any) -> list[dict[str, Any]]:
+    """Content as parts, whichever way it was written."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content if isinstance(content, list) else []
+
+
+def _required(body: dict[str, Any]) -> Iterator[Refusal]:
+    if not body.get("model"):
+        yield Refusal("you must provide a model parameter")
+    elif str(body["model"]).startswith("no-such"):
+        text = f"The model `{body['model']}` does not exist or you do not have access to it."
+        yield Refusal(text, code="model_not_found", status=404)
+    messages = body.get("messages")
+    if messages is None:
+        yield Refusal("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
+    elif messages == []:
+        text = (
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        )
+        yield Refusal(text, "messages", "empty_array")
+
+
+def _types(body: dict[str, Any]) -> Iterator[Refusal]:
+    """What is there has its type; what OpenAI does not know may be anything."""
+    for misfit in misfits(body, _CHAT):
+        place = _place(misfit.path)
+        if misfit.kind == "missing":
+            yield Refusal(f"Missing required parameter: '{place}'.", place, "missing_required_parameter")
+        elif misfit.kind == "type":
+            wanted = json_type(misfit.wanted)
+            article = "an" if wanted[0] in "aeiou" else "a"
+            yield Refusal(f"Invalid type for '{place}': expected {article} {wanted}.", place, "invalid_type")
+
+
+def _place(path: Path) -> str:
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(steps).removeprefix(".")
+
+
+def _messages(body: dict[str, Any]) -> Iterator[Refusal]:
+    for number, message in enumerate(body["messages"]):
+        where = f"messages[{number}]"
+        role = message["role"]
+        if role not in _ROLES:
+            known = ", ".join(f"'{one}'" for one in _ROLES[:-1])
+            text = f"Invalid value: '{role}'. Supported values are: {known}, and '{_ROLES[-1]}'."
+            yield Refusal(text, f"{where}.role", "invalid_value")
+            return
+        content = message.get("content")
+        said = (
+            message.get("tool_calls") or message.get("function_call") or message.get("refusal") or message.get("audio")
+        )
+        if content is None and not (role == "assistant" and said):
+            yield Refusal("Invalid value for 'content': expected a string, got null.", f"messages.[{number}].content")
+        for place, part in enumerate(parts_of(content)):
+            known_parts = _PARTS.get(role, ("text",))
+            if part.get("type") not in known_parts:
+                names = " and ".join(f"'{one}'" for one in known_parts)
+                text = f"Invalid value: '{part.get('type')}'. Supported values are: {names}."
+                yield Refusal(text, f"{where}.content[{place}].type", "invalid_value")
+            if part.get("type") == "image_url" and not _is_image(part):
+                text = f"Invalid '{where}.content[{place}].image_url.url'. Expected a valid URL, but got another value."
+                yield Refusal(text, f"{where}.content[{place}].image_url.url", "invalid_image_url")
+
+
+def _is_image(part: dict[str, Any]) -> bool:
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    return isinstance(url, str) and url.startswith(("http://", "https://", "data:image/"))
+
+
+def _pairing(body: dict[str, Any]) -> Iterator[Refusal]:
+    open_ids: list[str] = []
+    for number, message in enumerate(body["messages"]):
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in open_ids:
+                text = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
+                yield Refusal(text, f"messages.[{number}].role")
+                return
+            open_ids.remove(message["tool_call_id"])
+            continue
+        if open_ids:
+            yield _unanswered(open_ids, number)
+            return
+        open_ids = [call["id"] for call in message.get("tool_calls") or []]
+    if open_ids:
+        yield _unanswered(open_ids, len(body["messages"]))
+
+
+def _unanswered(ids: list[str], number: int) -> Refusal:
+    text = (
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'."
+        f" The following tool_call_ids did not have response messages: {', '.join(ids)}"
+    )
+    return Refusal(text, f"messages.[{number}].role")
+
+
+def _ranges(body: dict[str, Any]) -> Iterator[Refusal]:
+    for name, (kind, least, most) in _RANGES.items():
+        value = body.get(name)
+        if value is None:
+            continue
+        word = "integer" if kind is int else "decimal"
+        if not isinstance(value, (int, float) if kind is float else int) or isinstance(value, bool):
+            yield Refusal(f"Invalid type for '{name}': expected {word}.", name, "invalid_type")
+        elif value < least:
+            text = (
+                f"Invalid '{name}': {word} below minimum value. Expected a value >= {least}, but got {value} instead."
+            )
+            yield Refusal(text, name, f"{word}_below_min_value")
+        elif most is not None and value > most:
+            text = f"Invalid '{name}': {word} above maximum value. Expected a value <= {most}, but got {value} instead."
+            yield Refusal(text, name, f"{word}_above_max_value")
+    stop = body.get("stop")
+    if isinstance(stop, list) and len(stop) > 4:
+        text = f"Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length {len(stop)} instead."
+        yield Refusal(text, "stop", "array_above_max_length")
+
+
+def _together(body: dict[str, Any]) -> Iterator[Refusal]:
+    for name, (needed, when) in _ONLY_WITH.items():
+        if body.get(name) is not None and not body.get(needed) and not (name == "top_logprobs" and body[name] == 0):
+            yield Refusal(f"Invalid value for '{name}': '{name}' is only allowed when {when}.", name)
+    if not _REASONING.match(body["model"]):
+        return
+    if body.get("max_tokens") is not None:
+        text = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        yield Refusal(text, "max_tokens", "unsupported_parameter")
+    if body.get("temperature") not in (None, 1):
+        text = f"Unsupported value: 'temperature' does not support {body['temperature']} with this model. Only the default (1) value is supported."
+        yield Refusal(text, "temperature", "unsupported_value")
+
+
+def _reasoning(body: dict[str, Any]) -> Iterator[Refusal]:
+    effort = body.get("reasoning_effort")
+    if effort is not None and effort not in _EFFORTS:
+        names = ", ".join(f"'{one}'" for one in _EFFORTS)
+        text = f"Invalid value: '{effort}'. Supported values are: {names}."
+        yield Refusal(text, "reasoning_effort", "invalid_value")
+
+
+def _tools(body: dict[str, Any]) -> Iterator[Refusal]:
+    tools = body.get("tools")
+    if tools == []:
+        text = "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        yield Refusal(text, "tools", "empty_array")
+    for number, tool in enumerate(tools or []):
+        function = tool.get("function") if tool.get("type") == "function" else tool.get("custom")
+        where = f"tools[{number}]"
+        if not isinstance(function, dict):
+            yield Refusal(
+                f"Missing required parameter: '{where}.function'.", f"{where}.function", "missing_required_parameter"
+            )
+            continue
+        if not _NAME.fullmatch(function.get("name") or ""):
+            text = f"Invalid '{where}.function.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
+            yield Refusal(text, f"{where}.function.name", "invalid_value")
+        schema = function.get("parameters")
+        if function.get("strict") and schema and schema.get("additionalProperties") is not False:
+            yield _open(f"function '{function['name']}'", f"{where}.function.parameters")
+    choice = body.get("tool_choice")
+    names = [(tool.get("function") or tool.get("custom") or {}).get("name") for tool in tools or []]
+    if isinstance(choice, dict) and choice.get("type") == "function" and choice["function"]["name"] not in names:
+        yield Refusal(f"Tool choice '{choice['function']['name']}' not found in 'tools' parameter.", "tool_choice")
+
+
+def _format(body: dict[str, Any]) -> Iterator[Refusal]:
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_object" and "json" not in str(body["messages"]).lower():
+        text = "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+        yield Refusal(text, "messages")
+    if wanted.get("type") != "json_schema":
+        return
+    inner = wanted.get("json_schema") or {}
+    if not inner.get("name"):
+        where = "response_format.json_schema.name"
+        yield Refusal(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
+    schema = inner.get("schema") or {}
+    if inner.get("strict") and schema.get("additionalProperties") is not False:
+        yield _open(f"response_format '{inner.get('name')}'", "response_format")
+
+
+def _open(what: str, param: str) -> Refusal:
+    text = (
+        f"Invalid schema for {what}: In context=(), 'additionalProperties' is required to be supplied and to be false."
+    )
+    return Refusal(text, param, "invalid_function_parameters" if "function" in param else None)
+
+
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Refusal]], ...] = (
+    _required, _types, _messages, _pairing, _ranges, _together, _reasoning, _tools, _format,
+)  # fmt: skip

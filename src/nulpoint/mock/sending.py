@@ -1,0 +1,126 @@
+"""An answer on its way to the socket, sent as it should be or as a fault says."""
+
+import asyncio
+import gzip
+import socket
+import struct
+from collections.abc import Mapping
+
+from nulpoint.mock.answers import Answer, Dialect
+from nulpoint.mock.faults import Fault
+
+_HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Error</h1>cloudflare</body></html>"
+_FAILED = "The server had an error while processing your request."
+
+
+def faulty(dialect: Dialect, answer: Answer, fault: Fault | None) -> Answer:
+    """The answer a fault replaces the good one with; faults of the connection leave it as it is."""
+    match fault:
+        case Fault(name="rate_limit"):
+            return dialect.rate_limited(fault.arg)
+        case Fault(name="status"):
+            return dialect.error(int(fault.arg), f"The mock was told to answer {int(fault.arg)}.")
+        case Fault(name="html_error"):
+            return Answer(status=int(fault.arg), body=_HTML, headers={"content-type": "text/html"})
+        case Fault(name="error_in_200"):
+            return Answer(body=dialect.error(500, "Provider returned error").body)
+        case Fault(name="malformed_json"):
+            return Answer(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
+        case Fault(name="error_first") if answer.events is not None:
+            return Answer(events=[dialect.error_event(int(fault.arg), "Overloaded")])
+        case Fault(name="error_mid_stream") if answer.events is not None:
+            return Answer(events=[*answer.events[: int(fault.arg)], dialect.error_event(500, _FAILED)])
+    return answer
+
+
+class Sender:
+    """Sends one answer. `pause` is in seconds, between the events of a stream."""
+
+    def __init__(
+        self, transport: asyncio.Transport, writable: asyncio.Event, fault: Fault | None, pause: float
+    ) -> None:
+        self._transport = transport
+        self._writable = writable
+        self._fault = fault or Fault("")
+        self._name = self._fault.name
+        self._pause = pause
+
+    async def send(self, answer: Answer, *, keep_alive: bool) -> None:
+        if self._name in ("reset_before_head", "close_before_head"):
+            self._end(reset=self._name.startswith("reset"))
+            return
+        if self._name == "stall":
+            await asyncio.sleep(3600)
+        if self._name == "informational":
+            self._transport.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * int(self._fault.arg))
+        if self._name == "reset_after_head":
+            self._transport.write(_head(answer.status, {"content-type": "application/json", "content-length": "9"}))
+            await asyncio.sleep(0.01)
+            self._end(reset=True)
+        elif answer.events is not None:
+            await self._send_stream(answer, answer.events)
+        else:
+            await self._send_whole(answer, keep_alive)
+
+    async def _send_whole(self, answer: Answer, keep_alive: bool) -> None:
+        body = answer.body
+        fields = {"content-type": "application/json", **answer.headers}
+        if self._name == "gzip":
+            body = gzip.compress(body, mtime=0)
+            fields["content-encoding"] = "gzip"
+        if self._name == "huge_head":
+            fields["x-huge"] = "x" * 131_072
+        if self._name == "close_delimited":
+            fields["connection"] = "close"
+        else:
+            fields["content-length"] = str(len(body) + (10 if self._name == "wrong_length" else 0))
+        more = b"HTTP/1.1 200" if self._name == "short_length" else b""
+        await self._write(_head(answer.status, fields) + body + more)
+        if self._name in ("wrong_length", "close_delimited") or not keep_alive:
+            self._end(reset=False)
+
+    async def _send_stream(self, answer: Answer, events: list[bytes]) -> None:
+        whole = not self._name.endswith("_mid_stream") or self._name == "error_mid_stream"
+        if not whole:
+            events = events[: int(self._fault.arg)]
+        head = _head(200, {"content-type": "text/event-stream", **answer.headers, "transfer-encoding": "chunked"})
+        for number, event in enumerate(events):
+            last = b"0\r\n\r\n" if whole and number == len(events) - 1 else b""
+            await self._write(b"%b%x\r\n%b\r\n%b" % (head, len(event), event, last))
+            head = b""
+            if self._pause:
+                await asyncio.sleep(self._pause)
+            await self._writable.wait()
+        if not whole:
+            await self._break_off(head)
+
+    async def _break_off(self, head: bytes) -> None:
+        self._transport.write(head)
+        if self._name == "stall_mid_stream":
+            await asyncio.sleep(3600)
+        if self._name == "end_mid_stream":
+            self._transport.write(b"0\r\n\r\n")
+        else:
+            await asyncio.sleep(0.01)
+            self._end(reset=self._name == "reset_mid_stream")
+
+    async def _write(self, data: bytes) -> None:
+        if self._name != "slow_drip":
+            self._transport.write(data)
+            return
+        for position in range(len(data)):
+            self._transport.write(data[position : position + 1])
+            await asyncio.sleep(self._fault.arg / 1000)
+
+    def _end(self, *, reset: bool) -> None:
+        if reset:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+
+def _head(status: int, fields: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Error'}", *(f"{k}: {v}" for k, v in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -1,0 +1,137 @@
+"""What the mock model says to what: the same in every dialect, so it is tested here without one."""
+
+import json
+
+import pytest
+from pydantic import BaseModel, Field
+
+from nulpoint.mock.model import Asked, Tool, Turn, fragments, media_of, pieces, reply
+from nulpoint.mock.schema import example
+
+TOOLS = [Tool("first", {"type": "object", "properties": {"city": {"type": "string"}}}), Tool("second", None)]
+
+
+def says(*turns, tools=(), **asked):
+    return reply(
+        Asked(
+            turns=[Turn(True, "hello"), *turns] if turns else [Turn(True, "hello")], words=4, tools=list(tools), **asked
+        )
+    )
+
+
+def asks(prompt, *results, **asked):
+    said = reply(
+        Asked(
+            turns=[Turn(True, prompt), *(Turn(True, results=[one]) for one in results)], words=4, tools=TOOLS, **asked
+        )
+    )
+    return [wish.name for wish in said.wishes] or said.text
+
+
+def test_words():
+    assert says().text == "a mock answer made"
+    assert says().finish == "stop"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "results", "asked", "said"),
+    [
+        ("x", [], {}, ["first"]),
+        ("x", ["sunny"], {}, "I was told: sunny."),
+        ("in parallel", [], {}, ["first", "second"]),
+        ("in parallel", [], {"one_call": True}, ["first"]),
+        ("in parallel", ["sunny", "noon"], {}, "I was told: sunny; noon."),
+        ("step by step", [], {}, ["first"]),
+        ("step by step", ["sunny"], {}, ["second"]),
+        ("step by step", ["sunny", "noon"], {}, "I was told: sunny; noon."),
+        ("x", ["sunny"], {"forced": "second"}, ["second"]),
+        ("x", ["sunny"], {"forced": ""}, ["second"]),
+    ],
+)
+def test_tools(prompt, results, asked, said):
+    assert asks(prompt, *results, **asked) == said
+
+
+def test_only_what_came_since_the_newest_question_counts():
+    turns = [Turn(True, "x"), Turn(False, ""), Turn(True, results=["old"]), Turn(False, "fine"), Turn(True, "and now?")]
+    assert [wish.name for wish in reply(Asked(turns=turns, words=1, tools=TOOLS)).wishes] == ["first"]
+
+
+def test_what_it_sees_thinks_searches_and_refuses():
+    assert says(Turn(True, "look", media=["image/png of 3 bytes"])).text == "I see image/png of 3 bytes."
+    assert says(thinks=True).thought
+    assert says(searches=True).query == "hello"
+    refused = says(Turn(True, "Please refuse this"), tools=TOOLS)
+    assert (refused.finish, refused.text, refused.wishes) == ("refusal", "", [])
+    assert refused.refusal
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "finish"),
+    [
+        ({"limit": 4}, "a mock answer made", "stop"),
+        ({"limit": 2}, "a mock", "length"),
+        ({"stops": [" answer"]}, "a mock", "sequence"),
+        ({"stops": ["never said"]}, "a mock answer made", "stop"),
+        ({"system": "Answer in JSON."}, '{"answer":"text"}', "stop"),
+        ({"schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
+    ],
+)
+def test_how_it_ends(asked, text, finish):
+    said = says(**asked)
+    assert (said.text, said.finish) == (text, finish)
+
+
+def test_pieces_join_to_the_whole():
+    text = '{"a": [1, 2],\n  "b": "c  d"} '
+    assert "".join(pieces(text)) == text
+    assert "".join(fragments(text)) == text
+    assert fragments("") == pieces("") == []
+
+
+def test_media():
+    assert media_of("data:image/png;base64,iVBORw==") == "image/png of 4 bytes"
+    assert media_of("https://example.com/a.png") == "https://example.com/a.png"
+
+
+class Leaf(BaseModel):
+    name: str = Field(min_length=6)
+    count: int = Field(ge=5, le=9)
+
+
+class Tree(BaseModel):
+    leaf: Leaf | None
+    leaves: list[Leaf] = Field(min_length=2)
+    kind: str = Field(pattern=".*", examples=["oak"])
+    branches: "list[Tree]" = []
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"const": 3}, 3),
+        ({"enum": ["a", "b"]}, "a"),
+        ({"type": ["string", "null"]}, "text"),
+        ({"type": "string", "format": "date"}, "2026-11-25"),
+        ({"type": "string", "maxLength": 2}, "te"),
+        ({"type": "number", "exclusiveMinimum": 4}, 5),
+        ({"type": "integer", "minimum": 4, "multipleOf": 5}, 5),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}]}, [1, True]),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, None),
+        ({"allOf": [{"properties": {"a": {"const": 1}}}, {"properties": {"b": {"const": 2}}}]}, {"a": 1, "b": 2}),
+        ({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}, {"a": "text"}),
+        ({"type": "string", "default": 'q"\u2028ü'}, 'q"\u2028ü'),
+        (None, {}),
+    ],
+)
+def test_example(schema, value):
+    assert example(schema) == value
+
+
+def test_a_real_schema_accepts_its_example():
+    assert Tree.model_validate_json(json.dumps(example(Tree.model_json_schema()))).kind == "oak"
+
+
+def test_a_schema_that_never_ends():
+    endless = {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}}}}}
+    assert example(endless)["next"]["next"]

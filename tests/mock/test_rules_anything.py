@@ -1,0 +1,80 @@
+"""Whatever a request holds, a mock answers it or says what is wrong: it never breaks."""
+
+import json
+
+import pytest
+import test_rules_anthropic
+import test_rules_gemini
+import test_rules_mistral
+import test_rules_openai
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nulpoint.mock import anthropic, gemini, mistral, openai
+from nulpoint.mock.answers import Call
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "name", "text", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+BEARER = {"authorization": "Bearer k"}
+# the provider, its path and header fields, and requests it takes
+MOCKS = {
+    "anthropic": (
+        anthropic,
+        "/v1/messages",
+        {"x-api-key": "k", "anthropic-version": "2023-06-01"},
+        [test_rules_anthropic.request(change) for change in test_rules_anthropic.TAKEN.values()],
+    ),
+    "gemini": (
+        gemini,
+        "/v1beta/models/gemini-3-flash:streamGenerateContent",
+        {"x-goog-api-key": "k"},
+        [test_rules_gemini.request(change) for _, change in test_rules_gemini.TAKEN.values()],
+    ),
+    "mistral": (
+        mistral,
+        "/v1/chat/completions",
+        BEARER,
+        [test_rules_mistral.request(change) for change in test_rules_mistral.TAKEN.values()],
+    ),
+    "openai": (
+        openai,
+        "/v1/chat/completions",
+        BEARER,
+        [test_rules_openai.request(change) for change in test_rules_openai.TAKEN.values()],
+    ),
+}
+
+
+def places(value, path=()):
+    """Every member and item, by its path."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in members:
+        yield (*path, name)
+        yield from places(inner, (*path, name))
+
+
+def changed(body, path, value):
+    body = json.loads(json.dumps(body))
+    inner = body
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    return body
+
+
+@pytest.mark.parametrize("provider", MOCKS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_any_change_is_answered(provider, data):
+    module, path, headers, bodies = MOCKS[provider]
+    body = data.draw(st.sampled_from(bodies))
+    place = data.draw(st.sampled_from(list(places(body))))
+    call = Call("POST", path, headers, changed(body, place, data.draw(JSON)), 1, 3)
+    answer = module.DIALECT.answer(call)
+    assert answer.status in (200, 400, 404, 422)
+    assert answer.events or answer.body
