@@ -19,6 +19,7 @@ from nulpoint.config import Config
 from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.gate import Gate, GateLimits
 from nulpoint.gateway.journal import Journal
+from nulpoint.gateway.memory_watch import MemoryWatch
 from nulpoint.gateway.proxy import Proxy, Surroundings
 from nulpoint.gateway.rules import AskRules, ProxyRules
 from nulpoint.gateway.service import Gateway
@@ -67,7 +68,7 @@ class App:
         chains = Chains(config.chains, automatic=config.fallbacks == "auto")
         router = Router(config.providers, config.aliases, config.default_provider, config.known, chains)
         cors = CrossOrigin(config.cors_origins)
-        self.gate = Gate(_gate_limits(config), self.ticker)
+        self.gate = Gate(_gate_limits(config), self.ticker, MemoryWatch())
         self.standings = {
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()

@@ -6,6 +6,7 @@ from collections import deque
 import msgspec
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.memory_watch import MemoryWatch
 from nulpoint.http.strand import Signal
 from nulpoint.http.ticker import NEVER, Ticker
 from nulpoint.routing.overload import LagWatch
@@ -25,14 +26,15 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Gate:
     """Every request that is let in must leave."""
 
-    def __init__(self, limits: GateLimits, ticker: Ticker) -> None:
+    def __init__(self, limits: GateLimits, ticker: Ticker, memory: MemoryWatch) -> None:
         self._limits = limits
         self._ticker = ticker
         self._loop = asyncio.get_running_loop()
         self._lag = LagWatch()
+        self._memory = memory
         self._waiting: deque[_Waiter] = deque()
         ticker.on_tick = self._sample
-        self.closed = False  # requests wait already, or the event loop cannot keep up: `take` must not be asked
+        self.closed = False  # requests wait already, or nothing is taken at all: `take` must not be asked
         self.requests = 0  # in flight, streams not included
         self.streams = 0
         self.held_bytes = 0
@@ -56,10 +58,12 @@ class Gate:
     async def wait(self, size: int, stream: bool) -> None:
         """Take a place as soon as there is one.
 
-        Raises Failure (503) when that is not soon, and at once while the event loop cannot keep up.
+        Raises Failure (503) when that is not soon, and at once while the event loop cannot keep up or memory is full.
         """
         if self._lag.overloaded:
             raise _full("the gateway cannot keep up with its requests")
+        if self._memory.full:
+            raise _full("the gateway's memory is nearly full")
         if len(self._waiting) >= WAITERS or self._limits.wait <= 0:
             raise _full("too many requests are in flight")
         waiter = _Waiter(size, stream, self._loop.time() + self._limits.wait)
@@ -94,10 +98,11 @@ class Gate:
 
     def _sample(self, lag: float) -> None:
         self._lag.sample(lag)
+        self._memory.look(self._loop.time())
         self._open_or_close()
 
     def _open_or_close(self) -> None:
-        self.closed = bool(self._waiting) or self._lag.overloaded
+        self.closed = bool(self._waiting) or self._lag.overloaded or self._memory.full
 
 
 class _Waiter:
