@@ -23,7 +23,7 @@ _DONE_EVENT = sse.encode(DONE)
 _T = TypeVar("_T")
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True):
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A good and whole answer.
 
     Fields:
@@ -41,6 +41,11 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     model: str
     usage: Usage | None
     stored: float
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        return len(self.content) + len(self.usage_event) + len(self.model)
 
     def as_body(self, route: CompletionRoute) -> bytes:
         """The answer to a request without `stream`. Raises NotWhole where the stream does not say it all."""

@@ -17,7 +17,7 @@ from nulpoint.wire.fingerprint import Unfit, canonical, digest, separate
 MAX_INPUTS = 2048  # OpenAI's own bound of a batch
 
 
-class Vector(msgspec.Struct, frozen=True, array_like=True):
+class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One kept embedding.
 
     Fields:
@@ -32,6 +32,11 @@ class Vector(msgspec.Struct, frozen=True, array_like=True):
     provider: str
     model: str
     stored: float
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        return len(self.item) + len(self.model)
 
 
 class Mismatch(Exception):
