@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import re2
+
 from nulpoint.providers.spec import Secret
 
 Reader = Callable[[str], Any]
@@ -84,14 +86,21 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """Comma-separated regular expressions."""
+    """Comma-separated regular expressions in RE2's syntax, which is Go's."""
     found = names(text)
+    options = re2.Options()
+    options.log_errors = False  # they are told below
     for pattern in found:
         try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from None
+            re2.compile(pattern, options)
+        except re2.error as error:
+            raise ValueError(f"the pattern {pattern!r} is no RE2 expression: {_reason(error)}") from None
     return found
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else ""
+    return reason.decode() if isinstance(reason, bytes) else str(reason)
 
 
 def url(text: str) -> str:
