@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import random
+import subprocess
 
 import pytest
 
@@ -48,7 +49,8 @@ async def traffic(link, seconds, rate=200):
 
 
 def slow(results):
-    return [taken for taken, _ in results if taken > 0.005]
+    """Those that waited for a reply that did not come: the others took milliseconds, even on a busy machine."""
+    return [taken for taken, _ in results if taken > TIMEOUT * 0.8]
 
 
 def test_a_working_redis():
@@ -92,7 +94,7 @@ def test_d01_down_at_the_start():
             assert "refused" in link.problem
             taken, reply = await timed(link, "GET", "key")
             assert isinstance(reply, Unavailable)
-            assert taken < 0.005
+            assert taken < TIMEOUT / 2
             server.start()
             try:
                 await until(lambda: link.up, 5)
@@ -294,6 +296,69 @@ def test_what_is_no_redis_at_all():
             assert not link.up
             assert not slow(await traffic(link, 0.3))
         server.close()
+
+    run(main())
+
+
+def test_a_primary_that_is_none_any_more_is_looked_up_again():
+    async def main():
+        with redis_server() as server:
+            async with relay(server.port) as between, link_to(between.url) as link:
+                server.cli("REPLICAOF", "127.0.0.1", "1")
+                assert await link.call("SET", "key", "value") is REFUSED
+                assert not link.up
+                server.cli("REPLICAOF", "NO", "ONE")
+                await until(lambda: link.up)
+                assert await link.call("SET", "key", "value") == b"OK"
+                assert between.connections >= 2
+
+    run(main())
+
+
+def test_an_encrypted_connection(tmp_path):
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*made, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    port = free_port()
+    tls = (
+        "--tls-port",
+        str(port),
+        "--tls-cert-file",
+        str(cert),
+        "--tls-key-file",
+        str(key),
+        "--tls-auth-clients",
+        "no",
+    )
+
+    async def main():
+        with redis_server(*tls) as server:
+            async with link_to(f"rediss://127.0.0.1:{port}?ssl_ca_certs={cert}") as link:
+                assert await link.call("PING") == b"PONG"
+            async with link_to(f"rediss://127.0.0.1:{port}") as link:
+                assert not link.up  # nobody vouches for it
+                assert "certificate" in link.problem
+            async with link_to(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none&ssl_check_hostname=false") as link:
+                assert await link.call("PING") == b"PONG"
+            assert server.port != port
+
+    run(main())
+
+
+def test_a_socket_in_the_file_system_a_user_and_a_database(tmp_path):
+    path = tmp_path / "redis.sock"
+
+    async def main():
+        with redis_server("--unixsocket", str(path)) as server:
+            server.cli("ACL", "SETUSER", "gateway", "on", ">p@ss", "~*", "&*", "+@all")
+            async with link_to(f"unix://gateway:p%40ss@{path}?db=3") as link:
+                assert await link.call("SET", "key", "value") == b"OK"
+                assert b"user=gateway" in await link.call("CLIENT", "INFO")
+            async with link_to(f"redis://gateway:p%40ss@127.0.0.1:{server.port}/3") as link:
+                assert await link.call("GET", "key") == b"value"
+            async with link_to(server.url) as link:
+                assert await link.call("GET", "key") is None
 
     run(main())
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import re2
 
 from nulpoint.providers.spec import Secret
+from nulpoint.routing.callers import key_digest
 
 Reader = Callable[[str], Any]
 
@@ -101,6 +102,11 @@ def patterns(text: str) -> tuple[str, ...]:
 def _reason(error: Exception) -> str:
     reason = error.args[0] if error.args else ""
     return reason.decode() if isinstance(reason, bytes) else str(reason)
+
+
+def gateway_keys(text: str) -> tuple[bytes, ...]:
+    """Comma-separated keys, as the digests that are all the gateway keeps of them."""
+    return tuple(key_digest(key) for key in names(text))
 
 
 def url(text: str) -> str:

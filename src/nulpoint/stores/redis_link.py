@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 logger = logging.getLogger("nulpoint")
 
@@ -133,6 +133,9 @@ class RedisLink:
 
     def _refused(self, error: ResponseError) -> None:
         self._count(REFUSED)
+        if isinstance(error, ReadOnlyError):  # no longer the primary: its address may lead to the new one by now
+            self._drop(REFUSED, str(error))
+            return
         self._warn(f"Redis refuses: {error}")
         self._refusals += 1
         if self._refusals >= WAITING:
@@ -241,6 +244,10 @@ def _told(error: BaseException) -> str:
 
 
 def connections(url: str) -> Callable[[], AbstractConnection]:
-    """Makes connections to a URL. Raises ValueError where redis-py cannot read it."""
+    """Makes connections to a URL. Raises ValueError or TypeError where redis-py cannot make anything of it."""
     pool = ConnectionPool.from_url(url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT)
+    try:
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except RedisError as error:
+        raise ValueError(str(error)) from None
     return pool.make_connection
