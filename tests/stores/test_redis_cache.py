@@ -54,7 +54,7 @@ def test_what_is_not_ours_does_not_open(value):
 def with_cache(test):
     async def main():
         with redis_server() as server:
-            link = RedisLink(connections(server.url))
+            link = RedisLink(connections(server.url), timeout=5.0)
             await link.start()
             try:
                 await test(server, link, RedisCache(link))

@@ -22,7 +22,7 @@ A, B = b"a" * 32, b"b" * 32
 def with_limits(rules, test, on_error="allow", processes=1):
     async def main():
         with redis_server() as server:
-            link = RedisLink(connections(server.url), retry=0.05)
+            link = RedisLink(connections(server.url), timeout=5.0, retry=0.05)
             await link.start()
             limits = RedisLimits(link, rules, processes, on_error)
             try:

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import subprocess
+import time
 
 import pytest
 
@@ -56,7 +57,7 @@ def slow(results):
 def test_a_working_redis():
     async def main():
         with redis_server() as server:
-            async with link_to(server.url) as link:
+            async with link_to(server.url, timeout=5.0) as link:
                 assert link.up
                 assert await link.call("SET", b"key", b"\x00value\r\n") == b"OK"
                 replies = await asyncio.gather(*(link.call("GET", b"key") for _ in range(1000)))
@@ -79,6 +80,20 @@ def test_one_turn_of_the_loop_is_one_round_trip():
                 await asyncio.gather(*(link.call("INCR", "n") for _ in range(100)))
                 assert loop.time() - began < 0.15
                 assert between.connections == 1
+
+    run(main())
+
+
+def test_a_busy_event_loop_is_not_a_silent_redis():
+    async def main():
+        with redis_server() as server:
+            async with link_to(server.url) as link:
+                for _ in range(5):
+                    reply = link.call("PING")
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                    time.sleep(2 * TIMEOUT)
+                    assert await reply == b"PONG"
 
     run(main())
 

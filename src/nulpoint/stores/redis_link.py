@@ -24,6 +24,7 @@ logger = logging.getLogger("nulpoint")
 
 TIMEOUT = 0.05  # seconds a request may wait for a reply
 WAITING = 5  # requests that may wait while Redis is silent, and error replies in a row before it is left alone
+LOOK_SECONDS = 0.002  # for a reply that is overdue, perhaps by our own fault
 SILENCE = 0.01  # seconds without a reply after which Redis counts as silent; more where it is further away
 CONNECT_TIMEOUT = 2.0
 RETRY_SECONDS = 1.0
@@ -108,16 +109,22 @@ class RedisLink:
     def _count(self, unavailable: Unavailable) -> None:
         self.failures[unavailable.reason] = self.failures.get(unavailable.reason, 0) + 1
 
-    def _check(self) -> None:
-        """The only timer: is the oldest reply overdue?"""
+    def _check(self, late: _Sent | None = None) -> None:
+        """The only timer: is the oldest reply overdue? If so it gets one more look at the socket (`late`).
+
+        The event loop itself may have been busy all the time, with the reply lying there.
+        """
         self._watch = None
         if not self._sent:
             return
-        due = self._sent[0].at + self._timeout
-        if self._loop.time() >= due:
+        oldest = self._sent[0]
+        due = oldest.at + self._timeout
+        if self._loop.time() < due:
+            self._watch = self._loop.call_at(due, self._check)
+        elif oldest is late:
             self._drop(TIMED_OUT, f"no reply within {self._timeout * 1000:g} ms")
         else:
-            self._watch = self._loop.call_at(due, self._check)
+            self._watch = self._loop.call_later(LOOK_SECONDS, self._check, oldest)
 
     def _settle(self, reply: Reply) -> None:
         sent = self._sent.popleft()
