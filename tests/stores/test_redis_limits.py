@@ -12,7 +12,7 @@ from nulpoint.http.strand import Cancelled, Strand
 from nulpoint.routing.limits import Refusal, Rules
 from nulpoint.stores.limits import LocalLimits, NoLimits
 from nulpoint.stores.redis_limits import PREFIX, RedisLimits
-from nulpoint.stores.redis_link import RedisLink, connections
+from nulpoint.stores.redis_link import WAITING, RedisLink, connections
 from redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
@@ -211,7 +211,6 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
                 link = RedisLink(connections(between.url), timeout=2.0)
                 await link.start()
                 limits = RedisLimits(link, Rules(tokens=10_000, parallel_per_key=100), 1, "deny")
-                between.delay = 0.005
                 ended = []
 
                 async def request():
@@ -221,12 +220,17 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
                         ended.append(1)
                         raise
 
-                for _ in range(60):
-                    strand = Strand(request(), lambda crash: None)
-                    strand.resume()
-                    asyncio.get_running_loop().call_later(0.002, strand.cancel)
-                await until(lambda: len(ended) == 60)
-                await asyncio.sleep(0.03)
+                for _ in range(12):
+                    between.pause()  # what Redis says comes when they have left
+                    strands = [Strand(request(), lambda crash: None) for _ in range(WAITING)]
+                    for strand in strands:
+                        strand.resume()
+                    for strand in strands:
+                        strand.cancel()
+                    between.resume()
+                    await until(lambda: not link._sent)
+                assert len(ended) == 12 * WAITING
+                await link.call("PING")  # after what the verdicts made us say
                 assert await link.call("EXISTS", PREFIX + A.hex() + ":parallel") == 0
                 verdict, _ = await limits.admit(A, 100, 0.0)
                 assert verdict.tokens.remaining >= 9_900
