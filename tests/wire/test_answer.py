@@ -425,3 +425,21 @@ def test_interleaved_calls_in_one_chunk_and_several():
 def test_a_body_of_another_shape_has_no_other_form(body):
     with pytest.raises(NotWhole):
         whole(body).as_stream("chat", True)
+
+
+def test_the_order_of_a_stream_made_of_a_body():
+    message = {"role": "assistant", "content": "text", "reasoning_content": "why", "refusal": None, "annotations": []}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "citations": ["u"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "native_finish_reason": "end"}]}  # fmt: skip
+    chunks = [json.loads(event) for event in datas(whole(body).as_stream("chat", True))[:-1]]
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert [choice["delta"] for choice in choices] == [
+        {"role": "assistant", "reasoning_content": "", "content": "", "refusal": None},
+        {"reasoning_content": "why"},
+        {"content": "text"},
+        {"annotations": []},
+    ]
+    assert [choice["finish_reason"] for choice in choices] == [None, None, None, "stop"]
+    assert [choice.get("native_finish_reason") for choice in choices] == [None, None, None, "end"]
+    assert [chunk.get("citations") for chunk in chunks] == [["u"], None, None, None]
+    assert {(chunk["id"], chunk["object"], chunk["model"]) for chunk in chunks} == {("c", "chat.completion.chunk", "m")}
