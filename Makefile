@@ -37,6 +37,7 @@ mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19004
 	@exec $(BIN)/python -m nulpoint mock
 
 test: $(DEV_STAMP) ## run all tests
+	@sh tests/install.sh
 	$(BIN)/python -m pytest
 
 test-short: $(DEV_STAMP) ## run the fast tests
@@ -48,6 +49,7 @@ test-race: $(DEV_STAMP) ## repeat the concurrency tests in development mode with
 		NULPOINT_TEST_SEED=$$seed PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m race || exit 1; done
 
 test-cover: $(DEV_STAMP) ## run all tests and report coverage by file
+	@sh tests/install.sh
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --skip-covered
 

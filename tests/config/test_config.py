@@ -1,6 +1,7 @@
 """Configuration: everything that is wrong is told at once, and no secret is ever shown."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -89,7 +90,7 @@ def test_the_environment_beats_the_file(tmp_path):
 def test_all_problems_at_once(tmp_path):
     environ = {
         "PORT": "eighty", "PROVIDER_TIMEOUT": "30", "CACHE_MODE": "disk", "WORKERS": "0", "OPENAI_BASE_URL": "ftp://x",
-        "GROQ_API_KEY": "two words", "TLS_CERT": "/nonexistent", "CACHE_EXCLUDE_PATTERNS": "(", "RPM_LIMIT": "5",
+        "GROQ_API_KEY": "two words", "TLS_CERT": "/nonexistent", "CACHE_EXCLUDE_PATTERNS": "(", "RPM_LIMIT": "-5",
         "DEFAULT_PROVIDER": "opneai", "REDIS_URL": "http://user:hunter2@x",
     }  # fmt: skip
     found = problems(
@@ -105,6 +106,42 @@ def test_all_problems_at_once(tmp_path):
     shown = "".join(map(str, found.values()))
     assert "two words" not in shown
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "remedy"),
+    [
+        ({"CACHE_MODE": "redis"}, "REDIS_URL", "redis://localhost:6379"),
+        ({"REDIS_URL": "redis://h?db=x"}, "REDIS_URL", "Invalid value for 'db'"),
+        ({"REDIS_URL": "redis://h?colour=red"}, "REDIS_URL", "unknown to redis-py"),
+        ({"REDIS_URL": "rediss://h?ssl_cert_reqs=maybe"}, "REDIS_URL", "maybe"),
+        ({"CACHE_MAX_BYTES": "0"}, "CACHE_MAX_BYTES", "above zero"),
+        ({"RPM_LIMIT": "-1"}, "RPM_LIMIT", "whole number"),
+        ({"TPM_LIMIT_PER_KEY": "1.5"}, "TPM_LIMIT_PER_KEY", "whole number"),
+        ({"RATE_LIMIT_ON_ERROR": "maybe"}, "RATE_LIMIT_ON_ERROR", "allow, deny"),
+        ({"GATEWAY_API_KEYS": "fine,sha256:12"}, "GATEWAY_API_KEYS", "64 hexadecimal digits"),
+        ({"GATEWAY_API_KEYS": "two words"}, "GATEWAY_API_KEYS", "without spaces"),
+        ({"CACHE_EXCLUDE_PATTERNS": "a(?=b)"}, "CACHE_EXCLUDE_PATTERNS", "RE2"),
+        ({"WORKERS": "2", "MAX_PARALLEL_PER_KEY": "5"}, "MAX_PARALLEL_PER_KEY", "REDIS_URL"),
+    ],
+)
+def test_problems_of_cache_limits_and_keys(environ, name, remedy, tmp_path):
+    ((key, problem),) = problems({**KEY, **environ}, tmp_path).items()
+    assert key == name
+    assert remedy in problem.remedy
+
+
+def test_limits_count_in_one_place(tmp_path):
+    limits = {"RPM_LIMIT": "5", "TPM_LIMIT": "5"}
+    assert load({**KEY, **limits}, tmp_path).rpm_limit == 5
+    assert set(problems({**KEY, **limits, "WORKERS": "2"}, tmp_path)) == {"RPM_LIMIT", "TPM_LIMIT"}
+    several = {**KEY, **limits, "WORKERS": "2", "REDIS_URL": "rediss://u:p@h:1/2?ssl_cert_reqs=none"}
+    assert load(several, tmp_path).tpm_limit == 5
+
+
+def test_gateway_keys_are_kept_as_digests_only(tmp_path):
+    config = load({**KEY, "GATEWAY_API_KEYS": "one, sha256:" + sha256(b"two").hexdigest()}, tmp_path)
+    assert config.gateway_api_keys == (sha256(b"one").digest(), sha256(b"two").digest())
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "just text", "\x00", "1: 2"])

@@ -109,6 +109,7 @@ def test_route_namespace_and_chain_count_and_cannot_pose_as_each_other():
         b'{"model":"m","a":[{"b":{"n":1,"n" : 2}}]}',
         b'{"model":"m","stream":true,"stream":false}',
         rb'{"model":"m","n":1,"n":2,"text":"\u003a"}',
+        rb'{"model":"m","n":1,"n":2,"text":"\u003A"}',
         rb'{"model":"m","n":"a:b","n":"\u003A\u003a"}',
         rb'{"model":"m","n":{"a":1},"n":2,"text":"\u003a\u003a"}',
     ],

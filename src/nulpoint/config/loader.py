@@ -1,6 +1,7 @@
 """Reading the configuration: everything is looked at, and all that is wrong is told at once."""
 
 import difflib
+import importlib.util
 import os
 import ssl
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from nulpoint.config.providers import read_providers
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 
 FILE = "config.yaml"
+LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
 SECTIONS = ("providers", "aliases", "fallbacks")
 
 
@@ -125,10 +127,8 @@ def _value(setting: Setting, source: Source | None, problems: list[Problem]) -> 
 
 def _cross_checks(fields: dict[str, Any], known: Mapping[str, Any]) -> list[Problem]:
     problems = []
-    if fields["cache_mode"] == "redis" and fields["redis_url"] is None:
-        problems.append(Problem("REDIS_URL", "is not set", "CACHE_MODE=redis needs it, e.g. redis://localhost:6379"))
-    if fields["rpm_limit"] and fields["cache_mode"] != "redis":
-        problems.append(Problem("RPM_LIMIT", f"= {fields['rpm_limit']}", "needs CACHE_MODE=redis and REDIS_URL"))
+    problems += _redis_problems(fields)
+    problems += _limit_problems(fields)
     if fields["default_provider"] not in known:
         close = difflib.get_close_matches(fields["default_provider"], known, 1)
         hint = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"
@@ -138,6 +138,31 @@ def _cross_checks(fields: dict[str, Any], known: Mapping[str, Any]) -> list[Prob
     if roots and not os.access(roots, os.R_OK):
         problems.append(Problem("SSL_CERT_FILE", f"= {roots!r}", "no such readable file"))
     return problems
+
+
+def _redis_problems(fields: dict[str, Any]) -> list[Problem]:
+    if fields["redis_url"] is None:
+        if fields["cache_mode"] != "redis":
+            return []
+        return [Problem("REDIS_URL", "is not set", "CACHE_MODE=redis needs it, e.g. redis://localhost:6379")]
+    if importlib.util.find_spec("redis") is None:
+        return [Problem("REDIS_URL", "is set", "needs the package redis: pip install 'nulpoint[redis]'")]
+    from nulpoint.stores.redis_link import connections  # only now: whoever has no Redis need not have the package
+
+    try:
+        connections(fields["redis_url"].reveal())
+    except (ValueError, TypeError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "an option is unknown to redis-py"
+        return [Problem("REDIS_URL", "= ***", f"cannot be used: {reason}"[:200])]
+    return []
+
+
+def _limit_problems(fields: dict[str, Any]) -> list[Problem]:
+    """Workers that do not know of each other would each admit the whole limit."""
+    if fields["workers"] == 1 or fields["redis_url"] is not None:
+        return []
+    remedy = "several workers need one place to count: set REDIS_URL, or WORKERS=1"
+    return [Problem(name.upper(), f"= {fields[name]}", remedy) for name in LIMITS if fields[name]]
 
 
 def _tls_problems(cert: str | None, key: str | None) -> list[Problem]:

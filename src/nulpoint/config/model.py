@@ -52,6 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     default_provider: str
     cache_mode: str
     cache_ttl: float
+    cache_max_bytes: int
     redis_url: Secret | None
     cache_exclude_exact: tuple[str, ...]
     cache_exclude_patterns: tuple[str, ...]
@@ -64,6 +65,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: str
     coalesce: bool
     rpm_limit: int
+    rpm_limit_per_key: int
+    tpm_limit: int
+    tpm_limit_per_key: int
+    max_parallel_per_key: int
+    rate_limit_on_error: str
+    gateway_api_keys: tuple[bytes, ...]  # SHA-256 digests
     cors_origins: tuple[str, ...]
     app_base_url: str | None
     providers: Mapping[str, Provider]  # those in use, by name

@@ -28,6 +28,7 @@ class Setting(NamedTuple):
 
 SERVER, CALLER_LIMITS, UPSTREAM = "Server", "Limits on callers", "Providers' side"
 CACHE, BREAKER, FAILOVER, RATE, OTHER = "Cache", "Circuit breaker", "Failover", "Rate limiting", "CORS and other"
+CALLERS = "Callers' keys"
 _MANY = 10**9
 
 SETTINGS = (
@@ -90,7 +91,9 @@ SETTINGS = (
     Setting("DEFAULT_PROVIDER", values.text_value, "openai", UPSTREAM, "Who gets the model names nobody else claims."),
     Setting("CACHE_MODE", values.choice("memory", "redis", "none"), "memory", CACHE, "Where answers are cached.", pending=True),
     Setting("CACHE_TTL", values.positive_duration, "1h", CACHE, "How long a cached answer counts.", pending=True),
-    Setting("REDIS_URL", values.redis_url, None, CACHE, "Needed with CACHE_MODE=redis, for example redis://localhost:6379.",
+    Setting("CACHE_MAX_BYTES", values.size, "256MiB", CACHE, "Of CACHE_MODE=memory, all workers together; then the least recently used goes.", pending=True),
+    Setting("REDIS_URL", values.redis_url, None, CACHE,
+            "Redis for the cache (CACHE_MODE=redis) and for all limits, for example redis://localhost:6379.",
             pending=True, secret=True),
     Setting("CACHE_EXCLUDE_EXACT", values.names, "", CACHE, "Models never cached, comma-separated.", pending=True),
     Setting("CACHE_EXCLUDE_PATTERNS", values.patterns, "", CACHE, "Patterns of models never cached, comma-separated.", pending=True),
@@ -107,6 +110,15 @@ SETTINGS = (
     Setting("COALESCE", values.flag, "true", FAILOVER,
             "Identical requests at one moment share one call, where the cache may serve them."),
     Setting("RPM_LIMIT", values.whole_number(0, _MANY), "0", RATE, "Requests a minute, all callers together; 0 is off.", pending=True),
+    Setting("RPM_LIMIT_PER_KEY", values.whole_number(0, _MANY), "0", RATE, "Requests a minute of each caller's key; 0 is off.", pending=True),
+    Setting("TPM_LIMIT", values.whole_number(0, _MANY), "0", RATE, "Tokens a minute, all callers together; 0 is off.", pending=True),
+    Setting("TPM_LIMIT_PER_KEY", values.whole_number(0, _MANY), "0", RATE, "Tokens a minute of each caller's key; 0 is off.", pending=True),
+    Setting("MAX_PARALLEL_PER_KEY", values.whole_number(0, _MANY), "0", RATE, "Requests of each caller's key at a time; 0 is off.", pending=True),
+    Setting("RATE_LIMIT_ON_ERROR", values.choice("allow", "deny"), "allow", RATE,
+            "While Redis is away: `allow` each worker its share of the limits, or `deny` all requests with 503.", pending=True),
+    Setting("GATEWAY_API_KEYS", values.gateway_keys, "", CALLERS,
+            "Keys of which callers must present one, comma-separated: plain, or `sha256:` and the digest; without any, anybody may call.",
+            pending=True, secret=True),
     Setting("CORS_ORIGINS", values.names, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
     Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),
 )  # fmt: skip

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import re2
+
 from nulpoint.providers.spec import Secret
+from nulpoint.routing.callers import key_digest
 
 Reader = Callable[[str], Any]
 
@@ -84,14 +87,26 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """Comma-separated regular expressions."""
+    """Comma-separated regular expressions in RE2's syntax, which is Go's."""
     found = names(text)
+    options = re2.Options()
+    options.log_errors = False  # they are told below
     for pattern in found:
         try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from None
+            re2.compile(pattern, options)
+        except re2.error as error:
+            raise ValueError(f"the pattern {pattern!r} is no RE2 expression: {_reason(error)}") from None
     return found
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else ""
+    return reason.decode() if isinstance(reason, bytes) else str(reason)
+
+
+def gateway_keys(text: str) -> tuple[bytes, ...]:
+    """Comma-separated keys, as the digests that are all the gateway keeps of them."""
+    return tuple(key_digest(key) for key in names(text))
 
 
 def url(text: str) -> str:

@@ -9,6 +9,7 @@ a fingerprint too many costs one call: so in doubt it differs. `null` is not "ab
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -50,8 +51,11 @@ def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
         raise Unfit
     apart = {name: members.pop(name) for name in names if name in members}
     text = canonical(members)
-    if _repeats_a_key(body, text, canonical(apart) if apart else b""):
-        raise Unfit
+    colons = text.count(b":")
+    if apart:
+        colons += canonical(apart).count(b":")
+    if body.count(b":") != colons or b"\\u003" in body:
+        _check_keys(body, colons)
     return text, apart
 
 
@@ -64,28 +68,24 @@ def canonical(value: Any) -> bytes:
 
 
 def digest(*parts: bytes) -> bytes:
-    """SHA-256 of the parts, each with its length, so that none can pose as a piece of its neighbour."""
-    lengths = b",".join([b"%d" % len(part) for part in parts])
-    return hashlib.sha256(b":".join((lengths, *parts))).digest()
+    """SHA-256 of the parts, each with its length (as MessagePack has it), so that none can pose as part of another."""
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).digest()
 
 
-def _repeats_a_key(body: bytes, *texts: bytes) -> bool:
-    """Whether a key stands twice in one object of `body`, at any depth. `texts`: what was decoded, written again.
+def _check_keys(body: bytes, colons: int) -> None:
+    """Raise Unfit where a key stands twice in one object of `body`, at any depth.
 
-    Decoding keeps one of the two, so what is written again lacks at least the colon between the other and its value.
-    Only a colon that the body spells as an escape could make up for it.
+    `colons`: how many the same has when it is written again after decoding. That kept one of the two, so it lacks at
+    least the colon between the other and its value; only a colon that the body spells as an escape can make up for it.
     """
-    if b"\\u003a" in body or b"\\u003A" in body:
-        return _repeats_a_key_by_name(body)
-    return body.count(b":") != sum([text.count(b":") for text in texts])
-
-
-def _repeats_a_key_by_name(body: bytes) -> bool:
+    if b"\\u003a" not in body and b"\\u003A" not in body:
+        if body.count(b":") != colons:
+            raise Unfit
+        return
     try:
         json.loads(body, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
-        return True
-    return False
+        raise Unfit from None
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> None:
@@ -94,7 +94,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
 
 
 class _Decimals:
-    """Spells numbers with a point or an exponent in one way, exactly: 1.0, 1e0 and 10e-1 are 1."""
+    """Spells numbers with a point or an exponent in one way, and not too many of them a request."""
 
     left = 0
 
@@ -102,18 +102,25 @@ class _Decimals:
         self.left -= 1
         if self.left < 0:
             raise ValueError
-        mantissa, _, power = text.lower().partition("e")
-        whole, _, fraction = mantissa.removeprefix("-").partition(".")
-        digits = (whole + fraction).lstrip("0")
-        significant = digits.rstrip("0")
-        if not significant:
-            return 0
-        exponent = int(power or 0) - len(fraction) + len(digits) - len(significant)
-        sign = "-" if text[0] == "-" else ""
-        if exponent >= 0 and len(significant) + exponent <= _WHOLE_DIGITS:
-            return int(sign + significant + "0" * exponent)
-        return msgspec.Raw(f"{sign}{significant}e{exponent}".encode())
+        return _remembered(text) if len(text) < _REMEMBERED_LENGTH else _spelled(text)
 
 
+def _spelled(text: str) -> Any:
+    """One way for each number, exactly: 1.0, 1e0 and 10e-1 are 1."""
+    mantissa, _, power = text.lower().partition("e")
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return 0
+    exponent = int(power or 0) - len(fraction) + len(digits) - len(significant)
+    sign = "-" if text[0] == "-" else ""
+    if exponent >= 0 and len(significant) + exponent <= _WHOLE_DIGITS:
+        return int(sign + significant + "0" * exponent)
+    return msgspec.Raw(f"{sign}{significant}e{exponent}".encode())
+
+
+_remembered = lru_cache(1024)(_spelled)  # temperatures and the like are few
+_REMEMBERED_LENGTH = 16
 _DECIMALS = _Decimals()
 _DECODER = msgspec.json.Decoder(float_hook=_DECIMALS.spelled)

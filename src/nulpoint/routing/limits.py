@@ -1,0 +1,194 @@
+"""Rate limits as arithmetic: exact sliding windows of requests, buckets of tokens, requests at a time.
+
+All of it is decided before a provider is called, and all or nothing: a request that one limit refuses uses up none of
+the others. `now` is in seconds of any one clock that does not jump.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+WINDOW = 60.0  # seconds; every limit is "a minute"
+PARALLEL_WAIT = 1.0  # nobody knows when one of the requests under way will end
+CALLERS = 100_000  # whose windows are remembered; the least recently seen is forgotten first
+Limit = Literal["requests", "tokens", "parallel", "unavailable"]
+
+
+class Rules(NamedTuple):
+    """The limits as configured; 0 is none. `_per_key` are of one caller, the others of all together."""
+
+    requests: int = 0
+    requests_per_key: int = 0
+    tokens: int = 0
+    tokens_per_key: int = 0
+    parallel_per_key: int = 0
+
+    @property
+    def any(self) -> bool:
+        return any(self)
+
+    def limit_of(self, refusal: "Refusal") -> int:
+        """The number that a refusal is about."""
+        return {
+            ("requests", False): self.requests,
+            ("requests", True): self.requests_per_key,
+            ("tokens", False): self.tokens,
+            ("tokens", True): self.tokens_per_key,
+            ("parallel", True): self.parallel_per_key,
+        }.get((refusal.limit, refusal.per_key), 0)
+
+    def shared_by(self, processes: int) -> "Rules":
+        """What one of several processes may admit that do not know of each other; at least one."""
+        return Rules(*(max(1, rule // processes) if rule else 0 for rule in self))
+
+
+class Standing(NamedTuple):
+    """How a limit stands after a request: what the `x-ratelimit-*` fields say. `reset`: seconds until it is whole."""
+
+    limit: int
+    remaining: int
+    reset: float
+
+
+class Refusal(NamedTuple):
+    """Which limit says no, whether it is the caller's own, and after how many seconds to ask again."""
+
+    limit: Limit
+    per_key: bool
+    wait: float
+
+
+class Verdict(NamedTuple):
+    """`refusal`: None where the request may go on. `reserved`: the tokens set aside until it is known how many it took.
+
+    `requests`, `tokens`: how the tighter limit of each kind stands, None where there is none.
+    """
+
+    refusal: Refusal | None
+    requests: Standing | None
+    tokens: Standing | None
+    reserved: int
+
+
+class Window:
+    """At most `limit` requests in any stretch of 60 seconds: the times of the last ones are kept."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._taken: deque[float] = deque()
+
+    def wait(self, now: float) -> float:
+        """Seconds until one more may be taken; 0 now."""
+        while self._taken and self._taken[0] <= now - WINDOW:
+            self._taken.popleft()
+        return self._taken[0] + WINDOW - now if len(self._taken) >= self.limit else 0.0
+
+    def take(self, now: float) -> None:
+        self._taken.append(now)
+
+    def standing(self, now: float) -> Standing:
+        reset = self._taken[-1] + WINDOW - now if self._taken else 0.0
+        return Standing(self.limit, max(0, self.limit - len(self._taken)), max(0.0, reset))
+
+
+class Bucket:
+    """Tokens that fill up at `limit` a minute, up to `limit`. What is taken is an estimate, set right afterwards."""
+
+    def __init__(self, limit: int, now: float) -> None:
+        self.limit = limit
+        self._level = float(limit)
+        self._at = now
+
+    def _fill(self, now: float) -> None:
+        if now > self._at:
+            self._level = min(float(self.limit), self._level + (now - self._at) * self.limit / WINDOW)
+            self._at = now
+
+    def wait(self, tokens: int, now: float) -> float:
+        """Seconds until that many are there. An estimate beyond the limit waits for a full bucket, not for ever."""
+        self._fill(now)
+        missing = min(tokens, self.limit) - self._level
+        return missing * WINDOW / self.limit if missing > 0 else 0.0
+
+    def take(self, tokens: int, now: float) -> None:
+        """May be more than is there: what was used beyond the estimate is a debt."""
+        self._fill(now)
+        self._level = min(float(self.limit), self._level - tokens)
+
+    def standing(self, now: float) -> Standing:
+        self._fill(now)
+        return Standing(self.limit, max(0, int(self._level)), (self.limit - self._level) * WINDOW / self.limit)
+
+
+class _Caller:
+    """What is remembered of one caller."""
+
+    __slots__ = ("bucket", "parallel", "window")
+
+    def __init__(self, rules: Rules, now: float) -> None:
+        self.window = Window(rules.requests_per_key) if rules.requests_per_key else None
+        self.bucket = Bucket(rules.tokens_per_key, now) if rules.tokens_per_key else None
+        self.parallel = 0
+
+
+class Limiter:
+    """All limits of one process."""
+
+    def __init__(self, rules: Rules, now: float) -> None:
+        self._rules = rules
+        self._window = Window(rules.requests) if rules.requests else None
+        self._bucket = Bucket(rules.tokens, now) if rules.tokens else None
+        self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
+
+    def admit(self, caller: bytes, tokens: int, now: float) -> Verdict:
+        """Whether a request of about that many tokens may go on. `caller`: the digest of its key."""
+        one = self._caller(caller, now)
+        windows = [window for window in (self._window, one.window) if window is not None]
+        buckets = [bucket for bucket in (self._bucket, one.bucket) if bucket is not None]
+        refusal = self._refusal(one, tokens, now)
+        if refusal is None:
+            one.parallel += 1
+            for window in windows:
+                window.take(now)
+            for bucket in buckets:
+                bucket.take(min(tokens, bucket.limit), now)
+        requests = tightest([window.standing(now) for window in windows])
+        return Verdict(refusal, requests, tightest([bucket.standing(now) for bucket in buckets]), tokens)
+
+    def _caller(self, caller: bytes, now: float) -> _Caller:
+        one = self._callers.get(caller)
+        if one is None:
+            one = self._callers[caller] = _Caller(self._rules, now)
+            if len(self._callers) > CALLERS:
+                self._callers.popitem(last=False)
+        else:
+            self._callers.move_to_end(caller)
+        return one
+
+    def _refusal(self, one: _Caller, tokens: int, now: float) -> Refusal | None:
+        """The limit that takes longest to say yes."""
+        waits = [
+            Refusal("requests", False, self._window.wait(now) if self._window else 0.0),
+            Refusal("requests", True, one.window.wait(now) if one.window else 0.0),
+            Refusal("tokens", False, self._bucket.wait(tokens, now) if self._bucket else 0.0),
+            Refusal("tokens", True, one.bucket.wait(tokens, now) if one.bucket else 0.0),
+            Refusal("parallel", True, PARALLEL_WAIT if 0 < self._rules.parallel_per_key <= one.parallel else 0.0),
+        ]
+        longest = max(waits, key=lambda refusal: refusal.wait)
+        return longest if longest.wait > 0 else None
+
+    def settle(self, caller: bytes, reserved: int, used: int | None, now: float) -> None:
+        """The request has ended. `used`: its tokens, None where nobody said (then the estimate stands)."""
+        one = self._callers.get(caller)
+        if one is not None:
+            one.parallel = max(0, one.parallel - 1)
+        if used is None:
+            return
+        for bucket in (self._bucket, one.bucket if one else None):
+            if bucket is not None:
+                bucket.take(used - min(reserved, bucket.limit), now)
+
+
+def tightest(standings: Sequence[Standing]) -> Standing | None:
+    """Of the limit for all and the caller's own the one with less left."""
+    return min(standings, key=lambda standing: standing.remaining, default=None)

@@ -1,0 +1,49 @@
+"""Who decides whether a request is within the limits: this process alone, or Redis for all replicas."""
+
+from typing import NamedTuple, Protocol
+
+from nulpoint.routing.limits import Limiter, Rules, Verdict
+
+
+class Grant(NamedTuple):
+    """What an admitted request holds until it is settled. `lease`: its place among the parallel ones, in Redis."""
+
+    caller: bytes
+    reserved: int
+    lease: bytes = b""
+    local: bool = True
+
+
+class Limits(Protocol):
+    """`caller`: the digest of its key. `now`: loop time in seconds."""
+
+    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+        """Ask for a request of about that many tokens. May be awaited in a strand and never raises."""
+
+    def settle(self, grant: Grant, used: int | None, now: float) -> None:
+        """Once for each grant. `used`: the tokens it took; None: nobody said, the estimate stands."""
+
+
+class NoLimits:
+    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+        return _UNLIMITED, None
+
+    def settle(self, grant: Grant, used: int | None, now: float) -> None:
+        pass
+
+
+_UNLIMITED = Verdict(None, None, None, 0)
+
+
+class LocalLimits:
+    """Of one process."""
+
+    def __init__(self, rules: Rules, now: float) -> None:
+        self._limiter = Limiter(rules, now)
+
+    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+        verdict = self._limiter.admit(caller, tokens, now)
+        return verdict, Grant(caller, tokens) if verdict.refusal is None else None
+
+    def settle(self, grant: Grant, used: int | None, now: float) -> None:
+        self._limiter.settle(grant.caller, grant.reserved, used, now)

@@ -1,0 +1,58 @@
+"""The cache of one process: bounded in bytes, the least recently used goes first."""
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+# What one entry takes besides the bytes it holds: key, place in the order, records, numbers (measured, and a test).
+OVERHEAD = 700
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """`gc`: it is part of no cycle, and a million of them would be walked again and again."""
+
+    value: Any
+    expires: float
+    size: int
+
+
+class Memory:
+    """Values by key. An operation takes the same time, however many there are. Times in seconds, of any one clock."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self.bytes = 0
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes, now: float) -> Any:
+        """The value, or None. An entry that has expired goes when it is asked for, or when its turn comes."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry.expires <= now:
+            self._remove(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry.value
+
+    def put(self, key: bytes, value: Any, size: int, ttl: float, now: float) -> None:
+        """Keep a value of `size` bytes for `ttl` seconds; one larger than the whole cache is not kept."""
+        self._remove(key)
+        size += OVERHEAD
+        if size > self._max_bytes:
+            return
+        self.bytes += size
+        self._entries[key] = _Entry(value, now + ttl, size)
+        while self.bytes > self._max_bytes:
+            self.evicted += 1
+            self._remove(next(iter(self._entries)))
+
+    def _remove(self, key: bytes) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry.size

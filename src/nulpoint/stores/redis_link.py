@@ -1,0 +1,260 @@
+"""One connection to Redis for a whole process, shared by all requests.
+
+Commands of different requests follow each other on the connection without waiting, so those of one turn of the event
+loop are one write and one round trip. Nobody ever takes a reply off the connection but one task, in order: a request
+that is cancelled leaves its reply to be read and dropped. In redis-py a command cancelled half-way left its reply to
+the next command (redis-py#2624, #2665), which gave one person's answer to another; here no command is ever cancelled,
+and a connection on which anything at all went wrong is closed.
+
+Redis may be slow, frozen or gone without a request noticing: a reply is waited for `timeout` seconds at most. While
+Redis is silent only a few requests wait, all others do without at once. After a reply that did not come the connection
+is closed, and used again when Redis has answered a PING in time.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+logger = logging.getLogger("nulpoint")
+
+TIMEOUT = 0.05  # seconds a request may wait for a reply
+WAITING = 5  # requests that may wait while Redis is silent, and error replies in a row before it is left alone
+LOOK_SECONDS = 0.002  # for a reply that is overdue, perhaps by our own fault
+SILENCE = 0.01  # seconds without a reply after which Redis counts as silent; more where it is further away
+CONNECT_TIMEOUT = 2.0
+RETRY_SECONDS = 1.0
+WARN_SECONDS = 10.0
+
+
+class Unavailable:
+    """What a call gives instead of a reply. `reason` is one of a few words, for metrics."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+DOWN: Final = Unavailable("down")  # not connected, or left alone: nothing was sent
+SILENT: Final = Unavailable("silent")  # others wait already: nothing was sent
+TIMED_OUT: Final = Unavailable("timeout")
+LOST: Final = Unavailable("lost")  # the connection broke before the reply
+REFUSED: Final = Unavailable("refused")  # an error reply
+Reply = Any  # what the command returns, a NoScriptError (scripts are the caller's business), or an Unavailable
+
+
+class _Sent:
+    __slots__ = ("at", "future")
+
+    def __init__(self, at: float, future: "asyncio.Future[Reply]") -> None:
+        self.at = at
+        self.future = future
+
+
+class RedisLink:
+    """Needs a running event loop. Without `start`, or while Redis is away, every call gives `DOWN` at once."""
+
+    def __init__(
+        self, make_connection: Callable[[], AbstractConnection], timeout: float = TIMEOUT, retry: float = RETRY_SECONDS
+    ) -> None:
+        self._make_connection = make_connection
+        self._timeout = timeout
+        self._retry = retry
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[tuple[Any, ...]] = []
+        self._wake = asyncio.Event()
+        self._sent: deque[_Sent] = deque()
+        self._last_reply = 0.0
+        self._round_trip = 0.0
+        self._refusals = 0  # error replies in a row
+        self._rests_until = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._io: tuple[asyncio.Task[None], ...] = ()
+        self._warned_at = -WARN_SECONDS
+        self.up = False
+        self.problem = "not connected yet"
+        self.failures: dict[str, int] = {}
+
+    # -- what requests do ----------------------------------------------------------------------------------------------
+
+    def call(self, *command: Any) -> "asyncio.Future[Reply]":
+        """Send a command. The future gives its reply or an `Unavailable`, within `timeout`; it never raises."""
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        now = self._loop.time()
+        refusal = self._refusal(now)
+        if refusal is not None:
+            self._count(refusal)
+            future.set_result(refusal)
+            return future
+        self._queue.append(command)
+        self._sent.append(_Sent(now, future))
+        self._wake.set()
+        if self._watch is None:
+            self._watch = self._loop.call_at(now + self._timeout, self._check)
+        return future
+
+    def _refusal(self, now: float) -> Unavailable | None:
+        if not self.up or now < self._rests_until:
+            return DOWN
+        if len(self._sent) >= WAITING:
+            silent_for = now - max(self._last_reply, self._sent[0].at)
+            if silent_for > max(SILENCE, 2 * self._round_trip):
+                return SILENT
+        return None
+
+    def _count(self, unavailable: Unavailable) -> None:
+        self.failures[unavailable.reason] = self.failures.get(unavailable.reason, 0) + 1
+
+    def _check(self, late: _Sent | None = None) -> None:
+        """The only timer: is the oldest reply overdue? If so it gets one more look at the socket (`late`).
+
+        The event loop itself may have been busy all the time, with the reply lying there.
+        """
+        self._watch = None
+        if not self._sent:
+            return
+        oldest = self._sent[0]
+        due = oldest.at + self._timeout
+        if self._loop.time() < due:
+            self._watch = self._loop.call_at(due, self._check)
+        elif oldest is late:
+            self._drop(TIMED_OUT, f"no reply within {self._timeout * 1000:g} ms")
+        else:
+            self._watch = self._loop.call_later(LOOK_SECONDS, self._check, oldest)
+
+    def _settle(self, reply: Reply) -> None:
+        sent = self._sent.popleft()
+        self._last_reply = self._loop.time()
+        self._round_trip += (self._last_reply - sent.at - self._round_trip) / 8
+        if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
+            self._refused(reply)
+            reply = REFUSED
+        else:
+            self._refusals = 0
+        if not sent.future.done():
+            sent.future.set_result(reply)
+
+    def _refused(self, error: ResponseError) -> None:
+        self._count(REFUSED)
+        if isinstance(error, ReadOnlyError):  # no longer the primary: its address may lead to the new one by now
+            self._drop(REFUSED, str(error))
+            return
+        self._warn(f"Redis refuses: {error}")
+        self._refusals += 1
+        if self._refusals >= WAITING:
+            self._rests_until = self._loop.time() + self._retry
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    def start(self) -> "asyncio.Future[None]":
+        """Connect, and stay connected until `close`. Gives a future that is done after the first try, good or bad."""
+        first_try: asyncio.Future[None] = self._loop.create_future()
+        self._keeper = self._loop.create_task(self._keep(first_try))
+        return first_try
+
+    async def close(self) -> None:
+        self._give_up(LOST)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait((self._keeper,))
+
+    async def _keep(self, first_try: "asyncio.Future[None]") -> None:
+        while True:
+            connection = self._make_connection()
+            at_once = False
+            try:
+                await self._connect(connection)
+                _done(first_try)
+                await self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - whatever it was: without a next try Redis would be gone for good
+                at_once = self.up  # it worked, and the other side closed it: Redis restarts, or was told to
+                self._drop(LOST, _told(error))
+            finally:
+                await connection.disconnect(nowait=True)
+            _done(first_try)
+            if not at_once:
+                await asyncio.sleep(self._retry)
+
+    async def _connect(self, connection: AbstractConnection) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.connect()  # type: ignore[no-untyped-call]
+        async with asyncio.timeout(self._timeout):
+            await connection.send_command("PING", check_health=False)
+            await connection.read_response()
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Until the connection is lost or dropped."""
+        self.up, self.problem = True, ""
+        self._refusals, self._rests_until = 0, 0.0
+        logger.info("Redis is connected")
+        self._io = (self._loop.create_task(self._write(connection)), self._loop.create_task(self._read(connection)))
+        try:
+            await asyncio.wait(self._io, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in self._io:
+                task.cancel()
+            await asyncio.wait(self._io)
+        errors = [error for task in self._io if not task.cancelled() and (error := task.exception())]
+        if errors:
+            raise errors[0]
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            commands, self._queue = self._queue, []
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            try:
+                reply = await connection.read_response()
+            except ResponseError as error:
+                reply = error
+            self._settle(reply)
+
+    def _drop(self, why: Unavailable, problem: str) -> None:
+        self.problem = problem
+        self._warn(f"Redis is not used: {problem}")
+        self._give_up(why)
+
+    def _give_up(self, why: Unavailable) -> None:
+        """Let go of the connection and of everything that waits for it."""
+        self.up = False
+        waiting, self._sent, self._queue = self._sent, deque(), []
+        for sent in waiting:
+            if not sent.future.done():
+                self._count(why)
+                sent.future.set_result(why)
+        for task in self._io:
+            task.cancel()
+
+    def _warn(self, text: str) -> None:
+        now = self._loop.time()
+        if now - self._warned_at >= WARN_SECONDS:
+            self._warned_at = now
+            logger.warning("%s", text)
+
+
+def _done(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _told(error: BaseException) -> str:
+    """What went wrong, without the address: it may hold a password."""
+    return type(error).__name__ if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"[:200]
+
+
+def connections(url: str) -> Callable[[], AbstractConnection]:
+    """Makes connections to a URL. Raises ValueError or TypeError where redis-py cannot make anything of it."""
+    pool = ConnectionPool.from_url(url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT)
+    try:
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except RedisError as error:
+        raise ValueError(str(error)) from None
+    return pool.make_connection

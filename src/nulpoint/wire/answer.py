@@ -1,0 +1,137 @@
+"""An answer as it is kept, be it in the memory of this process or in Redis: a whole body, or the events of a stream.
+
+Both are given out in either form. In its own form an answer is the provider's bytes; the other form is made.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from nulpoint.wire import sse
+from nulpoint.wire.assembly import CompletionRoute, NotWhole, assemble
+from nulpoint.wire.chunking import chunks
+from nulpoint.wire.stream import DONE
+from nulpoint.wire.usage import Usage
+
+# After any other reason (a content filter, an error of the host) the same question may bring a better answer.
+LASTING = frozenset({b"stop", b"length", b"tool_calls", b"function_call"})
+_FINISH = re.compile(rb'"finish_reason"\s*+:\s*+(?!null)"?+([^",}]*+)')
+_USAGE = re.compile(rb'"usage"\s*+:\s*+\{')
+_DONE_EVENT = sse.encode(DONE)
+_T = TypeVar("_T")
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A good and whole answer.
+
+    Fields:
+        content: the JSON body; of a stream its events, without `[DONE]` and the event that holds only usage.
+        usage_event: that event, where a stream had one.
+        streamed: `content` is events.
+        provider, model, usage: who answered, as what, and what it took then; for the log and the answer's headers.
+        stored: when it was kept, in Unix seconds.
+    """
+
+    content: bytes
+    usage_event: bytes
+    streamed: bool
+    provider: str
+    model: str
+    usage: Usage | None
+    stored: float
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        return len(self.content) + len(self.usage_event) + len(self.model)
+
+    def as_body(self, route: CompletionRoute) -> bytes:
+        """The answer to a request without `stream`. Raises NotWhole where the stream does not say it all."""
+        if not self.streamed:
+            return self.content
+        return _made(lambda: assemble(route, [event.data for event in _events(self.content + self.usage_event)]))
+
+    def as_stream(self, route: CompletionRoute, with_usage: bool) -> bytes:
+        """The events that answer a request with `stream`, `[DONE]` included. Raises NotWhole."""
+        if self.streamed:
+            return b"".join((self.content, self.usage_event if with_usage else b"", _DONE_EVENT))
+        made, usage = _made(lambda: chunks(route, self.content))
+        shown = [*made, usage] if usage and with_usage else made
+        return b"".join([*map(sse.encode, shown), _DONE_EVENT])
+
+
+def _made(make: Callable[[], _T]) -> _T:
+    """What a host sent may be JSON of any shape: where it is not an answer's, there is no other form of it."""
+    try:
+        return make()
+    except (TypeError, ValueError, AttributeError, KeyError, msgspec.DecodeError, RecursionError):
+        raise NotWhole("the answer is not of the shape of an answer") from None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Finished(msgspec.Struct):
+    choices: list[_Choice]
+    error: Any = None
+    usage: Any = None
+
+
+def may_keep(body: bytes) -> bool:
+    """Whether a whole body is an answer that stays right: every choice ended by itself or at the limit asked for."""
+    try:
+        answer = msgspec.json.decode(body, type=_Finished)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    reasons = {(choice.finish_reason or "").encode() for choice in answer.choices}
+    return answer.error is None and bool(reasons) and reasons <= LASTING
+
+
+def recorded(wire: bytes) -> tuple[bytes, bytes] | None:
+    """`content` and `usage_event` of a stream that the provider ended properly; None where it must not be kept.
+
+    `wire`: all its bytes.
+    """
+    content: list[bytes] = []
+    usage_event = b""
+    for event in _events(wire):
+        data = event.data.strip().replace(b"\n", b" ")
+        if data == DONE:
+            continue
+        if event.name or not (data.startswith(b"{") and data.endswith(b"}")):
+            return None
+        if b'"error"' in data or _USAGE.search(data):
+            chunk = _chunk(data)
+            if chunk is None or chunk.error is not None:
+                return None
+            if chunk.usage is not None and not chunk.choices:
+                usage_event = sse.encode(data)
+                continue
+        content.append(sse.encode(data))
+    kept = b"".join(content)
+    reasons = set(_FINISH.findall(kept)) - {b""}
+    return (kept, usage_event) if reasons and reasons <= LASTING else None
+
+
+def _chunk(data: bytes) -> _Finished | None:
+    try:
+        return msgspec.json.decode(data, type=_Finished)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _events(wire: bytes) -> list[sse.Event]:
+    if b"\r" in wire or not wire.endswith(b"\n\n"):
+        decoder = sse.Decoder()
+        return [*decoder.feed(wire), *decoder.close()]
+    return [event for block in wire.split(b"\n\n") if (event := _event(block))]
+
+
+def _event(block: bytes) -> sse.Event | None:
+    """Nearly always one line, which needs no parser."""
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return sse.Event(block[6:])
+    return sse.parse(block)

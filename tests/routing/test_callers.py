@@ -1,0 +1,97 @@
+"""Keys: told apart by digest, refused alike, and kept apart in limits and cache."""
+
+from hashlib import sha256
+
+import pytest
+
+from nulpoint.errors import Failure
+from nulpoint.routing.callers import ANYBODY, Callers, key_digest, unauthorised
+
+
+def digest(text):
+    return sha256(text.encode()).digest()
+
+
+KEYS = (key_digest("first-key"), key_digest("sha256:" + digest("second-key").hex()))
+BEARER = {b"authorization": b"Bearer first-key"}
+
+
+def callers(keys=KEYS, *, forward=False, tell_apart=False):
+    return Callers(keys, forward=forward, tell_apart=tell_apart)
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        (BEARER, "first-key"),
+        ({b"authorization": b"bearer   second-key "}, "second-key"),
+        ({b"x-api-key": b"second-key"}, "second-key"),
+        ({b"authorization": b"Basic abc", b"x-api-key": b"first-key"}, "first-key"),
+        ({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer other"}, "first-key"),
+    ],
+)
+def test_a_key_that_is_known(fields, key):
+    assert callers().identify(fields) == (digest(key), digest(key), b"")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {b"authorization": b""},
+        {b"authorization": b"Bearer "},
+        {b"authorization": b"Bearer wrong"},
+        {b"authorization": b"Bearer first-ke"},
+        {b"authorization": b"Bearer first-keyx"},
+        {b"authorization": b"Bearer \xff\xfe"},
+        {b"authorization": b"first-key"},
+        {b"authorization": b"Basic first-key"},
+        {b"authorization": b"Bearer sha256:" + digest("first-key").hex().encode()},
+        {b"authorization": b"Bearer " + digest("first-key")},
+        {b"x-api-key": b"' OR 1=1 --"},
+        {b"x-nulpoint-api-key": b"wrong", **BEARER},
+    ],
+)
+def test_s02_every_refusal_is_the_same(fields):
+    with pytest.raises(Failure) as caught:
+        callers().identify(fields)
+    assert caught.value.status == 401
+    assert caught.value.envelope() == unauthorised().envelope()
+
+
+def test_without_keys_anybody_may_call():
+    assert callers(()).identify({}) == ANYBODY
+    assert callers(()).identify(BEARER) == ANYBODY
+
+
+def test_limits_for_each_key_tell_callers_apart_but_not_their_cached_answers():
+    several = callers((), tell_apart=True)
+    assert several.identify(BEARER) == (digest("first-key"), b"", b"")
+    assert several.identify({}) == ANYBODY
+
+
+def test_forwarded_keys_have_a_namespace_each():
+    forwarding = callers((), forward=True)
+    one = forwarding.identify({b"authorization": b"Bearer sk-one"})
+    other = forwarding.identify({b"x-api-key": b"sk-other"})
+    assert one == (digest("sk-one"), digest("sk-one"), b"sk-one")
+    assert other.own_key == b"sk-other"
+    assert len({one.namespace, other.namespace, forwarding.identify({}).namespace}) == 3
+
+
+def test_a_gateway_key_is_never_forwarded():
+    both = callers(forward=True)
+    assert both.identify(BEARER).own_key == b""
+    one = both.identify({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer sk-one"})
+    other = both.identify({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer sk-other"})
+    assert (one.own_key, other.own_key) == (b"sk-one", b"sk-other")
+    assert one.identity == other.identity == digest("first-key")
+    assert len({one.namespace, other.namespace, both.identify(BEARER).namespace}) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["sha256:", "sha256:abc", "sha256:" + "g" * 64, "sha256:" + "a" * 66, "ä", "a b", "a\n"]
+)
+def test_keys_that_cannot_be_configured(text):
+    with pytest.raises(ValueError, match="sha256"):
+        key_digest(text)

@@ -1,0 +1,42 @@
+"""Models that are never cached: by name, by RE2 pattern, in linear time."""
+
+from time import perf_counter
+
+import pytest
+
+from nulpoint.config.values import patterns
+from nulpoint.routing.exclusions import Exclusions
+
+
+@pytest.mark.parametrize(
+    ("model", "excluded"),
+    [("gpt-4o", True), ("gpt-4o-mini", False), ("o1-preview", True), ("openai/o1", False), ("x-search-1", True),
+     ("GPT-4O", False), ("", False)],
+)  # fmt: skip
+def test_names_and_patterns(model, excluded):
+    exclusions = Exclusions(["gpt-4o"], ["^o1", r"-search-\d"])
+    assert (model in exclusions) == excluded
+    assert (model in exclusions) == excluded  # from memory
+
+
+def test_s11_no_pattern_takes_exponential_time():
+    exclusions = Exclusions([], ["(a+)+$", "(a|aa)+$", "(.*a){20}$"])
+    began = perf_counter()
+    assert "a" * 65_536 + "!" not in exclusions
+    assert perf_counter() - began < 0.5  # of a name of 64 KiB; `re` would take longer than the universe
+
+
+@pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "(?P<n>a", "[z-a]", "a{1001}"])
+def test_what_re2_does_not_know_is_refused_at_start(pattern):
+    with pytest.raises(ValueError, match="RE2"):
+        patterns(f"fine,{pattern}")
+
+
+def test_patterns_are_read():
+    assert patterns(r"^o1, -search-\d ,") == ("^o1", r"-search-\d")
+
+
+def test_names_invented_by_callers_are_not_all_remembered():
+    exclusions = Exclusions(["gpt-4o"], ["x$"])
+    assert sum(f"{number}x" in exclusions for number in range(5000)) == 5000
+    assert len(exclusions._known) <= 1024

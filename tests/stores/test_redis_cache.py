@@ -1,0 +1,149 @@
+"""The shared cache: what is put is got, for one tenant and one key; everything else in Redis is a counted miss (D06)."""
+
+import asyncio
+import zlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import run, until
+from nulpoint.stores.cache import MemoryCache, NoCache
+from nulpoint.stores.redis_cache import PREFIX, VERSION, RedisCache, seal, unseal
+from nulpoint.stores.redis_link import RedisLink, connections
+from nulpoint.wire.answer import Answer
+from nulpoint.wire.embedding_batch import Vector
+from nulpoint.wire.usage import Usage
+from redis_server import needs_redis, redis_server
+
+KEY, OTHER = bytes(range(32)), bytes(32)
+
+
+def answer(content=b'{"choices":[]}'):
+    return Answer(content, b"", False, "openai", "gpt-4o", Usage(prompt=3, completion=4), 1700000000.5)
+
+
+@given(st.binary(max_size=2000) | st.binary(max_size=3).map(lambda piece: piece * 1000))
+def test_sealed_values_open_with_their_key_only(payload):
+    value = seal(KEY, payload)
+    assert unseal(KEY, value) == payload
+    assert unseal(OTHER, value) is None
+    assert len(value) <= len(payload) + 36
+
+
+@pytest.mark.parametrize("payload", [b"a" * 5000, b"short"])
+def test_no_part_of_a_sealed_value_opens_as_something_else(payload):
+    value = seal(KEY, payload)
+    for end in range(len(value)):
+        opened = unseal(KEY, value[:end])
+        assert opened is None or payload.startswith(opened)  # the decoder of the payload sees to those
+    assert unseal(KEY, value + b"x") != payload
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"garbage", 7, [b"x"], "text", VERSION, VERSION + KEY, VERSION + KEY + b"?x", VERSION + KEY + b"znot zlib",
+     b"np0" + KEY + b"-x", VERSION + KEY + b"z" + zlib.compress(b"x" * 1000)[:-1],
+     VERSION + KEY + b"z" + zlib.compress(bytes(17 << 20))],
+)  # fmt: skip
+def test_what_is_not_ours_does_not_open(value):
+    assert unseal(KEY, value) is None
+
+
+def with_cache(test):
+    async def main():
+        with redis_server() as server:
+            link = RedisLink(connections(server.url), timeout=5.0)
+            await link.start()
+            try:
+                await test(server, link, RedisCache(link))
+            finally:
+                await link.close()
+
+    run(main())
+
+
+@needs_redis
+def test_put_and_get_one_and_many():
+    async def test(server, link, cache):
+        vectors = {
+            bytes([number]) * 32: Vector(b'{"embedding":[%d]}' % number, 2, "openai", "m", 1.5) for number in range(9)
+        }
+        cache.put({KEY: answer(b"x" * 5000)}, 60, 0)
+        cache.put(vectors, 60, 0)
+        assert await cache.get([KEY], Answer, 0) == {KEY: answer(b"x" * 5000)}
+        assert await cache.get([*vectors, KEY, b"z" * 32], Vector, 0) == vectors
+        assert await cache.get([b"z" * 32], Answer, 0) == {}
+        assert cache.garbage == 1  # an Answer is no Vector
+
+    with_cache(test)
+
+
+@needs_redis
+def test_entries_expire():
+    async def test(server, link, cache):
+        cache.put({KEY: answer()}, 0.02, 0)
+        assert await cache.get([KEY], Answer, 0) != {}
+        await asyncio.sleep(0.04)
+        assert await cache.get([KEY], Answer, 0) == {}
+        cache.put({KEY: answer()}, 90.0, 0)
+        assert 89_000 < int(await link.call("PTTL", PREFIX + KEY.hex().encode())) <= 90_000
+
+    with_cache(test)
+
+
+GOOD = seal(KEY, msgspec.msgpack.encode(answer()))
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"garbage", GOOD[:-1], GOOD + b"x", GOOD.replace(VERSION, b"np0"), GOOD.replace(KEY, OTHER),
+     seal(KEY, b"\x93\x01\x02\x03"), seal(KEY, msgspec.msgpack.encode({"content": "x"})), seal(KEY, b"\xff" * 9)],
+)  # fmt: skip
+def test_d06_values_set_by_hand_are_a_counted_miss(value):
+    async def test(server, link, cache):
+        await link.call("SET", PREFIX + KEY.hex().encode(), value)
+        assert await cache.get([KEY], Answer, 0) == {}
+        assert await cache.get([KEY, OTHER], Answer, 0) == {}
+        assert cache.garbage == 2
+
+    with_cache(test)
+
+
+@needs_redis
+def test_d06_a_key_of_another_type_is_a_counted_miss():
+    async def test(server, link, cache):
+        await link.call("LPUSH", PREFIX + KEY.hex().encode(), "x")
+        assert await cache.get([KEY], Answer, 0) == {}
+        assert link.failures == {"refused": 1}
+        assert await cache.get([KEY, OTHER], Answer, 0) == {}  # MGET gives nothing for it
+        cache.put({KEY: answer()}, 60, 0)
+        assert await cache.get([KEY], Answer, 0) == {KEY: answer()}
+
+    with_cache(test)
+
+
+@needs_redis
+def test_a_redis_that_is_gone_is_a_miss():
+    async def test(server, link, cache):
+        server.kill()
+        await until(lambda: not link.up)
+        cache.put({KEY: answer()}, 60, 0)
+        assert await cache.get([KEY], Answer, 0) == {}
+
+    with_cache(test)
+
+
+def test_the_other_caches():
+    async def main():
+        memory = MemoryCache(100_000)
+        memory.put({KEY: answer()}, 60, 0)
+        assert await memory.get([OTHER, KEY], Answer, 59) == {KEY: answer()}
+        assert await memory.get([KEY], Answer, 61) == {}
+        nothing = NoCache()
+        nothing.put({KEY: answer()}, 60, 0)
+        assert await nothing.get([KEY], Answer, 0) == {}
+
+    run(main())
