@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import anthropic
+from nulpoint.codecs import anthropic, anthropic_request
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.errors import Failure
 
@@ -17,7 +17,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 
 
 def encoded(model=MODEL, **members):
-    body, dropped = anthropic.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = anthropic_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 
@@ -25,7 +25,7 @@ def encoded(model=MODEL, **members):
     ("members", "sent"),
     [
         ({}, {"max_tokens": 64_000, "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}),
-        ({"max_completion_tokens": 5, "max_tokens": 9}, {"max_tokens": 5}),
+        ({"max_completion_tokens": 5, "max_tokens": 5}, {"max_tokens": 5}),
         ({"stop": ["a", "b"], "temperature": 0.5}, {"stop_sequences": ["a", "b"], "temperature": 0.5}),
         ({"tools": [TOOL]}, {"tools": [{"name": "f", "input_schema": {"type": "object"}}]}),
         ({"tools": [TOOL], "tool_choice": "required"}, {"tool_choice": {"type": "any"}}),
@@ -39,7 +39,11 @@ def encoded(model=MODEL, **members):
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}},
-            {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+            {
+                "output_config": {
+                    "format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}
+                }
+            },
         ),
         ({"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
         ({"user": "u1"}, {"metadata": {"user_id": "u1"}}),
@@ -81,12 +85,18 @@ def test_what_cannot_be_said_is_named():
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         (
-            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": {"arguments": "[1"}}]}]},
-            "messages[0].tool_calls[0].function.arguments",
+            {
+                "messages": [
+                    *HI,
+                    {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "[1]"}}]},
+                    {"role": "tool", "tool_call_id": "c1", "content": ""},
+                ]
+            },
+            "messages[1].tool_calls[0].function.arguments",
         ),
         ({"tool_choice": "maybe"}, "tool_choice"),
-        ({"functions": [{}]}, "functions"),
-        ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0].type"),
+        ({"functions": [{}]}, "functions[0]"),
+        ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0]"),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
     ],
 )

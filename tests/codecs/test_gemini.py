@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import gemini
+from nulpoint.codecs import gemini, gemini_request
 from nulpoint.errors import Failure
 from nulpoint.wire.provider_error import provider_failure
 
@@ -17,7 +17,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 
 
 def encoded(model=MODEL, **members):
-    body, dropped = gemini.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = gemini_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 

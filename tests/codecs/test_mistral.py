@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import mistral
+from nulpoint.codecs import mistral, mistral_request
 from nulpoint.errors import Failure
 
 MODEL = "mistral-large-latest"
@@ -17,7 +17,7 @@ CALL = {"id": "call_abc", "type": "function", "function": {"name": "f", "argumen
 
 
 def encoded(**members):
-    body, dropped = mistral.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
+    body, dropped, _ = mistral_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
     return json.loads(body), dropped
 
 
@@ -51,8 +51,9 @@ def test_requests(members, sent):
 
 def test_what_cannot_be_said_is_named():
     body, dropped = encoded(user="u", logit_bias={"1": 1}, verbosity="low", store=False, stream_options={})
-    assert sorted(dropped) == ["logit_bias", "user", "verbosity"]
-    assert set(body) == {"model", "messages"}
+    assert sorted(dropped) == ["logit_bias", "verbosity"]
+    assert set(body) == {"model", "messages", "metadata"}
+    assert body["metadata"] == {"user": "u"}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_what_cannot_be_said_is_named():
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": [{"role": "robot"}]}, "messages[0].role"),
-        ({"functions": [{}]}, "functions"),
+        ({"functions": [{}]}, "functions[0]"),
     ],
 )
 def test_wrong_requests_name_the_member(members, param):

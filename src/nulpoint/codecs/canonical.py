@@ -4,10 +4,12 @@ Facts: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
+from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
 
@@ -28,13 +30,17 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,), "parallel_tool_calls": (True,), "presence_penalty": (0,), "store": (False,), "stop": ([], ""),
     "top_logprobs": (0,),
 }  # fmt: skip
+# Where an answer holds what its shape has no place for, by provider; handed back, it is restored.
+EXTRA = "provider_specific_fields"
+_SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
 class Encoded(NamedTuple):
-    """A request in a provider's format, and the names of what it cannot hold."""
+    """A request in a provider's format, the names of what it cannot hold, and what to undo in the answer."""
 
     body: bytes
     dropped: list[str]
+    wrapped: Wrapped = Wrapped()
 
 
 class Members:
@@ -47,9 +53,19 @@ class Members:
     def take(self, name: str, default: Any = None) -> Any:
         return self._left.pop(name, default)
 
+    def given(self, name: str) -> Any:
+        """A member that stays where it is."""
+        return self._left.get(name)
+
     def drop(self, name: str) -> None:
         if name not in self.dropped:
             self.dropped.append(name)
+
+    def drop_others(self, given: Mapping[str, Any], taken: Container[str], where: str) -> None:
+        """Note what stands in `given`, somewhere inside the request, beside the members that were taken."""
+        for name, value in given.items():
+            if name not in taken and value not in _SAYS_NOTHING:
+                self.drop(f"{where}.{name}")
 
     def rest(self) -> dict[str, Any]:
         """The provider's own members; OpenAI's that are left are noted as dropped, unless they say nothing."""
@@ -60,18 +76,6 @@ class Members:
             elif value not in _NEUTRAL.get(name, ()):
                 self.drop(name)
         return own
-
-
-def read_request(body: bytes) -> dict[str, Any]:
-    """The whole request. Raises Failure (400) where `messages` is not a list of objects."""
-    request: dict[str, Any] = msgspec.json.decode(body)
-    messages = request.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise wrong(f"messages[{index}]", "must be an object with a `role`")
-    return request
 
 
 def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
@@ -90,16 +94,26 @@ def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
     return [part for part in content if part.get("type") != "text" or part.get("text")]
 
 
-def arguments_of(call: dict[str, Any], where: str) -> dict[str, Any]:
-    """The arguments of a function call as an object. Raises Failure: other providers take nothing else."""
-    text = call.get("function", {}).get("arguments") or "{}"
-    try:
-        arguments = msgspec.json.decode(text) if isinstance(text, str) else text
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise wrong(f"{where}.function.arguments", "must be the JSON text of an object")
-    return arguments
+def output_limit(members: Members) -> int | None:
+    """The most tokens an answer may have; the newer of OpenAI's two names wins."""
+    limit, older = members.take("max_completion_tokens"), members.take("max_tokens")
+    if limit is None:
+        return older  # type: ignore[no-any-return]
+    if older not in (None, limit):
+        members.drop("max_tokens")
+    return limit  # type: ignore[no-any-return]
+
+
+def stop_sequences(members: Members) -> list[str]:
+    """`stop` as a list; what is only white space stops nothing, is refused by providers, and counts as dropped."""
+    stop = members.take("stop")
+    given = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise wrong("stop", "must be text or a list of texts")
+    seen = [one for one in given if one.strip()]
+    if len(seen) < len([one for one in given if one]):
+        members.drop("stop")
+    return seen
 
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.codecs.canonical import Encoded, wrong
+from nulpoint.codecs.gemini_models import check_model
 from nulpoint.errors import Failure, Kind
 
 _TAKEN = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title", "user"})
@@ -14,6 +15,7 @@ _TAKEN = frozenset({"model", "input", "dimensions", "encoding_format", "task_typ
 
 def encode(body: bytes, model: str) -> Encoded:
     """`task_type` and `title` are Gemini's own and pass. Raises Failure (400) for token ids: only OpenAI reads them."""
+    check_model(model)
     request: dict[str, Any] = msgspec.json.decode(body)
     texts = request.get("input")
     texts = [texts] if isinstance(texts, str) else texts

@@ -1,0 +1,144 @@
+"""JSON Schemas as Anthropic takes them.
+
+Facts: the `anthropic` SDK's own rewriting (`lib/_parse/_transform.py`) and Anthropic's documentation. Structured
+outputs and strict tools know a part of JSON Schema: objects are closed, and limits of numbers, lengths and counts are
+refused. What they do not know is told to the model in the description instead, and reported. Ordinary tools take any
+schema whose top is an object, but no alternatives at the top.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nulpoint.codecs.canonical import json_text, wrong
+
+_DEEPEST = 64
+_PLAIN = frozenset({"title", "default", "$ref", "$anchor", "required"})
+_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf")
+_SCHEMA_MAPS = ("properties", "$defs", "definitions")
+_REMADE = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)  # fmt: skip
+
+
+def strict_schema(schema: Any, where: str, lost: set[str], depth: int = 0) -> Any:
+    """The schema within what structured outputs know; the keywords only told in descriptions are added to `lost`."""
+    if depth > _DEEPEST:
+        raise wrong(where, f"is nested more than {_DEEPEST} levels deep")
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(schema.get("type"), list):
+        schema = _one_type_each(schema, schema["type"])
+    made: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    for name, value in schema.items():
+        inner = _inner(name, value, lambda one: strict_schema(one, where, lost, depth + 1))
+        if inner is not None:
+            made["anyOf" if name == "oneOf" else name] = inner
+        elif _is_known(name, value):
+            made[name] = value
+        elif name not in _REMADE:
+            told[name] = value
+    _type(made, told, schema)
+    lost.update(told)
+    _describe(made, schema.get("description"), told)
+    return made
+
+
+def _type(made: dict[str, Any], told: dict[str, Any], schema: dict[str, Any]) -> None:
+    """The type, where no enumeration says it already. An object must be closed."""
+    kind = schema.get("type")
+    if kind is not None and "enum" not in made and "const" not in made:
+        made["type"] = kind
+    if kind == "object":
+        made["additionalProperties"] = False
+        if schema.get("additionalProperties"):
+            told["additionalProperties"] = schema["additionalProperties"]
+
+
+def _inner(name: str, value: Any, strict: Callable[[Any], Any]) -> Any:
+    """The value of a keyword that holds schemas; None for other keywords."""
+    if name in _SCHEMA_LISTS and isinstance(value, list):
+        return [strict(one) for one in value]
+    if name in _SCHEMA_MAPS and isinstance(value, dict):
+        return {key: strict(one) for key, one in value.items()}
+    return strict(value) if name == "items" else None
+
+
+def _is_known(name: str, value: Any) -> bool:
+    if name == "format":
+        return value in _FORMATS
+    if name == "minItems":
+        return value in (0, 1)
+    if name in ("enum", "const"):
+        values = value if name == "enum" and isinstance(value, list) else [value]
+        return not any(isinstance(one, dict | list) for one in values)
+    return name in _PLAIN
+
+
+def _one_type_each(schema: dict[str, Any], kinds: list[Any]) -> dict[str, Any]:
+    """A list of types as alternatives: `{"type": ["string", "null"]}` is what OpenAI's strict mode has for optional.
+    Beside an enumeration the types say nothing."""
+    if "enum" in schema:
+        return {name: value for name, value in schema.items() if name != "type"}
+    shared: dict[str, Any] = {name: schema[name] for name in ("title", "description", "default") if name in schema}
+    rest = {name: value for name, value in schema.items() if name not in shared}
+    variants: list[dict[str, Any]] = [{"type": "null"} if kind == "null" else {**rest, "type": kind} for kind in kinds]
+    return {**shared, "anyOf": variants}
+
+
+def _describe(schema: dict[str, Any], description: Any, told: dict[str, Any]) -> None:
+    notes = json_text(told) if told else ""
+    text = "\n\n".join(piece for piece in (description, notes) if piece)
+    if text:
+        schema["description"] = text
+
+
+def object_schema(schema: dict[str, Any], where: str, lost: set[str]) -> dict[str, Any]:
+    """A tool's schema with an object at its top. Alternatives there are refused for the whole request; they become
+    one object with the members of all, and `lost` gets their keyword. Raises Failure for another type."""
+    if schema.get("type", "object") != "object":
+        raise wrong(where, "must describe an object")
+    combined = [name for name in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(name), list)]
+    if not combined:
+        return {"type": "object", **schema}
+    made = {name: value for name, value in schema.items() if name not in (*combined, "description")}
+    properties: dict[str, Any] = dict(schema.get("properties") or {})
+    required = set(schema.get("required") or ())
+    told = {}
+    for name in combined:
+        variants = [_resolved(one, schema) for one in schema[name]]
+        for variant in variants:
+            _merge(properties, variant.get("properties") or {})
+        demands = [set(variant.get("required") or ()) for variant in variants]
+        if name == "allOf":
+            required |= set().union(*demands)
+        else:
+            required |= set.intersection(*demands) if demands else set()
+            told[name] = schema[name]
+    lost.update(told)
+    made |= {"type": "object", "properties": properties, "required": sorted(required)}
+    _describe(made, schema.get("description"), told)
+    return made
+
+
+def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """The schema a local reference stands for."""
+    if not isinstance(schema, dict):
+        return {}
+    ref = schema.get("$ref")
+    if isinstance(ref, str) and ref.startswith(("#/$defs/", "#/definitions/")):
+        _, section, name = ref.split("/", 2)
+        found = (root.get(section) or {}).get(name)
+        return found if isinstance(found, dict) else {}
+    return schema
+
+
+def _merge(into: dict[str, Any], properties: dict[str, Any]) -> None:
+    for name, schema in properties.items():
+        before = into.setdefault(name, schema)
+        if before == schema:
+            continue
+        known = before["anyOf"] if isinstance(before, dict) and set(before) == {"anyOf"} else [before]
+        if schema not in known:
+            into[name] = {"anyOf": [*known, schema]}

@@ -1,0 +1,185 @@
+"""A chat request as Gemini's generateContent (v1beta) takes it.
+
+Facts: the request types of the `google-genai` SDK and recorded traffic; what a model can do is in `gemini_models`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from nulpoint.codecs.canonical import Encoded, Members, json_text, output_limit, stop_sequences, wrong
+from nulpoint.codecs.chat_request import read_request
+from nulpoint.codecs.gemini_contents import Contents, read_contents
+from nulpoint.codecs.gemini_models import EFFORTS, Abilities, abilities, check_model, thinking_config
+from nulpoint.codecs.tools import Choice, Tools
+
+_CONFIG = {
+    "temperature": "temperature", "top_p": "topP", "n": "candidateCount", "seed": "seed",
+    "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty", "logprobs": "responseLogprobs",
+    "top_logprobs": "logprobs",
+}  # fmt: skip
+# Members of generationConfig a caller may give by their own name.
+_OWN_CONFIG = frozenset(
+    {
+        "topK", "responseModalities", "mediaResolution", "thinkingConfig", "speechConfig", "imageConfig",
+        "responseMimeType", "responseSchema", "responseJsonSchema", "enableEnhancedCivicAnswers",
+    }
+)  # fmt: skip
+_TIERS = ("flex", "priority", "standard")
+_JSON_ONLY = "Answer with one JSON value and nothing else: no words around it and no code fence."
+_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
+_OF_FORMAT = frozenset({"name", "description", "schema", "strict"})
+
+
+def encode(body: bytes, model: str) -> Encoded:
+    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
+    check_model(model)
+    members, messages, tools, wrapped = read_request(body)
+    able = abilities(model)
+    members.take("stream")
+    members.take("stream_options")
+    talk = read_contents(messages, able, members)
+    request: dict[str, Any] = {"contents": talk.turns}
+    config = _sampling(members)
+    _tools(request, tools, members)
+    _search(request, able, members)
+    _format(config, talk, able, bool(tools.functions), members)
+    _thinking(config, able, members)
+    _modalities(config, members)
+    if talk.system:
+        request["systemInstruction"] = {"parts": talk.system}
+    tier = members.take("service_tier")
+    if tier in _TIERS:
+        request["serviceTier"] = tier
+    elif tier not in (None, "auto", "default"):
+        members.drop("service_tier")
+    for name, value in members.rest().items():
+        (config if name in _OWN_CONFIG else request)[name] = value
+    if config:
+        own = request.pop("generationConfig", {})
+        request["generationConfig"] = {**config, **own}
+    return Encoded(msgspec.json.encode(request), members.dropped, wrapped)
+
+
+def _sampling(members: Members) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    limit = output_limit(members)
+    if limit is not None:
+        config["maxOutputTokens"] = limit
+    for name, there in _CONFIG.items():
+        value = members.take(name)
+        if value is not None:
+            config[there] = value
+    stops = stop_sequences(members)
+    if stops:
+        config["stopSequences"] = stops
+    return config
+
+
+def _tools(request: dict[str, Any], tools: Tools, members: Members) -> None:
+    if members.take("parallel_tool_calls") is False and tools.functions:
+        members.drop("parallel_tool_calls")
+    choice = tools.choice
+    required = choice is not None and choice.mode == "required"
+    functions = tools.functions if required else tools.allowed()
+    declared = [_declaration(tool, members) for tool in functions]
+    own = [{"functionDeclarations": declared}, *tools.own] if declared else tools.own
+    if own:
+        request["tools"] = own
+    strict = any(tool["function"].get("strict") for tool in functions)
+    calling = _calling(choice, strict)
+    if declared and calling:
+        request["toolConfig"] = {"functionCallingConfig": calling}
+
+
+def _declaration(tool: dict[str, Any], members: Members) -> dict[str, Any]:
+    function = tool["function"]
+    members.drop_others(function, _OF_FUNCTION, "tools.function")
+    members.drop_others({"cache_control": tool.get("cache_control")}, (), "tools")
+    made: dict[str, Any] = {"name": function["name"]}
+    if function.get("description"):
+        made["description"] = function["description"]
+    if function.get("parameters"):
+        made["parametersJsonSchema"] = function["parameters"]
+    return made
+
+
+def _calling(choice: Choice | None, strict: bool) -> dict[str, Any] | None:
+    """`ANY` holds calls to their schemas; so does `VALIDATED`, which leaves the model free to answer in words."""
+    mode = choice.mode if choice else None
+    if choice is not None and mode == "required":
+        names = {"allowedFunctionNames": sorted(choice.names)} if choice.names is not None else {}
+        return {"mode": "ANY", **names}
+    if mode == "none":
+        return {"mode": "NONE"}
+    if strict:
+        return {"mode": "VALIDATED"}
+    return {"mode": "AUTO"} if mode else None
+
+
+def _search(request: dict[str, Any], able: Abilities, members: Members) -> None:
+    """OpenAI's web search is a tool there that Google runs itself; before Gemini 3 it stands beside no function."""
+    options = members.take("web_search_options")
+    if options is None:
+        return
+    if not isinstance(options, dict):
+        raise wrong("web_search_options", "must be an object")
+    tools = request.get("tools", [])
+    functions = any("functionDeclarations" in tool for tool in tools)
+    if functions and not able.newest:
+        members.drop("web_search_options")
+        return
+    members.drop_others(options, (), "web_search_options")
+    request["tools"] = [*tools, {"googleSearch": {}}]
+    if functions:
+        request["toolConfig"] = {**request.get("toolConfig", {}), "includeServerSideToolInvocations": True}
+
+
+def _format(config: dict[str, Any], talk: Contents, able: Abilities, functions: bool, members: Members) -> None:
+    wanted = members.take("response_format")
+    if wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"):
+        return
+    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_object", "json_schema"):
+        raise wrong("response_format", "must be of type text, json_object or json_schema")
+    given = wanted.get("json_schema") or {}
+    members.drop_others(given, _OF_FORMAT, "response_format.json_schema")
+    schema = given.get("schema")
+    if isinstance(schema, dict) and given.get("description"):
+        schema = {"description": given["description"], **schema}
+    if functions and not able.newest:  # refused there beside functions, so it is asked for in words
+        text = _JSON_ONLY if schema is None else f"{_JSON_ONLY} It must follow this JSON Schema:\n{json_text(schema)}"
+        talk.system.append({"text": text})
+        members.drop("response_format")
+        return
+    config["responseMimeType"] = "application/json"
+    if schema is not None:
+        config["responseJsonSchema"] = schema
+
+
+def _thinking(config: dict[str, Any], able: Abilities, members: Members) -> None:
+    effort = members.take("reasoning_effort")
+    if effort is None:
+        return
+    if effort not in EFFORTS:
+        raise wrong("reasoning_effort", f"must be {', '.join(EFFORTS)}")
+    told, exact = thinking_config(effort, able)
+    if told is not None:
+        config["thinkingConfig"] = told
+    if not exact:
+        members.drop("reasoning_effort")
+
+
+def _modalities(config: dict[str, Any], members: Members) -> None:
+    """Images and speech. Speech is raw PCM there, so no other format can be asked for."""
+    wanted = members.take("modalities")
+    audio = members.take("audio")
+    if isinstance(wanted, list) and wanted != ["text"]:
+        config["responseModalities"] = [str(one).upper() for one in wanted]
+    if not isinstance(audio, dict):
+        return
+    if audio.get("format") != "pcm16":
+        raise wrong("audio.format", "must be pcm16: Gemini speaks in no other format", "unsupported_value")
+    if isinstance(audio.get("voice"), str):
+        voice = {"prebuiltVoiceConfig": {"voiceName": audio["voice"]}}
+        config["speechConfig"] = {"voiceConfig": voice}
+    members.drop_others(audio, ("format",) if "speechConfig" not in config else ("format", "voice"), "audio")
