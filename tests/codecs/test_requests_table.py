@@ -217,7 +217,10 @@ CASES = {
         {"messages": user({"type": "image_url", "image_url": {"url": PNG, "detail": "high"}})},
         dropped=dict.fromkeys(("anthropic", "gemini"), ("messages.content.image_url.detail",)),
     ),
-    "PDF": Case({"messages": user({"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}})}),
+    "PDF": Case(
+        {"messages": user({"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}})},
+        dropped={"gemini": ("messages.content.file.filename",)},
+    ),
     "text file": Case({"messages": user({"type": "file", "file": {"file_data": TXT}})}),
     "image as a file": Case({"messages": user({"type": "file", "file": {"file_data": PNG}})}),
     "file of OpenAI": Case(

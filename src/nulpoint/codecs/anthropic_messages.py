@@ -25,7 +25,6 @@ _OF_MESSAGE = frozenset({"role", "content", "cache_control"})
 _OF_ASSISTANT = _OF_MESSAGE | _CARRIERS | {"tool_calls", "refusal"}
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
 _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "cache_control", "prompt_cache_breakpoint"})
-_OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 
 
 class Conversation(NamedTuple):
@@ -130,8 +129,7 @@ def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> 
     if message.get("refusal") and not blocks:
         blocks = [{"type": "text", "text": message["refusal"]}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        members.drop_others(call, _OF_CALL, "messages.tool_calls")
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]")
+        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call_id(call["id"]), "name": name, "input": arguments})
     return blocks
@@ -204,7 +202,7 @@ def _block(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]
         return _marked(_image(part.get("image_url"), f"{where}.content.image_url", members), part)
     if kind == "file":
         members.drop_others(part, _OF_PART, "messages.content")
-        return _marked(_file(part.get("file"), f"{where}.content.file"), part)
+        return _marked(_file(part.get("file"), f"{where}.content.file", members), part)
     if kind == "input_audio":
         raise wrong(f"{where}.content", "holds audio, which Anthropic's models do not take", "unsupported_value")
     return part
@@ -230,10 +228,11 @@ def _source(url: Any, where: str, types: frozenset[str]) -> dict[str, Any]:
     return {"type": "base64", "media_type": data[0], "data": data[1]}
 
 
-def _file(file: Any, where: str) -> dict[str, Any]:
+def _file(file: Any, where: str, members: Members) -> dict[str, Any]:
     """A document, or an image that came as a file. Raises Failure for a file id that is not Anthropic's."""
     if not isinstance(file, dict):
         raise wrong(where, "must be an object")
+    members.drop_others(file, ("file_id", "file_data", "filename"), "messages.content.file")
     title = {"title": file["filename"]} if file.get("filename") else {}
     given = file.get("file_id")
     if given:
@@ -243,6 +242,7 @@ def _file(file: Any, where: str) -> dict[str, Any]:
     where = f"{where}.file_data"
     data = data_url(file["file_data"], where) if isinstance(file.get("file_data"), str) else None
     if data and data[0] in _IMAGES:
+        members.drop_others({"filename": file.get("filename")}, (), "messages.content.file")
         return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
     if data and (data[0].startswith("text/") or data[0] in _TEXTS):
         source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], where)}

@@ -10,8 +10,9 @@ import msgspec
 from nulpoint.codecs.anthropic_messages import Conversation, read_conversation
 from nulpoint.codecs.anthropic_models import Abilities, abilities
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
-from nulpoint.codecs.canonical import Encoded, Members, json_text, output_limit, stop_sequences, wrong
+from nulpoint.codecs.canonical import Encoded, Members, output_limit, stop_sequences, wrong
 from nulpoint.codecs.chat_request import read_request
+from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Choice, Tools
 from nulpoint.codecs.wrapping import Wrapped
 
@@ -19,9 +20,7 @@ from nulpoint.codecs.wrapping import Wrapped
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
 _SMALLEST_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
-_JSON_ONLY = "Answer with one JSON value and nothing else: no words around it and no code fence."
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
-_OF_FORMAT = frozenset({"name", "description", "schema", "strict"})
 _OF_SEARCH = frozenset({"user_location"})
 
 
@@ -113,7 +112,7 @@ def _search(message: dict[str, Any], able: Abilities, members: Members) -> None:
         return
     if not isinstance(options, dict):
         raise wrong("web_search_options", "must be an object")
-    if not able.searches:
+    if not able.searches or message.get("tool_choice") == {"type": "none"}:
         members.drop("web_search_options")
         return
     tool: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
@@ -122,8 +121,6 @@ def _search(message: dict[str, Any], able: Abilities, members: Members) -> None:
         tool["user_location"] = {"type": "approximate", **place}
     members.drop_others(options, _OF_SEARCH, "web_search_options")
     message["tools"] = [*message.get("tools", []), tool]
-    if message.get("tool_choice") == {"type": "none"}:
-        del message["tool_choice"]
 
 
 def _reasoning(message: dict[str, Any], able: Abilities, talk: Conversation, members: Members) -> None:
@@ -166,45 +163,31 @@ def _format(
     message: dict[str, Any], able: Abilities, talk: Conversation, wrapped: Wrapped, members: Members
 ) -> Wrapped:
     """A schema for the answer: structured output; for older models a tool that must be called, or only words."""
-    wanted = members.take("response_format")
-    if wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"):
+    wanted = read_format(members)
+    if wanted is None:
         return wrapped
-    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_object", "json_schema"):
-        raise wrong("response_format", "must be of type text, json_object or json_schema")
-    given = wanted.get("json_schema") or {}
-    schema = given.get("schema")
-    if schema is None:
-        _tell(talk, _JSON_ONLY, members)
-        return wrapped
-    if not isinstance(schema, dict):
-        raise wrong("response_format.json_schema.schema", "must be a JSON Schema")
-    members.drop_others(given, _OF_FORMAT, "response_format.json_schema")
-    if given.get("description"):
-        schema = {"description": given["description"], **schema}
-    if able.schemas:
+    schema = wanted.described()
+    if schema is not None and able.schemas:
         lost: set[str] = set()
         strict = strict_schema(schema, "response_format.json_schema.schema", lost)
         for keyword in sorted(lost):
             members.drop(f"response_format.json_schema.schema.{keyword}")
-        message["output_config"] = {
-            **message.get("output_config", {}),
-            "format": {"type": "json_schema", "schema": strict},
-        }
+        config = message.get("output_config", {})
+        message["output_config"] = {**config, "format": {"type": "json_schema", "schema": strict}}
         return wrapped
-    plain = schema.get("type") == "object" and not {"anyOf", "oneOf", "allOf", "$ref"} & set(schema)
-    if plain and "tools" not in message and not _thinks(message, members) and not talk.continues_answer():
-        name = str(given.get("name") or "answer")
+    alone = "tools" not in message and not _thinks(message, members) and not talk.continues_answer()
+    if schema is not None and alone and _is_plain_object(schema):
+        name = str(wanted.given.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return wrapped._replace(schema_tool=name)
-    _tell(talk, f"{_JSON_ONLY} It must follow this JSON Schema:\n{json_text(schema)}", members)
+    talk.system.append({"type": "text", "text": wanted.in_words()})
+    members.drop("response_format")  # nothing holds the model to it
     return wrapped
 
 
-def _tell(talk: Conversation, text: str, members: Members) -> None:
-    """Asked for in words alone, so it is reported as lost."""
-    talk.system.append({"type": "text", "text": text})
-    members.drop("response_format")
+def _is_plain_object(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "object" and not {"anyOf", "oneOf", "allOf", "$ref"} & set(schema)
 
 
 def _sampling(message: dict[str, Any], able: Abilities, members: Members) -> None:

@@ -16,6 +16,7 @@ from nulpoint.errors import rejected
 # Where a model's arguments are no JSON (cut by a token limit, say), the text is handed back under this name, as
 # Anthropic's guide to fine-grained streaming has it.
 INVALID_JSON = "INVALID_JSON"
+_OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 
 
 class ChatRequest(NamedTuple):
@@ -43,8 +44,10 @@ def read_request(body: bytes) -> ChatRequest:
     return ChatRequest(members, messages, tools, wrapped)
 
 
-def arguments_of(call: dict[str, Any], where: str) -> dict[str, Any]:
+def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     """The arguments of a function call as an object. Raises Failure for other JSON: no provider takes it."""
+    members.drop_others(call, _OF_CALL, "messages.tool_calls")
+    members.drop_others(call["function"], ("name", "arguments"), "messages.tool_calls.function")
     text = call["function"].get("arguments") or "{}"
     try:
         arguments = msgspec.json.decode(text) if isinstance(text, str) else text

@@ -24,7 +24,6 @@ _TYPES = {
 _OF_MESSAGE = frozenset({"role", "content"})
 _OF_ASSISTANT = _OF_MESSAGE | {"tool_calls", "refusal", "audio", EXTRA, "extra_content", "annotations"}
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
-_OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
 
 
@@ -131,8 +130,7 @@ def _model_parts(
     content = message.get("content") or message.get("refusal")
     parts = [_part(part, where, able, members) for part in parts_of(content, where)]
     for number, call in enumerate(calls):
-        members.drop_others(call, _OF_CALL, "messages.tool_calls")
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]")
+        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
         ids[call["id"]] = call["id"]
         part: dict[str, Any] = {"functionCall": {"name": call["function"]["name"], "args": arguments, "id": call["id"]}}
         signature = _signature(call)
@@ -175,9 +173,10 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
             members.drop_others(given, ("url",), "messages.content.image_url")
         made = _media(given.get("url"), f"{where}.content.image_url", able)
     elif kind == "file" and isinstance(part.get("file"), dict):
-        made = _file(part["file"], f"{where}.content.file", able)
+        made = _file(part["file"], f"{where}.content.file", able, members)
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         audio = part["input_audio"]
+        members.drop_others(audio, ("data", "format"), "messages.content.input_audio")
         made = {"inlineData": {"mimeType": f"audio/{audio.get('format', 'wav')}", "data": audio.get("data")}}
     else:
         return part
@@ -185,8 +184,8 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     return made
 
 
-def _file(file: dict[str, Any], where: str, able: Abilities) -> dict[str, Any]:
-    """The name of a file is only for its reader's eye and has no place there."""
+def _file(file: dict[str, Any], where: str, able: Abilities, members: Members) -> dict[str, Any]:
+    members.drop_others(file, ("file_id", "file_data"), "messages.content.file")  # a name has no place there
     if file.get("file_id"):
         return {"fileData": {"fileUri": file["file_id"]}}
     return _media(file.get("file_data"), f"{where}.file_data", able)

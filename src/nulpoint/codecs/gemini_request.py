@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, Members, json_text, output_limit, stop_sequences, wrong
+from nulpoint.codecs.canonical import Encoded, Members, output_limit, stop_sequences, wrong
 from nulpoint.codecs.chat_request import read_request
 from nulpoint.codecs.gemini_contents import Contents, read_contents
 from nulpoint.codecs.gemini_models import EFFORTS, Abilities, abilities, check_model, thinking_config
+from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Choice, Tools
 
 _CONFIG = {
@@ -26,9 +27,7 @@ _OWN_CONFIG = frozenset(
     }
 )  # fmt: skip
 _TIERS = ("flex", "priority", "standard")
-_JSON_ONLY = "Answer with one JSON value and nothing else: no words around it and no code fence."
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
-_OF_FORMAT = frozenset({"name", "description", "schema", "strict"})
 
 
 def encode(body: bytes, model: str) -> Encoded:
@@ -136,22 +135,15 @@ def _search(request: dict[str, Any], able: Abilities, members: Members) -> None:
 
 
 def _format(config: dict[str, Any], talk: Contents, able: Abilities, functions: bool, members: Members) -> None:
-    wanted = members.take("response_format")
-    if wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"):
+    wanted = read_format(members)
+    if wanted is None:
         return
-    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_object", "json_schema"):
-        raise wrong("response_format", "must be of type text, json_object or json_schema")
-    given = wanted.get("json_schema") or {}
-    members.drop_others(given, _OF_FORMAT, "response_format.json_schema")
-    schema = given.get("schema")
-    if isinstance(schema, dict) and given.get("description"):
-        schema = {"description": given["description"], **schema}
     if functions and not able.newest:  # refused there beside functions, so it is asked for in words
-        text = _JSON_ONLY if schema is None else f"{_JSON_ONLY} It must follow this JSON Schema:\n{json_text(schema)}"
-        talk.system.append({"text": text})
+        talk.system.append({"text": wanted.in_words()})
         members.drop("response_format")
         return
     config["responseMimeType"] = "application/json"
+    schema = wanted.described()
     if schema is not None:
         config["responseJsonSchema"] = schema
 

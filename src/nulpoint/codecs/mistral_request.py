@@ -13,6 +13,7 @@ import msgspec
 from nulpoint.codecs.canonical import EXTRA, Encoded, Members, output_limit, parts_of, stop_sequences, wrong
 from nulpoint.codecs.chat_request import INVALID_JSON, arguments_of, read_request
 from nulpoint.codecs.mistral import joined_text
+from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Tools
 
 # Members that mean the same there and pass as they are.
@@ -34,9 +35,7 @@ _OF_ASSISTANT = _OF_MESSAGE | {
     "annotations",
 }
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
-_OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 _OF_FUNCTION = ("name", "description", "parameters", "strict")
-_OF_SCHEMA = ("name", "description", "schema", "strict")
 _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
 _DETAILS = ("low", "auto", "high")
 
@@ -159,9 +158,8 @@ def _assistant(message: dict[str, Any], where: str, members: Members) -> list[di
 
 
 def _call(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
-    members.drop_others(call, _OF_CALL, "messages.tool_calls")
     function = call["function"]
-    arguments = arguments_of(call, where)
+    arguments = arguments_of(call, where, members)
     text = function.get("arguments") or "{}"
     if INVALID_JSON in arguments or not isinstance(text, str):
         text = msgspec.json.encode(arguments).decode()
@@ -194,9 +192,10 @@ def _part(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     elif kind == "image_url":
         made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", members)}
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
+        members.drop_others(part["input_audio"], ("data", "format"), "messages.content.input_audio")
         made = {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
     elif kind == "file" and isinstance(part.get("file"), dict):
-        made = _file(part["file"], f"{where}.content.file")
+        made = _file(part["file"], f"{where}.content.file", members)
     else:
         return part
     members.drop_others(part, _OF_PART, "messages.content")
@@ -215,11 +214,13 @@ def _image(image: Any, where: str, members: Members) -> Any:
     return {"url": url}
 
 
-def _file(file: dict[str, Any], where: str) -> dict[str, Any]:
+def _file(file: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     if file.get("file_id"):
+        members.drop_others(file, ("file_id",), "messages.content.file")
         return {"type": "file", "file_id": file["file_id"]}
     if not isinstance(file.get("file_data"), str):
         raise wrong(where, "must have file_data or file_id")
+    members.drop_others(file, ("file_data", "filename"), "messages.content.file")
     named = {"document_name": file["filename"]} if file.get("filename") else {}
     return {"type": "document_url", "document_url": file["file_data"], **named}
 
@@ -252,19 +253,14 @@ def _tool(tool: dict[str, Any], members: Members) -> dict[str, Any]:
 def _output(request: dict[str, Any], members: Members) -> None:
     prediction = members.take("prediction")
     if isinstance(prediction, dict):
+        members.drop_others(prediction, ("type", "content"), "prediction")
         text = joined_text(parts_of(prediction.get("content"), "prediction"))
         request["prediction"] = {"type": "content", "content": text}
-    wanted = members.take("response_format")
-    if wanted is None:
-        return
-    if not isinstance(wanted, dict) or wanted.get("type") not in ("text", "json_object", "json_schema"):
-        raise wrong("response_format", "must be of type text, json_object or json_schema")
-    request["response_format"] = {"type": wanted["type"]}
-    given = wanted.get("json_schema")
-    if wanted["type"] == "json_schema" and isinstance(given, dict):
-        members.drop_others(given, _OF_SCHEMA, "response_format.json_schema")
-        made = {name: given[name] for name in _OF_SCHEMA if given.get(name) is not None}
-        request["response_format"]["json_schema"] = {"schema": {}, **made}
+    wanted = read_format(members)
+    if wanted is not None and wanted.given:
+        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": {}, **wanted.given}}
+    elif wanted is not None:
+        request["response_format"] = {"type": "json_object"}
 
 
 def _account(request: dict[str, Any], members: Members) -> None:

@@ -78,6 +78,7 @@ def _checked(tool: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _as_function(custom: dict[str, Any], members: Members) -> dict[str, Any]:
     """A function of one text. A grammar can only be asked for there, so it is reported as lost."""
+    members.drop_others(custom, ("name", "description", "format"), "tools.custom")
     text: dict[str, Any] = {"type": "string"}
     grammar = (custom.get("format") or {}).get("grammar")
     if isinstance(grammar, dict):

@@ -90,12 +90,19 @@ class UnwrappedStream:
         return self._inner.failure
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._event(event.data) for event in self._decoder.feed(self._inner.feed(data))])
+        return self._unwrapped(self._inner.feed(data))
 
     def close(self) -> bytes:
-        left = self._inner.close()
-        events = [*self._decoder.feed(left), *self._decoder.close()]
-        return b"".join([self._event(event.data) for event in events])
+        return self._unwrapped(self._inner.close())
+
+    def _unwrapped(self, data: bytes) -> bytes:
+        """The inner watcher gives whole events, and comments on lines of their own."""
+        if data.startswith(b":") or b"\n:" in data:
+            return b"".join([self._line(line) for line in data.split(b"\n") if line])
+        return b"".join([self._event(event.data) for event in self._decoder.feed(data)])
+
+    def _line(self, line: bytes) -> bytes:
+        return line + b"\n" if line.startswith(b":") else self._event(line.removeprefix(b"data: "))
 
     def _event(self, data: bytes) -> bytes:
         if data == DONE:
