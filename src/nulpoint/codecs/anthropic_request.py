@@ -5,12 +5,10 @@ Facts: the request types of the `anthropic` SDK and recorded traffic; what a mod
 
 from typing import Any
 
-import msgspec
-
 from nulpoint.codecs.anthropic_messages import Conversation, read_conversation
 from nulpoint.codecs.anthropic_models import Abilities, abilities
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
-from nulpoint.codecs.canonical import Encoded, Members, output_limit, stop_sequences, wrong
+from nulpoint.codecs.canonical import Encoded, Members, object_of, output_limit, stop_sequences, write_body, wrong
 from nulpoint.codecs.chat_request import read_request
 from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Choice, Tools
@@ -46,7 +44,7 @@ def encode(body: bytes, model: str) -> Encoded:
     if talk.system:
         message["system"] = talk.system
     _own(message, members)
-    return Encoded(msgspec.json.encode(message), members.dropped, wrapped)
+    return Encoded(write_body(message), members.dropped, wrapped)
 
 
 def _own(message: dict[str, Any], members: Members) -> None:
@@ -107,16 +105,16 @@ def _tool_choice(choice: Choice | None) -> dict[str, Any] | None:
 
 def _search(message: dict[str, Any], able: Abilities, members: Members) -> None:
     """OpenAI's web search is a tool there that Anthropic runs itself."""
-    options = members.take("web_search_options")
-    if options is None:
+    given = members.take("web_search_options")
+    if given is None:
         return
-    if not isinstance(options, dict):
-        raise wrong("web_search_options", "must be an object")
+    options = object_of(given, "web_search_options")
     if not able.searches or message.get("tool_choice") == {"type": "none"}:
         members.drop("web_search_options")
         return
     tool: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
-    place = (options.get("user_location") or {}).get("approximate")
+    where = "web_search_options.user_location"
+    place = object_of(object_of(options.get("user_location"), where).get("approximate"), f"{where}.approximate")
     if place:
         tool["user_location"] = {"type": "approximate", **place}
     members.drop_others(options, _OF_SEARCH, "web_search_options")
@@ -212,9 +210,9 @@ def _sampling(message: dict[str, Any], able: Abilities, members: Members) -> Non
 
 
 def _account(message: dict[str, Any], members: Members) -> None:
-    metadata = members.take("metadata")
+    metadata = object_of(members.take("metadata"), "metadata")
     user, older = members.take("safety_identifier"), members.take("user")
-    if isinstance(metadata, dict) and set(metadata) == {"user_id"}:
+    if set(metadata) == {"user_id"}:
         message["metadata"] = metadata
     elif user or older:
         message["metadata"] = {"user_id": user or older}
@@ -222,6 +220,6 @@ def _account(message: dict[str, Any], members: Members) -> None:
         members.drop("metadata")
     tier = members.take("service_tier")
     if tier is not None:
-        message["service_tier"] = _TIERS.get(tier, "auto")
-        if tier not in _TIERS:
+        message["service_tier"] = _TIERS.get(str(tier), "auto")
+        if str(tier) not in _TIERS:
             members.drop("service_tier")

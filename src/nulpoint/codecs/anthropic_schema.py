@@ -89,7 +89,7 @@ def _one_type_each(schema: dict[str, Any], kinds: list[Any]) -> dict[str, Any]:
 
 def _describe(schema: dict[str, Any], description: Any, told: dict[str, Any]) -> None:
     notes = json_text(told) if told else ""
-    text = "\n\n".join(piece for piece in (description, notes) if piece)
+    text = "\n\n".join(str(piece) for piece in (description, notes) if piece)
     if text:
         schema["description"] = text
 
@@ -103,14 +103,15 @@ def object_schema(schema: dict[str, Any], where: str, lost: set[str]) -> dict[st
     if not combined:
         return {"type": "object", **schema}
     made = {name: value for name, value in schema.items() if name not in (*combined, "description")}
-    properties: dict[str, Any] = dict(schema.get("properties") or {})
-    required = set(schema.get("required") or ())
+    properties: dict[str, Any] = {}
+    _merge(properties, schema.get("properties"))
+    required = _required(schema)
     told = {}
     for name in combined:
         variants = [_resolved(one, schema) for one in schema[name]]
         for variant in variants:
-            _merge(properties, variant.get("properties") or {})
-        demands = [set(variant.get("required") or ()) for variant in variants]
+            _merge(properties, variant.get("properties"))
+        demands = [_required(variant) for variant in variants]
         if name == "allOf":
             required |= set().union(*demands)
         else:
@@ -134,8 +135,13 @@ def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _merge(into: dict[str, Any], properties: dict[str, Any]) -> None:
-    for name, schema in properties.items():
+def _required(schema: dict[str, Any]) -> set[str]:
+    names = schema.get("required")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _merge(into: dict[str, Any], properties: Any) -> None:
+    for name, schema in properties.items() if isinstance(properties, dict) else ():
         before = into.setdefault(name, schema)
         if before == schema:
             continue

@@ -35,6 +35,29 @@ EXTRA = "provider_specific_fields"
 _SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
+def read_body(body: bytes) -> dict[str, Any]:
+    """The caller's request, of which only the envelope was read before. Raises Failure (400)."""
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise rejected(f"the request body is not valid JSON: {error}"[:200], code="invalid_json") from None
+    except RecursionError:
+        raise _too_deep() from None
+    return object_of(request, "the request body")
+
+
+def write_body(request: dict[str, Any]) -> bytes:
+    """The body of a request to the provider, which may nest a little deeper than the caller's. Raises Failure (400)."""
+    try:
+        return msgspec.json.encode(request)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> Failure:
+    return rejected("the request body is nested too deeply", code="invalid_json")
+
+
 class Encoded(NamedTuple):
     """A request in a provider's format, the names of what it cannot hold, and what to undo in the answer."""
 
@@ -83,6 +106,15 @@ def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     return rejected(f"`{param}` {problem}", param=param, code=code)
 
 
+def object_of(value: Any, where: str) -> dict[str, Any]:
+    """An object; nothing is an empty one. Raises Failure for anything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise wrong(where, "must be an object")
+    return value
+
+
 def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
     """Message content as parts, whichever way it was written; empty text is no part. Raises Failure."""
     if content is None or content == "":
@@ -91,6 +123,8 @@ def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
         return [{"type": "text", "text": content}]
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         raise wrong(f"{where}.content", "must be text or a list of parts")
+    if not all(isinstance(part.get("text", ""), str) for part in content if part.get("type") == "text"):
+        raise wrong(f"{where}.content", "must have text in its parts of type text")
     return [part for part in content if part.get("type") != "text" or part.get("text")]
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import Members, json_text, wrong
+from nulpoint.codecs.canonical import Members, json_text, read_body, wrong
 from nulpoint.codecs.tools import Tools, read_tools
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import rejected
@@ -30,7 +30,7 @@ class ChatRequest(NamedTuple):
 
 def read_request(body: bytes) -> ChatRequest:
     """The whole request. Raises Failure (400) where it is wrong for any provider, naming the member."""
-    members = Members(msgspec.json.decode(body))
+    members = Members(read_body(body))
     messages = members.take("messages")
     if not isinstance(messages, list) or not messages:
         raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
@@ -61,6 +61,8 @@ def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str
 def _modernize(message: dict[str, Any], index: int) -> None:
     """`function_call` and custom calls as function calls, the `function` role as `tool`."""
     legacy = message.pop("function_call", None)
+    if isinstance(legacy, dict) and not isinstance(legacy.get("name"), str):
+        raise wrong(f"messages[{index}].function_call", "must have a `name`")
     calls = message.get("tool_calls")
     if isinstance(legacy, dict) and not calls:
         given = legacy.get("id")

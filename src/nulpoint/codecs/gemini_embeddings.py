@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, wrong
+from nulpoint.codecs.canonical import Encoded, read_body, write_body, wrong
 from nulpoint.codecs.gemini_models import check_model
 from nulpoint.errors import Failure, Kind
 
@@ -16,7 +16,7 @@ _TAKEN = frozenset({"model", "input", "dimensions", "encoding_format", "task_typ
 def encode(body: bytes, model: str) -> Encoded:
     """`task_type` and `title` are Gemini's own and pass. Raises Failure (400) for token ids: only OpenAI reads them."""
     check_model(model)
-    request: dict[str, Any] = msgspec.json.decode(body)
+    request: dict[str, Any] = read_body(body)
     texts = request.get("input")
     texts = [texts] if isinstance(texts, str) else texts
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
@@ -31,7 +31,7 @@ def encode(body: bytes, model: str) -> Encoded:
     dropped = [name for name in request if name not in _TAKEN and request[name] is not None]
     if request.get("user"):
         dropped.append("user")
-    return Encoded(msgspec.json.encode({"requests": requests}), dropped)
+    return Encoded(write_body({"requests": requests}), dropped)
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:

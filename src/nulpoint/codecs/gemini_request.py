@@ -5,9 +5,7 @@ Facts: the request types of the `google-genai` SDK and recorded traffic; what a 
 
 from typing import Any
 
-import msgspec
-
-from nulpoint.codecs.canonical import Encoded, Members, output_limit, stop_sequences, wrong
+from nulpoint.codecs.canonical import Encoded, Members, object_of, output_limit, stop_sequences, write_body, wrong
 from nulpoint.codecs.chat_request import read_request
 from nulpoint.codecs.gemini_contents import Contents, read_contents
 from nulpoint.codecs.gemini_models import EFFORTS, Abilities, abilities, check_model, thinking_config
@@ -55,9 +53,9 @@ def encode(body: bytes, model: str) -> Encoded:
     for name, value in members.rest().items():
         (config if name in _OWN_CONFIG else request)[name] = value
     if config:
-        own = request.pop("generationConfig", {})
+        own = object_of(request.pop("generationConfig", None), "generationConfig")
         request["generationConfig"] = {**config, **own}
-    return Encoded(msgspec.json.encode(request), members.dropped, wrapped)
+    return Encoded(write_body(request), members.dropped, wrapped)
 
 
 def _sampling(members: Members) -> dict[str, Any]:
@@ -118,11 +116,10 @@ def _calling(choice: Choice | None, strict: bool) -> dict[str, Any] | None:
 
 def _search(request: dict[str, Any], able: Abilities, members: Members) -> None:
     """OpenAI's web search is a tool there that Google runs itself; before Gemini 3 it stands beside no function."""
-    options = members.take("web_search_options")
-    if options is None:
+    given = members.take("web_search_options")
+    if given is None:
         return
-    if not isinstance(options, dict):
-        raise wrong("web_search_options", "must be an object")
+    options = object_of(given, "web_search_options")
     tools = request.get("tools", [])
     functions = any("functionDeclarations" in tool for tool in tools)
     if functions and not able.newest:

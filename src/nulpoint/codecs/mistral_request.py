@@ -10,7 +10,17 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, Encoded, Members, output_limit, parts_of, stop_sequences, wrong
+from nulpoint.codecs.canonical import (
+    EXTRA,
+    Encoded,
+    Members,
+    object_of,
+    output_limit,
+    parts_of,
+    stop_sequences,
+    write_body,
+    wrong,
+)
 from nulpoint.codecs.chat_request import INVALID_JSON, arguments_of, read_request
 from nulpoint.codecs.mistral import joined_text
 from nulpoint.codecs.response_format import read_format
@@ -66,7 +76,7 @@ def encode(body: bytes, model: str) -> Encoded:
     _output(request, members)
     _account(request, members)
     request.update(members.rest())
-    return Encoded(msgspec.json.encode(request), members.dropped, wrapped)
+    return Encoded(write_body(request), members.dropped, wrapped)
 
 
 def call_id(given: str) -> str:
@@ -264,14 +274,14 @@ def _output(request: dict[str, Any], members: Members) -> None:
 
 
 def _account(request: dict[str, Any], members: Members) -> None:
-    metadata = members.take("metadata")
+    metadata = object_of(members.take("metadata"), "metadata")
     user, older = members.take("safety_identifier"), members.take("user")
     if user or older:  # there is no member for it
-        metadata = {"user": user or older, **(metadata or {})}
+        metadata = {"user": user or older, **metadata}
     if metadata:
         request["metadata"] = metadata
     tier = members.take("service_tier")
-    if tier in _TIERS:
-        request["service_tier"] = _TIERS[tier]
+    if str(tier) in _TIERS:
+        request["service_tier"] = _TIERS[str(tier)]
     elif tier is not None:
         members.drop("service_tier")

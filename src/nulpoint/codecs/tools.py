@@ -6,7 +6,7 @@ free text. Both become functions here, and `wrapping` puts the answer back.
 
 from typing import Any, Literal, NamedTuple
 
-from nulpoint.codecs.canonical import Members, wrong
+from nulpoint.codecs.canonical import Members, object_of, wrong
 from nulpoint.codecs.wrapping import Wrapped
 
 Mode = Literal["none", "auto", "required"]
@@ -54,7 +54,9 @@ def read_tools(members: Members) -> tuple[Tools, Wrapped]:
     functions += [
         _checked({"type": "function", "function": one}, f"functions[{index}]") for index, one in enumerate(legacy)
     ]
-    choice = _choice(members, {tool["function"]["name"] for tool in functions} | {tool.get("name") for tool in own})
+    choice = _choice(
+        members, {tool["function"]["name"] for tool in functions} | {str(tool.get("name")) for tool in own}
+    )
     return Tools(functions, own, choice), Wrapped(custom=frozenset(custom), legacy=bool(legacy))
 
 
@@ -80,8 +82,10 @@ def _as_function(custom: dict[str, Any], members: Members) -> dict[str, Any]:
     """A function of one text. A grammar can only be asked for there, so it is reported as lost."""
     members.drop_others(custom, ("name", "description", "format"), "tools.custom")
     text: dict[str, Any] = {"type": "string"}
-    grammar = (custom.get("format") or {}).get("grammar")
-    if isinstance(grammar, dict):
+    grammar = object_of(
+        object_of(custom.get("format"), "tools.custom.format").get("grammar"), "tools.custom.format.grammar"
+    )
+    if grammar:
         members.drop("tools.custom.format")
         text["description"] = f"Follows this grammar ({grammar.get('syntax')}):\n{grammar.get('definition')}"
     parameters = {
@@ -91,7 +95,7 @@ def _as_function(custom: dict[str, Any], members: Members) -> dict[str, Any]:
     return {"name": custom.get("name"), **described, "parameters": parameters}
 
 
-def _choice(members: Members, known: set[Any]) -> Choice | None:
+def _choice(members: Members, known: set[str]) -> Choice | None:
     legacy = members.take("function_call")
     where = "tool_choice" if legacy is None else "function_call"
     choice = members.take("tool_choice") if legacy is None else legacy
@@ -104,9 +108,10 @@ def _choice(members: Members, known: set[Any]) -> Choice | None:
     elif isinstance(choice, dict) and choice.get("type") in ("function", "custom"):
         read = Choice("required", frozenset({_name(choice)}))
     elif isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        names = frozenset(_name(tool) for tool in allowed.get("tools") or () if isinstance(tool, dict))
-        read = Choice(_MODES.get(allowed.get("mode", "auto"), "auto"), names)
+        allowed = object_of(choice.get("allowed_tools"), "tool_choice.allowed_tools")
+        named = _list(allowed.get("tools"), "tool_choice.allowed_tools.tools")
+        names = frozenset(_name(object_of(tool, "tool_choice.allowed_tools.tools")) for tool in named)
+        read = Choice(_MODES.get(str(allowed.get("mode")), "auto"), names)
     else:
         raise wrong(where, "must be none, auto, required, a function, a custom tool or allowed_tools")
     if (read.names is not None and not read.names <= known) or (read.mode == "required" and not known):
@@ -115,5 +120,5 @@ def _choice(members: Members, known: set[Any]) -> Choice | None:
 
 
 def _name(tool: dict[str, Any]) -> str:
-    kind = tool.get("custom") if tool.get("type") == "custom" else tool.get("function")
-    return str((kind or {}).get("name"))
+    kind = "custom" if tool.get("type") == "custom" else "function"
+    return str(object_of(tool.get(kind), f"tool_choice.{kind}").get("name"))
