@@ -211,7 +211,7 @@ def _block(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]
 def _image(image: Any, where: str, members: Members) -> dict[str, Any]:
     given = image if isinstance(image, dict) else {"url": image}
     if given.get("detail") != "auto":
-        members.drop_others(given, ("url",), "messages.content.image_url")
+        members.drop_others(given, {"url"}, "messages.content.image_url")
     return {"type": "image", "source": _source(given.get("url"), where, _IMAGES)}
 
 
@@ -232,7 +232,7 @@ def _file(file: Any, where: str, members: Members) -> dict[str, Any]:
     """A document, or an image that came as a file. Raises Failure for a file id that is not Anthropic's."""
     if not isinstance(file, dict):
         raise wrong(where, "must be an object")
-    members.drop_others(file, ("file_id", "file_data", "filename"), "messages.content.file")
+    members.drop_others(file, {"file_id", "file_data", "filename"}, "messages.content.file")
     title = {"title": file["filename"]} if file.get("filename") else {}
     given = file.get("file_id")
     if given:
@@ -242,7 +242,8 @@ def _file(file: Any, where: str, members: Members) -> dict[str, Any]:
     where = f"{where}.file_data"
     data = data_url(file["file_data"], where) if isinstance(file.get("file_data"), str) else None
     if data and data[0] in _IMAGES:
-        members.drop_others({"filename": file.get("filename")}, (), "messages.content.file")
+        if title:
+            members.drop("messages.content.file.filename")
         return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
     if data and (data[0].startswith("text/") or data[0] in _TEXTS):
         source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], where)}

@@ -4,7 +4,7 @@ Facts: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -84,8 +84,10 @@ class Members:
         if name not in self.dropped:
             self.dropped.append(name)
 
-    def drop_others(self, given: Mapping[str, Any], taken: Container[str], where: str) -> None:
+    def drop_others(self, given: dict[str, Any], taken: Set[str], where: str) -> None:
         """Note what stands in `given`, somewhere inside the request, beside the members that were taken."""
+        if given.keys() <= taken:
+            return
         for name, value in given.items():
             if name not in taken and value not in _SAYS_NOTHING:
                 self.drop(f"{where}.{name}")

@@ -16,6 +16,7 @@ from nulpoint.errors import rejected
 # Where a model's arguments are no JSON (cut by a token limit, say), the text is handed back under this name, as
 # Anthropic's guide to fine-grained streaming has it.
 INVALID_JSON = "INVALID_JSON"
+_OF_CALLED = frozenset({"name", "arguments"})
 _OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 
 
@@ -47,7 +48,7 @@ def read_request(body: bytes) -> ChatRequest:
 def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     """The arguments of a function call as an object. Raises Failure for other JSON: no provider takes it."""
     members.drop_others(call, _OF_CALL, "messages.tool_calls")
-    members.drop_others(call["function"], ("name", "arguments"), "messages.tool_calls.function")
+    members.drop_others(call["function"], _OF_CALLED, "messages.tool_calls.function")
     text = call["function"].get("arguments") or "{}"
     try:
         arguments = msgspec.json.decode(text) if isinstance(text, str) else text
@@ -60,11 +61,11 @@ def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str
 
 def _modernize(message: dict[str, Any], index: int) -> None:
     """`function_call` and custom calls as function calls, the `function` role as `tool`."""
-    legacy = message.pop("function_call", None)
-    if isinstance(legacy, dict) and not isinstance(legacy.get("name"), str):
-        raise wrong(f"messages[{index}].function_call", "must have a `name`")
     calls = message.get("tool_calls")
+    legacy = message.pop("function_call", None) if "function_call" in message else None
     if isinstance(legacy, dict) and not calls:
+        if not isinstance(legacy.get("name"), str):
+            raise wrong(f"messages[{index}].function_call", "must have a `name`")
         given = legacy.get("id")
         function = {name: value for name, value in legacy.items() if name != "id"}
         message["tool_calls"] = [{"id": given or f"call_{index}", "type": "function", "function": function}]

@@ -170,13 +170,13 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
         image = part.get("image_url")
         given = image if isinstance(image, dict) else {"url": image}
         if given.get("detail") != "auto":
-            members.drop_others(given, ("url",), "messages.content.image_url")
+            members.drop_others(given, {"url"}, "messages.content.image_url")
         made = _media(given.get("url"), f"{where}.content.image_url", able)
     elif kind == "file" and isinstance(part.get("file"), dict):
         made = _file(part["file"], f"{where}.content.file", able, members)
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         audio = part["input_audio"]
-        members.drop_others(audio, ("data", "format"), "messages.content.input_audio")
+        members.drop_others(audio, {"data", "format"}, "messages.content.input_audio")
         made = {"inlineData": {"mimeType": f"audio/{audio.get('format', 'wav')}", "data": audio.get("data")}}
     else:
         return part
@@ -185,7 +185,7 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
 
 
 def _file(file: dict[str, Any], where: str, able: Abilities, members: Members) -> dict[str, Any]:
-    members.drop_others(file, ("file_id", "file_data"), "messages.content.file")  # a name has no place there
+    members.drop_others(file, {"file_id", "file_data"}, "messages.content.file")  # a name has no place there
     if file.get("file_id"):
         return {"fileData": {"fileUri": file["file_id"]}}
     return _media(file.get("file_data"), f"{where}.file_data", able)

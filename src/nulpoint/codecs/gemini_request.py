@@ -92,7 +92,8 @@ def _tools(request: dict[str, Any], tools: Tools, members: Members) -> None:
 def _declaration(tool: dict[str, Any], members: Members) -> dict[str, Any]:
     function = tool["function"]
     members.drop_others(function, _OF_FUNCTION, "tools.function")
-    members.drop_others({"cache_control": tool.get("cache_control")}, (), "tools")
+    if tool.get("cache_control"):
+        members.drop("tools.cache_control")
     made: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
         made["description"] = function["description"]
@@ -125,7 +126,7 @@ def _search(request: dict[str, Any], able: Abilities, members: Members) -> None:
     if functions and not able.newest:
         members.drop("web_search_options")
         return
-    members.drop_others(options, (), "web_search_options")
+    members.drop_others(options, set(), "web_search_options")
     request["tools"] = [*tools, {"googleSearch": {}}]
     if functions:
         request["toolConfig"] = {**request.get("toolConfig", {}), "includeServerSideToolInvocations": True}
@@ -168,7 +169,8 @@ def _modalities(config: dict[str, Any], members: Members) -> None:
         return
     if audio.get("format") != "pcm16":
         raise wrong("audio.format", "must be pcm16: Gemini speaks in no other format", "unsupported_value")
+    told = {"format"}
     if isinstance(audio.get("voice"), str):
-        voice = {"prebuiltVoiceConfig": {"voiceName": audio["voice"]}}
-        config["speechConfig"] = {"voiceConfig": voice}
-    members.drop_others(audio, ("format",) if "speechConfig" not in config else ("format", "voice"), "audio")
+        config["speechConfig"] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": audio["voice"]}}}
+        told.add("voice")
+    members.drop_others(audio, told, "audio")

@@ -45,7 +45,7 @@ _OF_ASSISTANT = _OF_MESSAGE | {
     "annotations",
 }
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
-_OF_FUNCTION = ("name", "description", "parameters", "strict")
+_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
 _DETAILS = ("low", "auto", "high")
 
@@ -202,7 +202,7 @@ def _part(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     elif kind == "image_url":
         made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", members)}
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
-        members.drop_others(part["input_audio"], ("data", "format"), "messages.content.input_audio")
+        members.drop_others(part["input_audio"], {"data", "format"}, "messages.content.input_audio")
         made = {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
     elif kind == "file" and isinstance(part.get("file"), dict):
         made = _file(part["file"], f"{where}.content.file", members)
@@ -220,17 +220,17 @@ def _image(image: Any, where: str, members: Members) -> Any:
     if detail in _DETAILS:
         return {"url": url, "detail": detail}
     if isinstance(image, dict):
-        members.drop_others(image, ("url",), "messages.content.image_url")
+        members.drop_others(image, {"url"}, "messages.content.image_url")
     return {"url": url}
 
 
 def _file(file: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     if file.get("file_id"):
-        members.drop_others(file, ("file_id",), "messages.content.file")
+        members.drop_others(file, {"file_id"}, "messages.content.file")
         return {"type": "file", "file_id": file["file_id"]}
     if not isinstance(file.get("file_data"), str):
         raise wrong(where, "must have file_data or file_id")
-    members.drop_others(file, ("file_data", "filename"), "messages.content.file")
+    members.drop_others(file, {"file_data", "filename"}, "messages.content.file")
     named = {"document_name": file["filename"]} if file.get("filename") else {}
     return {"type": "document_url", "document_url": file["file_data"], **named}
 
@@ -255,15 +255,16 @@ def _tools(request: dict[str, Any], tools: Tools, members: Members) -> None:
 def _tool(tool: dict[str, Any], members: Members) -> dict[str, Any]:
     function = tool["function"]
     members.drop_others(function, _OF_FUNCTION, "tools.function")
-    members.drop_others({"cache_control": tool.get("cache_control")}, (), "tools")
-    made = {name: function[name] for name in _OF_FUNCTION if function.get(name) is not None}
+    if tool.get("cache_control"):
+        members.drop("tools.cache_control")
+    made = {name: value for name, value in function.items() if name in _OF_FUNCTION and value is not None}
     return {"type": "function", "function": {"parameters": {}, **made}}
 
 
 def _output(request: dict[str, Any], members: Members) -> None:
     prediction = members.take("prediction")
     if isinstance(prediction, dict):
-        members.drop_others(prediction, ("type", "content"), "prediction")
+        members.drop_others(prediction, {"type", "content"}, "prediction")
         text = joined_text(parts_of(prediction.get("content"), "prediction"))
         request["prediction"] = {"type": "content", "content": text}
     wanted = read_format(members)

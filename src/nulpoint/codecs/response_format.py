@@ -35,7 +35,7 @@ def read_format(members: Members) -> Format | None:
         return None
     if not isinstance(wanted, dict) or wanted.get("type") not in ("text", "json_object", "json_schema"):
         raise wrong("response_format", "must be of type text, json_object or json_schema")
-    members.drop_others(wanted, ("type", "json_schema"), "response_format")
+    members.drop_others(wanted, {"type", "json_schema"}, "response_format")
     if wanted["type"] == "text":
         return None
     given = wanted.get("json_schema") if wanted["type"] == "json_schema" else None

@@ -80,7 +80,7 @@ def _checked(tool: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _as_function(custom: dict[str, Any], members: Members) -> dict[str, Any]:
     """A function of one text. A grammar can only be asked for there, so it is reported as lost."""
-    members.drop_others(custom, ("name", "description", "format"), "tools.custom")
+    members.drop_others(custom, {"name", "description", "format"}, "tools.custom")
     text: dict[str, Any] = {"type": "string"}
     grammar = object_of(
         object_of(custom.get("format"), "tools.custom.format").get("grammar"), "tools.custom.format.grammar"
