@@ -15,6 +15,8 @@ HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 
+TURN = [*HI, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
+
 
 def encoded(model=MODEL, **members):
     body, dropped, _ = anthropic_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
@@ -66,6 +68,27 @@ def test_reasoning_by_model():
     assert "thinking" not in body
     assert dropped == ["reasoning_effort"]
     assert body["max_tokens"] == 8192
+
+
+@pytest.mark.parametrize(
+    ("model", "members", "thinking", "dropped"),
+    [
+        ("claude-sonnet-4-5", {}, {"type": "enabled", "budget_tokens": 24_576}, []),
+        ("claude-sonnet-4-5", {"max_tokens": 10_000}, {"type": "enabled", "budget_tokens": 5_000}, []),
+        ("claude-sonnet-4-5", {"max_tokens": 2_047}, None, ["reasoning_effort"]),
+        ("claude-sonnet-4-5", {"tools": [TOOL], "tool_choice": "required"}, None, ["reasoning_effort"]),
+        ("claude-opus-4-6", {"tools": [TOOL], "tool_choice": "required"}, {"type": "adaptive"}, []),
+        ("claude-sonnet-4-5", {"messages": [*HI, {"role": "assistant", "content": "So"}]}, None, ["reasoning_effort"]),
+        ("claude-sonnet-4-5", {"messages": TURN, "tools": [TOOL]}, None, ["reasoning_effort"]),
+        ("claude-opus-4-6", {"messages": TURN, "tools": [TOOL]}, {"type": "adaptive"}, []),
+        ("claude-opus-4-6", {"thinking": {"type": "disabled"}}, {"type": "disabled"}, []),
+    ],
+)
+def test_thinking_only_where_it_is_taken(model, members, thinking, dropped):
+    """Never more tokens than the caller allowed, and not where a turn began without thinking (its signature is gone)."""
+    body, lost = encoded(model, reasoning_effort="high", **members)
+    assert (body.get("thinking"), lost) == (thinking, dropped)
+    assert body["max_tokens"] == members.get("max_tokens", body["max_tokens"])
 
 
 def test_what_cannot_be_said_is_named():
@@ -127,6 +150,61 @@ def test_system_messages_tool_results_and_media():
     assert user["content"][2]["title"] == "a.pdf"
     assert [block["type"] for block in assistant["content"]] == ["tool_use", "tool_use"]
     assert [block["type"] for block in results["content"]] == ["tool_result", "tool_result", "text"]
+
+
+LATER = [*HI, {"role": "assistant", "content": "yes"}, {"role": "system", "content": "brief"}, *HI]
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "roles"),
+    [
+        ("claude-opus-4-8", LATER, "user assistant user system"),
+        ("claude-fable-5", LATER, "user assistant user system"),
+        ("claude-opus-4-8", [{"role": "system", "content": "brief"}, *HI], "user"),
+        (
+            "claude-opus-4-8",
+            [*HI, {"role": "system", "content": "a"}, {"role": "developer", "content": "b"}],
+            "user system",
+        ),
+        ("claude-opus-4-8", [*HI, LATER[1], LATER[2], LATER[1], *HI], "user assistant user"),
+        ("claude-sonnet-5", LATER, "user assistant user"),
+        ("claude-sonnet-4-5", LATER, "user assistant user"),
+    ],
+)
+def test_later_system_messages_stand_after_the_users_turn(model, messages, roles):
+    body, dropped = encoded(model, messages=messages)
+    assert [turn["role"] for turn in body["messages"]] == roles.split()
+    assert ("system" in roles) != ("system" in body)
+    assert dropped == []
+
+
+def test_tools_of_a_history_are_told_and_not_called():
+    body, dropped = encoded(messages=TURN)
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+    assert (body["tool_choice"], dropped) == ({"type": "none"}, [])
+
+
+def test_what_a_history_may_hold():
+    cut = {**CALL, "id": "é", "function": {"name": "f", "arguments": '{"a":'}}
+    messages = [*HI, {"role": "assistant", "content": " ", "tool_calls": [cut]},
+                {"role": "tool", "tool_call_id": "é", "content": " ", "is_error": True, "cache_control": {"type": "ephemeral"}}]  # fmt: skip
+    body, _ = encoded(messages=messages, tools=[TOOL])
+    (use,), (result,) = [turn["content"] for turn in body["messages"][1:]]
+    assert use["input"] == {"INVALID_JSON": '{"a":'}
+    assert use["id"] == result["tool_use_id"]
+    assert result == {"type": "tool_result", "tool_use_id": use["id"], "content": " ", "is_error": True,
+                      "cache_control": {"type": "ephemeral"}}  # fmt: skip
+    body, _ = encoded(messages=[*HI, {"role": "assistant", "content": "So: \n"}])
+    assert body["messages"][-1]["content"] == [{"type": "text", "text": "So:"}]
+
+
+def test_web_search_is_a_tool_of_its_own():
+    place = {"type": "approximate", "approximate": {"city": "Oslo"}}
+    body, _ = encoded(web_search_options={"user_location": place}, tools=[TOOL])
+    assert body["tools"][1] == {"type": "web_search_20250305", "name": "web_search",
+                                "user_location": {"type": "approximate", "city": "Oslo"}}  # fmt: skip
+    _, dropped = encoded(web_search_options={}, tools=[TOOL], tool_choice="none")
+    assert dropped == ["web_search_options"]
 
 
 def test_thinking_comes_back_exactly_in_the_next_turn():

@@ -96,6 +96,37 @@ def test_media():
     ]
 
 
+def test_media_of_results_follow_in_a_message_of_the_user():
+    """After a result Mistral takes only the assistant's message, and one that says nothing is refused."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
+    calls = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{**CALL, "id": "aaaaaaaa1"}, {**CALL, "id": "aaaaaaaa2"}],
+    }
+    seen = {"role": "tool", "tool_call_id": "aaaaaaaa1", "content": [{"type": "text", "text": "see"}, image]}
+    other = {"role": "tool", "tool_call_id": "aaaaaaaa2", "content": "2"}
+    body, dropped = encoded(messages=[*HI, calls, seen, {"role": "system", "content": "brief"}, other, *HI])
+    assert [message["role"] for message in body["messages"]] == [
+        "user", "assistant", "tool", "tool", "assistant", "user", "system", "user",
+    ]  # fmt: skip
+    assert body["messages"][2]["content"] == "see"
+    assert body["messages"][5]["content"] == [{"type": "text", "text": "From the result of call aaaaaaaa1:"}, image]
+    assert dropped == []
+
+
+def test_a_last_system_message_is_the_users():
+    body, _ = encoded(messages=[*HI, {"role": "assistant", "content": "yes"}, {"role": "system", "content": "go"}])
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_members_of_messages_that_mistral_refuses_are_named():
+    spoke = {"role": "assistant", "content": "x", "audio": {"id": "a"}, "annotations": [{"type": "url_citation"}]}
+    body, dropped = encoded(messages=[*HI, spoke, {**HI[0], "name": "ann"}])
+    assert body["messages"][1:] == [{"role": "assistant", "content": "x"}, *HI]
+    assert dropped == ["messages.audio", "messages.name"]
+
+
 def test_thinking_comes_back_exactly_in_the_next_turn():
     content = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True},
