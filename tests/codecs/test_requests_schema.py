@@ -1,10 +1,11 @@
-"""JSON Schemas for Anthropic: within what it knows, with the rest told in words and reported."""
+"""JSON Schemas for Anthropic and Gemini: within what they know, with the rest told in words and reported."""
 
 import json
 
 import pytest
 
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
+from nulpoint.codecs.gemini_schema import response_schema
 from nulpoint.errors import Failure
 
 CLOSED = {"type": "object", "additionalProperties": False}
@@ -34,6 +35,10 @@ CLOSED = {"type": "object", "additionalProperties": False}
          {**CLOSED, "properties": {"minimum": {"type": "number", "description": '{"multipleOf":2}'}}, "required": ["minimum"]},
          ["multipleOf"]),
         ({"type": "array", "items": True}, {"type": "array", "items": True}, []),
+        ({"properties": {}}, {**CLOSED, "properties": {}}, []),
+        ({"$ref": "#/$defs/a", "title": "T"}, {"title": "T", "anyOf": [{"$ref": "#/$defs/a"}]}, []),
+        ({"type": "array", "prefixItems": [{"type": "null"}]},
+         {"type": "array", "description": '{"prefixItems":[{"type":"null"}]}'}, ["prefixItems"]),
     ],
 )  # fmt: skip
 def test_structured_outputs(given, made, lost):
@@ -41,6 +46,32 @@ def test_structured_outputs(given, made, lost):
     assert strict_schema(given, "schema", noted) == made
     assert sorted(noted) == lost
     assert json.dumps(given) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "lost"),
+    [
+        ({"type": ["string", "null"], "format": "date", "default": "x"},
+         {"type": ["string", "null"], "format": "date", "default": "x"}, []),
+        ({"type": "string", "pattern": "a", "description": "A."},
+         {"type": "string", "description": 'A.\n\n{"pattern":"a"}'}, ["pattern"]),
+        ({"const": "a"}, {"enum": ["a"]}, []),
+        ({"enum": ["a", None]}, {"description": '{"enum":["a",null]}'}, ["enum"]),
+        ({"$schema": "x", "allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"const": 1}}},
+         {"anyOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"enum": [1]}}}, []),
+        ({"$ref": "#/$defs/a", "description": "A.", "$defs": {"a": {}}},
+         {"anyOf": [{"$ref": "#/$defs/a"}], "description": "A.", "$defs": {"a": {}}}, []),
+        ({"type": "object", "properties": {"pattern": {"type": "integer", "multipleOf": 2}}, "additionalProperties": False},
+         {"type": "object", "properties": {"pattern": {"type": "integer", "description": '{"multipleOf":2}'}},
+          "additionalProperties": False}, ["multipleOf"]),
+        ({"type": "array", "prefixItems": [{"const": 2}], "items": False},
+         {"type": "array", "prefixItems": [{"enum": [2]}], "items": False}, []),
+    ],
+)  # fmt: skip
+def test_answers_of_gemini(given, made, lost):
+    noted = set()
+    assert response_schema(given, "schema", noted) == made
+    assert sorted(noted) == lost
 
 
 A = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a", "b"]}
@@ -77,6 +108,7 @@ def test_a_schema_without_end_is_refused():
     deep = {}
     for _ in range(100):
         deep = {"type": "array", "items": deep}
-    with pytest.raises(Failure) as caught:
-        strict_schema(deep, "response_format", set())
-    assert (caught.value.status, caught.value.param) == (400, "response_format")
+    for rewritten in (strict_schema, response_schema):
+        with pytest.raises(Failure) as caught:
+            rewritten(deep, "response_format", set())
+        assert (caught.value.status, caught.value.param) == (400, "response_format")

@@ -13,12 +13,9 @@ from typing import NamedTuple
 import pytest
 from request_judges import JUDGES, check, mistral_embedding_types
 
-from nulpoint.codecs import gemini_embeddings
+from nulpoint.codecs import gemini_embeddings, mistral_embeddings
 from nulpoint.codecs.table import CODECS
 from nulpoint.errors import Failure
-from nulpoint.gateway.preparation import prepare
-from nulpoint.providers.catalog import CATALOG
-from nulpoint.wire.envelope import read_envelope
 
 OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5 = "claude-3-5-haiku-latest", "claude-sonnet-4-0", "claude-sonnet-4-5"
 NEW_CLAUDE = ("claude-opus-4-6", "claude-opus-4-8", "claude-sonnet-5", "claude-fable-5")
@@ -44,6 +41,7 @@ TOOL = {"type": "function", "function": {"name": "weather", "description": "Tell
 BARE = {"type": "function", "function": {"name": "now"}}
 CUSTOM = {"type": "custom", "custom": {"name": "shell", "description": "Runs it."}}
 GRAMMAR = {"type": "grammar", "grammar": {"syntax": "lark", "definition": 'start: "a"'}}
+SHORT = "response_format.json_schema.schema.minLength"
 FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "place", "schema": CITY, "strict": True, "description": "A place."},
@@ -239,20 +237,20 @@ CASES = {
     # output
     "JSON schema": Case(
         {"response_format": FORMAT},
-        dropped={"anthropic": ("response_format.json_schema.schema.minLength",), OLD_CLAUDE: (), CLAUDE_4: ()},
+        dropped={"anthropic": (SHORT,), OLD_CLAUDE: (), CLAUDE_4: (), "gemini": (SHORT,)},
     ),
     "JSON schema beside tools": Case(
         {"response_format": FORMAT, "tools": [TOOL]},
         dropped={
-            "anthropic": ("response_format.json_schema.schema.minLength",),
+            "anthropic": (SHORT,), "gemini": (SHORT,),
             **dict.fromkeys((OLD_CLAUDE, CLAUDE_4, *OLD_GEMINI), ("response_format",)),
         },
     ),
     "JSON schema while thinking": Case(
         {"response_format": FORMAT, "reasoning_effort": "high"},
         dropped={
-            "anthropic": ("response_format.json_schema.schema.minLength",), CLAUDE_4: ("response_format",),
-            OLD_CLAUDE: ("reasoning_effort",), "gemini-2.0-flash": ("reasoning_effort",),
+            "anthropic": (SHORT,), CLAUDE_4: ("response_format",), OLD_CLAUDE: ("reasoning_effort",),
+            "gemini": (SHORT,), "gemini-2.0-flash": ("reasoning_effort", SHORT),
         },
     ),
     "any JSON": Case({"response_format": {"type": "json_object"}}, dropped={"anthropic": ("response_format",)}),
@@ -289,8 +287,8 @@ CASES = {
     "one stop": Case({"stop": "END"}),
     # account
     "account": Case(
-        {"safety_identifier": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "default"},
-        dropped={"anthropic": ("metadata",), "gemini": ("metadata", "safety_identifier",)},
+        {"safety_identifier": "u", "user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "default"},
+        dropped={"anthropic": ("metadata",), "gemini": ("metadata", "safety_identifier", "user")},
     ),
     "tiers": Case(
         {"service_tier": "priority"}, dropped=dict.fromkeys(("anthropic", "mistral"), ("service_tier",))
@@ -355,10 +353,18 @@ def test_embeddings_are_what_the_sdks_would_send():
     for one in requests:
         assert one.pop("model") == "models/gemini-embedding-001"
         types.EmbedContentConfig.model_validate(one)
-    spec = CATALOG["mistral"]
-    prepared = prepare(body, read_envelope(body), spec, "mistral-embed", "embeddings", False)
-    check(mistral_embedding_types(), json.loads(prepared.body))
-    assert prepared.dropped == ["user"]
+    body = json.dumps({**EMBEDDINGS, "output_dtype": "float", "metadata": {"a": "b"}, "encoding_format": None}).encode()
+    sent, dropped, _ = mistral_embeddings.encode(body, "mistral-embed")
+    check(mistral_embedding_types(), json.loads(sent))
+    assert (json.loads(sent)["output_dimension"], dropped) == (8, ["user"])
+
+
+@pytest.mark.parametrize("encode", [gemini_embeddings.encode, mistral_embeddings.encode])
+@pytest.mark.parametrize("given", [None, [], [1, 2], [[1]], {}, ["a", 1]])
+def test_embeddings_of_anything_but_texts_are_refused(encode, given):
+    with pytest.raises(Failure) as caught:
+        encode(json.dumps({"model": "m", "input": given}).encode(), "m")
+    assert (caught.value.status, caught.value.param) == (400, "input")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../b", "a?b", "a:b", "a b", "", "models/../x", "a/b/c"])

@@ -8,7 +8,16 @@ from typing import Any
 from nulpoint.codecs.anthropic_messages import Conversation, read_conversation
 from nulpoint.codecs.anthropic_models import Abilities, abilities
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
-from nulpoint.codecs.canonical import Encoded, Members, object_of, output_limit, stop_sequences, write_body, wrong
+from nulpoint.codecs.canonical import (
+    Encoded,
+    Members,
+    end_user,
+    object_of,
+    output_limit,
+    stop_sequences,
+    write_body,
+    wrong,
+)
 from nulpoint.codecs.chat_request import read_request
 from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Choice, Tools
@@ -211,11 +220,13 @@ def _sampling(message: dict[str, Any], able: Abilities, members: Members) -> Non
 
 def _account(message: dict[str, Any], members: Members) -> None:
     metadata = object_of(members.take("metadata"), "metadata")
-    user, older = members.take("safety_identifier"), members.take("user")
+    user = end_user(members)
     if set(metadata) == {"user_id"}:
         message["metadata"] = metadata
-    elif user or older:
-        message["metadata"] = {"user_id": user or older}
+        if user not in (None, metadata["user_id"]):
+            members.drop("user")
+    elif user:
+        message["metadata"] = {"user_id": user}
     if metadata and message.get("metadata") is not metadata:
         members.drop("metadata")
     tier = members.take("service_tier")

@@ -6,15 +6,12 @@ refused. What they do not know is told to the model in the description instead, 
 schema whose top is an object, but no alternatives at the top.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from nulpoint.codecs.canonical import json_text, wrong
+from nulpoint.codecs.canonical import wrong
+from nulpoint.codecs.json_schema import check_depth, describe, inner_schemas, lone_reference
 
-_DEEPEST = 64
 _PLAIN = frozenset({"title", "default", "$ref", "$anchor", "required"})
-_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf")
-_SCHEMA_MAPS = ("properties", "$defs", "definitions")
 _REMADE = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
 _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
@@ -23,46 +20,39 @@ _FORMATS = frozenset(
 
 def strict_schema(schema: Any, where: str, lost: set[str], depth: int = 0) -> Any:
     """The schema within what structured outputs know; the keywords only told in descriptions are added to `lost`."""
-    if depth > _DEEPEST:
-        raise wrong(where, f"is nested more than {_DEEPEST} levels deep")
+    check_depth(depth, where)
     if not isinstance(schema, dict):
         return schema
     if isinstance(schema.get("type"), list):
         schema = _one_type_each(schema, schema["type"])
+    schema = lone_reference(schema)
     made: dict[str, Any] = {}
     told: dict[str, Any] = {}
     for name, value in schema.items():
-        inner = _inner(name, value, lambda one: strict_schema(one, where, lost, depth + 1))
-        if inner is not None:
+        if name in _REMADE:
+            continue
+        inner = inner_schemas(name, value, lambda one: strict_schema(one, where, lost, depth + 1))
+        if inner is not None and name != "prefixItems":
             made["anyOf" if name == "oneOf" else name] = inner
         elif _is_known(name, value):
             made[name] = value
-        elif name not in _REMADE:
+        else:
             told[name] = value
     _type(made, told, schema)
     lost.update(told)
-    _describe(made, schema.get("description"), told)
+    describe(made, schema.get("description"), told)
     return made
 
 
 def _type(made: dict[str, Any], told: dict[str, Any], schema: dict[str, Any]) -> None:
     """The type, where no enumeration says it already. An object must be closed."""
-    kind = schema.get("type")
+    kind = schema.get("type", "object" if "properties" in schema else None)
     if kind is not None and "enum" not in made and "const" not in made:
         made["type"] = kind
     if kind == "object":
         made["additionalProperties"] = False
         if schema.get("additionalProperties"):
             told["additionalProperties"] = schema["additionalProperties"]
-
-
-def _inner(name: str, value: Any, strict: Callable[[Any], Any]) -> Any:
-    """The value of a keyword that holds schemas; None for other keywords."""
-    if name in _SCHEMA_LISTS and isinstance(value, list):
-        return [strict(one) for one in value]
-    if name in _SCHEMA_MAPS and isinstance(value, dict):
-        return {key: strict(one) for key, one in value.items()}
-    return strict(value) if name == "items" else None
 
 
 def _is_known(name: str, value: Any) -> bool:
@@ -85,13 +75,6 @@ def _one_type_each(schema: dict[str, Any], kinds: list[Any]) -> dict[str, Any]:
     rest = {name: value for name, value in schema.items() if name not in shared}
     variants: list[dict[str, Any]] = [{"type": "null"} if kind == "null" else {**rest, "type": kind} for kind in kinds]
     return {**shared, "anyOf": variants}
-
-
-def _describe(schema: dict[str, Any], description: Any, told: dict[str, Any]) -> None:
-    notes = json_text(told) if told else ""
-    text = "\n\n".join(str(piece) for piece in (description, notes) if piece)
-    if text:
-        schema["description"] = text
 
 
 def object_schema(schema: dict[str, Any], where: str, lost: set[str]) -> dict[str, Any]:
@@ -119,7 +102,7 @@ def object_schema(schema: dict[str, Any], where: str, lost: set[str]) -> dict[st
             told[name] = schema[name]
     lost.update(told)
     made |= {"type": "object", "properties": properties, "required": sorted(required)}
-    _describe(made, schema.get("description"), told)
+    describe(made, schema.get("description"), told)
     return made
 
 

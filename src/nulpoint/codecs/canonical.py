@@ -140,6 +140,14 @@ def output_limit(members: Members) -> int | None:
     return limit  # type: ignore[no-any-return]
 
 
+def end_user(members: Members) -> str | None:
+    """Whom the request is for; the newer of OpenAI's two names wins."""
+    user, older = members.take("safety_identifier"), members.take("user")
+    if user and older not in (None, user):
+        members.drop("user")
+    return user or older  # type: ignore[no-any-return]
+
+
 def stop_sequences(members: Members) -> list[str]:
     """`stop` as a list; what is only white space stops nothing, is refused by providers, and counts as dropped."""
     stop = members.take("stop")

@@ -9,6 +9,7 @@ from nulpoint.codecs.canonical import Encoded, Members, object_of, output_limit,
 from nulpoint.codecs.chat_request import read_request
 from nulpoint.codecs.gemini_contents import Contents, read_contents
 from nulpoint.codecs.gemini_models import EFFORTS, Abilities, abilities, check_model, thinking_config
+from nulpoint.codecs.gemini_schema import response_schema
 from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Choice, Tools
 
@@ -142,8 +143,12 @@ def _format(config: dict[str, Any], talk: Contents, able: Abilities, functions: 
         return
     config["responseMimeType"] = "application/json"
     schema = wanted.described()
-    if schema is not None:
-        config["responseJsonSchema"] = schema
+    if schema is None:
+        return
+    lost: set[str] = set()
+    config["responseJsonSchema"] = response_schema(schema, "response_format.json_schema.schema", lost)
+    for keyword in sorted(lost):
+        members.drop(f"response_format.json_schema.schema.{keyword}")
 
 
 def _thinking(config: dict[str, Any], able: Abilities, members: Members) -> None:

@@ -14,6 +14,7 @@ from nulpoint.codecs.canonical import (
     EXTRA,
     Encoded,
     Members,
+    end_user,
     object_of,
     output_limit,
     parts_of,
@@ -276,9 +277,9 @@ def _output(request: dict[str, Any], members: Members) -> None:
 
 def _account(request: dict[str, Any], members: Members) -> None:
     metadata = object_of(members.take("metadata"), "metadata")
-    user, older = members.take("safety_identifier"), members.take("user")
-    if user or older:  # there is no member for it
-        metadata = {"user": user or older, **metadata}
+    user = end_user(members)
+    if user:  # there is no member for it
+        metadata = {"user": user, **metadata}
     if metadata:
         request["metadata"] = metadata
     tier = members.take("service_tier")

@@ -11,6 +11,7 @@ from nulpoint.codecs import (
     gemini_embeddings,
     gemini_request,
     mistral,
+    mistral_embeddings,
     mistral_request,
 )
 from nulpoint.codecs.anthropic_stream import AnthropicStream
@@ -44,7 +45,10 @@ class EmbeddingsCodec(NamedTuple):
 
 
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
-    {"gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode)}
+    {
+        "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
+        "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode),
+    }
 )
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
