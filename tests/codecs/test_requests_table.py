@@ -283,7 +283,7 @@ CASES = {
     ),
     "hot": Case({"temperature": 1.5}, refused={"anthropic": "temperature"}),
     "two answers": Case({"n": 2}, refused={"anthropic": "n"}),
-    "stop": Case({"stop": ["END", "\n"]}, dropped={"*": ("stop",)}),
+    "stop": Case({"stop": ["END", "\n"]}, dropped={"anthropic": ("stop",)}),
     "one stop": Case({"stop": "END"}),
     # account
     "account": Case(

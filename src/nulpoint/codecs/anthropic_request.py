@@ -200,8 +200,11 @@ def _is_plain_object(schema: dict[str, Any]) -> bool:
 def _sampling(message: dict[str, Any], able: Abilities, members: Members) -> None:
     temperature, top_p = members.take("temperature"), members.take("top_p")
     stops = stop_sequences(members)
-    if stops:
-        message["stop_sequences"] = stops
+    visible = [stop for stop in stops if stop.strip()]
+    if len(visible) < len(stops):
+        members.drop("stop")  # white space alone is refused there
+    if visible:
+        message["stop_sequences"] = visible
     if isinstance(temperature, int | float) and temperature > 1:
         raise wrong("temperature", "must be 0 to 1 for Anthropic's models", "unsupported_value")
     fixed = not able.samples or _thinks(message, members)

@@ -48,6 +48,8 @@ def read_tools(members: Members) -> tuple[Tools, Wrapped]:
         if isinstance(tool.get("function"), dict):
             functions.append(_checked(tool, where))
             members.drop_others(tool, _TAKEN_OF_TOOL, "tools")
+        elif tool.get("type") == "function":
+            raise wrong(f"{where}.function", "must be an object")
         else:
             own.append(tool)
     legacy = _list(members.take("functions"), "functions")
