@@ -4,8 +4,6 @@ Facts: the request types of the `mistralai` SDK and recorded traffic. So every l
 known there; only top-level members and parts in Mistral's own shape pass as they are.
 """
 
-import hashlib
-import re
 from typing import Any
 
 import msgspec
@@ -24,6 +22,7 @@ from nulpoint.codecs.canonical import (
 )
 from nulpoint.codecs.chat_request import INVALID_JSON, arguments_of, read_request
 from nulpoint.codecs.mistral import joined_text
+from nulpoint.codecs.mistral_call_id import call_id
 from nulpoint.codecs.response_format import read_format
 from nulpoint.codecs.tools import Tools
 
@@ -33,8 +32,6 @@ _SAME = (
     "reasoning_effort", "prompt_cache_key",
 )  # fmt: skip
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
-_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _OF_MESSAGE = frozenset({"role", "content"})
 _OF_ASSISTANT = _OF_MESSAGE | {
     "tool_calls",
@@ -78,18 +75,6 @@ def encode(body: bytes, model: str) -> Encoded:
     _account(request, members)
     request.update(members.rest())
     return Encoded(write_body(request), members.dropped, wrapped)
-
-
-def call_id(given: str) -> str:
-    """An id of nine letters and digits, which is all Mistral takes: the given one, or always the same one for it."""
-    if _CALL_ID.fullmatch(given):
-        return given
-    number = int.from_bytes(hashlib.sha256(given.encode()).digest()[:8])
-    digits = []
-    for _ in range(9):
-        number, digit = divmod(number, 62)
-        digits.append(_DIGITS[digit])
-    return "".join(digits)
 
 
 def _messages(messages: list[dict[str, Any]], members: Members) -> list[dict[str, Any]]:
