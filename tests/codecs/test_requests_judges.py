@@ -2,9 +2,10 @@
 
 import gzip
 import json
+import os
+from pathlib import Path
 
 import pytest
-from codecs_corpus import CORPUS
 from request_judges import (
     JUDGES,
     anthropic_beta_types,
@@ -16,6 +17,7 @@ from request_judges import (
     mistral_embedding_types,
 )
 
+CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 # Answered all the same, one reason each; by a part of the recording's source.
 LENIENT = {
     "anthropic": {
