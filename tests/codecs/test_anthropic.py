@@ -18,6 +18,10 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 TURN = [*HI, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
 
 
+def user_file(data):
+    return [{"role": "user", "content": [{"type": "file", "file": {"file_data": data, "filename": "a"}}]}]
+
+
 def encoded(model=MODEL, **members):
     body, dropped, _ = anthropic_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
@@ -120,6 +124,18 @@ def test_what_cannot_be_said_is_named():
         ({"tool_choice": "maybe"}, "tool_choice"),
         ({"functions": [{}]}, "functions[0]"),
         ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0]"),
+        ({"messages": user_file("data:application/zip;base64,AA==")}, "messages[0].content.file.file_data"),
+        ({"messages": user_file("data:text/plain;base64,/w==")}, "messages[0].content.file.file_data"),
+        ({"messages": user_file("JVBER")}, "messages[0].content.file.file_data"),
+        ({"messages": user_file(None)}, "messages[0].content.file.file_data"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/bmp;base64,AA=="}]}
+                ]
+            },
+            "messages[0].content.image_url",
+        ),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
     ],
 )
@@ -196,6 +212,30 @@ def test_what_a_history_may_hold():
                       "cache_control": {"type": "ephemeral"}}  # fmt: skip
     body, _ = encoded(messages=[*HI, {"role": "assistant", "content": "So: \n"}])
     assert body["messages"][-1]["content"] == [{"type": "text", "text": "So:"}]
+
+
+def test_members_of_its_own_win():
+    members = {
+        "output_config": {"task_budget": {"type": "tokens", "total": 1}},
+        "metadata": {"user_id": "a"},
+        "user": "b",
+    }
+    body, dropped = encoded("claude-opus-4-6", reasoning_effort="low", **members)
+    assert body["output_config"] == {"effort": "low", **members["output_config"]}
+    assert (body["metadata"], dropped) == ({"user_id": "a"}, ["user"])
+    file = {"type": "file", "file": {"file_id": "file_011"}}
+    own = {"type": "search_result", "source": "s", "title": "t", "content": []}
+    body, _ = encoded(messages=[{"role": "user", "content": [file, own]}])
+    assert body["messages"][0]["content"] == [
+        {"type": "document", "source": {"type": "file", "file_id": "file_011"}},
+        own,
+    ]
+
+
+def test_results_in_its_own_shape_are_its_callers_matter():
+    own = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "1"}]}
+    body, _ = encoded(messages=[*HI, {"role": "assistant", "tool_calls": [CALL]}, own], tools=[TOOL])
+    assert body["messages"][2] == own
 
 
 def test_web_search_is_a_tool_of_its_own():

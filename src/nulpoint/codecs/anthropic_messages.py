@@ -210,8 +210,7 @@ def _block(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]
 
 def _image(image: Any, where: str, members: Members) -> dict[str, Any]:
     given = image if isinstance(image, dict) else {"url": image}
-    if given.get("detail") != "auto":
-        members.drop_others(given, {"url"}, "messages.content.image_url")
+    members.drop_others(given, {"url"}, "messages.content.image_url")
     return {"type": "image", "source": _source(given.get("url"), where, _IMAGES)}
 
 

@@ -32,7 +32,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 # Where an answer holds what its shape has no place for, by provider; handed back, it is restored.
 EXTRA = "provider_specific_fields"
-_SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
+_SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False, "auto")
 
 
 def read_body(body: bytes) -> dict[str, Any]:

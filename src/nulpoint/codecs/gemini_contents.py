@@ -169,8 +169,7 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     elif kind == "image_url":
         image = part.get("image_url")
         given = image if isinstance(image, dict) else {"url": image}
-        if given.get("detail") != "auto":
-            members.drop_others(given, {"url"}, "messages.content.image_url")
+        members.drop_others(given, {"url"}, "messages.content.image_url")
         made = _media(given.get("url"), f"{where}.content.image_url", able)
     elif kind == "file" and isinstance(part.get("file"), dict):
         made = _file(part["file"], f"{where}.content.file", able, members)
