@@ -6,6 +6,7 @@ import json
 import pytest
 from test_requests_table import CUSTOM, FORMAT, GRAMMAR, HI, IMAGE, MODELS, PDF, TEXT, TOOL, TURN, user
 
+from nulpoint.codecs import gemini_embeddings
 from nulpoint.codecs.canonical import OPENAI_MEMBERS
 from nulpoint.codecs.table import CODECS
 from nulpoint.errors import Failure
@@ -132,3 +133,14 @@ def test_members_of_the_providers_own_pass():
         body, dropped = encoded(provider, model, {"model": model, "messages": HI, "x_own": {"a": [1]}})
         assert json.loads(body)["x_own"] == {"a": [1]}
         assert dropped == []
+
+
+def test_names_of_losses_are_fit_for_a_header_field():
+    odd = {"a\r\nset-cookie: x": 1, "é,b": 1, "c" * 500: 1} | {f"m{number}": 1 for number in range(100)}
+    for provider, model in TARGETS:
+        _, dropped = encoded(provider, model, {"model": model, "messages": [{**HI[0], **odd}]})
+        assert dropped[:2] == ["messages.a??set-cookie??x", "messages.??b"]
+        assert (len(dropped), dropped[-1]) == (33, "and more")
+        assert all(len(name) <= 120 and name.isascii() and name.isprintable() for name in dropped)
+    body = json.dumps({"model": "m", "input": "x", **odd}).encode()
+    assert gemini_embeddings.encode(body, "m").dropped[0] == "a??set-cookie??x"

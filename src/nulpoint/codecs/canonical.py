@@ -32,6 +32,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 # Where an answer holds what its shape has no place for, by provider; handed back, it is restored.
 EXTRA = "provider_specific_fields"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.$-]")
+_NAME_LENGTH, _MOST_NAMES = 120, 32
 _SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False, "auto")
 
 
@@ -81,8 +83,11 @@ class Members:
         return self._left.get(name)
 
     def drop(self, name: str) -> None:
-        if name not in self.dropped:
-            self.dropped.append(name)
+        """Note a loss by its path. Names inside a request are the caller's, and the list goes into a header field."""
+        name = _NOT_IN_NAMES.sub("?", name)[:_NAME_LENGTH]
+        if name in self.dropped or len(self.dropped) > _MOST_NAMES:
+            return
+        self.dropped.append(name if len(self.dropped) < _MOST_NAMES else "and more")
 
     def drop_others(self, given: dict[str, Any], taken: Set[str], where: str) -> None:
         """Note what stands in `given`, somewhere inside the request, beside the members that were taken."""
