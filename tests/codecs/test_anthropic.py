@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import anthropic
+from nulpoint.codecs import anthropic, anthropic_request
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.errors import Failure
 
@@ -15,9 +15,15 @@ HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 
+TURN = [*HI, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
+
+
+def user_file(data):
+    return [{"role": "user", "content": [{"type": "file", "file": {"file_data": data, "filename": "a"}}]}]
+
 
 def encoded(model=MODEL, **members):
-    body, dropped = anthropic.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = anthropic_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 
@@ -25,7 +31,7 @@ def encoded(model=MODEL, **members):
     ("members", "sent"),
     [
         ({}, {"max_tokens": 64_000, "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}),
-        ({"max_completion_tokens": 5, "max_tokens": 9}, {"max_tokens": 5}),
+        ({"max_completion_tokens": 5, "max_tokens": 5}, {"max_tokens": 5}),
         ({"stop": ["a", "b"], "temperature": 0.5}, {"stop_sequences": ["a", "b"], "temperature": 0.5}),
         ({"tools": [TOOL]}, {"tools": [{"name": "f", "input_schema": {"type": "object"}}]}),
         ({"tools": [TOOL], "tool_choice": "required"}, {"tool_choice": {"type": "any"}}),
@@ -39,7 +45,11 @@ def encoded(model=MODEL, **members):
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}},
-            {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+            {
+                "output_config": {
+                    "format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}
+                }
+            },
         ),
         ({"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
         ({"user": "u1"}, {"metadata": {"user_id": "u1"}}),
@@ -64,6 +74,27 @@ def test_reasoning_by_model():
     assert body["max_tokens"] == 8192
 
 
+@pytest.mark.parametrize(
+    ("model", "members", "thinking", "dropped"),
+    [
+        ("claude-sonnet-4-5", {}, {"type": "enabled", "budget_tokens": 24_576}, []),
+        ("claude-sonnet-4-5", {"max_tokens": 10_000}, {"type": "enabled", "budget_tokens": 5_000}, []),
+        ("claude-sonnet-4-5", {"max_tokens": 2_047}, None, ["reasoning_effort"]),
+        ("claude-sonnet-4-5", {"tools": [TOOL], "tool_choice": "required"}, None, ["reasoning_effort"]),
+        ("claude-opus-4-6", {"tools": [TOOL], "tool_choice": "required"}, {"type": "adaptive"}, []),
+        ("claude-sonnet-4-5", {"messages": [*HI, {"role": "assistant", "content": "So"}]}, None, ["reasoning_effort"]),
+        ("claude-sonnet-4-5", {"messages": TURN, "tools": [TOOL]}, None, ["reasoning_effort"]),
+        ("claude-opus-4-6", {"messages": TURN, "tools": [TOOL]}, {"type": "adaptive"}, []),
+        ("claude-opus-4-6", {"thinking": {"type": "disabled"}}, {"type": "disabled"}, []),
+    ],
+)
+def test_thinking_only_where_it_is_taken(model, members, thinking, dropped):
+    """Never more tokens than the caller allowed, and not where a turn began without thinking (its signature is gone)."""
+    body, lost = encoded(model, reasoning_effort="high", **members)
+    assert (body.get("thinking"), lost) == (thinking, dropped)
+    assert body["max_tokens"] == members.get("max_tokens", body["max_tokens"])
+
+
 def test_what_cannot_be_said_is_named():
     _, dropped = encoded(seed=1, logit_bias={"1": 2}, logprobs=True, n=1, store=False, frequency_penalty=0)
     assert sorted(dropped) == ["logit_bias", "logprobs", "seed"]
@@ -81,12 +112,30 @@ def test_what_cannot_be_said_is_named():
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         (
-            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": {"arguments": "[1"}}]}]},
-            "messages[0].tool_calls[0].function.arguments",
+            {
+                "messages": [
+                    *HI,
+                    {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "[1]"}}]},
+                    {"role": "tool", "tool_call_id": "c1", "content": ""},
+                ]
+            },
+            "messages[1].tool_calls[0].function.arguments",
         ),
         ({"tool_choice": "maybe"}, "tool_choice"),
-        ({"functions": [{}]}, "functions"),
-        ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0].type"),
+        ({"functions": [{}]}, "functions[0]"),
+        ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0]"),
+        ({"messages": user_file("data:application/zip;base64,AA==")}, "messages[0].content.file.file_data"),
+        ({"messages": user_file("data:text/plain;base64,/w==")}, "messages[0].content.file.file_data"),
+        ({"messages": user_file("JVBER")}, "messages[0].content.file.file_data"),
+        ({"messages": user_file(None)}, "messages[0].content.file.file_data"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/bmp;base64,AA=="}]}
+                ]
+            },
+            "messages[0].content.image_url",
+        ),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
     ],
 )
@@ -117,6 +166,85 @@ def test_system_messages_tool_results_and_media():
     assert user["content"][2]["title"] == "a.pdf"
     assert [block["type"] for block in assistant["content"]] == ["tool_use", "tool_use"]
     assert [block["type"] for block in results["content"]] == ["tool_result", "tool_result", "text"]
+
+
+LATER = [*HI, {"role": "assistant", "content": "yes"}, {"role": "system", "content": "brief"}, *HI]
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "roles"),
+    [
+        ("claude-opus-4-8", LATER, "user assistant user system"),
+        ("claude-fable-5", LATER, "user assistant user system"),
+        ("claude-opus-4-8", [{"role": "system", "content": "brief"}, *HI], "user"),
+        (
+            "claude-opus-4-8",
+            [*HI, {"role": "system", "content": "a"}, {"role": "developer", "content": "b"}],
+            "user system",
+        ),
+        ("claude-opus-4-8", [*HI, LATER[1], LATER[2], LATER[1], *HI], "user assistant user"),
+        ("claude-sonnet-5", LATER, "user assistant user"),
+        ("claude-sonnet-4-5", LATER, "user assistant user"),
+    ],
+)
+def test_later_system_messages_stand_after_the_users_turn(model, messages, roles):
+    body, dropped = encoded(model, messages=messages)
+    assert [turn["role"] for turn in body["messages"]] == roles.split()
+    assert ("system" in roles) != ("system" in body)
+    assert dropped == []
+
+
+def test_tools_of_a_history_are_told_and_not_called():
+    body, dropped = encoded(messages=TURN)
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+    assert (body["tool_choice"], dropped) == ({"type": "none"}, [])
+
+
+def test_what_a_history_may_hold():
+    cut = {**CALL, "id": "é", "function": {"name": "f", "arguments": '{"a":'}}
+    messages = [*HI, {"role": "assistant", "content": " ", "tool_calls": [cut]},
+                {"role": "tool", "tool_call_id": "é", "content": " ", "is_error": True, "cache_control": {"type": "ephemeral"}}]  # fmt: skip
+    body, _ = encoded(messages=messages, tools=[TOOL])
+    (use,), (result,) = [turn["content"] for turn in body["messages"][1:]]
+    assert use["input"] == {"INVALID_JSON": '{"a":'}
+    assert use["id"] == result["tool_use_id"]
+    assert result == {"type": "tool_result", "tool_use_id": use["id"], "content": " ", "is_error": True,
+                      "cache_control": {"type": "ephemeral"}}  # fmt: skip
+    body, _ = encoded(messages=[*HI, {"role": "assistant", "content": "So: \n"}])
+    assert body["messages"][-1]["content"] == [{"type": "text", "text": "So:"}]
+
+
+def test_members_of_its_own_win():
+    members = {
+        "output_config": {"task_budget": {"type": "tokens", "total": 1}},
+        "metadata": {"user_id": "a"},
+        "user": "b",
+    }
+    body, dropped = encoded("claude-opus-4-6", reasoning_effort="low", **members)
+    assert body["output_config"] == {"effort": "low", **members["output_config"]}
+    assert (body["metadata"], dropped) == ({"user_id": "a"}, ["user"])
+    file = {"type": "file", "file": {"file_id": "file_011"}}
+    own = {"type": "search_result", "source": "s", "title": "t", "content": []}
+    body, _ = encoded(messages=[{"role": "user", "content": [file, own]}])
+    assert body["messages"][0]["content"] == [
+        {"type": "document", "source": {"type": "file", "file_id": "file_011"}},
+        own,
+    ]
+
+
+def test_results_in_its_own_shape_are_its_callers_matter():
+    own = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "1"}]}
+    body, _ = encoded(messages=[*HI, {"role": "assistant", "tool_calls": [CALL]}, own], tools=[TOOL])
+    assert body["messages"][2] == own
+
+
+def test_web_search_is_a_tool_of_its_own():
+    place = {"type": "approximate", "approximate": {"city": "Oslo"}}
+    body, _ = encoded(web_search_options={"user_location": place}, tools=[TOOL])
+    assert body["tools"][1] == {"type": "web_search_20250305", "name": "web_search",
+                                "user_location": {"type": "approximate", "city": "Oslo"}}  # fmt: skip
+    _, dropped = encoded(web_search_options={}, tools=[TOOL], tool_choice="none")
+    assert dropped == ["web_search_options"]
 
 
 def test_thinking_comes_back_exactly_in_the_next_turn():

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import gemini
+from nulpoint.codecs import gemini, gemini_request
 from nulpoint.errors import Failure
 from nulpoint.wire.provider_error import provider_failure
 
@@ -17,7 +17,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 
 
 def encoded(model=MODEL, **members):
-    body, dropped = gemini.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = gemini_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 
@@ -45,6 +45,76 @@ def test_requests(members, sent):
     body, dropped = encoded(**members)
     assert {name: body.get(name) for name in sent} == sent
     assert dropped == []
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "told"),
+    [
+        ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
+        ("gemini-2.5-flash", "medium", {"thinkingBudget": 8_192}),
+        ("gemini-2.5-flash", "max", {"thinkingBudget": 24_576}),
+        ("gemini-2.5-pro", "none", {"thinkingBudget": 128}),
+        ("models/gemini-2.5-pro", "xhigh", {"thinkingBudget": 32_768}),
+        ("gemini-3-pro-preview", "minimal", {"thinkingLevel": "LOW"}),
+        ("gemini-3-pro-preview", "medium", {"thinkingLevel": "HIGH"}),
+        ("gemini-3.1-pro-preview", "medium", {"thinkingLevel": "MEDIUM"}),
+        ("gemini-3.6-flash", "none", {"thinkingLevel": "MINIMAL"}),
+        ("gemini-flash-latest", "low", {"thinkingLevel": "LOW"}),
+        ("gemini-2.0-flash", "low", None),
+        ("gemma-3-27b-it", "low", None),
+    ],
+)
+def test_thinking_by_model(model, effort, told):
+    body, _ = encoded(model, reasoning_effort=effort)
+    shown = {**told, "includeThoughts": effort != "none"} if told else None
+    assert body.get("generationConfig", {}).get("thinkingConfig") == shown
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize(("model", "inside"), [("gemini-2.5-flash", False), ("gemini-3.6-flash", True)])
+def test_images_of_results(model, inside):
+    result = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "see"}, IMAGE]}
+    body, dropped = encoded(model, messages=[*HI, {"role": "assistant", "tool_calls": [CALL]}, result], tools=[TOOL])
+    response = body["contents"][2]["parts"][0]["functionResponse"]
+    image = [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
+    assert response["response"] == {"output": "see"}
+    assert (response.get("parts"), [turn["parts"] for turn in body["contents"][3:]]) == (
+        (image, []) if inside else (None, [image])
+    )
+    assert dropped == []
+
+
+def test_a_later_system_message_is_the_users_text_beside_no_result():
+    brief = {"role": "system", "content": "brief"}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "1"}
+    body, _ = encoded(
+        messages=[brief, *HI, {"role": "assistant", "tool_calls": [CALL]}, brief, result, *HI], tools=[TOOL]
+    )
+    assert body["systemInstruction"] == {"parts": [{"text": "brief"}]}
+    assert [next(iter(part)) for turn in body["contents"][1:] for part in turn["parts"]] == [
+        "functionCall", "functionResponse", "text", "text",
+    ]  # fmt: skip
+    assert body["contents"][3] == {"role": "user", "parts": [{"text": "brief"}, {"text": "hi"}]}
+
+
+def test_strict_functions_are_validated():
+    strict = {"type": "function", "function": {**TOOL["function"], "strict": True}}
+    body, dropped = encoded(tools=[strict])
+    assert body["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED"}}
+    assert dropped == []
+
+
+def test_speech_and_search():
+    body, _ = encoded("gemini-2.5-flash-preview-tts", modalities=["audio"], audio={"voice": "Kore", "format": "pcm16"})
+    assert body["generationConfig"] == {
+        "responseModalities": ["AUDIO"],
+        "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}},
+    }
+    body, _ = encoded("gemini-3.6-flash", web_search_options={}, tools=[TOOL])
+    assert [next(iter(tool)) for tool in body["tools"]] == ["functionDeclarations", "googleSearch"]
+    assert body["toolConfig"] == {"includeServerSideToolInvocations": True}
 
 
 def test_what_cannot_be_said_is_named():

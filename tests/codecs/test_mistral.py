@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import mistral
+from nulpoint.codecs import mistral, mistral_request
 from nulpoint.errors import Failure
 
 MODEL = "mistral-large-latest"
@@ -17,7 +17,7 @@ CALL = {"id": "call_abc", "type": "function", "function": {"name": "f", "argumen
 
 
 def encoded(**members):
-    body, dropped = mistral.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
+    body, dropped, _ = mistral_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
     return json.loads(body), dropped
 
 
@@ -51,8 +51,9 @@ def test_requests(members, sent):
 
 def test_what_cannot_be_said_is_named():
     body, dropped = encoded(user="u", logit_bias={"1": 1}, verbosity="low", store=False, stream_options={})
-    assert sorted(dropped) == ["logit_bias", "user", "verbosity"]
-    assert set(body) == {"model", "messages"}
+    assert sorted(dropped) == ["logit_bias", "verbosity"]
+    assert set(body) == {"model", "messages", "metadata"}
+    assert body["metadata"] == {"user": "u"}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_what_cannot_be_said_is_named():
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": [{"role": "robot"}]}, "messages[0].role"),
-        ({"functions": [{}]}, "functions"),
+        ({"functions": [{}]}, "functions[0]"),
     ],
 )
 def test_wrong_requests_name_the_member(members, param):
@@ -93,6 +94,37 @@ def test_media():
         {"type": "document_url", "document_url": "data:application/pdf;base64,AA", "document_name": "a.pdf"},
         {"type": "input_audio", "input_audio": "QUJD"},
     ]
+
+
+def test_media_of_results_follow_in_a_message_of_the_user():
+    """After a result Mistral takes only the assistant's message, and one that says nothing is refused."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
+    calls = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{**CALL, "id": "aaaaaaaa1"}, {**CALL, "id": "aaaaaaaa2"}],
+    }
+    seen = {"role": "tool", "tool_call_id": "aaaaaaaa1", "content": [{"type": "text", "text": "see"}, image]}
+    other = {"role": "tool", "tool_call_id": "aaaaaaaa2", "content": "2"}
+    body, dropped = encoded(messages=[*HI, calls, seen, {"role": "system", "content": "brief"}, other, *HI])
+    assert [message["role"] for message in body["messages"]] == [
+        "user", "assistant", "tool", "tool", "assistant", "user", "system", "user",
+    ]  # fmt: skip
+    assert body["messages"][2]["content"] == "see"
+    assert body["messages"][5]["content"] == [{"type": "text", "text": "From the result of call aaaaaaaa1:"}, image]
+    assert dropped == []
+
+
+def test_a_last_system_message_is_the_users():
+    body, _ = encoded(messages=[*HI, {"role": "assistant", "content": "yes"}, {"role": "system", "content": "go"}])
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_members_of_messages_that_mistral_refuses_are_named():
+    spoke = {"role": "assistant", "content": "x", "audio": {"id": "a"}, "annotations": [{"type": "url_citation"}]}
+    body, dropped = encoded(messages=[*HI, spoke, {**HI[0], "name": "ann"}])
+    assert body["messages"][1:] == [{"role": "assistant", "content": "x"}, *HI]
+    assert dropped == ["messages.audio", "messages.name"]
 
 
 def test_thinking_comes_back_exactly_in_the_next_turn():

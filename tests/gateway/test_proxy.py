@@ -270,14 +270,12 @@ def test_a_post_without_a_content_type_is_fine_unless_a_browser_sent_it():
 def test_dropped_fields_are_reported():
     async def main():
         async with gateway(names=("mistral",)) as running:
-            body = (
-                b'{"model":"mistral-large","seed":7,"user":"u","store":null,"messages":[{"role":"user","content":"x"}]}'
-            )
+            body = b'{"model":"mistral-large","seed":7,"verbosity":"low","store":null,"messages":[{"role":"user","content":"x"}]}'
             status, headers, _ = await ask(running, body)
-            assert (status, headers["x-nulpoint-dropped"]) == (200, "user")
+            assert (status, headers["x-nulpoint-dropped"]) == (200, "verbosity")
             sent = json.loads(sent_body(running.mocks["mistral"]))
             assert sent["random_seed"] == 7
-            assert not {"seed", "user", "store"} & set(sent)
+            assert not {"seed", "verbosity", "store"} & set(sent)
 
     run(main())
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.anthropic import EXTRA, STOPS, annotations_of, extra_of, refusal_of, usage_of
-from nulpoint.codecs.canonical import ChunkWriter, json_text
+from nulpoint.codecs.anthropic import STOPS, annotations_of, extra_of, refusal_of, usage_of
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter, json_text
 from nulpoint.errors import Failure, Kind
 from nulpoint.wire import sse
 from nulpoint.wire.provider_error import provider_failure

@@ -4,10 +4,12 @@ Facts: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
 
@@ -28,13 +30,42 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,), "parallel_tool_calls": (True,), "presence_penalty": (0,), "store": (False,), "stop": ([], ""),
     "top_logprobs": (0,),
 }  # fmt: skip
+# Where an answer holds what its shape has no place for, by provider; handed back, it is restored.
+EXTRA = "provider_specific_fields"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.$-]")
+_NAME_LENGTH, _MOST_NAMES = 120, 32
+_SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False, "auto")
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The caller's request, of which only the envelope was read before. Raises Failure (400)."""
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise rejected(f"the request body is not valid JSON: {error}"[:200], code="invalid_json") from None
+    except RecursionError:
+        raise _too_deep() from None
+    return object_of(request, "the request body")
+
+
+def write_body(request: dict[str, Any]) -> bytes:
+    """The body of a request to the provider, which may nest a little deeper than the caller's. Raises Failure (400)."""
+    try:
+        return msgspec.json.encode(request)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> Failure:
+    return rejected("the request body is nested too deeply", code="invalid_json")
 
 
 class Encoded(NamedTuple):
-    """A request in a provider's format, and the names of what it cannot hold."""
+    """A request in a provider's format, the names of what it cannot hold, and what to undo in the answer."""
 
     body: bytes
     dropped: list[str]
+    wrapped: Wrapped = Wrapped()
 
 
 class Members:
@@ -47,9 +78,24 @@ class Members:
     def take(self, name: str, default: Any = None) -> Any:
         return self._left.pop(name, default)
 
+    def given(self, name: str) -> Any:
+        """A member that stays where it is."""
+        return self._left.get(name)
+
     def drop(self, name: str) -> None:
-        if name not in self.dropped:
-            self.dropped.append(name)
+        """Note a loss by its path. Names inside a request are the caller's, and the list goes into a header field."""
+        name = _NOT_IN_NAMES.sub("?", name)[:_NAME_LENGTH]
+        if name in self.dropped or len(self.dropped) > _MOST_NAMES:
+            return
+        self.dropped.append(name if len(self.dropped) < _MOST_NAMES else "and more")
+
+    def drop_others(self, given: dict[str, Any], taken: Set[str], where: str) -> None:
+        """Note what stands in `given`, somewhere inside the request, beside the members that were taken."""
+        if given.keys() <= taken:
+            return
+        for name, value in given.items():
+            if name not in taken and value not in _SAYS_NOTHING:
+                self.drop(f"{where}.{name}")
 
     def rest(self) -> dict[str, Any]:
         """The provider's own members; OpenAI's that are left are noted as dropped, unless they say nothing."""
@@ -62,21 +108,18 @@ class Members:
         return own
 
 
-def read_request(body: bytes) -> dict[str, Any]:
-    """The whole request. Raises Failure (400) where `messages` is not a list of objects."""
-    request: dict[str, Any] = msgspec.json.decode(body)
-    messages = request.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise wrong(f"messages[{index}]", "must be an object with a `role`")
-    return request
-
-
 def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     """A request that is wrong, or that this provider cannot take, at `param`."""
     return rejected(f"`{param}` {problem}", param=param, code=code)
+
+
+def object_of(value: Any, where: str) -> dict[str, Any]:
+    """An object; nothing is an empty one. Raises Failure for anything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise wrong(where, "must be an object")
+    return value
 
 
 def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
@@ -87,19 +130,36 @@ def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
         return [{"type": "text", "text": content}]
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         raise wrong(f"{where}.content", "must be text or a list of parts")
+    if not all(isinstance(part.get("text", ""), str) for part in content if part.get("type") == "text"):
+        raise wrong(f"{where}.content", "must have text in its parts of type text")
     return [part for part in content if part.get("type") != "text" or part.get("text")]
 
 
-def arguments_of(call: dict[str, Any], where: str) -> dict[str, Any]:
-    """The arguments of a function call as an object. Raises Failure: other providers take nothing else."""
-    text = call.get("function", {}).get("arguments") or "{}"
-    try:
-        arguments = msgspec.json.decode(text) if isinstance(text, str) else text
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise wrong(f"{where}.function.arguments", "must be the JSON text of an object")
-    return arguments
+def output_limit(members: Members) -> int | None:
+    """The most tokens an answer may have; the newer of OpenAI's two names wins."""
+    limit, older = members.take("max_completion_tokens"), members.take("max_tokens")
+    if limit is None:
+        return older  # type: ignore[no-any-return]
+    if older not in (None, limit):
+        members.drop("max_tokens")
+    return limit  # type: ignore[no-any-return]
+
+
+def end_user(members: Members) -> str | None:
+    """Whom the request is for; the newer of OpenAI's two names wins."""
+    user, older = members.take("safety_identifier"), members.take("user")
+    if user and older not in (None, user):
+        members.drop("user")
+    return user or older  # type: ignore[no-any-return]
+
+
+def stop_sequences(members: Members) -> list[str]:
+    """`stop` as a list; an empty text stops nothing. Raises Failure (400)."""
+    stop = members.take("stop")
+    given = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise wrong("stop", "must be text or a list of texts")
+    return [one for one in given if one]
 
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Gemini's generateContent (v1beta) behind the OpenAI chat format.
+"""Answers of Gemini's generateContent (v1beta) in the OpenAI chat format.
 
 Facts: the types of the `google-genai` SDK and recorded traffic. Parts that are more than text and calls (thoughts with
 signatures, code that Google ran, media) stand as they came under `provider_specific_fields.gemini.parts` and are sent
@@ -12,276 +12,19 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import (
-    ChunkWriter,
-    Encoded,
-    Members,
-    arguments_of,
-    data_url,
-    json_text,
-    parts_of,
-    read_request,
-    wrong,
-)
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter, json_text
 from nulpoint.errors import Failure, Kind
 from nulpoint.wire import sse
 from nulpoint.wire.provider_error import provider_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, Usage
 
-EXTRA = "provider_specific_fields"
-_CONFIG = {
-    "temperature": "temperature", "top_p": "topP", "n": "candidateCount", "seed": "seed",
-    "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty", "logprobs": "responseLogprobs",
-    "top_logprobs": "logprobs",
-}  # fmt: skip
-# Members of generationConfig a caller may give by their own name.
-_OWN_CONFIG = frozenset(
-    {"topK", "responseModalities", "mediaResolution", "thinkingConfig", "speechConfig", "imageConfig"}
-)
-_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
-_LEVELS = {"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH",
-           "max": "HIGH"}  # fmt: skip
 _FILTERED = frozenset(
     {
         "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
         "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "ESCALATION", "PUP_LIMITED_DISABLED",
     }
 )  # fmt: skip
-# Where a history comes from another provider there is no signature; Google documents this one for that case.
-_SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
-
-
-# -- requests ----------------------------------------------------------------------------------------------------------
-
-
-def encode(body: bytes, model: str) -> Encoded:
-    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
-    members = Members(read_request(body))
-    members.take("model")
-    members.take("stream")
-    members.take("stream_options")
-    request: dict[str, Any] = {}
-    system, contents = _contents(members.take("messages"), model, members)
-    request["contents"] = contents or [{"role": "user", "parts": [{"text": " "}]}]
-    if system:
-        request["systemInstruction"] = {"parts": system}
-    config: dict[str, Any] = {}
-    limit = members.take("max_completion_tokens") or members.take("max_tokens")
-    members.take("max_tokens")
-    if limit is not None:
-        config["maxOutputTokens"] = limit
-    for name, there in _CONFIG.items():
-        value = members.take(name)
-        if value is not None:
-            config[there] = value
-    stop = members.take("stop")
-    if stop:
-        config["stopSequences"] = [stop] if isinstance(stop, str) else stop
-    _format(config, members)
-    _thinking(config, members, model)
-    _tools(request, members)
-    tier = members.take("service_tier")
-    if tier in ("flex", "priority"):
-        request["serviceTier"] = tier
-    elif tier not in (None, "auto", "default"):
-        members.drop("service_tier")
-    for name, value in members.rest().items():
-        (config if name in _OWN_CONFIG else request)[name] = value
-    if config:
-        own = request.pop("generationConfig", {})
-        request["generationConfig"] = {**config, **own}
-    return Encoded(msgspec.json.encode(request), members.dropped)
-
-
-def _contents(
-    messages: list[dict[str, Any]], model: str, members: Members
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    names: dict[str, str] = {}  # call id to function name
-    for index, message in enumerate(messages):
-        where = f"messages[{index}]"
-        role = message["role"]
-        if message.get("name") and role != "tool":
-            members.drop("messages.name")
-        if role in ("system", "developer"):
-            system += [_part(part, where) for part in parts_of(message.get("content"), where)]
-        elif role == "assistant":
-            for call in message.get("tool_calls") or []:
-                names[str(call.get("id"))] = str(call.get("function", {}).get("name"))
-            if not turns:  # a conversation may not open with the model
-                turns.append({"role": "user", "parts": [{"text": " "}]})
-            _turn(turns, "model", _model_parts(message, where, model, members))
-        elif role == "tool":
-            _turn(turns, "user", [_function_response(message, names, where)])
-        elif role == "user":
-            _turn(turns, "user", [_part(part, where) for part in parts_of(message.get("content"), where)])
-        else:
-            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
-    return system, turns
-
-
-def _turn(turns: list[dict[str, Any]], role: str, parts: list[dict[str, Any]]) -> None:
-    if not parts:
-        return
-    if turns and turns[-1]["role"] == role:
-        turns[-1]["parts"] = turns[-1]["parts"] + parts
-    else:
-        turns.append({"role": role, "parts": parts})
-
-
-def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
-    """A part as Gemini has it; those in its own shape pass as they are."""
-    kind = part.get("type")
-    if kind == "text":
-        return {"text": part["text"]}
-    if kind == "refusal":
-        return {"text": part.get("refusal", "")}
-    if kind == "image_url":
-        image = part.get("image_url")
-        return _media(image.get("url") if isinstance(image, dict) else image, f"{where}.content.image_url")
-    if kind == "file":
-        file = part.get("file") or {}
-        if file.get("file_id"):
-            return {"fileData": {"fileUri": file["file_id"]}}
-        return _media(file.get("file_data"), f"{where}.content.file.file_data")
-    if kind == "input_audio":
-        audio = part.get("input_audio") or {}
-        return {"inlineData": {"mimeType": f"audio/{audio.get('format', 'wav')}", "data": audio.get("data")}}
-    return part
-
-
-def _media(url: Any, where: str) -> dict[str, Any]:
-    if not isinstance(url, str):
-        raise wrong(where, "must hold a URL")
-    data = data_url(url, where)
-    return {"inlineData": {"mimeType": data[0], "data": data[1]}} if data else {"fileData": {"fileUri": url}}
-
-
-def _model_parts(message: dict[str, Any], where: str, model: str, members: Members) -> list[dict[str, Any]]:
-    kept = _kept_parts(message)
-    if kept is not None:
-        return kept
-    if message.get("reasoning_content"):
-        members.drop("messages.reasoning_content")
-    parts = [_part(part, where) for part in parts_of(message.get("content") or message.get("refusal"), where)]
-    for number, call in enumerate(message.get("tool_calls") or []):
-        at = f"{where}.tool_calls[{number}]"
-        if call.get("type", "function") != "function":
-            raise wrong(f"{at}.type", "must be function: Gemini has no custom tools", "unsupported_value")
-        function = {"name": call.get("function", {}).get("name"), "args": arguments_of(call, at), "id": call.get("id")}
-        signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
-        part: dict[str, Any] = {"functionCall": function}
-        if signature:
-            part["thoughtSignature"] = signature
-        elif number == 0 and not model.startswith(("gemini-1", "gemini-2")):
-            part["thoughtSignature"] = _SKIP_SIGNATURE
-        parts.append(part)
-    return parts
-
-
-def _kept_parts(message: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The parts of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    extra = message.get(EXTRA)
-    parts = extra.get("gemini", {}).get("parts") if isinstance(extra, dict) else None
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        return None
-    text = "".join(part.get("text", "") for part in parts_of(message.get("content"), "messages"))
-    names = [call.get("function", {}).get("name") for call in message.get("tool_calls") or []]
-    kept_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
-    return parts if (text, names) == (_text(parts), kept_names) else None
-
-
-def _function_response(message: dict[str, Any], names: dict[str, str], where: str) -> dict[str, Any]:
-    call_id = message.get("tool_call_id")
-    name = names.get(str(call_id)) or message.get("name")
-    if not name:
-        raise wrong(f"{where}.tool_call_id", "must be the id of a call in an assistant message before it")
-    text = "".join(part.get("text", "") for part in parts_of(message.get("content"), where))
-    try:
-        value: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        value = text
-    response = value if isinstance(value, dict) else {"output": value}
-    return {"functionResponse": {"name": name, "id": call_id, "response": response}}
-
-
-def _format(config: dict[str, Any], members: Members) -> None:
-    wanted = members.take("response_format")
-    if not isinstance(wanted, dict) or wanted.get("type") == "text":
-        return
-    config["responseMimeType"] = "application/json"
-    schema = (wanted.get("json_schema") or {}).get("schema")
-    if schema is not None:
-        config["responseJsonSchema"] = schema
-
-
-def _thinking(config: dict[str, Any], members: Members, model: str) -> None:
-    effort = members.take("reasoning_effort")
-    if effort is None:
-        return
-    if effort not in _BUDGETS:
-        raise wrong("reasoning_effort", f"must be {', '.join(_BUDGETS)}")
-    shown = effort != "none"
-    if model.startswith("gemini-2.5"):
-        config["thinkingConfig"] = {"thinkingBudget": _BUDGETS[effort], "includeThoughts": shown}
-    elif model.startswith(("gemini-1", "gemini-2", "gemma")):
-        if shown:
-            members.drop("reasoning_effort")
-    else:
-        config["thinkingConfig"] = {"thinkingLevel": _LEVELS[effort], "includeThoughts": shown}
-
-
-def _tools(request: dict[str, Any], members: Members) -> None:
-    for legacy in ("functions", "function_call"):
-        if members.take(legacy):
-            raise wrong(legacy, "is the form of before `tools`, which Gemini needs", "unsupported_parameter")
-    tools = members.take("tools") or []
-    choice = members.take("tool_choice")
-    if members.take("parallel_tool_calls") is False and tools:
-        members.drop("parallel_tool_calls")
-    declared = [_declaration(tool["function"]) for tool in tools if isinstance(tool.get("function"), dict)]
-    own = [tool for tool in tools if not isinstance(tool.get("function"), dict)]
-    mode, names = _mode(choice)
-    if names is not None and mode == "AUTO":
-        declared = [one for one in declared if one["name"] in names]
-    if declared:
-        own = [{"functionDeclarations": declared}, *own]
-    if own:
-        request["tools"] = own
-    if declared and mode:
-        calling: dict[str, Any] = {"mode": mode}
-        if names is not None and mode == "ANY":
-            calling["allowedFunctionNames"] = sorted(names)
-        request["toolConfig"] = {"functionCallingConfig": calling}
-
-
-def _declaration(function: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": function.get("name")}
-    if function.get("description"):
-        made["description"] = function["description"]
-    if function.get("parameters"):
-        made["parametersJsonSchema"] = function["parameters"]
-    return made
-
-
-def _mode(choice: Any) -> tuple[str | None, set[str] | None]:
-    modes = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
-    if choice is None:
-        return None, None
-    if isinstance(choice, str) and choice in modes:
-        return modes[choice], None
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        return "ANY", {choice.get("function", {}).get("name")}
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        names = {tool.get("function", {}).get("name") for tool in allowed.get("tools") or []}
-        return modes.get(allowed.get("mode", "auto"), "AUTO"), names
-    raise wrong("tool_choice", "must be none, auto, required, a function or allowed_tools")
-
-
-# -- answers -----------------------------------------------------------------------------------------------------------
 
 
 def decode(body: bytes, created: int) -> bytes:
@@ -325,11 +68,11 @@ def _choice(candidate: dict[str, Any], number: int, answer_id: str) -> dict[str,
     parts = (candidate.get("content") or {}).get("parts") or []
     index = candidate.get("index", number)
     calls = [call_of(part, answer_id, index, count) for count, part in enumerate(_calls(parts))]
-    text = _text(parts)
+    text = text_of(parts)
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
     if calls:
         message["tool_calls"] = calls
-    thoughts = _text(parts, thought=True)
+    thoughts = text_of(parts, thought=True)
     if thoughts:
         message["reasoning_content"] = thoughts
     extra = extra_of(parts, candidate)
@@ -343,7 +86,7 @@ def _calls(parts: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     return [part for part in parts if "functionCall" in part]
 
 
-def _text(parts: list[dict[str, Any]], *, thought: bool = False) -> str:
+def text_of(parts: list[dict[str, Any]], *, thought: bool = False) -> str:
     return "".join(part.get("text", "") for part in parts if bool(part.get("thought")) == thought)
 
 

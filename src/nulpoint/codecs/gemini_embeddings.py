@@ -6,30 +6,31 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, wrong
+from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body, wrong
+from nulpoint.codecs.gemini_models import check_model
 from nulpoint.errors import Failure, Kind
-
-_TAKEN = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title", "user"})
 
 
 def encode(body: bytes, model: str) -> Encoded:
     """`task_type` and `title` are Gemini's own and pass. Raises Failure (400) for token ids: only OpenAI reads them."""
-    request: dict[str, Any] = msgspec.json.decode(body)
-    texts = request.get("input")
+    check_model(model)
+    members = Members(read_body(body))
+    members.take("model")
+    texts = members.take("input")
     texts = [texts] if isinstance(texts, str) else texts
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
-    if request.get("encoding_format") not in (None, "float", "base64"):
+    if members.take("encoding_format") not in (None, "float", "base64"):
         raise wrong("encoding_format", "must be float or base64")
     shared: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}"}
     for name, there in (("dimensions", "outputDimensionality"), ("task_type", "taskType"), ("title", "title")):
-        if request.get(name) is not None:
-            shared[there] = request[name]
+        value = members.take(name)
+        if value is not None:
+            shared[there] = value
     requests = [{**shared, "content": {"parts": [{"text": text}]}} for text in texts]
-    dropped = [name for name in request if name not in _TAKEN and request[name] is not None]
-    if request.get("user"):
-        dropped.append("user")
-    return Encoded(msgspec.json.encode({"requests": requests}), dropped)
+    for name in members.rest():
+        members.drop(name)
+    return Encoded(write_body({"requests": requests}), members.dropped)
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:

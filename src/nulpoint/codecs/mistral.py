@@ -1,192 +1,26 @@
-"""Mistral's chat API behind the OpenAI format: nearly the same, but strict about what it does not know.
+"""Answers of Mistral's chat API in the OpenAI format.
 
 Facts: the request and answer types of the `mistralai` SDK and recorded traffic. An answer whose content is a list
 (thinking, references) has its text in `content`, its thinking in `reasoning_content` and the list as it came under
 `provider_specific_fields.mistral.content`; handed back, the list is sent again.
 """
 
-import hashlib
-import re
 from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import ChunkWriter, Encoded, Members, parts_of, read_request, wrong
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter
 from nulpoint.errors import Failure, Kind
 from nulpoint.wire import sse
 from nulpoint.wire.provider_error import provider_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, read_facts
 
-EXTRA = "provider_specific_fields"
-# Members that mean the same there and pass as they are.
-_SAME = (
-    "temperature", "top_p", "stop", "metadata", "response_format", "presence_penalty", "frequency_penalty", "n",
-    "logprobs", "top_logprobs", "parallel_tool_calls", "reasoning_effort", "prompt_cache_key",
-)  # fmt: skip
-_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _FINISHES = {"model_length": "length"}
-_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def call_id(given: Any, where: str) -> str:
-    """An id of nine letters and digits, which is all Mistral takes: the given one, or always the same one for it."""
-    if not isinstance(given, str):
-        raise wrong(where, "must be text")
-    if _CALL_ID.fullmatch(given):
-        return given
-    number = int.from_bytes(hashlib.sha256(given.encode()).digest()[:8])
-    digits = []
-    for _ in range(9):
-        number, digit = divmod(number, 62)
-        digits.append(_DIGITS[digit])
-    return "".join(digits)
-
-
-# -- requests ----------------------------------------------------------------------------------------------------------
-
-
-def encode(body: bytes, model: str) -> Encoded:
-    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
-    members = Members(read_request(body))
-    members.take("model")
-    limit = members.take("max_completion_tokens") or members.take("max_tokens")
-    members.take("max_tokens")
-    request: dict[str, Any] = {"model": model, "messages": _messages(members.take("messages"), members)}
-    if limit is not None:
-        request["max_tokens"] = limit
-    if members.take("stream"):
-        request["stream"] = True
-    members.take("stream_options")
-    seed = members.take("seed")
-    if seed is not None:
-        request["random_seed"] = seed
-    for name in _SAME:
-        value = members.take(name)
-        if value is not None:
-            request[name] = value
-    prediction = members.take("prediction")
-    if isinstance(prediction, dict):
-        request["prediction"] = {**prediction, "content": _joined(parts_of(prediction.get("content"), "prediction"))}
-    tier = members.take("service_tier")
-    if tier in _TIERS:
-        request["service_tier"] = _TIERS[tier]
-    elif tier is not None:
-        members.drop("service_tier")
-    _tools(request, members)
-    request.update(members.rest())
-    return Encoded(msgspec.json.encode(request), members.dropped)
-
-
-def _messages(messages: list[dict[str, Any]], members: Members) -> list[dict[str, Any]]:
-    translated = []
-    for index, message in enumerate(messages):
-        where = f"messages[{index}]"
-        role = message["role"]
-        if message.get("name") and role != "tool":
-            members.drop("messages.name")
-        if role in ("system", "developer", "user"):
-            to = "user" if role == "user" else "system"
-            translated.append({"role": to, "content": _content(message.get("content"), where)})
-        elif role == "assistant":
-            translated += _assistant(message, where, members)
-        elif role == "tool":
-            result = {"role": "tool", "content": _content(message.get("content"), where)}
-            result["tool_call_id"] = call_id(message.get("tool_call_id"), f"{where}.tool_call_id")
-            translated.append({**result, "name": message["name"]} if message.get("name") else result)
-        else:
-            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
-    if translated and translated[-1]["role"] == "assistant":
-        translated[-1]["prefix"] = True  # else Mistral refuses an answer as the last message
-    return translated
-
-
-def _assistant(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
-    """The message, or nothing where it says nothing: Mistral refuses that."""
-    if message.get("audio"):
-        members.drop("messages.audio")
-    calls = [
-        {**call, "id": call_id(call.get("id"), f"{where}.tool_calls[{number}].id")}
-        for number, call in enumerate(message.get("tool_calls") or [])
-    ]
-    content = _kept_content(message)
-    if content is None:
-        content = _content(message.get("content") or message.get("refusal"), where)
-        if message.get("reasoning_content"):
-            thinking = {"type": "thinking", "thinking": [{"type": "text", "text": message["reasoning_content"]}]}
-            content = [thinking, *parts_of(content, where)]
-    if not content and not calls:
-        return []
-    made: dict[str, Any] = {"role": "assistant", "content": content}
-    return [{**made, "tool_calls": calls}] if calls else [made]
-
-
-def _kept_content(message: dict[str, Any]) -> list[Any] | None:
-    """The list of our own answer, handed back: used only if the caller has not changed the text since."""
-    extra = message.get(EXTRA)
-    content = extra.get("mistral", {}).get("content") if isinstance(extra, dict) else None
-    if not isinstance(content, list):
-        return None
-    return content if _joined(content) == _joined(parts_of(message.get("content"), "messages")) else None
-
-
-def _joined(parts: list[dict[str, Any]]) -> str:
+def joined_text(parts: list[dict[str, Any]]) -> str:
     return "".join(part.get("text", "") for part in parts if part.get("type") == "text")
-
-
-def _content(content: Any, where: str) -> Any:
-    if isinstance(content, list):
-        return [_part(part, where) for part in parts_of(content, where)]
-    if content is not None and not isinstance(content, str):
-        raise wrong(f"{where}.content", "must be text or a list of parts")
-    return content or ""
-
-
-def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
-    """A part as Mistral has it; those in its own shape pass as they are."""
-    kind = part.get("type")
-    if kind == "refusal":
-        return {"type": "text", "text": part.get("refusal", "")}
-    if kind == "input_audio" and isinstance(part.get("input_audio"), dict):
-        return {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
-    if kind != "file" or not isinstance(part.get("file"), dict):
-        return part
-    file = part["file"]
-    if file.get("file_id"):
-        return {"type": "file", "file_id": file["file_id"]}
-    if not isinstance(file.get("file_data"), str):
-        raise wrong(f"{where}.content.file", "must have file_data or file_id")
-    named = {"document_name": file["filename"]} if file.get("filename") else {}
-    return {"type": "document_url", "document_url": file["file_data"], **named}
-
-
-def _tools(request: dict[str, Any], members: Members) -> None:
-    for legacy in ("functions", "function_call"):
-        if members.take(legacy):
-            raise wrong(legacy, "is the form of before `tools`, which Mistral needs", "unsupported_parameter")
-    tools = [_tool(tool) for tool in members.take("tools") or []]
-    choice = members.take("tool_choice")
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        names = {tool.get("function", {}).get("name") for tool in allowed.get("tools") or []}
-        tools = [tool for tool in tools if tool.get("function", {}).get("name") in names]
-        choice = allowed.get("mode", "auto")
-    if not tools:
-        return
-    request["tools"] = tools
-    if choice is not None:
-        request["tool_choice"] = "any" if choice == "required" else choice
-
-
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    function = tool.get("function")
-    if not isinstance(function, dict) or function.get("parameters") is not None:
-        return tool
-    return {**tool, "function": {**function, "parameters": {}}}
-
-
-# -- answers -----------------------------------------------------------------------------------------------------------
 
 
 def decode(body: bytes, _created: int) -> bytes:
@@ -230,7 +64,7 @@ def _split(content: list[dict[str, Any]]) -> tuple[str, str]:
     thinking = "".join(
         inner.get("text", "") for part in content if part.get("type") == "thinking" for inner in part["thinking"]
     )
-    return _joined(content), thinking
+    return joined_text(content), thinking
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nulpoint.codecs import anthropic, gemini, gemini_embeddings, mistral
+from nulpoint.codecs import (
+    anthropic,
+    anthropic_request,
+    gemini,
+    gemini_embeddings,
+    gemini_request,
+    mistral,
+    mistral_embeddings,
+    mistral_request,
+)
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.codecs.canonical import Encoded
+from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.wire.stream import Watcher
 
 
@@ -18,6 +28,15 @@ class Codec(NamedTuple):
     stream: Callable[[int, bool], Watcher]
 
 
+def unwrapping(codec: Codec, wrapped: Wrapped) -> Codec:
+    """The codec for one request whose answer has something to undo."""
+    return Codec(
+        codec.encode,
+        lambda body, created: wrapped.answer(codec.decode(body, created)),
+        lambda created, show_usage: wrapped.stream(codec.stream(created, show_usage)),
+    )
+
+
 class EmbeddingsCodec(NamedTuple):
     """Embeddings in one format. `decode` is also given the caller's request and the model's name."""
 
@@ -26,12 +45,15 @@ class EmbeddingsCodec(NamedTuple):
 
 
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
-    {"gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode)}
+    {
+        "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
+        "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode),
+    }
 )
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
-        "anthropic": Codec(anthropic.encode, anthropic.decode, AnthropicStream),
-        "gemini": Codec(gemini.encode, gemini.decode, gemini.GeminiStream),
-        "mistral": Codec(mistral.encode, mistral.decode, mistral.MistralStream),
+        "anthropic": Codec(anthropic_request.encode, anthropic.decode, AnthropicStream),
+        "gemini": Codec(gemini_request.encode, gemini.decode, gemini.GeminiStream),
+        "mistral": Codec(mistral_request.encode, mistral.decode, mistral.MistralStream),
     }
 )

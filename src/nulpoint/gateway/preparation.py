@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, EmbeddingsCodec
+from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, EmbeddingsCodec, unwrapping
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
@@ -42,11 +42,14 @@ def prepare(
         body, dropped = to_chat(body)
     embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
     if embeddings is not None:
-        return Prepared(*embeddings.encode(body, model), False, embeddings=embeddings)
+        encoded = embeddings.encode(body, model)
+        return Prepared(encoded.body, encoded.dropped, False, embeddings=embeddings)
     codec = CODECS.get(spec.wire) if route != "embeddings" else None
     if codec is not None:
-        body, more = codec.encode(body, model)
-        return Prepared(body, [*dropped, *more], not _asks_for_usage(envelope), codec)
+        encoded = codec.encode(body, model)
+        if encoded.wrapped.anything():
+            codec = unwrapping(codec, encoded.wrapped)
+        return Prepared(encoded.body, [*dropped, *encoded.dropped], not _asks_for_usage(envelope), codec)
     if spec.rename or spec.drop:
         body, more = splice.rewrite(body, spec.rename, spec.drop)
         dropped = [*dropped, *more]

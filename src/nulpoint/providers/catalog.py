@@ -60,8 +60,6 @@ _ROWS = (
         embeddings=True,
         wire="mistral",
         stream_usage="inline",
-        rename={"dimensions": "output_dimension"},  # of embeddings; chat has a codec
-        drop=frozenset({"user"}),
         models=("mistral-large-latest", "mistral-medium-latest", "mistral-small-latest", "codestral-latest"),
     ),
     ProviderSpec(name="xai", base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", models=("grok-3", "grok-3-mini")),

@@ -1,0 +1,28 @@
+"""Mistral's embeddings behind OpenAI's: the same, but for one name, token ids, and what it refuses."""
+
+from typing import Any
+
+from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body, wrong
+
+
+def encode(body: bytes, model: str) -> Encoded:
+    """Raises Failure (400) for token ids: only OpenAI's models read them. Mistral's own members pass."""
+    members = Members(read_body(body))
+    members.take("model")
+    texts = members.take("input")
+    if not isinstance(texts, str) and not (
+        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
+    ):
+        raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
+    request: dict[str, Any] = {"model": model, "input": texts}
+    for name, there in (("dimensions", "output_dimension"), ("metadata", "metadata")):
+        value = members.take(name)
+        if value is not None:
+            request[there] = value
+    request |= members.rest()
+    return Encoded(write_body(request), members.dropped)
+
+
+def decode(body: bytes, _request: bytes, _model: str) -> bytes:
+    """Mistral answers in OpenAI's shape, in the encoding that was asked for."""
+    return body

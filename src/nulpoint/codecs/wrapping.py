@@ -1,0 +1,148 @@
+"""Undoing in the answer what a request had to be wrapped in.
+
+Some things a caller may ask for have no place in a provider's format and are sent in another form: a custom tool as a
+function of one text, a schema for the answer as a function that must be called, `functions` as `tools`. The answer is
+then put back into the form that was asked for.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from nulpoint.errors import Failure
+from nulpoint.wire import sse
+from nulpoint.wire.stream import DONE, Watcher
+
+
+class Wrapped(NamedTuple):
+    """What one request was wrapped in.
+
+    `custom`: names of custom tools. `schema_tool`: the function whose arguments are the content of the answer.
+    `legacy`: the caller reads `function_call`.
+    """
+
+    custom: frozenset[str] = frozenset()
+    schema_tool: str | None = None
+    legacy: bool = False
+
+    def anything(self) -> bool:
+        return bool(self.custom or self.schema_tool or self.legacy)
+
+    def answer(self, body: bytes) -> bytes:
+        """A whole answer in the OpenAI shape, unwrapped."""
+        completion = msgspec.json.decode(body)
+        for choice in completion["choices"]:
+            message = choice["message"]
+            self._unwrap(message, message.pop("tool_calls", None) or [])
+            choice["finish_reason"] = self.finish(choice["finish_reason"], "tool_calls" in message)
+        return msgspec.json.encode(completion)
+
+    def _unwrap(self, message: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+        kept = []
+        for call in calls:
+            function = call["function"]
+            if function["name"] == self.schema_tool:
+                message["content"] = function["arguments"]
+            elif function["name"] in self.custom:
+                kept.append(custom_call(call))
+            elif self.legacy and "function_call" not in message:
+                message["function_call"] = {**function, "id": call["id"]}
+            else:
+                kept.append(call)
+        if kept:
+            message["tool_calls"] = kept
+
+    def finish(self, reason: str | None, calls_left: bool) -> str | None:
+        if reason != "tool_calls" or calls_left:
+            return reason
+        return "function_call" if self.legacy else "stop"
+
+    def stream(self, inner: Watcher) -> Watcher:
+        return UnwrappedStream(inner, self)
+
+
+def custom_call(call: dict[str, Any]) -> dict[str, Any]:
+    """A function call as the custom call it stands for. Arguments that were cut are given as they are."""
+    arguments = call["function"]["arguments"]
+    try:
+        text = msgspec.json.decode(arguments)["input"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        text = arguments
+    rest = {name: value for name, value in call.items() if name != "function"}
+    return {**rest, "type": "custom", "custom": {"name": call["function"]["name"], "input": text}}
+
+
+class UnwrappedStream:
+    """A watcher over another one's chunks. Custom calls come whole, when the choice ends; the rest as it comes."""
+
+    def __init__(self, inner: Watcher, wrapped: Wrapped) -> None:
+        self._inner = inner
+        self._wrapped = wrapped
+        self._decoder = sse.Decoder()
+        self._calls: dict[tuple[int, int], dict[str, Any]] = {}  # by choice and index, with arguments so far
+        self._shown: set[int] = set()  # choices whose caller sees calls among `tool_calls`
+        self.finished = inner.finished
+        self.has_finish_reason = inner.has_finish_reason
+        self.facts = inner.facts
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._inner.failure
+
+    def feed(self, data: bytes) -> bytes:
+        return self._unwrapped(self._inner.feed(data))
+
+    def close(self) -> bytes:
+        return self._unwrapped(self._inner.close())
+
+    def _unwrapped(self, data: bytes) -> bytes:
+        """The inner watcher gives whole events, and comments on lines of their own."""
+        if data.startswith(b":") or b"\n:" in data:
+            return b"".join([self._line(line) for line in data.split(b"\n") if line])
+        return b"".join([self._event(event.data) for event in self._decoder.feed(data)])
+
+    def _line(self, line: bytes) -> bytes:
+        return line + b"\n" if line.startswith(b":") else self._event(line.removeprefix(b"data: "))
+
+    def _event(self, data: bytes) -> bytes:
+        if data == DONE:
+            return sse.encode(DONE)
+        chunk = msgspec.json.decode(data)
+        for choice in chunk.get("choices") or ():
+            self._choice(choice)
+        return sse.encode(msgspec.json.encode(chunk))
+
+    def _choice(self, choice: dict[str, Any]) -> None:
+        index, delta = choice["index"], choice["delta"]
+        kept = []
+        for fragment in delta.pop("tool_calls", None) or ():
+            kept += self._fragment(index, fragment, delta)
+        if choice["finish_reason"]:
+            kept += self._held(index)
+        if kept:
+            self._shown.add(index)
+            delta["tool_calls"] = kept
+        choice["finish_reason"] = self._wrapped.finish(choice["finish_reason"], index in self._shown)
+
+    def _fragment(self, choice: int, fragment: dict[str, Any], delta: dict[str, Any]) -> list[dict[str, Any]]:
+        """What stays a fragment of a tool call; what does not goes into the delta, or waits."""
+        number = fragment["index"]
+        call = self._calls.setdefault((choice, number), {**fragment, "function": {"name": "", "arguments": ""}})
+        function = fragment["function"]
+        call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
+        call["function"]["arguments"] += function.get("arguments") or ""
+        name = call["function"]["name"]
+        if name == self._wrapped.schema_tool:
+            if function.get("arguments"):
+                delta["content"] = (delta.get("content") or "") + function["arguments"]
+            return []
+        if name in self._wrapped.custom:
+            return []
+        if self._wrapped.legacy and number == 0:
+            delta["function_call"] = {**function, "id": fragment["id"]} if "id" in fragment else function
+            return []
+        return [fragment]
+
+    def _held(self, choice: int) -> list[dict[str, Any]]:
+        calls = [call for (one, _), call in self._calls.items() if one == choice]
+        return [custom_call(call) for call in calls if call["function"]["name"] in self._wrapped.custom]

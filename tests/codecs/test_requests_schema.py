@@ -1,0 +1,114 @@
+"""JSON Schemas for Anthropic and Gemini: within what they know, with the rest told in words and reported."""
+
+import json
+
+import pytest
+
+from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
+from nulpoint.codecs.gemini_schema import response_schema
+from nulpoint.errors import Failure
+
+CLOSED = {"type": "object", "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "lost"),
+    [
+        ({"type": "object"}, CLOSED, []),
+        ({"type": "integer", "description": "Days."}, {"type": "integer", "description": "Days."}, []),
+        ({"type": "integer", "description": "Days.", "minimum": 1},
+         {"type": "integer", "description": 'Days.\n\n{"minimum":1}'}, ["minimum"]),
+        ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}, []),
+        ({"type": "string", "format": "color"}, {"type": "string", "description": '{"format":"color"}'}, ["format"]),
+        ({"type": "array", "minItems": 1, "maxItems": 3, "items": {"type": "object"}},
+         {"type": "array", "minItems": 1, "items": CLOSED, "description": '{"maxItems":3}'}, ["maxItems"]),
+        ({"type": ["string", "null"], "title": "T", "maxLength": 3},
+         {"title": "T", "anyOf": [{"type": "string", "description": '{"maxLength":3}'}, {"type": "null"}]}, ["maxLength"]),
+        ({"type": ["string", "null"], "enum": ["a", None]}, {"enum": ["a", None]}, []),
+        ({"type": "string", "const": "a"}, {"const": "a"}, []),
+        ({"enum": [{"a": 1}]}, {"description": '{"enum":[{"a":1}]}'}, ["enum"]),
+        ({"oneOf": [{"type": "object"}, {"$ref": "#/$defs/a"}], "$defs": {"a": {"type": "object"}}},
+         {"anyOf": [CLOSED, {"$ref": "#/$defs/a"}], "$defs": {"a": CLOSED}}, []),
+        ({"$schema": "x", "type": "object", "additionalProperties": {"type": "string"}},
+         {**CLOSED, "description": '{"additionalProperties":{"type":"string"}}'}, ["additionalProperties"]),
+        ({"type": "object", "properties": {"minimum": {"type": "number", "multipleOf": 2}}, "required": ["minimum"]},
+         {**CLOSED, "properties": {"minimum": {"type": "number", "description": '{"multipleOf":2}'}}, "required": ["minimum"]},
+         ["multipleOf"]),
+        ({"type": "array", "items": True}, {"type": "array", "items": True}, []),
+        ({"properties": {}}, {**CLOSED, "properties": {}}, []),
+        ({"$ref": "#/$defs/a", "title": "T"}, {"title": "T", "anyOf": [{"$ref": "#/$defs/a"}]}, []),
+        ({"type": "array", "prefixItems": [{"type": "null"}]},
+         {"type": "array", "description": '{"prefixItems":[{"type":"null"}]}'}, ["prefixItems"]),
+    ],
+)  # fmt: skip
+def test_structured_outputs(given, made, lost):
+    before, noted = json.dumps(given), set()
+    assert strict_schema(given, "schema", noted) == made
+    assert sorted(noted) == lost
+    assert json.dumps(given) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "lost"),
+    [
+        ({"type": ["string", "null"], "format": "date", "default": "x"},
+         {"type": ["string", "null"], "format": "date", "default": "x"}, []),
+        ({"type": "string", "pattern": "a", "description": "A."},
+         {"type": "string", "description": 'A.\n\n{"pattern":"a"}'}, ["pattern"]),
+        ({"const": "a"}, {"enum": ["a"]}, []),
+        ({"enum": ["a", None]}, {"description": '{"enum":["a",null]}'}, ["enum"]),
+        ({"$schema": "x", "allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"const": 1}}},
+         {"anyOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"enum": [1]}}}, []),
+        ({"$ref": "#/$defs/a", "description": "A.", "$defs": {"a": {}}},
+         {"anyOf": [{"$ref": "#/$defs/a"}], "description": "A.", "$defs": {"a": {}}}, []),
+        ({"type": "object", "properties": {"pattern": {"type": "integer", "multipleOf": 2}}, "additionalProperties": False},
+         {"type": "object", "properties": {"pattern": {"type": "integer", "description": '{"multipleOf":2}'}},
+          "additionalProperties": False}, ["multipleOf"]),
+        ({"type": "array", "prefixItems": [{"const": 2}], "items": False},
+         {"type": "array", "prefixItems": [{"enum": [2]}], "items": False}, []),
+    ],
+)  # fmt: skip
+def test_answers_of_gemini(given, made, lost):
+    noted = set()
+    assert response_schema(given, "schema", noted) == made
+    assert sorted(noted) == lost
+
+
+A = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a", "b"]}
+B = {"properties": {"b": {"type": "integer"}, "c": {"type": "null"}}, "required": ["b"]}
+BOTH = {"a": {"type": "string"}, "b": {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "c": {"type": "null"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "required", "lost"),
+    [
+        ({"anyOf": [A, B]}, ["b"], ["anyOf"]),
+        ({"oneOf": [A, {"$ref": "#/$defs/b"}], "$defs": {"b": B}}, ["b"], ["oneOf"]),
+        ({"allOf": [A, B]}, ["a", "b"], []),
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "anyOf": [A, B]}, ["a", "b"], ["anyOf"]),
+    ],
+)  # fmt: skip
+def test_alternatives_at_the_top_become_one_object(given, required, lost):
+    noted = set()
+    made = object_schema(given, "parameters", noted)
+    assert (made["type"], made["properties"], made["required"]) == ("object", BOTH, required)
+    assert not {"anyOf", "oneOf", "allOf"} & set(made)
+    assert sorted(noted) == lost
+    assert all(json.dumps(given[name], separators=(",", ":")) in made["description"] for name in lost)
+
+
+def test_other_tops():
+    assert object_schema({"properties": {}}, "p", set()) == {"type": "object", "properties": {}}
+    with pytest.raises(Failure) as caught:
+        object_schema({"type": "string"}, "p", set())
+    assert caught.value.param == "p"
+
+
+def test_a_schema_without_end_is_refused():
+    deep = {}
+    for _ in range(100):
+        deep = {"type": "array", "items": deep}
+    for rewritten in (strict_schema, response_schema):
+        with pytest.raises(Failure) as caught:
+            rewritten(deep, "response_format", set())
+        assert (caught.value.status, caught.value.param) == (400, "response_format")

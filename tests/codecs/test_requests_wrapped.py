@@ -1,0 +1,175 @@
+"""What a request had to be wrapped in is undone in its answer, whole or streamed, at any split of the stream."""
+
+import json
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from test_requests_table import CUSTOM, FORMAT, HI, TOOL
+
+from conftest import gateway, run
+from nulpoint.codecs.table import CODECS, unwrapping
+
+OLD = "claude-3-5-haiku-latest"
+MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}
+
+
+def anthropic_answer(*calls):
+    blocks = [
+        {"type": "tool_use", "id": f"t{at}", "name": name, "input": made} for at, (name, made) in enumerate(calls)
+    ]
+    return {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": blocks, "stop_reason": "tool_use",
+            "usage": {"input_tokens": 1, "output_tokens": 2}}  # fmt: skip
+
+
+def anthropic_events(answer):
+    yield {"type": "message_start", "message": {**answer, "content": [], "stop_reason": None}}
+    for index, block in enumerate(answer["content"]):
+        text = json.dumps(block["input"])
+        yield {"type": "content_block_start", "index": index, "content_block": {**block, "input": {}}}
+        for piece in ("", text[:7], text[7:]):
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    yield {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}}
+    yield {"type": "message_stop"}
+
+
+def answered(model, request, *calls, provider="anthropic"):
+    """The choice shown for an answer with these calls: whole, and from the stream in pieces of several sizes."""
+    codec = CODECS[provider]
+    encoded = codec.encode(json.dumps({"model": model, "messages": HI, **request}).encode(), model)
+    assert encoded.wrapped.anything()
+    codec = unwrapping(codec, encoded.wrapped)
+    answer = anthropic_answer(*calls)
+    whole = codec.decode(json.dumps(answer).encode(), 0)
+    ChatCompletion.model_validate_json(whole, strict=True)
+    body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in anthropic_events(answer))
+    streamed = {streamed_in(codec, body, size) for size in (1, 7, len(body))}
+    assert len(streamed) == 1
+    return json.loads(whole)["choices"][0], list(map(json.loads, streamed.pop()))
+
+
+def streamed_in(codec, body, size):
+    stream = codec.stream(0, True)
+    out = b"".join(stream.feed(body[at : at + size]) for at in range(0, len(body), size)) + stream.close()
+    assert stream.finished()
+    assert stream.failure is None
+    assert stream.facts().usage.completion == 2
+    *events, done = [line[6:] for line in out.decode().split("\n") if line.startswith("data: ")]
+    assert done == "[DONE]"
+    return tuple(events)
+
+
+def test_a_schema_for_an_older_model_comes_back_as_content():
+    choice, chunks = answered(OLD, {"response_format": FORMAT}, ("place", {"city": "Oslo"}))
+    assert (json.loads(choice["message"]["content"]), choice["finish_reason"]) == ({"city": "Oslo"}, "stop")
+    assert "tool_calls" not in choice["message"]
+    deltas = [chunk["choices"][0] for chunk in chunks if chunk["choices"]]
+    assert json.loads("".join(one["delta"].get("content") or "" for one in deltas)) == {"city": "Oslo"}
+    assert not any("tool_calls" in one["delta"] for one in deltas)
+    assert deltas[-1]["finish_reason"] == "stop"
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+
+
+def test_custom_calls_come_back_as_custom_calls():
+    calls = ("shell", {"input": 'ls "é"'}), ("weather", {"city": "Oslo"}), ("shell", {"input": "pwd"})
+    choice, chunks = answered(MODELS["anthropic"], {"tools": [CUSTOM, TOOL]}, *calls)
+    shown = [
+        call["custom"]["input"] if call["type"] == "custom" else call["type"]
+        for call in choice["message"]["tool_calls"]
+    ]
+    assert shown == ['ls "é"', "function", "pwd"]
+    assert choice["finish_reason"] == "tool_calls"
+    fragments = [
+        one for chunk in chunks for choice in chunk["choices"] for one in choice["delta"].get("tool_calls", [])
+    ]
+    assert [(one["index"], one["custom"]) for one in fragments if "custom" in one] == [
+        (0, {"name": "shell", "input": 'ls "é"'}),
+        (2, {"name": "shell", "input": "pwd"}),
+    ]
+    text = "".join(one["function"]["arguments"] for one in fragments if "function" in one)
+    assert json.loads(text) == {"city": "Oslo"}
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks if chunk["choices"]][-1] == "tool_calls"
+
+
+def test_callers_of_functions_read_function_call():
+    choice, chunks = answered(MODELS["anthropic"], {"functions": [TOOL["function"]]}, ("weather", {"city": "Oslo"}))
+    message = choice["message"]
+    assert message["function_call"] == {"name": "weather", "arguments": '{"city":"Oslo"}', "id": "t0"}
+    assert (choice["finish_reason"], "tool_calls" in message) == ("function_call", False)
+    deltas = [chunk["choices"][0] for chunk in chunks if chunk["choices"]]
+    pieces = [one["delta"]["function_call"] for one in deltas if "function_call" in one["delta"]]
+    assert pieces[0]["name"] == "weather"
+    assert json.loads("".join(piece["arguments"] for piece in pieces)) == {"city": "Oslo"}
+    assert deltas[-1]["finish_reason"] == "function_call"
+    handed_back = [*HI, message, {"role": "function", "name": "weather", "content": "rain"}]
+    request = json.dumps({"messages": handed_back, "functions": [TOOL["function"]]}).encode()
+    sent = json.loads(CODECS["anthropic"].encode(request, MODELS["anthropic"]).body)
+    assert [block["tool_use_id"] for block in sent["messages"][2]["content"]] == ["t0"]
+
+
+def test_input_that_was_cut_is_given_as_it_came():
+    codec = CODECS["mistral"]
+    request = json.dumps({"messages": HI, "tools": [CUSTOM]}).encode()
+    codec = unwrapping(codec, codec.encode(request, "m").wrapped)
+    call = {"id": "abcdefghi", "function": {"name": "shell", "arguments": '{"input": "l'}}
+    answer = {
+        "id": "x",
+        "choices": [{"index": 0, "message": {"content": "", "tool_calls": [call]}, "finish_reason": "length"}],
+    }
+    choice = json.loads(codec.decode(json.dumps(answer).encode(), 0))["choices"][0]
+    assert choice["message"]["tool_calls"][0]["custom"] == {"name": "shell", "input": '{"input": "l'}
+    assert choice["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("provider", MODELS)
+def test_the_official_sdk_end_to_end(provider):
+    model = MODELS[provider]
+
+    async def main():
+        async with gateway(names=(provider,)) as running:
+            client = openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0)
+            await custom(client)
+            await legacy(client)
+            if provider == "anthropic":
+                await schema(client)
+            await client.close()
+
+    async def custom(client):
+        answer = await client.chat.completions.create(model=model, messages=HI, tools=[CUSTOM])
+        message = answer.choices[0].message
+        (call,) = message.tool_calls
+        assert (call.type, call.custom.name, answer.choices[0].finish_reason) == ("custom", "shell", "tool_calls")
+        messages = [
+            *HI,
+            message.model_dump(exclude_none=True),
+            {"role": "tool", "tool_call_id": call.id, "content": "42"},
+        ]
+        last = await client.chat.completions.create(model=model, messages=messages, tools=[CUSTOM])
+        assert last.choices[0].message.content
+
+    async def legacy(client):
+        functions = [TOOL["function"]]
+        answer = await client.chat.completions.create(model=model, messages=HI, functions=functions)
+        message = answer.choices[0].message
+        assert (message.function_call.name, answer.choices[0].finish_reason) == ("weather", "function_call")
+        said = {"role": "function", "name": "weather", "content": "rain"}
+        messages = [*HI, message.model_dump(exclude_none=True), said]
+        last = await client.chat.completions.create(model=model, messages=messages, functions=functions)
+        assert last.choices[0].message.content
+        stream = await client.chat.completions.create(model=model, messages=HI, functions=functions, stream=True)
+        chunks = [chunk async for chunk in stream]
+        calls = [chunk.choices[0].delta.function_call for chunk in chunks if chunk.choices]
+        assert [call.name for call in calls if call and call.name] == ["weather"]
+        json.loads("".join(call.arguments for call in calls if call))
+
+    async def schema(client):
+        answer = await client.chat.completions.create(model=OLD, messages=HI, response_format=FORMAT)
+        assert set(json.loads(answer.choices[0].message.content)) >= {"city"}
+        stream = await client.chat.completions.create(model=OLD, messages=HI, response_format=FORMAT, stream=True)
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+        assert set(json.loads(text)) >= {"city"}
+
+    run(main())
