@@ -1,8 +1,8 @@
 """Opens STREAMS streams with each SUBJECT (`port/model`) and prints `open`; at a line on standard input ends.
 
 STREAMS SUBJECT... on the command line. The prompts of the n-th subject say `subject n`, and no two are the same, so that
-the gateway can neither share a call nor remember an answer. At the end a line a subject: events got, streams lost, P50
-and P99 of the events' way in microseconds.
+the gateway can neither share a call nor remember an answer. At the end a line a subject: events got, streams lost (ended
+or refused), P50 and P99 of the events' way in microseconds.
 """
 
 import asyncio
@@ -58,6 +58,8 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         load = self.load
+        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200 "):
+            load.lost += 1
         stamps = STAMP.findall(data)
         if stamps:
             load.events += len(stamps)

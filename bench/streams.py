@@ -15,7 +15,7 @@ from typing import Any
 from clocks import cpu_ns, rss_kib
 from figures import Row, interval, ratios, translated_row
 from formats import TRANSLATED
-from subjects import LOAD_CPU, Subject, free_port, nulpoint, pinned, proxying, translating, wait_for
+from subjects import LOAD_CPU, Subject, free_port, nulpoint, pinned, proxying, wait_for
 
 HERE = Path(__file__).parent
 STREAMS, IDLE_STREAMS = 500, 2000
@@ -74,11 +74,14 @@ def measure_streams(folder: Path, turns: int, rows: list[Row], raw: dict[str, An
 
 
 def measure_translated_streams(folder: Path, turns: int, rows: list[Row], raw: dict[str, Any]) -> None:
-    """One gateway, whose streams of other formats take turns with those it passes on."""
+    """A gateway for each format, so that what one has not done in its turn is not charged to the next."""
     place = folder / "translated"
     place.mkdir(mode=0o755)
-    with upstream(0.05, 10) as (port, pipe), nulpoint(place, port) as ours:
-        rounds, _ = take_turns([ours, *translating(ours)], pipe, turns)
+    with contextlib.ExitStack() as stack:
+        port, pipe = stack.enter_context(upstream(0.05, 10))
+        ours = stack.enter_context(nulpoint(place, port))
+        others = [stack.enter_context(nulpoint(place, port, one.name, one.model)) for one in TRANSLATED]
+        rounds, _ = take_turns([ours, *others], pipe, turns)
     raw["streams, translated"] = {"us a chunk": rounds}
     for one in TRANSLATED:
         rows.append(translated_row(f"chunk, {STREAMS} streams, bursts", one.name, rounds, "<= 2.5"))

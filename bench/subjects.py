@@ -108,17 +108,18 @@ def gateway_environment(port: int, upstream: int) -> dict[str, str]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     keys = {one.key: "sk-bench" for one in FORMATS}
     places = {one.base_url: f"http://127.0.0.1:{upstream}{one.base_path}" for one in FORMATS}
-    return {**keep, **keys, **places, "PORT": str(port)}
+    # All formats are one origin here, and 2,000 streams to it are more than the default lets through.
+    return {**keep, **keys, **places, "PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096"}
 
 
 @contextlib.contextmanager
-def nulpoint(folder: Path, upstream: int) -> Iterator[Subject]:
+def nulpoint(folder: Path, upstream: int, name: str = "nulpoint", model: str = OPENAI.model) -> Iterator[Subject]:
     """The gateway with all defaults on, its request log into a file."""
     port = free_port()
     command = pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve")
     with child(command, gateway_environment(port, upstream), folder / f"requests-{port}.jsonl") as process:
         wait_for(port)
-        yield Subject("nulpoint", port, [process.pid])
+        yield Subject(name, port, [process.pid], model)
 
 
 def translating(gateway: Subject) -> list[Subject]:
