@@ -16,3 +16,9 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 def ratios(rounds: list[dict[str, float]], subject: str, reference: str) -> list[float]:
     """The subject's figure over the reference's, one a round."""
     return [one[subject] / one[reference] for one in rounds if subject in one and reference in one]
+
+
+def translated_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
+    """What a format of its own costs the gateway beside one that it passes on."""
+    low, mid, high = interval(ratios(rounds, name, "nulpoint"))
+    return f"CPU a {what}: {name} translated / passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target

@@ -1,10 +1,12 @@
-"""Opens STREAMS streams through each of PORTS (comma between) and prints `open`; at a line on standard input ends.
+"""Opens STREAMS streams with each SUBJECT (`port/model`) and prints `open`; at a line on standard input ends.
 
-The streams of the n-th port say `"user":"n"`. At the end a line a port: events got, streams lost, P50 and P99 of the
-events' way in microseconds.
+STREAMS SUBJECT... on the command line. The prompts of the n-th subject say `subject n`, and no two are the same, so that
+the gateway can neither share a call nor remember an answer. At the end a line a subject: events got, streams lost (ended
+or refused), P50 and P99 of the events' way in microseconds.
 """
 
 import asyncio
+import itertools
 import re
 import resource
 import sys
@@ -12,23 +14,30 @@ import time
 
 import uvloop
 
-BODY = b'{"model":"gpt-4o","stream":true,"user":"%d","messages":[{"role":"user","content":"Tell me a long story."}]}'
+BODY = b'{"model":"%b","stream":true,"messages":[{"role":"user","content":"Tell story %d, subject %d."}]}'
 REQUEST = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 )
+_STORIES = itertools.count(time.time_ns())
 STAMP = re.compile(rb'"content":"(\d{20})"')
 
 
 class Load:
-    """What came through one port."""
+    """What one subject is asked and what came through it."""
 
-    def __init__(self, number: int) -> None:
-        body = BODY % number
-        self.request = REQUEST % (len(body), body)
+    def __init__(self, number: int, subject: str) -> None:
+        port, _, model = subject.partition("/")
+        self.port = int(port)
+        self._asked = model.encode(), number
         self.ended = False
         self.events = 0
         self.lost = 0
         self.ways: list[int] = []
+
+    def request(self) -> bytes:
+        model, number = self._asked
+        body = BODY % (model, next(_STORIES), number)
+        return REQUEST % (len(body), body)
 
     def line(self) -> str:
         ways = sorted(self.ways) or [0]
@@ -42,26 +51,28 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        transport.write(self.load.request)
+        transport.write(self.load.request())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.load.lost += not self.load.ended
 
     def data_received(self, data: bytes) -> None:
         load = self.load
+        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200 "):
+            load.lost += 1
         stamps = STAMP.findall(data)
         if stamps:
             load.events += len(stamps)
             load.ways.append(time.monotonic_ns() - int(stamps[-1]))
         if b"[DONE]" in data:
-            self.transport.write(load.request)
+            self.transport.write(load.request())
 
 
-async def main(ports: list[int], streams: int) -> None:
+async def main(streams: int, subjects: list[str]) -> None:
     loop = asyncio.get_running_loop()
-    loads = [Load(number) for number in range(len(ports))]
-    for number, (port, load) in enumerate(zip(ports * streams, loads * streams, strict=True)):
-        await loop.create_connection(lambda load=load: Stream(load), "127.0.0.1", port)  # type: ignore[misc]
+    loads = [Load(number, subject) for number, subject in enumerate(subjects)]
+    for number, load in enumerate(loads * streams):
+        await loop.create_connection(lambda load=load: Stream(load), "127.0.0.1", load.port)  # type: ignore[misc]
         if number % 50 == 0:
             await asyncio.sleep(0.02)
     print("open", flush=True)
@@ -76,4 +87,4 @@ async def main(ports: list[int], streams: int) -> None:
 if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    uvloop.run(main([int(port) for port in sys.argv[1].split(",")], int(sys.argv[2])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2:]))

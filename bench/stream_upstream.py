@@ -1,7 +1,8 @@
 """An upstream whose streams take turns: PORT INTERVAL EVENTS GROUPS on the command line.
 
-Every POST gets a stream of EVENTS events. Which streams get their events now is told by a line on standard input: the
-number of a subject, as the requests have it in `"user"`; the answer is a line with how many events went out before.
+Every POST gets a stream of EVENTS events in the format its path asks for. Which streams get their events now is told by
+a line on standard input: the number of a subject, as the prompts have it (`subject 3`); the answer is a line with how
+many events went out before.
 The streams that have their turn get one event each INTERVAL seconds, in GROUPS groups whose events go out together.
 An event holds the monotonic time (ns) it was sent at; one write an event.
 """
@@ -15,14 +16,10 @@ import time
 import httptools
 import uvloop
 
+from formats import OPENAI, format_of
+
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-EVENT = (
-    b'data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1710000000,"model":"gpt-4o",'
-    b'"system_fingerprint":"fp_44709d6fcb","choices":[{"index":0,"delta":{"content":"%020d"},"logprobs":null,'
-    b'"finish_reason":null}]}\n\n'
-)
-DONE = b"data: [DONE]\n\n"
-USER = re.compile(rb'"user":"(\d+)"')
+SUBJECT = re.compile(rb"subject (\d+)")
 
 
 class Turns:
@@ -44,8 +41,8 @@ class Turns:
             stream.send()
             self.sent += 1
 
-    def join(self, stream: "Stream", user: int) -> None:
-        self.groups[next(self.joined) % len(self.groups)].setdefault(user, set()).add(stream)
+    def join(self, stream: "Stream", subject: int) -> None:
+        self.groups[next(self.joined) % len(self.groups)].setdefault(subject, set()).add(stream)
 
     def leave(self, stream: "Stream") -> None:
         for group in self.groups:
@@ -61,7 +58,8 @@ class Stream(asyncio.Protocol):
     def __init__(self, turns: Turns, events: int) -> None:
         self.turns, self.events = turns, events
         self.parser = httptools.HttpRequestParser(self)
-        self.body = b""
+        self.path = self.body = b""
+        self.format = OPENAI
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -72,24 +70,33 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
+    def on_url(self, path: bytes) -> None:
+        self.path += path
+
     def on_body(self, data: bytes) -> None:
         self.body += data
 
     def on_message_complete(self) -> None:
-        user = USER.search(self.body)
-        self.body = b""
+        self.format = format_of(self.path.decode())
+        subject = SUBJECT.search(self.body)
+        self.path = self.body = b""
         self.left = self.events
-        self.transport.write(HEAD)
-        self.turns.join(self, int(user[1]) if user else 0)
+        begin = self.format.begin
+        self.transport.write(HEAD + (chunk(begin) if begin else b""))
+        self.turns.join(self, int(subject[1]) if subject else 0)
 
     def send(self) -> None:
-        data = EVENT % time.monotonic_ns()
+        data = self.format.event % time.monotonic_ns()
         self.left -= 1
         end = b""
         if self.left <= 0:
-            data, end = data + DONE, b"0\r\n\r\n"
+            data, end = data + self.format.done, b"0\r\n\r\n"
             self.turns.leave(self)
-        self.transport.write(b"%x\r\n%b\r\n%b" % (len(data), data, end))
+        self.transport.write(chunk(data) + end)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 async def main(port: int, interval: float, events: int, groups: int) -> None:

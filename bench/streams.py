@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any
 
 from clocks import cpu_ns, rss_kib
-from figures import Row, interval, ratios
+from figures import Row, interval, ratios, translated_row
+from formats import TRANSLATED
 from subjects import LOAD_CPU, Subject, free_port, nulpoint, pinned, proxying, wait_for
 
 HERE = Path(__file__).parent
@@ -72,10 +73,23 @@ def measure_streams(folder: Path, turns: int, rows: list[Row], raw: dict[str, An
         rows += stream_rows(f"{STREAMS} streams, {arrival}", rounds, ways, target)
 
 
+def measure_translated_streams(folder: Path, turns: int, rows: list[Row], raw: dict[str, Any]) -> None:
+    """A gateway for each format, so that what one has not done in its turn is not charged to the next."""
+    place = folder / "translated"
+    place.mkdir(mode=0o755)
+    with contextlib.ExitStack() as stack:
+        port, pipe = stack.enter_context(upstream(0.05, 10))
+        ours = stack.enter_context(nulpoint(place, port))
+        others = [stack.enter_context(nulpoint(place, port, one.name, one.model)) for one in TRANSLATED]
+        rounds, _ = take_turns([ours, *others], pipe, turns)
+    raw["streams, translated"] = {"us a chunk": rounds}
+    for one in TRANSLATED:
+        rows.append(translated_row(f"chunk, {STREAMS} streams, bursts", one.name, rounds, "<= 2.5"))
+
+
 def take_turns(subjects: list[Subject], pipe: Pipe, turns: int) -> tuple[list[dict[str, float]], dict[str, int]]:
     """CPU us a chunk of every subject, turn by turn, and the P50 of its events' way (us)."""
-    ports = ",".join(str(subject.port) for subject in subjects)
-    with talking(str(HERE / "stream_load.py"), ports, str(STREAMS)) as load:
+    with talking(str(HERE / "stream_load.py"), str(STREAMS), *map(asked, subjects)) as load:
         load.hear()
         rounds = [
             {subject.name: turn_of(subject, number, pipe) for number, subject in enumerate(subjects)}
@@ -84,6 +98,10 @@ def take_turns(subjects: list[Subject], pipe: Pipe, turns: int) -> tuple[list[di
         load.say("")
         ways = {subject.name: counted(subject.name, load.hear()) for subject in subjects}
     return rounds, ways
+
+
+def asked(subject: Subject) -> str:
+    return f"{subject.port}/{subject.model}"
 
 
 def turn_of(subject: Subject, number: int, pipe: Pipe) -> float:
@@ -122,7 +140,7 @@ def measure_idle_streams(folder: Path, rows: list[Row], raw: dict[str, Any]) -> 
     with upstream(4.0, 100) as (port, _), nulpoint(folder, port) as ours:
         time.sleep(0.5)
         before = rss_kib(ours.pids)
-        with talking(str(HERE / "stream_load.py"), str(ours.port), str(IDLE_STREAMS)) as load:
+        with talking(str(HERE / "stream_load.py"), str(IDLE_STREAMS), asked(ours)) as load:
             load.hear()
             time.sleep(6)
             after = rss_kib(ours.pids)

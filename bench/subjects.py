@@ -10,12 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from formats import FORMATS, OPENAI, TRANSLATED, Format
+
 LOAD_CPU, SUBJECT_CPU = "0", "1"
-ANSWER = (
-    '{"id":"chatcmpl-123","object":"chat.completion","created":1710000000,"model":"gpt-4o","choices":[{"index":0,'
-    '"message":{"role":"assistant","content":"' + "word " * 50 + '","refusal":null},"logprobs":null,'
-    '"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":50,"total_tokens":69}}'
-)
 _NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log crit;
 events {{ worker_connections 16384; }}
 http {{ access_log off; keepalive_requests 1000000000; client_max_body_size 50m; client_body_buffer_size 1m;
@@ -25,12 +22,13 @@ scgi_temp_path {folder}/s; {http} }}
 
 
 class Subject:
-    """A running program: where it listens and the processes its cost is read from."""
+    """A running program: where it listens, the processes its cost is read from, and the model it is asked for."""
 
-    def __init__(self, name: str, port: int, pids: list[int]) -> None:
+    def __init__(self, name: str, port: int, pids: list[int], model: str = OPENAI.model) -> None:
         self.name = name
         self.port = port
         self.pids = pids
+        self.model = model
 
 
 def free_port() -> int:
@@ -83,11 +81,16 @@ def nginx(folder: Path, http: str, port: int, cpu: str, name: str = "nginx") -> 
 
 @contextlib.contextmanager
 def answering(folder: Path) -> Iterator[int]:
-    """An nginx that answers every request at once with a chat completion."""
+    """An nginx that answers every request at once with a whole answer of the format that the path asks for."""
     port = free_port()
-    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type application/json; return 200 '{ANSWER}'; }} }}"
+    others = "".join(_answer(one.base_path + "/", one) for one in TRANSLATED)
+    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; {_answer('/', OPENAI)} {others} }}"
     with nginx(folder, server, port, LOAD_CPU):
         yield port
+
+
+def _answer(path: str, form: Format) -> str:
+    return f"location {path} {{ default_type application/json; return 200 '{form.answer}'; }}"
 
 
 @contextlib.contextmanager
@@ -103,22 +106,25 @@ proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 600s; }}
 
 def gateway_environment(port: int, upstream: int) -> dict[str, str]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {
-        **keep,
-        "PORT": str(port),
-        "OPENAI_API_KEY": "sk-bench",
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
-    }
+    keys = {one.key: "sk-bench" for one in FORMATS}
+    places = {one.base_url: f"http://127.0.0.1:{upstream}{one.base_path}" for one in FORMATS}
+    # All formats are one origin here, and 2,000 streams to it are more than the default lets through.
+    return {**keep, **keys, **places, "PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096"}
 
 
 @contextlib.contextmanager
-def nulpoint(folder: Path, upstream: int) -> Iterator[Subject]:
+def nulpoint(folder: Path, upstream: int, name: str = "nulpoint", model: str = OPENAI.model) -> Iterator[Subject]:
     """The gateway with all defaults on, its request log into a file."""
     port = free_port()
     command = pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve")
     with child(command, gateway_environment(port, upstream), folder / f"requests-{port}.jsonl") as process:
         wait_for(port)
-        yield Subject("nulpoint", port, [process.pid])
+        yield Subject(name, port, [process.pid], model)
+
+
+def translating(gateway: Subject) -> list[Subject]:
+    """The same gateway asked for models whose providers have formats of their own."""
+    return [Subject(one.name, gateway.port, gateway.pids, one.model) for one in TRANSLATED]
 
 
 def children(pid: int) -> list[int]:

@@ -22,6 +22,8 @@ from test_process import free_port, process
 REQUESTS = 300
 CALLS_A_REQUEST = 112
 CALLS_A_CHUNK = 10
+CALLS_A_TRANSLATED_REQUEST = 172
+CALLS_A_TRANSLATED_CHUNK = 16
 OURS = str(Path(nulpoint.__file__).parent)
 
 
@@ -87,34 +89,47 @@ def counting_calls():
         sys.setprofile(None)
 
 
-def test_calls_a_request():
+@pytest.mark.parametrize(
+    ("provider", "model", "allowed"),
+    [("openai", "gpt-4o", CALLS_A_REQUEST), ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST)],
+)
+def test_calls_a_request(provider, model, allowed):
     async def main():
-        async with gateway({"LOG_LEVEL": "error", "CACHE_MODE": "none"}) as running:
+        body = CHAT.replace(b"gpt-4o", model.encode())
+        async with gateway({"LOG_LEVEL": "error", "CACHE_MODE": "none"}, names=(provider,)) as running:
             caller = await Caller.connect(running.port)
-            await ask(caller, 20)
+            await ask(caller, 20, body)
             with counting_calls() as calls:
-                await ask(caller, REQUESTS)
+                await ask(caller, REQUESTS, body)
             return calls
 
     calls = run(main())
     assert calls["Journal.settle"] == REQUESTS
-    assert calls.total() / REQUESTS <= CALLS_A_REQUEST, calls.most_common(60)
+    assert calls.total() / REQUESTS <= allowed, calls.most_common(60)
 
 
-def test_calls_a_chunk():
+@pytest.mark.parametrize(
+    ("provider", "model", "around", "allowed"),
+    [
+        ("openai", "gpt-4o", CALLS_A_REQUEST, CALLS_A_CHUNK),
+        ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST, CALLS_A_TRANSLATED_CHUNK),
+    ],
+)
+def test_calls_a_chunk(provider, model, around, allowed):
     async def main():
         mock = MockSettings(stream_words=300, chunk_ms=1.0)
-        async with gateway({"LOG_LEVEL": "error", "CACHE_MODE": "none"}, mock=mock) as running:
+        body = STREAM.replace(b"gpt-4o", model.encode())
+        async with gateway({"LOG_LEVEL": "error", "CACHE_MODE": "none"}, names=(provider,), mock=mock) as running:
             caller = await Caller.connect(running.port)
-            await ask(caller, 1, STREAM)
+            await ask(caller, 1, body)
             with counting_calls() as calls:
-                await ask(caller, 1, STREAM)
+                await ask(caller, 1, body)
             return calls
 
     calls = run(main())
     reads = calls["Upstream.buffer_updated"]
     assert reads > 100
-    assert (calls.total() - CALLS_A_REQUEST) / reads <= CALLS_A_CHUNK, calls.most_common(20)
+    assert (calls.total() - around) / reads <= allowed, calls.most_common(20)
 
 
 @pytest.mark.parametrize("body", [CHAT, STREAM])

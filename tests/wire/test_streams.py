@@ -51,6 +51,30 @@ def test_the_decoder_gives_the_same_events_at_any_split(cuts, end):
     assert [event.name for event in events] == [b"", b"", b"e", b""]
 
 
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([b"data: a\r", b"", b"\ndata: b\r\n\r\n"], ["a\nb"]),
+        ([b"data: a\r\n\r", b"\n", b"data: b\r\r"], ["a", "b"]),
+        (["data: a\x0b\x0c\x1c\x85\u2028b\n\n".encode()], ["a\x0b\x0c\x1c\x85\u2028b"]),
+        ([b"data\n\ndata:\n\n: comment\n\ndata: a\n\n"], ["a"]),
+        ([b"data: a\n", b"data\n", b"data:b"], ["a\n\nb"]),
+    ],
+)
+def test_lines_end_where_the_standard_says(parts, expected):
+    decoder = sse.Decoder()
+    events = [event for part in parts for event in decoder.feed(part)] + decoder.close()
+    assert [event.data.decode() for event in events] == expected
+
+
+@pytest.mark.parametrize("piece", [b"x" * 100_000, b"data: " + b"x" * 100_000 + b"\n"])
+def test_an_event_without_an_end_is_not_kept(piece):
+    decoder = sse.Decoder()
+    with pytest.raises(sse.TooLarge):
+        for _ in range(sse.MAX_EVENT_BYTES // 100_000 + 1):
+            decoder.feed(piece)
+
+
 @pytest.mark.parametrize("step", range(1, 40))
 def test_the_watchers_at_every_regular_split(step):
     parts = [SAMPLE[i : i + step] for i in range(0, len(SAMPLE), step)]

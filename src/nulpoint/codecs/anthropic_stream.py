@@ -4,6 +4,8 @@ Facts: recorded streams and the `anthropic` SDK's event types. Blocks are number
 here by their own count. `message_stop` is the terminal event: without it the answer was cut.
 """
 
+from collections import defaultdict
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -35,7 +37,9 @@ class AnthropicStream:
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # block index to tool-call index
-        self._fragments: dict[int, list[str]] = {}  # JSON text of inputs, by block
+        # What has come for the members of a block (`input`: its JSON text). Adding to the member itself would copy all
+        # of it at every event, 2 us once 100 kB have come; a list of pieces of four letters is 15 times their size.
+        self._texts: dict[int, defaultdict[str, StringIO]] = {}
         self._finished = False
         self.failure: Failure | None = None
 
@@ -111,9 +115,9 @@ class AnthropicStream:
 
     def _start_block(self, index: int, block: dict[str, Any]) -> bytes:
         self._blocks[index] = block
+        self._texts[index] = defaultdict(StringIO)
         if block["type"] == "tool_use":
             call = self._calls[index] = len(self._calls)
-            self._fragments[index] = []
             function = {"name": block.get("name"), "arguments": ""}
             return self._write.delta(
                 {"tool_calls": [{"index": call, "id": block.get("id"), "type": "function", "function": function}]}
@@ -128,44 +132,50 @@ class AnthropicStream:
         block = self._blocks[index]
         match delta.get("type"):
             case "text_delta":
-                block["text"] = block.get("text", "") + delta["text"]
-                return self._write.delta({"content": delta["text"]}) if delta["text"] else b""
+                text = delta["text"]
+                self._texts[index]["text"].write(text)
+                return self._write.delta({"content": text}) if text else b""
             case "input_json_delta":
                 return self._input(index, delta["partial_json"])
             case "thinking_delta":
-                block["thinking"] = block.get("thinking", "") + delta["thinking"]
+                self._texts[index]["thinking"].write(delta["thinking"])
                 return self._write.delta({"reasoning_content": delta["thinking"]})
             case "signature_delta":
-                block["signature"] = block.get("signature", "") + delta["signature"]
+                self._texts[index]["signature"].write(delta["signature"])
             case "citations_delta":
                 block["citations"] = [*(block.get("citations") or []), delta["citation"]]
             case "compaction_delta":
-                block["content"] = (block.get("content") or "") + (delta.get("content") or "")
+                self._texts[index]["content"].write(delta.get("content") or "")
         return b""
 
     def _input(self, index: int, text: str) -> bytes:
-        self._fragments.setdefault(index, []).append(text)
+        self._texts[index]["input"].write(text)
         if not text or index not in self._calls:
             return b""
         return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
 
     def _stop_block(self, index: int) -> bytes:
+        """A call's whole input may stand in the block's start alone."""
         block = self._blocks[index]
-        fragments = "".join(self._fragments.pop(index, ()))
-        if fragments:
-            try:
-                block["input"] = msgspec.json.decode(fragments)
-            except msgspec.DecodeError:
-                block["input"] = {}  # cut by the token limit; the caller has the text as it came
-            return b""
-        if block["type"] != "tool_use":
+        if block["type"] != "tool_use" or self._texts[index]["input"].tell():
             return b""
         call = {"index": self._calls[index], "function": {"arguments": json_text(block.get("input") or {})}}
         return self._write.delta({"tool_calls": [call]})
 
+    def _whole_blocks(self) -> list[dict[str, Any]]:
+        for index, texts in self._texts.items():
+            block = self._blocks[index]
+            for member, come in texts.items():
+                text = come.getvalue()
+                if member != "input":
+                    block[member] = (block.get(member) or "") + text
+                elif text:
+                    block["input"] = _input_of(text)
+        return [self._blocks[index] for index in sorted(self._blocks)]
+
     def _end(self) -> bytes:
         self._finished = True
-        blocks = [self._blocks[index] for index in sorted(self._blocks)]
+        blocks = self._whole_blocks()
         delta: dict[str, Any] = {}
         refusal = refusal_of(self._answer)
         if refusal:
@@ -181,3 +191,10 @@ class AnthropicStream:
         if self._show_usage:
             last += self._write.usage(usage_of(self._usage))
         return last + sse.encode(DONE)
+
+
+def _input_of(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {}  # cut by the token limit; the caller has the text as it came

@@ -30,8 +30,10 @@ def check_head(target: bytes, headers: dict[bytes, bytes], version: str, max_hea
         raise rejected(f"the request target is over {TARGET_BYTES} bytes", status=414, code="uri_too_long")
     if target[:1] != b"/" and target != b"*":
         raise _malformed("the request target must be a path")
-    _check_host(headers.get(b"host"), version)
-    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+    host = headers.get(b"host")
+    if host is None or not _HOST.fullmatch(host):
+        _check_host(host, version)
+    if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
         raise rejected("the only transfer coding known here is chunked", code="bad_request")
     values = b"".join(headers.values())
     if not values.isascii():
@@ -42,11 +44,11 @@ def check_head(target: bytes, headers: dict[bytes, bytes], version: str, max_hea
 
 
 def _check_host(host: bytes | None, version: str) -> None:
-    if host is None:
-        if version == "1.1":
-            raise _malformed("the Host field is missing")
-    elif not _HOST.fullmatch(host):
+    """Of a request whose Host field is none: an HTTP/1.0 one may be without."""
+    if host is not None:
         raise _malformed("the Host field is not a host")
+    if version == "1.1":
+        raise _malformed("the Host field is missing")
 
 
 def _check_version(version: str, headers: dict[bytes, bytes]) -> None:

@@ -24,9 +24,17 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status != 418
-}
+
+class _StatusLines(dict[int, bytes]):
+    """The first lines of answers; a status without a registered phrase (529) goes out without one."""
+
+    def __missing__(self, status: int) -> bytes:
+        return b"HTTP/1.1 %d \r\n" % status
+
+
+STATUS_LINES = _StatusLines(
+    {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status != 418}
+)
 
 JSON_TYPE = b"content-type: application/json\r\n"
 
@@ -39,20 +47,13 @@ class Request:
     def __init__(
         self, method: str, target: bytes, headers: dict[bytes, bytes], version: str, keep_alive: bool, started: float
     ) -> None:
-        path, _, query = target.partition(b"?")
         self.method = method
-        self.path = path.decode("ascii")
-        self.query = query.decode("ascii")
+        self.path, _, self.query = target.decode("ascii").partition("?")
         self.headers = headers
         self.version = version
         self.keep_alive = keep_alive
         self.started = started  # perf_counter seconds when its last byte was read
         self.body = b""
-
-
-def status_line(status: int) -> bytes:
-    """The first line of an answer; a status without a registered phrase (529) goes out without one."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def field(name: bytes, value: bytes) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from nulpoint.http.message import Request, status_line
+from nulpoint.http.message import STATUS_LINES, Request
 from nulpoint.http.strand import Signal
 
 
@@ -136,4 +136,4 @@ class Reply:
             connection = b"connection: close\r\n"
         else:
             connection = b"" if self.request.version == "1.1" else b"connection: keep-alive\r\n"
-        return b"%b%bdate: %b\r\n%b" % (status_line(status), fields, caller.date, connection)
+        return b"%b%bdate: %b\r\n%b" % (STATUS_LINES[status], fields, caller.date, connection)

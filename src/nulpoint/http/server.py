@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog", "_body", "_body_bytes", "_body_started", "_fields", "_framed_bytes", "_head_bytes", "_headers",
         "_in_body", "_in_head", "_limits", "_lingering", "_loop", "_parser", "_refusal", "_reply", "_server", "_strand",
-        "_target", "_transport", "_unsent", "_waiting", "closing", "deadline", "paused", "writable",
+        "_target", "_transport", "_unsent", "_version", "_waiting", "closing", "deadline", "paused", "writable",
     )  # fmt: skip
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -105,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         # the request being read
         self._target = b""
+        self._version = ""
         self._headers: dict[bytes, bytes] = {}
         self._fields = 0
         self._head_bytes = 0  # of a head that has not come whole yet
@@ -249,7 +250,8 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         if b"upgrade" in headers and self._parser.should_upgrade():
             raise rejected(_PLAIN_ONLY, code="bad_request")
-        check_head(self._target, headers, self._parser.get_http_version(), self._limits.max_head)
+        self._version = self._parser.get_http_version()
+        check_head(self._target, headers, self._version, self._limits.max_head)
         self._body_bytes = 0
         length = headers.get(b"content-length")
         if length is None and b"transfer-encoding" not in headers:
@@ -296,8 +298,7 @@ class Connection(asyncio.Protocol):
     def _request(self) -> Request:
         parser = self._parser
         method = parser.get_method().decode("ascii")
-        version = parser.get_http_version()
-        return Request(method, self._target, self._headers, version, parser.should_keep_alive(), perf_counter())
+        return Request(method, self._target, self._headers, self._version, parser.should_keep_alive(), perf_counter())
 
     # -- answering -----------------------------------------------------------------------------------------------------
 

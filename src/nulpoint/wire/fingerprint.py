@@ -8,6 +8,7 @@ a fingerprint too many costs one call: so in doubt it differs. `null` is not "ab
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,7 @@ DELIVERY = ("stream", "stream_options")
 MAX_BYTES = 4 * 1024 * 1024  # the canonical form of a longer body would hold the event loop for over 10 ms
 MAX_DECIMALS = 10_000  # a number spelled with a point or an exponent costs a microsecond
 _WHOLE_DIGITS = 40  # beyond, a whole number counts by its spelling: 1e999999999 must not become a gigabyte
+_ESCAPED_COLON = re.compile(rb"\\u003[aA]")
 
 
 class Unfit(Exception):
@@ -78,7 +80,7 @@ def _check_keys(body: bytes, colons: int) -> None:
     `colons`: how many the same has when it is written again after decoding. That kept one of the two, so it lacks at
     least the colon between the other and its value; only a colon that the body spells as an escape can make up for it.
     """
-    if b"\\u003a" not in body and b"\\u003A" not in body:
+    if b"\\" not in body or not _ESCAPED_COLON.search(body):  # 160 kB: 2 or 55 us; 150 to search for either spelling
         if body.count(b":") != colons:
             raise Unfit
         return

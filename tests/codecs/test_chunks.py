@@ -1,0 +1,106 @@
+"""Streams as chunks: any text comes through as it was, whatever stands in it and wherever the network cuts it."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.codecs.anthropic_stream import AnthropicStream
+from nulpoint.codecs.canonical import ChunkWriter
+from nulpoint.codecs.table import CODECS
+
+ODD = ['"\\', "\u2028\u2029", "\x00\x1f\x7f\x85", "\r\n", "\ufeff", "é", "😀", "%d%b{}"]
+TEXTS = st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=8)), min_size=1, max_size=6)
+
+
+def framed(events, end="\n"):
+    return "".join(f"data: {json.dumps(event)}{end}{end}" for event in events).encode()
+
+
+def anthropic(texts):
+    yield {"type": "message_start", "message": {"id": "i", "model": "m", "usage": {"input_tokens": 1}}}
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    for text in texts:
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
+    yield {"type": "message_stop"}
+
+
+def gemini(texts):
+    for text in [*texts, ""]:
+        finish = {} if text else {"finishReason": "STOP"}
+        candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0, **finish}
+        yield {"candidates": [candidate], "responseId": "i", "modelVersion": "m"}
+
+
+def mistral(texts):
+    for text in [*texts, ""]:
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None if text else "stop"}
+        yield {"id": "i", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+SAY = {"anthropic": anthropic, "gemini": gemini, "mistral": mistral}
+
+
+def chunks_of(sent):
+    """The chunks of a stream that must be whole."""
+    *events, done, nothing = sent.decode().split("\n\n")
+    assert (done, nothing) == ("data: [DONE]", "")
+    return [json.loads(event.removeprefix("data: ")) for event in events]
+
+
+@pytest.mark.parametrize("provider", CODECS)
+@given(TEXTS, st.lists(st.integers(0, 5000), max_size=5), st.sampled_from(["\n", "\r\n"]))
+def test_any_text_at_any_split(provider, texts, cuts, end):
+    texts = [text for text in texts if text]
+    body = framed(SAY[provider](texts), end) + (b"data: [DONE]\n\n" if provider == "mistral" else b"")
+    edges = [0, *sorted(cut % len(body) for cut in cuts), len(body)]
+    stream = CODECS[provider].stream(1, False)
+    sent = b"".join([stream.feed(body[a:b]) for a, b in itertools.pairwise(edges)]) + stream.close()
+    assert stream.finished()
+    chunks = chunks_of(sent)
+    assert {(chunk["id"].removeprefix("chatcmpl-"), chunk["created"], chunk["model"]) for chunk in chunks} == {
+        ("i", 1, "m")
+    }
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert [delta["content"] for delta in deltas if delta.get("content")] == texts
+
+
+@given(st.text(), st.text(), st.text(), st.integers(0, 9), st.sampled_from([None, "stop"]))
+def test_a_chunk_is_what_it_was_made_of(answer_id, model, text, index, finish):
+    write = ChunkWriter(7)
+    write.begin(answer_id, model)
+    frame = {"id": answer_id, "object": "chat.completion.chunk", "created": 7, "model": model}
+    choice = {"index": index, "delta": {"content": text}, "logprobs": None, "finish_reason": finish}
+    sent = write.delta({"content": text}, finish, index) + write.usage({"total_tokens": 3})
+    first, last, nothing = sent.split(b"\n\n")
+    assert json.loads(first.removeprefix(b"data: ")) == {**frame, "choices": [choice]}
+    assert json.loads(last.removeprefix(b"data: ")) == {**frame, "choices": [], "usage": {"total_tokens": 3}}
+    assert nothing == b""
+
+
+def test_a_block_that_begins_again_forgets_what_came_before():
+    def answer(thought, value):
+        yield {"type": "message_start", "message": {"id": thought, "model": "m"}}
+        yield {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": thought}}
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s"}}
+        yield {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "c", "name": "f"}}
+        for text in ("", '{"a":', f"{value}}}"):
+            yield {
+                "type": "content_block_delta",
+                "index": 1,
+                "delta": {"type": "input_json_delta", "partial_json": text},
+            }
+        yield {"type": "content_block_stop", "index": 1}
+
+    stream = AnthropicStream(1, False)
+    sent = stream.feed(framed([*answer("one", 1), *answer("two", 2), {"type": "message_stop"}]))
+    extra = chunks_of(sent)[-1]["choices"][0]["delta"]["provider_specific_fields"]["anthropic"]
+    assert extra["content"] == [
+        {"type": "thinking", "thinking": "two", "signature": "s"},
+        {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 2}},
+    ]
