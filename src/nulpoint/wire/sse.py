@@ -9,6 +9,8 @@ import re
 
 import msgspec
 
+from nulpoint.errors import Failure, Kind
+
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
@@ -24,12 +26,16 @@ class Event(msgspec.Struct, frozen=True):
     name: bytes = b""
 
 
-class TooLarge(Exception):
+class TooLarge(Failure):
     """An event is over MAX_EVENT_BYTES."""
+
+    def __init__(self) -> None:
+        text = f"the provider sent an event of over {MAX_EVENT_BYTES} bytes"
+        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed")
 
 
 def parse(block: bytes) -> Event | None:
-    """The event in one block of lines; None when it holds no data."""
+    """The event in one block of lines; None when it holds no data, or a comment that some proxy took for data."""
     data: list[bytes] = []
     name = b""
     for line in _LINE_END.split(block.removeprefix(BOM)):
@@ -40,7 +46,7 @@ def parse(block: bytes) -> Event | None:
         elif field == b"event":
             name = value
     joined = b"\n".join(data)
-    return Event(joined, name) if joined else None
+    return Event(joined, name) if joined and joined[:1] != b":" and not joined.isspace() else None
 
 
 class Splitter:
