@@ -8,20 +8,25 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.anthropic import EXTRA, STOPS, annotations_of, extra_of, refusal_of, usage_of
-from nulpoint.codecs.canonical import ChunkWriter, json_text
-from nulpoint.errors import Failure, Kind
+from nulpoint.codecs.anthropic import (
+    EXTRA,
+    annotations_of,
+    arguments_text,
+    extra_of,
+    finish_of,
+    refusal_of,
+    usage_of,
+)
+from nulpoint.codecs.canonical import ChunkWriter
+from nulpoint.errors import Failure
 from nulpoint.wire import sse
-from nulpoint.wire.provider_error import provider_failure
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, Usage
 
-_ERROR_STATUSES = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "timeout_error": 504,
-    "overloaded_error": 529,
-}  # fmt: skip
 _PING = b": ping\n"
+_BLOCKS_OF_PIECES = {"text_delta": "text", "thinking_delta": "thinking"}  # a call cannot do without its beginning
 
 
 class AnthropicStream:
@@ -69,10 +74,11 @@ class AnthropicStream:
             return b""
         try:
             return self._read(msgspec.json.decode(data))
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            text = "the provider sent an event that is none of Anthropic's API"
-            self.failure = Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
-            return b""
+        except Failure as failure:
+            self.failure = failure
+        except MISSHAPEN:
+            self.failure = unusable("the provider sent an event that is none of Anthropic's API")
+        return b""
 
     def _read(self, event: dict[str, Any]) -> bytes:
         match event.get("type"):
@@ -94,16 +100,19 @@ class AnthropicStream:
             case "ping":
                 return _PING if self._answer else b""
             case "error":
-                kind = str((event.get("error") or {}).get("type"))
-                self.failure = provider_failure(
-                    "anthropic", _ERROR_STATUSES.get(kind, 500), msgspec.json.encode(event), None
-                )
+                raise embedded_failure("anthropic", msgspec.json.encode(event))
         return b""
 
     def _start(self, message: dict[str, Any]) -> bytes:
+        """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
+        if self._blocks:
+            raise unusable("the provider began a second answer within one stream")
+        begun = bool(self._answer)
         self._answer = {name: value for name, value in message.items() if name not in ("content", "usage")}
         self._add_usage(message.get("usage"))
-        self._write.begin(message.get("id", ""), message.get("model", ""))
+        if begun:
+            return b""
+        self._write.begin(message.get("id") or "", message.get("model") or "")
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
@@ -125,7 +134,9 @@ class AnthropicStream:
         return b""
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        block = self._blocks[index]
+        block = self._blocks.get(index)
+        if block is None:  # some hosts of this format begin no block before its pieces
+            block = self._blocks[index] = {"type": _BLOCKS_OF_PIECES[delta["type"]]}
         match delta.get("type"):
             case "text_delta":
                 block["text"] = block.get("text", "") + delta["text"]
@@ -139,8 +150,8 @@ class AnthropicStream:
                 block["signature"] = block.get("signature", "") + delta["signature"]
             case "citations_delta":
                 block["citations"] = [*(block.get("citations") or []), delta["citation"]]
-            case "compaction_delta":
-                block["content"] = (block.get("content") or "") + (delta.get("content") or "")
+            case _:
+                _grow(block, delta)
         return b""
 
     def _input(self, index: int, text: str) -> bytes:
@@ -150,20 +161,26 @@ class AnthropicStream:
         return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
 
     def _stop_block(self, index: int) -> bytes:
-        block = self._blocks[index]
-        fragments = "".join(self._fragments.pop(index, ()))
-        if fragments:
+        pieces = self._fragments.pop(index, None)
+        if pieces is None:
+            return b""
+        block, text = self._blocks[index], "".join(pieces)
+        if text:
             try:
-                block["input"] = msgspec.json.decode(fragments)
+                block["input"] = msgspec.json.decode(text)
             except msgspec.DecodeError:
                 block["input"] = {}  # cut by the token limit; the caller has the text as it came
             return b""
-        if block["type"] != "tool_use":
+        if index not in self._calls:
             return b""
-        call = {"index": self._calls[index], "function": {"arguments": json_text(block.get("input") or {})}}
+        call = {"index": self._calls[index], "function": {"arguments": arguments_text(block.get("input"))}}
         return self._write.delta({"tool_calls": [call]})
 
     def _end(self) -> bytes:
+        """Raises Failure where no answer has begun."""
+        if not self._answer:
+            raise unusable("the provider's stream ended without a message")
+        last = b"".join([self._stop_block(index) for index in list(self._fragments)])  # where a stop is missing
         self._finished = True
         blocks = [self._blocks[index] for index in sorted(self._blocks)]
         delta: dict[str, Any] = {}
@@ -176,8 +193,16 @@ class AnthropicStream:
         extra = extra_of(blocks, {**self._answer, "usage": self._usage})
         if extra:
             delta[EXTRA] = {"anthropic": extra}
-        finish = STOPS.get(self._answer.get("stop_reason") or "end_turn", "stop")
-        last = self._write.delta(delta, finish)
-        if self._show_usage:
+        last += self._write.delta(delta, finish_of(self._answer.get("stop_reason"), bool(self._calls)))
+        if self._show_usage and self._usage:
             last += self._write.usage(usage_of(self._usage))
         return last + sse.encode(DONE)
+
+
+def _grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
+    for name, value in delta.items():
+        if name == "type" or value is None:
+            continue
+        before = block.get(name)
+        block[name] = before + value if isinstance(before, str) and isinstance(value, str) else value

@@ -10,6 +10,8 @@ import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
+from nulpoint.wire.foreign import NOT_JSON, unusable
+from nulpoint.wire.provider_error import embedded_error, embedded_failure
 
 # The members of a chat request. Any other top-level member belongs to the provider and reaches it as it is.
 OPENAI_MEMBERS = frozenset(
@@ -74,6 +76,20 @@ def read_request(body: bytes) -> dict[str, Any]:
     return request
 
 
+def read_answer(provider: str, body: bytes) -> dict[str, Any]:
+    """The object a provider answered with. Raises Failure: an error that came with a good status, or no such thing."""
+    try:
+        answer = msgspec.json.decode(body)
+    except NOT_JSON:
+        raise unusable("the provider's answer cannot be used: it is not JSON") from None
+    good = isinstance(answer, dict) and not answer.get("error") and answer.get("object") != "error"
+    if not good and embedded_error(body):
+        raise embedded_failure(provider, body)
+    if not isinstance(answer, dict):
+        raise unusable("the provider's answer cannot be used: it is no JSON object")
+    return answer
+
+
 def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     """A request that is wrong, or that this provider cannot take, at `param`."""
     return rejected(f"`{param}` {problem}", param=param, code=code)
@@ -128,8 +144,14 @@ class ChunkWriter:
     def begin(self, answer_id: str, model: str) -> None:
         self._frame.update(id=answer_id, model=model)
 
-    def delta(self, delta: dict[str, Any], finish: str | None = None, index: int = 0) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def delta(
+        self,
+        delta: dict[str, Any],
+        finish: str | None = None,
+        index: int = 0,
+        logprobs: dict[str, Any] | None = None,
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return sse.encode(msgspec.json.encode({**self._frame, "choices": [choice]}))
 
     def usage(self, usage: dict[str, Any]) -> bytes:
