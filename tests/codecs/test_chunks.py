@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.codecs.canonical import ChunkWriter
 from nulpoint.codecs.table import CODECS
 
@@ -80,27 +79,3 @@ def test_a_chunk_is_what_it_was_made_of(answer_id, model, text, index, finish):
     assert json.loads(first.removeprefix(b"data: ")) == {**frame, "choices": [choice]}
     assert json.loads(last.removeprefix(b"data: ")) == {**frame, "choices": [], "usage": {"total_tokens": 3}}
     assert nothing == b""
-
-
-def test_a_block_that_begins_again_forgets_what_came_before():
-    def answer(thought, value):
-        yield {"type": "message_start", "message": {"id": thought, "model": "m"}}
-        yield {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
-        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": thought}}
-        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s"}}
-        yield {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "c", "name": "f"}}
-        for text in ("", '{"a":', f"{value}}}"):
-            yield {
-                "type": "content_block_delta",
-                "index": 1,
-                "delta": {"type": "input_json_delta", "partial_json": text},
-            }
-        yield {"type": "content_block_stop", "index": 1}
-
-    stream = AnthropicStream(1, False)
-    sent = stream.feed(framed([*answer("one", 1), *answer("two", 2), {"type": "message_stop"}]))
-    extra = chunks_of(sent)[-1]["choices"][0]["delta"]["provider_specific_fields"]["anthropic"]
-    assert extra["content"] == [
-        {"type": "thinking", "thinking": "two", "signature": "s"},
-        {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 2}},
-    ]

@@ -16,6 +16,7 @@ from nulpoint.http.dial import Dialer, Origin, origin_of
 from nulpoint.http.limits import ClientLimits
 from nulpoint.http.strand import Strand
 from nulpoint.http.ticker import Ticker
+from nulpoint.http.upstream import UNREAD_BYTES
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -153,6 +154,25 @@ def test_connections_are_kept_and_used_again():
             for _ in range(50):
                 assert (await exchange(client, pool))[1] == b"ok"
             assert client.connections() == pool.free == 1
+
+    run(main())
+
+
+def test_a_large_answer_that_came_at_once_leaves_the_connection_readable():
+    large = b"x" * (UNREAD_BYTES + 1)
+
+    async def whole(client, pool):
+        connection = await client.send(pool, REQUEST)
+        try:
+            return connection.whole or await connection.body()
+        finally:
+            connection.release()
+
+    async def main():
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(large), large)
+        async with upstream(saying(answer, then_close=False), first_byte_timeout=2) as (client, pool):
+            for _ in range(3):
+                assert await in_strand(whole(client, pool)) == large
 
     run(main())
 

@@ -1,11 +1,14 @@
 """Providers' errors, retry times and envelopes."""
 
+import json
+
 import pytest
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.headers import failure_fields
 from nulpoint.wire.completions import to_chat
 from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.provider_error import provider_failure, redact
+from nulpoint.wire.provider_error import embedded_failure, provider_failure, redact
 from nulpoint.wire.retry_after import retry_after_value, seconds_to_wait
 
 
@@ -14,7 +17,7 @@ from nulpoint.wire.retry_after import retry_after_value, seconds_to_wait
     [
         (400, 400, Kind.REJECTED), (401, 401, Kind.AUTH), (403, 401, Kind.AUTH), (404, 404, Kind.REJECTED),
         (413, 413, Kind.REJECTED), (422, 400, Kind.REJECTED), (429, 429, Kind.RATE_LIMIT), (500, 502, Kind.UPSTREAM),
-        (503, 502, Kind.UPSTREAM), (504, 502, Kind.UPSTREAM), (529, 502, Kind.UPSTREAM),
+        (499, 502, Kind.UPSTREAM), (503, 502, Kind.UPSTREAM), (504, 502, Kind.UPSTREAM), (529, 502, Kind.UPSTREAM),
     ],
 )  # fmt: skip
 def test_statuses_as_the_brief_has_them(status, seen, kind):
@@ -27,12 +30,22 @@ def test_statuses_as_the_brief_has_them(status, seen, kind):
     ("body", "message", "code"),
     [
         (b'{"error":{"message":"m","type":"t","param":"p","code":"c"}}', "m", "c"),
-        (b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}', "m", "provider_500"),
+        (b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}', "m", "server_is_overloaded"),
         (b'[{"error":{"code":500,"message":"m","status":"INTERNAL"}}]', "m", "INTERNAL"),
         (b'{"object":"error","message":"m","code":"3280"}', "m", "3280"),
         (b'{"detail":"m"}', "m", "provider_500"),
         (b'{"error":"m"}', "m", "provider_500"),
+        (b'{"error":"m","code":"invalid-argument"}', "m", "invalid-argument"),
+        (b'{"error":{"message":"m","code":520}}', "m", "provider_500"),
+        (b'{"error":{"message":null},"message":"x"}', "p answered 500 without saying why", "provider_500"),
+        (b'{"error":null,"message":"m"}', "m", "provider_500"),
+        (b'{"error":{}}', "p answered 500 without saying why", "provider_500"),
+        (b'{"error":5}', '{"error":5}', "provider_500"),
+        (b'{"message":{"detail":[{"loc":["x"]}]}}', '{"detail":[{"loc":["x"]}]}', "provider_500"),
         (b"<html><style>x{}</style><h1>Bad</h1> gateway</html>", "Bad gateway", "provider_500"),
+        (b"<!DOCTYPE html><!--[if lt IE 7]> <b> <![endif]--><title>Oops</title><script>x", "Oops", "provider_500"),
+        (b"<p>" + b"x " * 5000 + b"<a href=", ("x " * 100), "provider_500"),
+        (b"upstream: 1 < 2 failed", "upstream: 1 < 2 failed", "provider_500"),
         (b"", "p answered 500 without saying why", "provider_500"),
         (b"\xff\xfe", "\ufffd\ufffd", "provider_500"),
     ],
@@ -40,6 +53,89 @@ def test_statuses_as_the_brief_has_them(status, seen, kind):
 def test_every_shape_of_error(body, message, code):
     failure = provider_failure("p", 500, body, None)
     assert (failure.message, failure.code) == (message, code)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "seen", "code", "type_"),
+    [
+        # OpenAI's own words stay; others' become OpenAI's (guide to the wire formats, error map).
+        (401, {"type": "invalid_request_error", "code": "invalid_api_key"}, 401, "invalid_api_key",
+         "invalid_request_error"),
+        (401, {"type": "authentication_error"}, 401, "invalid_api_key", "authentication_error"),
+        (401, {"code": 401}, 401, "invalid_api_key", "authentication_error"),
+        (402, {"type": "billing_error"}, 402, "insufficient_quota", "insufficient_quota"),
+        (403, {"type": "permission_error"}, 401, "provider_403", "permission_error"),
+        (403, {"status": "PERMISSION_DENIED"}, 401, "PERMISSION_DENIED", "permission_error"),
+        (404, {"type": "not_found_error"}, 404, "model_not_found", "invalid_request_error"),
+        (404, {"code": 404, "status": "NOT_FOUND"}, 404, "model_not_found", "invalid_request_error"),
+        (413, {"type": "request_too_large"}, 413, "request_too_large", "invalid_request_error"),
+        (422, {"code": "3280", "type": "invalid_request_message_order"}, 400, "3280", "invalid_request_message_order"),
+        (429, {"code": "1300", "type": "rate_limited"}, 429, "rate_limit_exceeded", "rate_limit_error"),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, 429, "insufficient_quota",
+         "insufficient_quota"),
+        (503, {"status": "UNAVAILABLE", "code": 503}, 502, "server_is_overloaded", "service_unavailable_error"),
+        (503, {"type": "service_tier_capacity_exceeded"}, 502, "server_is_overloaded", "service_unavailable_error"),
+        (529, {"type": "overloaded_error"}, 502, "server_is_overloaded", "service_unavailable_error"),
+        (504, {"type": "timeout_error"}, 502, "provider_timeout", "timeout_error"),
+        (408, {}, 504, "provider_timeout", "timeout_error"),
+        (500, {"type": "api_error"}, 502, "provider_500", "api_error"),
+    ],
+)  # fmt: skip
+def test_codes_and_types(status, error, seen, code, type_):
+    failure = provider_failure("p", status, json.dumps({"error": {"message": "m", **error}}).encode(), None)
+    assert (failure.status, failure.code, failure.type) == (seen, code, type_)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        ({"code": 429}, 429, Kind.RATE_LIMIT), ({"status_code": 400}, 400, Kind.REJECTED), ({"code": 7}, 502, Kind.UPSTREAM),
+        ({"code": 403}, 401, Kind.AUTH), ({"code": "408"}, 502, Kind.UPSTREAM), ({"code": 408}, 504, Kind.TIMEOUT),
+        ({"type": "rate_limit_error"}, 429, Kind.RATE_LIMIT), ({"type": "timeout_error"}, 502, Kind.UPSTREAM),
+        ({"type": "server_error", "code": "rate_limit_exceeded"}, 429, Kind.RATE_LIMIT), ({}, 502, Kind.UPSTREAM),
+    ],
+)  # fmt: skip
+def test_an_error_with_a_good_status_says_itself_what_it_means(error, status, kind):
+    failure = embedded_failure("p", json.dumps({"error": {"message": "m", **error}}).encode())
+    assert (failure.status, failure.kind, failure.message) == (status, kind, "m")
+
+
+def google(quota, delay):
+    details = [{"@type": "google.rpc.QuotaFailure", "violations": [{"quotaId": quota}]}]
+    details += [{"@type": "google.rpc.RetryInfo", "retryDelay": delay}] if delay else []
+    return json.dumps(
+        {"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED", "details": details}}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("quota", "delay", "header", "code", "wait"),
+    [
+        ("GenerateRequestsPerMinutePerProject", "45.837906927s", None, "rate_limit_exceeded", 45.837906927),
+        ("GenerateRequestsPerMinutePerProject", "48s", 7.0, "rate_limit_exceeded", 7.0),
+        ("GenerateRequestsPerMinutePerProject", "soon", None, "rate_limit_exceeded", 60.0),
+        ("GenerateRequestsPerDayPerProject", None, None, "insufficient_quota", 60.0),
+    ],
+)
+def test_quotas_of_google(quota, delay, header, code, wait):
+    failure = provider_failure("gemini", 429, google(quota, delay), header)
+    assert (failure.status, failure.code, failure.retry_after) == (429, code, wait)
+
+
+def test_what_no_wait_mends_says_so():
+    fields = failure_fields(provider_failure("gemini", 429, google("GenerateRequestsPerDay", "5s"), None), b"id")
+    assert b"retry-after: 5\r\nx-should-retry: false\r\n" in fields
+    fields = failure_fields(provider_failure("gemini", 429, google("GenerateRequestsPerMinute", "5s"), None), b"id")
+    assert b"x-should-retry" not in fields
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["skeleton_count is unknown", "keyboard_layout must be one of a, b", "hf-transformers is no model", "pkginfo.missing_field",
+     "use key_frames_per_second"],
+)  # fmt: skip
+def test_words_are_no_keys(text):
+    assert redact(text) == text
 
 
 def test_no_key_is_repeated():

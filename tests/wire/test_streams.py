@@ -114,9 +114,17 @@ def test_usage_beside_choices_is_not_hidden():
     assert feed(HideUsage(), [inline]) == inline
 
 
-def test_an_error_event_is_not_hidden():
+def test_an_error_event_is_a_failure_and_not_passed_on():
     failed = framed('{"choices":[],"usage":{"prompt_tokens":1},"error":{"message":"x"}}')
-    assert feed(HideUsage(), [failed]) == failed
+    watcher = HideUsage()
+    assert feed(watcher, [framed(CHUNK) + failed + framed("[DONE]"), framed("[DONE]")]) == framed(CHUNK)
+    assert (watcher.failure.message, watcher.finished(), watcher.has_finish_reason()) == ("x", False, False)
+
+
+@pytest.mark.parametrize("data", [": keepalive", "", " ", ":"])
+def test_comments_that_became_data_are_no_events(data):
+    decoder = sse.Decoder()
+    assert [event.data for event in decoder.feed(framed(data, "{}"))] == [b"{}"]
 
 
 def test_groq_reports_usage_in_a_place_of_its_own():

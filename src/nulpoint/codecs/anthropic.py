@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, json_text
-from nulpoint.errors import Failure, Kind
+from nulpoint.codecs.canonical import EXTRA, json_text, read_answer
+from nulpoint.wire.foreign import MISSHAPEN, unusable
 
-STOPS = {
+_STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
     "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
@@ -23,43 +23,51 @@ _PLAIN_BLOCKS = frozenset({"text", "tool_use"})
 
 def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
+    answer = read_answer("anthropic", body)
     try:
-        answer: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict) or not isinstance(answer.get("content"), list):
-        text = "the provider's answer cannot be used: it is no message of Anthropic's API"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+        return msgspec.json.encode(_completion(answer, created))
+    except MISSHAPEN:
+        raise unusable("the provider's answer cannot be used: it is no message of Anthropic's API") from None
+
+
+def _completion(answer: dict[str, Any], created: int) -> dict[str, Any]:
+    message = message_of(answer["content"] or [], answer)
     choice = {
         "index": 0,
-        "message": message_of(answer["content"], answer),
+        "message": message,
         "logprobs": None,
-        "finish_reason": STOPS.get(answer.get("stop_reason") or "end_turn", "stop"),
+        "finish_reason": finish_of(answer.get("stop_reason"), "tool_calls" in message),
     }
-    completion = {
-        "id": answer.get("id", ""),
+    return {
+        "id": answer.get("id") or "",
         "object": "chat.completion",
         "created": created,
-        "model": answer.get("model", ""),
+        "model": answer.get("model") or "",
         "choices": [choice],
-        "usage": usage_of(answer.get("usage") or {}),
+        "usage": usage_of(answer["usage"]) if answer.get("usage") else None,
     }
-    return msgspec.json.encode(completion)
+
+
+def finish_of(reason: Any, called: bool) -> str:
+    """A reason nobody knows is an end like another; it stands in the extra fields."""
+    if reason is None:
+        return "tool_calls" if called else "stop"
+    return _STOPS.get(reason, "stop")
 
 
 def message_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
     """The assistant's message: text, calls, reasoning, and under `provider_specific_fields` all that is more."""
-    texts = [block.get("text", "") for block in blocks if block.get("type") == "text"]
+    texts = [block.get("text") or "" for block in blocks if block.get("type") == "text"]
     calls = [
         {
             "id": block.get("id"),
             "type": "function",
-            "function": {"name": block.get("name"), "arguments": json_text(block.get("input") or {})},
+            "function": {"name": block.get("name"), "arguments": arguments_text(block.get("input"))},
         }
         for block in blocks
         if block.get("type") == "tool_use"
     ]
-    thinking = "".join(block.get("thinking", "") for block in blocks if block.get("type") == "thinking")
+    thinking = "".join([block.get("thinking") or "" for block in blocks if block.get("type") == "thinking"])
     message: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(texts) if texts or not calls else None,
@@ -78,6 +86,11 @@ def message_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str
     return message
 
 
+def arguments_text(given: Any) -> str:
+    """A call's input as JSON text; some hosts of this format have it as text already."""
+    return given if isinstance(given, str) and given else json_text(given or {})
+
+
 def refusal_of(answer: dict[str, Any]) -> str | None:
     if answer.get("stop_reason") != "refusal":
         return None
@@ -91,7 +104,7 @@ def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for block in blocks:
         if block.get("type") != "text":
             continue
-        end = position + len(block.get("text", ""))
+        end = position + len(block.get("text") or "")
         for citation in block.get("citations") or ():
             if citation.get("url"):
                 place = {"start_index": position, "end_index": end, "title": citation.get("title") or ""}

@@ -10,20 +10,17 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.anthropic import STOPS, annotations_of, extra_of, refusal_of, usage_of
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter, json_text
-from nulpoint.errors import Failure, Kind
+from nulpoint.codecs.anthropic import annotations_of, arguments_text, extra_of, finish_of, refusal_of, usage_of
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter
+from nulpoint.errors import Failure
 from nulpoint.wire import sse
-from nulpoint.wire.provider_error import provider_failure
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, Usage
 
-_ERROR_STATUSES = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "timeout_error": 504,
-    "overloaded_error": 529,
-}  # fmt: skip
 _PING = b": ping\n"
+_BLOCKS_OF_PIECES = {"text_delta": "text", "thinking_delta": "thinking"}  # a call cannot do without its beginning
 
 
 class AnthropicStream:
@@ -37,6 +34,7 @@ class AnthropicStream:
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # block index to tool-call index
+        self._open: set[int] = set()  # blocks of calls whose end has not come
         # What has come for the members of a block (`input`: its JSON text). Adding to the member itself would copy all
         # of it at every event, 2 us once 100 kB have come; a list of pieces of four letters is 15 times their size.
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
@@ -73,10 +71,11 @@ class AnthropicStream:
             return b""
         try:
             return self._read(msgspec.json.decode(data))
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            text = "the provider sent an event that is none of Anthropic's API"
-            self.failure = Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
-            return b""
+        except Failure as failure:
+            self.failure = failure
+        except MISSHAPEN:
+            self.failure = unusable("the provider sent an event that is none of Anthropic's API")
+        return b""
 
     def _read(self, event: dict[str, Any]) -> bytes:
         match event.get("type"):
@@ -98,16 +97,19 @@ class AnthropicStream:
             case "ping":
                 return _PING if self._answer else b""
             case "error":
-                kind = str((event.get("error") or {}).get("type"))
-                self.failure = provider_failure(
-                    "anthropic", _ERROR_STATUSES.get(kind, 500), msgspec.json.encode(event), None
-                )
+                raise embedded_failure("anthropic", msgspec.json.encode(event))
         return b""
 
     def _start(self, message: dict[str, Any]) -> bytes:
+        """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
+        if self._blocks:
+            raise unusable("the provider began a second answer within one stream")
+        begun = bool(self._answer)
         self._answer = {name: value for name, value in message.items() if name not in ("content", "usage")}
         self._add_usage(message.get("usage"))
-        self._write.begin(message.get("id", ""), message.get("model", ""))
+        if begun:
+            return b""
+        self._write.begin(message.get("id") or "", message.get("model") or "")
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
@@ -118,6 +120,7 @@ class AnthropicStream:
         self._texts[index] = defaultdict(StringIO)
         if block["type"] == "tool_use":
             call = self._calls[index] = len(self._calls)
+            self._open.add(index)
             function = {"name": block.get("name"), "arguments": ""}
             return self._write.delta(
                 {"tool_calls": [{"index": call, "id": block.get("id"), "type": "function", "function": function}]}
@@ -129,7 +132,10 @@ class AnthropicStream:
         return b""
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        block = self._blocks[index]
+        block = self._blocks.get(index)
+        if block is None:  # some hosts of this format begin no block before its pieces
+            block = self._blocks[index] = {"type": _BLOCKS_OF_PIECES[delta["type"]]}
+            self._texts[index] = defaultdict(StringIO)
         match delta.get("type"):
             case "text_delta":
                 text = delta["text"]
@@ -144,8 +150,8 @@ class AnthropicStream:
                 self._texts[index]["signature"].write(delta["signature"])
             case "citations_delta":
                 block["citations"] = [*(block.get("citations") or []), delta["citation"]]
-            case "compaction_delta":
-                self._texts[index]["content"].write(delta.get("content") or "")
+            case _:
+                _grow(block, delta)
         return b""
 
     def _input(self, index: int, text: str) -> bytes:
@@ -156,10 +162,13 @@ class AnthropicStream:
 
     def _stop_block(self, index: int) -> bytes:
         """A call's whole input may stand in the block's start alone."""
-        block = self._blocks[index]
-        if block["type"] != "tool_use" or self._texts[index]["input"].tell():
+        if index not in self._open:
             return b""
-        call = {"index": self._calls[index], "function": {"arguments": json_text(block.get("input") or {})}}
+        self._open.discard(index)
+        block = self._blocks[index]
+        if self._texts[index]["input"].tell():
+            return b""
+        call = {"index": self._calls[index], "function": {"arguments": arguments_text(block.get("input"))}}
         return self._write.delta({"tool_calls": [call]})
 
     def _whole_blocks(self) -> list[dict[str, Any]]:
@@ -174,6 +183,10 @@ class AnthropicStream:
         return [self._blocks[index] for index in sorted(self._blocks)]
 
     def _end(self) -> bytes:
+        """Raises Failure where no answer has begun."""
+        if not self._answer:
+            raise unusable("the provider's stream ended without a message")
+        last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # where a stop is missing
         self._finished = True
         blocks = self._whole_blocks()
         delta: dict[str, Any] = {}
@@ -186,9 +199,8 @@ class AnthropicStream:
         extra = extra_of(blocks, {**self._answer, "usage": self._usage})
         if extra:
             delta[EXTRA] = {"anthropic": extra}
-        finish = STOPS.get(self._answer.get("stop_reason") or "end_turn", "stop")
-        last = self._write.delta(delta, finish)
-        if self._show_usage:
+        last += self._write.delta(delta, finish_of(self._answer.get("stop_reason"), bool(self._calls)))
+        if self._show_usage and self._usage:
             last += self._write.usage(usage_of(self._usage))
         return last + sse.encode(DONE)
 
@@ -198,3 +210,12 @@ def _input_of(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return {}  # cut by the token limit; the caller has the text as it came
+
+
+def _grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
+    for name, value in delta.items():
+        if name == "type" or value is None:
+            continue
+        before = block.get(name)
+        block[name] = before + value if isinstance(before, str) and isinstance(value, str) else value

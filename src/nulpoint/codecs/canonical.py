@@ -11,6 +11,8 @@ import msgspec
 
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
+from nulpoint.wire.foreign import NOT_JSON, unusable
+from nulpoint.wire.provider_error import embedded_error, embedded_failure
 
 # The members of a chat request. Any other top-level member belongs to the provider and reaches it as it is.
 OPENAI_MEMBERS = frozenset(
@@ -107,6 +109,20 @@ class Members:
         return own
 
 
+def read_answer(provider: str, body: bytes) -> dict[str, Any]:
+    """The object a provider answered with. Raises Failure: an error that came with a good status, or no such thing."""
+    try:
+        answer = msgspec.json.decode(body)
+    except NOT_JSON:
+        raise unusable("the provider's answer cannot be used: it is not JSON") from None
+    good = isinstance(answer, dict) and not answer.get("error") and answer.get("object") != "error"
+    if not good and embedded_error(body):
+        raise embedded_failure(provider, body)
+    if not isinstance(answer, dict):
+        raise unusable("the provider's answer cannot be used: it is no JSON object")
+    return answer
+
+
 def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     """A request that is wrong, or that this provider cannot take, at `param`."""
     return rejected(f"`{param}` {problem}", param=param, code=code)
@@ -190,10 +206,17 @@ class ChunkWriter:
         frame = {"id": answer_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
 
-    def delta(self, delta: dict[str, Any], finish: str | None = None, index: int = 0) -> bytes:
+    def delta(
+        self,
+        delta: dict[str, Any],
+        finish: str | None = None,
+        index: int = 0,
+        logprobs: dict[str, Any] | None = None,
+    ) -> bytes:
         encode = msgspec.json.encode
-        choice = (self._frame, index, encode(delta), encode(finish))
-        return b'%b{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n' % choice
+        told = b"null" if logprobs is None else encode(logprobs)
+        choice = (self._frame, index, encode(delta), told, encode(finish))
+        return b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % choice
 
     def usage(self, usage: dict[str, Any]) -> bytes:
         return b'%b],"usage":%b}\n\n' % (self._frame, msgspec.json.encode(usage))

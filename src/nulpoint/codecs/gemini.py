@@ -6,159 +6,112 @@ again when the message is handed back unchanged. A call's signature also stands 
 `tool_calls[].extra_content.google.thought_signature`, where Google's own OpenAI endpoint has it.
 """
 
-import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter, json_text
-from nulpoint.errors import Failure, Kind
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter, read_answer
+from nulpoint.codecs.gemini_answers import (
+    answer_id,
+    blocked_of,
+    call_of,
+    choice_of,
+    extra_of,
+    finish_of,
+    is_made,
+    logprobs_of,
+    merge_candidate,
+    notes_of,
+    nothing_made,
+    parts_of_candidate,
+    rest_of,
+    text_of,
+    usage_of,
+)
+from nulpoint.codecs.gemini_pieces import OpenCall, in_pieces
+from nulpoint.errors import Failure
 from nulpoint.wire import sse
-from nulpoint.wire.provider_error import provider_failure
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.provider_error import embedded_error, embedded_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, Usage
-
-_FILTERED = frozenset(
-    {
-        "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "ESCALATION", "PUP_LIMITED_DISABLED",
-    }
-)  # fmt: skip
 
 
 def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
+    answer = read_answer("gemini", body)
     try:
-        answer: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        answer = None
-    blocked = _block_reason(answer) if isinstance(answer, dict) else None
-    if not isinstance(answer, dict) or not (answer.get("candidates") or blocked):
-        text = "the provider's answer cannot be used: it has no candidates"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
-    answer_id = f"chatcmpl-{answer.get('responseId', '')}"
-    choices = [_choice(candidate, number, answer_id) for number, candidate in enumerate(answer.get("candidates") or [])]
-    if not choices:
-        message = {"role": "assistant", "content": None, "refusal": blocked}
-        choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "content_filter"}]
-    extra = {name: answer[name] for name in sorted(set(answer) - _MAPPED) if answer[name] is not None}
-    completion = {
-        "id": answer_id,
+        return msgspec.json.encode(_completion(answer, answer_id(answer, body), created))
+    except MISSHAPEN:
+        raise unusable("the provider's answer cannot be used: it is none of Gemini's API") from None
+
+
+def _completion(answer: dict[str, Any], made_id: str, created: int) -> dict[str, Any]:
+    candidates = answer.get("candidates") or []
+    usage = answer.get("usageMetadata") or {}
+    more = rest_of(answer, usage)
+    if candidates:
+        _check_made(candidates)
+        choices = [choice_of(one, number, made_id, {} if number else more) for number, one in enumerate(candidates)]
+    else:
+        choices = [_blocked_choice(answer, more)]
+    return {
+        "id": made_id,
         "object": "chat.completion",
         "created": created,
-        "model": answer.get("modelVersion", ""),
+        "model": answer.get("modelVersion") or "",
         "choices": choices,
-        "usage": usage_of(answer.get("usageMetadata") or {}),
-        **({EXTRA: {"gemini": extra}} if extra else {}),
+        "usage": usage_of(usage) if usage else None,
     }
-    return msgspec.json.encode(completion)
 
 
-_MAPPED = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
-_CANDIDATE_MAPPED = frozenset({"content", "index"})
+def _check_made(candidates: list[dict[str, Any]]) -> None:
+    """Raises Failure (502) where no candidate holds anything, and not because the model had nothing to say."""
+    if any(is_made(part) for candidate in candidates for part in parts_of_candidate(candidate)):
+        return
+    failure = nothing_made([candidate.get("finishReason") for candidate in candidates])
+    if failure is not None:
+        raise failure
 
 
-def _block_reason(answer: dict[str, Any]) -> str | None:
-    reason = (answer.get("promptFeedback") or {}).get("blockReason")
-    return f"the prompt was blocked: {reason}" if reason else None
+def _blocked_choice(answer: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    blocked = blocked_of(answer)
+    if blocked is None:
+        raise unusable("the provider's answer cannot be used: it has no candidates")
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": blocked, EXTRA: {"gemini": more}}
+    return {"index": 0, "message": message, "logprobs": None, "finish_reason": "content_filter"}
 
 
-def _choice(candidate: dict[str, Any], number: int, answer_id: str) -> dict[str, Any]:
-    parts = (candidate.get("content") or {}).get("parts") or []
-    index = candidate.get("index", number)
-    calls = [call_of(part, answer_id, index, count) for count, part in enumerate(_calls(parts))]
-    text = text_of(parts)
-    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
-    if calls:
-        message["tool_calls"] = calls
-    thoughts = text_of(parts, thought=True)
-    if thoughts:
-        message["reasoning_content"] = thoughts
-    extra = extra_of(parts, candidate)
-    if extra:
-        message[EXTRA] = {"gemini": extra}
-    finish = finish_of(candidate.get("finishReason"), bool(calls))
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
-
-
-def _calls(parts: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    return [part for part in parts if "functionCall" in part]
-
-
-def text_of(parts: list[dict[str, Any]], *, thought: bool = False) -> str:
-    return "".join(part.get("text", "") for part in parts if bool(part.get("thought")) == thought)
-
-
-def call_of(part: dict[str, Any], answer_id: str, choice: int, number: int) -> dict[str, Any]:
-    """A call; older models give none an id, so it gets one that is the same for the same answer."""
-    function = part["functionCall"]
-    made = hashlib.sha256(f"{answer_id}/{choice}/{number}".encode()).hexdigest()[:24]
-    call: dict[str, Any] = {
-        "id": function.get("id") or f"call_{made}",
-        "type": "function",
-        "function": {"name": function.get("name"), "arguments": json_text(function.get("args") or {})},
-    }
-    if part.get("thoughtSignature"):
-        call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
-    return call
-
-
-def finish_of(reason: str | None, called: bool) -> str:
-    if reason in ("MAX_TOKENS", "CONTINUATION"):
-        return "length"
-    if reason in _FILTERED:
-        return "content_filter"
-    return "tool_calls" if called else "stop"
-
-
-def extra_of(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> dict[str, Any]:
-    """What the OpenAI shape has no place for."""
-    extra = {name: value for name, value in candidate.items() if name not in _CANDIDATE_MAPPED and value is not None}
-    if extra.get("finishReason") in ("STOP", "MAX_TOKENS"):
-        del extra["finishReason"]
-    if any(set(part) - {"text"} for part in parts):
-        extra["parts"] = parts
-    return extra
-
-
-def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
-    """Gemini counts thoughts beside the candidates; OpenAI's completion counts both."""
-    thoughts = usage.get("thoughtsTokenCount") or 0
-    prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
-    completion = (usage.get("candidatesTokenCount") or 0) + thoughts
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": usage.get("totalTokenCount") or prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": usage.get("cachedContentTokenCount") or 0},
-        "completion_tokens_details": {"reasoning_tokens": thoughts},
-    }
+STRAY_BYTES = 65_536  # of what stands between the events
 
 
 class GeminiStream:
     """A watcher that translates. The stream ends with its connection: what says it was whole is a finish reason."""
 
     def __init__(self, created: int, show_usage: bool) -> None:
-        self._decoder = sse.Decoder()
+        self._splitter = sse.Splitter()
         self._write = ChunkWriter(created)
         self._show_usage = show_usage
         self._id = self._model = ""
         self._usage: dict[str, Any] = {}
+        self._answer: dict[str, Any] = {}  # members beside the candidates, the newest
         self._parts: dict[int, list[dict[str, Any]]] = {}  # of every candidate
-        self._last: dict[int, dict[str, Any]] = {}  # a candidate's members, the newest
+        self._last: dict[int, dict[str, Any]] = {}  # a candidate's members
         self._counts: dict[int, int] = {}  # calls so far
-        self._blocked: str | None = None
+        self._open: dict[int, OpenCall] = {}  # calls that come in pieces
+        self._begun: set[int] = set()
+        self._stray = b""  # lines that are none of an event
         self._finished = False
         self.failure: Failure | None = None
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._event(event.data) for event in self._decoder.feed(data)])
+        return b"".join([self._block(block) for block in self._splitter.feed(data)])
 
     def close(self) -> bytes:
-        out = b"".join([self._event(event.data) for event in self._decoder.close()])
-        whole = self._last and all(one.get("finishReason") for one in self._last.values())
-        return out + (self._end() if (whole or self._blocked) and self.failure is None else b"")
+        out = self._block(self._splitter.rest())
+        if self.failure is None and self._last and not self._begun and self._is_whole():
+            self.failure = nothing_made([one.get("finishReason") for one in self._last.values()])
+        return out + self._end() if self.failure is None and self._is_whole() else out
 
     def finished(self) -> bool:
         return self._finished
@@ -174,66 +127,108 @@ class GeminiStream:
         reasoning = seen["completion_tokens_details"]["reasoning_tokens"]
         return Facts(Usage(seen["prompt_tokens"], seen["completion_tokens"], cached, reasoning), self._model)
 
+    def _is_whole(self) -> bool:
+        if not self._last:
+            return blocked_of(self._answer) is not None
+        return all(one.get("finishReason") for one in self._last.values())
+
+    def _block(self, block: bytes) -> bytes:
+        """An error inside a stream comes as bare JSON, without `data:`, over several lines."""
+        event = sse.parse(block)
+        if event is not None:
+            return self._event(event.data)
+        if block.strip() and not block.startswith(b":") and self.failure is None:
+            self._stray = (self._stray + block)[:STRAY_BYTES]
+            if embedded_error(self._stray):
+                self.failure = embedded_failure("gemini", self._stray)
+        return b""
+
     def _event(self, data: bytes) -> bytes:
         if self.failure is not None:
             return b""
         try:
-            event = msgspec.json.decode(data)
-            if "error" in event:
-                code = event["error"].get("code")
-                raise provider_failure("gemini", code if isinstance(code, int) else 500, data, None)
-            return self._read(event)
+            return self._read(msgspec.json.decode(data), data)
         except Failure as failure:
             self.failure = failure
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            text = "the provider sent an event that is none of Gemini's API"
-            self.failure = Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+        except MISSHAPEN:
+            if b"\n" in data:  # events that no empty line parts
+                return b"".join([self._event(line) for line in data.split(b"\n")])
+            self.failure = unusable("the provider sent an event that is none of Gemini's API")
         return b""
 
-    def _read(self, event: dict[str, Any]) -> bytes:
+    def _read(self, event: dict[str, Any], data: bytes) -> bytes:
+        if event.get("error"):
+            raise embedded_failure("gemini", data)
         if not self._id:
-            self._id = f"chatcmpl-{event.get('responseId', '')}"
-            self._model = event.get("modelVersion", "")
+            self._id = answer_id(event, data)
+            self._model = event.get("modelVersion") or ""
             self._write.begin(self._id, self._model)
         self._usage.update(event.get("usageMetadata") or {})
-        self._blocked = self._blocked or _block_reason(event)
+        self._answer.update(event)
         candidates = enumerate(event.get("candidates") or [])
         return b"".join([self._candidate(one, one.get("index", number)) for number, one in candidates])
 
     def _candidate(self, candidate: dict[str, Any], index: int) -> bytes:
+        merge_candidate(self._last.setdefault(index, {}), candidate)
+        kept = self._parts.setdefault(index, [])
         out = b""
-        if index not in self._last:
-            self._last[index] = {}
-            self._parts[index] = []
-            out = self._write.delta({"role": "assistant", "content": "", "refusal": None}, index=index)
-        self._last[index].update({name: value for name, value in candidate.items() if name != "content"})
-        parts = (candidate.get("content") or {}).get("parts") or []
-        self._parts[index] += parts
-        for part in parts:
+        for part in parts_of_candidate(candidate):
             text = part.get("text")
             if text:
                 name = "reasoning_content" if part.get("thought") else "content"
-                out += self._write.delta({name: text}, index=index)
+                out += self._delta({name: text}, index)
             if "functionCall" in part:
-                number = self._counts.get(index, 0)
-                self._counts[index] = number + 1
-                call = {"index": number, **call_of(part, self._id, index, number)}
-                out += self._write.delta({"tool_calls": [call]}, index=index)
+                out += self._piece(part, index)
+            else:
+                kept.append(part)
         return out
+
+    def _piece(self, part: dict[str, Any], index: int) -> bytes:
+        """A part with a call, or with a piece of one: such a call is shown when it is whole."""
+        function = part["functionCall"]
+        opened = self._open.get(index)
+        if opened is None and in_pieces(function):
+            opened = self._open[index] = OpenCall(part)
+        if opened is None:
+            return self._call(part, index)
+        return self._call(self._open.pop(index).part, index) if opened.add(function) else b""
+
+    def _call(self, part: dict[str, Any], index: int) -> bytes:
+        self._parts[index].append(part)
+        if not part["functionCall"]:
+            return b""
+        number = self._counts.get(index, 0)
+        self._counts[index] = number + 1
+        call = {"index": number, **call_of(part, self._id, index, number)}
+        return self._delta({"tool_calls": [call]}, index)
+
+    def _delta(self, delta: dict[str, Any], index: int) -> bytes:
+        """With the role before it, once. Until then a candidate without content may still be a failure."""
+        if index in self._begun:
+            return self._write.delta(delta, index=index)
+        self._begun.add(index)
+        first = {"role": "assistant", "content": "", "refusal": None}
+        return self._write.delta(first, index=index) + (self._write.delta(delta, index=index) if delta else b"")
 
     def _end(self) -> bytes:
         self._finished = True
-        if not self._last:
-            first = {"role": "assistant", "content": None, "refusal": self._blocked}
-            out = self._write.delta(first) + self._write.delta({}, "content_filter")
+        more = rest_of(self._answer, self._usage)
+        if self._last:
+            out = b"".join([self._finish(index, {} if number else more) for number, index in enumerate(self._last)])
         else:
-            out = b"".join([self._finish(index) for index in self._last])
-        if self._show_usage:
+            first = {"role": "assistant", "content": None, "refusal": blocked_of(self._answer)}
+            out = self._write.delta(first) + self._write.delta({EXTRA: {"gemini": more}}, "content_filter")
+        if self._show_usage and self._usage:
             out += self._write.usage(usage_of(self._usage))
         return out + sse.encode(DONE)
 
-    def _finish(self, index: int) -> bytes:
-        extra = extra_of(self._parts[index], self._last[index])
-        delta = {EXTRA: {"gemini": extra}} if extra else {}
-        finish = finish_of(self._last[index].get("finishReason"), bool(self._counts.get(index)))
-        return self._write.delta(delta, finish, index)
+    def _finish(self, index: int, more: dict[str, Any]) -> bytes:
+        begin = self._call(self._open.pop(index).part, index) if index in self._open else b""  # the token limit cut it
+        parts, candidate = self._parts[index], self._last[index]
+        delta: dict[str, Any] = notes_of(text_of(parts), candidate)
+        extra = {**extra_of(parts, candidate), **more}
+        if extra:
+            delta[EXTRA] = {"gemini": extra}
+        begin += b"" if index in self._begun else self._delta({}, index)
+        finish = finish_of(candidate.get("finishReason"), bool(self._counts.get(index)))
+        return begin + self._write.delta(delta, finish, index, logprobs_of(candidate))

@@ -10,7 +10,7 @@ import msgspec
 
 from nulpoint.codecs.canonical import EXTRA, Members, data_url, parts_of, wrong
 from nulpoint.codecs.chat_request import arguments_of
-from nulpoint.codecs.gemini import text_of
+from nulpoint.codecs.gemini_answers import text_of
 from nulpoint.codecs.gemini_models import Abilities
 
 # Where a history comes from another provider there is no signature; Google documents this one for that case.

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body, wrong
+from nulpoint.codecs.canonical import EXTRA, Encoded, Members, read_answer, read_body, write_body, wrong
 from nulpoint.codecs.gemini_models import check_model
-from nulpoint.errors import Failure, Kind
+from nulpoint.wire.foreign import MISSHAPEN, unusable
 
 
 def encode(body: bytes, model: str) -> Encoded:
@@ -35,20 +35,27 @@ def encode(body: bytes, model: str) -> Encoded:
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
     """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
-    try:
-        answer: Any = msgspec.json.decode(body)
-        vectors = [one["values"] for one in answer["embeddings"]]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        text = "the provider's answer cannot be used: it has no embeddings"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed") from None
+    answer = read_answer("gemini", body)
     packed = msgspec.json.decode(request).get("encoding_format") == "base64"
+    try:
+        return msgspec.json.encode(_embeddings(answer, packed, model))
+    except MISSHAPEN:
+        raise unusable("the provider's answer cannot be used: it has no embeddings") from None
+
+
+def _embeddings(answer: dict[str, Any], packed: bool, model: str) -> dict[str, Any]:
     data = [
-        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
-        for index, vector in enumerate(vectors)
+        {"object": "embedding", "index": index, "embedding": _packed(one["values"]) if packed else one["values"]}
+        for index, one in enumerate(answer["embeddings"])
     ]
-    tokens = (answer.get("usageMetadata") or {}).get("promptTokenCount") or 0  # older models report none
+    counts = answer.get("usageMetadata") or {}
+    tokens = counts.get("promptTokenCount") or 0  # older models report none
+    more = {name: value for name, value in answer.items() if name not in ("embeddings", "usageMetadata")}
+    if set(counts) - {"promptTokenCount"}:
+        more["usageMetadata"] = counts
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return msgspec.json.encode({"object": "list", "data": data, "model": model, "usage": usage})
+    made = {"object": "list", "data": data, "model": model, "usage": usage}
+    return {**made, EXTRA: {"gemini": more}} if more else made
 
 
 def _packed(vector: list[float]) -> str:

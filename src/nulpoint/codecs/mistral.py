@@ -9,86 +9,129 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter, read_answer
+from nulpoint.codecs.mistral_call_id import call_id
 from nulpoint.errors import Failure, Kind
 from nulpoint.wire import sse
-from nulpoint.wire.provider_error import provider_failure
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, read_facts
 
-_FINISHES = {"model_length": "length"}
+_FINISHES = {
+    "stop": "stop", "length": "length", "model_length": "length", "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+}  # fmt: skip
 
 
 def joined_text(parts: list[dict[str, Any]]) -> str:
-    return "".join(part.get("text", "") for part in parts if part.get("type") == "text")
+    return "".join([part.get("text") or "" for part in parts if part.get("type") == "text"])
 
 
-def decode(body: bytes, _created: int) -> bytes:
+def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape; members nobody here knows ride along. Raises Failure (502)."""
+    answer = read_answer("mistral", body)
     try:
-        answer: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-        text = "the provider's answer cannot be used: it is no chat completion"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
-    answer["choices"] = [_choice(choice) for choice in answer["choices"]]
+        return msgspec.json.encode(_completion(answer, created))
+    except MISSHAPEN:
+        raise unusable("the provider's answer cannot be used: it is no chat completion") from None
+
+
+def _completion(answer: dict[str, Any], created: int) -> dict[str, Any]:
+    given = {name: value for name, value in answer.items() if value is not None}
+    choices = [_choice(choice, number, given.get("id", "")) for number, choice in enumerate(answer["choices"])]
+    if not choices:
+        raise unusable("the provider's answer cannot be used: it has no choices")
+    completion = {"id": "", "object": "chat.completion", "created": created, "model": "", **given, "choices": choices}
     if answer.get("usage"):
-        answer["usage"] = _usage(answer["usage"])
-    return msgspec.json.encode(answer)
+        completion["usage"] = _usage(answer["usage"])
+    return completion
 
 
-def _choice(choice: dict[str, Any]) -> dict[str, Any]:
-    message = {**choice["message"], "refusal": None}
-    content, calls = message.get("content"), message.pop("tool_calls", None)
+def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": None, "refusal": None, **choice["message"]}
+    content, calls = message["content"], message.pop("tool_calls", None)
+    extra: dict[str, Any] = {}
     if isinstance(content, list):
         message["content"], thinking = _split(content)
-        message[EXTRA] = {"mistral": {"content": content}}
+        extra["content"] = content
         if thinking:
             message["reasoning_content"] = thinking
     if calls:
-        message["tool_calls"] = [_call(call) for call in calls]
+        message["tool_calls"] = [_call(call, f"{answer_id}/{number}/{count}") for count, call in enumerate(calls)]
         message["content"] = message["content"] or None
-    return {"logprobs": None, **choice, "message": message, "finish_reason": _finish(choice.get("finish_reason"))}
+    finish, own = _finish(choice.get("finish_reason"), bool(calls))
+    extra |= own
+    if extra:
+        message[EXTRA] = {"mistral": extra}
+    return {"index": number, "logprobs": None, **choice, "message": message, "finish_reason": finish}
 
 
-def _finish(reason: str | None) -> str:
-    """Raises Failure (502) where generation failed there."""
+def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
+    """The reason in OpenAI's words, and Mistral's own where none means it. Raises Failure (502) for `error`."""
     if reason == "error":
         raise Failure(Kind.UPSTREAM, 502, "mistral failed while it answered", code="provider_error")
-    return _FINISHES.get(reason or "stop", reason or "stop")
+    if reason is None:
+        return ("tool_calls" if called else "stop"), {}
+    known = _FINISHES.get(reason)
+    return (known, {}) if known else ("stop", {"finish_reason": reason})
 
 
 def _split(content: list[dict[str, Any]]) -> tuple[str, str]:
     """Text and thinking of content that is a list."""
-    thinking = "".join(
-        inner.get("text", "") for part in content if part.get("type") == "thinking" for inner in part["thinking"]
-    )
-    return joined_text(content), thinking
+    thoughts = [part["thinking"] for part in content if part.get("type") == "thinking"]
+    return joined_text(content), "".join([one if isinstance(one, str) else _texts(one) for one in thoughts])
 
 
-def _call(call: dict[str, Any]) -> dict[str, Any]:
-    function = dict(call["function"])
-    if not isinstance(function.get("arguments"), str):
-        function["arguments"] = msgspec.json.encode(function.get("arguments") or {}).decode()
-    return {**call, "type": "function", "function": function}
+def _texts(parts: list[dict[str, Any]] | None) -> str:
+    return "".join([part.get("text") or "" for part in parts or ()])
+
+
+def _call(call: dict[str, Any], place: str) -> dict[str, Any]:
+    """A call. Where its id is missing (or the word `null`) it gets one by its place in the answer."""
+    function = {**call["function"], "arguments": _arguments(call["function"], "{}")}
+    given = call.get("id")
+    made = given if given and given != "null" else call_id(f"call/{place}")
+    return {**call, "id": made, "type": "function", "function": function}
+
+
+def _continues(calls: list[tuple[int, str]], call: dict[str, Any]) -> int | None:
+    """The number of the call this is a further piece of: of the same index and id, or, without either, the last one."""
+    given = call.get("id") if call.get("id") != "null" else None
+    place = call.get("index")
+    if place is None:
+        named = given or call["function"].get("name")
+        return None if named or not calls else len(calls) - 1
+    number = next((n for n in range(len(calls) - 1, -1, -1) if calls[n][0] == place), None)
+    return number if number is not None and given in (None, "", calls[number][1]) else None
+
+
+def _arguments(function: dict[str, Any], absent: str) -> str:
+    """They may be an object instead of its text."""
+    given = function.get("arguments")
+    if isinstance(given, str):
+        return given
+    return absent if given is None else msgspec.json.encode(given).decode()
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:
-    details = usage.get("prompt_tokens_details") or usage.get("prompt_token_details")
-    if details is None and usage.get("num_cached_tokens") is not None:
-        details = {"cached_tokens": usage["num_cached_tokens"]}
-    return {**usage, "prompt_tokens_details": details} if details else usage
+    counted = {"prompt_tokens": 0, "completion_tokens": 0, **{k: v for k, v in usage.items() if v is not None}}
+    counted.setdefault("total_tokens", counted["prompt_tokens"] + counted["completion_tokens"])
+    details = counted.get("prompt_tokens_details") or counted.get("prompt_token_details")
+    if details is None and counted.get("num_cached_tokens") is not None:
+        details = {"cached_tokens": counted["num_cached_tokens"]}
+    return {**counted, "prompt_tokens_details": details} if details else counted
 
 
 class MistralStream:
     """A watcher that translates. Usage stands in the finishing chunk there, in a chunk of its own here."""
 
-    def __init__(self, _created: int, show_usage: bool) -> None:
+    def __init__(self, created: int, show_usage: bool) -> None:
+        self._created = created
         self._decoder = sse.Decoder()
         self._show_usage = show_usage
         self._roles: set[int] = set()
-        self._calls: dict[int, int] = {}  # choice to calls so far
+        self._calls: dict[int, list[tuple[int, str]]] = {}  # choice to its calls: index as it came, id as shown
         self._lists: dict[int, list[dict[str, Any]]] = {}  # choice to content parts
         self._last_usage: dict[str, Any] | None = None
         self._frame: dict[str, Any] = {}
@@ -120,9 +163,8 @@ class MistralStream:
             return self._chunk(msgspec.json.decode(data), data)
         except Failure as failure:
             self.failure = failure
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            text = "the provider sent an event that is no chunk of a chat completion"
-            self.failure = Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+        except MISSHAPEN:
+            self.failure = unusable("the provider sent an event that is no chunk of a chat completion")
         return b""
 
     def _end(self) -> bytes:
@@ -138,24 +180,27 @@ class MistralStream:
         return last + sse.encode(DONE)
 
     def _chunk(self, chunk: dict[str, Any], data: bytes) -> bytes:
-        if "choices" not in chunk:
-            status = chunk.get("raw_status_code") or chunk.get("status_code") or 500
-            raise provider_failure("mistral", status if isinstance(status, int) else 500, data, None)
+        if chunk.get("error") or ("choices" not in chunk and not chunk.get("usage")):
+            raise embedded_failure("mistral", data)
         chunk.pop("p", None)  # padding
         usage = chunk.pop("usage", None)
         if usage:
             self._last_usage = _usage(usage)
             self._facts = read_facts(msgspec.json.encode({"usage": self._last_usage, "model": chunk.get("model")}))
         if not self._frame:
-            self._frame = {name: chunk.get(name) for name in ("id", "created", "model")}
+            defaults = {"id": "", "created": self._created, "model": ""}
+            self._frame = {name: chunk.get(name) or default for name, default in defaults.items()}
+            self._frame["object"] = "chat.completion.chunk"
             self._facts = Facts(self._facts.usage, chunk.get("model"))
+        if not chunk.get("choices"):
+            return b""  # only usage, which is shown at the end
         chunk.update(self._frame)
-        chunk["choices"] = [self._choice(choice) for choice in chunk["choices"]]
+        chunk["choices"] = [self._choice(choice, number) for number, choice in enumerate(chunk["choices"])]
         return sse.encode(msgspec.json.encode(chunk))
 
-    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
-        index = choice["index"]
-        delta = dict(choice["delta"])
+    def _choice(self, choice: dict[str, Any], number: int) -> dict[str, Any]:
+        index = choice.get("index", number)
+        delta = dict(choice.get("delta") or {})
         choice.pop("p", None)
         delta.pop("p", None)
         if delta.pop("role", None) is not None or index not in self._roles:
@@ -171,20 +216,28 @@ class MistralStream:
         elif delta.get("content") and index in self._lists:
             self._gather(self._lists[index], [{"type": "text", "text": delta["content"]}])
         if delta.get("tool_calls"):
-            delta["tool_calls"] = [self._indexed(index, call) for call in delta["tool_calls"]]
+            delta["tool_calls"] = [self._fragment(index, call) for call in delta["tool_calls"]]
         else:
             delta.pop("tool_calls", None)
         if choice.get("finish_reason"):
             self._has_finish = True
-            choice["finish_reason"] = _finish(choice["finish_reason"])
+            choice["finish_reason"], extra = _finish(choice["finish_reason"], index in self._calls)
             if index in self._lists:
-                delta[EXTRA] = {"mistral": {"content": self._lists[index]}}
-        return {"logprobs": None, **choice, "delta": delta}
+                extra["content"] = self._lists[index]
+            if extra:
+                delta[EXTRA] = {"mistral": extra}
+        return {"index": index, "logprobs": None, "finish_reason": None, **choice, "delta": delta}
 
-    def _indexed(self, choice: int, call: dict[str, Any]) -> dict[str, Any]:
-        number = self._calls.get(choice, 0)
-        self._calls[choice] = number + 1
-        return {**_call(call), "index": number}
+    def _fragment(self, choice: int, call: dict[str, Any]) -> dict[str, Any]:
+        """A call, or a further piece of one: numbered anew, since `index` may be missing or the same for all calls."""
+        calls = self._calls.setdefault(choice, [])
+        number = _continues(calls, call)
+        if number is not None:
+            return {"index": number, "function": {"arguments": _arguments(call["function"], "")}}
+        number = len(calls)
+        made = _call(call, f"{self._frame['id']}/{choice}/{number}")
+        calls.append((call.get("index", number), made["id"]))
+        return {**made, "index": number}
 
     def _gather(self, into: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
         """Pieces of one thought or text become one part again."""

@@ -6,12 +6,12 @@ from typing import Any
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.stream_answer import StreamAnswer
-from nulpoint.gateway.whole import AUTOMATIC, embedded_status, unreadable
+from nulpoint.gateway.whole import AUTOMATIC, unreadable
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
 from nulpoint.wire.opening import Opening
-from nulpoint.wire.provider_error import provider_failure
-from nulpoint.wire.stream import Watcher
+from nulpoint.wire.provider_error import embedded_failure
+from nulpoint.wire.stream import DONE, Watcher
 
 # A read that is nothing but comments shows that the connection lives, not that the answer grows.
 _COLON = ord(":")
@@ -49,7 +49,8 @@ class Relay:
         """Pass the events on as they come, one write a read.
 
         Raises Failure when the provider's stream ends before its terminal event (`[DONE]`, or for hosts that never say
-        it a finish reason). What has gone out stays: the caller of this function decides how to tell.
+        it a finish reason: then it is said here), or holds an error. What has gone out stays: the caller of this
+        function decides how to tell.
         """
         connection, answer = self._connection, self._answer
         while not connection.ended and not self.committed:
@@ -65,20 +66,19 @@ class Relay:
         """Hold what comes before content. Says whether to go on so."""
         passed = self._watcher.feed(self._plain(data))
         self._look_at(passed)
+        if self.committed:
+            self._answer.write(self._opening.held())
         if self._watcher.failure is not None:
             raise self._watcher.failure
         if self._opening.begun and not self.committed:
             self._answer.show_head()
-        if self.committed:
-            self._answer.write(self._opening.held())
         return not self.committed
 
     def _look_at(self, passed: bytes) -> None:
         opening = self._opening
         opening.feed(passed)
         if opening.error is not None:
-            status = embedded_status(opening.error)
-            raise provider_failure(self._provider, status, opening.error, None, self._secret)
+            raise embedded_failure(self._provider, opening.error, self._secret)
         if passed and (passed[0] != _COLON or b"\ndata" in passed):
             self._connection.progress()
         if opening.has_content:
@@ -104,12 +104,13 @@ class Relay:
         if not self.committed:
             self._look_at(last)
             last = self._opening.held() if self.committed else b""
-        if watcher.finished() or (not self._says_done and watcher.has_finish_reason()):
+        finished = watcher.finished()
+        if finished or (not self._says_done and watcher.has_finish_reason()):
             if not self.committed:  # a stream with an end and nothing in it
                 self.committed = True
                 self._answer.commit()
                 last = self._opening.held()
-            self._answer.end(last)
+            self._answer.end(last if finished else last + sse.encode(DONE))
             return
         if last:
             self._answer.write(last)

@@ -200,6 +200,7 @@ class Upstream(asyncio.BufferedProtocol):
         if not self._ended or len(chunks) != 1 or b"content-encoding" in self.headers:
             return None
         self._chunks = []
+        self._unread = 0  # or the socket would be paused when nobody is left to resume it
         return chunks[0]
 
     async def body(self) -> bytes:

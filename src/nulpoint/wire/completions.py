@@ -11,8 +11,11 @@ import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
+from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.stream import DONE, PassOn, Watcher
 
+# Completions have no such end; calls stand in the choice.
+_CALLED = frozenset({"tool_calls", "function_call"})
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"suffix": (None, ""), "echo": (None, False), "best_of": (None, 1)}
 
 
@@ -45,8 +48,11 @@ def _unsupported(param: str, problem: str) -> Failure:
 
 
 def from_chat(body: bytes) -> bytes:
-    """A chat answer in the shape of a completion; unknown members ride along."""
-    return msgspec.json.encode(_completion(msgspec.json.decode(body), "message"))
+    """A chat answer in the shape of a completion; unknown members ride along. Raises Failure (502)."""
+    try:
+        return msgspec.json.encode(_completion(msgspec.json.decode(body), "message"))
+    except MISSHAPEN:
+        raise unusable("the provider's answer cannot be used: it is no chat completion") from None
 
 
 def _completion(chat: dict[str, Any], text_in: str) -> dict[str, Any]:
@@ -56,9 +62,13 @@ def _completion(chat: dict[str, Any], text_in: str) -> dict[str, Any]:
 
 
 def _choice(choice: dict[str, Any], text_in: str) -> dict[str, Any]:
+    """What a message has beside its text (reasoning, extra fields) stands in the choice."""
     message = choice.get(text_in) or {}
+    more = {key: value for key, value in message.items() if key not in ("role", "content") and value is not None}
     rest = {key: value for key, value in choice.items() if key not in (text_in, "logprobs")}
-    return {**rest, "text": message.get("content") or "", "logprobs": None}
+    if rest.get("finish_reason") in _CALLED:
+        rest["finish_reason"] = "stop"
+    return {**more, **rest, "text": message.get("content") or "", "logprobs": None}
 
 
 class Chained:
@@ -83,26 +93,28 @@ class Chained:
 
 
 class CompletionStream(PassOn):
-    """Turns the chunks of a chat stream into those of a completions stream. An error event passes as it is."""
+    """Turns the chunks of a chat stream into those of a completions stream."""
 
     def __init__(self, hide_usage: bool) -> None:
         super().__init__()
         self._decoder = sse.Decoder()
         self._hide_usage = hide_usage
+        self._broken = False  # an event was no chunk
 
     def feed(self, data: bytes) -> bytes:
-        super().feed(data)
-        return b"".join(self._translated(event) for event in self._decoder.feed(data))
+        return b"".join([self._translated(event.data) for event in self._decoder.feed(super().feed(data))])
 
-    def close(self) -> bytes:
-        return b"".join(self._translated(event) for event in self._decoder.close())
-
-    def _translated(self, event: sse.Event) -> bytes:
-        if event.data.strip() == DONE:
-            return sse.encode(DONE)
-        chunk = msgspec.json.decode(event.data)
-        if "error" in chunk:
-            return sse.encode(event.data)
-        if self._hide_usage and not chunk.get("choices"):
+    def _translated(self, data: bytes) -> bytes:
+        if self._broken:
             return b""
-        return sse.encode(msgspec.json.encode(_completion(chunk, "delta")))
+        if data.strip() == DONE:
+            return sse.encode(DONE)
+        try:
+            chunk = msgspec.json.decode(data)
+            if self._hide_usage and not chunk.get("choices") and chunk.get("usage"):
+                return b""
+            return sse.encode(msgspec.json.encode(_completion(chunk, "delta")))
+        except MISSHAPEN:
+            self._broken = True
+            self.failure = unusable("the provider sent an event that is no chunk of a chat completion")
+            return b""

@@ -2,24 +2,26 @@
 
 Shapes seen (recordings and documentation of the providers): OpenAI's `{"error": {message, type, param, code}}`,
 Anthropic's `{"type": "error", "error": {...}}`, Gemini's `{"error": {code, message, status}}` or a list of it,
-Mistral's `{"message": ..}`, `{"detail": ..}`, plain `{"error": "text"}`, and HTML pages of whatever stands in between.
+Mistral's `{"message": ..}`, `{"detail": ..}`, plain `{"error": "text", "code": ..}`, and HTML pages of whatever stands
+in between. A status may be refined by what is typed in the body (`type`, `code`, `reason`), never by its prose.
 """
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
+from nulpoint.wire.foreign import NOT_JSON
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
 _FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
-_TAG = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-# Tokens as providers print them, whole or with the middle starred out.
+_TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
+# Tokens as providers print them, whole or with the middle starred out. A digit or a star tells them from words.
 _SECRET = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk|AIza|AQ)[-_.]?[\w*.-]{8,}|Bearer\s+[^\s,;\"']+"
+    r"\b(?:(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk)[-_.]|AIza|AQ\.)(?=[\w.-]*[\d*])[\w*.-]{8,}"
+    r"|Bearer\s+[^\s,;\"']+"
 )
-
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 
 # Typed codes that say the credential's credit is used up; a 429 with one of them does not pass by waiting.
@@ -30,8 +32,42 @@ _USED_UP = frozenset(
     }
 )  # fmt: skip
 
-_KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
-_STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
+_KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT,
+          499: Kind.UPSTREAM}  # fmt: skip
+# 499 is Google's CANCELLED: it gave up, not the caller.
+_STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429, 499: 502}
+# OpenAI's words, for providers that have others or none: by status, by the provider's `type`, by Google's `status`.
+_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "model_not_found", 413: "request_too_large",
+          429: "rate_limit_exceeded", 408: "provider_timeout", 504: "provider_timeout",
+          529: "server_is_overloaded"}  # fmt: skip
+_TYPES = {402: "insufficient_quota", 403: "permission_error", 504: "timeout_error", 529: "service_unavailable_error"}
+_FOREIGN_TYPES = {
+    "not_found_error": "invalid_request_error", "request_too_large": "invalid_request_error",
+    "conflict_error": "invalid_request_error", "billing_error": "insufficient_quota",
+    "overloaded_error": "service_unavailable_error", "rate_limited": "rate_limit_error",
+    "service_tier_capacity_exceeded": "service_unavailable_error",
+}  # fmt: skip
+_OVERLOADED = frozenset({"overloaded_error", "service_tier_capacity_exceeded", "UNAVAILABLE"})
+# What an error means that came with a good status, by its `type`, else by its `code`.
+_MEANT = {
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "rate_limited": 429,
+    "insufficient_quota": 429, "tokens": 429, "requests": 429, "timeout_error": 504, "overloaded_error": 529,
+    "service_unavailable_error": 503, "invalid_api_key": 401, "model_not_found": 404, "rate_limit_exceeded": 429,
+    "context_length_exceeded": 400, "server_is_overloaded": 503,
+}  # fmt: skip
+
+
+class _Error(NamedTuple):
+    """What an error body tells. `status`: Google's word for the kind; `number`: the status it says it means."""
+
+    message: str = ""
+    code: str | None = None
+    param: str | None = None
+    type: str | None = None
+    status: str | None = None
+    number: int | None = None
+    details: tuple[dict[str, Any], ...] = ()
 
 
 def provider_failure(
@@ -41,25 +77,49 @@ def provider_failure(
 
     `secret` is the credential that was sent, in case the provider repeats it.
     """
-    details = _google_details(body)
-    if any(one.get("reason") == "API_KEY_INVALID" for one in details):
+    return _failure(provider, status, _read(body), retry_after, secret)
+
+
+def embedded_failure(provider: str, body: bytes, secret: str | None = None) -> Failure:
+    """The failure for an error that came with a good status or inside a stream. It says itself what it means."""
+    error = _read(body)
+    meant = error.number or _MEANT.get(error.type or "") or _MEANT.get(error.code or "") or 500
+    return _failure(provider, meant, error, None, secret)
+
+
+def embedded_error(body: bytes) -> bool:
+    """Whether an answer with a good status is an error all the same. One that has choices too is, if one broke off."""
+    answer = _decoded(body)
+    if isinstance(answer, list) and answer:
+        answer = answer[0]
+    if not isinstance(answer, dict):
+        return False
+    choices = answer.get("choices")
+    if isinstance(choices, list) and choices:
+        broken = any(isinstance(one, dict) and one.get("finish_reason") in (None, "error") for one in choices)
+        return bool(answer.get("error")) and broken
+    return bool(answer.get("error")) or answer.get("object") == "error"
+
+
+def _failure(provider: str, status: int, error: _Error, retry_after: float | None, secret: str | None) -> Failure:
+    if any(one.get("reason") == "API_KEY_INVALID" for one in error.details):
         status = 401  # Gemini says 400
-    if retry_after is None:
-        retry_after = _retry_delay(details)
     kind = _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
-    seen = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
-    message, code, param, type_ = _details(body)
-    if kind is Kind.RATE_LIMIT and not _USED_UP.isdisjoint((code, type_)):
+    code, type_ = _code(status, error), _type(status, kind, error)
+    if kind is Kind.RATE_LIMIT and _quota_of_a_day(error):
+        code = type_ = "insufficient_quota"
+    if kind is Kind.RATE_LIMIT and not _USED_UP.isdisjoint((code, error.type)):
         kind = Kind.QUOTA
-    text = redact(message or f"{provider} answered {status} without saying why", secret)
+    if retry_after is None:
+        retry_after = _retry_delay(error)
+    seen = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
     guessed = retry_after is None and seen == 429
-    default_code = "rate_limit_exceeded" if kind is Kind.RATE_LIMIT else f"provider_{status}"
     return Failure(
         kind,
         seen,
-        text,
-        code=code or default_code,
-        param=param,
+        redact(error.message or f"{provider} answered {status} without saying why", secret),
+        code=code,
+        param=error.param,
         retry_after=DEFAULT_RETRY_AFTER if guessed else retry_after,
         type=type_,
         answered=status,
@@ -67,19 +127,30 @@ def provider_failure(
     )
 
 
-def _google_details(body: bytes) -> list[dict[str, Any]]:
-    """The `details` of a google.rpc.Status, which stands alone or in a list of one."""
-    try:
-        answer: Any = msgspec.json.decode(body)
-        error = (answer[0] if isinstance(answer, list) else answer)["error"]
-        return [one for one in error["details"] if isinstance(one, dict)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
-        return []
+def _code(status: int, error: _Error) -> str:
+    """The provider's own code where it has OpenAI's kind of codes; Mistral's are numbers."""
+    if error.code and not error.code.isdigit():
+        return error.code
+    if error.type in _OVERLOADED or error.status in _OVERLOADED:
+        return _CODES[529]
+    return _CODES.get(status) or error.code or error.status or f"provider_{status}"
 
 
-def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+def _type(status: int, kind: Kind, error: _Error) -> str:
+    if error.type:
+        return _FOREIGN_TYPES.get(error.type, error.type)
+    return _TYPES[529] if error.status in _OVERLOADED else _TYPES.get(status, ENVELOPE_TYPES[kind])
+
+
+def _quota_of_a_day(error: _Error) -> bool:
+    """Whether a google.rpc.QuotaFailure names a quota that no wait of seconds brings back."""
+    violations = [one for detail in error.details for one in detail.get("violations") or () if isinstance(one, dict)]
+    return any("PerDay" in str(one.get("quotaId")) for one in violations)
+
+
+def _retry_delay(error: _Error) -> float | None:
     """Seconds of a google.rpc.RetryInfo (`"45.8s"`)."""
-    for one in details:
+    for one in error.details:
         found = _SECONDS.fullmatch(str(one.get("retryDelay")))
         if found:
             return float(found[1])
@@ -93,37 +164,42 @@ def redact(text: str, secret: str | None = None) -> str:
     return _SECRET.sub("[redacted]", text)
 
 
-def embedded_error(body: bytes) -> bool:
-    """Whether an answer with a good status is an error all the same (OpenRouter does that)."""
-    if b'"error"' not in body[:2048]:
-        return False
+def _decoded(body: bytes) -> Any:
+    """The JSON of a body; None where it is none."""
     try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("choices")
+        return msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
 
 
-def _details(body: bytes) -> tuple[str, str | None, str | None, str | None]:
-    """Message, code, param and type of an error body in any of the known shapes."""
-    try:
-        answer: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _plain_text(body), None, None, None
+def _read(body: bytes) -> _Error:
+    """What an error body in any of the known shapes tells."""
+    answer = _decoded(body)
     if isinstance(answer, list) and answer:
         answer = answer[0]
     if not isinstance(answer, dict):
-        return _plain_text(body), None, None, None
-    error = answer.get("error", answer)
+        return _Error(_plain_text(body))
+    error = answer.get("error") or answer
     if isinstance(error, str):
-        return error, None, None, None
+        error = {**answer, "message": error, "error": None}
     if not isinstance(error, dict):
-        return _plain_text(body), None, None, None
+        return _Error(_plain_text(body))
     message = error.get("message") or error.get("detail") or ""
-    if not isinstance(message, str):
-        message = msgspec.json.encode(message).decode()
-    code = error.get("code") if isinstance(error.get("code"), str) else error.get("status")
-    return message, _text(code), _text(error.get("param")), _text(error.get("type"))
+    details = error.get("details")
+    return _Error(
+        message if isinstance(message, str) else msgspec.json.encode(message).decode(),
+        _text(error.get("code")),
+        _text(error.get("param")),
+        _text(error.get("type")),
+        _text(error.get("status")),
+        _number(error),
+        tuple(one for one in details if isinstance(one, dict)) if isinstance(details, list) else (),
+    )
+
+
+def _number(error: dict[str, Any]) -> int | None:
+    numbers = [error.get(name) for name in ("code", "status_code", "raw_status_code")]
+    return next((one for one in numbers if isinstance(one, int) and 400 <= one < 600), None)
 
 
 def _text(value: Any) -> str | None:
@@ -131,5 +207,8 @@ def _text(value: Any) -> str | None:
 
 
 def _plain_text(body: bytes) -> str:
-    text = _TAG.sub(" ", body[:8192].decode("utf-8", "replace"))
+    """What people read of a page, or the text as it is; the beginning of either."""
+    text = body[:8192].decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        text = _TAG.sub(" ", text)
     return " ".join(text.split())[:_FOREIGN_TEXT]

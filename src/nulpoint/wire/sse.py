@@ -9,6 +9,8 @@ import re
 
 import msgspec
 
+from nulpoint.errors import Failure, Kind
+
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
 _EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -23,12 +25,16 @@ class Event(msgspec.Struct, frozen=True):
     name: bytes = b""
 
 
-class TooLarge(Exception):
+class TooLarge(Failure):
     """An event is over MAX_EVENT_BYTES."""
+
+    def __init__(self) -> None:
+        text = f"the provider sent an event of over {MAX_EVENT_BYTES} bytes"
+        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed")
 
 
 def parse(block: bytes) -> Event | None:
-    """The event in one block of lines; None when it holds no data."""
+    """The event in one block of lines; None when it holds no data, or a comment that some proxy took for data."""
     decoder = Decoder()
     events = decoder.feed(block) or decoder.close()
     return events[0] if events else None
@@ -85,7 +91,7 @@ class Decoder:
         for line in lines:
             if not line:
                 joined = b"\n".join(self._data)
-                if joined:
+                if joined and joined[:1] != b":" and not joined.isspace():
                     events.append(Event(joined, self._name))
                 self._data = []
                 self._name = b""

@@ -11,12 +11,15 @@ import msgspec
 
 from nulpoint.errors import Failure
 from nulpoint.wire import sse
+from nulpoint.wire.foreign import NOT_JSON
+from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.usage import NOTHING, Facts, read_facts
 
 TAIL_BYTES = 8192  # of each of the last three reads: usage stands in one of the last events
 HELD_BYTES = 32_768  # of an unfinished event
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
+_ERROR = re.compile(rb'"error"\s*:\s*[^\sn]')  # null is none
 DONE = b"[DONE]"
 
 
@@ -38,30 +41,34 @@ class Watcher(Protocol):
 
     @property
     def failure(self) -> Failure | None:
-        """What the provider said went wrong, where the stream's format says so and the watcher reads it."""
+        """What the provider said went wrong. From then on nothing more of the stream is passed on."""
 
 
 class PassOn:
     """Gives the caller every event as it came, byte for byte.
 
     What has come of an unfinished event waits for its end, so that a stream that is cut ends between two events and
-    not inside one. An event over HELD_BYTES is passed on piece by piece instead.
+    not inside one. An event over HELD_BYTES is passed on piece by piece instead. An event that is an error ends the
+    stream and is not passed on: the caller is told of the failure in the gateway's own words, once.
     """
 
-    failure: Failure | None = None
-
     def __init__(self) -> None:
+        self.failure: Failure | None = None
         # The last three reads passed on, of which each holds whole events. Few on purpose: memory given back at once
         # is used again while it is still in the processor's cache.
         self._third = self._second = self._last = b""
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
+        if self.failure is not None:
+            return b""
         if self._held:
             data = self._held + data
             self._held = b""
         if not data.endswith(b"\n\n"):
             data = self._whole_events(data)
+        if b'"error"' in data:
+            data = self._before_error(data)
         if data:
             self._third = self._second
             self._second = self._last
@@ -80,16 +87,32 @@ class PassOn:
         self._held = data[end:]
         return data[:end]
 
+    def _before_error(self, data: bytes) -> bytes:
+        """The events before one that is an error. Some hosts have the word in other places too."""
+        if _ERROR.search(data) is None:
+            return data
+        passed = 0
+        for block in _blocks(data):
+            event = sse.parse(block)
+            if event is not None and _is_error(event):
+                self.failure = embedded_failure("the provider", event.data)
+                return data[:passed]
+            passed += len(block)
+        return data
+
     def close(self) -> bytes:
+        """The last event where its empty line is missing; what is cut inside an event is nothing to pass on."""
         held, self._held = self._held, b""
-        self._last += held
-        return held
+        event = sse.parse(held)
+        if event is None or not (event.data.strip() == DONE or _is_json(event.data)):
+            return b""
+        return self.feed(held.rstrip(b"\r\n") + b"\n\n")
 
     def finished(self) -> bool:
-        return any(event.data.strip() == DONE for event in self._events()[-2:])
+        return self.failure is None and any(event.data.strip() == DONE for event in self._events()[-2:])
 
     def has_finish_reason(self) -> bool:
-        return _FINISHED.search(self._tail()) is not None
+        return self.failure is None and _FINISHED.search(self._tail()) is not None
 
     def facts(self) -> Facts:
         """Usage and model by the last event that tells them."""
@@ -122,6 +145,25 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
+class _Failed(msgspec.Struct):
+    error: Any = None
+
+
+def _is_error(event: sse.Event) -> bool:
+    try:
+        return event.name == b"error" or bool(msgspec.json.decode(event.data, type=_Failed).error)
+    except NOT_JSON:
+        return False
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data)
+    except NOT_JSON:
+        return False
+    return True
+
+
 def _blocks(data: bytes) -> list[bytes]:
     splitter = sse.Splitter()
     return [*splitter.feed(data), splitter.rest()]
@@ -133,6 +175,6 @@ def _is_usage_only(block: bytes) -> bool:
         return False
     try:
         chunk = msgspec.json.decode(event.data, type=_Chunk)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return False
     return chunk.choices == [] and chunk.usage is not None and chunk.error is None

@@ -1,0 +1,1 @@
+"""Judging recorded provider traffic. Nothing here uses the codecs' own reading of a provider's format."""

@@ -1,0 +1,146 @@
+"""What the gateway makes of recorded bytes: the code of a real request, with the sockets left out."""
+
+import asyncio
+import atexit
+import functools
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
+
+from nulpoint.codecs.table import CODECS
+from nulpoint.errors import Failure
+from nulpoint.gateway.preparation import Prepared, prepare
+from nulpoint.gateway.relay import Relay, error_event
+from nulpoint.gateway.whole import check_answer
+from nulpoint.providers.spec import ProviderSpec, Route
+from nulpoint.wire.completions import from_chat
+from nulpoint.wire.envelope import read_envelope
+from nulpoint.wire.usage import Facts, read_facts
+
+CREATED = 1_700_000_000
+MODEL = "some-model"
+
+
+class Shown(NamedTuple):
+    """What left for the caller: status and body, or the failure that was told instead of one or after a part of it."""
+
+    body: bytes
+    facts: Facts
+    failure: Failure | None = None
+    began: bool = True  # a part of the answer was out before it failed
+
+
+def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, Prepared, bool]:
+    """The caller's request and what was made of it; whether a completion is answered through chat."""
+    through_chat = route == "completions" and not host.completions
+    asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
+    if route == "embeddings":
+        asked = {"input": "hi"}
+    body = json.dumps({"model": MODEL, **asked, **members}).encode()
+    return body, prepare(body, read_envelope(body), host, MODEL, route, through_chat), through_chat
+
+
+def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) -> Shown:
+    """A whole answer, as `gateway.proxy` sends it."""
+    request, ready, through_chat = prepared(host, route, **members)
+    try:
+        if ready.codec is not None:
+            body = ready.codec.decode(body, CREATED)
+        elif ready.embeddings is not None:
+            body = ready.embeddings.decode(body, request, MODEL)
+        facts = read_facts(body)
+        if facts.suspect:
+            check_answer(host.name, body, None)
+    except Failure as failure:
+        return Shown(b"", Facts(), failure, began=False)
+    return Shown(from_chat(body) if through_chat else body, facts)
+
+
+def show_stream(host: ProviderSpec, pieces: Iterable[bytes], *, usage: bool, route: Route = "chat") -> Shown:
+    """A stream whose reads are `pieces`, as `gateway.relay` passes it on; `usage`: the caller asked for it."""
+    return _loop().run_until_complete(_show_stream(host, pieces, usage, route))
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
+
+
+async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool, route: Route) -> Shown:
+    _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
+    watcher = ready.watcher(through_chat, CREATED)
+    answer = _Answer()
+    relay = Relay(_Upstream(pieces), answer, watcher, host.name, None, host.sends_done)
+    failure = None
+    try:
+        await relay.run()
+        assert answer.ended
+    except Failure as caught:
+        failure = caught
+        assert not answer.ended
+    if failure is not None and answer.sent:
+        answer.write(error_event(failure))
+    return Shown(bytes(answer.sent), watcher.facts(), failure, bool(answer.sent))
+
+
+class _Upstream:
+    """A provider's connection whose reads are known beforehand."""
+
+    headers: ClassVar[dict[bytes, bytes]] = {}
+    deadline = 0.0
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self.ended = False
+
+    async def pour(self, pass_on: Callable[[bytes], bool]) -> None:
+        for piece in self._pieces:
+            if not pass_on(piece):
+                return
+        self.ended = True
+
+    def take(self) -> bytes:
+        return b""
+
+    def pace(self) -> float:
+        return 0.0
+
+    def progress(self) -> None:
+        pass
+
+    def may_go_on(self) -> None:
+        pass
+
+
+class _Answer:
+    """A caller that reads at once."""
+
+    paused = False
+
+    def __init__(self) -> None:
+        self.caller = self
+        self.sent = bytearray()
+        self.ended = False
+
+    def show_head(self) -> None:
+        pass
+
+    def commit(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def end(self, data: bytes = b"") -> None:
+        self.write(data)
+        self.ended = True
+
+    async def drain(self) -> None:
+        return
+
+
+def translated(host: ProviderSpec) -> bool:
+    """The host speaks a format of its own."""
+    return host.wire in CODECS
