@@ -8,12 +8,13 @@ import json
 
 import openai
 import pytest
-from formats_talk import ARGUMENTS, ONE_A_PROVIDER, PDF, PNG, ROWS, TOOLS, answered, talk
+from formats_talk import ARGUMENTS, ONE_A_PROVIDER, PDF, PNG, ROWS, STRANGE, TOOLS, answered, sdk, talk
 from pydantic import BaseModel, ConfigDict
+
+from conftest import gateway, run
 
 WORDS = "a mock answer made of plain words that mean nothing"
 STEP = "step by step please"
-WAITING = "Mistral's codec passes on what the SDK adds to a call"
 
 
 def matrix(rows=ROWS):
@@ -122,9 +123,6 @@ async def tool_loop(talk, **asked):
 
 @matrix()
 def test_parallel_calls_whose_results_come_in_another_order(row, streamed):
-    if streamed and row.provider == "mistral":
-        pytest.skip(WAITING)
-
     async def use(talk):
         messages = [{"role": "user", "content": "in parallel"}]
         message, finish = await talk.ask(messages, tools=TOOLS)
@@ -237,9 +235,6 @@ def test_any_json(row, streamed):
 
 @matrix(of("anthropic", "gemini", "mistral"))
 def test_reasoning_comes_and_goes_back_as_it_came(row, streamed):
-    if streamed and row.provider == "mistral":
-        pytest.skip(WAITING)
-
     async def use(talk):
         messages = [{"role": "user", "content": "in parallel"}]
         message, _ = await talk.ask(messages, tools=TOOLS, reasoning_effort="medium")
@@ -277,8 +272,7 @@ def test_a_signature_comes_back_with_its_call_alone(row, streamed):
     talk(row, streamed, use)
 
 
-# Not with a thinking budget, yet: Anthropic wants the thought then, or no thinking on that turn.
-@matrix(tuple(row for row in of("anthropic", "gemini", "mistral") if row.model != "claude-haiku-4-5"))
+@matrix(of("anthropic", "gemini", "mistral"))
 def test_a_conversation_goes_on_with_a_caller_who_keeps_only_what_openai_has(row, streamed):
     async def use(talk):
         asked = {"tools": TOOLS, "reasoning_effort": "low"}
@@ -435,3 +429,27 @@ def test_what_would_be_lost_is_refused_before_any_call(row, streamed, by):
 
     settings = {"STRICT_PARAMS": "true"} if by == "setting" else {}
     talk(row, streamed, use, settings, {"x-nulpoint-strict": "true"} if by == "header" else None)
+
+
+def test_a_conversation_that_moves_from_provider_to_provider():
+    """Each takes the history the others have left: ids, signatures and extra fields of all kinds."""
+    models = ["gemini-3-flash-preview", "mistral-large-latest", "claude-haiku-4-5", "gpt-4o", "gemini-2.5-flash"]
+
+    async def main():
+        names = ("openai", "anthropic", "gemini", "mistral")
+        async with gateway(names=names) as running:
+            async with sdk(running.url) as client:
+                messages = []
+                for model in models * 2:
+                    messages = await turn(client, model, messages)
+                assert len(messages) == 4 * 2 * len(models)
+
+    async def turn(client, model, messages):
+        messages = [*messages, {"role": "user", "content": f"what says {STRANGE}?"}]
+        message = (await client.chat.completions.create(model=model, messages=messages, tools=TOOLS)).choices[0].message
+        messages = answered(messages, message, f"told by {model}")
+        message = (await client.chat.completions.create(model=model, messages=messages, tools=TOOLS)).choices[0].message
+        assert message.content == f"I was told: told by {model}."
+        return [*messages, message]
+
+    run(main())
