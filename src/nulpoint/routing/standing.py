@@ -43,7 +43,11 @@ class Standing:
         self.budget = Budget()
         self._count = max(1, credentials)
         self._turn = 0
-        self._plain = [Admission(credential, Permit.NORMAL) for credential in range(self._count)]
+        self._plain = self._plain_admissions()
+
+    def _plain_admissions(self) -> list[Admission]:
+        """Those of calls against which nothing stands, by credential: made once for every time the breaker closes."""
+        return [Admission(credential, self.breaker.normal) for credential in range(self._count)]
 
     def admit(self, model: str, now: float, own: Hashable | None, *, last_resort: bool) -> Admission | Passed:
         """Leave to call the provider, or why not. `own`: the digest of the key the caller brought.
@@ -68,7 +72,7 @@ class Standing:
         if self.breaker.state is not State.CLOSED or self.rests.any or self.breaker.counts_calls:
             return None
         if own is not None:
-            return Admission(own, Permit.NORMAL)
+            return Admission(own, self.breaker.normal)
         return self._plain[0 if self._count == 1 else self.turn()]
 
     def turn(self) -> int:
@@ -82,7 +86,10 @@ class Standing:
         if admission.further:
             self.budget.done()
         if failure is None:
-            return self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
+            changed = self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
+            if changed is not None:
+                self._plain = self._plain_admissions()
+            return changed
         self._rest(admission.credential, model, failure, now)
         unwell = failure.kind in _UNWELL and not 400 <= failure.answered < 500
         return self.breaker.settle(admission.permit, Outcome.FAILURE if unwell else Outcome.NEUTRAL, now)
