@@ -77,7 +77,8 @@ class Course:
     first can express the request. `begun`: the first attempt has been made straight.
     """
 
-    __slots__ = ("_fits", "_left", "_number", "_own", "_primary", "_rules", "_standings", "_until", "_waits", "passed")
+    __slots__ = ("_budget", "_fits", "_left", "_number", "_own", "_primary", "_rules", "_standings", "_until", "_waits",
+                 "passed")  # fmt: skip
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Course:
         self._until = until
         self._own = own
         self._fits = fits
+        self._budget = standings[self._primary.provider.spec.name].budget
         self._number = 1 if begun else 0
         self._waits: list[float | None] = []  # after each failed attempt: seconds, where it was a rate limit
         self.passed: list[tuple[Target, Passed]] = []  # over targets that could not be called
@@ -106,7 +108,8 @@ class Course:
         leg = self._next(now)
         if leg is None:
             raise self._nobody()
-        self._standings[leg.target.provider.spec.name].budget.saved += BUDGET_SHARE
+        self._budget = self._standings[leg.target.provider.spec.name].budget
+        self._budget.saved += BUDGET_SHARE
         return leg
 
     def after(self, leg: Leg, failure: Failure, now: float, chance: float) -> Leg | None:
@@ -173,11 +176,10 @@ class Course:
         return Leg(target, admission, number, timeout, wait)
 
     def _within_budget(self, leg: Leg, now: float) -> Leg | None:
-        standing = self._standings[leg.target.provider.spec.name]
-        if standing.budget.take():
-            further = Admission(leg.admission.credential, leg.admission.permit, True)
+        if self._budget.take():
+            further = Admission(leg.admission.credential, leg.admission.permit, self._budget)
             return Leg(leg.target, further, leg.number, leg.timeout, leg.wait)
-        standing.forgo(leg.admission, now)
+        self._standings[leg.target.provider.spec.name].forgo(leg.admission, now)
         return None
 
     def _nobody(self) -> Failure:

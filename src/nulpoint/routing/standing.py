@@ -17,12 +17,13 @@ _UNWELL = frozenset({Kind.CONNECT, Kind.UPSTREAM, Kind.TIMEOUT})
 class Admission(msgspec.Struct, frozen=True):
     """Leave for one call: with which configured credential (its position) or caller's own (its digest).
 
-    It must be given back, exactly once, with `settle` or `forgo`. `further`: it was taken from the budget.
+    It must be given back, exactly once, with `settle` or `forgo`. `budget`: where it was taken from, if it is a further
+    attempt.
     """
 
     credential: Hashable
     permit: Permit
-    further: bool = False
+    budget: Budget | None = None
 
 
 class Passed(NamedTuple):
@@ -83,8 +84,8 @@ class Standing:
 
     def settle(self, admission: Admission, model: str, failure: Failure | None, now: float) -> State | None:
         """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""
-        if admission.further:
-            self.budget.done()
+        if admission.budget is not None:
+            admission.budget.done()
         if failure is None:
             changed = self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
             if changed is not None:
@@ -96,8 +97,8 @@ class Standing:
 
     def forgo(self, admission: Admission, now: float) -> None:
         """The call was not made, or nobody waits for its end: it says nothing about the provider."""
-        if admission.further:
-            self.budget.done()
+        if admission.budget is not None:
+            admission.budget.done()
         self.breaker.settle(admission.permit, Outcome.NEUTRAL, now)
 
     def has_spare(self, model: str, now: float) -> bool:
