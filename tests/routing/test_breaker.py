@@ -234,5 +234,5 @@ class AgainstTheDefinition(RuleBasedStateMachine):
             assert (wait == 0) == (self.now >= self.opened + self.rules.half_open_timeout)
 
 
-AgainstTheDefinition.TestCase.settings = settings(max_examples=300, stateful_step_count=60)
+AgainstTheDefinition.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
 TestAgainstTheDefinition = AgainstTheDefinition.TestCase

@@ -125,5 +125,5 @@ class AgainstEverything(RuleBasedStateMachine):
         assert self.rests.any or not alive
 
 
-AgainstEverything.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+AgainstEverything.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAgainstEverything = AgainstEverything.TestCase

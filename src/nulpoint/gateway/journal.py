@@ -107,8 +107,8 @@ class Journal:
 
     def breaker_changed(self, provider: str, state: State) -> None:
         """A provider's breaker has another state now."""
-        logger.warning("circuit breaker of %s: %s", provider, state.name.lower())
-        self._metrics.breaker_changed(provider, state.name.lower())
+        logger.warning("circuit breaker of %s: %s", provider, state.label)
+        self._metrics.breaker_changed(provider, state.label)
 
     def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
         self._metrics.attempt_failed(provider, route, failure.kind.value)

@@ -63,7 +63,7 @@ class Status:
         state = standing.breaker.state
         return {
             "status": "ok" if state is State.CLOSED else "unavailable",
-            "circuit_breaker": state.name.lower(),
+            "circuit_breaker": state.label,
             "resting_credentials": standing.rests.resting(now),
         }
 

@@ -28,6 +28,11 @@ class State(IntEnum):
     OPEN = 1
     HALF_OPEN = 2
 
+    @property
+    def label(self) -> str:
+        """Its name in logs, metrics and answers."""
+        return self.name.lower()
+
 
 class Outcome(StrEnum):
     """What a call says about the provider; NEUTRAL is nothing: the caller's own mistake, or the caller left."""

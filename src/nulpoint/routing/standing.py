@@ -12,6 +12,8 @@ from nulpoint.routing.retry import Budget
 
 # Failures that say the provider is unwell. A 4xx, a limit or our own overload says nothing of the kind.
 _UNWELL = frozenset({Kind.CONNECT, Kind.UPSTREAM, Kind.TIMEOUT})
+RESTING = "resting"
+_BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -29,8 +31,12 @@ class Admission(msgspec.Struct, frozen=True):
 class Passed(NamedTuple):
     """Why a target is passed over, and the seconds until that may change."""
 
-    why: str  # the breaker is "open", the credentials are "resting", or by the request: "unfit", "foreign"
+    why: str  # the breaker is "open" or "half_open", the credentials are RESTING, or by the request: "unfit", "foreign"
     wait: float
+
+    @property
+    def by_breaker(self) -> bool:
+        return self.why in _BY_BREAKER
 
 
 class Standing:
@@ -55,14 +61,12 @@ class Standing:
 
         As a `last_resort` a credential that rests may be used too: of several the one that rests shortest.
         """
-        credential = self.turn() if own is None else own
-        if self.rests.any:
-            credential, until = self._least_resting(credential, model, now, own)
-            if until and not last_resort:
-                return Passed("resting", until - now)
+        credential, until = self._choose(model, now, own)
+        if until and not last_resort:
+            return Passed(RESTING, until - now)
         permit = self.breaker.admit(now)
         if permit is None:
-            return Passed("open", self.breaker.probe_in(now))
+            return Passed(self.breaker.state.label, self.breaker.probe_in(now))
         return Admission(credential, permit)
 
     def admit_plainly(self, own: Hashable | None) -> Admission | None:
@@ -113,12 +117,15 @@ class Standing:
         elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
             self.rests.limited(credential, model, failure.named_wait, now)
 
-    def _least_resting(self, first: Hashable, model: str, now: float, own: Hashable | None) -> tuple[Hashable, float]:
+    def _choose(self, model: str, now: float, own: Hashable | None) -> tuple[Hashable, float]:
         """The first credential that does not rest, beginning with the one whose turn it is, and 0; else the one that
         rests shortest, and until when."""
-        candidates = (
-            [first] if own is not None else [(self._turn - 1 + step) % self._count for step in range(self._count)]
-        )
+        if not self.rests.any:
+            return (self.turn() if own is None else own), 0.0
+        if own is not None:
+            return own, self.rests.until(own, model, now)
+        candidates = [(self._turn + step) % self._count for step in range(self._count)]
         ends = [(self.rests.until(credential, model, now), credential) for credential in candidates]
         until, credential = min(ends, key=lambda one: one[0])
+        self._turn = (credential + 1) % self._count  # so that no neighbour of one that rests gets a double share
         return credential, until
