@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from nulpoint.wire.opening import MOST_HELD, Opening
 from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
 
-ROLE = '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
+ROLE = (
+    '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
+)
 ERROR = '{"error":{"message":"no","code":503}}'
 
 
@@ -105,7 +107,9 @@ def test_an_error_after_content_is_the_caller_s_to_see():
     assert one.held() == event(CONTENT["text"]) + event(ERROR)
 
 
-@pytest.mark.parametrize("data", [b"", b": ping\n\n", b"\n\n", b": a\n\n: b\n\n", b"event: x\n\n", b"id: 7\nretry: 5\n\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b": ping\n\n", b"\n\n", b": a\n\n: b\n\n", b"event: x\n\n", b"id: 7\nretry: 5\n\n"]
+)
 def test_what_says_nothing_at_all_does_not_even_begin_it(data):
     one = Opening()
     one.feed(data)

@@ -6,11 +6,11 @@ from typing import Any
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.stream_answer import StreamAnswer
-from nulpoint.gateway.whole import AUTOMATIC, embedded_status, unreadable
+from nulpoint.gateway.whole import AUTOMATIC, unreadable
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
 from nulpoint.wire.opening import Opening
-from nulpoint.wire.provider_error import provider_failure
+from nulpoint.wire.provider_error import embedded_status, provider_failure
 from nulpoint.wire.stream import Watcher
 
 # A read that is nothing but comments shows that the connection lives, not that the answer grows.

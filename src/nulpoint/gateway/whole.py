@@ -1,13 +1,12 @@
 """A provider's whole answer: read, decompressed where need be, and looked at before it counts as one."""
 
 import zlib
-from typing import Any
 
 import msgspec
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.upstream import Upstream
-from nulpoint.wire.provider_error import embedded_error, provider_failure
+from nulpoint.wire.provider_error import embedded_error, embedded_status, provider_failure
 
 AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
 
@@ -42,14 +41,6 @@ def check_answer(provider: str, body: bytes, secret: str | None) -> None:
         msgspec.json.decode(body, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise unreadable("it is not JSON") from None
-
-
-def embedded_status(body: bytes) -> int:
-    """Some hosts put the status they meant into `error.code`, or `error.status_code`."""
-    answer: Any = msgspec.json.decode(body)
-    error = answer["error"] if isinstance(answer["error"], dict) else {}
-    meant = (error.get("code"), error.get("status_code"))
-    return next((code for code in meant if isinstance(code, int) and 400 <= code < 600), 500)
 
 
 def unreadable(why: str) -> Failure:

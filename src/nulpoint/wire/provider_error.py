@@ -30,6 +30,15 @@ _USED_UP = frozenset(
     }
 )  # fmt: skip
 
+# Codes and types of errors in the OpenAI format (OpenAI's error guide), and the status each comes with.
+_EMBEDDED = {
+    "invalid_request_error": 400, "context_length_exceeded": 400, "content_policy_violation": 400,
+    "authentication_error": 401, "invalid_api_key": 401, "permission_error": 403, "not_found_error": 404,
+    "model_not_found": 404, "rate_limit_error": 429, "rate_limit_exceeded": 429, "insufficient_quota": 429,
+    "overloaded_error": 529,
+}  # fmt: skip
+_NUMBER = re.compile(r"[45][0-9]{2}")
+
 _KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT}
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
 
@@ -81,7 +90,7 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
     """Seconds of a google.rpc.RetryInfo (`"45.8s"`)."""
     for one in details:
         found = _SECONDS.fullmatch(str(one.get("retryDelay")))
-        if found:
+        if found and float(found[1]) > 0:
             return float(found[1])
     return None
 
@@ -102,6 +111,19 @@ def embedded_error(body: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("choices")
+
+
+def embedded_status(body: bytes) -> int:
+    """The status meant by an error that came with a good one, or inside a stream; 500 where it does not say.
+
+    Hosts that put a number into it say it best; else the typed code, then the type, as the OpenAI API has them.
+    """
+    answer: Any = msgspec.json.decode(body)
+    error = answer["error"] if isinstance(answer["error"], dict) else {}
+    words = [str(error.get(name)) for name in ("code", "status_code", "type")]
+    numbers = [int(word) for word in words if _NUMBER.fullmatch(word)]
+    typed = [_EMBEDDED[word] for word in words if word in _EMBEDDED]
+    return next(iter([*numbers, *typed]), 500)
 
 
 def _details(body: bytes) -> tuple[str, str | None, str | None, str | None]:
