@@ -129,7 +129,7 @@ def test_success_and_what_was_not_made():
     probe = Admission(given.credential, given.permit, budget)
     assert admit(one, 30.0) == Passed("half_open", 30.0)
     assert admit(one, 30.0).by_breaker
-    one.forgo(probe, 31.0)
+    assert one.forgo(probe, 31.0) is State.OPEN
     assert budget.running == 0
     probe = admit(one, 31.0)
     assert one.settle(probe, "m", None, 32.0) is State.CLOSED

@@ -109,7 +109,7 @@ class Breaker:
         """Another replica has opened its breaker for this provider: open as well."""
         return self._open(now) if self.state is State.CLOSED else None
 
-    def _settle_probe(self, outcome: Outcome, now: float) -> State | None:
+    def _settle_probe(self, outcome: Outcome, now: float) -> State:
         if outcome is Outcome.SUCCESS:
             self._failures.clear()
             if self._calls is not None:
@@ -119,7 +119,7 @@ class Breaker:
         if outcome is Outcome.FAILURE:
             return self._open(now)
         self.state = State.OPEN  # since the same moment as before, so the next request is the probe
-        return None
+        return State.OPEN
 
     def _is_bad(self, now: float) -> bool:
         failures = self._failures

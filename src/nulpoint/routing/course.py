@@ -44,8 +44,7 @@ def settle(
     """
     standing = standings[leg.target.provider.spec.name]
     if failure.kind is Kind.TIMEOUT and leg.timeout < rules.provider_timeout:
-        standing.forgo(leg.admission, now)
-        return None
+        return standing.forgo(leg.admission, now)
     return standing.settle(leg.admission, leg.target.model, failure, now)
 
 

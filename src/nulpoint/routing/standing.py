@@ -99,11 +99,14 @@ class Standing:
         unwell = failure.kind in _UNWELL and not 400 <= failure.answered < 500
         return self.breaker.settle(admission.permit, Outcome.FAILURE if unwell else Outcome.NEUTRAL, now)
 
-    def forgo(self, admission: Admission, now: float) -> None:
-        """The call was not made, or nobody waits for its end: it says nothing about the provider."""
+    def forgo(self, admission: Admission, now: float) -> State | None:
+        """The call was not made, or nobody waits for its end: it says nothing about the provider.
+
+        Gives the breaker's new state where that changes it: a probe's place is free again.
+        """
         if admission.budget is not None:
             admission.budget.done()
-        self.breaker.settle(admission.permit, Outcome.NEUTRAL, now)
+        return self.breaker.settle(admission.permit, Outcome.NEUTRAL, now)
 
     def has_spare(self, model: str, now: float) -> bool:
         """Whether a configured credential does not rest."""
