@@ -5,6 +5,7 @@ import json
 import os
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -111,7 +112,7 @@ def test_the_page_is_valid_and_adds_up(tmp_path):
     other.log_dropped()
     other.replayed()
     other.fields_dropped("mistral", 2)
-    (tmp_path / "999999999.snapshot").write_bytes(__import__("msgspec").msgpack.encode(other.numbers))
+    (tmp_path / "999999999.snapshot").write_bytes(msgspec.msgpack.encode(other.numbers))
     found = families(one)
     assert {tuple(s.labels.values()): s.value for s in found["gateway_requests"].samples} == {
         ("openai", "200"): 2,
@@ -123,6 +124,16 @@ def test_the_page_is_valid_and_adds_up(tmp_path):
     assert [s.value for s in seconds if s.labels.get("le") == "0.025"] == [4]
     assert found["gateway_dropped_fields"].samples[0].value == 2
     assert found["gateway_build_info"].samples[0].labels == {"version": "1"}
+
+
+def test_of_several_workers_the_worst_state_of_a_breaker_counts(tmp_path):
+    one, other = Metrics("1", tmp_path), Metrics("1", tmp_path)
+    one.set_breakers({"openai": 1, "groq": 1, "mistral": 0})
+    other.set_breakers({"openai": 2, "groq": 0, "gemini": 0})
+    (tmp_path / f"{os.getppid()}.snapshot").write_bytes(msgspec.msgpack.encode(other.numbers))  # of one that lives
+    (tmp_path / "999999999.snapshot").write_bytes(msgspec.msgpack.encode(Numbers(breakers={("mistral",): 2})))
+    shown = {s.labels["provider"]: s.value for s in families(one)["circuit_breaker_state"].samples}
+    assert shown == {"openai": 2, "groq": 1, "mistral": 0, "gemini": 0}
 
 
 def test_merging_is_addition():

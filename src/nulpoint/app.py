@@ -108,7 +108,7 @@ class App:
         return finished
 
     def _publish(self) -> None:
-        self.metrics.set_inflight(self.journal.inflight)
+        self.status.observe()
         try:
             self.metrics.publish()
         except OSError as error:

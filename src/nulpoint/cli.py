@@ -8,6 +8,7 @@ import click
 
 from nulpoint import __version__
 from nulpoint.config import Config, ConfigError, load
+from nulpoint.routing.chains import Step
 
 EXIT_BAD_CONFIG = 2
 
@@ -59,8 +60,20 @@ def check(env_file: Path | None) -> None:
         click.echo(f"  {name:<12} {provider.base_url}  ({key})")
     for alias, target in config.aliases.items():
         click.echo(f"  alias {alias} -> {target}")
+    for model, chain in config.chains.items():
+        click.echo(f"  fallbacks {model} -> {', then '.join(_step(step, config) for step in chain)}")
     for name in config.pending_set:
         click.echo(f"  note: {name} is set and valid, but this version does not act on it yet")
+
+
+def _step(step: Step, config: Config) -> str:
+    """The targets of one step, their weights, and which of them are left out because nobody has configured them."""
+    shown = []
+    for one in step:
+        weight = f" ({one.weight})" if len(step) > 1 else ""
+        left_out = "" if one.target.partition("/")[0] in config.providers else " (not configured: left out)"
+        shown.append(f"{one.target}{weight}{left_out}")
+    return " or ".join(shown)
 
 
 @main.command()

@@ -9,7 +9,7 @@ from nulpoint.gateway.headers import failure_fields
 from nulpoint.wire.completions import to_chat
 from nulpoint.wire.envelope import read_envelope
 from nulpoint.wire.provider_error import embedded_failure, provider_failure, redact
-from nulpoint.wire.retry_after import retry_after_value, seconds_to_wait
+from nulpoint.wire.retry_after import retry_after_value, seconds_to_wait, wait_of
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,31 @@ def test_no_key_is_repeated():
 )  # fmt: skip
 def test_retry_after(value, seconds):
     assert seconds_to_wait(value, now=0.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "seconds", "wait"),
+    [
+        (b"1500", None, 1.5), (b"1500", b"7", 1.5), (b"1", b"7", 0.001), (None, b"7", 7.0), (None, None, None),
+        (b"0", b"7", 7.0), (b"-1", b"7", 7.0), (b"soon", b"7", 7.0), (b"", b"7", 7.0), (b"1e3", b"7", 7.0),
+        (b"9" * 400, b"7", 7.0), (b"Thu, 01 Jan 1970 00:01:40 GMT", b"7", 7.0), (b"soon", None, None),
+        (None, b"Thu, 01 Jan 1970 00:01:40 GMT", 100.0), (None, b"Thu, 99 Jan 1970", None), (None, b"inf", None),
+        (None, b"Thu, 01 Jan 99999 00:01:40 GMT", None), (None, b"\xff", None), (None, b"1000000000", 1e9),
+    ],
+)  # fmt: skip
+def test_milliseconds_before_seconds(milliseconds, seconds, wait):
+    assert wait_of(milliseconds, seconds, now=0.0) == wait
+
+
+@pytest.mark.parametrize(
+    ("delay", "wait", "guessed"), [("45.8s", 45.8, False), ("0s", 60.0, True), ("-3s", 60.0, True)]
+)
+def test_the_wait_google_names_in_the_body(delay, wait, guessed):
+    body = f'{{"error":{{"code":429,"message":"m","details":[{{"@type":"x"}},{{"retryDelay":"{delay}"}}]}}}}'.encode()
+    failure = provider_failure("gemini", 429, body, None)
+    assert (failure.retry_after, failure.wait_guessed) == (wait, guessed)
+    assert failure.named_wait == (None if guessed else wait)
+    assert provider_failure("gemini", 429, body, 3.0).retry_after == 3.0  # the header counts first
 
 
 def test_retry_after_is_rounded_up():

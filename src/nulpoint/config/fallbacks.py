@@ -1,4 +1,7 @@
-"""The `fallbacks` part of the configuration: for a model or a pattern, an ordered chain of targets."""
+"""The `fallbacks` part of the configuration: for a model or a pattern, an ordered chain of targets.
+
+A plain value in its place is the setting FALLBACKS, which is read with all the others.
+"""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -15,10 +18,10 @@ _EXAMPLE = "for example [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3,
 def read_chains(section: Any, known: Mapping[str, ProviderSpec]) -> tuple[dict[str, Chain], Found]:
     """The user's chains by model name or pattern, and what is wrong with them."""
     found: Found = []
-    if section is None:
-        return {}, found
+    if isinstance(section, list):
+        text = "must be a mapping of model names or patterns to chains, or one of: auto, off"
+        found.append((SECTION, f"({FILE})", text))
     if not isinstance(section, dict):
-        found.append((SECTION, f"({FILE})", "must be a mapping of model names or patterns to chains"))
         return {}, found
     chains = {str(name): _chain(f"{SECTION}.{name}", steps, known, found) for name, steps in section.items()}
     return chains, found
@@ -55,8 +58,10 @@ def _weighted(where: str, step: dict[Any, Any], known: Mapping[str, ProviderSpec
         if not model or provider not in known:
             close = difflib.get_close_matches(provider, known, 1)
             hint = f"; did you mean {close[0]}/{model}?" if close and model else ""
-            found.append((where, f"= {name!r}", f"use provider/model with a known provider{hint}"))
+            found.append((where, f"= {repr(name)[:100]}", f"use provider/model with a known provider{hint}"))
         elif isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 1_000_000:
-            found.append((where, f"= {weight!r}", f"the weight of {name} must be a whole number from 1 to 1000000"))
+            found.append(
+                (where, f"= {repr(weight)[:100]}", f"the weight of {name} must be a whole number from 1 to 1000000")
+            )
         else:
             yield Weighted(str(name), weight)

@@ -95,8 +95,8 @@ def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[
     given: dict[str, Source] = {}
     for key, value in document.items():
         setting = BY_KEY.get(key)
-        if setting is None:
-            continue  # a section, a provider's variable, or unknown: `read_providers` tells
+        if setting is None or (key in SECTIONS and isinstance(value, dict | list)):
+            continue  # a section, a provider's variable, or unknown: `read_providers` and `read_chains` tell
         if isinstance(value, list):
             value = ",".join(str(item) for item in value)
         if isinstance(value, dict):

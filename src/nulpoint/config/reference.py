@@ -102,7 +102,8 @@ def schema() -> str:
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
     properties["providers"] = {"type": "array", "items": row}
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
-    properties["fallbacks"] = {"type": "object", "additionalProperties": _CHAIN}
+    chains = {"type": "object", "additionalProperties": _CHAIN}
+    properties["fallbacks"] = {"oneOf": [{"enum": ["auto", "off", False]}, chains]}  # YAML reads a bare off as false
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nulpoint config.yaml",

@@ -70,9 +70,12 @@ def choice(*options: str) -> Reader:
     """One of a few words."""
 
     def read(text: str) -> str:
-        if text.lower() not in options:
+        word = text.lower()
+        if word == "false" and "off" in options:  # what YAML takes the bare word for
+            word = "off"
+        if word not in options:
             raise ValueError(f"use one of: {', '.join(options)}")
-        return text.lower()
+        return word
 
     return read
 

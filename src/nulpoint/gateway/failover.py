@@ -18,16 +18,23 @@ from nulpoint.providers.spec import Route
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.course import Course, Leg, settle
+from nulpoint.routing.retry import elsewhere
 from nulpoint.routing.standing import Standing
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """One request, where its answer goes, and where it may go itself."""
+    """One request, where its answer goes, where it may go itself, and where it has been."""
 
     asked: Asked
     outlet: Outlet
     targets: Sequence[Target]
     calls: Calls
+    attempts: Attempts = msgspec.field(default_factory=Attempts)
+
+    @property
+    def primary(self) -> str:
+        """The name of the provider that is asked first."""
+        return self.targets[0].provider.spec.name
 
 
 class Failover:
@@ -55,28 +62,34 @@ class Failover:
 
         Raises Failure when no target has answered.
         """
-        asked, entry = journey.asked, journey.outlet.entry
-        entry.attempts = Attempts()
+        journey.outlet.entry.attempts = journey.attempts
         course = Course(
-            journey.targets, self._standings, self._rules.course, asked.until, asked.own, journey.calls.fits,
-            begun=made is not None,
+            journey.targets, self._standings, self._rules.course, journey.asked.until, journey.asked.own,
+            journey.calls.fits, begun=made is not None,
         )  # fmt: skip
+        attempt = made
         try:
             if made is None or failure is None:
                 leg = course.first(began)
             else:
-                leg = self._after(course, made, failure, entry.attempts, began)
+                leg = self._after(journey, course, made, failure, began)
             while True:
                 began = self._loop.time()
                 attempt = self._attempt(journey, leg)
                 try:
                     await self._make(attempt)
-                    entry.attempts.succeeded(leg.target, self._loop.time() - began)
+                    self._succeeded(journey, leg, began)
                     return
                 except Failure as caught:
-                    leg = self._after(course, attempt, caught, entry.attempts, began)
+                    leg = self._after(journey, course, attempt, caught, began)
+        except Failure as last:
+            cut = attempt is not None and attempt.committed
+            if not cut and elsewhere(last, own_key=journey.asked.own is not None):
+                self._journal.failover_exhausted(journey.primary)
+            raise
         finally:
-            entry.attempts.passed_over(course.passed)
+            journey.attempts.passed_over(course.passed)
+            self._journal.passed_over(course.passed)
 
     def _attempt(self, journey: Journey, leg: Leg) -> Attempt:
         call = journey.calls.to(leg.target)
@@ -86,6 +99,8 @@ class Failover:
         """One attempt; whatever happens but a failure, its permit is given back here."""
         leg = attempt.leg
         standing = self._standings[leg.target.provider.spec.name]
+        if leg.admission.permit.probe:
+            self._note(leg, State.HALF_OPEN)
         try:
             if leg.wait:
                 await asyncio.sleep(leg.wait)
@@ -93,21 +108,27 @@ class Failover:
         except Failure:
             raise
         except BaseException:
-            standing.forgo(leg.admission, self._loop.time())
+            self._note(leg, standing.forgo(leg.admission, self._loop.time()))
             raise
         self._note(leg, standing.settle(leg.admission, leg.target.model, None, self._loop.time()))
 
-    def _after(self, course: Course, attempt: Attempt, failure: Failure, attempts: Attempts, began: float) -> Leg:
+    def _succeeded(self, journey: Journey, leg: Leg, began: float) -> None:
+        journey.attempts.succeeded(leg.target, self._loop.time() - began)
+        if leg.target is not journey.targets[0]:
+            self._journal.failover_succeeded(journey.primary, leg.target.provider.spec.name)
+
+    def _after(self, journey: Journey, course: Course, attempt: Attempt, failure: Failure, began: float) -> Leg:
         """The attempt that follows a failed one. Raises Failure when none does."""
         leg, now = attempt.leg, self._loop.time()
         name = leg.target.provider.spec.name
         self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
         self._journal.attempt_failed(name, self._route, failure)
-        attempts.failed(leg.target, failure, now - began)
+        journey.attempts.failed(leg.target, failure, now - began)
         following = None if attempt.committed else course.after(leg, failure, now, self._chance())
         if following is None:
             raise course.last_word(failure) from None
-        self._journal.failed_over(name, following.target.provider.spec.name, failure.kind.value)
+        to = following.target.provider.spec.name
+        self._journal.failed_over(journey.primary, name, to, failure.kind.value)
         return following
 
     def _note(self, leg: Leg, changed: State | None) -> None:

@@ -1,4 +1,8 @@
-"""How much may be in flight at once. Beyond it requests wait a short while for a place, and then are refused."""
+"""How much may be in flight at once. Beyond it requests wait a short while for a place, and then are refused.
+
+Streams and other requests have places, and queues, of their own: streams that fill theirs for hours keep no other
+request out. The bytes that are held are of both.
+"""
 
 import asyncio
 from collections import deque
@@ -32,7 +36,7 @@ class Gate:
         self._loop = asyncio.get_running_loop()
         self._lag = LagWatch()
         self._memory = memory
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # by whether they are streams
         ticker.on_tick = self._sample
         self.closed = False  # requests wait already, or nothing is taken at all: `take` must not be asked
         self.requests = 0  # in flight, streams not included
@@ -64,10 +68,13 @@ class Gate:
             raise _full("the gateway cannot keep up with its requests")
         if self._memory.full:
             raise _full("the gateway's memory is nearly full")
-        if len(self._waiting) >= WAITERS or self._limits.wait <= 0:
+        queue = self._waiting[stream]
+        if not queue and self.take(size, stream):
+            return
+        if sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
             raise _full("too many requests are in flight")
         waiter = _Waiter(size, stream, self._loop.time() + self._limits.wait)
-        self._waiting.append(waiter)
+        queue.append(waiter)
         self.closed = True
         self._ticker.watch(waiter)
         try:
@@ -79,8 +86,9 @@ class Gate:
             raise
         finally:
             self._ticker.forget(waiter)
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            if waiter in queue:
+                queue.remove(waiter)
+                self._let_in()
             self._open_or_close()
         if not waiter.inside:
             raise _full("too many requests are in flight")
@@ -91,10 +99,16 @@ class Gate:
             self.streams -= 1
         else:
             self.requests -= 1
-        while self._waiting and self.take(self._waiting[0].size, self._waiting[0].stream):
-            waiter = self._waiting.popleft()
-            waiter.inside = True
-            waiter.signal.wake()
+        if self.closed:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Those who wait, as far as there is room for them: of each queue in order."""
+        for queue in self._waiting.values():
+            while queue and self.take(queue[0].size, queue[0].stream):
+                waiter = queue.popleft()
+                waiter.inside = True
+                waiter.signal.wake()
 
     def _sample(self, lag: float) -> None:
         self._lag.sample(lag)
@@ -102,7 +116,7 @@ class Gate:
         self._open_or_close()
 
     def _open_or_close(self) -> None:
-        self.closed = bool(self._waiting) or self._lag.overloaded or self._memory.full
+        self.closed = any(self._waiting.values()) or self._lag.overloaded or self._memory.full
 
 
 class _Waiter:

@@ -14,6 +14,8 @@ from nulpoint.gateway.attempts import Attempts
 from nulpoint.http.message import Headers, Request
 from nulpoint.http.reply import Reply
 from nulpoint.routing.breaker import State
+from nulpoint.routing.chains import Target
+from nulpoint.routing.standing import Passed
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.record import Record
 from nulpoint.stores.requestlog import RequestLog
@@ -107,14 +109,26 @@ class Journal:
 
     def breaker_changed(self, provider: str, state: State) -> None:
         """A provider's breaker has another state now."""
-        logger.warning("circuit breaker of %s: %s", provider, state.name.lower())
-        self._metrics.breaker_changed(provider, state.name.lower())
+        logger.warning("circuit breaker of %s: %s", provider, state.label)
+        self._metrics.breaker_changed(provider, state.label)
 
     def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
         self._metrics.attempt_failed(provider, route, failure.kind.value)
 
-    def failed_over(self, provider: str, to: str, reason: str) -> None:
-        self._metrics.failed_over(provider, to, reason)
+    def failed_over(self, primary: str, provider: str, to: str, reason: str) -> None:
+        self._metrics.failed_over(primary, provider, to, reason)
+
+    def failover_succeeded(self, primary: str, to: str) -> None:
+        self._metrics.failover_succeeded(primary, to)
+
+    def failover_exhausted(self, primary: str) -> None:
+        self._metrics.failover_exhausted(primary)
+
+    def passed_over(self, passed: list[tuple[Target, Passed]]) -> None:
+        """Targets that could not be called."""
+        for target, why in passed:
+            if why.by_breaker:
+                self._metrics.breaker_rejected(target.provider.spec.name, why.why)
 
     def refused(self, failure: Failure, request_id: bytes) -> None:
         """A request that never came whole: refused by the server before anything could be known of it."""

@@ -114,7 +114,7 @@ class Proxy:
 
     async def _serve(self, asked: Asked, plan: Plan, outlet: Outlet) -> None:
         """Try the targets in turn. Raises Failure when none of them has answered."""
-        targets = plan.fixed or plan.targets()
+        targets = plan.fixed or plan.targets(own_key=asked.own is not None)
         primary = targets[0]
         outlet.entry.provider = primary.provider.spec.name
         # What the caller did wrong is told before anything is tried.

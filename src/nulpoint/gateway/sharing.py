@@ -1,5 +1,7 @@
 """Which requests may share one call, and how a caller follows the call of another."""
 
+import re
+
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.flight import Flight, Follower
@@ -19,11 +21,13 @@ _COUNT = frozenset(
     }
 )  # fmt: skip
 
+_WANTS_ITS_OWN = re.compile(rb"no-(store|cache)", re.IGNORECASE)
+
 
 def identity(asked: Asked, route: Route, plan: Plan) -> bytes | None:
     """What is the same for requests that may share a call; None for one that may not."""
     headers = asked.request.headers
-    if b"no-store" in headers.get(b"cache-control", b"") or b"no-cache" in headers.get(b"cache-control", b""):
+    if b"cache-control" in headers and _WANTS_ITS_OWN.search(headers[b"cache-control"]):
         return None
     question = fingerprint(asked.request.body, route, asked.own or b"", plan.identity)
     if question is None:

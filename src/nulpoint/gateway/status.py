@@ -63,7 +63,7 @@ class Status:
         state = standing.breaker.state
         return {
             "status": "ok" if state is State.CLOSED else "unavailable",
-            "circuit_breaker": state.name.lower(),
+            "circuit_breaker": state.label,
             "resting_credentials": standing.rests.resting(now),
         }
 
@@ -71,9 +71,13 @@ class Status:
         status, word = (200, "ready") if self.ready else (503, "draining")
         return status, JSON, msgspec.json.encode({"status": word})
 
-    def metrics(self) -> Page:
+    def observe(self) -> None:
+        """Note for the metrics what is so just now."""
         self._metrics.set_inflight(self._journal.inflight)
         self._metrics.set_breakers({name: standing.breaker.state for name, standing in self._standings.items()})
+
+    def metrics(self) -> Page:
+        self.observe()
         return 200, CONTENT_TYPE, self._metrics.page()
 
     def models(self) -> Page:

@@ -39,7 +39,8 @@ _RULES = MappingProxyType(
     {
         "openai": ((re.compile(r"o\d"), "reasoning"), (re.compile(r"gpt-.*(mini|nano)|gpt-3\.5"), "small"),
                    (re.compile(r"(chat)?gpt-"), "large")),
-        "anthropic": ((re.compile(r"claude-.*(haiku|instant)"), "small"), (re.compile(r"claude-"), "large")),
+        "anthropic": ((re.compile(r"claude-.*(haiku|instant)"), "small"), (re.compile(r"claude-opus-"), "reasoning"),
+                      (re.compile(r"claude-"), "large")),
         "gemini": ((re.compile(r"gemini-.*(flash|lite|nano)"), "small"), (re.compile(r"gemini-.*pro"), "large")),
         "mistral": ((re.compile(r"magistral-"), "reasoning"),
                     (re.compile(r"mistral-small|ministral-|mistral-tiny|open-mi[sx]tral-"), "small"),

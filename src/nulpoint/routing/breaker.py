@@ -7,11 +7,13 @@
     half-open  --the probe is neither (caller left)-->    the place is free for the next probe
 
 A success does not erase failures: an answer in between says little about a provider that fails half of the time.
-What was let through before the breaker opened and ends later decides nothing any more.
+What was let through before the breaker opened and ends later decides nothing any more, not even when the breaker has
+closed again by then: a stream may end minutes after it began.
 """
 
 from collections import deque
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,6 +28,11 @@ class State(IntEnum):
     OPEN = 1
     HALF_OPEN = 2
 
+    @property
+    def label(self) -> str:
+        """Its name in logs, metrics and answers."""
+        return self.name.lower()
+
 
 class Outcome(StrEnum):
     """What a call says about the provider; NEUTRAL is nothing: the caller's own mistake, or the caller left."""
@@ -35,11 +42,14 @@ class Outcome(StrEnum):
     NEUTRAL = "neutral"
 
 
-class Permit(IntEnum):
-    """Leave to make one call. Every permit must be given back with `settle`, exactly once."""
+class Permit(NamedTuple):
+    """Leave to make one call, to be given back with `settle`, exactly once.
 
-    NORMAL = 0
-    PROBE = 1
+    `opening`: how often the breaker had opened when it was given.
+    """
+
+    probe: bool
+    opening: int
 
 
 class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +64,7 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Breaker:
     """One provider's."""
 
-    __slots__ = ("_calls", "_failures", "_opened", "_rules", "counts_calls", "state")
+    __slots__ = ("_calls", "_failures", "_opened", "_rules", "counts_calls", "normal", "state")
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
@@ -62,15 +72,16 @@ class Breaker:
         self._calls = _Calls() if rules.ratio else None
         self.counts_calls = bool(rules.ratio)  # successes matter too
         self._opened = 0.0
+        self.normal = Permit(False, 0)  # what every call gets while the breaker is closed
         self.state = State.CLOSED
 
     def admit(self, now: float) -> Permit | None:
         """Leave to call the provider, or None. In half-open state only the first who asks gets it."""
         if self.state is State.CLOSED:
-            return Permit.NORMAL
+            return self.normal
         if self.state is State.OPEN and now >= self._opened + self._rules.half_open_timeout:
             self.state = State.HALF_OPEN
-            return Permit.PROBE
+            return Permit(True, self.normal.opening)
         return None
 
     def probe_in(self, now: float) -> float:
@@ -82,9 +93,9 @@ class Breaker:
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> State | None:
         """The call has ended. Gives the new state where that changes it."""
-        if permit is Permit.PROBE:
+        if permit.probe:
             return self._settle_probe(outcome, now)
-        if self.state is not State.CLOSED:
+        if self.state is not State.CLOSED or permit.opening != self.normal.opening:
             return None
         if self._calls is not None and outcome is not Outcome.NEUTRAL:
             self._calls.add(outcome is Outcome.FAILURE, now)
@@ -98,15 +109,17 @@ class Breaker:
         """Another replica has opened its breaker for this provider: open as well."""
         return self._open(now) if self.state is State.CLOSED else None
 
-    def _settle_probe(self, outcome: Outcome, now: float) -> State | None:
+    def _settle_probe(self, outcome: Outcome, now: float) -> State:
         if outcome is Outcome.SUCCESS:
             self._failures.clear()
+            if self._calls is not None:
+                self._calls = _Calls()
             self.state = State.CLOSED
             return State.CLOSED
         if outcome is Outcome.FAILURE:
             return self._open(now)
         self.state = State.OPEN  # since the same moment as before, so the next request is the probe
-        return None
+        return State.OPEN
 
     def _is_bad(self, now: float) -> bool:
         failures = self._failures
@@ -115,6 +128,7 @@ class Breaker:
 
     def _open(self, now: float) -> State:
         self._opened = now
+        self.normal = Permit(False, self.normal.opening + 1)
         self.state = State.OPEN
         return State.OPEN
 

@@ -6,7 +6,7 @@ table of equivalents.
 """
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -56,11 +56,12 @@ class Turns:
 
 
 class Plan:
-    """The targets of one model, step by step."""
+    """The targets of one model, step by step. `primary` is the model's own, which stands in the first step."""
 
-    __slots__ = ("_steps", "_turns", "fixed", "identity")
+    __slots__ = ("_steps", "_turns", "fixed", "identity", "primary")
 
-    def __init__(self, steps: Sequence[Sequence[tuple[Target, int]]]) -> None:
+    def __init__(self, primary: Target, steps: Sequence[Sequence[tuple[Target, int]]]) -> None:
+        self.primary = primary
         self._steps = [tuple(target for target, _ in step) for step in steps]
         self._turns = [Turns([weight for _, weight in step]) for step in steps]
         names = [[f"{target.name}*{weight}" for target, weight in step] for step in steps]
@@ -68,19 +69,19 @@ class Plan:
         single = all(len(step) == 1 for step in self._steps)
         self.fixed = tuple(step[0] for step in self._steps) if single else None  # the targets, always in this order
 
-    def targets(self) -> tuple[Target, ...]:
-        """In the order in which they are to be tried now."""
+    def targets(self, *, own_key: bool = False) -> tuple[Target, ...]:
+        """In the order in which they are to be tried now.
+
+        A key that the caller brought (`own_key`) is one for the primary's provider, so targets there come first.
+        """
         if self.fixed is not None:
             return self.fixed
         ordered: list[Target] = []
         for step, turns in zip(self._steps, self._turns, strict=True):
             ordered += [step[position] for position in turns.order()] if len(step) > 1 else step
+        if own_key:
+            ordered.sort(key=lambda target: target.provider is not self.primary.provider)
         return tuple(ordered)
-
-    @property
-    def primary(self) -> Target:
-        """The one whose failure a failover is from."""
-        return self._steps[0][0]
 
 
 class Chains:
@@ -93,11 +94,11 @@ class Chains:
 
     def of(self, asked: str, primary: Target) -> Chain:
         """The whole chain of the model `asked` for. The model's own target comes first, unless the user's chain
-        names it in its first step."""
+        names it in its first step; where a later step names it, it is left out there."""
         first = Weighted(primary.name)
         own = self._own_chain(asked)
         if own is not None:
-            return own if any(one.target == primary.name for one in own[0]) else ((first,), *own)
+            return own if _names(own[0], primary) else ((first,), *_without(own, primary))
         if not self._automatic or asked.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
         return ((first,), *((Weighted(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
@@ -107,6 +108,18 @@ class Chains:
         if exact is not None:
             return exact
         return next((self._own[name] for name in self._patterns if fnmatch.fnmatchcase(asked, name)), None)
+
+
+def _names(step: Step, target: Target) -> bool:
+    return any(one.target == target.name for one in step)
+
+
+def _without(chain: Chain, target: Target) -> Iterator[Step]:
+    """A chain that would return to a target it has tried."""
+    for step in chain:
+        others = tuple(one for one in step if one.target != target.name)
+        if others:
+            yield others
 
 
 def _is_pattern(name: str) -> bool:

@@ -4,6 +4,7 @@ Time is an argument, in monotonic seconds; chance (0 to 1) too. A target that ca
 the request, is passed over: that is no attempt and costs nothing.
 """
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import msgspec
@@ -12,7 +13,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.retry import BUDGET_SHARE, FIRST_SHARE, LAST_CHANCE, again_in, elsewhere
-from nulpoint.routing.standing import Admission, Passed, Standing
+from nulpoint.routing.standing import RESTING, Admission, Passed, Standing
 
 _BY_CREDENTIAL = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})  # another key of the same provider may do better
 
@@ -43,8 +44,7 @@ def settle(
     """
     standing = standings[leg.target.provider.spec.name]
     if failure.kind is Kind.TIMEOUT and leg.timeout < rules.provider_timeout:
-        standing.forgo(leg.admission, now)
-        return None
+        return standing.forgo(leg.admission, now)
     return standing.settle(leg.admission, leg.target.model, failure, now)
 
 
@@ -66,8 +66,11 @@ def straight(
     if admission is None:
         return None
     standing.budget.saved += BUDGET_SHARE
-    share = FIRST_SHARE if len(targets) > 1 and rules.attempts > 1 else 1.0
-    return Leg(target, admission, 1, min(rules.provider_timeout, (until - now) * share))
+    shared = len(targets) > 1 and rules.attempts > 1
+    if shared and own is not None:
+        shared = not all(_is_foreign(one, target, own) for one in targets[1:])
+    timeout = min(rules.provider_timeout, (until - now) * (FIRST_SHARE if shared else 1.0))
+    return Leg(target, admission, 1, timeout)
 
 
 class Course:
@@ -77,7 +80,8 @@ class Course:
     first can express the request. `begun`: the first attempt has been made straight.
     """
 
-    __slots__ = ("_fits", "_left", "_number", "_own", "_primary", "_rules", "_standings", "_until", "_waits", "passed")
+    __slots__ = ("_budget", "_fits", "_left", "_number", "_own", "_primary", "_rules", "_standings", "_until", "_waits",
+                 "passed")  # fmt: skip
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class Course:
         self._primary = targets[0]
         self._left = list(targets[1:] if begun else targets)
         self._standings = standings
+        self._budget = standings[self._primary.provider.spec.name].budget
         self._rules = rules
         self._until = until
         self._own = own
@@ -106,7 +111,8 @@ class Course:
         leg = self._next(now)
         if leg is None:
             raise self._nobody()
-        self._standings[leg.target.provider.spec.name].budget.saved += BUDGET_SHARE
+        self._budget = self._standings[leg.target.provider.spec.name].budget
+        self._budget.saved += BUDGET_SHARE
         return leg
 
     def after(self, leg: Leg, failure: Failure, now: float, chance: float) -> Leg | None:
@@ -134,27 +140,38 @@ class Course:
 
     def _next(self, now: float) -> Leg | None:
         """The first target that can be called; only when there is none, one whose credential rests."""
-        for last_resort in (False, True):
-            passed: list[tuple[Target, Passed]] = []
-            for position, target in enumerate(self._left):
-                admitted = self._admit(target, now, last_resort)
-                if isinstance(admitted, Admission):
-                    del self._left[: position + 1]
-                    self.passed += passed
-                    return self._leg(target, admitted, now)
-                passed.append((target, admitted))
-            if all(one.why != "resting" for _, one in passed):
-                break
-        self.passed += passed
-        self._left.clear()
-        return None
+        leg, passed = self._pick(now, last_resort=False)
+        if leg is None and any(why.why == RESTING for _, why in passed):
+            leg, passed = self._pick(now, last_resort=True)
+        if leg is None:
+            self._left.clear()
+        self._note(passed)
+        return leg
+
+    def _pick(self, now: float, *, last_resort: bool) -> tuple[Leg | None, list[tuple[Target, Passed]]]:
+        """The first of those left that can be called, and what was passed over before it.
+
+        A target that rests keeps its place; the others that were passed over are not asked again.
+        """
+        passed: list[tuple[Target, Passed]] = []
+        for position, target in enumerate(self._left):
+            admitted = self._admit(target, now, last_resort)
+            if isinstance(admitted, Admission):
+                self._left[: position + 1] = [one for one, why in passed if why.why == RESTING]
+                return self._leg(target, admitted, now), passed
+            passed.append((target, admitted))
+        return None, passed
+
+    def _note(self, passed: list[tuple[Target, Passed]]) -> None:
+        """A target that goes on resting is noted once."""
+        noted = {(target.name, why.why) for target, why in self.passed}
+        self.passed += [(target, why) for target, why in passed if (target.name, why.why) not in noted]
 
     def _admit(self, target: Target, now: float, last_resort: bool) -> Admission | Passed:
-        if target is not self._primary:
-            if self._own is not None and target.provider is not self._primary.provider:
-                return Passed("foreign", 0.0)  # a key goes to nobody but the provider it was brought for
-            if not self._fits(target):
-                return Passed("unfit", 0.0)
+        if _is_foreign(target, self._primary, self._own):
+            return Passed("foreign", 0.0)
+        if target is not self._primary and not self._fits(target):
+            return Passed("unfit", 0.0)
         standing = self._standings[target.provider.spec.name]
         return standing.admit(target.model, now, self._own, last_resort=last_resort)
 
@@ -168,19 +185,24 @@ class Course:
 
     def _leg(self, target: Target, admission: Admission, now: float, wait: float = 0.0) -> Leg:
         self._number = number = self._number + 1
-        share = FIRST_SHARE if number == 1 and self._left and self._rules.attempts > 1 else 1.0
-        timeout = min(self._rules.provider_timeout, (self._until - now) * share)
+        first = number == 1 and self._rules.attempts > 1
+        shared = first and not all(_is_foreign(one, self._primary, self._own) for one in self._left)
+        timeout = min(self._rules.provider_timeout, (self._until - now) * (FIRST_SHARE if shared else 1.0))
         return Leg(target, admission, number, timeout, wait)
 
     def _within_budget(self, leg: Leg, now: float) -> Leg | None:
-        standing = self._standings[leg.target.provider.spec.name]
-        if standing.budget.take():
-            further = Admission(leg.admission.credential, leg.admission.permit, True)
+        if self._budget.take():
+            further = Admission(leg.admission.credential, leg.admission.permit, self._budget)
             return Leg(leg.target, further, leg.number, leg.timeout, leg.wait)
-        standing.forgo(leg.admission, now)
+        self._standings[leg.target.provider.spec.name].forgo(leg.admission, now)
         return None
 
     def _nobody(self) -> Failure:
-        wait = max(1.0, min((one.wait for _, one in self.passed if one.why == "open"), default=1.0))
-        text = f"no provider of this model can be called now (circuit breaker open); try again in {wait:.0f} s"
-        return Failure(Kind.OVERLOADED, 503, text, code="no_provider_available", retry_after=wait)
+        wait = max(1, math.ceil(min(why.wait for _, why in self.passed if why.by_breaker)))
+        text = f"no provider of this model can be called now (circuit breaker open); try again in {wait} s"
+        return Failure(Kind.OVERLOADED, 503, text, code="no_provider_available", retry_after=float(wait))
+
+
+def _is_foreign(target: Target, primary: Target, own: Hashable | None) -> bool:
+    """A key the caller brought goes to nobody but the provider it was brought for."""
+    return own is not None and target.provider is not primary.provider

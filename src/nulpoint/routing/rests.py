@@ -9,29 +9,34 @@ from collections.abc import Hashable
 LONGEST = 300.0  # seconds; a provider may ask callers to wait longer, but we look again by then
 UNNAMED = 60.0  # where a 429 does not say how long (product brief)
 REFUSED = 300.0  # of a credential that the provider refused
-_REMEMBERED = 4096  # rests; callers bring as many keys as they like
+_REMEMBERED = 4096  # rests, the newest; callers bring as many keys as they like
 
 
 class Rests:
     """The rests at one provider. Keys are (credential, model), or (credential, "") for all its models."""
 
-    __slots__ = ("_until", "any")
+    __slots__ = ("_last_end", "_until", "any")
 
     def __init__(self) -> None:
-        self._until: dict[tuple[Hashable, str], float] = {}
-        self.any = False  # there was one, once
+        self._until: dict[tuple[Hashable, str], float] = {}  # in the order in which they were begun
+        self._last_end = 0.0
+        self.any = False  # there may be one
 
     def limited(self, credential: Hashable, model: str, retry_after: float | None, now: float) -> None:
         """The provider had too many requests; `retry_after` is the wait it named, in seconds."""
         seconds = UNNAMED if retry_after is None else min(retry_after, LONGEST)
-        self._put((credential, model), now + seconds, now)
+        self._put((credential, model), now + seconds)
 
     def refused(self, credential: Hashable, now: float) -> None:
         """The provider did not accept the credential, or its credit is used up."""
-        self._put((credential, ""), now + REFUSED, now)
+        self._put((credential, ""), now + REFUSED)
 
     def until(self, credential: Hashable, model: str, now: float) -> float:
         """When the rest that keeps this credential from this model ends; 0 where it does not rest."""
+        if now >= self._last_end:  # all have ended
+            self._until.clear()
+            self.any = False
+            return 0.0
         ends = max(self._until.get((credential, name), 0.0) for name in ("", model))
         return ends if ends > now else 0.0
 
@@ -39,9 +44,10 @@ class Rests:
         """How many there are."""
         return sum(until > now for until in self._until.values())
 
-    def _put(self, key: tuple[Hashable, str], until: float, now: float) -> None:
+    def _put(self, key: tuple[Hashable, str], until: float) -> None:
+        self._until.pop(key, None)
         if len(self._until) >= _REMEMBERED:
-            self._until = {key: until for key, until in self._until.items() if until > now}
-        if len(self._until) < _REMEMBERED:
-            self._until[key] = until
-            self.any = True
+            del self._until[next(iter(self._until))]
+        self._until[key] = until
+        self._last_end = max(self._last_end, until)
+        self.any = True

@@ -23,7 +23,11 @@ _AGAIN = frozenset({429, 500, 502, 503, 504, 529})
 
 
 class Budget:
-    """How many further attempts one provider may get: a share of its requests, and a few at any time."""
+    """How many further attempts the requests of one provider may get: a share of them, and a few at any time.
+
+    A request belongs to the provider of its first attempt, wherever the further ones go: a provider that only stands in
+    for others has no requests of its own, and is there for when theirs fail all at once.
+    """
 
     __slots__ = ("running", "saved")
 

@@ -12,24 +12,31 @@ from nulpoint.routing.retry import Budget
 
 # Failures that say the provider is unwell. A 4xx, a limit or our own overload says nothing of the kind.
 _UNWELL = frozenset({Kind.CONNECT, Kind.UPSTREAM, Kind.TIMEOUT})
+RESTING = "resting"
+_BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
 
 
 class Admission(msgspec.Struct, frozen=True):
     """Leave for one call: with which configured credential (its position) or caller's own (its digest).
 
-    It must be given back, exactly once, with `settle` or `forgo`. `further`: it was taken from the budget.
+    It must be given back, exactly once, with `settle` or `forgo`. `budget`: where it was taken from, if it is a further
+    attempt.
     """
 
     credential: Hashable
     permit: Permit
-    further: bool = False
+    budget: Budget | None = None
 
 
 class Passed(NamedTuple):
     """Why a target is passed over, and the seconds until that may change."""
 
-    why: str  # the breaker is "open", the credentials are "resting", or by the request: "unfit", "foreign"
+    why: str  # the breaker is "open" or "half_open", the credentials are RESTING, or by the request: "unfit", "foreign"
     wait: float
+
+    @property
+    def by_breaker(self) -> bool:
+        return self.why in _BY_BREAKER
 
 
 class Standing:
@@ -43,21 +50,23 @@ class Standing:
         self.budget = Budget()
         self._count = max(1, credentials)
         self._turn = 0
-        self._plain = [Admission(credential, Permit.NORMAL) for credential in range(self._count)]
+        self._plain = self._plain_admissions()
+
+    def _plain_admissions(self) -> list[Admission]:
+        """Those of calls against which nothing stands, by credential: made once for every time the breaker closes."""
+        return [Admission(credential, self.breaker.normal) for credential in range(self._count)]
 
     def admit(self, model: str, now: float, own: Hashable | None, *, last_resort: bool) -> Admission | Passed:
         """Leave to call the provider, or why not. `own`: the digest of the key the caller brought.
 
         As a `last_resort` a credential that rests may be used too: of several the one that rests shortest.
         """
-        credential = self.turn() if own is None else own
-        if self.rests.any:
-            credential, until = self._least_resting(credential, model, now, own)
-            if until and not last_resort:
-                return Passed("resting", until - now)
+        credential, until = self._choose(model, now, own)
+        if until and not last_resort:
+            return Passed(RESTING, until - now)
         permit = self.breaker.admit(now)
         if permit is None:
-            return Passed("open", self.breaker.probe_in(now))
+            return Passed(self.breaker.state.label, self.breaker.probe_in(now))
         return Admission(credential, permit)
 
     def admit_plainly(self, own: Hashable | None) -> Admission | None:
@@ -68,7 +77,7 @@ class Standing:
         if self.breaker.state is not State.CLOSED or self.rests.any or self.breaker.counts_calls:
             return None
         if own is not None:
-            return Admission(own, Permit.NORMAL)
+            return Admission(own, self.breaker.normal)
         return self._plain[0 if self._count == 1 else self.turn()]
 
     def turn(self) -> int:
@@ -79,19 +88,25 @@ class Standing:
 
     def settle(self, admission: Admission, model: str, failure: Failure | None, now: float) -> State | None:
         """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""
-        if admission.further:
-            self.budget.done()
+        if admission.budget is not None:
+            admission.budget.done()
         if failure is None:
-            return self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
+            changed = self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
+            if changed is not None:
+                self._plain = self._plain_admissions()
+            return changed
         self._rest(admission.credential, model, failure, now)
         unwell = failure.kind in _UNWELL and not 400 <= failure.answered < 500
         return self.breaker.settle(admission.permit, Outcome.FAILURE if unwell else Outcome.NEUTRAL, now)
 
-    def forgo(self, admission: Admission, now: float) -> None:
-        """The call was not made, or nobody waits for its end: it says nothing about the provider."""
-        if admission.further:
-            self.budget.done()
-        self.breaker.settle(admission.permit, Outcome.NEUTRAL, now)
+    def forgo(self, admission: Admission, now: float) -> State | None:
+        """The call was not made, or nobody waits for its end: it says nothing about the provider.
+
+        Gives the breaker's new state where that changes it: a probe's place is free again.
+        """
+        if admission.budget is not None:
+            admission.budget.done()
+        return self.breaker.settle(admission.permit, Outcome.NEUTRAL, now)
 
     def has_spare(self, model: str, now: float) -> bool:
         """Whether a configured credential does not rest."""
@@ -105,12 +120,15 @@ class Standing:
         elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
             self.rests.limited(credential, model, failure.named_wait, now)
 
-    def _least_resting(self, first: Hashable, model: str, now: float, own: Hashable | None) -> tuple[Hashable, float]:
+    def _choose(self, model: str, now: float, own: Hashable | None) -> tuple[Hashable, float]:
         """The first credential that does not rest, beginning with the one whose turn it is, and 0; else the one that
         rests shortest, and until when."""
-        candidates = (
-            [first] if own is not None else [(self._turn - 1 + step) % self._count for step in range(self._count)]
-        )
+        if not self.rests.any:
+            return (self.turn() if own is None else own), 0.0
+        if own is not None:
+            return own, self.rests.until(own, model, now)
+        candidates = [(self._turn + step) % self._count for step in range(self._count)]
         ends = [(self.rests.until(credential, model, now), credential) for credential in candidates]
         until, credential = min(ends, key=lambda one: one[0])
+        self._turn = (credential + 1) % self._count  # so that no neighbour of one that rests gets a double share
         return credential, until

@@ -23,6 +23,8 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 ADDED = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25, 1.0)
 _NO_CACHE = "BYPASS"  # the value of the `cache` label of answers no cache was asked for
 
+_STATES = "breakers"  # of `Numbers`: no counts
+
 Labels = tuple[str, ...]
 
 
@@ -48,7 +50,10 @@ class Numbers(msgspec.Struct):
     replays: dict[Labels, int] = {}
     attempts: dict[Labels, int] = {}
     failovers: dict[Labels, int] = {}
+    failover_successes: dict[Labels, int] = {}
+    failovers_exhausted: dict[Labels, int] = {}
     transitions: dict[Labels, int] = {}
+    rejections: dict[Labels, int] = {}
     coalesced: dict[Labels, int] = {}
     inflight: dict[Labels, int] = {}
     breakers: dict[Labels, int] = {}
@@ -75,9 +80,14 @@ FAMILIES = (
     Family("dropped_fields", "gateway_dropped_fields", "Request fields a provider cannot take", ("provider",)),
     Family("log_dropped", "gateway_log_dropped", "Request log records dropped", ()),
     Family("attempts", "gateway_upstream_attempts", "Attempts at a provider", ("provider", "route", "outcome")),
-    Family("failovers", "gateway_failover_events", "Attempts at another target", ("from", "to", "reason")),
+    Family("failovers", "gateway_failover_events", "Attempts after a failed one", ("primary", "from", "to", "reason")),
+    Family("failover_successes", "gateway_failover_success", "Answers by another target", ("primary", "to")),
+    Family("failovers_exhausted", "gateway_failover_exhausted", "Requests no target answered", ("primary",)),
     Family(
         "transitions", "gateway_circuit_breaker_transitions", "Changes of a breaker's state", ("provider", "to_state")
+    ),
+    Family(
+        "rejections", "gateway_circuit_breaker_rejections", "Calls a breaker did not let through", ("provider", "state")
     ),
     Family("coalesced", "gateway_coalesced_requests", "Requests that shared another's call", ("route",)),
     Family("replays", "gateway_upstream_replays", "Requests sent again after a stale connection", ()),
@@ -113,8 +123,20 @@ class Metrics:
         """Attempts that succeed are counted with their request."""
         count(self.numbers.attempts, (provider, route, outcome))
 
-    def failed_over(self, provider: str, to: str, reason: str) -> None:
-        count(self.numbers.failovers, (provider, to, reason))
+    def failed_over(self, primary: str, provider: str, to: str, reason: str) -> None:
+        """A failed attempt at `provider` is followed by one at `to`, which may be the same."""
+        count(self.numbers.failovers, (primary, provider, to, reason))
+
+    def failover_succeeded(self, primary: str, to: str) -> None:
+        """Another target than the one asked first has answered."""
+        count(self.numbers.failover_successes, (primary, to))
+
+    def failover_exhausted(self, primary: str) -> None:
+        """No target could answer what another one might have."""
+        count(self.numbers.failovers_exhausted, (primary,))
+
+    def breaker_rejected(self, provider: str, state: str) -> None:
+        count(self.numbers.rejections, (provider, state))
 
     def breaker_changed(self, provider: str, state: str) -> None:
         count(self.numbers.transitions, (provider, state))
@@ -150,7 +172,9 @@ class Metrics:
         inflight.add_metric([], total.inflight.get((), 0))
         yield inflight
         breakers = GaugeMetricFamily(
-            "circuit_breaker_state", "0 closed, 1 open, 2 half-open; of several workers the sum", labels=["provider"]
+            "circuit_breaker_state",
+            "0 closed, 1 open, 2 half-open; of several workers the highest",
+            labels=["provider"],
         )
         for labels, state in total.breakers.items():
             breakers.add_metric(list(labels), state)
@@ -233,7 +257,7 @@ def observe(buckets: Buckets, bounds: tuple[float, ...], value: float) -> None:
 
 
 def merge(total: Numbers, other: Numbers) -> None:
-    """Add the other's numbers to the total's."""
+    """Add the other's numbers to the total's; of states the highest counts."""
     for name in Numbers.__struct_fields__:
         into: dict[Labels, int | Buckets] = getattr(total, name)
         for labels, value in getattr(other, name).items():
@@ -243,7 +267,8 @@ def merge(total: Numbers, other: Numbers) -> None:
                 sums = known.total if isinstance(known, Buckets) else 0.0
                 into[labels] = Buckets([a + b for a, b in zip(counts, value.counts, strict=True)], sums + value.total)
             else:
-                into[labels] = value + (known if isinstance(known, int) else 0)
+                counted = known if isinstance(known, int) else 0
+                into[labels] = max(value, counted) if name == _STATES else value + counted
 
 
 def _shown(family: Family, numbers: Mapping[Labels, int | Buckets]) -> Metric:

@@ -12,6 +12,7 @@ import msgspec
 from nulpoint.wire import sse
 from nulpoint.wire.stream import DONE
 
+MOST_HELD = 64 * 1024  # bytes; a provider that sends so much and says nothing in it keeps the request
 _SAYS_NOTHING = frozenset({"role"})  # members of a delta that are no content, whatever their value
 
 
@@ -28,21 +29,26 @@ _DECODER = msgspec.json.Decoder(Chunk)
 class Opening:
     """Fed with whole events, as a watcher gives them. `begun`: an event that is no error has come."""
 
-    __slots__ = ("_held", "begun", "error", "has_content")
+    __slots__ = ("_bytes", "_held", "begun", "error", "has_content")
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
+        self._bytes = 0
         self.begun = False
         self.has_content = False
         self.error: bytes | None = None  # the event that says so
 
     def feed(self, data: bytes) -> None:
+        """Look at what has come, until it is known what this stream is."""
         self._held.append(data)
+        self._bytes += len(data)
         splitter = sse.Splitter()
         for block in [*splitter.feed(data), splitter.rest()]:
             event = sse.parse(block)
             if event is not None and not self.has_content and self.error is None:
                 self._look_at(event.data)
+        if self._bytes > MOST_HELD and self.error is None:
+            self.begun = self.has_content = True
 
     def held(self) -> bytes:
         """All that came, to be passed on now; the events of a provider that gave up are never asked for."""

@@ -152,7 +152,7 @@ def _retry_delay(error: _Error) -> float | None:
     """Seconds of a google.rpc.RetryInfo (`"45.8s"`)."""
     for one in error.details:
         found = _SECONDS.fullmatch(str(one.get("retryDelay")))
-        if found:
+        if found and float(found[1]) > 0:
             return float(found[1])
     return None
 

@@ -1,0 +1,152 @@
+"""What the metrics say of attempts, failovers and breakers, over real sockets."""
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import CHAT, STREAM, Caller, gateway, post, run
+from nulpoint.routing.breaker import State
+from nulpoint.stores.metrics import Numbers
+from nulpoint.workers import METRICS_DIRECTORY
+
+NAMES = ("openai", "anthropic")
+ALONE = CHAT.replace(b"gpt-4o", b"openai/gpt-4o")
+SETTINGS = {"COALESCE": "false", "CB_ERROR_THRESHOLD": "2", "MAX_RETRIES": "2"}
+
+
+class Asking:
+    def __init__(self, caller):
+        self.caller = caller
+
+    async def statuses(self, *bodies):
+        given = []
+        for body in bodies:
+            self.caller.send(post(body))
+            status, _, _ = await self.caller.answer()
+            given.append(status)
+        return given
+
+    async def counted(self, name):
+        """A family by its label values, in the order of the labels' names; what is 0 is left out."""
+        self.caller.send(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+        _, _, page = await self.caller.answer()
+        (family,) = [one for one in text_string_to_metric_families(page.decode()) if one.name == name]
+        return {tuple(sample.labels.values()): sample.value for sample in family.samples if sample.value}
+
+
+def scenario(play):
+    async def main():
+        async with gateway(SETTINGS, names=NAMES) as running:
+            await play(running, Asking(await Caller.connect(running.port)))
+
+    run(main())
+
+
+def test_a_failover_that_succeeds():
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("status", count=1, arg=503)
+        assert await asking.statuses(CHAT, CHAT) == [200, 200]
+        assert await asking.counted("gateway_failover_events") == {("openai", "openai", "upstream", "anthropic"): 1}
+        assert await asking.counted("gateway_failover_success") == {("openai", "anthropic"): 1}
+        assert await asking.counted("gateway_failover_exhausted") == {}
+        assert await asking.counted("gateway_upstream_attempts") == {
+            ("upstream", "openai", "chat"): 1,
+            ("success", "openai", "chat"): 1,
+            ("success", "anthropic", "chat"): 1,
+        }
+
+    scenario(play)
+
+
+def test_the_same_target_again_is_no_failover_that_succeeds():
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("status", count=1, arg=503)
+        assert await asking.statuses(ALONE) == [200]
+        assert await asking.counted("gateway_failover_events") == {("openai", "openai", "upstream", "openai"): 1}
+        assert await asking.counted("gateway_failover_success") == {}
+
+    scenario(play)
+
+
+def test_nothing_left():
+    async def play(running, asking):
+        for mock in running.mocks.values():
+            mock.set_fault("status", arg=500)
+        assert await asking.statuses(CHAT) == [502]
+        assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
+        running.mocks["openai"].set_fault("status", arg=400)
+        assert await asking.statuses(CHAT, ALONE) == [400, 400]  # the caller's own mistake is nobody's to make good
+        assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
+
+    scenario(play)
+
+
+def test_a_stream_that_is_cut_is_not_counted_as_one_nobody_could_answer():
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("cut_mid_stream", arg=3)
+        asking.caller.send(post(STREAM))
+        assert b"provider_disconnected" in await asking.caller.rest()
+        asking = Asking(await Caller.connect(running.port))
+        assert await asking.counted("gateway_failover_exhausted") == {}
+        assert await asking.counted("gateway_failover_events") == {}
+
+    scenario(play)
+
+
+def test_breakers_transitions_and_what_they_did_not_let_through():
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("status", count=2, arg=500)
+        assert await asking.statuses(CHAT, CHAT) == [200, 200]
+        assert await asking.counted("circuit_breaker_state") == {("openai",): State.OPEN}
+        assert await asking.statuses(CHAT) == [200]
+        assert await asking.counted("gateway_circuit_breaker_rejections") == {("openai", "open"): 1}
+        assert await asking.counted("gateway_failover_success") == {("openai", "anthropic"): 3}
+        assert await asking.counted("gateway_circuit_breaker_transitions") == {("openai", "open"): 1}
+
+    scenario(play)
+
+
+def test_a_probe_is_a_transition_as_well():
+    async def play(running, asking):
+        assert running.app.standings["openai"].breaker.hint_open(-100.0) is State.OPEN
+        assert await asking.statuses(CHAT) == [200]
+        assert await asking.counted("gateway_circuit_breaker_transitions") == {
+            ("openai", "half_open"): 1,
+            ("openai", "closed"): 1,
+        }
+        running.mocks["openai"].set_fault("status", count=1, arg=400)
+        running.app.standings["openai"].breaker.hint_open(-100.0)
+        assert await asking.statuses(CHAT) == [400]
+        assert await asking.counted("gateway_circuit_breaker_transitions") == {
+            ("openai", "half_open"): 2,
+            ("openai", "closed"): 1,
+            ("openai", "open"): 1,  # the probe said nothing
+        }
+
+    scenario(play)
+
+
+def test_all_open_is_nothing_left():
+    async def play(running, asking):
+        for name in NAMES:
+            running.app.standings[name].breaker.hint_open(1e9)
+        assert await asking.statuses(CHAT) == [503]
+        assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
+        assert await asking.counted("gateway_circuit_breaker_rejections") == {
+            ("openai", "open"): 1,
+            ("anthropic", "open"): 1,
+        }
+
+    scenario(play)
+
+
+def test_other_workers_see_the_state_of_a_breaker(tmp_path, monkeypatch):
+    monkeypatch.setenv(METRICS_DIRECTORY, str(tmp_path))
+
+    async def play(running, asking):
+        running.app.standings["openai"].breaker.hint_open(0.0)
+        running.app._publish()
+        (snapshot,) = tmp_path.glob("*.snapshot")
+        numbers = msgspec.msgpack.decode(snapshot.read_bytes(), type=Numbers)
+        assert numbers.breakers == {("openai",): 1, ("anthropic",): 0}
+
+    scenario(play)

@@ -1,0 +1,89 @@
+"""The built-in table of equivalents: every entry can be called, and which names belong to which tier."""
+
+import pytest
+
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.equivalents import CONTEXTS, TIERS, WITHOUT_IMAGES, equivalents, tier_of
+
+ENTRIES = [(tier, name) for tier, names in TIERS.items() for name in names]
+
+
+@pytest.mark.parametrize(("tier", "name"), ENTRIES)
+def test_every_entry_is_a_model_of_a_known_provider(tier, name):
+    provider, slash, model = name.partition("/")
+    assert provider in CATALOG
+    assert slash
+    assert model
+    assert name in TIERS[tier_of(provider, model)]  # and what is moved to moves to the same
+    assert name in CONTEXTS
+
+
+def test_each_tier_has_one_model_a_provider():
+    for names in TIERS.values():
+        providers = [name.partition("/")[0] for name in names]
+        assert len(providers) == len(set(providers))
+
+
+def test_facts_are_of_models_requests_are_moved_to():
+    used = {name for _, name in ENTRIES}
+    assert set(CONTEXTS) == used
+    assert used > WITHOUT_IMAGES
+
+
+KNOWN = {
+    "openai": {
+        "large": ["gpt-4", "gpt-4o", "gpt-4o-2024-11-20", "gpt-4-turbo", "gpt-4.1", "gpt-5", "chatgpt-4o-latest"],
+        "small": ["gpt-4o-mini", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-3.5-turbo", "gpt-5-nano"],
+        "reasoning": ["o1", "o3", "o3-mini", "o4-mini"],
+        None: ["text-embedding-3-small", "gpt-4o-audio-preview", "gpt-4o-realtime-preview", "gpt-image-1", "tts-1",
+               "whisper-1", "gpt-4o-transcribe", "omni-moderation-latest", "gpt-3.5-turbo-instruct", "davinci-002",
+               "gpt-4o-search-preview", "gpt-5-codex", "o3-deep-research", "my-fine-tune"],
+    },
+    "anthropic": {
+        "large": ["claude-sonnet-4-5", "claude-3-7-sonnet-20250219", "claude-3-opus-20240229"],
+        "reasoning": ["claude-opus-4-5", "claude-opus-4-1-20250805"],
+        "small": ["claude-haiku-4-5", "claude-3-haiku-20240307", "claude-3-5-haiku-latest", "claude-instant-1.2"],
+        None: ["opus"],
+    },
+    "gemini": {
+        "large": ["gemini-pro", "gemini-1.5-pro", "gemini-2.5-pro", "gemini-3-pro-preview"],
+        "small": ["gemini-1.5-flash", "gemini-2.0-flash", "gemini-2.5-flash-lite"],
+        None: ["gemini-embedding-001", "text-embedding-004", "gemini-2.5-flash-image", "gemini-2.0-flash-live-001", "gemma-3"],
+    },
+    "mistral": {
+        "large": ["mistral-large-latest", "mistral-medium-latest", "pixtral-large-latest"],
+        "small": ["mistral-small-latest", "ministral-8b-latest", "open-mistral-7b", "open-mixtral-8x7b", "mistral-tiny"],
+        "reasoning": ["magistral-medium-latest", "magistral-small-latest"],
+        None: ["mistral-embed", "codestral-latest", "devstral-medium-latest", "mistral-moderation-latest"],
+    },
+    "groq": {None: ["llama-3.3-70b-versatile", "gpt-4o"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tier"),
+    [
+        (provider, model, tier)
+        for provider, tiers in KNOWN.items()
+        for tier, models in tiers.items()
+        for model in models
+    ],
+)
+def test_tiers_of_known_names(provider, model, tier):
+    assert tier_of(provider, model) == tier
+
+
+@pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG)
+def test_a_model_stands_in_for_no_model_of_its_own_provider(spec):
+    for model in spec.models:
+        names = equivalents(spec.name, model)
+        assert all(name.partition("/")[0] != spec.name for name in names)
+        assert bool(names) == (tier_of(spec.name, model) is not None)
+
+
+def test_in_the_order_of_the_table():
+    assert equivalents("gemini", "gemini-2.5-flash") == (
+        "openai/gpt-4o-mini",
+        "anthropic/claude-haiku-4-5",
+        "mistral/mistral-small-latest",
+    )

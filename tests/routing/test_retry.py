@@ -1,0 +1,191 @@
+"""Whether another attempt may follow, where, when, and how many of them there may be."""
+
+import heapq
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from routing_parts import FAILURES
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.routing.retry import BUDGET_FLOOR, BUDGET_SHARE, Budget, again_in, elsewhere
+
+# -- where -------------------------------------------------------------------------------------------------------------
+
+# Whether another target may do better: with our own credential, with the caller's.
+ELSEWHERE = {
+    Kind.REJECTED: (False, False),
+    Kind.AUTH: (True, False),
+    Kind.QUOTA: (True, False),
+    Kind.RATE_LIMIT: (True, True),
+    Kind.TIMEOUT: (True, True),
+    Kind.CONNECT: (True, True),
+    Kind.UPSTREAM: (True, True),
+    Kind.OVERLOADED: (True, True),
+    Kind.CALLER_LEFT: (False, False),
+    Kind.INTERNAL: (False, False),
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_where_by_kind(kind):
+    failure = Failure(kind, 500, "x")
+    assert (elsewhere(failure, own_key=False), elsewhere(failure, own_key=True)) == ELSEWHERE[kind]
+
+
+STAYS = {"400", "404", "413", "422", "internal", "left"}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_where_by_what_the_provider_answered(name):
+    assert elsewhere(FAILURES[name](), own_key=False) == (name not in STAYS)
+
+
+# -- when the same again -----------------------------------------------------------------------------------------------
+
+# Seconds with the most of chance after one attempt; None where the same target is not asked again.
+AGAIN = {
+    "connect": 0.1, "500": 0.1, "502": 0.1, "503": 0.1, "504": 0.1, "529": 0.1, "429": 0.1,
+    "429 in 0.5": 0.5, "503 in 1": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_is_asked_again_and_when(name):
+    assert again_in(FAILURES[name](), 1, 1.0) == AGAIN.get(name)
+
+
+def test_a_connection_that_never_came_to_be_is_tried_again_whatever_it_says_of_waiting():
+    assert again_in(Failure(Kind.CONNECT, 502, "x", retry_after=9), 1, 1.0) is None
+    assert again_in(Failure(Kind.CONNECT, 502, "x", retry_after=0.7), 1, 1.0) == 0.7
+
+
+@pytest.mark.parametrize(("attempts", "most"), [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.8), (5, 1.0), (6, 1.0), (100, 1.0)])
+def test_the_wait_doubles_up_to_a_second_with_full_jitter(attempts, most):
+    waits = [again_in(FAILURES["500"](), attempts, chance) for chance in (0.0, 0.25, 1.0)]
+    assert waits == pytest.approx([0.0, most / 4, most])
+
+
+# -- how many ----------------------------------------------------------------------------------------------------------
+
+
+def requests(budget, count):
+    budget.saved += BUDGET_SHARE * count
+
+
+def test_a_few_at_one_time_are_always_allowed():
+    budget = Budget()
+    assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
+    budget.done()
+    assert [budget.take() for _ in range(2)] == [True, False]
+
+
+def test_a_tenth_of_the_requests():
+    budget = Budget()
+    requests(budget, 100)
+    assert sum(budget.take() for _ in range(100)) == 10 + BUDGET_FLOOR
+
+
+def test_no_more_than_a_hundred_are_saved_up():
+    budget = Budget()
+    requests(budget, 1_000_000)
+    assert sum(budget.take() for _ in range(1000)) == 100 + BUDGET_FLOOR
+
+
+def storm(rate, seconds, latency):
+    """So many requests a second, every attempt of which fails after `latency`: how many further ones are made?"""
+    budget, made, events = Budget(), 0, []
+    for number in range(rate * seconds):
+        heapq.heappush(events, (number / rate, 0, "arrives"))
+    while events:
+        now, _, what = heapq.heappop(events)
+        if what == "arrives":
+            requests(budget, 1)
+            heapq.heappush(events, (now + latency, 1, "first fails"))
+        elif what == "first fails":
+            if budget.take():
+                made += 1
+                heapq.heappush(events, (now + latency, 0, "further ends"))
+        else:
+            budget.done()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "latency"), [(100, 60, 0.5), (100, 60, 5.0), (1000, 10, 1.0), (50, 60, 30.0), (20, 60, 0.01)]
+)
+def test_a_storm_is_answered_with_a_tenth_more_and_the_floor(rate, seconds, latency):
+    further = storm(rate, seconds, latency)
+    rounds = seconds / latency + 1  # the floor may be used again as soon as what used it has ended
+    assert further <= BUDGET_SHARE * rate * seconds + BUDGET_FLOOR * rounds
+    if latency >= 0.5:
+        assert further > 0.08 * rate * seconds  # and the tenth is really given
+
+
+def test_all_at_once():
+    assert storm(5_000, 1, 10.0) <= 100 + BUDGET_FLOOR
+    assert storm(500, 1, 10.0) == 50 + BUDGET_FLOOR
+
+
+@given(st.lists(st.sampled_from(["request", "take", "done"]), max_size=300))
+def test_what_is_over_the_floor_is_paid_by_requests(events):
+    budget, asked, over_the_floor, running = Budget(), 0, 0, 0
+    for event in events:
+        if event == "request":
+            requests(budget, 1)
+            asked += 1
+        elif event == "take":
+            free = running < BUDGET_FLOOR
+            if budget.take():
+                running += 1
+                over_the_floor += not free
+            else:
+                assert not free
+        elif running:
+            budget.done()
+            running -= 1
+        assert budget.running == running
+        assert over_the_floor <= BUDGET_SHARE * asked + 1e-9
+
+
+class AgainstTokens(RuleBasedStateMachine):
+    """Whole tenths, so that nothing is lost by rounding."""
+
+    def __init__(self):
+        super().__init__()
+        self.budget, self.tenths, self.running = Budget(), 0, 0
+
+    @rule(count=st.sampled_from([1, 7, 40, 2000]))
+    def requests_come(self, count):
+        requests(self.budget, count)
+        self.tenths += count
+
+    @rule()
+    def take(self):
+        taken = self.budget.take()
+        if self.running < BUDGET_FLOOR:
+            assert taken
+        else:
+            self.tenths = min(self.tenths, 1000)
+            if 10 <= self.tenths < 11:
+                self.tenths -= 10 * taken  # rounding may go either way
+            else:
+                assert taken == (self.tenths >= 10)
+                self.tenths -= 10 * taken
+        self.running += taken
+
+    @precondition(lambda self: self.running)
+    @rule()
+    def done(self):
+        self.budget.done()
+        self.running -= 1
+
+    @invariant()
+    def agree(self):
+        assert self.budget.running == self.running
+        assert self.budget.saved == pytest.approx(self.tenths / 10, abs=1e-6)
+
+
+AgainstTokens.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
+TestAgainstTokens = AgainstTokens.TestCase

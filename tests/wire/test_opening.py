@@ -1,0 +1,190 @@
+"""The beginning of a stream: what is content and what is not, errors before content, at every split of the bytes."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.wire.opening import MOST_HELD, Opening
+from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
+
+ROLE = (
+    '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
+)
+ERROR = '{"error":{"message":"no","code":503}}'
+
+
+def chunk(delta, more=""):
+    return f'{{"id":"c","choices":[{{"index":0,"delta":{delta}{more}}}]}}'
+
+
+def event(data, end="\n"):
+    return f"data: {data}{end}{end}".encode()
+
+
+def opening(*data):
+    one = Opening()
+    one.feed(b"".join(event(part) for part in data))
+    return one
+
+
+CONTENT = {
+    "text": chunk('{"content":"a"}'),
+    "a space": chunk('{"content":" "}'),
+    "reasoning": chunk('{"reasoning_content":"hm"}'),
+    "reasoning as OpenRouter has it": chunk('{"role":"assistant","content":"","reasoning":"hm"}'),
+    "a list of parts": chunk('{"content":[{"type":"text","text":"a"}]}'),
+    "a refusal": chunk('{"refusal":"I cannot"}'),
+    "a tool call": chunk('{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":""}}]}'),
+    "a function call": chunk('{"function_call":{"name":"f","arguments":""}}'),
+    "audio": chunk('{"audio":{"id":"a","transcript":"b"}}'),
+    "what nobody knows yet": chunk('{"hologram":"x"}'),
+    "a finish": chunk("{}", ',"finish_reason":"stop"'),
+    "a finish of a filter": chunk('{"content":null}', ',"finish_reason":"content_filter"'),
+    "the second choice": '{"choices":[{"index":0,"delta":{}},{"index":1,"delta":{"content":"a"}}]}',
+    "a legacy completion": '{"id":"c","choices":[{"index":0,"text":"a","finish_reason":null}]}',
+    "content beside an error": '{"choices":[{"delta":{"content":"a"}}],"error":{"message":"no"}}',
+    "the end": "[DONE]",
+    "the end with spaces": " [DONE] ",
+    "no JSON": "{broken",
+    "JSON of another kind": '"text"',
+    "choices that are no list of objects": '{"choices":["a"]}',
+    "bytes that are no text": '{"choices":"\udcff"}',
+    "JSON too deep to be read": "[" * 100_000,
+}
+NOTHING = {
+    "a role": ROLE,
+    "a role alone": chunk('{"role":"assistant"}'),
+    "an empty delta": chunk("{}"),
+    "an empty text": chunk('{"content":""}'),
+    "nulls": chunk('{"content":null,"tool_calls":null,"reasoning_content":null}', ',"finish_reason":null'),
+    "an empty list of calls": chunk('{"tool_calls":[]}'),
+    "usage only": '{"id":"c","choices":[],"usage":{"prompt_tokens":3}}',
+    "no choices": '{"id":"c","object":"chat.completion.chunk"}',
+    "choices null": '{"id":"c","choices":null}',
+    "no delta": '{"choices":[{"index":0}]}',
+    "a delta that is no object": '{"choices":[{"index":0,"delta":null}]}',
+    "a legacy completion's empty beginning": '{"choices":[{"index":0,"text":"","finish_reason":null}]}',
+    "no error": '{"id":"c","choices":[],"error":null}',
+    "filter results of the prompt": '{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}',
+}
+ERRORS = {
+    "an error": ERROR,
+    "an error as text": '{"error":"overloaded"}',
+    "an error beside no choices": '{"error":{"message":"no"},"choices":[]}',
+    "an error of a chunk": '{"id":"c","choices":null,"error":{"code":429}}',
+}
+
+
+def encoded(data):
+    return data.encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("data", CONTENT.values(), ids=CONTENT)
+def test_content(data):
+    one = Opening()
+    one.feed(b"data: " + encoded(data) + b"\n\n")
+    assert (one.begun, one.has_content, one.error) == (True, True, None)
+
+
+@pytest.mark.parametrize("data", NOTHING.values(), ids=NOTHING)
+def test_what_is_no_content(data):
+    one = opening(data)
+    assert (one.begun, one.has_content, one.error) == (True, False, None)
+
+
+@pytest.mark.parametrize("before", [(), (ROLE,), (ROLE, NOTHING["usage only"])])
+@pytest.mark.parametrize("data", ERRORS.values(), ids=ERRORS)
+def test_an_error_before_content(data, before):
+    one = opening(*before, data, CONTENT["text"])
+    assert (one.begun, one.has_content, one.error) == (bool(before), False, data.encode())
+
+
+def test_an_error_after_content_is_the_caller_s_to_see():
+    one = opening(CONTENT["text"], ERROR)
+    assert (one.has_content, one.error) == (True, None)
+    assert one.held() == event(CONTENT["text"]) + event(ERROR)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b": ping\n\n", b"\n\n", b": a\n\n: b\n\n", b"event: x\n\n", b"id: 7\nretry: 5\n\n"]
+)
+def test_what_says_nothing_at_all_does_not_even_begin_it(data):
+    one = Opening()
+    one.feed(data)
+    assert (one.begun, one.has_content, one.error) == (False, False, None)
+    assert one.held() == data
+
+
+def test_all_that_came_is_held_and_given_once():
+    one = Opening()
+    parts = [b": ping\n\n", event(ROLE), event(CONTENT["text"])]
+    for part in parts:
+        one.feed(part)
+    assert one.held() == b"".join(parts)
+    assert one.held() == b""
+
+
+def test_what_is_held_is_bounded():
+    one, fed, ping = Opening(), b"", event(NOTHING["an empty delta"])
+    while not one.has_content:
+        one.feed(ping)
+        fed += ping
+        assert len(fed) <= MOST_HELD + len(ping)
+    assert len(fed) > MOST_HELD
+    assert one.held() == fed
+    one = Opening()
+    one.feed(event(NOTHING["an empty delta"]) * 2000 + event(ERROR))
+    assert one.error == ERROR.encode()  # an error is an error, however late
+
+
+def test_an_event_that_is_passed_on_in_pieces_is_content():
+    watcher, one = PassOn(), Opening()
+    data = event(chunk(f'{{"content":"{"x" * HELD_BYTES * 2}"}}'))
+    one.feed(watcher.feed(data[: HELD_BYTES + 100]))
+    assert (one.begun, one.has_content, one.error) == (True, True, None)
+
+
+# -- every split -------------------------------------------------------------------------------------------------------
+
+BEFORE = b": waiting\r\n\r\n" + event(ROLE) + event(NOTHING["usage only"], "\r\n") + event(NOTHING["nulls"], "\r")
+STREAMS = {
+    "content": BEFORE + event(CONTENT["a tool call"]) + event(CONTENT["a finish"]) + event("[DONE]"),
+    "error": BEFORE + event(ERROR) + event("[DONE]"),
+    "finish only": event(CONTENT["a finish"]),
+    "end only": b": ping\n\n" + event("[DONE]"),
+    "error first": event(ERROR),
+    "nothing": BEFORE,
+}
+
+
+def through(data, cuts, watcher):
+    """As the relay feeds it: by a watcher, which gives whole events only."""
+    one, edges = Opening(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    parts = [watcher.feed(data[begin:end]) for begin, end in itertools.pairwise(edges)]
+    for part in [*parts, watcher.close()]:
+        one.feed(part)
+    return one.begun, one.has_content, one.error, one.held()
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_single_split(name):
+    data = STREAMS[name]
+    whole = Opening()
+    whole.feed(data)
+    expected = whole.begun, whole.has_content, whole.error, data
+    for cut in range(len(data) + 1):
+        assert through(data, [cut], PassOn()) == expected, cut
+    assert through(data, range(len(data)), PassOn()) == expected  # each byte by itself
+
+
+@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 10_000), max_size=8))
+def test_any_split(name, cuts):
+    data = STREAMS[name]
+    for watcher in (PassOn, HideUsage):
+        begun, has_content, error, held = through(data, cuts, watcher())
+        assert has_content == (name in ("content", "finish only", "end only"))
+        assert error == (ERROR.encode() if name.startswith("error") else None)
+        assert begun == (name != "error first")
+        assert held == (data if watcher is PassOn else data.replace(event(NOTHING["usage only"], "\r\n"), b""))
