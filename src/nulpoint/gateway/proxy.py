@@ -87,8 +87,10 @@ class Proxy:
         except Failure as failure:
             entry.failure = failure
             self._tell(failure, request, reply, entry)
-        except Cancelled:
-            entry.failure = _caller_left()
+        except Cancelled as cancelled:
+            entry.failure = cancelled.failure or _caller_left()
+            if cancelled.failure is not None:
+                self._tell(cancelled.failure, request, reply, entry)
             raise
         except BaseException:
             entry.failure = Failure(Kind.INTERNAL, 500, "internal error")
@@ -113,6 +115,9 @@ class Proxy:
             await self._serve(asked, plan, reply, entry, flight)
         except Failure as failure:
             flight.failure = failure
+            raise
+        except Cancelled as cancelled:
+            flight.failure = cancelled.failure
             raise
         except BaseException:
             flight.failure = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug")
