@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import uvloop
 from hypothesis import settings as hypothesis_settings
@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from nulpoint.app import App
 from nulpoint.config import load
 from nulpoint.mock import MockServer, MockSettings, start
+from nulpoint.routing.breaker import State
 
 # The same examples every time: a gate must not fail by chance. `make test-race` is where chance has its place.
 hypothesis_settings.register_profile("gate", derandomize=True, deadline=None)
@@ -59,10 +60,14 @@ async def gateway(
     *,
     mock: MockSettings | None = None,
     names=("openai",),
+    providers: Mapping[str, Any] | None = None,
     directory: Path | None = None,
 ) -> AsyncIterator[Running]:
-    """`settings` as environment variables; every named mock provider is configured."""
-    mocks = {name: await start(name, settings=mock) for name in names}
+    """`settings` as environment variables; every named mock provider is configured, or the `providers` given instead.
+
+    However the test ends, nothing may be left of it in the gateway.
+    """
+    mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
     environ = {"PORT": "0", **addresses(mocks), **settings}
     log_fd = os.memfd_create("request-log")
     app = App(load(environ, directory or Path("/nonexistent")), log_fd)
@@ -72,11 +77,34 @@ async def gateway(
         app.server.drain()
         app.server.abort()
         await app.server.drained(1.0)
+        left = left_in(app)
         app.close()
         for server in mocks.values():
             await server.close()
         await asyncio.sleep(0)
         os.close(log_fd)
+    assert not left, left
+
+
+def left_in(app: App) -> dict[str, Any]:
+    """What a gateway without callers still holds, and should not."""
+    standings = app.standings.items()
+    held = {
+        "connections of callers": len(app.server.connections),
+        "in flight": app.journal.inflight,
+        "at the gate": (
+            app.gate.requests,
+            app.gate.streams,
+            app.gate.held_bytes,
+            sum(map(len, app.gate._waiting.values())),
+        ),
+        "shared calls": len(app.flights or ()),
+        "attempts from the budget": {name: one.budget.running for name, one in standings if one.budget.running},
+        "probes": [name for name, one in standings if one.breaker.state is State.HALF_OPEN],
+        "waiting for a connection": sum(len(pool._waiters) for pool in app.client._pools.values()),
+        "busy connections to providers": sum(one._busy for pool in app.client._pools.values() for one in pool._open),
+    }
+    return {what: count for what, count in held.items() if count not in (0, (0, 0, 0, 0), {}, [])}
 
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ def process(*arguments, **environ):
         cwd="/",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        process_group=0,
     )
     try:
         yield child
@@ -61,14 +63,14 @@ def wait_until_up(port):
 SERVE = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "CONNECT_TIMEOUT": "1s"}
 
 
-def test_sigterm_ends_it_with_0_and_the_log_is_whole():
+def test_a_signal_ends_it_with_0_and_the_log_is_whole():
     port = free_port()
     with process("serve", PORT=str(port), **SERVE) as child:
         wait_until_up(port)
         with pytest.raises(urllib.error.HTTPError) as caught:
             get(port, "/nowhere")
         caught.value.close()
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=10)
         assert child.returncode == 0
         records = [json.loads(line) for line in out.splitlines()]
@@ -125,13 +127,14 @@ def test_workers_share_the_port_are_replaced_and_their_metrics_add_up():
         assert len(now) == 2
         assert workers[0] not in now
         assert counted(port) == 40
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(signal.SIGINT)
         child.communicate(timeout=15)
         assert child.returncode == 0
 
 
 async def streams_then(signals, workers, streams, **mock):
-    """Open streams, send SIGTERM while they run, as often as said; gives the bodies and the process, ended."""
+    """Open streams, send `signals` while they run, each 0.2 s after the other; gives the bodies, the process, ended,
+    and the seconds from the last signal to its end."""
     provider = await start("openai", settings=MockSettings(**mock))
     port = free_port()
     environ = {
@@ -139,41 +142,56 @@ async def streams_then(signals, workers, streams, **mock):
         "WORKERS": str(workers),
         "OPENAI_API_KEY": "x",
         "OPENAI_BASE_URL": provider.url + "/v1",
+        "SHUTDOWN_DELAY": "0s",
     }
-    with process("serve", **environ) as child:
-        await asyncio.to_thread(wait_until_up, port)
-        callers = [await Caller.connect(port) for _ in range(streams)]
-        for caller in callers:
-            caller.send(post(STREAM))
-        for caller in callers:
-            await caller.reader.readuntil(b"data: ")
-        for _ in range(signals):
-            child.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.2)
-        with pytest.raises(OSError):
-            await Caller.connect(port)
-        bodies = await asyncio.gather(*(caller.rest() for caller in callers))
-        await asyncio.to_thread(child.wait, 20)
-    await provider.close()
-    return bodies, child
+    try:
+        with process("serve", **environ) as child:
+            await asyncio.to_thread(wait_until_up, port)
+            callers = [await Caller.connect(port) for _ in range(streams)]
+            for caller in callers:
+                caller.send(post(STREAM.replace(b"hi", secrets.token_hex(8).encode())))
+            for caller in callers:
+                await caller.reader.readuntil(b"data: ")
+            for number in signals:
+                told = time.monotonic()
+                tell(child, number)
+                await asyncio.sleep(0.2)
+            with pytest.raises(OSError):
+                await Caller.connect(port)
+            bodies = await asyncio.gather(*(caller.rest() for caller in callers))
+            await asyncio.to_thread(child.wait, 20)
+            return bodies, child, time.monotonic() - told
+    finally:
+        await provider.close()
+
+
+def tell(child, number):
+    """SIGINT as a terminal sends it: to the whole process group in the foreground."""
+    if number == signal.SIGINT:
+        os.killpg(child.pid, number)
+    else:
+        child.send_signal(number)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_200_streams_at_sigterm_all_end_whole(workers):
-    bodies, child = run(streams_then(1, workers, 200, stream_words=40, chunk_ms=25.0))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_X01_200_streams_at_a_signal_all_end_whole(workers, number):
+    bodies, child, _ = run(streams_then([number], workers, 200, stream_words=40, chunk_ms=25.0))
     assert child.returncode == 0
     assert len([body for body in bodies if body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")]) == 200
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_second_signal_ends_it_at_once_and_no_stream_looks_whole(workers):
-    began = time.monotonic()
-    bodies, child = run(streams_then(2, workers, 20, stream_words=1000, chunk_ms=25.0))
-    assert time.monotonic() - began < 10
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_X03_a_second_signal_ends_it_at_once_and_no_stream_looks_whole(workers, second):
+    signals = [signal.SIGTERM, second]
+    bodies, child, seconds = run(streams_then(signals, workers, 20, stream_words=1000, chunk_ms=25.0))
+    assert seconds <= 1
     assert child.returncode == 0
     assert not [body for body in bodies if b"[DONE]" in body or body.endswith(b"0\r\n\r\n")]
+    assert all(b'"code":"shutting_down"' in body for body in bodies)
 
 
 def test_the_mock_providers_as_a_process():

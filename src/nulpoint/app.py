@@ -16,6 +16,7 @@ import uvloop
 
 from nulpoint import __version__
 from nulpoint.config import Config
+from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.gate import Gate, GateLimits
 from nulpoint.gateway.journal import Journal
@@ -48,6 +49,7 @@ ROUTES: MappingProxyType[str, Route] = MappingProxyType(
 STDOUT = 1
 PUBLISH_SECONDS = 1.0  # between two snapshots of the metrics, where there are several workers
 FLUSH_SECONDS = 2.0  # for the request log, at the end
+FAREWELL_SECONDS = 0.4  # for callers to read that the gateway stops
 EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -73,13 +75,14 @@ class App:
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()
         }
+        self.flights = Flights() if config.coalesce and config.cache_mode != "none" else None
         around = Surroundings(
             router=router,
             standings=self.standings,
             client=self.client,
             journal=self.journal,
             gate=self.gate,
-            flights=Flights() if config.coalesce and config.cache_mode != "none" else None,
+            flights=self.flights,
             ticker=self.ticker,
             cross_origin=cors.answer_fields,
             chance=random.random,
@@ -97,15 +100,29 @@ class App:
         config = self._config
         return await self.server.listen(config.host, config.port, tls=_server_tls(config), reuse_port=reuse_port)
 
-    async def drain(self) -> bool:
-        """Finish what is in flight, within SHUTDOWN_TIMEOUT. Says whether all of it finished."""
+    async def drain(self, delay: float = 0.0) -> bool:
+        """Finish what is in flight, within SHUTDOWN_TIMEOUT. Says whether all of it finished.
+
+        For the first `delay` seconds new requests are served as ever: until whoever spreads the load has seen that
+        `/readiness` says 503, it goes on sending them.
+        """
         self.status.ready = False
+        window = self._config.shutdown_timeout
+        delay = min(delay, window)
+        await asyncio.sleep(delay)
         self.server.drain()
-        finished = await self.server.drained(self._config.shutdown_timeout)
-        if not finished:
+        if await self.server.drained(window - delay):
+            return True
+        await self.stop()
+        return False
+
+    async def stop(self) -> None:
+        """End what is in flight now: callers are told so, and have a moment to hear it."""
+        self.server.drain()
+        self.server.give_up(_shutting_down)
+        if not await self.server.drained(FAREWELL_SECONDS):
             self.server.abort()
-            await self.server.drained(1.0)
-        return finished
+            await self.server.drained(FAREWELL_SECONDS)
 
     def _publish(self) -> None:
         self.status.observe()
@@ -224,31 +241,34 @@ async def _serve(config: Config, *, reuse_port: bool) -> int:
         return EXIT_CANNOT_LISTEN
     _announce(config, port)
     _settle_memory()
-    await _until_told_to_stop()
+    signals = _signals()
+    told = await signals.get()
     logger.info("draining: up to %g s for %d requests in flight", config.shutdown_timeout, app.journal.inflight)
-    hurry = asyncio.create_task(_until_told_to_stop())
-    drain = asyncio.create_task(app.drain())
+    hurry = asyncio.create_task(signals.get())
+    drain = asyncio.create_task(app.drain(config.shutdown_delay if told == signal.SIGTERM else 0.0))
     await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
-    if not drain.done() or not drain.result():
+    finished = drain.done() and drain.result()
+    if not drain.done():
+        drain.cancel()
+        await app.stop()
+    if not finished:
         logger.warning("stopped with requests in flight")
-        app.server.abort()
-        await app.server.drained(0.5)
     hurry.cancel()
     app.close()
     return EXIT_OK
 
 
-async def _until_told_to_stop() -> None:
-    loop = asyncio.get_running_loop()
-    told = loop.create_future()
-
-    def tell() -> None:
-        if not told.done():
-            told.set_result(None)
-
+def _signals() -> asyncio.Queue[signal.Signals]:
+    """The signals that tell the process to stop, as they come."""
+    told: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, tell)
-    await told
+        asyncio.get_running_loop().add_signal_handler(number, told.put_nowait, number)
+    return told
+
+
+def _shutting_down() -> Failure:
+    text = "the gateway is shutting down and could not finish this answer in time; send the request again"
+    return Failure(Kind.OVERLOADED, 503, text, code="shutting_down", retry_after=1.0)
 
 
 def _announce(config: Config, port: int) -> None:

@@ -56,7 +56,8 @@ def reserve(host: str, port: int) -> socket.socket:
 
 def _start_worker(port: int, metrics: str) -> Callable[[], "subprocess.Popen[bytes]"]:
     environment = {**os.environ, "PORT": str(port), WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
-    return lambda: subprocess.Popen([sys.executable, "-m", "nulpoint", "serve"], env=environment)
+    # A process group of its own: Ctrl-C reaches the supervisor alone, who passes it on once.
+    return lambda: subprocess.Popen([sys.executable, "-m", "nulpoint", "serve"], env=environment, process_group=0)
 
 
 class Supervisor:
@@ -74,9 +75,9 @@ class Supervisor:
             self._workers = [self._start() for _ in range(self._count)]
             logger.info("%d workers started", self._count)
             rest = 0.2
-            while not signals.wait(rest):
+            while not (told := signals.wait(rest)):
                 rest = RESTART_SECONDS if self._replace_the_dead() else 0.2
-            return self._end(signals)
+            return self._end(told, signals)
 
     def _replace_the_dead(self) -> bool:
         dead = [index for index, worker in enumerate(self._workers) if worker.poll() is not None]
@@ -86,24 +87,25 @@ class Supervisor:
             self._workers[index] = self._start()
         return bool(dead)
 
-    def _end(self, signals: "_Signals") -> int:
+    def _end(self, told: int, signals: "_Signals") -> int:
         """Workers finish what is in flight; a second signal makes them stop at once, as one worker alone does."""
-        self._tell_workers()
+        self._tell_workers(told)
         patience = time.monotonic() + self._shutdown_timeout + GRACE_SECONDS
         while any(worker.poll() is None for worker in self._workers) and time.monotonic() < patience:
-            if signals.wait(0.05):
-                self._tell_workers()
+            if again := signals.wait(0.05):
+                self._tell_workers(again)
         late = [worker for worker in self._workers if worker.poll() is None]
         for worker in late:
             worker.kill()
             worker.wait()
-        # SIGTERM itself is an orderly end here: it may meet a worker that has already finished and is on its way out.
-        codes = [abs(worker.returncode) for worker in self._workers if worker.returncode != -signal.SIGTERM]
+        # The signal itself is an orderly end here: it may meet a worker that has finished and is on its way out.
+        orderly = (-signal.SIGTERM, -signal.SIGINT)
+        codes = [abs(worker.returncode) for worker in self._workers if worker.returncode not in orderly]
         return max(codes, default=0)
 
-    def _tell_workers(self) -> None:
+    def _tell_workers(self, number: int) -> None:
         for worker in self._workers:
-            worker.send_signal(signal.SIGTERM)
+            worker.send_signal(number)
 
 
 class _Signals:
@@ -122,10 +124,10 @@ class _Signals:
         self._here.close()
         self._there.close()
 
-    def wait(self, seconds: float) -> bool:
-        """Whether one came within `seconds`."""
+    def wait(self, seconds: float) -> int:
+        """The number of the one that came within `seconds`; 0 where none did."""
         self._here.settimeout(seconds)
         try:
-            return bool(self._here.recv(1))
+            return self._here.recv(1)[0]
         except TimeoutError:
-            return False
+            return 0

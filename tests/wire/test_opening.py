@@ -1,4 +1,4 @@
-"""The beginning of a stream: what is content and what is not, errors before content, at every split of the bytes."""
+"""The beginning of a stream: what is content and what is not, at every split of the bytes."""
 
 import itertools
 
@@ -12,7 +12,6 @@ from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
 ROLE = (
     '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
 )
-ERROR = '{"error":{"message":"no","code":503}}'
 
 
 def chunk(delta, more=""):
@@ -69,12 +68,6 @@ NOTHING = {
     "no error": '{"id":"c","choices":[],"error":null}',
     "filter results of the prompt": '{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}',
 }
-ERRORS = {
-    "an error": ERROR,
-    "an error as text": '{"error":"overloaded"}',
-    "an error beside no choices": '{"error":{"message":"no"},"choices":[]}',
-    "an error of a chunk": '{"id":"c","choices":null,"error":{"code":429}}',
-}
 
 
 def encoded(data):
@@ -85,26 +78,13 @@ def encoded(data):
 def test_content(data):
     one = Opening()
     one.feed(b"data: " + encoded(data) + b"\n\n")
-    assert (one.begun, one.has_content, one.error) == (True, True, None)
+    assert (one.begun, one.has_content) == (True, True)
 
 
 @pytest.mark.parametrize("data", NOTHING.values(), ids=NOTHING)
 def test_what_is_no_content(data):
     one = opening(data)
-    assert (one.begun, one.has_content, one.error) == (True, False, None)
-
-
-@pytest.mark.parametrize("before", [(), (ROLE,), (ROLE, NOTHING["usage only"])])
-@pytest.mark.parametrize("data", ERRORS.values(), ids=ERRORS)
-def test_an_error_before_content(data, before):
-    one = opening(*before, data, CONTENT["text"])
-    assert (one.begun, one.has_content, one.error) == (bool(before), False, data.encode())
-
-
-def test_an_error_after_content_is_the_caller_s_to_see():
-    one = opening(CONTENT["text"], ERROR)
-    assert (one.has_content, one.error) == (True, None)
-    assert one.held() == event(CONTENT["text"]) + event(ERROR)
+    assert (one.begun, one.has_content) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +93,7 @@ def test_an_error_after_content_is_the_caller_s_to_see():
 def test_what_says_nothing_at_all_does_not_even_begin_it(data):
     one = Opening()
     one.feed(data)
-    assert (one.begun, one.has_content, one.error) == (False, False, None)
+    assert (one.begun, one.has_content) == (False, False)
     assert one.held() == data
 
 
@@ -134,16 +114,13 @@ def test_what_is_held_is_bounded():
         assert len(fed) <= MOST_HELD + len(ping)
     assert len(fed) > MOST_HELD
     assert one.held() == fed
-    one = Opening()
-    one.feed(event(NOTHING["an empty delta"]) * 2000 + event(ERROR))
-    assert one.error == ERROR.encode()  # an error is an error, however late
 
 
 def test_an_event_that_is_passed_on_in_pieces_is_content():
     watcher, one = PassOn(), Opening()
     data = event(chunk(f'{{"content":"{"x" * HELD_BYTES * 2}"}}'))
     one.feed(watcher.feed(data[: HELD_BYTES + 100]))
-    assert (one.begun, one.has_content, one.error) == (True, True, None)
+    assert (one.begun, one.has_content) == (True, True)
 
 
 # -- every split -------------------------------------------------------------------------------------------------------
@@ -151,10 +128,8 @@ def test_an_event_that_is_passed_on_in_pieces_is_content():
 BEFORE = b": waiting\r\n\r\n" + event(ROLE) + event(NOTHING["usage only"], "\r\n") + event(NOTHING["nulls"], "\r")
 STREAMS = {
     "content": BEFORE + event(CONTENT["a tool call"]) + event(CONTENT["a finish"]) + event("[DONE]"),
-    "error": BEFORE + event(ERROR) + event("[DONE]"),
     "finish only": event(CONTENT["a finish"]),
     "end only": b": ping\n\n" + event("[DONE]"),
-    "error first": event(ERROR),
     "nothing": BEFORE,
 }
 
@@ -165,7 +140,7 @@ def through(data, cuts, watcher):
     parts = [watcher.feed(data[begin:end]) for begin, end in itertools.pairwise(edges)]
     for part in [*parts, watcher.close()]:
         one.feed(part)
-    return one.begun, one.has_content, one.error, one.held()
+    return one.begun, one.has_content, one.held()
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -173,7 +148,7 @@ def test_every_single_split(name):
     data = STREAMS[name]
     whole = Opening()
     whole.feed(data)
-    expected = whole.begun, whole.has_content, whole.error, data
+    expected = whole.begun, whole.has_content, data
     for cut in range(len(data) + 1):
         assert through(data, [cut], PassOn()) == expected, cut
     assert through(data, range(len(data)), PassOn()) == expected  # each byte by itself
@@ -183,8 +158,7 @@ def test_every_single_split(name):
 def test_any_split(name, cuts):
     data = STREAMS[name]
     for watcher in (PassOn, HideUsage):
-        begun, has_content, error, held = through(data, cuts, watcher())
+        begun, has_content, held = through(data, cuts, watcher())
         assert has_content == (name in ("content", "finish only", "end only"))
-        assert error == (ERROR.encode() if name.startswith("error") else None)
-        assert begun == (name != "error first")
+        assert begun
         assert held == (data if watcher is PassOn else data.replace(event(NOTHING["usage only"], "\r\n"), b""))

@@ -106,7 +106,7 @@ class Attempt(msgspec.Struct):
         watcher = prepared.watcher(destination.through_chat, _unix_seconds())
         answer.offer(self._fields(connection), self._own_fields(connection), destination.label)
         says_done = destination.provider.spec.sends_done
-        relay = Relay(connection, answer, watcher, destination.name, self._secret, says_done)
+        relay = Relay(connection, answer, watcher, says_done)
         try:
             await relay.run()
         finally:

@@ -80,8 +80,10 @@ class Proxy:
         except Failure as failure:
             entry.failure = failure
             self._tell(failure, request, reply, entry)
-        except Cancelled:
-            entry.failure = _caller_left()
+        except Cancelled as cancelled:
+            entry.failure = cancelled.failure or _caller_left()
+            if cancelled.failure is not None:
+                self._tell(cancelled.failure, request, reply, entry)
             raise
         except BaseException:
             entry.failure = Failure(Kind.INTERNAL, 500, "internal error")
@@ -107,8 +109,7 @@ class Proxy:
         try:
             await self._serve(asked, plan, outlet)
         except BaseException as error:
-            bug = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug of nulpoint")
-            flights.land(key, outlet, error if isinstance(error, Failure) else bug)
+            flights.land(key, outlet, _for_followers(error))
             raise
         flights.land(key, outlet, None)
 
@@ -171,3 +172,11 @@ class Proxy:
 
 def _caller_left() -> Failure:
     return Failure(Kind.CALLER_LEFT, 499, "the caller left")
+
+
+def _for_followers(error: BaseException) -> Failure:
+    """What those are told who shared a call that ended so."""
+    if isinstance(error, Cancelled) and error.failure is not None:
+        return error.failure
+    bug = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug of nulpoint")
+    return error if isinstance(error, Failure) else bug

@@ -10,7 +10,6 @@ from nulpoint.gateway.whole import AUTOMATIC, unreadable
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
 from nulpoint.wire.opening import Opening
-from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE, Watcher
 
 # A read that is nothing but comments shows that the connection lives, not that the answer grows.
@@ -24,13 +23,10 @@ def is_stream(connection: Upstream) -> bool:
 class Relay:
     """One attempt's stream. Reads are poured into it, first up to the first content, then past it."""
 
-    __slots__ = ("_answer", "_caller", "_connection", "_decoder", "_idle", "_now", "_opening", "_provider",
-                 "_says_done", "_secret", "_watcher", "_write", "committed")  # fmt: skip
+    __slots__ = ("_answer", "_caller", "_connection", "_decoder", "_idle", "_now", "_opening", "_says_done",
+                 "_watcher", "_write", "committed")  # fmt: skip
 
-    def __init__(
-        self, connection: Upstream, answer: StreamAnswer, watcher: Watcher, provider: str, secret: str | None,
-        says_done: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, connection: Upstream, answer: StreamAnswer, watcher: Watcher, says_done: bool) -> None:
         self._connection = connection
         self._answer = answer
         self._caller = answer.caller
@@ -40,8 +36,6 @@ class Relay:
         self._watcher = watcher
         self._opening = Opening()
         self._decoder = _stream_decoder(connection)
-        self._provider = provider
-        self._secret = secret
         self._says_done = says_done
         self.committed = False  # content has come: no other provider can take over
 
@@ -77,8 +71,6 @@ class Relay:
     def _look_at(self, passed: bytes) -> None:
         opening = self._opening
         opening.feed(passed)
-        if opening.error is not None:
-            raise embedded_failure(self._provider, opening.error, self._secret)
         if passed and (passed[0] != _COLON or b"\ndata" in passed):
             self._connection.progress()
         if opening.has_content:

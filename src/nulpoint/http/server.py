@@ -11,7 +11,7 @@ strand, and answers in order. What it promises to what stands above it:
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -81,6 +81,11 @@ class Server:
         while self.connections and loop.time() < end:
             await asyncio.sleep(0.02)
         return not self.connections
+
+    def give_up(self, failure: Callable[[], Failure]) -> None:
+        """Whatever is still in flight gets a failure instead of (the rest of) its answer; its connection closes."""
+        for connection in tuple(self.connections):
+            connection.give_up(failure())
 
     def abort(self) -> None:
         """Close every connection now; what still runs is cancelled."""
@@ -366,6 +371,15 @@ class Connection(asyncio.Protocol):
         busy = self._strand is not None or self._waiting or self._in_head or self._in_body
         if not busy:
             self._close()
+
+    def give_up(self, failure: Failure) -> None:
+        """Tell the caller who waits for an answer, or is still sending a request, that none will come."""
+        self._waiting.clear()
+        self._backlog = b""
+        if self._strand is not None:
+            self._strand.cancel(failure)
+        elif self._in_head or self._in_body:
+            self._refuse(failure)
 
     def _close(self) -> None:
         """Close once all that was written has been read by the caller, who gets a bounded time for it."""

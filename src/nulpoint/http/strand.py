@@ -13,9 +13,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from nulpoint.errors import Failure
+
 
 class Cancelled(BaseException):
-    """Thrown into a strand whose caller has left. Not an `Exception`, so that no handler mistakes it for a failure."""
+    """Thrown into a strand that must end now: its caller has left, or is to be told `failure` instead of an answer.
+
+    Not an `Exception`, so that no handler mistakes it for a failure of the work itself.
+    """
+
+    def __init__(self, failure: Failure | None = None) -> None:
+        super().__init__()
+        self.failure = failure
 
 
 class Signal:
@@ -53,7 +62,7 @@ class Strand:
         self._on_done = on_done
         self._waiting_for: Any = None
         self._cancelled = False
-        self._throw = False  # cancelled, and the coroutine has not heard of it yet
+        self._throw: Cancelled | None = None  # cancelled, and the coroutine has not heard of it yet
         self._running = False
         self.done = False
 
@@ -62,9 +71,9 @@ class Strand:
         self._waiting_for = None
         self._running = True
         try:
-            if self._throw:
-                self._throw = False
-                waits_for = self._coroutine.throw(Cancelled())
+            if self._throw is not None:
+                cancelled, self._throw = self._throw, None
+                waits_for = self._coroutine.throw(cancelled)
             else:
                 waits_for = self._coroutine.send(None)
         except (StopIteration, Cancelled):
@@ -80,18 +89,19 @@ class Strand:
         self.done = True
         self._on_done(crash)
 
-    def cancel(self) -> None:
+    def cancel(self, failure: Failure | None = None) -> None:
         """Throw `Cancelled` into the coroutine where it waits; if it runs just now, at its next wait."""
         if self.done or self._cancelled:
             return
-        self._cancelled = self._throw = True
+        self._cancelled = True
+        self._throw = Cancelled(failure)
         if not self._running:
             if type(self._waiting_for) is Signal:
                 self._waiting_for._strand = None
             self.resume()
 
     def _wait(self, waits_for: Any) -> None:
-        if self._throw:
+        if self._throw is not None:
             asyncio.get_running_loop().call_soon(self.resume)
             return
         self._waiting_for = waits_for

@@ -20,23 +20,21 @@ class Chunk(msgspec.Struct):
     """As much of a chunk as tells content from preamble."""
 
     choices: list[dict[str, Any]] | None = None
-    error: Any = None
 
 
 _DECODER = msgspec.json.Decoder(Chunk)
 
 
 class Opening:
-    """Fed with whole events, as a watcher gives them. `begun`: an event that is no error has come."""
+    """Fed with whole events, as a watcher gives them: errors are none of them. `begun`: one has come."""
 
-    __slots__ = ("_bytes", "_held", "begun", "error", "has_content")
+    __slots__ = ("_bytes", "_held", "begun", "has_content")
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._bytes = 0
         self.begun = False
         self.has_content = False
-        self.error: bytes | None = None  # the event that says so
 
     def feed(self, data: bytes) -> None:
         """Look at what has come, until it is known what this stream is."""
@@ -45,9 +43,9 @@ class Opening:
         splitter = sse.Splitter()
         for block in [*splitter.feed(data), splitter.rest()]:
             event = sse.parse(block)
-            if event is not None and not self.has_content and self.error is None:
+            if event is not None and not self.has_content:
                 self._look_at(event.data)
-        if self._bytes > MOST_HELD and self.error is None:
+        if self._bytes > MOST_HELD:
             self.begun = self.has_content = True
 
     def held(self) -> bytes:
@@ -63,9 +61,6 @@ class Opening:
             chunk = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.begun = self.has_content = True  # whatever it is, the caller gets it as it came
-            return
-        if chunk.error and not chunk.choices:
-            self.error = data
             return
         self.begun = True
         self.has_content = any(map(_has_content, chunk.choices or ()))

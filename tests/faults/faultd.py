@@ -1,0 +1,234 @@
+"""A scripted provider: raw sockets that do exactly what a list of steps says, and remember what was done to them.
+
+    faultd = await serve([send(HEAD), wait(event), reset()], [send(GOOD)])
+
+The first request runs the first script, the second the second, and all that follow the last one.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Callable
+
+Step = Callable[["Talk"], Awaitable[None]]
+Script = list[Step]
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
+
+
+def send(*pieces: bytes) -> Step:
+    """Each piece in a write of its own."""
+
+    async def step(talk: "Talk") -> None:
+        for piece in pieces:
+            talk.transport.write(piece)
+            await asyncio.sleep(0)
+
+    return step
+
+
+def wait(event: asyncio.Event) -> Step:
+    """Until the test says so."""
+
+    async def step(talk: "Talk") -> None:
+        await event.wait()
+
+    return step
+
+
+def say(event: asyncio.Event) -> Step:
+    """Tell the test that this point is reached."""
+
+    async def step(talk: "Talk") -> None:
+        event.set()
+
+    return step
+
+
+def pause(seconds: float) -> Step:
+    """For what is about time itself."""
+
+    async def step(talk: "Talk") -> None:
+        await asyncio.sleep(seconds)
+
+    return step
+
+
+def drip(data: bytes, seconds: float) -> Step:
+    """One byte at a time."""
+
+    async def step(talk: "Talk") -> None:
+        for byte in data:
+            talk.transport.write(bytes([byte]))
+            await asyncio.sleep(seconds)
+
+    return step
+
+
+def reset() -> Step:
+    """RST: SO_LINGER with 0 seconds."""
+
+    async def step(talk: "Talk") -> None:
+        sock = talk.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        talk.transport.abort()
+
+    return step
+
+
+def fin() -> Step:
+    async def step(talk: "Talk") -> None:
+        talk.transport.close()
+
+    return step
+
+
+def silence() -> Step:
+    """Nothing more, until the other side gives up."""
+
+    async def step(talk: "Talk") -> None:
+        await talk.ended.wait()
+
+    return step
+
+
+class Talk(asyncio.Protocol):
+    """One connection: `received` so far, and when (loop time) and how the other side ended it."""
+
+    def __init__(self, faultd: "Faultd") -> None:
+        self.faultd = faultd
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self.received = b""
+        self.ended = asyncio.Event()
+        self.ended_at = 0.0
+        self.ended_by = ""
+        self._unread = b""
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.faultd.talks.append(self)
+        if self.faultd.deaf:
+            self.transport.pause_reading()
+        if self.faultd.on_connect:
+            self._play(self.faultd.on_connect)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        self._unread += data
+        while (size := _request_size(self._unread)) and len(self._unread) >= size:
+            request, self._unread = self._unread[:size], self._unread[size:]
+            scripts = self.faultd.scripts
+            script = scripts[min(len(self.faultd.requests), len(scripts) - 1)]
+            self.faultd.requests.append(request)
+            self._play(script)
+
+    def _play(self, script: Script) -> None:
+        async def play() -> None:
+            for step in script:
+                await step(self)
+
+        self._task = asyncio.get_running_loop().create_task(play())
+
+    def eof_received(self) -> None:
+        self._end("FIN")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end("RST" if isinstance(exc, ConnectionResetError) else "FIN")
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end(self, how: str) -> None:
+        if not self.ended.is_set():
+            self.ended_at = asyncio.get_running_loop().time()
+            self.ended_by = how
+            self.ended.set()
+
+
+class Faultd:
+    """`requests` holds every complete request, so a duplicate shows; `deaf` stops reading from the start."""
+
+    def __init__(self, scripts: list[Script], on_connect: Script, *, deaf: bool) -> None:
+        self.scripts = scripts
+        self.on_connect = on_connect
+        self.deaf = deaf
+        self.requests: list[bytes] = []
+        self.talks: list[Talk] = []
+        self.port = 0
+        self.scheme = "http"
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> int:
+        """Connections the other side has not ended."""
+        return sum(not talk.ended.is_set() for talk in self.talks)
+
+    async def listen(self, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(lambda: Talk(self), "127.0.0.1", 0, ssl=tls, backlog=1024)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        self.scheme = "https" if tls else "http"
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        for talk in self.talks:
+            talk.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def serve(
+    *scripts: Script, on_connect: Script | None = None, deaf: bool = False, tls: ssl.SSLContext | None = None
+) -> Faultd:
+    faultd = Faultd(list(scripts) or [[silence()]], on_connect or [], deaf=deaf)
+    await faultd.listen(tls)
+    return faultd
+
+
+class BlackHole:
+    """An address that lets nobody in: its queue of connections is full, so the kernel drops every SYN."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._fillers = [self._fill() for _ in range(4)]
+
+    def _fill(self) -> socket.socket:
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(self._listener.getsockname())
+        return filler
+
+    async def close(self) -> None:
+        for sock in (*self._fillers, self._listener):
+            sock.close()
+
+
+class Nobody:
+    """An address where nobody listens: connections are refused."""
+
+    def __init__(self) -> None:
+        self._holder = socket.socket()
+        self._holder.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._holder.getsockname()[1]}"
+
+    async def close(self) -> None:
+        self._holder.close()
+
+
+def _request_size(data: bytes) -> int:
+    """Of the first request in `data`; 0 while its head is not whole."""
+    head = data.find(b"\r\n\r\n") + 4
+    if head < 4:
+        return 0
+    length = _LENGTH.search(data, 0, head)
+    return head + (int(length[1]) if length else 0)
