@@ -25,7 +25,7 @@ logger = logging.getLogger("nulpoint")
 TIMEOUT = 0.05  # seconds a request may wait for a reply
 WAITING = 5  # requests that may wait while Redis is silent, and error replies in a row before it is left alone
 LOOK_SECONDS = 0.002  # for a reply that is overdue, perhaps by our own fault
-SILENCE = 0.01  # seconds without a reply after which Redis counts as silent; more where it is further away
+SILENCE = 0.2  # of the timeout without a reply, after which Redis counts as silent; more where it is further away
 CONNECT_TIMEOUT = 2.0
 RETRY_SECONDS = 1.0
 WARN_SECONDS = 10.0
@@ -102,7 +102,7 @@ class RedisLink:
             return DOWN
         if len(self._sent) >= WAITING:
             silent_for = now - max(self._last_reply, self._sent[0].at)
-            if silent_for > max(SILENCE, 2 * self._round_trip):
+            if silent_for > max(SILENCE * self._timeout, 2 * self._round_trip):
                 return SILENT
         return None
 
