@@ -66,8 +66,8 @@ class Relay:
             while not connection.ended:
                 await connection.pour(self._pass_on)
                 await answer.drain()
-        last = self._plain(connection.take())
-        self._finish(self._watcher.feed(last) + self._watcher.close())
+        passed = self._watcher.feed(self._plain(connection.take()))
+        self._finish(passed, self._watcher.close())
 
     def _open(self, data: bytes) -> bool:
         """Hold what comes before content. Says whether to go on so."""
@@ -107,20 +107,23 @@ class Relay:
             raise self._watcher.failure
         return not self._caller.paused
 
-    def _finish(self, last: bytes) -> None:
+    def _finish(self, passed: bytes, rest: bytes) -> None:
+        """The provider has sent everything; `rest` is what lacks the end of its event."""
         watcher = self._watcher
+        whole = watcher.finished() or (not self._says_done and watcher.has_finish_reason())
+        if whole:
+            passed += rest
         if not self.committed:
-            self._look_at(last)
-            last = self._opening.held() if self.committed else b""
-        if watcher.finished() or (not self._says_done and watcher.has_finish_reason()):
-            if not self.committed:  # a stream with an end and nothing in it
+            self._look_at(passed)
+            if whole and not self.committed:  # a stream with an end and nothing in it
                 self.committed = True
                 self._answer.commit()
-                last = self._opening.held()
-            self._answer.end(last)
+            passed = self._opening.held() if self.committed else b""
+        if whole:
+            self._answer.end(passed)
             return
-        if last:
-            self._answer.write(last)
+        if passed:
+            self._answer.write(passed)
         if watcher.failure is not None:
             raise watcher.failure
         raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
