@@ -5,7 +5,7 @@ import json
 import pytest
 from faultd import fin, reset, send, serve, silence
 from outcome import ask
-from provider_bytes import DONE, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, delta
+from provider_bytes import DONE, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, delta, event
 
 from conftest import STREAM, gateway, run
 
@@ -44,5 +44,45 @@ def test_of_a_stream_that_ends_within_an_event_that_event_is_not_shown(piece):
         assert outcome.verdict == ("answer" if piece == DONE[:-1] else "error")
         assert [one for one in outcome.events if one != b"[DONE]" and not json.loads(one)] == []
         assert outcome.text == "word "
+
+    run(main())
+
+
+ERRORS = {
+    "plain": b'{"error":{"message":"key CANARY-4711 broke","type":"server_error","code":"oops"}}',
+    "with choices": b'{"id":"c","error":{"message":"key CANARY-4711 broke","code":502},"choices":[{"index":0,"delta":'
+    b'{"content":""},"finish_reason":"error"}]}',
+}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize("before", [[], [ROLE], [ROLE, WORD], [ROLE, WORD, FINISH]], ids=len)
+@pytest.mark.parametrize("after", [[], [DONE], [FINISH, DONE]], ids=len)
+@pytest.mark.parametrize("apart", [True, False], ids=["event by event", "in one read"])
+def test_U18_an_error_the_provider_tells_in_its_stream_is_told_once_and_nothing_follows(error, before, after, apart):
+    """Even if `[DONE]` follows it, and even in one read with all the rest; no credential shows."""
+
+    async def main():
+        events = [chunk(one) for one in (*before, event(error), *after)] + [LAST_CHUNK]
+        settings = {**SETTINGS, "OPENAI_API_KEY": "CANARY-4711"}
+        outcome, record = await relayed(send(*events) if apart else send(b"".join(events)), settings=settings)
+        assert outcome.verdict == "error"
+        assert outcome.error["message"] == "key [redacted] broke"
+        assert outcome.status == (502 if not before or (before == [ROLE] and not apart) else 200)
+        assert outcome.text == ("word " if WORD in before else "")
+        assert (record["error"], record["code"]) == ("upstream", outcome.error["code"])
+        assert b"CANARY" not in outcome.raw
+
+    run(main())
+
+
+def test_text_that_speaks_of_errors_is_no_error():
+    async def main():
+        word = delta(rb"{\"error\": {\"message\": \"x\"}} ")
+        null = event(b'{"id":"c","choices":[{"index":0,"delta":{"content":"y"},"finish_reason":null}],"error":null}')
+        events = [chunk(one) for one in (ROLE, word, null, FINISH, DONE)]
+        outcome, _ = await relayed(send(*events, LAST_CHUNK))
+        assert outcome.verdict == "answer"
+        assert outcome.text == '{"error": {"message": "x"}} y'
 
     run(main())

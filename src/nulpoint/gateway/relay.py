@@ -9,12 +9,13 @@ from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.gateway.whole import AUTOMATIC, embedded_status, unreadable
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
-from nulpoint.wire.opening import Opening
+from nulpoint.wire.opening import Opening, is_error
 from nulpoint.wire.provider_error import provider_failure
 from nulpoint.wire.stream import Watcher
 
 # A read that is nothing but comments shows that the connection lives, not that the answer grows.
 _COLON = ord(":")
+_ERROR = b'"error"'  # within text its quotes would be escaped
 
 
 def is_stream(connection: Upstream) -> bool:
@@ -25,7 +26,7 @@ class Relay:
     """One attempt's stream. Reads are poured into it, first up to the first content, then past it."""
 
     __slots__ = ("_answer", "_caller", "_connection", "_decoder", "_idle", "_now", "_opening", "_provider",
-                 "_says_done", "_secret", "_watcher", "_write", "committed")  # fmt: skip
+                 "_says_done", "_secret", "_watcher", "_write", "committed", "failed")  # fmt: skip
 
     def __init__(
         self, connection: Upstream, answer: StreamAnswer, watcher: Watcher, provider: str, secret: str | None,
@@ -44,6 +45,7 @@ class Relay:
         self._secret = secret
         self._says_done = says_done
         self.committed = False  # content has come: no other provider can take over
+        self.failed = False  # the provider itself said so
 
     async def run(self) -> None:
         """Pass the events on as they come, one write a read.
@@ -54,7 +56,7 @@ class Relay:
         try:
             await self._run()
         except Failure:
-            if not self.committed or not self._watcher.finished():
+            if self.failed or not self.committed or not self._watcher.finished():
                 raise
             self._answer.end(b"")  # the connection broke when all had been said
 
@@ -78,15 +80,14 @@ class Relay:
         if self._opening.begun and not self.committed:
             self._answer.show_head()
         if self.committed:
-            self._answer.write(self._opening.held())
+            self._give(self._opening.held())
         return not self.committed
 
     def _look_at(self, passed: bytes) -> None:
         opening = self._opening
         opening.feed(passed)
         if opening.error is not None:
-            status = embedded_status(opening.error)
-            raise provider_failure(self._provider, status, opening.error, None, self._secret)
+            raise self._said(opening.error)
         if passed and (passed[0] != _COLON or b"\ndata" in passed):
             self._connection.progress()
         if opening.has_content:
@@ -100,12 +101,38 @@ class Relay:
             data = self._plain(data)
         passed = self._watcher.feed(data)
         if passed:
+            if _ERROR in passed:
+                self._stop_at_error(passed)
             self._write(passed)
             if passed[0] != _COLON or b"\ndata" in passed:
                 self._connection.deadline = self._now() + self._idle
         if self._watcher.failure is not None:
             raise self._watcher.failure
         return not self._caller.paused
+
+    def _give(self, passed: bytes) -> None:
+        if _ERROR in passed:
+            self._stop_at_error(passed)
+        self._write(passed)
+
+    def _stop_at_error(self, passed: bytes) -> None:
+        """Give what comes before an event that says the provider failed, and raise that as a Failure.
+
+        The caller is told once, and no `[DONE]` that may follow it gets through.
+        """
+        splitter = sse.Splitter()
+        before = []
+        for block in [*splitter.feed(passed), splitter.rest()]:
+            event = sse.parse(block) if _ERROR in block else None
+            if event is not None and is_error(event.data):
+                self._write(b"".join(before))
+                raise self._said(event.data)
+            before.append(block)
+
+    def _said(self, error: bytes) -> Failure:
+        """The failure the provider itself told of in its stream."""
+        self.failed = True
+        return provider_failure(self._provider, embedded_status(error), error, None, self._secret)
 
     def _finish(self, passed: bytes, rest: bytes) -> None:
         """The provider has sent everything; `rest` is what lacks the end of its event."""
@@ -119,6 +146,8 @@ class Relay:
                 self.committed = True
                 self._answer.commit()
             passed = self._opening.held() if self.committed else b""
+        if _ERROR in passed:
+            self._stop_at_error(passed)
         if whole:
             self._answer.end(passed)
             return

@@ -58,11 +58,24 @@ class Opening:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.begun = self.has_content = True  # whatever it is, the caller gets it as it came
             return
-        if chunk.error and not chunk.choices:
+        if _failed(chunk):
             self.error = data
             return
         self.begun = True
         self.has_content = any(map(_has_content, chunk.choices or ()))
+
+
+def is_error(data: bytes) -> bool:
+    """Whether an event of a stream says that the provider failed."""
+    try:
+        return _failed(_DECODER.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _failed(chunk: Chunk) -> bool:
+    """OpenRouter sends choices along that finish with `error`."""
+    return bool(chunk.error) and all(choice.get("finish_reason") == "error" for choice in chunk.choices or ())
 
 
 def _has_content(choice: dict[str, Any]) -> bool:
