@@ -1,11 +1,12 @@
 """How streams end, in the cases the matrix has no room for: several events in one read, and what comes after the end."""
 
+import asyncio
 import json
 
 import pytest
 from faultd import fin, reset, send, serve, silence
 from outcome import ask
-from provider_bytes import DONE, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, delta, event
+from provider_bytes import DONE, FORMATS, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, chunks, delta, event
 
 from conftest import STREAM, gateway, run
 
@@ -86,3 +87,22 @@ def test_text_that_speaks_of_errors_is_no_error():
         assert outcome.text == '{"error": {"message": "x"}} y'
 
     run(main())
+
+
+@pytest.mark.parametrize("form", ["anthropic", "gemini", "mistral"])
+def test_content_and_an_error_in_one_read(form):
+    """What has come is the caller's, and the status line cannot say any more what went wrong."""
+    one = FORMATS[form]
+
+    async def main():
+        faultd = await serve([send(STREAM_HEAD + b"".join(chunks([*one.preamble, one.content[0], one.error_event])))])
+        async with gateway(SETTINGS, providers={form: faultd}) as running:
+            followed, outcome = await asyncio.gather(*[ask(running.port, model_of(one)) for _ in range(2)])
+            for seen in (followed, outcome):
+                assert (seen.status, seen.verdict, seen.text) == (200, "error", "a")
+
+    run(main())
+
+
+def model_of(form):
+    return STREAM.replace(b"gpt-4o", form.model.encode())

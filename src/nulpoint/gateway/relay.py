@@ -75,12 +75,12 @@ class Relay:
         """Hold what comes before content. Says whether to go on so."""
         passed = self._watcher.feed(self._plain(data))
         self._look_at(passed)
+        if self.committed:
+            self._give(self._opening.held())
         if self._watcher.failure is not None:
             raise self._watcher.failure
         if self._opening.begun and not self.committed:
             self._answer.show_head()
-        if self.committed:
-            self._give(self._opening.held())
         return not self.committed
 
     def _look_at(self, passed: bytes) -> None:
