@@ -111,8 +111,8 @@ class Talk(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         self.faultd.talks.append(self)
-        if self.faultd.deaf:
-            self.transport.pause_reading()
+        if self.faultd.deaf:  # not yet: uvloop begins to read after this
+            asyncio.get_running_loop().call_soon(self.transport.pause_reading)
         if self.faultd.on_connect:
             self._play(self.faultd.on_connect)
 

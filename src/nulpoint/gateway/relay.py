@@ -121,7 +121,7 @@ class Relay:
         The caller is told once, and no `[DONE]` that may follow it gets through.
         """
         splitter = sse.Splitter()
-        before = []
+        before: list[bytes] = []
         for block in [*splitter.feed(passed), splitter.rest()]:
             event = sse.parse(block) if _ERROR in block else None
             if event is not None and is_error(event.data):
