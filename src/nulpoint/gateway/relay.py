@@ -56,6 +56,8 @@ class Relay:
         try:
             await self._run()
         except Failure:
+        except (sse.TooLarge, UnicodeDecodeError, RecursionError):
+            raise unreadable("an event of its stream is too large, too deep, or no text") from None
             if self.failed or not self.committed or not self._watcher.finished():
                 raise
             self._answer.end(b"")  # the connection broke when all had been said

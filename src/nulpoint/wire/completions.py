@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import Failure, rejected
+from nulpoint.errors import Failure, Kind, rejected
 from nulpoint.wire import sse
 from nulpoint.wire.stream import DONE, PassOn, Watcher
 
@@ -87,15 +87,26 @@ class CompletionStream(PassOn):
 
     def __init__(self, hide_usage: bool) -> None:
         super().__init__()
+        self.failure = None
         self._decoder = sse.Decoder()
         self._hide_usage = hide_usage
 
     def feed(self, data: bytes) -> bytes:
         super().feed(data)
-        return b"".join(self._translated(event) for event in self._decoder.feed(data))
+        return b"".join(self._event(event) for event in self._decoder.feed(data))
 
     def close(self) -> bytes:
-        return b"".join(self._translated(event) for event in self._decoder.close())
+        return b"".join(self._event(event) for event in self._decoder.close())
+
+    def _event(self, event: sse.Event) -> bytes:
+        if self.failure is not None:
+            return b""
+        try:
+            return self._translated(event)
+        except (msgspec.DecodeError, TypeError, AttributeError):
+            text = "the provider sent an event that is no chunk of a chat completion"
+            self.failure = Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+            return b""
 
     def _translated(self, event: sse.Event) -> bytes:
         if event.data.strip() == DONE:
