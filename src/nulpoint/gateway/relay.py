@@ -16,6 +16,7 @@ from nulpoint.wire.stream import Watcher
 # A read that is nothing but comments shows that the connection lives, not that the answer grows.
 _COLON = ord(":")
 _ERROR = b'"error"'  # within text its quotes would be escaped
+MOST_HELD = 65_536  # bytes held back for want of content; then they pass, whatever they are
 
 
 def is_stream(connection: Upstream) -> bool:
@@ -44,7 +45,7 @@ class Relay:
         self._provider = provider
         self._secret = secret
         self._says_done = says_done
-        self.committed = False  # content has come: no other provider can take over
+        self.committed = False  # content has come, or too much without: no other provider can take over
         self.failed = False  # the provider itself said so
 
     async def run(self) -> None:
@@ -55,9 +56,9 @@ class Relay:
         """
         try:
             await self._run()
-        except Failure:
         except (sse.TooLarge, UnicodeDecodeError, RecursionError):
             raise unreadable("an event of its stream is too large, too deep, or no text") from None
+        except Failure:
             if self.failed or not self.committed or not self._watcher.finished():
                 raise
             self._answer.end(b"")  # the connection broke when all had been said
@@ -92,7 +93,7 @@ class Relay:
             raise self._said(opening.error)
         if passed and (passed[0] != _COLON or b"\ndata" in passed):
             self._connection.progress()
-        if opening.has_content:
+        if opening.has_content or opening.size > MOST_HELD:
             self.committed = True
             self._answer.commit()
             self._connection.may_go_on()

@@ -26,18 +26,23 @@ _DECODER = msgspec.json.Decoder(Chunk)
 
 
 class Opening:
-    """Fed with whole events, as a watcher gives them. `begun`: an event that is no error has come."""
+    """Fed with whole events, as a watcher gives them.
 
-    __slots__ = ("_held", "begun", "error", "has_content")
+    `begun`: an event that is no error has come; `size`: bytes held.
+    """
+
+    __slots__ = ("_held", "begun", "error", "has_content", "size")
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
+        self.size = 0
         self.begun = False
         self.has_content = False
         self.error: bytes | None = None  # the event that says so
 
     def feed(self, data: bytes) -> None:
         self._held.append(data)
+        self.size += len(data)
         splitter = sse.Splitter()
         for block in [*splitter.feed(data), splitter.rest()]:
             event = sse.parse(block)
