@@ -117,3 +117,37 @@ def _format(name: str) -> Format:
 
 
 FORMATS = {name: _format(name) for name in _MODELS}
+
+
+def with_tool_call(form: Format) -> Format:
+    """The same answer with a tool call in place of text, in pieces as that provider streams them."""
+    said = {"openai": _OPENAI_CALL, "anthropic": _ANTHROPIC_CALL}[form.name]
+    terminal = [one.replace(b'"stop"', b'"tool_calls"').replace(b'"end_turn"', b'"tool_use"') for one in form.terminal]
+    preamble = form.preamble[:1]
+    return form._replace(preamble=preamble, content=said, terminal=terminal)
+
+
+def _openai_call(call: bytes) -> bytes:
+    head = b'{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
+    return event(head + b'{"tool_calls":[{"index":0,%b}]},"finish_reason":null}]}' % call)
+
+
+_ARGUMENTS = (b'{\\"city\\":', b' \\"Par', b'is\\"', b"}")
+_OPENAI_CALL = [
+    _openai_call(b'"id":"call_1","type":"function","function":{"name":"weather","arguments":""}'),
+    *(_openai_call(b'"function":{"arguments":"%b"}' % piece) for piece in _ARGUMENTS),
+]
+
+
+def _anthropic(kind: bytes, members: bytes) -> bytes:
+    return b'event: %b\ndata: {"type":"%b","index":0%b}\n\n' % (kind, kind, members)
+
+
+_ANTHROPIC_CALL = [
+    _anthropic(b"content_block_start", b',"content_block":{"type":"tool_use","id":"t","name":"weather","input":{}}'),
+    *(
+        _anthropic(b"content_block_delta", b',"delta":{"type":"input_json_delta","partial_json":"%b"}' % piece)
+        for piece in _ARGUMENTS
+    ),
+    _anthropic(b"content_block_stop", b""),
+]

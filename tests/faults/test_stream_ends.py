@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
+
+from conftest import STREAM, gateway, run
 from faultd import fin, reset, send, serve, silence
 from outcome import ask
 from provider_bytes import DONE, FORMATS, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, chunks, delta, event
-
-from conftest import STREAM, gateway, run
 
 FINISH = delta(b"", b'"stop"')
 SETTINGS = {"STREAM_IDLE_TIMEOUT": "200ms", "MAX_RETRIES": "1"}

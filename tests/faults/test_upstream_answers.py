@@ -14,7 +14,10 @@ import zlib
 from pathlib import Path
 
 import pytest
+
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from faultd import fin, send, serve, silence
+from nulpoint.mock import start
 from outcome import ask
 from provider_bytes import (
     CHAT_ANSWER,
@@ -32,9 +35,6 @@ from provider_bytes import (
     event,
     good_stream,
 )
-
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
-from nulpoint.mock import start
 
 CHAT_AND_STREAM = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 ONCE = {"MAX_RETRIES": "1"}

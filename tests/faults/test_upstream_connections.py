@@ -13,13 +13,13 @@ import subprocess
 import time
 
 import pytest
-from faultd import BlackHole, Nobody, drip, pause, reset, send, serve, silence
-from outcome import Outcome, ask
-from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, chunk, good_stream
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
+from faultd import BlackHole, Nobody, drip, pause, reset, send, serve, silence
 from nulpoint.http.ticker import TICK
 from nulpoint.mock import start
+from outcome import Outcome, ask
+from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, chunk, good_stream
 
 CHAT_AND_STREAM = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 SLACK = 0.15  # seconds that a shared machine may add
