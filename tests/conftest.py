@@ -20,12 +20,12 @@ hypothesis_settings.register_profile("gate", derandomize=True, deadline=None)
 hypothesis_settings.load_profile("gate")
 
 
-def run(coroutine):
+def run(coroutine, seconds=60):
     """Run one test's coroutine on the loop the gateway uses in production; closes what its callers left open."""
 
     async def main():
         try:
-            return await asyncio.wait_for(coroutine, 60)
+            return await asyncio.wait_for(coroutine, seconds)
         finally:
             while Caller.opened:
                 await Caller.opened.pop().close()

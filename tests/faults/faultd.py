@@ -2,7 +2,8 @@
 
     faultd = await serve([send(HEAD), wait(event), reset()], [send(GOOD)])
 
-The first request runs the first script, the second the second, and all that follow the last one.
+The first request runs the first script, the second the second, and all that follow the last one; `choose` gives the
+script of a request instead.
 """
 
 import asyncio
@@ -111,8 +112,8 @@ class Talk(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         self.faultd.talks.append(self)
-        if self.faultd.deaf:
-            self.transport.pause_reading()
+        if self.faultd.deaf:  # not yet: uvloop begins to read after this
+            asyncio.get_running_loop().call_soon(self.transport.pause_reading)
         if self.faultd.on_connect:
             self._play(self.faultd.on_connect)
 
@@ -121,8 +122,7 @@ class Talk(asyncio.Protocol):
         self._unread += data
         while (size := _request_size(self._unread)) and len(self._unread) >= size:
             request, self._unread = self._unread[:size], self._unread[size:]
-            scripts = self.faultd.scripts
-            script = scripts[min(len(self.faultd.requests), len(scripts) - 1)]
+            script = self.faultd.script_for(request)
             self.faultd.requests.append(request)
             self._play(script)
 
@@ -151,8 +151,11 @@ class Talk(asyncio.Protocol):
 class Faultd:
     """`requests` holds every complete request, so a duplicate shows; `deaf` stops reading from the start."""
 
-    def __init__(self, scripts: list[Script], on_connect: Script, *, deaf: bool) -> None:
+    def __init__(
+        self, scripts: list[Script], on_connect: Script, *, deaf: bool, choose: Callable[[bytes], Script] | None = None
+    ) -> None:
         self.scripts = scripts
+        self._choose = choose
         self.on_connect = on_connect
         self.deaf = deaf
         self.requests: list[bytes] = []
@@ -170,6 +173,11 @@ class Faultd:
         """Connections the other side has not ended."""
         return sum(not talk.ended.is_set() for talk in self.talks)
 
+    def script_for(self, request: bytes) -> Script:
+        if self._choose is not None:
+            return self._choose(request)
+        return self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+
     async def listen(self, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: Talk(self), "127.0.0.1", 0, ssl=tls, backlog=1024)
@@ -185,9 +193,13 @@ class Faultd:
 
 
 async def serve(
-    *scripts: Script, on_connect: Script | None = None, deaf: bool = False, tls: ssl.SSLContext | None = None
+    *scripts: Script,
+    choose: Callable[[bytes], Script] | None = None,
+    on_connect: Script | None = None,
+    deaf: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Faultd:
-    faultd = Faultd(list(scripts) or [[silence()]], on_connect or [], deaf=deaf)
+    faultd = Faultd(list(scripts) or [[silence()]], on_connect or [], deaf=deaf, choose=choose)
     await faultd.listen(tls)
     return faultd
 

@@ -24,7 +24,7 @@ class Outcome:
         self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         self.body, self.whole = self._unframed(rest)
         self.streamed = self.headers.get("content-type", "").startswith("text/event-stream")
-        self.events = [block[6:] for block in self.body.split(b"\n\n") if block.startswith(b"data: ")]
+        self.events = [line[6:] for line in self.body.splitlines() if line.startswith(b"data: ")]
         self.done = b"[DONE]" in self.events
         self.error = self._error()
 

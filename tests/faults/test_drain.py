@@ -10,13 +10,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from faultd import send, serve, silence, wait
-from outcome import Outcome
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
+from faultd import send, serve, silence, wait
 from nulpoint.app import App
 from nulpoint.config import load
 from nulpoint.mock import MockSettings, start
+from outcome import Outcome
 from test_process import free_port, process, wait_until_up
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

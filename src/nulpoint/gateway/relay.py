@@ -46,6 +46,14 @@ class Relay:
         it a finish reason: then it is said here), or holds an error. What has gone out stays: the caller of this
         function decides how to tell.
         """
+        try:
+            await self._run()
+        except Failure:
+            if not self.committed or not self._watcher.finished():
+                raise
+            self._answer.end(b"")  # the connection broke when all had been said
+
+    async def _run(self) -> None:
         connection, answer = self._connection, self._answer
         while not connection.ended and not self.committed:
             await connection.pour(self._open)

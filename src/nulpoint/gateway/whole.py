@@ -34,13 +34,13 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
 
 
 def check_answer(provider: str, body: bytes, secret: str | None) -> None:
-    """Raise Failure for a good status over something that is no answer: not JSON, or an error object."""
+    """Raise Failure for a good status over something that is no answer: no JSON object, or an error."""
     if embedded_error(body):
         raise embedded_failure(provider, body, secret)
     try:
-        msgspec.json.decode(body, type=msgspec.Raw)
+        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise unreadable("it is not JSON") from None
+        raise unreadable("it is no JSON object") from None
 
 
 def unreadable(why: str) -> Failure:

@@ -46,10 +46,10 @@ class Client:
         kept connections to that origin are dropped unused. Raises Failure.
         """
         timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
-        began = self._loop.time()
-        connection = pool.take() or await pool.wait(until)
+        begin_by = self._loop.time() + timeout
+        connection = pool.take() or await pool.wait(begin_by, until)
         try:
-            connection.send(message, began + timeout - self._loop.time(), until)
+            connection.send(message, begin_by - self._loop.time(), until)
             await connection.head()
             return connection
         except Failure:
@@ -61,9 +61,9 @@ class Client:
             raise
         self._on_replay()
         pool.drop_free()
-        connection = await pool.wait(until, new=True)
+        connection = await pool.wait(begin_by, until, new=True)
         try:
-            connection.send(message, began + timeout - self._loop.time(), until)
+            connection.send(message, begin_by - self._loop.time(), until)
             await connection.head()
             return connection
         except BaseException:
@@ -115,18 +115,18 @@ class Pool:
             connection.close()
         return None
 
-    async def wait(self, until: float = NEVER, *, new: bool = False) -> Upstream:
+    async def wait(self, begin_by: float = NEVER, until: float = NEVER, *, new: bool = False) -> Upstream:
         """A connection as soon as one is opened or comes free; with `new`, only one that was never used.
 
         Raises Failure: of kind CONNECT when opening failed, OVERLOADED when no place came free in time, TIMEOUT at
-        `until` (loop time).
+        `begin_by`, the end of the attempt, or `until`, that of the request (both in loop time).
         """
-        waiter = _Waiter(new, until)
+        waiter = _Waiter(new, begin_by, until)
         self._waiters.append(waiter)
         timeout = self._limits.wait_timeout
         if self._dial_if_possible():
             timeout += self._limits.connect_timeout
-        waiter.deadline = min(self._loop.time() + timeout, until)
+        waiter.deadline = min(self._loop.time() + timeout, begin_by, until)
         self._ticker.watch(waiter)
         try:
             while waiter.connection is None and waiter.failure is None:
@@ -213,10 +213,11 @@ class Pool:
 class _Waiter:
     """A strand's place in the queue for a connection."""
 
-    __slots__ = ("connection", "deadline", "failure", "new", "signal", "until")
+    __slots__ = ("begin_by", "connection", "deadline", "failure", "new", "signal", "until")
 
-    def __init__(self, new: bool, until: float) -> None:
+    def __init__(self, new: bool, begin_by: float, until: float) -> None:
         self.new = new
+        self.begin_by = begin_by
         self.until = until
         self.signal = Signal()
         self.connection: Upstream | None = None
@@ -225,7 +226,12 @@ class _Waiter:
 
     def expire(self, now: float) -> None:
         self.deadline = NEVER
-        message = "all connections to the provider are busy; raise UPSTREAM_MAX_CONNECTIONS or try again"
-        busy = Failure(Kind.OVERLOADED, 503, message, code="no_free_connection", retry_after=1.0)
-        self.failure = deadline_exceeded() if now >= self.until else busy
+        if now >= self.until:
+            self.failure = deadline_exceeded()
+        elif now >= self.begin_by:
+            text = "no connection to the provider could be had in the time for one attempt"
+            self.failure = Failure(Kind.TIMEOUT, 504, text, code="provider_timeout")
+        else:
+            text = "all connections to the provider are busy; raise UPSTREAM_MAX_CONNECTIONS or try again"
+            self.failure = Failure(Kind.OVERLOADED, 503, text, code="no_free_connection", retry_after=1.0)
         self.signal.wake()

@@ -125,6 +125,8 @@ class Dialer:
         if known is not None and known[0] > loop.time():
             return known[1]
         found: list[AddressInfo] = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "it has no addresses")
         self._names[host, port] = (loop.time() + self._dns_ttl, found)
         return found
 

@@ -19,6 +19,7 @@ from nulpoint.http.ticker import NEVER
 READ_BYTES = 65_536  # at most this much is taken from the socket at once
 UNREAD_BYTES = 32_768  # more than this not yet read by the strand pauses the socket
 INTERIM_ANSWERS = 8
+MOST_FIELDS = 1000  # of an answer's head: names, and repetitions of names
 TRUST_IDLE_SECONDS = 1.0  # a connection used this recently is not probed before reuse
 
 # One read buffer for all connections: the loop fills it and the parser empties it within one callback.
@@ -49,6 +50,7 @@ class Upstream(asyncio.BufferedProtocol):
         "_paused_reading",
         "_paused_writing",
         "_received",
+        "_repetitions",
         "_reusable",
         "_sink",
         "_sized",
@@ -95,7 +97,8 @@ class Upstream(asyncio.BufferedProtocol):
         self._busy = True
         self._received = False  # any byte of an answer
         self._head_done = False
-        self._head_bytes = 0
+        self._head_bytes = 0  # of a head that has not come whole yet
+        self._repetitions = 0
         self._interim = 0
         self._ended = False
         self._reusable = False
@@ -364,7 +367,14 @@ class Upstream(asyncio.BufferedProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         headers = self.headers
-        headers[name] = value if name not in headers else headers[name] + b", " + value
+        headers[name] = value if name not in headers else self._joined(headers[name], value)
+
+    def _joined(self, first: bytes, second: bytes) -> bytes:
+        """The value of a repeated field (RFC 9110, 5.3)."""
+        self._repetitions += 1
+        if self._repetitions > MOST_FIELDS:  # each copies all before it
+            raise self._head_too_large()
+        return first + b", " + second
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -374,6 +384,8 @@ class Upstream(asyncio.BufferedProtocol):
                 raise _malformed("it sent only interim answers")
             return
         headers = self.headers
+        if len(headers) > MOST_FIELDS or (self._head_bytes and _size(headers) > self._limits.max_head):
+            raise self._head_too_large()
         self._sized = b"content-length" in headers or headers.get(b"transfer-encoding", b"").lower() == b"chunked"
         self.status = status
         self._head_done = True
@@ -398,11 +410,18 @@ class Upstream(asyncio.BufferedProtocol):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self._limits.max_head:
-            self._fail(_malformed(f"its head is over {self._limits.max_head} bytes"))
+            self._fail(self._head_too_large())
+
+    def _head_too_large(self) -> Failure:
+        return _malformed(f"its head is over {self._limits.max_head} bytes or {MOST_FIELDS} fields")
 
     def _extra_or_malformed(self, error: httptools.HttpParserError) -> None:
         """Bytes after a whole answer do not spoil it, but nothing may follow on this connection."""
         self._fail(_malformed(str(error)))
+
+
+def _size(headers: dict[bytes, bytes]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers.items())
 
 
 def deadline_exceeded() -> Failure:

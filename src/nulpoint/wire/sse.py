@@ -51,7 +51,8 @@ class Splitter:
         rest = self._rest + data if self._rest else data
         blocks = []
         start = 0
-        for end in _EVENT_END.finditer(rest):
+        # What is left of earlier reads holds no end of an event: one that is found now ends in `data`.
+        for end in _EVENT_END.finditer(rest, max(0, len(self._rest) - 3)):
             blocks.append(rest[start : end.end()])
             start = end.end()
         self._rest = rest[start:]

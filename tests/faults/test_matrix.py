@@ -1,0 +1,284 @@
+"""The fault matrix: every fault at every moment, for streams and whole answers, for every format, with a healthy second
+target and without. What must come of it is computed by a rule, not written down case by case."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from conftest import CHAT, STREAM, gateway, run
+from faultd import BlackHole, Nobody, fin, reset, send, serve, silence
+from nulpoint.mock import MockSettings, start
+from outcome import ask
+from provider_bytes import FORMATS, LAST_CHUNK, STREAM_HEAD, TEXT, WORDS, answer, chunk, chunks, event
+
+AT_ONCE = 8  # cases that run beside each other
+SETTINGS = {
+    "PROVIDER_TIMEOUT": "700ms",
+    "STREAM_IDLE_TIMEOUT": "700ms",
+    "CONNECT_TIMEOUT": "500ms",
+    "MAX_RETRIES": "2",
+}
+
+
+class Fault(NamedTuple):
+    """`status` and `kind` of the failure; `counts` against the breaker; `again`: alone, the same target is asked twice;
+    `elsewhere`: another target may do better."""
+
+    name: str
+    status: int = 502
+    kind: str = "upstream"
+    counts: bool = True
+    again: bool = False
+    elsewhere: bool = True
+
+
+UNREACHABLE = (
+    Fault("refused", kind="connect", again=True),
+    Fault("black hole", 504, "connect", again=True),
+)
+CUTS = (Fault("reset"), Fault("end"), Fault("stall", 504, "timeout"), Fault("garbage"))
+ANSWERS = {
+    Fault("500", again=True): 500,
+    Fault("503", again=True): 503,
+    Fault("529", again=True): 529,
+    Fault("302"): 302,
+    Fault("429", 429, "rate_limit", counts=False, again=True): 429,
+    Fault("401", 401, "auth", counts=False): 401,
+    Fault("400", 400, "rejected", counts=False, elsewhere=False): 400,
+    Fault("404", 404, "rejected", counts=False, elsewhere=False): 404,
+}
+HTML = Fault("html", again=True)
+ERROR = Fault("error", again=True)  # in an answer that began well
+NONSENSE = Fault("nonsense")
+HTTP_END = Fault("http end")  # properly framed, but the answer in it is not whole
+
+STREAM_MOMENTS = ("after head", "after preamble", "after content", "at the terminal event", "after the terminal event")
+CHUNKED_HEAD = STREAM_HEAD.replace(b"text/event-stream", b"application/json")
+SEEN = frozenset({"after content", "at the terminal event", "after the terminal event"})
+
+
+class Case(NamedTuple):
+    form: str
+    stream: bool
+    second: bool
+    moment: str
+    fault: Fault
+
+    def __str__(self) -> str:
+        mode, company = "stream" if self.stream else "whole", "second" if self.second else "alone"
+        return f"{self.form} {mode} {company}: {self.fault.name} {self.moment}"
+
+    @property
+    def again(self) -> bool:
+        """Whether the same target is asked again."""
+        return self.fault.again
+
+    @property
+    def head_shown(self) -> bool:
+        """Whether the preamble has brought the head to the caller: Gemini's has nothing in it to be told."""
+        return self.stream and self.moment == "after preamble" and self.form != "gemini"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer was whole when it happened: only Gemini's streams end with their connection alone."""
+        if self.moment != "after the terminal event":
+            return False
+        return self.fault is HTTP_END if self.form == "gemini" else True
+
+
+def cases(form: str, stream: bool, second: bool) -> Iterator[Case]:
+    def at(moment, faults):
+        return (Case(form, stream, second, moment, fault) for fault in faults)
+
+    yield from at("before connect", UNREACHABLE)
+    yield from at("before head", (*CUTS, *ANSWERS, HTML))
+    if not stream:
+        yield from at("after head", (*CUTS, ERROR, NONSENSE))
+        yield from at("in the body", CUTS)
+        return
+    for moment in STREAM_MOMENTS:
+        yield from at(moment, (*CUTS, HTTP_END))
+        if moment != "after the terminal event":
+            # An OpenAI stream passes as it came: what nobody can read is for the caller to judge.
+            yield from at(moment, (ERROR,) if form == "openai" else (ERROR, NONSENSE))
+
+
+class Expected(NamedTuple):
+    """`calls` at the first target and at the second; `error` of the log record; `failures` the breaker counted."""
+
+    verdict: str
+    status: int
+    error: str
+    calls: tuple[int, int]
+    failures: int
+
+
+def expected(case: Case) -> Expected:
+    """The rule."""
+    fault, seen = case.fault, case.stream and case.moment in SEEN
+    reached = 0 if fault in UNREACHABLE else 1
+    if case.whole:
+        return Expected("answer", 200, "", (1, 0), 0)
+    if case.second and fault.elsewhere and not seen:
+        return Expected("answer", 200, "", (reached, 1), int(fault.counts))
+    attempts = 2 if case.again and not seen else 1
+    if case.second and fault.elsewhere:
+        attempts = 1
+    begun = case.stream and (seen or case.head_shown)
+    return Expected("error", 200 if begun else fault.status, fault.kind, (attempts * reached, 0),
+                    attempts * fault.counts)  # fmt: skip
+
+
+# -- making it happen --------------------------------------------------------------------------------------------------
+
+
+async def provider(case: Case):
+    if case.fault.name == "refused":
+        return Nobody()
+    if case.fault.name == "black hole":
+        return BlackHole()
+    return await serve([send(*before(case)), *happening(case)])
+
+
+def before(case: Case) -> list[bytes]:
+    """What came well."""
+    form = FORMATS[case.form]
+    if case.moment == "before head":
+        return []
+    if not case.stream:
+        if case.fault in (ERROR, NONSENSE):
+            return []
+        return [CHUNKED_HEAD, chunk(form.whole[:40])] if case.moment == "in the body" else [CHUNKED_HEAD]
+    events = {
+        "after head": [],
+        "after preamble": form.preamble,
+        "after content": form.preamble + form.content,
+        "at the terminal event": form.events[:-1],
+        "after the terminal event": form.events,
+    }[case.moment]
+    return [STREAM_HEAD, *chunks(events)]
+
+
+def happening(case: Case):
+    form, name = FORMATS[case.form], case.fault.name
+    if case.moment == "at the terminal event" and case.fault in (*CUTS, HTTP_END):
+        half = form.terminal[-1][: len(form.terminal[-1]) // 2]
+        return [send(chunk(half)), *happening(case._replace(moment="in it"))]
+    if case.fault in CUTS:
+        garbage = [send(b"SSH-2.0\r\n\r\n"), silence()]
+        return {"reset": [reset()], "end": [fin()], "stall": [silence()], "garbage": garbage}[name]
+    if case.fault in ANSWERS:
+        fields = [b"location: http://127.0.0.1:1/"] if name == "302" else []
+        return [send(answer(form.error, ANSWERS[case.fault], *fields))]
+    if case.fault is HTML:
+        return [send(answer(b"<html><h1>Bad gateway</h1></html>", 502, content_type=b"text/html"))]
+    if case.fault is HTTP_END:
+        return [send(LAST_CHUNK)]
+    if case.stream:
+        bad = form.error_event if case.fault is ERROR else event(b'{"id":')
+        return [send(chunk(bad), LAST_CHUNK)]
+    return [send(answer(form.error if case.fault is ERROR else form.whole[:40]))]
+
+
+async def play(case: Case) -> str | None:
+    """What was other than expected."""
+    form = FORMATS[case.form]
+    first = await provider(case)
+    providers = {case.form: first}
+    if case.second:
+        other = "openai" if case.form != "openai" else "anthropic"
+        providers[other] = await start(other, settings=MockSettings(stream_words=WORDS))
+    async with gateway(SETTINGS, providers=providers) as running:
+        body = (STREAM if case.stream else CHAT).replace(b"gpt-4o", form.model.encode())
+        outcome = await ask(running.port, body)
+        standing = running.app.standings[case.form]
+        calls = len(getattr(first, "requests", ())), running.mocks[other].requests if case.second else 0
+        records = [json.loads(line) for line in running.log().splitlines()]
+        got = Expected(
+            outcome.verdict,
+            outcome.status,
+            records[0].get("error", ""),
+            calls,
+            len(standing.breaker._failures),
+        )
+        want = expected(case)
+        problems = [] if got == want else [f"got {got}, want {want}"]
+        if len(records) != 1:
+            problems.append(f"{len(records)} log records")
+        problems += list(untrue(case, outcome))
+    return f"{case}: {'; '.join(problems)}" if problems else None
+
+
+def untrue(case: Case, outcome) -> Iterator[str]:
+    """What is not as it should be in what the caller saw."""
+    if outcome.verdict == "answer":
+        if outcome.text != TEXT:
+            yield f"the text is {outcome.text!r}"
+        if case.stream and sum("role" in one for one in outcome.deltas) > 1:
+            yield "it begins twice"
+        if not case.whole:
+            yield from untrue_about_who(case, outcome)
+    elif not TEXT.startswith(outcome.text if outcome.streamed else ""):
+        yield f"the text is {outcome.text!r}"
+    if b"finish_reason\":\"stop" in outcome.body and outcome.verdict != "answer" and case.moment in (
+        "after head", "after preamble", "after content",
+    ):  # fmt: skip
+        yield "a finish reason was made up"
+    if case.stream and not all(event == b"[DONE]" or readable(event) for event in outcome.events):
+        yield "half an event was shown"
+    if any(b"x-nulpoint" in line for line in outcome.body.splitlines()):
+        yield "two heads"
+
+
+def readable(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def untrue_about_who(case: Case, outcome) -> Iterator[str]:
+    """The head names who answers; where it went out before, a comment does."""
+    other = "openai" if case.form != "openai" else "anthropic"
+    shown = case.head_shown
+    if outcome.headers["x-nulpoint-provider"] != (case.form if shown else other):
+        yield f"the head says {outcome.headers['x-nulpoint-provider']}"
+    if (b": answered by %b\n" % other.encode() in outcome.body) is not shown:
+        yield "the comment that says who answered"
+    if outcome.headers["x-nulpoint-attempts"] != ("1" if shown else "2"):
+        yield f"attempts {outcome.headers['x-nulpoint-attempts']}"
+
+
+@pytest.mark.parametrize("second", [True, False], ids=["with a second target", "alone"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_matrix(form, stream, second):
+    async def main():
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(case):
+            async with places:
+                try:
+                    return await play(case)
+                except Exception as error:
+                    return f"{case}: {error!r}"
+
+        return await asyncio.gather(*map(one, cases(form, stream, second)))
+
+    wrong = [problem for problem in run(main()) if problem]
+    assert not wrong, "\n".join(["", *wrong])
+
+
+def test_the_matrix_is_whole():
+    """So many cases, each another."""
+    all_of_them = [
+        str(case)
+        for form, stream, second in itertools.product(FORMATS, (True, False), (True, False))
+        for case in cases(form, stream, second)
+    ]
+    assert len(set(all_of_them)) == len(all_of_them) == 576

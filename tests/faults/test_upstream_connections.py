@@ -1,0 +1,349 @@
+"""Upstream faults, U01 to U16, U34 and U35: connections that cannot be had, that break, or that go on too slowly.
+
+U06 and U07 (stale connections) are in tests/http/test_client.py, U08 to U10 in test_cuts.py.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+import statistics
+import subprocess
+import time
+
+import pytest
+
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
+from faultd import BlackHole, Nobody, drip, pause, reset, send, serve, silence
+from nulpoint.http.ticker import TICK
+from nulpoint.mock import start
+from outcome import Outcome, ask
+from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, chunk, good_stream
+
+CHAT_AND_STREAM = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
+SLACK = 0.15  # seconds that a shared machine may add
+
+
+def good(body):
+    return [send(GOOD if body is CHAT else good_stream())]
+
+
+def numbered(body, number):
+    return body.replace(b'"hi"', b'"%d"' % number)
+
+
+@contextlib.contextmanager
+def takes(at_least, at_most):
+    """Seconds."""
+    began = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - began
+    assert at_least <= seconds <= at_most, f"{seconds:.3f} s"
+
+
+@contextlib.contextmanager
+def resolving(host, found):
+    """The loop's resolver gives `found` for this host: addresses, or an error."""
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+
+    async def getaddrinfo(name, *given, **named):
+        if name != host:
+            return await real(name, *given, **named)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    loop.getaddrinfo = getaddrinfo
+    try:
+        yield
+    finally:
+        del loop.getaddrinfo
+
+
+@CHAT_AND_STREAM
+def test_U01_connect_refused(body):
+    """The second target serves, soon; each refusal counts against the first."""
+
+    async def main():
+        providers = {"openai": Nobody(), "anthropic": await start("anthropic")}
+        async with gateway({"CB_ERROR_THRESHOLD": "1000"}, providers=providers) as running:
+
+            async def seconds(model, number):
+                began = time.perf_counter()
+                outcome = await ask(running.port, numbered(body, number).replace(b"gpt-4o", model))
+                assert outcome.verdict == "answer"
+                assert outcome.headers["x-nulpoint-provider"] == "anthropic"
+                return time.perf_counter() - began
+
+            await seconds(b"claude-sonnet-4-5", 0)
+            failed_over = [await seconds(b"gpt-4o", number) for number in range(1, 41)]
+            direct = [await seconds(b"claude-sonnet-4-5", number) for number in range(41, 81)]
+            assert statistics.median(failed_over) - statistics.median(direct) <= 0.005
+            assert len(running.app.standings["openai"].breaker._failures) == 40
+
+    run(main())
+
+
+@CHAT_AND_STREAM
+def test_U02_a_black_hole_costs_the_connect_timeout(body):
+    async def main():
+        providers = {"openai": BlackHole(), "anthropic": await start("anthropic")}
+        async with gateway({"CONNECT_TIMEOUT": "300ms"}, providers=providers) as running:
+            with takes(0.3, 0.3 + 0.05 + SLACK):
+                assert (await ask(running.port, body)).verdict == "answer"
+
+    run(main())
+
+
+def test_U02_a_black_hole_does_not_take_more_than_the_attempt_may():
+    """The wait for a connection is part of PROVIDER_TIMEOUT and of the deadline's share."""
+
+    async def main():
+        providers = {"openai": BlackHole(), "anthropic": await start("anthropic")}
+        async with gateway({"CONNECT_TIMEOUT": "4s"}, providers=providers) as running:
+            with takes(1.8, 1.8 + TICK + SLACK):
+                outcome = await ask(running.port, CHAT, "/v1/chat/completions", "x-nulpoint-timeout: 3")
+            assert outcome.headers["x-nulpoint-provider"] == "anthropic"
+
+    run(main())
+
+
+@pytest.mark.parametrize("found", [socket.gaierror(-2, "Name or service not known"), []], ids=["fails", "no records"])
+def test_U03_a_name_that_does_not_resolve(found):
+    async def main():
+        async with gateway({"OPENAI_BASE_URL": "http://api.invalid/v1"}, names=("openai", "anthropic")) as running:
+            with resolving("api.invalid", found), takes(0, 0.1 + 2 * SLACK):  # 0.1: a wait before it is tried again
+                alone = await ask(running.port, CHAT.replace(b"gpt-4o", b"openai/gpt-4o"))
+                assert (alone.status, alone.error["code"]) == (502, "connect_failed")
+                assert "api.invalid" in alone.error["message"]
+                assert (await ask(running.port)).headers["x-nulpoint-provider"] == "anthropic"
+
+    run(main())
+
+
+def test_U04_a_certificate_that_cannot_be_trusted_gets_not_a_byte_of_the_request(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    subprocess.run([*command, "-out", cert, "-keyout", key], check=True, capture_output=True)
+
+    async def main():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        faultd = await serve(tls=context)
+        async with gateway({"MAX_RETRIES": "1"}, providers={"openai": faultd}) as running:
+            outcome = await ask(running.port)
+            assert (outcome.status, outcome.verdict) == (502, "error")
+            assert "certificate" in outcome.error["message"]
+            assert not any(talk.received for talk in faultd.talks)
+
+    run(main())
+
+
+@CHAT_AND_STREAM
+def test_U05_a_reset_of_a_fresh_connection_is_not_tried_again_there(body):
+    async def main():
+        faultd = await serve([reset()])
+        async with gateway(providers={"openai": faultd, "anthropic": await start("anthropic")}) as running:
+            outcome = await ask(running.port, body)
+            assert (outcome.verdict, outcome.headers["x-nulpoint-provider"]) == ("answer", "anthropic")
+            assert len(faultd.requests) == 1
+            page = running.app.metrics.page().decode()
+            assert 'failover_events_total{from="openai",primary="openai",reason="upstream",to="anthropic"} 1.0' in page
+
+    run(main())
+
+
+@CHAT_AND_STREAM
+def test_U11_bytes_after_the_message_are_dropped_with_their_connection(body):
+    async def main():
+        message = GOOD if body is CHAT else good_stream()
+        faultd = await serve([send(message + b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother" * 4)])
+        async with gateway(providers={"openai": faultd}) as running:
+            for number in range(5):
+                outcome = await ask(running.port, numbered(body, number))
+                assert (outcome.verdict, outcome.text.strip()) == ("answer", "word")
+            assert len(faultd.talks) == 5
+            await until(lambda: faultd.open == 0)
+
+    run(main())
+
+
+@CHAT_AND_STREAM
+@pytest.mark.parametrize("second", [True, False], ids=["with a second target", "alone"])
+def test_U12_slow_first_byte(body, second):
+    """Just within PROVIDER_TIMEOUT it is waited for, just beyond it is not."""
+
+    async def main():
+        within, beyond = [pause(0.4), *good(body)], [pause(0.6 + TICK), *good(body)]
+        faultd = await serve(within, beyond)
+        providers = {"openai": faultd, **({"anthropic": await start("anthropic")} if second else {})}
+        async with gateway({"PROVIDER_TIMEOUT": "500ms"}, providers=providers) as running:
+            assert (await ask(running.port, numbered(body, 1))).headers["x-nulpoint-provider"] == "openai"
+            with takes(0.5, 0.5 + TICK + SLACK):
+                outcome = await ask(running.port, numbered(body, 2))
+            if second:
+                assert (outcome.verdict, outcome.headers["x-nulpoint-provider"]) == ("answer", "anthropic")
+            else:
+                assert (outcome.status, outcome.error["code"]) == (504, "provider_timeout")
+            assert len(faultd.requests) == 2
+
+    run(main())
+
+
+def stream_of(*pieces):
+    return [send(STREAM_HEAD, *pieces)]
+
+
+STALLS = {
+    "U13 silence after the third chunk": [*stream_of(chunk(ROLE), chunk(WORD), chunk(WORD)), silence()],
+    "U14 a byte now and then within an event": [*stream_of(chunk(ROLE), chunk(WORD)), drip(chunk(WORD)[:40], 0.03), silence()],
+    "U15 comments after content": [*stream_of(chunk(ROLE), chunk(WORD)), drip(chunk(b": still here\n\n") * 40, 0.002), silence()],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", STALLS.values(), ids=STALLS)
+def test_U13_U14_U15_a_stream_that_does_not_go_on(script):
+    """Only whole events count against the idle timer: not bytes, not comments."""
+
+    async def main():
+        faultd = await serve(script)
+        async with gateway({"STREAM_IDLE_TIMEOUT": "600ms"}, providers={"openai": faultd}) as running:
+            caller = await Caller.connect(running.port)
+            caller.send(post(STREAM, "/v1/chat/completions", "Connection: close"))
+            shown = await caller.reader.readuntil(b"word ")
+            with takes(0.6 - SLACK, 0.6 + TICK + SLACK):
+                outcome = Outcome(shown + await caller.rest())
+            assert (outcome.verdict, outcome.error["code"]) == ("error", "provider_timeout")
+            assert "0.6 s" in outcome.error["message"]
+            await until(lambda: faultd.open == 0, 0.1)
+            assert len(running.app.standings["openai"].breaker._failures) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("second", [True, False], ids=["with a second target", "alone"])
+def test_U15_comments_instead_of_a_first_event(second):
+    """The provider's comments start no answer; the caller gets ours when the wait is long, and then the truth."""
+
+    async def main():
+        comments = drip(chunk(b": processing\n\n") * 100, 0.001)
+        faultd = await serve([send(STREAM_HEAD), comments, silence()])
+        providers = {"openai": faultd, **({"anthropic": await start("anthropic")} if second else {})}
+        settings = {"STREAM_IDLE_TIMEOUT": "600ms", "STREAM_KEEPALIVE": "200ms"}
+        async with gateway(settings, providers=providers) as running:
+            outcome = await ask(running.port, STREAM)
+            assert outcome.verdict == ("answer" if second else "error")
+            assert outcome.status == 200
+            assert outcome.body.startswith(b": waiting\n\n")
+            assert b"processing" not in outcome.body
+
+    run(main())
+
+
+def test_U16_the_deadline_is_shared():
+    """A first target that stalls leaves the second at least 40 % of it, and all together keep to it."""
+
+    async def main():
+        faultd, late = await serve([silence()]), await serve([silence()])
+        async with gateway(providers={"openai": faultd, "anthropic": late}) as running:
+            with takes(3, 3 + TICK + 0.1 + SLACK):
+                asked = asyncio.ensure_future(ask(running.port, CHAT, "/v1/chat/completions", "x-nulpoint-timeout: 3"))
+                with takes(1.5, 1.8 + TICK + SLACK):
+                    await until(lambda: late.requests, 3)
+                outcome = await asked
+            assert (outcome.status, outcome.verdict) == (504, "error")
+            assert [one["provider"] for one in outcome.error["attempts"]] == ["openai", "anthropic"]
+            # What a short deadline cut says nothing about the providers.
+            assert not any(standing.breaker._failures for standing in running.app.standings.values())
+
+    run(main())
+
+
+def test_U34_an_upstream_that_never_reads():
+    """A request it does not take is given up in time, and does not multiply in memory."""
+
+    async def main():
+        deaf = await serve(deaf=True)
+        settings = {"UPSTREAM_WRITE_TIMEOUT": "400ms", "MAX_RETRIES": "1", "LOG_LEVEL": "error"}
+        async with gateway(settings, providers={"openai": deaf}) as running:
+            body = CHAT.replace(b'"hi"', b'"' + b"x" * 19_000_000 + b'"')
+            caller = await Caller.connect(running.port)
+            caller.send(post(body, "/v1/chat/completions", "Connection: close"))
+            await until(lambda: any(pool._open for pool in running.app.client._pools.values()), 5)
+            (upstream,) = next(iter(running.app.client._pools.values()))._open
+            with takes(0.4 - SLACK, 0.4 + TICK + 2 * SLACK):
+                outcome = Outcome(await caller.rest())
+            assert (outcome.status, outcome.error["code"]) == (504, "provider_timeout")
+            assert "read nothing of the request" in outcome.error["message"]
+            assert upstream.lost
+
+    run(main())
+
+
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_U35_a_black_hole_in_one_family_costs_little():
+    async def main():
+        faultd = await serve(good(CHAT))
+        hole = socket.socket(socket.AF_INET6)
+        hole.bind(("::1", 0))
+        hole.listen(0)
+        fillers = [socket.socket(socket.AF_INET6) for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", hole.getsockname()),
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", faultd.port)),
+        ]
+        settings = {"OPENAI_BASE_URL": f"http://two.invalid:{faultd.port}/v1"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            with resolving("two.invalid", found), takes(0.2, 0.3 + SLACK):
+                assert (await ask(running.port)).verdict == "answer"
+        for sock in (hole, *fillers):
+            sock.close()
+
+    run(main())
+
+
+def test_a_deadline_that_passes_while_waiting_for_a_connection():
+    """Told as what it is, and nothing of it is left in the pool."""
+
+    async def main():
+        faultd = await serve([silence()])
+        settings = {"UPSTREAM_MAX_CONNECTIONS": "1", "UPSTREAM_WAIT_TIMEOUT": "10s"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            first = await Caller.connect(running.port)
+            first.send(post(numbered(CHAT, 1)))
+            await until(lambda: faultd.requests)
+            with takes(0.3, 0.3 + TICK + SLACK):
+                outcome = await ask(running.port, CHAT, "/v1/chat/completions", "x-nulpoint-timeout: 0.3")
+            assert (outcome.status, outcome.error["code"]) == (504, "deadline_exceeded")
+            pool = next(iter(running.app.client._pools.values()))
+            assert (len(pool._waiters), pool.size) == (0, 1)
+            record = json.loads(running.log().splitlines()[-1])
+            assert record["error"] == "timeout"
+
+    run(main())
+
+
+def test_the_body_of_the_caller_is_the_one_the_second_target_gets():
+    async def main():
+        providers = {"openai": await serve([reset()]), "mistral": await serve([send(GOOD)])}
+        async with gateway(providers=providers) as running:
+            outcome = await ask(running.port, CHAT.replace(b'"hi"', b'"h\\u00e9"'))
+            assert outcome.text == "word"
+            sent = json.loads(providers["mistral"].requests[0].partition(b"\r\n\r\n")[2])
+            assert sent["messages"] == [{"role": "user", "content": "h\u00e9"}]
+            assert sent["model"] == "mistral-large-latest"
+
+    run(main())
