@@ -1,4 +1,4 @@
-"""What the metrics say of attempts, failovers and breakers, over real sockets."""
+"""What the metrics and the diagnostics say of attempts, failovers and breakers, over real sockets."""
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -33,9 +33,9 @@ class Asking:
         return {tuple(sample.labels.values()): sample.value for sample in family.samples if sample.value}
 
 
-def scenario(play):
+def scenario(play, settings=SETTINGS):
     async def main():
-        async with gateway(SETTINGS, names=NAMES) as running:
+        async with gateway(settings, names=NAMES) as running:
             await play(running, Asking(await Caller.connect(running.port)))
 
     run(main())
@@ -123,6 +123,21 @@ def test_a_probe_is_a_transition_as_well():
         }
 
     scenario(play)
+
+
+def test_a_key_that_is_refused_is_told_loudly_once(caplog):
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("status", arg=401)
+        assert await asking.statuses(CHAT) == [200]  # the second key was refused too, and another provider answers
+        assert await asking.statuses(ALONE, ALONE) == [401, 401]  # as the last resort, without another word
+        assert await asking.counted("gateway_upstream_attempts") == {
+            ("auth", "openai", "chat"): 4,
+            ("success", "anthropic", "chat"): 1,
+        }
+
+    scenario(play, {**SETTINGS, "OPENAI_API_KEYS": "sk-secret-2", "MAX_RETRIES": "3"})
+    told = [record.getMessage() for record in caplog.records if "rests" in record.getMessage()]
+    assert told == [f"key {number} of openai was refused (status 401): it rests for 300 s" for number in (1, 2)]
 
 
 def test_all_open_is_nothing_left():
