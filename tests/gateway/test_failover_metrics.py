@@ -3,7 +3,7 @@
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.routing.breaker import State
 from nulpoint.stores.metrics import Numbers
 from nulpoint.workers import METRICS_DIRECTORY
@@ -121,6 +121,32 @@ def test_a_probe_is_a_transition_as_well():
             ("openai", "closed"): 1,
             ("openai", "open"): 1,  # the probe said nothing
         }
+
+    scenario(play)
+
+
+def test_a_caller_who_leaves_gives_back_the_probe_and_the_budget():
+    async def play(running, asking):
+        standings = running.app.standings
+        for name in NAMES:
+            standings[name].breaker.hint_open(-100.0)
+        running.mocks["openai"].set_fault("status", arg=500)
+        running.mocks["anthropic"].set_fault("stall")
+        asking.caller.send(post(CHAT))
+        await until(lambda: running.mocks["anthropic"].requests == 1)
+        assert standings["anthropic"].breaker.state is State.HALF_OPEN
+        assert standings["openai"].budget.running == 1
+        await asking.caller.close()
+        await until(lambda: standings["anthropic"].breaker.state is State.OPEN)
+        assert standings["openai"].budget.running == 0
+        asking = Asking(await Caller.connect(running.port))
+        assert await asking.counted("gateway_circuit_breaker_transitions") == {
+            ("openai", "half_open"): 1,
+            ("openai", "open"): 1,
+            ("anthropic", "half_open"): 1,
+            ("anthropic", "open"): 1,
+        }
+        assert await asking.counted("gateway_failover_exhausted") == {}
 
     scenario(play)
 
