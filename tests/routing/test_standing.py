@@ -153,7 +153,9 @@ def test_the_straight_way_is_for_when_nothing_stands_against_it():
     one.settle(admit(one, 30.0), "m", None, 30.0)
     assert one.admit_plainly(None) is not None
     assert one.settle(stale, "m", FAILURES["500"](), 31.0) is None  # it was let through before the opening
-    assert one.settle(one.admit_plainly(OWN), "m", FAILURES["500"](), 32.0) is State.OPEN
+    assert one.settle(one.admit_plainly(None), "m", FAILURES["500"](), 32.0) is State.OPEN
+    one.settle(admit(one, 62.0), "m", None, 62.0)
+    assert one.settle(one.admit_plainly(OWN), "m", FAILURES["500"](), 63.0) is State.OPEN
     assert standing(ratio=0.5).admit_plainly(None) is None  # successes need to be told as well
 
 
