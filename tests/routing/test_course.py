@@ -262,6 +262,12 @@ def test_the_probe_is_somebody_s_request_and_the_others_pass_it_over():
     assert course.after(probe, failure, 31.0, 1.0).target.name == B
 
 
+def test_a_breaker_that_may_be_probed_by_now_is_looked_at_again():
+    world = opened((0.0, "anthropic"))
+    travelled = travel([A, B], ["503 in 1", "500", OK], world, now=27.5)
+    assert (travelled.tried, travelled.passed) == ([A, f"{A}+1", B], [(B, "open")])
+
+
 def test_a_wait_that_outlasts_the_opening_ends_in_a_probe():
     travelled = travel([A], ["503 in 1", OK], standings(threshold=1, half_open_timeout=0.75))
     assert (travelled.tried, travelled.end) == ([A, f"{A}+1"], OK)
