@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import run
 from nulpoint.http.strand import Cancelled, Signal, Strand
-from nulpoint.stores.metrics import Metrics, Numbers, merge
+from nulpoint.stores.metrics import FAMILIES, Metrics, Numbers, merge
 from nulpoint.stores.record import Record
 from nulpoint.stores.requestlog import ATOMIC_BYTES, RequestLog
 from nulpoint.wire.usage import Usage
@@ -134,6 +136,14 @@ def test_of_several_workers_the_worst_state_of_a_breaker_counts(tmp_path):
     (tmp_path / "999999999.snapshot").write_bytes(msgspec.msgpack.encode(Numbers(breakers={("mistral",): 2})))
     shown = {s.labels["provider"]: s.value for s in families(one)["circuit_breaker_state"].samples}
     assert shown == {"openai": 2, "groq": 1, "mistral": 0, "gemini": 0}
+
+
+def test_the_metrics_the_documentation_names_exist():
+    text = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    named = {name: set(labels.split(",")) for name, labels in re.findall(r"`([a-z_]+)\{([a-z_,]+)\}`", text)}
+    assert len(named) > 8
+    known = {f"{family.name}_total": set(family.labels) for family in FAMILIES}
+    assert named == {name: {**known, "circuit_breaker_state": {"provider"}}.get(name) for name in named}
 
 
 def test_merging_is_addition():

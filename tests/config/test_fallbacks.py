@@ -1,6 +1,8 @@
 """Chains of the user's own, several keys of one provider: what is taken, and how everything wrong is told at once."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -143,6 +145,19 @@ def test_what_is_shown_of_a_long_mistake_is_short(tmp_path):
 def test_the_schema_takes_the_word_and_the_mapping():
     schema = json.loads(reference.schema())["properties"]["fallbacks"]
     assert [set(one) for one in schema["oneOf"]] == [{"enum"}, {"type", "additionalProperties"}]
+
+
+REPOSITORY = Path(__file__).parent.parent.parent
+FENCED = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["docs/failover.md", "docs/configuration.md", "config.example.yaml"])
+def test_what_the_documentation_shows_is_valid(tmp_path, name):
+    text = (REPOSITORY / name).read_text()
+    shown = FENCED.findall(text) if name.endswith(".md") else [text]
+    assert any("fallbacks:" in one for one in shown)
+    for one in shown:
+        loaded(tmp_path, one)
 
 
 # -- several keys ------------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """What a caller asks for by header: the deadline, strictness, and whose key it is."""
 
+import asyncio
 import hashlib
 
 import pytest
 
+from conftest import Caller, gateway, post, run
 from nulpoint.errors import Failure
 from nulpoint.gateway.asked import read_request
 from nulpoint.gateway.rules import AskRules
@@ -70,3 +72,20 @@ def test_a_stream_is_one_only_when_it_says_true():
     assert asked(body=b'{"model":"m","stream":true}').stream is True
     for spelling in (b'{"model":"m"}', b'{"model":"m","stream":false}', b'{"model":"m","stream":null}'):
         assert asked(body=spelling).stream is False
+
+
+def test_a_stream_that_is_refused_before_it_is_sent_leaves_nothing_behind():
+    body = b'{"model":"claude-sonnet-4-5","stream":true,"n":2,"messages":[{"role":"user","content":"hi"}]}'
+
+    async def main():
+        async with gateway({"STREAM_KEEPALIVE": "50ms"}, names=("openai", "anthropic")) as running:
+            caller = await Caller.connect(running.port)
+            watched = len(running.app.ticker.watched())
+            caller.send(post(body))
+            status, _, _ = await caller.answer()
+            assert status == 400
+            assert len(running.app.ticker.watched()) == watched
+            with pytest.raises(asyncio.TimeoutError):  # nothing comes after the answer
+                await asyncio.wait_for(caller.reader.read(1), 0.3)
+
+    run(main())

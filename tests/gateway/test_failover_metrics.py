@@ -1,9 +1,9 @@
-"""What the metrics say of attempts, failovers and breakers, over real sockets."""
+"""What the metrics and the diagnostics say of attempts, failovers and breakers, over real sockets."""
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.routing.breaker import State
 from nulpoint.stores.metrics import Numbers
 from nulpoint.workers import METRICS_DIRECTORY
@@ -33,9 +33,9 @@ class Asking:
         return {tuple(sample.labels.values()): sample.value for sample in family.samples if sample.value}
 
 
-def scenario(play):
+def scenario(play, settings=SETTINGS):
     async def main():
-        async with gateway(SETTINGS, names=NAMES) as running:
+        async with gateway(settings, names=NAMES) as running:
             await play(running, Asking(await Caller.connect(running.port)))
 
     run(main())
@@ -123,6 +123,47 @@ def test_a_probe_is_a_transition_as_well():
         }
 
     scenario(play)
+
+
+def test_a_caller_who_leaves_gives_back_the_probe_and_the_budget():
+    async def play(running, asking):
+        standings = running.app.standings
+        for name in NAMES:
+            standings[name].breaker.hint_open(-100.0)
+        running.mocks["openai"].set_fault("status", arg=500)
+        running.mocks["anthropic"].set_fault("stall")
+        asking.caller.send(post(CHAT))
+        await until(lambda: running.mocks["anthropic"].requests == 1)
+        assert standings["anthropic"].breaker.state is State.HALF_OPEN
+        assert standings["openai"].budget.running == 1
+        await asking.caller.close()
+        await until(lambda: standings["anthropic"].breaker.state is State.OPEN)
+        assert standings["openai"].budget.running == 0
+        asking = Asking(await Caller.connect(running.port))
+        assert await asking.counted("gateway_circuit_breaker_transitions") == {
+            ("openai", "half_open"): 1,
+            ("openai", "open"): 1,
+            ("anthropic", "half_open"): 1,
+            ("anthropic", "open"): 1,
+        }
+        assert await asking.counted("gateway_failover_exhausted") == {}
+
+    scenario(play)
+
+
+def test_a_key_that_is_refused_is_told_loudly_once(caplog):
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("status", arg=401)
+        assert await asking.statuses(CHAT) == [200]  # the second key was refused too, and another provider answers
+        assert await asking.statuses(ALONE, ALONE) == [401, 401]  # as the last resort, without another word
+        assert await asking.counted("gateway_upstream_attempts") == {
+            ("auth", "openai", "chat"): 4,
+            ("success", "anthropic", "chat"): 1,
+        }
+
+    scenario(play, {**SETTINGS, "OPENAI_API_KEYS": "sk-secret-2", "MAX_RETRIES": "3"})
+    told = [record.getMessage() for record in caplog.records if "rests" in record.getMessage()]
+    assert told == [f"key {number} of openai was refused (status 401): it rests for 300 s" for number in (1, 2)]
 
 
 def test_all_open_is_nothing_left():

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from conftest import run
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway import gate as module
 from nulpoint.gateway.gate import Gate, GateLimits
@@ -214,6 +215,26 @@ def test_a_caller_who_leaves_while_he_waits(make):
     scene.gate.leave(1, False)
     assert (scene.gate.requests, scene.gate.held_bytes, scene.gate.closed) == (0, 0, False)
     assert not scene.clock.watched
+
+
+def test_a_place_that_comes_as_the_caller_leaves_is_given_back(make):
+    async def main():
+        scene = make(requests=1)
+        scene.come("a")
+
+        async def request():
+            strand.cancel()  # by something it calls itself: it hears of that at its next wait
+            await scene.gate.wait(1, False)
+
+        strand = Strand(request(), lambda crash: None)
+        strand.resume()
+        scene.gate.leave(1, False)
+        assert scene.gate.requests == 1  # it has been let in
+        await asyncio.sleep(0)
+        assert strand.done
+        assert (scene.gate.requests, scene.gate.held_bytes, scene.gate.closed) == (0, 0, False)
+
+    run(main())
 
 
 def test_shedding_while_the_event_loop_is_late(make):

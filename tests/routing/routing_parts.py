@@ -48,6 +48,7 @@ FAILURES = {
     "408": lambda: Failure(Kind.TIMEOUT, 504, "408", answered=408),
     "413": lambda: Failure(Kind.REJECTED, 413, "413", answered=413),
     "422": lambda: Failure(Kind.REJECTED, 400, "422", answered=422),
+    "499": lambda: Failure(Kind.UPSTREAM, 502, "499", answered=499),
     "401": lambda: Failure(Kind.AUTH, 401, "401", answered=401),
     "403": lambda: Failure(Kind.AUTH, 401, "403", answered=403),
     "402": lambda: Failure(Kind.QUOTA, 402, "402", answered=402),

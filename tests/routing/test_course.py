@@ -100,6 +100,7 @@ TRAVELS = {
     "same again only when nobody else is left": ([A, B], ["500", "500", OK], [A, B, f"{B}+0.2"], OK),
     "alone, again, each time later": ([A], ["500", "503", OK], [A, f"{A}+0.1", f"{A}+0.2"], OK),
     "alone, with the wait the provider named": ([A], ["429 in 0.5", OK], [A, f"{A}+0.5"], OK),
+    "alone, with no wait named": ([A], ["429", OK], [A, f"{A}+0.1"], OK),
     "a longer wait is the caller's": ([A], ["429 in 20"], [A], 429),
     "alone and cut: it may have been paid for": ([A], ["cut"], [A], 502),
     "alone and late": ([A], ["timeout"], [A], 504),
@@ -261,6 +262,19 @@ def test_the_probe_is_somebody_s_request_and_the_others_pass_it_over():
     assert course.after(probe, failure, 31.0, 1.0).target.name == B
 
 
+def test_a_breaker_that_may_be_probed_by_now_is_looked_at_again():
+    world = opened((0.0, "anthropic"))
+    travelled = travel([A, B], ["503 in 1", "500", OK], world, now=27.5)
+    assert (travelled.tried, travelled.passed) == ([A, f"{A}+1", B], [(B, "open")])
+
+
+def test_a_wait_that_outlasts_the_opening_ends_in_a_probe():
+    travelled = travel([A], ["503 in 1", OK], standings(threshold=1, half_open_timeout=0.75))
+    assert (travelled.tried, travelled.end) == ([A, f"{A}+1"], OK)
+    assert travelled.legs[1].admission.permit.probe
+    assert travel([A], ["503 in 1", OK], standings(threshold=1, half_open_timeout=1.25)).tried == [A]
+
+
 def test_the_failure_that_opens_the_breaker_is_not_followed_by_the_same_target():
     world = standings(threshold=2)
     assert travel([A], ["500"], world).tried == [A, f"{A}+0.1"]
@@ -277,13 +291,16 @@ def test_the_failure_that_opens_the_breaker_is_not_followed_by_the_same_target()
         ([A, B], 10, 3, [6, 4]),
         ([A, B], 40, 3, [24, 16]),
         ([A, B], 10, 1, [10]),  # no other attempt is possible
+        ([A, B], 10, 2, [6, 4]),
         ([A], 10, 3, [10]),
         ([A, B, C], 20, 3, [12, 8]),  # the second takes all that is left
     ],
 )
 def test_the_deadline_is_shared_so_that_a_fallback_keeps_a_usable_part(targets, until, attempts, timeouts):
-    offered, now, world, rules = [], 0.0, standings(), CourseRules(attempts=attempts)
-    targets = [target(name) for name in targets]
+    offered, now, world, rules = [], 1000.0, standings(), CourseRules(attempts=attempts)
+    targets, until = [target(name) for name in targets], now + until
+    course = Course(targets, world, rules, until, None, lambda _: True, begun=False)
+    assert course.first(now).timeout == pytest.approx(timeouts[0])
     leg = straight(targets, world, rules, until, None, now)
     course = Course(targets, world, rules, until, None, lambda _: True, begun=True)
     while leg is not None:
@@ -323,7 +340,7 @@ def test_with_a_second_left_nothing_more_is_begun(took, tried):
     assert travel([A, B], ["500"], until=10.0, took=took, attempts=2).tried == tried
 
 
-@pytest.mark.parametrize(("until", "tried"), [(2.6, [A, f"{A}+0.5"]), (2.4, [A])])
+@pytest.mark.parametrize(("until", "tried"), [(2.6, [A, f"{A}+0.5"]), (2.5, [A, f"{A}+0.5"]), (2.4, [A])])
 def test_a_wait_must_leave_time_for_the_attempt(until, tried):
     assert travel([A], ["429 in 0.5"], until=until, attempts=2).tried == tried
 

@@ -84,7 +84,7 @@ ENDS = {
     "connect": (True, 0, 0), "timeout": (True, 0, 0), "cut": (True, 0, 0), "500": (True, 0, 0), "501": (True, 0, 0),
     "502": (True, 0, 0), "503": (True, 0, 0), "503 in 9": (True, 0, 0), "504": (True, 0, 0),
     "529": (True, 60, 0), "529 in 5": (True, 5, 0),
-    "400": (False, 0, 0), "404": (False, 0, 0), "408": (False, 0, 0), "413": (False, 0, 0), "422": (False, 0, 0),
+    "400": (False, 0, 0), "404": (False, 0, 0), "408": (False, 0, 0), "413": (False, 0, 0), "422": (False, 0, 0), "499": (False, 0, 0),
     "401": (False, 300, 300), "403": (False, 300, 300), "402": (False, 300, 300), "quota": (False, 300, 300),
     "429": (False, 60, 0), "429 in 0.5": (False, 0.5, 0), "429 in 20": (False, 20, 0), "429 in 900": (False, 300, 0),
     "overloaded": (False, 0, 0), "internal": (False, 0, 0), "left": (False, 0, 0),
@@ -153,7 +153,9 @@ def test_the_straight_way_is_for_when_nothing_stands_against_it():
     one.settle(admit(one, 30.0), "m", None, 30.0)
     assert one.admit_plainly(None) is not None
     assert one.settle(stale, "m", FAILURES["500"](), 31.0) is None  # it was let through before the opening
-    assert one.settle(one.admit_plainly(OWN), "m", FAILURES["500"](), 32.0) is State.OPEN
+    assert one.settle(one.admit_plainly(None), "m", FAILURES["500"](), 32.0) is State.OPEN
+    one.settle(admit(one, 62.0), "m", None, 62.0)
+    assert one.settle(one.admit_plainly(OWN), "m", FAILURES["500"](), 63.0) is State.OPEN
     assert standing(ratio=0.5).admit_plainly(None) is None  # successes need to be told as well
 
 

@@ -1,4 +1,7 @@
-"""The documentation made from the code: `make docs` writes it, a test fails when it is stale."""
+"""The documentation made from the code: `make docs` writes it, a test fails when it is stale.
+
+Files are made as a whole, or a part of one that is written by hand, between two comments that name the part.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +11,10 @@ import msgspec
 
 from nulpoint.config.settings import SETTINGS
 from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS
+from nulpoint.providers.equivalents import CONTEXTS, TIERS, WITHOUT_IMAGES, tier_of
 from nulpoint.providers.spec import ProviderSpec
 
+_ROOT = Path(__file__).parents[3]
 _MADE = "<!-- Made from the code by `make docs`; change it there. -->"
 
 
@@ -50,6 +55,15 @@ def configuration() -> str:
         "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/llama-3.1-8b-instant", "```", "",
         "A record with the name of a known provider changes just the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`",
         "every provider that takes a key can be used with the caller's own.", "",
+        "### Several keys", "",
+        "Every key variable has a plural: `OPENAI_API_KEYS=sk-a,sk-b`, or `openai_api_keys` as a list in `config.yaml`. They are",
+        "used in turn, together with the single one; a key that is refused or exhausted rests alone.", "",
+        "### Fallbacks", "",
+        "For a model name or a pattern an ordered chain of `provider/model`; a mapping instead of a name spreads by weights.",
+        "All about it: [failover.md](failover.md).", "",
+        "```yaml", "fallbacks:", "  gpt-4o: [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3, mistral/mistral-large-latest: 1}]",
+        '  "claude-*": [openai/gpt-4o]', "```", "",
+        "A plain word in its place is the setting: `fallbacks: off`.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -67,7 +81,9 @@ def providers() -> str:
             f"| {spec.name} | {key} | {spec.base_url} | {'yes' if spec.embeddings else 'no'} | {completions} |"
         )
     lines += [
-        "", "Anthropic and Gemini are reached through the OpenAI-compatible endpoints they offer.", "",
+        "",
+        "Anthropic, Gemini and Mistral are spoken to in their own formats ([formats.md](formats.md)), all others in OpenAI's.",
+        "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.", "",
         "## Which provider a model goes to", "",
         "In this order: an alias of `config.yaml`; an alias below; `provider/model`; the longest prefix below;",
         "`DEFAULT_PROVIDER`.", "", "| Alias | Target |", "|---|---|",
@@ -83,6 +99,39 @@ def providers() -> str:
             dropped = ", ".join(f"`{name}`" for name in sorted(spec.drop))
             lines.append(f"- {spec.name}: sends {renamed}; drops {dropped}")
     return "\n".join([*lines, ""])
+
+
+def equivalents() -> str:
+    """The tables of docs/failover.md."""
+    providers = list(dict.fromkeys(name.partition("/")[0] for names in TIERS.values() for name in names))
+    lines = [f"| Tier | {' | '.join(providers)} |", "|---" * (len(providers) + 1) + "|"]
+    for tier, names in TIERS.items():
+        cells = {name.partition("/")[0]: _equivalent(name) for name in names}
+        lines.append(f"| {tier} | {' | '.join(cells.get(provider, '') for provider in providers)} |")
+    lines += [
+        "", "With the input tokens each is known to take. They are asked from left to right, the model's own provider left out.",
+        "The listed models are of these tiers; other names by the rules in `providers/equivalents.py`.", "",
+        "| Tier | Models |", "|---|---|",
+    ]  # fmt: skip
+    for wanted in (*TIERS, None):
+        models = [
+            f"`{model}`" for name in providers for model in CATALOG[name].models if tier_of(name, model) == wanted
+        ]
+        lines.append(f"| {wanted or 'none: never moved'} | {', '.join(models)} |")
+    return "\n".join([*lines, ""])
+
+
+def _equivalent(name: str) -> str:
+    pictures = "; no pictures" if name in WITHOUT_IMAGES else ""
+    return f"`{name.partition('/')[2]}` ({CONTEXTS[name]:,}{pictures})"
+
+
+def failover() -> str:
+    """docs/failover.md, whose text is written by hand."""
+    text = (_ROOT / "docs/failover.md").read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- equivalents: made from the code by `make docs` -->\n")
+    _, end, after = rest.partition("<!-- /equivalents -->\n")
+    return f"{before}{begin}{equivalents()}{end}{after}"
 
 
 def schema() -> str:
@@ -125,6 +174,7 @@ def example() -> str:
 FILES: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration,
     "docs/providers.md": providers,
+    "docs/failover.md": failover,
     "docs/config.schema.json": schema,
     ".env.example": example,
 }
@@ -132,7 +182,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     for name, make in FILES.items():
-        Path(name).write_text(make(), encoding="utf-8")
+        (_ROOT / name).write_text(make(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from nulpoint.errors import Failure
+from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.attempt import Attempt
 from nulpoint.gateway.attempts import Attempts
@@ -121,7 +121,10 @@ class Failover:
         """The attempt that follows a failed one. Raises Failure when none does."""
         leg, now = attempt.leg, self._loop.time()
         name = leg.target.provider.spec.name
+        refused = self._newly_refused(leg, failure, now)
         self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
+        if refused:
+            self._journal.key_refused(name, refused, failure)
         self._journal.attempt_failed(name, self._route, failure)
         journey.attempts.failed(leg.target, failure, now - began)
         following = None if attempt.committed else course.after(leg, failure, now, self._chance())
@@ -130,6 +133,13 @@ class Failover:
         to = following.target.provider.spec.name
         self._journal.failed_over(journey.primary, name, to, failure.kind.value)
         return following
+
+    def _newly_refused(self, leg: Leg, failure: Failure, now: float) -> int:
+        """Which configured key, counted from 1, is refused and did not rest for that already; 0 where none is."""
+        credential, standing = leg.admission.credential, self._standings[leg.target.provider.spec.name]
+        if failure.kind not in (Kind.AUTH, Kind.QUOTA) or not isinstance(credential, int):
+            return 0
+        return 0 if standing.rests.until(credential, "", now) else credential + 1
 
     def _note(self, leg: Leg, changed: State | None) -> None:
         if changed is not None:

@@ -15,6 +15,7 @@ from nulpoint.http.message import Headers, Request
 from nulpoint.http.reply import Reply
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
+from nulpoint.routing.rests import REFUSED
 from nulpoint.routing.standing import Passed
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.record import Record
@@ -111,6 +112,12 @@ class Journal:
         """A provider's breaker has another state now."""
         logger.warning("circuit breaker of %s: %s", provider, state.label)
         self._metrics.breaker_changed(provider, state.label)
+
+    def key_refused(self, provider: str, number: int, failure: Failure) -> None:
+        """A configured key, counted from 1, begins to rest because the provider did not accept it."""
+        what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
+        text = "key %d of %s %s (status %d): it rests for %d s"
+        logger.error(text, number, provider, what, failure.answered, REFUSED)
 
     def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
         self._metrics.attempt_failed(provider, route, failure.kind.value)

@@ -118,11 +118,11 @@ class Proxy:
         targets = plan.fixed or plan.targets(own_key=asked.own is not None)
         primary = targets[0]
         outlet.entry.provider = primary.provider.spec.name
-        # What the caller did wrong is told before anything is tried.
-        call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
-        began = self._loop.time()
-        leg = straight(targets, self._around.standings, self._rules.course, asked.until, asked.own, began)
         try:
+            # What the caller did wrong is told before anything is tried.
+            call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
+            began = self._loop.time()
+            leg = straight(targets, self._around.standings, self._rules.course, asked.until, asked.own, began)
             attempt, failure = None, None
             if leg is not None:
                 attempt = Attempt(leg, call, asked, outlet, self._rules.max_answer)

@@ -143,8 +143,6 @@ class Course:
         leg, passed = self._pick(now, last_resort=False)
         if leg is None and any(why.why == RESTING for _, why in passed):
             leg, passed = self._pick(now, last_resort=True)
-        if leg is None:
-            self._left.clear()
         self._note(passed)
         return leg
 
