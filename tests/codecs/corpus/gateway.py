@@ -72,7 +72,7 @@ async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool,
     _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
     watcher = ready.watcher(through_chat, CREATED)
     answer = _Answer()
-    relay = Relay(_Upstream(pieces), answer, watcher, host.name, None, host.sends_done)
+    relay = Relay(_Upstream(pieces), answer, watcher, host.sends_done)
     failure = None
     try:
         await relay.run()
