@@ -8,9 +8,10 @@ import msgspec
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.strand import Signal
 from nulpoint.http.ticker import NEVER, Ticker
-from nulpoint.routing.overload import LagWatch
+from nulpoint.routing.overload import LagWatch, Pace
 
 WAITERS = 1000  # requests that wait for a place; held by the server already, so this bounds memory too
+_HOPE = 0.8  # of the longest wait; who would wait longer by today's pace is refused at once, not at the end of it
 
 
 class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class Gate:
         self._loop = asyncio.get_running_loop()
         self._lag = LagWatch()
         self._waiting: deque[_Waiter] = deque()
+        self._pace = Pace()
         ticker.on_tick = self._sample
         self.closed = False  # requests wait already, or the event loop cannot keep up: `take` must not be asked
         self.requests = 0  # in flight, streams not included
@@ -56,13 +58,17 @@ class Gate:
     async def wait(self, size: int, stream: bool) -> None:
         """Take a place as soon as there is one.
 
-        Raises Failure (503) when that is not soon, and at once while the event loop cannot keep up.
+        Raises Failure (503) when that is not soon: at once where it can be foreseen, or while the event loop cannot
+        keep up.
         """
         if self._lag.overloaded:
             raise _full("the gateway cannot keep up with its requests")
-        if len(self._waiting) >= WAITERS or self._limits.wait <= 0:
+        ahead, longest, now = len(self._waiting), self._limits.wait, self._loop.time()
+        if ahead >= WAITERS or longest <= 0 or self._pace.wait(ahead, now) > longest * _HOPE:
             raise _full("too many requests are in flight")
-        waiter = _Waiter(size, stream, self._loop.time() + self._limits.wait)
+        if not ahead:
+            self._pace.begin(now)
+        waiter = _Waiter(size, stream, now + longest)
         self._waiting.append(waiter)
         self.closed = True
         self._ticker.watch(waiter)
@@ -89,6 +95,7 @@ class Gate:
             self.requests -= 1
         while self._waiting and self.take(self._waiting[0].size, self._waiting[0].stream):
             waiter = self._waiting.popleft()
+            self._pace.freed(self._loop.time())
             waiter.inside = True
             waiter.signal.wake()
 
