@@ -93,7 +93,9 @@ class Proxy:
                 self._tell(cancelled.failure, request, reply, entry)
             raise
         except BaseException:
-            entry.failure = Failure(Kind.INTERNAL, 500, "internal error")
+            entry.failure = Failure(Kind.INTERNAL, 500, "nulpoint failed on this request; its log has the details")
+            if reply.committed:  # else whoever runs this answers
+                self._tell(entry.failure, request, reply, entry)
             raise
         finally:
             journal.inflight -= 1
@@ -135,13 +137,13 @@ class Proxy:
         call = calls.to(targets[0])  # what the caller did wrong is told before anything is tried
         standings, rules = self._around.standings, self._rules.course
         began = self._loop.time()
-        leg = straight(targets, standings, rules, asked.until, asked.own, began)
+        held = leg = straight(targets, standings, rules, asked.until, asked.own, began)
         course: Course | None = None
         outlet = self._outlet(asked, reply, entry, flight)
         try:
             if leg is None:
                 course = Course(targets, standings, rules, asked.until, asked.own, calls.fits, begun=False)
-                leg = course.first(began)
+                held = leg = course.first(began)
             while True:
                 call = call if leg.target is targets[0] else calls.to(leg.target)
                 if call.prepared.dropped:
@@ -152,18 +154,21 @@ class Proxy:
                         await asyncio.sleep(leg.wait)
                     await attempt.make(self._around.client)
                     changed = standings[leg.target.provider.spec.name].succeeded(leg.admission, self._loop.time())
+                    held = None
                     if changed is not None or entry.attempts is not None:
                         self._recovered(leg, entry, changed, began)
                     return
                 except Failure as failure:
                     if course is None:
                         course = Course(targets, standings, rules, asked.until, asked.own, calls.fits, begun=True)
-                    leg = self._after(course, attempt, failure, began)
-                except BaseException:
-                    standings[leg.target.provider.spec.name].forgo(leg.admission, self._loop.time())
-                    raise
+                    held = None
+                    held = leg = self._after(course, attempt, failure, began)
+                    names = attempt.leg.target.provider.spec.name, leg.target.provider.spec.name
+                    self._around.journal.failed_over(*names, failure.kind.value)
                 began = self._loop.time()
         finally:
+            if held is not None:  # cancelled, or a bug
+                standings[held.target.provider.spec.name].forgo(held.admission, self._loop.time())
             if course is not None:
                 entry.attempts = Attempts.of(entry.attempts)
                 entry.attempts.passed_over(course.passed)
@@ -188,8 +193,6 @@ class Proxy:
         following = None if attempt.committed else course.after(leg, failure, now, self._around.chance())
         if following is None:
             raise course.last_word(failure) from None
-        names = leg.target.provider.spec.name, following.target.provider.spec.name
-        self._around.journal.failed_over(*names, failure.kind.value)
         return following
 
     def _destination(self, provider: Provider) -> Destination:
