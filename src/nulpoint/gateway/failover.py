@@ -68,26 +68,39 @@ class Failover:
             journey.calls.fits, begun=made is not None,
         )  # fmt: skip
         attempt = made
+        held: Leg | None = None  # its permit is not given back yet
         try:
             if made is None or failure is None:
-                leg = course.first(began)
+                held = course.first(began)
             else:
-                leg = self._after(journey, course, made, failure, began)
+                self._failed(journey, made, failure, began)
+                held = self._following(course, made, failure)
+                self._moved(journey, made.leg, held, failure)
             while True:
-                began = self._loop.time()
+                began, leg = self._loop.time(), held
                 attempt = self._attempt(journey, leg)
                 try:
                     await self._make(attempt)
+                except Failure as caught:
+                    self._failed(journey, attempt, caught, began)
+                    held = None
+                    held = self._following(course, attempt, caught)
+                    self._moved(journey, leg, held, caught)
+                else:
+                    standing = self._standings[leg.target.provider.spec.name]
+                    self._note(leg, standing.settle(leg.admission, leg.target.model, None, self._loop.time()))
+                    held = None
                     self._succeeded(journey, leg, began)
                     return
-                except Failure as caught:
-                    leg = self._after(journey, course, attempt, caught, began)
         except Failure as last:
             cut = attempt is not None and attempt.committed
             if not cut and elsewhere(last, own_key=journey.asked.own is not None):
                 self._journal.failover_exhausted(journey.primary)
             raise
         finally:
+            if held is not None:  # the caller has left, or it is a bug: that says nothing about the provider
+                standing = self._standings[held.target.provider.spec.name]
+                self._note(held, standing.forgo(held.admission, self._loop.time()))
             journey.attempts.passed_over(course.passed)
             self._journal.passed_over(course.passed)
 
@@ -96,29 +109,20 @@ class Failover:
         return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer)
 
     async def _make(self, attempt: Attempt) -> None:
-        """One attempt; whatever happens but a failure, its permit is given back here."""
         leg = attempt.leg
-        standing = self._standings[leg.target.provider.spec.name]
         if leg.admission.permit.probe:
             self._note(leg, State.HALF_OPEN)
-        try:
-            if leg.wait:
-                await asyncio.sleep(leg.wait)
-            await attempt.make(self._client)
-        except Failure:
-            raise
-        except BaseException:
-            self._note(leg, standing.forgo(leg.admission, self._loop.time()))
-            raise
-        self._note(leg, standing.settle(leg.admission, leg.target.model, None, self._loop.time()))
+        if leg.wait:
+            await asyncio.sleep(leg.wait)
+        await attempt.make(self._client)
 
     def _succeeded(self, journey: Journey, leg: Leg, began: float) -> None:
         journey.attempts.succeeded(leg.target, self._loop.time() - began)
         if leg.target is not journey.targets[0]:
             self._journal.failover_succeeded(journey.primary, leg.target.provider.spec.name)
 
-    def _after(self, journey: Journey, course: Course, attempt: Attempt, failure: Failure, began: float) -> Leg:
-        """The attempt that follows a failed one. Raises Failure when none does."""
+    def _failed(self, journey: Journey, attempt: Attempt, failure: Failure, began: float) -> None:
+        """Settle a failed attempt, and note it."""
         leg, now = attempt.leg, self._loop.time()
         name = leg.target.provider.spec.name
         refused = self._newly_refused(leg, failure, now)
@@ -127,12 +131,19 @@ class Failover:
             self._journal.key_refused(name, refused, failure)
         self._journal.attempt_failed(name, self._route, failure)
         journey.attempts.failed(leg.target, failure, now - began)
-        following = None if attempt.committed else course.after(leg, failure, now, self._chance())
+
+    def _following(self, course: Course, attempt: Attempt, failure: Failure) -> Leg:
+        """The attempt that follows a failed one. Raises Failure when none does."""
+        following = None
+        if not attempt.committed:
+            following = course.after(attempt.leg, failure, self._loop.time(), self._chance())
         if following is None:
             raise course.last_word(failure) from None
-        to = following.target.provider.spec.name
-        self._journal.failed_over(journey.primary, name, to, failure.kind.value)
         return following
+
+    def _moved(self, journey: Journey, leg: Leg, following: Leg, failure: Failure) -> None:
+        names = leg.target.provider.spec.name, following.target.provider.spec.name
+        self._journal.failed_over(journey.primary, *names, failure.kind.value)
 
     def _newly_refused(self, leg: Leg, failure: Failure, now: float) -> int:
         """Which configured key, counted from 1, is refused and did not rest for that already; 0 where none is."""

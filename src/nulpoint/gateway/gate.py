@@ -13,9 +13,10 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.memory_watch import MemoryWatch
 from nulpoint.http.strand import Signal
 from nulpoint.http.ticker import NEVER, Ticker
-from nulpoint.routing.overload import LagWatch
+from nulpoint.routing.overload import LagWatch, Pace
 
 WAITERS = 1000  # requests that wait for a place; held by the server already, so this bounds memory too
+_HOPE = 0.8  # of the longest wait; who would wait longer by today's pace is refused at once, not at the end of it
 
 
 class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Gate:
         self._lag = LagWatch()
         self._memory = memory
         self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # by whether they are streams
+        self._paces = {False: Pace(), True: Pace()}
         ticker.on_tick = self._sample
         self.closed = False  # requests wait already, or nothing is taken at all: `take` must not be asked
         self.requests = 0  # in flight, streams not included
@@ -62,18 +64,18 @@ class Gate:
     async def wait(self, size: int, stream: bool) -> None:
         """Take a place as soon as there is one.
 
-        Raises Failure (503) when that is not soon, and at once while the event loop cannot keep up or memory is full.
+        Raises Failure (503) when that is not soon: at once where it can be foreseen, while the event loop cannot keep
+        up, or while memory is full.
         """
-        if self._lag.overloaded:
-            raise _full("the gateway cannot keep up with its requests")
-        if self._memory.full:
-            raise _full("the gateway's memory is nearly full")
-        queue = self._waiting[stream]
+        self._refuse_if_overloaded()
+        queue, pace, now = self._waiting[stream], self._paces[stream], self._loop.time()
         if not queue and self.take(size, stream):
             return
-        if sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
+        if self._in_vain(pace.wait(len(queue), now)):
             raise _full("too many requests are in flight")
-        waiter = _Waiter(size, stream, self._loop.time() + self._limits.wait)
+        if not queue:
+            pace.begin(now)
+        waiter = _Waiter(size, stream, now + self._limits.wait)
         queue.append(waiter)
         self.closed = True
         self._ticker.watch(waiter)
@@ -93,6 +95,17 @@ class Gate:
         if not waiter.inside:
             raise _full("too many requests are in flight")
 
+    def _refuse_if_overloaded(self) -> None:
+        if self._lag.overloaded:
+            raise _full("the gateway cannot keep up with its requests")
+        if self._memory.full:
+            raise _full("the gateway's memory is nearly full")
+
+    def _in_vain(self, seconds: float) -> bool:
+        """Whether there is no point in waiting, by the time it will take as far as is known."""
+        crowded = sum(map(len, self._waiting.values())) >= WAITERS
+        return crowded or self._limits.wait <= 0 or seconds > self._limits.wait * _HOPE
+
     def leave(self, size: int, stream: bool) -> None:
         self.held_bytes -= size
         if stream:
@@ -104,9 +117,10 @@ class Gate:
 
     def _let_in(self) -> None:
         """Those who wait, as far as there is room for them: of each queue in order."""
-        for queue in self._waiting.values():
+        for stream, queue in self._waiting.items():
             while queue and self.take(queue[0].size, queue[0].stream):
                 waiter = queue.popleft()
+                self._paces[stream].freed(self._loop.time())
                 waiter.inside = True
                 waiter.signal.wake()
 
