@@ -1,0 +1,246 @@
+"""Upstream faults, U28 to U33: storms, flapping, floods of callers' own mistakes, and probes that come to nothing."""
+
+import asyncio
+import json
+import random
+import statistics
+import time
+
+import pytest
+
+from conftest import CHAT, STREAM, Caller, gateway, post, run, until
+from faultd import pause, reset, send, serve, silence, wait
+from nulpoint.mock import start
+from outcome import ask
+from provider_bytes import GOOD, ROLE, SERVER_ERROR, STREAM_HEAD, WORD, answer, chunk, good_stream
+
+BOTH = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
+HALF_OPEN = 0.3  # seconds until a probe, in place of 30
+
+
+def numbered(body, number):
+    return body.replace(b'"hi"', b'"%d"' % number)
+
+
+def state(running, name="openai"):
+    return running.app.standings[name].breaker.state.name
+
+
+async def steadily(port, body, count, rate):
+    """`count` requests, `rate` a second, whatever becomes of them."""
+    asked = []
+    for number in range(count):
+        asked.append(asyncio.ensure_future(ask(port, numbered(body, number))))
+        await asyncio.sleep(1 / rate)
+    return await asyncio.gather(*asked)
+
+
+@BOTH
+@pytest.mark.parametrize("second", [True, False], ids=["with a second target", "alone"])
+def test_U28_a_storm_of_5xx(body, second):
+    """The breaker opens at the fifth; then there is a probe each half-open time, and nearly no load."""
+    count, rate = 150, 100
+
+    async def main():
+        faultd = await serve([send(SERVER_ERROR)])
+        other = await start("mistral")
+        providers = {"openai": faultd, **({"mistral": other} if second else {})}
+        async with gateway({"CB_HALF_OPEN_TIMEOUT": f"{HALF_OPEN}s"}, providers=providers) as running:
+            began = time.perf_counter()
+            outcomes = await steadily(running.port, body, count, rate)
+            probes = (time.perf_counter() - began) / HALF_OPEN + 1
+            retries = 0 if second else 3  # let through before it opened
+            assert 5 <= len(faultd.requests) <= 5 + retries + probes
+            assert len(faultd.requests) + other.requests <= 1.1 * count
+            assert state(running) == "OPEN"
+            if second:
+                assert all(outcome.verdict == "answer" for outcome in outcomes)
+            else:
+                assert all(outcome.verdict == "error" for outcome in outcomes)
+                assert sum(outcome.status == 503 for outcome in outcomes) >= count - 5 - probes
+        await other.close()
+
+    run(main())
+
+
+def test_U29_flapping():
+    """A success does not erase failures: it opens at the fifth of them."""
+
+    async def main():
+        turns = [[send(SERVER_ERROR)], [send(GOOD)]] * 50
+        faultd = await serve(*turns)
+        async with gateway({"MAX_RETRIES": "1"}, providers={"openai": faultd}) as running:
+            statuses = [(await ask(running.port)).status for _ in range(20)]
+            assert statuses[:9] == [502, 200] * 4 + [502]
+            assert set(statuses[9:]) == {503}
+            assert len(faultd.requests) == 9
+
+    run(main())
+
+
+def test_U29_flapping_with_a_ratio():
+    """Half of the calls must have failed, of at least twenty."""
+
+    async def main():
+        settings = {"MAX_RETRIES": "1", "CB_FAILURE_RATIO": "0.5"}
+        well = await serve(*[[send(SERVER_ERROR)], [send(GOOD)], [send(GOOD)]] * 40)
+        async with gateway(settings, providers={"openai": well}) as running:
+            assert {(await ask(running.port)).status for _ in range(60)} == {200, 502}
+            assert state(running) == "CLOSED"
+        unwell = await serve(*[[send(SERVER_ERROR)], [send(GOOD)]] * 40)
+        async with gateway(settings, providers={"openai": unwell}) as running:
+            for _ in range(19):
+                await ask(running.port)
+            assert state(running) == "CLOSED"
+            await ask(running.port)
+            await ask(running.port)
+            assert state(running) == "OPEN"
+
+    run(main())
+
+
+@BOTH
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
+def test_U30_a_flood_of_one_caller_s_own_mistakes(body, status):
+    """It opens nothing, it rests nobody else's key, and nobody else has a single error."""
+    count = 120  # 500 of 10,000 over all of them
+
+    async def main():
+        wrong = answer(b'{"error":{"message":"your mistake"}}', status, b"retry-after: 9")
+        right = GOOD if body is CHAT else good_stream()
+        faultd = await serve(choose=lambda request: [send(wrong if b"Bearer wrong" in request else right)])
+        settings = {"ALLOW_CLIENT_API_KEYS": "true", "CB_ERROR_THRESHOLD": "1"}
+        async with gateway(settings, providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+            for number in range(count):
+                path, fields = "/v1/chat/completions", ("Authorization: Bearer wrong",)
+                bad = await ask(running.port, numbered(body, number), path, *fields)
+                assert bad.verdict == "error"
+                assert bad.status == {403: 401, 422: 400}.get(status, status)
+                if number % 10 == 0:
+                    for others in ((), ("Authorization: Bearer another",)):
+                        outcome = await ask(running.port, numbered(body, number), path, *others)
+                        assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "1")
+                        assert outcome.headers["x-nulpoint-provider"] == "openai"
+            assert {state(running, name) for name in running.app.standings} == {"CLOSED"}
+            assert running.mocks["mistral"].requests == 0  # a key goes to nobody else
+
+    run(main())
+
+
+MOMENTS = {
+    "before the head": [silence()],
+    "after the head": [send(STREAM_HEAD), silence()],
+    "in the stream": [send(STREAM_HEAD, chunk(ROLE), chunk(WORD)), silence()],
+}
+
+
+@pytest.mark.parametrize("script", MOMENTS.values(), ids=MOMENTS)
+def test_U31_a_probe_whose_caller_leaves(script):
+    """It frees its place at once, and the next request is the probe: 17 times over."""
+
+    async def main():
+        faultd = await serve([send(SERVER_ERROR)])
+        settings = {"CB_ERROR_THRESHOLD": "1", "CB_HALF_OPEN_TIMEOUT": "100ms", "MAX_RETRIES": "1"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            await ask(running.port)
+            assert state(running) == "OPEN"
+            await asyncio.sleep(0.12)
+            faultd.scripts = [script]
+            for number in range(17):
+                asked = len(faultd.requests)
+                caller = await Caller.connect(running.port)
+                caller.send(post(numbered(STREAM, number)))
+                await until(lambda asked=asked: len(faultd.requests) == asked + 1)
+                if "in the stream" in MOMENTS and script is MOMENTS["in the stream"]:
+                    await caller.reader.readuntil(b"word")
+                assert state(running) == "HALF_OPEN"
+                assert (await ask(running.port, numbered(CHAT, number))).status == 503  # its place is taken
+                began = time.perf_counter()
+                caller.writer.transport.abort()
+                await until(lambda: state(running) == "OPEN")
+                assert time.perf_counter() - began <= 0.05
+            faultd.scripts = [[send(GOOD)]]
+            assert (await ask(running.port)).status == 200
+            assert state(running) == "CLOSED"
+
+    run(main())
+
+
+def test_a_probe_that_is_a_stream_succeeds_at_its_terminal_event_only():
+    async def main():
+        go_on = asyncio.Event()
+        rest = good_stream().removeprefix(STREAM_HEAD)
+        whole = [send(STREAM_HEAD, chunk(ROLE), chunk(WORD)), wait(go_on), send(rest)]
+        faultd = await serve([send(SERVER_ERROR)], [send(STREAM_HEAD, chunk(WORD)), reset()], whole)
+        settings = {"CB_ERROR_THRESHOLD": "1", "CB_HALF_OPEN_TIMEOUT": "100ms", "MAX_RETRIES": "1"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            await ask(running.port)
+            await asyncio.sleep(0.12)
+            assert (await ask(running.port, STREAM)).verdict == "error"
+            assert state(running) == "OPEN"
+            await asyncio.sleep(0.12)
+            caller = await Caller.connect(running.port)
+            caller.send(post(STREAM))
+            await caller.reader.readuntil(b"word")
+            assert state(running) == "HALF_OPEN"
+            go_on.set()
+            await caller.reader.readuntil(b"[DONE]")
+            await until(lambda: state(running) == "CLOSED")
+
+    run(main())
+
+
+@BOTH
+def test_U32_all_breakers_open(body):
+    """An answer in milliseconds that says when to come again; nobody is asked."""
+
+    async def main():
+        faultd = await serve([send(SERVER_ERROR)])
+        providers = {"openai": faultd, "mistral": faultd}
+        async with gateway({"CB_ERROR_THRESHOLD": "1", "CB_HALF_OPEN_TIMEOUT": "30s"}, providers=providers) as running:
+            await ask(running.port)
+            assert {state(running, name) for name in running.app.standings} == {"OPEN"}
+            asked = len(faultd.requests)
+            caller = await Caller.connect(running.port)
+
+            walls, works = [], []
+            for number in range(200):
+                wall, work = time.perf_counter(), time.process_time()
+                caller.send(post(numbered(body, number)))
+                status, headers, answered = await caller.answer()
+                walls.append(time.perf_counter() - wall)
+                works.append(time.process_time() - work)
+                assert status == 503
+                assert 25 <= int(headers["retry-after"]) <= 30
+                assert json.loads(answered)["error"]["code"] == "no_provider_available"
+            # Nothing waits, and the work of the slowest is short; what the machine did meanwhile does not count.
+            assert statistics.median(walls) <= 0.005
+            assert statistics.quantiles(works, n=100)[-1] <= 0.005
+            assert len(faultd.requests) == asked
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_U33_a_storm_of_retries():
+    """30 % fail at three times the capacity: further attempts stay in their budget, and goodput holds.
+
+    The budget is a tenth of the requests, and three at any time.
+    """
+    count, capacity, latency = 1800, 150, 0.75
+
+    async def goodput(share):
+        chance = random.Random(7)
+        faultd = await serve(choose=lambda _: [pause(latency), send(SERVER_ERROR if chance.random() < share else GOOD)])
+        settings = {"MAX_REQUESTS": str(capacity), "QUEUE_TIMEOUT": "100ms", "CB_ERROR_THRESHOLD": "1000000"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            began = time.perf_counter()
+            outcomes = await steadily(running.port, CHAT, count, 3 * capacity / latency)
+            seconds = time.perf_counter() - began
+            answered = sum(outcome.verdict == "answer" for outcome in outcomes)
+            admitted = sum(outcome.status != 503 for outcome in outcomes)
+            assert len(faultd.requests) - admitted <= 0.1 * admitted + 3 * seconds / latency
+            return answered / seconds
+
+    clean, stormy = run(goodput(0.0)), run(goodput(0.3))
+    assert stormy >= 0.6 * clean
