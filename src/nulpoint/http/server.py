@@ -162,6 +162,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         self.closing = True
+        self.paused = False  # nobody reads here any more, so nobody need wait for it
         self._waiting.clear()
         self._backlog = b""
         if self._strand is None or self._reply is None:
