@@ -13,9 +13,10 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.memory_watch import MemoryWatch
 from nulpoint.http.strand import Signal
 from nulpoint.http.ticker import NEVER, Ticker
-from nulpoint.routing.overload import LagWatch
+from nulpoint.routing.overload import LagWatch, Pace
 
 WAITERS = 1000  # requests that wait for a place; held by the server already, so this bounds memory too
+_HOPE = 0.8  # of the longest wait; who would wait longer by today's pace is refused at once, not at the end of it
 
 
 class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Gate:
         self._lag = LagWatch()
         self._memory = memory
         self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # by whether they are streams
+        self._paces = {False: Pace(), True: Pace()}
         ticker.on_tick = self._sample
         self.closed = False  # requests wait already, or nothing is taken at all: `take` must not be asked
         self.requests = 0  # in flight, streams not included
@@ -62,7 +64,8 @@ class Gate:
     async def wait(self, size: int, stream: bool) -> None:
         """Take a place as soon as there is one.
 
-        Raises Failure (503) when that is not soon, and at once while the event loop cannot keep up or memory is full.
+        Raises Failure (503) when that is not soon: at once where it can be foreseen, and while the event loop cannot
+        keep up or memory is full.
         """
         if self._lag.overloaded:
             raise _full("the gateway cannot keep up with its requests")
@@ -71,12 +74,7 @@ class Gate:
         queue = self._waiting[stream]
         if not queue and self.take(size, stream):
             return
-        if sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
-            raise _full("too many requests are in flight")
-        waiter = _Waiter(size, stream, self._loop.time() + self._limits.wait)
-        queue.append(waiter)
-        self.closed = True
-        self._ticker.watch(waiter)
+        waiter = self._line_up(size, stream)
         try:
             while not waiter.inside and not waiter.expired:
                 await waiter.signal
@@ -93,6 +91,20 @@ class Gate:
         if not waiter.inside:
             raise _full("too many requests are in flight")
 
+    def _line_up(self, size: int, stream: bool) -> "_Waiter":
+        """Raises Failure (503) where nobody more can wait, or would wait in vain."""
+        queue, pace, now = self._waiting[stream], self._paces[stream], self._loop.time()
+        hopeless = queue and pace.wait(len(queue), now) > self._limits.wait * _HOPE
+        if hopeless or sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
+            raise _full("too many requests are in flight")
+        if not queue:
+            pace.begin(now)
+        waiter = _Waiter(size, stream, now + self._limits.wait)
+        queue.append(waiter)
+        self.closed = True
+        self._ticker.watch(waiter)
+        return waiter
+
     def leave(self, size: int, stream: bool) -> None:
         self.held_bytes -= size
         if stream:
@@ -104,9 +116,10 @@ class Gate:
 
     def _let_in(self) -> None:
         """Those who wait, as far as there is room for them: of each queue in order."""
-        for queue in self._waiting.values():
-            while queue and self.take(queue[0].size, queue[0].stream):
+        for stream, queue in self._waiting.items():
+            while queue and self.take(queue[0].size, stream):
                 waiter = queue.popleft()
+                self._paces[stream].freed(self._loop.time())
                 waiter.inside = True
                 waiter.signal.wake()
 
