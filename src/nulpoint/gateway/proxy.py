@@ -86,7 +86,9 @@ class Proxy:
                 self._tell(cancelled.failure, request, reply, entry)
             raise
         except BaseException:
-            entry.failure = Failure(Kind.INTERNAL, 500, "internal error")
+            entry.failure = Failure(Kind.INTERNAL, 500, "nulpoint failed on this request; its log has the details")
+            if reply.committed:  # else whoever runs this answers
+                self._tell(entry.failure, request, reply, entry)
             raise
         finally:
             journal.inflight -= 1
