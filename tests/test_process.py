@@ -20,11 +20,11 @@ from nulpoint.mock import MockSettings, start
 
 
 @contextlib.contextmanager
-def process(*arguments, **environ):
-    """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs."""
+def process(*arguments, command=(sys.executable,), **environ):
+    """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs; `command` runs Python."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = subprocess.Popen(
-        [sys.executable, "-m", "nulpoint", *arguments],
+        [*command, "-m", "nulpoint", *arguments],
         env={**keep, **environ},
         cwd="/",
         stdout=subprocess.PIPE,

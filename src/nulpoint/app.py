@@ -1,11 +1,13 @@
 """The composition root: a validated Config becomes a running gateway. The one place that names concrete parts."""
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import logging
 import os
 import random  # noqa: TID251 - chosen here and passed in
+import resource
 import signal
 import ssl
 import sys
@@ -29,7 +31,7 @@ from nulpoint.gateway.status import Status
 from nulpoint.http.client import Client
 from nulpoint.http.dial import Dialer
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.server import Server
+from nulpoint.http.server import REFUSALS, Server
 from nulpoint.http.ticker import Ticker
 from nulpoint.providers.spec import Route
 from nulpoint.routing.breaker import BreakerRules
@@ -175,6 +177,7 @@ def _gate_limits(config: Config) -> GateLimits:
 
 def _server_limits(config: Config) -> ServerLimits:
     return ServerLimits(
+        max_connections=_most_connections(),
         max_head=config.max_head_bytes,
         max_headers=config.max_headers,
         max_body=config.max_body_bytes,
@@ -185,6 +188,12 @@ def _server_limits(config: Config) -> ServerLimits:
         write_timeout=config.write_timeout,
         stream_buffer=config.stream_buffer_bytes,
     )
+
+
+def _most_connections() -> int:
+    """Half of the files that may be open, with what is being refused; the others are for providers and the rest."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(8, files // 2 - REFUSALS)
 
 
 def _client_limits(config: Config) -> ClientLimits:
@@ -225,6 +234,7 @@ def _server_tls(config: Config) -> ssl.SSLContext | None:
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT; gives the exit code."""
     _log_to_stderr(config.log_level)
+    _allow_all_files()
     if config.workers > 1 and WORKER_MARK not in os.environ:
         return supervise(config)
     return uvloop.run(_serve(config, reuse_port=config.workers > 1))
@@ -279,6 +289,13 @@ def _announce(config: Config, port: int) -> None:
         logger.warning("%s is set and valid, but this version does not act on it yet", name)
     if config.host not in ("127.0.0.1", "::1", "localhost"):
         logger.warning("callers need no key: whoever reaches %s:%d can spend your budget", config.host, config.port)
+
+
+def _allow_all_files() -> None:
+    """As many open files as the system allows: the lower limit in force by default is for programs that use select."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _settle_memory() -> None:

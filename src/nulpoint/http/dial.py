@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -84,6 +85,9 @@ class Dialer:
         except ssl.SSLError as error:
             raise _unreachable(f"no TLS with {origin}: {error.reason or error}") from None
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # ours, not the provider's
+                text = f"no connection to {origin} could be opened: {error.strerror}; raise the limit on open files"
+                raise Failure(Kind.OVERLOADED, 503, text, code="too_many_connections", retry_after=1.0) from None
             self._names.pop((origin.host, origin.port), None)  # its addresses may have changed
             raise _unreachable(f"{origin} could not be reached: {error.strerror or error}") from None
 

@@ -6,6 +6,7 @@ import msgspec
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on the caller's side."""
 
+    max_connections: int = 100_000  # more are told to come again, and far more are dropped
     max_head: int = 32 * 1024
     max_headers: int = 100
     max_body: int = 20 * 1024 * 1024

@@ -26,6 +26,7 @@ from nulpoint.http.strand import Signal, Strand
 from nulpoint.http.ticker import NEVER, Ticker
 
 BACKLOG_BYTES = 65_536  # pipelined bytes kept while a request is being answered
+REFUSALS = 32  # connections over the limit that are told so at one time; any more are dropped without a word
 LINGER_SECONDS = 2.0  # how long a refused caller may go on sending before the connection is closed under it
 _PLAIN_ONLY = "only plain HTTP/1.1 is spoken here: no Upgrade, no CONNECT"
 
@@ -151,6 +152,17 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
         self._server.ticker.watch(self)
         self.deadline = self._loop.time() + self._limits.head_timeout
+        over = len(self._server.connections) - self._limits.max_connections
+        if over > 0:
+            self._turn_away(over)
+
+    def _turn_away(self, over: int) -> None:
+        """Files are finite: the loop must always be able to accept, and requests in flight to reach a provider."""
+        if over > REFUSALS:
+            self.abort()
+            return
+        text = "the gateway has as many connections as it can; try again in a second"
+        self._refuse(Failure(Kind.OVERLOADED, 503, text, code="too_many_connections", retry_after=1.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)

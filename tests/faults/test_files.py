@@ -1,0 +1,76 @@
+"""Dependency faults, D13: no more files can be opened."""
+
+import asyncio
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+from conftest import CHAT, Caller, gateway, left_in, post, run, until
+from faultd import serve, silence
+from nulpoint.mock import start
+from outcome import Outcome, ask
+from test_process import free_port, process, wait_until_up
+
+FILES = 256
+LIMITED = ("sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable)
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_D13_callers_beyond_half_of_the_files_are_told_so_and_nothing_spins_or_crashes():
+    async def main():
+        faultd = await serve([silence()])
+        port = free_port()
+        environ = {"PORT": str(port), "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{faultd.url}/v1"}
+        with process("serve", command=LIMITED, COALESCE="false", SHUTDOWN_DELAY="0s", **environ) as child:
+            await asyncio.to_thread(wait_until_up, port)
+            callers = [await Caller.connect(port) for _ in range(400)]
+            for caller in callers:
+                caller.send(post(CHAT))
+            served = FILES // 2 - 32
+            await until(lambda: len(faultd.requests) == served, 5)
+            told = await asyncio.gather(*(caller.rest() for caller in callers[served:]))
+            outcomes = [Outcome(raw) for raw in told if raw]
+            assert len(outcomes) >= 32
+            assert {(one.status, one.error["code"]) for one in outcomes} == {(503, "too_many_connections")}
+            assert all(one.headers["retry-after"] == "1" for one in outcomes)
+            assert len(os.listdir(f"/proc/{child.pid}/fd")) < FILES
+            before = cpu_seconds(child.pid)
+            late = [await Caller.connect(port) for _ in range(50)]
+            await asyncio.sleep(0.5)
+            assert cpu_seconds(child.pid) - before <= 0.25
+            for caller in (*callers, *late):
+                await caller.close()
+            Caller.opened.clear()
+            await until(lambda: faultd.open == 0)
+            await faultd.close()
+            provider = await start("openai", port=faultd.port)
+            outcomes = await asyncio.gather(*(ask(port) for _ in range(20)))
+            assert [one.verdict for one in outcomes] == ["answer"] * 20
+            assert child.poll() is None
+            await provider.close()
+
+    run(main())
+
+
+def test_D13_no_file_left_for_a_provider_is_our_failure_not_the_provider_s(monkeypatch):
+    async def main():
+        async def refuse(*_, **__):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        async with gateway({"CB_ERROR_THRESHOLD": "1"}) as running:
+            with monkeypatch.context() as patched:
+                patched.setattr("aiohappyeyeballs.start_connection", refuse)
+                outcome = await ask(running.port)
+            assert (outcome.status, outcome.error["code"]) == (503, "too_many_connections")
+            assert running.app.standings["openai"].breaker.state.name == "CLOSED"
+            assert (await ask(running.port)).verdict == "answer"
+            assert not left_in(running.app)
+            assert json.loads(running.log().splitlines()[0])["error"] == "overloaded"
+
+    run(main())
