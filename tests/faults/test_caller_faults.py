@@ -15,9 +15,9 @@ import struct
 import pytest
 
 from conftest import CHAT, STREAM, Caller, gateway, left_in, post, run, until
-from faultd import pause, send, serve, silence
+from faultd import pause, say, send, serve, silence
 from nulpoint.mock import MockSettings, start
-from outcome import ask
+from outcome import Outcome, ask
 from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, answer, chunk, good_stream
 
 SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))
@@ -207,7 +207,7 @@ def test_C28_leaving_at_any_byte_of_the_request_or_of_the_answer():
 
 def test_a_caller_who_leaves_a_good_stream_is_not_counted_against_anybody():
     async def main():
-        faultd = await serve([send(good_stream(*[b"word "] * 200_000))])
+        faultd = await serve([send(STREAM_HEAD, chunk(ROLE), chunk(WORD * 5000)), silence()])
         async with gateway({"CB_ERROR_THRESHOLD": "1"}, providers={"openai": faultd}) as running:
             caller = await Caller.connect(running.port)
             caller.writer.transport.pause_reading()
@@ -216,5 +216,40 @@ def test_a_caller_who_leaves_a_good_stream_is_not_counted_against_anybody():
             leave(caller, "reset")
             await until(lambda: not left_in(running.app))
             assert running.app.standings["openai"].breaker.state.name == "CLOSED"
+
+    run(main())
+
+
+def test_C05_a_slow_reader_s_pause_is_not_the_provider_s():
+    """The provider goes on steadily while its caller does not read: the idle timer is for silence."""
+
+    async def main():
+        paused, go_on = asyncio.Event(), asyncio.Event()
+
+        async def flood(talk):
+            while not paused.is_set():
+                talk.transport.write(chunk(WORD * 10))
+                await asyncio.sleep(0)
+
+        steady = [step for _ in range(12) for step in (pause(0.1), send(chunk(WORD)))]
+        end = [send(good_stream().removeprefix(STREAM_HEAD)), say(go_on)]
+        faultd = await serve([send(STREAM_HEAD), flood, *steady, *end])
+        async with gateway({"STREAM_IDLE_TIMEOUT": "500ms"}, providers={"openai": faultd}) as running:
+            loop, sock = asyncio.get_running_loop(), socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", running.port))
+            await loop.sock_sendall(sock, post(STREAM, "/v1/chat/completions", "Connection: close"))
+            while not any(one.paused for one in running.app.server.connections):
+                await asyncio.sleep(0)
+            paused.set()
+            (upstream,) = next(iter(running.app.client._pools.values()))._open
+            await asyncio.wait_for(go_on.wait(), 5)
+            assert not upstream._paused_reading, "the case is not met"
+            raw = b""
+            while data := await loop.sock_recv(sock, 1 << 20):
+                raw += data
+            sock.close()
+            assert Outcome(raw).verdict == "answer"
 
     run(main())

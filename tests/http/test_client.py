@@ -199,7 +199,7 @@ def test_a_kept_connection_that_talks_out_of_turn_is_dropped():
 @pytest.mark.race
 @pytest.mark.slow
 def test_the_stale_connection_race():
-    """A server that closes after a random idle time, met by requests at about that time: no error, nothing twice."""
+    """U06: a server that closes after a random idle time, met by requests at about that time: no error, nothing twice."""
     whole = 10_000
     idle = 0.002
     chance = random.Random(SEED)
@@ -239,16 +239,19 @@ def test_the_stale_connection_race():
 
 
 def test_a_stale_connection_is_replayed_once_and_never_from_the_pool():
+    """U07: a whole pool of them costs one replay, and no caller an error."""
+    whole_pool = 100
+
     async def main():
         answers = 0
-        all_here = asyncio.Event()  # the first three are in flight together, so each has a connection of its own
+        all_here = asyncio.Event()  # the first are in flight together, so each has a connection of its own
 
         async def script(reader, writer):
             nonlocal answers
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await reader.readuntil(b"{}")
                 answers += 1
-                if answers == 3:
+                if answers == whole_pool:
                     all_here.set()
                 await all_here.wait()
                 writer.write(GOOD)
@@ -257,16 +260,18 @@ def test_a_stale_connection_is_replayed_once_and_never_from_the_pool():
             writer.close()
 
         async with upstream(script) as (client, pool):
-            await asyncio.gather(*(exchange(client, pool) for _ in range(3)))
-            assert pool.free == 3
+            await asyncio.gather(*(exchange(client, pool) for _ in range(whole_pool)))
+            assert pool.free == whole_pool
             assert (await exchange(client, pool))[1] == b"ok"
             assert pool.free == 1  # the others were dropped unused
-            assert answers == 4
+            assert answers == whole_pool + 1
 
     run(main())
 
 
 def test_a_fresh_connection_that_dies_is_not_replayed():
+    """U05."""
+
     async def main():
         requests = 0
 
@@ -312,6 +317,7 @@ def test_the_number_of_connections_is_bounded_and_so_is_the_wait():
 
 @pytest.mark.race
 def test_a_storm_of_cancellations_leaves_the_pool_whole():
+    """C04."""
     chance = random.Random(SEED)
 
     async def main():

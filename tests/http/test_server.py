@@ -357,6 +357,8 @@ def test_a_caller_who_leaves_in_the_middle_of_a_stream():
 
 
 def test_a_slow_reader_holds_little_and_is_dropped_when_he_reads_nothing():
+    """C05."""
+
     async def main():
         settings = {"WRITE_TIMEOUT": "500ms"}
         async with gateway(settings, mock=MockSettings(stream_words=200_000)) as running:

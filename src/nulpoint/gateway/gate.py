@@ -64,21 +64,14 @@ class Gate:
     async def wait(self, size: int, stream: bool) -> None:
         """Take a place as soon as there is one.
 
-        Raises Failure (503) when that is not soon: at once where it can be foreseen, while the event loop cannot keep
-        up, or while memory is full.
+        Raises Failure (503) when that is not soon: at once where it can be foreseen, and while the event loop cannot
+        keep up or memory is full.
         """
         self._refuse_if_overloaded()
         queue, pace, now = self._waiting[stream], self._paces[stream], self._loop.time()
         if not queue and self.take(size, stream):
             return
-        if self._in_vain(pace.wait(len(queue), now)):
-            raise _full("too many requests are in flight")
-        if not queue:
-            pace.begin(now)
-        waiter = _Waiter(size, stream, now + self._limits.wait)
-        queue.append(waiter)
-        self.closed = True
-        self._ticker.watch(waiter)
+        waiter = self._line_up(size, stream)
         try:
             while not waiter.inside and not waiter.expired:
                 await waiter.signal
@@ -95,16 +88,19 @@ class Gate:
         if not waiter.inside:
             raise _full("too many requests are in flight")
 
-    def _refuse_if_overloaded(self) -> None:
-        if self._lag.overloaded:
-            raise _full("the gateway cannot keep up with its requests")
-        if self._memory.full:
-            raise _full("the gateway's memory is nearly full")
-
-    def _in_vain(self, seconds: float) -> bool:
-        """Whether there is no point in waiting, by the time it will take as far as is known."""
-        crowded = sum(map(len, self._waiting.values())) >= WAITERS
-        return crowded or self._limits.wait <= 0 or seconds > self._limits.wait * _HOPE
+    def _line_up(self, size: int, stream: bool) -> "_Waiter":
+        """Raises Failure (503) where nobody more can wait, or would wait in vain."""
+        queue, pace, now = self._waiting[stream], self._paces[stream], self._loop.time()
+        hopeless = queue and pace.wait(len(queue), now) > self._limits.wait * _HOPE
+        if hopeless or sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
+            raise _full("too many requests are in flight")
+        if not queue:
+            pace.begin(now)
+        waiter = _Waiter(size, stream, now + self._limits.wait)
+        queue.append(waiter)
+        self.closed = True
+        self._ticker.watch(waiter)
+        return waiter
 
     def leave(self, size: int, stream: bool) -> None:
         self.held_bytes -= size
@@ -118,7 +114,7 @@ class Gate:
     def _let_in(self) -> None:
         """Those who wait, as far as there is room for them: of each queue in order."""
         for stream, queue in self._waiting.items():
-            while queue and self.take(queue[0].size, queue[0].stream):
+            while queue and self.take(queue[0].size, stream):
                 waiter = queue.popleft()
                 self._paces[stream].freed(self._loop.time())
                 waiter.inside = True

@@ -279,9 +279,9 @@ class Upstream(asyncio.BufferedProtocol):
             self._extra_or_malformed(error)
         if not self._head_done:
             self._count_head(nbytes)
-        if not self._paced:
-            self.deadline = min(self._loop.time() + self._limits.read_timeout, self._until)
         sink = self._sink
+        if sink is None or not self._paced:  # where nobody looks at what has come, it counts as it is
+            self.deadline = min(self._loop.time() + self._limits.read_timeout, self._until)
         if sink is None or self._ended or self._failure is not None:
             self.arrival.wake()
         elif self._chunks:

@@ -1,0 +1,82 @@
+"""Several keys of one provider: each is refused or limited alone."""
+
+import asyncio
+import re
+
+import pytest
+
+from conftest import CHAT, STREAM, gateway, run
+from faultd import send, serve
+from nulpoint.mock import start
+from outcome import ask
+from provider_bytes import GOOD, answer, good_stream
+
+REFUSED = answer(b'{"error":{"message":"bad key","code":"invalid_api_key"}}', 401)
+
+
+def limited(seconds):
+    return answer(b'{"error":{"message":"slow down"}}', 429, b"retry-after: %d" % seconds)
+
+
+def keyed(answers, body=CHAT):
+    """A provider that answers by key; a key without an answer is good."""
+    good = GOOD if body is CHAT else good_stream()
+
+    def script(request):
+        key = re.search(rb"authorization: Bearer (\w+)", request)[1].decode()
+        return [send(answers.get(key, good))]
+
+    return serve(choose=script)
+
+
+def keys_used(faultd):
+    return [re.search(rb"authorization: Bearer (\w+)", request)[1].decode() for request in faultd.requests]
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
+@pytest.mark.parametrize("bad", [REFUSED, limited(30)], ids=["refused", "limited"])
+def test_the_next_key_answers_before_another_target_does(body, bad):
+    async def main():
+        faultd = await keyed({"a": bad}, body)
+        providers = {"openai": faultd, "mistral": await start("mistral")}
+        async with gateway({"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}, providers=providers) as running:
+            outcome = await ask(running.port, body)
+            assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "2")
+            for number in range(6):  # `a` rests: the others take turns
+                outcome = await ask(running.port, body.replace(b"hi", b"%d" % number))
+                assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "1")
+            used = keys_used(faultd)
+            assert used[0] == "a"
+            assert "a" not in used[1:]
+            assert {"b", "c"} <= set(used)
+            standing = running.app.standings["openai"]
+            assert standing.rests.resting(asyncio.get_running_loop().time()) == 1
+            assert standing.breaker.state.name == "CLOSED"
+            assert running.mocks["mistral"].requests == 0
+
+    run(main())
+
+
+def test_all_keys_limited_the_shortest_wait_is_told_and_each_was_asked_once():
+    async def main():
+        faultd = await keyed({"a": limited(30), "b": limited(7), "c": limited(9)})
+        async with gateway({"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}, providers={"openai": faultd}) as running:
+            outcome = await ask(running.port)
+            assert (outcome.status, outcome.headers["retry-after"]) == (429, "7")
+            assert sorted(keys_used(faultd)) == ["a", "b", "c"]
+
+    run(main())
+
+
+def test_all_keys_refused_another_target_answers_and_alone_the_caller_hears_401():
+    async def main():
+        faultd = await keyed({"a": REFUSED, "b": REFUSED})
+        settings = {"OPENAI_API_KEYS": "a,b", "OPENAI_API_KEY": ""}
+        async with gateway(settings, providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+            outcome = await ask(running.port)
+            assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "3")
+            assert outcome.headers["x-nulpoint-provider"] == "mistral"
+            alone = await ask(running.port, CHAT.replace(b"gpt-4o", b"openai/gpt-4o"))
+            assert (alone.status, alone.verdict) == (401, "error")
+
+    run(main())
