@@ -67,8 +67,11 @@ class Gate:
         Raises Failure (503) when that is not soon: at once where it can be foreseen, and while the event loop cannot
         keep up or memory is full.
         """
-        self._refuse_if_overloaded()
-        queue, pace, now = self._waiting[stream], self._paces[stream], self._loop.time()
+        if self._lag.overloaded:
+            raise _full("the gateway cannot keep up with its requests")
+        if self._memory.full:
+            raise _full("the gateway's memory is nearly full")
+        queue = self._waiting[stream]
         if not queue and self.take(size, stream):
             return
         waiter = self._line_up(size, stream)
