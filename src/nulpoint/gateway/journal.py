@@ -20,10 +20,12 @@ from nulpoint.routing.standing import Passed
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.record import Record
 from nulpoint.stores.requestlog import RequestLog
+from nulpoint.wire.redaction import without_request
 from nulpoint.wire.usage import Usage
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 500  # characters of a message in the log
 CALLER_LEFT = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
 # New ids need to be unique, not secret: a random part a process and a number.
 _PROCESS = urandom(10).hex().encode("ascii")
@@ -104,7 +106,7 @@ class Journal:
         if failure is not None:
             record.error = failure.kind.value
             record.code = failure.code or ""
-            record.message = failure.message[:500]
+            record.message = without_request(failure.message[:SHOWN], request.body)
         self._log.put(record)
         self._metrics.settle(record)
 
