@@ -121,6 +121,11 @@ class Journal:
         text = "key %d of %s %s (status %d): it rests for %d s"
         logger.error(text, number, provider, what, failure.answered, REFUSED)
 
+    def breaker_hinted(self, provider: str) -> None:
+        """A provider's breaker has opened because another replica's has."""
+        logger.warning("circuit breaker of %s: open, since another replica's is", provider)
+        self._metrics.breaker_changed(provider, State.OPEN.label)
+
     def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
         self._metrics.attempt_failed(provider, route, failure.kind.value)
 
