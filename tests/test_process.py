@@ -50,11 +50,11 @@ def get(port, path="/health"):
         return answer.read().decode()
 
 
-def wait_until_up(port):
+def wait_until_up(port, path="/health"):
     end = time.monotonic() + 10
     while True:
         try:
-            return get(port)
+            return get(port, path)
         except OSError:
             assert time.monotonic() < end, "it did not start"
             time.sleep(0.02)
