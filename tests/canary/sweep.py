@@ -11,10 +11,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from planted import PROMPT, Planted, marker
-
 from conftest import Caller, post
 from nulpoint.mock import MockServer, start
+from planted import PROMPT, Planted, marker
 
 FAST = {
     "LOG_LEVEL": "debug", "CONNECT_TIMEOUT": "300ms", "PROVIDER_TIMEOUT": "300ms", "STREAM_IDLE_TIMEOUT": "300ms",

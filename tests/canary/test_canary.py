@@ -12,13 +12,13 @@ import sys
 
 import pytest
 import yaml
-from planted import PART_OF_A_PROMPT, Planted, marker
-from sweep import ROUTES, sweeping
 
 from conftest import run
 from nulpoint.mock.faults import FAULTS
 from nulpoint.providers.catalog import CATALOG
+from planted import PART_OF_A_PROMPT, Planted, marker
 from redis_server import PROGRAM, RedisServer, free_port
+from sweep import ROUTES, sweeping
 
 PAGES = ("/health", "/metrics", "/readiness", "/v1/models", "/v1/models/gpt-4o", "/v1/models/none", "/nowhere")
 CHAINED = ("chat", "chat stream")

@@ -23,6 +23,7 @@ _USER_INFO = re.compile(r"://\S*@")
 _CUT_REPETITION = re.compile(r"(?<!\\)\{\d*$")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _OWN_PORTS = {"http": "80", "https": "443"}
+_PLACEHOLDER = re.compile(r"(?i)change.?me.*|your[-_].*|<.*>|x{3,}|\*+|\.{3,}|placeholder|example|secret|password|todo")
 _ESCAPES = "in a password / # ? and @ are written %2F, %23, %3F and %40"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -117,7 +118,7 @@ def _reason(error: Exception) -> str:
 
 def gateway_keys(text: str) -> tuple[bytes, ...]:
     """Comma-separated keys, as the digests that are all the gateway keeps of them."""
-    found = tuple(key_digest(key) for key in names(text))
+    found = tuple(_digest(key) for key in names(text))
     if text and not found:  # taken for none, it would open the gateway to everybody
         raise ValueError("holds no key; unset it to let anybody call")
     return found
@@ -127,7 +128,14 @@ def gateway_key(text: str) -> bytes:
     """One such key."""
     if "," in text:
         raise ValueError("use one key, without a comma")
-    return key_digest(text)
+    return _digest(text)
+
+
+def _digest(key: str) -> bytes:
+    """Whoever reads our examples must not be able to guess it."""
+    if _PLACEHOLDER.fullmatch(key):
+        raise ValueError("is what stands in examples; use a key nobody can guess, as `openssl rand -hex 32` prints")
+    return key_digest(key)
 
 
 def origins(text: str) -> tuple[str, ...]:
