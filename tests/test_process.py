@@ -50,11 +50,11 @@ def get(port, path="/health"):
         return answer.read().decode()
 
 
-def wait_until_up(port):
+def wait_until_up(port, path="/health"):
     end = time.monotonic() + 10
     while True:
         try:
-            return get(port)
+            return get(port, path)
         except OSError:
             assert time.monotonic() < end, "it did not start"
             time.sleep(0.02)
@@ -130,6 +130,56 @@ def test_workers_share_the_port_are_replaced_and_their_metrics_add_up():
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=15)
         assert child.returncode == 0
+
+
+def test_an_admin_port_that_is_taken_is_told():
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = str(holder.getsockname()[1])
+        for workers in ("1", "2"):
+            with process("serve", PORT=str(free_port()), ADMIN_PORT=taken, WORKERS=workers, **SERVE) as child:
+                _, err = child.communicate(timeout=10)
+                assert child.returncode == 1
+                assert f"cannot listen on 127.0.0.1:{taken}" in err.decode()
+                assert "choose another ADMIN_PORT or ADMIN_HOST" in err.decode()
+
+
+@pytest.mark.slow
+def test_workers_share_the_admin_port_too():
+    port, admin = free_port(), free_port()
+    with process("serve", PORT=str(port), ADMIN_PORT=str(admin), WORKERS="2", **SERVE) as child:
+        wait_until_up(admin)
+        for _ in range(20):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                get(port, "/nowhere")
+            caught.value.close()
+        time.sleep(1.5)
+        assert [counted(admin) for _ in range(10)] == [20] * 10  # whichever worker is asked
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=15) == 0
+
+
+@pytest.mark.slow
+def test_workers_know_what_stands_in_the_env_file(tmp_path):
+    port = free_port()
+    lines = [f"{name}={value}" for name, value in {**SERVE, "PORT": str(port), "WORKERS": "2"}.items()]
+    (tmp_path / "env").write_text("\n".join(lines))
+    with process("serve", "--env-file", str(tmp_path / "env")) as child:
+        wait_until_up(port)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=15) == 0
+        assert b"died" not in child.stderr.read()
+
+
+def test_whoever_listens_beyond_loopback_without_keys_is_warned():
+    port = free_port()
+    for host, warned in (("0.0.0.0", True), ("127.0.0.1", False)):
+        with process("serve", PORT=str(port), HOST=host, **SERVE) as child:
+            wait_until_up(port)
+            child.send_signal(signal.SIGTERM)
+            _, err = child.communicate(timeout=10)
+            assert (b"set GATEWAY_API_KEYS" in err) == warned
 
 
 async def streams_then(signals, workers, streams, **mock):

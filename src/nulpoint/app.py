@@ -25,7 +25,7 @@ from nulpoint.gateway.journal import Journal
 from nulpoint.gateway.memory_watch import MemoryWatch
 from nulpoint.gateway.proxy import Proxy, Surroundings
 from nulpoint.gateway.rules import AskRules, ProxyRules
-from nulpoint.gateway.service import Gateway
+from nulpoint.gateway.service import CALLERS_PAGES, OPERATORS, Gateway
 from nulpoint.gateway.sharing import Flights
 from nulpoint.gateway.status import Status
 from nulpoint.http.client import Client
@@ -35,13 +35,14 @@ from nulpoint.http.server import REFUSALS, Server
 from nulpoint.http.ticker import Ticker
 from nulpoint.providers.spec import Route
 from nulpoint.routing.breaker import BreakerRules
+from nulpoint.routing.callers import Callers
 from nulpoint.routing.chains import Chains
 from nulpoint.routing.course import CourseRules
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
-from nulpoint.workers import METRICS_DIRECTORY, WORKER_MARK, supervise
+from nulpoint.workers import METRICS_DIRECTORY, WORKER_MARK, CannotListen, supervise
 
 logger = logging.getLogger("nulpoint")
 
@@ -93,14 +94,29 @@ class App:
         self.status = Status(
             tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings
         )
-        gateway = Gateway(proxies, self.status, self.journal, cors)
+        self._operators = Callers(
+            [config.admin_api_key] if config.admin_api_key else [], forward=False, tell_apart=False
+        )
+        shown = CALLERS_PAGES if config.admin_port is not None else CALLERS_PAGES + OPERATORS
+        gateway = Gateway(proxies, self.status, self.journal, cors, self._operators, shows=shown)
         self.server = Server(gateway, _server_limits(config), self.ticker)
+        self.admin = self._admin_server() if config.admin_port is not None else None
+        self.admin_port: int | None = None
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
 
+    def _admin_server(self) -> Server:
+        """For operators: the same server with their pages alone. No page of another origin may read them."""
+        nobody = CrossOrigin(())
+        pages = Gateway({}, self.status, self.journal, nobody, self._operators, shows=("/readiness", *OPERATORS))
+        return Server(pages, _server_limits(self._config), self.ticker)
+
     async def listen(self, *, reuse_port: bool = False) -> int:
-        """Accept connections; gives the port. Raises OSError."""
+        """Accept connections; gives the port of callers. Raises CannotListen."""
         config = self._config
-        return await self.server.listen(config.host, config.port, tls=_server_tls(config), reuse_port=reuse_port)
+        tls = _server_tls(config)
+        if self.admin is not None:
+            self.admin_port = await _listen(self.admin, *config.admin_address, "ADMIN_PORT", tls, reuse_port)
+        return await _listen(self.server, config.host, config.port, "PORT", tls, reuse_port)
 
     async def drain(self, delay: float = 0.0) -> bool:
         """Finish what is in flight, within SHUTDOWN_TIMEOUT. Says whether all of it finished.
@@ -135,12 +151,24 @@ class App:
         self._publishing = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
 
     def close(self) -> None:
+        if self.admin is not None:  # it has served until now: how draining goes on is to be seen
+            self.admin.drain()
+            self.admin.abort()
         self._publishing.cancel()
         self._publish()
         self._publishing.cancel()
         self.client.close()
         self.ticker.stop()
         self.log.close(FLUSH_SECONDS)
+
+
+async def _listen(
+    server: Server, host: str, port: int, setting: str, tls: ssl.SSLContext | None, reuse_port: bool
+) -> int:
+    try:
+        return await server.listen(host, port, tls=tls, reuse_port=reuse_port)
+    except OSError as error:
+        raise CannotListen(setting, host, port, error) from None
 
 
 def _metrics_directory() -> Path | None:
@@ -244,12 +272,11 @@ async def _serve(config: Config, *, reuse_port: bool) -> int:
     app = App(config)
     try:
         port = await app.listen(reuse_port=reuse_port)
-    except OSError as error:
-        logger.error("cannot listen on %s:%d: %s; choose another PORT or HOST", config.host, config.port,
-                     os.strerror(error.errno or 0))  # fmt: skip
+    except CannotListen as error:
+        logger.error("%s", error)
         app.close()
         return EXIT_CANNOT_LISTEN
-    _announce(config, port)
+    _announce(config, port, app.admin_port)
     _settle_memory()
     signals = _signals()
     told = await signals.get()
@@ -281,14 +308,17 @@ def _shutting_down() -> Failure:
     return Failure(Kind.OVERLOADED, 503, text, code="shutting_down", retry_after=1.0)
 
 
-def _announce(config: Config, port: int) -> None:
+def _announce(config: Config, port: int, admin_port: int | None) -> None:
     scheme = "https" if config.tls_cert else "http"
     names = ", ".join(config.providers)
     logger.info("nulpoint %s listens on %s://%s:%d, providers: %s", __version__, scheme, config.host, port, names)
+    if admin_port is not None:
+        logger.info("/health and /metrics are on %s://%s:%d", scheme, config.admin_address[0], admin_port)
     for name in config.pending_set:
         logger.warning("%s is set and valid, but this version does not act on it yet", name)
-    if config.host not in ("127.0.0.1", "::1", "localhost"):
-        logger.warning("callers need no key: whoever reaches %s:%d can spend your budget", config.host, config.port)
+    if config.open_to_others:
+        text = "callers need no key: whoever reaches %s:%d can spend your budget; set GATEWAY_API_KEYS"
+        logger.warning(text, config.host, port)
 
 
 def _allow_all_files() -> None:
@@ -320,7 +350,11 @@ def _keep_freed_memory() -> None:
 
 
 def _log_to_stderr(level: str) -> None:
-    """Diagnostics go to stderr as text; stdout belongs to the request log."""
+    """Diagnostics go to stderr as text; stdout belongs to the request log.
+
+    The level is for our own: what libraries tell about their work at `debug` is not known to be free of secrets.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=_LOG_LEVELS[level], handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logger.setLevel(_LOG_LEVELS[level])

@@ -33,7 +33,10 @@ env_file = click.option(
 @env_file
 def serve(env_file: Path | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
-    config = _load_or_exit(env_file)
+    if env_file is not None:  # into the environment itself: workers inherit it, and OpenSSL reads its variables there
+        for name, value in _read_env_file(env_file).items():
+            os.environ.setdefault(name, value)
+    config = _load_or_exit(None)
     from nulpoint.app import serve as run  # late, so that a bad configuration is told without loading the data plane
 
     sys.exit(run(config))
@@ -46,6 +49,9 @@ def check(env_file: Path | None) -> None:
     config = _load_or_exit(env_file)
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is good. It would listen on {scheme}://{config.host}:{config.port}")
+    if config.admin_port is not None:
+        host, port = config.admin_address
+        click.echo(f"  /health and /metrics on {scheme}://{host}:{port}")
     for name, provider in config.providers.items():
         count = len(provider.credentials)
         key = (
@@ -62,6 +68,8 @@ def check(env_file: Path | None) -> None:
         click.echo(f"  alias {alias} -> {target}")
     for model, chain in config.chains.items():
         click.echo(f"  fallbacks {model} -> {', then '.join(_step(step, config) for step in chain)}")
+    if config.open_to_others:
+        click.echo("  note: callers need no key, and HOST is beyond loopback; set GATEWAY_API_KEYS")
     for name in config.pending_set:
         click.echo(f"  note: {name} is set and valid, but this version does not act on it yet")
 

@@ -3,6 +3,7 @@
 The workers are fresh processes, not forks: nothing is shared between them but the snapshots of their metrics.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from nulpoint.config import Config
 
@@ -25,16 +26,37 @@ GRACE_SECONDS = 5.0  # beyond SHUTDOWN_TIMEOUT, then a worker is killed
 
 def supervise(config: Config) -> int:
     """Run the workers until SIGTERM or SIGINT; gives the exit code."""
-    port = config.port
-    try:
-        reservation = reserve(config.host, port)
-    except OSError as error:
-        logger.error("cannot listen on %s:%d: %s; choose another PORT or HOST", config.host, port, error.strerror)
-        return 1
-    with reservation, tempfile.TemporaryDirectory(prefix="nulpoint-metrics-") as metrics:
-        port = reservation.getsockname()[1]
-        supervisor = Supervisor(config.workers, _start_worker(port, metrics), config.shutdown_timeout)
+    with contextlib.ExitStack() as held:
+        try:
+            ports = {"PORT": held.enter_context(_reserved("PORT", config.host, config.port))}
+            if config.admin_port is not None:
+                ports["ADMIN_PORT"] = held.enter_context(_reserved("ADMIN_PORT", *config.admin_address))
+        except CannotListen as error:
+            logger.error("%s", error)
+            return 1
+        metrics = held.enter_context(tempfile.TemporaryDirectory(prefix="nulpoint-metrics-"))
+        supervisor = Supervisor(config.workers, _start_worker(ports, metrics), config.shutdown_timeout)
         return supervisor.run()
+
+
+class CannotListen(Exception):
+    """An address cannot be had. The text says which, why, and the setting that changes it."""
+
+    def __init__(self, setting: str, host: str, port: int, error: OSError) -> None:
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        remedy = f"choose another {setting} or {setting.removesuffix('PORT')}HOST"
+        super().__init__(f"cannot listen on {host}:{port}: {reason}; {remedy}")
+
+
+@contextlib.contextmanager
+def _reserved(setting: str, host: str, port: int) -> Iterator[int]:
+    """Raises CannotListen."""
+    try:
+        holder = reserve(host, port)
+    except OSError as error:
+        raise CannotListen(setting, host, port, error) from None
+    with holder:
+        yield holder.getsockname()[1]
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -54,8 +76,9 @@ def reserve(host: str, port: int) -> socket.socket:
     return holder
 
 
-def _start_worker(port: int, metrics: str) -> Callable[[], "subprocess.Popen[bytes]"]:
-    environment = {**os.environ, "PORT": str(port), WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
+def _start_worker(ports: Mapping[str, int], metrics: str) -> Callable[[], "subprocess.Popen[bytes]"]:
+    given = {setting: str(port) for setting, port in ports.items()}
+    environment = {**os.environ, **given, WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
     # A process group of its own: Ctrl-C reaches the supervisor alone, who passes it on once.
     return lambda: subprocess.Popen([sys.executable, "-m", "nulpoint", "serve"], env=environment, process_group=0)
 

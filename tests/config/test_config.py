@@ -115,17 +115,38 @@ def test_all_problems_at_once(tmp_path):
         ({"REDIS_URL": "redis://h?db=x"}, "REDIS_URL", "Invalid value for 'db'"),
         ({"REDIS_URL": "redis://h?colour=red"}, "REDIS_URL", "unknown to redis-py"),
         ({"REDIS_URL": "rediss://h?ssl_cert_reqs=maybe"}, "REDIS_URL", "maybe"),
+        ({"REDIS_URL": "localhost:6379"}, "REDIS_URL", "redis://localhost:6379"),
+        ({"REDIS_URL": "redis://h:port"}, "REDIS_URL", "up to 65535"),
+        ({"CACHE_MODE": "disk"}, "CACHE_MODE", "memory, redis, none"),
+        ({"CACHE_TTL": "0"}, "CACHE_TTL", "above zero"),
+        ({"CACHE_TTL": "-1h"}, "CACHE_TTL", "30s"),
         ({"CACHE_MAX_BYTES": "0"}, "CACHE_MAX_BYTES", "above zero"),
+        ({"CACHE_MAX_BYTES": "-1MiB"}, "CACHE_MAX_BYTES", "above zero"),
         ({"RPM_LIMIT": "-1"}, "RPM_LIMIT", "whole number"),
+        ({"RPM_LIMIT_PER_KEY": "-1"}, "RPM_LIMIT_PER_KEY", "whole number"),
+        ({"TPM_LIMIT": "1e9"}, "TPM_LIMIT", "whole number"),
         ({"TPM_LIMIT_PER_KEY": "1.5"}, "TPM_LIMIT_PER_KEY", "whole number"),
+        ({"MAX_PARALLEL_PER_KEY": "-3"}, "MAX_PARALLEL_PER_KEY", "whole number"),
         ({"RATE_LIMIT_ON_ERROR": "maybe"}, "RATE_LIMIT_ON_ERROR", "allow, deny"),
         ({"GATEWAY_API_KEYS": "fine,sha256:12"}, "GATEWAY_API_KEYS", "64 hexadecimal digits"),
         ({"GATEWAY_API_KEYS": "two words"}, "GATEWAY_API_KEYS", "without spaces"),
+        ({"GATEWAY_API_KEYS": " , "}, "GATEWAY_API_KEYS", "holds no key"),
+        ({"GATEWAY_API_KEYS": "good,change-me"}, "GATEWAY_API_KEYS", "nobody can guess"),
+        ({"ADMIN_API_KEY": "your-admin-key"}, "ADMIN_API_KEY", "nobody can guess"),
+        ({"ADMIN_API_KEY": "<key>"}, "ADMIN_API_KEY", "nobody can guess"),
         ({"CACHE_EXCLUDE_PATTERNS": "a(?=b)"}, "CACHE_EXCLUDE_PATTERNS", "RE2"),
+        ({"CACHE_EXCLUDE_PATTERNS": "gpt-.{1,2}"}, "CACHE_EXCLUDE_PATTERNS", "comma"),
+        ({"ADMIN_API_KEY": "one,two"}, "ADMIN_API_KEY", "one key"),
+        ({"ADMIN_API_KEY": "sha256:00"}, "ADMIN_API_KEY", "64 hexadecimal digits"),
+        ({"ADMIN_API_KEY": "a", "GATEWAY_API_KEYS": "b,a"}, "ADMIN_API_KEY", "GATEWAY_API_KEYS"),
+        ({"ADMIN_PORT": "8080"}, "ADMIN_PORT", "is PORT too"),
+        ({"ADMIN_PORT": "65536"}, "ADMIN_PORT", "whole number"),
+        ({"ADMIN_HOST": "127.0.0.1"}, "ADMIN_HOST", "ADMIN_PORT"),
+        ({"CORS_ORIGINS": "https://*.example.com"}, "CORS_ORIGINS", "wildcards"),
         ({"WORKERS": "2", "MAX_PARALLEL_PER_KEY": "5"}, "MAX_PARALLEL_PER_KEY", "REDIS_URL"),
     ],
 )
-def test_problems_of_cache_limits_and_keys(environ, name, remedy, tmp_path):
+def test_problems_of_cache_limits_keys_and_origins(environ, name, remedy, tmp_path):
     ((key, problem),) = problems({**KEY, **environ}, tmp_path).items()
     assert key == name
     assert remedy in problem.remedy
@@ -142,6 +163,97 @@ def test_limits_count_in_one_place(tmp_path):
 def test_gateway_keys_are_kept_as_digests_only(tmp_path):
     config = load({**KEY, "GATEWAY_API_KEYS": "one, sha256:" + sha256(b"two").hexdigest()}, tmp_path)
     assert config.gateway_api_keys == (sha256(b"one").digest(), sha256(b"two").digest())
+
+
+def test_all_of_these_problems_at_once(tmp_path):
+    environ = {
+        "CACHE_MODE": "redis", "CACHE_TTL": "0", "CACHE_EXCLUDE_PATTERNS": "(", "RPM_LIMIT": "-1", "TPM_LIMIT": "x",
+        "WORKERS": "2", "MAX_PARALLEL_PER_KEY": "5", "RATE_LIMIT_ON_ERROR": "maybe", "GATEWAY_API_KEYS": ",",
+        "ADMIN_PORT": "8080", "ADMIN_API_KEY": "a,b", "CORS_ORIGINS": "example.com",
+    }  # fmt: skip
+    assert set(problems({**KEY, **environ}, tmp_path)) == {*environ, "REDIS_URL"} - {"CACHE_MODE", "WORKERS"}
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("*", ("*",)),
+        ("https://A.example, http://localhost:3000", ("https://a.example", "http://localhost:3000")),
+        ("http://[::1]:5173,chrome-extension://abcdef", ("http://[::1]:5173", "chrome-extension://abcdef")),
+        ("https://a:80,http://a:443", ("https://a:80", "http://a:443")),
+    ],
+)
+def test_origins(text, origins):
+    assert values.origins(text) == origins
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "example.com", "https://a/", "https://a/path", "https://a?b", "https://u@a", "null", "https://", "https://a:",
+        "https://a:443", "http://a:80", "https://a:0", "https://a:099", "https://a:65536", "https://ü.example",
+    ],
+)  # fmt: skip
+def test_what_no_browser_sends_as_its_origin(text):
+    with pytest.raises(ValueError):
+        values.origins(text)
+
+
+def test_an_admin_key_is_kept_as_its_digest_only(tmp_path):
+    assert load({**KEY, "ADMIN_API_KEY": "one"}, tmp_path).admin_api_key == sha256(b"one").digest()
+
+
+@pytest.mark.parametrize(
+    ("environ", "open_to_others"),
+    [
+        (KEY, False),
+        ({**KEY, "HOST": "localhost"}, False),
+        ({**KEY, "HOST": "127.0.0.2"}, False),
+        ({**KEY, "HOST": "::1"}, False),
+        ({**KEY, "HOST": "0.0.0.0"}, True),
+        ({**KEY, "HOST": "::"}, True),
+        ({**KEY, "HOST": "gateway.internal"}, True),
+        ({**KEY, "HOST": "0.0.0.0", "GATEWAY_API_KEYS": "k"}, False),
+        ({"ALLOW_CLIENT_API_KEYS": "true", "HOST": "0.0.0.0"}, False),
+        ({"VLLM_BASE_URL": "http://gpu:8000/v1", "HOST": "0.0.0.0"}, True),
+    ],
+)
+def test_who_could_spend_what_is_not_theirs(environ, open_to_others, tmp_path):
+    assert load(environ, tmp_path).open_to_others == open_to_others
+
+
+@pytest.mark.parametrize(
+    ("environ", "file"),
+    [
+        ({"OPENAI_BASE_URL": "https://user:{}@host/v1"}, ""),
+        ({"OPENAI_BASE_URL": "https://user:/{}@host/v1"}, ""),
+        ({"APP_BASE_URL": "https://{}@host"}, ""),
+        ({"REDIS_URL": "redis://:{}/@host:6379"}, ""),
+        ({"REDIS_URL": "redis://:x{}@host?db=x"}, ""),
+        ({"REDIS_URL": "redis://user:1/{}@host"}, ""),
+        ({"REDIS_URL": "redis://user:1#{}@host"}, ""),
+        ({"REDIS_URL": "http://:{}@host"}, ""),
+        ({"HTTPS_PROXY": "http://user:{}#@host:3128"}, ""),
+        ({"HTTPS_PROXY": "https://user:{}@[host"}, ""),
+        ({"GATEWAY_API_KEYS": "{} x"}, ""),
+        ({"ADMIN_API_KEY": "{},"}, ""),
+        ({"OPENAI_API_KEY": "{} x"}, ""),
+        ({"OPENAI_API_KEYS": "good,{} x"}, ""),
+        ({"OPENAI_BASE_URL": "{}"}, ""),
+        ({"PORT": "{}"}, ""),
+        ({}, "openai_base_url: https://user:{}@host/v1"),
+        ({}, "redis_url: 'redis://:{}/@host'"),
+        ({}, "groq_api_key: '{} x'"),
+        ({}, "gateway_api_keys: ['{} x']"),
+        ({}, "providers: [{{name: own, base_url: 'https://user:{}@host', key_env: OWN_KEY}}]"),
+        ({}, "providers: [{{name: own, base_url: 'https://host', key_env: OWN_KEY, headers: {{'x y': '{}'}}}}]"),
+    ],
+)
+def test_no_secret_is_shown_wherever_it_was_put(environ, file, tmp_path):
+    secret = "sk-4f9a31c07b52"
+    given = {name: text.format(secret) for name, text in environ.items()}
+    shown = "\n".join(map(str, problems({**KEY, **given}, tmp_path, file.format(secret) or None).values()))
+    assert not any(secret[at : at + 6] in shown for at in range(len(secret) - 5)), shown
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "just text", "\x00", "1: 2"])
@@ -288,6 +400,13 @@ def test_the_env_file(command, tmp_path):
     assert ":9\n" in command("check", "--env-file", ".env").output
     assert ":10\n" in command("check", "--env-file", ".env", PORT="10").output
     assert command("check", "--env-file", "missing").exit_code == 2
+
+
+def test_check_says_who_may_reach_what(command):
+    shown = command("check", OPENAI_API_KEY="sk-x", HOST="0.0.0.0", ADMIN_PORT="9090", ADMIN_HOST="127.0.0.1").output
+    assert "/health and /metrics on http://127.0.0.1:9090" in shown
+    assert "set GATEWAY_API_KEYS" in shown
+    assert "GATEWAY_API_KEYS" not in command("check", OPENAI_API_KEY="sk-x").output
 
 
 def test_help_version_and_providers(command):

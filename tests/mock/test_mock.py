@@ -334,6 +334,26 @@ def test_a_stream_that_begins_with_an_error(name):
     assert ask(name, fault=("error_first", 503))[0] == 200
 
 
+@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize(
+    ("fault", "stream", "status"),
+    [
+        ("repeat", False, 401),
+        ("repeat_in_200", False, 200),
+        ("repeat_first", True, 200),
+        ("repeat_mid_stream", True, 200),
+    ],
+)
+def test_a_careless_provider_repeats_the_credential_and_the_request(name, fault, stream, status):
+    key = {
+        field: value.replace("k", "the-key") if value.endswith("k") else value for field, value in KEYS[name].items()
+    }
+    seen, _, raw = ask(name, stream=stream, key=key, fault=(fault,))
+    assert seen == status
+    assert b"provided: the-key." in raw
+    assert rb"\"x\"" in raw  # the prompt
+
+
 def test_faults_by_admin_call_and_header():
     async def main():
         server = await start("openai")

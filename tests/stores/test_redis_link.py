@@ -401,3 +401,16 @@ def test_closing_answers_whoever_waits():
                 assert not link.up
 
     run(main())
+
+
+@pytest.mark.parametrize(("unknown", "url"), [("AUTH", "redis://user:hunter2-hunter2@127.0.0.1"), ("GET", "")])
+def test_s01_what_redis_repeats_of_a_command_is_not_told(unknown, url, caplog):
+    async def main():
+        with redis_server("--rename-command", unknown, "") as server:
+            async with link_to(url.replace("127.0.0.1", f"127.0.0.1:{server.port}") or server.url) as link:
+                await link.call("GET", "hunter2-hunter2")
+                await until(lambda: "unknown command" in caplog.text)
+                assert "hunter2" not in caplog.text + link.problem
+
+    with caplog.at_level(logging.DEBUG, "nulpoint"):
+        run(main())

@@ -8,7 +8,8 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.headers import failure_fields
 from nulpoint.wire.completions import to_chat
 from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.provider_error import embedded_failure, provider_failure, redact
+from nulpoint.wire.provider_error import embedded_failure, provider_failure
+from nulpoint.wire.redaction import redact
 from nulpoint.wire.retry_after import retry_after_value, seconds_to_wait, wait_of
 
 

@@ -14,6 +14,7 @@ from nulpoint.config.fallbacks import read_chains
 from nulpoint.config.model import Config
 from nulpoint.config.providers import read_providers
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
+from nulpoint.config.values import shown
 
 FILE = "config.yaml"
 LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
@@ -119,9 +120,9 @@ def _value(setting: Setting, source: Source | None, problems: list[Problem]) -> 
     try:
         return setting.reader(source.text)
     except ValueError as error:
-        shown = "***" if setting.secret else repr(source.text[:100])
+        text = "***" if setting.secret else shown(source.text)
         name = setting.name if source.origin == "environment" else setting.key
-        problems.append(Problem(name, f"= {shown} ({source.origin})", str(error)))
+        problems.append(Problem(name, f"= {text} ({source.origin})", str(error)))
         return setting.read_default()
 
 
@@ -129,6 +130,7 @@ def _cross_checks(fields: dict[str, Any], known: Mapping[str, Any]) -> list[Prob
     problems = []
     problems += _redis_problems(fields)
     problems += _limit_problems(fields)
+    problems += _admin_problems(fields)
     if fields["default_provider"] not in known:
         close = difflib.get_close_matches(fields["default_provider"], known, 1)
         hint = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"
@@ -163,6 +165,17 @@ def _limit_problems(fields: dict[str, Any]) -> list[Problem]:
         return []
     remedy = "several workers need one place to count: set REDIS_URL, or WORKERS=1"
     return [Problem(name.upper(), f"= {fields[name]}", remedy) for name in LIMITS if fields[name]]
+
+
+def _admin_problems(fields: dict[str, Any]) -> list[Problem]:
+    problems, port = [], fields["admin_port"]
+    if port and port == fields["port"]:
+        problems.append(Problem("ADMIN_PORT", f"= {port}", "is PORT too; operators' pages need a port of their own"))
+    if fields["admin_host"] and port is None:
+        problems.append(Problem("ADMIN_HOST", f"= {fields['admin_host']!r}", "says where ADMIN_PORT listens; set that"))
+    if fields["admin_api_key"] in fields["gateway_api_keys"]:
+        problems.append(Problem("ADMIN_API_KEY", "= ***", "is one of GATEWAY_API_KEYS; a caller's key must not be it"))
+    return problems
 
 
 def _tls_problems(cert: str | None, key: str | None) -> list[Problem]:

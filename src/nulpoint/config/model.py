@@ -1,6 +1,7 @@
 """The validated configuration: what every part of the gateway is built from."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 
 import msgspec
 
@@ -71,6 +72,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_parallel_per_key: int
     rate_limit_on_error: str
     gateway_api_keys: tuple[bytes, ...]  # SHA-256 digests
+    admin_port: int | None
+    admin_host: str | None
+    admin_api_key: bytes | None  # SHA-256 digest
     cors_origins: tuple[str, ...]
     app_base_url: str | None
     providers: Mapping[str, Provider]  # those in use, by name
@@ -78,3 +82,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     aliases: Mapping[str, str]  # the user's own: name to `provider/model`
     chains: Mapping[str, Chain]  # the user's own, by model name or pattern
     pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet
+
+    @property
+    def admin_address(self) -> tuple[str, int]:
+        """Where operators' pages are, when ADMIN_PORT is set."""
+        return self.admin_host or self.host, self.admin_port or 0
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether other machines reach what costs money without a key."""
+        costs = any(provider.credentials or provider.spec.auth == "none" for provider in self.providers.values())
+        return costs and not self.gateway_api_keys and not _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

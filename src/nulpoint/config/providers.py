@@ -78,7 +78,7 @@ def _is_sound(where: str, row: ProviderSpec, found: Found) -> bool:
     try:
         values.url(row.base_url)
     except ValueError as error:
-        found.append((f"{where}.base_url", f"= {row.base_url[:100]!r}", str(error)))
+        found.append((f"{where}.base_url", f"= {values.shown(row.base_url)}", str(error)))
     for name, value in row.headers.items():
         if not _FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             found.append((f"{where}.headers", f"{name!r}", "is not a header field"))
@@ -122,7 +122,7 @@ def _read(variable: str, reader: values.Reader, environ: Mapping[str, str], docu
     try:
         return reader(str(text).strip())
     except ValueError as error:
-        shown = "***" if reader in (values.secret, values.secrets) else repr(str(text)[:100])
+        shown = "***" if reader in (values.secret, values.secrets) else values.shown(str(text))
         found.append((variable, f"= {shown} ({origin})", str(error)))
         return None
 

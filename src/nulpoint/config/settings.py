@@ -28,7 +28,7 @@ class Setting(NamedTuple):
 
 SERVER, CALLER_LIMITS, UPSTREAM = "Server", "Limits on callers", "Providers' side"
 CACHE, BREAKER, FAILOVER, RATE, OTHER = "Cache", "Circuit breaker", "Failover", "Rate limiting", "CORS and other"
-CALLERS = "Callers' keys"
+CALLERS, OPERATORS = "Callers' keys", "Operators' pages"
 _MANY = 10**9
 
 SETTINGS = (
@@ -119,7 +119,13 @@ SETTINGS = (
     Setting("GATEWAY_API_KEYS", values.gateway_keys, "", CALLERS,
             "Keys of which callers must present one, comma-separated: plain, or `sha256:` and the digest; without any, anybody may call.",
             pending=True, secret=True),
-    Setting("CORS_ORIGINS", values.names, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
+    Setting("ADMIN_PORT", values.whole_number(0, 65535), None, OPERATORS,
+            "Port of its own for `/health` and `/metrics`, which then are not on PORT; `/readiness` is on both. 0 lets the system choose."),
+    Setting("ADMIN_HOST", values.text_value, None, OPERATORS, "Address ADMIN_PORT listens on; HOST where unset."),
+    Setting("ADMIN_API_KEY", values.gateway_key, None, OPERATORS,
+            "Key for `/health` and `/metrics`, sent as `Authorization: Bearer` or `x-api-key`: plain, or `sha256:` and the digest.",
+            secret=True),
+    Setting("CORS_ORIGINS", values.origins, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
     Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),
 )  # fmt: skip
 

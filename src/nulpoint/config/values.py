@@ -9,6 +9,7 @@ import re2
 
 from nulpoint.providers.spec import Secret
 from nulpoint.routing.callers import key_digest
+from nulpoint.wire.redaction import redact
 
 Reader = Callable[[str], Any]
 
@@ -18,6 +19,12 @@ _SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)?")
 _SIZE_UNITS = {
     "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
 }  # fmt: skip
+_USER_INFO = re.compile(r"://\S*@")
+_CUT_REPETITION = re.compile(r"(?<!\\)\{\d*$")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_OWN_PORTS = {"http": "80", "https": "443"}
+_PLACEHOLDER = re.compile(r"(?i)change.?me.*|your[-_].*|<.*>|x{3,}|\*+|\.{3,}|placeholder|example|secret|password|todo")
+_ESCAPES = "in a password / # ? and @ are written %2F, %23, %3F and %40"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -95,6 +102,8 @@ def patterns(text: str) -> tuple[str, ...]:
     options = re2.Options()
     options.log_errors = False  # they are told below
     for pattern in found:
+        if _CUT_REPETITION.search(pattern):  # RE2 would take it for plain characters
+            raise ValueError(f"the comma ends the pattern {pattern!r}; write a{{1,2}} as aa?, or as two patterns")
         try:
             re2.compile(pattern, options)
         except re2.error as error:
@@ -109,7 +118,42 @@ def _reason(error: Exception) -> str:
 
 def gateway_keys(text: str) -> tuple[bytes, ...]:
     """Comma-separated keys, as the digests that are all the gateway keeps of them."""
-    return tuple(key_digest(key) for key in names(text))
+    found = tuple(_digest(key) for key in names(text))
+    if text and not found:  # taken for none, it would open the gateway to everybody
+        raise ValueError("holds no key; unset it to let anybody call")
+    return found
+
+
+def gateway_key(text: str) -> bytes:
+    """One such key."""
+    if "," in text:
+        raise ValueError("use one key, without a comma")
+    return _digest(text)
+
+
+def _digest(key: str) -> bytes:
+    """Whoever reads our examples must not be able to guess it."""
+    if _PLACEHOLDER.fullmatch(key):
+        raise ValueError("is what stands in examples; use a key nobody can guess, as `openssl rand -hex 32` prints")
+    return key_digest(key)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Comma-separated origins as browsers spell them (the Fetch standard's serialised origins), or `*`."""
+    return tuple(origin if origin == "*" else _origin(origin.lower()) for origin in names(text))
+
+
+def _origin(text: str) -> str:
+    """A browser's `Origin` is compared byte by byte, so what could never be equal is refused here."""
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            "use * or origins as browsers send them: scheme://host[:port], without a path, a slash at the end or "
+            "wildcards (names with other letters in their xn-- form), for example https://app.example.com"
+        )
+    if found[3] and (found[3].startswith("0") or int(found[3]) > 65535 or found[3] == _OWN_PORTS.get(found[1])):
+        raise ValueError(f"no browser sends {text!r}; leave out the scheme's own port, use others from 1 to 65535")
+    return text
 
 
 def url(text: str) -> str:
@@ -117,7 +161,7 @@ def url(text: str) -> str:
     parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("use a URL with a host, for example https://api.example.com/v1")
-    if parts.username or parts.password:
+    if "@" in text:  # anywhere: a password with a slash in it moves the rest into the path
         raise ValueError("credentials do not belong in a URL; use the provider's key variable")
     if parts.query or parts.fragment:
         raise ValueError("leave out the query and the fragment")
@@ -126,7 +170,7 @@ def url(text: str) -> str:
 
 def redis_url(text: str) -> Secret:
     """A redis, rediss or unix URL; it may hold a password and is kept as a secret."""
-    parts = _split(text)
+    parts = _split_with_password(text)
     if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
         raise ValueError("use a Redis URL, for example redis://localhost:6379")
     return Secret(text)
@@ -134,7 +178,7 @@ def redis_url(text: str) -> Secret:
 
 def proxy_url(text: str) -> Secret:
     """An HTTP proxy; it may hold a password and is kept as a secret."""
-    parts = _split(text if "://" in text else f"http://{text}")
+    parts = _split_with_password(text if "://" in text else f"http://{text}")
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError("use an HTTP proxy, for example http://proxy.example.com:3128")
     return Secret(text)
@@ -164,9 +208,22 @@ def share(text: str) -> float:
 
 
 def _split(text: str) -> Any:
+    """The errors of urlsplit repeat parts of the URL, perhaps of a password: they are never shown."""
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises where it is no number
-    except ValueError as error:
-        raise ValueError(f"use a valid URL ({error})") from None
+    except ValueError:
+        raise ValueError(f"use a valid URL, with a port up to 65535 if any; {_ESCAPES}") from None
     return parts
+
+
+def _split_with_password(text: str) -> Any:
+    parts = _split(text)
+    if "@" in parts.path + parts.query + parts.fragment:  # the password was cut, and its rest would be something else
+        raise ValueError(f"the password ends too early; {_ESCAPES}")
+    return parts
+
+
+def shown(text: str) -> str:
+    """A setting's text for a message: without what may be a credential that got into the wrong place."""
+    return repr(redact(_USER_INFO.sub("://***@", text))[:100])

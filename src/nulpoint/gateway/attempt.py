@@ -18,7 +18,7 @@ from nulpoint.http.message import JSON_TYPE, field
 from nulpoint.http.upstream import Upstream
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
-from nulpoint.wire.provider_error import provider_failure, redact
+from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import read_facts
 
@@ -59,7 +59,7 @@ class Attempt(msgspec.Struct):
             else:
                 await self._bring_back(connection)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
-            failure.message = redact(failure.message, self._secret)
+            hide(failure, self._secret)
             raise
         finally:
             connection.release()

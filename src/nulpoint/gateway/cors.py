@@ -1,32 +1,48 @@
-"""Cross-origin requests from browsers (the Fetch standard's CORS protocol), as `CORS_ORIGINS` allows."""
+"""Cross-origin requests from browsers (the Fetch standard's CORS protocol), as `CORS_ORIGINS` allows.
+
+Credentials, in that standard's sense cookies and the like, are never allowed: callers authenticate by a header field of
+their own, which any allowed page may send. Without credentials `*` exposes every answer field.
+"""
+
+import re
 
 from nulpoint.http.message import Headers, field
 
+# To everybody alike, asked by a browser or not: else a cache could give a page the answer made for something else, and
+# it would need `Vary` (Fetch, "CORS protocol and HTTP caches").
+_TO_ALL = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
+_BY_ORIGIN = b"vary: Origin\r\n"
 _PREFLIGHT = b"access-control-allow-methods: GET, POST, OPTIONS\r\naccess-control-max-age: 600\r\n"
+_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~, -]{1,4096}", re.ASCII)
 
 
 class CrossOrigin:
-    """Header blocks for one list of allowed origins; `*` allows all. Credentials are never allowed."""
+    """Header blocks for one list of allowed origins, as browsers spell them; `*` allows all."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         self._any = "*" in origins
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
 
     def answer_fields(self, headers: Headers) -> bytes:
-        """What an answer to this request says about its origin; nothing for callers that are no browsers."""
-        origin = headers.get(b"origin")
-        if origin is None:
-            return b"" if self._any else b"vary: Origin\r\n"
+        """What an answer to this request says about its origin."""
         if self._any:
-            return b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
-        if origin in self._origins:
-            return (
-                field(b"access-control-allow-origin", origin) + b"access-control-expose-headers: *\r\nvary: Origin\r\n"
-            )
-        return b"vary: Origin\r\n"
+            return _TO_ALL
+        origin = headers.get(b"origin")
+        if origin is None or origin not in self._origins:
+            return _BY_ORIGIN
+        return b"%b%baccess-control-expose-headers: *\r\n" % (_BY_ORIGIN, field(b"access-control-allow-origin", origin))
 
-    def preflight_fields(self, headers: Headers) -> bytes:
-        """The answer to an OPTIONS request of a browser that asks whether it may."""
-        asked = headers.get(b"access-control-request-headers", b"authorization, content-type")
-        allowed = field(b"access-control-allow-headers", asked)
-        return self.answer_fields(headers) + _PREFLIGHT + allowed
+    def options_fields(self, headers: Headers) -> bytes:
+        """The answer to an OPTIONS request, be it a browser's preflight, in which it asks whether it may, or not.
+
+        The header names it asks for are said back one by one: `*` would not cover `Authorization`.
+        """
+        origin = headers.get(b"origin")
+        if origin is None or b"access-control-request-method" not in headers:
+            return self.answer_fields(headers)
+        block = b"vary: Origin, Access-Control-Request-Headers\r\n"
+        if not self._any and origin not in self._origins:
+            return block
+        block += field(b"access-control-allow-origin", b"*" if self._any else origin) + _PREFLIGHT
+        asked = headers.get(b"access-control-request-headers", b"")
+        return block + field(b"access-control-allow-headers", asked) if _NAMES.fullmatch(asked) else block

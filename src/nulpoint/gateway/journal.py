@@ -20,10 +20,12 @@ from nulpoint.routing.standing import Passed
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.record import Record
 from nulpoint.stores.requestlog import RequestLog
+from nulpoint.wire.redaction import without_request
 from nulpoint.wire.usage import Usage
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 500  # characters of a message in the log
 CALLER_LEFT = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
 # New ids need to be unique, not secret: a random part a process and a number.
 _PROCESS = urandom(10).hex().encode("ascii")
@@ -104,7 +106,7 @@ class Journal:
         if failure is not None:
             record.error = failure.kind.value
             record.code = failure.code or ""
-            record.message = failure.message[:500]
+            record.message = without_request(failure.message[:SHOWN], request.body)
         self._log.put(record)
         self._metrics.settle(record)
 
@@ -118,6 +120,11 @@ class Journal:
         what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
         text = "key %d of %s %s (status %d): it rests for %d s"
         logger.error(text, number, provider, what, failure.answered, REFUSED)
+
+    def breaker_hinted(self, provider: str) -> None:
+        """A provider's breaker has opened because another replica's has."""
+        logger.warning("circuit breaker of %s: open, since another replica's is", provider)
+        self._metrics.breaker_changed(provider, State.OPEN.label)
 
     def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
         self._metrics.attempt_failed(provider, route, failure.kind.value)

@@ -1,7 +1,7 @@
 """Paths to handlers: the one table of what this gateway answers."""
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,31 +11,44 @@ from nulpoint.gateway.headers import failure_fields
 from nulpoint.gateway.journal import Entry, Journal, request_id
 from nulpoint.gateway.proxy import Proxy
 from nulpoint.gateway.status import Page, Status
-from nulpoint.http.message import Request, field
+from nulpoint.http.message import Headers, Request, field
 from nulpoint.http.reply import Reply
+from nulpoint.routing.callers import Callers
 
 logger = logging.getLogger(__name__)
 
 MODELS = "/v1/models"
+CALLERS_PAGES = ("/readiness", MODELS)
+OPERATORS = ("/health", "/metrics")
 Answer = Coroutine[Any, Any, None]
 
 
 class Gateway:
-    """Answers every request: proxied routes, own pages, and refusals."""
+    """Answers every request of one port: proxied routes, own pages, and refusals."""
 
-    def __init__(self, proxies: Mapping[str, Proxy], status: Status, journal: Journal, cors: CrossOrigin) -> None:
-        """`proxies` by path."""
-        self._proxies = proxies
+    def __init__(
+        self,
+        proxies: Mapping[str, Proxy],
+        status: Status,
+        journal: Journal,
+        cors: CrossOrigin,
+        operators: Callers,
+        *,
+        shows: Collection[str],
+    ) -> None:
+        """`proxies` by path; `shows`: the pages' paths; `operators`: who may see those of OPERATORS."""
         self._status = status
         self._journal = journal
         self._cors = cors
+        self._operators = operators
         self._posts = {path: proxy.answer for path, proxy in proxies.items()}
-        self._pages: dict[str, Callable[[], Page]] = {
+        pages: dict[str, Callable[[], Page]] = {
             "/health": status.health,
             "/readiness": status.readiness,
             "/metrics": status.metrics,
             MODELS: status.models,
         }
+        self._pages = {path: pages[path] for path in shows}
 
     def answer(self, request: Request, reply: Reply) -> Answer:
         if request.method == "POST":
@@ -61,8 +74,10 @@ class Gateway:
             self._journal.settle(entry, request, reply)
 
     def _page(self, request: Request) -> Page:
-        """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method."""
+        """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method, 401."""
         self._check_route(request)
+        if request.path in OPERATORS:
+            self._operators.identify(request.headers)
         page = self._pages.get(request.path)
         if page is not None:
             return page()
@@ -72,6 +87,8 @@ class Gateway:
         allowed = self._allowed(request.path)
         if not allowed:
             text = f"unknown path {request.path[:100]!r}; see the API reference for what nulpoint serves"
+            if request.path in OPERATORS:
+                text = f"{request.path} is served on ADMIN_PORT"
             raise rejected(text, status=404, code="unknown_path")
         if request.method.encode("ascii") not in allowed.split(b", "):
             text = f"{request.method} is not allowed on {request.path[:100]}; allowed: {allowed.decode()}"
@@ -81,7 +98,7 @@ class Gateway:
         """The value of the `Allow` field of a path; empty when there is no such path."""
         if path in self._posts:
             return b"POST, OPTIONS"
-        if path in self._pages or path.startswith(MODELS + "/"):
+        if path in self._pages or self._is_model(path):
             return b"GET, HEAD, OPTIONS"
         return b""
 
@@ -89,13 +106,16 @@ class Gateway:
         """A closed set, whatever paths callers think of."""
         if path in self._posts or path in self._pages:
             return path
-        return MODELS + "/{id}" if path.startswith(MODELS + "/") else "other"
+        return MODELS + "/{id}" if self._is_model(path) else "other"
+
+    def _is_model(self, path: str) -> bool:
+        return path.startswith(MODELS + "/") and MODELS in self._pages
 
     def _options(self, request: Request, reply: Reply) -> None:
         allowed = self._allowed(request.path)
         if not allowed and request.path != "*":
             self._check_route(request)
-        fields = field(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + self._cors.preflight_fields(request.headers)
+        fields = field(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + self._cors.options_fields(request.headers)
         reply.send(204, fields, b"")
 
     def _show(self, page: Page, request: Request, reply: Reply, entry: Entry) -> None:
@@ -108,11 +128,11 @@ class Gateway:
     def precheck(self, request: Request) -> None:
         self._check_route(request)
 
-    def refused(self, failure: Failure) -> bytes:
+    def refused(self, failure: Failure, headers: Headers) -> bytes:
         logger.debug("refused a connection's request: %s", failure.message)
         new_id = request_id({})
         self._journal.refused(failure, new_id)
-        return failure_fields(failure, new_id)
+        return failure_fields(failure, new_id) + self._cors.answer_fields(headers)
 
     def crashed(self, reply: Reply, crash: Exception) -> None:
         """A bug. The caller learns that, and nothing of the inside."""
@@ -120,4 +140,6 @@ class Gateway:
         if not reply.committed:
             text = "nulpoint failed on this request; its log has the details"
             failure = Failure(Kind.INTERNAL, 500, text, code="internal_error")
-            reply.send(500, failure_fields(failure, request_id(reply.request.headers)), failure.envelope())
+            headers = reply.request.headers
+            fields = failure_fields(failure, request_id(headers)) + self._cors.answer_fields(headers)
+            reply.send(500, fields, failure.envelope())

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from nulpoint.errors import Failure, Kind
 
 SECOND_FAMILY_AFTER = 0.25  # seconds; RFC 8305, 5 ("Connection Attempt Delay")
 CONNECT_ANSWER_BYTES = 16_384
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})[ \r]")
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 AddressInfo = tuple[Any, ...]
@@ -159,10 +161,11 @@ class Dialer:
             if not received:
                 raise _unreachable(f"the proxy closed the connection when asked for {where}")
             answer += received
-        status = answer.split(b" ", 2)[1:2]
-        if not answer.startswith(b"HTTP/1.") or not status or not status[0].startswith(b"2"):
-            first_line = answer.split(b"\r\n", 1)[0].decode("latin-1")[:100]
-            raise _unreachable(f"the proxy refused a connection to {where}: {first_line}")
+        said = _STATUS_LINE.match(answer)
+        if said is None or not said[1].startswith(b"2"):
+            # The number alone: a proxy may repeat what it was sent, and that holds its password.
+            told = f"with status {said[1].decode()}" if said is not None else "in words that are no HTTP"
+            raise _unreachable(f"the proxy refused a connection to {where} {told}")
 
 
 def _unreachable(message: str) -> Failure:

@@ -20,7 +20,7 @@ import httptools
 from nulpoint.errors import Failure, Kind, rejected
 from nulpoint.http.framing import check_head, joined_fields
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.message import Request
+from nulpoint.http.message import Headers, Request
 from nulpoint.http.reply import Reply
 from nulpoint.http.strand import Signal, Strand
 from nulpoint.http.ticker import NEVER, Ticker
@@ -40,8 +40,11 @@ class Service(Protocol):
     def answer(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None]:
         """Answer through `reply`."""
 
-    def refused(self, failure: Failure) -> bytes:
-        """A request was refused before it could be answered: note it, and give the header block for the refusal."""
+    def refused(self, failure: Failure, headers: Headers) -> bytes:
+        """A request was refused before it could be answered: note it, and give the header block for the refusal.
+
+        `headers`: those that have come of it.
+        """
 
     def crashed(self, reply: Reply, crash: Exception) -> None:
         """`answer` raised: note it, and answer if that is still possible."""
@@ -370,7 +373,7 @@ class Connection(asyncio.Protocol):
     def _answer_refusal(self, failure: Failure) -> None:
         """Answer, then go on reading for a while: closing with unread bytes would reset the answer away."""
         request = Request("", self._target or b"/", self._headers, "1.1", False, perf_counter())
-        fields = self._server.service.refused(failure)
+        fields = self._server.service.refused(failure, self._headers)
         Reply(self, self._transport, request).send(failure.status, fields, failure.envelope())
         if self._transport.can_write_eof():
             self._transport.write_eof()

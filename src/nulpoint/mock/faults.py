@@ -24,6 +24,10 @@ FAULTS: dict[str, float | None] = {
     "rate_limit": 0,  # 429; where N > 0 it says to wait N seconds, as this provider says it
     "status": 500,  # an error answer with status N
     "html_error": 502,
+    "repeat": 401,  # an error answer with status N whose text repeats the credential and the request
+    "repeat_in_200": None,
+    "repeat_first": 529,  # as the first event of a stream
+    "repeat_mid_stream": 3,  # N events, then that
     "slow_drip": 5,  # one byte each N ms
     "error_in_200": None,
     "gzip": None,

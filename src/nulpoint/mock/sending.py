@@ -6,31 +6,41 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from nulpoint.mock.answers import Answer, Dialect
+from nulpoint.mock.answers import Answer, Call, Dialect, json_text
 from nulpoint.mock.faults import Fault
 
 _HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Error</h1>cloudflare</body></html>"
 _FAILED = "The server had an error while processing your request."
 
 
-def faulty(dialect: Dialect, answer: Answer, fault: Fault | None) -> Answer:
+def faulty(dialect: Dialect, call: Call, answer: Answer, fault: Fault | None) -> Answer:
     """The answer a fault replaces the good one with; faults of the connection leave it as it is."""
     match fault:
         case Fault(name="rate_limit"):
             return dialect.rate_limited(fault.arg)
-        case Fault(name="status"):
-            return dialect.error(int(fault.arg), f"The mock was told to answer {int(fault.arg)}.")
+        case Fault(name="status" | "repeat"):
+            return dialect.error(int(fault.arg), _told(fault, call, f"The mock was told to answer {int(fault.arg)}."))
         case Fault(name="html_error"):
             return Answer(status=int(fault.arg), body=_HTML, headers={"content-type": "text/html"})
-        case Fault(name="error_in_200"):
-            return Answer(body=dialect.error(500, "Provider returned error").body)
+        case Fault(name="error_in_200" | "repeat_in_200"):
+            return Answer(body=dialect.error(500, _told(fault, call, "Provider returned error")).body)
         case Fault(name="malformed_json"):
             return Answer(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
-        case Fault(name="error_first") if answer.events is not None:
-            return Answer(events=[dialect.error_event(int(fault.arg), "Overloaded")])
-        case Fault(name="error_mid_stream") if answer.events is not None:
-            return Answer(events=[*answer.events[: int(fault.arg)], dialect.error_event(500, _FAILED)])
+        case Fault(name="error_first" | "repeat_first") if answer.events is not None:
+            return Answer(events=[dialect.error_event(int(fault.arg), _told(fault, call, "Overloaded"))])
+        case Fault(name="error_mid_stream" | "repeat_mid_stream") if answer.events is not None:
+            wrong = dialect.error_event(500, _told(fault, call, _FAILED))
+            return Answer(events=[*answer.events[: int(fault.arg)], wrong])
     return answer
+
+
+def _told(fault: Fault, call: Call, usual: str) -> str:
+    """What an error says: the usual, or what a careless provider says of a request, which is all of it."""
+    if not fault.name.startswith("repeat"):
+        return usual
+    fields = ("authorization", "x-api-key", "x-goog-api-key")
+    key = next((call.headers[name] for name in fields if name in call.headers), "none")
+    return f"Incorrect API key provided: {key.removeprefix('Bearer ')}. The request was: {json_text(call.body)}"
 
 
 class Sender:
@@ -80,7 +90,7 @@ class Sender:
             self._end(reset=False)
 
     async def _send_stream(self, answer: Answer, events: list[bytes]) -> None:
-        whole = not self._name.endswith("_mid_stream") or self._name == "error_mid_stream"
+        whole = not self._name.endswith("_mid_stream") or self._name in ("error_mid_stream", "repeat_mid_stream")
         if not whole:
             events = events[: int(self._fault.arg)]
         head = _head(200, {"content-type": "text/event-stream", **answer.headers, "transfer-encoding": "chunked"})

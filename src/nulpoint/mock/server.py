@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
             answer = server.answer(call)
         except Exception as error:  # noqa: BLE001 - a mock that falls silent would look like a stall
             answer = server.dialect.error(500, f"The mock itself failed: {error!r}")
-        await self._send(faulty(server.dialect, answer, fault), fault)
+        await self._send(faulty(server.dialect, call, answer, fault), fault)
 
     async def _send(self, answer: Answer, fault: Fault | None = None) -> None:
         sender = Sender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)

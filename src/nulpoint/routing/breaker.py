@@ -105,9 +105,9 @@ class Breaker:
                 return self._open(now)
         return None
 
-    def hint_open(self, now: float) -> State | None:
-        """Another replica has opened its breaker for this provider: open as well."""
-        return self._open(now) if self.state is State.CLOSED else None
+    def hint_open(self, since: float) -> State | None:
+        """Another replica has opened its breaker for this provider: open as well, as if at the same moment."""
+        return self._open(since) if self.state is State.CLOSED else None
 
     def _settle_probe(self, outcome: Outcome, now: float) -> State:
         if outcome is Outcome.SUCCESS:

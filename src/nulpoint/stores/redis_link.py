@@ -141,9 +141,9 @@ class RedisLink:
     def _refused(self, error: ResponseError) -> None:
         self._count(REFUSED)
         if isinstance(error, ReadOnlyError):  # no longer the primary: its address may lead to the new one by now
-            self._drop(REFUSED, str(error))
+            self._drop(REFUSED, _told(error))
             return
-        self._warn(f"Redis refuses: {error}")
+        self._warn(f"Redis refuses: {_told(error)}")
         self._refusals += 1
         if self._refusals >= WAITING:
             self._rests_until = self._loop.time() + self._retry
@@ -246,8 +246,11 @@ def _done(future: "asyncio.Future[None]") -> None:
 
 
 def _told(error: BaseException) -> str:
-    """What went wrong, without the address: it may hold a password."""
-    return type(error).__name__ if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"[:200]
+    """What went wrong, without the address, and without the arguments that Redis repeats of a command it does not know:
+    they may hold a password."""
+    if isinstance(error, TimeoutError):
+        return type(error).__name__
+    return f"{type(error).__name__}: {str(error).partition(', with args')[0]}"[:200]
 
 
 def connections(url: str) -> Callable[[], AbstractConnection]:

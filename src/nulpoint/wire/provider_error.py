@@ -13,15 +13,11 @@ import msgspec
 
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
 from nulpoint.wire.foreign import NOT_JSON
+from nulpoint.wire.redaction import INSTEAD, SHORTEST, redact
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
 _FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
 _TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
-# Tokens as providers print them, whole or with the middle starred out. A digit or a star tells them from words.
-_SECRET = re.compile(
-    r"\b(?:(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk)[-_.]|AIza|AQ\.)(?=[\w.-]*[\d*])[\w*.-]{8,}"
-    r"|Bearer\s+[^\s,;\"']+"
-)
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 
 # Typed codes that say the credential's credit is used up; a 429 with one of them does not pass by waiting.
@@ -77,12 +73,12 @@ def provider_failure(
 
     `secret` is the credential that was sent, in case the provider repeats it.
     """
-    return _failure(provider, status, _read(body), retry_after, secret)
+    return _failure(provider, status, _read(body, secret), retry_after, secret)
 
 
 def embedded_failure(provider: str, body: bytes, secret: str | None = None) -> Failure:
     """The failure for an error that came with a good status or inside a stream. It says itself what it means."""
-    error = _read(body)
+    error = _read(body, secret)
     meant = error.number or _MEANT.get(error.type or "") or _MEANT.get(error.code or "") or 500
     return _failure(provider, meant, error, None, secret)
 
@@ -114,10 +110,10 @@ def _failure(provider: str, status: int, error: _Error, retry_after: float | Non
         retry_after = _retry_delay(error)
     seen = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
     guessed = retry_after is None and seen == 429
-    return Failure(
+    failure = Failure(
         kind,
         seen,
-        redact(error.message or f"{provider} answered {status} without saying why", secret),
+        error.message or f"{provider} answered {status} without saying why",
         code=code,
         param=error.param,
         retry_after=DEFAULT_RETRY_AFTER if guessed else retry_after,
@@ -125,6 +121,18 @@ def _failure(provider: str, status: int, error: _Error, retry_after: float | Non
         answered=status,
         wait_guessed=guessed,
     )
+    hide(failure, secret)
+    return failure
+
+
+def hide(failure: Failure, secret: str | None) -> None:
+    """Take the credential out of everything a failure says; its text is cleared of whatever looks like one."""
+    failure.message = redact(failure.message, secret)
+    failure.args = (failure.message,)
+    if secret and len(secret) >= SHORTEST:
+        failure.code = failure.code and failure.code.replace(secret, INSTEAD)
+        failure.param = failure.param and failure.param.replace(secret, INSTEAD)
+        failure.type = failure.type.replace(secret, INSTEAD)
 
 
 def _code(status: int, error: _Error) -> str:
@@ -157,13 +165,6 @@ def _retry_delay(error: _Error) -> float | None:
     return None
 
 
-def redact(text: str, secret: str | None = None) -> str:
-    """The text without the credential and without whatever looks like one."""
-    if secret:
-        text = text.replace(secret, "[redacted]")
-    return _SECRET.sub("[redacted]", text)
-
-
 def _decoded(body: bytes) -> Any:
     """The JSON of a body; None where it is none."""
     try:
@@ -172,18 +173,18 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
-def _read(body: bytes) -> _Error:
+def _read(body: bytes, secret: str | None) -> _Error:
     """What an error body in any of the known shapes tells."""
     answer = _decoded(body)
     if isinstance(answer, list) and answer:
         answer = answer[0]
     if not isinstance(answer, dict):
-        return _Error(_plain_text(body))
+        return _Error(_plain_text(body, secret))
     error = answer.get("error") or answer
     if isinstance(error, str):
         error = {**answer, "message": error, "error": None}
     if not isinstance(error, dict):
-        return _Error(_plain_text(body))
+        return _Error(_plain_text(body, secret))
     message = error.get("message") or error.get("detail") or ""
     details = error.get("details")
     return _Error(
@@ -206,8 +207,13 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _plain_text(body: bytes) -> str:
-    """What people read of a page, or the text as it is; the beginning of either."""
+def _plain_text(body: bytes, secret: str | None) -> str:
+    """What people read of a page, or the text as it is; the beginning of either.
+
+    The credential goes first: a cut through it would leave a part that nobody recognises.
+    """
+    if secret:
+        body = body.replace(secret.encode(), INSTEAD.encode())
     text = body[:8192].decode("utf-8", "replace").strip()
     if text.startswith("<"):
         text = _TAG.sub(" ", text)

@@ -47,7 +47,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     usage: Usage | None = None
     model: str | None = None
-    suspect: bool = False  # it is not readable, or has an `error`: no good answer, perhaps
+    suspect: bool = False  # it is not readable, has an `error` or names no model: no good answer, perhaps
 
 
 NOTHING = Facts()
@@ -62,7 +62,8 @@ def read_facts(answer: bytes) -> Facts:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _UNREADABLE
     reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
-    return Facts(_counts(reported) if reported else None, decoded.model, decoded.error not in _NO_ERROR)
+    suspect = decoded.model is None or decoded.error not in _NO_ERROR  # Mistral's errors have no `error`
+    return Facts(_counts(reported) if reported else None, decoded.model, suspect)
 
 
 def _counts(reported: _Usage) -> Usage:
