@@ -33,6 +33,7 @@ from nulpoint.http.server import Server
 from nulpoint.http.ticker import Ticker
 from nulpoint.providers.spec import Route
 from nulpoint.routing.breaker import BreakerRules
+from nulpoint.routing.callers import Callers
 from nulpoint.routing.chains import Chains
 from nulpoint.routing.course import CourseRules
 from nulpoint.routing.plan import Router
@@ -87,11 +88,12 @@ class App:
             cross_origin=cors.answer_fields,
             chance=random.random,
         )
-        proxies = {path: Proxy(route, around, _proxy_rules(config)) for path, route in ROUTES.items()}
+        callers = _callers(config)
+        proxies = {path: Proxy(route, around, _proxy_rules(config, callers)) for path, route in ROUTES.items()}
         self.status = Status(
             tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings
         )
-        gateway = Gateway(proxies, self.status, self.journal, cors)
+        gateway = Gateway(proxies, self.status, self.journal, cors, callers)
         self.server = Server(gateway, _server_limits(config), self.ticker)
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
 
@@ -155,9 +157,14 @@ def _breaker_rules(config: Config) -> BreakerRules:
     )
 
 
-def _proxy_rules(config: Config) -> ProxyRules:
+def _callers(config: Config) -> Callers:
+    tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
+    return Callers(config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart)
+
+
+def _proxy_rules(config: Config, callers: Callers) -> ProxyRules:
     return ProxyRules(
-        ask=AskRules(config.allow_client_api_keys, config.strict_params, config.request_timeout),
+        ask=AskRules(callers, config.strict_params, config.request_timeout),
         course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
         keepalive=config.stream_keepalive,
         max_answer=config.upstream_max_body_bytes,
@@ -277,8 +284,9 @@ def _announce(config: Config, port: int) -> None:
     logger.info("nulpoint %s listens on %s://%s:%d, providers: %s", __version__, scheme, config.host, port, names)
     for name in config.pending_set:
         logger.warning("%s is set and valid, but this version does not act on it yet", name)
-    if config.host not in ("127.0.0.1", "::1", "localhost"):
-        logger.warning("callers need no key: whoever reaches %s:%d can spend your budget", config.host, config.port)
+    if config.host not in ("127.0.0.1", "::1", "localhost") and not config.gateway_api_keys:
+        text = "callers need no key: whoever reaches %s:%d can spend your budget; set GATEWAY_API_KEYS"
+        logger.warning(text, config.host, config.port)
 
 
 def _settle_memory() -> None:

@@ -118,7 +118,7 @@ SETTINGS = (
             "While Redis is away: `allow` each worker its share of the limits, or `deny` all requests with 503.", pending=True),
     Setting("GATEWAY_API_KEYS", values.gateway_keys, "", CALLERS,
             "Keys of which callers must present one, comma-separated: plain, or `sha256:` and the digest; without any, anybody may call.",
-            pending=True, secret=True),
+            secret=True),
     Setting("CORS_ORIGINS", values.names, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
     Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),
 )  # fmt: skip

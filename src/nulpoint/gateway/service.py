@@ -13,6 +13,7 @@ from nulpoint.gateway.proxy import Proxy
 from nulpoint.gateway.status import Page, Status
 from nulpoint.http.message import Request, field
 from nulpoint.http.reply import Reply
+from nulpoint.routing.callers import Callers
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,15 @@ Answer = Coroutine[Any, Any, None]
 class Gateway:
     """Answers every request: proxied routes, own pages, and refusals."""
 
-    def __init__(self, proxies: Mapping[str, Proxy], status: Status, journal: Journal, cors: CrossOrigin) -> None:
+    def __init__(
+        self, proxies: Mapping[str, Proxy], status: Status, journal: Journal, cors: CrossOrigin, callers: Callers
+    ) -> None:
         """`proxies` by path."""
         self._proxies = proxies
         self._status = status
         self._journal = journal
         self._cors = cors
+        self._callers = callers
         self._posts = {path: proxy.answer for path, proxy in proxies.items()}
         self._pages: dict[str, Callable[[], Page]] = {
             "/health": status.health,
@@ -61,8 +65,10 @@ class Gateway:
             self._journal.settle(entry, request, reply)
 
     def _page(self, request: Request) -> Page:
-        """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method."""
+        """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method, 401."""
         self._check_route(request)
+        if request.path.startswith(MODELS):
+            self._callers.identify(request.headers)
         page = self._pages.get(request.path)
         if page is not None:
             return page()
@@ -107,6 +113,8 @@ class Gateway:
 
     def precheck(self, request: Request) -> None:
         self._check_route(request)
+        if request.path in self._posts:
+            self._callers.identify(request.headers)
 
     def refused(self, failure: Failure) -> bytes:
         logger.debug("refused a connection's request: %s", failure.message)

@@ -29,7 +29,7 @@ def identity(asked: Asked, route: Route, plan: Plan) -> bytes | None:
     headers = asked.request.headers
     if b"cache-control" in headers and _WANTS_ITS_OWN.search(headers[b"cache-control"]):
         return None
-    question = fingerprint(asked.request.body, route, asked.own or b"", plan.identity)
+    question = fingerprint(asked.request.body, route, asked.caller.namespace, plan.identity)
     if question is None:
         return None
     options = asked.envelope.stream_options
