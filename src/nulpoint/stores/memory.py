@@ -24,7 +24,7 @@ class Memory:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
-        self.evicted = 0
+        self.hits = self.misses = self.puts = self.evicted = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -33,10 +33,13 @@ class Memory:
         """The value, or None. An entry that has expired goes when it is asked for, or when its turn comes."""
         entry = self._entries.get(key)
         if entry is None:
+            self.misses += 1
             return None
         if entry.expires <= now:
             self._remove(key)
+            self.misses += 1
             return None
+        self.hits += 1
         self._entries.move_to_end(key)
         return entry.value
 
@@ -47,6 +50,7 @@ class Memory:
         if size > self._max_bytes:
             return
         self.bytes += size
+        self.puts += 1
         self._entries[key] = _Entry(value, now + ttl, size)
         while self.bytes > self._max_bytes:
             self.evicted += 1
