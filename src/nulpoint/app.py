@@ -17,6 +17,7 @@ import uvloop
 from nulpoint import __version__
 from nulpoint.config import Config
 from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.caching import CacheParts
 from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.gate import Gate, GateLimits
 from nulpoint.gateway.journal import Journal
@@ -36,8 +37,10 @@ from nulpoint.routing.breaker import BreakerRules
 from nulpoint.routing.callers import Callers
 from nulpoint.routing.chains import Chains
 from nulpoint.routing.course import CourseRules
+from nulpoint.routing.exclusions import Exclusions
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
+from nulpoint.stores.cache import Cache, MemoryCache
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
 from nulpoint.workers import METRICS_DIRECTORY, WORKER_MARK, supervise
@@ -76,7 +79,8 @@ class App:
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()
         }
-        self.flights = Flights() if config.coalesce and config.cache_mode != "none" else None
+        cache = _cache(config)
+        self.flights = Flights() if config.coalesce and cache is not None else None
         around = Surroundings(
             router=router,
             standings=self.standings,
@@ -84,6 +88,8 @@ class App:
             journal=self.journal,
             gate=self.gate,
             flights=self.flights,
+            cache=_cache_parts(config, cache, loop, self.ticker) if cache is not None else None,
+            limiting=None,
             ticker=self.ticker,
             cross_origin=cors.answer_fields,
             chance=random.random,
@@ -160,6 +166,18 @@ def _breaker_rules(config: Config) -> BreakerRules:
 def _callers(config: Config) -> Callers:
     tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
     return Callers(config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart)
+
+
+def _cache(config: Config) -> Cache | None:
+    if config.cache_mode == "memory":
+        return MemoryCache(config.cache_max_bytes // config.workers)
+    return None
+
+
+def _cache_parts(config: Config, cache: Cache, loop: asyncio.AbstractEventLoop, ticker: Ticker) -> CacheParts:
+    exact, patterns = config.cache_exclude_exact, config.cache_exclude_patterns
+    excluded = Exclusions(exact, patterns) if exact or patterns else None
+    return CacheParts(cache, excluded, config.cache_ttl, loop.time, lambda: ticker.unix)
 
 
 def _proxy_rules(config: Config, callers: Callers) -> ProxyRules:

@@ -13,9 +13,17 @@ from nulpoint.wire.envelope import Envelope, read_envelope
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """`own_key`: the provider's key the caller brought, `own` a digest of it; `until`: the deadline (loop time)."""
+    """One request's wishes.
+
+    Fields:
+        body: what is to be answered; of embeddings it may be less than the caller sent.
+        own_key: the provider's key that the caller brought, `own` a digest of it.
+        strict: members that a provider cannot take are refused.
+        until: the deadline, in loop time.
+    """
 
     request: Request
+    body: bytes
     envelope: Envelope
     stream: bool
     caller: Caller
@@ -33,6 +41,7 @@ def read_request(request: Request, rules: AskRules, now: float) -> Asked:
     envelope = read_envelope(request.body)
     return Asked(
         request,
+        request.body,
         envelope,
         bool(envelope.stream),
         caller,

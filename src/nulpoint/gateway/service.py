@@ -18,7 +18,7 @@ from nulpoint.routing.callers import Callers
 logger = logging.getLogger(__name__)
 
 MODELS = "/v1/models"
-Answer = Coroutine[Any, Any, None]
+Answer = Coroutine[Any, Any, None] | None
 
 
 class Gateway:

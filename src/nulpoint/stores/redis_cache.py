@@ -128,11 +128,12 @@ class _Lookup(Generic[T]):
     def __init__(self, cache: RedisCache, keys: Sequence[bytes], kind: type[T]) -> None:
         self._cache = cache
         self._keys = keys
-        self._kind = kind
+        self._kind: type[T] = kind
         self._reply = cache.ask(keys[:KEYS_AT_ONCE])
 
     def __await__(self) -> Generator[Any, None, dict[bytes, T]]:
-        cache, keys, found = self._cache, self._keys, {}
+        cache, keys = self._cache, self._keys
+        found: dict[bytes, T] = {}
         time = asyncio.get_running_loop().time
         end = time() + TIMEOUT
         for start in range(0, len(keys), KEYS_AT_ONCE):
