@@ -79,7 +79,7 @@ class App:
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()
         }
-        cache = _cache(config)
+        self.cache = cache = _cache(config)
         self.flights = Flights() if config.coalesce and cache is not None else None
         around = Surroundings(
             router=router,
