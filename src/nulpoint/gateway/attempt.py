@@ -109,11 +109,11 @@ class Attempt(msgspec.Struct):
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
         destination, prepared = self.call.destination, self.call.prepared
-        keeper, hide = self.outlet.keeper, prepared.hide_usage
-        watcher = prepared.watcher(destination.through_chat, _unix_seconds(), hide and keeper is None)
+        keeper = self.outlet.keeper
+        watcher = prepared.watcher(destination.through_chat, _unix_seconds(), all_usage=keeper is not None)
         recorder = None
         if keeper is not None:
-            watcher = recorder = keeper.record(watcher, hide)
+            watcher = recorder = keeper.record(watcher, prepared.hide_usage)
         answer.offer(self._fields(connection), self._own_fields(connection), destination.label)
         says_done = destination.provider.spec.sends_done
         relay = Relay(connection, answer, watcher, says_done)
