@@ -15,9 +15,9 @@ from types import MappingProxyType
 import uvloop
 
 from nulpoint import __version__
+from nulpoint.backing import Backing
 from nulpoint.config import Config
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.caching import CacheParts
 from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.gate import Gate, GateLimits
 from nulpoint.gateway.journal import Journal
@@ -37,10 +37,8 @@ from nulpoint.routing.breaker import BreakerRules
 from nulpoint.routing.callers import Callers
 from nulpoint.routing.chains import Chains
 from nulpoint.routing.course import CourseRules
-from nulpoint.routing.exclusions import Exclusions
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
-from nulpoint.stores.cache import Cache, MemoryCache
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
 from nulpoint.workers import METRICS_DIRECTORY, WORKER_MARK, supervise
@@ -79,8 +77,8 @@ class App:
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()
         }
-        self.cache = cache = _cache(config)
-        self.flights = Flights() if config.coalesce and cache is not None else None
+        self.backing = Backing(config, self.ticker)
+        self.flights = Flights() if config.coalesce and self.backing.cache is not None else None
         around = Surroundings(
             router=router,
             standings=self.standings,
@@ -88,8 +86,8 @@ class App:
             journal=self.journal,
             gate=self.gate,
             flights=self.flights,
-            cache=_cache_parts(config, cache, loop, self.ticker) if cache is not None else None,
-            limiting=None,
+            cache=self.backing.parts,
+            limiting=self.backing.limiting,
             ticker=self.ticker,
             cross_origin=cors.answer_fields,
             chance=random.random,
@@ -97,8 +95,9 @@ class App:
         callers = _callers(config)
         proxies = {path: Proxy(route, around, _proxy_rules(config, callers)) for path, route in ROUTES.items()}
         self.status = Status(
-            tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings
-        )
+            tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings,
+            self.backing,
+        )  # fmt: skip
         gateway = Gateway(proxies, self.status, self.journal, cors, callers)
         self.server = Server(gateway, _server_limits(config), self.ticker)
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
@@ -106,6 +105,7 @@ class App:
     async def listen(self, *, reuse_port: bool = False) -> int:
         """Accept connections; gives the port. Raises OSError."""
         config = self._config
+        await self.backing.start()
         return await self.server.listen(config.host, config.port, tls=_server_tls(config), reuse_port=reuse_port)
 
     async def drain(self, delay: float = 0.0) -> bool:
@@ -144,6 +144,7 @@ class App:
         self._publishing.cancel()
         self._publish()
         self._publishing.cancel()
+        self.backing.stop()
         self.client.close()
         self.ticker.stop()
         self.log.close(FLUSH_SECONDS)
@@ -166,18 +167,6 @@ def _breaker_rules(config: Config) -> BreakerRules:
 def _callers(config: Config) -> Callers:
     tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
     return Callers(config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart)
-
-
-def _cache(config: Config) -> Cache | None:
-    if config.cache_mode == "memory":
-        return MemoryCache(config.cache_max_bytes // config.workers)
-    return None
-
-
-def _cache_parts(config: Config, cache: Cache, loop: asyncio.AbstractEventLoop, ticker: Ticker) -> CacheParts:
-    exact, patterns = config.cache_exclude_exact, config.cache_exclude_patterns
-    excluded = Exclusions(exact, patterns) if exact or patterns else None
-    return CacheParts(cache, excluded, config.cache_ttl, loop.time, lambda: ticker.unix)
 
 
 def _proxy_rules(config: Config, callers: Callers) -> ProxyRules:

@@ -467,7 +467,7 @@ def test_large_answers_are_not_kept():
 
 
 def cache_of(running):
-    return running.app.cache.memory
+    return running.app.backing.cache.memory
 
 
 # -- many at once (K01) ------------------------------------------------------------------------------------------------

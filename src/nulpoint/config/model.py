@@ -1,6 +1,7 @@
 """The validated configuration: what every part of the gateway is built from."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -69,7 +70,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tpm_limit: int
     tpm_limit_per_key: int
     max_parallel_per_key: int
-    rate_limit_on_error: str
+    rate_limit_on_error: Literal["allow", "deny"]
     gateway_api_keys: tuple[bytes, ...]  # SHA-256 digests
     cors_origins: tuple[str, ...]
     app_base_url: str | None
