@@ -65,10 +65,11 @@ async def gateway(
 ) -> AsyncIterator[Running]:
     """`settings` as environment variables; every named mock provider is configured, or the `providers` given instead.
 
-    However the test ends, nothing may be left of it in the gateway.
+    Without a cache unless the settings say so: most tests that ask twice mean it. However the test ends, nothing may be
+    left of it in the gateway.
     """
     mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
-    environ = {"PORT": "0", **addresses(mocks), **settings}
+    environ = {"PORT": "0", "CACHE_MODE": "none", **addresses(mocks), **settings}
     log_fd = os.memfd_create("request-log")
     app = App(load(environ, directory or Path("/nonexistent")), log_fd)
     try:

@@ -49,6 +49,7 @@ def test_a_request_is_two_reads_and_two_writes():
             "OPENAI_API_KEY": "sk-x",
             "OPENAI_BASE_URL": f"{mock.url}/v1",
             "LOG_LEVEL": "error",
+            "CACHE_MODE": "none",
         }
         with process("serve", **environ) as child:
             await until(lambda: listens(port), 10)

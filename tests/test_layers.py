@@ -14,6 +14,7 @@ LAYERS = [
     "http",
     "gateway",
     "config",
+    "backing",
     "workers",
     "app",
     "cli",

@@ -17,6 +17,7 @@ from types import MappingProxyType
 import uvloop
 
 from nulpoint import __version__
+from nulpoint.backing import Backing
 from nulpoint.config import Config
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.cors import CrossOrigin
@@ -78,7 +79,8 @@ class App:
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()
         }
-        self.flights = Flights() if config.coalesce and config.cache_mode != "none" else None
+        self.backing = Backing(config, self.ticker)
+        self.flights = Flights() if config.coalesce and self.backing.cache is not None else None
         around = Surroundings(
             router=router,
             standings=self.standings,
@@ -86,19 +88,23 @@ class App:
             journal=self.journal,
             gate=self.gate,
             flights=self.flights,
+            cache=self.backing.parts,
+            limiting=self.backing.limiting,
             ticker=self.ticker,
             cross_origin=cors.answer_fields,
             chance=random.random,
         )
-        proxies = {path: Proxy(route, around, _proxy_rules(config)) for path, route in ROUTES.items()}
+        callers = _callers(config)
+        proxies = {path: Proxy(route, around, _proxy_rules(config, callers)) for path, route in ROUTES.items()}
         self.status = Status(
-            tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings
-        )
+            tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings,
+            self.backing,
+        )  # fmt: skip
         self._operators = Callers(
             [config.admin_api_key] if config.admin_api_key else [], forward=False, tell_apart=False
         )
         shown = CALLERS_PAGES if config.admin_port is not None else CALLERS_PAGES + OPERATORS
-        gateway = Gateway(proxies, self.status, self.journal, cors, self._operators, shows=shown)
+        gateway = Gateway(proxies, self.status, self.journal, cors, callers, self._operators, shows=shown)
         self.server = Server(gateway, _server_limits(config), self.ticker)
         self.admin = self._admin_server() if config.admin_port is not None else None
         self.admin_port: int | None = None
@@ -107,12 +113,14 @@ class App:
     def _admin_server(self) -> Server:
         """For operators: the same server with their pages alone. No page of another origin may read them."""
         nobody = CrossOrigin(())
-        pages = Gateway({}, self.status, self.journal, nobody, self._operators, shows=("/readiness", *OPERATORS))
+        shown, operators = ("/readiness", *OPERATORS), self._operators
+        pages = Gateway({}, self.status, self.journal, nobody, operators, operators, shows=shown)
         return Server(pages, _server_limits(self._config), self.ticker)
 
     async def listen(self, *, reuse_port: bool = False) -> int:
         """Accept connections; gives the port of callers. Raises CannotListen."""
         config = self._config
+        await self.backing.start()
         tls = _server_tls(config)
         if self.admin is not None:
             self.admin_port = await _listen(self.admin, *config.admin_address, "ADMIN_PORT", tls, reuse_port)
@@ -157,6 +165,7 @@ class App:
         self._publishing.cancel()
         self._publish()
         self._publishing.cancel()
+        self.backing.stop()
         self.client.close()
         self.ticker.stop()
         self.log.close(FLUSH_SECONDS)
@@ -185,9 +194,14 @@ def _breaker_rules(config: Config) -> BreakerRules:
     )
 
 
-def _proxy_rules(config: Config) -> ProxyRules:
+def _callers(config: Config) -> Callers:
+    tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
+    return Callers(config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart)
+
+
+def _proxy_rules(config: Config, callers: Callers) -> ProxyRules:
     return ProxyRules(
-        ask=AskRules(config.allow_client_api_keys, config.strict_params, config.request_timeout),
+        ask=AskRules(callers, config.strict_params, config.request_timeout),
         course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
         keepalive=config.stream_keepalive,
         max_answer=config.upstream_max_body_bytes,

@@ -135,7 +135,9 @@ def test_X02_at_every_stage_alone_and_shared(body, script, status):
 
     async def main():
         faultd = await serve(script)
-        async with gateway({"CB_ERROR_THRESHOLD": "1"}, providers={"openai": faultd, "mistral": faultd}) as running:
+        async with gateway(
+            {"CACHE_MODE": "memory", "CB_ERROR_THRESHOLD": "1"}, providers={"openai": faultd, "mistral": faultd}
+        ) as running:
             callers = [await Caller.connect(running.port) for _ in range(3)]
             for caller in callers:
                 caller.send(post(body))

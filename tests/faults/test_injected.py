@@ -121,7 +121,9 @@ def test_X08_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatc
         mock = MockSettings(latency_ms=3, chunk_ms=1, stream_words=3)
         other = await start("mistral", settings=mock)
         first = await serve(script) if script else await start("openai", settings=mock)
-        async with gateway({"CB_ERROR_THRESHOLD": "2"}, providers={"openai": first, "mistral": other}) as running:
+        async with gateway(
+            {"CACHE_MODE": "memory", "CB_ERROR_THRESHOLD": "2"}, providers={"openai": first, "mistral": other}
+        ) as running:
             with monkeypatch.context() as patched:
                 inject(patched, place, turn)
                 callers = [await Caller.connect(running.port) for _ in range(2)]  # one call that they share

@@ -27,6 +27,8 @@ from provider_bytes import (
     good_stream,
 )
 
+SHARING = {"CACHE_MODE": "memory"}  # requests are shared where the cache may serve them
+
 SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))
 FINISH = delta(b"", b'"stop"')
 CLOSE = "Connection: close"
@@ -57,7 +59,7 @@ def test_K01_500_callers_with_one_question_make_one_call(body):
         steps = [send(STREAM_HEAD), *[step for one in events for step in (send(one), pause(0.005))], wait(all_here)]
         script = [*steps, send(LAST_CHUNK)] if body is STREAM else [wait(all_here), send(whole)]
         faultd = await serve(script)
-        async with gateway({"LOG_LEVEL": "info"}, providers={"openai": faultd}) as running:
+        async with gateway({**SHARING, "LOG_LEVEL": "info"}, providers={"openai": faultd}) as running:
 
             async def one():
                 await asyncio.sleep(chance.random() * 0.2)
@@ -98,7 +100,7 @@ def test_K02_the_first_caller_leaves_and_the_others_are_served(begin, shown, how
             send(good_stream(b"word ").removeprefix(STREAM_HEAD) if shown else good_stream()),
         ]
         faultd = await serve([*begin, *rest], [send(GOOD)])
-        async with gateway(providers={"openai": faultd}) as running:
+        async with gateway(SHARING, providers={"openai": faultd}) as running:
             leader = await asking(running.port, STREAM)
             await reached.wait()
             if shown:
@@ -130,7 +132,7 @@ def test_K02_the_last_who_leaves_ends_the_call():
 
     async def main():
         faultd = await serve([send(STREAM_HEAD, chunk(ROLE), chunk(WORD)), silence()])
-        async with gateway(providers={"openai": faultd}) as running:
+        async with gateway(SHARING, providers={"openai": faultd}) as running:
             for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
                 asked = len(faultd.requests)
                 callers = [await asking(running.port, STREAM) for _ in range(3)]
@@ -165,7 +167,7 @@ def test_K02_a_failure_is_everybody_s_once_and_nobody_s_after(body, script, stat
         go_on = asyncio.Event()
         good = GOOD if body is CHAT else good_stream()
         faultd = await serve([wait(go_on), *script], [send(good)])
-        async with gateway({"MAX_RETRIES": "1"}, providers={"openai": faultd}) as running:
+        async with gateway({**SHARING, "MAX_RETRIES": "1"}, providers={"openai": faultd}) as running:
             callers = [await asking(running.port, body) for _ in range(20)]
             await until(lambda: running.app.journal.inflight == 20)
             go_on.set()
@@ -189,7 +191,7 @@ def test_K02_a_second_target_takes_over_for_all():
     async def main():
         cut = asyncio.Event()
         faultd = await serve([send(STREAM_HEAD, chunk(ROLE)), wait(cut), reset()])
-        async with gateway(providers={"openai": faultd, "anthropic": await start("anthropic")}) as running:
+        async with gateway(SHARING, providers={"openai": faultd, "anthropic": await start("anthropic")}) as running:
             leader = await asking(running.port, STREAM)
             shown = await leader.reader.readuntil(b"\r\n\r\n")
             followers = [await asking(running.port, STREAM) for _ in range(3)]
@@ -216,7 +218,9 @@ def test_the_wait_is_shown_before_anybody_answers_and_then_the_truth(second):
         cut = asyncio.Event()
         faultd = await serve([wait(cut), reset()])
         providers = {"openai": faultd, **({"anthropic": await start("anthropic")} if second else {})}
-        async with gateway({"STREAM_KEEPALIVE": "150ms", "MAX_RETRIES": "2"}, providers=providers) as running:
+        async with gateway(
+            {**SHARING, "STREAM_KEEPALIVE": "150ms", "MAX_RETRIES": "2"}, providers=providers
+        ) as running:
             callers = [await asking(running.port, STREAM) for _ in range(3)]
             shown = [await caller.reader.readuntil(b": waiting\n\n") for caller in callers]
             assert not any(b"x-nulpoint-provider" in one for one in shown)
@@ -238,7 +242,7 @@ def test_a_slow_first_caller_who_leaves_does_not_hold_up_the_others():
     async def main():
         words = [chunk(WORD * 20)] * 4000
         faultd = await serve([send(STREAM_HEAD, chunk(ROLE), *words, *chunks([FINISH, DONE]), LAST_CHUNK)])
-        async with gateway(providers={"openai": faultd}) as running:
+        async with gateway(SHARING, providers={"openai": faultd}) as running:
             leader = await asking(running.port, STREAM)
             leader.writer.transport.pause_reading()
             await until(lambda: any(one.paused for one in running.app.server.connections))
@@ -259,7 +263,7 @@ def test_a_slow_follower_holds_up_nobody():
     async def main():
         words = [chunk(WORD * 20)] * 3000
         faultd = await serve([send(STREAM_HEAD, chunk(ROLE), *words, *chunks([FINISH, DONE]), LAST_CHUNK)])
-        async with gateway({"WRITE_TIMEOUT": "300ms"}, providers={"openai": faultd}) as running:
+        async with gateway({**SHARING, "WRITE_TIMEOUT": "300ms"}, providers={"openai": faultd}) as running:
             leader = await asking(running.port, STREAM)
             follower = await asking(running.port, STREAM)
             follower.writer.transport.pause_reading()

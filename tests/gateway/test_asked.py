@@ -10,15 +10,17 @@ from nulpoint.errors import Failure
 from nulpoint.gateway.asked import read_request
 from nulpoint.gateway.rules import AskRules
 from nulpoint.http.message import Request
+from nulpoint.routing.callers import Callers
 
 BODY = b'{"model":"gpt-4o","messages":[]}'
 
 
-def asked(headers=(), *, forward_keys=False, strict=False, body=BODY):
+def asked(headers=(), *, forward_keys=False, strict=False, body=BODY, keys=()):
     given = {b"content-type": b"application/json", **dict(headers)}
     request = Request("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
     request.body = body
-    return read_request(request, AskRules(forward_keys, strict, 600.0), 1000.0)
+    callers = Callers(keys, forward=forward_keys, tell_apart=False)
+    return read_request(request, AskRules(callers, strict, 600.0), 1000.0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from nulpoint.gateway import flight as module
 from nulpoint.gateway.flight import Flight
 from nulpoint.gateway.journal import Entry
 from nulpoint.gateway.outlet import Outlet
+from nulpoint.gateway.question import Questions
 from nulpoint.gateway.sharing import Flights, identity
 from nulpoint.http.strand import Strand
 from nulpoint.providers.catalog import CATALOG
@@ -264,7 +265,9 @@ OTHER_PLAN = Plan(Target.at(OPENAI, "n"), [[(Target.at(OPENAI, "n"), 1)]])
 def key(headers=(), *, body=BODY, route="chat", plan=PLAN, own=None):
     if own:
         headers = {**dict(headers), b"authorization": b"Bearer " + own}
-    return identity(asked(headers, body=body, forward_keys=own is not None), route, plan)
+    one = asked(headers, body=body, forward_keys=own is not None)
+    question = Questions(route, None, 60.0).read(one, plan)
+    return identity(one, question) if question is not None and question.look else None
 
 
 def test_the_same_question_is_the_same_however_it_is_spelt():

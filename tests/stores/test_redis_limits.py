@@ -10,7 +10,7 @@ import pytest
 from conftest import run, until
 from nulpoint.http.strand import Cancelled, Strand
 from nulpoint.routing.limits import Refusal, Rules
-from nulpoint.stores.limits import LocalLimits, NoLimits
+from nulpoint.stores.limits import LocalLimits
 from nulpoint.stores.redis_limits import PREFIX, RedisLimits
 from nulpoint.stores.redis_link import WAITING, RedisLink, connections
 from redis_server import needs_redis, redis_server, relay
@@ -288,12 +288,3 @@ def test_a_grant_of_this_process_is_settled_here():
         assert len(await admitted(limits, 5)) == 2
 
     with_limits(Rules(parallel_per_key=2), test)
-
-
-def test_no_limits():
-    async def main():
-        verdict, grant = await NoLimits().admit(A, 10**9, 0.0)
-        assert verdict.refusal is None
-        assert grant is None
-
-    run(main())

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -16,6 +15,7 @@ from nulpoint.wire import sse
 from nulpoint.wire.answer import Answer, may_keep, recorded
 from nulpoint.wire.assembly import NotWhole, assemble
 from nulpoint.wire.chunking import PIECE
+from sdk_answers import by_sdk, shown, without_nulls
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 
@@ -38,18 +38,6 @@ def datas(stream):
     return [event.data for event in [*decoder.feed(stream), *decoder.close()]]
 
 
-def by_sdk(events):
-    """The answer as the official SDK adds it up."""
-    state = ChatCompletionStreamState()
-    usage = None
-    for event in events:
-        chunk = ChatCompletionChunk.construct(**event)
-        usage = chunk.usage or usage
-        state.handle_chunk(chunk)
-    completion = state.current_completion_snapshot.to_dict()
-    return completion | {"usage": usage.to_dict() if usage else None}
-
-
 def stream_by_sdk(answer, with_usage=True):
     *events, done = datas(answer.as_stream("chat", with_usage))
     assert done == b"[DONE]"
@@ -58,23 +46,6 @@ def stream_by_sdk(answer, with_usage=True):
 
 def body_by_sdk(answer):
     return shown(ChatCompletion.construct(**json.loads(answer.as_body("chat"))).to_dict())
-
-
-def shown(completion):
-    """What a caller sees: absent and null are one, and the SDK adds members of its own."""
-    completion = without_nulls(completion)
-    for choice in completion["choices"]:
-        choice["message"].pop("parsed", None)
-        for call in choice["message"].get("tool_calls", ()):
-            call.pop("index", None)
-            call.get("function", {}).pop("parsed_arguments", None)
-    return completion
-
-
-def without_nulls(value):
-    if isinstance(value, dict):
-        return {name: without_nulls(item) for name, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 # -- by chance ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import Literal
 
 import msgspec
 
@@ -70,7 +71,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tpm_limit: int
     tpm_limit_per_key: int
     max_parallel_per_key: int
-    rate_limit_on_error: str
+    rate_limit_on_error: Literal["allow", "deny"]
     gateway_api_keys: tuple[bytes, ...]  # SHA-256 digests
     admin_port: int | None
     admin_host: str | None

@@ -1,6 +1,5 @@
 """What a caller asks for: the request as far as the gateway acts on it."""
 
-import hashlib
 import math
 
 import msgspec
@@ -9,15 +8,25 @@ from nulpoint.errors import rejected
 from nulpoint.gateway.admission import check_content_type
 from nulpoint.gateway.rules import AskRules
 from nulpoint.http.message import Headers, Request
+from nulpoint.routing.callers import Caller
 from nulpoint.wire.envelope import Envelope, read_envelope
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """`own_key`: the key the caller brought, `own` its digest; `until`: the request's deadline (loop time)."""
+    """One request's wishes.
+
+    Fields:
+        body: what is to be answered; of embeddings it may be less than the caller sent.
+        own_key: the provider's key that the caller brought, `own` a digest of it.
+        strict: members that a provider cannot take are refused.
+        until: the deadline, in loop time.
+    """
 
     request: Request
+    body: bytes
     envelope: Envelope
     stream: bool
+    caller: Caller
     own_key: str | None
     own: bytes | None
     strict: bool
@@ -25,29 +34,22 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def read_request(request: Request, rules: AskRules, now: float) -> Asked:
-    """`now` in loop time. Raises Failure (400, 415) naming what is wrong."""
+    """`now` in loop time. Raises Failure (401, before anything else is looked at; 400, 415) naming what is wrong."""
     headers = request.headers
+    caller = rules.callers.identify(headers)
     check_content_type(headers)
     envelope = read_envelope(request.body)
-    own_key = own_key_of(headers) if rules.forward_keys else None
     return Asked(
         request,
+        request.body,
         envelope,
         bool(envelope.stream),
-        own_key,
-        hashlib.sha256(own_key.encode()).digest() if own_key else None,
+        caller,
+        caller.own_key.decode("ascii") or None,
+        caller.namespace if caller.own_key else None,
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
     )
-
-
-def own_key_of(headers: Headers) -> str | None:
-    """The caller's credential: a bearer token, else `x-api-key`."""
-    authorization = headers.get(b"authorization", b"")
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() == b"bearer" and token.strip():
-        return token.strip().decode("ascii")
-    return headers.get(b"x-api-key", b"").decode("ascii") or None
 
 
 def _timeout(headers: Headers, longest: float) -> float:

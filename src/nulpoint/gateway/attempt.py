@@ -9,6 +9,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.calls import Call
 from nulpoint.gateway.headers import for_caller, for_caller_of_failure, for_provider
+from nulpoint.gateway.keeping import Source
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
@@ -83,7 +84,7 @@ class Attempt(msgspec.Struct):
         if prepared.codec is not None:
             body = prepared.codec.decode(body, _unix_seconds())
         elif prepared.embeddings is not None:
-            body = prepared.embeddings.decode(body, self.asked.request.body, self.leg.target.model)
+            body = prepared.embeddings.decode(body, self.asked.body, self.leg.target.model)
         facts = read_facts(body)
         if facts.suspect:
             check_answer(destination.name, body, self._secret)
@@ -94,16 +95,25 @@ class Attempt(msgspec.Struct):
             body = from_chat(body)
         entry.usage = facts.usage
         entry.answered_model = facts.model or entry.answered_model
+        keeper = self.outlet.keeper
+        if keeper is not None:
+            body = keeper.whole(body, self._source())
         entry.began = perf_counter()
         fields = JSON_TYPE + self._fields(connection)
         if self.outlet.flight is not None:
             self.outlet.flight.start(connection.status, fields)
             self.outlet.flight.add(body)
         self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
+        if keeper is not None and connection.status == 200:
+            keeper.keep_whole(body, self._source())
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
         destination, prepared = self.call.destination, self.call.prepared
-        watcher = prepared.watcher(destination.through_chat, _unix_seconds())
+        keeper = self.outlet.keeper
+        watcher = prepared.watcher(destination.through_chat, _unix_seconds(), all_usage=keeper is not None)
+        recorder = None
+        if keeper is not None:
+            watcher = recorder = keeper.record(watcher, prepared.hide_usage)
         answer.offer(self._fields(connection), self._own_fields(connection), destination.label)
         says_done = destination.provider.spec.sends_done
         relay = Relay(connection, answer, watcher, says_done)
@@ -112,8 +122,17 @@ class Attempt(msgspec.Struct):
         finally:
             self.committed = relay.committed
             facts = watcher.facts()
-            self.outlet.entry.usage = facts.usage
-            self.outlet.entry.answered_model = facts.model or self.outlet.entry.answered_model
+            entry = self.outlet.entry
+            entry.committed = relay.committed
+            entry.usage = facts.usage
+            entry.answered_model = facts.model or entry.answered_model
+        if keeper is not None and recorder is not None and connection.status == 200:
+            keeper.keep_stream(recorder, self._source())
+
+    def _source(self) -> Source:
+        """Who has answered."""
+        entry = self.outlet.entry
+        return Source(self.leg.target, entry.answered_model, entry.usage, self.call.prepared.dropped)
 
     async def _provider_failure(self, connection: Upstream) -> Failure:
         status, headers = connection.status, connection.headers
@@ -123,7 +142,7 @@ class Attempt(msgspec.Struct):
         body = await whole_body(connection, self.max_answer)
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
         failure = provider_failure(self.call.destination.name, status, body, wait, self._secret)
-        failure.fields = for_caller_of_failure(headers)
+        failure.fields = for_caller_of_failure(headers, beside_limits=bool(self.outlet.entry.limit))
         return failure
 
     def _fields(self, connection: Upstream) -> bytes:
@@ -132,8 +151,9 @@ class Attempt(msgspec.Struct):
         dropped = field(b"x-nulpoint-dropped", ",".join(prepared.dropped).encode()) if prepared.dropped else b""
         destination, model = self.call.destination, leg.target.model
         introduction = destination.introductions.get(model) or destination.introduce(model)
-        passed = for_caller(connection.headers)
-        return b"%b%bx-nulpoint-attempts: %d\r\n%b" % (passed, introduction, leg.number, dropped)
+        passed = for_caller(connection.headers, beside_limits=bool(self.outlet.entry.limit))
+        shared = self.outlet.shared_fields
+        return b"%b%bx-nulpoint-attempts: %d\r\n%b%b" % (passed, introduction, leg.number, dropped, shared)
 
     def _own_fields(self, connection: Upstream) -> bytes:
         """The caller's own, with its request id where the provider gave none."""

@@ -26,9 +26,7 @@ def prepare_call(asked: Asked, route: Route, destination: Destination, target: T
     """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
     if destination.lacks_key and not asked.own_key:
         raise destination.no_key()
-    prepared = prepare(
-        asked.request.body, asked.envelope, target.provider.spec, target.model, route, destination.through_chat
-    )
+    prepared = prepare(asked.body, asked.envelope, target.provider.spec, target.model, route, destination.through_chat)
     if prepared.dropped and asked.strict:
         raise _not_expressible(prepared.dropped, destination.name)
     return Call(destination, prepared)
@@ -52,7 +50,7 @@ class Calls(msgspec.Struct):
 
     def fits(self, target: Target) -> bool:
         """Whether a target that the caller did not ask for can express the whole request, as far as is known."""
-        body = self.asked.request.body
+        body = self.asked.body
         if target.name in WITHOUT_IMAGES and b'"image_url"' in body:
             return False
         context = CONTEXTS.get(target.name)

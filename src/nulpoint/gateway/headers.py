@@ -28,20 +28,26 @@ _TO_CALLER = frozenset(
         b"x-should-retry",
     }
 )
-_TO_CALLER_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit-", b"x-groq-")
+_LIMIT_PREFIX = b"x-ratelimit-"  # where the gateway has limits of its own it tells of those under these names
+_TO_CALLER_PREFIXES = (b"anthropic-ratelimit-", b"ratelimit-", b"x-groq-")
 
 
 class _Passes(dict[bytes, bool]):
     """Whether a field goes back to the caller, remembered by name; providers have few names, attackers many."""
 
+    def __init__(self, prefixes: tuple[bytes, ...]) -> None:
+        super().__init__()
+        self._prefixes = prefixes
+
     def __missing__(self, name: bytes) -> bool:
-        passes = name in _TO_CALLER or name.startswith(_TO_CALLER_PREFIXES)
+        passes = name in _TO_CALLER or name.startswith(self._prefixes)
         if len(self) < 1024:
             self[name] = passes
         return passes
 
 
-_passes = _Passes()
+_passes = _Passes((_LIMIT_PREFIX, *_TO_CALLER_PREFIXES))
+_passes_beside_limits = _Passes(_TO_CALLER_PREFIXES)
 
 
 def for_provider(headers: Headers, own_key: bool) -> bytes:
@@ -52,20 +58,23 @@ def for_provider(headers: Headers, own_key: bool) -> bytes:
     return b"".join([field(name, value) for name, value in headers.items() if name in allowed])
 
 
-def for_caller(headers: Headers) -> bytes:
-    """The fields of a provider's answer that go back, as a header block. Content fields are the gateway's own."""
-    return b"".join([b"%b: %b\r\n" % item for item in headers.items() if _passes[item[0]]])
+def for_caller(headers: Headers, *, beside_limits: bool) -> bytes:
+    """The fields of a provider's answer that go back, as a header block. Content fields are the gateway's own.
+
+    `beside_limits`: the gateway has rate limits too.
+    """
+    passes = _passes_beside_limits if beside_limits else _passes
+    return b"".join([b"%b: %b\r\n" % item for item in headers.items() if passes[item[0]]])
 
 
 # The gateway says these itself of an answer that is an error.
 _OWN_OF_FAILURES = frozenset({b"retry-after", b"retry-after-ms", b"x-request-id", b"x-should-retry"})
 
 
-def for_caller_of_failure(headers: Headers) -> bytes:
+def for_caller_of_failure(headers: Headers, *, beside_limits: bool) -> bytes:
     """The fields of a provider's error answer that go back: limits left, ids to ask the provider about."""
-    return b"".join(
-        [b"%b: %b\r\n" % item for item in headers.items() if _passes[item[0]] and item[0] not in _OWN_OF_FAILURES]
-    )
+    others = {name: value for name, value in headers.items() if name not in _OWN_OF_FAILURES}
+    return for_caller(others, beside_limits=beside_limits)
 
 
 def provider_fields(provider: bytes, model: str) -> bytes:

@@ -17,6 +17,7 @@ from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.rests import REFUSED
 from nulpoint.routing.standing import Passed
+from nulpoint.stores.limits import Grant
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.record import Record
 from nulpoint.stores.requestlog import RequestLog
@@ -47,6 +48,11 @@ class Entry(msgspec.Struct):
     answered_model: str = ""
     stream: bool = False
     coalesced: bool = False  # it got the answer to another caller's request
+    cache: str = ""  # HIT, MISS or BYPASS
+    limit: str = ""  # what the limits said: `limiting.RESULTS`
+    limit_fields: bytes = b""  # header fields that tell how they stand
+    grant: Grant | None = None  # what it holds of them
+    committed: bool = False  # some of a stream's content has come
     attempts: Attempts | None = None  # where the first one did not succeed
     dropped: int = 0  # members of the request that the provider cannot take
     usage: Usage | None = None
@@ -91,13 +97,15 @@ class Journal:
             provider=entry.provider,
             answered_model=entry.answered_model,
             stream=entry.stream,
-            first_byte_us=_us(entry.first_byte - entry.started) if entry.first_byte else None,
-            total_us=_us(perf_counter() - entry.started),
-            added_us=_us(entry.added()) if entry.began else 0,
+            first_byte_us=int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
+            total_us=int((perf_counter() - entry.started) * 1e6),
+            added_us=int(entry.added() * 1e6) if entry.began else 0,
             usage=entry.usage,
             bytes_in=len(request.body),
             bytes_out=reply.body_bytes,
             coalesced=entry.coalesced,
+            cache=entry.cache,
+            limit=entry.limit,
         )
         if entry.dropped:
             self._metrics.fields_dropped(entry.provider, entry.dropped)
@@ -165,7 +173,3 @@ def _level(status: int, failure: Failure | None) -> str:
     if status >= 500 or (failure is not None and failure.kind in (Kind.UPSTREAM, Kind.TIMEOUT, Kind.INTERNAL)):
         return "error"
     return "warn" if status >= 400 or failure is not None else "info"
-
-
-def _us(seconds: float) -> int:
-    return int(seconds * 1e6)

@@ -4,14 +4,16 @@ import msgspec
 
 from nulpoint.gateway.flight import Flight
 from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.keeping import Keeper
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.reply import Reply
 
 
 class Outlet(msgspec.Struct):
-    """One request's: `stream` for those that asked for one, `flight` where the answer is shared with others.
+    """One request's.
 
-    `own_fields` are the header fields that are this caller's alone.
+    `stream` is there for those that asked for one, `flight` where the answer is shared with others, `keeper` where it
+    may be kept. `own_fields` are the header fields that are this caller's alone, `shared_fields` are for all.
     """
 
     reply: Reply
@@ -19,6 +21,8 @@ class Outlet(msgspec.Struct):
     own_fields: bytes
     stream: StreamAnswer | None = None
     flight: Flight | None = None
+    keeper: Keeper | None = None
+    shared_fields: bytes = b""
 
     def share(self) -> Flight:
         """The flight that others can join, made when the first of them comes."""

@@ -23,14 +23,18 @@ class Prepared(msgspec.Struct, frozen=True):
     codec: Codec | None = None
     embeddings: EmbeddingsCodec | None = None
 
-    def watcher(self, through_chat: bool, created: int) -> Watcher:
-        """What passes the stream of answers on to the caller. `created`: Unix seconds, for answers without a date."""
+    def watcher(self, through_chat: bool, created: int, *, all_usage: bool = False) -> Watcher:
+        """What passes the stream of answers on to the caller. `created`: Unix seconds, for answers without a date.
+
+        `all_usage`: show it in any case.
+        """
+        hide_usage = self.hide_usage and not all_usage
         if self.codec is not None:
-            translated = self.codec.stream(created, not self.hide_usage)
+            translated = self.codec.stream(created, not hide_usage)
             return Chained(translated) if through_chat else translated
         if through_chat:
-            return CompletionStream(self.hide_usage)
-        return HideUsage() if self.hide_usage else PassOn()
+            return CompletionStream(hide_usage)
+        return HideUsage() if hide_usage else PassOn()
 
 
 def prepare(

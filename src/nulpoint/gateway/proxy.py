@@ -1,21 +1,25 @@
 """The life of a proxied request: read it, find its targets, try them in turn, settle once."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked, read_request
 from nulpoint.gateway.attempt import Attempt
+from nulpoint.gateway.caching import CacheParts, Caching, Found, caching
 from nulpoint.gateway.calls import Calls, prepare_call
 from nulpoint.gateway.destination import Destination
 from nulpoint.gateway.failover import Failover, Journey
 from nulpoint.gateway.gate import Gate
 from nulpoint.gateway.headers import failure_fields, provider_fields
 from nulpoint.gateway.journal import Entry, Journal, request_id
+from nulpoint.gateway.limiting import Limiting
 from nulpoint.gateway.outlet import Outlet
+from nulpoint.gateway.question import Question
 from nulpoint.gateway.relay import error_event
+from nulpoint.gateway.replay import PIECE, Known
 from nulpoint.gateway.rules import ProxyRules
 from nulpoint.gateway.sharing import Flights, follow, identity
 from nulpoint.gateway.stream_answer import StreamAnswer
@@ -32,7 +36,9 @@ from nulpoint.routing.standing import Standing
 
 
 class Surroundings(NamedTuple):
-    """What all routes share. `flights` is None where requests are not shared; `chance` gives numbers from 0 to 1."""
+    """What all routes share. None stands for what is off: `flights` share calls, `cache` keeps answers, `limiting` says
+    how many may be asked for. `chance` gives numbers from 0 to 1.
+    """
 
     router: Router
     standings: Mapping[str, Standing]
@@ -40,13 +46,15 @@ class Surroundings(NamedTuple):
     journal: Journal
     gate: Gate
     flights: Flights | None
+    cache: CacheParts | None
+    limiting: Limiting | None
     ticker: Ticker
     cross_origin: Callable[[Headers], bytes]
     chance: Callable[[], float]
 
 
 class Proxy:
-    """Answers the requests of one route by asking providers."""
+    """Answers the requests of one route: from the cache, or by asking providers."""
 
     def __init__(self, route: Route, around: Surroundings, rules: ProxyRules) -> None:
         self._route: Route = route
@@ -55,26 +63,67 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._destinations: dict[str, Destination] = {}
         self._failover = Failover(route, around.standings, around.client, around.journal, around.chance, rules)
+        self._caching = caching(route, around.cache) if around.cache is not None else None
 
-    async def answer(self, request: Request, reply: Reply) -> None:
-        """One request, from its bytes to its record. Whatever happens, it is settled once."""
+    def answer(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None] | None:
+        """One request, from its bytes to its record; whatever happens, it is settled once.
+
+        None where that has been done when this returns: it was wrong, or its answer is known.
+        """
         entry = Entry(request_id(request.headers), self._route, request.started)
-        journal = self._around.journal
-        journal.inflight += 1
+        going = None
         try:
             asked = read_request(request, self._rules.ask, self._loop.time())
             entry.model = asked.envelope.model
             entry.stream = asked.stream
-            size, gate = len(request.body), self._around.gate
+            plan = self._around.router.plan(asked.envelope.model, self._route)
+            if self._caching is None:
+                going = self._go_on(asked, plan, None, None, reply, entry)
+            else:
+                going = self._look(self._caching, asked, plan, reply, entry)
+        except Failure as failure:
+            entry.failure = failure
+            self._tell(failure, request, reply, entry)
+        except BaseException:
+            entry.failure = _bug()
+            raise
+        finally:
+            if going is None:
+                self._around.journal.settle(entry, request, reply)
+        return going
+
+    def _look(
+        self, caching: Caching, asked: Asked, plan: Plan, reply: Reply, entry: Entry
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer from the cache, where that needs no waiting."""
+        question = caching.questions.read(asked, plan)
+        found = None
+        if question is not None and question.look and self._around.limiting is None:
+            found = caching.find_now(question)
+            known = caching.known(found, question, asked) if found else None
+            if known is not None and not (asked.stream and len(known.body) > PIECE):
+                caching.replay.give(known, asked, reply, entry, self._own_fields(asked, entry))
+                return None
+        return self._go_on(asked, plan, question, found, reply, entry)
+
+    async def _go_on(
+        self, asked: Asked, plan: Plan, question: Question | None, found: Found | None, reply: Reply, entry: Entry
+    ) -> None:
+        """The rest, with all that may be waited for. `found`: what the cache has; None where it was not asked yet."""
+        request, journal, gate = asked.request, self._around.journal, self._around.gate
+        size = len(request.body)
+        journal.inflight += 1
+        try:
             if gate.closed or not gate.take(size, asked.stream):
                 await gate.wait(size, asked.stream)
             try:
-                plan = self._around.router.plan(asked.envelope.model, self._route)
-                outlet = self._outlet(asked, reply, entry)
-                if self._around.flights is None:
-                    await self._serve(asked, plan, outlet)
+                if question is not None and self._caching is not None:
+                    await self._find(self._caching, asked, plan, question, found, reply, entry)
                 else:
-                    await self._share(asked, plan, outlet, self._around.flights)
+                    if self._around.limiting is not None:
+                        await self._around.limiting.admit(asked, entry, self._loop.time())
+                    entry.cache = "" if self._caching is None else "BYPASS"
+                    await self._serve(asked, plan, self._outlet(asked, reply, entry))
             finally:
                 gate.leave(size, asked.stream)
         except Failure as failure:
@@ -86,22 +135,59 @@ class Proxy:
                 self._tell(cancelled.failure, request, reply, entry)
             raise
         except BaseException:
-            entry.failure = Failure(Kind.INTERNAL, 500, "nulpoint failed on this request; its log has the details")
-            if reply.committed:  # else whoever runs this answers
-                self._tell(entry.failure, request, reply, entry)
+            entry.failure = _bug()
+            self._tell_if_begun(entry.failure, reply)  # else whoever runs this answers
             raise
         finally:
             journal.inflight -= 1
             if reply.caller_has_left:
                 entry.failure = _caller_left()  # the answer was for others who shared it
+            if self._around.limiting is not None:
+                self._around.limiting.settle(entry, self._loop.time())
             journal.settle(entry, request, reply)
 
-    async def _share(self, asked: Asked, plan: Plan, outlet: Outlet, flights: Flights) -> None:
-        """Join the same request of another caller, or make the call."""
-        key = identity(asked, self._route, plan)
-        if key is None:
-            await self._serve(asked, plan, outlet)
+    async def _find(
+        self, caching: Caching, asked: Asked, plan: Plan, question: Question, found: Found | None, reply: Reply,
+        entry: Entry,
+    ) -> None:  # fmt: skip
+        """The answer: in the cache, in another caller's call, or by a call of its own. Raises Failure."""
+        limiting = self._around.limiting
+        flights = self._around.flights if question.look else None
+        key = identity(asked, question) if flights is not None else b""
+
+        def look() -> Awaitable[Found] | None:
+            """Only where that is still to be done; and no call of another caller's will bring the answer."""
+            alone = flights is None or flights.find(key) is None
+            return caching.find(question) if found is None and question.look and alone else None
+
+        coming = look()  # one round trip together with the limits'
+        if limiting is not None:
+            await limiting.admit(asked, entry, self._loop.time())
+            coming = coming or look()
+        if coming is not None:
+            found = await coming
+        known = caching.known(found, question, asked) if found else None
+        if known is not None:
+            await self._give(caching, known, asked, reply, entry)
             return
+        entry.cache = "MISS" if question.look else "BYPASS"
+        asked, keeper, fields = caching.miss(found or {}, question, plan, asked)
+        outlet = self._outlet(asked, reply, entry)
+        outlet.keeper, outlet.shared_fields = keeper, fields
+        if flights is None:
+            await self._serve(asked, plan, outlet)
+        else:
+            await self._share(key, asked, plan, outlet, flights)
+
+    async def _give(self, caching: Caching, known: Known, asked: Asked, reply: Reply, entry: Entry) -> None:
+        replay, own_fields = caching.replay, self._own_fields(asked, entry)
+        if asked.stream and len(known.body) > PIECE:
+            await replay.give_slowly(known, reply, entry, own_fields)
+        else:
+            replay.give(known, asked, reply, entry, own_fields)
+
+    async def _share(self, key: bytes, asked: Asked, plan: Plan, outlet: Outlet, flights: Flights) -> None:
+        """Join the same request of another caller, or make the call."""
         flight = flights.find(key)
         if flight is not None:
             outlet.entry.coalesced = True
@@ -146,30 +232,45 @@ class Proxy:
         return destination
 
     def _outlet(self, asked: Asked, reply: Reply, entry: Entry) -> Outlet:
-        own_fields = b"x-nulpoint-request-id: %b\r\n%b" % (entry.id, self._around.cross_origin(asked.request.headers))
+        shown, origin = entry.cache.encode() or b"BYPASS", self._around.cross_origin(asked.request.headers)
+        own_fields = b"x-nulpoint-request-id: %b\r\nx-cache: %b\r\n%b%b" % (entry.id, shown, origin, entry.limit_fields)
         if not asked.stream:
             return Outlet(reply, entry, own_fields)
         around, keepalive = self._around, self._rules.keepalive
         stream = StreamAnswer(reply, entry, own_fields, around.ticker, keepalive, self._loop.time())
         return Outlet(reply, entry, own_fields, stream)
 
+    def _own_fields(self, asked: Asked, entry: Entry) -> bytes:
+        """The header fields of a kept answer that are this caller's alone."""
+        origin = self._around.cross_origin(asked.request.headers)
+        return b"x-nulpoint-request-id: %b\r\n%b%b" % (entry.id, origin, entry.limit_fields)
+
     def _tell(self, failure: Failure, request: Request, reply: Reply, entry: Entry) -> None:
         """A status where none has gone out yet; in a stream that has begun, an error event and no proper end."""
         if reply.committed:
-            if not reply.complete:
-                reply.write(error_event(failure))
+            self._tell_if_begun(failure, reply)
             return
         entry.began = entry.began or perf_counter()
         attempts = entry.attempts
         if attempts is not None:
             failure.attempts = attempts.as_builtins()
-        fields = failure_fields(failure, entry.id) + self._around.cross_origin(request.headers)
+        fields = failure_fields(failure, entry.id) + self._around.cross_origin(request.headers) + entry.limit_fields
+        if entry.cache:
+            fields += field(b"x-cache", entry.cache.encode())
         if entry.provider:
             fields += provider_fields(entry.provider.encode(), entry.answered_model or entry.model)
             fields += field(b"x-nulpoint-attempts", b"%d" % (attempts.made if attempts is not None else 0))
         if attempts is not None and b"x-nulpoint-trace" in request.headers:
             fields += field(b"x-nulpoint-trace", attempts.trace())
         reply.send(failure.status, fields, failure.envelope())
+
+    def _tell_if_begun(self, failure: Failure, reply: Reply) -> None:
+        if reply.committed and not reply.complete:
+            reply.write(error_event(failure))
+
+
+def _bug() -> Failure:
+    return Failure(Kind.INTERNAL, 500, "nulpoint failed on this request; its log has the details")
 
 
 def _caller_left() -> Failure:

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
+from nulpoint.routing.callers import Callers
 from nulpoint.routing.course import CourseRules
 
 
 class AskRules(NamedTuple):
-    """How requests are read: whether callers' keys are forwarded, unknown fields refused, and the longest deadline."""
+    """How requests are read: who may call, whether unknown fields are refused, and the longest deadline."""
 
-    forward_keys: bool
+    callers: Callers
     strict: bool
     request_timeout: float
 

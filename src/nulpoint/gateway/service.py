@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 MODELS = "/v1/models"
 CALLERS_PAGES = ("/readiness", MODELS)
 OPERATORS = ("/health", "/metrics")
-Answer = Coroutine[Any, Any, None]
+Answer = Coroutine[Any, Any, None] | None
 
 
 class Gateway:
@@ -32,14 +32,17 @@ class Gateway:
         status: Status,
         journal: Journal,
         cors: CrossOrigin,
+        callers: Callers,
         operators: Callers,
         *,
         shows: Collection[str],
     ) -> None:
-        """`proxies` by path; `shows`: the pages' paths; `operators`: who may see those of OPERATORS."""
+        """`proxies` by path; `shows`: the pages' paths; `callers`: who may ask the proxies and for models, `operators`:
+        who may see the pages of OPERATORS."""
         self._status = status
         self._journal = journal
         self._cors = cors
+        self._callers = callers
         self._operators = operators
         self._posts = {path: proxy.answer for path, proxy in proxies.items()}
         pages: dict[str, Callable[[], Page]] = {
@@ -78,6 +81,8 @@ class Gateway:
         self._check_route(request)
         if request.path in OPERATORS:
             self._operators.identify(request.headers)
+        elif request.path.startswith(MODELS):
+            self._callers.identify(request.headers)
         page = self._pages.get(request.path)
         if page is not None:
             return page()
@@ -127,6 +132,8 @@ class Gateway:
 
     def precheck(self, request: Request) -> None:
         self._check_route(request)
+        if request.path in self._posts:
+            self._callers.identify(request.headers)
 
     def refused(self, failure: Failure, headers: Headers) -> bytes:
         logger.debug("refused a connection's request: %s", failure.message)

@@ -1,42 +1,22 @@
 """Which requests may share one call, and how a caller follows the call of another."""
 
-import re
-
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.flight import Flight, Follower
 from nulpoint.gateway.journal import Entry
 from nulpoint.gateway.outlet import Outlet
+from nulpoint.gateway.question import Question
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.message import field
-from nulpoint.providers.spec import Route
-from nulpoint.routing.chains import Plan
-from nulpoint.wire.fingerprint import digest, fingerprint
 
-# Fields of the head that reach the provider or bound the call: requests that differ in one are not the same.
-_COUNT = frozenset(
-    {
-        b"openai-beta", b"anthropic-beta", b"idempotency-key", b"x-nulpoint-strict", b"x-nulpoint-timeout",
-        b"openai-organization", b"openai-project", b"http-referer", b"x-title",
-    }
-)  # fmt: skip
-
-_WANTS_ITS_OWN = re.compile(rb"no-(store|cache)", re.IGNORECASE)
+_TIMEOUT = b"x-nulpoint-timeout"
 
 
-def identity(asked: Asked, route: Route, plan: Plan) -> bytes | None:
-    """What is the same for requests that may share a call; None for one that may not."""
-    headers = asked.request.headers
-    if b"cache-control" in headers and _WANTS_ITS_OWN.search(headers[b"cache-control"]):
-        return None
-    question = fingerprint(asked.request.body, route, asked.own or b"", plan.identity)
-    if question is None:
-        return None
+def identity(asked: Asked, question: Question) -> bytes:
+    """What is the same for requests that may share a call: the question, and how the answer is to be delivered."""
     options = asked.envelope.stream_options
     delivery = (b"stream" if asked.stream else b"whole") + (b"+usage" if options and options.include_usage else b"")
-    if _COUNT.isdisjoint(headers):
-        return question + delivery
-    return digest(question, delivery, *(part for item in sorted(headers.items()) if item[0] in _COUNT for part in item))
+    return question.key + delivery + asked.request.headers.get(_TIMEOUT, b"")
 
 
 class Flights:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,13 +14,27 @@ from nulpoint.providers.spec import Provider
 from nulpoint.routing.breaker import State
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
-from nulpoint.stores.metrics import CONTENT_TYPE, Metrics
+from nulpoint.stores.metrics import CONTENT_TYPE, Metrics, Numbers
 
 JSON = b"application/json"
 # The API demands a date; these names have none here.
 _CREATED = 0
 
 Page = tuple[int, bytes, bytes]  # status, content type, body
+
+
+class Backing(Protocol):
+    """The cache, and what replicas share."""
+
+    @property
+    def degraded(self) -> bool:
+        """Something that was configured is missing just now."""
+
+    def health(self) -> dict[str, Any]:
+        """Members of the page."""
+
+    def note(self, numbers: Numbers) -> None:
+        """Enter what has been counted."""
 
 
 class Status:
@@ -34,6 +48,7 @@ class Status:
         journal: Journal,
         metrics: Metrics,
         standings: Mapping[str, Standing],
+        backing: Backing,
     ) -> None:
         self._providers = providers
         self._router = router
@@ -41,20 +56,22 @@ class Status:
         self._journal = journal
         self._metrics = metrics
         self._standings = standings
+        self._backing = backing
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self.ready = True
 
     def health(self) -> Page:
         """Everything at a glance. Names only: no address, no key."""
+        status = "degraded" if self._backing.degraded else "ok"
         page = {
-            "status": "ok" if self.ready else "draining",
+            "status": status if self.ready else "draining",
             "version": __version__,
             "uptime_seconds": round(self._loop.time() - self._started, 3),
             "inflight_requests": self._journal.inflight,
             "upstream_connections": self._client.connections(),
             "providers": {provider.spec.name: self._provider(provider.spec.name) for provider in self._providers},
-            "cache": {"mode": "none"},
+            **self._backing.health(),
         }
         return 200, JSON, msgspec.json.encode(page)
 
@@ -74,6 +91,7 @@ class Status:
     def observe(self) -> None:
         """Note for the metrics what is so just now."""
         self._metrics.set_inflight(self._journal.inflight)
+        self._backing.note(self._metrics.numbers)
         self._metrics.set_breakers({name: standing.breaker.state for name, standing in self._standings.items()})
 
     def metrics(self) -> Page:

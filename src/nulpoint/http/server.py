@@ -37,8 +37,8 @@ class Service(Protocol):
     def precheck(self, request: Request) -> None:
         """Raise `Failure` for a request whose body need not be asked for (`Expect: 100-continue`)."""
 
-    def answer(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None]:
-        """Answer through `reply`."""
+    def answer(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None] | None:
+        """Answer through `reply`: at once, or by the coroutine that this gives."""
 
     def refused(self, failure: Failure, headers: Headers) -> bytes:
         """A request was refused before it could be answered: note it, and give the header block for the refusal.
@@ -325,7 +325,15 @@ class Connection(asyncio.Protocol):
 
     def _start(self, request: Request) -> None:
         self._reply = reply = Reply(self, self._transport, request)
-        self._strand = Strand(self._server.service.answer(request, reply), self._finished)
+        try:
+            work = self._server.service.answer(request, reply)
+        except Exception as crash:  # noqa: BLE001 - the service is told, as it is of those in a strand
+            self._finished(crash)
+            return
+        if work is None:
+            self._finished(None)
+            return
+        self._strand = Strand(work, self._finished)
         reply.cancel = self._strand.cancel
         self._strand.resume()
 

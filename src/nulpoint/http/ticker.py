@@ -7,6 +7,7 @@ of them: 10,000 connections take about half a millisecond a tick. Deadlines are 
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Protocol
 
@@ -34,6 +35,7 @@ class Ticker:
         self._handle: asyncio.TimerHandle | None = None
         self._date_at = -1.0
         self.date = b""
+        self.unix = 0.0  # seconds of the calendar, at the last tick
         self._expected = loop.time()
         self.on_tick: Callable[[float], None] = _ignore  # told by how many seconds the tick was late
         self._tick()
@@ -54,6 +56,7 @@ class Ticker:
     def _tick(self) -> None:
         now = self._loop.time()
         self.on_tick(now - self._expected)
+        self.unix = datetime.now(UTC).timestamp()
         if now - self._date_at >= 1.0:
             self._date_at = now
             self.date = formatdate(usegmt=True).encode()

@@ -27,16 +27,19 @@ ANYBODY = Caller(b"", b"", b"")
 
 
 class Callers:
-    """`keys`: SHA-256 digests of the gateway's keys; none: anybody may call. `forward`: callers bring provider keys."""
+    """`keys`: SHA-256 digests of the gateway's keys; none: anybody may call. `forward`: callers bring provider keys.
+
+    `tell_apart`: limits for each key are on.
+    """
 
     def __init__(self, keys: Sequence[bytes], *, forward: bool, tell_apart: bool) -> None:
         self._keys = tuple(keys)
         self._forward = forward
-        self._tell_apart = tell_apart  # limits for each key are on
+        self._anybody = not (self._keys or forward or tell_apart)
 
     def identify(self, fields: Mapping[bytes, bytes]) -> Caller:
         """`fields`: header fields by lower-case name. Raises Failure (401), always the same."""
-        if not (self._keys or self._forward or self._tell_apart):
+        if self._anybody:
             return ANYBODY
         presented = credential(fields)
         if not self._keys:
@@ -68,7 +71,9 @@ def credential(fields: Mapping[bytes, bytes]) -> bytes:
 def unauthorised() -> Failure:
     """One body for a key that is missing, malformed, unknown or withdrawn."""
     text = "a valid API key is needed; send it as `Authorization: Bearer ...`"
-    return Failure(Kind.AUTH, 401, text, code="invalid_api_key")
+    failure = Failure(Kind.AUTH, 401, text, code="invalid_api_key")
+    failure.fields = b"www-authenticate: Bearer\r\n"  # RFC 9110, 15.5.2
+    return failure
 
 
 def key_digest(text: str) -> bytes:

@@ -56,16 +56,24 @@ class Turns:
 
 
 class Plan:
-    """The targets of one model, step by step. `primary` is the model's own, which stands in the first step."""
+    """The targets of one model, step by step. `primary` is the model's own, which stands in the first step.
 
-    __slots__ = ("_steps", "_turns", "fixed", "identity", "primary")
+    `keeps`: names of the targets whose answers may be kept as answers of the plan. In a chain of the user's `own` they
+    are all, for so it was said; in others those of the first step: a built-in equivalent helps out, and no longer than
+    the primary fails.
+    """
 
-    def __init__(self, primary: Target, steps: Sequence[Sequence[tuple[Target, int]]]) -> None:
+    __slots__ = ("_steps", "_turns", "all", "fixed", "identity", "keeps", "primary")
+
+    def __init__(self, primary: Target, steps: Sequence[Sequence[tuple[Target, int]]], *, own: bool = False) -> None:
         self.primary = primary
         self._steps = [tuple(target for target, _ in step) for step in steps]
         self._turns = [Turns([weight for _, weight in step]) for step in steps]
         names = [[f"{target.name}*{weight}" for target, weight in step] for step in steps]
-        self.identity = "\n".join(map(",".join, names)).encode()  # the same for plans of the same targets
+        # the same for plans of the same targets that keep the same answers
+        self.identity = ("own\n" * own + "\n".join(map(",".join, names))).encode()
+        self.all = tuple(target for step in self._steps for target in step)
+        self.keeps = frozenset(target.name for step in (self._steps if own else self._steps[:1]) for target in step)
         single = all(len(step) == 1 for step in self._steps)
         self.fixed = tuple(step[0] for step in self._steps) if single else None  # the targets, always in this order
 
@@ -102,6 +110,10 @@ class Chains:
         if not self._automatic or asked.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
         return ((first,), *((Weighted(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
+
+    def has_own(self, asked: str) -> bool:
+        """Whether the chain of this model is the user's."""
+        return self._own_chain(asked) is not None
 
     def _own_chain(self, asked: str) -> Chain | None:
         exact = self._own.get(asked)

@@ -41,7 +41,8 @@ class Router:
         target = Target.at(self._configured(name, model), model_there)
         if route == "embeddings" and not target.provider.spec.embeddings:
             raise self._no_embeddings(name)
-        plan = Plan(target, list(self._steps(self._chains.of(model, target), target, route)))
+        steps = list(self._steps(self._chains.of(model, target), target, route))
+        plan = Plan(target, steps, own=self._chains.has_own(model))
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
         self._remembered[model, route] = plan

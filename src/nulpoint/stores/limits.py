@@ -24,17 +24,6 @@ class Limits(Protocol):
         """Once for each grant. `used`: the tokens it took; None: nobody said, the estimate stands."""
 
 
-class NoLimits:
-    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
-        return _UNLIMITED, None
-
-    def settle(self, grant: Grant, used: int | None, now: float) -> None:
-        pass
-
-
-_UNLIMITED = Verdict(None, None, None, 0)
-
-
 class LocalLimits:
     """Of one process."""
 

@@ -21,10 +21,10 @@ class Memory:
     """Values by key. An operation takes the same time, however many there are. Times in seconds, of any one clock."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
-        self.evicted = 0
+        self.hits = self.misses = self.puts = self.evicted = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -33,10 +33,13 @@ class Memory:
         """The value, or None. An entry that has expired goes when it is asked for, or when its turn comes."""
         entry = self._entries.get(key)
         if entry is None:
+            self.misses += 1
             return None
         if entry.expires <= now:
             self._remove(key)
+            self.misses += 1
             return None
+        self.hits += 1
         self._entries.move_to_end(key)
         return entry.value
 
@@ -44,11 +47,12 @@ class Memory:
         """Keep a value of `size` bytes for `ttl` seconds; one larger than the whole cache is not kept."""
         self._remove(key)
         size += OVERHEAD
-        if size > self._max_bytes:
+        if size > self.max_bytes:
             return
         self.bytes += size
+        self.puts += 1
         self._entries[key] = _Entry(value, now + ttl, size)
-        while self.bytes > self._max_bytes:
+        while self.bytes > self.max_bytes:
             self.evicted += 1
             self._remove(next(iter(self._entries)))
 

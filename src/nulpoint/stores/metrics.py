@@ -21,7 +21,7 @@ from nulpoint.stores.record import Record
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 ADDED = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25, 1.0)
-_NO_CACHE = "BYPASS"  # the value of the `cache` label of answers no cache was asked for
+HIT, MISS, BYPASS = "HIT", "MISS", "BYPASS"  # values of the `cache` label
 
 _STATES = "breakers"  # of `Numbers`: no counts
 
@@ -55,6 +55,15 @@ class Numbers(msgspec.Struct):
     transitions: dict[Labels, int] = {}
     rejections: dict[Labels, int] = {}
     coalesced: dict[Labels, int] = {}
+    cache_hits: dict[Labels, int] = {}
+    cache_misses: dict[Labels, int] = {}
+    cache_operations: Mapping[Labels, int] = {}
+    cache_evictions: dict[Labels, int] = {}
+    rate_limits: dict[Labels, int] = {}
+    redis_failures: dict[Labels, int] = {}
+    cache_bytes: dict[Labels, int] = {}
+    cache_entries: dict[Labels, int] = {}
+    redis_up: dict[Labels, int] = {}
     inflight: dict[Labels, int] = {}
     breakers: dict[Labels, int] = {}
 
@@ -91,6 +100,17 @@ FAMILIES = (
     ),
     Family("coalesced", "gateway_coalesced_requests", "Requests that shared another's call", ("route",)),
     Family("replays", "gateway_upstream_replays", "Requests sent again after a stale connection", ()),
+    Family("cache_hits", "cache_hits", "Requests answered by the cache", ()),
+    Family("cache_misses", "cache_misses", "Requests the cache could not answer, or not in full", ()),
+    Family("cache_operations", "gateway_cache_operations", "Values looked up and kept", ("op", "result")),
+    Family("cache_evictions", "gateway_cache_evictions", "Values that had to go for others", ()),
+    Family("rate_limits", "gateway_ratelimit", "What the limits said", ("result",)),
+    Family("redis_failures", "gateway_redis_failures", "Commands without a reply", ("reason",)),
+)
+GAUGES = (
+    Family("cache_bytes", "gateway_cache_bytes", "Memory the cache takes", ()),
+    Family("cache_entries", "gateway_cache_entries", "Values in the cache", ()),
+    Family("redis_up", "gateway_redis_up", "Workers that Redis answers", ()),
 )
 
 
@@ -101,17 +121,19 @@ class Metrics:
         self.numbers = Numbers()
         self._version = version
         self._directory = directory
-        self._tallies: dict[tuple[str, str, int], Tally] = {}
+        self._tallies: dict[tuple[str, str, int, str], Tally] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def settle(self, record: Record) -> None:
         """Count one request, whatever became of it."""
-        key = (record.route, record.provider, record.status)
+        key = (record.route, record.provider, record.status, record.cache)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally(self.numbers, *key)
         tally.add(record)
+        if record.limit:
+            count(self.numbers.rate_limits, (record.limit,))
 
     def log_dropped(self) -> None:
         count(self.numbers.log_dropped, ())
@@ -168,6 +190,11 @@ class Metrics:
         total = self._sum()
         for family in FAMILIES:
             yield _shown(family, getattr(total, family.numbers))
+        for family in GAUGES:
+            gauge = GaugeMetricFamily(family.name, family.text, labels=family.labels)
+            for labels, value in getattr(total, family.numbers).items():
+                gauge.add_metric(list(labels), value)
+            yield gauge
         inflight = GaugeMetricFamily("gateway_inflight_requests", "Requests being answered")
         inflight.add_metric([], total.inflight.get((), 0))
         yield inflight
@@ -194,33 +221,40 @@ class Metrics:
                 if not _alive(int(path.stem)):
                     other.inflight.clear()
                     other.breakers.clear()
+                    for gauge in GAUGES:
+                        getattr(other, gauge.numbers).clear()
                 merge(total, other)
         return total
 
 
 class Tally:
-    """The places of one (route, provider, status) in `Numbers`, found once."""
+    """The places of one (route, provider, status, cache) in `Numbers`, found once."""
 
     __slots__ = (
         "_added",
         "_attempts",
         "_first_byte",
         "_http",
+        "_is_hit",
         "_numbers",
+        "_of_cache",
         "_provider",
         "_requests",
         "_seconds",
         "_tokens",
     )
 
-    def __init__(self, numbers: Numbers, route: str, provider: str, status: int) -> None:
+    def __init__(self, numbers: Numbers, route: str, provider: str, status: int, cache: str) -> None:
         self._numbers = numbers
         self._http = (route, str(status))
         self._seconds = numbers.http_seconds.setdefault((route,), Buckets([0] * (len(SECONDS) + 1)))
         self._provider = provider
         self._requests = (provider, str(status))
         self._attempts = (provider, route, "success")
-        self._tokens = ((provider, route, "input", _NO_CACHE), (provider, route, "output", _NO_CACHE))
+        shown = cache or BYPASS
+        self._tokens = ((provider, route, "input", shown), (provider, route, "output", shown))
+        self._of_cache = {HIT: numbers.cache_hits, MISS: numbers.cache_misses}.get(cache)
+        self._is_hit = cache == HIT
         if provider:
             self._first_byte = numbers.first_byte.setdefault((provider,), Buckets([0] * (len(SECONDS) + 1)))
             self._added = numbers.added.setdefault((route,), Buckets([0] * (len(ADDED) + 1)))
@@ -229,10 +263,17 @@ class Tally:
         numbers = self._numbers
         count(numbers.http, self._http)
         observe(self._seconds, SECONDS, record.total_us * 1e-6)
+        if self._of_cache is not None:
+            count(self._of_cache, ())
         if record.coalesced:  # what the provider did is counted where the call was made
             count(numbers.coalesced, (record.route,))
             return
         if not self._provider:
+            return
+        if record.usage is not None:
+            count(numbers.tokens, self._tokens[0], record.usage.prompt)
+            count(numbers.tokens, self._tokens[1], record.usage.completion)
+        if self._is_hit:  # no provider had to do anything
             return
         count(numbers.requests, self._requests)
         if not record.error:
@@ -240,9 +281,6 @@ class Tally:
         if record.first_byte_us is not None:
             observe(self._first_byte, SECONDS, record.first_byte_us * 1e-6)
             observe(self._added, ADDED, record.added_us * 1e-6)
-        if record.usage is not None:
-            count(numbers.tokens, self._tokens[0], record.usage.prompt)
-            count(numbers.tokens, self._tokens[1], record.usage.completion)
         if record.error:
             count(numbers.errors, (self._provider, record.error))
 

@@ -156,10 +156,16 @@ class RedisLink:
         self._keeper = self._loop.create_task(self._keep(first_try))
         return first_try
 
-    async def close(self) -> None:
+    def stop(self) -> None:
+        """Let go of the connection, and make no other."""
         self._give_up(LOST)
         if self._keeper is not None:
             self._keeper.cancel()
+
+    async def close(self) -> None:
+        """The same, and wait until it is done."""
+        self.stop()
+        if self._keeper is not None:
             await asyncio.wait((self._keeper,))
 
     async def _keep(self, first_try: "asyncio.Future[None]") -> None:

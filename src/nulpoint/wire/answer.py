@@ -30,8 +30,11 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
         content: the JSON body; of a stream its events, without `[DONE]` and the event that holds only usage.
         usage_event: that event, where a stream had one.
         streamed: `content` is events.
-        provider, model, usage: who answered, as what, and what it took then; for the log and the answer's headers.
+        provider, model: the target that answered.
+        usage: what it took then.
         stored: when it was kept, in Unix seconds.
+        answered_model: the model as the provider calls it in its answer.
+        dropped: request members that the provider could not take, comma-separated.
     """
 
     content: bytes
@@ -41,11 +44,14 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     model: str
     usage: Usage | None
     stored: float
+    answered_model: str = ""
+    dropped: str = ""
 
     @property
     def size(self) -> int:
         """Bytes it holds."""
-        return len(self.content) + len(self.usage_event) + len(self.model)
+        texts = len(self.model) + len(self.answered_model) + len(self.dropped)
+        return len(self.content) + len(self.usage_event) + texts
 
     def as_body(self, route: CompletionRoute) -> bytes:
         """The answer to a request without `stream`. Raises NotWhole where the stream does not say it all."""

@@ -23,8 +23,11 @@ class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Fields:
         item: its JSON object without `index`, as it came.
         tokens: its share of what the provider counted; None where that was nothing.
-        provider, model: who answered, as what.
+        provider: who answered.
+        model: as the provider says.
         stored: when it was kept, in Unix seconds.
+        target: the model's name at the provider.
+        dropped: request members that the provider could not take, comma-separated.
     """
 
     item: bytes
@@ -32,10 +35,12 @@ class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
     provider: str
     model: str
     stored: float
+    target: str = ""
+    dropped: str = ""
 
     @property
     def size(self) -> int:
-        """Bytes it holds."""
+        """Bytes it holds; the names are one for the whole batch."""
         return len(self.item) + len(self.model)
 
 
@@ -91,7 +96,9 @@ class _Answer(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
-def read_vectors(answer: bytes, batch: Batch, asked: Sequence[int], provider: str, now: float) -> dict[bytes, Vector]:
+def read_vectors(
+    answer: bytes, batch: Batch, asked: Sequence[int], provider: str, now: float, target: str = "", dropped: str = ""
+) -> dict[bytes, Vector]:
     """The vectors of a provider's answer by key, each a copy. Raises Mismatch. `now`: Unix seconds."""
     try:
         decoded = msgspec.json.decode(answer, type=_Answer)
@@ -103,7 +110,9 @@ def read_vectors(answer: bytes, batch: Batch, asked: Sequence[int], provider: st
         raise Mismatch
     shares = _shares(_tokens(decoded.usage), [_length(batch.inputs[position]) for position in asked])
     return {
-        batch.keys[position]: Vector(_without_index(items[at]), shares[at], provider, decoded.model, now)
+        batch.keys[position]: Vector(
+            _without_index(items[at]), shares[at], provider, decoded.model, now, target, dropped
+        )
         for at, position in enumerate(asked)
     }
 

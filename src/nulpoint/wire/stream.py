@@ -17,7 +17,7 @@ from nulpoint.wire.usage import NOTHING, Facts, read_facts
 
 TAIL_BYTES = 8192  # of each of the last three reads: usage stands in one of the last events
 HELD_BYTES = 32_768  # of an unfinished event
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _ERROR = re.compile(rb'"error"\s*:\s*[^\sn]')  # null is none
 DONE = b"[DONE]"
@@ -134,9 +134,14 @@ class HideUsage(PassOn):
 
     def feed(self, data: bytes) -> bytes:
         data = PassOn.feed(self, data)  # `super()` would cost a third of this function
-        if b"usage" not in data or _USAGE.search(data) is None:
+        if b"usage" not in data or USAGE.search(data) is None:
             return data
-        return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
+        return without_usage(data)
+
+
+def without_usage(data: bytes) -> bytes:
+    """Whole events, but for those that hold only usage."""
+    return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
 
 
 class _Chunk(msgspec.Struct):
@@ -171,7 +176,7 @@ def _blocks(data: bytes) -> list[bytes]:
 
 def _is_usage_only(block: bytes) -> bool:
     event = sse.parse(block)
-    if event is None or _USAGE.search(event.data) is None:
+    if event is None or USAGE.search(event.data) is None:
         return False
     try:
         chunk = msgspec.json.decode(event.data, type=_Chunk)

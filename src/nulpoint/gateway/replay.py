@@ -1,0 +1,120 @@
+"""Giving out kept answers, whole or as a stream, whichever way they were kept."""
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from urllib.parse import quote
+
+import msgspec
+
+from nulpoint.gateway.asked import Asked
+from nulpoint.gateway.headers import provider_fields
+from nulpoint.gateway.journal import Entry
+from nulpoint.gateway.question import Question
+from nulpoint.gateway.stream_answer import FIELDS
+from nulpoint.http.message import JSON_TYPE, field
+from nulpoint.http.reply import Reply
+from nulpoint.providers.spec import Route
+from nulpoint.wire.answer import Answer
+from nulpoint.wire.assembly import NotWhole
+from nulpoint.wire.embedding_batch import Vector, join
+from nulpoint.wire.usage import Usage
+
+PIECE = 64 * 1024  # bytes of a stream that are given out in one write; of more the caller has to take some first
+_REMEMBERED = 1024  # introductions
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A kept answer in the form that was asked for, and what is said of it. `stored` in Unix seconds."""
+
+    body: bytes
+    provider: str
+    model: str
+    answered_model: str
+    usage: Usage | None
+    stored: float
+    dropped: str
+
+
+class Replay:
+    """Of one route. `unix` gives seconds of the calendar."""
+
+    def __init__(self, route: Route, unix: Callable[[], float]) -> None:
+        self._route = route
+        self._unix = unix
+        self._introductions: dict[tuple[str, str], bytes] = {}
+
+    def answer(self, answer: Answer, question: Question, asked: Asked) -> Known | None:
+        """None where it is too old for this caller, or the form that was asked for is not certain."""
+        if self._unix() - answer.stored > question.max_age or self._route == "embeddings":
+            return None
+        try:
+            if asked.stream:
+                options = asked.envelope.stream_options
+                body = answer.as_stream(self._route, bool(options and options.include_usage))
+            else:
+                body = answer.as_body(self._route)
+        except NotWhole:
+            return None
+        return Known(
+            body, answer.provider, answer.model, answer.answered_model, answer.usage, answer.stored, answer.dropped
+        )
+
+    def fresh(self, vectors: Mapping[bytes, Vector], question: Question) -> Mapping[bytes, Vector]:
+        """Those that are not too old for this caller."""
+        oldest = self._unix() - question.max_age
+        return {key: vector for key, vector in vectors.items() if vector.stored >= oldest}
+
+    def vectors(self, vectors: Mapping[bytes, Vector], question: Question) -> Known | None:
+        """The answer to a batch of which every vector is there; None where one is missing."""
+        batch = question.batch
+        if batch is None or not all(key in vectors for key in batch.keys):
+            return None
+        first = vectors[batch.keys[0]]
+        dropped = dict.fromkeys(name for one in vectors.values() for name in one.dropped.split(",") if name)
+        stored = min(vector.stored for vector in vectors.values())
+        usage = Usage(prompt=sum(vectors[key].tokens or 0 for key in batch.keys))
+        body = join(batch, vectors, None)
+        return Known(body, first.provider, first.target, first.model, usage, stored, ",".join(dropped))
+
+    def give(self, known: Known, asked: Asked, reply: Reply, entry: Entry, own_fields: bytes) -> None:
+        """All of it, in one write."""
+        fields = self._note(known, entry) + own_fields
+        if asked.stream:
+            reply.start(200, FIELDS + fields)
+            reply.end(known.body)
+        else:
+            reply.send(200, JSON_TYPE + fields, known.body)
+
+    async def give_slowly(self, known: Known, reply: Reply, entry: Entry, own_fields: bytes) -> None:
+        """A stream, as fast as the caller reads it."""
+        reply.start(200, FIELDS + self._note(known, entry) + own_fields)
+        last = (len(known.body) - 1) // PIECE * PIECE
+        for start in range(0, last, PIECE):
+            reply.write(known.body[start : start + PIECE])
+            await reply.drain()
+        reply.end(known.body[last:])
+
+    def _note(self, known: Known, entry: Entry) -> bytes:
+        """Enter into the record who had answered; gives the header fields that say it."""
+        entry.cache = "HIT"
+        entry.provider = known.provider
+        entry.answered_model = known.answered_model
+        entry.usage = known.usage
+        entry.began = perf_counter()
+        introduction = self._introductions.get((known.provider, known.model))
+        if introduction is None:
+            introduction = self._introduce(known.provider, known.model)
+        dropped = field(b"x-nulpoint-dropped", _shown(known.dropped)) if known.dropped else b""
+        age = max(0, int(self._unix() - known.stored))
+        return b"%bx-cache: HIT\r\nage: %d\r\nx-request-id: %b\r\n%b" % (introduction, age, entry.id, dropped)
+
+    def _introduce(self, provider: str, model: str) -> bytes:
+        if len(self._introductions) >= _REMEMBERED:
+            self._introductions.clear()
+        fields = self._introductions[provider, model] = provider_fields(_shown(provider), model)
+        return fields
+
+
+def _shown(text: str) -> bytes:
+    """Fit for a header field, whatever somebody may have written into Redis."""
+    return quote(text, safe=",.[]_- ").encode("ascii")

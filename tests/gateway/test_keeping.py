@@ -1,0 +1,144 @@
+"""What is kept of an answer, under which key, and what is not."""
+
+import json
+
+import pytest
+from test_question import OTHER, OWN, PLAN, TARGET, read
+
+from nulpoint.errors import Failure
+from nulpoint.gateway.keeping import MOST_BYTES, Keeper, Source, VectorKeeper
+from nulpoint.stores.cache import MemoryCache
+from nulpoint.wire.answer import Answer
+from nulpoint.wire.embedding_batch import Vector
+from nulpoint.wire.stream import PassOn
+from nulpoint.wire.usage import Usage
+
+GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
+STREAM = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'
+USAGE_EVENT = b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def source(target=TARGET, dropped=("user", "n")):
+    return Source(target, "there-2024", Usage(prompt=1, completion=2), dropped)
+
+
+def keeper(plan=PLAN, headers=()):
+    cache = MemoryCache(1 << 24)
+    return cache, Keeper(cache, read(headers), plan, lambda: 5.0, lambda: 1700.0)
+
+
+def kept(cache):
+    return [entry.value for entry in cache.memory._entries.values()]
+
+
+def test_a_whole_answer():
+    cache, one = keeper()
+    assert one.whole(GOOD, source()) is GOOD
+    one.keep_whole(GOOD, source())
+    expected = Answer(
+        GOOD, b"", False, "openai", "there", Usage(prompt=1, completion=2), 1700.0, "there-2024", "user,n"
+    )
+    assert cache.memory.get(read().key, 5.0) == expected
+    assert cache.memory.get(read().key, 5.0 + 3600) is None
+
+
+@pytest.mark.parametrize("hide", [False, True])
+def test_a_stream(hide):
+    cache, one = keeper()
+    recorder = one.record(PassOn(), hide)
+    assert recorder.feed(STREAM + USAGE_EVENT + DONE) == STREAM + (b"" if hide else USAGE_EVENT) + DONE
+    recorder.close()
+    one.keep_stream(recorder, source())
+    (answer,) = kept(cache)
+    assert (answer.content, answer.usage_event, answer.streamed) == (STREAM, USAGE_EVENT, True)
+
+
+NOT_KEPT = {
+    "a built-in equivalent's": (GOOD, PLAN, OTHER, {}),
+    "nothing of it": (GOOD, PLAN, TARGET, {b"x-nulpoint-cache-ttl": b"0"}),
+    "filtered": (GOOD.replace(b"stop", b"content_filter"), PLAN, TARGET, {}),
+    "too large": (GOOD[:-1] + b" " * MOST_BYTES + b"}", PLAN, TARGET, {}),
+    "no answer": (b'{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}', PLAN, TARGET, {}),
+}
+
+
+@pytest.mark.parametrize("case", NOT_KEPT)
+def test_not_kept(case):
+    body, plan, target, headers = NOT_KEPT[case]
+    cache, one = keeper(plan, headers)
+    one.keep_whole(body, source(target))
+    assert kept(cache) == []
+
+
+def test_of_a_stream_neither():
+    for events, target in ((STREAM, OTHER), (STREAM.replace(b'"stop"', b"null"), TARGET), (STREAM + b"data: x\n\n", TARGET),
+                           (STREAM.replace(b"x", b"x" * MOST_BYTES), TARGET)):  # fmt: skip
+        cache, one = keeper()
+        recorder = one.record(PassOn(), False)
+        recorder.feed(events + DONE)
+        one.keep_stream(recorder, source(target))
+        assert kept(cache) == []
+
+
+def test_in_a_chain_of_the_user_s_own_every_target_speaks():
+    cache, one = keeper(OWN)
+    one.keep_whole(GOOD, source(OTHER))
+    assert [answer.model for answer in kept(cache)] == ["elsewhere"]
+
+
+# -- vectors -----------------------------------------------------------------------------------------------------------
+
+
+def batch(*texts):
+    return read(route="embeddings", body=json.dumps({"model": "m", "input": texts}).encode())
+
+
+def vectors(*numbers):
+    data = [{"object": "embedding", "index": index, "embedding": [number]} for index, number in enumerate(numbers)]
+    return json.dumps({"object": "list", "data": data, "model": "m-1", "usage": {"prompt_tokens": 6}}).encode()
+
+
+def vector_keeper(question, found=(), plan=PLAN):
+    cache = MemoryCache(1 << 24)
+    missing = question.batch.missing(dict(found))
+    return cache, VectorKeeper(cache, question, plan, lambda: 5.0, lambda: 1700.0, dict(found), missing)
+
+
+def test_a_whole_batch_passes_as_it_came():
+    question = batch("a", "b")
+    cache, one = vector_keeper(question)
+    body = vectors(1, 2)
+    assert one.whole(body, source()) is body
+    one.keep_whole(body, source())
+    assert [vector.item for vector in kept(cache)] == [
+        b'{"object":"embedding","embedding":[1]}', b'{"object":"embedding","embedding":[2]}'
+    ]  # fmt: skip
+    assert {(one.target, one.model, one.dropped, one.tokens) for one in kept(cache)} == {("there", "m-1", "user,n", 3)}
+
+
+def test_a_part_is_joined_with_what_was_there():
+    question = batch("a", "b")
+    found = {question.batch.keys[0]: Vector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
+    cache, one = vector_keeper(question, found)
+    joined = one.whole(vectors(7), source())
+    assert [item["embedding"] for item in json.loads(joined)["data"]] == [[9], [7]]
+    one.keep_whole(joined, source())
+    assert [vector.item for vector in kept(cache)] == [b'{"object":"embedding","embedding":[7]}']
+
+
+def test_what_is_no_answer_to_the_part_is_a_failure():
+    question = batch("a", "b")
+    found = {question.batch.keys[0]: Vector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
+    cache, one = vector_keeper(question, found)
+    with pytest.raises(Failure, match="one vector for each input") as caught:
+        one.whole(vectors(7, 8), source())
+    assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
+    assert kept(cache) == []
+
+
+def test_what_is_no_answer_to_the_whole_is_the_provider_s_business():
+    cache, one = vector_keeper(batch("a", "b"))
+    assert one.whole(vectors(7), source()) == vectors(7)
+    one.keep_whole(vectors(7), source())
+    assert kept(cache) == []

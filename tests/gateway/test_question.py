@@ -1,0 +1,107 @@
+"""What a request asks of the cache: its key, and what its caller allows."""
+
+import math
+
+import pytest
+from test_asked import BODY, asked
+
+from nulpoint.errors import Failure
+from nulpoint.gateway.question import Questions
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.spec import Provider
+from nulpoint.routing.chains import Plan, Target
+from nulpoint.routing.exclusions import Exclusions
+
+OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
+TARGET, OTHER = Target.at(OPENAI, "there"), Target.at(OPENAI, "elsewhere")
+PLAN = Plan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]])
+TTL = 3600.0
+
+
+def read(headers=(), *, body=BODY, route="chat", plan=PLAN, excluded=None, **how):
+    return Questions(route, excluded, TTL).read(asked(headers, body=body, **how), plan)
+
+
+WISHES = [  # headers, look, max_age, ttl
+    ({}, True, math.inf, TTL),
+    ({b"cache-control": b"no-cache"}, False, math.inf, TTL),
+    ({b"cache-control": b"max-age=60"}, True, 60.0, TTL),
+    ({b"cache-control": b'Max-Age="60", no-transform'}, True, 60.0, TTL),
+    ({b"cache-control": b"max-age=-1"}, True, 0.0, TTL),
+    ({b"cache-control": b"max-age"}, True, 0.0, TTL),
+    ({b"cache-control": b"max-age=" + b"9" * 400}, True, math.inf, TTL),
+    ({b"cache-control": b"no-cachet, x-no-store"}, True, math.inf, TTL),
+    ({b"cache-control": b""}, True, math.inf, TTL),
+    ({b"x-nulpoint-cache-ttl": b"300"}, True, math.inf, 300.0),
+    ({b"x-nulpoint-cache-ttl": b"0"}, True, math.inf, 0.0),
+    ({b"x-nulpoint-cache-ttl": b"1e9"}, True, math.inf, TTL),
+    ({b"x-nulpoint-cache-ttl": b"5", b"cache-control": b"no-cache"}, False, math.inf, 5.0),
+]
+
+
+@pytest.mark.parametrize(("headers", "look", "max_age", "ttl"), WISHES)
+@pytest.mark.parametrize("route", ["chat", "embeddings"])
+def test_what_the_caller_allows(headers, look, max_age, ttl, route):
+    body = BODY if route == "chat" else b'{"model":"m","input":["x"]}'
+    question = read(headers, route=route, body=body)
+    assert (question.look, question.max_age, question.ttl) == (look, max_age, ttl)
+    assert question.key == read(route=route, body=body).key
+
+
+@pytest.mark.parametrize("value", [b"no-store", b"NO-STORE", b"max-age=5 , No-Store", b"no-cache,no-store"])
+def test_no_store_is_a_bypass(value):
+    assert read({b"cache-control": value}) is None
+
+
+@pytest.mark.parametrize("value", [b"soon", b"-1", b"nan", b"", b"5s"])
+def test_a_ttl_that_is_none(value):
+    with pytest.raises(Failure, match="number of seconds") as caught:
+        read({b"x-nulpoint-cache-ttl": value})
+    assert (caught.value.status, caught.value.param) == (400, "x-nulpoint-cache-ttl")
+
+
+OWN = Plan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], own=True)
+KEYS = {
+    "another body": {"body": BODY[:-1] + b',"seed":1}'},
+    "another route": {"route": "completions"},
+    "other targets": {"plan": Plan(OTHER, [[(OTHER, 1)]])},
+    "a chain of the user's own": {"plan": OWN},
+    "strict": {"strict": True},
+    "strict by field": {"headers": {b"x-nulpoint-strict": b"true"}},
+    "a beta": {"headers": {b"openai-beta": b"x"}},
+    "another beta": {"headers": {b"openai-beta": b"y"}},
+    "the same of another": {"headers": {b"anthropic-beta": b"x"}},
+    "an organisation": {"headers": {b"openai-organization": b"x"}},
+    "a key": {"headers": {b"authorization": b"Bearer a"}, "forward_keys": True},
+    "another key": {"headers": {b"x-api-key": b"b"}, "forward_keys": True},
+}
+
+
+def test_what_makes_another_key():
+    keys = {name: read(**how).key for name, how in KEYS.items()}
+    assert keys.pop("strict") == keys.pop("strict by field")
+    keys["plain"] = read().key
+    assert len(set(keys.values())) == len(keys)
+    assert all(len(key) == 32 for key in keys.values())
+
+
+def test_a_key_that_is_not_forwarded_tells_nobody_apart():
+    assert read({b"authorization": b"Bearer a"}).key == read().key
+
+
+EXCLUSIONS = [
+    (["gpt-4o"], [], True), (["there"], [], True), (["openai/elsewhere"], [], True), ([], ["^gpt"], True),
+    ([], ["where$"], True), (["gpt-4"], ["^there.$"], False), (["openai"], [], False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("exact", "patterns", "excluded"), EXCLUSIONS)
+def test_excluded_by_the_name_asked_for_or_any_it_leads_to(exact, patterns, excluded):
+    assert (read(excluded=Exclusions(exact, patterns)) is None) is excluded
+
+
+def test_vectors_have_a_key_each():
+    one, both = (read(route="embeddings", body=b'{"model":"m","input":%b}' % text) for text in (b'"x"', b'["x","y"]'))
+    assert one.batch.keys == both.batch.keys[:1]
+    assert one.key != both.key
+    assert read(route="embeddings", body=b'{"model":"m"}') is None

@@ -1,0 +1,276 @@
+"""Rate limits over sockets: who is refused, what everybody is told, and what is given back."""
+
+import asyncio
+import json
+
+import openai
+import pytest
+from test_cache import MEMORY, QUESTION, ask
+
+from conftest import Caller, gateway, post, run, until
+from nulpoint.mock import MockSettings
+
+STREAM = {**QUESTION, "stream": True}
+OURS = "x-ratelimit-remaining-tokens"
+
+
+def questions(number, **more):
+    return [{**QUESTION, "seed": one, **more} for one in range(number)]
+
+
+async def statuses(running, asked, *fields):
+    return [(await ask(running, question, *fields))[0] for question in asked]
+
+
+async def tokens_left(running, *fields, **more):
+    """Asked by a request that takes none: its answer is in the cache."""
+    await ask(running, {**QUESTION, **more}, *fields)
+    _, headers, _ = await ask(running, {**QUESTION, **more}, *fields)
+    return int(headers[OURS])
+
+
+def bucket(running):
+    """The level of the bucket of all callers."""
+    return running.app.backing.limiting._limits._limiter._bucket._level
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_an_openai_429_that_names_the_setting():
+    async def main():
+        async with gateway({"RPM_LIMIT": "3"}) as running:
+            for left in (2, 1, 0):
+                status, headers, _ = await ask(running)
+                assert status == 200
+                assert headers["x-ratelimit-limit-requests"] == "3"
+                assert headers["x-ratelimit-remaining-requests"] == str(left)
+                assert headers["x-ratelimit-reset-requests"].startswith(("59.", "1m0s"))
+                assert "openai-processing-ms" in headers
+            status, headers, body = await ask(running)
+            error = json.loads(body)["error"]
+            assert (status, error["type"], error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
+            assert error["message"].startswith(
+                "Rate limit exceeded: this gateway may have 3 requests a minute (RPM_LIMIT)"
+            )
+            assert 55 <= int(headers["retry-after"]) <= 60
+            assert 55_000 < int(headers["retry-after-ms"]) <= 60_000
+            assert headers["x-ratelimit-remaining-requests"] == "0"
+            assert running.mock.requests == 3
+            page = running.app.metrics.page().decode()
+            assert 'gateway_ratelimit_total{result="allowed"} 3.0' in page
+            assert 'gateway_ratelimit_total{result="limited"} 1.0' in page
+            assert [json.loads(line)["limit"] for line in running.log().splitlines()] == ["allowed"] * 3 + ["limited"]
+
+    run(main())
+
+
+def test_the_cache_and_shared_calls_count_as_requests():
+    async def main():
+        async with gateway({**MEMORY, "RPM_LIMIT": "6"}, mock=MockSettings(latency_ms=50)) as running:
+            callers = [await Caller.connect(running.port) for _ in range(4)]
+            for caller in callers:
+                caller.send(post(json.dumps(QUESTION).encode()))
+            answers = [await caller.answer() for caller in callers]
+            assert [status for status, _, _ in answers] == [200] * 4
+            assert running.mock.requests == 1
+            status, headers, _ = await ask(running)
+            assert (status, headers["x-cache"], headers["x-ratelimit-remaining-requests"]) == (200, "HIT", "1")
+            assert await statuses(running, [QUESTION, QUESTION]) == [200, 429]
+
+    run(main())
+
+
+def test_what_is_no_request_does_not_count():
+    async def main():
+        settings = {"RPM_LIMIT": "1", "GATEWAY_API_KEYS": "gk"}
+        async with gateway(settings) as running:
+            key = "Authorization: Bearer gk"
+            assert (await ask(running))[0] == 401
+            assert (await ask(running, b"{", key))[0] == 400
+            assert (await ask(running, {**QUESTION, "model": "claude-haiku-4-5"}, key))[0] == 400
+            assert await statuses(running, questions(2), key) == [200, 429]
+
+    run(main())
+
+
+def test_each_key_has_its_own():
+    async def main():
+        async with gateway({"RPM_LIMIT_PER_KEY": "2", "RPM_LIMIT": "5"}) as running:
+            for key in ("Authorization: Bearer a", "x-api-key: b"):
+                assert await statuses(running, questions(3), key) == [200, 200, 429]
+            _, _, body = await ask(running, QUESTION, "Authorization: Bearer a")
+            assert "your key may have 2 requests a minute (RPM_LIMIT_PER_KEY)" in body.decode()
+            assert await statuses(running, questions(2)) == [200, 429]  # callers without a key; all together had five
+            _, _, body = await ask(running)
+            assert "(RPM_LIMIT)" in body.decode()
+
+    run(main())
+
+
+def test_the_sdk_waits_as_long_as_it_is_told():
+    async def main():
+        settings = {"MAX_PARALLEL_PER_KEY": "1"}
+        async with gateway(settings, mock=MockSettings(latency_ms=400)) as running:
+            async with openai.AsyncOpenAI(base_url=running.url, api_key="a", max_retries=2) as client:
+                began = asyncio.get_running_loop().time()
+                answers = await asyncio.gather(*(client.chat.completions.create(**QUESTION) for _ in range(2)))
+                assert all(answer.choices for answer in answers)
+                assert 1.0 <= asyncio.get_running_loop().time() - began < 3.0
+            async with openai.AsyncOpenAI(base_url=running.url, api_key="a", max_retries=0) as client:
+                calls = (client.chat.completions.create(**QUESTION) for _ in range(2))
+                results = await asyncio.gather(*calls, return_exceptions=True)
+                assert [type(one) for one in results].count(openai.RateLimitError) == 1
+
+    run(main())
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_was_set_aside_is_settled_with_what_was_used(streamed):
+    async def main():
+        async with gateway({"TPM_LIMIT": "3000"}) as running:
+            question = {**(STREAM if streamed else QUESTION), "max_tokens": 500}
+            status, headers, _ = await ask(running, question)
+            assert status == 200
+            set_aside = 3000 - int(headers[OURS])
+            assert 500 < set_aside < 600
+            assert headers["x-ratelimit-limit-tokens"] == "3000"
+            await until(lambda: running.app.journal.inflight == 0)
+            used = 3000 - bucket(running)
+            record = json.loads(running.log().splitlines()[0])
+            taken = record["usage"]["prompt"] + record["usage"]["completion"]
+            assert 10 < taken - 15 < used <= taken  # it fills up meanwhile, by 50 a second
+
+    run(main())
+
+
+def test_an_estimate_that_does_not_fit_is_refused():
+    async def main():
+        async with gateway({"TPM_LIMIT": "1000"}) as running:
+            large = {**QUESTION, "max_tokens": 900}
+            callers = [await Caller.connect(running.port) for _ in range(2)]
+            for caller in callers:
+                caller.send(post(json.dumps(large).encode()))
+            answers = [await caller.answer() for caller in callers]
+            assert sorted(status for status, _, _ in answers) == [200, 429]
+            (refused,) = [answer for answer in answers if answer[0] == 429]
+            assert "1000 tokens a minute (TPM_LIMIT)" in refused[2].decode()
+            assert await statuses(running, [large]) == [200]  # what the first did not use has come back
+
+    run(main())
+
+
+def test_the_cache_takes_no_tokens():
+    async def main():
+        async with gateway({**MEMORY, "TPM_LIMIT": "100000"}) as running:
+            await ask(running)
+            before = bucket(running)
+            for _ in range(5):
+                assert (await ask(running))[1]["x-cache"] == "HIT"
+            assert bucket(running) >= before
+
+    run(main())
+
+
+def test_of_a_shared_call_one_pays():
+    async def main():
+        async with gateway({**MEMORY, "TPM_LIMIT": "3000"}, mock=MockSettings(latency_ms=50)) as running:
+            callers = [await Caller.connect(running.port) for _ in range(10)]
+            for caller in callers:
+                caller.send(post(json.dumps({**QUESTION, "max_tokens": 100}).encode()))
+            for caller in callers:
+                assert (await caller.answer())[0] == 200
+            await until(lambda: running.app.journal.inflight == 0)
+            assert 10 < 3000 - bucket(running) < 50
+
+    run(main())
+
+
+def test_embeddings_pay_for_what_was_asked():
+    async def main():
+        async with gateway({**MEMORY, "TPM_LIMIT": "1000000"}) as running:
+            texts = ["x" * 4000, "y" * 4000]
+            embed = {"model": "text-embedding-3-small"}
+            await ask(running, {**embed, "input": texts[:1]}, route="embeddings")
+            first = 1_000_000 - bucket(running)
+            await ask(running, {**embed, "input": texts}, route="embeddings")
+            second = 1_000_000 - bucket(running) - first
+            assert 500 < first < 1500
+            assert second < first * 1.1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "arg"), [("status", 500), ("rate_limit", 1), ("reset_before_head", None), ("error_in_200", None)]
+)
+@pytest.mark.parametrize("question", [QUESTION, STREAM], ids=["whole", "stream"])
+def test_a_failure_costs_no_tokens(fault, arg, question):
+    async def main():
+        async with gateway({"TPM_LIMIT": "100000", "MAX_RETRIES": "1"}) as running:
+            running.mock.set_fault(fault, 1, arg=arg)
+            status, headers, _ = await ask(running, {**question, "max_tokens": 5000})
+            assert status in (429, 502)
+            assert headers["x-ratelimit-limit-tokens"] == "100000"
+            assert "x-ratelimit-limit-requests" not in headers  # the provider's, which are not this caller's
+            assert bucket(running) >= 99_999
+
+    run(main())
+
+
+def test_who_leaves_before_any_answer_pays_nothing_and_who_leaves_in_the_middle_the_estimate():
+    async def main():
+        mock = MockSettings(latency_ms=200, chunk_ms=50)
+        async with gateway({"TPM_LIMIT": "100000", "MAX_PARALLEL_PER_KEY": "1"}, mock=mock) as running:
+            for question, paid in ((QUESTION, 0), (STREAM, 0), (STREAM, 5000)):
+                before = bucket(running)
+                caller = await Caller.connect(running.port)
+                caller.send(post(json.dumps({**question, "max_tokens": 5000}).encode()))
+                if paid:
+                    await caller.reader.readuntil(b"data: ")
+                else:
+                    await until(lambda: running.app.journal.inflight == 1)
+                await caller.close()
+                await until(lambda: running.app.journal.inflight == 0)
+                assert abs(before - bucket(running) - paid) < 100
+            assert await statuses(running, [QUESTION]) == [200]  # no place is lost
+
+    run(main())
+
+
+# -- at a time (K07) ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.race
+def test_k07_never_more_at_a_time_and_no_place_is_lost():
+    async def main():
+        mock = MockSettings(latency_ms=20)
+        async with gateway({"MAX_PARALLEL_PER_KEY": "5"}, mock=mock) as running:
+            seen = 0
+
+            async def one(number):
+                nonlocal seen
+                caller = await Caller.connect(running.port)
+                question = {**(STREAM if number % 2 else QUESTION), "seed": number}
+                caller.send(post(json.dumps(question).encode(), "/v1/chat/completions", "x-api-key: a"))
+                if number % 3 == 0:
+                    await asyncio.sleep(number % 7 / 1000)
+                    await caller.close()
+                    return None
+                seen = max(seen, running.mock.stats()["open_connections"])
+                return (await caller.answer())[0]
+
+            outcomes = await asyncio.gather(*(one(number) for number in range(200)))
+            assert set(outcomes) <= {200, 429, None}
+            await until(lambda: running.app.journal.inflight == 0)
+            limiter = running.app.backing.limiting._limits._limiter
+            assert {caller.parallel for caller in limiter._callers.values()} == {0}
+            callers = [await Caller.connect(running.port) for _ in range(6)]
+            for caller in callers:
+                caller.send(post(json.dumps(QUESTION).encode(), "/v1/chat/completions", "x-api-key: a"))
+            assert sorted([(await caller.answer())[0] for caller in callers]) == [200] * 5 + [429]
+
+    run(main())

@@ -1,0 +1,47 @@
+"""Remembering a stream changes nothing of it, at any split."""
+
+import itertools
+
+import pytest
+
+from nulpoint.wire.recording import Recorder
+from nulpoint.wire.stream import HideUsage, PassOn
+
+EVENTS = (
+    b'data: {"choices":[{"delta":{"content":"usage"}}],"usage":null}\n\n: a comment\n\n',
+    b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n',
+    b"data: [DONE]\n\n",
+)
+WIRE = b"".join(EVENTS)
+
+
+def fed(watcher, cuts):
+    points = [0, *cuts, len(WIRE)]
+    return b"".join([watcher.feed(WIRE[a:b]) for a, b in itertools.pairwise(points)]) + watcher.close()
+
+
+@pytest.mark.parametrize("hide", [False, True])
+def test_the_caller_gets_what_he_would_get_without_it(hide):
+    expected = fed(HideUsage() if hide else PassOn(), [])
+    for cut in range(1, len(WIRE)):
+        recorder = Recorder(PassOn(), hide, 10_000)
+        assert fed(recorder, [cut]) == expected
+        assert recorder.record() == WIRE
+        assert recorder.finished()
+        assert recorder.facts().usage.prompt == 1
+    assert (EVENTS[2] in expected) is not hide
+
+
+def test_what_is_too_long_is_forgotten():
+    for most, kept in ((len(WIRE), True), (len(WIRE) - 1, False)):
+        recorder = Recorder(PassOn(), False, most)
+        assert fed(recorder, [50]) == WIRE
+        assert (recorder.record() is not None) is kept
+
+
+def test_a_failure_of_the_stream_is_seen_through_it():
+    recorder = Recorder(PassOn(), True, 10_000)
+    recorder.feed(b'data: {"error":{"message":"no"}}\n\n')
+    assert recorder.failure is not None
+    assert not recorder.finished()
