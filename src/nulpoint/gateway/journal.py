@@ -86,26 +86,27 @@ class Journal:
         status = reply.status or (failure.status if failure else 0)
         if failure is not None and failure.kind is Kind.CALLER_LEFT:
             status = CALLER_LEFT
-        record = Record(
-            time=datetime.now(UTC),
-            level=_level(status, failure),
-            id=entry.id.decode("ascii"),
-            route=entry.route,
-            method=request.method,
-            status=status,
-            model=entry.model[:200],
-            provider=entry.provider,
-            answered_model=entry.answered_model,
-            stream=entry.stream,
-            first_byte_us=int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
-            total_us=int((perf_counter() - entry.started) * 1e6),
-            added_us=int(entry.added() * 1e6) if entry.began else 0,
-            usage=entry.usage,
-            bytes_in=len(request.body),
-            bytes_out=reply.body_bytes,
-            coalesced=entry.coalesced,
-            cache=entry.cache,
-            limit=entry.limit,
+        record = Record(  # by position, which costs a fifth of what it costs by name
+            datetime.now(UTC),
+            _level(status, failure),
+            entry.id.decode("ascii"),
+            entry.route,
+            request.method,
+            status,
+            entry.model[:200],
+            entry.provider,
+            entry.answered_model,
+            entry.stream,
+            int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
+            int((perf_counter() - entry.started) * 1e6),
+            int(entry.added() * 1e6) if entry.began else 0,
+            entry.usage,
+            entry.coalesced,
+            entry.cache,
+            entry.limit,
+            [],
+            len(request.body),
+            reply.body_bytes,
         )
         if entry.dropped:
             self._metrics.fields_dropped(entry.provider, entry.dropped)

@@ -118,60 +118,67 @@ class Metrics:
     """Counts requests and makes the page. `directory` is shared by the workers; None where there is only one."""
 
     def __init__(self, version: str, directory: Path | None = None) -> None:
-        self.numbers = Numbers()
+        self._numbers = Numbers()
         self._version = version
         self._directory = directory
         self._tallies: dict[tuple[str, str, int, str], Tally] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
+    @property
+    def numbers(self) -> Numbers:
+        """All that has been counted until now."""
+        for tally in self._tallies.values():
+            tally.hand_over(self._numbers)
+        return self._numbers
+
     def settle(self, record: Record) -> None:
         """Count one request, whatever became of it."""
         key = (record.route, record.provider, record.status, record.cache)
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = Tally(self.numbers, *key)
-        tally.add(record)
+            tally = self._tallies[key] = Tally(self._numbers, *key)
+        tally.add(record, self._numbers)
         if record.limit:
-            count(self.numbers.rate_limits, (record.limit,))
+            count(self._numbers.rate_limits, (record.limit,))
 
     def log_dropped(self) -> None:
-        count(self.numbers.log_dropped, ())
+        count(self._numbers.log_dropped, ())
 
     def replayed(self) -> None:
-        count(self.numbers.replays, ())
+        count(self._numbers.replays, ())
 
     def attempt_failed(self, provider: str, route: str, outcome: str) -> None:
         """Attempts that succeed are counted with their request."""
-        count(self.numbers.attempts, (provider, route, outcome))
+        count(self._numbers.attempts, (provider, route, outcome))
 
     def failed_over(self, primary: str, provider: str, to: str, reason: str) -> None:
         """A failed attempt at `provider` is followed by one at `to`, which may be the same."""
-        count(self.numbers.failovers, (primary, provider, to, reason))
+        count(self._numbers.failovers, (primary, provider, to, reason))
 
     def failover_succeeded(self, primary: str, to: str) -> None:
         """Another target than the one asked first has answered."""
-        count(self.numbers.failover_successes, (primary, to))
+        count(self._numbers.failover_successes, (primary, to))
 
     def failover_exhausted(self, primary: str) -> None:
         """No target could answer what another one might have."""
-        count(self.numbers.failovers_exhausted, (primary,))
+        count(self._numbers.failovers_exhausted, (primary,))
 
     def breaker_rejected(self, provider: str, state: str) -> None:
-        count(self.numbers.rejections, (provider, state))
+        count(self._numbers.rejections, (provider, state))
 
     def breaker_changed(self, provider: str, state: str) -> None:
-        count(self.numbers.transitions, (provider, state))
+        count(self._numbers.transitions, (provider, state))
 
     def fields_dropped(self, provider: str, fields: int) -> None:
-        count(self.numbers.dropped_fields, (provider,), fields)
+        count(self._numbers.dropped_fields, (provider,), fields)
 
     def set_inflight(self, requests: int) -> None:
-        self.numbers.inflight[()] = requests
+        self._numbers.inflight[()] = requests
 
     def set_breakers(self, states: Mapping[str, int]) -> None:
         """0 closed, 1 open, 2 half-open, by provider."""
-        self.numbers.breakers = {(provider,): int(state) for provider, state in states.items()}
+        self._numbers.breakers = {(provider,): int(state) for provider, state in states.items()}
 
     def page(self) -> bytes:
         """The text exposition, of all workers where there are several."""
@@ -228,61 +235,67 @@ class Metrics:
 
 
 class Tally:
-    """The places of one (route, provider, status, cache) in `Numbers`, found once."""
+    """What one (route, provider, status, cache) has counted since its numbers were last wanted."""
 
-    __slots__ = (
-        "_added",
-        "_attempts",
-        "_first_byte",
-        "_http",
-        "_is_hit",
-        "_numbers",
-        "_of_cache",
-        "_provider",
-        "_requests",
-        "_seconds",
-        "_tokens",
-    )
+    __slots__ = ("_added", "_answered", "_coalesced", "_completion", "_first_byte", "_is_hit", "_key", "_prompt",
+                 "_reached", "_seconds", "_succeeded", "_used")  # fmt: skip
 
     def __init__(self, numbers: Numbers, route: str, provider: str, status: int, cache: str) -> None:
-        self._numbers = numbers
-        self._http = (route, str(status))
-        self._seconds = numbers.http_seconds.setdefault((route,), Buckets([0] * (len(SECONDS) + 1)))
-        self._provider = provider
-        self._requests = (provider, str(status))
-        self._attempts = (provider, route, "success")
-        shown = cache or BYPASS
-        self._tokens = ((provider, route, "input", shown), (provider, route, "output", shown))
-        self._of_cache = {HIT: numbers.cache_hits, MISS: numbers.cache_misses}.get(cache)
+        self._key = (route, provider, str(status), cache)
         self._is_hit = cache == HIT
-        if provider:
+        self._seconds = numbers.http_seconds.setdefault((route,), Buckets([0] * (len(SECONDS) + 1)))
+        if provider and not self._is_hit:
             self._first_byte = numbers.first_byte.setdefault((provider,), Buckets([0] * (len(SECONDS) + 1)))
             self._added = numbers.added.setdefault((route,), Buckets([0] * (len(ADDED) + 1)))
+        self._clear()
 
-    def add(self, record: Record) -> None:
-        numbers = self._numbers
-        count(numbers.http, self._http)
+    def _clear(self) -> None:
+        self._answered = self._coalesced = self._reached = self._succeeded = 0
+        self._used = self._prompt = self._completion = 0
+
+    def add(self, record: Record, numbers: Numbers) -> None:
+        self._answered += 1
         observe(self._seconds, SECONDS, record.total_us * 1e-6)
-        if self._of_cache is not None:
-            count(self._of_cache, ())
         if record.coalesced:  # what the provider did is counted where the call was made
-            count(numbers.coalesced, (record.route,))
+            self._coalesced += 1
             return
-        if not self._provider:
+        provider = self._key[1]
+        if not provider:
             return
-        if record.usage is not None:
-            count(numbers.tokens, self._tokens[0], record.usage.prompt)
-            count(numbers.tokens, self._tokens[1], record.usage.completion)
+        usage = record.usage
+        if usage is not None:
+            self._used += 1
+            self._prompt += usage.prompt
+            self._completion += usage.completion
         if self._is_hit:  # no provider had to do anything
             return
-        count(numbers.requests, self._requests)
-        if not record.error:
-            count(numbers.attempts, self._attempts)
+        self._reached += 1
         if record.first_byte_us is not None:
             observe(self._first_byte, SECONDS, record.first_byte_us * 1e-6)
             observe(self._added, ADDED, record.added_us * 1e-6)
         if record.error:
-            count(numbers.errors, (self._provider, record.error))
+            count(numbers.errors, (provider, record.error))
+        else:
+            self._succeeded += 1
+
+    def hand_over(self, numbers: Numbers) -> None:
+        """Add what has been counted to the numbers, and begin anew."""
+        route, provider, status, cache = self._key
+        shown = cache or BYPASS
+        for into, labels, amount in (
+            (numbers.http, (route, status), self._answered),
+            (numbers.cache_hits, (), self._answered if self._is_hit else 0),
+            (numbers.cache_misses, (), self._answered if cache == MISS else 0),
+            (numbers.coalesced, (route,), self._coalesced),
+            (numbers.requests, (provider, status), self._reached),
+            (numbers.attempts, (provider, route, "success"), self._succeeded),
+        ):
+            if amount:
+                count(into, labels, amount)
+        if self._used:
+            count(numbers.tokens, (provider, route, "input", shown), self._prompt)
+            count(numbers.tokens, (provider, route, "output", shown), self._completion)
+        self._clear()
 
 
 def count(numbers: dict[Labels, int], labels: Labels, amount: int = 1) -> None:

@@ -1,0 +1,385 @@
+"""Several gateways, one Redis: one cache, one limit; and no request that fails or waits because of Redis (D01 to D09)."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+from test_cache import QUESTION, ask, outcome
+
+from conftest import Caller, addresses, gateway, post, run, until
+from nulpoint.mock import MockSettings, start
+from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
+
+pytestmark = needs_redis
+SLOW = 0.05  # seconds that a silent Redis may cost a request
+
+
+def settings(url, **more):
+    return {"CACHE_MODE": "redis", "REDIS_URL": url, "OPENAI_API_KEY": "sk-configured-openai", **more}
+
+
+@contextlib.asynccontextmanager
+async def replicas(url, number=2, mock=None, **more):
+    """Gateways before one provider."""
+    provider = await start("openai", settings=mock)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(provider.close)
+        both = []
+        for _ in range(number):
+            environ = settings(url, **addresses({"openai": provider}), **more)
+            both.append(await stack.enter_async_context(gateway(environ, providers={"openai": provider})))
+        yield both
+
+
+def link(running):
+    return running.app.backing.link
+
+
+async def told(running):
+    """Until Redis has all that this gateway has sent it: nobody waits for that, so it may be a moment after the answer."""
+    await until(lambda: not link(running)._sent)
+
+
+async def health(running):
+    caller = await Caller.connect(running.port)
+    caller.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    return json.loads((await caller.answer())[2])
+
+
+async def timed(running, question):
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    status, headers, _ = await ask(running, question)
+    return status, headers, loop.time() - began
+
+
+def numbered(number):
+    return [{**QUESTION, "seed": one} for one in range(number)]
+
+
+# -- one cache ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_one_replica_has_learnt_the_other_knows(streamed):
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url) as (one, other):
+                question = {**QUESTION, "stream": streamed}
+                _, miss, first = await ask(one, question)
+                await told(one)
+                _, hit, second = await ask(other, question)
+                assert (miss["x-cache"], hit["x-cache"], one.mock.requests) == ("MISS", "HIT", 1)
+                assert first == second
+                assert hit["x-nulpoint-model"] == "gpt-4o"
+                again = {**QUESTION, "stream": not streamed}
+                assert [await outcome(running, again) for running in (one, other)] == ["HIT"] * 2
+
+    run(main())
+
+
+def test_vectors_too():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url) as (one, other):
+                embed = {"model": "text-embedding-3-small"}
+                await ask(one, {**embed, "input": ["a", "b"]}, route="embeddings")
+                await told(one)
+                _, headers, body = await ask(other, {**embed, "input": ["b", "c", "a"]}, route="embeddings")
+                assert headers["x-nulpoint-cached-inputs"] == "2"
+                await told(other)
+                _, headers, again = await ask(one, {**embed, "input": ["b", "c", "a"]}, route="embeddings")
+                assert headers["x-cache"] == "HIT"
+                assert json.loads(again)["data"] == json.loads(body)["data"]
+
+    run(main())
+
+
+def test_k03_two_keys_share_nothing_in_redis_either():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, ALLOW_CLIENT_API_KEYS="true") as (one, other):
+                for key in ("Authorization: Bearer a", "Authorization: Bearer b"):
+                    assert await outcome(one, QUESTION, key) == "MISS"
+                    await told(one)
+                    assert await outcome(other, QUESTION, key) == "HIT"
+                everything = b"".join(
+                    server.cli("GET", key)
+                    for key in server.cli("KEYS", "*").split(b"\r\n")
+                    if key.startswith(b"nulpoint")
+                )
+                assert b"Bearer" not in everything
+
+    run(main())
+
+
+@pytest.mark.race
+def test_k01_a_hundred_misses_are_one_call_with_redis_too():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, 1, MockSettings(latency_ms=50)) as (one,):
+                callers = [await Caller.connect(one.port) for _ in range(100)]
+                for caller in callers:
+                    caller.send(post(json.dumps(QUESTION).encode()))
+                answers = [await caller.answer() for caller in callers]
+                assert {status for status, _, _ in answers} == {200}
+                assert one.mock.requests == 1
+                assert await outcome(one) == "HIT"
+
+    run(main())
+
+
+def test_cached_and_limited_is_one_round_trip():
+    async def main():
+        with redis_server() as server:
+            async with relay(server.port) as between:
+                async with replicas(between.url, 1, RPM_LIMIT="100") as (one,):
+                    await ask(one)
+                    await told(one)
+                    between.delay = 0.02
+                    status, headers, seconds = await timed(one, QUESTION)
+                    assert (status, headers["x-cache"]) == (200, "HIT")
+                    assert 0.039 <= seconds < 0.075
+
+    run(main())
+
+
+# -- one limit ---------------------------------------------------------------------------------------------------------
+
+
+def test_k06_one_limit_over_all_replicas():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, 3, CACHE_MODE="none", RPM_LIMIT="40") as all_of_them:
+
+                async def some(running):
+                    caller = await Caller.connect(running.port)
+                    outcomes = []
+                    for question in numbered(30):
+                        caller.send(post(json.dumps(question).encode()))
+                        outcomes.append((await caller.answer())[0])
+                    return outcomes
+
+                outcomes = [
+                    one for some_of_them in await asyncio.gather(*map(some, all_of_them)) for one in some_of_them
+                ]
+                assert (outcomes.count(200), outcomes.count(429)) == (40, 50)
+
+    run(main())
+
+
+@pytest.mark.race
+def test_k07_places_are_given_back_by_all_replicas():
+    async def main():
+        with redis_server() as server:
+            mock = MockSettings(latency_ms=20)
+            async with replicas(server.url, 2, mock, CACHE_MODE="none", MAX_PARALLEL_PER_KEY="3") as both:
+
+                async def one(number):
+                    caller = await Caller.connect(both[number % 2].port)
+                    caller.send(post(json.dumps({**QUESTION, "seed": number}).encode()))
+                    if number % 3 == 0:
+                        await asyncio.sleep(number % 5 / 1000)
+                        await caller.close()
+                        return None
+                    return (await caller.answer())[0]
+
+                outcomes = await asyncio.gather(*(one(number) for number in range(120)))
+                assert set(outcomes) <= {200, 429, None}
+                for running in both:
+                    await until(lambda running=running: running.app.journal.inflight == 0)
+                    await told(running)
+                callers = [await Caller.connect(both[number % 2].port) for number in range(4)]
+                for caller in callers:
+                    caller.send(post(json.dumps(QUESTION).encode()))
+                assert sorted([(await caller.answer())[0] for caller in callers]) == [200] * 3 + [429]
+
+    run(main())
+
+
+def test_k08_tokens_are_one_budget_and_come_back():
+    async def main():
+        with redis_server() as server:
+            more = {"CACHE_MODE": "none", "TPM_LIMIT": "3000"}
+            async with replicas(server.url, 3, MockSettings(latency_ms=50), **more) as all_of_them:
+                callers = [await Caller.connect(all_of_them[number % 3].port) for number in range(30)]
+                for number, caller in enumerate(callers):
+                    question = {**QUESTION, "seed": number, "max_tokens": 500}
+                    caller.send(post(json.dumps(question).encode()))
+                answers = [(await caller.answer())[0] for caller in callers]
+                assert answers.count(200) == 5  # 3,000 hold five of a little more than 500
+                for running in all_of_them:
+                    await told(running)
+                _, headers, _ = await ask(all_of_them[0], {**QUESTION, "max_tokens": 1})
+                assert int(headers["x-ratelimit-remaining-tokens"]) > 3000 - 5 * 60
+
+    run(main())
+
+
+# -- without Redis -----------------------------------------------------------------------------------------------------
+
+
+def test_d01_redis_down_at_the_start(caplog):
+    async def main():
+        server = RedisServer(port=free_port())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with replicas(server.url, 1, RPM_LIMIT="100") as (one,):
+            assert loop.time() - began < 3
+            assert "started without Redis" in caplog.text
+            page = await health(one)
+            assert page["status"] == "degraded"
+            assert page["cache"] == {"mode": "redis", "status": "unavailable"}
+            assert page["redis"]["status"] == "unavailable"
+            assert str(server.port) not in json.dumps(page)
+            one.app.status.observe()
+            assert b"gateway_redis_up 0.0" in one.app.metrics.page()
+            status, headers, seconds = await timed(one, QUESTION)
+            assert (status, headers["x-cache"]) == (200, "MISS")
+            assert seconds < 0.5
+            assert b'gateway_ratelimit_total{result="unchecked"} 1.0' in one.app.metrics.page()
+            with contextlib.closing(server.start()):
+                await until(lambda: link(one).up, 5)
+                assert [await outcome(one) for _ in range(2)] == ["MISS", "HIT"]
+                page = await health(one)
+                assert (page["status"], page["redis"]["status"]) == ("ok", "ok")
+                one.app.status.observe()
+                assert b"gateway_redis_up 1.0" in one.app.metrics.page()
+
+    run(main())
+
+
+async def under_fault(one, number=60):
+    """Requests one after another; how many were slow."""
+    slow = 0
+    for question in numbered(number):
+        status, _, seconds = await timed(one, question)
+        assert status == 200
+        assert seconds < SLOW + 0.06
+        slow += seconds >= SLOW
+    return slow
+
+
+FAULTS = {
+    "D02 killed": (lambda server, between: server.kill(), 0),
+    "D03 frozen": (lambda server, between: server.freeze(), 5),
+    "D03 paused": (lambda server, between: between.pause(), 5),
+    "D04 slow": (lambda server, between: setattr(between, "delay", 0.2), 5),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_request_fails_and_five_at_most_wait(fault):
+    break_it, most_slow = FAULTS[fault]
+
+    async def main():
+        with redis_server() as server:
+            async with relay(server.port) as between:
+                async with replicas(between.url, 1, RPM_LIMIT="100000") as (one,):
+                    assert [await outcome(one) for _ in range(2)] == ["MISS", "HIT"]
+                    break_it(server, between)
+                    assert await under_fault(one) <= most_slow
+                    page = await health(one)
+                    assert (page["status"], page["cache"]["status"]) == ("degraded", "unavailable")
+                    with contextlib.suppress(ProcessLookupError, AttributeError):
+                        server.thaw()
+                    if "killed" in fault:
+                        server.start()
+                    between.delay = 0.0
+                    between.resume()
+                    await until(lambda: link(one).up, 5)
+                    assert [await outcome(one, {**QUESTION, "seed": -1}) for _ in range(2)] == ["MISS", "HIT"]
+
+    run(main())
+
+
+@pytest.mark.race
+def test_d02_killed_under_load():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, 1, RPM_LIMIT="100000") as (one,):
+                outcomes = []
+
+                async def caller_of(number):
+                    caller = await Caller.connect(one.port)
+                    for turn in range(40):
+                        caller.send(post(json.dumps({**QUESTION, "seed": number * 1000 + turn}).encode()))
+                        outcomes.append((await caller.answer())[0])
+
+                load = asyncio.gather(*(caller_of(number) for number in range(8)))
+                await until(lambda: len(outcomes) > 60)
+                server.kill()
+                await load
+                assert outcomes == [200] * 320
+
+    run(main())
+
+
+def test_d06_what_others_left_in_redis_is_never_sent():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, 1) as (one,):
+                assert await outcome(one) == "MISS"
+                await told(one)
+                (name,) = [word for word in server.cli("KEYS", "nulpoint:cache:*").split(b"\r\n") if b":cache:" in word]
+                good = server.cli("GET", name)
+                for value in (b"garbage", good[:-3], b"", good.replace(b"np1", b"np0")):
+                    server.cli("SET", name, value)
+                    status, headers, body = await ask(one)
+                    assert (status, headers["x-cache"]) == (200, "MISS")
+                    assert json.loads(body)["object"] == "chat.completion"
+                    await told(one)
+                one.app.status.observe()
+                assert b'gateway_cache_operations_total{op="get",result="garbage"} 4.0' in one.app.metrics.page()
+
+    run(main())
+
+
+@pytest.mark.parametrize("options", [("--maxmemory", "1mb"), ("--requirepass", "secret")], ids=["OOM", "AUTH"])
+def test_d07_error_replies_are_misses(options):
+    async def main():
+        with redis_server(*options) as server:
+            async with replicas(server.url, 1, RPM_LIMIT="100000") as (one,):
+                assert await under_fault(one, 20) <= 5
+                assert await outcome(one) == "MISS"
+
+    run(main())
+
+
+def test_d08_an_empty_script_cache():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, 2, CACHE_MODE="none", RPM_LIMIT="10") as both:
+                outcomes = []
+                for number, question in enumerate(numbered(20)):
+                    outcomes.append((await ask(both[number % 2], question))[0])
+                    server.cli("SCRIPT", "FLUSH")
+                assert outcomes == [200] * 10 + [429] * 10
+
+    run(main())
+
+
+def test_d09_the_limits_while_redis_is_away():
+    async def main():
+        with redis_server() as server:
+            more = {"CACHE_MODE": "none", "RPM_LIMIT": "10"}
+            async with (
+                replicas(server.url, 1, **more) as (allows,),
+                replicas(server.url, 1, **more, RATE_LIMIT_ON_ERROR="deny") as (denies,),
+            ):
+                assert (await ask(allows))[0] == 200
+                server.kill()
+                for running in (allows, denies):
+                    await until(lambda running=running: not link(running).up)
+                outcomes = [(await ask(allows, question))[0] for question in numbered(15)]
+                assert outcomes == [200] * 10 + [429] * 5  # its share: the whole limit, for it has no other worker
+                status, headers, body = await ask(denies)
+                assert (status, json.loads(body)["error"]["code"]) == (503, "limits_unavailable")
+                assert headers["retry-after"] == "1"
+                assert b'gateway_ratelimit_total{result="unavailable"} 1.0' in denies.app.metrics.page()
+                server.start()
+                await until(lambda: link(denies).up, 5)
+                assert (await ask(denies))[0] == 200
+
+    run(main())
