@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
-	bench bench-peers corpus lint fmt docs
+	chaos bench bench-peers corpus lint fmt docs
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ mock-cover: test-cover
 
 corpus: $(DEV_STAMP) ## replay recorded provider traffic, where it is, through the codecs and print a table
 	@$(BIN)/python tests/codecs/codecs_corpus.py
+
+chaos: $(DEV_STAMP) ## random faults on three mock providers under load; SECONDS=120 SEED=1 RATE=100
+	@$(BIN)/python tests/faults/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1) --rate $(or $(RATE),100)
 
 bench: $(DEV_STAMP) ## measure beside nginx; BENCH_QUICK=1 for a first look
 	@sh bench/install.sh

@@ -98,7 +98,7 @@ class App:
         proxies = {path: Proxy(route, around, _proxy_rules(config, callers)) for path, route in ROUTES.items()}
         self.status = Status(
             tuple(config.providers.values()), router, self.client, self.journal, self.metrics, self.standings,
-            self.backing,
+            self.gate, self.backing,
         )  # fmt: skip
         self._operators = Callers(
             [config.admin_api_key] if config.admin_api_key else [], forward=False, tell_apart=False

@@ -8,6 +8,7 @@ import msgspec
 
 from nulpoint import __version__
 from nulpoint.errors import Failure, rejected
+from nulpoint.gateway.gate import Gate
 from nulpoint.gateway.journal import Journal
 from nulpoint.http.client import Client
 from nulpoint.providers.spec import Provider
@@ -48,6 +49,7 @@ class Status:
         journal: Journal,
         metrics: Metrics,
         standings: Mapping[str, Standing],
+        gate: Gate,
         backing: Backing,
     ) -> None:
         self._providers = providers
@@ -56,6 +58,7 @@ class Status:
         self._journal = journal
         self._metrics = metrics
         self._standings = standings
+        self._gate = gate
         self._backing = backing
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
@@ -69,6 +72,7 @@ class Status:
             "version": __version__,
             "uptime_seconds": round(self._loop.time() - self._started, 3),
             "inflight_requests": self._journal.inflight,
+            "places": {"requests": self._gate.requests, "streams": self._gate.streams, "bytes": self._gate.held_bytes},
             "upstream_connections": self._client.connections(),
             "providers": {provider.spec.name: self._provider(provider.spec.name) for provider in self._providers},
             **self._backing.health(),
@@ -82,6 +86,7 @@ class Status:
             "status": "ok" if state is State.CLOSED else "unavailable",
             "circuit_breaker": state.label,
             "resting_credentials": standing.rests.resting(now),
+            "further_attempts": standing.budget.running,
         }
 
     def readiness(self) -> Page:

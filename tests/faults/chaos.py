@@ -1,0 +1,240 @@
+"""Chaos: a gateway process between callers who come and go and three mock providers that fail at random.
+
+    python tests/faults/chaos.py --seconds 120 --seed 1
+
+Prints what happened and exits 1 unless nothing was lost, nothing false was called complete, nothing leaked or grew, and
+the providers had no more than a tenth more calls than there were requests.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any, NamedTuple
+
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # conftest, as under pytest
+
+from chaos_callers import carry_out, plan
+from chaos_weather import NAMES, Provider, Weather
+from test_process import free_port
+
+MOST_CALLS = 1.1  # a request
+GROWTH_MIB = 4.0  # between the second quarter and the last, on top of two per cent
+WARM_UP = 60.0  # seconds; what grows in a shorter run is not growth yet
+SETTINGS = {
+    "SHUTDOWN_DELAY": "0s",
+    "PROVIDER_TIMEOUT": "1s",
+    "STREAM_IDLE_TIMEOUT": "1s",
+    "CONNECT_TIMEOUT": "1s",
+    "REQUEST_TIMEOUT": "8s",
+    "UPSTREAM_IDLE_TIMEOUT": "1s",
+    "STREAM_KEEPALIVE": "300ms",
+    "WRITE_TIMEOUT": "5s",
+    "CB_TIME_WINDOW": "1s",
+    "CB_HALF_OPEN_TIMEOUT": "500ms",
+    "LOG_QUEUE": "1000000",
+}
+
+
+class Result(NamedTuple):
+    """A line of the report; `bad` makes it a failure."""
+
+    what: str
+    value: Any
+    bad: bool = False
+
+
+class Gateway:
+    """The process, its pages, its log and its memory."""
+
+    def __init__(self, providers: list[Provider], directory: Path) -> None:
+        self.port = free_port()
+        self._log = directory / "requests.jsonl"
+        self._errors = directory / "stderr.txt"
+        keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        environ = {**keep, **SETTINGS, "PORT": str(self.port)}
+        for provider in providers:
+            key = {"gemini": "GOOGLE"}.get(provider.name, provider.name.upper())
+            path = "/v1beta" if provider.name == "gemini" else "/v1"
+            environ |= {f"{key}_API_KEY": "sk-chaos", f"{provider.name.upper()}_BASE_URL": provider.url + path}
+        with self._log.open("wb") as out, self._errors.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nulpoint", "serve"], env=environ, cwd=directory, stdout=out, stderr=err
+            )
+        self.memory: list[float] = []
+
+    def page(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return dict(json.loads(answer.read()))
+
+    async def ready(self) -> None:
+        for _ in range(500):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self.page, "/readiness")
+                return
+            await asyncio.sleep(0.02)
+        raise SystemExit("the gateway did not start:\n" + self._errors.read_text())
+
+    def note_memory(self) -> None:
+        """MiB that are resident."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def bugs(self) -> int:
+        return self._errors.read_text().count("failed by a bug")
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.process.wait, 30)
+
+
+async def bombard(gateway: Gateway, weather: Weather, options: argparse.Namespace, chance: Random) -> Counter[str]:
+    """The load, whatever becomes of it; gives how often what came of a request."""
+    results: Counter[str] = Counter()
+    running: set[asyncio.Task[None]] = set()
+
+    async def one(number: int) -> None:
+        results[await carry_out(gateway.port, plan(number, chance))] += 1
+
+    began, number, last_look = time.monotonic(), 0, 0.0
+    while (now := time.monotonic() - began) < options.seconds:
+        weather.at(now)
+        if now - last_look >= 0.25:
+            last_look = now
+            gateway.note_memory()
+        task = asyncio.ensure_future(one(number))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        number += 1
+        await asyncio.sleep(chance.expovariate(options.rate))
+    weather.clear()
+    await asyncio.gather(*running)
+    return results
+
+
+async def what_is_left(gateway: Gateway, providers: list[Provider]) -> tuple[int, dict[str, int]]:
+    """Connections and permits still held when nobody asks any more and idle ones have had their time."""
+    for _ in range(100):
+        health = await asyncio.to_thread(gateway.page, "/health")
+        standings = health["providers"]
+        permits = {
+            "in flight": health["inflight_requests"],
+            "places": sum(health["places"].values()),
+            "further attempts": sum(one["further_attempts"] for one in standings.values()),
+            "probes": sum(one["circuit_breaker"] == "half_open" for one in standings.values()),
+        }
+        connections = health["upstream_connections"] + sum(len(provider.connections) for provider in providers)
+        if not connections and not any(permits.values()):
+            break
+        await asyncio.sleep(0.1)
+    return connections, {what: count for what, count in permits.items() if count}
+
+
+async def unwell_afterwards(gateway: Gateway) -> int:
+    """Requests that are not answered once the weather is good, after the time a probe may take."""
+    await asyncio.sleep(1)
+    plans = [plan(number, Random(number))._replace(id=f"calm-{number}", leaves=None) for number in range(30)]
+    results = [await carry_out(gateway.port, planned) for planned in plans]
+    return len(results) - results.count("answer")
+
+
+def growth(memory: list[float]) -> float:
+    """MiB from the second quarter to the last, beyond what is allowed."""
+    quarter = len(memory) // 4
+    if not quarter:
+        return 0.0
+    early, late = median(memory[quarter : 2 * quarter]), median(memory[-quarter:])
+    return round(late - early * 1.02 - GROWTH_MIB, 1)
+
+
+def judge(results: Counter[str], records: list[dict[str, Any]], providers: list[Provider]) -> list[Result]:
+    """What callers, log and providers say, and whether they agree."""
+    asked = results.total()
+    ours = [record for record in records if record["id"].startswith("storm-")]
+    coalesced = sum(record.get("coalesced", False) for record in ours)
+    calls = sum(provider.calls.total() + provider.met["refuse"] for provider in providers)
+    good: Counter[str] = sum((provider.good for provider in providers), Counter())
+    doubles = sum(count > 1 for marker, count in good.items() if marker.startswith("q"))
+    false = sum(count for result, count in results.items() if result.startswith("false"))
+    lost = sum(count for result, count in results.items() if result.startswith("lost"))
+    known = {record["id"] for record in ours}
+    missing = asked - results["left"] - len({one["id"] for one in ours if one["status"] != 499})
+    return [
+        Result("requests", asked),
+        Result("  shared another's call", coalesced),
+        Result("  whose caller left", results["left"]),
+        Result("errors callers saw", results["error"]),
+        Result("upstream calls", calls, calls > MOST_CALLS * (asked - coalesced)),
+        Result("  a request that shared none", round(calls / max(1, asked - coalesced), 3)),
+        Result("faults met", sum(provider.met.total() for provider in providers)),
+        Result("doubles: answered well twice", doubles),
+        Result("false completions", false, false > 0),
+        Result("lost answers", lost, lost > 0),
+        Result("records too many", len(ours) - len(known), len(ours) != len(known)),
+        Result("records too few", max(0, missing), missing > 0),
+        *(Result("  " + result, count, True) for result, count in results.items() if ":" in result),
+    ]
+
+
+async def main(options: argparse.Namespace) -> int:
+    chance = Random(options.seed)
+    providers = [Provider(name, chance) for name in NAMES]
+    for provider in providers:
+        await provider.listen("127.0.0.1", 0)
+    weather = Weather(providers, chance)
+    with tempfile.TemporaryDirectory(prefix="nulpoint-chaos-") as directory:
+        gateway = Gateway(providers, Path(directory))
+        try:
+            await gateway.ready()
+            results = await bombard(gateway, weather, options, chance)
+            calls_by_then = [Counter(provider.calls) for provider in providers]
+            unwell = await unwell_afterwards(gateway)
+            connections, permits = await what_is_left(gateway, providers)
+            code = await gateway.stop()
+        finally:
+            gateway.process.kill()
+            gateway.process.wait()
+        for provider, calls in zip(providers, calls_by_then, strict=True):
+            provider.calls = calls
+        report = judge(results, gateway.records(), providers)
+        too_much = growth(gateway.memory)
+        report += [
+            Result("outages", weather.outages),
+            Result("leaked connections", connections, connections > 0),
+            Result("leaked permits", permits or 0, bool(permits)),
+            Result("unanswered when all is well again", unwell, unwell > 0),
+            Result("memory at the end, MiB", round(gateway.memory[-1], 1)),
+            Result("  grown beyond what is allowed", max(0.0, too_much), options.seconds >= WARM_UP and too_much > 0),
+            Result("bugs in the gateway's log", gateway.bugs(), gateway.bugs() > 0),
+            Result("exit code", code, code != 0),
+        ]
+    for provider in providers:
+        await provider.close()
+    print(f"seed {options.seed}, {options.seconds:g} s at {options.rate:g} requests a second")
+    for result in report:
+        print(f"{'!' if result.bad else ' '} {result.what:<44} {result.value}")
+    return int(any(result.bad for result in report))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    parser.add_argument("--seed", type=int, default=1)
+    sys.exit(uvloop.run(main(parser.parse_args())))
