@@ -30,8 +30,9 @@ $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
 run: $(RUN_STAMP) ## run the gateway; reads .env if there is one
 	@exec $(BIN)/python -m nulpoint serve --env-file .env
 
-demo: $(DEV_STAMP) ## mock providers, gateway and official SDK traffic, no key needed; ONCE=1 ends by itself
-	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once)
+demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 ends by itself, REDIS=1: two gateways, one Redis
+	@$(if $(REDIS),sh tests/install.sh)
+	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once) $(if $(REDIS),--redis)
 
 mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19004
 	@exec $(BIN)/python -m nulpoint mock

@@ -1,213 +1,76 @@
 """Mock providers, the gateway, and the official `openai` SDK talking through it: what `make demo` shows.
 
-Everything runs on loopback with made-up keys. With `--once` it ends by itself: exit code 0 if every step did what it
-should, else 1. Without, the gateway stays up for curl until Ctrl-C.
+Everything runs on loopback with made-up keys. With `--redis` there are two gateways with one Redis between them. With
+`--once` it ends by itself: exit code 0 if every step did what it should, else 1. Without, the gateways stay up for curl
+until Ctrl-C.
 """
 
 import argparse
-import json
 import os
-import socket
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import openai
+import replicas
+import tour
+from processes import MOCKS, Programs, free_port, taken, wait_for
 
 PORT = int(os.environ.get("PORT", "8080"))
-BASE = f"http://127.0.0.1:{PORT}/v1"
-START_SECONDS = 20.0
-MOCKS = {"OPENAI": 19001, "ANTHROPIC": 19002, "GOOGLE": 19003, "MISTRAL": 19004}
-ENVIRONMENT = {
-    "PORT": str(PORT),
-    "HOST": "127.0.0.1",
-    **{f"{name}_API_KEY": "demo-key" for name in MOCKS},
-    "OPENAI_BASE_URL": "http://127.0.0.1:19001/v1",
-    "ANTHROPIC_BASE_URL": "http://127.0.0.1:19002/v1",
-    "GEMINI_BASE_URL": "http://127.0.0.1:19003/v1beta",
-    "MISTRAL_BASE_URL": "http://127.0.0.1:19004/v1",
-}
-CITY = {"type": "string", "examples": ["Rome"]}
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": CITY},
-            "required": ["city"],
-        },
-    },
-}
-HELLO: list[Any] = [{"role": "user", "content": "Say hello"}]
-
-
-class Step(NamedTuple):
-    """What is asked, who should answer, and how: the function gives what is worth showing and the answer's headers."""
-
-    asked: str
-    provider: str
-    run: Callable[[openai.OpenAI], tuple[str, Any]]
-
-
-def chat(model: str) -> Callable[[openai.OpenAI], tuple[str, Any]]:
-    def run(client: openai.OpenAI) -> tuple[str, Any]:
-        raw = client.chat.completions.with_raw_response.create(model=model, messages=HELLO)
-        return raw.parse().choices[0].message.content or "", raw.headers
-
-    return run
-
-
-def stream(client: openai.OpenAI) -> tuple[str, Any]:
-    raw = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=HELLO, stream=True)
-    chunks = [chunk for chunk in raw.parse() if chunk.choices]
-    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
-    return f"{len(chunks)} chunks: {text}", raw.headers
-
-
-def tool_use(client: openai.OpenAI) -> tuple[str, Any]:
-    """Claude thinks and asks for a tool; with its result the signed thought goes back, or Anthropic would refuse."""
-    asked: dict[str, Any] = {"model": "claude-sonnet-4-5", "tools": [WEATHER], "reasoning_effort": "low"}
-    messages: list[Any] = [{"role": "user", "content": "How warm is it in Rome?"}]
-    message = client.chat.completions.create(messages=messages, **asked).choices[0].message
-    call: Any = message.tool_calls[0]  # type: ignore[index]
-    messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
-    raw = client.chat.completions.with_raw_response.create(messages=messages, **asked)
-    return f"{call.function.name}({call.function.arguments}) -> {raw.parse().choices[0].message.content}", raw.headers
-
-
-def reasoning(client: openai.OpenAI) -> tuple[str, Any]:
-    raw = client.chat.completions.with_raw_response.create(
-        model="gemini-2.5-flash", messages=HELLO, reasoning_effort="medium"
-    )
-    message: Any = raw.parse().choices[0].message
-    return f"({message.reasoning_content}) {message.content}", raw.headers
-
-
-def embedding(client: openai.OpenAI) -> tuple[str, Any]:
-    raw = client.embeddings.with_raw_response.create(model="text-embedding-3-small", input=["one", "two"])
-    vectors = raw.parse().data
-    return f"{len(vectors)} vectors of {len(vectors[0].embedding)} numbers", raw.headers
-
-
-def an_error(client: openai.OpenAI) -> tuple[str, Any]:
-    try:
-        client.chat.completions.create(model="no-such-model", messages=HELLO)
-    except openai.NotFoundError as error:
-        return f"404 {error.code}: {error.body['message']}", error.response.headers  # type: ignore[index]
-    raise AssertionError("an unknown model should be a 404")
-
-
-STEPS = (
-    Step("chat, gpt-4o", "openai", chat("gpt-4o")),
-    Step("chat, claude-3-5-sonnet", "anthropic", chat("claude-3-5-sonnet")),
-    Step("chat, gemini-1.5-flash", "gemini", chat("gemini-1.5-flash")),
-    Step("chat, mistral-large", "mistral", chat("mistral-large")),
-    Step("stream, gpt-4o", "openai", stream),
-    Step("tool use, claude-sonnet-4-5", "anthropic", tool_use),
-    Step("reasoning, gemini-2.5-flash", "gemini", reasoning),
-    Step("embedding of two texts", "openai", embedding),
-    Step("a model that does not exist", "openai", an_error),
-)
+NO_REDIS = """demo: redis-server is not installed, and REDIS=1 needs it. Install it (Debian, Ubuntu: apt-get install
+      redis-server; Fedora: dnf install redis; macOS: brew install redis), or run `make demo` without it."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the steps")
-    once = parser.parse_args().once
-    taken = [port for port in (PORT, *MOCKS.values()) if not is_free(port)]
-    if taken:
-        print(f"demo: ports in use: {', '.join(map(str, taken))}; stop what runs there (PORT=... moves the gateway)")
+    parser.add_argument("--redis", action="store_true", help="two gateways, one Redis")
+    asked = parser.parse_args()
+    ports = (PORT, PORT + 1) if asked.redis else (PORT,)
+    in_use = taken(*ports, *MOCKS.values())
+    if in_use:
+        print(f"demo: ports in use: {', '.join(map(str, in_use))}; stop what runs there (PORT=... moves the gateway)")
+        return 1
+    if asked.redis and shutil.which("redis-server") is None:
+        print(NO_REDIS)
         return 1
     with tempfile.TemporaryDirectory(prefix="nulpoint-demo-") as folder:
-        log = Path(folder) / "requests.jsonl"
-        children: list[subprocess.Popen[bytes]] = []
+        programs = Programs(Path(folder))
+        failed = 1
         try:
-            children.append(start("mock", log.with_suffix(".mock"), folder))
-            children.append(start("serve", log, folder))
-            failed = play(log) if wait_for(PORT) and all(map(wait_for, MOCKS.values())) else len(STEPS)
-            if not once and not failed:
-                stay()
+            failed = show_replicas(programs, ports) if asked.redis else show_one(programs)
+            if not asked.once and not failed:
+                stay(ports)
         except KeyboardInterrupt:
             failed = 0
         finally:
-            for child in children:
-                child.terminate()
-            codes = [child.wait(15) for child in children]
-    return 1 if failed or any(codes) else 0
+            well = programs.end()
+    return 0 if well and not failed else 1
 
 
-def start(command: str, out: Path, folder: str) -> "subprocess.Popen[bytes]":
-    """`nulpoint COMMAND` in an empty folder, so that no config.yaml of the user plays a part; stdout into a file."""
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    with out.open("wb") as stdout:
-        return subprocess.Popen(
-            [sys.executable, "-m", "nulpoint", command], env={**environment, **ENVIRONMENT}, cwd=folder, stdout=stdout
-        )
+def show_one(programs: Programs) -> int:
+    """Gives the number of steps that failed."""
+    programs.mocks()
+    log = programs.gateway(PORT)
+    return tour.play(PORT, log) if wait_for(PORT, *MOCKS.values()) else 1
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def show_replicas(programs: Programs, ports: tuple[int, ...]) -> int:
+    redis = free_port()
+    kill_redis = programs.redis(redis)
+    programs.mocks()
+    for port in ports:
+        programs.gateway(port, replicas.settings(redis))
+    return replicas.play(ports, kill_redis) if wait_for(redis, *ports, *MOCKS.values()) else 1
 
 
-def wait_for(port: int) -> bool:
-    """Whether somebody listens there within START_SECONDS."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return True
-        time.sleep(0.02)
-    print(f"demo: nothing listens on port {port}")
-    return False
-
-
-def play(log: Path) -> int:
-    """Run the steps, print the table; gives the number of failed ones."""
-    client = openai.OpenAI(base_url=BASE, api_key="any-string", max_retries=0)
-    print(f"\n  {'what was asked':<30} {'answered by':<12} {'added':>9}   what came back")
-    failed = 0
-    for step in STEPS:
-        try:
-            shown, headers = step.run(client)
-            provider = headers["x-nulpoint-provider"]
-            good = provider == step.provider
-            added = f"{added_us(log, headers['x-nulpoint-request-id']) / 1000:.2f} ms"
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is shown and counted
-            shown, provider, good, added = f"{type(error).__name__}: {error}", "", False, ""
-        failed += not good
-        print(f"  {step.asked:<30} {provider:<12} {added:>9}   {'' if good else 'FAILED '}{shown[:70]}")
-    print(f"\n  {len(STEPS) - failed} of {len(STEPS)} steps did what they should\n")
-    return failed
-
-
-def added_us(log: Path, request_id: str) -> int:
-    """The time the gateway itself took, from its request log (written a moment later)."""
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        for line in log.read_text().splitlines():
-            record = json.loads(line)
-            if record["id"] == request_id:
-                return int(record.get("added_us", 0))
-        time.sleep(0.05)
-    raise TimeoutError(f"request {request_id} is not in the log")
-
-
-def stay() -> None:
+def stay(ports: tuple[int, ...]) -> None:
     body = '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}'
-    print(f"  The gateway listens on {BASE}. Try, in another terminal:\n")
-    print(f"    curl {BASE}/chat/completions -H 'content-type: application/json' -d '{body}'")
-    print(f"    curl http://127.0.0.1:{PORT}/health\n\n  Ctrl-C ends it.", flush=True)
+    urls = " and ".join(f"http://127.0.0.1:{port}/v1" for port in ports)
+    print(f"  The gateway listens on {urls}. Try, in another terminal:\n")
+    print(f"    curl http://127.0.0.1:{ports[-1]}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
+    print(f"    curl http://127.0.0.1:{ports[-1]}/health\n\n  Ctrl-C ends it.", flush=True)
     while True:
         time.sleep(3600)
 

@@ -1,0 +1,123 @@
+"""What one gateway does: chat with each provider, a stream, tools, reasoning, embeddings, an error."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import openai
+
+CITY = {"type": "string", "examples": ["Rome"]}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": CITY},
+            "required": ["city"],
+        },
+    },
+}
+HELLO: list[Any] = [{"role": "user", "content": "Say hello"}]
+
+
+class Step(NamedTuple):
+    """What is asked, who should answer, and how: the function gives what is worth showing and the answer's headers."""
+
+    asked: str
+    provider: str
+    run: Callable[[openai.OpenAI], tuple[str, Any]]
+
+
+def chat(model: str) -> Callable[[openai.OpenAI], tuple[str, Any]]:
+    def run(client: openai.OpenAI) -> tuple[str, Any]:
+        raw = client.chat.completions.with_raw_response.create(model=model, messages=HELLO)
+        return raw.parse().choices[0].message.content or "", raw.headers
+
+    return run
+
+
+def stream(client: openai.OpenAI) -> tuple[str, Any]:
+    raw = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=HELLO, stream=True)
+    chunks = [chunk for chunk in raw.parse() if chunk.choices]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    return f"{len(chunks)} chunks: {text}", raw.headers
+
+
+def tool_use(client: openai.OpenAI) -> tuple[str, Any]:
+    """Claude thinks and asks for a tool; with its result the signed thought goes back, or Anthropic would refuse."""
+    asked: dict[str, Any] = {"model": "claude-sonnet-4-5", "tools": [WEATHER], "reasoning_effort": "low"}
+    messages: list[Any] = [{"role": "user", "content": "How warm is it in Rome?"}]
+    message = client.chat.completions.create(messages=messages, **asked).choices[0].message
+    call: Any = message.tool_calls[0]  # type: ignore[index]
+    messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
+    raw = client.chat.completions.with_raw_response.create(messages=messages, **asked)
+    return f"{call.function.name}({call.function.arguments}) -> {raw.parse().choices[0].message.content}", raw.headers
+
+
+def reasoning(client: openai.OpenAI) -> tuple[str, Any]:
+    raw = client.chat.completions.with_raw_response.create(
+        model="gemini-2.5-flash", messages=HELLO, reasoning_effort="medium"
+    )
+    message: Any = raw.parse().choices[0].message
+    return f"({message.reasoning_content}) {message.content}", raw.headers
+
+
+def embedding(client: openai.OpenAI) -> tuple[str, Any]:
+    raw = client.embeddings.with_raw_response.create(model="text-embedding-3-small", input=["one", "two"])
+    vectors = raw.parse().data
+    return f"{len(vectors)} vectors of {len(vectors[0].embedding)} numbers", raw.headers
+
+
+def an_error(client: openai.OpenAI) -> tuple[str, Any]:
+    try:
+        client.chat.completions.create(model="no-such-model", messages=HELLO)
+    except openai.NotFoundError as error:
+        return f"404 {error.code}: {error.body['message']}", error.response.headers  # type: ignore[index]
+    raise AssertionError("an unknown model should be a 404")
+
+
+STEPS = (
+    Step("chat, gpt-4o", "openai", chat("gpt-4o")),
+    Step("chat, claude-3-5-sonnet", "anthropic", chat("claude-3-5-sonnet")),
+    Step("chat, gemini-1.5-flash", "gemini", chat("gemini-1.5-flash")),
+    Step("chat, mistral-large", "mistral", chat("mistral-large")),
+    Step("stream, gpt-4o", "openai", stream),
+    Step("tool use, claude-sonnet-4-5", "anthropic", tool_use),
+    Step("reasoning, gemini-2.5-flash", "gemini", reasoning),
+    Step("embedding of two texts", "openai", embedding),
+    Step("a model that does not exist", "openai", an_error),
+)
+
+
+def play(port: int, log: Path) -> int:
+    """Run the steps, print the table; gives the number of failed ones."""
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any-string", max_retries=0)
+    print(f"\n  {'what was asked':<30} {'answered by':<12} {'added':>9}   what came back")
+    failed = 0
+    for step in STEPS:
+        try:
+            shown, headers = step.run(client)
+            provider = headers["x-nulpoint-provider"]
+            good = provider == step.provider
+            added = f"{_added_us(log, headers['x-nulpoint-request-id']) / 1000:.2f} ms"
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is shown and counted
+            shown, provider, good, added = f"{type(error).__name__}: {error}", "", False, ""
+        failed += not good
+        print(f"  {step.asked:<30} {provider:<12} {added:>9}   {'' if good else 'FAILED '}{shown[:70]}")
+    print(f"\n  {len(STEPS) - failed} of {len(STEPS)} steps did what they should\n")
+    return failed
+
+
+def _added_us(log: Path, request_id: str) -> int:
+    """The time the gateway itself took, from its request log (written a moment later)."""
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        for line in log.read_text().splitlines():
+            record = json.loads(line)
+            if record["id"] == request_id:
+                return int(record.get("added_us", 0))
+        time.sleep(0.05)
+    raise TimeoutError(f"request {request_id} is not in the log")
