@@ -9,14 +9,16 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 
 import pytest
+import redis
 import yaml
 
 from conftest import run
 from nulpoint.mock.faults import FAULTS
 from nulpoint.providers.catalog import CATALOG
-from planted import PART_OF_A_PROMPT, Planted, marker
+from planted import PART_OF_A_PROMPT, PROMPT, Planted, marker
 from redis_server import PROGRAM, RedisServer, free_port
 from sweep import ROUTES, sweeping
 
@@ -60,17 +62,20 @@ def test_s01_configured_keys(tmp_path):
     planted = Planted()
 
     async def main():
-        redis = RedisServer("--requirepass", planted("redis password")).start() if PROGRAM else None
+        server = RedisServer("--requirepass", planted("redis password")).start() if PROGRAM else None
         async with careless_proxy() as (proxy, tunnels):
             settings = {
                 "OPENAI_API_KEYS": f"{planted('key 2 of openai')},{planted('key 3 of openai')}",
                 "GATEWAY_API_KEYS": f"{planted('gateway')},{planted('other gateway')}",
                 "ADMIN_API_KEY": planted("admin"),
                 "CACHE_MODE": "redis",
-                "REDIS_URL": f"redis://:{planted('redis password')}@127.0.0.1:{redis.port if redis else free_port()}",
+                "REDIS_URL": f"redis://:{planted('redis password')}@127.0.0.1:{server.port if server else free_port()}",
                 "GROQ_API_KEY": planted("key of groq"),
                 "GROQ_BASE_URL": "https://groq.invalid/v1",
                 "HTTPS_PROXY": f"http://user:{planted('proxy password')}@127.0.0.1:{proxy}",
+                "RPM_LIMIT_PER_KEY": "1000000",
+                "TPM_LIMIT": "1000000000",
+                "MAX_PARALLEL_PER_KEY": "1000",
                 "FALLBACKS": "off",
                 "MAX_RETRIES": "2",
             }
@@ -86,15 +91,29 @@ def test_s01_configured_keys(tmp_path):
                 for _ in range(5):
                     await sweep.send(chat(body, caller))
                 assert len(tunnels) >= 5
+                if server is not None:
+                    kept = all_of(server, planted("redis password"))
+                    assert (b"nulpoint:cache:" in kept, b"nulpoint:limit:" in kept) == (True, True)
+                    assert planted.found_in(kept) == set()
+                    assert not PROMPT.findall(kept)
                 await sweep.process.stop()
                 assert_nothing_leaked(sweep)
                 for provider in sweep.mocks:
                     own = {name for name in planted.secrets if name.endswith(f" of {provider}")}
                     assert sweep.sent_to(provider) == own
-        if redis is not None:
-            redis.close()
+        if server is not None:
+            server.close()
 
     run(main(), 300)
+
+
+def all_of(server, password):
+    """Names and values of everything in Redis; what is packed there, also unpacked."""
+    with redis.Redis(port=server.port, password=password) as client:
+        names = list(client.scan_iter(count=1000))
+        dumped = [client.get(name) if client.type(name) == b"string" else client.dump(name) for name in names]
+    unpacked = [zlib.decompress(value[36:]) for value in dumped if value.startswith(b"np1") and value[35:36] == b"z"]
+    return b"\n".join([*names, *dumped, *unpacked])
 
 
 @pytest.mark.slow

@@ -1,0 +1,84 @@
+"""Replicas tell each other of openings: a hint, and without Redis everything is as if there were none."""
+
+import asyncio
+import json
+
+import pytest
+from test_cache import QUESTION, ask
+from test_shared_redis import health, replicas
+
+from conftest import run, until
+from nulpoint.routing.breaker import State
+from nulpoint.stores.breaker_hints import PERIOD
+from redis_server import free_port, needs_redis, redis_server
+
+FAILURES = 3
+SETTINGS = {"CACHE_MODE": "none", "FALLBACKS": "off", "MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": str(FAILURES)}
+
+
+def breaker(running):
+    return running.app.standings["openai"].breaker
+
+
+async def fail(running):
+    """The provider is down for as long as it takes to see it."""
+    running.mock.set_fault("status", count=FAILURES, arg=503)
+    for _ in range(FAILURES):
+        assert (await ask(running, QUESTION))[0] == 502
+    assert breaker(running).state is State.OPEN
+
+
+@needs_redis
+def test_what_one_has_seen_the_other_need_not_see():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, 3, **SETTINGS) as (one, *others):
+                await fail(one)
+                for other in others:
+                    await until(lambda other=other: breaker(other).state is State.OPEN, 2 * PERIOD + 1)
+                    status, headers, body = await ask(other, QUESTION)
+                    assert (status, json.loads(body)["error"]["code"]) == (503, "no_provider_available")
+                    assert int(headers["retry-after"]) <= 30
+                    assert (await health(other))["providers"]["openai"]["circuit_breaker"] == "open"
+                    page = other.app.metrics.page().decode()
+                    assert 'circuit_breaker_transitions_total{provider="openai",to_state="open"} 1.0' in page
+                assert one.mock.requests == FAILURES
+
+    run(main())
+
+
+@needs_redis
+def test_nobody_waits_longer_than_the_one_who_saw_it():
+    async def main():
+        with redis_server() as server:
+            async with replicas(server.url, CB_HALF_OPEN_TIMEOUT="2s", **SETTINGS) as (one, other):
+                await fail(one)
+                await until(lambda: breaker(other).state is State.OPEN, 2 * PERIOD)
+                clock = asyncio.get_running_loop().time
+                assert breaker(other).probe_in(clock()) <= breaker(one).probe_in(clock()) + 0.1
+                await until(lambda: breaker(other).probe_in(clock()) == 0, 3)
+                assert (await ask(other, QUESTION))[0] == 200
+                assert breaker(other).state is State.CLOSED
+                assert breaker(one).state is State.OPEN  # it has its own probe
+                assert (await ask(one, QUESTION))[0] == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize("there", ["never", pytest.param("killed", marks=needs_redis)])
+def test_without_redis_each_goes_by_what_it_sees(there):
+    async def main(url, kill):
+        async with replicas(url, **SETTINGS) as (one, other):
+            kill()
+            await until(lambda: not one.app.backing.link.up and not other.app.backing.link.up)
+            await fail(one)
+            for _ in range(20):
+                assert (await ask(other, QUESTION))[0] == 200
+            assert breaker(other).state is State.CLOSED
+            await fail(other)
+
+    if there == "never":
+        run(main(f"redis://127.0.0.1:{free_port()}", lambda: None))
+    else:
+        with redis_server() as server:
+            run(main(server.url, server.kill))
