@@ -79,7 +79,8 @@ class App:
             name: Standing(_breaker_rules(config), len(provider.credentials))
             for name, provider in config.providers.items()
         }
-        self.backing = Backing(config, self.ticker)
+        breakers = {name: standing.breaker for name, standing in self.standings.items()}
+        self.backing = Backing(config, self.ticker, breakers, self.journal.breaker_hinted)
         self.flights = Flights() if config.coalesce and self.backing.cache is not None else None
         around = Surroundings(
             router=router,

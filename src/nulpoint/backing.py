@@ -5,12 +5,15 @@ redis-py is an extra: its modules are imported only where REDIS_URL is set.
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
+from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from nulpoint.config import Config
 from nulpoint.gateway.caching import CacheParts
 from nulpoint.gateway.limiting import Limiting
 from nulpoint.http.ticker import Ticker
+from nulpoint.routing.breaker import Breaker
 from nulpoint.routing.exclusions import Exclusions
 from nulpoint.routing.limits import Rules
 from nulpoint.stores.cache import Cache, MemoryCache
@@ -18,6 +21,7 @@ from nulpoint.stores.limits import LocalLimits
 from nulpoint.stores.metrics import Numbers
 
 if TYPE_CHECKING:
+    from nulpoint.stores.breaker_hints import BreakerHints
     from nulpoint.stores.redis_limits import RedisLimits
     from nulpoint.stores.redis_link import RedisLink
 
@@ -27,7 +31,10 @@ logger = logging.getLogger("nulpoint")
 class Backing:
     """None stands for what is off. `link` is there where REDIS_URL is set. Needs a running event loop."""
 
-    def __init__(self, config: Config, ticker: Ticker) -> None:
+    def __init__(
+        self, config: Config, ticker: Ticker, breakers: Mapping[str, Breaker], hinted: Callable[[str], None]
+    ) -> None:
+        """`breakers` by provider; `hinted` is told of those that were opened because another replica's were."""
         loop = asyncio.get_running_loop()
         self._config = config
         self._redis_limits: RedisLimits | None = None
@@ -39,6 +46,7 @@ class Backing:
             excluded = Exclusions(exact, patterns) if exact or patterns else None
             self.parts = CacheParts(self.cache, excluded, config.cache_ttl, loop.time, lambda: ticker.unix)
         self.limiting = self._limiting(loop.time())
+        self._hints = self._breaker_hints(breakers, hinted)
 
     def _cache(self) -> Cache | None:
         config = self._config
@@ -65,6 +73,14 @@ class Backing:
         self._redis_limits = RedisLimits(self.link, rules, config.workers, config.rate_limit_on_error)
         return Limiting(self._redis_limits, rules, shared=True)
 
+    def _breaker_hints(self, breakers: Mapping[str, Breaker], hinted: Callable[[str], None]) -> "BreakerHints | None":
+        if self.link is None:
+            return None
+        from nulpoint.stores.breaker_hints import BreakerHints
+
+        replica = urandom(8).hex()
+        return BreakerHints(self.link, breakers, replica, self._config.cb_half_open_timeout, hinted)
+
     async def start(self) -> None:
         """Look for Redis once; where it is not there, it is looked for beside the requests."""
         if self.link is None:
@@ -72,10 +88,14 @@ class Backing:
         await self.link.start()
         if not self.link.up:
             logger.warning("started without Redis: %s; it is tried again every second", self.link.problem)
+        if self._hints is not None:
+            self._hints.start()
 
     def stop(self) -> None:
         if self._redis_limits is not None:
             self._redis_limits.close()
+        if self._hints is not None:
+            self._hints.stop()
         if self.link is not None:
             self.link.stop()
 
