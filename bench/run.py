@@ -47,6 +47,7 @@ QUICK = bool(os.environ.get("BENCH_QUICK"))
 ROUNDS, SECONDS = (4, 1) if QUICK else (20, 2)
 LATENCY_ROUNDS = 3 if QUICK else 10
 TURNS = 10 if QUICK else 60  # of half a second, for each subject of the streams
+MISSES = "cache on, every request a miss"
 PROMPTS = {"260 B": 150, "160 kB": 160_000}
 
 
@@ -144,7 +145,8 @@ def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None
         translated = translating(ours)
         same_answer(upstream, ours.port)
         same_text(upstream, translated)
-        subjects = [reference, again, ours, *translated]
+        missing = stack.enter_context(nulpoint(folder, upstream, MISSES, cache_mode="memory"))
+        subjects = [reference, again, ours, missing, *translated]
         for name, characters in PROMPTS.items():
             scripts = {one.model: lua(folder, name, characters, one.model) for one in subjects}
             for subject in subjects:
@@ -170,12 +172,14 @@ def cpu_round(subjects: list[Subject], scripts: dict[str, Path], number: int) ->
 def cpu_rows(name: str, rounds: list[dict[str, float]]) -> list[Row]:
     low, mid, high = interval(ratios(rounds, "nulpoint", "nginx"))
     a_low, a_mid, a_high = interval(ratios(rounds, "nginx again", "nginx"))
+    m_low, m_mid, m_high = interval(ratios(rounds, MISSES, "nulpoint"))
     target, times = ("<= 3.0 (aim 2.0)", "<= 2.0") if name == "260 B" else ("", "")
     return [
         (f"CPU a request, {name}: nginx", f"{median(one['nginx'] for one in rounds):.1f} us", ""),
         (f"CPU a request, {name}: nulpoint", f"{median(one['nulpoint'] for one in rounds):.1f} us", ""),
         (f"CPU a request, {name}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
         (f"CPU a request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
+        (f"CPU a request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
         *(translated_row(f"request, {name}", one.name, rounds, times) for one in TRANSLATED),
     ]
 
