@@ -149,8 +149,11 @@ async def what_is_left(gateway: Gateway, providers: list[Provider]) -> tuple[int
 async def unwell_afterwards(gateway: Gateway) -> int:
     """Requests that are not answered once the weather is good, after the time a probe may take."""
     await asyncio.sleep(1)
-    plans = [plan(number, Random(number))._replace(id=f"calm-{number}", leaves=None) for number in range(30)]
-    results = [await carry_out(gateway.port, planned) for planned in plans]
+    results = []
+    for number in range(30):
+        planned = plan(number, Random(number))
+        calm = planned._replace(id=f"calm-{number}", marker=f"calm{number}", leaves=None)
+        results.append(await carry_out(gateway.port, calm))
     return len(results) - results.count("answer")
 
 
