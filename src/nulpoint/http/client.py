@@ -176,7 +176,8 @@ class Pool:
         self._open.add(connection)
         self._ticker.watch(connection)
         self._dials.discard(asyncio.current_task())  # this very task; it counts as open now
-        self._offer(connection)
+        connection.idle_since = self._loop.time()
+        self._freed(connection)  # whoever wanted it may have left: then it is kept, and expires, like any other
 
     def _dialled(self, dial: asyncio.Task[None]) -> None:
         self._dials.discard(dial)
