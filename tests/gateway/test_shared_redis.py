@@ -202,7 +202,7 @@ def test_k08_tokens_are_one_budget_and_come_back():
     async def main():
         with redis_server() as server:
             more = {"CACHE_MODE": "none", "TPM_LIMIT": "3000"}
-            async with replicas(server.url, 3, MockSettings(latency_ms=50), **more) as all_of_them:
+            async with replicas(server.url, 3, MockSettings(latency_ms=1500), **more) as all_of_them:
                 callers = [await Caller.connect(all_of_them[number % 3].port) for number in range(30)]
                 for number, caller in enumerate(callers):
                     question = {**QUESTION, "seed": number, "max_tokens": 500}

@@ -59,8 +59,8 @@ class Relay:
             await connection.pour(self._open)
         if self.committed:
             while not connection.ended:
-                await connection.pour(self._pass_on)
                 await answer.drain()
+                await connection.pour(self._pass_on)
         last = self._plain(connection.take())
         self._finish(self._watcher.feed(last) + self._watcher.close())
 
