@@ -29,6 +29,7 @@ from nulpoint.gateway.rules import AskRules, ProxyRules
 from nulpoint.gateway.service import CALLERS_PAGES, OPERATORS, Gateway
 from nulpoint.gateway.sharing import Flights
 from nulpoint.gateway.status import Status
+from nulpoint.http.again import Again
 from nulpoint.http.client import Client
 from nulpoint.http.dial import Dialer
 from nulpoint.http.limits import ClientLimits, ServerLimits
@@ -106,7 +107,8 @@ class App:
         )
         shown = CALLERS_PAGES if config.admin_port is not None else CALLERS_PAGES + OPERATORS
         gateway = Gateway(proxies, self.status, self.journal, cors, callers, self._operators, shows=shown)
-        self.server = Server(gateway, _server_limits(config), self.ticker)
+        again = Again() if self.backing.answers_at_once else None
+        self.server = Server(gateway, _server_limits(config), self.ticker, again)
         self.admin = self._admin_server() if config.admin_port is not None else None
         self.admin_port: int | None = None
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)

@@ -100,6 +100,11 @@ class Backing:
             self.link.stop()
 
     @property
+    def answers_at_once(self) -> bool:
+        """Nothing has to be waited for before an answer from the cache."""
+        return self.cache is not None and self.cache.memory is not None and self.limiting is None
+
+    @property
     def degraded(self) -> bool:
         """Something that was configured is missing just now."""
         return self.link is not None and not self.link.up

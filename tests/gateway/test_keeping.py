@@ -11,7 +11,7 @@ from nulpoint.stores.cache import MemoryCache
 from nulpoint.wire.answer import Answer
 from nulpoint.wire.embedding_batch import Vector
 from nulpoint.wire.stream import PassOn
-from nulpoint.wire.usage import Usage
+from nulpoint.wire.usage import Usage, read_whole
 
 GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
 STREAM = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'
@@ -19,8 +19,8 @@ USAGE_EVENT = b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
-def source(target=TARGET, dropped=("user", "n")):
-    return Source(target, "there-2024", Usage(prompt=1, completion=2), dropped)
+def source(target=TARGET, dropped=("user", "n"), body=GOOD):
+    return Source(target, "there-2024", Usage(prompt=1, completion=2), dropped, read_whole(body).ended)
 
 
 def keeper(plan=PLAN, headers=()):
@@ -67,7 +67,7 @@ NOT_KEPT = {
 def test_not_kept(case):
     body, plan, target, headers = NOT_KEPT[case]
     cache, one = keeper(plan, headers)
-    one.keep_whole(body, source(target))
+    one.keep_whole(body, source(target, body=body))
     assert kept(cache) == []
 
 

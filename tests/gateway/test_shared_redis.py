@@ -251,14 +251,15 @@ def test_d01_redis_down_at_the_start(caplog):
 
 
 async def under_fault(one, number=60):
-    """Requests one after another; how many were slow."""
-    slow = 0
+    """Requests one after another, none of which fails; how many of them have waited for Redis in vain."""
+    waited = 0
     for question in numbered(number):
+        before = link(one).failures.get("timeout", 0)
         status, _, seconds = await timed(one, question)
         assert status == 200
-        assert seconds < SLOW + 0.06
-        slow += seconds >= SLOW
-    return slow
+        assert seconds < SLOW + 0.5  # the rest is the machine's
+        waited += link(one).failures.get("timeout", 0) > before
+    return waited
 
 
 FAULTS = {

@@ -12,9 +12,10 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from nulpoint.wire import sse
-from nulpoint.wire.answer import Answer, may_keep, recorded
+from nulpoint.wire.answer import Answer, recorded
 from nulpoint.wire.assembly import NotWhole, assemble
 from nulpoint.wire.chunking import PIECE
+from nulpoint.wire.usage import read_whole
 from sdk_answers import by_sdk, shown, without_nulls
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
@@ -209,8 +210,8 @@ NEVER_KEPT = {"openai:252", "openai:377", "openai:792", "openai:793", "extra_com
 @needs_corpus
 def test_recorded_answers_asked_for_as_streams():
     for name, body in recordings(stream=False):
-        assert may_keep(body) == (name not in NEVER_KEPT), name
-        if may_keep(body):
+        assert read_whole(body).ended == (name not in NEVER_KEPT), name
+        if read_whole(body).ended:
             answer = whole(body)
             assert seen(stream_by_sdk(answer)) == seen(body_by_sdk(answer)), name
             said = json.loads(body)
@@ -300,7 +301,9 @@ def wire(*datas):
 @pytest.mark.parametrize("reason", ["content_filter", "error", "insufficient_system_resource", "eos"])
 def test_a_reason_that_may_not_last(reason):
     assert recorded(wire(CHUNK % f'"{reason}"', "[DONE]")) is None
-    assert not may_keep(b'{"choices":[{"message":{},"finish_reason":"stop"},{"finish_reason":"%b"}]}' % reason.encode())
+    assert not read_whole(
+        b'{"choices":[{"message":{},"finish_reason":"stop"},{"finish_reason":"%b"}]}' % reason.encode()
+    ).ended
 
 
 @pytest.mark.parametrize(
@@ -326,7 +329,7 @@ def test_a_stream_that_is_not_kept(stream):
      b'{"error":{"message":"no"},"choices":[{"finish_reason":"stop"}]}', b'{"choices":[{"finish_reason":"stop"}]'],
 )  # fmt: skip
 def test_a_body_that_is_not_kept(body):
-    assert not may_keep(body)
+    assert not read_whole(body).ended
 
 
 def test_comments_and_framing_are_left_behind():

@@ -21,7 +21,7 @@ from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
-from nulpoint.wire.usage import read_facts
+from nulpoint.wire.usage import read_facts, read_whole
 
 
 class Attempt(msgspec.Struct):
@@ -85,7 +85,8 @@ class Attempt(msgspec.Struct):
             body = prepared.codec.decode(body, _unix_seconds())
         elif prepared.embeddings is not None:
             body = prepared.embeddings.decode(body, self.asked.body, self.leg.target.model)
-        facts = read_facts(body)
+        keeper = self.outlet.keeper
+        facts = read_facts(body) if keeper is None else read_whole(body)
         if facts.suspect:
             check_answer(destination.name, body, self._secret)
         if self.asked.stream:
@@ -95,17 +96,18 @@ class Attempt(msgspec.Struct):
             body = from_chat(body)
         entry.usage = facts.usage
         entry.answered_model = facts.model or entry.answered_model
-        keeper = self.outlet.keeper
+        source = None
         if keeper is not None:
-            body = keeper.whole(body, self._source())
+            source = self._source(facts.ended)
+            body = keeper.whole(body, source)
         entry.began = perf_counter()
         fields = JSON_TYPE + self._fields(connection)
         if self.outlet.flight is not None:
             self.outlet.flight.start(connection.status, fields)
             self.outlet.flight.add(body)
         self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
-        if keeper is not None and connection.status == 200:
-            keeper.keep_whole(body, self._source())
+        if keeper is not None and source is not None and connection.status == 200:
+            keeper.keep_whole(body, source)
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
         destination, prepared = self.call.destination, self.call.prepared
@@ -129,10 +131,10 @@ class Attempt(msgspec.Struct):
         if keeper is not None and recorder is not None and connection.status == 200:
             keeper.keep_stream(recorder, self._source())
 
-    def _source(self) -> Source:
+    def _source(self, ended: bool = False) -> Source:
         """Who has answered."""
         entry = self.outlet.entry
-        return Source(self.leg.target, entry.answered_model, entry.usage, self.call.prepared.dropped)
+        return Source(self.leg.target, entry.answered_model, entry.usage, self.call.prepared.dropped, ended)
 
     async def _provider_failure(self, connection: Upstream) -> Failure:
         status, headers = connection.status, connection.headers

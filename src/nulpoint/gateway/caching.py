@@ -7,6 +7,7 @@ import msgspec
 
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.keeping import Keeper, VectorKeeper
+from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.question import Question, Questions
 from nulpoint.gateway.replay import Known, Replay
 from nulpoint.http.message import field
@@ -18,6 +19,7 @@ from nulpoint.wire.answer import Answer
 from nulpoint.wire.embedding_batch import Vector
 
 Found = Mapping[bytes, Any]  # answers or vectors, whichever the route has
+_NOTHING: Found = {}
 
 
 class CacheParts(NamedTuple):
@@ -30,14 +32,6 @@ class CacheParts(NamedTuple):
     unix: Callable[[], float]
 
 
-class Miss(NamedTuple):
-    """What is to be asked of a provider, who keeps its answer, and header fields that tell of it."""
-
-    asked: Asked
-    keeper: Keeper
-    fields: bytes
-
-
 class Caching:
     """Chat and completions: answers are kept as wholes."""
 
@@ -46,16 +40,18 @@ class Caching:
         self.replay = Replay(route, parts.unix)
         self._parts = parts
 
-    def find_now(self, question: Question) -> Found | None:
-        """What is known; None where one has to wait for it."""
+    def now(self, question: Question, asked: Asked) -> tuple[Known | None, Found | None]:
+        """The answer, if it is known; else what is known of it, or None where one has to wait to hear that."""
         memory = self._parts.cache.memory
         if memory is None:
-            return None
+            return None, None
         answer = memory.get(question.key, self._parts.now())
-        return {} if answer is None else {question.key: answer}
+        if answer is None:
+            return None, _NOTHING
+        return self.replay.answer(answer, question, asked), {question.key: answer}
 
     def find(self, question: Question) -> Awaitable[Found]:
-        """The same, to be waited for; it is on its way when this returns."""
+        """What is known, to be waited for; the question is on its way when this returns."""
         return self._parts.cache.get([question.key], Answer, self._parts.now())
 
     def known(self, found: Found, question: Question, asked: Asked) -> Known | None:
@@ -63,21 +59,23 @@ class Caching:
         answer = found.get(question.key)
         return None if answer is None else self.replay.answer(answer, question, asked)
 
-    def miss(self, found: Found, question: Question, plan: Plan, asked: Asked) -> Miss:
-        """It is not known, or only in part."""
+    def miss(self, outlet: Outlet, found: Found, question: Question, plan: Plan, asked: Asked) -> Asked:
+        """It is not known, or only in part: the answer that is to come is kept. Gives what is to be asked for."""
         parts = self._parts
-        return Miss(asked, Keeper(parts.cache, question, plan, parts.now, parts.unix), b"")
+        outlet.keeper = Keeper(parts.cache, question, plan, parts.now, parts.unix)
+        return asked
 
 
 class VectorCaching(Caching):
     """Embeddings: vectors are kept one by one."""
 
-    def find_now(self, question: Question) -> Found | None:
+    def now(self, question: Question, asked: Asked) -> tuple[Known | None, Found | None]:
         memory, now = self._parts.cache.memory, self._parts.now()
         if memory is None or question.batch is None:
-            return None
+            return None, None
         values = ((key, memory.get(key, now)) for key in question.batch.keys)
-        return {key: value for key, value in values if value is not None}
+        found = {key: value for key, value in values if value is not None}
+        return self.known(found, question, asked), found
 
     def find(self, question: Question) -> Awaitable[Found]:
         assert question.batch is not None
@@ -86,17 +84,17 @@ class VectorCaching(Caching):
     def known(self, found: Found, question: Question, asked: Asked) -> Known | None:
         return self.replay.vectors(self.replay.fresh(found, question), question)
 
-    def miss(self, found: Found, question: Question, plan: Plan, asked: Asked) -> Miss:
+    def miss(self, outlet: Outlet, found: Found, question: Question, plan: Plan, asked: Asked) -> Asked:
         batch, parts = question.batch, self._parts
         assert batch is not None
         fresh = self.replay.fresh(found, question)
         missing = batch.missing(fresh)
-        keeper = VectorKeeper(parts.cache, question, plan, parts.now, parts.unix, fresh, missing)
+        outlet.keeper = VectorKeeper(parts.cache, question, plan, parts.now, parts.unix, fresh, missing)
         if len(missing) == len(batch.inputs):
-            return Miss(asked, keeper, b"")
+            return asked
         known = sum(key in fresh for key in batch.keys)
-        fields = field(b"x-nulpoint-cached-inputs", b"%d" % known) if known else b""
-        return Miss(msgspec.structs.replace(asked, body=batch.request(missing)), keeper, fields)
+        outlet.shared_fields = field(b"x-nulpoint-cached-inputs", b"%d" % known) if known else b""
+        return msgspec.structs.replace(asked, body=batch.request(missing))
 
 
 def caching(route: Route, parts: CacheParts) -> Caching:

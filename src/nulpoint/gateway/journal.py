@@ -69,6 +69,10 @@ def request_id(headers: Headers) -> bytes:
     given = headers.get(b"x-request-id")
     if given is not None and _SANE_ID.fullmatch(given):
         return given
+    return new_id()
+
+
+def new_id() -> bytes:
     return b"%b%012x" % (_PROCESS, next(_NUMBERS))
 
 
@@ -82,6 +86,19 @@ class Journal:
 
     def settle(self, entry: Entry, request: Request, reply: Reply) -> None:
         """To be called exactly once for a request, when nothing more will happen to it."""
+        if entry.dropped:
+            self._metrics.fields_dropped(entry.provider, entry.dropped)
+        record = self.record(entry, request, reply)
+        self._log.put(record)
+        self._metrics.settle(record)
+
+    def note(self, record: Record) -> None:
+        """A request of which all is known already."""
+        self._log.put(record)
+        self._metrics.settle(record)
+
+    def record(self, entry: Entry, request: Request, reply: Reply) -> Record:
+        """What there is to say of a request."""
         failure = entry.failure
         status = reply.status or (failure.status if failure else 0)
         if failure is not None and failure.kind is Kind.CALLER_LEFT:
@@ -108,16 +125,13 @@ class Journal:
             len(request.body),
             reply.body_bytes,
         )
-        if entry.dropped:
-            self._metrics.fields_dropped(entry.provider, entry.dropped)
         if entry.attempts is not None and len(entry.attempts) > 1:
             record.attempts = entry.attempts.listed()
         if failure is not None:
             record.error = failure.kind.value
             record.code = failure.code or ""
             record.message = without_request(failure.message[:SHOWN], request.body)
-        self._log.put(record)
-        self._metrics.settle(record)
+        return record
 
     def breaker_changed(self, provider: str, state: State) -> None:
         """A provider's breaker has another state now."""

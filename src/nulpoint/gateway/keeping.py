@@ -9,7 +9,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.question import Question
 from nulpoint.routing.chains import Plan, Target
 from nulpoint.stores.cache import Cache
-from nulpoint.wire.answer import Answer, may_keep, recorded
+from nulpoint.wire.answer import Answer, recorded
 from nulpoint.wire.embedding_batch import Batch, Mismatch, Vector, join, read_vectors
 from nulpoint.wire.recording import Recorder
 from nulpoint.wire.stream import Watcher
@@ -25,6 +25,7 @@ class Source(msgspec.Struct, frozen=True):
     answered_model: str
     usage: Usage | None
     dropped: Sequence[str]
+    ended: bool = False  # a whole answer, by itself or at the limit that was asked for
 
     @property
     def provider(self) -> str:
@@ -48,7 +49,7 @@ class Keeper(msgspec.Struct):
         return body
 
     def keep_whole(self, body: bytes, source: Source) -> None:
-        if len(body) <= MOST_BYTES and self._keeps(source) and may_keep(body):
+        if source.ended and len(body) <= MOST_BYTES and self._keeps(source):
             self._put(body, b"", False, source)
 
     def keep_stream(self, recorder: Recorder, source: Source) -> None:

@@ -7,7 +7,7 @@ from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, EmbeddingsCodec, un
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
-from nulpoint.wire.envelope import Envelope
+from nulpoint.wire.envelope import Envelope, asks_for_usage
 from nulpoint.wire.stream import HideUsage, PassOn, Watcher
 
 
@@ -53,22 +53,17 @@ def prepare(
         encoded = codec.encode(body, model)
         if encoded.wrapped.anything():
             codec = unwrapping(codec, encoded.wrapped)
-        return Prepared(encoded.body, [*dropped, *encoded.dropped], not _asks_for_usage(envelope), codec)
+        return Prepared(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)
     if spec.rename or spec.drop:
         body, more = splice.rewrite(body, spec.rename, spec.drop)
         dropped = [*dropped, *more]
     edits = []
     if model != envelope.model:
         edits.append(splice.set_model(body, model))
-    hide_usage = bool(envelope.stream) and spec.stream_usage == "ask" and not _asks_for_usage(envelope)
+    hide_usage = bool(envelope.stream) and spec.stream_usage == "ask" and not asks_for_usage(envelope)
     if hide_usage:
         edits.append(_ask_for_usage(body, envelope))
     return Prepared(splice.apply(body, edits) if edits else body, dropped, hide_usage)
-
-
-def _asks_for_usage(envelope: Envelope) -> bool:
-    options = envelope.stream_options
-    return options is not UNSET and options is not None and bool(options.include_usage)
 
 
 def _ask_for_usage(body: bytes, envelope: Envelope) -> splice.Edit:

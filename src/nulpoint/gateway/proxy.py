@@ -1,7 +1,8 @@
 """The life of a proxied request: read it, find its targets, try them in turn, settle once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from nulpoint.gateway.limiting import Limiting
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.question import Question
 from nulpoint.gateway.relay import error_event
+from nulpoint.gateway.repeat import RepeatedHit
 from nulpoint.gateway.replay import PIECE, Known
 from nulpoint.gateway.rules import ProxyRules
 from nulpoint.gateway.sharing import Flights, follow, identity
@@ -33,6 +35,7 @@ from nulpoint.routing.chains import Plan
 from nulpoint.routing.course import straight
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
+from nulpoint.wire.envelope import asks_for_usage
 
 
 class Surroundings(NamedTuple):
@@ -98,41 +101,66 @@ class Proxy:
         """Answer from the cache, where that needs no waiting."""
         question = caching.questions.read(asked, plan)
         found = None
-        if question is not None and question.look and self._around.limiting is None:
-            found = caching.find_now(question)
-            known = caching.known(found, question, asked) if found else None
-            if known is not None and not (asked.stream and len(known.body) > PIECE):
-                caching.replay.give(known, asked, reply, entry, self._own_fields(asked, entry))
-                return None
+        if question is None:
+            entry.cache = "BYPASS"
+        elif question.look and self._around.limiting is None:
+            known, found = caching.now(question, asked)
+            if known is not None:
+                if not asked.stream or len(known.body) <= PIECE:
+                    self._give(caching, known, question, asked, reply, entry)
+                    return None
+                found = None  # it has to wait for its reader
         return self._go_on(asked, plan, question, found, reply, entry)
+
+    def _give(
+        self, caching: Caching, known: Known, question: Question, asked: Asked, reply: Reply, entry: Entry
+    ) -> None:
+        origin = self._around.cross_origin(asked.request.headers)
+        fields = caching.replay.give(known, asked, reply, entry, origin)
+        if question.batch is None and b"expect" not in asked.request.headers:
+            reply.repeat = partial(self._repeat, caching, question, asked, reply, entry, fields)
+
+    def _repeat(
+        self, caching: Caching, question: Question, asked: Asked, reply: Reply, entry: Entry, fields: bytes
+    ) -> RepeatedHit | None:
+        """How this request, which is answered, can be answered when it comes again."""
+        parts, journal, request = self._around.cache, self._around.journal, asked.request
+        if parts is None or parts.cache.memory is None:
+            return None
+        given_id = entry.id if entry.id == request.headers.get(b"x-request-id") else None
+        return RepeatedHit(
+            parts.cache.memory, parts, caching.replay, journal, question, asks_for_usage(asked.envelope), fields,
+            given_id, journal.record(entry, request, reply), request,
+        )  # fmt: skip
 
     async def _go_on(
         self, asked: Asked, plan: Plan, question: Question | None, found: Found | None, reply: Reply, entry: Entry
     ) -> None:
         """The rest, with all that may be waited for. `found`: what the cache has; None where it was not asked yet."""
-        request, journal, gate = asked.request, self._around.journal, self._around.gate
-        size = len(request.body)
+        journal, gate, limiting = self._around.journal, self._around.gate, self._around.limiting
+        size = len(asked.request.body)
         journal.inflight += 1
         try:
             if gate.closed or not gate.take(size, asked.stream):
                 await gate.wait(size, asked.stream)
             try:
-                if question is not None and self._caching is not None:
-                    await self._find(self._caching, asked, plan, question, found, reply, entry)
-                else:
-                    if self._around.limiting is not None:
-                        await self._around.limiting.admit(asked, entry, self._loop.time())
-                    entry.cache = "" if self._caching is None else "BYPASS"
-                    await self._serve(asked, plan, self._outlet(asked, reply, entry))
+                if question is not None and found is None:
+                    found = await self._wait_for_cache(question, asked, reply, entry)
+                elif limiting is not None:
+                    await limiting.admit(asked, entry, self._loop.time())
+                if question is None:
+                    await self._serve(asked, plan, self._outlet(asked, reply, entry), None)
+                elif not reply.committed:
+                    await self._ask(asked, plan, question, found or {}, reply, entry)
             finally:
                 gate.leave(size, asked.stream)
         except Failure as failure:
             entry.failure = failure
-            self._tell(failure, request, reply, entry)
+            self._tell(failure, asked.request, reply, entry)
         except Cancelled as cancelled:
             entry.failure = cancelled.failure or _caller_left()
             if cancelled.failure is not None:
-                self._tell(cancelled.failure, request, reply, entry)
+                self._tell(cancelled.failure, asked.request, reply, entry)
             raise
         except BaseException:
             entry.failure = _bug()
@@ -140,72 +168,66 @@ class Proxy:
             raise
         finally:
             journal.inflight -= 1
-            if reply.caller_has_left:
-                entry.failure = _caller_left()  # the answer was for others who shared it
-            if self._around.limiting is not None:
-                self._around.limiting.settle(entry, self._loop.time())
-            journal.settle(entry, request, reply)
+            self._settle(asked.request, reply, entry)
 
-    async def _find(
-        self, caching: Caching, asked: Asked, plan: Plan, question: Question, found: Found | None, reply: Reply,
-        entry: Entry,
-    ) -> None:  # fmt: skip
-        """The answer: in the cache, in another caller's call, or by a call of its own. Raises Failure."""
-        limiting = self._around.limiting
-        flights = self._around.flights if question.look else None
-        key = identity(asked, question) if flights is not None else b""
+    def _settle(self, request: Request, reply: Reply, entry: Entry) -> None:
+        """Once a request, when nothing more will happen to it."""
+        if reply.caller_has_left:
+            entry.failure = _caller_left()  # the answer was for others who shared it
+        if self._around.limiting is not None:
+            self._around.limiting.settle(entry, self._loop.time())
+        self._around.journal.settle(entry, request, reply)
 
-        def look() -> Awaitable[Found] | None:
-            """Only where that is still to be done; and no call of another caller's will bring the answer."""
-            alone = flights is None or flights.find(key) is None
-            return caching.find(question) if found is None and question.look and alone else None
-
-        coming = look()  # one round trip together with the limits'
+    async def _wait_for_cache(self, question: Question, asked: Asked, reply: Reply, entry: Entry) -> Found:
+        """Ask the cache, in one round trip together with the limits, and answer if it can. Gives what it has."""
+        caching, limiting = self._caching, self._around.limiting
+        assert caching is not None
+        coming = caching.find(question) if self._has_to_look(question, asked) else None
         if limiting is not None:
             await limiting.admit(asked, entry, self._loop.time())
-            coming = coming or look()
-        if coming is not None:
-            found = await coming
+            if coming is None and self._has_to_look(question, asked):  # the call it was to share has just ended
+                coming = caching.find(question)
+        found: Found = await coming if coming is not None else {}
         known = caching.known(found, question, asked) if found else None
         if known is not None:
-            await self._give(caching, known, asked, reply, entry)
-            return
+            own_fields = self._around.cross_origin(asked.request.headers) + entry.limit_fields
+            await caching.replay.give_slowly(known, asked, reply, entry, own_fields)
+        return found
+
+    def _has_to_look(self, question: Question, asked: Asked) -> bool:
+        """Not where the caller wants a fresh answer, or a call under way will bring one."""
+        flights = self._around.flights
+        return question.look and (flights is None or flights.find(identity(asked, question)) is None)
+
+    async def _ask(
+        self, asked: Asked, plan: Plan, question: Question, found: Found, reply: Reply, entry: Entry
+    ) -> None:
+        """Get what the cache does not have by another caller's call, or by one of its own. Raises Failure."""
+        assert self._caching is not None
         entry.cache = "MISS" if question.look else "BYPASS"
-        asked, keeper, fields = caching.miss(found or {}, question, plan, asked)
         outlet = self._outlet(asked, reply, entry)
-        outlet.keeper, outlet.shared_fields = keeper, fields
+        asked = self._caching.miss(outlet, found, question, plan, asked)
+        flights = self._around.flights if question.look else None
         if flights is None:
-            await self._serve(asked, plan, outlet)
-        else:
-            await self._share(key, asked, plan, outlet, flights)
-
-    async def _give(self, caching: Caching, known: Known, asked: Asked, reply: Reply, entry: Entry) -> None:
-        replay, own_fields = caching.replay, self._own_fields(asked, entry)
-        if asked.stream and len(known.body) > PIECE:
-            await replay.give_slowly(known, reply, entry, own_fields)
-        else:
-            replay.give(known, asked, reply, entry, own_fields)
-
-    async def _share(self, key: bytes, asked: Asked, plan: Plan, outlet: Outlet, flights: Flights) -> None:
-        """Join the same request of another caller, or make the call."""
-        flight = flights.find(key)
-        if flight is not None:
-            outlet.entry.coalesced = True
-            await follow(flight, outlet)
+            await self._serve(asked, plan, outlet, None)
             return
-        flights.lead(key, outlet)
-        try:
-            await self._serve(asked, plan, outlet)
-        except BaseException as error:
-            flights.land(key, outlet, _for_followers(error))
-            raise
-        flights.land(key, outlet, None)
+        key = identity(asked, question)
+        flight = flights.find(key)
+        if flight is None:
+            await self._serve(asked, plan, outlet, key)
+        else:
+            entry.coalesced = True
+            await follow(flight, outlet)
 
-    async def _serve(self, asked: Asked, plan: Plan, outlet: Outlet) -> None:
-        """Try the targets in turn. Raises Failure when none of them has answered."""
+    async def _serve(self, asked: Asked, plan: Plan, outlet: Outlet, key: bytes | None) -> None:
+        """Try the targets in turn. Raises Failure when none of them has answered. `key`: others may share the call."""
         targets = plan.fixed or plan.targets(own_key=asked.own is not None)
         primary = targets[0]
         outlet.entry.provider = primary.provider.spec.name
+        flights = self._around.flights if key is not None else None
+        ended: Failure | None = None
+        if flights is not None and key is not None:
+            flights.lead(key, outlet)
         try:
             # What the caller did wrong is told before anything is tried.
             call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
@@ -221,8 +243,13 @@ class Proxy:
                     failure = caught
             calls = Calls(asked, self._route, self._destination, {primary.name: call})
             await self._failover.go_on(Journey(asked, outlet, targets, calls), attempt, failure, began)
+        except BaseException as error:
+            ended = _for_followers(error)
+            raise
         finally:
             outlet.close()
+            if flights is not None and key is not None:
+                flights.land(key, outlet, ended)
 
     def _destination(self, provider: Provider) -> Destination:
         destination = self._destinations.get(provider.spec.name)
@@ -239,11 +266,6 @@ class Proxy:
         around, keepalive = self._around, self._rules.keepalive
         stream = StreamAnswer(reply, entry, own_fields, around.ticker, keepalive, self._loop.time())
         return Outlet(reply, entry, own_fields, stream)
-
-    def _own_fields(self, asked: Asked, entry: Entry) -> bytes:
-        """The header fields of a kept answer that are this caller's alone."""
-        origin = self._around.cross_origin(asked.request.headers)
-        return b"x-nulpoint-request-id: %b\r\n%b%b" % (entry.id, origin, entry.limit_fields)
 
     def _tell(self, failure: Failure, request: Request, reply: Reply, entry: Entry) -> None:
         """A status where none has gone out yet; in a stream that has begun, an error event and no proper end."""

@@ -17,6 +17,7 @@ from nulpoint.providers.spec import Route
 from nulpoint.wire.answer import Answer
 from nulpoint.wire.assembly import NotWhole
 from nulpoint.wire.embedding_batch import Vector, join
+from nulpoint.wire.envelope import asks_for_usage
 from nulpoint.wire.usage import Usage
 
 PIECE = 64 * 1024  # bytes of a stream that are given out in one write; of more the caller has to take some first
@@ -48,16 +49,17 @@ class Replay:
         if self._unix() - answer.stored > question.max_age or self._route == "embeddings":
             return None
         try:
-            if asked.stream:
-                options = asked.envelope.stream_options
-                body = answer.as_stream(self._route, bool(options and options.include_usage))
-            else:
-                body = answer.as_body(self._route)
+            body = self.form(answer, asked.stream, asks_for_usage(asked.envelope))
         except NotWhole:
             return None
         return Known(
             body, answer.provider, answer.model, answer.answered_model, answer.usage, answer.stored, answer.dropped
-        )
+        )  # fmt: skip
+
+    def form(self, answer: Answer, stream: bool, with_usage: bool) -> bytes:
+        """Raises NotWhole."""
+        assert self._route != "embeddings"
+        return answer.as_stream(self._route, with_usage) if stream else answer.as_body(self._route)
 
     def fresh(self, vectors: Mapping[bytes, Vector], question: Question) -> Mapping[bytes, Vector]:
         """Those that are not too old for this caller."""
@@ -76,43 +78,56 @@ class Replay:
         body = join(batch, vectors, None)
         return Known(body, first.provider, first.target, first.model, usage, stored, ",".join(dropped))
 
-    def give(self, known: Known, asked: Asked, reply: Reply, entry: Entry, own_fields: bytes) -> None:
-        """All of it, in one write."""
-        fields = self._note(known, entry) + own_fields
+    def give(self, known: Known, asked: Asked, reply: Reply, entry: Entry, own_fields: bytes) -> bytes:
+        """All of it, in one write. Gives the header fields that are the same every time."""
+        fields = self._fields(known, asked) + own_fields
+        head = fields + self._note(known, entry)
         if asked.stream:
-            reply.start(200, FIELDS + fields)
+            reply.start(200, head)
             reply.end(known.body)
         else:
-            reply.send(200, JSON_TYPE + fields, known.body)
+            reply.send(200, head, known.body)
+        return fields
 
-    async def give_slowly(self, known: Known, reply: Reply, entry: Entry, own_fields: bytes) -> None:
-        """A stream, as fast as the caller reads it."""
-        reply.start(200, FIELDS + self._note(known, entry) + own_fields)
+    async def give_slowly(self, known: Known, asked: Asked, reply: Reply, entry: Entry, own_fields: bytes) -> None:
+        """The same; a long stream only as fast as the caller reads it."""
+        if not asked.stream or len(known.body) <= PIECE:
+            self.give(known, asked, reply, entry, own_fields)
+            return
+        reply.start(200, self._fields(known, asked) + own_fields + self._note(known, entry))
         last = (len(known.body) - 1) // PIECE * PIECE
         for start in range(0, last, PIECE):
             reply.write(known.body[start : start + PIECE])
             await reply.drain()
         reply.end(known.body[last:])
 
+    def _fields(self, known: Known, asked: Asked) -> bytes:
+        """Who had answered."""
+        introduction = self._introductions.get((known.provider, known.model))
+        if introduction is None:
+            introduction = self._introduce(known.provider, known.model)
+        dropped = field(b"x-nulpoint-dropped", _shown(known.dropped)) if known.dropped else b""
+        return b"%b%b%b" % (FIELDS if asked.stream else JSON_TYPE, introduction, dropped)
+
     def _note(self, known: Known, entry: Entry) -> bytes:
-        """Enter into the record who had answered; gives the header fields that say it."""
+        """Enter into the record who had answered; gives the header fields that are of this time alone."""
         entry.cache = "HIT"
         entry.provider = known.provider
         entry.answered_model = known.answered_model
         entry.usage = known.usage
         entry.began = perf_counter()
-        introduction = self._introductions.get((known.provider, known.model))
-        if introduction is None:
-            introduction = self._introduce(known.provider, known.model)
-        dropped = field(b"x-nulpoint-dropped", _shown(known.dropped)) if known.dropped else b""
-        age = max(0, int(self._unix() - known.stored))
-        return b"%bx-cache: HIT\r\nage: %d\r\nx-request-id: %b\r\n%b" % (introduction, age, entry.id, dropped)
+        return own_fields_of_a_hit(self._unix() - known.stored, entry.id)
 
     def _introduce(self, provider: str, model: str) -> bytes:
         if len(self._introductions) >= _REMEMBERED:
             self._introductions.clear()
-        fields = self._introductions[provider, model] = provider_fields(_shown(provider), model)
+        fields = self._introductions[provider, model] = provider_fields(_shown(provider), model) + b"x-cache: HIT\r\n"
         return fields
+
+
+def own_fields_of_a_hit(age: float, own_id: bytes) -> bytes:
+    """`age` in seconds; clocks of replicas may disagree."""
+    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (age if age > 0 else 0, own_id, own_id)
 
 
 def _shown(text: str) -> bytes:

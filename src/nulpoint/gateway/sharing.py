@@ -8,14 +8,14 @@ from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.question import Question
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.http.message import field
+from nulpoint.wire.envelope import asks_for_usage
 
 _TIMEOUT = b"x-nulpoint-timeout"
 
 
 def identity(asked: Asked, question: Question) -> bytes:
     """What is the same for requests that may share a call: the question, and how the answer is to be delivered."""
-    options = asked.envelope.stream_options
-    delivery = (b"stream" if asked.stream else b"whole") + (b"+usage" if options and options.include_usage else b"")
+    delivery = (b"stream" if asked.stream else b"whole") + (b"+usage" if asks_for_usage(asked.envelope) else b"")
     return question.key + delivery + asked.request.headers.get(_TIMEOUT, b"")
 
 

@@ -32,6 +32,15 @@ class Audience(Protocol):
         """The caller of this reply has left: whether the work goes on for others."""
 
 
+class Repeat(Protocol):
+    """How one request is answered when it comes again. `request` is it, without fields and body."""
+
+    request: Request
+
+    def answer(self, reply: "Reply") -> bool:
+        """Answer it as if it had been read. False where that cannot be done any more, and nothing has been."""
+
+
 class _Nobody:
     """The connection of a caller who has left, for an answer that others still wait for."""
 
@@ -50,11 +59,12 @@ class _Nowhere(asyncio.Transport):
 class Reply:
     """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true.
 
-    `audience` is set while the answer is shared, `cancel` stops the work for it.
+    `audience` is set while the answer is shared, `cancel` stops the work for it. `repeat` makes what answers the same
+    request when it comes again, where there is such a thing.
     """
 
     __slots__ = ("_chunked", "_head", "_transport", "audience", "body_bytes", "caller", "caller_has_left", "cancel",
-                 "committed", "complete", "keep_alive", "request", "status")  # fmt: skip
+                 "committed", "complete", "keep_alive", "repeat", "request", "status")  # fmt: skip
 
     def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
         self.caller = caller
@@ -69,6 +79,7 @@ class Reply:
         self.body_bytes = 0
         self.audience: Audience | None = None
         self.caller_has_left = False  # and others are still to get the answer
+        self.repeat: Callable[[], Repeat | None] | None = None
         self.cancel: Callable[[], None] = _nothing
 
     def send(self, status: int, fields: bytes, body: bytes) -> None:

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import httptools
 
 from nulpoint.errors import Failure, Kind, rejected
+from nulpoint.http.again import Again
 from nulpoint.http.framing import check_head, joined_fields
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.message import Headers, Request
-from nulpoint.http.reply import Reply
+from nulpoint.http.reply import Repeat, Reply
 from nulpoint.http.strand import Signal, Strand
 from nulpoint.http.ticker import NEVER, Ticker
 
@@ -51,10 +52,11 @@ class Service(Protocol):
 
 
 class Server:
-    """A listener and its connections."""
+    """A listener and its connections. `again`: requests that need not be read again, where there may be such."""
 
-    def __init__(self, service: Service, limits: ServerLimits, ticker: Ticker) -> None:
+    def __init__(self, service: Service, limits: ServerLimits, ticker: Ticker, again: Again | None = None) -> None:
         self.service = service
+        self.again = again
         self.limits = limits
         self.ticker = ticker
         self.connections: set[Connection] = set()
@@ -101,9 +103,10 @@ class Connection(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_backlog", "_body", "_body_bytes", "_body_started", "_fields", "_framed_bytes", "_head_bytes", "_headers",
-        "_in_body", "_in_head", "_limits", "_lingering", "_loop", "_parser", "_refusal", "_reply", "_server", "_strand",
-        "_target", "_transport", "_unsent", "_version", "_waiting", "closing", "deadline", "paused", "writable",
+        "_again", "_backlog", "_begun", "_body", "_body_bytes", "_body_started", "_fields", "_framed_bytes",
+        "_head_bytes", "_headers", "_in_body", "_in_head", "_limits", "_lingering", "_loop", "_parser", "_refusal",
+        "_repeat", "_reply", "_server", "_strand", "_target", "_transport", "_unsent", "_version", "_waiting",
+        "closing", "deadline", "paused", "writable",
     )  # fmt: skip
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -130,6 +133,9 @@ class Connection(asyncio.Protocol):
         self._waiting: list[Request] = []
         self._backlog = b""
         self._refusal: Failure | None = None
+        self._again = server.again
+        self._begun = 0  # requests, by the bytes that came last
+        self._repeat: Callable[[], Repeat | None] | None = None  # of the one among them that was answered at once
         # writing
         self.paused = False
         self.writable = Signal()
@@ -203,15 +209,47 @@ class Connection(asyncio.Protocol):
         if self.closing or self._lingering:
             return
         if self._strand is None and not self._waiting:
-            self._feed(data)
+            if self._again is None:
+                self._read(data)
+            elif self._in_head or self._in_body or not self._answer_again(self._again, data):
+                self._feed(self._again, data)
             return
         self._backlog += data
         if len(self._backlog) > BACKLOG_BYTES:
             self._transport.pause_reading()
 
+    def _answer_again(self, again: Again, data: bytes) -> bool:
+        """Answer a request that is known, byte for byte, without reading it. Says whether it was one."""
+        repeat = again.find(data)
+        if repeat is None:
+            return False
+        self._reply = reply = Reply(self, self._transport, repeat.request)
+        try:
+            if not repeat.answer(reply):
+                self._reply = None
+                return False
+        except Exception as crash:  # noqa: BLE001 - the service is told, as it is of those in a strand
+            self._finished(crash)
+            return True
+        self._finished(None)
+        return True
+
     # -- reading a request ---------------------------------------------------------------------------------------------
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, again: Again, data: bytes) -> None:
+        """Read it, and note what it is if it was exactly one request that could be answered at once."""
+        begins = not (self._in_head or self._in_body)
+        self._begun = 0
+        self._repeat = None
+        self._read(data)
+        make, self._repeat = self._repeat, None
+        # Only of bytes from the first of a request to its last can it be said what they mean.
+        ends = self._begun == 1 and not (self._in_head or self._in_body or self._lingering)
+        repeat = make() if make is not None and begins and ends else None
+        if repeat is not None:
+            again.note(data, repeat)
+
+    def _read(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
             if self._in_head:
@@ -249,6 +287,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._fields = 0
         self._in_head = True
+        self._begun += 1
 
     def on_url(self, target: bytes) -> None:
         self._target += target
@@ -331,6 +370,7 @@ class Connection(asyncio.Protocol):
             self._finished(crash)
             return
         if work is None:
+            self._repeat = reply.repeat
             self._finished(None)
             return
         self._strand = Strand(work, self._finished)
@@ -364,7 +404,7 @@ class Connection(asyncio.Protocol):
             data, self._backlog = self._backlog, b""
             self._transport.resume_reading()
             self.deadline = self._loop.time() + self._limits.keepalive_timeout
-            self._feed(data)
+            self._read(data)
 
     def _refuse(self, failure: Failure) -> None:
         """Nothing more is read from this caller; the refusal goes out when its turn comes."""

@@ -15,6 +15,7 @@ class _Entry(msgspec.Struct, gc=False):
     value: Any
     expires: float
     size: int
+    number: int  # of the `put` that made it
 
 
 class Memory:
@@ -43,6 +44,20 @@ class Memory:
         self._entries.move_to_end(key)
         return entry.value
 
+    def number(self, key: bytes) -> int:
+        """Tells the value of a key from all others it ever has; 0 for none."""
+        entry = self._entries.get(key)
+        return 0 if entry is None else entry.number
+
+    def same(self, key: bytes, number: int, now: float) -> Any:
+        """The value that has this number, if it is still there; None does not count as a miss."""
+        entry = self._entries.get(key)
+        if entry is None or entry.number != number or entry.expires <= now:
+            return None
+        self.hits += 1
+        self._entries.move_to_end(key)
+        return entry.value
+
     def put(self, key: bytes, value: Any, size: int, ttl: float, now: float) -> None:
         """Keep a value of `size` bytes for `ttl` seconds; one larger than the whole cache is not kept."""
         self._remove(key)
@@ -51,7 +66,7 @@ class Memory:
             return
         self.bytes += size
         self.puts += 1
-        self._entries[key] = _Entry(value, now + ttl, size)
+        self._entries[key] = _Entry(value, now + ttl, size, self.puts)
         while self.bytes > self.max_bytes:
             self.evicted += 1
             self._remove(next(iter(self._entries)))

@@ -13,10 +13,9 @@ from nulpoint.wire import sse
 from nulpoint.wire.assembly import CompletionRoute, NotWhole, assemble
 from nulpoint.wire.chunking import chunks
 from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Usage
+from nulpoint.wire.usage import LASTING, Usage
 
-# After any other reason (a content filter, an error of the host) the same question may bring a better answer.
-LASTING = frozenset({b"stop", b"length", b"tool_calls", b"function_call"})
+_LASTING = frozenset(reason.encode() for reason in LASTING)
 _FINISH = re.compile(rb'"finish_reason"\s*+:\s*+(?!null)"?+([^",}]*+)')
 _USAGE = re.compile(rb'"usage"\s*+:\s*+\{')
 _DONE_EVENT = sse.encode(DONE)
@@ -86,16 +85,6 @@ class _Finished(msgspec.Struct):
     usage: Any = None
 
 
-def may_keep(body: bytes) -> bool:
-    """Whether a whole body is an answer that stays right: every choice ended by itself or at the limit asked for."""
-    try:
-        answer = msgspec.json.decode(body, type=_Finished)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    reasons = {(choice.finish_reason or "").encode() for choice in answer.choices}
-    return answer.error is None and bool(reasons) and reasons <= LASTING
-
-
 def recorded(wire: bytes) -> tuple[bytes, bytes] | None:
     """`content` and `usage_event` of a stream that the provider ended properly; None where it must not be kept.
 
@@ -119,7 +108,7 @@ def recorded(wire: bytes) -> tuple[bytes, bytes] | None:
         content.append(sse.encode(data))
     kept = b"".join(content)
     reasons = set(_FINISH.findall(kept)) - {b""}
-    return (kept, usage_event) if reasons and reasons <= LASTING else None
+    return (kept, usage_event) if reasons and reasons <= _LASTING else None
 
 
 def _chunk(data: bytes) -> _Finished | None:

@@ -28,6 +28,12 @@ class Envelope(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(Envelope)
 
 
+def asks_for_usage(envelope: Envelope) -> bool:
+    """Whether the caller wants a stream to say at its end what it took."""
+    options = envelope.stream_options
+    return options is not UNSET and options is not None and bool(options.include_usage)
+
+
 def read_envelope(body: bytes) -> Envelope:
     """Raises Failure (400), naming the member that is wrong."""
     try:

@@ -1,5 +1,7 @@
 """Token counts as providers report them in the OpenAI format, read on the side. Absent stays absent: no guesses."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -48,22 +50,50 @@ class Facts(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     model: str | None = None
     suspect: bool = False  # it is not readable, has an `error` or names no model: no good answer, perhaps
+    ended: bool = False  # every choice is known to have ended by itself, or at the limit that was asked for
 
 
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Whole(_Answer):
+    choices: list[_Choice] = []
+
+
+# After any other reason (a content filter, an error of the host) the same question may bring a better answer.
+LASTING = frozenset({"stop", "length", "tool_calls", "function_call"})
 NOTHING = Facts()
 _UNREADABLE = Facts(suspect=True)
 _DECODER = msgspec.json.Decoder(_Answer)
+_WHOLE_DECODER = msgspec.json.Decoder(_Whole)
 
 
 def read_facts(answer: bytes) -> Facts:
     """Usage and model of an answer or chunk; whatever cannot be read is None."""
+    return _read(answer, _DECODER)
+
+
+def read_whole(answer: bytes) -> Facts:
+    """The same of a whole answer, and whether it came to its end."""
+    facts = _read(answer, _WHOLE_DECODER)
+    return _read(answer, _DECODER) if facts is _UNREADABLE else facts
+
+
+def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> Facts:
     try:
-        decoded = _DECODER.decode(answer)
+        decoded: _Answer | _Whole = decoder.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _UNREADABLE
     reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
-    suspect = decoded.model is None or decoded.error not in _NO_ERROR  # Mistral's errors have no `error`
-    return Facts(_counts(reported) if reported else None, decoded.model, suspect)
+    fault = decoded.error not in _NO_ERROR
+    suspect = fault or decoded.model is None  # Mistral's errors have no `error`
+    ended = isinstance(decoded, _Whole) and not fault and _have_ended(decoded.choices)
+    return Facts(_counts(reported) if reported else None, decoded.model, suspect, ended)
+
+
+def _have_ended(choices: list[_Choice]) -> bool:
+    return bool(choices) and all([choice.finish_reason in LASTING for choice in choices])
 
 
 def _counts(reported: _Usage) -> Usage:
