@@ -11,6 +11,7 @@ import resource
 import signal
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,7 +32,7 @@ from nulpoint.gateway.sharing import Flights
 from nulpoint.gateway.status import Status
 from nulpoint.http.again import Again
 from nulpoint.http.client import Client
-from nulpoint.http.dial import Dialer
+from nulpoint.http.dial import Dialer, tls_context
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server import REFUSALS, Server
 from nulpoint.http.ticker import Ticker
@@ -261,6 +262,7 @@ def _dialer(config: Config) -> Dialer:
         dns_ttl=config.dns_ttl,
         https_proxy=config.https_proxy.reveal() if config.https_proxy else None,
         no_proxy=config.no_proxy,
+        tls=partial(tls_context, config.ssl_cert_file),
     )
 
 

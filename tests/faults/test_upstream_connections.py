@@ -125,8 +125,10 @@ def test_U03_a_name_that_does_not_resolve(found):
 
 def test_U04_a_certificate_that_cannot_be_trusted_gets_not_a_byte_of_the_request(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    subprocess.run([*command, "-out", cert, "-keyout", key], check=True, capture_output=True)
+    command += ["-addext", names, "-out", cert, "-keyout", key]
+    subprocess.run(command, check=True, capture_output=True)
 
     async def main():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -137,6 +139,11 @@ def test_U04_a_certificate_that_cannot_be_trusted_gets_not_a_byte_of_the_request
             assert (outcome.status, outcome.verdict) == (502, "error")
             assert "certificate" in outcome.error["message"]
             assert not any(talk.received for talk in faultd.talks)
+        trusting = {"MAX_RETRIES": "1", "SSL_CERT_FILE": str(cert)}
+        trusted = await serve([reset()], tls=context)
+        async with gateway(trusting, providers={"openai": trusted}) as running:
+            await ask(running.port)
+            assert trusted.requests
 
     run(main())
 

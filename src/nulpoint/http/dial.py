@@ -43,10 +43,10 @@ def origin_of(url: str) -> Origin:
     return Origin(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
 
 
-def tls_context() -> ssl.SSLContext:
-    """Verify against the system's roots (OpenSSL honours SSL_CERT_FILE); certifi's where the system has none."""
-    context = ssl.create_default_context()
-    if not context.get_ca_certs() and not ssl.get_default_verify_paths().cafile:
+def tls_context(roots: str | None = None) -> ssl.SSLContext:
+    """Verify against the PEM file `roots`, or else the system's roots; certifi's where the system has none."""
+    context = ssl.create_default_context(cafile=roots)
+    if not roots and not context.get_ca_certs() and not ssl.get_default_verify_paths().cafile:
         context.load_verify_locations(certifi.where())
     context.set_alpn_protocols(["http/1.1"])
     return context
