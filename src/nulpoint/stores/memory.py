@@ -60,7 +60,8 @@ class Memory:
 
     def put(self, key: bytes, value: Any, size: int, ttl: float, now: float) -> None:
         """Keep a value of `size` bytes for `ttl` seconds; one larger than the whole cache is not kept."""
-        self._remove(key)
+        if key in self._entries:
+            self._remove(key)
         size += OVERHEAD
         if size > self.max_bytes:
             return
