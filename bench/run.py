@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from cached import measure_cache
 from clocks import cpu_ns, rss_kib
 from figures import Row, interval, ratios, translated_row
 from formats import OPENAI, TRANSLATED
@@ -145,7 +146,7 @@ def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None
         translated = translating(ours)
         same_answer(upstream, ours.port)
         same_text(upstream, translated)
-        missing = stack.enter_context(nulpoint(folder, upstream, MISSES, cache_mode="memory"))
+        missing = stack.enter_context(nulpoint(folder, upstream, MISSES, CACHE_MODE="memory"))
         subjects = [reference, again, ours, missing, *translated]
         for name, characters in PROMPTS.items():
             scripts = {one.model: lua(folder, name, characters, one.model) for one in subjects}
@@ -266,6 +267,7 @@ def main() -> int:
             measure_requests(folder, rows, raw)
             measure_streams(folder, TURNS, rows, raw)
             measure_translated_streams(folder, TURNS, rows, raw)
+            measure_cache(folder, ROUNDS, SECONDS, wrk, rows, raw)
             measure_start(folder, rows, raw)
         else:
             print("nginx or wrk is not here: only memory is measured")

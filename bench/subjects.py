@@ -104,24 +104,24 @@ proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 600s; }}
         yield subject
 
 
-def gateway_environment(port: int, upstream: int, cache_mode: str = "none") -> dict[str, str]:
+def gateway_environment(port: int, upstream: int) -> dict[str, str]:
     """nginx keeps no answers here, so neither does the gateway it is compared with."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     keys = {one.key: "sk-bench" for one in FORMATS}
     places = {one.base_url: f"http://127.0.0.1:{upstream}{one.base_path}" for one in FORMATS}
     # All formats are one origin here, and 2,000 streams to it are more than the default lets through.
-    settings = {"PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096", "CACHE_MODE": cache_mode}
+    settings = {"PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096", "CACHE_MODE": "none"}
     return {**keep, **keys, **places, **settings}
 
 
 @contextlib.contextmanager
 def nulpoint(
-    folder: Path, upstream: int, name: str = "nulpoint", model: str = OPENAI.model, *, cache_mode: str = "none"
+    folder: Path, upstream: int, name: str = "nulpoint", model: str = OPENAI.model, **settings: str
 ) -> Iterator[Subject]:
-    """The gateway with all defaults but the cache's, its request log into a file."""
+    """The gateway with all defaults but the cache's and the `settings`, its request log into a file."""
     port = free_port()
     command = pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve")
-    environment = gateway_environment(port, upstream, cache_mode)
+    environment = gateway_environment(port, upstream) | settings
     with child(command, environment, folder / f"requests-{port}.jsonl") as process:
         wait_for(port)
         yield Subject(name, port, [process.pid], model)

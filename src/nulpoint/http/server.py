@@ -245,9 +245,8 @@ class Connection(asyncio.Protocol):
         make, self._repeat = self._repeat, None
         # Only of bytes from the first of a request to its last can it be said what they mean.
         ends = self._begun == 1 and not (self._in_head or self._in_body or self._lingering)
-        repeat = make() if make is not None and begins and ends else None
-        if repeat is not None:
-            again.note(data, repeat)
+        if make is not None and begins and ends:
+            again.note(data, make)
 
     def _read(self, data: bytes) -> None:
         try:

@@ -1,0 +1,164 @@
+"""What answers from the cache cost, what the limits add, and what half-known batches of embeddings save."""
+
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from clocks import cpu_ns
+from figures import Row, interval, ratios
+from subjects import LOAD_CPU, Subject, answering, child, free_port, nulpoint, pinned, proxying, wait_for
+
+Wrk = Callable[[int, int, float, Path], dict[str, float]]
+CONNECTIONS = 64
+MANY = "1000000000"
+OFF, MEMORY, HEADS, REDIS = "cache off", "hit in memory", "hit in memory, another head each time", "hit in Redis"
+LIMITS, SHARED_LIMITS = "limits in this process", "limits in Redis"
+KNOWN = 50  # of 100 inputs
+_HEAD = """wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.headers["authorization"] = "Bearer any"
+"""
+_OTHER_HEADS = """local number = 0
+request = function()
+  number = number + 1
+  wrk.headers["x-request-id"] = string.format("%016d", number)
+  return wrk.format()
+end
+"""
+_BATCHES = """local number = os.time() * 1000000
+request = function()
+  local new = {}
+  for index = 1, %d do
+    number = number + 1
+    new[index] = string.format('"text %%020d"', number)
+  end
+  return wrk.format(nil, "/v1/embeddings", nil, [[%s]] .. table.concat(new, ",") .. "]}")
+end
+"""
+
+
+def measure_cache(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: list[Row], raw: dict[str, Any]) -> None:
+    same = _script(folder, "same", f"wrk.body = [[{_question()}]]\n")
+    heads = _script(folder, "heads", f"wrk.body = [[{_question()}]]\n{_OTHER_HEADS}")
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(answering(folder / "cache-up"))
+
+        def gateway(name: str, **settings: str) -> Subject:
+            return stack.enter_context(nulpoint(folder, upstream, name, **settings))
+
+        memory = gateway(MEMORY, CACHE_MODE="memory")
+        runs = [
+            (stack.enter_context(proxying(folder / "cache-px", upstream)), same),
+            (gateway(OFF), same),
+            (memory, same),
+            (Subject(HEADS, memory.port, memory.pids), heads),
+            (gateway(LIMITS, RPM_LIMIT=MANY, TPM_LIMIT=MANY), same),
+        ]
+        if shutil.which("redis-server"):
+            url = stack.enter_context(_redis())
+            runs.append((gateway(REDIS, CACHE_MODE="redis", REDIS_URL=url), same))
+            runs.append((gateway(SHARED_LIMITS, RPM_LIMIT=MANY, TPM_LIMIT=MANY, REDIS_URL=url), same))
+        measured = _rounds(runs, rounds, seconds, wrk)
+    raw["cpu us a request, cache and limits"] = measured
+    rows += _request_rows(measured)
+    measure_batches(folder, rounds, seconds, wrk, rows, raw)
+
+
+def _request_rows(measured: list[dict[str, float]]) -> list[Row]:
+    rows = [(f"CPU a request, 260 B: {MEMORY}", f"{median(one[MEMORY] for one in measured):.1f} us", "")]
+    rows.append(_ratio(MEMORY, "nginx", measured, "< 1.0"))
+    rows.append(_ratio(HEADS, "nginx", measured))
+    rows.append(_added(LIMITS, measured))
+    if REDIS in measured[0]:
+        rows.append(_ratio(REDIS, OFF, measured))
+        rows.append(_added(SHARED_LIMITS, measured))
+    return rows
+
+
+def measure_batches(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: list[Row], raw: dict[str, Any]) -> None:
+    """100 inputs, of which 50 are known; beside a gateway that keeps nothing and asks for all of them."""
+    known = [f"text {number:020}" for number in range(KNOWN)]
+    opened = json.dumps({"model": "text-embedding-3-small", "encoding_format": "base64", "input": known})[:-2] + ","
+    script = _script(folder, "batches", _BATCHES % (KNOWN, opened))
+    with (
+        _vectors(KNOWN) as half,
+        _vectors(2 * KNOWN) as all_of_them,
+        nulpoint(folder, all_of_them, OFF) as off,
+        nulpoint(folder, half, MEMORY, CACHE_MODE="memory") as memory,
+    ):
+        _post(memory.port, opened[:-1] + "]}")
+        measured = _rounds([(off, script), (memory, script)], rounds, seconds, wrk)
+    raw["cpu us a batch of embeddings"] = measured
+    what = "CPU a batch of 100 embeddings"
+    low, mid, high = interval(ratios(measured, MEMORY, OFF))
+    rows.append((f"{what}: {OFF}", f"{median(one[OFF] for one in measured):.0f} us", ""))
+    rows.append((f"{what}: half of them known / {OFF}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""))
+
+
+def _rounds(runs: list[tuple[Subject, Path]], rounds: int, seconds: float, wrk: Wrk) -> list[dict[str, float]]:
+    """CPU microseconds a request, every subject once a round; the order turns from round to round."""
+    for subject, script in runs:
+        wrk(subject.port, CONNECTIONS, 1, script)
+    measured = []
+    for number in range(rounds):
+        one = {}
+        turn = number % len(runs)
+        for subject, script in runs[turn:] + runs[:turn]:
+            before = cpu_ns(subject.pids)
+            requests = wrk(subject.port, CONNECTIONS, seconds, script)["requests"]
+            one[subject.name] = (cpu_ns(subject.pids) - before) / requests / 1000
+        measured.append(one)
+    return measured
+
+
+def _ratio(name: str, reference: str, measured: list[dict[str, float]], target: str = "") -> Row:
+    low, mid, high = interval(ratios(measured, name, reference))
+    return f"CPU a request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+
+
+def _added(name: str, measured: list[dict[str, float]]) -> Row:
+    low, mid, high = interval([one[name] - one[OFF] for one in measured])
+    return f"CPU added to a request: {name}", f"{mid:.1f} us ({low:.1f} to {high:.1f})", ""
+
+
+def _question() -> str:
+    prompt = ("word " * 150)[:150]
+    return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": prompt}], "temperature": 0.7})
+
+
+def _script(folder: Path, name: str, text: str) -> Path:
+    path = folder / f"{name}.lua"
+    path.write_text(_HEAD + text)
+    return path
+
+
+def _post(port: int, body: str) -> None:
+    headers = {"content-type": "application/json", "authorization": "Bearer any"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/embeddings", body.encode(), headers)
+    urllib.request.urlopen(request, timeout=5).close()
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[str]:
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="nulpoint-redis-") as folder:
+        options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder)
+        with child(pinned(LOAD_CPU, "redis-server", *options)):
+            wait_for(port)
+            yield f"redis://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _vectors(count: int) -> Iterator[int]:
+    port = free_port()
+    program = str(Path(__file__).with_name("vectors_upstream.py"))
+    with child(pinned(LOAD_CPU, sys.executable, program, str(port), str(count))):
+        wait_for(port)
+        yield port
