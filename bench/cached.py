@@ -16,7 +16,7 @@ from figures import Row, interval, ratios
 from subjects import LOAD_CPU, Subject, answering, child, free_port, nulpoint, pinned, proxying, wait_for
 
 Wrk = Callable[[int, int, float, Path], dict[str, float]]
-CONNECTIONS = 64
+CONNECTIONS, BATCHES = 64, 8  # at once; an answer to a batch is 820 kB
 MANY = "1000000000"
 OFF, MEMORY, HEADS, REDIS = "cache off", "hit in memory", "hit in memory, another head each time", "hit in Redis"
 LIMITS, SHARED_LIMITS = "limits in this process", "limits in Redis"
@@ -65,7 +65,7 @@ def measure_cache(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: lis
             url = stack.enter_context(_redis())
             runs.append((gateway(REDIS, CACHE_MODE="redis", REDIS_URL=url), same))
             runs.append((gateway(SHARED_LIMITS, RPM_LIMIT=MANY, TPM_LIMIT=MANY, REDIS_URL=url), same))
-        measured = _rounds(runs, rounds, seconds, wrk)
+        measured = _rounds(runs, CONNECTIONS, rounds, seconds, wrk)
     raw["cpu us a request, cache and limits"] = measured
     rows += _request_rows(measured)
     measure_batches(folder, rounds, seconds, wrk, rows, raw)
@@ -94,7 +94,7 @@ def measure_batches(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: l
         nulpoint(folder, half, MEMORY, CACHE_MODE="memory") as memory,
     ):
         _post(memory.port, opened[:-1] + "]}")
-        measured = _rounds([(off, script), (memory, script)], rounds, seconds, wrk)
+        measured = _rounds([(off, script), (memory, script)], BATCHES, rounds, seconds, wrk)
     raw["cpu us a batch of embeddings"] = measured
     what = "CPU a batch of 100 embeddings"
     low, mid, high = interval(ratios(measured, MEMORY, OFF))
@@ -102,17 +102,19 @@ def measure_batches(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: l
     rows.append((f"{what}: half of them known / {OFF}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""))
 
 
-def _rounds(runs: list[tuple[Subject, Path]], rounds: int, seconds: float, wrk: Wrk) -> list[dict[str, float]]:
+def _rounds(
+    runs: list[tuple[Subject, Path]], connections: int, rounds: int, seconds: float, wrk: Wrk
+) -> list[dict[str, float]]:
     """CPU microseconds a request, every subject once a round; the order turns from round to round."""
     for subject, script in runs:
-        wrk(subject.port, CONNECTIONS, 1, script)
+        wrk(subject.port, connections, 1, script)
     measured = []
     for number in range(rounds):
         one = {}
         turn = number % len(runs)
         for subject, script in runs[turn:] + runs[:turn]:
             before = cpu_ns(subject.pids)
-            requests = wrk(subject.port, CONNECTIONS, seconds, script)["requests"]
+            requests = wrk(subject.port, connections, seconds, script)["requests"]
             one[subject.name] = (cpu_ns(subject.pids) - before) / requests / 1000
         measured.append(one)
     return measured

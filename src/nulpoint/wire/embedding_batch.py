@@ -151,13 +151,13 @@ def join(batch: Batch, vectors: Mapping[bytes, Vector], answer: bytes | None) ->
     members: dict[str, Any] = {"object": "list", "model": ordered[0].model}
     if answer is not None:
         members |= msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
-    members["data"] = msgspec.Raw(b"[" + b",".join([_with_index(*pair) for pair in enumerate(ordered)]) + b"]")
+        del members["data"]
     tokens = [vector.tokens for vector in ordered if vector.tokens is not None]
     reported = msgspec.json.decode(members.pop("usage", b"null")) or {}
     if len(tokens) == len(ordered):
         members["usage"] = {**reported, "prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
-    return msgspec.json.encode(members)
-
-
-def _with_index(index: int, vector: Vector) -> bytes:
-    return b'{"index":%d,%b' % (index, vector.item[1:])
+    # Megabytes, so they are put together in one copy.
+    pieces: list[bytes | memoryview] = [msgspec.json.encode(members)[:-1], b',"data":[']
+    for index, vector in enumerate(ordered):
+        pieces += (b',{"index":%d,' % index if index else b'{"index":0,', memoryview(vector.item)[1:])
+    return b"".join([*pieces, b"]}"])
