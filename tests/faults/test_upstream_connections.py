@@ -183,12 +183,12 @@ def test_U12_slow_first_byte(body, second):
     """Just within PROVIDER_TIMEOUT it is waited for, just beyond it is not."""
 
     async def main():
-        within, beyond = [pause(0.4), *good(body)], [pause(0.6 + TICK), *good(body)]
+        within, beyond = [pause(0.2), *good(body)], [pause(0.4 + TICK), *good(body)]
         faultd = await serve(within, beyond)
         providers = {"openai": faultd, **({"anthropic": await start("anthropic")} if second else {})}
-        async with gateway({"PROVIDER_TIMEOUT": "500ms"}, providers=providers) as running:
+        async with gateway({"PROVIDER_TIMEOUT": "300ms"}, providers=providers) as running:
             assert (await ask(running.port, numbered(body, 1))).headers["x-nulpoint-provider"] == "openai"
-            with takes(0.5, 0.5 + TICK + SLACK):
+            with takes(0.3, 0.3 + TICK + SLACK):
                 outcome = await ask(running.port, numbered(body, 2))
             if second:
                 assert (outcome.verdict, outcome.headers["x-nulpoint-provider"]) == ("answer", "anthropic")
