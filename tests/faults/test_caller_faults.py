@@ -231,10 +231,10 @@ def test_C05_a_slow_reader_s_pause_is_not_the_provider_s():
                 talk.transport.write(chunk(WORD * 10))
                 await asyncio.sleep(0)
 
-        steady = [step for _ in range(12) for step in (pause(0.1), send(chunk(WORD)))]
+        steady = [step for _ in range(8) for step in (pause(0.1), send(chunk(WORD)))]
         end = [send(good_stream().removeprefix(STREAM_HEAD)), say(go_on)]
         faultd = await serve([send(STREAM_HEAD), flood, *steady, *end])
-        async with gateway({"STREAM_IDLE_TIMEOUT": "500ms"}, providers={"openai": faultd}) as running:
+        async with gateway({"STREAM_IDLE_TIMEOUT": "350ms"}, providers={"openai": faultd}) as running:
             loop, sock = asyncio.get_running_loop(), socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.setblocking(False)

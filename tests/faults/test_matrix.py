@@ -29,9 +29,9 @@ from provider_bytes import (
 
 AT_ONCE = 20  # cases that run beside each other
 SETTINGS = {
-    "PROVIDER_TIMEOUT": "700ms",
-    "STREAM_IDLE_TIMEOUT": "700ms",
-    "CONNECT_TIMEOUT": "500ms",
+    "PROVIDER_TIMEOUT": "600ms",
+    "STREAM_IDLE_TIMEOUT": "600ms",
+    "CONNECT_TIMEOUT": "400ms",
     "MAX_RETRIES": "2",
 }
 

@@ -205,7 +205,7 @@ def stream_of(*pieces):
 
 STALLS = {
     "U13 silence after the third chunk": [*stream_of(chunk(ROLE), chunk(WORD), chunk(WORD)), silence()],
-    "U14 a byte now and then within an event": [*stream_of(chunk(ROLE), chunk(WORD)), drip(chunk(WORD)[:40], 0.03), silence()],
+    "U14 a byte now and then within an event": [*stream_of(chunk(ROLE), chunk(WORD)), drip(chunk(WORD)[:40], 0.02), silence()],
     "U15 comments after content": [*stream_of(chunk(ROLE), chunk(WORD)), drip(chunk(b": still here\n\n") * 40, 0.002), silence()],
 }  # fmt: skip
 
@@ -216,14 +216,14 @@ def test_U13_U14_U15_a_stream_that_does_not_go_on(script):
 
     async def main():
         faultd = await serve(script)
-        async with gateway({"STREAM_IDLE_TIMEOUT": "600ms"}, providers={"openai": faultd}) as running:
+        async with gateway({"STREAM_IDLE_TIMEOUT": "400ms"}, providers={"openai": faultd}) as running:
             caller = await Caller.connect(running.port)
             caller.send(post(STREAM, "/v1/chat/completions", "Connection: close"))
             shown = await caller.reader.readuntil(b"word ")
-            with takes(0.6 - SLACK, 0.6 + TICK + SLACK):
+            with takes(0.4 - SLACK, 0.4 + TICK + SLACK):
                 outcome = Outcome(shown + await caller.rest())
             assert (outcome.verdict, outcome.error["code"]) == ("error", "provider_timeout")
-            assert "0.6 s" in outcome.error["message"]
+            assert "0.4 s" in outcome.error["message"]
             await until(lambda: faultd.open == 0, 0.1)
             assert len(running.app.standings["openai"].breaker._failures) == 1
 
@@ -238,7 +238,7 @@ def test_U15_comments_instead_of_a_first_event(second):
         comments = drip(chunk(b": processing\n\n") * 100, 0.001)
         faultd = await serve([send(STREAM_HEAD), comments, silence()])
         providers = {"openai": faultd, **({"anthropic": await start("anthropic")} if second else {})}
-        settings = {"STREAM_IDLE_TIMEOUT": "600ms", "STREAM_KEEPALIVE": "200ms"}
+        settings = {"STREAM_IDLE_TIMEOUT": "400ms", "STREAM_KEEPALIVE": "150ms"}
         async with gateway(settings, providers=providers) as running:
             outcome = await ask(running.port, STREAM)
             assert outcome.verdict == ("answer" if second else "error")
