@@ -197,7 +197,7 @@ def test_C28_leaving_at_any_byte_of_the_request_or_of_the_answer():
             await until(lambda: files() <= baseline + 2, 2)
             assert all(standing.breaker.state.name == "CLOSED" for standing in running.app.standings.values())
             ids = [json.loads(line)["id"] for line in running.log().splitlines()]
-            page = running.app.metrics.page().decode()
+            page = running.app.status.metrics()[2].decode()
             counted = [line for line in page.splitlines() if line.startswith("gateway_http_requests_total")]
             assert sum(float(line.split()[-1]) for line in counted) == len(ids)
             assert "gateway_inflight_requests 0.0" in page

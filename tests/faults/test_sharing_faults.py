@@ -311,7 +311,7 @@ def test_K09_K10_K11_many_marked_requests_with_callers_who_leave():
             statuses = await asyncio.gather(*map(one, range(count)))
             await until(lambda: not left_in(running.app))
             assert set(statuses) == {None, 200, 400, 404, 503}
-            page = running.app.metrics.page().decode()
+            page = running.app.status.metrics()[2].decode()
             lines = [line for line in page.splitlines() if line.startswith("gateway_http_requests_total")]
             counted = sum(float(line.split()[-1]) for line in lines)
             records = [json.loads(line) for line in running.log().splitlines()]

@@ -156,7 +156,7 @@ def test_U05_a_reset_of_a_fresh_connection_is_not_tried_again_there(body):
             outcome = await ask(running.port, body)
             assert (outcome.verdict, outcome.headers["x-nulpoint-provider"]) == ("answer", "anthropic")
             assert len(faultd.requests) == 1
-            page = running.app.metrics.page().decode()
+            page = running.app.status.metrics()[2].decode()
             assert 'failover_events_total{from="openai",primary="openai",reason="upstream",to="anthropic"} 1.0' in page
 
     run(main())
