@@ -71,16 +71,19 @@ def test_U01_connect_refused(body):
         async with gateway({"CB_ERROR_THRESHOLD": "1000"}, providers=providers) as running:
 
             async def seconds(model, number):
-                began = time.perf_counter()
+                began, work = time.perf_counter(), time.process_time()
                 outcome = await ask(running.port, numbered(body, number).replace(b"gpt-4o", model))
                 assert outcome.verdict == "answer"
                 assert outcome.headers["x-nulpoint-provider"] == "anthropic"
-                return time.perf_counter() - began
+                return time.perf_counter() - began, time.process_time() - work
 
             await seconds(b"claude-sonnet-4-5", 0)
             failed_over = [await seconds(b"gpt-4o", number) for number in range(1, 41)]
             direct = [await seconds(b"claude-sonnet-4-5", number) for number in range(41, 81)]
-            assert statistics.median(failed_over) - statistics.median(direct) <= 0.005
+            # The least that it took, and the work that it usually was: what else the machine did does not count.
+            assert min(failed_over)[0] - min(direct)[0] <= 0.005
+            works = [statistics.median(work for _, work in times) for times in (failed_over, direct)]
+            assert works[0] - works[1] <= 0.005
             assert len(running.app.standings["openai"].breaker._failures) == 40
 
     run(main())
