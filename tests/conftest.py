@@ -30,7 +30,19 @@ def run(coroutine, seconds=60):
             while Caller.opened:
                 await Caller.opened.pop().close()
 
-    return uvloop.run(main())
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
+        result = runner.run(main())
+    except BaseException:
+        # Closing the loop would wait for ever for what a failed test has left open, and hide why it failed.
+        _abandoned.append(runner)
+        asyncio.set_event_loop(None)
+        raise
+    runner.close()
+    return result
+
+
+_abandoned: list[asyncio.Runner] = []
 
 
 class Running:

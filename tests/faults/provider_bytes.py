@@ -119,7 +119,26 @@ def _format(name: str) -> Format:
     )
 
 
+def _embeddings(name: str, model: str, path: str, body: dict[str, object]) -> Format:
+    server = MockServer(name, MockSettings())
+    found = server.dialect.answer(Call("POST", path, _CREDENTIALS, body, 1, WORDS))
+    assert found.status == 200, found.body
+    return Format(name, model, [], [], [], found.body, server.dialect.error(500, "broken").body, b"")
+
+
 FORMATS = {name: _format(name) for name in _MODELS}
+_PARTS = {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "hi"}]}}
+EMBEDDINGS = {
+    "openai": _embeddings(
+        "openai", "text-embedding-3-small", "/v1/embeddings", {"model": "text-embedding-3-small", "input": "hi"}
+    ),
+    "gemini": _embeddings(
+        "gemini",
+        "gemini-embedding-001",
+        "/v1beta/models/gemini-embedding-001:batchEmbedContents",
+        {"requests": [_PARTS]},
+    ),
+}
 
 
 def with_tool_call(form: Format) -> Format:

@@ -45,7 +45,7 @@ async def steadily(port, body, count, rate):
 @pytest.mark.parametrize("second", [True, False], ids=["with a second target", "alone"])
 def test_U28_a_storm_of_5xx(body, second):
     """The breaker opens at the fifth; then there is a probe each half-open time, and nearly no load."""
-    count, rate = 150, 100
+    count, rate = 70, 100
 
     async def main():
         faultd = await serve([send(SERVER_ERROR)])

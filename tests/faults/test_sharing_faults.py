@@ -240,7 +240,7 @@ def test_a_slow_first_caller_who_leaves_does_not_hold_up_the_others():
     """It is paused when it goes: what waited for it goes on."""
 
     async def main():
-        words = [chunk(WORD * 20)] * 4000
+        words = [chunk(WORD * 20)] * 2000
         faultd = await serve([send(STREAM_HEAD, chunk(ROLE), *words, *chunks([FINISH, DONE]), LAST_CHUNK)])
         async with gateway(SHARING, providers={"openai": faultd}) as running:
             leader = await asking(running.port, STREAM)
@@ -252,7 +252,7 @@ def test_a_slow_first_caller_who_leaves_does_not_hold_up_the_others():
             leader.writer.transport.abort()
             outcome = Outcome(await follower.rest())
             assert outcome.verdict == "answer"
-            assert outcome.text.count("word ") == 80_000
+            assert outcome.text.count("word ") == 40_000
             assert connection not in running.app.server.connections
             assert not connection.paused  # or every chunk would be a step of the strand
 
@@ -261,7 +261,7 @@ def test_a_slow_first_caller_who_leaves_does_not_hold_up_the_others():
 
 def test_a_slow_follower_holds_up_nobody():
     async def main():
-        words = [chunk(WORD * 20)] * 3000
+        words = [chunk(WORD * 20)] * 2000
         faultd = await serve([send(STREAM_HEAD, chunk(ROLE), *words, *chunks([FINISH, DONE]), LAST_CHUNK)])
         async with gateway({**SHARING, "WRITE_TIMEOUT": "300ms"}, providers={"openai": faultd}) as running:
             leader = await asking(running.port, STREAM)
@@ -270,7 +270,7 @@ def test_a_slow_follower_holds_up_nobody():
             assert Outcome(await leader.rest()).verdict == "answer"
             follower.writer.transport.resume_reading()
             raw = await follower.rest()
-            assert not raw or Outcome(raw).text.count("word ") <= 60_000
+            assert not raw or Outcome(raw).text.count("word ") <= 40_000
             await until(lambda: not left_in(running.app))
 
     run(main())
@@ -311,7 +311,7 @@ def test_K09_K10_K11_many_marked_requests_with_callers_who_leave():
             statuses = await asyncio.gather(*map(one, range(count)))
             await until(lambda: not left_in(running.app))
             assert set(statuses) == {None, 200, 400, 404, 503}
-            page = running.app.metrics.page().decode()
+            page = running.app.status.metrics()[2].decode()
             lines = [line for line in page.splitlines() if line.startswith("gateway_http_requests_total")]
             counted = sum(float(line.split()[-1]) for line in lines)
             records = [json.loads(line) for line in running.log().splitlines()]

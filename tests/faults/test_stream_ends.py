@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from conftest import STREAM, gateway, run
+from conftest import STREAM, Caller, gateway, post, run
 from faultd import fin, reset, send, serve, silence
-from outcome import ask
+from nulpoint.mock import start
+from outcome import Outcome, ask
 from provider_bytes import DONE, FORMATS, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, chunks, delta, event
 
 FINISH = delta(b"", b'"stop"')
@@ -106,3 +107,34 @@ def test_content_and_an_error_in_one_read(form):
 
 def model_of(form):
     return STREAM.replace(b"gpt-4o", form.model.encode())
+
+
+OLD_CALLER = {
+    "a whole stream": ([send(STREAM_HEAD, *map(chunk, (ROLE, WORD, FINISH, DONE)), LAST_CHUNK)], True, True),
+    "cut in content": ([send(STREAM_HEAD, chunk(ROLE), chunk(WORD)), fin()], True, False),
+    "cut before content": ([send(STREAM_HEAD, chunk(ROLE)), fin()], False, True),
+    "a long silence first": ([silence()], False, True),
+}
+
+
+@pytest.mark.parametrize(("script", "first", "whole"), OLD_CALLER.values(), ids=OLD_CALLER)
+@pytest.mark.parametrize("field", ["X: y", "Connection: keep-alive"])
+def test_a_caller_who_speaks_http_1_0_hears_the_same_truth(script, first, whole, field):
+    """There are no chunks for it: only `[DONE]` says that the answer is whole, and the connection ends in any case."""
+
+    async def main():
+        providers = {"openai": await serve(script), "anthropic": await start("anthropic")}
+        settings = {"PROVIDER_TIMEOUT": "400ms", "STREAM_KEEPALIVE": "200ms"}
+        async with gateway(settings, providers=providers) as running:
+            caller = await Caller.connect(running.port)
+            caller.send(post(STREAM, "/v1/chat/completions", field).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+            outcome = Outcome(await caller.rest())
+            assert outcome.status == 200
+            assert "transfer-encoding" not in outcome.headers
+            assert outcome.headers["connection"] == "close"
+            assert outcome.done is whole
+            assert bool(outcome.error) is not whole
+            answered = outcome.headers.get("x-nulpoint-provider"), b": answered by anthropic" in outcome.body
+            assert first is (answered[0] == "openai" and not answered[1])
+
+    run(main())
