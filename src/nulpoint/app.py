@@ -32,9 +32,10 @@ from nulpoint.gateway.sharing import Flights
 from nulpoint.gateway.status import Status
 from nulpoint.http.again import Again
 from nulpoint.http.client import Client
+from nulpoint.http.connection import REFUSALS
 from nulpoint.http.dial import Dialer, tls_context
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.server import REFUSALS, Server
+from nulpoint.http.server import Server
 from nulpoint.http.ticker import Ticker
 from nulpoint.providers.spec import Route
 from nulpoint.routing.breaker import BreakerRules

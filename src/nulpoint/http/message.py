@@ -55,6 +55,20 @@ class Request:
         self.started = started  # perf_counter seconds when its last byte was read
         self.body = b""
 
+    @classmethod
+    def again(cls, like: "Request", headers: dict[bytes, bytes], body: bytes, started: float) -> "Request":
+        """Another one with the same first line."""
+        request = cls.__new__(cls)
+        request.method = like.method
+        request.path = like.path
+        request.query = like.query
+        request.headers = headers
+        request.version = like.version
+        request.keep_alive = like.keep_alive
+        request.started = started
+        request.body = body
+        return request
+
 
 def field(name: bytes, value: bytes) -> bytes:
     """One line of a header block."""
