@@ -20,9 +20,9 @@ from nulpoint.mock import MockSettings, start
 from test_process import free_port, process
 
 REQUESTS = 300
-CALLS_A_REQUEST = 94
+CALLS_A_REQUEST = 97
 CALLS_A_CHUNK = 10
-CALLS_A_TRANSLATED_REQUEST = 177
+CALLS_A_TRANSLATED_REQUEST = 185
 CALLS_A_TRANSLATED_CHUNK = 16
 OURS = str(Path(nulpoint.__file__).parent)
 
