@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 import uvloop
 from hypothesis import settings as hypothesis_settings
 
+import canary_tap
 from nulpoint.app import App
 from nulpoint.config import load
 from nulpoint.mock import MockServer, MockSettings, start
@@ -18,6 +20,16 @@ from nulpoint.routing.breaker import State
 # The same examples every time: a gate must not fail by chance. `make test-race` is where chance has its place.
 hypothesis_settings.register_profile("gate", derandomize=True, deadline=None)
 hypothesis_settings.load_profile("gate")
+
+
+canary_tap.install()
+
+
+@pytest.fixture(autouse=True)
+def _no_planted_key_comes_out():
+    canary_tap.leaks.clear()
+    yield
+    assert not canary_tap.leaks, canary_tap.leaks
 
 
 def run(coroutine, seconds=60):
@@ -62,8 +74,11 @@ class Running:
     def log(self) -> bytes:
         """The request log so far; closes the log."""
         self.app.log.close(2.0)
-        size = os.lseek(self._log_fd, 0, os.SEEK_END)
-        return os.pread(self._log_fd, size, 0)
+        return _content(self._log_fd)
+
+
+def _content(fd: int) -> bytes:
+    return os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0)
 
 
 @contextlib.asynccontextmanager
@@ -91,7 +106,10 @@ async def gateway(
         app.server.abort()
         await app.server.drained(1.0)
         left = left_in(app)
+        canary_tap.look("the health page", app.status.health()[2])
+        canary_tap.look("the metrics", app.metrics.page())
         app.close()
+        canary_tap.look("the request log", _content(log_fd))
         for server in mocks.values():
             await server.close()
         await asyncio.sleep(0)

@@ -46,6 +46,7 @@ SETTINGS = {
     "CB_TIME_WINDOW": "1s",
     "CB_HALF_OPEN_TIMEOUT": "500ms",
     "LOG_QUEUE": "1000000",
+    "CACHE_MAX_BYTES": "2MiB",  # full within the first quarter: what grows then is no value kept on purpose
 }
 
 
