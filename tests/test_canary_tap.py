@@ -16,4 +16,4 @@ def test_it_sees_answers_and_logs_of_this_process():
 
     run(main())
     seen, canary_tap.leaks[:] = list(canary_tap.leaks), []
-    assert [leak.partition(":")[0] for leak in seen] == ["an answer", "a log"]
+    assert [leak.partition(":")[0] for leak in seen] == ["an answer", "the request log", "a log"]
