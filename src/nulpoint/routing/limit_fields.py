@@ -35,12 +35,16 @@ def duration(seconds: float) -> bytes:
     milliseconds = math.ceil(round(seconds * 1000, 6))
     if 0 < milliseconds < 1000:
         return b"%dms" % milliseconds
-    minutes, rest = divmod(milliseconds, 60_000)
+    whole, rest = divmod(milliseconds, 1000)
+    fraction = b".%03d" % rest if rest else b""
+    if rest % 10 == 0:
+        fraction = fraction.rstrip(b"0")
+    if whole < 60:
+        return b"%d%bs" % (whole, fraction)
+    minutes, whole = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    if minutes or hours:
-        text = f"{minutes}m{text}"
-    return (f"{hours}h{text}" if hours else text).encode()
+    text = b"%dm%d%bs" % (minutes, whole, fraction)
+    return b"%dh%b" % (hours, text) if hours else text
 
 
 def refusal_failure(refusal: Refusal, limit: int) -> Failure:

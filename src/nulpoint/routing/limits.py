@@ -8,6 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
 WINDOW = 60.0  # seconds; every limit is "a minute"
 PARALLEL_WAIT = 1.0  # nobody knows when one of the requests under way will end
 CALLERS = 100_000  # whose windows are remembered; the least recently seen is forgotten first
@@ -42,7 +44,7 @@ class Rules(NamedTuple):
         return Rules(*(max(1, rule // processes) if rule else 0 for rule in self))
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True):
     """How a limit stands after a request: what the `x-ratelimit-*` fields say. `reset`: seconds until it is whole."""
 
     limit: int
@@ -58,7 +60,7 @@ class Refusal(NamedTuple):
     wait: float
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True):
     """`refusal`: None where the request may go on. `reserved`: the tokens set aside until it is known how many it took.
 
     `requests`, `tokens`: how the tighter limit of each kind stands, None where there is none.
@@ -121,13 +123,16 @@ class Bucket:
 
 
 class _Caller:
-    """What is remembered of one caller."""
+    """What is remembered of one caller. `windows` and `buckets` are those its requests have to pass, the ones for all
+    callers first, each with whether it is the caller's own."""
 
-    __slots__ = ("bucket", "parallel", "window")
+    __slots__ = ("buckets", "parallel", "windows")
 
-    def __init__(self, rules: Rules, now: float) -> None:
-        self.window = Window(rules.requests_per_key) if rules.requests_per_key else None
-        self.bucket = Bucket(rules.tokens_per_key, now) if rules.tokens_per_key else None
+    def __init__(self, rules: Rules, window: Window | None, bucket: Bucket | None, now: float) -> None:
+        own_window = Window(rules.requests_per_key) if rules.requests_per_key else None
+        own_bucket = Bucket(rules.tokens_per_key, now) if rules.tokens_per_key else None
+        self.windows = [(one, own) for one, own in ((window, False), (own_window, True)) if one is not None]
+        self.buckets = [(one, own) for one, own in ((bucket, False), (own_bucket, True)) if one is not None]
         self.parallel = 0
 
 
@@ -143,22 +148,20 @@ class Limiter:
     def admit(self, caller: bytes, tokens: int, now: float) -> Verdict:
         """Whether a request of about that many tokens may go on. `caller`: the digest of its key."""
         one = self._caller(caller, now)
-        windows = [window for window in (self._window, one.window) if window is not None]
-        buckets = [bucket for bucket in (self._bucket, one.bucket) if bucket is not None]
         refusal = self._refusal(one, tokens, now)
         if refusal is None:
             one.parallel += 1
-            for window in windows:
+            for window, _ in one.windows:
                 window.take(now)
-            for bucket in buckets:
+            for bucket, _ in one.buckets:
                 bucket.take(min(tokens, bucket.limit), now)
-        requests = tightest([window.standing(now) for window in windows])
-        return Verdict(refusal, requests, tightest([bucket.standing(now) for bucket in buckets]), tokens)
+        requests = tightest([window.standing(now) for window, _ in one.windows])
+        return Verdict(refusal, requests, tightest([bucket.standing(now) for bucket, _ in one.buckets]), tokens)
 
     def _caller(self, caller: bytes, now: float) -> _Caller:
         one = self._callers.get(caller)
         if one is None:
-            one = self._callers[caller] = _Caller(self._rules, now)
+            one = self._callers[caller] = _Caller(self._rules, self._window, self._bucket, now)
             if len(self._callers) > CALLERS:
                 self._callers.popitem(last=False)
         else:
@@ -167,28 +170,34 @@ class Limiter:
 
     def _refusal(self, one: _Caller, tokens: int, now: float) -> Refusal | None:
         """The limit that takes longest to say yes."""
-        waits = [
-            Refusal("requests", False, self._window.wait(now) if self._window else 0.0),
-            Refusal("requests", True, one.window.wait(now) if one.window else 0.0),
-            Refusal("tokens", False, self._bucket.wait(tokens, now) if self._bucket else 0.0),
-            Refusal("tokens", True, one.bucket.wait(tokens, now) if one.bucket else 0.0),
-            Refusal("parallel", True, PARALLEL_WAIT if 0 < self._rules.parallel_per_key <= one.parallel else 0.0),
-        ]
-        longest = max(waits, key=lambda refusal: refusal.wait)
-        return longest if longest.wait > 0 else None
+        refusal, longest = None, 0.0
+        for window, own in one.windows:
+            wait = window.wait(now)
+            if wait > longest:
+                refusal, longest = Refusal("requests", own, wait), wait
+        for bucket, own in one.buckets:
+            wait = bucket.wait(tokens, now)
+            if wait > longest:
+                refusal, longest = Refusal("tokens", own, wait), wait
+        if 0 < self._rules.parallel_per_key <= one.parallel and longest < PARALLEL_WAIT:
+            refusal = Refusal("parallel", True, PARALLEL_WAIT)
+        return refusal
 
     def settle(self, caller: bytes, reserved: int, used: int | None, now: float) -> None:
         """The request has ended. `used`: its tokens, None where nobody said (then the estimate stands)."""
         one = self._callers.get(caller)
         if one is not None:
             one.parallel = max(0, one.parallel - 1)
-        if used is None:
-            return
-        for bucket in (self._bucket, one.bucket if one else None):
-            if bucket is not None:
+            buckets = [bucket for bucket, _ in one.buckets]
+        else:  # it has been forgotten
+            buckets = [self._bucket] if self._bucket is not None else []
+        if used is not None:
+            for bucket in buckets:
                 bucket.take(used - min(reserved, bucket.limit), now)
 
 
 def tightest(standings: Sequence[Standing]) -> Standing | None:
     """Of the limit for all and the caller's own the one with less left."""
+    if len(standings) == 1:
+        return standings[0]
     return min(standings, key=lambda standing: standing.remaining, default=None)

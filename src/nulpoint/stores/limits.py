@@ -1,11 +1,13 @@
 """Who decides whether a request is within the limits: this process alone, or Redis for all replicas."""
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from nulpoint.routing.limits import Limiter, Rules, Verdict
 
 
-class Grant(NamedTuple):
+class Grant(msgspec.Struct, frozen=True):
     """What an admitted request holds until it is settled. `lease`: its place among the parallel ones, in Redis."""
 
     caller: bytes
