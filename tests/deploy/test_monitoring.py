@@ -22,7 +22,7 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target["expr"], target["legendFormat"]) for panel in PANELS for target in panel["targets"]]
 BY_PROMETHEUS = {"up": set()}
 ON_EVERYTHING = {"instance", "job"}
-FUNCTIONS = {"rate", "increase", "sum", "max", "min", "histogram_quantile", "label_replace"}
+FUNCTIONS = {"rate", "increase", "sum", "max", "min", "histogram_quantile", "label_replace", "or", "unless", "offset"}
 
 
 def a_full_page():
@@ -51,7 +51,7 @@ def named_in(query):
     text = re.sub(r"\{([^}]*)\}", taken, text)
     text = re.sub(r"\bby \(([^)]*)\)", taken, text)
     text = re.sub(r"\[[^\]]*\]", "", text)
-    return set(re.findall(r"[a-zA-Z_]\w*", text)) - FUNCTIONS, set(labels)
+    return set(re.findall(r"\b[a-zA-Z_]\w*", text)) - FUNCTIONS, set(labels)
 
 
 def check(query, shown_labels=()):
@@ -135,6 +135,7 @@ def test_grafana_finds_its_parts():
         (["check", "rules", str(ALERTS)], ""),
         (["check", "config", str(ROOT / "deploy/prometheus/prometheus.yaml")], ""),
         (["check", "metrics"], a_full_page()),
+        (["test", "rules", str(ROOT / "tests/deploy/alerts_test.yaml")], ""),
     ],
 )
 def test_promtool_has_nothing_to_say(arguments, given):
