@@ -6,6 +6,7 @@ No engine is needed. The paths of the image stand below the scratch root; the Py
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,9 @@ def test_it_serves_as_nobody_and_writes_nowhere(image, workers):
             **identity,
         )
         assert check.returncode == 0, check.stdout
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=15)
+        assert child.returncode == 0
     assert files(image) == before
 
 
