@@ -12,31 +12,6 @@ _SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # records have whole mi
 _ADDED = tuple(int(bound * 1e6) for bound in ADDED)
 
 
-class Spread:
-    """A histogram since its numbers were last wanted."""
-
-    __slots__ = ("_bounds", "_counts", "_total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._total = 0
-
-    def add(self, value: int) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._total += value
-
-    def hand_over(self, unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
-        """Add to every target, the sum times `unit`, and begin anew. Gives how many there were."""
-        times = sum(self._counts)
-        if times:
-            for into, labels in targets:
-                pour(into, labels, self._counts, self._total * unit)
-            self._counts = [0] * len(self._counts)
-            self._total = 0
-        return times
-
-
 class Tally:
     """Of the requests with one (route, provider, status, cache)."""
 
@@ -47,19 +22,22 @@ class Tally:
     def __init__(self, route: str, provider: str, status: int, cache: str) -> None:
         self._key = (route, provider, str(status), cache)
         self._is_hit = cache == HIT
-        self._answered, self._attempt = Spread(_SECONDS), Spread(_SECONDS)
-        self._first_byte, self._first_token, self._added = Spread(_SECONDS), Spread(_SECONDS), Spread(_ADDED)
-        self._bytes_in, self._bytes_out = Spread(BYTES), Spread(BYTES)
+        self._answered, self._attempt = _spread(_SECONDS), _spread(_SECONDS)
+        self._first_byte, self._first_token, self._added = _spread(_SECONDS), _spread(_SECONDS), _spread(_ADDED)
+        self._bytes_in, self._bytes_out = _spread(BYTES), _spread(BYTES)
         self._reached = self._microseconds = 0
         self._coalesced = self._used = self._prompt = self._completion = 0
         self._cost = self._saved = 0.0  # dollars
         self._errors: dict[str, int] = {}
 
     def add(self, record: Record, attempt_us: int) -> None:
-        """`attempt_us`: what the attempt took that answered it."""
-        self._answered.add(record.total_us)
-        self._bytes_in.add(record.bytes_in)
-        self._bytes_out.add(record.bytes_out)
+        """`attempt_us`: what the attempt took that answered it. This runs once a request: it calls nothing of ours."""
+        self._answered[bisect_left(_SECONDS, record.total_us)] += 1
+        self._answered[-1] += record.total_us
+        self._bytes_in[bisect_left(BYTES, record.bytes_in)] += 1
+        self._bytes_in[-1] += record.bytes_in
+        self._bytes_out[bisect_left(BYTES, record.bytes_out)] += 1
+        self._bytes_out[-1] += record.bytes_out
         if record.cost:
             self._cost += record.cost
         if record.saved:
@@ -79,14 +57,18 @@ class Tally:
         self._reached += 1
         self._microseconds += record.total_us
         if record.first_byte_us is not None:
-            self._first_byte.add(record.first_byte_us)
-            self._added.add(record.added_us)
+            self._first_byte[bisect_left(_SECONDS, record.first_byte_us)] += 1
+            self._first_byte[-1] += record.first_byte_us
+            self._added[bisect_left(_ADDED, record.added_us)] += 1
+            self._added[-1] += record.added_us
         if record.first_token_us is not None:
-            self._first_token.add(record.first_token_us)
+            self._first_token[bisect_left(_SECONDS, record.first_token_us)] += 1
+            self._first_token[-1] += record.first_token_us
         if record.error:
             self._errors[record.error] = self._errors.get(record.error, 0) + 1
         else:
-            self._attempt.add(attempt_us)
+            self._attempt[bisect_left(_SECONDS, attempt_us)] += 1
+            self._attempt[-1] += attempt_us
 
     def hand_over(self, numbers: Numbers) -> None:
         """Add what has been counted to the numbers, and begin anew."""
@@ -95,14 +77,14 @@ class Tally:
         answered: list[tuple[dict[Labels, Buckets], Labels]] = [(numbers.http_seconds, (route,))]
         if provider:
             answered.append((numbers.request_seconds, (provider, route, shown)))
-        times = self._answered.hand_over(_MICRO, *answered)
+        times = _hand_over(self._answered, _MICRO, *answered)
         _count(numbers.http, (route, status), times)
         if self._is_hit:
             _count(numbers.cache_hits, (), times)
         elif cache == MISS:
             _count(numbers.cache_misses, (), times)
-        self._bytes_in.hand_over(1, (numbers.request_bytes, (route,)))
-        self._bytes_out.hand_over(1, (numbers.response_bytes, (route, status)))
+        _hand_over(self._bytes_in, 1, (numbers.request_bytes, (route,)))
+        _hand_over(self._bytes_out, 1, (numbers.response_bytes, (route, status)))
         _count(numbers.coalesced, (route,), self._coalesced)
         self._coalesced = 0
         if provider:
@@ -116,11 +98,11 @@ class Tally:
             numbers.milliseconds[(provider,)] = before + self._microseconds * 1e-3
             self._reached = self._microseconds = 0
         succeeded = (provider, route, "success")
-        times = self._attempt.hand_over(_MICRO, (numbers.attempt_seconds, succeeded))
+        times = _hand_over(self._attempt, _MICRO, (numbers.attempt_seconds, succeeded))
         _count(numbers.attempts, succeeded, times)
-        self._first_byte.hand_over(_MICRO, (numbers.first_byte, (provider,)))
-        self._first_token.hand_over(_MICRO, (numbers.first_token, (provider, route)))
-        self._added.hand_over(_MICRO, (numbers.added, (route,)))
+        _hand_over(self._first_byte, _MICRO, (numbers.first_byte, (provider,)))
+        _hand_over(self._first_token, _MICRO, (numbers.first_token, (provider, route)))
+        _hand_over(self._added, _MICRO, (numbers.added, (route,)))
         for error, times in self._errors.items():
             count(numbers.errors, (provider, error), times)
         self._errors.clear()
@@ -136,6 +118,22 @@ class Tally:
         for direction, tokens in directions.items():
             count(numbers.tokens, (provider, route, direction, cache), tokens)
         self._used = self._prompt = self._completion = 0
+
+
+def _spread(bounds: tuple[float, ...]) -> list[int]:
+    """A histogram since its numbers were last wanted: a count for each bound, one beyond the last, and the sum."""
+    return [0] * (len(bounds) + 2)
+
+
+def _hand_over(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
+    """Add to every target, the sum times `unit`, and begin anew. Gives how many there were."""
+    *counts, total = spread
+    times = sum(counts)
+    if times:
+        for into, labels in targets:
+            pour(into, labels, counts, total * unit)
+        spread[:] = [0] * len(spread)
+    return times
 
 
 def _count(numbers: dict[Labels, int], labels: Labels, amount: int) -> None:
