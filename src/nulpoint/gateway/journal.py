@@ -43,11 +43,11 @@ class Entry(msgspec.Struct):
     sent: float = 0.0  # it went to the provider
     first_byte: float = 0.0  # the provider began to answer
     began: float = 0.0  # the answer began to go to the caller
-    first_token: float = 0.0  # of a stream: its first content went to the caller
     model: str = ""
     provider: str = ""
     answered_model: str = ""
     stream: bool = False
+    first_token: float = 0.0  # content of a stream came
     coalesced: bool = False  # it got the answer to another caller's request
     cache: str = ""  # HIT, MISS or BYPASS
     limit: str = ""  # what the limits said: `limiting.RESULTS`

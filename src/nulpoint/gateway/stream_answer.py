@@ -64,8 +64,8 @@ class StreamAnswer:
 
     def commit(self) -> None:
         """The second commit point: content follows."""
-        self.close()
         self._entry.first_token = perf_counter()
+        self.close()
         if self._flight is not None:
             self._flight.start(200, self._shared_fields)
         if not self._reply.committed:
