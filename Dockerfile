@@ -5,14 +5,15 @@ ARG PYTHON=3.12
 FROM python:${PYTHON}-slim AS build
 WORKDIR /build
 COPY requirements/build.txt requirements/run.txt requirements/
-RUN python -m venv /opt/nulpoint \
+# pip is of no use to the gateway: it installs from outside.
+RUN python -m venv --without-pip /opt/nulpoint \
     && python -m venv /opt/tools \
-    && /opt/nulpoint/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/run.txt \
+    && /opt/tools/bin/pip --python /opt/nulpoint/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements/run.txt \
     && /opt/tools/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
-    && /opt/nulpoint/bin/pip install --no-cache-dir --no-deps wheels/*.whl
+    && /opt/tools/bin/pip --python /opt/nulpoint/bin/python install --no-cache-dir --no-deps wheels/*.whl
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/nulpoint /opt/nulpoint

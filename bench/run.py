@@ -26,6 +26,7 @@ from clocks import cpu_ns, rss_kib
 from figures import Row, interval, ratios, translated_row
 from formats import OPENAI, TRANSLATED
 from peers import peers_available
+from settling import measure_settling
 from streams import measure_idle_streams, measure_streams, measure_translated_streams
 from subjects import (
     LOAD_CPU,
@@ -271,6 +272,7 @@ def main() -> int:
             measure_start(folder, rows, raw)
         else:
             print("nginx or wrk is not here: only memory is measured")
+        measure_settling(ROUNDS, rows, raw)
         measure_idle_streams(folder, rows, raw)
         if options.peers and have:
             rows += peers_available(folder, raw, SECONDS, wrk, lua)

@@ -20,7 +20,7 @@ from nulpoint.mock import MockSettings, start
 
 
 @contextlib.contextmanager
-def process(*arguments, command=(sys.executable,), **environ):
+def process(*arguments, command=(sys.executable,), user=None, group=None, extra_groups=None, **environ):
     """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs; `command` runs Python."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = subprocess.Popen(
@@ -30,6 +30,9 @@ def process(*arguments, command=(sys.executable,), **environ):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         process_group=0,
+        user=user,
+        group=group,
+        extra_groups=extra_groups,
     )
     try:
         yield child

@@ -17,8 +17,8 @@ from nulpoint.routing.breaker import Breaker
 from nulpoint.routing.exclusions import Exclusions
 from nulpoint.routing.limits import Rules
 from nulpoint.stores.cache import Cache, MemoryCache
+from nulpoint.stores.families import Numbers
 from nulpoint.stores.limits import LocalLimits
-from nulpoint.stores.metrics import Numbers
 
 if TYPE_CHECKING:
     from nulpoint.stores.breaker_hints import BreakerHints

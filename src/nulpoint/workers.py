@@ -13,8 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 
 from nulpoint.config import Config
+from nulpoint.stores.snapshots import bury
 
 logger = logging.getLogger("nulpoint")
 
@@ -34,8 +37,16 @@ def supervise(config: Config) -> int:
         except CannotListen as error:
             logger.error("%s", error)
             return 1
-        metrics = held.enter_context(tempfile.TemporaryDirectory(prefix="nulpoint-metrics-"))
-        supervisor = Supervisor(config.workers, _start_worker(ports, metrics), config.shutdown_timeout)
+        try:
+            metrics = held.enter_context(tempfile.TemporaryDirectory(prefix="nulpoint-metrics-"))
+        except OSError as error:
+            text = (
+                "WORKERS=%d needs a directory for temporary files to add up its metrics (%s); set TMPDIR, or WORKERS=1"
+            )
+            logger.error(text, config.workers, error)
+            return 1
+        buried = partial(_bury, Path(metrics))
+        supervisor = Supervisor(config.workers, _start_worker(ports, metrics), config.shutdown_timeout, buried)
         return supervisor.run()
 
 
@@ -83,12 +94,26 @@ def _start_worker(ports: Mapping[str, int], metrics: str) -> Callable[[], "subpr
     return lambda: subprocess.Popen([sys.executable, "-m", "nulpoint", "serve"], env=environment, process_group=0)
 
 
-class Supervisor:
-    """Keeps `count` workers alive."""
+def _bury(metrics: Path, pid: int) -> None:
+    try:
+        bury(metrics, pid)
+    except OSError as error:
+        logger.warning("the metrics of the dead worker %d were not put to those of the others: %s", pid, error)
 
-    def __init__(self, count: int, start: Callable[[], "subprocess.Popen[bytes]"], shutdown_timeout: float) -> None:
+
+class Supervisor:
+    """Keeps `count` workers alive. `buried` is told the process id of each that has died."""
+
+    def __init__(
+        self,
+        count: int,
+        start: Callable[[], "subprocess.Popen[bytes]"],
+        shutdown_timeout: float,
+        buried: Callable[[int], None],
+    ) -> None:
         self._count = count
         self._start = start
+        self._buried = buried
         self._shutdown_timeout = shutdown_timeout
         self._workers: list[subprocess.Popen[bytes]] = []
 
@@ -107,6 +132,7 @@ class Supervisor:
         for index in dead:
             worker = self._workers[index]
             logger.error("worker %d died with exit code %d; starting another", worker.pid, worker.returncode)
+            self._buried(worker.pid)  # before another process can have its number
             self._workers[index] = self._start()
         return bool(dead)
 

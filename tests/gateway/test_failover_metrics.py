@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.routing.breaker import State
-from nulpoint.stores.metrics import Numbers
+from nulpoint.stores.families import Numbers
 from nulpoint.workers import METRICS_DIRECTORY
 
 NAMES = ("openai", "anthropic")

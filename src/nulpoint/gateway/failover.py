@@ -129,7 +129,7 @@ class Failover:
         self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
         if refused:
             self._journal.key_refused(name, refused, failure)
-        self._journal.attempt_failed(name, self._route, failure)
+        self._journal.attempt_failed(name, self._route, failure, now - began)
         journey.attempts.failed(leg.target, failure, now - began)
 
     def _following(self, course: Course, attempt: Attempt, failure: Failure) -> Leg:

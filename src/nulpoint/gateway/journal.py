@@ -47,6 +47,7 @@ class Entry(msgspec.Struct):
     provider: str = ""
     answered_model: str = ""
     stream: bool = False
+    first_token: float = 0.0  # content of a stream came
     coalesced: bool = False  # it got the answer to another caller's request
     cache: str = ""  # HIT, MISS or BYPASS
     limit: str = ""  # what the limits said: `limiting.RESULTS`
@@ -90,7 +91,7 @@ class Journal:
             self._metrics.fields_dropped(entry.provider, entry.dropped)
         record = self.record(entry, request, reply)
         self._log.put(record)
-        self._metrics.settle(record)
+        self._metrics.settle(record, record.total_us - int((entry.sent - entry.started) * 1e6))
 
     def note(self, record: Record) -> None:
         """A request of which all is known already."""
@@ -125,6 +126,8 @@ class Journal:
             len(request.body),
             reply.body_bytes,
         )
+        if entry.first_token:
+            record.first_token_us = int((entry.first_token - entry.started) * 1e6)
         if entry.attempts is not None and len(entry.attempts) > 1:
             record.attempts = entry.attempts.listed()
         if failure is not None:
@@ -149,8 +152,8 @@ class Journal:
         logger.warning("circuit breaker of %s: open, since another replica's is", provider)
         self._metrics.breaker_changed(provider, State.OPEN.label)
 
-    def attempt_failed(self, provider: str, route: str, failure: Failure) -> None:
-        self._metrics.attempt_failed(provider, route, failure.kind.value)
+    def attempt_failed(self, provider: str, route: str, failure: Failure, seconds: float) -> None:
+        self._metrics.attempt_failed(provider, route, failure.kind.value, seconds)
 
     def failed_over(self, primary: str, provider: str, to: str, reason: str) -> None:
         self._metrics.failed_over(primary, provider, to, reason)

@@ -1,6 +1,7 @@
 """The gateway's own pages: health, readiness, metrics, and the models it can route."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -15,7 +16,11 @@ from nulpoint.providers.spec import Provider
 from nulpoint.routing.breaker import State
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
-from nulpoint.stores.metrics import CONTENT_TYPE, Metrics, Numbers
+from nulpoint.stores.exposition import CONTENT_TYPE
+from nulpoint.stores.families import Numbers
+from nulpoint.stores.metrics import Metrics
+
+logger = logging.getLogger(__name__)
 
 JSON = b"application/json"
 # The API demands a date; these names have none here.
@@ -101,7 +106,11 @@ class Status:
 
     def metrics(self) -> Page:
         self.observe()
-        return 200, CONTENT_TYPE, self._metrics.page()
+        try:
+            return 200, CONTENT_TYPE, self._metrics.page()
+        except OSError as error:  # counts of some workers alone would look as if the others had begun anew
+            logger.error("/metrics: what the workers have counted cannot be added up: %s", error)
+            return 503, b"text/plain", b"what the workers have counted cannot be added up; the log of nulpoint says why"
 
     def models(self) -> Page:
         """`GET /v1/models`: what is known by name; other names of a configured provider are routed too."""

@@ -64,6 +64,7 @@ class StreamAnswer:
 
     def commit(self) -> None:
         """The second commit point: content follows."""
+        self._entry.first_token = perf_counter()
         self.close()
         if self._flight is not None:
             self._flight.start(200, self._shared_fields)

@@ -1,0 +1,98 @@
+"""What is left to do when a request has been answered: its log record and its metrics, in this process, without sockets.
+
+By itself: `python bench/settling.py`.
+"""
+
+import asyncio
+import os
+import time
+from statistics import median
+from typing import Any
+
+from figures import Row
+from nulpoint.gateway.journal import Entry, Journal
+from nulpoint.http.message import Request
+from nulpoint.stores.metrics import Metrics
+from nulpoint.stores.requestlog import RequestLog
+from nulpoint.wire.usage import Usage
+
+REQUESTS = 5_000  # a round
+PROVIDERS, ROUTES, STATUSES = ("openai", "anthropic", "gemini", "mistral"), ("chat", "embeddings"), (200, 429, 502)
+
+
+class _Reply:
+    """As much of one as is looked at when a request is settled."""
+
+    status = 200
+    body_bytes = 900
+
+
+def measure_settling(rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
+    both, alone, page, lines = asyncio.run(_measure(rounds))
+    raw["log and metrics"] = {"both us": both, "metrics us": alone, "page ms": page, "page lines": lines}
+    rows.append(("CPU of log and metrics together, a request", f"{median(both):.1f} us", "<= 6"))
+    rows.append(("CPU of the metrics alone, a request", f"{median(alone):.1f} us", ""))
+    rows.append((f"CPU of a page of /metrics with {lines} lines", f"{median(page):.1f} ms", ""))
+
+
+async def _measure(rounds: int) -> tuple[list[float], list[float], list[float], int]:
+    metrics = Metrics("bench")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    log = RequestLog(nowhere, "info", 10 * REQUESTS, metrics.log_dropped)
+    journal = Journal(log, metrics)
+    request = Request("POST", b"/v1/chat/completions", {}, 1, True, 0.0)
+    reply: Any = _Reply()
+    both, alone, page = [], [], []
+    for _ in range(rounds):
+        began = time.process_time()
+        for _ in range(REQUESTS):
+            journal.settle(_entry(), request, reply)
+        await asyncio.sleep(0.15)  # the log's batch, written by its thread
+        made = time.process_time()
+        for _ in range(REQUESTS):
+            _entry()
+        entries = time.process_time() - made
+        both.append((made - began - entries) / REQUESTS * 1e6)
+        alone.append(_metrics_alone(journal, metrics, request, reply))
+    for provider in PROVIDERS:
+        for route in ROUTES:
+            for status in STATUSES:
+                record = journal.record(_entry(provider, route), request, reply)
+                record.status = status
+                metrics.settle(record)
+    for _ in range(rounds):
+        began = time.process_time()
+        text = metrics.page()
+        page.append((time.process_time() - began) * 1e3)
+    log.close(1.0)
+    os.close(nowhere)
+    return both, alone, page, text.count(b"\n")
+
+
+def _metrics_alone(journal: Journal, metrics: Metrics, request: Request, reply: Any) -> float:
+    record = journal.record(_entry(), request, reply)
+    began = time.process_time()
+    for _ in range(REQUESTS):
+        metrics.settle(record, 4000)
+    return (time.process_time() - began) / REQUESTS * 1e6
+
+
+def _entry(provider: str = "openai", route: str = "chat") -> Entry:
+    """Of a plain request that went well."""
+    now = time.perf_counter()
+    return Entry(
+        id=b"0123456789abcdef01230000000000ab", route=route, started=now - 0.005, sent=now - 0.0049,
+        first_byte=now - 0.0001, began=now - 0.00005, model="gpt-4o", provider=provider,
+        answered_model="gpt-4o-2024-08-06", cache="MISS", usage=Usage(12, 34),
+    )  # fmt: skip
+
+
+def main() -> None:
+    rows: list[Row] = []
+    measure_settling(20, rows, {})
+    for name, value, target in rows:
+        print(f"{name}: {value} {target}".rstrip())
+
+
+if __name__ == "__main__":
+    main()

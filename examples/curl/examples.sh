@@ -1,0 +1,28 @@
+#!/bin/sh
+# The whole API with nothing but curl. NULPOINT_URL says where the gateway is, NULPOINT_KEY is a key of
+# GATEWAY_API_KEYS, where there are any.
+set -eu
+url=${NULPOINT_URL:-http://localhost:8080/v1}
+
+post() { # PATH BODY
+	curl --fail-with-body --silent --show-error --no-buffer "$url/$1" \
+		-H "Content-Type: application/json" -H "Authorization: Bearer ${NULPOINT_KEY:-any-string}" -d "$2"
+	echo
+}
+
+echo "# a chat"
+post chat/completions '{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}'
+
+echo "# the same as a stream, by another provider"
+post chat/completions '{"model": "claude-sonnet-4-5", "stream": true,
+	"messages": [{"role": "user", "content": "Hello!"}]}'
+
+echo "# a legacy completion"
+post completions '{"model": "gpt-3.5-turbo-instruct", "prompt": "Once upon a time"}'
+
+echo "# two vectors"
+post embeddings '{"model": "text-embedding-3-small", "input": ["Hello", "world"]}'
+
+echo "# the models that are known"
+curl --fail-with-body --silent --show-error "$url/models" -H "Authorization: Bearer ${NULPOINT_KEY:-any-string}"
+echo

@@ -1,0 +1,82 @@
+// go run main.go: an answer as it comes, with the standard library alone.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"strings"
+)
+
+type chunk struct {
+	Choices []struct {
+		Delta struct {
+			Content string `json:"content"`
+		} `json:"delta"`
+	} `json:"choices"`
+	Error *struct {
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+func main() {
+	url := os.Getenv("NULPOINT_URL")
+	if url == "" {
+		url = "http://localhost:8080/v1"
+	}
+	body, err := json.Marshal(map[string]any{
+		"model":    "gpt-4o",
+		"stream":   true,
+		"messages": []map[string]string{{"role": "user", "content": "Hello!"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := http.Post(url+"/chat/completions", "application/json", bytes.NewReader(body))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(answer.Body)
+		log.Fatalf("%s: %s", answer.Status, text)
+	}
+	if err := show(answer.Body); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// show prints the content of the events. A stream that ends without [DONE] is not a whole answer.
+func show(events io.Reader) error {
+	lines := bufio.NewScanner(events)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		data, found := strings.CutPrefix(lines.Text(), "data: ")
+		if !found {
+			continue
+		}
+		if data == "[DONE]" {
+			fmt.Println()
+			return nil
+		}
+		var event chunk
+		if err := json.Unmarshal([]byte(data), &event); err != nil {
+			return err
+		}
+		if event.Error != nil {
+			return fmt.Errorf("the answer was cut: %s", event.Error.Message)
+		}
+		for _, choice := range event.Choices {
+			fmt.Print(choice.Delta.Content)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("the answer was cut")
+}

@@ -1,0 +1,105 @@
+"""The metrics of several workers add up, whoever is asked and whoever has died."""
+
+import contextlib
+import os
+import threading
+
+import msgspec
+import pytest
+from test_metrics import record, samples
+
+from nulpoint.stores.families import Buckets, Numbers, merge
+from nulpoint.stores.metrics import Metrics
+from nulpoint.stores.snapshots import Snapshots, bury
+
+
+def by_another_worker(directory, pid, numbers):
+    fresh = directory / f"{pid}-aa.new"
+    fresh.write_bytes(msgspec.msgpack.encode(numbers))
+    fresh.replace(fresh.with_suffix(".snapshot"))
+
+
+def test_workers_add_up_whoever_is_asked(tmp_path):
+    workers = [Metrics("1", tmp_path) for _ in range(3)]
+    for worker in workers:
+        worker.settle(record(provider="openai", total_us=20_000))
+        worker.set_inflight(2)
+        worker.publish()
+    assert workers[0].page() == workers[1].page() == workers[2].page()
+    assert samples(workers[0].page(), "gateway_requests_total") == {("", "openai", "200"): 3}
+    assert samples(workers[0].page(), "gateway_inflight_requests") == {("",): 6}
+    assert samples(workers[0].page(), "gateway_build_info") == {("", "1"): 1}
+
+
+def test_of_several_workers_the_worst_state_of_a_breaker_counts(tmp_path):
+    one, other = Metrics("1", tmp_path), Metrics("1", tmp_path)
+    one.set_breakers({"openai": 1, "groq": 1, "mistral": 0})
+    other.set_breakers({"openai": 2, "groq": 0, "gemini": 0})
+    other.publish()
+    by_another_worker(tmp_path, 999999999, Numbers(breakers={("mistral",): 2}, health={("mistral",): 0}))  # it is dead
+    shown = samples(one.page(), "circuit_breaker_state")
+    assert shown == {("", "openai"): 2, ("", "groq"): 1, ("", "mistral"): 0, ("", "gemini"): 0}
+    shown = samples(one.page(), "gateway_provider_health")
+    assert shown == {("", "openai"): 0, ("", "groq"): 0, ("", "mistral"): 1, ("", "gemini"): 1}
+
+
+def test_what_was_shown_is_never_taken_back(tmp_path):
+    """A counter that falls is read as one that began anew: all it ever counted would be counted again."""
+    dying, other = Metrics("1", tmp_path), Metrics("1", tmp_path)
+    dying.publish()
+    dying.settle(record(provider="openai"))
+    assert samples(dying.page(), "gateway_requests_total") == {("", "openai", "200"): 1}
+    del dying  # it has not published again
+    assert samples(other.page(), "gateway_requests_total") == {("", "openai", "200"): 1}
+
+
+def test_the_dead_are_counted_once_and_take_the_room_of_one(tmp_path):
+    living = Metrics("1", tmp_path)
+    living.set_inflight(0)
+    for _ in range(50):
+        by_another_worker(tmp_path, 999999999, Numbers(http={("chat", "200"): 2}, inflight={(): 7}))
+        bury(tmp_path, 999999999)
+        by_another_worker(tmp_path, 999999999, Numbers())  # another worker with the same number
+        bury(tmp_path, 999999999)
+    assert samples(living.page(), "gateway_http_requests_total") == {("", "chat", "200"): 100}
+    assert samples(living.page(), "gateway_inflight_requests") == {("",): 0}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_worker_that_is_being_buried_is_counted_once_whenever_one_looks(tmp_path):
+    snapshots, seen, ended = Snapshots(tmp_path), [], threading.Event()
+
+    def look():
+        while not ended.is_set():
+            with contextlib.suppress(OSError):  # it has given up: nobody dies that often
+                seen.append(snapshots.of_others().http.get(("a", "b"), 0))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(300):
+        by_another_worker(tmp_path, 900_000_000 + number, Numbers(http={("a", "b"): 1}))
+        bury(tmp_path, 900_000_000 + number)
+    ended.set()
+    looking.join()
+    assert seen == sorted(seen)
+    assert snapshots.of_others().http == {("a", "b"): 300}
+
+
+def test_a_directory_that_is_gone_is_no_page(tmp_path):
+    metrics = Metrics("1", tmp_path / "gone")
+    with pytest.raises(OSError):
+        metrics.page()
+
+
+def test_merging_is_addition():
+    total = Numbers()
+    for _ in range(3):
+        merge(total, Numbers(http={("a",): 2}, http_seconds={("a",): Buckets([1, 2], 0.5)}))
+    assert total.http == {("a",): 6}
+    assert total.http_seconds == {("a",): Buckets([3, 6], 1.5)}
+
+
+def test_a_worker_that_died_while_it_wrote_leaves_nothing(tmp_path):
+    (tmp_path / f"{os.getpid()}-aa.new").write_bytes(b"half")
+    bury(tmp_path, os.getpid())
+    assert list(tmp_path.iterdir()) == []
