@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 
 import canary_tap
 from nulpoint.app import App
-from nulpoint.config import load
+from nulpoint.config import Place
 from nulpoint.mock import MockServer, MockSettings, start
 from nulpoint.routing.breaker import State
 
@@ -98,7 +98,8 @@ async def gateway(
     mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
     environ = {"PORT": "0", "CACHE_MODE": "none", **addresses(mocks), **settings}
     log_fd = os.memfd_create("request-log")
-    app = App(load(environ, directory or Path("/nonexistent")), log_fd)
+    place = Place(environ, directory or Path("/nonexistent"))
+    app = App(place.load(), place, log_fd)
     try:
         yield Running(app, await app.listen(), mocks, log_fd)
     finally:
@@ -106,7 +107,7 @@ async def gateway(
         app.server.abort()
         await app.server.drained(1.0)
         left = left_in(app)
-        canary_tap.look("the health page", app.status.health()[2])
+        canary_tap.look("the health page", app.runtime.status.health()[2])
         canary_tap.look("the metrics", app.metrics.page())
         app.close()
         canary_tap.look("the request log", _content(log_fd))
@@ -119,21 +120,23 @@ async def gateway(
 
 def left_in(app: App) -> dict[str, Any]:
     """What a gateway without callers still holds, and should not."""
-    standings = app.standings.items()
+    standings = app.runtime.standings.items()
     held = {
         "connections of callers": len(app.server.connections),
-        "in flight": app.journal.inflight,
+        "in flight": app.runtime.journal.inflight,
         "at the gate": (
             app.gate.requests,
             app.gate.streams,
             app.gate.held_bytes,
             sum(map(len, app.gate._waiting.values())),
         ),
-        "shared calls": len(app.flights or ()),
+        "shared calls": len(app.runtime.flights or ()),
         "attempts from the budget": {name: one.budget.running for name, one in standings if one.budget.running},
         "probes": [name for name, one in standings if one.breaker.state is State.HALF_OPEN],
-        "waiting for a connection": sum(len(pool._waiters) for pool in app.client._pools.values()),
-        "busy connections to providers": sum(one._busy for pool in app.client._pools.values() for one in pool._open),
+        "waiting for a connection": sum(len(pool._waiters) for pool in app.runtime.client._pools.values()),
+        "busy connections to providers": sum(
+            one._busy for pool in app.runtime.client._pools.values() for one in pool._open
+        ),
     }
     return {what: count for what, count in held.items() if count not in (0, (0, 0, 0, 0), {}, [])}
 

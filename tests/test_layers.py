@@ -14,9 +14,14 @@ LAYERS = [
     "http",
     "gateway",
     "config",
+    "parts",
     "backing",
+    "runtime",
+    "reload",
     "workers",
     "app",
+    "process",
+    "explaining",
     "cli",
 ]
 PURE = {"errors", "wire", "codecs", "providers", "routing"}

@@ -20,13 +20,13 @@ from nulpoint.mock import MockSettings, start
 
 
 @contextlib.contextmanager
-def process(*arguments, command=(sys.executable,), user=None, group=None, extra_groups=None, **environ):
+def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=None, extra_groups=None, **environ):
     """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs; `command` runs Python."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = subprocess.Popen(
         [*command, "-m", "nulpoint", *arguments],
         env={**keep, **environ},
-        cwd="/",
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         process_group=0,

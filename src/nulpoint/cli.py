@@ -1,16 +1,23 @@
 """The `nulpoint` command."""
 
+import json
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from nulpoint import __version__
-from nulpoint.config import Config, ConfigError, load
+from nulpoint.config import Config, ConfigError, Place
+from nulpoint.config.place import read_env_file
+from nulpoint.providers.spec import Route
 from nulpoint.routing.chains import Step
+from nulpoint.workers import last_good
 
 EXIT_BAD_CONFIG = 2
+ROUTES: tuple[Route, ...] = get_args(Route)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,21 +39,27 @@ env_file = click.option(
 @main.command()
 @env_file
 def serve(env_file: Path | None) -> None:
-    """Run the gateway until SIGTERM or Ctrl-C."""
-    if env_file is not None:  # into the environment itself: workers inherit it, and OpenSSL reads its variables there
-        for name, value in _read_env_file(env_file).items():
-            os.environ.setdefault(name, value)
-    config = _load_or_exit(None)
-    from nulpoint.app import serve as run  # late, so that a bad configuration is told without loading the data plane
+    """Run the gateway until SIGTERM or Ctrl-C.
 
-    sys.exit(run(config))
+    config.yaml and the file of --env-file are read again when they change, at SIGHUP, and by POST /admin/reload. What
+    is wrong changes nothing, and is told in the log and in /health.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    place = Place(dict(os.environ), Path.cwd(), env_file)
+    config = _load_or_exit(place)
+    if env_file is not None:  # into the environment itself too: OpenSSL reads its variables there
+        for name, value in (read_env_file(env_file) or {}).items():
+            os.environ.setdefault(name, value)
+    from nulpoint.process import serve as run  # late: a bad configuration is told without loading the data plane
+
+    sys.exit(run(config, place))
 
 
 @main.command()
 @env_file
 def check(env_file: Path | None) -> None:
     """Validate the configuration and say what it would serve; exit code 2 if something is wrong."""
-    config = _load_or_exit(env_file)
+    config = _load_or_exit(Place(os.environ, Path.cwd(), env_file))
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is good. It would listen on {scheme}://{config.host}:{config.port}")
     if config.admin_port is not None:
@@ -85,6 +98,38 @@ def _step(step: Step, config: Config) -> str:
 
 
 @main.command()
+@env_file
+@click.argument("model")
+@click.option("--route", type=click.Choice(ROUTES), default="chat", show_default=True, help="What is asked of it.")
+@click.option(
+    "--url", help="The gateway to ask, for example http://127.0.0.1:8080; else the one of this configuration."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: as GET /admin/explain gives it.")
+def explain(env_file: Path | None, model: str, route: Route, url: str | None, as_json: bool) -> None:
+    """Say what would happen to a request for MODEL, and why: alias, targets in order, breakers, rests, limits, cache.
+
+    The running gateway is asked, with ADMIN_API_KEY where it is set in plain; nothing is sent to a provider. Where none
+    runs, it is told from the configuration alone.
+    """
+    place = Place(os.environ, Path.cwd(), env_file)
+    config = None if url else _load_or_exit(place)
+    from nulpoint import explaining
+
+    where = url or explaining.address(config) if config else str(url)
+    try:
+        page = explaining.ask(where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None)
+    except explaining.CannotExplain as error:
+        raise click.ClickException(str(error)) from None
+    source = f"as the gateway at {where} sees it now"
+    if page is None and config is None:
+        raise click.ClickException(f"nothing listens at {where}; leave out --url to be told from the configuration")
+    if page is None and config is not None:
+        page = explaining.as_configured(config, model, route)
+        source = f"no gateway answers at {where}: as configured, with every breaker closed and no key at rest"
+    click.echo(json.dumps(page, indent=2) if as_json else f"{explaining.as_text(page or {})}\n({source})")
+
+
+@main.command()
 def providers() -> None:
     """List the providers nulpoint knows and the variables that configure them."""
     from nulpoint.providers.catalog import CATALOG
@@ -115,19 +160,14 @@ def version() -> None:
     click.echo(__version__)
 
 
-def _load_or_exit(env_file: Path | None) -> Config:
-    environ = {**_read_env_file(env_file), **os.environ} if env_file else os.environ
+def _load_or_exit(place: Place) -> Config:
     try:
-        return load(environ, Path.cwd())
+        return place.load()
     except ConfigError as error:
+        if (config := last_good(place)) is not None:  # a worker; once it runs it tells what is wrong
+            return config
         count = len(error.problems)
         click.echo(f"nulpoint: {count} problem{'s' if count > 1 else ''} in the configuration", err=True)
         for problem in error.problems:
             click.echo(f"  {problem}", err=True)
         sys.exit(EXIT_BAD_CONFIG)
-
-
-def _read_env_file(path: Path) -> dict[str, str]:
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(path).items() if value}

@@ -16,18 +16,22 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from nulpoint.config import Config
+from nulpoint.config import Config, Place
+from nulpoint.config.last_good import LastGood, load_last_good
 from nulpoint.stores.snapshots import bury
 
 logger = logging.getLogger("nulpoint")
 
 METRICS_DIRECTORY = "NULPOINT_METRICS_DIR"  # where the workers leave snapshots of their metrics for each other
 WORKER_MARK = "NULPOINT_WORKER"  # set in the environment of a worker, and nowhere else
+_LAST_GOOD = "config"  # beside the snapshots: the last good configuration, while what is written is none
+_RESERVED = "NULPOINT_RESERVED_"  # and the name of a setting: the port that is held for all workers
 RESTART_SECONDS = 1.0  # a worker that dies sooner after its start waits this long for the next one
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 5.0  # beyond SHUTDOWN_TIMEOUT, then a worker is killed
 
 
-def supervise(config: Config) -> int:
+def supervise(config: Config, place: Place) -> int:
     """Run the workers until SIGTERM or SIGINT; gives the exit code."""
     with contextlib.ExitStack() as held:
         try:
@@ -45,8 +49,9 @@ def supervise(config: Config) -> int:
             )
             logger.error(text, config.workers, error)
             return 1
-        buried = partial(_bury, Path(metrics))
-        supervisor = Supervisor(config.workers, _start_worker(ports, metrics), config.shutdown_timeout, buried)
+        good = LastGood(place, config, Path(metrics) / _LAST_GOOD)
+        start, buried = _start_worker(ports, metrics, place), partial(_bury, Path(metrics))
+        supervisor = Supervisor(config.workers, start, config.shutdown_timeout, good.look, buried)
         return supervisor.run()
 
 
@@ -87,11 +92,45 @@ def reserve(host: str, port: int) -> socket.socket:
     return holder
 
 
-def _start_worker(ports: Mapping[str, int], metrics: str) -> Callable[[], "subprocess.Popen[bytes]"]:
-    given = {setting: str(port) for setting, port in ports.items()}
-    environment = {**os.environ, **given, WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
+def _start_worker(ports: Mapping[str, int], metrics: str, place: Place) -> Callable[[], "subprocess.Popen[bytes]"]:
+    """A worker reads the configuration itself, at its start and whenever it has changed."""
+    given = {_RESERVED + setting: str(port) for setting, port in ports.items()}
+    environment = {**place.environ, **given, WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
+    command = [sys.executable, "-m", "nulpoint", "serve"]
+    if place.env_file is not None:
+        command += ["--env-file", str(place.env_file)]
     # A process group of its own: Ctrl-C reaches the supervisor alone, who passes it on once.
-    return lambda: subprocess.Popen([sys.executable, "-m", "nulpoint", "serve"], env=environment, process_group=0)
+    return lambda: subprocess.Popen(
+        command, env=environment, cwd=place.directory, process_group=0, preexec_fn=_ignore_hangup
+    )
+
+
+def _ignore_hangup() -> None:
+    """Until it can act upon SIGHUP a worker must not die of it: what it is about to read is new enough."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def reserved_ports() -> dict[str, int]:
+    """In a worker: the ports held for it, by setting."""
+    found = {name.removeprefix(_RESERVED): text for name, text in os.environ.items() if name.startswith(_RESERVED)}
+    return {setting: int(port) for setting, port in found.items()}
+
+
+def last_good(place: Place) -> Config | None:
+    """In a worker that cannot start with what is written: the configuration the others have. Raises ConfigError."""
+    shared = os.environ.get(METRICS_DIRECTORY)
+    return load_last_good(place, Path(shared) / _LAST_GOOD) if shared and WORKER_MARK in os.environ else None
+
+
+def supervisor() -> Callable[[], None]:
+    """In a worker: what has all workers read their configuration again. Elsewhere it does nothing."""
+    parent = os.getppid() if WORKER_MARK in os.environ else 0
+
+    def tell() -> None:
+        if parent and os.getppid() == parent:  # else it has died, and the number is another's
+            os.kill(parent, signal.SIGHUP)
+
+    return tell
 
 
 def _bury(metrics: Path, pid: int) -> None:
@@ -102,15 +141,18 @@ def _bury(metrics: Path, pid: int) -> None:
 
 
 class Supervisor:
-    """Keeps `count` workers alive. `buried` is told the process id of each that has died."""
+    """Keeps `count` workers alive. `look` is called several times a second, and before a worker is started in another's
+    place; `buried` is told the process id of each that has died."""
 
     def __init__(
         self,
         count: int,
         start: Callable[[], "subprocess.Popen[bytes]"],
         shutdown_timeout: float,
+        look: Callable[[], None],
         buried: Callable[[int], None],
     ) -> None:
+        self._look = look
         self._count = count
         self._start = start
         self._buried = buried
@@ -123,7 +165,10 @@ class Supervisor:
             self._workers = [self._start() for _ in range(self._count)]
             logger.info("%d workers started", self._count)
             rest = 0.2
-            while not (told := signals.wait(rest)):
+            while (told := signals.wait(rest)) not in STOPPING:
+                if told == signal.SIGHUP:
+                    self._tell_workers(told)
+                self._look()
                 rest = RESTART_SECONDS if self._replace_the_dead() else 0.2
             return self._end(told, signals)
 
@@ -141,7 +186,8 @@ class Supervisor:
         self._tell_workers(told)
         patience = time.monotonic() + self._shutdown_timeout + GRACE_SECONDS
         while any(worker.poll() is None for worker in self._workers) and time.monotonic() < patience:
-            if again := signals.wait(0.05):
+            again = signals.wait(0.05)
+            if again in STOPPING:
                 self._tell_workers(again)
         late = [worker for worker in self._workers if worker.poll() is None]
         for worker in late:
@@ -158,12 +204,12 @@ class Supervisor:
 
 
 class _Signals:
-    """SIGTERM and SIGINT as something to wait for, with a time limit and without handlers that run in between."""
+    """Signals as something to wait for, with a time limit and without handlers that run in between."""
 
     def __enter__(self) -> "_Signals":
         self._here, self._there = socket.socketpair()
         self._there.setblocking(False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (*STOPPING, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._there.fileno())
         return self

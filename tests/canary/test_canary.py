@@ -22,7 +22,9 @@ from planted import PART_OF_A_PROMPT, PROMPT, Planted, marker
 from redis_server import PROGRAM, RedisServer, free_port
 from sweep import ROUTES, sweeping
 
-PAGES = ("/health", "/metrics", "/readiness", "/v1/models", "/v1/models/gpt-4o", "/v1/models/none", "/nowhere")
+PAGES = (
+    "/health", "/metrics", "/admin/config", "/admin/explain", "/admin/reload", "/readiness", "/v1/models", "/v1/models/gpt-4o", "/v1/models/none", "/nowhere",
+)  # fmt: skip
 CHAINED = ("chat", "chat stream")
 
 
@@ -250,3 +252,59 @@ async def ask_what_is_wrong(sweep, planted, caller):
     for field in fields:
         await sweep.send(chat(bodies[0], caller, field), prompt)
         await sweep.send(chat(bodies[0], field), prompt)
+
+
+@pytest.mark.slow
+def test_s01_reading_the_configuration_again(tmp_path):
+    """Good and bad files with everything planted, and all that is said of them; the file is also cut anywhere."""
+    planted = Planted()
+    settings = {name.lower(): value for name, value in everything(planted).items()}
+    settings["providers"] = [
+        {
+            "name": "own",
+            "base_url": "http://own.invalid",
+            "key_env": "OWN_API_KEY",
+            "headers": {"x-key": planted("header")},
+        }
+    ]
+    settings["own_api_key"] = planted("own")
+    admin = f"Authorization: Bearer {planted('admin')}"
+    environ = {"CONFIG_WATCH": "false", "ADMIN_API_KEY": planted("admin"), "CONNECT_TIMEOUT": "100ms"}
+
+    def write(text):
+        (tmp_path / "config.yaml").write_text(text)
+
+    async def main():
+        write("{}")
+        async with sweeping(planted, environ, tmp_path) as sweep:
+            outcomes = set()
+
+            async def reload():
+                head = f"POST /admin/reload HTTP/1.1\r\nHost: x\r\n{admin}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                answer = await sweep.send(head.encode())
+                outcomes.add(answer.split()[1])
+                for path in ("/health", "/admin/config", "/admin/explain?model=own/x", "/admin/explain?model=gpt-4o"):
+                    await sweep.get(path, admin)
+
+            for wrong in ("", " x", "\u00fc", "@", "/", ":", "[", "%zz@", ",,"):
+                spoilt = {
+                    name: value.replace("@", f"{wrong}@") + wrong if isinstance(value, str) else value
+                    for name, value in settings.items()
+                }
+                write(yaml.safe_dump(spoilt))
+                await reload()
+            text = yaml.safe_dump(settings)
+            for end in range(7, len(text), 41):
+                write(text[:end])
+                await reload()
+            for sign in "*&!|>@%`{['\"":  # what a password may begin with, and YAML takes for something else
+                write("\n".join(f"{name}: {sign}{value}" for name, value in settings.items() if isinstance(value, str)))
+                await reload()
+            assert outcomes == {b"200", b"422"}
+            await sweep.process.stop()
+            assert sweep.leaks() == {}
+            log = sweep.process.output()
+            assert b"the configuration is not taken" in log
+            assert b"Traceback" not in log
+
+    run(main(), 120)

@@ -218,7 +218,7 @@ async def play(case: Case) -> str | None:
         body = EMBED if case.embeddings else STREAM if case.stream else CHAT
         path = "/v1/embeddings" if case.embeddings else "/v1/chat/completions"
         outcome = await ask(running.port, body.replace(b"gpt-4o", form.model.encode()), path)
-        standing = running.app.standings[case.form]
+        standing = running.app.runtime.standings[case.form]
         calls = len(getattr(first, "requests", ())), running.mocks[other].requests if case.second else 0
         records = [json.loads(line) for line in running.log().splitlines()]
         got = Expected(

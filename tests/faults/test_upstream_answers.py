@@ -377,7 +377,7 @@ def test_U27_rate_limits(value, shown, rest, body):
             outcome = await ask(running.port, body)
             assert (outcome.status, outcome.error["code"]) == (429, "rate_limit_exceeded")
             assert outcome.headers["retry-after"] in shown
-            standing, now = running.app.standings["openai"], asyncio.get_running_loop().time()
+            standing, now = running.app.runtime.standings["openai"], asyncio.get_running_loop().time()
             assert standing.rests.until(0, "gpt-4o", now + rest - 2)
             assert not standing.rests.until(0, "gpt-4o", now + rest + 1)
             assert standing.breaker.state.name == "CLOSED"

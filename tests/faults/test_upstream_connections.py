@@ -84,7 +84,7 @@ def test_U01_connect_refused(body):
             assert min(failed_over)[0] - min(direct)[0] <= 0.005
             works = [statistics.median(work for _, work in times) for times in (failed_over, direct)]
             assert works[0] - works[1] <= 0.005
-            assert len(running.app.standings["openai"].breaker._failures) == 40
+            assert len(running.app.runtime.standings["openai"].breaker._failures) == 40
 
     run(main())
 
@@ -159,7 +159,7 @@ def test_U05_a_reset_of_a_fresh_connection_is_not_tried_again_there(body):
             outcome = await ask(running.port, body)
             assert (outcome.verdict, outcome.headers["x-nulpoint-provider"]) == ("answer", "anthropic")
             assert len(faultd.requests) == 1
-            page = running.app.status.metrics()[2].decode()
+            page = running.app.runtime.status.metrics()[2].decode()
             assert 'failover_events_total{from="openai",primary="openai",reason="upstream",to="anthropic"} 1.0' in page
 
     run(main())
@@ -228,7 +228,7 @@ def test_U13_U14_U15_a_stream_that_does_not_go_on(script):
             assert (outcome.verdict, outcome.error["code"]) == ("error", "provider_timeout")
             assert "0.4 s" in outcome.error["message"]
             await until(lambda: faultd.open == 0, 0.1)
-            assert len(running.app.standings["openai"].breaker._failures) == 1
+            assert len(running.app.runtime.standings["openai"].breaker._failures) == 1
 
     run(main())
 
@@ -266,7 +266,7 @@ def test_U16_the_deadline_is_shared():
             assert (outcome.status, outcome.verdict) == (504, "error")
             assert [one["provider"] for one in outcome.error["attempts"]] == ["openai", "anthropic"]
             # What a short deadline cut says nothing about the providers.
-            assert not any(standing.breaker._failures for standing in running.app.standings.values())
+            assert not any(standing.breaker._failures for standing in running.app.runtime.standings.values())
 
     run(main())
 
@@ -281,8 +281,8 @@ def test_U34_an_upstream_that_never_reads():
             body = CHAT.replace(b'"hi"', b'"' + b"x" * 19_000_000 + b'"')
             caller = await Caller.connect(running.port)
             caller.send(post(body, "/v1/chat/completions", "Connection: close"))
-            await until(lambda: any(pool._open for pool in running.app.client._pools.values()), 5)
-            (upstream,) = next(iter(running.app.client._pools.values()))._open
+            await until(lambda: any(pool._open for pool in running.app.runtime.client._pools.values()), 5)
+            (upstream,) = next(iter(running.app.runtime.client._pools.values()))._open
             with takes(0.4 - SLACK, 0.4 + TICK + 2 * SLACK):
                 outcome = Outcome(await caller.rest())
             assert (outcome.status, outcome.error["code"]) == (504, "provider_timeout")
@@ -338,7 +338,7 @@ def test_a_deadline_that_passes_while_waiting_for_a_connection():
             with takes(0.3, 0.3 + TICK + SLACK):
                 outcome = await ask(running.port, CHAT, "/v1/chat/completions", "x-nulpoint-timeout: 0.3")
             assert (outcome.status, outcome.error["code"]) == (504, "deadline_exceeded")
-            pool = next(iter(running.app.client._pools.values()))
+            pool = next(iter(running.app.runtime.client._pools.values()))
             assert (len(pool._waiters), pool.size) == (0, 1)
             record = json.loads(running.log().splitlines()[-1])
             assert record["error"] == "timeout"

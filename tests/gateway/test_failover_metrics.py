@@ -107,14 +107,14 @@ def test_breakers_transitions_and_what_they_did_not_let_through():
 
 def test_a_probe_is_a_transition_as_well():
     async def play(running, asking):
-        assert running.app.standings["openai"].breaker.hint_open(-100.0) is State.OPEN
+        assert running.app.runtime.standings["openai"].breaker.hint_open(-100.0) is State.OPEN
         assert await asking.statuses(CHAT) == [200]
         assert await asking.counted("gateway_circuit_breaker_transitions") == {
             ("openai", "half_open"): 1,
             ("openai", "closed"): 1,
         }
         running.mocks["openai"].set_fault("status", count=1, arg=400)
-        running.app.standings["openai"].breaker.hint_open(-100.0)
+        running.app.runtime.standings["openai"].breaker.hint_open(-100.0)
         assert await asking.statuses(CHAT) == [400]
         assert await asking.counted("gateway_circuit_breaker_transitions") == {
             ("openai", "half_open"): 2,
@@ -127,7 +127,7 @@ def test_a_probe_is_a_transition_as_well():
 
 def test_a_caller_who_leaves_gives_back_the_probe_and_the_budget():
     async def play(running, asking):
-        standings = running.app.standings
+        standings = running.app.runtime.standings
         for name in NAMES:
             standings[name].breaker.hint_open(-100.0)
         running.mocks["openai"].set_fault("status", arg=500)
@@ -169,7 +169,7 @@ def test_a_key_that_is_refused_is_told_loudly_once(caplog):
 def test_all_open_is_nothing_left():
     async def play(running, asking):
         for name in NAMES:
-            running.app.standings[name].breaker.hint_open(1e9)
+            running.app.runtime.standings[name].breaker.hint_open(1e9)
         assert await asking.statuses(CHAT) == [503]
         assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
         assert await asking.counted("gateway_circuit_breaker_rejections") == {
@@ -184,7 +184,7 @@ def test_other_workers_see_the_state_of_a_breaker(tmp_path, monkeypatch):
     monkeypatch.setenv(METRICS_DIRECTORY, str(tmp_path))
 
     async def play(running, asking):
-        running.app.standings["openai"].breaker.hint_open(0.0)
+        running.app.runtime.standings["openai"].breaker.hint_open(0.0)
         running.app._publish()
         (snapshot,) = tmp_path.glob("*.snapshot")
         numbers = msgspec.msgpack.decode(snapshot.read_bytes(), type=Numbers)

@@ -17,7 +17,7 @@ SETTINGS = {"CACHE_MODE": "none", "FALLBACKS": "off", "MAX_RETRIES": "1", "CB_ER
 
 
 def breaker(running):
-    return running.app.standings["openai"].breaker
+    return running.app.runtime.standings["openai"].breaker
 
 
 async def fail(running):
@@ -70,7 +70,7 @@ def test_without_redis_each_goes_by_what_it_sees(there):
     async def main(url, kill):
         async with replicas(url, **SETTINGS) as (one, other):
             kill()
-            await until(lambda: not one.app.backing.link.up and not other.app.backing.link.up)
+            await until(lambda: not one.app.runtime.backing.link.up and not other.app.runtime.backing.link.up)
             await fail(one)
             for _ in range(20):
                 assert (await ask(other, QUESTION))[0] == 200

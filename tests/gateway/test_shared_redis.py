@@ -33,7 +33,7 @@ async def replicas(url, number=2, mock=None, **more):
 
 
 def link(running):
-    return running.app.backing.link
+    return running.app.runtime.backing.link
 
 
 async def told(running):
@@ -188,7 +188,7 @@ def test_k07_places_are_given_back_by_all_replicas():
                 outcomes = await asyncio.gather(*(one(number) for number in range(120)))
                 assert set(outcomes) <= {200, 429, None}
                 for running in both:
-                    await until(lambda running=running: running.app.journal.inflight == 0)
+                    await until(lambda running=running: running.app.runtime.journal.inflight == 0)
                     await told(running)
                 callers = [await Caller.connect(both[number % 2].port) for number in range(4)]
                 for caller in callers:
@@ -233,7 +233,7 @@ def test_d01_redis_down_at_the_start(caplog):
             assert page["cache"] == {"mode": "redis", "status": "unavailable"}
             assert page["redis"]["status"] == "unavailable"
             assert str(server.port) not in json.dumps(page)
-            one.app.status.observe()
+            one.app.runtime.status.observe()
             assert b"gateway_redis_up 0.0" in one.app.metrics.page()
             status, headers, seconds = await timed(one, QUESTION)
             assert (status, headers["x-cache"]) == (200, "MISS")
@@ -244,7 +244,7 @@ def test_d01_redis_down_at_the_start(caplog):
                 assert [await outcome(one) for _ in range(2)] == ["MISS", "HIT"]
                 page = await health(one)
                 assert (page["status"], page["redis"]["status"]) == ("ok", "ok")
-                one.app.status.observe()
+                one.app.runtime.status.observe()
                 assert b"gateway_redis_up 1.0" in one.app.metrics.page()
 
     run(main())
@@ -331,7 +331,7 @@ def test_d06_what_others_left_in_redis_is_never_sent():
                     assert (status, headers["x-cache"]) == (200, "MISS")
                     assert json.loads(body)["object"] == "chat.completion"
                     await told(one)
-                one.app.status.observe()
+                one.app.runtime.status.observe()
                 assert b'gateway_cache_operations_total{op="get",result="garbage"} 4.0' in one.app.metrics.page()
 
     run(main())

@@ -87,7 +87,7 @@ def test_an_answer_without_reading_is_the_same(data):
             assert len({record["id"] for record in records}) == 6
             varying = {"time": "", "id": "", "total_us": 0, "added_us": 0}
             assert len({json.dumps({**record, **varying}) for record in records[1:]}) == 1
-            running.app.status.observe()
+            running.app.runtime.status.observe()
             page = running.app.metrics.page().decode()
             assert "cache_hits_total 5.0" in page
             assert 'gateway_cache_operations_total{op="get",result="hit"} 5.0' in page
@@ -223,7 +223,7 @@ def test_the_cache_decides_each_time():
             headers, body = await asked(caller, ONE)
             assert headers["x-cache"] == "MISS"
             assert body != renewed
-            running.app.backing.cache.memory._entries.clear()
+            running.app.runtime.backing.cache.memory._entries.clear()
             assert (await asked(caller, ONE))[0]["x-cache"] == "MISS"
             for age, outcome in ((0, "HIT"), (5, "MISS")):
                 running.app.ticker.unix += age

@@ -273,7 +273,7 @@ def test_nodelay_is_set_on_both_sides():
             caller.send(post(CHAT))
             await caller.answer()
             (connection,) = running.app.server.connections
-            pool = next(iter(running.app.client._pools.values()))
+            pool = next(iter(running.app.runtime.client._pools.values()))
             for transport in (connection._transport, pool._free[0]._transport):
                 sock = transport.get_extra_info("socket")
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -333,8 +333,8 @@ def test_a_caller_who_leaves_cancels_the_provider_call_at_once(body):
             await until(lambda: running.mock.requests == 1)
             caller.writer.transport.abort()
             await until(lambda: running.mock.aborted == 1, 0.5)
-            await until(lambda: running.app.journal.inflight == 0, 0.5)
-            assert running.app.client.connections() == 0
+            await until(lambda: running.app.runtime.journal.inflight == 0, 0.5)
+            assert running.app.runtime.client.connections() == 0
             assert json.loads(running.log())["status"] == 499
 
     run(main())
@@ -351,7 +351,7 @@ def test_a_caller_who_leaves_in_the_middle_of_a_stream():
                 caller.writer.transport.abort()
             await until(lambda: running.mock.aborted == 20)
             await until(lambda: not running.app.server.connections)
-            assert running.app.journal.inflight == 0
+            assert running.app.runtime.journal.inflight == 0
 
     run(main())
 
@@ -370,7 +370,7 @@ def test_a_slow_reader_holds_little_and_is_dropped_when_he_reads_nothing():
             await loop.sock_sendall(sock, post(STREAM))
             await until(lambda: any(c.paused for c in running.app.server.connections))
             (connection,) = running.app.server.connections
-            (upstream,) = next(iter(running.app.client._pools.values()))._open
+            (upstream,) = next(iter(running.app.runtime.client._pools.values()))._open
             for _ in range(10):
                 await asyncio.sleep(0.02)
                 held = connection._transport.get_write_buffer_size() + upstream._unread

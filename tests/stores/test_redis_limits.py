@@ -19,12 +19,17 @@ pytestmark = needs_redis
 A, B = b"a" * 32, b"b" * 32
 
 
+def share(rules, processes=1):
+    """What one of so many may admit without Redis."""
+    return LocalLimits(rules.shared_by(processes), 0.0)
+
+
 def with_limits(rules, test, on_error="allow", processes=1):
     async def main():
         with redis_server() as server:
             link = RedisLink(connections(server.url), timeout=5.0, retry=0.05)
             await link.start()
-            limits = RedisLimits(link, rules, processes, on_error)
+            limits = RedisLimits(link, rules, share(rules, processes), on_error)
             try:
                 await test(server, link, limits)
             finally:
@@ -42,13 +47,14 @@ async def admitted(limits, count, caller=A, tokens=1):
 WORKER = """
 import asyncio, json, sys, uvloop
 from nulpoint.routing.limits import Rules
+from nulpoint.stores.limits import LocalLimits
 from nulpoint.stores.redis_limits import RedisLimits
 from nulpoint.stores.redis_link import RedisLink, connections
 
 async def main(url, requests, limit):
     link = RedisLink(connections(url), timeout=5.0)
     await link.start()
-    limits = RedisLimits(link, Rules(requests=limit), 1, "deny")
+    limits = RedisLimits(link, Rules(requests=limit), LocalLimits(Rules(requests=limit), 0.0), "deny")
     done = []
     for _ in range(requests // 50):
         done += await asyncio.gather(*(limits.admit(bytes(32), 1, 0.0) for _ in range(50)))
@@ -147,7 +153,7 @@ def test_the_list_of_times_stays_short_and_every_key_expires():
 def test_a_lower_limit_counts_what_was_admitted_under_the_higher_one():
     async def test(server, link, limits):
         assert len(await admitted(limits, 20)) == 20
-        lower = RedisLimits(link, Rules(requests=5), 1, "deny")
+        lower = RedisLimits(link, Rules(requests=5), share(Rules()), "deny")
         assert await admitted(lower, 5) == []
         lower.close()
 
@@ -214,7 +220,7 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
             async with relay(server.port) as between:
                 link = RedisLink(connections(between.url), timeout=2.0)
                 await link.start()
-                limits = RedisLimits(link, Rules(tokens=10_000, parallel_per_key=100), 1, "deny")
+                limits = RedisLimits(link, Rules(tokens=10_000, parallel_per_key=100), share(Rules()), "deny")
                 ended = []
 
                 async def request():

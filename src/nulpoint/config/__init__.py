@@ -2,5 +2,6 @@
 
 from nulpoint.config.loader import ConfigError, Problem, load
 from nulpoint.config.model import Config
+from nulpoint.config.place import Place
 
-__all__ = ["Config", "ConfigError", "Problem", "load"]
+__all__ = ["Config", "ConfigError", "Place", "Problem", "load"]

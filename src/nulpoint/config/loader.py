@@ -4,17 +4,17 @@ import difflib
 import importlib.util
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from nulpoint.config.document import Unreadable, read_document
 from nulpoint.config.fallbacks import read_chains
 from nulpoint.config.model import Config
 from nulpoint.config.providers import read_providers
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 from nulpoint.config.values import shown
+from nulpoint.providers.spec import ProviderSpec
 
 FILE = "config.yaml"
 LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
@@ -47,13 +47,15 @@ class Source(NamedTuple):
     origin: str
 
 
-def load(environ: Mapping[str, str], directory: Path) -> Config:
+def load(environ: Mapping[str, str], directory: Path, running: Config | None = None) -> Config:
     """The configuration from the environment and `directory`/config.yaml; the environment wins.
 
-    Empty variables count as unset. Raises ConfigError.
+    Empty variables count as unset. `running`: the configuration in force, if this is to follow it: what cannot change
+    without a restart stays as it is there. Raises ConfigError.
     """
     problems: list[Problem] = []
-    document = _read_file(directory / FILE, problems)
+    read = _read_file(directory / FILE, running, problems)
+    document = read or {}
     given = _given(environ, document, problems)
     fields: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -64,32 +66,46 @@ def load(environ: Mapping[str, str], directory: Path) -> Config:
     )  # fmt: skip
     chains, wrong_chains = read_chains(document.get("fallbacks"), known)
     problems += [Problem(*item) for item in (*found, *wrong_chains)]
-    problems += _cross_checks(fields, known)
+    problems += _cross_checks(fields, known)  # as the next start would see it
+    waiting = _hold(fields, running)
+    if waiting:  # and as it would be in force now
+        problems += [problem for problem in _cross_checks(fields, known) if problem not in problems]
     if problems:
         raise ConfigError(problems)
     pending = tuple(setting.name for setting in SETTINGS if setting.pending and setting.key in given)
-    return Config(**fields, providers=providers, known=known, aliases=aliases, chains=chains, pending_set=pending)
+    origins = {setting.name: given[setting.key].origin if setting.key in given else "default" for setting in SETTINGS}
+    origins |= {name: origin for spec in known.values() for name, origin in _origins(spec, environ, document)}
+    return Config(
+        **fields, providers=providers, known=known, aliases=aliases, chains=chains, pending_set=pending,
+        origins=origins, files=frozenset([FILE] if read is not None else []), after_restart=waiting,
+    )  # fmt: skip
 
 
-def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
+def _hold(fields: dict[str, Any], running: Config | None) -> tuple[str, ...]:
+    """Keep what cannot change while the gateway runs; gives the settings that would have another value."""
+    if running is None:
+        return ()
+    fixed = [setting for setting in SETTINGS if setting.restart]
+    waiting = tuple(setting.name for setting in fixed if fields[setting.key] != getattr(running, setting.key))
+    fields |= {setting.key: getattr(running, setting.key) for setting in fixed}
+    return waiting
+
+
+def _origins(spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where the variables of a provider that are given come from."""
+    for name in (spec.base_url_env, spec.key_env, spec.keys_env):
+        if name and environ.get(name):
+            yield name, "environment"
+        elif name and document.get(name.lower()):
+            yield name, FILE
+
+
+def _read_file(path: Path, running: Config | None, problems: list[Problem]) -> dict[str, Any] | None:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_document(path, expected=running is not None and FILE in running.files)
+    except Unreadable as reason:
+        problems.append(Problem(FILE, "", str(reason)))
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(FILE, "", f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"))
-        return {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        problems.append(Problem(FILE, "", f"is not valid YAML at {where}: {getattr(error, 'problem', error)}"))
-        return {}
-    if document is None:
-        return {}
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        problems.append(Problem(FILE, "", "must be a mapping of setting names to values"))
-        return {}
-    return document
 
 
 def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[Problem]) -> dict[str, Source]:

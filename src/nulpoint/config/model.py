@@ -20,6 +20,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_queue: int
     allow_client_api_keys: bool
     strict_params: bool
+    config_watch: bool
     tls_cert: str | None
     tls_key: str | None
     shutdown_delay: float
@@ -83,6 +84,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     aliases: Mapping[str, str]  # the user's own: name to `provider/model`
     chains: Mapping[str, Chain]  # the user's own, by model name or pattern
     pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet
+    origins: Mapping[str, str] = {}  # where each value comes from, by the name of its variable
+    files: frozenset[str] = frozenset()  # that were there to be read
+    after_restart: tuple[str, ...] = ()  # settings whose new value counts from the next start on
 
     @property
     def admin_address(self) -> tuple[str, int]:

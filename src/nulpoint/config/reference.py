@@ -37,7 +37,9 @@ def configuration() -> str:
         "`500ms` or `1h30m`, sizes as `20MiB` or in bytes, lists with commas (in YAML also as lists).",
         "`nulpoint check` validates everything and tells all that is wrong at once, with exit code 2; so does the start.",
         "Editors check `config.yaml` with [config.schema.json](config.schema.json).", "",
-        "Settings marked *later* are validated, but this version does not act on them; it says so at start.",
+        "`config.yaml` is read again when it changes ([operations.md](operations.md#change-without-a-restart)); settings",
+        "marked *restart* count from the next start on. Settings marked *later* are validated, but this version does not act",
+        "on them; it says so at start.",
     ]  # fmt: skip
     group = ""
     for setting in SETTINGS:
@@ -45,8 +47,8 @@ def configuration() -> str:
             group = setting.group
             lines += ["", f"## {group}", "", "| Variable | Default | Meaning |", "|---|---|---|"]
         default = "unset" if setting.default in (None, "") else f"`{setting.default}`"
-        later = " *(later)*" if setting.pending else ""
-        lines.append(f"| `{setting.name}` | {default} | {setting.text}{later} |")
+        mark = " *(later)*" if setting.pending else " *(restart)*" if setting.restart else ""
+        lines.append(f"| `{setting.name}` | {default} | {setting.text}{mark} |")
     lines += [
         "", "## Providers", "",
         "A provider is in use when its key variable is set (for hosts without keys: when its base URL is). Each has",

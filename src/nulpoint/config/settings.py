@@ -1,5 +1,6 @@
 """Every setting as one row: the documentation, the JSON Schema and the loader are all made from this table."""
 
+from sys import intern
 from typing import Any, NamedTuple
 
 from nulpoint.config import values
@@ -7,7 +8,10 @@ from nulpoint.config.values import Reader
 
 
 class Setting(NamedTuple):
-    """`default` is text as a user would write it; None means unset. `pending`: validated, not yet acted upon."""
+    """`default` is text as a user would write it; None means unset.
+
+    `pending`: validated, not yet acted upon. `restart`: a change counts from the next start on, not from a reload.
+    """
 
     name: str
     reader: Reader
@@ -16,11 +20,12 @@ class Setting(NamedTuple):
     text: str
     pending: bool = False
     secret: bool = False
+    restart: bool = False
 
     @property
     def key(self) -> str:
         """Its name in config.yaml and in `Config`."""
-        return self.name.lower()
+        return intern(self.name.lower())  # one string for all readings: Python keeps those that attributes are asked by
 
     def read_default(self) -> Any:
         return None if self.default is None else self.reader(self.default)
@@ -32,15 +37,15 @@ CALLERS, OPERATORS = "Callers' keys", "Operators' pages"
 _MANY = 10**9
 
 SETTINGS = (
-    Setting("HOST", values.text_value, "127.0.0.1", SERVER, "Address to listen on."),
-    Setting("PORT", values.whole_number(0, 65535), "8080", SERVER, "Port to listen on; 0 lets the system choose."),
-    Setting("WORKERS", values.whole_number(1, 256), "1", SERVER, "Processes on the port; one a core serves best."),
+    Setting("HOST", values.text_value, "127.0.0.1", SERVER, "Address to listen on.", restart=True),
+    Setting("PORT", values.whole_number(0, 65535), "8080", SERVER, "Port to listen on; 0 lets the system choose.", restart=True),
+    Setting("WORKERS", values.whole_number(1, 256), "1", SERVER, "Processes on the port; one a core serves best.", restart=True),
     Setting(
         "LOG_LEVEL", values.choice("debug", "info", "warn", "error"), "info", SERVER,
         "What is logged: requests are info, refused ones warn, failed ones error.",
     ),
     Setting("LOG_QUEUE", values.whole_number(1, _MANY), "10000", SERVER,
-            "Request log records kept while the log cannot be written; more are dropped and counted."),
+            "Request log records kept while the log cannot be written; more are dropped and counted.", restart=True),
     Setting(
         "STRICT_PARAMS", values.flag, "false", SERVER,
         "Answer 400 to a request with fields its provider cannot take, instead of leaving them out and saying so in "
@@ -51,12 +56,14 @@ SETTINGS = (
         "Send the caller's `Authorization: Bearer` (or `x-api-key`) to the provider; the configured key is used "
         "where the caller sends none.",
     ),
-    Setting("TLS_CERT", values.text_value, None, SERVER, "PEM file with the certificate chain; with TLS_KEY serves https."),
-    Setting("TLS_KEY", values.text_value, None, SERVER, "PEM file with the private key."),
+    Setting("CONFIG_WATCH", values.flag, "true", SERVER,
+            "Read `config.yaml` (and the file of `--env-file`) again when it has changed; SIGHUP and `POST /admin/reload` do so in any case."),
+    Setting("TLS_CERT", values.text_value, None, SERVER, "PEM file with the certificate chain; with TLS_KEY serves https.", restart=True),
+    Setting("TLS_KEY", values.text_value, None, SERVER, "PEM file with the private key.", restart=True),
     Setting("SHUTDOWN_DELAY", values.duration, "2s", SERVER,
             "After SIGTERM, how long new requests are still served while `/readiness` already says 503; SIGINT skips it."),
     Setting("SHUTDOWN_TIMEOUT", values.duration, "25s", SERVER,
-            "After SIGTERM, how long all of it may take; then what is in flight ends in an error."),
+            "After SIGTERM, how long all of it may take; then what is in flight ends in an error.", restart=True),
     Setting("MAX_HEAD_BYTES", values.size, "32KiB", CALLER_LIMITS, "Request line and header fields together; more is 431."),
     Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CALLER_LIMITS, "Header fields; more is 431."),
     Setting("MAX_BODY_BYTES", values.size, "20MiB", CALLER_LIMITS, "Request body; more is 413."),
@@ -120,10 +127,10 @@ SETTINGS = (
             "Keys of which callers must present one, comma-separated: plain, or `sha256:` and the digest; without any, anybody may call.",
             secret=True),
     Setting("ADMIN_PORT", values.whole_number(0, 65535), None, OPERATORS,
-            "Port of its own for `/health` and `/metrics`, which then are not on PORT; `/readiness` is on both. 0 lets the system choose."),
-    Setting("ADMIN_HOST", values.text_value, None, OPERATORS, "Address ADMIN_PORT listens on; HOST where unset."),
+            "Port of its own for `/health`, `/metrics` and `/admin/...`, which then are not on PORT; `/readiness` is on both. 0 lets the system choose.", restart=True),
+    Setting("ADMIN_HOST", values.text_value, None, OPERATORS, "Address ADMIN_PORT listens on; HOST where unset.", restart=True),
     Setting("ADMIN_API_KEY", values.gateway_key, None, OPERATORS,
-            "Key for `/health` and `/metrics`, sent as `Authorization: Bearer` or `x-api-key`: plain, or `sha256:` and the digest.",
+            "Key for `/health`, `/metrics` and `/admin/...`, sent as `Authorization: Bearer` or `x-api-key`: plain, or `sha256:` and the digest.",
             secret=True),
     Setting("CORS_ORIGINS", values.origins, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
     Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),

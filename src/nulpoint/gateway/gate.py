@@ -45,6 +45,12 @@ class Gate:
         self.streams = 0
         self.held_bytes = 0
 
+    def renew(self, limits: GateLimits) -> None:
+        """Other limits count from now on. Whoever is inside stays, whoever waits goes on waiting."""
+        self._limits = limits
+        self._let_in()
+        self._open_or_close()
+
     def take(self, size: int, stream: bool) -> bool:
         """Take a place if there is one. `size` in bytes. A request larger than the limit itself still passes, alone."""
         limits = self._limits

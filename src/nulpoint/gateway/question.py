@@ -62,7 +62,7 @@ class Questions:
             look = b"no-cache" not in directives
             max_age = _seconds(directives[b"max-age"]) if b"max-age" in directives else max_age
             ttl = min(ttl, _wanted_ttl(headers[TTL_FIELD])) if TTL_FIELD in headers else ttl
-        if self._excluded is not None and self._is_excluded(asked.envelope.model, plan):
+        if self._excluded is not None and is_excluded(self._excluded, asked.envelope.model, plan):
             return None
         context = plan.identity
         if asked.strict or not _COUNT.isdisjoint(headers):
@@ -77,11 +77,11 @@ class Questions:
         key = fingerprint(asked.body, self._route, namespace, context)
         return None if key is None else Question(key, None, look, max_age, ttl)
 
-    def _is_excluded(self, asked: str, plan: Plan) -> bool:
-        """By the name that was asked for, and by those it leads to: an alias is no way around."""
-        assert self._excluded is not None
-        names = (name for target in plan.all for name in (target.model, target.name))
-        return asked in self._excluded or any(name in self._excluded for name in names)
+
+def is_excluded(excluded: Exclusions, asked: str, plan: Plan) -> bool:
+    """By the name that was asked for, and by those it leads to: an alias is no way around."""
+    names = (name for target in plan.all for name in (target.model, target.name))
+    return asked in excluded or any(name in excluded for name in names)
 
 
 def _counting(headers: Headers) -> list[bytes]:

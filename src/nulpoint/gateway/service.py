@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from nulpoint.errors import Failure, Kind, rejected
+from nulpoint.gateway.admin import CONFIG, EXPLAIN, RELOAD, Admin
 from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.headers import failure_fields
 from nulpoint.gateway.journal import Entry, Journal, request_id
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 MODELS = "/v1/models"
 CALLERS_PAGES = ("/readiness", MODELS)
 OPERATORS = ("/health", "/metrics")
+ADMIN = (CONFIG, EXPLAIN, RELOAD)
+_NOBODY = CrossOrigin(())  # no page of another origin may read what operators see
 Answer = Coroutine[Any, Any, None] | None
 
 
@@ -34,16 +37,18 @@ class Gateway:
         cors: CrossOrigin,
         callers: Callers,
         operators: Callers,
+        admin: Admin,
         *,
         shows: Collection[str],
     ) -> None:
         """`proxies` by path; `shows`: the pages' paths; `callers`: who may ask the proxies and for models, `operators`:
-        who may see the pages of OPERATORS."""
+        who may see the pages of OPERATORS; `admin` has those of ADMIN, and knows who may see them."""
         self._status = status
         self._journal = journal
         self._cors = cors
         self._callers = callers
         self._operators = operators
+        self._admin = admin
         self._posts = {path: proxy.answer for path, proxy in proxies.items()}
         pages: dict[str, Callable[[], Page]] = {
             "/health": status.health,
@@ -51,7 +56,8 @@ class Gateway:
             "/metrics": status.metrics,
             MODELS: status.models,
         }
-        self._pages = {path: pages[path] for path in shows}
+        self._pages = {path: pages[path] for path in shows if path not in ADMIN}
+        self._admin_paths = frozenset(ADMIN).intersection(shows)
 
     def answer(self, request: Request, reply: Reply) -> Answer:
         if request.method == "POST":
@@ -65,11 +71,14 @@ class Gateway:
         try:
             if request.method == "OPTIONS":
                 self._options(request, reply)
+            elif request.path in self._admin_paths:
+                self._check_route(request)
+                self._show(await self._admin.page(request, reply.caller.peer), request, reply, entry)
             else:
                 self._show(self._page(request), request, reply, entry)
         except Failure as failure:
             entry.failure = failure
-            fields = failure_fields(failure, entry.id) + self._cors.answer_fields(request.headers)
+            fields = failure_fields(failure, entry.id) + self._cross_origin(request).answer_fields(request.headers)
             if failure.status == 405:
                 fields += field(b"allow", self._allowed(request.path))
             reply.send(failure.status, fields, failure.envelope())
@@ -92,7 +101,7 @@ class Gateway:
         allowed = self._allowed(request.path)
         if not allowed:
             text = f"unknown path {request.path[:100]!r}; see the API reference for what nulpoint serves"
-            if request.path in OPERATORS:
+            if request.path in (*OPERATORS, *ADMIN):
                 text = f"{request.path} is served on ADMIN_PORT"
             raise rejected(text, status=404, code="unknown_path")
         if request.method.encode("ascii") not in allowed.split(b", "):
@@ -101,15 +110,15 @@ class Gateway:
 
     def _allowed(self, path: str) -> bytes:
         """The value of the `Allow` field of a path; empty when there is no such path."""
-        if path in self._posts:
+        if path in self._posts or (path == RELOAD and path in self._admin_paths):
             return b"POST, OPTIONS"
-        if path in self._pages or self._is_model(path):
+        if path in self._pages or path in self._admin_paths or self._is_model(path):
             return b"GET, HEAD, OPTIONS"
         return b""
 
     def _route_label(self, path: str) -> str:
         """A closed set, whatever paths callers think of."""
-        if path in self._posts or path in self._pages:
+        if path in self._posts or path in self._pages or path in self._admin_paths:
             return path
         return MODELS + "/{id}" if self._is_model(path) else "other"
 
@@ -120,13 +129,16 @@ class Gateway:
         allowed = self._allowed(request.path)
         if not allowed and request.path != "*":
             self._check_route(request)
-        fields = field(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + self._cors.options_fields(request.headers)
-        reply.send(204, fields, b"")
+        cross_origin = self._cross_origin(request).options_fields(request.headers)
+        reply.send(204, field(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + cross_origin, b"")
 
     def _show(self, page: Page, request: Request, reply: Reply, entry: Entry) -> None:
         status, content_type, body = page
         fields = field(b"content-type", content_type) + field(b"x-request-id", entry.id)
-        reply.send(status, fields + self._cors.answer_fields(request.headers), body)
+        reply.send(status, fields + self._cross_origin(request).answer_fields(request.headers), body)
+
+    def _cross_origin(self, request: Request) -> CrossOrigin:
+        return _NOBODY if request.path in self._admin_paths else self._cors
 
     # -- what the server asks ------------------------------------------------------------------------------------------
 

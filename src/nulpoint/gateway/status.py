@@ -10,8 +10,7 @@ import msgspec
 from nulpoint import __version__
 from nulpoint.errors import Failure, rejected
 from nulpoint.gateway.gate import Gate
-from nulpoint.gateway.journal import Journal
-from nulpoint.http.client import Client
+from nulpoint.gateway.life import Life, Reloading
 from nulpoint.providers.spec import Provider
 from nulpoint.routing.breaker import State
 from nulpoint.routing.plan import Router
@@ -44,43 +43,42 @@ class Backing(Protocol):
 
 
 class Status:
-    """Makes the pages. `ready` turns false when the gateway drains."""
+    """Makes the pages, as things stand under one configuration. `reloading` tells whether it is the newest there is."""
 
     def __init__(
         self,
         providers: tuple[Provider, ...],
         router: Router,
-        client: Client,
-        journal: Journal,
+        life: Life,
         metrics: Metrics,
         standings: Mapping[str, Standing],
         gate: Gate,
         backing: Backing,
+        reloading: Reloading,
     ) -> None:
         self._providers = providers
         self._router = router
-        self._client = client
-        self._journal = journal
+        self._life = life
         self._metrics = metrics
         self._standings = standings
         self._gate = gate
         self._backing = backing
+        self._reloading = reloading
         self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
-        self.ready = True
 
     def health(self) -> Page:
         """Everything at a glance. Names only: no address, no key."""
         status = "degraded" if self._backing.degraded else "ok"
         page = {
-            "status": status if self.ready else "draining",
+            "status": status if self._life.ready else "draining",
             "version": __version__,
-            "uptime_seconds": round(self._loop.time() - self._started, 3),
-            "inflight_requests": self._journal.inflight,
+            "uptime_seconds": round(self._loop.time() - self._life.started, 3),
+            "inflight_requests": self._life.inflight,
             "places": {"requests": self._gate.requests, "streams": self._gate.streams, "bytes": self._gate.held_bytes},
-            "upstream_connections": self._client.connections(),
+            "upstream_connections": self._life.connections,
             "providers": {provider.spec.name: self._provider(provider.spec.name) for provider in self._providers},
             **self._backing.health(),
+            "config": self._reloading.health(),
         }
         return 200, JSON, msgspec.json.encode(page)
 
@@ -95,12 +93,12 @@ class Status:
         }
 
     def readiness(self) -> Page:
-        status, word = (200, "ready") if self.ready else (503, "draining")
+        status, word = (200, "ready") if self._life.ready else (503, "draining")
         return status, JSON, msgspec.json.encode({"status": word})
 
     def observe(self) -> None:
         """Note for the metrics what is so just now."""
-        self._metrics.set_inflight(self._journal.inflight)
+        self._metrics.set_inflight(self._life.inflight)
         self._backing.note(self._metrics.numbers)
         self._metrics.set_breakers({name: standing.breaker.state for name, standing in self._standings.items()})
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.dial import Dialer, Origin
@@ -11,9 +11,11 @@ from nulpoint.http.strand import Signal
 from nulpoint.http.ticker import NEVER, Ticker
 from nulpoint.http.upstream import Upstream, deadline_exceeded
 
+PoolKey = tuple[Origin, float | None]  # where, and the seconds a kept connection may idle there if not as everywhere
+
 
 class Client:
-    """Sends requests to providers. One for the process; call it from its event loop only."""
+    """Sends requests to providers. To be called from its event loop only."""
 
     def __init__(
         self, dialer: Dialer, limits: ClientLimits, ticker: Ticker, on_replay: Callable[[], None] = lambda: None
@@ -22,16 +24,27 @@ class Client:
         self._limits = limits
         self._ticker = ticker
         self._loop = asyncio.get_running_loop()
-        self._pools: dict[Origin, Pool] = {}
+        self._pools: dict[PoolKey, Pool] = {}
+        self._retired: list[Pool] = []  # with connections that are still in use
         self._on_replay = on_replay  # a request goes out again because its kept connection had died unused
 
     def pool(self, origin: Origin, idle_timeout: float | None = None) -> "Pool":
-        """The pool of an origin, made when first asked for; `idle_timeout` (seconds) counts only then."""
-        pool = self._pools.get(origin)
+        """The pool of an origin, made when first asked for. `idle_timeout`: seconds a kept connection may idle."""
+        key = (origin, idle_timeout)
+        pool = self._pools.get(key)
         if pool is None:
             idle = self._limits.idle_timeout if idle_timeout is None else idle_timeout
-            pool = self._pools[origin] = Pool(origin, self._dialer, self._limits, idle, self._ticker)
+            pool = self._pools[key] = Pool(origin, self._dialer, self._limits, idle, self._ticker)
         return pool
+
+    def retire(self, pools: Iterable[PoolKey]) -> None:
+        """Keep no connection in these pools any more; those in use end with their use."""
+        self._retired = [pool for pool in self._retired if pool.size]
+        for key in pools:
+            pool = self._pools.pop(key, None)
+            if pool is not None:
+                pool.retire()
+                self._retired.append(pool)
 
     async def send(
         self, pool: "Pool", message: bytes, first_byte_timeout: float | None = None, until: float = NEVER
@@ -72,12 +85,12 @@ class Client:
 
     def close(self) -> None:
         """Close every connection, busy ones too."""
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._retired):
             pool.close()
 
     def connections(self) -> int:
         """How many connections are open or being opened."""
-        return sum(pool.size for pool in self._pools.values())
+        return sum(pool.size for pool in (*self._pools.values(), *self._retired))
 
 
 class Pool:
@@ -96,6 +109,7 @@ class Pool:
         self._open: set[Upstream] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self._waiters: deque[_Waiter] = deque()
+        self._retired = False
 
     @property
     def size(self) -> int:
@@ -150,6 +164,11 @@ class Pool:
         for connection in free:
             connection.close()
 
+    def retire(self) -> None:
+        """Keep no connection from now on. Whoever still needs one, for a request that has begun, gets it."""
+        self._retired = True
+        self.drop_free()
+
     def close(self) -> None:
         for dial in tuple(self._dials):
             dial.cancel()
@@ -201,7 +220,10 @@ class Pool:
                 waiter.connection = connection
                 waiter.signal.wake()
                 return
-        self._free.append(connection)
+        if self._retired:
+            connection.close()
+        else:
+            self._free.append(connection)
 
     def _lost(self, connection: Upstream) -> None:
         self._open.discard(connection)

@@ -114,9 +114,22 @@ class Connection(asyncio.Protocol):
         self.closing = False  # nothing more is written to it
         self.deadline = NEVER
 
+    def renew(self) -> None:
+        """What the server has now counts here too; what was known of requests to come does not any more."""
+        self._limits = self._server.limits
+        self._again = self._server.again
+        self._known = None
+        self._strange = 0
+
     @property
     def draining(self) -> bool:
         return self._server.draining
+
+    @property
+    def peer(self) -> str:
+        """The address the connection comes from; empty where there is none."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def date(self) -> bytes:

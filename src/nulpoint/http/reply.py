@@ -19,6 +19,9 @@ class Caller(Protocol):
     def draining(self) -> bool: ...
 
     @property
+    def peer(self) -> str: ...
+
+    @property
     def date(self) -> bytes: ...
 
 
@@ -47,6 +50,7 @@ class _Nobody:
     paused = False
     closing = True
     draining = False
+    peer = ""
     date = b""
     writable = Signal()
 

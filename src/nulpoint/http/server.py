@@ -32,6 +32,12 @@ class Server:
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
+    def renew(self, service: Service, limits: ServerLimits, again: Again | None = None) -> None:
+        """From the next request on others answer, on the connections that are there as well."""
+        self.service, self.limits, self.again = service, limits, again
+        for connection in self.connections:
+            connection.renew()
+
     def drain(self) -> None:
         """Accept no more; idle connections are closed now, busy ones after their answer."""
         self.draining = True

@@ -75,6 +75,18 @@ class Breaker:
         self.normal = Permit(False, 0)  # what every call gets while the breaker is closed
         self.state = State.CLOSED
 
+    def going_on(self, rules: BreakerRules) -> "Breaker":
+        """Another that stands as this one does, under other rules. A probe that is under way says nothing to it."""
+        successor = Breaker(rules)
+        successor._failures.extend(self._failures)
+        if successor._calls is not None and self._calls is not None:
+            successor._calls = self._calls.copy()
+        successor.normal = self.normal
+        if self.state is not State.CLOSED:
+            successor._opened = self._opened
+            successor.state = State.OPEN
+        return successor
+
     def admit(self, now: float) -> Permit | None:
         """Leave to call the provider, or None. In half-open state only the first who asks gets it."""
         if self.state is State.CLOSED:
@@ -138,6 +150,11 @@ class _Calls:
 
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, int, int]] = deque(maxlen=RATIO_SECONDS + 1)  # second, calls, failures
+
+    def copy(self) -> "_Calls":
+        same = _Calls()
+        same._seconds.extend(self._seconds)
+        return same
 
     def add(self, failed: bool, now: float) -> None:
         second = int(now)

@@ -41,18 +41,23 @@ Chain = tuple[Step, ...]
 class Turns:
     """Smooth weighted round robin (as nginx has it): every target gets its share, spread evenly over time."""
 
-    __slots__ = ("_current", "_weights")
+    __slots__ = ("_current", "weights")
 
     def __init__(self, weights: Sequence[int]) -> None:
-        self._weights = tuple(weights)
+        self.weights = tuple(weights)
         self._current = [0] * len(weights)
 
     def order(self) -> list[int]:
         """The positions, the one whose turn it is first, the others by how near their turn is."""
-        self._current = [now + weight for now, weight in zip(self._current, self._weights, strict=True)]
-        order = sorted(range(len(self._current)), key=lambda position: -self._current[position])
-        self._current[order[0]] -= sum(self._weights)
+        order = self.upcoming()
+        self._current = [now + weight for now, weight in zip(self._current, self.weights, strict=True)]
+        self._current[order[0]] -= sum(self.weights)
         return order
+
+    def upcoming(self) -> list[int]:
+        """The same, without taking the turn."""
+        current = [now + weight for now, weight in zip(self._current, self.weights, strict=True)]
+        return sorted(range(len(current)), key=lambda position: -current[position])
 
 
 class Plan:
@@ -69,7 +74,7 @@ class Plan:
         self.primary = primary
         self._steps = [tuple(target for target, _ in step) for step in steps]
         self._turns = [Turns([weight for _, weight in step]) for step in steps]
-        names = [[f"{target.name}*{weight}" for target, weight in step] for step in steps]
+        names = [[f"{target.name}*{weight}@{target.provider.base_url}" for target, weight in step] for step in steps]
         # the same for plans of the same targets that keep the same answers
         self.identity = ("own\n" * own + "\n".join(map(",".join, names))).encode()
         self.all = tuple(target for step in self._steps for target in step)
@@ -91,6 +96,13 @@ class Plan:
             ordered.sort(key=lambda target: target.provider is not self.primary.provider)
         return tuple(ordered)
 
+    def upcoming(self) -> list[list[tuple[Target, int]]]:
+        """The targets of each step and their weights, as the next request would have them. No turn is taken."""
+        return [
+            [(step[position], turns.weights[position]) for position in turns.upcoming()]
+            for step, turns in zip(self._steps, self._turns, strict=True)
+        ]
+
 
 class Chains:
     """Which chain a model has. `own` are the user's by model name or pattern; `automatic` allows the built-in ones."""
@@ -111,15 +123,15 @@ class Chains:
             return ((first,),)
         return ((first,), *((Weighted(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
 
-    def has_own(self, asked: str) -> bool:
-        """Whether the chain of this model is the user's."""
-        return self._own_chain(asked) is not None
+    def own_name(self, asked: str) -> str | None:
+        """Under which name or pattern the chain of this model is among the user's; None where it is not."""
+        if asked in self._own:
+            return asked
+        return next((name for name in self._patterns if fnmatch.fnmatchcase(asked, name)), None)
 
     def _own_chain(self, asked: str) -> Chain | None:
-        exact = self._own.get(asked)
-        if exact is not None:
-            return exact
-        return next((self._own[name] for name in self._patterns if fnmatch.fnmatchcase(asked, name)), None)
+        name = self.own_name(asked)
+        return None if name is None else self._own[name]
 
 
 def _names(step: Step, target: Target) -> bool:

@@ -79,6 +79,15 @@ class Window:
         self.limit = limit
         self._taken: deque[float] = deque()
 
+    @classmethod
+    def renewed(cls, before: "Window | None", limit: int) -> "Window | None":
+        """With another limit (0: none), and the same requests taken."""
+        if not limit:
+            return None
+        window = before or cls(limit)
+        window.limit = limit
+        return window
+
     def wait(self, now: float) -> float:
         """Seconds until one more may be taken; 0 now."""
         while self._taken and self._taken[0] <= now - WINDOW:
@@ -100,6 +109,17 @@ class Bucket:
         self.limit = limit
         self._level = float(limit)
         self._at = now
+
+    @classmethod
+    def renewed(cls, before: "Bucket | None", limit: int, now: float) -> "Bucket | None":
+        """With another limit (0: none). What is missing in it stays missing, so that nobody gets a full one by that."""
+        if not limit:
+            return None
+        bucket = before or cls(limit, now)
+        bucket._fill(now)
+        bucket._level += limit - bucket.limit
+        bucket.limit = limit
+        return bucket
 
     def _fill(self, now: float) -> None:
         if now > self._at:
@@ -126,24 +146,51 @@ class _Caller:
     """What is remembered of one caller. `windows` and `buckets` are those its requests have to pass, the ones for all
     callers first, each with whether it is the caller's own."""
 
-    __slots__ = ("buckets", "parallel", "windows")
+    __slots__ = ("_bucket", "_rules", "_window", "buckets", "parallel", "windows")
 
-    def __init__(self, rules: Rules, window: Window | None, bucket: Bucket | None, now: float) -> None:
-        own_window = Window(rules.requests_per_key) if rules.requests_per_key else None
-        own_bucket = Bucket(rules.tokens_per_key, now) if rules.tokens_per_key else None
-        self.windows = [(one, own) for one, own in ((window, False), (own_window, True)) if one is not None]
-        self.buckets = [(one, own) for one, own in ((bucket, False), (own_bucket, True)) if one is not None]
+    def __init__(self) -> None:
+        self._rules: Rules | None = None
+        self._window: Window | None = None
+        self._bucket: Bucket | None = None
+        self.windows: list[tuple[Window, bool]] = []
+        self.buckets: list[tuple[Bucket, bool]] = []
         self.parallel = 0
+
+    def follow(self, rules: Rules, window: Window | None, bucket: Bucket | None, now: float) -> None:
+        """Go by these rules, and by the window and the bucket of all callers: at first, and when it is seen again after
+        a change, since there may be 100,000 of them."""
+        if self._rules is rules:
+            return
+        self._rules = rules
+        self._window = Window.renewed(self._window, rules.requests_per_key)
+        self._bucket = Bucket.renewed(self._bucket, rules.tokens_per_key, now)
+        self.windows = [(one, own) for one, own in ((window, False), (self._window, True)) if one is not None]
+        self.buckets = [(one, own) for one, own in ((bucket, False), (self._bucket, True)) if one is not None]
 
 
 class Limiter:
     """All limits of one process."""
 
     def __init__(self, rules: Rules, now: float) -> None:
-        self._rules = rules
-        self._window = Window(rules.requests) if rules.requests else None
-        self._bucket = Bucket(rules.tokens, now) if rules.tokens else None
+        self._window: Window | None = None
+        self._bucket: Bucket | None = None
         self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
+        self.renew(rules, now)
+
+    def renew(self, rules: Rules, now: float) -> None:
+        """Other limits count from now on, with what has been taken until now."""
+        self._rules = rules
+        self._window = Window.renewed(self._window, rules.requests)
+        self._bucket = Bucket.renewed(self._bucket, rules.tokens, now)
+
+    def standings(self, now: float) -> tuple[Standing | None, Standing | None]:
+        """How the limits of all callers together stand: of requests, of tokens. Nothing is taken."""
+        if self._window is not None:
+            self._window.wait(now)  # lets go of what is over
+        return (
+            self._window.standing(now) if self._window is not None else None,
+            self._bucket.standing(now) if self._bucket is not None else None,
+        )
 
     def admit(self, caller: bytes, tokens: int, now: float) -> Verdict:
         """Whether a request of about that many tokens may go on. `caller`: the digest of its key."""
@@ -161,11 +208,12 @@ class Limiter:
     def _caller(self, caller: bytes, now: float) -> _Caller:
         one = self._callers.get(caller)
         if one is None:
-            one = self._callers[caller] = _Caller(self._rules, self._window, self._bucket, now)
+            one = self._callers[caller] = _Caller()
             if len(self._callers) > CALLERS:
                 self._callers.popitem(last=False)
         else:
             self._callers.move_to_end(caller)
+        one.follow(self._rules, self._window, self._bucket, now)
         return one
 
     def _refusal(self, one: _Caller, tokens: int, now: float) -> Refusal | None:
@@ -187,6 +235,7 @@ class Limiter:
         """The request has ended. `used`: its tokens, None where nobody said (then the estimate stands)."""
         one = self._callers.get(caller)
         if one is not None:
+            one.follow(self._rules, self._window, self._bucket, now)
             one.parallel = max(0, one.parallel - 1)
             buckets = [bucket for bucket, _ in one.buckets]
         else:  # it has been forgotten

@@ -5,6 +5,8 @@ DEFAULT_PROVIDER. The others come from its chain.
 """
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS
@@ -12,6 +14,42 @@ from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, Chains, Plan, Target
 
 _REMEMBERED = 4096  # names; callers may make up as many as they like
+
+
+class Rule(StrEnum):
+    """How a model's own provider is found."""
+
+    ALIAS = "an alias of config.yaml"
+    KNOWN_ALIAS = "a built-in alias"
+    PREFIX = "provider/model"
+    PATTERN = "what the name begins with"
+    DEFAULT = "DEFAULT_PROVIDER, since the name tells nothing"
+
+
+class Named(NamedTuple):
+    """The provider, and the model's name there."""
+
+    provider: str
+    model: str
+    rule: Rule
+
+
+class Trace(NamedTuple):
+    """How a plan comes about.
+
+    Fields:
+        named: whose model it is, and by which rule.
+        primary: that target's name.
+        own_chain: the name or pattern of the user's chain, None where there is none.
+        chained: there are further targets.
+        left_out: targets of the chain that cannot be used here, and why.
+    """
+
+    named: Named
+    primary: str
+    own_chain: str | None
+    chained: bool
+    left_out: Mapping[str, str]
 
 
 class Router:
@@ -26,6 +64,7 @@ class Router:
         chains: Chains,
     ) -> None:
         self._providers = providers
+        self._own_aliases = aliases
         self._aliases = {**ALIASES, **aliases}
         self._default = default_provider
         self._known = known
@@ -37,12 +76,12 @@ class Router:
         remembered = self._remembered.get((model, route))
         if remembered is not None:
             return remembered
-        name, model_there = self._named(model) or (self._default, model)
-        target = Target.at(self._configured(name, model), model_there)
+        name, there, _ = self._named(model)
+        target = Target.at(self._configured(name, model), there)
         if route == "embeddings" and not target.provider.spec.embeddings:
             raise self._no_embeddings(name)
         steps = list(self._steps(self._chains.of(model, target), target, route))
-        plan = Plan(target, steps, own=self._chains.has_own(model))
+        plan = Plan(target, steps, own=self._chains.own_name(model) is not None)
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
         self._remembered[model, route] = plan
@@ -69,9 +108,9 @@ class Router:
     def find(self, model: str) -> Target | None:
         """The target of a name that says itself where it belongs, if that provider is configured."""
         found = self._named(model)
-        if found is None or found[0] not in self._providers:
+        if found.rule is Rule.DEFAULT or found.provider not in self._providers:
             return None
-        return Target.at(self._providers[found[0]], found[1])
+        return Target.at(self._providers[found.provider], found.model)
 
     def models(self) -> list[tuple[str, str]]:
         """Names to list, each with its provider's."""
@@ -82,22 +121,49 @@ class Router:
                 listed[alias] = provider
         for name, provider_ in self._providers.items():
             for model in provider_.spec.models:
-                listed.setdefault(model if self._named(model) == (name, model) else f"{name}/{model}", name)
+                named = self._named(model)
+                is_plain = named.rule is not Rule.DEFAULT and (named.provider, named.model) == (name, model)
+                listed.setdefault(model if is_plain else f"{name}/{model}", name)
         return sorted(listed.items())
 
-    def _named(self, model: str) -> tuple[str, str] | None:
-        """Provider and model there, by alias, prefix or pattern; None for a name that tells nothing."""
+    def _named(self, model: str) -> Named:
+        """By alias, prefix or pattern; else by default, for a name that tells nothing."""
         alias = self._aliases.get(model)
         if alias is not None:
             provider, _, there = alias.partition("/")
-            return provider, there
+            return Named(provider, there, Rule.ALIAS if model in self._own_aliases else Rule.KNOWN_ALIAS)
         provider, slash, there = model.partition("/")
         if slash and there and provider in self._known:
-            return provider, there
-        if slash:  # `maker/model`, as hosts of many makers' models have it: no pattern speaks for those
-            return None
-        matching = [prefix for prefix in PATTERNS if model.startswith(prefix)]
-        return (PATTERNS[max(matching, key=len)], model) if matching else None
+            return Named(provider, there, Rule.PREFIX)
+        # `maker/model`, as hosts of many makers' models have it: no pattern speaks for those
+        matching = [] if slash else [prefix for prefix in PATTERNS if model.startswith(prefix)]
+        if matching:
+            return Named(PATTERNS[max(matching, key=len)], model, Rule.PATTERN)
+        return Named(self._default, model, Rule.DEFAULT)
+
+    def trace(self, model: str, route: Route) -> Trace:
+        """Why `plan` plans as it does, also where it refuses to."""
+        named = self._named(model)
+        own = self._chains.own_name(model)
+        spec = self._known[named.provider]
+        primary = Target(Provider(spec=spec, base_url=spec.base_url), named.model, f"{named.provider}/{named.model}")
+        chain = self._chains.of(model, primary)
+        left_out = {
+            one.target: why
+            for step in chain
+            for one in step
+            for provider, _, there in [one.target.partition("/")]
+            if (why := self._why_not(provider, there, primary, route))
+        }
+        return Trace(named, primary.name, own, len(chain) > 1, left_out)
+
+    def _why_not(self, provider: str, model: str, primary: Target, route: Route) -> str:
+        if provider not in self._providers:
+            spec = self._known[provider]
+            return f"{provider} is not configured; set {spec.key_env or spec.base_url_env}"
+        if not self._takes(provider, model, primary, route):
+            return "embeddings of another model mean something else"
+        return ""
 
     def _configured(self, name: str, model: str) -> Provider:
         provider = self._providers.get(name)

@@ -4,7 +4,7 @@ A credential rests for one model (429, 529) or as a whole (refused, or its credi
 used all the same where no other target can be called, since what held one request back need not hold the next.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 LONGEST = 300.0  # seconds; a provider may ask callers to wait longer, but we look again by then
 UNNAMED = 60.0  # where a 429 does not say how long (product brief)
@@ -39,6 +39,15 @@ class Rests:
             return 0.0
         ends = max(self._until.get((credential, name), 0.0) for name in ("", model))
         return ends if ends > now else 0.0
+
+    def kept(self, credentials: Mapping[Hashable, Hashable]) -> "Rests":
+        """Those of the credentials named, under their new names. Others, which callers brought, keep theirs."""
+        same = Rests()
+        for (credential, model), until in self._until.items():
+            name = credentials.get(credential) if isinstance(credential, int) else credential
+            if name is not None:
+                same._put((name, model), until)
+        return same
 
     def resting(self, now: float) -> int:
         """How many there are."""

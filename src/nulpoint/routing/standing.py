@@ -1,6 +1,6 @@
 """How one provider stands: its breaker, its credentials' rests and turns, its budget of further attempts. Pure."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -42,15 +42,32 @@ class Passed(NamedTuple):
 class Standing:
     """One provider's, with so many configured credentials. All times are monotonic seconds."""
 
-    __slots__ = ("_count", "_plain", "_turn", "breaker", "budget", "rests")
+    __slots__ = ("_configured", "_count", "_plain", "_rules", "_turn", "breaker", "budget", "rests")
 
     def __init__(self, rules: BreakerRules, credentials: int) -> None:
+        self._rules = rules
         self.breaker = Breaker(rules)
         self.rests = Rests()
         self.budget = Budget()
+        self._configured = credentials
         self._count = max(1, credentials)
         self._turn = 0
         self._plain = self._plain_admissions()
+
+    def going_on(self, rules: BreakerRules, credentials: Sequence[int | None]) -> "Standing":
+        """The standing of the same host when its rules or its credentials change; itself where neither does.
+
+        `credentials`: of each that there is now, the position it had before, None where it is new. What is under way is
+        settled where it was admitted: it decides nothing here any more.
+        """
+        if rules == self._rules and list(credentials) == list(range(self._configured)):
+            return self
+        successor = Standing(rules, len(credentials))
+        successor.breaker = self.breaker.going_on(rules)
+        successor.rests = self.rests.kept({old: new for new, old in enumerate(credentials) if old is not None})
+        successor.budget.saved = self.budget.saved
+        successor._plain = successor._plain_admissions()
+        return successor
 
     def _plain_admissions(self) -> list[Admission]:
         """Those of calls against which nothing stands, by credential: made once for every time the breaker closes."""
@@ -111,6 +128,14 @@ class Standing:
     def has_spare(self, model: str, now: float) -> bool:
         """Whether a configured credential does not rest."""
         return any(not self.rests.until(credential, model, now) for credential in range(self._count))
+
+    def outlook(self, model: str, now: float) -> Passed | None:
+        """What `admit` would say to a request without a key of its own: None for leave. Nothing is taken."""
+        until = min(self.rests.until(credential, model, now) for credential in range(self._count))
+        if until:
+            return Passed(RESTING, until - now)
+        wait = self.breaker.probe_in(now)
+        return Passed(self.breaker.state.label, wait) if wait > 0 else None
 
     def _rest(self, credential: Hashable, model: str, failure: Failure, now: float) -> None:
         configured = isinstance(credential, int)

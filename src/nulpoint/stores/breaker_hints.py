@@ -45,8 +45,20 @@ class BreakerHints:
         self._untold: set[str] = set()
         self._known: dict[str, bytes] = {}  # the newest opening of others, by provider
 
+    def renew(self, breakers: Mapping[str, Breaker], timeout: float) -> None:
+        """Others from now on. What is known of those that stay is kept."""
+        self._look()
+        self._breakers = breakers
+        self._timeout = timeout
+        self._keys = [PREFIX + name for name in breakers]
+        self._states = {name: self._states.get(name, breaker.state) for name, breaker in breakers.items()}
+        self._untold &= breakers.keys()
+        self._known = {name: opening for name, opening in self._known.items() if name in breakers}
+
     def start(self) -> None:
-        self._task = self._loop.create_task(self._run())
+        """Begin, if that has not been done."""
+        if self._task is None:
+            self._task = self._loop.create_task(self._run())
 
     def stop(self) -> None:
         if self._task is not None:
@@ -73,18 +85,21 @@ class BreakerHints:
 
     async def _tell(self) -> None:
         for name in tuple(self._untold):
-            breaker = self._breakers[name]
+            breaker = self._breakers.get(name)
+            if breaker is None:  # it went while the last one was told
+                continue
             left = int(breaker.probe_in(self._loop.time()) * 1000) if breaker.state is State.OPEN else 0
             opening = f"{self._replica}:{breaker.normal.opening}"
             if left == 0 or not _failed(await self._link.call("SET", PREFIX + name, opening, "PX", left)):
                 self._untold.discard(name)
 
     async def _listen(self) -> None:
+        breakers = self._breakers  # the answer is about these, should there be others when it comes
         values = await self._link.call("MGET", *self._keys)
         if not isinstance(values, list):
             return
         own = self._replica.encode() + b":"
-        for name, value in zip(self._breakers, values, strict=False):
+        for name, value in zip(breakers, values, strict=False):
             if isinstance(value, bytes) and not value.startswith(own) and value != self._known.get(name):
                 await self._act_upon(name, value)
 
@@ -96,7 +111,8 @@ class BreakerHints:
         if left <= 0:  # gone by now; or without an end, which is none of ours
             return
         since = self._loop.time() - self._timeout + min(left / 1000, self._timeout)
-        if self._breakers[name].hint_open(since) is not None:
+        breaker = self._breakers.get(name)
+        if breaker is not None and breaker.hint_open(since) is not None:
             self._states[name] = State.OPEN
             self._hinted(name)
 

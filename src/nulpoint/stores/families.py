@@ -67,6 +67,8 @@ class Numbers(msgspec.Struct):
     cache_bytes: dict[Labels, int] = {}
     cache_entries: dict[Labels, int] = {}
     redis_up: dict[Labels, int] = {}
+    config_reads: dict[Labels, int] = {}
+    config_refused: dict[Labels, int] = {}
     build: dict[Labels, int] = {}
 
 
@@ -147,6 +149,8 @@ FAMILIES = (
     _gauge("redis_up", "gateway_redis_up", "Workers that Redis answers"),
     Family("redis_failures", "gateway_redis_failures_total", "Commands without a reply", ("reason",)),
     Family("log_dropped", "gateway_log_dropped_total", "Request log records dropped"),
+    Family("config_reads", "gateway_config_reloads_total", "Times the configuration was read again", ("result",)),
+    _gauge("config_refused", "gateway_config_refused", "Workers that do not take the configuration as it is written"),
     _gauge("build", "gateway_build_info", "Always 1", ("version",), "highest"),
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from nulpoint.routing.limits import Limiter, Rules, Verdict
+from nulpoint.routing.limits import Limiter, Rules, Standing, Verdict
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -31,6 +31,14 @@ class LocalLimits:
 
     def __init__(self, rules: Rules, now: float) -> None:
         self._limiter = Limiter(rules, now)
+
+    def renew(self, rules: Rules, now: float) -> None:
+        """Other limits count from now on; what has been taken stays taken."""
+        self._limiter.renew(rules, now)
+
+    def standings(self, now: float) -> tuple[Standing | None, Standing | None]:
+        """How those of all callers together stand: of requests, of tokens."""
+        return self._limiter.standings(now)
 
     async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
         verdict = self._limiter.admit(caller, tokens, now)

@@ -68,6 +68,15 @@ class Memory:
         self.bytes += size
         self.puts += 1
         self._entries[key] = _Entry(value, now + ttl, size, self.puts)
+        if self.bytes > self.max_bytes:
+            self._make_room()
+
+    def resize(self, max_bytes: int) -> None:
+        """Another bound from now on; what is beyond it goes."""
+        self.max_bytes = max_bytes
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self.bytes > self.max_bytes:
             self.evicted += 1
             self._remove(next(iter(self._entries)))

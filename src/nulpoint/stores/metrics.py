@@ -40,6 +40,11 @@ class Metrics:
         if record.limit:
             count(self._numbers.rate_limits, (record.limit,))
 
+    def configuration_read(self, result: str) -> None:
+        """Again: `changed`, `unchanged` or `refused`."""
+        count(self._numbers.config_reads, (result,))
+        self._numbers.config_refused[()] = int(result == "refused")
+
     def log_dropped(self) -> None:
         count(self._numbers.log_dropped, ())
 

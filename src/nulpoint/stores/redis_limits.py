@@ -26,12 +26,19 @@ _REFUSED: tuple[tuple[Limit, bool], ...] = (
 class RedisLimits:
     """`on_error`: what happens while Redis cannot be asked: `deny`, or `allow` each process its share of the limits."""
 
-    def __init__(self, link: RedisLink, rules: Rules, processes: int, on_error: Literal["allow", "deny"]) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        rules: Rules,
+        local: LocalLimits,
+        on_error: Literal["allow", "deny"],
+    ) -> None:
+        """`local`: this process's share of the limits."""
         loop = asyncio.get_running_loop()
         self._link = link
         self._rules = rules
         self._deny = on_error == "deny"
-        self._local = LocalLimits(rules.shared_by(processes), loop.time())
+        self._local = local
         self._leases: dict[bytes, bytes] = {}  # of requests under way: the caller of each
         self._names = (b"%b-%d" % (os.urandom(8).hex().encode(), number) for number in count())
         self._renewing = loop.call_later(LEASE_SECONDS / 3, self._renew)

@@ -150,6 +150,10 @@ class RedisLink:
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
+    @property
+    def started(self) -> bool:
+        return self._keeper is not None
+
     def start(self) -> "asyncio.Future[None]":
         """Connect, and stay connected until `close`. Gives a future that is done after the first try, good or bad."""
         first_try: asyncio.Future[None] = self._loop.create_future()

@@ -46,6 +46,10 @@ class RequestLog:
         self._thread = threading.Thread(target=self._write_batches, name="request-log", daemon=True)
         self._thread.start()
 
+    def set_level(self, level: str) -> None:
+        """What is below it is not logged from now on."""
+        self._level = LEVELS[level]
+
     def put(self, record: Record) -> None:
         if LEVELS[record.level] < self._level:
             return

@@ -1,0 +1,23 @@
+"""What differs between two configurations, by name: values may be secrets, and are not told."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nulpoint.config.model import Config
+from nulpoint.config.settings import SETTINGS
+
+_SECTIONS = (("providers", "providers"), ("known", "providers"), ("aliases", "aliases"), ("chains", "fallbacks"))
+
+
+def changes(before: Config, after: Config) -> tuple[str, ...]:
+    """Settings, providers, aliases and chains that are not the same: `RPM_LIMIT`, `providers.groq`, `aliases.fast`."""
+    named = [setting.name for setting in SETTINGS if getattr(before, setting.key) != getattr(after, setting.key)]
+    for field, section in _SECTIONS:
+        named += [f"{section}.{name}" for name in _differing(getattr(before, field), getattr(after, field))]
+    return tuple(dict.fromkeys(named))
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys((*before, *after)):
+        if before.get(name) != after.get(name):
+            yield name

@@ -1,0 +1,67 @@
+"""config.yaml as a mapping. Whatever is wrong with it is told in words that repeat nothing of it but where it is."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EMPTY = "has nothing in it, as while it is being written; write {} if it is to hold no settings"
+GONE = "was there and is gone; put it back, or an empty mapping {} in its place"
+_QUOTED = re.compile(r"(['\"]).{4,}\1", re.DOTALL)  # signs of YAML are shorter; what is longer may be a password
+
+
+class Unreadable(Exception):
+    """The file cannot be used; the text says why, and where."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that come twice: YAML forbids them, and PyYAML would take the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float | bool):
+                if key in seen:
+                    text = f"the key {key} is given twice" if isinstance(key, str) else "a key is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, text, key_node.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_document(path: Path, *, expected: bool) -> dict[str, Any] | None:
+    """What is in the file; None where there is none. Raises Unreadable.
+
+    `expected`: it was there when the configuration in force was read. Then its absence, or its being empty, is taken
+    for an accident: it would silently take away limits and keys.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if expected:
+            raise Unreadable(GONE) from None
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    if expected and not text.strip():
+        raise Unreadable(EMPTY)
+    document = _parsed(text)
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise Unreadable("must be a mapping of setting names to values")
+    return document
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        reason = _QUOTED.sub("'...'", str(getattr(error, "problem", None) or "it holds a character YAML forbids"))
+        raise Unreadable(f"is not valid YAML at {where}: {reason}") from None
+    except (ValueError, RecursionError) as error:  # a date that is none; brackets without end
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a date or number in it is none"
+        raise Unreadable(f"cannot be read: {reason}") from None

@@ -1,0 +1,76 @@
+"""The files of the last good configuration, for workers that have to start while what is written is not good.
+
+Without it a worker that dies then could not be replaced. They are in memory, and on disk (in a folder that nobody else
+can read) only as long as what is written is not good.
+"""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from nulpoint.config.loader import FILE, ConfigError
+from nulpoint.config.model import Config
+from nulpoint.config.place import Place, Signature
+
+_ENV_FILE = "env"
+
+
+class LastGood:
+    """Keeps them. `config`: what has just been loaded from `place`; `folder`: where they go when they are needed."""
+
+    def __init__(self, place: Place, config: Config, folder: Path) -> None:
+        self._place = place
+        self._config = config
+        self._folder = folder
+        self._texts = self._read()
+        self._seen: Signature | None = place.signature()
+        self._before: Signature | None = None
+
+    def look(self) -> None:
+        """To be called now and then. A change counts when it is found twice, so that no half-written file does."""
+        now = self._place.signature()
+        if now != self._seen and now == self._before:
+            self._seen = now
+            texts = self._read()
+            try:
+                self._config = self._place.load(self._config)
+            except ConfigError:
+                self._write()
+            else:
+                self._texts = texts
+                shutil.rmtree(self._folder, ignore_errors=True)
+        self._before = now
+
+    def _read(self) -> dict[str, bytes]:
+        found = {}
+        for name, path in _files(self._place).items():
+            with contextlib.suppress(OSError):
+                found[name] = path.read_bytes()
+        return found
+
+    def _write(self) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        for name, text in self._texts.items():
+            path = self._folder / name
+            path.touch(mode=0o600)
+            path.write_bytes(text)
+
+
+def load_last_good(place: Place, folder: Path) -> Config | None:
+    """In a worker: what `LastGood` has put into `folder`, None where there is nothing. Raises ConfigError."""
+    if not folder.is_dir():
+        return None
+    stand_in = place._replace(directory=folder, env_file=folder / _ENV_FILE if place.env_file is not None else None)
+    config = stand_in.load()
+    names = {str(stand_in.env_file): str(place.env_file)}
+    origins = {variable: names.get(origin, origin) for variable, origin in config.origins.items()}
+    return msgspec.structs.replace(
+        config, origins=origins, files=frozenset(names.get(one, one) for one in config.files)
+    )
+
+
+def _files(place: Place) -> dict[str, Path]:
+    files = {FILE: place.directory / FILE}
+    return files | {_ENV_FILE: place.env_file} if place.env_file is not None else files

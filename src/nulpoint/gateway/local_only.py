@@ -1,0 +1,50 @@
+"""Whether a request surely comes from this machine, and from no page in a browser on it.
+
+Pages without a key rest on this. A loopback address alone says little: a proxy on this machine has one for everybody's
+requests, and so has a browser here, whatever page is open in it, by the page's own requests or, when its host name is
+made to lead here (DNS rebinding), as if it were the same origin.
+"""
+
+import re
+from ipaddress import IPv6Address, ip_address
+
+from nulpoint.errors import Failure, Kind
+from nulpoint.http.message import Headers
+
+# What proxies add.
+_FORWARDED = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
+_SAME = (b"none", b"same-origin")
+
+
+def check_local(peer: str, headers: Headers) -> None:
+    """`peer`: the connection's address. Raises Failure (403)."""
+    if not is_loopback(peer):
+        raise _refused("it is reached from another machine")
+    if not is_loopback(_host(headers.get(b"host", b""))):
+        raise _refused("its Host field must be localhost or a loopback address")
+    if any(name in headers for name in _FORWARDED):
+        raise _refused("the request came through a proxy")
+    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in _SAME:
+        raise _refused("the request comes from a page in a browser")
+
+
+def is_loopback(host: str) -> bool:
+    """An address of this machine alone, or its name."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _host(field: bytes) -> str:
+    """Without the port and the brackets; empty where it is no host."""
+    found = _HOST.fullmatch(field.decode("latin-1"))
+    return found[1] or found[2] if found else ""
+
+
+def _refused(why: str) -> Failure:
+    text = f"without ADMIN_API_KEY this page is for this machine alone, and {why}; set ADMIN_API_KEY and send it"
+    return Failure(Kind.AUTH, 403, text, code="admin_key_needed")

@@ -1,0 +1,157 @@
+"""A gateway built whole from one configuration. With another one comes another runtime, which takes its place.
+
+What has not changed goes over from the one before: how providers stand, connections to them, the cache, what was taken
+of the limits, calls under way that can be joined. Requests that have begun finish on the runtime they began with, which
+is let go when the last of them has ended.
+"""
+
+import asyncio
+import random  # noqa: TID251 - chosen here and passed in
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import NamedTuple
+
+from nulpoint.backing import Backing
+from nulpoint.config import Config
+from nulpoint.gateway.admin import Admin, Control
+from nulpoint.gateway.cors import CrossOrigin
+from nulpoint.gateway.explain import Explainer
+from nulpoint.gateway.gate import Gate
+from nulpoint.gateway.journal import Journal
+from nulpoint.gateway.life import Life
+from nulpoint.gateway.proxy import Proxy, Surroundings
+from nulpoint.gateway.service import ADMIN, CALLERS_PAGES, OPERATORS, Gateway
+from nulpoint.gateway.sharing import Flights
+from nulpoint.gateway.status import Status
+from nulpoint.http.again import Again
+from nulpoint.http.client import Client
+from nulpoint.http.ticker import Ticker
+from nulpoint.parts import (
+    breaker_rules,
+    callers_of,
+    client_limits,
+    dialer_of,
+    gate_limits,
+    limit_rules,
+    operators_of,
+    pools_of,
+    proxy_rules,
+    router_of,
+    server_limits,
+)  # fmt: skip
+from nulpoint.providers.spec import Provider, Route
+from nulpoint.routing.plan import Router
+from nulpoint.routing.standing import Standing
+from nulpoint.stores.metrics import Metrics
+from nulpoint.stores.requestlog import RequestLog
+
+ROUTES: MappingProxyType[str, Route] = MappingProxyType(
+    {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
+)
+
+
+class Lasting(NamedTuple):
+    """What a process has from its start to its end, whatever the configuration."""
+
+    ticker: Ticker
+    metrics: Metrics
+    log: RequestLog
+    gate: Gate
+    life: Life
+    control: Control
+
+
+class Runtime:
+    """Needs a running event loop. Building one changes nothing of the one `before`; `take_over` does."""
+
+    def __init__(self, config: Config, lasting: Lasting, before: "Runtime | None" = None) -> None:
+        self.config = config
+        self.journal = Journal(lasting.log, lasting.metrics)
+        self.pools = pools_of(config)
+        self.client = _client(config, lasting, before)
+        self.standings = {name: _standing(provider, config, before) for name, provider in config.providers.items()}
+        breakers = {name: standing.breaker for name, standing in self.standings.items()}
+        kept = before.backing if before is not None else None
+        self.backing: Backing = Backing(config, lasting.ticker, breakers, self.journal.breaker_hinted, kept)
+        shares = config.coalesce and self.backing.cache is not None
+        self.flights = _flights(before) if shares else None
+        self.limits = server_limits(config)
+        self.again = Again() if self.backing.answers_at_once else None
+        self._lasting = lasting
+        router = router_of(config)
+        self.status = Status(
+            tuple(config.providers.values()), router, lasting.life, lasting.metrics, self.standings, lasting.gate,
+            self.backing, lasting.control,
+        )  # fmt: skip
+        self.service, self.admin = self._services(router)
+
+    def _services(self, router: Router) -> tuple[Gateway, Gateway]:
+        """For callers, and for operators where they have a port of their own: their pages alone."""
+        config, control = self.config, self._lasting.control
+        callers, operators = callers_of(config), operators_of(config)
+        cors, nobody = CrossOrigin(config.cors_origins), CrossOrigin(())  # no page of another origin is an operator's
+        around, rules = self._around(router, cors), proxy_rules(config, callers)
+        proxies = {path: Proxy(route, around, rules) for path, route in ROUTES.items()}
+        clock = asyncio.get_running_loop().time
+        explainer = Explainer(router, self.standings, config.max_retries, self.backing, limit_rules(config), clock)
+        admin = Admin(operators if config.admin_api_key else None, control, explainer)
+        here = CALLERS_PAGES if config.admin_port is not None else CALLERS_PAGES + OPERATORS + ADMIN
+        apart = ("/readiness", *OPERATORS, *ADMIN)
+        return (
+            Gateway(proxies, self.status, self.journal, cors, callers, operators, admin, shows=here),
+            Gateway({}, self.status, self.journal, nobody, operators, operators, admin, shows=apart),
+        )
+
+    def _around(self, router: Router, cors: CrossOrigin) -> Surroundings:
+        return Surroundings(
+            router=router,
+            standings=self.standings,
+            client=self.client,
+            journal=self.journal,
+            gate=self._lasting.gate,
+            flights=self.flights,
+            cache=self.backing.parts,
+            limiting=self.backing.limiting,
+            ticker=self._lasting.ticker,
+            cross_origin=cors.answer_fields,
+            chance=random.random,
+        )
+
+    def take_over(self) -> None:
+        """What lasts, and what is shared with the runtime before, goes by this configuration from now on."""
+        self._lasting.gate.renew(gate_limits(self.config))
+        self.backing.take_over()
+
+    @property
+    def held(self) -> list[tuple[object, Callable[[], None]]]:
+        """What has to be stopped when no runtime has it any more, and how."""
+        return [(self.client, self.client.close), *self.backing.held]
+
+
+def _client(config: Config, lasting: Lasting, before: Runtime | None) -> Client:
+    """Connections are kept as long as they would be made in the same way."""
+    if before is not None and _dials_alike(before.config, config):
+        return before.client
+    return Client(dialer_of(config), client_limits(config), lasting.ticker, lasting.metrics.replayed)
+
+
+def _flights(before: Runtime | None) -> Flights:
+    """Calls under way can still be joined."""
+    return before.flights if before is not None and before.flights is not None else Flights()
+
+
+def _dials_alike(before: Config, after: Config) -> bool:
+    names = ("dns_ttl", "https_proxy", "no_proxy", "ssl_cert_file")
+    same = all(getattr(before, name) == getattr(after, name) for name in names)
+    return same and client_limits(before) == client_limits(after)
+
+
+def _standing(provider: Provider, config: Config, before: Runtime | None) -> Standing:
+    """A provider at the same address goes on from how it stood, and so do those of its keys that it had before."""
+    rules, keys = breaker_rules(config), provider.credentials
+    known = before.config.providers.get(provider.spec.name) if before is not None else None
+    if before is None or known is None or known.base_url != provider.base_url:
+        return Standing(rules, len(keys))
+    had = known.credentials
+    positions = [had.index(key) if key in had else None for key in keys]
+    return before.standings[provider.spec.name].going_on(rules, positions)

@@ -1,0 +1,183 @@
+"""What has not changed goes on as if nothing had been read: breakers, rests, connections, counts."""
+
+import asyncio
+import gc
+import sys
+import weakref
+
+import pytest
+
+from conftest import STREAM, Caller, post, run, until
+from live_parts import live
+from nulpoint.mock import MockSettings
+
+BREAKER = {"cb_error_threshold": 2, "max_retries": 1}
+
+
+async def open_breaker(running):
+    running.mock.set_fault("status", arg=500)
+    for number in range(2):
+        assert (await running.chat(text=str(number)))[0] == 502
+    running.mock.clear()
+    assert (await running.chat())[0] == 503
+
+
+def test_an_open_breaker_stays_open_until_its_own_time(tmp_path):
+    async def main():
+        async with live(tmp_path, file={**BREAKER, "cb_half_open_timeout": "600ms"}) as running:
+            await open_breaker(running)
+            began = asyncio.get_running_loop().time()
+            changes = (
+                {"aliases": {"a": "openai/x"}, "cb_half_open_timeout": "600ms"},  # nothing about the provider
+                {"openai_api_keys": ["sk-second"], "cb_half_open_timeout": "600ms"},  # another key of it
+                {"cb_half_open_timeout": "700ms", "cb_time_window": "10s"},  # other rules
+            )
+            for change in changes:
+                await running.change(**{**BREAKER, **change})
+                health = (await running.get("/health"))[1]["providers"]["openai"]
+                assert health["circuit_breaker"] == "open"
+                assert (await running.chat())[0] == 503
+            await until(lambda: asyncio.get_running_loop().time() > began + 0.75)
+            assert (await running.chat())[0] == 200  # the probe
+            assert (await running.chat())[0] == 200
+
+    run(main())
+
+
+def test_failures_before_and_after_a_change_add_up(tmp_path):
+    async def main():
+        async with live(tmp_path, file=BREAKER) as running:
+            running.mock.set_fault("status", arg=500)
+            assert (await running.chat())[0] == 502
+            await running.change(**BREAKER, openai_api_keys=["sk-second"])
+            assert (await running.chat())[0] == 502
+            assert (await running.chat())[0] == 503
+
+    run(main())
+
+
+def test_another_address_begins_anew(tmp_path):
+    async def main():
+        async with live(tmp_path, {"OPENAI_BASE_URL": ""}) as running:
+            await running.change(**BREAKER, openai_base_url=f"{running.mock.url}/v1")
+            await open_breaker(running)
+            await running.change(**BREAKER, openai_base_url=running.mock.url.replace("127.0.0.1", "localhost") + "/v1")
+            assert (await running.chat())[0] == 200
+
+    run(main())
+
+
+def test_a_probe_under_way_does_not_hold_up_its_successor(tmp_path):
+    async def main():
+        slow = MockSettings(latency_ms=400.0)
+        file = {**BREAKER, "cb_half_open_timeout": "50ms"}
+        async with live(tmp_path, file=file, mock=slow) as running:
+            running.mock.set_fault("status", arg=500)
+            await asyncio.gather(*(running.chat(text=str(number)) for number in range(2)))
+            running.mock.clear()
+            await asyncio.sleep(0.06)
+            probe = asyncio.create_task(running.chat(text="probe"))
+            await until(lambda: running.app.life.inflight == 1)
+            await running.change(**file, openai_api_keys=["sk-second"])
+            assert (await running.chat(text="after"))[0] == 200
+            assert (await probe)[0] == 200
+
+    run(main())
+
+
+def test_keys_that_rest_go_on_resting_under_their_new_number(tmp_path):
+    async def main():
+        async with live(tmp_path, {"OPENAI_API_KEY": ""}, file={"openai_api_keys": ["sk-one", "sk-two"]}) as running:
+            running.mock.set_fault("status", count=1, arg=401)
+            assert (await running.chat())[0] == 200  # by the other key
+            assert [key for key, _ in running.app.runtime.standings["openai"].rests._until] == [0]
+            await running.change(openai_api_keys=["sk-three", "sk-two", "sk-one"])
+            assert [key for key, _ in running.app.runtime.standings["openai"].rests._until] == [2]
+            await running.change(openai_api_keys=["sk-three", "sk-two"])
+            assert (await running.get("/health"))[1]["providers"]["openai"]["resting_credentials"] == 0
+
+    run(main())
+
+
+def test_connections_to_providers_that_stay_are_kept(tmp_path):
+    async def main():
+        async with live(tmp_path, names=("openai", "mistral")) as running:
+            for model in ("gpt-4o", "mistral-small-latest"):
+                assert (await running.chat(model))[0] == 200
+            opened = [set(mock.connections) for mock in running.mocks.values()]
+            for number in range(5):
+                await running.change(aliases={"a": f"openai/{number}"}, rpm_limit=1000 + number)
+                for model in ("gpt-4o", "mistral-small-latest"):
+                    assert (await running.chat(model))[0] == 200
+            assert [set(mock.connections) for mock in running.mocks.values()] == opened
+            await running.change(upstream_idle_timeout="20s")  # they would be made in another way now
+            await until(lambda: not any(mock.connections for mock in running.mocks.values()))
+            assert (await running.chat())[0] == 200
+
+    run(main())
+
+
+def test_calls_under_way_can_be_joined_after_a_change(tmp_path):
+    async def main():
+        slow = MockSettings(latency_ms=300.0)
+        async with live(tmp_path, {"CACHE_MODE": "memory"}, mock=slow) as running:
+            first = asyncio.create_task(running.chat())
+            await until(lambda: running.mock.requests == 1)
+            await running.change(max_retries=2)
+            second = await running.chat()
+            assert (await first)[2] == second[2]
+            assert running.mock.requests == 1
+
+    run(main())
+
+
+def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
+    """By themselves, without the collector of garbage."""
+
+    async def main():
+        slow = MockSettings(stream_words=20, chunk_ms=20.0)
+        async with live(tmp_path, mock=slow) as running:
+            old = []
+            gc.disable()
+            try:
+                for number in range(4):
+                    runtime = running.app.runtime
+                    parts = (runtime, runtime.backing, runtime.status, runtime.service, runtime.service._admin)
+                    old += [weakref.ref(part) for part in parts]
+                    del runtime, parts
+                    caller = await Caller.connect(running.port)
+                    caller.send(post(STREAM))
+                    await caller.reader.readuntil(b"data: ")
+                    await running.change(rpm_limit=1000 + number)
+                    assert old[-1]() is not None
+                assert len(running.app._runtimes) == 5
+                await until(lambda: not running.app.life.inflight, 5)
+                await until(lambda: len(running.app._runtimes) == 1, 3)
+                await asyncio.sleep(0.2)
+                assert [one() for one in old] == [None] * len(old)
+            finally:
+                gc.enable()
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_a_thousand_changes_leave_no_memory_behind(tmp_path):
+    async def main():
+        async with live(tmp_path, {"CACHE_MODE": "memory"}, file={"rpm_limit": 1}) as running:
+            blocks = []
+            place, app = running.app.reloading._place, running.app
+            for number in range(1100):
+                running.write(rpm_limit=10_000 + number, aliases={f"a{number}": "openai/gpt-4o"}, coalesce=number % 2)
+                await app.serve(place.load(app.runtime.config))
+                if number % 20 == 0:
+                    assert (await running.chat(f"a{number}"))[0] == 200
+                if number % 100 == 99:
+                    gc.collect()
+                    blocks.append(sys.getallocatedblocks())
+            assert len(app._runtimes) == 1
+            assert len(app.ticker._watched) <= 3
+            return blocks
+
+    blocks = run(main())
+    assert blocks[-1] - blocks[1] < 2000, blocks
