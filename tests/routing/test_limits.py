@@ -154,7 +154,8 @@ def test_the_tighter_limit_is_shown():
     verdict = limiter.admit(A, 100, 0.0)
     assert verdict.requests == Standing(3, 2, 60.0)
     assert verdict.tokens == Standing(1000, 900, 6.0)
-    assert Limiter(Rules(parallel_per_key=5), 0.0).admit(A, 1, 0.0)[1:3] == (None, None)
+    verdict = Limiter(Rules(parallel_per_key=5), 0.0).admit(A, 1, 0.0)
+    assert (verdict.requests, verdict.tokens) == (None, None)
 
 
 def test_callers_are_forgotten_in_the_end():
