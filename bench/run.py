@@ -26,6 +26,7 @@ from clocks import cpu_ns, rss_kib
 from figures import Row, interval, ratios, translated_row
 from formats import OPENAI, TRANSLATED
 from peers import peers_available
+from reloading import measure_reloads
 from settling import measure_settling
 from streams import measure_idle_streams, measure_streams, measure_translated_streams
 from subjects import (
@@ -270,6 +271,7 @@ def main() -> int:
             measure_translated_streams(folder, TURNS, rows, raw)
             measure_cache(folder, ROUNDS, SECONDS, wrk, rows, raw)
             measure_start(folder, rows, raw)
+            measure_reloads(folder, 2 if QUICK else 10, wrk, lua(folder, "reloads", 150), rows, raw)
         else:
             print("nginx or wrk is not here: only memory is measured")
         measure_settling(ROUNDS, rows, raw)

@@ -53,12 +53,12 @@ def wait_for(port: int, seconds: float = 20.0) -> None:
 
 @contextlib.contextmanager
 def child(
-    command: list[str], env: dict[str, str] | None = None, out: Path | None = None
+    command: list[str], env: dict[str, str] | None = None, out: Path | None = None, directory: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child process, ended with SIGTERM and, if it will not, killed."""
     with contextlib.ExitStack() as stack:
         stdout = stack.enter_context(out.open("wb")) if out else subprocess.DEVNULL
-        process = subprocess.Popen(command, env=env, stdout=stdout, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=env, stdout=stdout, stderr=subprocess.DEVNULL, cwd=directory)
         try:
             yield process
         finally:
@@ -116,13 +116,21 @@ def gateway_environment(port: int, upstream: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def nulpoint(
-    folder: Path, upstream: int, name: str = "nulpoint", model: str = OPENAI.model, **settings: str
+    folder: Path,
+    upstream: int,
+    name: str = "nulpoint",
+    model: str = OPENAI.model,
+    directory: Path | None = None,
+    **settings: str,
 ) -> Iterator[Subject]:
-    """The gateway with all defaults but the cache's and the `settings`, its request log into a file."""
+    """The gateway with all defaults but the cache's and the `settings`, its request log into a file.
+
+    `directory`: where its config.yaml is.
+    """
     port = free_port()
     command = pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve")
     environment = gateway_environment(port, upstream) | settings
-    with child(command, environment, folder / f"requests-{port}.jsonl") as process:
+    with child(command, environment, folder / f"requests-{port}.jsonl", directory) as process:
         wait_for(port)
         yield Subject(name, port, [process.pid], model)
 
