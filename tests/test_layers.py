@@ -11,6 +11,7 @@ LAYERS = [
     "providers",
     "routing",
     "stores",
+    "credentials",
     "http",
     "gateway",
     "config",

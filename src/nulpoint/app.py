@@ -79,7 +79,7 @@ class App:
     async def listen(self, *, reuse_port: bool = False) -> int:
         """Accept connections; gives the port of callers. Raises CannotListen."""
         config = self.runtime.config
-        await self.runtime.backing.start()
+        await self.runtime.start()
         self.runtime.take_over()
         tls = server_tls(config)
         if self.admin is not None:
@@ -96,7 +96,7 @@ class App:
         before = self.runtime
         after = Runtime(config, self._lasting, before)
         try:
-            await after.backing.start()
+            await after.start()
         except BaseException:
             _stop_all_but(after, [before])
             raise

@@ -12,7 +12,7 @@ import click
 from nulpoint import __version__
 from nulpoint.config import Config, ConfigError, Place
 from nulpoint.config.place import read_env_file
-from nulpoint.providers.spec import Route
+from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
 from nulpoint.workers import last_good
 
@@ -66,16 +66,7 @@ def check(env_file: Path | None) -> None:
         host, port = config.admin_address
         click.echo(f"  /health and /metrics on {scheme}://{host}:{port}")
     for name, provider in config.providers.items():
-        count = len(provider.credentials)
-        key = (
-            "key ***"
-            if count == 1
-            else f"{count} keys ***"
-            if count
-            else "the caller's key"
-            if provider.spec.key_env
-            else "no key needed"
-        )
+        key = _credential(provider)
         click.echo(f"  {name:<12} {provider.base_url}  ({key})")
     for alias, target in config.aliases.items():
         click.echo(f"  alias {alias} -> {target}")
@@ -85,6 +76,16 @@ def check(env_file: Path | None) -> None:
         click.echo("  note: callers need no key, and HOST is beyond loopback; set GATEWAY_API_KEYS")
     for name in config.pending_set:
         click.echo(f"  note: {name} is set and valid, but this version does not act on it yet")
+
+
+def _credential(provider: Provider) -> str:
+    """How a provider knows us."""
+    count = len(provider.credentials)
+    if count:
+        return "key ***" if count == 1 else f"{count} keys ***"
+    if provider.identity is not None:
+        return f"identity: {provider.identity.kind}"
+    return "no key needed" if provider.spec.auth == "none" else "the caller's key"
 
 
 def _step(step: Step, config: Config) -> str:

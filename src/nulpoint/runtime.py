@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from nulpoint.backing import Backing
 from nulpoint.config import Config
+from nulpoint.credentials.vault import Vault
 from nulpoint.gateway.admin import Admin, Control
 from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.explain import Explainer
@@ -75,13 +76,14 @@ class Runtime:
         self.backing: Backing = Backing(config, lasting.ticker, breakers, self.journal.breaker_hinted, kept)
         shares = config.coalesce and self.backing.cache is not None
         self.flights = _flights(before) if shares else None
+        self.vault: Vault = Vault(config.providers, random.random, before.vault if before is not None else None)
         self.limits = server_limits(config)
         self.again = Again() if self.backing.answers_at_once else None
         self._lasting = lasting
         router = router_of(config)
         self.status = Status(
             tuple(config.providers.values()), router, lasting.life, lasting.metrics, self.standings, lasting.gate,
-            self.backing, lasting.control,
+            self.backing, lasting.control, self.vault,
         )  # fmt: skip
         self.service, self.admin = self._services(router)
 
@@ -115,7 +117,12 @@ class Runtime:
             ticker=self._lasting.ticker,
             cross_origin=cors.answer_fields,
             chance=random.random,
+            identities=self.vault.by_provider,
         )
+
+    async def start(self) -> None:
+        """Look for what is beside it: Redis, and the clouds' tokens. None of them need be there."""
+        await asyncio.gather(self.backing.start(), self.vault.start())
 
     def take_over(self) -> None:
         """What lasts, and what is shared with the runtime before, goes by this configuration from now on."""
@@ -125,7 +132,7 @@ class Runtime:
     @property
     def held(self) -> list[tuple[object, Callable[[], None]]]:
         """What has to be stopped when no runtime has it any more, and how."""
-        return [(self.client, self.client.close), *self.backing.held]
+        return [(self.client, self.client.close), *self.backing.held, *self.vault.held]
 
 
 def _client(config: Config, lasting: Lasting, before: Runtime | None) -> Client:

@@ -173,6 +173,7 @@ def everything(planted):
         "OPENAI_API_KEYS": f"{planted('second')},{planted('third')}",
         "GATEWAY_API_KEYS": f"{planted('gateway')},{planted('other gateway')}",
         "ADMIN_API_KEY": planted("admin"),
+        "AZURE_OPENAI_ENDPOINT": "https://azure.invalid",
         "REDIS_URL": f"rediss://user:{planted('redis')}@redis.invalid:6379?ssl_cert_reqs=none",
         "HTTPS_PROXY": f"http://user:{planted('proxy')}@proxy.invalid:3128",
     }

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.cli import main
+from nulpoint.codecs.table import CODECS
 from nulpoint.config import Config, ConfigError, load, reference, values
+from nulpoint.config.places import unsound
 from nulpoint.config.settings import SETTINGS
 from nulpoint.errors import Failure
 from nulpoint.providers.auth import credential_headers
-from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PATTERNS
+from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PATTERNS, PREFIXES
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+from nulpoint.providers.wires import WIRES
 from nulpoint.routing.chains import Chains
 from nulpoint.routing.plan import Router
 
@@ -299,8 +302,11 @@ def test_a_secret_cannot_be_shown(value):
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG)
 def test_every_row_is_complete(spec):
-    assert values.url(spec.base_url) == spec.base_url
-    assert (spec.key_env is None) == (spec.auth == "none")
+    assert unsound("", spec) == []
+    assert not spec.base_url.endswith("/")
+    assert spec.key_env or spec.identity or spec.auth == "none"
+    assert spec.wire == "openai" or spec.wire in CODECS
+    assert spec.wire in WIRES
     assert spec.key_env is None or spec.key_env.isupper()
     assert msgspec.convert(msgspec.to_builtins(spec), ProviderSpec) == spec
 
@@ -310,6 +316,7 @@ def test_tables_name_known_providers():
         *(alias.split("/")[0] for alias in ALIASES.values()),
         *PATTERNS.values(),
         *EMBEDDING_MODELS.values(),
+        *(target.partition("/")[0] for target in PREFIXES.values()),
     ]:
         assert target in CATALOG
 
@@ -333,6 +340,11 @@ def router(*names, default="openai"):
         ("text-embedding-3-small", "openai", None), ("text-embedding-3-large", "openai", None),
         ("text-embedding-ada-002", "openai", None), ("mistral-embed", "mistral", None), ("text-embedding-004", "gemini", None),
         ("embedding-001", "gemini", None), ("grok-4", "xai", None), ("groq/llama-3", "groq", "llama-3"),
+        ("azure-gpt-4o", "azure", "gpt-4o"), ("azure/my-own", "azure", "my-own"), ("azure/azure-odd", "azure", "azure-odd"),
+        ("vertexai-gemini-2.5-flash", "vertexai", "gemini-2.5-flash"), ("vertexai/gemini-2.5-pro", "vertexai", "gemini-2.5-pro"),
+        ("vertexai-claude-opus-4-5", "vertexai-claude", "claude-opus-4-5"), ("vertexai-text-embedding-005", "vertexai", "text-embedding-005"),
+        ("vertexai/claude-sonnet-4-5@20250929", "vertexai-claude", "claude-sonnet-4-5@20250929"),
+        ("vertexai-claude/claude-opus-4-5", "vertexai-claude", "claude-opus-4-5"), ("azure-x/gpt", "openai", None),
         ("openrouter/meta/llama", "openrouter", "meta/llama"), ("deepseek-ai/DeepSeek-R1", "openai", None),
     ],
 )  # fmt: skip

@@ -36,16 +36,16 @@ def encode(body: bytes, model: str) -> Encoded:
 def decode(body: bytes, request: bytes, model: str) -> bytes:
     """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
     answer = read_answer("gemini", body)
-    packed = msgspec.json.decode(request).get("encoding_format") == "base64"
+    as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
     try:
-        return msgspec.json.encode(_embeddings(answer, packed, model))
+        return msgspec.json.encode(_embeddings(answer, as_base64, model))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it has no embeddings") from None
 
 
-def _embeddings(answer: dict[str, Any], packed: bool, model: str) -> dict[str, Any]:
+def _embeddings(answer: dict[str, Any], as_base64: bool, model: str) -> dict[str, Any]:
     data = [
-        {"object": "embedding", "index": index, "embedding": _packed(one["values"]) if packed else one["values"]}
+        {"object": "embedding", "index": index, "embedding": packed(one["values"]) if as_base64 else one["values"]}
         for index, one in enumerate(answer["embeddings"])
     ]
     counts = answer.get("usageMetadata") or {}
@@ -58,6 +58,6 @@ def _embeddings(answer: dict[str, Any], packed: bool, model: str) -> dict[str, A
     return {**made, EXTRA: {"gemini": more}} if more else made
 
 
-def _packed(vector: list[float]) -> str:
+def packed(vector: list[float]) -> str:
     """Little-endian 32-bit floats, as OpenAI's SDKs read them."""
     return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

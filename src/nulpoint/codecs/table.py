@@ -13,6 +13,8 @@ from nulpoint.codecs import (
     mistral,
     mistral_embeddings,
     mistral_request,
+    vertex_anthropic,
+    vertex_embeddings,
 )
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.codecs.canonical import Encoded
@@ -48,6 +50,7 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
     {
         "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
         "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode),
+        "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )
 CODECS: Mapping[str, Codec] = MappingProxyType(
@@ -55,5 +58,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "anthropic": Codec(anthropic_request.encode, anthropic.decode, AnthropicStream),
         "gemini": Codec(gemini_request.encode, gemini.decode, gemini.GeminiStream),
         "mistral": Codec(mistral_request.encode, mistral.decode, mistral.MistralStream),
+        "vertex": Codec(gemini_request.encode, gemini.decode, gemini.GeminiStream),
+        "vertex-anthropic": Codec(vertex_anthropic.encode, anthropic.decode, AnthropicStream),
     }
 )

@@ -7,7 +7,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nulpoint.config.providers import FILE, Found
+from nulpoint.config.places import Found
+from nulpoint.config.providers import FILE
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.routing.chains import Chain, Step, Weighted
 

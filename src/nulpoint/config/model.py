@@ -96,7 +96,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def open_to_others(self) -> bool:
         """Whether other machines reach what costs money without a key."""
-        costs = any(provider.credentials or provider.spec.auth == "none" for provider in self.providers.values())
+        costs = any(
+            provider.credentials or provider.identity or provider.spec.auth == "none"
+            for provider in self.providers.values()
+        )
         return costs and not self.gateway_api_keys and not _is_loopback(self.host)
 
 

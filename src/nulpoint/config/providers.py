@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from nulpoint.config import values
+from nulpoint.config.identities import identity_variables, key_remedy, read_identity
+from nulpoint.config.places import Found, Lookup, is_asked_for, place, unsound
 from nulpoint.config.settings import BY_KEY
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
@@ -15,8 +17,6 @@ from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 FILE = "config.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-
-Found = list[tuple[str, str, str]]  # key, what was given, remedy
 
 
 def read_providers(
@@ -33,7 +33,8 @@ def read_providers(
             in_use[name] = provider
     aliases = _aliases(document.get("aliases"), known, found)
     if not in_use and not found:
-        variables = ", ".join(spec.key_env for spec in known.values() if spec.key_env)
+        keys = [spec.key_env for spec in known.values() if spec.key_env and not spec.variables]
+        variables = ", ".join(dict.fromkeys([*keys, *(name for spec in known.values() for name in spec.needs)]))
         text = f"set a key ({variables}) or ALLOW_CLIENT_API_KEYS=true; to try it without any, run `make demo`"
         found.append(("providers", "none is configured", text))
     return in_use, known, aliases, found
@@ -57,12 +58,17 @@ def _own_rows(section: Any, found: Found) -> dict[str, ProviderSpec]:
 
 
 def _row(where: str, record: Any, found: Found) -> ProviderSpec | None:
-    """A user's record; with the name of a catalogue row it changes just the fields it gives."""
+    """A user's record; with the name of a catalogue row, or `like` one, it changes just the fields it gives."""
     if not isinstance(record, dict):
         found.append((where, f"({FILE})", "must be a mapping with at least name, base_url and key_env"))
         return None
-    base = CATALOG.get(str(record.get("name")))
-    merged = {**(msgspec.to_builtins(base) if base else {}), **record}
+    like = record.get("like", record.get("name"))
+    base = CATALOG.get(str(like))
+    if base is None and "like" in record:
+        found.append((f"{where}.like", f"= {str(like)!r}", f"is no provider nulpoint knows{_close(str(like))}"))
+        return None
+    given = {key: value for key, value in record.items() if key != "like"}
+    merged = {**(msgspec.to_builtins(base) if base else {}), **given}
     try:
         row = msgspec.convert(merged, ProviderSpec)
     except msgspec.ValidationError as error:
@@ -71,18 +77,20 @@ def _row(where: str, record: Any, found: Found) -> ProviderSpec | None:
     return row if _is_sound(where, row, found) else None
 
 
+def _close(name: str) -> str:
+    close = difflib.get_close_matches(name, CATALOG, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def _is_sound(where: str, row: ProviderSpec, found: Found) -> bool:
     before = len(found)
     if not _NAME.fullmatch(row.name):
         found.append((f"{where}.name", f"= {row.name!r}", "use lower-case letters, digits, - and _"))
-    try:
-        values.url(row.base_url)
-    except ValueError as error:
-        found.append((f"{where}.base_url", f"= {values.shown(row.base_url)}", str(error)))
+    found += unsound(where, row)
     for name, value in row.headers.items():
         if not _FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             found.append((f"{where}.headers", f"{name!r}", "is not a header field"))
-    if row.key_env is None and row.auth != "none":
+    if row.key_env is None and row.auth != "none" and row.identity is None:
         found.append((f"{where}.key_env", "is null", "name the variable that holds the key, or set auth: none"))
     return len(found) == before
 
@@ -93,11 +101,31 @@ def _configured(
 ) -> Provider | None:  # fmt: skip
     base_url = _read(spec.base_url_env, values.url, environ, document, found)
     keys = _keys(spec, environ, document, found)
+
+    def lookup(name: str) -> str | None:
+        text: str | None = _read(name, values.text_value, environ, document, found)
+        return text
+
+    if spec.variables or spec.identity:
+        asked = own or base_url is not None or is_asked_for(spec, lookup)
+        return _placed(spec, base_url, keys, forward_keys, lookup, found) if keys or asked else None
     # A host without a key is in use when the user says where it is: by variable, or by a row of his own.
     usable = keys or (forward_keys if spec.key_env else base_url is not None or own)
     if not usable:
         return None
-    return Provider(spec=spec, base_url=base_url or spec.base_url.rstrip("/"), credentials=keys)
+    return Provider(spec=spec, base_url=base_url or spec.base_url.rstrip("/"), credentials=keys, paths=dict(spec.paths))
+
+
+def _placed(
+    spec: ProviderSpec, base_url: str | None, keys: tuple[Secret, ...], forward_keys: bool, lookup: Lookup,
+    found: Found,
+) -> Provider | None:  # fmt: skip
+    """A provider that must be told where it is, or who we are there."""
+    where = place(spec, base_url, lookup, found)
+    identity = None if keys else read_identity(spec, lookup, found)
+    if not keys and identity is None and not forward_keys and spec.auth != "none":
+        found.append((spec.name, "is asked for, but has no credential", f"set {key_remedy(spec)}"))
+    return Provider(spec=spec, base_url=where.base_url, credentials=keys, paths=where.paths, identity=identity)
 
 
 def _keys(
@@ -129,7 +157,9 @@ def _read(variable: str, reader: values.Reader, environ: Mapping[str, str], docu
 
 def _refuse_unknown(document: Mapping[str, Any], known: Mapping[str, ProviderSpec], found: Found) -> None:
     variables = {spec.base_url_env.lower() for spec in known.values()}
-    variables |= {name.lower() for spec in known.values() for name in (spec.key_env, spec.keys_env) if name}
+    for spec in known.values():
+        own = (*spec.variables, *spec.asked_for_by, *identity_variables(spec))
+        variables |= {name.lower() for name in (spec.key_env, spec.keys_env, *own) if name}
     allowed = {*BY_KEY, *variables, "providers", "aliases", "fallbacks"}
     for key in document:
         if key not in allowed:

@@ -151,6 +151,8 @@ def schema() -> str:
             properties[spec.keys_env.lower()] = several
     (_,), components = msgspec.json.schema_components([ProviderSpec], ref_template="#/$defs/{name}")
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
+    like = {"enum": sorted(CATALOG), "description": "A known provider whose record this one begins from."}
+    row["properties"] = {**row["properties"], "like": like}
     properties["providers"] = {"type": "array", "items": row}
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}
@@ -161,6 +163,7 @@ def schema() -> str:
         "type": "object",
         # keys of providers of the user's own, such as poe_api_key, may stand here too
         "properties": properties,
+        "$defs": {name: one for name, one in components.items() if name != "ProviderSpec"},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 

@@ -17,6 +17,7 @@ from nulpoint.gateway.whole import check_answer, whole_body
 from nulpoint.http.client import Client
 from nulpoint.http.message import JSON_TYPE, field
 from nulpoint.http.upstream import Upstream
+from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
 from nulpoint.wire.provider_error import hide, provider_failure
@@ -25,7 +26,8 @@ from nulpoint.wire.usage import read_facts, read_whole
 
 
 class Attempt(msgspec.Struct):
-    """One. `max_answer`: bytes of a whole answer. `committed`: the caller has got some of a stream's content."""
+    """One. `max_answer`: bytes of a whole answer. `committed`: the caller has got some of a stream's content. `signer`
+    proves who we are, where there are no keys."""
 
     leg: Leg
     call: Call
@@ -33,6 +35,7 @@ class Attempt(msgspec.Struct):
     outlet: Outlet
     max_answer: int
     committed: bool = False
+    signer: Signer | None = None
 
     async def make(self, client: Client) -> None:
         """Raises Failure when this target has not answered, or not to the end."""
@@ -41,17 +44,12 @@ class Attempt(msgspec.Struct):
         entry.provider = destination.name
         entry.answered_model = leg.target.model
         entry.dropped = len(prepared.dropped)
-        message = destination.message(
-            prepared.body,
-            for_provider(asked.request.headers, asked.own_key is not None),
-            asked.own_key,
-            leg.admission.credential,
-            leg.target.model,
-            asked.stream,
-        )
+        self.signer = destination.signer(asked.own_key)
         entry.first_byte = 0.0
         entry.sent = perf_counter()
-        connection = await client.send(destination.pool, message, leg.timeout, asked.until)
+        connection = await client.send(destination.pool, self._message(), leg.timeout, asked.until)
+        if connection.status == 401 and self.signer is not None:
+            connection = await self._with_renewed(client, self.signer, connection)
         entry.first_byte = perf_counter()
         try:
             body = connection.whole if connection.status == 200 and self.outlet.stream is None else None
@@ -65,14 +63,40 @@ class Attempt(msgspec.Struct):
         finally:
             connection.release()
 
+    def _message(self) -> bytes:
+        asked, leg, call = self.asked, self.leg, self.call
+        return call.destination.message(
+            call.prepared.body,
+            for_provider(asked.request.headers, asked.own_key is not None),
+            asked.own_key,
+            leg.admission.credential,
+            leg.target.model,
+            asked.stream,
+            self.signer,
+        )
+
+    async def _with_renewed(self, client: Client, refused: Signer, connection: Upstream) -> Upstream:
+        """Ask once more where our token was withdrawn before its time, and another one can be had. Raises Failure."""
+        destination = self.call.destination
+        try:
+            renewed = destination.identity is not None and await destination.identity.renewed(refused)
+        except BaseException:
+            connection.release()
+            raise
+        if not renewed:
+            return connection
+        connection.release()
+        self.signer = destination.signer(None)
+        return await client.send(destination.pool, self._message(), self.leg.timeout, self.asked.until)
+
     @property
     def _secret(self) -> str | None:
-        return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential)
+        return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
         if not 200 <= connection.status < 300:
             raise await self._provider_failure(connection)
-        if self.outlet.stream is not None and is_stream(connection):
+        if self.outlet.stream is not None and is_stream(connection, self.call.destination.stream_content):
             await self._relay(connection, self.outlet.stream)
         else:
             self._send_whole(connection, connection.whole or await whole_body(connection, self.max_answer))
@@ -144,6 +168,8 @@ class Attempt(msgspec.Struct):
         body = await whole_body(connection, self.max_answer)
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
         failure = provider_failure(self.call.destination.name, status, body, wait, self._secret)
+        if self.signer is not None and failure.kind is Kind.AUTH:
+            failure = _not_ours(failure, self.call.destination.name)
         failure.fields = for_caller_of_failure(headers, beside_limits=bool(self.outlet.entry.limit))
         return failure
 
@@ -171,6 +197,12 @@ class Attempt(msgspec.Struct):
         milliseconds = int((perf_counter() - self.outlet.entry.sent) * 1000)
         last = b"%b;ok;%d" % (self.call.destination.label, milliseconds)
         return before + b", " + last if before else last
+
+
+def _not_ours(failure: Failure, provider: str) -> Failure:
+    """The provider refused a credential that the gateway comes by itself: no caller can mend that by another key."""
+    text = f"{provider} does not accept the gateway's own credential: {failure.message}"
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_credential_refused", answered=failure.answered)
 
 
 def _unix_seconds() -> int:

@@ -30,6 +30,7 @@ from nulpoint.http.message import Headers, Request, field
 from nulpoint.http.reply import Reply
 from nulpoint.http.strand import Cancelled
 from nulpoint.http.ticker import Ticker
+from nulpoint.providers.auth import Identities
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Plan
 from nulpoint.routing.course import straight
@@ -40,7 +41,7 @@ from nulpoint.wire.envelope import asks_for_usage
 
 class Surroundings(NamedTuple):
     """What all routes share. None stands for what is off: `flights` share calls, `cache` keeps answers, `limiting` says
-    how many may be asked for. `chance` gives numbers from 0 to 1.
+    how many may be asked for. `chance` gives numbers from 0 to 1. `identities` by provider, of those without keys.
     """
 
     router: Router
@@ -54,6 +55,7 @@ class Surroundings(NamedTuple):
     ticker: Ticker
     cross_origin: Callable[[Headers], bytes]
     chance: Callable[[], float]
+    identities: Identities
 
 
 class Proxy:
@@ -254,7 +256,8 @@ class Proxy:
     def _destination(self, provider: Provider) -> Destination:
         destination = self._destinations.get(provider.spec.name)
         if destination is None:
-            destination = Destination(provider, self._route, self._around.client)
+            identity = self._around.identities.get(provider.spec.name)
+            destination = Destination(provider, self._route, self._around.client, identity)
             self._destinations[destination.name] = destination
         return destination
 

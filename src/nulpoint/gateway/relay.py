@@ -16,8 +16,9 @@ from nulpoint.wire.stream import DONE, Watcher
 _COLON = ord(":")
 
 
-def is_stream(connection: Upstream) -> bool:
-    return connection.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
+def is_stream(connection: Upstream, content: bytes) -> bool:
+    """Whether the answer comes as what this format's streams are."""
+    return connection.headers.get(b"content-type", b"")[: len(content)].lower() == content
 
 
 class Relay:

@@ -42,6 +42,17 @@ class Backing(Protocol):
         """Enter what has been counted."""
 
 
+class Credentials(Protocol):
+    """Those that the gateway comes by itself."""
+
+    @property
+    def degraded(self) -> bool:
+        """One that is needed is missing just now."""
+
+    def health(self, provider: str) -> dict[str, Any] | None:
+        """Of one provider; None where it has keys, or needs none."""
+
+
 class Status:
     """Makes the pages, as things stand under one configuration. `reloading` tells whether it is the newest there is."""
 
@@ -55,6 +66,7 @@ class Status:
         gate: Gate,
         backing: Backing,
         reloading: Reloading,
+        credentials: Credentials,
     ) -> None:
         self._providers = providers
         self._router = router
@@ -64,11 +76,12 @@ class Status:
         self._gate = gate
         self._backing = backing
         self._reloading = reloading
+        self._credentials = credentials
         self._loop = asyncio.get_running_loop()
 
     def health(self) -> Page:
         """Everything at a glance. Names only: no address, no key."""
-        status = "degraded" if self._backing.degraded else "ok"
+        status = "degraded" if self._backing.degraded or self._credentials.degraded else "ok"
         page = {
             "status": status if self._life.ready else "draining",
             "version": __version__,
@@ -85,11 +98,13 @@ class Status:
     def _provider(self, name: str) -> dict[str, Any]:
         standing, now = self._standings[name], self._loop.time()
         state = standing.breaker.state
+        credential = self._credentials.health(name)
         return {
             "status": "ok" if state is State.CLOSED else "unavailable",
             "circuit_breaker": state.label,
             "resting_credentials": standing.rests.resting(now),
             "further_attempts": standing.budget.running,
+            **({"credential": credential} if credential is not None else {}),
         }
 
     def readiness(self) -> Page:

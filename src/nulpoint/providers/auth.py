@@ -1,5 +1,8 @@
 """Credential to header fields."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from nulpoint.providers.spec import ProviderSpec
 
 
@@ -11,3 +14,44 @@ def credential_headers(spec: ProviderSpec, key: str) -> list[tuple[bytes, bytes]
     if spec.auth == "bearer":
         return [(b"authorization", b"Bearer " + value)]
     return [(spec.auth.encode("ascii"), value)]
+
+
+class Signer(Protocol):
+    """Proves who we are, by what is held already: never waits, reads no clock. A value, made anew with each renewal."""
+
+    def fields(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
+        """The header fields of one request, each with its line end.
+
+        `host` is the value of the `Host` field, `path` the target with its query as it goes out, `now` Unix seconds.
+        """
+
+    @property
+    def secret(self) -> str:
+        """What must not be shown, should a provider repeat it."""
+
+
+class Identity(Protocol):
+    """A credential that lasts for a time only and is renewed beside the requests: whoever has one asks it each time."""
+
+    def signer(self, now: float) -> Signer:
+        """The one that counts at `now` (Unix seconds). Raises Failure (502, other targets may do better) where there
+        is none: not fetched yet, or run out."""
+
+    async def renewed(self, refused: Signer) -> bool:
+        """The provider did not accept this one (401). Whether another one is there now, after a short wait at most."""
+
+
+Identities = Mapping[str, Identity]
+
+
+class Bearer:
+    """A token, sent as it is."""
+
+    __slots__ = ("_fields", "secret")
+
+    def __init__(self, token: str) -> None:
+        self.secret = token
+        self._fields = b"authorization: Bearer %b\r\n" % token.encode("ascii")
+
+    def fields(self, _method: str, _host: str, _path: str, _body: bytes, _now: float) -> bytes:
+        return self._fields

@@ -6,7 +6,10 @@ config.yaml with the same record, under `providers`.
 
 from types import MappingProxyType
 
-from nulpoint.providers.spec import ProviderSpec
+from nulpoint.providers.spec import ProviderSpec, Variant
+
+_VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
+_VERTEX_GLOBAL = Variant(variable="VERTEX_LOCATION", value="global", base_url="https://aiplatform.googleapis.com")
 
 _ROWS = (
     ProviderSpec(
@@ -144,6 +147,59 @@ _ROWS = (
         completions=True,
         embeddings=True,
     ),
+    # Clouds: where they are reached is the user's own, and tokens may stand in for keys.
+    ProviderSpec(
+        name="azure",
+        base_url="{AZURE_OPENAI_ENDPOINT}",
+        key_env="AZURE_OPENAI_API_KEY",
+        auth="api-key",
+        identity="entra",
+        # What is not `v1` is a dated version of the older surface, which names the deployment in the path.
+        paths={
+            "chat": "/openai/deployments/{model}/chat/completions?api-version={AZURE_OPENAI_API_VERSION}",
+            "embeddings": "/openai/deployments/{model}/embeddings?api-version={AZURE_OPENAI_API_VERSION}",
+        },
+        variables={"AZURE_OPENAI_ENDPOINT": None, "AZURE_OPENAI_API_VERSION": "v1"},
+        variants=(
+            Variant(
+                variable="AZURE_OPENAI_API_VERSION",
+                value="v1",
+                paths={"chat": "/openai/v1/chat/completions", "embeddings": "/openai/v1/embeddings"},
+            ),
+        ),
+        embeddings=True,
+    ),
+    ProviderSpec(
+        name="vertexai",
+        base_url="https://{VERTEX_LOCATION}-aiplatform.googleapis.com",
+        key_env=None,
+        wire="vertex",
+        identity="google",
+        paths={
+            "chat": _VERTEX + "/google/models/{model}:generateContent",
+            "stream": _VERTEX + "/google/models/{model}:streamGenerateContent?alt=sse",
+            "embeddings": _VERTEX + "/google/models/{model}:predict",
+        },
+        variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
+        variants=(_VERTEX_GLOBAL,),
+        sends_done=False,
+        embeddings=True,
+        models=("gemini-2.5-pro", "gemini-2.5-flash", "text-embedding-005", "gemini-embedding-001"),
+    ),
+    ProviderSpec(
+        name="vertexai-claude",
+        base_url="https://{VERTEX_LOCATION}-aiplatform.googleapis.com",
+        key_env=None,
+        wire="vertex-anthropic",
+        identity="google",
+        paths={
+            "chat": _VERTEX + "/anthropic/models/{model}:rawPredict",
+            "stream": _VERTEX + "/anthropic/models/{model}:streamRawPredict",
+        },
+        variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
+        variants=(_VERTEX_GLOBAL,),
+        models=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
+    ),
     # Hosts a team runs itself: no key; in use when their *_BASE_URL is set.
     ProviderSpec(
         name="ollama",
@@ -232,6 +288,17 @@ PATTERNS = MappingProxyType(
         "qwq-": "qwen",
         "doubao-": "bytedance",
         "glm-": "zai",
+    }
+)
+
+# Names that begin like this begin in truth like that: providers whose models others serve too are named before the
+# model. The longest counts; one with a slash speaks for names with a slash, the others for those without.
+PREFIXES = MappingProxyType(
+    {
+        "azure-": "azure/",
+        "vertexai-": "vertexai/",
+        "vertexai-claude-": "vertexai-claude/claude-",
+        "vertexai/claude-": "vertexai-claude/claude-",
     }
 )
 

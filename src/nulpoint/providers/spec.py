@@ -5,8 +5,19 @@ from typing import Literal, NoReturn
 
 import msgspec
 
+from nulpoint.providers.wires import Call, Wire
+
 Route = Literal["chat", "completions", "embeddings"]
-Wire = Literal["openai", "anthropic", "gemini", "mistral"]
+IdentityKind = Literal["entra", "google", "aws"]
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is different of a row where a variable has a certain value."""
+
+    variable: str
+    value: str
+    base_url: str | None = None
+    paths: Mapping[Call, str] = {}
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,10 +25,17 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     Fields:
         name: what callers write before the slash in `provider/model`; also the metrics label.
-        base_url: up to and including the version part, without a slash at the end.
-        key_env: the environment variable that holds its key; null for a host that needs none.
+        base_url: up to and including the version part, without a slash at the end; names of variables in braces.
+        key_env: the environment variable that holds its key; null for a host that needs none, or knows none.
         wire: the format it speaks.
-        auth: how the key is sent.
+        auth: how the key is sent, ours or one the caller brings.
+        identity: whose tokens or signatures are used where no key is set.
+        paths: those that are not the format's; `{model}` in one is the model's name, names of variables stand as in
+            base_url.
+        variables: those that base_url and paths name, with their defaults; null is none, so it must be set.
+        asked_for_by: the variables that say the user means this provider, where there are `variables`; by default those
+            without a default of their own.
+        variants: what is different where a variable has a certain value.
         headers: fixed header fields every request gets.
         rename: request members this host spells differently (from the OpenAI name to its name).
         drop: request members this host rejects; what is dropped is reported to the caller.
@@ -34,7 +52,12 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     base_url: str
     key_env: str | None
     wire: Wire = "openai"
-    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "none"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] = "bearer"
+    identity: IdentityKind | None = None
+    paths: Mapping[Call, str] = {}
+    variables: Mapping[str, str | None] = {}
+    asked_for_by: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
     headers: Mapping[str, str] = {}
     rename: Mapping[str, str] = {}
     drop: frozenset[str] = frozenset()
@@ -49,6 +72,16 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def keys_env(self) -> str | None:
         """The environment variable that holds several keys, comma-separated."""
         return f"{self.key_env}S" if self.key_env else None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The variables without which it cannot be reached."""
+        return tuple(name for name, default in self.variables.items() if default is None)
+
+    @property
+    def to_set(self) -> str:
+        """What brings it into use."""
+        return ", ".join(self.needs) or self.key_env or self.base_url_env
 
     @property
     def base_url_env(self) -> str:
@@ -81,9 +114,21 @@ class Secret:
         raise TypeError("a secret cannot be serialised")
 
 
+class IdentitySettings(msgspec.Struct, frozen=True):
+    """How to come by an identity's credentials: whatever its kind needs to know, by name. Equal ones are shared."""
+
+    kind: IdentityKind
+    values: tuple[tuple[str, Secret], ...] = ()
+
+
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as configured: where it really is, and its keys (none: the caller brings one, or none is needed)."""
+    """A provider as configured: where it really is, and its keys (none: the caller brings one, or none is needed).
+
+    `paths` are the row's own, with their variables filled in. `identity` stands in for keys.
+    """
 
     spec: ProviderSpec
     base_url: str
     credentials: tuple[Secret, ...] = ()
+    paths: Mapping[Call, str] = {}
+    identity: IdentitySettings | None = None

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS
+from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS, PREFIXES
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, Chains, Plan, Target
 
@@ -132,6 +132,7 @@ class Router:
         if alias is not None:
             provider, _, there = alias.partition("/")
             return Named(provider, there, Rule.ALIAS if model in self._own_aliases else Rule.KNOWN_ALIAS)
+        model = _spelled_out(model)
         provider, slash, there = model.partition("/")
         if slash and there and provider in self._known:
             return Named(provider, there, Rule.PREFIX)
@@ -160,7 +161,7 @@ class Router:
     def _why_not(self, provider: str, model: str, primary: Target, route: Route) -> str:
         if provider not in self._providers:
             spec = self._known[provider]
-            return f"{provider} is not configured; set {spec.key_env or spec.base_url_env}"
+            return f"{provider} is not configured; set {spec.to_set}"
         if not self._takes(provider, model, primary, route):
             return "embeddings of another model mean something else"
         return ""
@@ -170,7 +171,7 @@ class Router:
         if provider is not None:
             return provider
         spec = self._known[name]
-        variable = spec.key_env or spec.base_url_env
+        variable = spec.to_set
         text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
 
@@ -180,3 +181,12 @@ class Router:
         )
         text = f"{name} has no embeddings; use one of: {offered or ', '.join(EMBEDDING_MODELS)}"
         return rejected(text, param="model", code="embeddings_not_supported")
+
+
+def _spelled_out(model: str) -> str:
+    """The name with its provider before a slash, where its beginning tells which."""
+    matching = [prefix for prefix in PREFIXES if model.startswith(prefix) and ("/" in prefix) == ("/" in model)]
+    if not matching:
+        return model
+    prefix = max(matching, key=len)
+    return PREFIXES[prefix] + model.removeprefix(prefix)

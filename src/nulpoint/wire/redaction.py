@@ -12,8 +12,10 @@ import msgspec
 INSTEAD = "[redacted]"
 SHORTEST = 8  # characters of a credential that is looked for where it could be a word by chance
 # Tokens as providers print them, whole or with the middle starred out. A digit or a star tells them from words.
+# Then the clouds': Google's, any that is a JWT, and AWS's ids.
 _TOKEN = re.compile(
     r"\b(?:(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk)[-_.]|AIza|AQ\.)(?=[\w.-]*[\d*])[\w*.-]{8,}"
+    r"|\bya29\.[\w.-]+|\beyJ[\w-]+\.[\w.-]+|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
     r"|Bearer\s+[^\s,;\"']+"
     r"|[\w-]+\*{3,}[\w-]*|\*{3,}[\w-]+"
 )

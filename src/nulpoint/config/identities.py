@@ -1,0 +1,35 @@
+"""The identities part of the configuration: whose tokens stand in for keys."""
+
+from nulpoint.config.places import Found, Lookup
+from nulpoint.credentials.source import Wrong
+from nulpoint.credentials.table import KINDS, has_extra
+from nulpoint.providers.spec import IdentitySettings, ProviderSpec
+
+
+def identity_variables(spec: ProviderSpec) -> tuple[str, ...]:
+    """Those its identity reads."""
+    return KINDS[spec.identity].variables if spec.identity else ()
+
+
+def read_identity(spec: ProviderSpec, lookup: Lookup, found: Found) -> IdentitySettings | None:
+    """None where the row has none, or the user has not asked for it. What is wrong goes to `found`, once."""
+    if spec.identity is None:
+        return None
+    kind = KINDS[spec.identity]
+    names = (*kind.variables, *spec.variables)
+    wrong: list[Wrong] = []
+    values = kind.read({name: text for name in names if (text := lookup(name))}, wrong)
+    if values is None:
+        return None
+    if not has_extra(kind):
+        remedy = f"needs the package {kind.module}: pip install 'nulpoint[{kind.extra}]'"
+        wrong.append(Wrong(spec.name, f"is used with an identity ({spec.identity})", remedy))
+    found += [(one.name, one.given, one.remedy) for one in wrong if one not in found]
+    return IdentitySettings(spec.identity, tuple(sorted(values.items())))
+
+
+def key_remedy(spec: ProviderSpec) -> str:
+    """What makes a provider usable that is asked for and has neither a key nor an identity."""
+    ways = [spec.key_env] if spec.key_env else []
+    ways += [KINDS[spec.identity].remedy] if spec.identity else []
+    return ", or ".join(ways)

@@ -1,0 +1,101 @@
+"""Tokens of Microsoft Entra ID, by azure-identity: a client secret, a workload identity, a managed identity.
+
+Variables and their meaning are azure-identity's own (its README, "Environment variables"; read 2026-11).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong
+from nulpoint.providers.auth import Bearer
+from nulpoint.providers.spec import Secret
+from nulpoint.wire.redaction import redact
+
+SCOPE = "https://cognitiveservices.azure.com/.default"
+TENANT, CLIENT, SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
+TOKEN_FILE, AUTHORITY, WHICH = "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"
+MANAGED, WORKLOAD = "managedidentitycredential", "workloadidentitycredential"
+_SHOWN = 300  # characters of what Entra says
+
+
+def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+    """See `source.Kind`. AZURE_TOKEN_CREDENTIALS says which one where several could be meant."""
+    which = given.get(WHICH, "").lower()
+    authority = given.get(AUTHORITY, "")
+    if authority and not authority.startswith("https://"):
+        wrong.append(Wrong(AUTHORITY, f"= {redact(authority)[:100]!r}", "use an https URL"))
+    if which == MANAGED:
+        return _chosen(given, CLIENT)
+    if which == WORKLOAD or (TOKEN_FILE in given and SECRET not in given):
+        return _all_of(given, wrong, TENANT, CLIENT, TOKEN_FILE)
+    if which and which != "environmentcredential":
+        remedy = "use ManagedIdentityCredential, WorkloadIdentityCredential or EnvironmentCredential, or unset it"
+        wrong.append(Wrong(WHICH, f"= {redact(given[WHICH])[:100]!r}", remedy))
+        return {}
+    if not which and given.keys().isdisjoint({TENANT, CLIENT, SECRET}):
+        return None
+    return _all_of(given, wrong, TENANT, CLIENT, SECRET)
+
+
+def _all_of(given: Mapping[str, str], wrong: list[Wrong], *names: str) -> Values:
+    there = [name for name in names if name in given]
+    for name in names:
+        if name not in given:
+            beside = f"{' and '.join(there)} alone" if there else "without it, an Entra identity"
+            remedy = f"{beside} cannot be used: set {', '.join(names)} together; for a managed identity set {WHICH}"
+            wrong.append(Wrong(name, "is not set", f"{remedy}=ManagedIdentityCredential"))
+    return _chosen(given, *names)
+
+
+def _chosen(given: Mapping[str, str], *names: str) -> Values:
+    return {name: Secret(given[name]) for name in (*names, AUTHORITY) if name in given}
+
+
+def open_source(values: Values) -> Source:
+    """See `source.Kind`."""
+    return EntraSource(_credential({name: value.reveal() for name, value in values.items()}), values)
+
+
+def _credential(values: dict[str, str]) -> Any:
+    from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
+
+    options = {"authority": values[AUTHORITY]} if AUTHORITY in values else {}
+    if SECRET in values:
+        return ClientSecretCredential(values[TENANT], values[CLIENT], values[SECRET], **options)
+    if TOKEN_FILE in values:
+        return WorkloadIdentityCredential(
+            tenant_id=values[TENANT], client_id=values[CLIENT], token_file_path=values[TOKEN_FILE], **options
+        )
+    return ManagedIdentityCredential(client_id=values.get(CLIENT))
+
+
+class EntraSource:
+    """It gives out the same token until shortly before its end, however often it is asked."""
+
+    def __init__(self, credential: Any, values: Values) -> None:
+        self._credential = credential
+        self._secret = values.get(SECRET)
+
+    def fetch(self) -> Held:
+        from azure.core.exceptions import AzureError
+
+        try:
+            token = self._credential.get_token(SCOPE)
+        except AzureError as error:
+            raise CannotFetch(self._told(error)) from None
+        return Held(Bearer(token.token), float(token.expires_on))
+
+    def _told(self, error: Exception) -> str:
+        """Entra's own sentence, which names the mistake by number (AADSTS...)."""
+        text = " ".join(str(getattr(error, "message", error)).split())
+        return redact(text, self._secret.reveal() if self._secret else None)[:_SHOWN]
+
+
+KIND = Kind(
+    extra="azure",
+    module="azure.identity",
+    variables=(TENANT, CLIENT, SECRET, TOKEN_FILE, AUTHORITY, WHICH),
+    remedy=f"for an Entra identity {TENANT}, {CLIENT} and {SECRET}, or {WHICH}=ManagedIdentityCredential",
+    read=read,
+    open=open_source,
+)

@@ -1,0 +1,117 @@
+"""Google's access tokens, by google-auth: a service account's file, a workload identity, the metadata server.
+
+What counts, in this order, is google-auth's ("Application Default Credentials"; read 2026-11).
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong
+from nulpoint.providers.auth import Bearer
+from nulpoint.providers.spec import Secret
+from nulpoint.wire.redaction import redact
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+SERVICE_ACCOUNT = "service_account"
+_TYPES = (SERVICE_ACCOUNT, "authorized_user", "external_account", "external_account_authorized_user",
+          "impersonated_service_account", "gdch_service_account")  # fmt: skip
+_NEEDED = ("client_email", "private_key", "token_uri")  # of a service account's file
+_TIMEOUT = 10.0  # seconds for one call to the token server
+_SHOWN = 300  # characters of what Google says
+
+
+def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+    """See `source.Kind`. Without the variable it is what google-auth finds by itself."""
+    path = given.get(FILE)
+    if path is None:
+        return {}
+    problem = _problem(path)
+    if problem is not None:
+        wrong.append(Wrong(FILE, f"= {path[:200]!r}", problem))
+    return {FILE: Secret(path)}
+
+
+def _problem(path: str) -> str | None:
+    """What is wrong with a credentials file. Nothing of what stands in it is ever said."""
+    try:
+        document = msgspec.json.decode(Path(path).read_bytes())
+    except OSError as error:
+        return f"the credentials file cannot be read: {error.strerror or type(error).__name__}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "the credentials file is not JSON; download the key of the service account again"
+    if not isinstance(document, dict) or document.get("type") not in _TYPES:
+        return f"is no credentials file of Google's: its `type` must be one of {', '.join(_TYPES)}"
+    if document["type"] != SERVICE_ACCOUNT:
+        return None
+    missing = [name for name in _NEEDED if not isinstance(document.get(name), str) or not document[name]]
+    if missing:
+        return f"the service account's file lacks {', '.join(missing)}; download its key again"
+    if "-----BEGIN" not in document["private_key"]:
+        return "the service account's file has a private_key that is no PEM; download its key again"
+    return None
+
+
+def open_source(values: Values) -> Source:
+    """See `source.Kind`."""
+    path = values.get(FILE)
+    return GoogleSource(path.reveal() if path else None)
+
+
+class GoogleSource:
+    """The library's object is made with the first token: to find out where it runs may take seconds."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._credentials: Any = None
+
+    def fetch(self) -> Held:
+        from google.auth.exceptions import GoogleAuthError
+        from google.auth.transport.requests import Request
+
+        try:
+            if self._credentials is None:
+                self._credentials = _find(self._path)
+            self._credentials.refresh(partial(Request(), timeout=_TIMEOUT))
+        except GoogleAuthError as error:
+            raise CannotFetch(_told(error)) from None
+        except ValueError:  # a key that cannot be read; the text may hold a part of it
+            raise CannotFetch("the private key in the credentials file cannot be used; download it again") from None
+        if not self._credentials.token:
+            raise CannotFetch("Google's answer holds no token")
+        expiry = self._credentials.expiry  # UTC, without saying so
+        expires = expiry.replace(tzinfo=UTC).timestamp() if expiry else float("inf")
+        return Held(Bearer(self._credentials.token), expires)
+
+
+def _find(path: str | None) -> Any:
+    import google.auth
+    from google.oauth2 import service_account
+
+    if path is None:
+        return google.auth.default(scopes=[SCOPE])[0]
+    if msgspec.json.decode(Path(path).read_bytes()).get("type") == SERVICE_ACCOUNT:
+        return service_account.Credentials.from_service_account_file(path, scopes=[SCOPE])  # type: ignore[no-untyped-call]
+    os.environ[FILE] = path  # it may stand in config.yaml; google-auth reads it only here
+    return google.auth.default(scopes=[SCOPE])[0]
+
+
+def _told(error: Exception) -> str:
+    """The library's first sentence; further arguments repeat the whole answer of the token server."""
+    return redact(" ".join(str(error.args[0] if error.args else type(error).__name__).split()))[:_SHOWN]
+
+
+KIND = Kind(
+    extra="gcp",
+    module="google.auth",
+    variables=(FILE,),
+    remedy=f"{FILE}, the path of a service account's file",
+    read=read,
+    open=open_source,
+)

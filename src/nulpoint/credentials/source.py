@@ -1,0 +1,56 @@
+"""What a kind of identity has to bring along."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from nulpoint.providers.auth import Signer
+from nulpoint.providers.spec import Secret
+
+
+class Held(NamedTuple):
+    """What was fetched: it signs until `expires` (Unix seconds, infinite for what never ends)."""
+
+    signer: Signer
+    expires: float
+
+
+class CannotFetch(Exception):
+    """No credential could be had. The text is for operators: it says why, and holds nothing of a credential."""
+
+
+class Source(Protocol):
+    """Where credentials come from. It may block: it is only called in a thread of its own, one call at a time."""
+
+    def fetch(self) -> Held:
+        """Raises CannotFetch; whatever else it raises is told by its type alone."""
+
+
+class Wrong(NamedTuple):
+    """What is wrong with a variable: its name, what was given (never a secret), and the remedy."""
+
+    name: str
+    given: str
+    remedy: str
+
+
+Values = Mapping[str, Secret]
+
+
+class Kind(NamedTuple):
+    """One kind of identity.
+
+    Fields:
+        extra: the extra of our package that brings what it needs, and `module`, the one whose absence tells.
+        variables: those it reads beside the row's own, for the documentation.
+        remedy: what to set so that it can be used.
+        read: from set variables by name to what `open` needs; None where none of them asks for it. What is wrong goes
+            to the list, without the value of anything secret.
+        open: the source. Imports what is heavy. Raises CannotFetch.
+    """
+
+    extra: str
+    module: str
+    variables: tuple[str, ...]
+    remedy: str
+    read: Callable[[Mapping[str, str], list[Wrong]], Values | None]
+    open: Callable[[Values], Source]
