@@ -34,7 +34,7 @@ demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 end
 	@$(if $(REDIS),sh tests/install.sh)
 	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once) $(if $(REDIS),--redis)
 
-mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19004
+mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19007
 	@exec $(BIN)/python -m nulpoint mock
 
 test: $(DEV_STAMP) ## run all tests

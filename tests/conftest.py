@@ -12,6 +12,7 @@ import uvloop
 from hypothesis import settings as hypothesis_settings
 
 import canary_tap
+import clouds
 from nulpoint.app import App
 from nulpoint.config import Place
 from nulpoint.mock import MockServer, MockSettings, start
@@ -142,8 +143,10 @@ def left_in(app: App) -> dict[str, Any]:
 
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
-    environ = {}
+    environ = clouds.addresses(mocks)
     for name, server in mocks.items():
+        if name in clouds.ADDRESSES:
+            continue
         key = {"gemini": "GOOGLE"}.get(name, name.upper())
         path = "/v1beta" if name == "gemini" else "/v1"
         environ |= {f"{key}_API_KEY": f"sk-configured-{name}", f"{name.upper()}_BASE_URL": server.url + path}

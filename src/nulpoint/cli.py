@@ -137,18 +137,18 @@ def providers() -> None:
 
     click.echo(f"{'provider':<12} {'key variable':<22} base URL")
     for spec in CATALOG.values():
-        click.echo(f"{spec.name:<12} {spec.key_env or spec.base_url_env:<22} {spec.base_url}")
+        click.echo(f"{spec.name:<12} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
 
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--fault", "faults", multiple=True, metavar="[PROVIDER:]NAME[=N][*COUNT]", help="What goes wrong.")
 def mock(host: str, faults: tuple[str, ...]) -> None:
-    """Run mock providers on ports 19001 to 19004: OpenAI, Anthropic, Gemini, Mistral.
+    """Run mock providers on ports 19001 to 19007: OpenAI, Anthropic, Gemini, Mistral, Azure (19006), Vertex AI (19007).
 
     They check requests as the real ones do and answer what they are asked (docs/operations.md). MOCK_LATENCY_MS,
-    MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS and MOCK_SEED set how they behave; faults are set here, by request
-    header or by admin call.
+    MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS and MOCK_SEED set how they behave; faults are
+    set here, by request header or by admin call.
     """
     from nulpoint.mock import run
 

@@ -73,6 +73,7 @@ class Failure(Exception):
         self.answered = answered
         self.wait_guessed = wait_guessed
         self.attempts: list[dict[str, Any]] = []
+        self.inner: dict[str, Any] | None = None  # what a provider tells beyond the envelope, as `innererror`
         self.fields = b""  # of the provider's answer: header fields that go to the caller with it
 
     @property
@@ -85,7 +86,11 @@ class Failure(Exception):
         return msgspec.json.encode({"error": self._fields()})
 
     def _fields(self) -> dict[str, Any]:
-        fields = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        fields: dict[str, Any] = {
+            "message": self.message, "type": self.type, "param": self.param, "code": self.code
+        }  # fmt: skip
+        if self.inner is not None:
+            fields["innererror"] = self.inner
         return {**fields, "attempts": self.attempts} if self.attempts else fields
 
 

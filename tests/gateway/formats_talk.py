@@ -21,7 +21,17 @@ class Row(NamedTuple):
     provider: str
     model: str
 
+    @property
+    def speaks(self):
+        """Whose format it is."""
+        return SPEAKS.get(self.provider, self.provider)
 
+    @property
+    def mock(self):
+        return "vertexai" if self.provider == "vertexai-claude" else self.provider
+
+
+SPEAKS = {"azure": "openai", "vertexai": "gemini", "vertexai-claude": "anthropic"}
 ROWS = (
     Row("openai", "gpt-4o"),
     Row("anthropic", "claude-haiku-4-5"),
@@ -29,6 +39,11 @@ ROWS = (
     Row("gemini", "gemini-2.5-flash"),
     Row("gemini", "gemini-3-flash-preview"),
     Row("mistral", "mistral-large-latest"),
+)
+CLOUDS = (
+    Row("azure", "azure-gpt-4o"),
+    Row("vertexai", "vertexai-gemini-2.5-flash"),
+    Row("vertexai-claude", "vertexai/claude-haiku-4-5"),
 )
 ONE_A_PROVIDER = tuple(row for row in ROWS if row.model not in ("claude-opus-4-8", "gemini-3-flash-preview"))
 
@@ -52,7 +67,7 @@ class Talk:
     def __init__(self, row, streamed, running, client):
         self.row = row
         self.streamed = streamed
-        self.mock = running.mocks[row.provider]
+        self.mock = running.mocks[row.mock]
         self.client = client
         self.headers = {}
         self.chunks = []
@@ -102,7 +117,7 @@ def talk(row, streamed, use, settings=None, headers=None):
 
     async def main():
         async with contextlib.AsyncExitStack() as stack:
-            running = await stack.enter_async_context(gateway(settings or {}, names=(row.provider,)))
+            running = await stack.enter_async_context(gateway(settings or {}, names=(row.mock,)))
             client = await stack.enter_async_context(sdk(running.url, default_headers=headers))
             await use(Talk(row, streamed, running, client))
 

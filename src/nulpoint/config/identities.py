@@ -23,7 +23,7 @@ def read_identity(spec: ProviderSpec, lookup: Lookup, found: Found) -> IdentityS
         return None
     if not has_extra(kind):
         remedy = f"needs the package {kind.module}: pip install 'nulpoint[{kind.extra}]'"
-        wrong.append(Wrong(spec.name, f"is used with an identity ({spec.identity})", remedy))
+        wrong.append(Wrong(spec.needs[0] if spec.needs else spec.name, "is set", remedy))
     found += [(one.name, one.given, one.remedy) for one in wrong if one not in found]
     return IdentitySettings(spec.identity, tuple(sorted(values.items())))
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.config.identities import identity_variables
 from nulpoint.config.settings import SETTINGS
-from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS
+from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS, PREFIXES
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, WITHOUT_IMAGES, tier_of
 from nulpoint.providers.spec import ProviderSpec
 
@@ -57,6 +58,10 @@ def configuration() -> str:
         "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/llama-3.1-8b-instant", "```", "",
         "A record with the name of a known provider changes just the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`",
         "every provider that takes a key can be used with the caller's own.", "",
+        "A record may begin from a known one under another name (`like`), for instance for a second Azure resource; names in",
+        "braces in `base_url` and `paths` are variables, listed with their defaults in `variables`. See [clouds.md](clouds.md):", "",
+        "```yaml", "providers:", "  - name: azure-west", "    like: azure",
+        "    base_url: https://west.openai.azure.com", "    key_env: AZURE_WEST_API_KEY", "```", "",
         "### Several keys", "",
         "Every key variable has a plural: `OPENAI_API_KEYS=sk-a,sk-b`, or `openai_api_keys` as a list in `config.yaml`. They are",
         "used in turn, together with the single one; a key that is refused or exhausted rests alone.", "",
@@ -77,18 +82,21 @@ def providers() -> str:
         "| Provider | Key variable | Base URL | Embeddings | Legacy completions |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for spec in CATALOG.values():
-        key = f"`{spec.key_env}`" if spec.key_env else f"none; set `{spec.base_url_env}`"
         completions = "its own" if spec.completions else "through chat"
         lines.append(
-            f"| {spec.name} | {key} | {spec.base_url} | {'yes' if spec.embeddings else 'no'} | {completions} |"
+            f"| {spec.name} | {_key(spec)} | {spec.base_url} | {'yes' if spec.embeddings else 'no'} | {completions} |"
         )
     lines += [
         "",
         "Anthropic, Gemini and Mistral are spoken to in their own formats ([formats.md](formats.md)), all others in OpenAI's.",
-        "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.", "",
+        "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.",
+        "Names in braces are variables to set; how each cloud is set up: [clouds.md](clouds.md).", "",
         "## Which provider a model goes to", "",
         "In this order: an alias of `config.yaml`; an alias below; `provider/model`; the longest prefix below;",
-        "`DEFAULT_PROVIDER`.", "", "| Alias | Target |", "|---|---|",
+        "`DEFAULT_PROVIDER`. Before that a name that begins with the name of a cloud is spelled out:", "",
+        "| Begins with | Stands for |", "|---|---|",
+        *(f"| `{prefix}` | `{target}` |" for prefix, target in PREFIXES.items()),
+        "", "| Alias | Target |", "|---|---|",
         *(f"| `{alias}` | `{target}` |" for alias, target in ALIASES.items()),
         "", "| Names that begin with | Provider |", "|---|---|",
         *(f"| `{prefix}` | {provider} |" for prefix, provider in PATTERNS.items()),
@@ -101,6 +109,14 @@ def providers() -> str:
             dropped = ", ".join(f"`{name}`" for name in sorted(spec.drop))
             lines.append(f"- {spec.name}: sends {renamed}; drops {dropped}")
     return "\n".join([*lines, ""])
+
+
+def _key(spec: ProviderSpec) -> str:
+    """What must be set to use a provider."""
+    if spec.identity is not None:
+        needed = ", ".join(f"`{name}`" for name in (*spec.needs, spec.key_env) if name)
+        return f"{needed} or an identity" if spec.key_env else f"{needed} and an identity"
+    return f"`{spec.key_env}`" if spec.key_env else f"none; set `{spec.base_url_env}`"
 
 
 def equivalents() -> str:
@@ -149,6 +165,9 @@ def schema() -> str:
         if spec.keys_env:
             several = {"type": ["string", "array"], "description": f"Several keys of {spec.name}, used in turn."}
             properties[spec.keys_env.lower()] = several
+    for spec in CATALOG.values():
+        for name in (*spec.variables, *identity_variables(spec)):
+            properties[name.lower()] = {"type": "string", "description": f"Of {spec.name}; see docs/clouds.md."}
     (_,), components = msgspec.json.schema_components([ProviderSpec], ref_template="#/$defs/{name}")
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
     like = {"enum": sorted(CATALOG), "description": "A known provider whose record this one begins from."}
@@ -172,6 +191,8 @@ def example() -> str:
     """.env.example"""
     lines = ["# Copy to .env and fill in at least one key. Every setting: docs/configuration.md", ""]
     lines += [f"{'' if spec.name == 'openai' else '# '}{spec.key_env}=" for spec in CATALOG.values() if spec.key_env]
+    own = [name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))]
+    lines += ["", "# Clouds: docs/clouds.md", *(f"# {name}=" for name in dict.fromkeys(own))]
     lines += ["", *(f"# {setting.name}={setting.default or ''}" for setting in SETTINGS)]
     return "\n".join([*lines, ""])
 

@@ -6,7 +6,7 @@ Variables and their meaning are azure-identity's own (its README, "Environment v
 from collections.abc import Mapping
 from typing import Any
 
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.redaction import redact
@@ -53,13 +53,16 @@ def _chosen(given: Mapping[str, str], *names: str) -> Values:
 
 def open_source(values: Values) -> Source:
     """See `source.Kind`."""
-    return EntraSource(_credential({name: value.reveal() for name, value in values.items()}), values)
+    return EntraSource({name: value.reveal() for name, value in values.items()})
 
 
 def _credential(values: dict[str, str]) -> Any:
     from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 
-    options = {"authority": values[AUTHORITY]} if AUTHORITY in values else {}
+    quiet("azure.identity", "msal")
+    # An authority of the user's own is trusted as it is: the public one, which knows the others, may be out of reach.
+    own = AUTHORITY in values
+    options: dict[str, Any] = {"authority": values[AUTHORITY], "disable_instance_discovery": True} if own else {}
     if SECRET in values:
         return ClientSecretCredential(values[TENANT], values[CLIENT], values[SECRET], **options)
     if TOKEN_FILE in values:
@@ -70,17 +73,18 @@ def _credential(values: dict[str, str]) -> Any:
 
 
 class EntraSource:
-    """It gives out the same token until shortly before its end, however often it is asked."""
+    """The library's objects keep a token until shortly before its end, also one that was refused: each fetch makes new
+    ones."""
 
-    def __init__(self, credential: Any, values: Values) -> None:
-        self._credential = credential
-        self._secret = values.get(SECRET)
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = values
 
     def fetch(self) -> Held:
         from azure.core.exceptions import AzureError
 
         try:
-            token = self._credential.get_token(SCOPE)
+            with _credential(self._values) as credential:
+                token = credential.get_token(SCOPE)
         except AzureError as error:
             raise CannotFetch(self._told(error)) from None
         return Held(Bearer(token.token), float(token.expires_on))
@@ -88,7 +92,7 @@ class EntraSource:
     def _told(self, error: Exception) -> str:
         """Entra's own sentence, which names the mistake by number (AADSTS...)."""
         text = " ".join(str(getattr(error, "message", error)).split())
-        return redact(text, self._secret.reveal() if self._secret else None)[:_SHOWN]
+        return redact(text, self._values.get(SECRET))[:_SHOWN]
 
 
 KIND = Kind(

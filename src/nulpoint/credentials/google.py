@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.redaction import redact
@@ -94,6 +94,7 @@ def _find(path: str | None) -> Any:
     import google.auth
     from google.oauth2 import service_account
 
+    quiet("google.auth")
     if path is None:
         return google.auth.default(scopes=[SCOPE])[0]
     if msgspec.json.decode(Path(path).read_bytes()).get("type") == SERVICE_ACCOUNT:

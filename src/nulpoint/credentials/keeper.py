@@ -51,7 +51,7 @@ class Keeper:
             logger.warning("the credential for %s was refused before its time: fetching another one", self._label)
             self._wake.set()
             await self._next_fetch()
-        return self._held is not None and self._held.signer is not refused
+        return self._held is not None and self._held.signer.secret != refused.secret
 
     # -- its life ------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What a kind of identity has to bring along."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -54,3 +55,9 @@ class Kind(NamedTuple):
     remedy: str
     read: Callable[[Mapping[str, str], list[Wrong]], Values | None]
     open: Callable[[Values], Source]
+
+
+def quiet(*libraries: str) -> None:
+    """Keep a library from logging what went wrong: it repeats the server's words as they are. CannotFetch tells it."""
+    for name in libraries:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

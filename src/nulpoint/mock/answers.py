@@ -12,7 +12,10 @@ CREATED = 1_790_000_000  # Unix time; fixed, so that equal requests get equal an
 
 
 class Call(msgspec.Struct):
-    """A request as the providers' code sees it. `number` counts the requests of this server, from 1."""
+    """A request as the providers' code sees it. `number` counts the requests of this server, from 1.
+
+    `query` is what follows the path's question mark, `raw` the body as it came; tokens given out last `token_seconds`.
+    """
 
     method: str
     path: str
@@ -20,6 +23,9 @@ class Call(msgspec.Struct):
     body: Any
     number: int
     words: int
+    query: str = ""
+    raw: bytes = b""
+    token_seconds: float = 3600.0
 
 
 class Answer(msgspec.Struct):
@@ -38,6 +44,8 @@ class Dialect(NamedTuple):
     error: Callable[[int, str], Answer]
     rate_limited: Callable[[float], Answer]  # seconds to wait; 0 where it does not say
     error_event: Callable[[int, str], bytes]  # inside a stream
+    of_path: Callable[[str], Any] | None = None  # the dialect that speaks on this path, where it is another one
+    gives_tokens: Callable[[str], bool] = lambda _: False  # whether this path is the token server's
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

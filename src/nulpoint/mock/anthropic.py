@@ -26,7 +26,7 @@ def answer(call: Call) -> Answer:
         return refused
     if call.path == "/v1/models":
         return json_answer({"data": [_model(name) for name in _MODELS], "has_more": False})
-    found = _messages(call) if call.path == "/v1/messages" else error(404, "Not Found")
+    found = messages(call) if call.path == "/v1/messages" else error(404, "Not Found")
     found.headers = {"request-id": f"req_mock{call.number}", **found.headers}
     return found
 
@@ -59,7 +59,7 @@ def _model(name: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": "2026-09-01T00:00:00Z"}
 
 
-def _messages(call: Call) -> Answer:
+def messages(call: Call) -> Answer:
     body = call.body
     if not isinstance(body, dict):
         return error(400, "The request body is not valid JSON")

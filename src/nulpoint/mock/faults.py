@@ -30,6 +30,10 @@ FAULTS: dict[str, float | None] = {
     "repeat_mid_stream": 3,  # N events, then that
     "slow_drip": 5,  # one byte each N ms
     "error_in_200": None,
+    "expired_token": 401,  # the token is refused, as one that was withdrawn
+    "token_refused": 400,  # by the token server, which else is spared: those of the clouds
+    "token_repeat": 400,  # the same, and it repeats the request
+    "token_stall": None,
     "gzip": None,
     "close_delimited": None,  # no length: the end of the connection is the end
     "informational": 1,  # N interim answers first

@@ -33,8 +33,8 @@ def answer(call: Call) -> Answer:
         return json_answer({"models": [{"name": "models/gemini-2.5-flash", "inputTokenLimit": 1_048_576}]})
     found = _CALL.fullmatch(call.path)
     verbs = {
-        "generateContent": _generate,
-        "streamGenerateContent": _stream,
+        "generateContent": generate,
+        "streamGenerateContent": stream,
         "batchEmbedContents": _embed_batch,
         "embedContent": _embed,
     }
@@ -220,7 +220,7 @@ class _Telling:
         return {**content, **likely, **more, "index": index}
 
 
-def _generate(call: Call, model: str) -> Answer:
+def generate(call: Call, model: str) -> Answer:
     wrong = _wrong(call, model)
     if wrong is not None:
         return wrong
@@ -231,7 +231,7 @@ def _generate(call: Call, model: str) -> Answer:
     return json_answer(telling.response(candidates, telling.usage))
 
 
-def _stream(call: Call, model: str) -> Answer:
+def stream(call: Call, model: str) -> Answer:
     """Text in pieces, calls whole and one an event; the finish comes after them, with the usage that counts."""
     wrong = _wrong(call, model)
     if wrong is not None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from nulpoint.mock.answers import Answer, Call, Dialect, json_text
 from nulpoint.mock.faults import Fault
+from nulpoint.mock.tokens import refused
 
 _HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Error</h1>cloudflare</body></html>"
 _FAILED = "The server had an error while processing your request."
@@ -15,11 +16,16 @@ _FAILED = "The server had an error while processing your request."
 
 def faulty(dialect: Dialect, call: Call, answer: Answer, fault: Fault | None) -> Answer:
     """The answer a fault replaces the good one with; faults of the connection leave it as it is."""
+    if fault is not None and fault.name.startswith("token_"):
+        told = "The mock was told to refuse." if fault.name != "token_repeat" else call.raw.decode("latin-1")
+        return refused("invalid_grant", told, int(fault.arg or 400))
     match fault:
         case Fault(name="rate_limit"):
             return dialect.rate_limited(fault.arg)
         case Fault(name="status" | "repeat"):
             return dialect.error(int(fault.arg), _told(fault, call, f"The mock was told to answer {int(fault.arg)}."))
+        case Fault(name="expired_token"):
+            return dialect.error(int(fault.arg), "The access token has expired.")
         case Fault(name="html_error"):
             return Answer(status=int(fault.arg), body=_HTML, headers={"content-type": "text/html"})
         case Fault(name="error_in_200" | "repeat_in_200"):
@@ -38,7 +44,7 @@ def _told(fault: Fault, call: Call, usual: str) -> str:
     """What an error says: the usual, or what a careless provider says of a request, which is all of it."""
     if not fault.name.startswith("repeat"):
         return usual
-    fields = ("authorization", "x-api-key", "x-goog-api-key")
+    fields = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
     key = next((call.headers[name] for name in fields if name in call.headers), "none")
     return f"Incorrect API key provided: {key.removeprefix('Bearer ')}. The request was: {json_text(call.body)}"
 
@@ -59,7 +65,7 @@ class Sender:
         if self._name in ("reset_before_head", "close_before_head"):
             self._end(reset=self._name.startswith("reset"))
             return
-        if self._name == "stall":
+        if self._name in ("stall", "token_stall"):
             await asyncio.sleep(3600)
         if self._name == "informational":
             self._transport.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * int(self._fault.arg))

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import ssl
 import sys
 from base64 import b64encode
 from collections import Counter
@@ -13,18 +14,20 @@ import httptools
 import msgspec
 import uvloop
 
-from nulpoint.mock import anthropic, faults, gemini, mistral, openai
+from nulpoint.mock import anthropic, azure, faults, gemini, mistral, openai, vertexai
 from nulpoint.mock.answers import Answer, Call, Dialect, json_answer
 from nulpoint.mock.faults import Fault
 from nulpoint.mock.sending import Sender, faulty
 from nulpoint.mock.settings import MockSettings, SettingsError
 
-PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004}
+PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004, "azure": 19006, "vertexai": 19007}
 _DIALECTS: dict[str, Dialect] = {
     "openai": openai.DIALECT,
     "anthropic": anthropic.DIALECT,
     "gemini": gemini.DIALECT,
     "mistral": mistral.DIALECT,
+    "azure": azure.DIALECT,
+    "vertexai": vertexai.DIALECT,
 }
 
 
@@ -37,7 +40,8 @@ class MockServer:
         self.settings = settings
         self.fault: Fault | None = None
         self.port = 0
-        self.requests = 0
+        self.requests = 0  # those to the token server are counted apart
+        self.tokens = 0
         self.aborted = 0
         self.by_path: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
@@ -49,9 +53,9 @@ class MockServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def listen(self, host: str, port: int) -> None:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: Connection(self), host, port, backlog=4096)
+        self._listener = await loop.create_server(lambda: Connection(self), host, port, backlog=4096, ssl=tls)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -71,18 +75,21 @@ class MockServer:
     def stats(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
+            "token_requests": self.tokens,
             "by_path": dict(self.by_path),
             "open_connections": len(self.connections),
             "aborted": self.aborted,
             "last_request": self.last,
         }
 
-    def take_fault(self, headers: Mapping[str, str] | None) -> Fault | None:
+    def take_fault(self, headers: Mapping[str, str] | None, path: str = "") -> Fault | None:
         """The fault of this request: the one its header names, else the one that was set."""
         if headers is not None and "x-mock-fault" in headers:
             return faults.parse(headers["x-mock-fault"])
         fault = self.fault
         if fault is None or (headers is None) != (fault.name == "refuse"):
+            return None
+        if fault.name.startswith("token_") != self.dialect.gives_tokens(path):
             return None
         if fault.count is not None:
             fault.count -= 1
@@ -176,7 +183,7 @@ class Connection(asyncio.Protocol):
     async def _respond(self) -> None:
         server = self.server
         method = self.parser.get_method().decode()
-        path = self.target.decode("latin-1").partition("?")[0]
+        path, _, query = self.target.decode("latin-1").partition("?")
         raw = b"".join(self.body)
         try:
             body = msgspec.json.decode(raw) if raw else None
@@ -185,32 +192,45 @@ class Connection(asyncio.Protocol):
         if path.startswith("/mock/"):
             await self._send(server.admin(method, path, body))
             return
-        server.requests += 1
-        server.by_path[path] += 1
-        server.last = {"method": method, "path": path, "headers": self.raw_headers, "body": b64encode(raw).decode()}
+        if server.dialect.gives_tokens(path):
+            server.tokens += 1
+        else:
+            server.requests += 1
+            server.by_path[path] += 1
+            server.last = {"method": method, "path": path, "headers": self.raw_headers, "body": b64encode(raw).decode()}
         try:
-            fault = server.take_fault(self.headers)
+            fault = server.take_fault(self.headers, path)
         except ValueError as error:
             await self._send(json_answer({"error": str(error)}, 400))
             return
         if server.settings.latency_ms:
             await asyncio.sleep(server.settings.latency_ms / 1000)
-        call = Call(method, path, self.headers, body, server.requests, server.settings.stream_words)
+        settings = server.settings
+        call = Call(
+            method, path, self.headers, body, server.requests, settings.stream_words, query, raw, settings.token_seconds
+        )
         try:
             answer = server.answer(call)
         except Exception as error:  # noqa: BLE001 - a mock that falls silent would look like a stall
             answer = server.dialect.error(500, f"The mock itself failed: {error!r}")
-        await self._send(faulty(server.dialect, call, answer, fault), fault)
+        dialect = (server.dialect.of_path and server.dialect.of_path(path)) or server.dialect
+        await self._send(faulty(dialect, call, answer, fault), fault)
 
     async def _send(self, answer: Answer, fault: Fault | None = None) -> None:
         sender = Sender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)
         await sender.send(answer, keep_alive=self.parser.should_keep_alive())
 
 
-async def start(name: str, port: int = 0, host: str = "127.0.0.1", settings: MockSettings | None = None) -> MockServer:
-    """A running mock of `openai`, `anthropic`, `gemini` or `mistral`."""
+async def start(
+    name: str,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    settings: MockSettings | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> MockServer:
+    """A running mock of one of the names in `PORTS`."""
     server = MockServer(name, settings or MockSettings())
-    await server.listen(host, port)
+    await server.listen(host, port, tls)
     return server
 
 
@@ -229,7 +249,7 @@ async def start_all(
 def run(
     environ: Mapping[str, str], host: str, ports: Mapping[str, int] | None = None, broken: Sequence[str] = ()
 ) -> int:
-    """Serve all four until SIGINT or SIGTERM, with these faults (as `faults.parse_for` reads them); the exit code."""
+    """Serve all until SIGINT or SIGTERM, with these faults (as `faults.parse_for` reads them); the exit code."""
     try:
         settings = MockSettings.from_environment(environ)
         wanted = [fault_for(text) for text in broken]

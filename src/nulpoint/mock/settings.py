@@ -10,13 +10,15 @@ class SettingsError(Exception):
 
 
 class MockSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`latency_ms` before an answer begins, `chunk_ms` between stream chunks, `error_rate` answered with 500."""
+    """`latency_ms` before an answer begins, `chunk_ms` between stream chunks, `error_rate` answered with 500,
+    `token_seconds` that a token of a cloud's lasts."""
 
     latency_ms: float = 0.0
     chunk_ms: float = 0.0
     error_rate: float = 0.0
     stream_words: int = 10
     seed: int = 1
+    token_seconds: float = 3600.0
 
     @staticmethod
     def from_environment(environ: Mapping[str, str]) -> "MockSettings":

@@ -17,6 +17,7 @@ from nulpoint.wire.redaction import INSTEAD, SHORTEST, redact
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
 _FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
+_INNER_TEXT = 8192  # characters of an `innererror`; a longer one is no filter's verdict
 _TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 
@@ -64,6 +65,7 @@ class _Error(NamedTuple):
     status: str | None = None
     number: int | None = None
     details: tuple[dict[str, Any], ...] = ()
+    inner: dict[str, Any] | None = None  # Azure's `innererror`: what a content filter has found
 
 
 def provider_failure(
@@ -121,8 +123,19 @@ def _failure(provider: str, status: int, error: _Error, retry_after: float | Non
         answered=status,
         wait_guessed=guessed,
     )
+    if error.inner is not None:
+        failure.inner = _without_secrets(error.inner, secret)
     hide(failure, secret)
     return failure
+
+
+def _without_secrets(inner: dict[str, Any], secret: str | None) -> dict[str, Any] | None:
+    """As it came, but for what must not be shown; None where that would break it, or it is too much to tell."""
+    text = msgspec.json.encode(inner).decode()
+    if len(text) > _INNER_TEXT:
+        return None
+    shown = _decoded(redact(text, secret).encode())
+    return shown if isinstance(shown, dict) else None
 
 
 def hide(failure: Failure, secret: str | None) -> None:
@@ -186,7 +199,7 @@ def _read(body: bytes, secret: str | None) -> _Error:
     if not isinstance(error, dict):
         return _Error(_plain_text(body, secret))
     message = error.get("message") or error.get("detail") or ""
-    details = error.get("details")
+    details, inner = error.get("details"), error.get("innererror")
     return _Error(
         message if isinstance(message, str) else msgspec.json.encode(message).decode(),
         _text(error.get("code")),
@@ -195,6 +208,7 @@ def _read(body: bytes, secret: str | None) -> _Error:
         _text(error.get("status")),
         _number(error),
         tuple(one for one in details if isinstance(one, dict)) if isinstance(details, list) else (),
+        inner if isinstance(inner, dict) else None,
     )
 
 

@@ -1,0 +1,60 @@
+"""The clouds' mocks as a gateway is pointed at them, and a service account whose tokens the mock gives out."""
+
+import atexit
+import functools
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from nulpoint.mock import MockServer
+
+_folder = Path(tempfile.mkdtemp(prefix="nulpoint-clouds-"))
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+
+
+@functools.cache
+def private_key() -> str:
+    """An RSA key in PEM; to make one takes a while."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def service_account(server: MockServer) -> str:
+    """The path of a credentials file whose tokens this mock gives out."""
+    document = {
+        "type": "service_account", "project_id": "p1", "private_key_id": "k1", "private_key": private_key(),
+        "client_email": "gateway@p1.iam.gserviceaccount.com", "client_id": "1", "token_uri": f"{server.url}/token",
+    }  # fmt: skip
+    path = _folder / f"{server.port}.json"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def azure(server: MockServer) -> dict[str, str]:
+    return {"AZURE_OPENAI_ENDPOINT": server.url, "AZURE_OPENAI_API_KEY": "sk-configured-azure"}
+
+
+def vertexai(server: MockServer) -> dict[str, str]:
+    return {
+        "VERTEX_PROJECT": "p1", "VERTEXAI_BASE_URL": server.url, "VERTEXAI_CLAUDE_BASE_URL": server.url,
+        "GOOGLE_APPLICATION_CREDENTIALS": service_account(server),
+    }  # fmt: skip
+
+
+ADDRESSES = {"azure": azure, "vertexai": vertexai}
+
+
+def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
+    """The environment that points a gateway at those of them that are clouds."""
+    environ = {}
+    for name, server in mocks.items():
+        if name in ADDRESSES:
+            environ |= ADDRESSES[name](server)
+    return environ

@@ -1,0 +1,60 @@
+"""When a credential is fetched again: scripts of (time, event, when the next fetch is due)."""
+
+import pytest
+
+from nulpoint.credentials.schedule import REFUSED_APART, Schedule
+
+INFINITE = float("inf")
+
+
+def played(*events):
+    schedule = Schedule()
+    for name, *arguments in events:
+        getattr(schedule, name)(*arguments)
+    return schedule
+
+
+@pytest.mark.parametrize(
+    ("left", "wait"),
+    [
+        (3600, 3300), (1200, 900), (600, 450), (300, 225), (4, 3), (1, 1), (0, 1), (-50, 1), (INFINITE, INFINITE),
+    ],
+)  # fmt: skip
+def test_it_is_renewed_ahead_of_its_end(left, wait):
+    assert played(("fetched", 1000.0, 1000.0 + left)).due == 1000.0 + wait
+
+
+def test_whoever_gives_out_the_same_again_is_asked_until_there_is_another():
+    schedule, asked = played(("fetched", 0.0, 3600.0)), []
+    while schedule.due < 3600.0:
+        asked.append(schedule.due)
+        schedule.fetched(schedule.due, 3600.0)
+    assert asked[0] == 3300.0
+    assert 3598.0 < asked[-1] < 3600.0
+    assert len(asked) < 20
+
+
+@pytest.mark.parametrize(
+    ("failures", "least", "most"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (6, 16, 32), (7, 30, 60), (500, 30, 60)]
+)
+def test_it_backs_off(failures, least, most):
+    assert played(*[("failed", 50.0, 0.0)] * failures).due == 50.0 + least
+    assert played(*[("failed", 50.0, 1.0)] * failures).due == 50.0 + most
+    assert played(*[("failed", 50.0, 1.0)] * failures, ("fetched", 60.0, 3660.0), ("failed", 3400.0, 1.0)).due == 3401.0
+
+
+@pytest.mark.parametrize(
+    ("events", "now", "fetches"),
+    [
+        ([("fetched", 0.0, 3600.0)], REFUSED_APART - 1, False),  # a new one would be refused as well
+        ([("fetched", 0.0, 3600.0)], REFUSED_APART, True),
+        ([("fetched", 0.0, INFINITE)], 500.0, True),
+        ([("fetched", 0.0, 3600.0), ("failed", 3300.0, 1.0)], 3300.5, False),  # it is tried again soon by itself
+        ([("fetched", 0.0, 3600.0), ("failed", 3300.0, 1.0)], 3301.0, True),
+        ([("fetched", 0.0, 3600.0), ("refused", 100.0), ("fetched", 101.0, 3701.0)], 105.0, False),
+    ],
+)
+def test_a_refused_one_is_replaced_but_not_for_ever_anew(events, now, fetches):
+    schedule = played(*events)
+    assert schedule.refused(now) is fetches
+    assert (schedule.due <= now) is fetches
