@@ -58,3 +58,10 @@ def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
         if name in ADDRESSES:
             environ |= ADDRESSES[name](server)
     return environ
+
+
+def folder_with(config: str) -> Path:
+    """A working directory with this config.yaml."""
+    folder = Path(tempfile.mkdtemp(dir=_folder))
+    (folder / "config.yaml").write_text(config)
+    return folder

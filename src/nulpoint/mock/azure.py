@@ -115,7 +115,8 @@ def _with_filter(one: bytes) -> bytes:
 
 def _openid(call: Call) -> Answer:
     authority = f"https://{call.headers['host']}/{call.path.split('/')[1]}"
-    endpoints = {f"{name}_endpoint": f"{authority}/oauth2/v2.0/{name}" for name in ("token", "authorize")}
+    names = {"token": "token", "authorization": "authorize"}
+    endpoints = {f"{name}_endpoint": f"{authority}/oauth2/v2.0/{path}" for name, path in names.items()}
     return json_answer({**endpoints, "issuer": f"{authority}/v2.0"})
 
 

@@ -1,0 +1,165 @@
+"""Clouds in the configuration: where they are, who we are there, and what is said of everything that is wrong."""
+
+import json
+
+import pytest
+
+import clouds
+from nulpoint.config import ConfigError, identities, load
+from nulpoint.config.places import unsound
+from nulpoint.providers.spec import ProviderSpec
+
+SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
+RESOURCE = {"AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com/"}
+KEY = {"AZURE_OPENAI_API_KEY": SECRET}
+ENTRA = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": SECRET}
+
+
+def problems(environ, directory):
+    with pytest.raises(ConfigError) as wrong:
+        load(environ, directory)
+    told = [str(one) for one in wrong.value.problems]
+    assert SECRET not in " ".join(told)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (KEY, ["AZURE_OPENAI_ENDPOINT is not set: azure needs it"]),
+        (RESOURCE, ["azure is asked for, but has no credential: set AZURE_OPENAI_API_KEY, or for an Entra identity"]),
+        ({**KEY, "AZURE_OPENAI_ENDPOINT": "res"}, ["AZURE_OPENAI_ENDPOINT = 'res': use a URL with a host"]),
+        ({**KEY, "AZURE_OPENAI_ENDPOINT": f"https://u:{SECRET}@h"}, ["AZURE_OPENAI_ENDPOINT = 'https://***@h': cred"]),
+        ({**KEY, **RESOURCE, "AZURE_OPENAI_API_VERSION": "2024&x"}, ["AZURE_OPENAI_API_VERSION = '2024&x': use letters"]),
+        ({**RESOURCE, **ENTRA, "AZURE_TENANT_ID": ""}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_ID and AZURE_CLI"]),
+        ({**RESOURCE, **ENTRA, "AZURE_CLIENT_SECRET": ""}, ["AZURE_CLIENT_SECRET is not set: AZURE_TENANT_ID and"]),
+        ({**RESOURCE, "AZURE_CLIENT_SECRET": SECRET}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_SECRET alone", "AZURE_CLIENT_ID is not set"]),
+        ({**RESOURCE, **ENTRA, "AZURE_AUTHORITY_HOST": "http://x"}, ["AZURE_AUTHORITY_HOST = 'http://x': use an https URL"]),
+        ({**RESOURCE, "AZURE_TOKEN_CREDENTIALS": "dev"}, ["AZURE_TOKEN_CREDENTIALS = 'dev': use ManagedIdentityCredential"]),
+        ({**RESOURCE, "AZURE_TOKEN_CREDENTIALS": "WorkloadIdentityCredential"}, ["AZURE_TENANT_ID is not set", "AZURE_CLIENT_ID is not set", "AZURE_FEDERATED_TOKEN_FILE is not set"]),
+        ({"VERTEX_PROJECT": "a/b"}, ["VERTEX_PROJECT = 'a/b': use letters, digits"]),
+        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "us/central1"}, ["VERTEX_LOCATION = 'us/central1': it becomes part of a host's name"]),
+        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "US"}, ["VERTEX_LOCATION = 'US': it becomes part of a host's name"]),
+        ({"VERTEXAI_BASE_URL": "http://127.0.0.1:1"}, ["VERTEX_PROJECT is not set: vertexai needs it"]),
+        ({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent"}, ["GOOGLE_APPLICATION_CREDENTIALS = '/nonexistent': the credentials file cannot be read: No such file"]),
+        ({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": "/"}, ["GOOGLE_APPLICATION_CREDENTIALS = '/': the credentials file cannot be read: Is a directory"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_remedy(environ, told, tmp_path):
+    found = problems(environ, tmp_path)
+    assert len(found) == len(told)
+    for one, begins in zip(found, told, strict=True):
+        assert one.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("document", "word"),
+    [
+        (f"not json {SECRET}", "is not JSON"),
+        ({"type": SECRET}, "its `type` must be one of"),
+        ({"type": "service_account", "private_key": SECRET, "token_uri": "x"}, "lacks client_email"),
+        ({"type": "service_account", "private_key": SECRET, "token_uri": "x", "client_email": "e"}, "no PEM"),
+        ([SECRET], "is no credentials file"),
+    ],
+)
+def test_a_credentials_file_is_looked_at_before_anything_starts(document, word, tmp_path):
+    path = tmp_path / "account.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    (told,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
+    assert word in told
+
+
+def test_a_credentials_file_nobody_may_read(tmp_path, monkeypatch):
+    """Whoever runs the tests may read everything, so the refusal is made."""
+    path = tmp_path / "account.json"
+    path.write_text(SECRET)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    (told,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
+    assert told.endswith("cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({**RESOURCE, **ENTRA}, "AZURE_OPENAI_ENDPOINT is set: needs the package azure.identity: pip install 'nulpoint[azure]'"),
+        ({"VERTEX_PROJECT": "p1"}, "VERTEX_PROJECT is set: needs the package google.auth: pip install 'nulpoint[gcp]'"),
+    ],
+)  # fmt: skip
+def test_a_missing_extra_is_told_with_the_command(environ, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(identities, "has_extra", lambda kind: False)
+    assert problems(environ, tmp_path) == [told]
+
+
+def test_where_they_are(tmp_path):
+    def of(**environ):
+        return load(environ, tmp_path).providers
+
+    azure = of(**RESOURCE, **KEY)["azure"]
+    assert azure.base_url == "https://res.openai.azure.com"
+    assert azure.paths["chat"] == "/openai/v1/chat/completions"
+    dated = of(**RESOURCE, **KEY, AZURE_OPENAI_API_VERSION="2024-10-21")["azure"]
+    assert dated.paths["embeddings"] == "/openai/deployments/{model}/embeddings?api-version=2024-10-21"
+    vertex = of(VERTEX_PROJECT="p1")
+    assert set(vertex) == {"vertexai", "vertexai-claude"}
+    assert vertex["vertexai"].base_url == "https://us-central1-aiplatform.googleapis.com"
+    assert vertex["vertexai"].identity == vertex["vertexai-claude"].identity
+    world = of(VERTEX_PROJECT="p1", VERTEX_LOCATION="global")["vertexai-claude"]
+    assert world.base_url == "https://aiplatform.googleapis.com"
+    path = "/v1/projects/p1/locations/global/publishers/anthropic/models/{model}:streamRawPredict"
+    assert world.paths["stream"] == path
+
+
+def test_keys_come_before_an_identity_and_others_variables_ask_for_nothing(tmp_path):
+    assert load({**RESOURCE, **KEY, **ENTRA}, tmp_path).providers["azure"].identity is None
+    others = {**ENTRA, "OPENAI_API_KEY": "k", "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent", "VERTEX_LOCATION": "x"}
+    assert set(load(others, tmp_path).providers) == {"openai"}
+    callers = load({**RESOURCE, "ALLOW_CLIENT_API_KEYS": "true"}, tmp_path).providers["azure"]
+    assert (callers.credentials, callers.identity) == ((), None)
+    assert "azure" not in load({"ALLOW_CLIENT_API_KEYS": "true"}, tmp_path).providers
+
+
+def test_everything_may_stand_in_the_file(tmp_path):
+    settings = {**RESOURCE, **ENTRA, "VERTEX_PROJECT": "p1"}
+    (tmp_path / "config.yaml").write_text("\n".join(f"{name.lower()}: {value}" for name, value in settings.items()))
+    providers = load({}, tmp_path).providers
+    assert providers["azure"].identity.kind == "entra"
+    assert SECRET not in repr(providers)
+
+
+def test_rows_of_the_user_s_own(tmp_path):
+    def told(text):
+        (tmp_path / "config.yaml").write_text(f"providers:\n  - {text}\n")
+        return problems({"X_KEY": SECRET}, tmp_path)
+
+    assert "did you mean azure?" in told("{name: west, like: azur}")[0]
+    assert told("{name: w, like: azure, key_env: X_KEY, base_url: '{NOWHERE}'}")[0].startswith(
+        "providers[0].variables has no NOWHERE"
+    )
+    assert told("{name: w, like: azure, key_env: X_KEY, base_url: 'https://h', paths: {chat: 'x y'}}")[0].startswith(
+        "providers[0].paths"
+    )
+    assert "Invalid enum value" in told("{name: w, like: azure, key_env: X_KEY, paths: {talk: /x}}")[0]
+    row = "{name: w, base_url: 'https://{REGION_X}.h', key_env: X_KEY, variables: {REGION_X: null}, paths: {chat: '/c/{model}'}}"
+    assert told(row) == ["REGION_X is not set: w needs it"]
+    (tmp_path / "config.yaml").write_text(f"region_x: eu\nproviders:\n  - {row}\n")
+    mine = load({"X_KEY": SECRET}, tmp_path).providers["w"]
+    assert (mine.base_url, mine.paths) == ("https://eu.h", {"chat": "/c/{model}"})
+
+
+def test_templates_within_defaults():
+    row = ProviderSpec(
+        name="x", base_url="{X_URL}", key_env="X", variables={"X_URL": "https://a.{X_REGION}.h", "X_REGION": None}
+    )
+    assert unsound("", row) == []
+
+
+def test_the_key_of_a_service_account_is_nowhere_in_the_configuration(tmp_path):
+    class Server:
+        url, port = "http://127.0.0.1:1", 0
+
+    environ = {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": clouds.service_account(Server)}
+    assert clouds.private_key()[40:80] not in repr(load(environ, tmp_path))
