@@ -15,6 +15,11 @@ SCOPE = "https://cognitiveservices.azure.com/.default"
 TENANT, CLIENT, SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
 TOKEN_FILE, AUTHORITY, WHICH = "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"
 MANAGED, WORKLOAD = "managedidentitycredential", "workloadidentitycredential"
+_PATIENCE: dict[str, Any] = {
+    "connection_timeout": 10,
+    "read_timeout": 10,
+    "retry_total": 1,
+}  # seconds; the keeper tries again itself
 _SHOWN = 300  # characters of what Entra says
 
 
@@ -63,13 +68,14 @@ def _credential(values: dict[str, str]) -> Any:
     # An authority of the user's own is trusted as it is: the public one, which knows the others, may be out of reach.
     own = AUTHORITY in values
     options: dict[str, Any] = {"authority": values[AUTHORITY], "disable_instance_discovery": True} if own else {}
+    options |= _PATIENCE
     if SECRET in values:
         return ClientSecretCredential(values[TENANT], values[CLIENT], values[SECRET], **options)
     if TOKEN_FILE in values:
         return WorkloadIdentityCredential(
             tenant_id=values[TENANT], client_id=values[CLIENT], token_file_path=values[TOKEN_FILE], **options
         )
-    return ManagedIdentityCredential(client_id=values.get(CLIENT))
+    return ManagedIdentityCredential(client_id=values.get(CLIENT), **_PATIENCE)
 
 
 class EntraSource:
