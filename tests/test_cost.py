@@ -24,6 +24,7 @@ CALLS_A_REQUEST = 97
 CALLS_A_CHUNK = 10
 CALLS_A_TRANSLATED_REQUEST = 185
 CALLS_A_TRANSLATED_CHUNK = 16
+CALLS_OF_A_TOKEN = 16  # and of Gemini's format, beyond Anthropic's
 OURS = str(Path(nulpoint.__file__).parent)
 
 
@@ -92,7 +93,12 @@ def counting_calls():
 
 @pytest.mark.parametrize(
     ("provider", "model", "allowed"),
-    [("openai", "gpt-4o", CALLS_A_REQUEST), ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST)],
+    [
+        ("openai", "gpt-4o", CALLS_A_REQUEST),
+        ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST),
+        ("azure", "azure-gpt-4o", CALLS_A_REQUEST),
+        ("vertexai", "vertexai-gemini-2.5-flash", CALLS_A_TRANSLATED_REQUEST + CALLS_OF_A_TOKEN),
+    ],
 )
 def test_calls_a_request(provider, model, allowed):
     async def main():

@@ -31,6 +31,7 @@ def problems(environ, directory):
         ({**KEY, "AZURE_OPENAI_ENDPOINT": "res"}, ["AZURE_OPENAI_ENDPOINT = 'res': use a URL with a host"]),
         ({**KEY, "AZURE_OPENAI_ENDPOINT": f"https://u:{SECRET}@h"}, ["AZURE_OPENAI_ENDPOINT = 'https://***@h': cred"]),
         ({**KEY, **RESOURCE, "AZURE_OPENAI_API_VERSION": "2024&x"}, ["AZURE_OPENAI_API_VERSION = '2024&x': use letters"]),
+        ({**KEY, "AZURE_OPENAI_ENDPOINT": "https://h/openai/v1/"}, ["AZURE_OPENAI_ENDPOINT = 'https://h/openai/v1': leave out /openai/v1"]),
         ({**RESOURCE, **ENTRA, "AZURE_TENANT_ID": ""}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_ID and AZURE_CLI"]),
         ({**RESOURCE, **ENTRA, "AZURE_CLIENT_SECRET": ""}, ["AZURE_CLIENT_SECRET is not set: AZURE_TENANT_ID and"]),
         ({**RESOURCE, "AZURE_CLIENT_SECRET": SECRET}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_SECRET alone", "AZURE_CLIENT_ID is not set"]),

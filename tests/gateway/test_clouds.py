@@ -17,6 +17,9 @@ HELLO = [{"role": "user", "content": "hello"}]
 WORDS = "a mock answer made of plain words that mean nothing"
 ENTRA = {"AZURE_OPENAI_API_KEY": "", "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential"}
 
+FOLDER = clouds.folder_with("aliases: {mine: vertexai/gemini-2.5-flash}\nfallbacks: {mine: [openai/gpt-4o]}\n")
+AZURE_FIRST = clouds.folder_with("aliases: {mine: azure/gpt-4o}\nfallbacks: {mine: [openai/gpt-4o]}\n")
+
 
 def using(names, use, settings=None, mock=None, **options):
     """Run `use(running, client)` with these mocks."""
@@ -54,6 +57,7 @@ def managed(monkeypatch):
     [
         ("", "azure-gpt-4o", "/openai/v1/chat/completions", "gpt-4o"),
         ("v1", "azure/My-Deployment.2", "/openai/v1/chat/completions", "My-Deployment.2"),
+        ("preview", "azure-gpt-4o", "/openai/v1/chat/completions", "gpt-4o"),
         ("2024-10-21", "azure-gpt-4o", "/openai/deployments/gpt-4o/chat/completions", "gpt-4o"),
     ],
 )
@@ -102,6 +106,43 @@ def test_azure_s_errors_keep_what_they_tell():
         assert answer.choices[0].content_filter_results["violence"]["filtered"] is False
 
     using(("azure",), use)
+
+
+def test_a_stream_that_breaks_after_the_filters_verdict_goes_on_elsewhere():
+    """The first chunk has no choice: nothing has been said yet."""
+
+    async def use(running, client):
+        running.mocks["azure"].set_fault("error_mid_stream", arg=1)
+        stream = await client.chat.completions.create(model="mine", messages=HELLO, stream=True)
+        chunks = [chunk async for chunk in stream]
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == WORDS
+        assert not any(hasattr(chunk, "prompt_filter_results") for chunk in chunks)
+
+    async def main():
+        mocks = {name: await start(name) for name in ("azure", "openai")}
+        async with gateway({}, providers=mocks, directory=AZURE_FIRST) as running:
+            async with sdk(running.url) as client:
+                await use(running, client)
+
+    run(main())
+
+
+def test_what_the_filters_say_is_cached_too():
+    async def use(running, client):
+        for streamed in (True, False, True):
+            raw = await client.chat.completions.with_raw_response.create(
+                model="azure-gpt-4o", messages=HELLO, stream=streamed
+            )
+            answer = raw.parse()
+            if streamed:
+                text = [chunk.choices[0].delta.content or "" async for chunk in answer if chunk.choices]
+                assert "".join(text) == WORDS
+            else:
+                assert raw.headers["x-cache"] == "HIT"
+                assert answer.choices[0].message.content == WORDS
+        assert running.mocks["azure"].requests == 1
+
+    using(("azure",), use, {"CACHE_MODE": "memory"})
 
 
 def test_several_resources_are_rows(tmp_path):
@@ -310,9 +351,6 @@ def test_a_token_that_cannot_be_renewed_is_a_failure_of_the_provider():
                 await use(running, client)
 
     run(main())
-
-
-FOLDER = clouds.folder_with("aliases: {mine: vertexai/gemini-2.5-flash}\nfallbacks: {mine: [openai/gpt-4o]}\n")
 
 
 def test_without_a_first_token_it_starts_says_so_and_recovers(caplog):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from nulpoint.config import values
 from nulpoint.providers.spec import ProviderSpec
@@ -36,8 +37,14 @@ def place(spec: ProviderSpec, base_url: str | None, lookup: Lookup, found: Found
         if filled.value(variant.variable) == variant.value:
             own_url = variant.base_url or own_url
             own_paths |= variant.paths
-    url = base_url or filled.url(own_url)
-    return Place(url.rstrip("/"), {call: filled.path(path) for call, path in own_paths.items()})
+    url = (base_url or filled.url(own_url)).rstrip("/")
+    paths = {call: filled.path(path) for call, path in own_paths.items()}
+    before = urlsplit(url).path
+    if before and any(path.startswith(f"{before}/") for path in paths.values()):
+        first = _VARIABLE.match(own_url)
+        name = spec.base_url_env if base_url or not first else first[1]
+        found.append((name, f"= {values.shown(url)}", f"leave out {before}: the paths of {spec.name} begin with it"))
+    return Place(url, paths)
 
 
 def unsound(where: str, row: ProviderSpec) -> Found:
@@ -55,6 +62,7 @@ def unsound(where: str, row: ProviderSpec) -> Found:
         if not _PATH.fullmatch(rest):
             found.append((f"{where}.paths", f"{call} = {values.shown(path)}", "write a path that begins with /"))
     named = {name for text in (*urls, *(path for _, path in paths)) for name in _VARIABLE.findall(text)}
+    named |= {variant.variable for variant in row.variants}
     for name in sorted(named - set(row.variables)):
         found.append((f"{where}.variables", f"has no {name}", "name it, with its default or null"))
     return found

@@ -157,6 +157,7 @@ _ROWS = (
         # What is not `v1` is a dated version of the older surface, which names the deployment in the path.
         paths={
             "chat": "/openai/deployments/{model}/chat/completions?api-version={AZURE_OPENAI_API_VERSION}",
+            "completions": "/openai/deployments/{model}/completions?api-version={AZURE_OPENAI_API_VERSION}",
             "embeddings": "/openai/deployments/{model}/embeddings?api-version={AZURE_OPENAI_API_VERSION}",
         },
         variables={"AZURE_OPENAI_ENDPOINT": None, "AZURE_OPENAI_API_VERSION": "v1"},
@@ -164,7 +165,20 @@ _ROWS = (
             Variant(
                 variable="AZURE_OPENAI_API_VERSION",
                 value="v1",
-                paths={"chat": "/openai/v1/chat/completions", "embeddings": "/openai/v1/embeddings"},
+                paths={
+                    "chat": "/openai/v1/chat/completions",
+                    "completions": "/openai/v1/completions",
+                    "embeddings": "/openai/v1/embeddings",
+                },
+            ),
+            Variant(
+                variable="AZURE_OPENAI_API_VERSION",
+                value="preview",
+                paths={
+                    "chat": "/openai/v1/chat/completions?api-version=preview",
+                    "completions": "/openai/v1/completions?api-version=preview",
+                    "embeddings": "/openai/v1/embeddings?api-version=preview",
+                },
             ),
         ),
         embeddings=True,
