@@ -151,7 +151,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 FENCED = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["docs/failover.md", "docs/configuration.md", "config.example.yaml"])
+@pytest.mark.parametrize("name", ["docs/failover.md", "docs/configuration.md", "docs/clouds.md", "config.example.yaml"])
 def test_what_the_documentation_shows_is_valid(tmp_path, name):
     text = (REPOSITORY / name).read_text()
     shown = FENCED.findall(text) if name.endswith(".md") else [text]

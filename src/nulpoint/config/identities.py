@@ -1,9 +1,9 @@
 """The identities part of the configuration: whose tokens stand in for keys."""
 
 from nulpoint.config.places import Found, Lookup
-from nulpoint.credentials.source import Wrong
+from nulpoint.credentials.source import Values, Wrong
 from nulpoint.credentials.table import KINDS, has_extra
-from nulpoint.providers.spec import IdentitySettings, ProviderSpec
+from nulpoint.providers.spec import IdentityKind, IdentitySettings, ProviderSpec
 
 
 def identity_variables(spec: ProviderSpec) -> tuple[str, ...]:
@@ -11,14 +11,23 @@ def identity_variables(spec: ProviderSpec) -> tuple[str, ...]:
     return KINDS[spec.identity].variables if spec.identity else ()
 
 
+def identity_is_set(spec: ProviderSpec, lookup: Lookup) -> bool:
+    """Whether any of its variables asks for it, whatever else is wrong with them."""
+    return spec.identity is not None and _read(spec.identity, spec, lookup, []) is not None
+
+
+def _read(identity: IdentityKind, spec: ProviderSpec, lookup: Lookup, wrong: list[Wrong]) -> Values | None:
+    names = (*KINDS[identity].variables, *spec.variables)
+    return KINDS[identity].read({name: text for name in names if (text := lookup(name))}, wrong)
+
+
 def read_identity(spec: ProviderSpec, lookup: Lookup, found: Found) -> IdentitySettings | None:
     """None where the row has none, or the user has not asked for it. What is wrong goes to `found`, once."""
     if spec.identity is None:
         return None
     kind = KINDS[spec.identity]
-    names = (*kind.variables, *spec.variables)
     wrong: list[Wrong] = []
-    values = kind.read({name: text for name in names if (text := lookup(name))}, wrong)
+    values = _read(spec.identity, spec, lookup, wrong)
     if values is None:
         return None
     if not has_extra(kind):

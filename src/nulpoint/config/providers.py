@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.config import values
-from nulpoint.config.identities import identity_variables, key_remedy, read_identity
+from nulpoint.config.identities import identity_is_set, identity_variables, key_remedy, read_identity
 from nulpoint.config.places import Found, Lookup, is_asked_for, place, unsound
 from nulpoint.config.settings import BY_KEY
 from nulpoint.providers.catalog import CATALOG
@@ -107,8 +107,10 @@ def _configured(
         return text
 
     if spec.variables or spec.identity:
-        asked = own or base_url is not None or is_asked_for(spec, lookup)
-        return _placed(spec, base_url, keys, forward_keys, lookup, found) if keys or asked else None
+        asked = base_url is not None or is_asked_for(spec, lookup)
+        if not (keys or asked or (own and identity_is_set(spec, lookup))):
+            return None
+        return _placed(spec, base_url, keys, forward_keys, lookup, found)
     # A host without a key is in use when the user says where it is: by variable, or by a row of his own.
     usable = keys or (forward_keys if spec.key_env else base_url is not None or own)
     if not usable:
