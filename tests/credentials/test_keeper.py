@@ -118,6 +118,28 @@ def test_what_cannot_be_fetched_is_told_once_and_comes_by_itself(caplog):
     ]
 
 
+def test_a_panic_of_a_library_is_a_failure_too():
+    class Panic(BaseException):
+        pass
+
+    class Source:
+        def fetch(self):
+            raise Panic
+
+    async def main():
+        with pytest.raises(CannotFetch, match="Panic of its library"):
+            await keeper_module.in_thread(Source().fetch)
+
+    run(main())
+
+
+@pytest.mark.parametrize("token", ["a b", "a\r\nx: y", "ü", "a\x00"])
+def test_what_could_be_another_field_is_no_token(token):
+    with pytest.raises(ValueError, match="not a token") as told:
+        Bearer(token)
+    assert token not in str(told.value)
+
+
 def test_one_that_ran_out_is_not_used():
     async def use(keeper, source):
         await keeper.start()

@@ -146,11 +146,14 @@ async def in_thread(work: Callable[[], Held]) -> Held:
             done.set_result(held)
 
     def run() -> None:
-        held, wrong = None, None
+        held: Held | None = None
+        wrong: Exception | None = None
         try:
             held = work()
         except Exception as error:  # noqa: BLE001 - handed over to who waits
             wrong = error
+        except BaseException as error:  # noqa: BLE001 - a panic in a library's Rust, say: whoever waits must be told
+            wrong = CannotFetch(f"{type(error).__name__} of its library")
         try:
             loop.call_soon_threadsafe(tell, held, wrong)
         except RuntimeError:

@@ -45,9 +45,10 @@ class Attempt(msgspec.Struct):
         entry.answered_model = leg.target.model
         entry.dropped = len(prepared.dropped)
         self.signer = destination.signer(asked.own_key)
+        message = self._message()
         entry.first_byte = 0.0
         entry.sent = perf_counter()
-        connection = await client.send(destination.pool, self._message(), leg.timeout, asked.until)
+        connection = await client.send(destination.pool, message, leg.timeout, asked.until)
         if connection.status == 401 and self.signer is not None:
             connection = await self._with_renewed(client, self.signer, connection)
         entry.first_byte = perf_counter()

@@ -45,11 +45,13 @@ Identities = Mapping[str, Identity]
 
 
 class Bearer:
-    """A token, sent as it is."""
+    """A token, sent as it is. Raises ValueError for what is no token (RFC 6750, 2.1, leaves less than this)."""
 
     __slots__ = ("_fields", "secret")
 
     def __init__(self, token: str) -> None:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("not a token")
         self.secret = token
         self._fields = b"authorization: Bearer %b\r\n" % token.encode("ascii")
 
