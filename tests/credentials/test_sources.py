@@ -12,6 +12,7 @@ from conftest import run
 from nulpoint.credentials import entra, google
 from nulpoint.credentials.keeper import in_thread
 from nulpoint.credentials.source import CannotFetch
+from nulpoint.credentials.table import KINDS, has_extra
 from nulpoint.mock import MockSettings, start
 from nulpoint.providers.spec import Secret
 
@@ -178,3 +179,10 @@ def test_nothing_of_it_can_be_printed():
         values = kind.read(given, [])
         assert CLIENT_SECRET not in repr(values)
         assert all(isinstance(value, Secret) for value in values.values())
+
+
+def test_an_extra_is_looked_for_without_importing_it():
+    for kind in KINDS.values():
+        assert has_extra(kind)
+        assert not has_extra(kind._replace(module="nowhere.at.all"))
+        assert not has_extra(kind._replace(module=f"{kind.module}.nowhere"))
