@@ -108,6 +108,9 @@ def test_where_they_are(tmp_path):
     assert set(vertex) == {"vertexai", "vertexai-claude"}
     assert vertex["vertexai"].base_url == "https://us-central1-aiplatform.googleapis.com"
     assert vertex["vertexai"].identity == vertex["vertexai-claude"].identity
+    many = of(VERTEX_PROJECT="p1", VERTEX_LOCATION="eu")["vertexai"]
+    assert many.base_url == "https://aiplatform.eu.rep.googleapis.com"
+    assert "/locations/eu/" in many.paths["embeddings"]
     world = of(VERTEX_PROJECT="p1", VERTEX_LOCATION="global")["vertexai-claude"]
     assert world.base_url == "https://aiplatform.googleapis.com"
     path = "/v1/projects/p1/locations/global/publishers/anthropic/models/{model}:streamRawPredict"

@@ -9,7 +9,14 @@ from types import MappingProxyType
 from nulpoint.providers.spec import ProviderSpec, Variant
 
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
-_VERTEX_GLOBAL = Variant(variable="VERTEX_LOCATION", value="global", base_url="https://aiplatform.googleapis.com")
+_VERTEX_PLACES = tuple(
+    Variant(variable="VERTEX_LOCATION", value=location, base_url=f"https://{host}")
+    for location, host in (
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+    )
+)
 
 _ROWS = (
     ProviderSpec(
@@ -195,7 +202,7 @@ _ROWS = (
             "embeddings": _VERTEX + "/google/models/{model}:predict",
         },
         variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
-        variants=(_VERTEX_GLOBAL,),
+        variants=_VERTEX_PLACES,
         sends_done=False,
         embeddings=True,
         models=("gemini-2.5-pro", "gemini-2.5-flash", "text-embedding-005", "gemini-embedding-001"),
@@ -211,7 +218,7 @@ _ROWS = (
             "stream": _VERTEX + "/anthropic/models/{model}:streamRawPredict",
         },
         variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
-        variants=(_VERTEX_GLOBAL,),
+        variants=_VERTEX_PLACES,
         models=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
     ),
     # Hosts a team runs itself: no key; in use when their *_BASE_URL is set.
