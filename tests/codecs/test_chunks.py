@@ -51,7 +51,7 @@ def chunks_of(sent):
     return [json.loads(event.removeprefix("data: ")) for event in events]
 
 
-@pytest.mark.parametrize("provider", CODECS)
+@pytest.mark.parametrize("provider", SAY)
 @given(TEXTS, st.lists(st.integers(0, 5000), max_size=5), st.sampled_from(["\n", "\r\n"]))
 def test_any_text_at_any_split(provider, texts, cuts, end):
     texts = [text for text in texts if text]

@@ -9,6 +9,7 @@ import yaml
 
 from nulpoint.config import load
 from nulpoint.config.difference import changes
+from nulpoint.config.identities import identity_variables
 from nulpoint.config.settings import SETTINGS
 from nulpoint.providers.catalog import CATALOG
 
@@ -48,7 +49,7 @@ def test_the_env_example_names_every_setting_and_nothing_unknown():
     keys = {spec.key_env for spec in CATALOG.values() if spec.key_env}
     assert {setting.name for setting in SETTINGS} | keys <= set(ENV_EXAMPLE)
     known = {setting.name for setting in SETTINGS} | keys
-    known |= {name for spec in CATALOG.values() for name in getattr(spec, "variables", None) or ()}
+    known |= {name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))}
     assert set(ENV_EXAMPLE) <= known
 
 

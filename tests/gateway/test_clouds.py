@@ -364,7 +364,7 @@ def test_without_a_first_token_it_starts_says_so_and_recovers(caplog):
                     await ask(client, "vertexai-gemini-2.5-flash")
                 assert refused.value.code == "provider_credential_unavailable"
                 for _ in range(40):
-                    if not running.app.vault.degraded:
+                    if not running.app.runtime.vault.degraded:
                         break
                     await asyncio.sleep(0.05)
                 assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS

@@ -44,7 +44,8 @@ class Attempt(msgspec.Struct):
         entry.provider = destination.name
         entry.answered_model = leg.target.model
         entry.dropped = len(prepared.dropped)
-        self.signer = destination.signer(asked.own_key)
+        if destination.identity is not None:
+            self.signer = destination.signer(asked.own_key)
         message = self._message()
         entry.first_byte = 0.0
         entry.sent = perf_counter()

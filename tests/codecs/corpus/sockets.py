@@ -46,10 +46,11 @@ async def caller_of(numbered: dict[int, Recording], key: str = "sk-configured-1"
     """The official SDK before a gateway before a provider that knows these answers; `key` is the gateway's."""
     provider = await asyncio.start_server(_answering(numbered), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}/v1"
-    settings = {row.base_url_env: url for row in HOSTS.values()}
-    settings |= {row.key_env: key for row in HOSTS.values() if row.key_env}
+    hosts = [row for row in HOSTS.values() if not row.variables]  # clouds want more than a URL
+    settings = {row.base_url_env: url for row in hosts}
+    settings |= {row.key_env: key for row in hosts if row.key_env}
     with tempfile.TemporaryDirectory() as directory:
-        rows = [msgspec.to_builtins(row) for row in HOSTS.values()]
+        rows = [msgspec.to_builtins(row) for row in hosts]
         Path(directory, "config.yaml").write_bytes(msgspec.json.encode({"providers": rows}))
         async with (
             gateway(settings, names=(), directory=Path(directory)) as running,
