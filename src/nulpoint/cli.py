@@ -67,7 +67,7 @@ def check(env_file: Path | None) -> None:
         click.echo(f"  /health and /metrics on {scheme}://{host}:{port}")
     for name, provider in config.providers.items():
         key = _credential(provider)
-        click.echo(f"  {name:<12} {provider.base_url}  ({key})")
+        click.echo(f"  {name:<16} {provider.base_url}  ({key})")
     for alias, target in config.aliases.items():
         click.echo(f"  alias {alias} -> {target}")
     for model, chain in config.chains.items():
@@ -135,9 +135,9 @@ def providers() -> None:
     """List the providers nulpoint knows and the variables that configure them."""
     from nulpoint.providers.catalog import CATALOG
 
-    click.echo(f"{'provider':<12} {'key variable':<22} base URL")
+    click.echo(f"{'provider':<16} {'key variable':<22} base URL")
     for spec in CATALOG.values():
-        click.echo(f"{spec.name:<12} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
+        click.echo(f"{spec.name:<16} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
 
 
 @main.command()
