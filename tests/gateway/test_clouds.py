@@ -3,6 +3,7 @@
 import asyncio
 import json
 from base64 import b64decode
+from pathlib import Path
 
 import openai
 import pytest
@@ -10,6 +11,7 @@ from formats_talk import sdk
 
 import clouds
 from conftest import CHAT, Caller, gateway, post, run
+from nulpoint.config import load
 from nulpoint.credentials import schedule
 from nulpoint.mock import MockSettings, start
 
@@ -349,6 +351,31 @@ def test_a_token_that_cannot_be_renewed_is_a_failure_of_the_provider():
         async with gateway({}, providers=mocks, directory=FOLDER) as running:
             async with sdk(running.url) as client:
                 await use(running, client)
+
+    run(main())
+
+
+def test_another_configuration_goes_on_with_the_tokens_there_are():
+    async def main():
+        server = await start("vertexai")
+        mocks = {"vertexai": server, "openai": await start("openai")}
+        async with gateway({}, providers=mocks) as running:
+            app, environ = running.app, {**clouds.addresses(mocks), "OPENAI_API_KEY": "k", "CACHE_MODE": "none"}
+            keeper = app.runtime.vault.by_provider["vertexai"]
+            await app.serve(load({**environ, "STRICT_PARAMS": "true"}, Path("/nonexistent")))
+            assert app.runtime.vault.by_provider["vertexai"] is keeper
+            async with sdk(running.url) as client:
+                assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS
+            assert server.tokens == 1
+            await app.serve(load({"OPENAI_API_KEY": "k"}, Path("/nonexistent")))
+            await asyncio.sleep(0)
+            assert app.runtime.vault.by_provider == {}
+            assert keeper._task.cancelled()
+            await app.serve(load(environ, Path("/nonexistent")))
+            assert app.runtime.vault.by_provider["vertexai"] is not keeper
+            async with sdk(running.url) as client:
+                assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS
+            assert server.tokens == 2
 
     run(main())
 

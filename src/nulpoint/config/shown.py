@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nulpoint.config.identities import identity_variables
 from nulpoint.config.model import Config
 from nulpoint.config.settings import SETTINGS, Setting
 from nulpoint.providers.catalog import CATALOG
@@ -38,11 +39,12 @@ def _value(setting: Setting, config: Config) -> Any:
 def _provider(provider: Provider, config: Config) -> dict[str, Any]:
     """Fixed header fields may hold a credential, so only their names are told."""
     spec = provider.spec
-    variables = (spec.base_url_env, spec.key_env, spec.keys_env)
+    variables = (spec.base_url_env, spec.key_env, spec.keys_env, *spec.variables, *identity_variables(spec))
     return {
         "base_url": provider.base_url,
         "format": spec.wire,
         "keys": [STARS] * len(provider.credentials),
+        "identity": provider.identity.kind if provider.identity is not None else None,
         "headers": dict.fromkeys(spec.headers, STARS),
         "row": "built-in" if CATALOG.get(spec.name) == spec else "config.yaml",
         "origins": {name: config.origins[name] for name in variables if name and name in config.origins},

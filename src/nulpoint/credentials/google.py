@@ -65,7 +65,8 @@ def open_source(values: Values) -> Source:
 
 
 class GoogleSource:
-    """The library's object is made with the first token: to find out where it runs may take seconds."""
+    """A file is read again for each token, since keys are exchanged. Without one the library's object is made with the
+    first token and kept: to find out where it runs may take seconds."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -76,7 +77,7 @@ class GoogleSource:
         from google.auth.transport.requests import Request
 
         try:
-            if self._credentials is None:
+            if self._credentials is None or self._path is not None:
                 self._credentials = _find(self._path)
             self._credentials.refresh(partial(Request(), timeout=_TIMEOUT))
         except GoogleAuthError as error:
