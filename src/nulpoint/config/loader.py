@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from nulpoint.config.document import Unreadable, read_document
 from nulpoint.config.fallbacks import read_chains
+from nulpoint.config.identities import identity_variables
 from nulpoint.config.model import Config
 from nulpoint.config.providers import read_providers
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
@@ -93,7 +94,7 @@ def _hold(fields: dict[str, Any], running: Config | None) -> tuple[str, ...]:
 
 def _origins(spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Where the variables of a provider that are given come from."""
-    for name in (spec.base_url_env, spec.key_env, spec.keys_env):
+    for name in (spec.base_url_env, spec.key_env, spec.keys_env, *spec.variables, *identity_variables(spec)):
         if name and environ.get(name):
             yield name, "environment"
         elif name and document.get(name.lower()):
