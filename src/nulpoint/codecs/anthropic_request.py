@@ -24,8 +24,8 @@ from nulpoint.codecs.tools import Choice, Tools
 from nulpoint.codecs.wrapping import Wrapped
 
 # Google's and others' usual numbers for OpenAI's levels. A budget takes at most half of what the answer may have.
-_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
-_SMALLEST_BUDGET = 1024
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
+SMALLEST_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
 _OF_SEARCH = frozenset({"user_location"})
@@ -134,8 +134,8 @@ def _reasoning(message: dict[str, Any], able: Abilities, talk: Conversation, mem
     effort = members.take("reasoning_effort")
     if effort is None:
         return
-    if effort not in (*_BUDGETS, "none"):
-        raise wrong("reasoning_effort", f"must be none, {', '.join(_BUDGETS)}")
+    if effort not in (*BUDGETS, "none"):
+        raise wrong("reasoning_effort", f"must be none, {', '.join(BUDGETS)}")
     if effort == "none":
         if able.always_thinks:
             message["output_config"] = {"effort": "low"}
@@ -148,14 +148,14 @@ def _reasoning(message: dict[str, Any], able: Abilities, talk: Conversation, mem
         if effort == "minimal":
             members.drop("reasoning_effort")
     else:
-        _budget(message, _BUDGETS[effort], able, talk, members)
+        _budget(message, BUDGETS[effort], able, talk, members)
 
 
 def _budget(message: dict[str, Any], budget: int, able: Abilities, talk: Conversation, members: Members) -> None:
     """Thinking with a number of tokens: not beside a tool that must be called, nor where it cannot fit."""
     forced = message.get("tool_choice", {}).get("type") in ("any", "tool")
     budget = min(budget, message["max_tokens"] // 2)
-    if able.thinking == "none" or forced or budget < _SMALLEST_BUDGET or not talk.may_think():
+    if able.thinking == "none" or forced or budget < SMALLEST_BUDGET or not talk.may_think():
         members.drop("reasoning_effort")
     else:
         message["thinking"] = {"type": "enabled", "budget_tokens": budget}
@@ -183,7 +183,7 @@ def _format(
         message["output_config"] = {**config, "format": {"type": "json_schema", "schema": strict}}
         return wrapped
     alone = "tools" not in message and not _thinks(message, members) and not talk.continues_answer()
-    if schema is not None and alone and _is_plain_object(schema):
+    if schema is not None and alone and is_plain_object(schema):
         name = str(wanted.given.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
@@ -193,7 +193,7 @@ def _format(
     return wrapped
 
 
-def _is_plain_object(schema: dict[str, Any]) -> bool:
+def is_plain_object(schema: dict[str, Any]) -> bool:
     return schema.get("type") == "object" and not {"anyOf", "oneOf", "allOf", "$ref"} & set(schema)
 
 

@@ -1,12 +1,16 @@
 """Which codec speaks which wire format. A host of a known format needs its row in the catalogue and nothing here."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
 from nulpoint.codecs import (
     anthropic,
     anthropic_request,
+    bedrock,
+    bedrock_embeddings,
+    bedrock_request,
     gemini,
     gemini_embeddings,
     gemini_request,
@@ -17,6 +21,7 @@ from nulpoint.codecs import (
     vertex_embeddings,
 )
 from nulpoint.codecs.anthropic_stream import AnthropicStream
+from nulpoint.codecs.bedrock_stream import BedrockStream
 from nulpoint.codecs.canonical import Encoded
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.wire.stream import Watcher
@@ -48,6 +53,7 @@ class EmbeddingsCodec(NamedTuple):
 
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
     {
+        "bedrock": EmbeddingsCodec(bedrock_embeddings.encode, bedrock_embeddings.decode),
         "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
         "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode),
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
@@ -62,3 +68,18 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "vertex-anthropic": Codec(vertex_anthropic.encode, anthropic.decode, AnthropicStream),
     }
 )
+
+
+def codec_of(wire: str, model: str) -> Codec | None:
+    """The codec for chat with a model; None for hosts that speak the OpenAI format."""
+    return _bedrock(model) if wire == "bedrock" else CODECS.get(wire)
+
+
+@lru_cache(maxsize=1024)
+def _bedrock(model: str) -> Codec:
+    """Bedrock's answers do not name their model, so that they are read with its name at hand."""
+    return Codec(
+        bedrock_request.encode,
+        lambda body, created: bedrock.decode(body, created, model),
+        lambda created, show_usage: BedrockStream(created, show_usage, model),
+    )

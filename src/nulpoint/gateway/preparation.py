@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, EmbeddingsCodec, unwrapping
+from nulpoint.codecs.table import EMBEDDINGS, Codec, EmbeddingsCodec, codec_of, unwrapping
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
@@ -48,7 +48,7 @@ def prepare(
     if embeddings is not None:
         encoded = embeddings.encode(body, model)
         return Prepared(encoded.body, encoded.dropped, False, embeddings=embeddings)
-    codec = CODECS.get(spec.wire) if route != "embeddings" else None
+    codec = codec_of(spec.wire, model) if route != "embeddings" else None
     if codec is not None:
         encoded = codec.encode(body, model)
         if encoded.wrapped.anything():

@@ -1,0 +1,109 @@
+"""Embedding models of Amazon and Cohere behind Bedrock's InvokeModel, in the shape of OpenAI's embeddings.
+
+Facts: AWS's pages of inference parameters. InvokeModel passes the body to the model as it is, so each maker has a shape
+of its own. Titan embeds one text a call. The number of Cohere's tokens stands in a header field alone.
+"""
+
+import struct
+from base64 import b64encode
+from typing import Any, Literal
+
+import msgspec
+
+from nulpoint.codecs.bedrock_models import check_model
+from nulpoint.codecs.canonical import EXTRA, Encoded, Members, read_answer, read_body, write_body, wrong
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+
+_COHERE_TEXTS = 96
+_PASSED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
+
+
+def encode(body: bytes, model: str) -> Encoded:
+    """The model's own members pass. Raises Failure (400) for what is no text, too many, or for an unknown model."""
+    check_model(model)
+    shape = _shape(model)
+    members = Members(read_body(body))
+    members.take("model")
+    texts = members.take("input")
+    texts = [texts] if isinstance(texts, str) else texts
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
+    if members.take("encoding_format") not in (None, "float", "base64"):
+        raise wrong("encoding_format", "must be float or base64")
+    dimensions = members.take("dimensions")
+    request = (
+        _titan(texts, dimensions, model, members) if shape == "titan" else _cohere(texts, dimensions, model, members)
+    )
+    return Encoded(write_body({**request, **members.rest()}), members.dropped)
+
+
+def _shape(model: str) -> Literal["titan", "cohere"]:
+    if "amazon.titan-embed-" in model:
+        return "titan"
+    if "cohere.embed-" in model:
+        return "cohere"
+    text = "is no embedding model known behind Bedrock: use amazon.titan-embed-... or cohere.embed-..."
+    raise wrong("model", text, "model_not_found")
+
+
+def _titan(texts: list[str], dimensions: Any, model: str, members: Members) -> dict[str, Any]:
+    if len(texts) > 1:
+        text = (
+            f"holds {len(texts)} texts, and Titan embeds one a call: send one text a request, or use cohere.embed-..."
+        )
+        raise wrong("input", text, "unsupported_value")
+    request: dict[str, Any] = {"inputText": texts[0]}
+    if dimensions is None:
+        return request
+    if "titan-embed-image" in model:
+        request["embeddingConfig"] = {"outputEmbeddingLength": dimensions}
+    elif "titan-embed-text-v1" in model or "titan-embed-g1" in model:
+        members.drop("dimensions")
+    else:
+        request["dimensions"] = dimensions
+    return request
+
+
+def _cohere(texts: list[str], dimensions: Any, model: str, members: Members) -> dict[str, Any]:
+    if len(texts) > _COHERE_TEXTS:
+        raise wrong("input", f"must hold at most {_COHERE_TEXTS} texts; this request has {len(texts)}")
+    request: dict[str, Any] = {"texts": texts, "input_type": "search_document"}
+    if "embed-v4" in model:
+        request["embedding_types"] = ["float"]
+    if dimensions is not None and "embed-v4" in model:
+        request["output_dimension"] = dimensions
+    elif dimensions is not None:
+        members.drop("dimensions")
+    return request
+
+
+def decode(body: bytes, request: bytes, model: str) -> bytes:
+    """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
+    answer = read_answer("bedrock", body)
+    packed = msgspec.json.decode(request).get("encoding_format") == "base64"
+    try:
+        return msgspec.json.encode(_embeddings(answer, packed, model))
+    except MISSHAPEN:
+        raise unusable("the provider's answer cannot be used: it has no embeddings") from None
+
+
+def _embeddings(answer: dict[str, Any], packed: bool, model: str) -> dict[str, Any]:
+    given = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
+    vectors = given["float"] if isinstance(given, dict) else given
+    data = [
+        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else list(vector)}
+        for index, vector in enumerate(vectors)
+    ]
+    made: dict[str, Any] = {"object": "list", "data": data, "model": model}
+    tokens = answer.get("inputTextTokenCount")
+    if tokens is not None:
+        made["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    more = {name: value for name, value in answer.items() if name not in _PASSED and value is not None}
+    if isinstance(given, dict) and set(given) != {"float"}:
+        more["embeddings"] = {name: value for name, value in given.items() if name != "float"}
+    return {**made, EXTRA: {"bedrock": more}} if more else made
+
+
+def _packed(vector: list[float]) -> str:
+    """Little-endian 32-bit floats, as OpenAI's SDKs read them."""
+    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

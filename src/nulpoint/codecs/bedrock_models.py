@@ -1,0 +1,55 @@
+"""What models behind Bedrock's Converse can be asked, told by their ids.
+
+Facts: the "Supported models and model features" page of the Converse API, and what Anthropic says of its models. An id
+that does not tell its model (an application inference profile, say) counts as one that can do the least.
+"""
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from nulpoint.codecs import anthropic_models
+from nulpoint.codecs.canonical import wrong
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._/-]{0,2047}")
+_MAKER = re.compile(r"(?:^|[./])([a-z0-9]+)\.([a-z0-9-]+)")
+_REGIONS = frozenset({"us", "eu", "apac", "us-gov", "global", "jp", "au", "ca", "sa"})  # of inference profiles
+
+
+class Abilities(NamedTuple):
+    """`claude`: what is known of Anthropic's models, for one of them. `forces`: how one tool can be made to be called.
+
+    `effort`: where an effort of reasoning is said, beside Claude's two ways.
+    """
+
+    claude: anthropic_models.Abilities | None
+    forces: Literal["none", "any", "tool"]
+    effort: Literal["none", "nova", "openai"]
+
+
+@lru_cache(maxsize=256)
+def abilities(model: str) -> Abilities:
+    maker, name = _maker(model)
+    if maker == "anthropic":
+        return Abilities(anthropic_models.abilities(name), "tool", "none")
+    if maker == "amazon" and name.startswith("nova"):
+        return Abilities(None, "tool", "nova" if name.startswith("nova-2") else "none")
+    if maker == "mistral" and "large" in name:
+        return Abilities(None, "any", "none")
+    return Abilities(None, "none", "openai" if maker == "openai" else "none")
+
+
+def _maker(model: str) -> tuple[str, str]:
+    """`anthropic` and `claude-...`, of an id, an inference profile or the ARN of either."""
+    for found in _MAKER.finditer(model.rpartition("/")[2]):
+        if found[1] not in _REGIONS:
+            return found[1], found[2]
+        return _maker(model.rpartition("/")[2][found.end(1) + 1 :])
+    return "", ""
+
+
+def check_model(model: str) -> None:
+    """Raises Failure (400): the name goes into the path."""
+    if not _ID.fullmatch(model):
+        text = "must be the id of a Bedrock model, an inference profile or an ARN (letters, digits and `:._/-`)"
+        raise wrong("model", text)

@@ -1,0 +1,233 @@
+"""ConverseStream's events as OpenAI chunks.
+
+Facts: the service model of `bedrock-runtime`. A block of text has no beginning of its own; `messageStop` ends the
+message, and `metadata` follows with what was used. Without `messageStop` the answer was cut.
+"""
+
+from collections import defaultdict
+from io import StringIO
+from typing import Any
+
+import msgspec
+
+from nulpoint.codecs.bedrock import annotations_of, answer_id, check_made, extra_of, finish_of, usage_of
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter
+from nulpoint.errors import Failure
+from nulpoint.wire import sse
+from nulpoint.wire.eventstream import Decoder, Message
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.provider_error import embedded_failure
+from nulpoint.wire.stream import DONE
+from nulpoint.wire.usage import Facts, Usage
+
+# What an exception inside a stream means, as its status outside of one.
+_EXCEPTIONS = {
+    "throttlingException": 429, "validationException": 400, "serviceUnavailableException": 503,
+    "modelStreamErrorException": 424, "modelTimeoutException": 408, "accessDeniedException": 403,
+    "resourceNotFoundException": 404, "modelNotReadyException": 429, "modelErrorException": 424,
+}  # fmt: skip
+_PADDING = "p"  # random letters that hide how long a piece is
+
+
+class BedrockStream:
+    """A watcher that translates. `show_usage`: the caller asked for the usage chunk. `model`: what was asked."""
+
+    def __init__(self, created: int, show_usage: bool, model: str) -> None:
+        self._decoder = Decoder()
+        self._write = ChunkWriter(created)
+        self._show_usage = show_usage
+        self._model = model
+        self._begun = self._finished = False
+        self._answer: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._calls: dict[int, int] = {}  # block index to tool-call index
+        self._texts: defaultdict[tuple[int, str], StringIO] = defaultdict(StringIO)  # of a block, by what it is
+        self.failure: Failure | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        passed = b"".join([self._event(message) for message in self._decoder.feed(data)])
+        if self._decoder.broken is not None and self.failure is None and not self._finished:
+            self.failure = unusable(f"the provider sent a broken event stream: {self._decoder.broken}")
+        return passed
+
+    def close(self) -> bytes:
+        """The end, where `metadata` did not come after the message had ended."""
+        whole = "stopReason" in self._answer and not self._decoder.inside_message()
+        return self._guarded(self._end) if whole else b""
+
+    def finished(self) -> bool:
+        return self._finished
+
+    def has_finish_reason(self) -> bool:
+        return self._finished
+
+    def facts(self) -> Facts:
+        usage = self._answer.get("usage")
+        if not isinstance(usage, dict):
+            return Facts(None, self._model)
+        seen = usage_of(usage)
+        cached = seen["prompt_tokens_details"]["cached_tokens"]
+        return Facts(
+            Usage(prompt=seen["prompt_tokens"], completion=seen["completion_tokens"], cached=cached), self._model
+        )
+
+    def _event(self, message: Message) -> bytes:
+        return self._guarded(self._read, message)
+
+    def _guarded(self, read: Any, *given: Any) -> bytes:
+        if self.failure is not None or self._finished:
+            return b""
+        try:
+            passed: bytes = read(*given)
+        except Failure as failure:
+            self.failure = failure
+        except MISSHAPEN:
+            self.failure = unusable("the provider sent an event that is none of Bedrock's Converse API")
+        else:
+            return passed
+        return b""
+
+    def _read(self, message: Message) -> bytes:
+        headers = message.headers
+        if headers.get(":message-type") != "event":
+            raise _failure(message)
+        event = msgspec.json.decode(message.payload)
+        match headers.get(":event-type"):
+            case "contentBlockDelta":
+                return self._delta(event["contentBlockIndex"], event["delta"])
+            case "contentBlockStart":
+                return self._start_block(event["contentBlockIndex"], event["start"])
+            case "contentBlockStop":
+                return self._stop_block(event["contentBlockIndex"])
+            case "messageStart":
+                return self._start(message.payload)
+            case "messageStop":
+                return self._stop(event)
+            case "metadata":
+                self._answer.update({name: value for name, value in event.items() if name != _PADDING})
+                return self._end() if "stopReason" in self._answer else b""
+        return b""
+
+    def _start(self, payload: bytes) -> bytes:
+        """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
+        if self._blocks:
+            raise unusable("the provider began a second answer within one stream")
+        if self._begun:
+            return b""
+        self._begun = True
+        self._write.begin(answer_id(payload), self._model)
+        return self._write.delta({"role": "assistant", "content": "", "refusal": None})
+
+    def _start_block(self, index: int, start: dict[str, Any]) -> bytes:
+        self._blocks[index] = {name: dict(value) for name, value in start.items()}
+        use = start.get("toolUse")
+        if use is None or use.get("type") == "server_tool_use":
+            return b""
+        call = self._calls[index] = len(self._calls)
+        function = {"name": use["name"], "arguments": ""}
+        return self._write.delta(
+            {"tool_calls": [{"index": call, "id": use["toolUseId"], "type": "function", "function": function}]}
+        )
+
+    def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
+        block = self._blocks.setdefault(index, {})
+        for name, value in delta.items():
+            if name == "text":
+                self._texts[index, "text"].write(value)
+                return self._write.delta({"content": value}) if value else b""
+            if name == "toolUse":
+                return self._input(index, value["input"])
+            if name == "reasoningContent":
+                return self._thought(index, block, value)
+            if name == "citation":
+                block.setdefault("citations", []).append(value)
+            elif isinstance(value, list):  # what a tool that AWS ran has found
+                block.setdefault(name, {}).setdefault("content", []).extend(value)
+            else:
+                block[name] = {**block.get(name, {}), **value}
+        return b""
+
+    def _input(self, index: int, text: str) -> bytes:
+        self._texts[index, "input"].write(text)
+        if not text or index not in self._calls:
+            return b""
+        return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
+
+    def _thought(self, index: int, block: dict[str, Any], piece: dict[str, Any]) -> bytes:
+        block.setdefault("reasoningContent", {})
+        for name in ("text", "signature", "redactedContent"):
+            if piece.get(name):
+                self._texts[index, name if name != "text" else "thought"].write(piece[name])
+        thought = piece.get("text")
+        return self._write.delta({"reasoning_content": thought}) if thought else b""
+
+    def _stop_block(self, index: int) -> bytes:
+        """A call without any input is one of an empty object."""
+        if index not in self._calls or self._texts[index, "input"].tell():
+            return b""
+        return self._input(index, "{}")
+
+    def _stop(self, event: dict[str, Any]) -> bytes:
+        self._answer.update({name: value for name, value in event.items() if name != _PADDING})
+        self._answer.setdefault("stopReason", None)
+        return b"".join([self._stop_block(index) for index in self._calls])  # where a stop is missing
+
+    def _end(self) -> bytes:
+        """Raises Failure where no answer has begun, or none that could be read."""
+        if not self._begun:
+            raise unusable("the provider's stream ended without a message")
+        blocks = [self._whole(index) for index in sorted(self._blocks)]
+        reason = self._answer["stopReason"]
+        check_made(blocks, reason)
+        self._finished = True
+        delta: dict[str, Any] = {}
+        annotations = list(annotations_of(blocks))
+        if annotations:
+            delta["annotations"] = annotations
+        extra = extra_of(blocks, self._answer)
+        if extra:
+            delta[EXTRA] = {"bedrock": extra}
+        last = self._write.delta(delta, finish_of(reason, bool(self._calls)))
+        usage = self._answer.get("usage")
+        if self._show_usage and usage:
+            last += self._write.usage(usage_of(usage))
+        return last + sse.encode(DONE)
+
+    def _whole(self, index: int) -> dict[str, Any]:
+        """A block as it would stand in a whole answer."""
+        block = self._blocks[index]
+        come = {name: text.getvalue() for (at, name), text in self._texts.items() if at == index}
+        if "toolUse" in block:
+            return {"toolUse": {**block["toolUse"], "input": _input_of(come.get("input", ""))}}
+        if "reasoningContent" in block:
+            return {"reasoningContent": _reasoning(come)}
+        if "citations" in block:
+            return {"citationsContent": {"content": [{"text": come.get("text", "")}], "citations": block["citations"]}}
+        return {"text": come["text"]} if "text" in come else block
+
+
+def _reasoning(come: dict[str, str]) -> dict[str, Any]:
+    if "redactedContent" in come:
+        return {"redactedContent": come["redactedContent"]}
+    thought = {"text": come.get("thought", "")}
+    return {"reasoningText": {**thought, "signature": come["signature"]} if "signature" in come else thought}
+
+
+def _input_of(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {}  # cut by the token limit; the caller has the text as it came
+
+
+def _failure(message: Message) -> Failure:
+    """An exception the service knows, or an error of its framing (`:message-type` `error`)."""
+    headers = message.headers
+    name = str(headers.get(":exception-type") or headers.get(":error-code") or "")
+    try:
+        told = msgspec.json.decode(message.payload)["message"]
+    except MISSHAPEN:
+        told = headers.get(":error-message")
+    status = _EXCEPTIONS.get(name[:1].lower() + name[1:], 500)
+    text = told if isinstance(told, str) and told else f"the stream broke off: {name[:80] or 'no reason given'}"
+    return embedded_failure("bedrock", msgspec.json.encode({"error": {"message": text, "code": status}}))
