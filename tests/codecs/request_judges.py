@@ -8,6 +8,7 @@ import functools
 import re
 
 import pydantic
+from bedrock_judge import judge_bedrock
 from pydantic import TypeAdapter
 from pydantic_core import SchemaValidator
 
@@ -227,4 +228,4 @@ def judge_mistral(body):
     assert last["role"] in ("user", "tool") or last.get("prefix"), "Expected last role User or Tool"
 
 
-JUDGES = {"anthropic": judge_anthropic, "gemini": judge_gemini, "mistral": judge_mistral}
+JUDGES = {"anthropic": judge_anthropic, "bedrock": judge_bedrock, "gemini": judge_gemini, "mistral": judge_mistral}

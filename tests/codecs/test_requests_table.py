@@ -23,8 +23,16 @@ OLD_GEMINI, NEW_GEMINI = (
     ("gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro"),
     ("gemini-3-pro-preview", "gemini-3.6-flash"),
 )
+BEDROCK_CLAUDE = (
+    "anthropic.claude-3-5-haiku-20241022-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-opus-4-6-v1",
+)  # fmt: skip
+NOVA, LLAMA = (
+    "amazon.nova-pro-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-1-70b-instruct-v1:0",
+)
 MODELS = {
     "anthropic": (OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5, *NEW_CLAUDE),
+    "bedrock": (*BEDROCK_CLAUDE, NOVA, LLAMA),
     "gemini": OLD_GEMINI + NEW_GEMINI,
     "mistral": ("mistral-large-latest",),
 }
@@ -75,7 +83,7 @@ def allowed(mode, *names):
 TURN = [*HI, calls(call()), result()]
 IMAGE = {"type": "image_url", "image_url": {"url": PNG}}
 TEXT = {"type": "text", "text": "see"}
-ALL = ("anthropic", "gemini", "mistral")
+ALL = ("anthropic", "bedrock", "gemini", "mistral")
 
 
 class Case(NamedTuple):
@@ -313,6 +321,52 @@ for _effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max"):
             **({"gemini-3-pro-preview": ("reasoning_effort",)} if _effort in ("minimal", "medium") else {}),
         },
     )  # fmt: skip
+
+# What Bedrock cannot take, beside what is for all (`*`) or refused by all above.
+_THINKS_NOT = (BEDROCK_CLAUDE[0], NOVA, LLAMA)
+BEDROCK_REFUSES = {
+    "system only": "messages", "the assistant first": "messages", "image by URL": "messages[0].content.image_url",
+    "PDF": "messages", "text file": "messages", "file of OpenAI": "messages[0].content.file.file_id",
+    "hot": "temperature", "two answers": "n",
+}  # fmt: skip
+BEDROCK_DROPS = {
+    "strict function": {
+        "bedrock": ("tools.function.strict",), **dict.fromkeys(BEDROCK_CLAUDE[1:], ("tools.function.parameters.minLength",)),
+    },
+    "alternatives at the top of a schema": ("tools.function.parameters.anyOf",),
+    "one call at a time": ("parallel_tool_calls",),
+    "web search": ("web_search_options",),
+    "web search beside functions": ("web_search_options",),
+    "reasoning of another provider": {
+        "bedrock": ("messages.reasoning_content", "reasoning_effort"), BEDROCK_CLAUDE[2]: ("messages.reasoning_content",),
+    },
+    "image with detail": ("messages.content.image_url.detail",),
+    "JSON schema": {**dict.fromkeys(BEDROCK_CLAUDE[1:], (SHORT,)), LLAMA: ("response_format",)},
+    "JSON schema beside tools": {"bedrock": ("response_format",), **dict.fromkeys(BEDROCK_CLAUDE[1:], (SHORT,))},
+    "JSON schema while thinking": {
+        **dict.fromkeys(_THINKS_NOT, ("reasoning_effort",)), LLAMA: ("reasoning_effort", "response_format"),
+        **dict.fromkeys(BEDROCK_CLAUDE[1:], (SHORT,)),
+    },
+    "any JSON": ("response_format",),
+    "speech": ("audio", "modalities"),
+    "speech as MP3": ("audio", "modalities"),
+    "prediction": ("prediction",),
+    "log-probabilities": ("logprobs", "top_logprobs"),
+    "sampling": {
+        "bedrock": ("frequency_penalty", "presence_penalty", "seed"),
+        **dict.fromkeys(BEDROCK_CLAUDE[1:], ("frequency_penalty", "presence_penalty", "seed", "top_p")),
+    },
+    "stop": dict.fromkeys(BEDROCK_CLAUDE, ("stop",)),
+    "account": ("safety_identifier", "user"),
+    "reasoning none": dict.fromkeys((NOVA, LLAMA), ("reasoning_effort",)),
+    "reasoning minimal": dict.fromkeys((*_THINKS_NOT, BEDROCK_CLAUDE[2]), ("reasoning_effort",)),
+    **{f"reasoning {effort}": dict.fromkeys(_THINKS_NOT, ("reasoning_effort",)) for effort in ("low", "medium", "high", "xhigh", "max")},
+}  # fmt: skip
+for _name, _param in BEDROCK_REFUSES.items():
+    CASES[_name] = CASES[_name]._replace(refused={**CASES[_name].refused, "bedrock": _param})
+for _name, _told in BEDROCK_DROPS.items():
+    _told = _told if isinstance(_told, dict) else {"bedrock": _told}
+    CASES[_name] = CASES[_name]._replace(dropped={**CASES[_name].dropped, **_told})
 
 
 def expectation(of, provider, model):

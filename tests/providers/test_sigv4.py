@@ -64,7 +64,7 @@ def test_published_vectors(method, path, fields, body, token, signature):
 def by_botocore(path, body, token, region, when):
     request = AWSRequest("POST", f"https://host.example{path}", {"content-type": "application/json"}, body)
     credentials = Credentials(KEYS.access_key, KEYS.secret_key.reveal(), token)
-    with mock.patch.object(botocore.auth, "get_current_datetime", lambda: when):
+    with mock.patch.object(botocore.auth, "get_current_datetime", return_value=when):
         botocore.auth.SigV4Auth(credentials, "bedrock", region).add_auth(request)
     return {name.lower(): value for name, value in request.headers.items() if name != "content-type"}
 

@@ -20,7 +20,7 @@ _FILMS = {
     "video/x-matroska": "mkv", "video/quicktime": "mov", "video/mp4": "mp4", "video/webm": "webm",
     "video/x-flv": "flv", "video/mpeg": "mpeg", "video/x-ms-wmv": "wmv", "video/3gpp": "three_gp",
 }  # fmt: skip
-_SOUNDS = frozenset({"mp3", "wav", "opus", "aac", "flac", "pcm"})
+_SOUNDS = ("aac", "flac", "mp3", "opus", "pcm", "wav")
 _ELSEWHERE = "for what lies in S3, send the block in Converse's own shape, with `s3Location`"
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z\s\-()\[\]]+")
 _NAME_LENGTH = 190  # of 200; a number may follow
@@ -35,10 +35,11 @@ def image_block(image: Any, where: str, members: Members) -> dict[str, Any]:
     return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
 
 
-def sound_block(sound: Any, where: str) -> dict[str, Any]:
+def sound_block(sound: Any, where: str, members: Members) -> dict[str, Any]:
     given = sound if isinstance(sound, dict) else {}
+    members.drop_others(given, {"data", "format"}, "messages.content.input_audio")
     if given.get("format") not in _SOUNDS or not isinstance(given.get("data"), str):
-        raise wrong(where, f"must have base64 `data`, and a `format` of {', '.join(sorted(_SOUNDS))}")
+        raise wrong(where, f"must have base64 `data`, and a `format` of {', '.join(_SOUNDS)}")
     return {"audio": {"format": given["format"], "source": {"bytes": given["data"]}}}
 
 

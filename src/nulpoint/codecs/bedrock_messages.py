@@ -216,5 +216,5 @@ def _block(part: dict[str, Any], where: str, members: Members) -> Block:
         case "file":
             return file_block(part.get("file"), f"{where}.content.file", members)
         case "input_audio":
-            return sound_block(part.get("input_audio"), f"{where}.content.input_audio")
+            return sound_block(part.get("input_audio"), f"{where}.content.input_audio", members)
     return _text(part, where, members)

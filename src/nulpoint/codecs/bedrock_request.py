@@ -35,8 +35,8 @@ _OWN = frozenset(
     }
 )  # fmt: skip
 _OWN_TOOLS = frozenset({"toolSpec", "systemTool", "cachePoint"})
-_TIERS = frozenset({"flex", "priority", "reserved"})
-_USUAL_TIERS = frozenset({"auto", "default"})
+_TIERS = ("flex", "priority", "reserved")
+_USUAL_TIERS = ("auto", "default")
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,\-.]{0,256}")
 _MOST_METADATA = 16
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
@@ -132,7 +132,7 @@ def _tool_choice(choice: Choice) -> dict[str, Any]:
     return {"any": {}}
 
 
-# -- the form of the answer ---------------------------------------------------------------------------------------------
+# -- the form of the answer --------------------------------------------------------------------------------------------
 
 
 def _format(

@@ -51,6 +51,16 @@ class EmbeddingsCodec(NamedTuple):
     decode: Callable[[bytes, bytes, str], bytes]
 
 
+@lru_cache(maxsize=1024)
+def _bedrock(model: str) -> Codec:
+    """Converse's answers do not name their model, so that they are read with its name at hand."""
+    return Codec(
+        bedrock_request.encode,
+        lambda body, created: bedrock.decode(body, created, model),
+        lambda created, show_usage: BedrockStream(created, show_usage, model),
+    )
+
+
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
     {
         "bedrock": EmbeddingsCodec(bedrock_embeddings.encode, bedrock_embeddings.decode),
@@ -62,24 +72,17 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
         "anthropic": Codec(anthropic_request.encode, anthropic.decode, AnthropicStream),
+        "bedrock": _bedrock(""),
         "gemini": Codec(gemini_request.encode, gemini.decode, gemini.GeminiStream),
         "mistral": Codec(mistral_request.encode, mistral.decode, mistral.MistralStream),
         "vertex": Codec(gemini_request.encode, gemini.decode, gemini.GeminiStream),
         "vertex-anthropic": Codec(vertex_anthropic.encode, anthropic.decode, AnthropicStream),
     }
 )
+_TOLD_THE_MODEL = {"bedrock": _bedrock}
 
 
 def codec_of(wire: str, model: str) -> Codec | None:
     """The codec for chat with a model; None for hosts that speak the OpenAI format."""
-    return _bedrock(model) if wire == "bedrock" else CODECS.get(wire)
-
-
-@lru_cache(maxsize=1024)
-def _bedrock(model: str) -> Codec:
-    """Bedrock's answers do not name their model, so that they are read with its name at hand."""
-    return Codec(
-        bedrock_request.encode,
-        lambda body, created: bedrock.decode(body, created, model),
-        lambda created, show_usage: BedrockStream(created, show_usage, model),
-    )
+    told = _TOLD_THE_MODEL.get(wire)
+    return told(model) if told is not None else CODECS.get(wire)
