@@ -12,10 +12,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.providers.sigv4 import AwsKeys, Signer
-from nulpoint.providers.spec import Secret
+from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 
-KEYS = AwsKeys("AKIDEXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
+KEYS = AwsKeys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 TOKEN = (
     "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUu"
     "wthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHN"
@@ -49,8 +48,8 @@ MODELS = [
 @pytest.mark.parametrize(("method", "path", "fields", "body", "token", "signature"), [one[1:] for one in VECTORS],
                          ids=[one[0] for one in VECTORS])  # fmt: skip
 def test_published_vectors(method, path, fields, body, token, signature):
-    keys = KEYS._replace(session_token=Secret(token) if token else None)
-    signer = Signer(keys, "us-east-1", "service")
+    keys = KEYS._replace(session_token=token)
+    signer = AwsSigner(keys, "us-east-1", "service")
     added = signer.sign(method, path, {"host": "example.amazonaws.com", **fields}, body, NOW)
     names = ";".join(sorted({"host", "x-amz-date", *fields, *(["x-amz-security-token"] if token else [])}))
     assert added["authorization"] == (
@@ -63,7 +62,7 @@ def test_published_vectors(method, path, fields, body, token, signature):
 
 def by_botocore(path, body, token, region, when):
     request = AWSRequest("POST", f"https://host.example{path}", {"content-type": "application/json"}, body)
-    credentials = Credentials(KEYS.access_key, KEYS.secret_key.reveal(), token)
+    credentials = Credentials(KEYS.access_key, KEYS.secret_key, token)
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=when):
         botocore.auth.SigV4Auth(credentials, "bedrock", region).add_auth(request)
     return {name.lower(): value for name, value in request.headers.items() if name != "content-type"}
@@ -74,7 +73,7 @@ def by_botocore(path, body, token, region, when):
 @pytest.mark.parametrize("token", [None, "a/session+token=="])
 def test_botocore_signs_the_same(model, verb, token):
     path = f"/model/{quote(model, safe='')}/{verb}"
-    signer = Signer(KEYS._replace(session_token=Secret(token) if token else None), "eu-west-1", "bedrock")
+    signer = AwsSigner(KEYS._replace(session_token=token), "eu-west-1", "bedrock")
     for when in (datetime(2026, 2, 28, 23, 59, 59), datetime(2026, 3, 1)):  # the key of a day is not the next one's
         fields = {"host": "host.example", "content-type": "application/json"}
         ours = signer.sign("POST", path, fields, b'{"a":1}', when.replace(tzinfo=UTC).timestamp())
@@ -85,7 +84,7 @@ def test_botocore_signs_the_same(model, verb, token):
     datetime(2015, 1, 1), datetime(2099, 1, 1)))  # fmt: skip
 def test_botocore_signs_any_model_the_same(model, body, when):
     path = f"/model/x{quote(model, safe='')}/converse"
-    signer = Signer(KEYS, "us-east-1", "bedrock")
+    signer = AwsSigner(KEYS, "us-east-1", "bedrock")
     fields = {"host": "host.example", "content-type": "application/json"}
     when = when.replace(microsecond=0)
     ours = signer.sign("POST", path, fields, body, when.replace(tzinfo=UTC).timestamp())
@@ -93,7 +92,7 @@ def test_botocore_signs_any_model_the_same(model, body, when):
 
 
 def test_a_signature_takes_less_than_60_microseconds():
-    signer = Signer(KEYS, "us-east-1", "bedrock")
+    signer = AwsSigner(KEYS, "us-east-1", "bedrock")
     fields, body = {"host": "bedrock-runtime.us-east-1.amazonaws.com", "content-type": "application/json"}, b"x" * 2048
     signer.sign("POST", "/model/m/converse", fields, body, NOW)
     best = 1.0
@@ -107,8 +106,9 @@ def test_a_signature_takes_less_than_60_microseconds():
 
 
 def test_no_secret_is_printed():
-    signer = Signer(KEYS, "us-east-1", "bedrock")
-    secret = KEYS.secret_key.reveal()
+    signer = AwsSigner(KEYS, "us-east-1", "bedrock")
+    secret = KEYS.secret_key
     assert secret not in repr(KEYS)
     assert secret not in repr(signer)
+    assert secret not in f"{KEYS}{KEYS!s}"
     assert secret not in str(signer.sign("POST", "/", {"host": "h"}, b"", NOW))

@@ -30,11 +30,18 @@ def read_identity(spec: ProviderSpec, lookup: Lookup, found: Found) -> IdentityS
     values = _read(spec.identity, spec, lookup, wrong)
     if values is None:
         return None
-    if not has_extra(kind):
+    if not kind.by_itself(values) and not has_extra(kind):
         remedy = f"needs the package {kind.module}: pip install 'nulpoint[{kind.extra}]'"
         wrong.append(Wrong(spec.needs[0] if spec.needs else spec.name, "is set", remedy))
-    found += [(one.name, one.given, one.remedy) for one in wrong if one not in found]
+    known = {name for name, _, _ in found}
+    found += [(one.name, one.given, one.remedy) for one in wrong if one.name not in known]
     return IdentitySettings(spec.identity, tuple(sorted(values.items())))
+
+
+def is_hinted_at(spec: ProviderSpec, lookup: Lookup) -> bool:
+    """Whether the user has what its identity needs installed, and a variable that is for it then."""
+    kind = KINDS[spec.identity] if spec.identity else None
+    return kind is not None and any(lookup(name) for name in kind.hints) and has_extra(kind)
 
 
 def key_remedy(spec: ProviderSpec) -> str:

@@ -8,7 +8,13 @@ from typing import Any
 import msgspec
 
 from nulpoint.config import values
-from nulpoint.config.identities import identity_is_set, identity_variables, key_remedy, read_identity
+from nulpoint.config.identities import (
+    identity_is_set,
+    identity_variables,
+    is_hinted_at,
+    key_remedy,
+    read_identity,
+)
 from nulpoint.config.places import Found, Lookup, is_asked_for, place, unsound
 from nulpoint.config.settings import BY_KEY
 from nulpoint.providers.catalog import CATALOG
@@ -107,7 +113,7 @@ def _configured(
         return text
 
     if spec.variables or spec.identity:
-        asked = base_url is not None or is_asked_for(spec, lookup)
+        asked = base_url is not None or is_asked_for(spec, lookup) or is_hinted_at(spec, lookup)
         if not (keys or asked or (own and identity_is_set(spec, lookup))):
             return None
         return _placed(spec, base_url, keys, forward_keys, lookup, found)

@@ -47,6 +47,8 @@ class Kind(NamedTuple):
         read: from set variables by name to what `open` needs; None where none of them asks for it. What is wrong goes
             to the list, without the value of anything secret.
         open: the source. Imports what is heavy. Raises CannotFetch.
+        by_itself: whether it can do with these values without the extra.
+        hints: variables that ask for it where the extra is installed; elsewhere they are there for other reasons.
     """
 
     extra: str
@@ -55,6 +57,8 @@ class Kind(NamedTuple):
     remedy: str
     read: Callable[[Mapping[str, str], list[Wrong]], Values | None]
     open: Callable[[Values], Source]
+    by_itself: Callable[[Values], bool] = lambda _: False
+    hints: tuple[str, ...] = ()
 
 
 def quiet(*libraries: str) -> None:

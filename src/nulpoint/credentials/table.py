@@ -4,11 +4,11 @@ import importlib.util
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nulpoint.credentials import entra, google
+from nulpoint.credentials import aws, entra, google
 from nulpoint.credentials.source import Kind
 from nulpoint.providers.spec import IdentityKind
 
-KINDS: Mapping[IdentityKind, Kind] = MappingProxyType({"entra": entra.KIND, "google": google.KIND})
+KINDS: Mapping[IdentityKind, Kind] = MappingProxyType({"aws": aws.KIND, "entra": entra.KIND, "google": google.KIND})
 
 
 def has_extra(kind: Kind) -> bool:

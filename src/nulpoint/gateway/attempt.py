@@ -50,7 +50,7 @@ class Attempt(msgspec.Struct):
         entry.first_byte = 0.0
         entry.sent = perf_counter()
         connection = await client.send(destination.pool, message, leg.timeout, asked.until)
-        if connection.status == 401 and self.signer is not None:
+        if self.signer is not None and self.signer.refused(connection.status, connection.headers):
             connection = await self._with_renewed(client, self.signer, connection)
         entry.first_byte = perf_counter()
         try:

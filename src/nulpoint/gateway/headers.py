@@ -24,6 +24,7 @@ _TO_CALLER = frozenset(
         b"request-id",
         b"retry-after",
         b"retry-after-ms",
+        b"x-amzn-requestid",
         b"x-request-id",
         b"x-should-retry",
     }

@@ -29,6 +29,9 @@ class Signer(Protocol):
     def secret(self) -> str:
         """What must not be shown, should a provider repeat it."""
 
+    def refused(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether an answer says that this credential does not count any more, where another one may."""
+
 
 class Identity(Protocol):
     """A credential that lasts for a time only and is renewed beside the requests: whoever has one asks it each time."""
@@ -57,3 +60,6 @@ class Bearer:
 
     def fields(self, _method: str, _host: str, _path: str, _body: bytes, _now: float) -> bytes:
         return self._fields
+
+    def refused(self, status: int, _headers: Mapping[bytes, bytes]) -> bool:
+        return status == 401

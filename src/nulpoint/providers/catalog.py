@@ -221,6 +221,40 @@ _ROWS = (
         variants=_VERTEX_PLACES,
         models=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
     ),
+    ProviderSpec(
+        name="bedrock",
+        base_url="{BEDROCK_ENDPOINT_URL}",
+        key_env="AWS_BEARER_TOKEN_BEDROCK",
+        wire="bedrock",
+        identity="aws",
+        variables={
+            "AWS_REGION": None,
+            "BEDROCK_ENDPOINT_URL": "https://bedrock-runtime.{AWS_REGION}.amazonaws.com",
+        },
+        # A region alone may be there for other reasons.
+        asked_for_by=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BEDROCK_ENDPOINT_URL"),
+        embeddings=True,
+        models=(
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "anthropic.claude-3-5-sonnet-20241022-v2:0",
+            "anthropic.claude-3-opus-20240229-v1:0",
+            "anthropic.claude-3-haiku-20240307-v1:0",
+            "anthropic.claude-3-sonnet-20240229-v1:0",
+            "meta.llama3-70b-instruct-v1:0",
+            "meta.llama3-8b-instruct-v1:0",
+            "meta.llama3-1-70b-instruct-v1:0",
+            "amazon.titan-text-express-v1",
+            "amazon.titan-text-lite-v1",
+            "amazon.nova-pro-v1:0",
+            "amazon.nova-lite-v1:0",
+            "amazon.nova-micro-v1:0",
+            "mistral.mistral-large-2402-v1:0",
+            "ai21.jamba-1-5-large-v1:0",
+            "amazon.titan-embed-text-v2:0",
+            "cohere.embed-english-v3",
+            "cohere.embed-multilingual-v3",
+        ),
+    ),
     # Hosts a team runs itself: no key; in use when their *_BASE_URL is set.
     ProviderSpec(
         name="ollama",
@@ -309,6 +343,30 @@ PATTERNS = MappingProxyType(
         "qwq-": "qwen",
         "doubao-": "bytedance",
         "glm-": "zai",
+        # Bedrock's ids name the maker, and inference profiles a region before it.
+        **dict.fromkeys(
+            (
+                "ai21.",
+                "amazon.",
+                "anthropic.",
+                "cohere.",
+                "deepseek.",
+                "meta.",
+                "mistral.",
+                "openai.",
+                "qwen.",
+                "us.",
+                "eu.",
+                "apac.",
+                "global.",
+                "us-gov.",
+                "jp.",
+                "au.",
+                "ca.",
+                "arn:aws",
+            ),
+            "bedrock",
+        ),
     }
 )
 

@@ -12,29 +12,48 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote
 
-from nulpoint.providers.spec import Secret
-
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_CONTENT_TYPE = "application/json"
+_ERROR_TYPE = b"x-amzn-errortype"
+# Errors, all with 403, that another set of credentials may not bring about.
+_REFUSALS = frozenset(
+    {b"ExpiredTokenException", b"ExpiredToken", b"UnrecognizedClientException", b"InvalidClientTokenId"}
+)
 
 
 class AwsKeys(NamedTuple):
     """What AWS calls credentials; temporary ones have a session token."""
 
     access_key: str
-    secret_key: Secret
-    session_token: Secret | None = None
+    secret_key: str
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"AwsKeys({self.access_key[:4]}***)"
 
 
-class Signer:
+class AwsSigner:
     """Signs for one service of one region with one set of keys. The key of a day is derived once a day."""
 
     def __init__(self, keys: AwsKeys, region: str, service: str) -> None:
-        self._secret = keys.secret_key.reveal()
-        self._token = keys.session_token.reveal() if keys.session_token else None
+        self._secret_key, self._token = keys.secret_key, keys.session_token
         self._access_key = keys.access_key
         self._scope_end = f"{region}/{service}/aws4_request"
         self._region, self._service = region, service
         self._day, self._key = "", b""
+
+    @property
+    def secret(self) -> str:
+        """The one of the two that goes over the wire, else the one that never does."""
+        return self._token or self._secret_key
+
+    def fields(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
+        """As `auth.Signer` has it, for a body that is JSON."""
+        added = self.sign(method, path, {"host": host, "content-type": _CONTENT_TYPE}, body, now)
+        return "".join([f"{name}: {value}\r\n" for name, value in added.items()]).encode("ascii")
+
+    def refused(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
+        return status == 403 and headers.get(_ERROR_TYPE, b"").partition(b":")[0] in _REFUSALS
 
     def sign(self, method: str, path: str, fields: Mapping[str, str], body: bytes, now: float) -> dict[str, str]:
         """The header fields to add to a request with these `fields` (names in lower case, `host` among them).
@@ -58,7 +77,7 @@ class Signer:
 
     def _key_of(self, day: str) -> bytes:
         if day != self._day:
-            key = f"AWS4{self._secret}".encode()
+            key = f"AWS4{self._secret_key}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
             self._day, self._key = day, key

@@ -13,7 +13,7 @@ import msgspec
 
 from nulpoint.errors import rejected
 
-Wire = Literal["openai", "anthropic", "gemini", "mistral", "vertex", "vertex-anthropic"]
+Wire = Literal["openai", "anthropic", "gemini", "mistral", "vertex", "vertex-anthropic", "bedrock"]
 Call = Literal["chat", "stream", "completions", "embeddings"]
 MODEL = "{model}"
 _NO_NAMES = frozenset({"", ".", ".."})
@@ -63,6 +63,14 @@ WIRES: Mapping[Wire, WireFormat] = MappingProxyType(
         # Anthropic's, with the model in the path and not in the body.
         "vertex-anthropic": WireFormat(
             paths={"chat": "/models/{model}:rawPredict", "stream": "/models/{model}:streamRawPredict"}
+        ),
+        "bedrock": WireFormat(
+            paths={
+                "chat": "/model/{model}/converse",
+                "stream": "/model/{model}/converse-stream",
+                "embeddings": "/model/{model}/invoke",
+            },
+            content=b"application/vnd.amazon.eventstream",
         ),
     }
 )

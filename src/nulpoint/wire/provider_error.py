@@ -29,10 +29,10 @@ _USED_UP = frozenset(
     }
 )  # fmt: skip
 
-_KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 429: Kind.RATE_LIMIT,
-          499: Kind.UPSTREAM}  # fmt: skip
-# 499 is Google's CANCELLED: it gave up, not the caller.
-_STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429, 499: 502}
+_KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 424: Kind.UPSTREAM,
+          429: Kind.RATE_LIMIT, 499: Kind.UPSTREAM}  # fmt: skip
+# 499 is Google's CANCELLED: it gave up, not the caller. 424 is AWS's: the model failed, which is not the caller either.
+_STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 424: 502, 429: 429, 499: 502}
 # OpenAI's words, for providers that have others or none: by status, by the provider's `type`, by Google's `status`.
 _CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "model_not_found", 413: "request_too_large",
           429: "rate_limit_exceeded", 408: "provider_timeout", 504: "provider_timeout",

@@ -1,0 +1,105 @@
+"""AWS credentials: the two or three variables, else what botocore finds (profiles, roles, containers, instances).
+
+Variables and the order of the chain are botocore's own (its guide "Credentials"; read 2026-11). Static keys need no
+package: the signature is ours.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong
+from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
+from nulpoint.providers.spec import Secret
+from nulpoint.wire.redaction import redact
+
+ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+REGION = "AWS_REGION"
+# What the chain reads of the environment beside these.
+_CHAIN = (
+    "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)  # fmt: skip
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_SERVICE = "bedrock"
+_SHOWN = 300  # characters of what AWS says
+
+
+def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+    """See `source.Kind`. Without keys it is what botocore finds by itself."""
+    region = given.get(REGION)
+    if region is None:
+        wrong.append(Wrong(REGION, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
+    elif not _REGION.fullmatch(region):
+        wrong.append(Wrong(REGION, f"= {redact(region)[:60]!r}", "use the code of a region, e.g. us-east-1"))
+    keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in given]
+    for name in (ACCESS_KEY, SECRET_KEY) if keys else ():
+        if name not in given:
+            remedy = f"{' and '.join(keys)} alone cannot be used: set {ACCESS_KEY} and {SECRET_KEY} together"
+            wrong.append(Wrong(name, "is not set", remedy))
+        elif not given[name].isascii() or not given[name].isprintable() or " " in given[name]:
+            wrong.append(Wrong(name, "= ***", "must be printable ASCII without spaces; copy it again"))
+    wanted = keys or [name for name in _CHAIN if name in given]
+    return {name: Secret(given[name]) for name in (REGION, *wanted) if name in given}
+
+
+def open_source(values: Values) -> Source:
+    """See `source.Kind`."""
+    given = {name: value.reveal() for name, value in values.items()}
+    region = given.pop(REGION)
+    if ACCESS_KEY in given:
+        keys = AwsKeys(given[ACCESS_KEY], given[SECRET_KEY], given.get(TOKEN))
+        return StaticSource(AwsSigner(keys, region, _SERVICE))
+    os.environ.update(given)  # they may stand in config.yaml; botocore reads them only here
+    return ChainSource(region)
+
+
+class StaticSource:
+    """Keys of the configuration: they count until somebody withdraws them."""
+
+    def __init__(self, signer: AwsSigner) -> None:
+        self._signer = signer
+
+    def fetch(self) -> Held:
+        return Held(self._signer, float("inf"))
+
+
+class ChainSource:
+    """Walks botocore's chain anew each time, so that what is given out is as fresh as can be had."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+
+    def fetch(self) -> Held:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.session import Session
+
+        try:
+            credentials = Session().get_credentials()
+            if credentials is None:
+                raise CannotFetch("botocore's chain found none: no variables, profile, role, container or instance")
+            keys = credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise CannotFetch(redact(" ".join(str(error).split()))[:_SHOWN]) from None
+        signer = AwsSigner(AwsKeys(keys.access_key, keys.secret_key, keys.token), self._region, _SERVICE)
+        return Held(signer, _end_of(credentials))
+
+
+def _end_of(credentials: Any) -> float:
+    """Unix seconds; those that are renewed know it under a name botocore has no public word for."""
+    expiry = getattr(credentials, "_expiry_time", None)
+    return expiry.timestamp() if expiry is not None else float("inf")
+
+
+KIND = Kind(
+    extra="aws",
+    module="botocore",
+    variables=(ACCESS_KEY, SECRET_KEY, TOKEN, *_CHAIN),
+    remedy=f"{ACCESS_KEY} and {SECRET_KEY}",
+    read=read,
+    open=open_source,
+    by_itself=lambda values: ACCESS_KEY in values,
+    hints=(REGION,),
+)
