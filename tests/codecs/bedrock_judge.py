@@ -7,6 +7,8 @@ import base64
 import functools
 import json
 import re
+import struct
+import zlib
 
 import botocore.session
 from botocore.parsers import create_parser
@@ -169,3 +171,22 @@ def parsed_stream(body):
     operation = service().operation_model("ConverseStream")
     parser = create_parser("rest-json")._event_stream_parser
     return list(EventStream(Raw(), operation.output_shape.members["stream"], parser, "ConverseStream"))
+
+
+def frame(name, payload, kind="event"):
+    """One message of a stream, put together by the specification. `kind` may be `exception` or `error`."""
+    names = {"event": ":event-type", "exception": ":exception-type", "error": ":error-code"}
+    headers = {":message-type": kind, names[kind]: name, ":content-type": "application/json"}
+    block = b"".join(
+        bytes([len(key)]) + key.encode() + b"\7" + struct.pack(">H", len(value)) + value.encode()
+        for key, value in headers.items()
+    )
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    prelude = struct.pack(">II", 16 + len(block) + len(body), len(block))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + block + body
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
+def framed(*events):
+    """Events as (name, payload), or with the kind of message behind these."""
+    return b"".join(frame(*event) for event in events)

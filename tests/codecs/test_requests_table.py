@@ -364,6 +364,8 @@ BEDROCK_DROPS = {
 }  # fmt: skip
 for _name, _param in BEDROCK_REFUSES.items():
     CASES[_name] = CASES[_name]._replace(refused={**CASES[_name].refused, "bedrock": _param})
+_name = "an answer to go on with"
+CASES[_name] = CASES[_name]._replace(refused={**CASES[_name].refused, BEDROCK_CLAUDE[2]: "messages[1]"})
 for _name, _told in BEDROCK_DROPS.items():
     _told = _told if isinstance(_told, dict) else {"bedrock": _told}
     CASES[_name] = CASES[_name]._replace(dropped={**CASES[_name].dropped, **_told})

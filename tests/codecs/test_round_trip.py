@@ -15,6 +15,7 @@ from nulpoint.codecs.table import CODECS
 
 MODELS = {
     "anthropic": ("claude-3-5-haiku-latest", "claude-sonnet-4-5", "claude-opus-4-8"),
+    "bedrock": ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0"),
     "gemini": ("gemini-2.5-flash", "gemini-3.6-flash"),
     "mistral": ("mistral-large-latest",),
 }
@@ -147,6 +148,21 @@ def read_anthropic(body, seen):
                 seen.result(block["tool_use_id"], block.get("content", ""))
 
 
+def read_bedrock(body, seen):
+    for block in body.get("system", []):
+        seen.text("system", block["text"])
+    for turn in body["messages"]:
+        for block in turn["content"]:
+            if "text" in block:
+                seen.text(turn["role"], block["text"])
+            elif "toolUse" in block:
+                use = block["toolUse"]
+                seen.call(use["toolUseId"], use["name"], use["input"])
+            else:
+                result = block["toolResult"]
+                seen.result(result["toolUseId"], "".join(one["text"] for one in result["content"]))
+
+
 def read_gemini(body, seen):
     for part in body.get("systemInstruction", {"parts": []})["parts"]:
         seen.text("system", part["text"])
@@ -174,7 +190,7 @@ def read_mistral(body, seen):
             seen.call(call["id"], call["function"]["name"], json.loads(call["function"]["arguments"]))
 
 
-READERS = {"anthropic": read_anthropic, "gemini": read_gemini, "mistral": read_mistral}
+READERS = {"anthropic": read_anthropic, "bedrock": read_bedrock, "gemini": read_gemini, "mistral": read_mistral}
 
 
 @pytest.mark.parametrize(("provider", "model"), TARGETS)

@@ -8,6 +8,10 @@ from types import MappingProxyType
 
 from nulpoint.providers.spec import ProviderSpec, Variant
 
+_BEDROCK_MAKERS = (
+    "ai21.", "amazon.", "anthropic.", "cohere.", "deepseek.", "meta.", "mistral.", "openai.", "qwen.",
+)  # fmt: skip
+_BEDROCK_REGIONS = ("us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.")
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
 _VERTEX_PLACES = tuple(
     Variant(variable="VERTEX_LOCATION", value=location, base_url=f"https://{host}")
@@ -344,29 +348,7 @@ PATTERNS = MappingProxyType(
         "doubao-": "bytedance",
         "glm-": "zai",
         # Bedrock's ids name the maker, and inference profiles a region before it.
-        **dict.fromkeys(
-            (
-                "ai21.",
-                "amazon.",
-                "anthropic.",
-                "cohere.",
-                "deepseek.",
-                "meta.",
-                "mistral.",
-                "openai.",
-                "qwen.",
-                "us.",
-                "eu.",
-                "apac.",
-                "global.",
-                "us-gov.",
-                "jp.",
-                "au.",
-                "ca.",
-                "arn:aws",
-            ),
-            "bedrock",
-        ),
+        **dict.fromkeys(_BEDROCK_MAKERS + _BEDROCK_REGIONS, "bedrock"),
     }
 )
 
