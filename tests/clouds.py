@@ -48,7 +48,17 @@ def vertexai(server: MockServer) -> dict[str, str]:
     }  # fmt: skip
 
 
-ADDRESSES = {"azure": azure, "vertexai": vertexai}
+# What the mock of Bedrock lets in.
+AWS = {
+    "AWS_ACCESS_KEY_ID": "AKIAMOCKMOCKMOCKMOCK", "AWS_SECRET_ACCESS_KEY": "mock-secret-access-key", "AWS_REGION": "eu-west-1",
+}  # fmt: skip
+
+
+def bedrock(server: MockServer) -> dict[str, str]:
+    return {**AWS, "BEDROCK_ENDPOINT_URL": server.url}
+
+
+ADDRESSES = {"azure": azure, "bedrock": bedrock, "vertexai": vertexai}
 
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:

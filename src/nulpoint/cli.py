@@ -144,7 +144,7 @@ def providers() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--fault", "faults", multiple=True, metavar="[PROVIDER:]NAME[=N][*COUNT]", help="What goes wrong.")
 def mock(host: str, faults: tuple[str, ...]) -> None:
-    """Run mock providers on ports 19001 to 19007: OpenAI, Anthropic, Gemini, Mistral, Azure (19006), Vertex AI (19007).
+    """Run mock providers on ports 19001 to 19007: OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure, Vertex AI.
 
     They check requests as the real ones do and answer what they are asked (docs/operations.md). MOCK_LATENCY_MS,
     MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS and MOCK_SEED set how they behave; faults are

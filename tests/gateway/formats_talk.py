@@ -42,6 +42,8 @@ ROWS = (
 )
 CLOUDS = (
     Row("azure", "azure-gpt-4o"),
+    Row("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    Row("bedrock", "amazon.nova-pro-v1:0"),
     Row("vertexai", "vertexai-gemini-2.5-flash"),
     Row("vertexai-claude", "vertexai/claude-haiku-4-5"),
 )

@@ -1,5 +1,5 @@
-"""Mock providers: a program of its own that speaks the APIs of OpenAI, Anthropic, Gemini, Mistral, Azure and
-Vertex AI, faults included.
+"""Mock providers: a program of its own that speaks the APIs of OpenAI, Anthropic, Gemini, Mistral, Bedrock,
+Azure and Vertex AI, faults included.
 
 It shares no code with the gateway on purpose: a mistake in shared code would hide itself.
 """

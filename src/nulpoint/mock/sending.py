@@ -44,7 +44,7 @@ def _told(fault: Fault, call: Call, usual: str) -> str:
     """What an error says: the usual, or what a careless provider says of a request, which is all of it."""
     if not fault.name.startswith("repeat"):
         return usual
-    fields = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+    fields = ("x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key")
     key = next((call.headers[name] for name in fields if name in call.headers), "none")
     return f"Incorrect API key provided: {key.removeprefix('Bearer ')}. The request was: {json_text(call.body)}"
 

@@ -14,18 +14,20 @@ import httptools
 import msgspec
 import uvloop
 
-from nulpoint.mock import anthropic, azure, faults, gemini, mistral, openai, vertexai
+from nulpoint.mock import anthropic, azure, bedrock, faults, gemini, mistral, openai, vertexai
 from nulpoint.mock.answers import Answer, Call, Dialect, json_answer
 from nulpoint.mock.faults import Fault
 from nulpoint.mock.sending import Sender, faulty
 from nulpoint.mock.settings import MockSettings, SettingsError
 
-PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004, "azure": 19006, "vertexai": 19007}
+PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004, "bedrock": 19005, "azure": 19006,
+         "vertexai": 19007}  # fmt: skip
 _DIALECTS: dict[str, Dialect] = {
     "openai": openai.DIALECT,
     "anthropic": anthropic.DIALECT,
     "gemini": gemini.DIALECT,
     "mistral": mistral.DIALECT,
+    "bedrock": bedrock.DIALECT,
     "azure": azure.DIALECT,
     "vertexai": vertexai.DIALECT,
 }
