@@ -11,7 +11,7 @@ from nulpoint.providers.spec import ProviderSpec, Variant
 _BEDROCK_MAKERS = (
     "ai21.", "amazon.", "anthropic.", "cohere.", "deepseek.", "meta.", "mistral.", "openai.", "qwen.",
 )  # fmt: skip
-_BEDROCK_REGIONS = ("us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.")
+_BEDROCK_REGIONS = ("us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.", "sa.")
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
 _VERTEX_PLACES = tuple(
     Variant(variable="VERTEX_LOCATION", value=location, base_url=f"https://{host}")

@@ -1,0 +1,117 @@
+"""AWS credentials in the configuration: what is asked for, what is wrong, and that nothing secret is said of it."""
+
+from pathlib import Path
+
+import pytest
+
+from nulpoint.config import load
+from nulpoint.config.loader import ConfigError
+from nulpoint.credentials import table
+from nulpoint.credentials.aws import KIND, ChainSource, StaticSource
+from nulpoint.credentials.source import CannotFetch
+
+KEY, SECRET = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEEXAMPLE01"}, {"AWS_SECRET_ACCESS_KEY": "x4Rm8Wc3Nb6Hy1Zt7Qp2"}
+REGION = {"AWS_REGION": "us-east-1"}
+BEARER = {"AWS_BEARER_TOKEN_BEDROCK": "bedrock-api-key-Zt7Qp2Lk9Vx4"}
+ENDPOINT = {"BEDROCK_ENDPOINT_URL": "http://127.0.0.1:19005"}
+OPENAI = {"OPENAI_API_KEY": "sk-Zt7Qp2Lk9Vx4Rm8Wc3"}
+NOWHERE = Path("/nonexistent")
+
+
+def problems(**environ):
+    with pytest.raises(ConfigError) as caught:
+        load(environ, NOWHERE)
+    told = [str(one) for one in caught.value.problems]
+    assert not any(value in text for text in told for value in (*KEY.values(), *SECRET.values(), *BEARER.values()))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("environ", "wrong"),
+    [
+        ({**KEY, **REGION}, ["AWS_SECRET_ACCESS_KEY is not set"]),
+        ({**SECRET, **REGION}, ["AWS_ACCESS_KEY_ID is not set"]),
+        ({**KEY, **SECRET}, ["AWS_REGION is not set"]),
+        ({**KEY}, ["AWS_REGION is not set", "AWS_SECRET_ACCESS_KEY is not set"]),
+        ({"AWS_SESSION_TOKEN": "t", **REGION, **ENDPOINT}, ["AWS_ACCESS_KEY_ID is not set", "AWS_SECRET_ACCESS_KEY is not set"]),
+        ({**KEY, **SECRET, **ENDPOINT}, ["AWS_REGION is not set"]),
+        ({**KEY, **SECRET, "AWS_REGION": "useast"}, ["AWS_REGION = 'useast': use the code of a region"]),
+        ({**KEY, **SECRET, "AWS_REGION": "us-east-1/x"}, ["AWS_REGION = "]),
+        ({**KEY, **SECRET, **REGION, "BEDROCK_ENDPOINT_URL": "bedrock"}, ["BEDROCK_ENDPOINT_URL = 'bedrock'"]),
+        ({**KEY, "AWS_SECRET_ACCESS_KEY": "x4Rm8 Wc3Nb6", **REGION}, ["AWS_SECRET_ACCESS_KEY = ***"]),
+        ({**BEARER}, ["AWS_REGION is not set"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_at_once(environ, wrong):
+    told = problems(**environ)
+    assert len(told) == len(wrong)
+    assert all(any(text.startswith(one) for text in told) for one in wrong)
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "identity", "keys"),
+    [
+        ({**KEY, **SECRET, **REGION}, "https://bedrock-runtime.us-east-1.amazonaws.com", True, 0),
+        ({**KEY, **SECRET, **REGION, **ENDPOINT}, "http://127.0.0.1:19005", True, 0),
+        ({**BEARER, **REGION}, "https://bedrock-runtime.us-east-1.amazonaws.com", False, 1),
+        ({**BEARER, **ENDPOINT}, "http://127.0.0.1:19005", False, 1),
+        ({**REGION}, "https://bedrock-runtime.us-east-1.amazonaws.com", True, 0),
+    ],
+)
+def test_what_is_asked_for(environ, url, identity, keys):
+    bedrock = load(environ, NOWHERE).providers["bedrock"]
+    assert (bedrock.base_url, bedrock.identity is not None, len(bedrock.credentials)) == (url, identity, keys)
+
+
+def test_without_the_extra(monkeypatch):
+    """Keys need no package; the chain does; a region alone asks for nothing then."""
+    monkeypatch.setattr(table.importlib.util, "find_spec", lambda name: None)
+    assert "bedrock" in load({**KEY, **SECRET, **REGION}, NOWHERE).providers
+    assert list(load({**OPENAI, **REGION}, NOWHERE).providers) == ["openai"]
+    (told,) = problems(**REGION, **ENDPOINT)
+    assert "pip install 'nulpoint[aws]'" in told
+
+
+def values_of(**environ):
+    return KIND.read(environ, [])
+
+
+def test_keys_sign_for_ever():
+    source = KIND.open(values_of(**KEY, **SECRET, **REGION, AWS_SESSION_TOKEN="token"))
+    held = source.fetch()
+    assert isinstance(source, StaticSource)
+    assert (held.expires, held.signer.secret) == (float("inf"), "token")
+
+
+@pytest.fixture
+def nothing_around(monkeypatch):
+    """No credentials of the machine's own."""
+    for name in KIND.variables:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+
+
+def test_a_chain_that_finds_nothing_says_so(nothing_around):
+    with pytest.raises(CannotFetch, match="botocore's chain found none"):
+        ChainSource("us-east-1").fetch()
+
+
+def test_a_profile(nothing_around, monkeypatch, tmp_path):
+    (tmp_path / "credentials").write_text(
+        f"[team]\naws_access_key_id = AKIATEAM\naws_secret_access_key = {SECRET['AWS_SECRET_ACCESS_KEY']}\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "")
+    source = KIND.open(
+        values_of(**REGION, AWS_PROFILE="team", AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "credentials"))
+    )
+    fields = source.fetch().signer.fields("POST", "host", "/model/m/converse", b"{}", 1_790_000_000)
+    assert b"Credential=AKIATEAM/20260921/us-east-1/bedrock/aws4_request" in fields
+
+
+def test_a_profile_that_is_not_there_is_told_without_a_secret(nothing_around, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(CannotFetch, match="nobody"):
+        ChainSource("us-east-1").fetch()
