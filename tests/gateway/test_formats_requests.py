@@ -102,7 +102,7 @@ def test_an_answer_begun_by_the_caller(row):
 def test_only_a_system_message(row):
     async def use(talk):
         asked = talk.ask([{"role": "system", "content": "Say hello."}])
-        if row.provider == "anthropic":
+        if row.provider in ("anthropic", "bedrock"):
             with pytest.raises(openai.BadRequestError, match="messages"):
                 await asked
             assert talk.mock.requests == 0

@@ -123,7 +123,10 @@ def _turn(role: str, blocks: list[dict[str, Any]]) -> Turn:
         text=" ".join(block["text"] for block in blocks if "text" in block),
         results=[" ".join(_told(one) for one in result["content"]) for result in results],
         media=[
-            _sight(kind, block[kind]) for block in blocks + inside for kind in ("image", "document") if kind in block
+            _sight(kind, block[kind])
+            for block in blocks + inside
+            for kind in ("image", "document", "audio")
+            if kind in block
         ],
     )
 
@@ -133,7 +136,7 @@ def _told(block: dict[str, Any]) -> str:
 
 
 def _sight(kind: str, given: dict[str, Any]) -> str:
-    family = "image" if kind == "image" else "application"
+    family = {"document": "application"}.get(kind, kind)
     return sight(f"{family}/{given.get('format', kind)}", given["source"].get("bytes", ""))
 
 
