@@ -4,13 +4,14 @@ import json
 
 import pytest
 import test_rules_anthropic
+import test_rules_bedrock
 import test_rules_gemini
 import test_rules_mistral
 import test_rules_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nulpoint.mock import anthropic, gemini, mistral, openai
+from nulpoint.mock import anthropic, bedrock, gemini, mistral, openai
 from nulpoint.mock.answers import Call
 
 JSON = st.recursive(
@@ -28,6 +29,12 @@ MOCKS = {
         "/v1/messages",
         {"x-api-key": "k", "anthropic-version": "2023-06-01"},
         [test_rules_anthropic.request(change) for change in test_rules_anthropic.TAKEN.values()],
+    ),
+    "bedrock": (
+        bedrock,
+        f"/model/{test_rules_bedrock.MODEL}/converse-stream",
+        BEARER,
+        [test_rules_bedrock.request(change) for change in test_rules_bedrock.TAKEN.values()],
     ),
     "gemini": (
         gemini,
