@@ -8,7 +8,7 @@ import msgspec
 from nulpoint.mock import eventstream
 from nulpoint.mock.answers import Answer, Call, Dialect, json_answer, json_text, signature, token_count, vector
 from nulpoint.mock.aws_auth import refusal
-from nulpoint.mock.bedrock_rules import problem
+from nulpoint.mock.bedrock_rules import present, problem
 from nulpoint.mock.model import Asked, Reply, Tool, Turn, fragments, pieces, reply, sight
 
 _ERRORS = {
@@ -78,6 +78,7 @@ def _converse(call: Call, model: str, *, stream: bool) -> Answer:
     wrong = problem(body, model)
     if wrong:
         return error(400, wrong)
+    body = present(body)
     said = reply(_asked(body, call.words))
     message = {"role": "assistant", "content": _blocks(said)}
     told = {"usage": _usage(body, message), "metrics": {"latencyMs": 42}, **_trace(body, said)}

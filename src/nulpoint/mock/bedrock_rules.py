@@ -32,10 +32,18 @@ def problem(body: dict[str, Any], model: str, signed: Signed = ours) -> str | No
     """The first thing that is wrong, as Bedrock words it; `signed` judges the signature of a thought."""
     for misfit in misfits(body, REQUEST):
         return _words(misfit)
+    body = present(body)
     for rule in _RULES:
         for text in rule(body):
             return text
     return next(_thoughts(body, model, signed), None)
+
+
+def present(value: Any) -> Any:
+    """Without members that are null, which say nothing."""
+    if isinstance(value, dict):
+        return {name: present(inner) for name, inner in value.items() if inner is not None}
+    return [present(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _words(misfit: Misfit) -> str:
