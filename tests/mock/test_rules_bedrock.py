@@ -9,7 +9,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
-from conftest import AWS, run
+from clouds import AWS
+from conftest import run
 from nulpoint.mock import bedrock, start
 from nulpoint.mock.answers import Call, signature
 from nulpoint.mock.aws_auth import refusal
