@@ -117,6 +117,7 @@ def test_embeddings():
             await client.embeddings.create(model=titan, input=["a", "b"])
         several = await client.embeddings.create(model="cohere.embed-english-v3", input=["a", "b", "c"])
         assert [one.index for one in several.data] == [0, 1, 2]
+        assert several.usage.prompt_tokens == several.usage.total_tokens > 0
         alone = await client.embeddings.create(model="cohere.embed-english-v3", input=["b"], encoding_format="float")
         assert several.data[1].embedding == pytest.approx(alone.data[0].embedding)
 

@@ -4,6 +4,7 @@ Facts: AWS's pages of inference parameters. InvokeModel passes the body to the m
 of its own. Titan embeds one text a call. The number of Cohere's tokens stands in a header field alone.
 """
 
+import re
 import struct
 from base64 import b64encode
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from nulpoint.codecs.bedrock_models import check_model
 from nulpoint.codecs.canonical import EXTRA, Encoded, Members, read_answer, read_body, write_body, wrong
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 
+COUNT = b"x-amzn-bedrock-input-token-count"  # the header field
 _COHERE_TEXTS = 96
+_TOLD = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}\}$')
 _PASSED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
 
 
@@ -95,13 +98,24 @@ def _embeddings(answer: dict[str, Any], packed: bool, model: str) -> dict[str, A
         for index, vector in enumerate(vectors)
     ]
     made: dict[str, Any] = {"object": "list", "data": data, "model": model}
-    tokens = answer.get("inputTextTokenCount")
-    if tokens is not None:
-        made["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
     more = {name: value for name, value in answer.items() if name not in _PASSED and value is not None}
     if isinstance(given, dict) and set(given) != {"float"}:
         more["embeddings"] = {name: value for name, value in given.items() if name != "float"}
-    return {**made, EXTRA: {"bedrock": more}} if more else made
+    if more:
+        made[EXTRA] = {"bedrock": more}
+    tokens = answer.get("inputTextTokenCount")
+    return {**made, "usage": _usage(tokens)} if tokens is not None else made
+
+
+def counted(answer: bytes, count: bytes) -> bytes:
+    """An answer of `decode` with the tokens of the header field, unless it tells them itself: then at its end."""
+    if not count.isdigit() or _TOLD.search(answer, len(answer) - 100):
+        return answer
+    return b'%b,"usage":%b}' % (answer[:-1], msgspec.json.encode(_usage(int(count[:9]))))
+
+
+def _usage(tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def _packed(vector: list[float]) -> str:

@@ -45,10 +45,15 @@ def unwrapping(codec: Codec, wrapped: Wrapped) -> Codec:
 
 
 class EmbeddingsCodec(NamedTuple):
-    """Embeddings in one format. `decode` is also given the caller's request and the model's name."""
+    """Embeddings in one format. `decode` is also given the caller's request and the model's name.
+
+    `counted` adds the tokens to what `decode` gave, where the header field `count_in` has them.
+    """
 
     encode: Callable[[bytes, str], Encoded]
     decode: Callable[[bytes, bytes, str], bytes]
+    count_in: bytes = b""
+    counted: Callable[[bytes, bytes], bytes] = lambda answer, _: answer
 
 
 @lru_cache(maxsize=1024)
@@ -63,7 +68,9 @@ def _bedrock(model: str) -> Codec:
 
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
     {
-        "bedrock": EmbeddingsCodec(bedrock_embeddings.encode, bedrock_embeddings.decode),
+        "bedrock": EmbeddingsCodec(
+            bedrock_embeddings.encode, bedrock_embeddings.decode, bedrock_embeddings.COUNT, bedrock_embeddings.counted
+        ),
         "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
         "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode),
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),

@@ -88,7 +88,8 @@ def providers() -> str:
         )
     lines += [
         "",
-        "Anthropic, Gemini and Mistral are spoken to in their own formats ([formats.md](formats.md)), all others in OpenAI's.",
+        "Anthropic, Gemini, Mistral and the clouds are spoken to in their own formats ([formats.md](formats.md)), all others",
+        "in OpenAI's.",
         "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.",
         "Names in braces are variables to set; how each cloud is set up: [clouds.md](clouds.md).", "",
         "## Which provider a model goes to", "",

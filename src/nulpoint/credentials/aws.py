@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.redaction import redact
@@ -71,6 +71,7 @@ class ChainSource:
 
     def __init__(self, region: str) -> None:
         self._region = region
+        quiet("botocore", "urllib3")
 
     def fetch(self) -> Held:
         from botocore.exceptions import BotoCoreError, ClientError

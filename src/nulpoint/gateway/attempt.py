@@ -110,7 +110,10 @@ class Attempt(msgspec.Struct):
         if prepared.codec is not None:
             body = prepared.codec.decode(body, _unix_seconds())
         elif prepared.embeddings is not None:
-            body = prepared.embeddings.decode(body, self.asked.body, self.leg.target.model)
+            codec = prepared.embeddings
+            body = codec.decode(body, self.asked.body, self.leg.target.model)
+            count = connection.headers.get(codec.count_in)
+            body = codec.counted(body, count) if count is not None else body
         keeper = self.outlet.keeper
         facts = read_facts(body) if keeper is None else read_whole(body)
         if facts.suspect:
