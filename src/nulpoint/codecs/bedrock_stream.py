@@ -53,7 +53,7 @@ class BedrockStream:
     def close(self) -> bytes:
         """The end, where `metadata` did not come after the message had ended."""
         whole = "stopReason" in self._answer and not self._decoder.inside_message()
-        return self._guarded(self._end) if whole else b""
+        return self._event(None) if whole else b""
 
     def finished(self) -> bool:
         return self._finished
@@ -71,20 +71,16 @@ class BedrockStream:
             Usage(prompt=seen["prompt_tokens"], completion=seen["completion_tokens"], cached=cached), self._model
         )
 
-    def _event(self, message: Message) -> bytes:
-        return self._guarded(self._read, message)
-
-    def _guarded(self, read: Any, *given: Any) -> bytes:
+    def _event(self, message: Message | None) -> bytes:
+        """What one message gives the caller; None is the end of the stream."""
         if self.failure is not None or self._finished:
             return b""
         try:
-            passed: bytes = read(*given)
+            return self._end() if message is None else self._read(message)
         except Failure as failure:
             self.failure = failure
         except MISSHAPEN:
             self.failure = unusable("the provider sent an event that is none of Bedrock's Converse API")
-        else:
-            return passed
         return b""
 
     def _read(self, message: Message) -> bytes:
@@ -130,11 +126,14 @@ class BedrockStream:
         )
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        block = self._blocks.setdefault(index, {})
+        if index not in self._blocks:
+            self._blocks[index] = {}
+        text = delta.get("text")
+        if text is not None:
+            self._texts[index, "text"].write(text)
+            return self._write.delta({"content": text}) if text else b""
+        block = self._blocks[index]
         for name, value in delta.items():
-            if name == "text":
-                self._texts[index, "text"].write(value)
-                return self._write.delta({"content": value}) if value else b""
             if name == "toolUse":
                 return self._input(index, value["input"])
             if name == "reasoningContent":

@@ -48,21 +48,37 @@ class Decoder:
         if self.broken is not None:
             return []
         held = self._held
-        held += data
+        if held:  # seldom: a read holds whole messages
+            held += data
+            data = bytes(held) if self._is_whole() else b""
+            if not data:
+                return []
+            held.clear()
         messages: list[Message] = []
-        start = 0
+        start, end = 0, len(data)
         try:
-            while len(held) - start >= _PRELUDE.size:
-                length, headers_length = _lengths(held, start)
-                if len(held) - start < length:
+            while end - start >= _PRELUDE.size:
+                length, headers_length = _lengths(data, start)
+                if end - start < length:
                     break
-                messages.append(self._message(bytes(held[start : start + length]), headers_length))
+                messages.append(self._message(data[start : start + length], headers_length))
                 start += length
         except _Broken as error:
             self.broken = str(error)
-            held.clear()
-        del held[:start]
+            return messages
+        if start < end:
+            held += data[start:]
         return messages
+
+    def _is_whole(self) -> bool:
+        """Whether what is held is worth reading: a message whose end has not come is copied once, when it has."""
+        held = self._held
+        if len(held) < _PRELUDE.size:
+            return False
+        try:
+            return len(held) >= _lengths(held, 0)[0]
+        except _Broken:
+            return True
 
     def inside_message(self) -> bool:
         """Whether a message has begun whose end has not come."""
@@ -82,7 +98,7 @@ class Decoder:
         return Message(headers, message[payload_start:end])
 
 
-def _lengths(held: bytearray, start: int) -> tuple[int, int]:
+def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int]:
     """Of a message and of its headers. They are looked at before that many bytes are waited for."""
     length, headers_length, checksum = _PRELUDE.unpack_from(held, start)
     if crc32(held[start : start + 8]) != checksum:
