@@ -33,10 +33,11 @@ def faulty(dialect: Dialect, call: Call, answer: Answer, fault: Fault | None) ->
         case Fault(name="malformed_json"):
             return Answer(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
         case Fault(name="error_first" | "repeat_first") if answer.events is not None:
-            return Answer(events=[dialect.error_event(int(fault.arg), _told(fault, call, "Overloaded"))])
+            first = dialect.error_event(int(fault.arg), _told(fault, call, "Overloaded"))
+            return Answer(events=[first], headers=answer.headers)
         case Fault(name="error_mid_stream" | "repeat_mid_stream") if answer.events is not None:
             wrong = dialect.error_event(500, _told(fault, call, _FAILED))
-            return Answer(events=[*answer.events[: int(fault.arg)], wrong])
+            return Answer(events=[*answer.events[: int(fault.arg)], wrong], headers=answer.headers)
     return answer
 
 
