@@ -98,9 +98,12 @@ def test_names_of_models(model):
         there = model.removeprefix("bedrock/")
         answer = await ask(client, model)
         assert (answer.model, answer.choices[0].message.content) == (there, WORDS)
+        assert answer.id == "chatcmpl-00000000-0000-4000-8000-000000000001"  # AWS's own
         assert path_of(running) == f"/model/{quote(there, safe='')}/converse"
         stream = await ask(client, model, stream=True)
-        assert {chunk.model async for chunk in stream} == {there}
+        chunks = [chunk async for chunk in stream]
+        assert {chunk.model for chunk in chunks} == {there}
+        assert {chunk.id for chunk in chunks} == {"chatcmpl-00000000-0000-4000-8000-000000000002"}
         assert path_of(running) == f"/model/{quote(there, safe='')}/converse-stream"
 
     with_bedrock(use)

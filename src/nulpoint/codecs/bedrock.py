@@ -28,19 +28,23 @@ _MAPPED = frozenset({"output", "stopReason", "usage"})
 _COUNTED = frozenset({"inputTokens", "outputTokens", "totalTokens", "cacheReadInputTokens", "cacheWriteInputTokens"})
 
 
-def decode(body: bytes, created: int, model: str) -> bytes:
+ID = b"x-amzn-requestid"  # the header field that names an answer
+
+
+def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
     """A whole answer in the OpenAI shape. `model` is what was asked. Raises Failure (502) for what is no answer."""
     answer = read_answer("bedrock", body)
     try:
         made = _completion(answer, created, model)
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it is none of Bedrock's Converse API") from None
-    made["id"] = answer_id(body)
+    made["id"] = made_id(answer_id, body)
     return msgspec.json.encode(made)
 
 
-def answer_id(body: bytes) -> str:
-    return f"chatcmpl-{hashlib.sha256(body).hexdigest()[:24]}"
+def made_id(answer_id: str, body: bytes) -> str:
+    """AWS's own id of an answer; without one, always the same for the same answer."""
+    return f"chatcmpl-{answer_id or hashlib.sha256(body).hexdigest()[:24]}"
 
 
 def _completion(answer: dict[str, Any], created: int, model: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.bedrock import annotations_of, answer_id, check_made, extra_of, finish_of, usage_of
+from nulpoint.codecs.bedrock import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
 from nulpoint.codecs.canonical import EXTRA, ChunkWriter
 from nulpoint.errors import Failure
 from nulpoint.wire import sse
@@ -32,7 +32,8 @@ _PADDING = "p"  # random letters that hide how long a piece is
 class BedrockStream:
     """A watcher that translates. `show_usage`: the caller asked for the usage chunk. `model`: what was asked."""
 
-    def __init__(self, created: int, show_usage: bool, model: str) -> None:
+    def __init__(self, created: int, show_usage: bool, model: str, answer_id: str = "") -> None:
+        self._id = answer_id
         self._decoder = Decoder()
         self._write = ChunkWriter(created)
         self._show_usage = show_usage
@@ -111,7 +112,7 @@ class BedrockStream:
         if self._begun:
             return b""
         self._begun = True
-        self._write.begin(answer_id(payload), self._model)
+        self._write.begin(made_id(self._id, payload), self._model)
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
 
     def _start_block(self, index: int, start: dict[str, Any]) -> bytes:

@@ -28,11 +28,17 @@ from nulpoint.wire.stream import Watcher
 
 
 class Codec(NamedTuple):
-    """Chat in one format. `created` is in Unix seconds; a stream's second argument says whether to show usage."""
+    """Chat in one format. `created` is in Unix seconds; a stream's second argument says whether to show usage.
+
+    Where the body of an answer does not say its id, the header field `id_in` does, and `identified` is the codec that
+    knows it.
+    """
 
     encode: Callable[[bytes, str], Encoded]
     decode: Callable[[bytes, int], bytes]
     stream: Callable[[int, bool], Watcher]
+    id_in: bytes = b""
+    identified: Callable[[bytes], "Codec"] | None = None
 
 
 def unwrapping(codec: Codec, wrapped: Wrapped) -> Codec:
@@ -41,7 +47,19 @@ def unwrapping(codec: Codec, wrapped: Wrapped) -> Codec:
         codec.encode,
         lambda body, created: wrapped.answer(codec.decode(body, created)),
         lambda created, show_usage: wrapped.stream(codec.stream(created, show_usage)),
+        codec.id_in,
+        codec.identified and (lambda field: unwrapping(_identified(codec, field), wrapped)),
     )
+
+
+def _identified(codec: Codec, field: bytes) -> Codec:
+    return codec.identified(field) if codec.identified is not None else codec
+
+
+def codec_for(codec: Codec, headers: Mapping[bytes, bytes]) -> Codec:
+    """The codec for an answer with these header fields, where it wants to see one."""
+    field = headers.get(codec.id_in)
+    return codec if field is None else _identified(codec, field)
 
 
 class EmbeddingsCodec(NamedTuple):
@@ -59,10 +77,16 @@ class EmbeddingsCodec(NamedTuple):
 @lru_cache(maxsize=1024)
 def _bedrock(model: str) -> Codec:
     """Converse's answers do not name their model, so that they are read with its name at hand."""
+    return _bedrock_answer(model, "")._replace(
+        id_in=bedrock.ID, identified=lambda field: _bedrock_answer(model, field.decode("latin-1"))
+    )
+
+
+def _bedrock_answer(model: str, answer_id: str) -> Codec:
     return Codec(
         bedrock_request.encode,
-        lambda body, created: bedrock.decode(body, created, model),
-        lambda created, show_usage: BedrockStream(created, show_usage, model),
+        lambda body, created: bedrock.decode(body, created, model, answer_id),
+        lambda created, show_usage: BedrockStream(created, show_usage, model, answer_id),
     )
 
 

@@ -5,6 +5,7 @@ from time import perf_counter
 
 import msgspec
 
+from nulpoint.codecs.table import codec_for
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.calls import Call
@@ -108,7 +109,8 @@ class Attempt(msgspec.Struct):
         destination, prepared = self.call.destination, self.call.prepared
         entry.first_byte = perf_counter()  # all the time until now was the provider's
         if prepared.codec is not None:
-            body = prepared.codec.decode(body, _unix_seconds())
+            chat = codec_for(prepared.codec, connection.headers) if prepared.codec.id_in else prepared.codec
+            body = chat.decode(body, _unix_seconds())
         elif prepared.embeddings is not None:
             codec = prepared.embeddings
             body = codec.decode(body, self.asked.body, self.leg.target.model)
@@ -141,6 +143,8 @@ class Attempt(msgspec.Struct):
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
         destination, prepared = self.call.destination, self.call.prepared
         keeper = self.outlet.keeper
+        if prepared.codec is not None and prepared.codec.id_in:
+            prepared = msgspec.structs.replace(prepared, codec=codec_for(prepared.codec, connection.headers))
         watcher = prepared.watcher(destination.through_chat, _unix_seconds(), all_usage=keeper is not None)
         recorder = None
         if keeper is not None:
