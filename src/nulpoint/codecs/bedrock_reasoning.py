@@ -17,9 +17,8 @@ Request = dict[str, Any]
 
 def reasoning(request: Request, able: Abilities, talk: Conversation, members: Members) -> bool:
     """Says whether Claude thinks, which fixes how it samples."""
-    own = members.given("thinking") or object_of(
-        members.given("additionalModelRequestFields"), "additionalModelRequestFields"
-    ).get("thinking")
+    name = "additionalModelRequestFields"
+    own = object_of(members.given(name), name).get("thinking") or members.given("thinking")
     effort = members.take("reasoning_effort")
     if effort is not None and effort not in (*BUDGETS, "none"):
         raise wrong("reasoning_effort", f"must be none, {', '.join(BUDGETS)}")
