@@ -174,6 +174,10 @@ def everything(planted):
         "GATEWAY_API_KEYS": f"{planted('gateway')},{planted('other gateway')}",
         "ADMIN_API_KEY": planted("admin"),
         "AZURE_OPENAI_ENDPOINT": "https://azure.invalid",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": planted("aws id"),
+        "AWS_SECRET_ACCESS_KEY": planted("aws secret"),
+        "AWS_SESSION_TOKEN": planted("aws session"),
         "REDIS_URL": f"rediss://user:{planted('redis')}@redis.invalid:6379?ssl_cert_reqs=none",
         "HTTPS_PROXY": f"http://user:{planted('proxy')}@proxy.invalid:3128",
     }
