@@ -226,7 +226,7 @@ def test_credentials_that_expire_in_the_middle(monkeypatch, streamed):
                 assert container.calls == 2
                 assert running.mocks["bedrock"].requests == 2
                 assert headers_of(running)["x-amz-security-token"] == GOOD
-                health = json.loads(running.app.status.health()[2])
+                health = json.loads(running.app.runtime.status.health()[2])
                 assert 7000 < _found(health, "expires_in_seconds") <= 7200
 
     run(main())
