@@ -27,8 +27,8 @@ $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
 	$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-run: $(RUN_STAMP) ## run the gateway; reads .env if there is one
-	@exec $(BIN)/python -m nulpoint serve --env-file .env
+run: $(RUN_STAMP) ## run the gateway; reads .env if there is one; requests go to requests.db (nulpoint logs, stats)
+	@exec $(BIN)/python -m nulpoint serve --env-file .env --request-log stdout,sqlite:requests.db
 
 demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 ends by itself, REDIS=1: two gateways, one Redis
 	@$(if $(REDIS),sh tests/install.sh)

@@ -12,6 +12,9 @@ from typing import Any
 from figures import Row
 from nulpoint.gateway.journal import Entry, Journal
 from nulpoint.http.message import Request
+from nulpoint.providers.price_list import PRICE_LIST
+from nulpoint.providers.prices import Prices
+from nulpoint.stores.log_files import DescriptorSink
 from nulpoint.stores.metrics import Metrics
 from nulpoint.stores.requestlog import RequestLog
 from nulpoint.wire.usage import Usage
@@ -38,8 +41,8 @@ def measure_settling(rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
 async def _measure(rounds: int) -> tuple[list[float], list[float], list[float], int]:
     metrics = Metrics("bench")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    log = RequestLog(nowhere, "info", 10 * REQUESTS, metrics.log_dropped)
-    journal = Journal(log, metrics)
+    log = RequestLog([DescriptorSink(nowhere, shared=False)], "info", 10 * REQUESTS, metrics.log_dropped)
+    journal = Journal(log, metrics, Prices(PRICE_LIST), None)
     request = Request("POST", b"/v1/chat/completions", {}, 1, True, 0.0)
     reply: Any = _Reply()
     both, alone, page = [], [], []

@@ -8,6 +8,7 @@ until Ctrl-C.
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,8 +41,9 @@ def main() -> int:
         failed = 1
         try:
             failed = show_replicas(programs, ports) if asked.redis else show_one(programs)
+            show_figures(programs)
             if not asked.once and not failed:
-                stay(ports)
+                stay(ports, programs)
         except KeyboardInterrupt:
             failed = 0
         finally:
@@ -65,12 +67,22 @@ def show_replicas(programs: Programs, ports: tuple[int, ...]) -> int:
     return replicas.play(ports, kill_redis) if wait_for(redis, *ports, *MOCKS.values()) else 1
 
 
-def stay(ports: tuple[int, ...]) -> None:
+def show_figures(programs: Programs) -> None:
+    """What the request log says of it all."""
+    time.sleep(0.5)  # it is written in batches
+    print("  $ nulpoint stats", flush=True)
+    subprocess.run([sys.executable, "-m", "nulpoint", "stats", "--file", programs.database], check=False)
+    print(flush=True)
+
+
+def stay(ports: tuple[int, ...], programs: Programs) -> None:
     body = '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}'
     urls = " and ".join(f"http://127.0.0.1:{port}/v1" for port in ports)
     print(f"  The gateway listens on {urls}. Try, in another terminal:\n")
     print(f"    curl http://127.0.0.1:{ports[-1]}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
-    print(f"    curl http://127.0.0.1:{ports[-1]}/health\n\n  Ctrl-C ends it.", flush=True)
+    print(f"    curl http://127.0.0.1:{ports[-1]}/health")
+    print(f"    {Path(sys.executable).with_name('nulpoint')} logs -f --file {programs.database}\n")
+    print("  Ctrl-C ends it.", flush=True)
     while True:
         time.sleep(3600)
 

@@ -27,13 +27,20 @@ class Programs:
         self.folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def database(self) -> Path:
+        """Where all gateways log their requests."""
+        return self.folder / "requests.db"
+
     def mocks(self) -> None:
         self._start([sys.executable, "-m", "nulpoint", "mock"], {}, self.folder / "mocks.log")
 
     def gateway(self, port: int, settings: Mapping[str, str] = {}) -> Path:
         """Gives its request log."""
         log = self.folder / f"requests-{port}.jsonl"
-        environ = {"HOST": "127.0.0.1", "PORT": str(port), "SHUTDOWN_DELAY": "0", **PROVIDERS, **settings}
+        places = f"stdout,sqlite:{self.database}"
+        own = {"HOST": "127.0.0.1", "PORT": str(port), "SHUTDOWN_DELAY": "0", "REQUEST_LOG": places}
+        environ = {**own, **PROVIDERS, **settings}
         self._start([sys.executable, "-m", "nulpoint", "serve"], environ, log)
         return log
 

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import os
+import resource
 from datetime import UTC, datetime
 
 import pytest
 
-from conftest import run
+from conftest import run, until
 from nulpoint.http.strand import Cancelled, Signal, Strand
+from nulpoint.stores.log_files import ATOMIC_BYTES, DescriptorSink
 from nulpoint.stores.record import Record
-from nulpoint.stores.requestlog import ATOMIC_BYTES, RequestLog
+from nulpoint.stores.requestlog import RequestLog
 
 
 def record(**fields):
@@ -22,7 +24,7 @@ def test_a_blocked_pipe_blocks_nobody_and_drops_are_counted():
     async def main():
         reading, writing = os.pipe()
         dropped = []
-        log = RequestLog(writing, "info", 1000, lambda: dropped.append(1))
+        log = RequestLog([DescriptorSink(writing, shared=False)], "info", 1000, lambda: dropped.append(1))
         for _ in range(20):
             for number in range(500):
                 log.put(record(id=f"{number:0200d}"))
@@ -49,11 +51,11 @@ def test_lines_leave_in_pieces_a_pipe_takes_whole(monkeypatch):
     pieces = []
 
     def write(fd, data):
-        pieces.append(data)
+        pieces.append(bytes(data))
         return len(data)
 
     async def main():
-        log = RequestLog(1, "info", 1000, lambda: None, shared=True)
+        log = RequestLog([DescriptorSink(1, shared=True)], "info", 1000, lambda: None)
         for _ in range(100):
             log.put(record())
         monkeypatch.setattr(os, "write", write)
@@ -65,25 +67,50 @@ def test_lines_leave_in_pieces_a_pipe_takes_whole(monkeypatch):
     assert sum(piece.count(b"\n") for piece in pieces) == 100
 
 
-def test_a_full_disk_is_said_once_and_survived(capsys):
+def test_a_full_disk_is_said_once_and_survived(caplog):
     async def main():
-        full = os.open("/dev/full", os.O_WRONLY)
-        log = RequestLog(full, "info", 1000, lambda: None)
+        full, dropped = os.open("/dev/full", os.O_WRONLY), []
+        log = RequestLog([DescriptorSink(full, shared=False)], "info", 1000, lambda: dropped.append(1))
         for _ in range(3):
             log.put(record())
             log._flush()
+        await until(lambda: log.failing)
         log.close(1.0)
         os.close(full)
+        assert len(dropped) == 3
 
     run(main())
-    assert capsys.readouterr().err.count("cannot be written") == 1
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_flood_of_records_takes_no_more_memory_than_the_queue():
+    """None of them can be written; long ones count as several."""
+
+    async def main():
+        reading, writing = os.pipe()
+        dropped = []
+        log = RequestLog([DescriptorSink(writing, shared=False)], "info", 500, lambda: dropped.append(1))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(30):
+            for _ in range(1000):
+                log.put(record(message="x" * 40_000))
+            await asyncio.sleep(0.01)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+        assert len(dropped) >= 29_000
+        assert grown < 30_000, grown
+        log.close(0.1)
+        os.close(reading)
+        await asyncio.sleep(0.1)
+        os.close(writing)
+
+    run(main())
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 3), ("info", 3), ("warn", 2), ("error", 1)])
 def test_levels(level, lines):
     async def main():
         reading, writing = os.pipe()
-        log = RequestLog(writing, level, 10, lambda: None)
+        log = RequestLog([DescriptorSink(writing, shared=False)], level, 10, lambda: None)
         for one in ("info", "warn", "error"):
             log.put(record(level=one))
         log.close(1.0)

@@ -20,9 +20,9 @@ from nulpoint.http.server import Server
 from nulpoint.http.ticker import Ticker
 from nulpoint.parts import gate_limits, server_tls
 from nulpoint.reload import CHANGED, REFUSED, Reloading
+from nulpoint.request_log import request_log
 from nulpoint.runtime import Lasting, Runtime
 from nulpoint.stores.metrics import Metrics
-from nulpoint.stores.requestlog import RequestLog
 from nulpoint.workers import METRICS_DIRECTORY, CannotListen
 
 logger = logging.getLogger("nulpoint")
@@ -57,8 +57,7 @@ class App:
         self._ports = ports
         self.ticker = Ticker(loop)
         self.metrics = Metrics(__version__, _metrics_directory())
-        self.log = RequestLog(log_fd, config.log_level, config.log_queue, self.metrics.log_dropped,
-                              shared=config.workers > 1)  # fmt: skip
+        self.log = request_log(config, log_fd, self.metrics.log_dropped)
         self.gate = Gate(gate_limits(config), self.ticker, MemoryWatch())
         self.life = Life(loop.time())
         self.reloading = Reloading(place, lambda: self.runtime.config, self.serve, self.metrics)

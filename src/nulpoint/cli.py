@@ -10,8 +10,10 @@ from typing import get_args
 import click
 
 from nulpoint import __version__
+from nulpoint.analysis.commands import logs, stats
 from nulpoint.config import Config, ConfigError, Place
 from nulpoint.config.place import read_env_file
+from nulpoint.config.request_log import configured as configured_log
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
 from nulpoint.workers import last_good
@@ -29,6 +31,9 @@ def main() -> None:
     """
 
 
+main.add_command(logs)
+main.add_command(stats)
+
 env_file = click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -38,13 +43,17 @@ env_file = click.option(
 
 @main.command()
 @env_file
-def serve(env_file: Path | None) -> None:
+@click.option("--request-log", metavar="PLACES", help="Where the request log goes while REQUEST_LOG is not set.")
+def serve(env_file: Path | None, request_log: str | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
     config.yaml and the file of --env-file are read again when they change, at SIGHUP, and by POST /admin/reload. What
     is wrong changes nothing, and is told in the log and in /health.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    given = {**(read_env_file(env_file) or {} if env_file is not None else {}), **os.environ}
+    if request_log is not None and configured_log(given, Path("config.yaml")) is None:
+        os.environ["REQUEST_LOG"] = request_log
     place = Place(dict(os.environ), Path.cwd(), env_file)
     config = _load_or_exit(place)
     if env_file is not None:  # into the environment itself too: OpenSSL reads its variables there

@@ -5,12 +5,15 @@ import ssl
 from functools import partial
 
 from nulpoint.config import Config
+from nulpoint.gateway.bodies import Bodies
 from nulpoint.gateway.gate import GateLimits
 from nulpoint.gateway.rules import AskRules, ProxyRules
 from nulpoint.http.client import PoolKey
 from nulpoint.http.connection import REFUSALS
 from nulpoint.http.dial import Dialer, origin_of, tls_context
 from nulpoint.http.limits import ClientLimits, ServerLimits
+from nulpoint.providers.price_list import PRICE_LIST
+from nulpoint.providers.prices import Prices
 from nulpoint.routing.breaker import BreakerRules
 from nulpoint.routing.callers import Callers
 from nulpoint.routing.chains import Chains
@@ -26,6 +29,16 @@ def breaker_rules(config: Config) -> BreakerRules:
         half_open_timeout=config.cb_half_open_timeout,
         ratio=config.cb_failure_ratio,
     )
+
+
+def bodies_of(config: Config) -> Bodies | None:
+    if config.log_bodies == "none":
+        return None
+    return Bodies(config.log_body_bytes, all_of_them=config.log_bodies == "all")
+
+
+def prices_of(config: Config) -> Prices:
+    return Prices(PRICE_LIST, config.prices)
 
 
 def callers_of(config: Config) -> Callers:

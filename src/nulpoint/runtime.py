@@ -28,6 +28,7 @@ from nulpoint.http.again import Again
 from nulpoint.http.client import Client
 from nulpoint.http.ticker import Ticker
 from nulpoint.parts import (
+    bodies_of,
     breaker_rules,
     callers_of,
     client_limits,
@@ -36,6 +37,7 @@ from nulpoint.parts import (
     limit_rules,
     operators_of,
     pools_of,
+    prices_of,
     proxy_rules,
     router_of,
     server_limits,
@@ -67,7 +69,7 @@ class Runtime:
 
     def __init__(self, config: Config, lasting: Lasting, before: "Runtime | None" = None) -> None:
         self.config = config
-        self.journal = Journal(lasting.log, lasting.metrics)
+        self.journal = Journal(lasting.log, lasting.metrics, prices_of(config), bodies_of(config))
         self.pools = pools_of(config)
         self.client = _client(config, lasting, before)
         self.standings = {name: _standing(provider, config, before) for name, provider in config.providers.items()}
@@ -83,7 +85,7 @@ class Runtime:
         router = router_of(config)
         self.status = Status(
             tuple(config.providers.values()), router, lasting.life, lasting.metrics, self.standings, lasting.gate,
-            self.backing, lasting.control, self.vault,
+            self.backing, lasting.control, self.vault, lasting.log,
         )  # fmt: skip
         self.service, self.admin = self._services(router)
 

@@ -46,13 +46,14 @@ def problems(environ, tmp_path, text=None):
         ("0", 0),
         ("2m3s4ms", 123.004),
         ("7us", 7e-6),
+        ("30d", 2_592_000),
     ],
 )
 def test_durations(text, seconds):
     assert values.duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["30", "s", "1h 30m", "-1s", "1d", "", "1s1", "abc", "１s"])
+@pytest.mark.parametrize("text", ["30", "s", "1h 30m", "-1s", "1w", "", "1s1", "abc", "１s"])
 def test_no_durations(text):
     with pytest.raises(ValueError, match="30s"):
         values.duration(text)

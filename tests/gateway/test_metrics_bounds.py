@@ -44,7 +44,7 @@ def test_callers_cannot_make_the_page_grow():
         async with gateway({"LOG_LEVEL": "error"}) as running:
             port = running.port
             await odd_requests(port, 0)
-            await models(port, [0], b"gpt-%d")
+            await models(port, [0, 4], b"gpt-%d")  # the second has a price
             await models(port, [0], b"none/gpt-%d")
             await page(port)
             before = await page(port)

@@ -177,7 +177,7 @@ def test_what_needs_a_restart_is_told_and_stays(tmp_path):
     async def main():
         async with live(tmp_path) as running:
             page = await running.change(host="0.0.0.0", workers=3, log_queue=5, shutdown_timeout="9s", max_retries=7)
-            waiting = ["HOST", "WORKERS", "LOG_QUEUE", "SHUTDOWN_TIMEOUT"]
+            waiting = ["HOST", "WORKERS", "SHUTDOWN_TIMEOUT", "LOG_QUEUE"]
             assert page == {"result": "changed", "changed": ["MAX_RETRIES"], "after_restart": waiting}
             assert (await running.get("/health"))[1]["config"]["after_restart"] == waiting
             config = (await running.get("/admin/config"))[1]

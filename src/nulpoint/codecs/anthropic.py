@@ -139,10 +139,12 @@ def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
     prompt = (usage.get("input_tokens") or 0) + read + written
     completion = usage.get("output_tokens") or 0
     thinking = (usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0
+    hour = (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
+    of_hour = {"cache_write_1h_tokens": hour} if hour else {}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written, **of_hour},
         "completion_tokens_details": {"reasoning_tokens": thinking},
     }

@@ -63,6 +63,8 @@ class AnthropicStream:
             completion=seen["completion_tokens"],
             cached=details[0]["cached_tokens"],
             reasoning=details[1]["reasoning_tokens"],
+            written=details[0]["cache_write_tokens"],
+            written_1h=details[0].get("cache_write_1h_tokens", 0),
         )
         return Facts(usage, self._answer.get("model"))
 

@@ -6,7 +6,13 @@ from typing import Any
 from nulpoint.config.model import Config
 from nulpoint.config.settings import SETTINGS
 
-_SECTIONS = (("providers", "providers"), ("known", "providers"), ("aliases", "aliases"), ("chains", "fallbacks"))
+_SECTIONS = (
+    ("providers", "providers"),
+    ("known", "providers"),
+    ("aliases", "aliases"),
+    ("chains", "fallbacks"),
+    ("prices", "prices"),
+)
 
 
 def changes(before: Config, after: Config) -> tuple[str, ...]:

@@ -12,14 +12,16 @@ from nulpoint.config.document import Unreadable, read_document
 from nulpoint.config.fallbacks import read_chains
 from nulpoint.config.identities import identity_variables
 from nulpoint.config.model import Config
+from nulpoint.config.prices import read_prices
 from nulpoint.config.providers import read_providers
+from nulpoint.config.request_log import unusable
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 from nulpoint.config.values import shown
 from nulpoint.providers.spec import ProviderSpec
 
 FILE = "config.yaml"
 LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
-SECTIONS = ("providers", "aliases", "fallbacks")
+SECTIONS = ("providers", "aliases", "fallbacks", "prices")
 
 
 class Problem(NamedTuple):
@@ -66,7 +68,8 @@ def load(environ: Mapping[str, str], directory: Path, running: Config | None = N
         forward_keys=bool(fields["allow_client_api_keys"]),
     )  # fmt: skip
     chains, wrong_chains = read_chains(document.get("fallbacks"), known)
-    problems += [Problem(*item) for item in (*found, *wrong_chains)]
+    prices, wrong_prices = read_prices(document.get("prices"), known)
+    problems += [Problem(*item) for item in (*found, *wrong_chains, *wrong_prices)]
     problems += _cross_checks(fields, known)  # as the next start would see it
     waiting = _hold(fields, running)
     if waiting:  # and as it would be in force now
@@ -77,7 +80,8 @@ def load(environ: Mapping[str, str], directory: Path, running: Config | None = N
     origins = {setting.name: given[setting.key].origin if setting.key in given else "default" for setting in SETTINGS}
     origins |= {name: origin for spec in known.values() for name, origin in _origins(spec, environ, document)}
     return Config(
-        **fields, providers=providers, known=known, aliases=aliases, chains=chains, pending_set=pending,
+        **fields, providers=providers, known=known, aliases=aliases, chains=chains, prices=prices,
+        pending_set=pending,
         origins=origins, files=frozenset([FILE] if read is not None else []), after_restart=waiting,
     )  # fmt: skip
 
@@ -148,6 +152,7 @@ def _cross_checks(fields: dict[str, Any], known: Mapping[str, Any]) -> list[Prob
     problems += _redis_problems(fields)
     problems += _limit_problems(fields)
     problems += _admin_problems(fields)
+    problems += [Problem("REQUEST_LOG", f"= {place!r}", why) for place, why in unusable(fields["request_log"])]
     if fields["default_provider"] not in known:
         close = difflib.get_close_matches(fields["default_provider"], known, 1)
         hint = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"

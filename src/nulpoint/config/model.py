@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from nulpoint.config.request_log import LogTarget
+from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.routing.chains import Chain
 
@@ -17,7 +19,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     workers: int
     log_level: str
+    request_log: tuple[LogTarget, ...]
+    request_log_retention: float
+    request_log_max_bytes: int
+    request_log_files: int
     log_queue: int
+    log_bodies: Literal["none", "errors", "all"]
+    log_body_bytes: int
     allow_client_api_keys: bool
     strict_params: bool
     config_watch: bool
@@ -83,6 +91,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, ProviderSpec]  # all of them
     aliases: Mapping[str, str]  # the user's own: name to `provider/model`
     chains: Mapping[str, Chain]  # the user's own, by model name or pattern
+    prices: Mapping[str, Price]  # the user's own, by `provider/model`
     pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet
     origins: Mapping[str, str] = {}  # where each value comes from, by the name of its variable
     files: frozenset[str] = frozenset()  # that were there to be read

@@ -168,7 +168,7 @@ def _refuse_unknown(document: Mapping[str, Any], known: Mapping[str, ProviderSpe
     for spec in known.values():
         own = (*spec.variables, *spec.asked_for_by, *identity_variables(spec))
         variables |= {name.lower() for name in (spec.key_env, spec.keys_env, *own) if name}
-    allowed = {*BY_KEY, *variables, "providers", "aliases", "fallbacks"}
+    allowed = {*BY_KEY, *variables, "providers", "aliases", "fallbacks", "prices"}
     for key in document:
         if key not in allowed:
             close = difflib.get_close_matches(key.lower(), allowed, 1)

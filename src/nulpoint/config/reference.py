@@ -13,6 +13,7 @@ from nulpoint.config.identities import identity_variables
 from nulpoint.config.settings import SETTINGS
 from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS, PREFIXES
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, WITHOUT_IMAGES, tier_of
+from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
 _ROOT = Path(__file__).parents[3]
@@ -71,6 +72,10 @@ def configuration() -> str:
         "```yaml", "fallbacks:", "  gpt-4o: [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3, mistral/mistral-large-latest: 1}]",
         '  "claude-*": [openai/gpt-4o]', "```", "",
         "A plain word in its place is the setting: `fallbacks: off`.", "",
+        "### Prices", "",
+        "What models cost, in dollars a million tokens, before the built-in list; all about it:",
+        "[request-log.md](request-log.md#prices).", "",
+        "```yaml", "prices:", "  openai/gpt-4o: {input: 2.5, output: 10, cached: 1.25}", "```", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -177,13 +182,16 @@ def schema() -> str:
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}
     properties["fallbacks"] = {"oneOf": [{"enum": ["auto", "off", False]}, chains]}  # YAML reads a bare off as false
+    (_,), priced = msgspec.json.schema_components([Price], ref_template="#/$defs/{name}")
+    price = {"$ref": "#/$defs/Price"}
+    properties["prices"] = {"type": "object", "propertyNames": _TARGET, "additionalProperties": price}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nulpoint config.yaml",
         "type": "object",
         # keys of providers of the user's own, such as poe_api_key, may stand here too
         "properties": properties,
-        "$defs": {name: one for name, one in components.items() if name != "ProviderSpec"},
+        "$defs": {**priced, **{name: one for name, one in components.items() if name != "ProviderSpec"}},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 

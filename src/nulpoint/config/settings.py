@@ -4,6 +4,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from nulpoint.config import values
+from nulpoint.config.request_log import log_targets
 from nulpoint.config.values import Reader
 
 
@@ -33,7 +34,7 @@ class Setting(NamedTuple):
 
 SERVER, CALLER_LIMITS, UPSTREAM = "Server", "Limits on callers", "Providers' side"
 CACHE, BREAKER, FAILOVER, RATE, OTHER = "Cache", "Circuit breaker", "Failover", "Rate limiting", "CORS and other"
-CALLERS, OPERATORS = "Callers' keys", "Operators' pages"
+CALLERS, OPERATORS, LOG = "Callers' keys", "Operators' pages", "Request log"
 _MANY = 10**9
 
 SETTINGS = (
@@ -44,8 +45,6 @@ SETTINGS = (
         "LOG_LEVEL", values.choice("debug", "info", "warn", "error"), "info", SERVER,
         "What is logged: requests are info, refused ones warn, failed ones error.",
     ),
-    Setting("LOG_QUEUE", values.whole_number(1, _MANY), "10000", SERVER,
-            "Request log records kept while the log cannot be written; more are dropped and counted.", restart=True),
     Setting(
         "STRICT_PARAMS", values.flag, "false", SERVER,
         "Answer 400 to a request with fields its provider cannot take, instead of leaving them out and saying so in "
@@ -132,6 +131,17 @@ SETTINGS = (
     Setting("ADMIN_API_KEY", values.gateway_key, None, OPERATORS,
             "Key for `/health`, `/metrics` and `/admin/...`, sent as `Authorization: Bearer` or `x-api-key`: plain, or `sha256:` and the digest.",
             secret=True),
+    Setting("REQUEST_LOG", log_targets, "stdout", LOG,
+            "Where request records go: `stdout`, `file:PATH`, `sqlite:PATH`, several with commas, or `none`. `make run` uses `stdout,sqlite:requests.db` where nothing is set.", restart=True),
+    Setting("REQUEST_LOG_RETENTION", values.duration, "30d", LOG,
+            "How long records in SQLite and rotated files are kept; 0 is for ever.", restart=True),
+    Setting("REQUEST_LOG_MAX_BYTES", values.size, "100MiB", LOG, "Size at which `file:` is rotated, to `PATH.1` and so on.", restart=True),
+    Setting("REQUEST_LOG_FILES", values.whole_number(1, 1000), "5", LOG, "Rotated files that are kept.", restart=True),
+    Setting("LOG_QUEUE", values.whole_number(1, _MANY), "10000", LOG,
+            "Records kept while the log cannot be written; more are dropped and counted. One counts for each 4 KiB begun.", restart=True),
+    Setting("LOG_BODIES", values.choice("none", "errors", "all"), "none", LOG,
+            "Whose bodies are in the record: nobody's, those of requests that failed, or all. Credentials are taken out; prompts are not."),
+    Setting("LOG_BODY_BYTES", values.size, "16KiB", LOG, "Of each body, request and answer; the rest is cut."),
     Setting("CORS_ORIGINS", values.origins, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
     Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),
 )  # fmt: skip

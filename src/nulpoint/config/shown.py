@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from nulpoint.config.identities import identity_variables
 from nulpoint.config.model import Config
 from nulpoint.config.settings import SETTINGS, Setting
@@ -24,6 +26,7 @@ def shown(config: Config) -> dict[str, Any]:
             model: [{one.target: one.weight for one in step} for step in chain]
             for model, chain in config.chains.items()
         },
+        "prices": msgspec.to_builtins(config.prices),
         "files": sorted(config.files),
         "after_restart": list(config.after_restart),
     }
@@ -31,6 +34,8 @@ def shown(config: Config) -> dict[str, Any]:
 
 def _value(setting: Setting, config: Config) -> Any:
     value = getattr(config, setting.key)
+    if setting.key == "request_log":
+        return list(map(str, value))
     if not setting.secret or value is None:
         return value
     return [STARS] * len(value) if isinstance(value, tuple) else STARS

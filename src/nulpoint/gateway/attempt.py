@@ -43,7 +43,7 @@ class Attempt(msgspec.Struct):
         asked, entry, leg = self.asked, self.outlet.entry, self.leg
         destination, prepared = self.call.destination, self.call.prepared
         entry.provider = destination.name
-        entry.answered_model = leg.target.model
+        entry.answered_model = entry.asked_model = leg.target.model
         entry.dropped = len(prepared.dropped)
         if destination.identity is not None:
             self.signer = destination.signer(asked.own_key)

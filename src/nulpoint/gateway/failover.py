@@ -62,6 +62,7 @@ class Failover:
 
         Raises Failure when no target has answered.
         """
+        journey.attempts.started = journey.outlet.entry.started
         journey.outlet.entry.attempts = journey.attempts
         course = Course(
             journey.targets, self._standings, self._rules.course, journey.asked.until, journey.asked.own,
@@ -99,6 +100,7 @@ class Failover:
             raise
         finally:
             if held is not None:  # the caller has left, or it is a bug: that says nothing about the provider
+                journey.attempts.abandoned(held.target, self._loop.time() - began)
                 standing = self._standings[held.target.provider.spec.name]
                 self._note(held, standing.forgo(held.admission, self._loop.time()))
             journey.attempts.passed_over(course.passed)

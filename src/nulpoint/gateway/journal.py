@@ -10,16 +10,18 @@ from time import perf_counter
 import msgspec
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.attempts import Attempts
+from nulpoint.gateway.attempts import OK, Attempts
+from nulpoint.gateway.bodies import Bodies, BodyCopy
 from nulpoint.http.message import Headers, Request
 from nulpoint.http.reply import Reply
+from nulpoint.providers.prices import Prices
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.rests import REFUSED
 from nulpoint.routing.standing import Passed
 from nulpoint.stores.limits import Grant
 from nulpoint.stores.metrics import Metrics
-from nulpoint.stores.record import Record
+from nulpoint.stores.record import Attempt, Record
 from nulpoint.stores.requestlog import RequestLog
 from nulpoint.wire.redaction import without_request
 from nulpoint.wire.usage import Usage
@@ -27,6 +29,7 @@ from nulpoint.wire.usage import Usage
 logger = logging.getLogger(__name__)
 
 SHOWN = 500  # characters of a message in the log
+KEY_BYTES = 6  # of the digest of a caller's key: enough to tell keys apart
 CALLER_LEFT = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
 # New ids need to be unique, not secret: a random part a process and a number.
 _PROCESS = urandom(10).hex().encode("ascii")
@@ -45,8 +48,10 @@ class Entry(msgspec.Struct):
     began: float = 0.0  # the answer began to go to the caller
     model: str = ""
     provider: str = ""
+    asked_model: str = ""  # the name sent to the provider
     answered_model: str = ""
     stream: bool = False
+    key: bytes = b""  # digest of the caller's
     first_token: float = 0.0  # content of a stream came
     coalesced: bool = False  # it got the answer to another caller's request
     cache: str = ""  # HIT, MISS or BYPASS
@@ -58,6 +63,7 @@ class Entry(msgspec.Struct):
     dropped: int = 0  # members of the request that the provider cannot take
     usage: Usage | None = None
     failure: Failure | None = None
+    copy: BodyCopy | None = None  # of the answer's body
 
     def added(self) -> float:
         """Seconds the gateway itself has taken until the answer began."""
@@ -78,11 +84,13 @@ def new_id() -> bytes:
 
 
 class Journal:
-    """Settles requests."""
+    """Settles requests. `bodies`: how they come into the log, where they do."""
 
-    def __init__(self, log: RequestLog, metrics: Metrics) -> None:
-        self._log = log
+    def __init__(self, log: RequestLog, metrics: Metrics, prices: Prices, bodies: Bodies | None) -> None:
+        self.log = log
+        self.bodies = bodies
         self._metrics = metrics
+        self._prices = prices
         self.inflight = 0  # requests begun and not yet settled
 
     def settle(self, entry: Entry, request: Request, reply: Reply) -> None:
@@ -90,17 +98,17 @@ class Journal:
         if entry.dropped:
             self._metrics.fields_dropped(entry.provider, entry.dropped)
         record = self.record(entry, request, reply)
-        self._log.put(record)
+        self.log.put(record)
         self._metrics.settle(record, record.total_us - int((entry.sent - entry.started) * 1e6))
 
     def note(self, record: Record) -> None:
         """A request of which all is known already."""
-        self._log.put(record)
+        self.log.put(record)
         self._metrics.settle(record)
 
     def record(self, entry: Entry, request: Request, reply: Reply) -> Record:
         """What there is to say of a request."""
-        failure = entry.failure
+        failure, now = entry.failure, perf_counter()
         status = reply.status or (failure.status if failure else 0)
         if failure is not None and failure.kind is Kind.CALLER_LEFT:
             status = CALLER_LEFT
@@ -116,25 +124,38 @@ class Journal:
             entry.answered_model,
             entry.stream,
             int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
-            int((perf_counter() - entry.started) * 1e6),
+            int((now - entry.started) * 1e6),
             int(entry.added() * 1e6) if entry.began else 0,
             entry.usage,
             entry.coalesced,
             entry.cache,
             entry.limit,
-            [],
+            _attempts(entry, now),
             len(request.body),
             reply.body_bytes,
+            entry.key[:KEY_BYTES].hex(),
         )
+        if entry.usage is not None or entry.coalesced:
+            self._note_cost(record, entry)
         if entry.first_token:
             record.first_token_us = int((entry.first_token - entry.started) * 1e6)
-        if entry.attempts is not None and len(entry.attempts) > 1:
-            record.attempts = entry.attempts.listed()
         if failure is not None:
             record.error = failure.kind.value
             record.code = failure.code or ""
             record.message = without_request(failure.message[:SHOWN], request.body)
+        if self.bodies is not None and entry.copy is not None:
+            self.bodies.note(record, request.body, entry.copy)
         return record
+
+    def _note_cost(self, record: Record, entry: Entry) -> None:
+        """What was bought, or would have been."""
+        usage, cost = entry.usage, None
+        if usage is not None:
+            cost = self._prices.cost(entry.provider, entry.answered_model, entry.asked_model, usage)
+        if entry.coalesced or entry.cache == "HIT":
+            record.cost, record.saved = 0.0, cost
+        else:
+            record.cost = cost
 
     def breaker_changed(self, provider: str, state: State) -> None:
         """A provider's breaker has another state now."""
@@ -183,8 +204,22 @@ class Journal:
             code=failure.code or "",
             message=failure.message,
         )
-        self._log.put(record)
+        self.log.put(record)
         self._metrics.settle(record)
+
+
+def _attempts(entry: Entry, now: float) -> list[Attempt]:
+    """All of them; nearly always it is one, of which nobody has made a note."""
+    if entry.attempts is not None:
+        return entry.attempts.listed()
+    if not entry.sent:
+        return []
+    failure = entry.failure
+    outcome, code = (OK, "") if failure is None else (failure.kind.value, failure.code or "")
+    began = entry.sent - entry.started
+    return [
+        Attempt(entry.provider, entry.asked_model[:200], outcome, int((now - entry.sent) * 1e3), code, int(began * 1e3))
+    ]
 
 
 def _level(status: int, failure: Failure | None) -> str:

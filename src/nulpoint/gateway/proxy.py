@@ -65,6 +65,7 @@ class Proxy:
         self._route: Route = route
         self._around = around
         self._rules = rules
+        self._bodies = around.journal.bodies
         self._loop = asyncio.get_running_loop()
         self._destinations: dict[str, Destination] = {}
         self._failover = Failover(route, around.standings, around.client, around.journal, around.chance, rules)
@@ -76,11 +77,14 @@ class Proxy:
         None where that has been done when this returns: it was wrong, or its answer is known.
         """
         entry = Entry(request_id(request.headers), self._route, request.started)
+        if self._bodies is not None:
+            entry.copy = reply.copy = self._bodies.copy()
         going = None
         try:
             asked = read_request(request, self._rules.ask, self._loop.time())
             entry.model = asked.envelope.model
             entry.stream = asked.stream
+            entry.key = asked.caller.identity
             plan = self._around.router.plan(asked.envelope.model, self._route)
             if self._caching is None:
                 going = self._go_on(asked, plan, None, None, reply, entry)

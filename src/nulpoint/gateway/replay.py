@@ -114,6 +114,7 @@ class Replay:
         entry.cache = "HIT"
         entry.provider = known.provider
         entry.answered_model = known.answered_model
+        entry.asked_model = known.model
         entry.usage = known.usage
         entry.began = perf_counter()
         return own_fields_of_a_hit(self._unix() - known.stored, entry.id)

@@ -102,4 +102,5 @@ def _own_fields(shared: bytes, own: bytes, entry: Entry) -> bytes:
 def _note(leader: Entry, entry: Entry) -> None:
     entry.provider = leader.provider
     entry.answered_model = leader.answered_model
+    entry.asked_model = leader.asked_model
     entry.usage = leader.usage

@@ -18,6 +18,7 @@ from nulpoint.routing.standing import Standing
 from nulpoint.stores.exposition import CONTENT_TYPE
 from nulpoint.stores.families import Numbers
 from nulpoint.stores.metrics import Metrics
+from nulpoint.stores.requestlog import RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Status:
         backing: Backing,
         reloading: Reloading,
         credentials: Credentials,
+        log: RequestLog,
     ) -> None:
         self._providers = providers
         self._router = router
@@ -77,11 +79,14 @@ class Status:
         self._backing = backing
         self._reloading = reloading
         self._credentials = credentials
+        self._log = log
         self._loop = asyncio.get_running_loop()
 
     def health(self) -> Page:
         """Everything at a glance. Names only: no address, no key."""
-        status = "degraded" if self._backing.degraded or self._credentials.degraded else "ok"
+        log = self._log
+        degraded = self._backing.degraded or self._credentials.degraded or log.failing
+        status = "degraded" if degraded else "ok"
         page = {
             "status": status if self._life.ready else "draining",
             "version": __version__,
@@ -92,6 +97,7 @@ class Status:
             "providers": {provider.spec.name: self._provider(provider.spec.name) for provider in self._providers},
             **self._backing.health(),
             "config": self._reloading.health(),
+            "request_log": log.health(),
         }
         return 200, JSON, msgspec.json.encode(page)
 

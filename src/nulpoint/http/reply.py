@@ -28,6 +28,12 @@ class Caller(Protocol):
 def _nothing() -> None: ...
 
 
+class Copy(Protocol):
+    """Somebody who wants to see what goes out."""
+
+    def add(self, data: bytes) -> None: ...
+
+
 class Audience(Protocol):
     """Those who share one answer."""
 
@@ -64,11 +70,11 @@ class Reply:
     """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true.
 
     `audience` is set while the answer is shared, `cancel` stops the work for it. `repeat` makes what answers the same
-    request when it comes again, where there is such a thing.
+    request when it comes again, where there is such a thing. `copy` sees the body, where somebody wants one.
     """
 
     __slots__ = ("_chunked", "_head", "_transport", "audience", "body_bytes", "caller", "caller_has_left", "cancel",
-                 "committed", "complete", "keep_alive", "repeat", "request", "status")  # fmt: skip
+                 "committed", "complete", "copy", "keep_alive", "repeat", "request", "status")  # fmt: skip
 
     def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
         self.caller = caller
@@ -84,6 +90,7 @@ class Reply:
         self.audience: Audience | None = None
         self.caller_has_left = False  # and others are still to get the answer
         self.repeat: Callable[[], Repeat | None] | None = None
+        self.copy: Copy | None = None
         self.cancel: Callable[[], None] = _nothing
 
     def send(self, status: int, fields: bytes, body: bytes) -> None:
@@ -91,6 +98,8 @@ class Reply:
         self.committed = self.complete = True
         self.status = status
         self.body_bytes = len(body)
+        if self.copy is not None:
+            self.copy.add(body)
         # RFC 9110, 8.6: a 204 must not have the field
         framing = b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body)
         shown = b"" if self.request.method == "HEAD" else body
@@ -112,6 +121,8 @@ class Reply:
             return
         self.committed = True
         self.body_bytes += len(data)
+        if self.copy is not None:
+            self.copy.add(data)
         if self._chunked and data:
             self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         else:
@@ -122,6 +133,8 @@ class Reply:
         head, self._head = self._head, b""
         self.committed = self.complete = True
         self.body_bytes += len(data)
+        if self.copy is not None:
+            self.copy.add(data)
         if not self._chunked:
             self._transport.write(head + data)
         elif data:

@@ -6,16 +6,24 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one answer. `cached` are part of `prompt`, `reasoning` are part of `completion`."""
+    """Tokens of one answer.
+
+    Parts of `prompt` are `cached` (read from the provider's cache) and `written` (to it; `written_1h` of them for an
+    hour, the others for minutes), `reasoning` is part of `completion`.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+    written: int = 0
+    written_1h: int = 0
 
 
 class _PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
@@ -103,4 +111,6 @@ def _counts(reported: _Usage) -> Usage:
         completion=reported.completion_tokens or 0,
         cached=(prompt.cached_tokens if prompt else 0) or 0,
         reasoning=(completion.reasoning_tokens if completion else 0) or 0,
+        written=(prompt.cache_write_tokens if prompt else 0) or 0,
+        written_1h=(prompt.cache_write_1h_tokens if prompt else 0) or 0,
     )

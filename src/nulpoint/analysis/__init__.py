@@ -1,0 +1,1 @@
+"""Reading the request log: what `nulpoint logs` and `nulpoint stats` show."""

@@ -1,0 +1,79 @@
+"""Which records are asked for: filters as a condition of SQL."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from nulpoint.config.values import duration
+
+ROUTES = "route IN ('chat', 'completions', 'embeddings')"
+# Answers of 400 and more, and streams that were cut; that a caller left is nobody's error.
+FAILED = "((status >= 400 OR error IS NOT NULL) AND status <> 499)"
+_STATUS = re.compile(r"[1-5](\d\d|xx)")
+
+
+class Filters(NamedTuple):
+    """None is any. `since` in UTC as it is written in the file, `slower_than` in seconds."""
+
+    model: str | None = None
+    provider: str | None = None
+    status: str | None = None
+    key: str | None = None
+    cache: str | None = None
+    since: str | None = None
+    slower_than: float | None = None
+    failed_over: bool = False
+    own_pages: bool = False
+
+    def condition(self) -> tuple[str, tuple[Any, ...]]:
+        """What stands behind WHERE, and the values for its question marks."""
+        parts: list[tuple[str, tuple[Any, ...]]] = []
+        if not self.own_pages:
+            parts.append((ROUTES, ()))
+        if self.model is not None:
+            parts.append(("(model GLOB ? OR answered_model GLOB ?)", (self.model, self.model)))
+        if self.provider is not None:
+            parts.append(("provider = ?", (self.provider,)))
+        if self.status is not None:
+            parts.append(_of_status(self.status))
+        if self.key is not None:
+            parts.append(("substr(key, 1, ?) = ?", (len(self.key), self.key)))
+        if self.cache is not None:
+            parts.append(("cache = ?", (self.cache,)))
+        if self.since is not None:
+            parts.append(("time >= ?", (self.since,)))
+        if self.slower_than is not None:
+            parts.append(("total_us > ?", (int(self.slower_than * 1e6),)))
+        if self.failed_over:
+            parts.append(("json_array_length(attempts) > 1", ()))
+        return " AND ".join(text for text, _ in parts) or "1", tuple(value for _, some in parts for value in some)
+
+
+def _of_status(text: str) -> tuple[str, tuple[Any, ...]]:
+    if text == "error":
+        return FAILED, ()
+    if text.endswith("xx"):
+        return "status / 100 = ?", (int(text[0]),)
+    return "status = ?", (int(text),)
+
+
+def status(text: str) -> str:
+    """`429`, `5xx` or `error`. Raises ValueError."""
+    lowered = text.lower()
+    if lowered != "error" and not _STATUS.fullmatch(lowered):
+        raise ValueError("use a status such as 429, a class such as 5xx, or error")
+    return lowered
+
+
+def since(text: str, now: datetime) -> str:
+    """A duration back from `now`, or a date or time (UTC unless it says otherwise). Raises ValueError."""
+    try:
+        begin = now - timedelta(seconds=duration(text))
+    except (ValueError, OverflowError):
+        try:
+            begin = datetime.fromisoformat(text)
+        except ValueError:
+            remedy = "use a duration such as 30m, 24h or 7d, or a time such as 2026-11-26 or 2026-11-26T14:00"
+            raise ValueError(remedy) from None
+    begin = begin.replace(tzinfo=UTC) if begin.tzinfo is None else begin.astimezone(UTC)
+    return begin.strftime("%Y-%m-%dT%H:%M:%S.") + f"{begin.microsecond // 1000:03d}Z"

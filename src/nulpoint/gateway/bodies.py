@@ -1,0 +1,45 @@
+"""Bodies for the request log, where LOG_BODIES asks for them: bounded, and without what looks like a credential."""
+
+from nulpoint.stores.record import Record
+from nulpoint.wire.redaction import redact
+
+_BEYOND = 512  # bytes looked at behind the cut, so that a credential which begins before it is known for one
+_CUT = " [cut]"
+
+
+class BodyCopy:
+    """What of an answer is kept for the log as it goes out: `most` bytes and a little more."""
+
+    __slots__ = ("_kept", "_left")
+
+    def __init__(self, most: int) -> None:
+        self._kept: list[bytes] = []
+        self._left = most + _BEYOND
+
+    def add(self, data: bytes) -> None:
+        if self._left > 0 and data:
+            self._kept.append(data if len(data) <= self._left else data[: self._left])
+            self._left -= len(data)
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._kept)
+
+
+class Bodies:
+    """`all_of_them`: of every request, else of those that failed. `most`: bytes of each."""
+
+    def __init__(self, most: int, *, all_of_them: bool) -> None:
+        self._most = most
+        self._all = all_of_them
+
+    def copy(self) -> BodyCopy:
+        return BodyCopy(self._most)
+
+    def note(self, record: Record, request: bytes, answer: BodyCopy) -> None:
+        if self._all or record.level != "info":
+            record.request_body = self._shown(request)
+            record.response_body = self._shown(bytes(answer))
+
+    def _shown(self, body: bytes) -> str:
+        text = redact(body[: self._most + _BEYOND].decode("utf-8", "replace"))
+        return text if len(body) <= self._most else text[: self._most] + _CUT

@@ -1,0 +1,162 @@
+"""REQUEST_LOG and `prices`: what is read, and what is told of everything else."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nulpoint.config import ConfigError, load
+from nulpoint.config.request_log import LogTarget
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.price_list import PRICE_LIST
+from nulpoint.providers.prices import Price, Prices
+from nulpoint.stores.log_schema import SCHEMA, open_to_write
+from nulpoint.wire.usage import Usage
+
+KEY = {"OPENAI_API_KEY": "sk-x"}
+
+
+def loaded(tmp_path, log="", **file):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(file))
+    return load({**KEY, **({"REQUEST_LOG": log} if log else {})}, tmp_path)
+
+
+def problems(tmp_path, log="", **file):
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, log, **file)
+    return [str(one) for one in caught.value.problems]
+
+
+def test_places(tmp_path):
+    assert loaded(tmp_path).request_log == (LogTarget("stdout"),)
+    assert loaded(tmp_path, "none").request_log == ()
+    assert loaded(tmp_path, f"STDOUT, sqlite:{tmp_path}/a:b.db").request_log == (
+        LogTarget("stdout"), LogTarget("sqlite", tmp_path / "a:b.db"),
+    )  # fmt: skip
+    assert loaded(tmp_path, request_log=["stdout", f"file:{tmp_path}/x"]).request_log[1].kind == "file"
+
+
+@pytest.mark.parametrize("text", ["syslog", "sqlite", "sqlite:", "file: ", "postgres://x", "stdout,", "stdout:1",
+                                  "none,stdout", "stdout,stdout"])  # fmt: skip
+def test_a_wrong_place_is_told(tmp_path, text):
+    (problem,) = problems(tmp_path, text)
+    assert "REQUEST_LOG" in problem
+    assert "sqlite:PATH" in problem or "twice" in problem
+
+
+def test_places_that_cannot_be_used(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    assert "make it first" in problems(tmp_path, f"sqlite:{tmp_path}/none/x.db")[0]
+    assert "is a directory" in problems(tmp_path, f"file:{tmp_path}/folder")[0]
+    assert "no regular file" in problems(tmp_path, "sqlite:/dev/null")[0]
+    (tmp_path / "mine").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "cannot be written by user" in problems(tmp_path, f"file:{tmp_path}/mine")[0]
+    both = problems(tmp_path, f"file:{tmp_path}/new,sqlite:{tmp_path}/new.db")
+    assert len(both) == 2
+    assert all("may not make files in" in one for one in both)
+
+
+def test_sqlite_files_that_cannot_be_used(tmp_path):
+    newer, foreign, damaged = (tmp_path / name for name in ("newer.db", "foreign.db", "damaged.db"))
+    connection = open_to_write(newer)
+    connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    connection.close()
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    assert "newer nulpoint" in problems(tmp_path, f"sqlite:{newer}")[0]
+    assert "another program" in problems(tmp_path, f"sqlite:{foreign}")[0]
+    damaged.write_bytes(b"damaged" * 1000)
+    assert loaded(tmp_path, f"sqlite:{damaged}").request_log  # it is set aside when it is written
+
+
+# -- prices ------------------------------------------------------------------------------------------------------------
+
+
+def test_own_prices_come_first(tmp_path):
+    given = {
+        "openai/gpt-4o": {"input": 1, "output": 2.5, "cached": 0},
+        "openai/my/model": {"input": 0.5, "output": 0.5},
+    }
+    prices = Prices(PRICE_LIST, loaded(tmp_path, prices=given).prices)
+    assert prices.cost("openai", "gpt-4o", "gpt-4o", Usage(1000, 2000, 400)) == 0.0056
+    assert prices.cost("openai", "my/model", "my/model", Usage(1, 1)) == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ([1], "must be a mapping"),
+        ({"gpt-4o": {"input": 1, "output": 1}}, "provider/model"),
+        ({"openia/gpt-4o": {"input": 1, "output": 1}}, "did you mean openai/gpt-4o?"),
+        ({"openai/x": {"input": 1}}, "output"),
+        ({"openai/x": {"input": "one", "output": 1}}, "input"),
+        ({"openai/x": {"input": 1, "output": 1, "per": 1000}}, "per"),
+        ({"openai/x": {"input": -1, "output": 1}}, "from 0"),
+        ({"openai/x": {"input": float("nan"), "output": 1}}, "from 0"),
+        ({"openai/x": {"input": 1, "output": 1, "over": 1000}}, "belong together"),
+        ({"openai/x": 3}, "for example"),
+    ],
+)
+def test_a_wrong_price_is_told(tmp_path, prices, said):
+    (problem,) = problems(tmp_path, prices=prices)
+    assert problem.startswith("prices")
+    assert said in problem
+
+
+def test_every_row_of_the_list_is_sound():
+    seen = set()
+    for row in PRICE_LIST:
+        assert row.provider in CATALOG
+        assert row.source.startswith("https://")
+        assert row.seen[:2] == "20"
+        for name in row.names:
+            assert (row.provider, name) not in seen, f"{name} is priced twice"
+            seen.add((row.provider, name))
+        assert 0 <= row.price.input < 1000
+        assert 0 <= row.price.output < 1000
+        assert row.price.cached is None or row.price.cached < row.price.input
+
+
+def test_well_known_models_have_a_price():
+    priced = {(row.provider, name) for row in PRICE_LIST for name in row.names}
+    listed = {(name, model) for name in ("openai", "anthropic", "xai", "groq") for model in CATALOG[name].models}
+    assert not listed - priced
+
+
+@pytest.mark.parametrize(
+    ("provider", "answered", "asked", "usage", "cost"),
+    [
+        ("openai", "gpt-4o", "gpt-4o", Usage(1_000_000, 0), 2.5),
+        ("openai", "gpt-4o-2024-08-06", "gpt-4o", Usage(1_000_000, 1_000_000, 400_000), 12.0),
+        ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(1_000_000, 1_000_000), 20.0),
+        ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(10, 10, 5), None),  # no price for cached
+        ("openai", "gpt-4o-2099-01-01", "gpt-4o-2099-01-01", Usage(1, 1), None),  # nobody says it costs what gpt-4o does
+        ("openai", "gpt-4o-2099-01-01", "gpt-4o", Usage(1_000_000, 0), 2.5),  # what was ordered has a price
+        ("groq", "gpt-4o", "gpt-4o", Usage(1, 1), None),
+        ("anthropic", "claude-sonnet-4-5", "x", Usage(1_000_000, 0, 200_000, 0, 300_000, 100_000), 1.5 + 0.06 + 0.75 + 0.6),
+        ("gemini", "gemini-2.5-pro", "x", Usage(200_000, 0), 0.25),
+        ("gemini", "gemini-2.5-pro", "x", Usage(200_001, 1000), 0.5150025),
+        ("openai", "text-embedding-3-small", "x", Usage(7, 0), 1.4e-7),
+        ("openai", "gpt-4o", "x", Usage(5, 0, 6), None),
+    ],
+)  # fmt: skip
+def test_costs(provider, answered, asked, usage, cost):
+    assert Prices(PRICE_LIST).cost(provider, answered, asked, usage) == cost
+
+
+def test_a_price_the_user_gives_for_long_prompts():
+    price = Price(input=1, output=1, over=10, beyond=Price(input=2, output=2))
+    prices = Prices((), {"openai/x": price})
+    assert prices.cost("openai", "x", "x", Usage(10, 1)) == 11e-6
+    assert prices.cost("openai", "x", "x", Usage(11, 1)) == 24e-6
+
+
+def test_the_example_in_the_documentation_loads(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "request-log.md").read_text()
+    section = text.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "config.yaml").write_text(section)
+    assert load(KEY, tmp_path).prices

@@ -1,0 +1,49 @@
+"""What the tests of the request log share: records, a clock that goes as told, and files of it."""
+
+import sqlite3
+from datetime import UTC, datetime
+
+import msgspec
+
+from nulpoint.stores.calendar import Calendar
+from nulpoint.stores.log_database import DatabaseSink
+from nulpoint.stores.record import Record
+
+WHEN = datetime(2026, 11, 26, 14, 0, 0, tzinfo=UTC)
+DAY = 86400.0
+
+
+class Clock:
+    """A calendar and a steady clock that go on as told."""
+
+    def __init__(self):
+        self.wall = WHEN.timestamp()
+        self.steady = 1000.0
+
+    def pass_by(self, seconds):
+        self.wall += seconds
+        self.steady += seconds
+
+    def calendar(self):
+        return Calendar(lambda: self.wall, lambda: self.steady)
+
+
+def record(**fields):
+    known = {"time": WHEN, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
+    return Record(**{**known, **fields})
+
+
+def lines(*ids, **fields):
+    return [msgspec.json.encode(record(id=one, **fields)) for one in ids]
+
+
+def database(path, clock=None, retention=0.0, patience=0.0):
+    clock = clock or Clock()
+    return DatabaseSink(path, retention, clock.calendar(), lambda: clock.steady, patience)
+
+
+def rows(path, what="id"):
+    connection = sqlite3.connect(path)
+    found = [row[0] if len(row) == 1 else row for row in connection.execute(f"SELECT {what} FROM requests")]
+    connection.close()
+    return found
