@@ -45,7 +45,7 @@ class Writer:
         self._sink = sink
         self._capacity = capacity
         self._on_drop = on_drop
-        self._batches: SimpleQueue[list[bytes] | None] = SimpleQueue()
+        self._batches: SimpleQueue[tuple[int, list[bytes]] | None] = SimpleQueue()  # with their weights
         self._taken = 0  # weights; changed by the loop only
         self._done = 0  # changed by the thread only
         self._dropped = 0
@@ -57,17 +57,15 @@ class Writer:
 
     def take(self, lines: list[bytes]) -> None:
         """As many of them as there is room for."""
-        room = self._capacity - (self._taken - self._done)
-        batch: list[bytes] = []
-        for line in lines:
-            room -= weight(line)
-            if room < 0:
-                self._drop(len(lines) - len(batch))
-                break
-            batch.append(line)
+        room, batch = self._capacity - (self._taken - self._done), list(lines)
+        heavy = sum(map(weight, batch))
+        while heavy > room and batch:
+            heavy -= weight(batch.pop())
+        if len(batch) < len(lines):
+            self._drop(len(lines) - len(batch))
         if batch:
-            self._taken += sum(map(weight, batch))
-            self._batches.put(batch)
+            self._taken += heavy
+            self._batches.put((heavy, batch))
 
     def end(self) -> None:
         """Write what is there, once, and stop."""
@@ -98,13 +96,13 @@ class Writer:
     def _run(self) -> None:
         while True:
             try:
-                batch = self._batches.get(timeout=TEND_SECONDS)
+                taken = self._batches.get(timeout=TEND_SECONDS)
             except Empty:
                 self._tend()
                 continue
-            if batch is None:
+            if taken is None:
                 break
-            heavy = sum(map(weight, batch))
+            heavy, batch = taken
             self._write(batch)
             self._done += heavy
             if not self._ending.is_set():
