@@ -20,9 +20,9 @@ from nulpoint.mock import MockSettings, start
 from test_process import free_port, process
 
 REQUESTS = 300
-CALLS_A_REQUEST = 97
+CALLS_A_REQUEST = 99
 CALLS_A_CHUNK = 10
-CALLS_A_TRANSLATED_REQUEST = 185
+CALLS_A_TRANSLATED_REQUEST = 188
 CALLS_A_TRANSLATED_CHUNK = 16
 CALLS_OF_A_TOKEN = 16  # and of Gemini's format, beyond Anthropic's
 OURS = str(Path(nulpoint.__file__).parent)
