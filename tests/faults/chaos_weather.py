@@ -39,7 +39,7 @@ class Provider(MockServer):
         self.good: Counter[str] = Counter()
         self.met: Counter[str] = Counter()
 
-    def take_fault(self, headers: Mapping[str, str] | None) -> Fault | None:
+    def take_fault(self, headers: Mapping[str, str] | None, path: str = "") -> Fault | None:
         fault = self._fault(at_connecting=headers is None)
         if fault is not None:
             self.met[fault.name] += 1
