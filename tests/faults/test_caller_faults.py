@@ -93,7 +93,7 @@ def test_C03_leaving_while_waiting_for_a_place_or_a_connection_or_the_next_attem
     """Wherever a request waits, leaving ends it, and nothing is sent for it."""
 
     async def main():
-        faultd = await serve([silence()], [send(answer(b"{}", 500))])
+        faultd = await serve([silence()], [send(answer(b"{}", 500, b"retry-after: 1"))])
         settings = {
             "MAX_STREAMS": "1",
             "QUEUE_TIMEOUT": "10s",
