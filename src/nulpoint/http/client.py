@@ -59,11 +59,13 @@ class Client:
         kept connections to that origin are dropped unused. Raises Failure.
         """
         timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
-        begin_by = self._loop.time() + timeout
-        connection = pool.take() or await pool.wait(begin_by, until)
+        now = self._loop.time()
+        begin_by = now + timeout
+        connection = pool.take(now) or await pool.wait(begin_by, until)
         try:
-            connection.send(message, begin_by - self._loop.time(), until)
-            await connection.head()
+            connection.send(message, begin_by, timeout, until)
+            while not connection.answers():
+                await connection.arrival
             return connection
         except Failure:
             connection.release()
@@ -76,8 +78,9 @@ class Client:
         pool.drop_free()
         connection = await pool.wait(begin_by, until, new=True)
         try:
-            connection.send(message, begin_by - self._loop.time(), until)
-            await connection.head()
+            connection.send(message, begin_by, timeout, until)
+            while not connection.answers():
+                await connection.arrival
             return connection
         except BaseException:
             connection.release()
@@ -119,12 +122,12 @@ class Pool:
     def free(self) -> int:
         return len(self._free)
 
-    def take(self) -> Upstream | None:
-        """A free connection that is alive, if there is one."""
+    def take(self, now: float) -> Upstream | None:
+        """A free connection that is alive, if there is one. `now` in loop time."""
         free = self._free
         while free:
             connection = free.pop()
-            if connection.probe(self._loop.time()):
+            if connection.probe(now):
                 return connection
             connection.close()
         return None

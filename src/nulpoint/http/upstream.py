@@ -113,16 +113,17 @@ class Upstream(asyncio.BufferedProtocol):
 
     # -- the strand's side ---------------------------------------------------------------------------------------------
 
-    def send(self, message: bytes, first_byte_timeout: float, until: float = NEVER) -> None:
-        """Send one whole request. Its first answer byte may take `first_byte_timeout` seconds from now.
+    def send(self, message: bytes, begin_by: float, timeout: float, until: float = NEVER) -> None:
+        """Send one whole request. Its first answer byte must come before `begin_by` (loop time), which is `timeout`
+        seconds after somebody began to wait for it.
 
         `until` (loop time) is when the answer must have come whole, however steadily it comes.
         """
         self._begin()
         self.uses += 1
-        self.first_byte_timeout = first_byte_timeout
+        self.first_byte_timeout = timeout
         self._until = until
-        self.deadline = min(self._loop.time() + first_byte_timeout, until)
+        self.deadline = begin_by if begin_by < until else until
         if self.lost:
             self._fail(_gone("closed the connection"))
         else:
@@ -152,12 +153,14 @@ class Upstream(asyncio.BufferedProtocol):
         self._until = NEVER
         self.progress()
 
-    async def head(self) -> None:
-        """Wait for status and headers of the answer. Raises Failure."""
-        while not self._head_done:
-            if self._failure is not None:
-                raise self._failure
-            await self.arrival
+    def answers(self) -> bool:
+        """Whether status and headers of the answer have come; else wait for `arrival`. Raises Failure.
+
+        No coroutine: one costs a request more than all that is asked here.
+        """
+        if not self._head_done and self._failure is not None:
+            raise self._failure
+        return self._head_done
 
     async def read(self) -> bytes:
         """The next bytes of the body, as they came; empty at its end. Raises Failure when the answer is cut."""
