@@ -159,7 +159,9 @@ def test_redis_needs_its_url_and_some_provider_a_key(tmp_path):
 
 def route_to(model, route, tmp_path):
     config = load(KEYS, tmp_path)
-    router = Router(config.providers, config.aliases, config.default_provider, config.known, Chains({}, automatic=False))
+    router = Router(
+        config.providers, config.aliases, config.default_provider, config.known, Chains({}, automatic=False)
+    )
     return router.plan(model, route).primary.provider.spec.name
 
 
