@@ -131,11 +131,9 @@ def test_variables(row, tmp_path):
     default, *_ = names(row[1]) or [""]
     assert (setting.default or "") == default
     key = {"OPENAI_API_KEY": "sk-x"}
-    assert load({**key, name: default}, tmp_path) == load(key, tmp_path)
-    in_file = f'{name.lower()}: "{default}"\n' if default else ""
-    (tmp_path / "config.yaml").write_text(in_file)
-    value = getattr(load(key, tmp_path), name.lower())
-    assert value == setting.read_default()
+    (tmp_path / "config.yaml").write_text(f'{name.lower()}: "{default}"\n' if default else "{}")
+    for config in (load(key, ROOT / "nowhere"), load({**key, name: default}, ROOT / "nowhere"), load(key, tmp_path)):
+        assert getattr(config, name.lower()) == setting.read_default()
 
 
 @pytest.mark.parametrize(

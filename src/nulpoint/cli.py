@@ -171,7 +171,7 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
     click.echo(json.dumps(page, indent=2) if as_json else f"{explaining.as_text(page or {})}\n({source})")
 
 
-@main.command()
+@main.command(short_help="List the known providers and their variables.")
 def providers() -> None:
     """List the providers nulpoint knows and the variables that configure them."""
     from nulpoint.providers.catalog import CATALOG
@@ -181,7 +181,7 @@ def providers() -> None:
         click.echo(f"{spec.name:<16} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
 
 
-@main.command()
+@main.command(short_help="Run mock providers that can be told to fail.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--fault", "faults", multiple=True, metavar="[PROVIDER:]NAME[=N][*COUNT]", help="What goes wrong.")
 def mock(host: str, faults: tuple[str, ...]) -> None:

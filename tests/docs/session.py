@@ -7,6 +7,7 @@ is stopped (`make run`, `nulpoint serve`) runs until the page starts another one
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from test_process import free_port, wait_until_up
 SERVES = re.compile(r"^((?:\w+=\S+\s+|\\\n\s*)*)(?:make run|nulpoint serve([^#\n]*))\s*(#.*)?$")
 BESIDE = ("Makefile", "requirements", "src", "docs", "deploy", "examples", "bench", "demo", "config.example.yaml", ".env.example", ".venv", "pyproject.toml")  # fmt: skip
 NEEDS_A_GATEWAY = re.compile(r":8080|^(nulpoint (logs|stats|explain)|(python|sh|sqlite3) )")
+EXPECTED = re.compile(r"\s+# -> (.+)$")  # what the documentation says a command prints
 PREAMBLE = """set -eu
 curl() { command curl -sS --fail-with-body "$@"; }
 GATEWAY=
@@ -92,7 +94,7 @@ def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[
         **beside.environ(),
     }
     said = folder / "said.log"  # no pipe: what stays in the background would hold it open
-    with said.open("wb") as log:
+    with said.open("ab") as log:
         child = subprocess.Popen(
             ["sh", "-c", script],
             cwd=folder,
@@ -131,6 +133,8 @@ def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
             serving = True
         elif text.startswith("make "):
             yield f"make -n >/dev/null {text.removeprefix('make ')}"
+        elif expected := EXPECTED.search(text):
+            yield f"{{ {text[: expected.start()]}; }} | tee -a /dev/stderr | grep -iF -- {shlex.quote(expected[1])} >/dev/null"
         elif text.endswith("&"):
             yield f"{text} sleep 0.3"
         else:

@@ -101,8 +101,8 @@ def commands():
 def test_help_says_enough(name, command):
     text = command.get_help(click.Context(command, info_name=name))
     assert command.help
-    assert len(command.get_short_help_str(limit=100)) < 100
-    assert not command.get_short_help_str(limit=45 + 35).endswith("...")
+    if command is not main:  # the line of it in `nulpoint --help`, on a terminal of 80 columns
+        assert not command.get_short_help_str(limit=80 - 14).endswith("...")
     for option in command.params:
         if isinstance(option, click.Option) and option.name != "help":
             assert option.help, f"{name} {option.opts}"
