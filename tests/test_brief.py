@@ -31,7 +31,7 @@ BRIEF = Path(os.environ.get("NULPOINT_BRIEF", ROOT.parent / "shared" / "brief" /
 if not BRIEF.is_file():
     pytest.skip(f"the product brief ({NAME}) is not beside the project: it was not walked", allow_module_level=True)
 TEXT = BRIEF.read_text(encoding="utf-8")
-KEYS = {name: "sk-x" for spec in CATALOG.values() if (name := spec.key_env)}
+KEYS = {name: "sk-x" for spec in CATALOG.values() if (name := spec.key_env) and not spec.variables}
 PROVIDERS = {"OpenAI": "openai", "Anthropic": "anthropic", "Google Gemini": "gemini", "Mistral": "mistral"}
 FOUR = tuple(PROVIDERS.values())
 

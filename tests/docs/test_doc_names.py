@@ -38,7 +38,7 @@ def words(pattern):
 def test_variables_that_are_named_exist():
     known = set(re.findall(r"(?m)^(?:# )?([A-Z][A-Z0-9_]+)=", example()))
     known |= {f"{name}S" for name in known if name.endswith("_KEY")}
-    known |= {name for name in re.findall(r"\b[A-Z][A-Z0-9]*_BASE_URL\b", ALL) if name.lower() in schema_keys()}
+    known |= {name for name in re.findall(r"\b[A-Z][A-Z0-9_]*_BASE_URL\b", ALL) if name.lower() in schema_keys()}
     known |= set(re.findall(r"\bMOCK_[A-Z_]+\b", mock_words())).union(*NOT_SETTINGS.values())
     unknown = {(page, word) for page, word in words(r"(?<![\w*<])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9](?![\w*>])") if word not in known}  # fmt: skip
     assert not unknown
