@@ -10,6 +10,7 @@ from nulpoint.cli import main
 from nulpoint.config.reference import example
 from nulpoint.config.settings import SETTINGS
 from nulpoint.mock.faults import FAULTS
+from nulpoint.providers.catalog import CATALOG
 from nulpoint.stores.families import FAMILIES
 
 GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]
@@ -24,7 +25,7 @@ NOT_SETTINGS = {
         "EXAMPLE_API_KEY", "AZURE_WEST_API_KEY", "AZURE_EAST_API_KEY", "AZURE_EAST_ENDPOINT",
     },
     "of Python, systemd and other programs": {
-        "NO_COLOR", "CAP_NET_BIND_SERVICE", "SO_REUSEPORT", "REQUESTS_CA_BUNDLE",
+        "NO_COLOR", "CAP_NET_BIND_SERVICE", "SO_REUSEPORT", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE",
     },
     "words of providers": {"API_KEY_INVALID", "MALFORMED_FUNCTION_CALL", "INVALID_JSON"},
     "tables and names in the code": {"DEFAULT_FALLBACK_ORDER", "NULPOINT_TEST_SEED"},
@@ -124,3 +125,14 @@ def test_error_codes_of_ours_are_told_and_no_others():
     }
     code = [path.read_text() for path in (ROOT / "src/nulpoint").rglob("*.py") if "mock" not in path.parts]
     assert told == {one for text in code for one in re.findall(r'code="([a-z_]+)"', text)}
+
+
+def test_every_room_of_the_code_is_in_the_architecture():
+    rooms = {path.stem for path in (ROOT / "src/nulpoint").iterdir() if path.is_dir() or path.suffix == ".py"}
+    page = TEXT[ROOT / "docs/architecture.md"]
+    assert not {name for name in rooms if name[0] != "_" and f"`{name}`" not in page}
+
+
+def test_the_readme_counts_the_providers():
+    providers = set(CATALOG) - {"vertexai-claude"}  # one company, two formats
+    assert f"| [Providers](docs/providers.md) | {len(providers)}, " in TEXT[ROOT / "README.md"]
