@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 import click
 
@@ -145,7 +145,8 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
 
     By which alias or rule its provider is found, the targets in order with their breakers and rests, who is left out,
     cache, limits. The running gateway is asked, with ADMIN_API_KEY where it is set in plain; nothing is sent to a
-    provider. Where none runs, it is told from the configuration alone.
+    provider. Where none runs, it is told from the configuration alone. The gateway is looked for where the configuration
+    of this terminal puts it, and on port 8080 where this terminal has none.
 
     \b
     Examples:
@@ -154,15 +155,21 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
       nulpoint explain claude-sonnet-4-5 --url https://gateway.example.com --json
     """
     place = Place(os.environ, Path.cwd(), env_file)
-    config = None if url else _load_or_exit(place)
+    config, wrong = None, None
+    try:
+        config = None if url else place.load()
+    except ConfigError as error:  # the settings may be those of another terminal, and its gateway knows them
+        wrong = error
     from nulpoint import explaining
 
-    where = url or explaining.address(config) if config else str(url)
+    where = url or (explaining.address(config) if config else f"http://127.0.0.1:{os.environ.get('PORT') or 8080}")
     try:
         page = explaining.ask(where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None)
     except explaining.CannotExplain as error:
         raise click.ClickException(str(error)) from None
     source = f"as the gateway at {where} sees it now"
+    if page is None and wrong is not None:
+        _exit_over(wrong)
     if page is None and config is None:
         raise click.ClickException(f"nothing listens at {where}; leave out --url to be told from the configuration")
     if page is None and config is not None:
@@ -214,8 +221,12 @@ def _load_or_exit(place: Place) -> Config:
     except ConfigError as error:
         if (config := last_good(place)) is not None:  # a worker; once it runs it tells what is wrong
             return config
-        count = len(error.problems)
-        click.echo(f"nulpoint: {count} problem{'s' if count > 1 else ''} in the configuration", err=True)
-        for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
-        sys.exit(EXIT_BAD_CONFIG)
+        _exit_over(error)
+
+
+def _exit_over(error: ConfigError) -> NoReturn:
+    count = len(error.problems)
+    click.echo(f"nulpoint: {count} problem{'s' if count > 1 else ''} in the configuration", err=True)
+    for problem in error.problems:
+        click.echo(f"  {problem}", err=True)
+    sys.exit(EXIT_BAD_CONFIG)

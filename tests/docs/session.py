@@ -41,7 +41,7 @@ class Mocks(NamedTuple):
     ports: Mapping[int, int]
 
     def environ(self) -> dict[str, str]:
-        """What makes a gateway use them."""
+        """What makes a gateway use them. Other commands go without, as in another terminal."""
         port = {name: self.ports[documented] for name, documented in PORTS.items()}
         url = "http://127.0.0.1:{}"
         return {
@@ -82,7 +82,9 @@ def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[
     surroundings(folder)
     port = free_port()
     ports = {8080: port, 9009: free_port(), **beside.ports}
-    script = _substituted("\n".join([PREAMBLE, *_steps(page, left_out)]), ports)
+    serve = " ".join(f"{name}=${{{name}:-{value}}}" for name, value in beside.environ().items())
+    script = "\n".join([PREAMBLE, f'with_mocks() {{ export {serve}; exec "$@"; }}', *_steps(page, left_out)])
+    script = _substituted(script, ports)
     for block in page:
         if block.language == "python":
             (folder / _file(block)).write_text(_substituted(block.text, ports))
@@ -91,7 +93,6 @@ def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[
         "HOME": str(folder),
         "PORT": str(port),
         "SHUTDOWN_DELAY": "0",
-        **beside.environ(),
     }
     said = folder / "said.log"  # no pipe: what stays in the background would hold it open
     with said.open("ab") as log:
@@ -155,7 +156,7 @@ def _file(block: Block) -> str:
 
 
 def _serve(environ: str, options: str) -> str:
-    return f"({environ}exec nulpoint serve {options}) & GATEWAY=$!; up"
+    return f"({environ}with_mocks nulpoint serve {options}) & GATEWAY=$!; up"
 
 
 def _options_of_make() -> str:
