@@ -143,10 +143,10 @@ def _step(step: Step, config: Config) -> str:
 def explain(env_file: Path | None, model: str, route: Route, url: str | None, as_json: bool) -> None:
     """Say what would happen to a request for MODEL, and why.
 
-    By which alias or rule its provider is found, the targets in order with their breakers and rests, who is left out,
-    cache, limits. The running gateway is asked, with ADMIN_API_KEY where it is set in plain; nothing is sent to a
-    provider. Where none runs, it is told from the configuration alone. The gateway is looked for where the configuration
-    of this terminal puts it, and on port 8080 where this terminal has none.
+    By which alias or rule its provider is found, the targets in order with their breakers and rests, who is left
+    out, cache, limits. The running gateway is asked, with ADMIN_API_KEY where it is set in plain; nothing is sent
+    to a provider. Where none runs, it is told from the configuration alone. The gateway is looked for where the
+    configuration of this terminal puts it, or on port 8080 where that has no provider.
 
     \b
     Examples:

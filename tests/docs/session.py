@@ -129,6 +129,8 @@ def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
             yield f"{_serve('', _options_of_make())}"
             serving = True
         yield f"at {place}"
+        if text.startswith(("nulpoint logs", "nulpoint stats", "sqlite3")):
+            yield "sleep 0.4"  # the log is written in batches
         if serves is not None:
             yield f"stop; {_serve(serves[1], _options_of_make() if serves[2] is None else serves[2])}"
             serving = True

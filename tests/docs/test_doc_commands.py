@@ -19,12 +19,14 @@ LEFT_OUT = {
     r"^(docker|kubectl) ": "needs an engine or a cluster; what it reads is checked in tests/deploy and tests/test_container.py",
     r"systemctl|/opt/nulpoint|^(into\(\)|into|install) ": "changes the machine; tests/deploy/test_scratch_image.py does the like on a scratch root",
     r"^git clone|^cd gateway$": "needs the network; the tests stand in what it gives",
+    r"^nulpoint logs 17$": "a request of somebody's log; the first one is shown before it",
     r"\bpip install\b|^npm |\bnpm ci\b": "installs from the registries; the extras it names are checked below",
     r"^(\w+=\S+ )*(nulpoint mock|make mock-providers)\b": "the mock providers run already, on other ports; their faults are checked below",
 }  # fmt: skip
 SHELLS = [page for page in PAGES if any(block.language in SHELL for block in blocks(page))]
 PYTHON = re.compile(r"^from openai import", re.MULTILINE)
 NEEDED = ("curl", "make")
+OPTIONAL = ("sqlite3", "openssl")  # what begins with one of these is not run where it is not installed
 
 
 def fences(page):
@@ -39,11 +41,13 @@ def outcomes(tmp_path_factory):
     if missing:
         pytest.skip(f"{', '.join(missing)} is not installed: the commands of the documentation were not run")
 
+    left_out = [*LEFT_OUT, *(f"^{name} " for name in OPTIONAL if shutil.which(name) is None)]
+
     def session(page):
         alone = "/mock/fault" in page.read_text(encoding="utf-8")  # what it breaks must not fail the others
         with mocks() if alone else contextlib.nullcontext(beside) as providers:
             try:
-                return run_page(fences(page), folders[page], providers, LEFT_OUT)
+                return run_page(fences(page), folders[page], providers, left_out)
             except AssertionError as error:
                 return error
 

@@ -226,7 +226,7 @@ def test_the_command_explains_with_a_gateway_and_without(tmp_path):
         assert "answers 401" in refused.stderr
         assert "wrong-key-1" not in refused.stderr
         keyless = {name: "" for name in running.environ if name.endswith(("_API_KEY", "_BASE_URL"))}
-        other = explain(running, "fast", **keyless, ADMIN_API_KEY="op-77aa")  # a terminal without the settings
+        other = explain(running, "fast", **{**keyless, "ADMIN_API_KEY": "op-77aa"})  # a terminal without the settings
         assert f"as the gateway at http://127.0.0.1:{running.port} sees it now" in other.stdout
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=10)
