@@ -194,7 +194,7 @@ def providers() -> None:
 def mock(host: str, faults: tuple[str, ...]) -> None:
     """Run mock providers on ports 19001 to 19007: OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure, Vertex AI.
 
-    They check requests as the real ones do and answer what they are asked (docs/operations.md). MOCK_LATENCY_MS,
+    They check requests as the real ones do and answer what they are asked (docs/mock-providers.md). MOCK_LATENCY_MS,
     MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS and MOCK_SEED set how they behave; faults are
     set here, by request header or by admin call.
 

@@ -85,7 +85,7 @@ def test_paths_that_are_named_are_served():
 
 
 def test_faults_that_are_named_exist_and_each_is_told():
-    page = TEXT[ROOT / "docs/operations.md"]
+    page = TEXT[ROOT / "docs/mock-providers.md"]
     table = page[page.index("| Fault |") :].partition("\n\n")[0]
     assert {name for row in table.splitlines() for name in re.findall(r"`([a-z_0-9]+)", row.split("|")[1])} == set(
         FAULTS
@@ -136,3 +136,9 @@ def test_every_room_of_the_code_is_in_the_architecture():
 def test_the_readme_counts_the_providers():
     providers = set(CATALOG) - {"vertexai-claude"}  # one company, two formats
     assert f"| [Providers](docs/providers.md) | {len(providers)}, " in TEXT[ROOT / "README.md"]
+
+
+def test_every_alert_has_its_row():
+    rules = (ROOT / "deploy/prometheus/alerts.yaml").read_text()
+    rows = re.findall(r"(?m)^\| `(Nulpoint\w+)` \|", TEXT[ROOT / "docs/operations.md"])
+    assert rows == re.findall(r"alert: (\w+)", rules)
