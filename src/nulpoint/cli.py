@@ -27,7 +27,8 @@ def main() -> None:
     """One URL in front of every LLM provider: OpenAI's API on http://localhost:8080/v1.
 
     Settings are environment variables, or the same names in lower case in config.yaml in the working directory; the
-    environment wins. docs/configuration.md has all of them, docs/README.md everything else.
+    environment wins. docs/configuration.md has all of them, docs/README.md everything else. To see it work without any
+    key: make demo.
 
     \b
     Examples:
