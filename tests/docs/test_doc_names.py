@@ -78,6 +78,11 @@ def test_header_fields_that_are_named_exist():
     assert not {field for field in fields if field not in SOURCE}
 
 
+def test_header_fields_of_ours_are_on_the_page_of_the_api():
+    page = TEXT[ROOT / "docs/api.md"]
+    assert not {field for field in re.findall(r"\bx-nulpoint-[a-z]+(?:-[a-z]+)*\b", SOURCE) if f"`{field}" not in page}
+
+
 def test_paths_that_are_named_are_served():
     paths = {path for _, path in words(r"[` ](/(?:v1|health|readiness|metrics|admin)(?:/[a-z]+)*)(?=[`? ])")}
     served = set(re.findall(r'"(/(?:v1|health|readiness|metrics|admin)[a-z/]*)"', SOURCE))
