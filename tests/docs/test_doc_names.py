@@ -147,3 +147,16 @@ def test_every_alert_has_its_row():
     rules = (ROOT / "deploy/prometheus/alerts.yaml").read_text()
     rows = re.findall(r"(?m)^\| `(Nulpoint\w+)` \|", TEXT[ROOT / "docs/operations.md"])
     assert rows == re.findall(r"alert: (\w+)", rules)
+
+
+def test_options_that_are_named_exist():
+    said = set(re.findall(r"\bnulpoint ([a-z]+)((?: [^`|\n#]+)?)", ALL))
+    checked = 0
+    for name, rest in said:
+        if name not in main.commands:  # prose
+            continue
+        there = {option for parameter in main.commands[name].params for option in parameter.opts} | {"--help"}
+        named = set(re.findall(r"(?<= )--?[a-z][a-z-]*", rest))
+        checked += len(named)
+        assert named <= there, (name, rest, named - there)
+    assert checked > 10
