@@ -123,13 +123,21 @@ def test_every_command_is_told_in_the_documentation():
         assert name in main.commands, name
 
 
-def test_error_codes_of_ours_are_told_and_no_others():
+def test_error_codes_of_ours_are_told_with_their_status_and_no_others():
     page = TEXT[ROOT / "docs/troubleshooting.md"]
-    told = {
-        code for row in re.findall(r"(?m)^\| (`[a-z_`, ]+`) \| \d+ \|", page) for code in re.findall(r"`(\w+)`", row)
-    }
+    rows = re.findall(r"(?m)^\| (`[a-z_`, ]+`) \| ([\d, ]+) \|", page)
+    told = {code: status.split(", ") for codes, status in rows for code in re.findall(r"`(\w+)`", codes)}
     code = [path.read_text() for path in (ROOT / "src/nulpoint").rglob("*.py") if "mock" not in path.parts]
-    assert told == {one for text in code for one in re.findall(r'code="([a-z_]+)"', text)}
+    assert set(told) == {one for text in code for one in re.findall(r'code="([a-z_]+)"', text)}
+    written = [
+        (status, one)
+        for text in code
+        for pattern in (r'Failure\(\s*Kind\.\w+, (\d+),[^()]*?code="(\w+)"', r'status=(\d+), code="(\w+)"')
+        for status, one in re.findall(pattern, text)
+    ]
+    assert len(written) > 15
+    for status, one in written:
+        assert status in told[one], one
 
 
 def test_every_room_of_the_code_is_in_the_architecture():
