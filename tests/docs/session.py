@@ -23,6 +23,7 @@ from test_process import free_port, wait_until_up
 SERVES = re.compile(r"^((?:\w+=\S+\s+|\\\n\s*)*)(?:make run|nulpoint serve([^#\n]*))\s*(#.*)?$")
 BESIDE = ("Makefile", "requirements", "src", "docs", "deploy", "examples", "bench", "demo", "config.example.yaml", ".env.example", ".venv", "pyproject.toml")  # fmt: skip
 NEEDS_A_GATEWAY = re.compile(r":8080|^(nulpoint (logs|stats|explain)|(python|sh|sqlite3) )")
+READS_THE_LOG = re.compile(r"nulpoint (logs|stats)|sqlite3 ")
 EXPECTED = re.compile(r"\s+# -> (.+)$")  # what the documentation says a command prints
 PREAMBLE = """set -eu
 curl() { command curl -sS --fail-with-body "$@"; }
@@ -30,7 +31,7 @@ GATEWAY=
 stop() { [ -z "$GATEWAY" ] || { kill "$GATEWAY"; wait "$GATEWAY" || true; GATEWAY=; }; }
 trap stop EXIT
 up() { i=0; until curl -o /dev/null "http://127.0.0.1:$PORT/readiness" 2>/dev/null; do
-  i=$((i+1)); [ $i -lt 100 ] || { echo "it did not start" >&2; exit 1; }; sleep 0.05; done; }
+  i=$((i+1)); [ $i -lt 400 ] || { echo "it did not start" >&2; exit 1; }; sleep 0.05; done; }
 at() { echo "-- $1" >&2; }
 """
 
@@ -74,7 +75,7 @@ def surroundings(folder: Path) -> None:
             (folder / name).symlink_to(ROOT / name)
 
 
-def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[str], seconds: float = 30) -> str:
+def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[str], seconds: float = 90) -> str:
     """The page's shell and Python blocks; those commands that a pattern of `left_out` finds are not run.
 
     Gives what was written to both outputs; raises AssertionError with the end of it if a command fails.
@@ -120,7 +121,7 @@ def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[
 
 def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
     """The script's lines: each command, where it stands, and a gateway where one is needed and none was started."""
-    serving = False
+    serving = read = False
     for place, text in _commands(page):
         if any(re.search(pattern, text) for pattern in left_out):
             continue
@@ -129,8 +130,9 @@ def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
             yield f"{_serve('', _options_of_make())}"
             serving = True
         yield f"at {place}"
-        if text.startswith(("nulpoint logs", "nulpoint stats", "sqlite3")):
-            yield "sleep 0.4"  # the log is written in batches
+        if READS_THE_LOG.match(text) and not read:
+            yield "sleep 1"  # it is written in batches
+        read = READS_THE_LOG.match(text) is not None
         if serves is not None:
             yield f"stop; {_serve(serves[1], _options_of_make() if serves[2] is None else serves[2])}"
             serving = True
