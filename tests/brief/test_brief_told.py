@@ -13,12 +13,12 @@ from brief import ROOT, TABLES, TEXT, squeezed
 
 # Words of the brief; the page that tells the difference; its words. Spaces and line ends do not count.
 DIFFERENCES = (
-    ("RPM_LIMIT", "docs/moving-from-go.md", "`RPM_LIMIT` needed Redis; here one worker counts by itself"),
+    ("RPM_LIMIT", "docs/moving-from-go.md", "one worker counts by itself; with several workers Redis is asked for"),
     ("APP_BASE_URL", "docs/moving-from-go.md", "there are no callbacks, so it changes nothing"),
     ("aliases", "docs/moving-from-go.md", "takes `prompt`, as OpenAI's does"),
     ("fasthttp", "docs/moving-from-go.md", "an HTTP server and an upstream client of its own"),
     ("internal/providers", "docs/moving-from-go.md", "a record in `config.yaml`"),
-    ("one key", "docs/moving-from-go.md", "or `ALLOW_CLIENT_API_KEYS=true`, or a host without keys"),
+    ("one key", "docs/moving-from-go.md", "or a cloud's identity, or a host without keys"),
     ("SHA-256", "docs/cache.md", "a SHA-256 over all of it"),
     ("retries", "docs/failover.md", "fewer than `MAX_RETRIES`"),
     ("Retry-After", "docs/failover.md", "429 and `Retry-After`: its own value, else 60"),
