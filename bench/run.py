@@ -1,7 +1,7 @@
 """The campaign: nulpoint beside nginx in interleaved rounds, and what it costs in memory and time to start.
 
 `BENCH_QUICK=1` for a first look. Prints a table and writes bench/results/latest.json; `--write-docs` puts the table
-into docs/performance.md.
+into docs/performance.md, and its first rows into README.md.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from clocks import cpu_ns, rss_kib
 from figures import Row, interval, ratios, translated_row
 from formats import OPENAI, TRANSLATED
 from peers import peers_available
+from published import publish
 from reloading import measure_reloads
 from settling import measure_settling
 from streams import measure_idle_streams, measure_streams, measure_translated_streams
@@ -245,13 +246,6 @@ def table(rows: list[Row]) -> str:
     return "\n".join(["| What | Measured | To reach |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)])
 
 
-def write_docs(text: str) -> None:
-    path = HERE.parent / "docs" / "performance.md"
-    page = path.read_text()
-    start, end = "<!-- table -->", "<!-- end of table -->"
-    path.write_text(page[: page.index(start) + len(start)] + f"\n\n{text}\n\n" + page[page.index(end) :])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write-docs", action="store_true")
@@ -285,7 +279,7 @@ def main() -> int:
     (results / "latest.json").write_text(json.dumps(raw, indent=1))
     print(text)
     if options.write_docs:
-        write_docs(text)
+        publish(text)
     return 0
 
 

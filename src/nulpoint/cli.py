@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 import click
 
@@ -22,12 +22,20 @@ EXIT_BAD_CONFIG = 2
 ROUTES: tuple[Route, ...] = get_args(Route)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """One URL in front of every LLM provider.
+    """One URL in front of every LLM provider: OpenAI's API on http://localhost:8080/v1.
 
-    Configuration comes from the environment and from config.yaml in the working directory; docs/configuration.md lists
-    every setting. To see it work without any key: make demo.
+    Settings are environment variables, or the same names in lower case in config.yaml in the working directory; the
+    environment wins. docs/configuration.md has all of them, docs/README.md everything else. To see it work without any
+    key: make demo.
+
+    \b
+    Examples:
+      OPENAI_API_KEY=sk-... nulpoint serve     run it
+      nulpoint check                           is the configuration good, and what would it serve
+      nulpoint explain gpt-4o                  who would answer, and why
+      nulpoint COMMAND --help                  more of one command
     """
 
 
@@ -46,6 +54,16 @@ env_file = click.option(
 @click.option("--request-log", metavar="PLACES", help="Where the request log goes while REQUEST_LOG is not set.")
 def serve(env_file: Path | None, request_log: str | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
+
+    At least one provider has to be configured, for example by OPENAI_API_KEY (nulpoint providers lists the variables).
+    Everything that is wrong with the configuration is told at once, with exit code 2, before it listens; exit code 1 is
+    a port that cannot be listened on. SIGTERM lets requests in flight finish.
+
+    \b
+    Examples:
+      OPENAI_API_KEY=sk-... nulpoint serve
+      nulpoint serve --env-file .env
+      HOST=0.0.0.0 PORT=9000 WORKERS=4 GATEWAY_API_KEYS=sha256:... nulpoint serve
 
     config.yaml and the file of --env-file are read again when they change, at SIGHUP, and by POST /admin/reload. What
     is wrong changes nothing, and is told in the log and in /health.
@@ -67,7 +85,15 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
 @main.command()
 @env_file
 def check(env_file: Path | None) -> None:
-    """Validate the configuration and say what it would serve; exit code 2 if something is wrong."""
+    """Validate the configuration and say what it would serve.
+
+    Nothing is started and nobody is asked. Exit code 2 if something is wrong, and then all of it is told.
+
+    \b
+    Examples:
+      nulpoint check
+      nulpoint check --env-file .env && systemctl reload nulpoint
+    """
     config = _load_or_exit(Place(os.environ, Path.cwd(), env_file))
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is good. It would listen on {scheme}://{config.host}:{config.port}")
@@ -116,21 +142,35 @@ def _step(step: Step, config: Config) -> str:
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: as GET /admin/explain gives it.")
 def explain(env_file: Path | None, model: str, route: Route, url: str | None, as_json: bool) -> None:
-    """Say what would happen to a request for MODEL, and why: alias, targets in order, breakers, rests, limits, cache.
+    """Say what would happen to a request for MODEL, and why.
 
-    The running gateway is asked, with ADMIN_API_KEY where it is set in plain; nothing is sent to a provider. Where none
-    runs, it is told from the configuration alone.
+    By which alias or rule its provider is found, the targets in order with their breakers and rests, who is left
+    out, cache, limits. The running gateway is asked, with ADMIN_API_KEY where it is set in plain; nothing is sent
+    to a provider. Where none runs, it is told from the configuration alone. The gateway is looked for where the
+    configuration of this terminal puts it, or on port 8080 where that has no provider.
+
+    \b
+    Examples:
+      nulpoint explain gpt-4o
+      nulpoint explain text-embedding-3-small --route embeddings
+      nulpoint explain claude-sonnet-4-5 --url https://gateway.example.com --json
     """
     place = Place(os.environ, Path.cwd(), env_file)
-    config = None if url else _load_or_exit(place)
+    config, wrong = None, None
+    try:
+        config = None if url else place.load()
+    except ConfigError as error:  # the settings may be those of another terminal, and its gateway knows them
+        wrong = error
     from nulpoint import explaining
 
-    where = url or explaining.address(config) if config else str(url)
+    where = url or (explaining.address(config) if config else f"http://127.0.0.1:{os.environ.get('PORT') or 8080}")
     try:
         page = explaining.ask(where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None)
     except explaining.CannotExplain as error:
         raise click.ClickException(str(error)) from None
     source = f"as the gateway at {where} sees it now"
+    if page is None and wrong is not None:
+        _exit_over(wrong)
     if page is None and config is None:
         raise click.ClickException(f"nothing listens at {where}; leave out --url to be told from the configuration")
     if page is None and config is not None:
@@ -139,7 +179,7 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
     click.echo(json.dumps(page, indent=2) if as_json else f"{explaining.as_text(page or {})}\n({source})")
 
 
-@main.command()
+@main.command(short_help="List the known providers and their variables.")
 def providers() -> None:
     """List the providers nulpoint knows and the variables that configure them."""
     from nulpoint.providers.catalog import CATALOG
@@ -149,15 +189,21 @@ def providers() -> None:
         click.echo(f"{spec.name:<16} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
 
 
-@main.command()
+@main.command(short_help="Run mock providers that can be told to fail.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--fault", "faults", multiple=True, metavar="[PROVIDER:]NAME[=N][*COUNT]", help="What goes wrong.")
 def mock(host: str, faults: tuple[str, ...]) -> None:
     """Run mock providers on ports 19001 to 19007: OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure, Vertex AI.
 
-    They check requests as the real ones do and answer what they are asked (docs/operations.md). MOCK_LATENCY_MS,
+    They check requests as the real ones do and answer what they are asked (docs/mock-providers.md). MOCK_LATENCY_MS,
     MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS and MOCK_SEED set how they behave; faults are
     set here, by request header or by admin call.
+
+    \b
+    Examples:
+      nulpoint mock                                   then OPENAI_BASE_URL=http://127.0.0.1:19001/v1 nulpoint serve
+      nulpoint mock --fault openai:status=503         one is down
+      nulpoint mock --fault 'rate_limit=5*2'          two requests at each get 429
     """
     from nulpoint.mock import run
 
@@ -176,8 +222,12 @@ def _load_or_exit(place: Place) -> Config:
     except ConfigError as error:
         if (config := last_good(place)) is not None:  # a worker; once it runs it tells what is wrong
             return config
-        count = len(error.problems)
-        click.echo(f"nulpoint: {count} problem{'s' if count > 1 else ''} in the configuration", err=True)
-        for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
-        sys.exit(EXIT_BAD_CONFIG)
+        _exit_over(error)
+
+
+def _exit_over(error: ConfigError) -> NoReturn:
+    count = len(error.problems)
+    click.echo(f"nulpoint: {count} problem{'s' if count > 1 else ''} in the configuration", err=True)
+    for problem in error.problems:
+        click.echo(f"  {problem}", err=True)
+    sys.exit(EXIT_BAD_CONFIG)

@@ -225,7 +225,12 @@ def test_the_command_explains_with_a_gateway_and_without(tmp_path):
         assert refused.returncode == 1
         assert "answers 401" in refused.stderr
         assert "wrong-key-1" not in refused.stderr
+        keyless = {name: "" for name in running.environ if name.endswith(("_API_KEY", "_BASE_URL"))}
+        other = explain(running, "fast", **{**keyless, "ADMIN_API_KEY": "op-77aa"})  # a terminal without the settings
+        assert f"as the gateway at http://127.0.0.1:{running.port} sees it now" in other.stdout
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=10)
+    unset = explain(running, "fast", **keyless)
+    assert (unset.returncode, "none is configured" in unset.stderr) == (2, True)
     nobody = explain(running, "fast", "--url", "http://127.0.0.1:1")
     assert (nobody.returncode, "nothing listens at" in nobody.stderr) == (1, True)

@@ -49,7 +49,8 @@ _OPTIONS = (
     click.option("--provider", help="Who answered."),
     click.option("--status", callback=_checked(query.status), help="429, 5xx, or error."),
     click.option("--key", metavar="DIGEST", help="Of the caller, or its beginning."),
-    click.option("--cache", type=click.Choice(["HIT", "MISS", "BYPASS"], case_sensitive=False)),
+    click.option("--cache", type=click.Choice(["HIT", "MISS", "BYPASS"], case_sensitive=False),
+                 help="What the cache did."),
     click.option("--since", callback=_checked(lambda text: query.since(text, datetime.now(UTC))), metavar="WHEN",
                  help="30m, 24h, 7d, or a time in UTC: 2026-11-26T14:00."),
     click.option("--slower-than", callback=_checked(values.duration), metavar="DURATION", help="2s, 500ms."),
@@ -75,6 +76,13 @@ def logs(request: str | None, last: int, follow: bool, file: Path | None, as_jso
 
     REQUEST is the number of a request in the list, or its x-nulpoint-request-id: its attempts are drawn along the time
     they took.
+
+    \b
+    Examples:
+      nulpoint logs -f                              go on with those that come
+      nulpoint logs 17                              one of them, with its attempts
+      nulpoint logs --status error --since 1h
+      nulpoint logs --model 'gpt-*' --slower-than 5s --json
     """
     with _opened(file) as log:
         if request is not None:
@@ -101,6 +109,13 @@ def stats(by: str, most: int, file: Path | None, as_json: bool, **asked: Any) ->
 
     P50, P95, P99 are of answers that went well, as callers saw them; TTFT is the time to a stream's first token. Tokens
     and cost are what was bought: what the cache or another caller's call answered is under SAVED.
+
+    \b
+    Examples:
+      nulpoint stats --since 24h
+      nulpoint stats --by provider --status error
+      nulpoint stats --by hour --json
+      docker logs gateway | nulpoint stats --file -
     """
     with _opened(file) as log:
         where, given = Filters(**asked).condition()

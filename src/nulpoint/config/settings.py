@@ -143,7 +143,7 @@ SETTINGS = (
             "Whose bodies are in the record: nobody's, those of requests that failed, or all. Credentials are taken out; prompts are not."),
     Setting("LOG_BODY_BYTES", values.size, "16KiB", LOG, "Of each body, request and answer; the rest is cut."),
     Setting("CORS_ORIGINS", values.origins, "*", OTHER, "Origins browsers may call from, comma-separated; * allows all."),
-    Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks.", pending=True),
+    Setting("APP_BASE_URL", values.url, None, OTHER, "Base of absolute links in callbacks; there are no callbacks, so nothing is made of it.", pending=True),
 )  # fmt: skip
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}

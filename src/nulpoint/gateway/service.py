@@ -100,7 +100,8 @@ class Gateway:
     def _check_route(self, request: Request) -> None:
         allowed = self._allowed(request.path)
         if not allowed:
-            text = f"unknown path {request.path[:100]!r}; see the API reference for what nulpoint serves"
+            served = ", ".join(sorted({*self._posts, *self._pages}))
+            text = f"unknown path {request.path[:100]!r}; this port serves {served}"
             if request.path in (*OPERATORS, *ADMIN):
                 text = f"{request.path} is served on ADMIN_PORT"
             raise rejected(text, status=404, code="unknown_path")
