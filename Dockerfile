@@ -10,6 +10,9 @@ RUN python -m venv --without-pip /opt/nulpoint \
     && python -m venv /opt/tools \
     && /opt/tools/bin/pip --python /opt/nulpoint/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements/run.txt \
     && /opt/tools/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/build.txt
+# botocore describes all of AWS's services, in 25 MB; finding credentials takes these.
+RUN find /opt/nulpoint/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+    ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
