@@ -48,8 +48,8 @@ from subjects import (
 HERE = Path(__file__).parent
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 # Short runs and many: a disturbance of the machine, which lasts seconds, then meets neighbours alike.
-ROUNDS, SECONDS = (4, 1) if QUICK else (20, 2)
-LATENCY_ROUNDS = 3 if QUICK else 10
+ROUNDS, SECONDS = (4, 1) if QUICK else (10, 2)
+LATENCY_ROUNDS = 3 if QUICK else 6
 TURNS = 10 if QUICK else 60  # of half a second, for each subject of the streams
 MISSES = "cache on, every request a miss"
 PROMPTS = {"260 B": 150, "160 kB": 160_000}
