@@ -94,10 +94,7 @@ def open_log(path: Path) -> Log:
 def _of_file(path: Path) -> sqlite3.Connection:
     for mode in ("mode=ro", "mode=ro&immutable=1"):  # the second where nobody may make the files SQLite needs beside it
         try:
-            connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=5)
-            if is_new(connection):
-                raise Unreadable(f"{str(path)!r} is empty: no request has been logged yet")
-            return connection
+            return _opened(path, mode)
         except NotOurs as error:
             raise Unreadable(f"{str(path)!r} cannot be read: {error}") from None
         except sqlite3.Error as error:
@@ -105,6 +102,18 @@ def _of_file(path: Path) -> sqlite3.Connection:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _is_written(path):
                 break
     raise Unreadable(_damaged(path, reason))
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    """Raises Unreadable, NotOurs, sqlite3.Error."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=5)
+    try:
+        if is_new(connection):
+            raise Unreadable(f"{str(path)!r} is empty: no request has been logged yet")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_written(path: Path) -> bool:
@@ -122,10 +131,10 @@ def _damaged(path: Path, error: sqlite3.Error) -> str:
 
 def _of_lines(data: bytes, where: str) -> sqlite3.Connection:
     """What is no record is passed by: a line that was cut, words of another program."""
-    connection = memory()
     lines = [line for line in data.splitlines() if _is_record(line)]
     if not lines:
         raise Unreadable(f"there is no request in {where}" if data.strip() else f"{where} is empty")
+    connection = memory()
     for start in range(0, len(lines), _AT_ONCE):
         connection.execute(INSERT, ((b"[%b]" % b",".join(lines[start : start + _AT_ONCE])).decode(),))
     return connection

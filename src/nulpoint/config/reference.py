@@ -4,6 +4,7 @@ Files are made as a whole, or a part of one that is written by hand, between two
 """
 
 from collections.abc import Callable
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def schema() -> str:
     for spec in CATALOG.values():
         for name in (*spec.variables, *identity_variables(spec)):
             properties[name.lower()] = {"type": "string", "description": f"Of {spec.name}; see docs/clouds.md."}
-    (_,), components = msgspec.json.schema_components([ProviderSpec], ref_template="#/$defs/{name}")
+    components = _schema_of(ProviderSpec)
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
     like = {"enum": sorted(CATALOG), "description": "A known provider whose record this one begins from."}
     row["properties"] = {**row["properties"], "like": like}
@@ -183,7 +184,7 @@ def schema() -> str:
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}
     properties["fallbacks"] = {"oneOf": [{"enum": ["auto", "off", False]}, chains]}  # YAML reads a bare off as false
-    (_,), priced = msgspec.json.schema_components([Price], ref_template="#/$defs/{name}")
+    priced = _schema_of(Price)
     price = {"$ref": "#/$defs/Price"}
     properties["prices"] = {"type": "object", "propertyNames": _TARGET, "additionalProperties": price}
     document = {
@@ -195,6 +196,15 @@ def schema() -> str:
         "$defs": {**priced, **{name: one for name, one in components.items() if name != "ProviderSpec"}},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def _schema_of(record: type[msgspec.Struct]) -> dict[str, Any]:
+    """By name, with the records in it."""
+    (_,), components = msgspec.json.schema_components([record], ref_template="#/$defs/{name}")
+    for one in components.values():
+        if "description" in one:  # Python 3.13 takes the indentation away by itself
+            one["description"] = cleandoc(one["description"])
+    return components
 
 
 def example() -> str:
