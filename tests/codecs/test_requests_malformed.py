@@ -61,5 +61,5 @@ def test_what_the_envelope_did_not_read(provider, model, value):
     except Failure as failure:
         assert (failure.status, failure.code) == (400, "invalid_json")  # noqa: PT017
     else:
-        assert value == DEEP
+        assert set(value) == {*b"[]"}  # how deep is too deep is Python's: 3.13 goes deeper than 3.11
         assert value in sent

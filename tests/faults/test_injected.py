@@ -67,7 +67,7 @@ PLACES = [
     "http.client.Pool.take",
     "http.client.Pool.wait",
     "http.upstream.Upstream.send",
-    "http.upstream.Upstream.head",
+    "http.upstream.Upstream.answers",
     "http.upstream.Upstream.body",
     "http.upstream.Upstream.pour",
     "http.upstream.Upstream.take",
