@@ -135,6 +135,15 @@ def test_the_same_head_is_known_whatever_the_length_of_the_body():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("body", [b"", b"\r\n", b"{}"])
+def test_an_empty_line_behind_a_request_is_no_part_of_its_head(body):
+    """RFC 9112, 2.2: it is skipped before a request. In one that is read by a known head it would be of the body."""
+    pieces = [message(body) + b"\r\n", message(b"\r\nhel") + b"lo", message(b"{}")]
+    ours, parsed = read(pieces, learns=True), read(pieces, learns=False)
+    assert ours.asked == parsed.asked
+    assert ours.sent == parsed.sent
+
+
 def test_another_key_is_another_head():
     keys = [b"Authorization: Bearer a\r\n", b"Authorization: Bearer b\r\n", b"Authorization: Bearer a\r\n"]
     result = read([message(b"{}", before=key) for key in keys], learns=True)

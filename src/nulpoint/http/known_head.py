@@ -10,6 +10,7 @@ import re
 from nulpoint.http.message import Request
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_END = b"\r\n\r\n"
 _DIGITS = 12  # a length has fewer
 # With these a head alone does not say what is to be done with the body.
 _SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
@@ -31,8 +32,8 @@ class KnownHead:
         """`data` was read as `request` and nothing else. None for a head that tells too little by itself."""
         if not request.keep_alive or request.version != "1.1" or not _SPECIAL.isdisjoint(request.headers):
             return None
-        head = data[: len(data) - len(request.body)]
-        if not head.endswith(b"\r\n\r\n") or not data.endswith(request.body) or len(head) + _DIGITS > max_head:
+        head = data[: data.find(_END) + len(_END)]
+        if len(head) + len(request.body) != len(data) or len(head) + _DIGITS > max_head:  # empty lines beside it
             return None
         found = _LENGTH.search(head)
         if found is None or int(found[1]) != len(request.body):
