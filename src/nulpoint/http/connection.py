@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_again", "_backlog", "_begun", "_body", "_body_bytes", "_body_started", "_fields", "_framed_bytes",
+        "_again", "_backlog", "_begun", "_body", "_body_bytes", "_body_started", "_ended", "_fields", "_framed_bytes",
         "_head_bytes", "_headers", "_in_body", "_in_head", "_known", "_learning", "_learnt", "_limits", "_lingering",
         "_loop", "_parser", "_refusal", "_repeat", "_reply", "_server", "_strand", "_strange", "_target",
         "_transport", "_unsent", "_version", "_waiting", "closing", "deadline", "paused", "writable",
@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._framed_bytes = 0  # the same with its framing, as it came
+        self._ended = False  # a request, with the bytes that came last
         self._body_started = 0.0
         # knowing the next head by the last
         self._known: KnownHead | None = None
@@ -183,14 +184,13 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.paused = False
         if not self.closing and not self._lingering:
-            busy = self._strand is not None
-            self.deadline = NEVER if busy else self._loop.time() + self._limits.keepalive_timeout
+            self._expect_more()
         self.writable.wake()
 
     def data_received(self, data: bytes) -> None:
         if self.closing or self._lingering:
             return
-        if self._strand is None and not self._waiting:
+        if self._strand is None and not self._waiting and not self._backlog:
             if self._again is None:
                 self._read(data)
             elif self._in_head or self._in_body or not self._answer_again(self._again, data):
@@ -258,10 +258,11 @@ class Connection(asyncio.Protocol):
             self._known = KnownHead.of(data, request, self._limits.max_head)
 
     def _parse(self, data: bytes) -> None:
+        self._ended = False
         try:
             self._parser.feed_data(data)
             if self._in_head:
-                self._count_head(len(data))
+                self._count_head(1 if self._ended else len(data))
             elif self._in_body:
                 self._count_framing(len(data))
         except httptools.HttpParserCallbackError as error:
@@ -277,7 +278,10 @@ class Connection(asyncio.Protocol):
             self._refuse(failure)
 
     def _count_head(self, size: int) -> None:
-        """The parser keeps an unfinished field without a bound; this is the bound, and its timer."""
+        """The parser keeps an unfinished field without a bound; this is the bound, and its timer.
+
+        Of bytes in which another request ends nobody can say how many are the head's: they go free, once.
+        """
         if self._head_bytes == 0:
             self.deadline = self._loop.time() + self._limits.head_timeout
         self._head_bytes += size
@@ -350,6 +354,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        self._ended = True
         self.deadline = NEVER
         if self.closing or self._lingering:
             return
@@ -401,7 +406,18 @@ class Connection(asyncio.Protocol):
         elif self._waiting or self._backlog or self._refusal:
             self._loop.call_soon(self._next)  # not at once: a thousand pipelined requests would recurse
         elif not self.paused:
-            self.deadline = self._loop.time() + self._limits.keepalive_timeout
+            self._expect_more()
+
+    def _expect_more(self) -> None:
+        """The caller's time runs again, unless an answer is being made: for the rest of a request, or another one."""
+        now, limits = self._loop.time(), self._limits
+        if self._strand is not None:
+            self.deadline = NEVER
+        elif self._in_body:
+            self._body_started = now
+            self.deadline = now + limits.body_timeout
+        else:
+            self.deadline = now + (limits.head_timeout if self._in_head else limits.keepalive_timeout)
 
     def _next(self) -> None:
         if self.closing or self._strand is not None:
@@ -413,7 +429,7 @@ class Connection(asyncio.Protocol):
         elif self._backlog:
             data, self._backlog = self._backlog, b""
             self._transport.resume_reading()
-            self.deadline = self._loop.time() + self._limits.keepalive_timeout
+            self._expect_more()
             self._read(data)
 
     def _refuse(self, failure: Failure) -> None:
@@ -470,12 +486,12 @@ class Connection(asyncio.Protocol):
             self._expire_write(now)
         elif self._lingering:
             self._close()
+        elif self._strand is not None or self._waiting:  # nothing is read meanwhile
+            self.deadline = NEVER
         elif self._in_body:
             self._expire_body(now)
         elif self._in_head:
             self._refuse(Failure(Kind.TIMEOUT, 408, "the request head did not come in time", code="request_timeout"))
-        elif self._strand is not None:
-            self.deadline = NEVER
         else:
             self._close()
 
