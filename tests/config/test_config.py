@@ -245,12 +245,18 @@ def test_who_could_spend_what_is_not_theirs(environ, open_to_others, tmp_path):
         ({"OPENAI_API_KEYS": "good,{} x"}, ""),
         ({"OPENAI_BASE_URL": "{}"}, ""),
         ({"PORT": "{}"}, ""),
+        ({"OPENAI_BASE_URL": "https://host/v1?key=x{}"}, ""),
+        ({"TLS_KEY": "-----BEGIN PRIVATE KEY-----\nx{}", "TLS_CERT": "cert.pem"}, ""),
         ({}, "openai_base_url: https://user:{}@host/v1"),
         ({}, "redis_url: 'redis://:{}/@host'"),
         ({}, "groq_api_key: '{} x'"),
         ({}, "gateway_api_keys: ['{} x']"),
         ({}, "providers: [{{name: own, base_url: 'https://user:{}@host', key_env: OWN_KEY}}]"),
         ({}, "providers: [{{name: own, base_url: 'https://host', key_env: OWN_KEY, headers: {{'x y': '{}'}}}}]"),
+        ({}, "providers: [{{name: own, base_url: 'https://host?key=x{}', key_env: OWN_KEY}}]"),
+        ({}, "providers: [{{name: own, base_url: 'https://host', key_env: 'x{}'}}]"),
+        ({}, "providers: [{{name: own, base_url: 'https://host', key_env: OWN_KEY, headers: {{'a: x{}': b}}}}]"),
+        ({}, "providers: [{{name: own, base_url: 'https://host', key_env: OWN_KEY, paths: {{chat: 'v1?key=x{}'}}}}]"),
     ],
 )
 def test_no_secret_is_shown_wherever_it_was_put(environ, file, tmp_path):

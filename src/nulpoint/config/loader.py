@@ -208,7 +208,7 @@ def _tls_problems(cert: str | None, key: str | None) -> list[Problem]:
         return []
     unreadable = [(name, path) for name, path in (("TLS_CERT", cert), ("TLS_KEY", key)) if not os.access(path, os.R_OK)]
     if unreadable:
-        return [Problem(name, f"= {path!r}", "no such readable file") for name, path in unreadable]
+        return [Problem(name, f"= {shown(path)}", "no such readable file") for name, path in unreadable]
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except (ssl.SSLError, OSError) as error:

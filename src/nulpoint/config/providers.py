@@ -22,6 +22,7 @@ from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 
 FILE = "config.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -95,7 +96,11 @@ def _is_sound(where: str, row: ProviderSpec, found: Found) -> bool:
     found += unsound(where, row)
     for name, value in row.headers.items():
         if not _FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
-            found.append((f"{where}.headers", f"{name!r}", "is not a header field"))
+            shown = repr(name.partition(":")[0][:40])  # what stands behind a colon is a value
+            found.append((f"{where}.headers", shown, "is not a header field"))
+    if row.key_env is not None and not _VARIABLE.fullmatch(row.key_env):
+        text = "is no variable's name; name the variable that holds the key, for example OWN_API_KEY"
+        found.append((f"{where}.key_env", "= ***", text))  # likely the key itself
     if row.key_env is None and row.auth != "none" and row.identity is None:
         found.append((f"{where}.key_env", "is null", "name the variable that holds the key, or set auth: none"))
     return len(found) == before

@@ -20,6 +20,8 @@ _SIZE_UNITS = {
     "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
 }  # fmt: skip
 _USER_INFO = re.compile(r"://\S*@")
+_QUERY = re.compile(r"\?\S+")
+_DOCUMENT = re.compile(r"\s*(?:\{\s*\"|-----BEGIN )")  # a key itself where the path of its file belongs
 _CUT_REPETITION = re.compile(r"(?<!\\)\{\d*$")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _OWN_PORTS = {"http": "80", "https": "443"}
@@ -226,4 +228,6 @@ def _split_with_password(text: str) -> Any:
 
 def shown(text: str) -> str:
     """A setting's text for a message: without what may be a credential that got into the wrong place."""
-    return repr(redact(_USER_INFO.sub("://***@", text))[:100])
+    if _DOCUMENT.match(text):
+        return "'***'"
+    return repr(redact(_QUERY.sub("?***", _USER_INFO.sub("://***@", text)))[:100])
