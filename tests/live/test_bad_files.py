@@ -19,6 +19,8 @@ BAD = {
     "empty": ("", ("has nothing in it",)),
     "comments": (None, ("is not valid YAML",)),
     "deep": ("[" * 3000, ("nested too deeply",)),
+    "a long number": ("rpm_limit: 0x" + "f" * 5000, ("at line 1, column 12: the number is too long",)),
+    "half a character": ('"\\ud800": x', ("at line 1, column 1: half a character",)),
     "no date": ("no_proxy: 2024-13-45", ("config.yaml: cannot be read",)),
     "chains": ("fallbacks: {gpt-4o: [openai]}", ("fallbacks.gpt-4o[0]",)),
     "rows": ("providers: [{name: poe}]", ("providers[0]",)),

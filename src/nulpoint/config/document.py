@@ -8,6 +8,7 @@ import yaml
 
 EMPTY = "has nothing in it, as while it is being written; write {} if it is to hold no settings"
 GONE = "was there and is gone; put it back, or an empty mapping {} in its place"
+_DIGITS = 100  # of a number; of thousands Python makes no text any more, for a message, say
 _QUOTED = re.compile(r"(['\"]).{4,}\1", re.DOTALL)  # signs of YAML are shorter; what is longer may be a password
 
 
@@ -28,6 +29,22 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.constructor.ConstructorError(None, None, text, key_node.start_mark)
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, "the number is too long", node.start_mark)
+        number: int = self.construct_yaml_int(node)
+        return number
+
+    def text(self, node: yaml.ScalarNode) -> str:
+        text: str = self.construct_yaml_str(node)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise yaml.constructor.ConstructorError(None, None, "half a character stands alone", node.start_mark)
+        return text
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.text)
 
 
 def read_document(path: Path, *, expected: bool) -> dict[str, Any] | None:
