@@ -162,8 +162,8 @@ class Supervisor:
     def run(self) -> int:
         """Until a signal ends it; gives the exit code. To be called in the main thread."""
         with _Signals() as signals:
-            self._workers = [self._start() for _ in range(self._count)]
-            logger.info("%d workers started", self._count)
+            self._start_missing()
+            logger.info("%d workers started", len(self._workers))
             rest = 0.2
             while (told := signals.wait(rest)) not in STOPPING:
                 if told == signal.SIGHUP:
@@ -173,13 +173,21 @@ class Supervisor:
             return self._end(told, signals)
 
     def _replace_the_dead(self) -> bool:
-        dead = [index for index, worker in enumerate(self._workers) if worker.poll() is not None]
-        for index in dead:
-            worker = self._workers[index]
+        """Says whether any was missing."""
+        for worker in [one for one in self._workers if one.poll() is not None]:
             logger.error("worker %d died with exit code %d; starting another", worker.pid, worker.returncode)
             self._buried(worker.pid)  # before another process can have its number
-            self._workers[index] = self._start()
-        return bool(dead)
+            self._workers.remove(worker)
+        return self._start_missing()
+
+    def _start_missing(self) -> bool:
+        missing = self._count - len(self._workers)
+        try:
+            for _ in range(missing):
+                self._workers.append(self._start())
+        except OSError as error:
+            logger.error("a worker cannot be started: %s; it is tried again", error.strerror)
+        return missing > 0
 
     def _end(self, told: int, signals: "_Signals") -> int:
         """Workers finish what is in flight; a second signal makes them stop at once, as one worker alone does."""

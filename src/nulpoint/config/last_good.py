@@ -5,6 +5,7 @@ can read) only as long as what is written is not good.
 """
 
 import contextlib
+import logging
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import msgspec
 from nulpoint.config.loader import FILE, ConfigError
 from nulpoint.config.model import Config
 from nulpoint.config.place import Place, Signature
+
+logger = logging.getLogger("nulpoint")
 
 _ENV_FILE = "env"
 
@@ -27,6 +30,7 @@ class LastGood:
         self._texts = self._read()
         self._seen: Signature | None = place.signature()
         self._before: Signature | None = None
+        self._missing = False  # they are needed, and could not be written
 
     def look(self) -> None:
         """To be called now and then. A change counts when it is found twice, so that no half-written file does."""
@@ -37,11 +41,26 @@ class LastGood:
             try:
                 self._config = self._place.load(self._config)
             except ConfigError:
-                self._write()
+                self._keep()
             else:
-                self._texts = texts
+                self._texts, self._missing = texts, False
                 shutil.rmtree(self._folder, ignore_errors=True)
+        elif self._missing:
+            self._keep()
         self._before = now
+
+    def _keep(self) -> None:
+        try:
+            self._write()
+        except OSError as error:
+            if not self._missing:
+                text = (
+                    "the last good configuration cannot be kept for workers that have to start: %s; it is tried again"
+                )
+                logger.error(text, error.strerror)
+            self._missing = True
+        else:
+            self._missing = False
 
     def _read(self) -> dict[str, bytes]:
         found = {}
@@ -51,11 +70,16 @@ class LastGood:
         return found
 
     def _write(self) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        """Whole or not at all: half a file may be good too, and something else. Raises OSError."""
+        if self._folder.is_dir():
+            return
+        fresh = self._folder.with_suffix(".new")
+        fresh.mkdir(mode=0o700, exist_ok=True)
         for name, text in self._texts.items():
-            path = self._folder / name
+            path = fresh / name
             path.touch(mode=0o600)
             path.write_bytes(text)
+        fresh.rename(self._folder)
 
 
 def load_last_good(place: Place, folder: Path) -> Config | None:
