@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -212,15 +213,20 @@ class Supervisor:
 
 
 class _Signals:
-    """Signals as something to wait for, with a time limit and without handlers that run in between."""
+    """Signals as something to wait for, with a time limit. A row of SIGHUPs is one, so that none to stop is lost."""
 
     def __enter__(self) -> "_Signals":
+        self._told: deque[int] = deque()
         self._here, self._there = socket.socketpair()
         self._there.setblocking(False)
         for number in (*STOPPING, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(self._there.fileno())
+            signal.signal(number, self._note)
+        signal.set_wakeup_fd(self._there.fileno(), warn_on_full_buffer=False)
         return self
+
+    def _note(self, number: int, _: object) -> None:
+        if number in STOPPING or number not in self._told:
+            self._told.append(number)
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(-1)
@@ -229,8 +235,8 @@ class _Signals:
 
     def wait(self, seconds: float) -> int:
         """The number of the one that came within `seconds`; 0 where none did."""
-        self._here.settimeout(seconds)
-        try:
-            return self._here.recv(1)[0]
-        except TimeoutError:
-            return 0
+        if not self._told:
+            self._here.settimeout(seconds)
+            with contextlib.suppress(TimeoutError):
+                self._here.recv(4096)  # they say that there is something, no more: where many come some find no room
+        return self._told.popleft() if self._told else 0

@@ -1,6 +1,8 @@
 """What the supervisor of several workers does must not end it: without it nobody replaces those that die."""
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pytest
 
 from nulpoint.config import Place
 from nulpoint.config.last_good import LastGood, load_last_good
-from nulpoint.workers import Supervisor
+from nulpoint.workers import Supervisor, _Signals
 
 ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 
@@ -60,3 +62,18 @@ def test_a_worker_that_cannot_be_started_is_tried_again(caplog, monkeypatch):
     worker.wait()
     assert len(buried) == 1
     assert "a worker cannot be started: Resource temporarily unavailable" in caplog.text
+
+
+def test_none_to_stop_is_lost_among_a_thousand_to_reload():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        with _Signals() as signals:
+            for _ in range(1000):
+                os.kill(os.getpid(), signal.SIGHUP)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                os.kill(os.getpid(), number)
+            told = [signals.wait(0.01) for _ in range(8)]
+        assert [number for number in told if number] == [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
