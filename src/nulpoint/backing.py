@@ -20,6 +20,7 @@ from nulpoint.routing.limits import Standing as Limit
 from nulpoint.stores.cache import Cache, MemoryCache
 from nulpoint.stores.families import Numbers
 from nulpoint.stores.limits import LocalLimits
+from nulpoint.stores.memory import Counts
 
 if TYPE_CHECKING:
     from nulpoint.stores.breaker_hints import BreakerHints
@@ -50,8 +51,10 @@ class Backing:
         self._rules = limit_rules(config)
         self._local: LocalLimits | None = None
         self._redis_limits: RedisLimits | None = None
+        self._counts: Counts = before._counts if before is not None else Counts()
+        self._failures: dict[str, int] = before._failures if before is not None else {}
         same_link = before is not None and before._config.redis_url == config.redis_url
-        self.link: RedisLink | None = before.link if before is not None and same_link else _link(config)
+        self.link: RedisLink | None = before.link if before is not None and same_link else _link(config, self._failures)
         self.cache: Cache | None = self._cache(before)
         self.parts: CacheParts | None = None
         if self.cache is not None:
@@ -69,11 +72,11 @@ class Backing:
         if before is not None and same_mode and (config.cache_mode == "memory" or before.link is self.link):
             return before.cache
         if config.cache_mode == "memory":
-            return MemoryCache(self._memory_bytes)
+            return MemoryCache(self._memory_bytes, self._counts)
         if config.cache_mode == "redis" and self.link is not None:
             from nulpoint.stores.redis_cache import RedisCache
 
-            return RedisCache(self.link)
+            return RedisCache(self.link, self._counts)
         return None
 
     def _limiting(self, before: "Backing | None", now: float) -> Limiting | None:
@@ -170,20 +173,20 @@ class Backing:
         for gauge in (numbers.cache_bytes, numbers.cache_entries, numbers.redis_up):
             gauge.clear()  # of what is off by now
         if self.cache is not None:
-            numbers.cache_operations = self.cache.operations()
+            numbers.cache_operations = self._counts.operations()
             memory = self.cache.memory
             if memory is not None:
-                numbers.cache_evictions[()] = memory.evicted
+                numbers.cache_evictions[()] = self._counts.evicted
                 numbers.cache_bytes[()] = memory.bytes
                 numbers.cache_entries[()] = len(memory)
         if self.link is not None:
             numbers.redis_up[()] = int(self.link.up)
-            numbers.redis_failures = {(reason,): times for reason, times in self.link.failures.items()}
+            numbers.redis_failures = {(reason,): times for reason, times in self._failures.items()}
 
 
-def _link(config: Config) -> "RedisLink | None":
+def _link(config: Config, failures: dict[str, int]) -> "RedisLink | None":
     if config.redis_url is None:
         return None
     from nulpoint.stores.redis_link import RedisLink, connections
 
-    return RedisLink(connections(config.redis_url.reveal()))
+    return RedisLink(connections(config.redis_url.reveal()), failures=failures)

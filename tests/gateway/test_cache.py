@@ -488,7 +488,7 @@ def test_k01_a_hundred_misses_are_one_call_that_is_kept_once(streamed):
             assert {headers["x-cache"] for _, headers, _ in answers} == {"MISS"}
             assert sum("x-nulpoint-coalesced" in headers for _, headers, _ in answers) == 99
             assert running.mock.requests == 1
-            assert cache_of(running).puts == 1
+            assert cache_of(running).counts.puts == 1
             assert await outcome(running, question) == "HIT"
 
     run(main())

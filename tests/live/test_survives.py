@@ -131,6 +131,38 @@ def test_calls_under_way_can_be_joined_after_a_change(tmp_path):
     run(main())
 
 
+def test_no_counter_of_the_cache_ever_becomes_less(tmp_path):
+    """A counter that does is taken by Prometheus for one that began anew, and of several workers' sum it is not."""
+
+    def counted(running):
+        running.app.runtime.status.observe()
+        page = running.app.metrics.page().decode().splitlines()
+        names = ("gateway_cache_operations_total", "gateway_cache_evictions_total", "gateway_redis_failures_total")
+        return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in page if line.startswith(names))}
+
+    async def main():
+        nowhere = "redis://127.0.0.1:1"
+        files = [
+            {"cache_mode": "memory", "cache_max_bytes": "2KiB"}, {"cache_mode": "none"}, {"cache_mode": "memory"},
+            {"cache_mode": "redis", "redis_url": nowhere}, {"cache_mode": "redis", "redis_url": f"{nowhere}/1"},
+            {"cache_mode": "memory"},
+        ]  # fmt: skip
+        async with live(tmp_path, {"CACHE_MODE": "", "LOG_LEVEL": "error"}) as running:
+            before = counted(running)
+            for file in files:
+                await running.change(**file)
+                for text in ("a", "b", "b"):
+                    await running.chat(text=text)
+                now = counted(running)
+                assert {key: value for key, value in before.items() if now.get(key, 0.0) < value} == {}
+                before = now
+        assert before['gateway_cache_operations_total{op="get",result="hit"}'] == 3
+        assert before["gateway_cache_evictions_total"] >= 1
+        assert sum(value for key, value in before.items() if "redis_failures" in key) >= 12
+
+    run(main())
+
+
 def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
     """By themselves, without the collector of garbage."""
 

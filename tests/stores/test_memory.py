@@ -47,7 +47,7 @@ def test_what_is_larger_than_the_cache_is_not_kept_and_pushes_nothing_out():
     memory = Memory(1000 + OVERHEAD)
     memory.put(b"a", 1, 10, 60, 0)
     memory.put(b"b", 2, 1001, 60, 0)
-    assert (memory.get(b"a", 1), memory.get(b"b", 1), memory.evicted) == (1, None, 0)
+    assert (memory.get(b"a", 1), memory.get(b"b", 1), memory.counts.evicted) == (1, None, 0)
     memory.put(b"a", 3, 1001, 60, 1)  # nor does the value stay that it was to replace
     assert (memory.get(b"a", 1), memory.bytes) == (None, 0)
 
@@ -100,5 +100,5 @@ def test_a_million_prompts_take_the_same_room_and_time_each():
         return perf_counter() - began
 
     times = [some() for _ in range(20)]
-    assert memory.evicted == 1_000_000 - len(memory)
+    assert memory.counts.evicted == 1_000_000 - len(memory)
     assert min(times[10:]) < 5 * min(times[1:5])

@@ -75,7 +75,7 @@ def test_put_and_get_one_and_many():
         assert await cache.get([KEY], Answer, 0) == {KEY: answer(b"x" * 5000)}
         assert await cache.get([*vectors, KEY, b"z" * 32], Vector, 0) == vectors
         assert await cache.get([b"z" * 32], Answer, 0) == {}
-        assert cache.operations()["get", "garbage"] == 1  # an Answer is no Vector
+        assert cache.counts.replies["get", "garbage"] == 1  # an Answer is no Vector
 
     with_cache(test)
 
@@ -107,7 +107,7 @@ def test_d06_values_set_by_hand_are_a_counted_miss(value):
         await link.call("SET", PREFIX + KEY.hex().encode(), value)
         assert await cache.get([KEY], Answer, 0) == {}
         assert await cache.get([KEY, OTHER], Answer, 0) == {}
-        assert cache.operations() == {("get", "garbage"): 2, ("get", "miss"): 3, ("get", "hit"): 0}
+        assert cache.counts.replies == {("get", "garbage"): 2, ("get", "miss"): 3, ("get", "hit"): 0}
 
     with_cache(test)
 
@@ -118,7 +118,7 @@ def test_d06_a_key_of_another_type_is_a_counted_miss():
         await link.call("LPUSH", PREFIX + KEY.hex().encode(), "x")
         assert await cache.get([KEY], Answer, 0) == {}
         assert await cache.get([KEY, OTHER], Answer, 0) == {}
-        assert (cache.operations()["get", "miss"], link.failures) == (3, {})
+        assert (cache.counts.replies["get", "miss"], link.failures) == (3, {})
         cache.put({KEY: answer()}, 60, 0)
         assert await cache.get([KEY], Answer, 0) == {KEY: answer()}
 
@@ -132,7 +132,7 @@ def test_a_redis_that_is_gone_is_a_miss():
         await until(lambda: not link.up)
         cache.put({KEY: answer()}, 60, 0)
         assert await cache.get([KEY], Answer, 0) == {}
-        await until(lambda: cache.operations() == {("set", "error"): 1, ("get", "error"): 1})
+        await until(lambda: cache.counts.replies == {("set", "error"): 1, ("get", "error"): 1})
 
     with_cache(test)
 
@@ -155,7 +155,7 @@ def test_many_values_go_one_after_another_and_come_so():
 
         link.call = seen
         cache.put(many, 60, 0)
-        await until(lambda: cache.operations()["set", "ok"] == len(many), 10)
+        await until(lambda: cache.counts.replies["set", "ok"] == len(many), 10)
         assert longest < 70
         found = {}
         for _ in range(5):  # a slow machine may take several turns: what is not there in time is asked for again
@@ -181,6 +181,6 @@ def test_the_memory_of_this_process():
         memory.put({KEY: answer()}, 60, 0)
         assert await memory.get([OTHER, KEY], Answer, 59) == {KEY: answer()}
         assert await memory.get([KEY], Answer, 61) == {}
-        assert memory.operations() == {("get", "hit"): 1, ("get", "miss"): 2, ("set", "ok"): 1}
+        assert memory.memory.counts.operations() == {("get", "hit"): 1, ("get", "miss"): 2, ("set", "ok"): 1}
 
     run(main())

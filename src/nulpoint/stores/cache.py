@@ -6,7 +6,7 @@ A key belongs to one kind of value for ever: the fingerprint it is made of holds
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from nulpoint.stores.memory import Memory
+from nulpoint.stores.memory import Counts, Memory
 from nulpoint.wire.answer import Answer
 from nulpoint.wire.embedding_batch import Vector
 
@@ -29,9 +29,6 @@ class Cache(Protocol):
     def put(self, values: Mapping[bytes, T], ttl: float, now: float) -> None:
         """Keep the values, at some time soon."""
 
-    def operations(self) -> dict[tuple[str, ...], int]:
-        """How often what has happened: by operation (`get`, `set`) and result."""
-
 
 class Ready(Generic[V]):
     """An awaitable that has its value already."""
@@ -47,8 +44,8 @@ class Ready(Generic[V]):
 
 
 class MemoryCache:
-    def __init__(self, max_bytes: int) -> None:
-        self.memory = Memory(max_bytes)
+    def __init__(self, max_bytes: int, counts: Counts | None = None) -> None:
+        self.memory = Memory(max_bytes, counts)
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> Ready[dict[bytes, T]]:
         found = {}
@@ -61,7 +58,3 @@ class MemoryCache:
     def put(self, values: Mapping[bytes, T], ttl: float, now: float) -> None:
         for key, value in values.items():
             self.memory.put(key, value, value.size, ttl, now)
-
-    def operations(self) -> dict[tuple[str, ...], int]:
-        memory = self.memory
-        return {("get", "hit"): memory.hits, ("get", "miss"): memory.misses, ("set", "ok"): memory.puts}

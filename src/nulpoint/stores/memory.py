@@ -1,12 +1,28 @@
 """The cache of one process: bounded in bytes, the least recently used goes first."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 import msgspec
 
 # What one entry takes besides the bytes it holds: key, place in the order, records, numbers (measured, and a test).
 OVERHEAD = 700
+
+
+class Counts(msgspec.Struct):
+    """Of all the caches that a process has, one after another: what has been counted never becomes less."""
+
+    hits: int = 0
+    misses: int = 0
+    puts: int = 0
+    evicted: int = 0
+    replies: Counter[tuple[str, ...]] = msgspec.field(default_factory=Counter)  # of Redis, by operation and result
+
+    def operations(self) -> Counter[tuple[str, ...]]:
+        """How often what has happened: by operation (`get`, `set`) and result."""
+        total: Counter[tuple[str, ...]] = Counter(self.replies)
+        total.update({("get", "hit"): self.hits, ("get", "miss"): self.misses, ("set", "ok"): self.puts})
+        return total
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -21,11 +37,13 @@ class _Entry(msgspec.Struct, gc=False):
 class Memory:
     """Values by key. An operation takes the same time, however many there are. Times in seconds, of any one clock."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, counts: Counts | None = None) -> None:
+        """`counts`: those to go on with."""
         self.max_bytes = max_bytes
+        self.counts = counts or Counts()
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
-        self.hits = self.misses = self.puts = self.evicted = 0
+        self._numbers = 0  # given out
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -34,13 +52,13 @@ class Memory:
         """The value, or None. An entry that has expired goes when it is asked for, or when its turn comes."""
         entry = self._entries.get(key)
         if entry is None:
-            self.misses += 1
+            self.counts.misses += 1
             return None
         if entry.expires <= now:
             self._remove(key)
-            self.misses += 1
+            self.counts.misses += 1
             return None
-        self.hits += 1
+        self.counts.hits += 1
         self._entries.move_to_end(key)
         return entry.value
 
@@ -54,7 +72,7 @@ class Memory:
         entry = self._entries.get(key)
         if entry is None or entry.number != number or entry.expires <= now:
             return None
-        self.hits += 1
+        self.counts.hits += 1
         self._entries.move_to_end(key)
         return entry.value
 
@@ -66,8 +84,9 @@ class Memory:
         if size > self.max_bytes:
             return
         self.bytes += size
-        self.puts += 1
-        self._entries[key] = _Entry(value, now + ttl, size, self.puts)
+        self.counts.puts += 1
+        self._numbers += 1
+        self._entries[key] = _Entry(value, now + ttl, size, self._numbers)
         if self.bytes > self.max_bytes:
             self._make_room()
 
@@ -78,7 +97,7 @@ class Memory:
 
     def _make_room(self) -> None:
         while self.bytes > self.max_bytes:
-            self.evicted += 1
+            self.counts.evicted += 1
             self._remove(next(iter(self._entries)))
 
     def _remove(self, key: bytes) -> None:

@@ -6,12 +6,12 @@ another program, another version or a broken connection left there is a miss.
 
 import asyncio
 import zlib
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from nulpoint.stores.memory import Counts
 from nulpoint.stores.redis_link import TIMEOUT, RedisLink, Unavailable
 from nulpoint.wire.answer import Answer
 from nulpoint.wire.embedding_batch import Vector
@@ -60,9 +60,10 @@ def _unpacked(payload: bytes) -> bytes | None:
 class RedisCache:
     memory = None
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, counts: Counts | None = None) -> None:
+        """`counts`: those to go on with."""
         self._link = link
-        self._counts: Counter[tuple[str, ...]] = Counter()
+        self.counts = counts or Counts()
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> "_Lookup[T]":
         """One round trip; several where there are many keys, but never longer than a single one may take."""
@@ -114,10 +115,7 @@ class RedisCache:
         self._count("set", "error" if isinstance(done.result(), Unavailable) else "ok")
 
     def _count(self, operation: str, result: str, times: int = 1) -> None:
-        self._counts[operation, result] += times
-
-    def operations(self) -> dict[tuple[str, ...], int]:
-        return self._counts
+        self.counts.replies[operation, result] += times
 
 
 class _Lookup(Generic[T]):

@@ -58,8 +58,13 @@ class RedisLink:
     """Needs a running event loop. Without `start`, or while Redis is away, every call gives `DOWN` at once."""
 
     def __init__(
-        self, make_connection: Callable[[], AbstractConnection], timeout: float = TIMEOUT, retry: float = RETRY_SECONDS
+        self,
+        make_connection: Callable[[], AbstractConnection],
+        timeout: float = TIMEOUT,
+        retry: float = RETRY_SECONDS,
+        failures: dict[str, int] | None = None,
     ) -> None:
+        """`failures`: by reason, those to go on counting from."""
         self._make_connection = make_connection
         self._timeout = timeout
         self._retry = retry
@@ -77,7 +82,7 @@ class RedisLink:
         self._warned_at = -WARN_SECONDS
         self.up = False
         self.problem = "not connected yet"
-        self.failures: dict[str, int] = {}
+        self.failures = failures if failures is not None else {}
 
     # -- what requests do ----------------------------------------------------------------------------------------------
 
