@@ -122,6 +122,25 @@ def test_limits_that_change_know_what_was_taken(before, after, first, then):
     assert taken(limiter, 10, 0.0) == then
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "tokens"),
+    [
+        (Rules(requests=9), Rules(requests=2), 1),
+        (Rules(requests_per_key=9), Rules(requests_per_key=3), 1),
+        (Rules(tokens=1_000_000), Rules(tokens=1000), 100_000),
+        (Rules(tokens_per_key=1_000_000), Rules(tokens_per_key=1000), 100_000),
+    ],
+)
+def test_under_a_lower_limit_who_waits_as_long_as_told_gets_in_and_nobody_waits_for_hours(before, after, tokens):
+    limiter = Limiter(before, 0.0)
+    assert [limiter.admit(b"a", tokens, float(second)).refusal for second in range(9)] == [None] * 9
+    limiter.renew(after, 9.0)
+    refusal = limiter.admit(b"a", 1, 9.0).refusal
+    assert 0 < refusal.wait <= 61
+    assert limiter.admit(b"a", 1, 9.0 + refusal.wait - 0.001).refusal is not None
+    assert limiter.admit(b"a", 1, 9.0 + refusal.wait + 0.001).refusal is None
+
+
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=30))
 def test_no_row_of_changes_ever_gives_more_than_the_highest_limit(steps):
     limiter, now, admitted = Limiter(Rules(requests=40), 0.0), 0.0, []

@@ -92,7 +92,8 @@ class Window:
         """Seconds until one more may be taken; 0 now."""
         while self._taken and self._taken[0] <= now - WINDOW:
             self._taken.popleft()
-        return self._taken[0] + WINDOW - now if len(self._taken) >= self.limit else 0.0
+        # Of more than the limit, taken under a higher one, several have to go.
+        return self._taken[-self.limit] + WINDOW - now if len(self._taken) >= self.limit else 0.0
 
     def take(self, now: float) -> None:
         self._taken.append(now)
@@ -112,12 +113,15 @@ class Bucket:
 
     @classmethod
     def renewed(cls, before: "Bucket | None", limit: int, now: float) -> "Bucket | None":
-        """With another limit (0: none). What is missing in it stays missing, so that nobody gets a full one by that."""
+        """With another limit (0: none). What is missing in it stays missing, so that nobody gets a full one by that.
+
+        But under a much lower limit it would fill again for hours, so no more than that limit is owed.
+        """
         if not limit:
             return None
         bucket = before or cls(limit, now)
         bucket._fill(now)
-        bucket._level += limit - bucket.limit
+        bucket._level = max(bucket._level + limit - bucket.limit, -float(limit))
         bucket.limit = limit
         return bucket
 
