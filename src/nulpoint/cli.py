@@ -69,6 +69,7 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     is wrong changes nothing, and is told in the log and in /health.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # and to end: a worker that has only begun ends as SIGTERM ends it
     given = {**(read_env_file(env_file) or {} if env_file is not None else {}), **os.environ}
     if request_log is not None and configured_log(given, Path("config.yaml")) is None:
         os.environ["REQUEST_LOG"] = request_log
