@@ -120,9 +120,11 @@ def test_methods_parameters_and_no_other_origin():
                 status, _, body = await ask("GET", path)
                 assert (status, json.loads(body)["error"]["param"]) == (400, param)
             preflight = ("Origin: https://a.example", "Access-Control-Request-Method: GET")
-            for method, path in (("OPTIONS", "/admin/config"), ("GET", "/admin/config")):
-                _, headers, _ = await ask(method, path, *preflight)
-                assert not [name for name in headers if name.startswith("access-control")]
+            for path in ("/admin/config", "/admin/reload", "/health", "/metrics"):
+                for method in ("OPTIONS", "GET"):
+                    _, headers, _ = await ask(method, path, *preflight)
+                    assert not [name for name in headers if name.startswith("access-control")]
+            assert (await ask("GET", "/readiness", *preflight))[1]["access-control-allow-origin"] == "*"
             assert (await ask("GET", "/admin/nothing"))[0] == 404
 
     run(main())

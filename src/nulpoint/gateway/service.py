@@ -22,7 +22,8 @@ MODELS = "/v1/models"
 CALLERS_PAGES = ("/readiness", MODELS)
 OPERATORS = ("/health", "/metrics")
 ADMIN = (CONFIG, EXPLAIN, RELOAD)
-_NOBODY = CrossOrigin(())  # no page of another origin may read what operators see
+_NOBODY = CrossOrigin(())
+_OPERATORS_OWN = frozenset((*OPERATORS, *ADMIN))  # no page of another origin may read them
 Answer = Coroutine[Any, Any, None] | None
 
 
@@ -139,7 +140,7 @@ class Gateway:
         reply.send(status, fields + self._cross_origin(request).answer_fields(request.headers), body)
 
     def _cross_origin(self, request: Request) -> CrossOrigin:
-        return _NOBODY if request.path in self._admin_paths else self._cors
+        return _NOBODY if request.path in _OPERATORS_OWN else self._cors
 
     # -- what the server asks ------------------------------------------------------------------------------------------
 
