@@ -1,7 +1,10 @@
 """Requests that come while one is being answered are read in the order in which they came, whenever it ends."""
 
 import asyncio
+import itertools
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_known_head import Transport, message
 
 from conftest import run
@@ -93,6 +96,37 @@ def test_a_head_that_begins_behind_a_long_body_is_counted_without_it():
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         assert [len(body) for body in service.bodies] == [2000, 10]
+        assert not service.refusals
+        ticker.stop()
+
+    run(main())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    bodies=st.lists(st.sampled_from([b"", b"1", b"\r\n", b"x" * 700, message(b"inner")]), min_size=1, max_size=6),
+    cuts=st.lists(st.integers(0, 4000), max_size=8),
+    steps=st.lists(st.sampled_from(["wake", "turn", "late"]), max_size=20),
+)
+def test_however_the_bytes_come_and_the_answers_end_the_same_is_read(bodies, cuts, steps):
+    async def main():
+        connection, service, ticker = await connected(ServerLimits(max_head=600, head_timeout=0.0, body_timeout=0.0))
+        data = b"".join(map(message, bodies))
+        places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+        todo = iter(steps)
+        for start, end in itertools.pairwise(places):
+            connection.data_received(data[start:end])
+            for step in itertools.islice(todo, 2):
+                if step == "wake":
+                    service.told.wake()
+                elif step == "turn":
+                    await asyncio.sleep(0)
+                elif connection._strand is not None:
+                    connection.expire(asyncio.get_running_loop().time() + 1)
+        for _ in range(3 * len(bodies)):
+            await asyncio.sleep(0)
+            service.told.wake()
+        assert service.bodies == bodies
         assert not service.refusals
         ticker.stop()
 
