@@ -43,6 +43,8 @@ REFUSED = [
     ("Forwarded: for=127.0.0.1", "proxy"),
     ("Via: 1.1 nginx", "proxy"),
     ("X-Real-IP: 127.0.0.1", "proxy"),
+    ("X-Forwarded-Server: a", "proxy"),
+    ("CF-Connecting-IP: 127.0.0.1", "proxy"),
     ("Origin: https://evil.example", "browser"),
     ("Origin: null", "browser"),
     ("Sec-Fetch-Site: cross-site", "browser"),
@@ -64,6 +66,20 @@ def test_without_one_this_machine_is_trusted_and_no_page_or_proxy_on_it(tmp_path
                 assert (status, page["error"]["code"]) == (403, "admin_key_needed"), field
                 assert why in page["error"]["message"]
                 assert "ADMIN_API_KEY" in page["error"]["message"]
+
+    run(main())
+
+
+def test_what_nginx_passes_on_as_it_comes_out_of_its_package_is_refused():
+    async def main():
+        async with gateway() as running:
+            caller = await Caller.connect(running.port)
+            caller.send(
+                f"GET /admin/config HTTP/1.0\r\nHost: 127.0.0.1:{running.port}\r\nConnection: close\r\n\r\n".encode()
+            )
+            status, _, body = await caller.answer()
+            assert status == 403
+            assert b"through a proxy" in body
 
     run(main())
 

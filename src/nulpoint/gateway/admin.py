@@ -57,7 +57,7 @@ class Admin:
         if self._operators is not None:
             self._operators.identify(request.headers)
         else:
-            check_local(peer, request.headers)
+            check_local(peer, request)
         return 200, JSON, msgspec.json.encode(await self._content(request))
 
     async def _content(self, request: Request) -> dict[str, Any]:

@@ -9,21 +9,32 @@ import re
 from ipaddress import IPv6Address, ip_address
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.message import Headers
+from nulpoint.http.message import Request
 
-# What proxies add.
-_FORWARDED = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
+# How what proxies add begins.
+_FORWARDED = (
+    b"forwarded",
+    b"via",
+    b"x-forwarded",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"true-client-ip",
+    b"cf-",
+    b"x-envoy-",
+)
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
 _SAME = (b"none", b"same-origin")
 
 
-def check_local(peer: str, headers: Headers) -> None:
+def check_local(peer: str, request: Request) -> None:
     """`peer`: the connection's address. Raises Failure (403)."""
+    headers = request.headers
     if not is_loopback(peer):
         raise _refused("it is reached from another machine")
     if not is_loopback(_host(headers.get(b"host", b""))):
         raise _refused("its Host field must be localhost or a loopback address")
-    if any(name in headers for name in _FORWARDED):
+    # nginx adds nothing unless it is told to and puts our address into Host, but it speaks HTTP/1.0 then.
+    if request.version == "1.0" or any(name.startswith(_FORWARDED) for name in headers):
         raise _refused("the request came through a proxy")
     if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in _SAME:
         raise _refused("the request comes from a page in a browser")
