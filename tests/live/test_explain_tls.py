@@ -1,0 +1,47 @@
+"""The command that explains asks a gateway over TLS by its certificate, which seldom names the address."""
+
+import asyncio
+import subprocess
+
+import pytest
+
+from conftest import gateway, run
+from nulpoint.explaining import CannotExplain, ask
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A folder with two of one authority, as servers have them: with the authority's own behind."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+    new = ("req", "-newkey", "rsa:2048", "-nodes")
+    openssl(*new, "-x509", "-subj", "/CN=authority", "-days", "2", "-out", "ca.pem", "-keyout", "ca.key")
+    for name in ("own", "other"):
+        openssl(*new, "-subj", f"/CN={name}.example", "-out", f"{name}.csr", "-keyout", f"{name}.key")
+        openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-days", "2", "-out", f"{name}.leaf"),
+        )
+        (folder / f"{name}.pem").write_text((folder / f"{name}.leaf").read_text() + (folder / "ca.pem").read_text())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["own", "other"])
+def test_its_own_certificate_is_believed_and_no_other_of_the_same_authority(certificates, name, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+
+    async def main():
+        tls = {"TLS_CERT": str(certificates / f"{name}.pem"), "TLS_KEY": str(certificates / f"{name}.key")}
+        async with gateway({**tls, "ADMIN_API_KEY": "the-operators-key"}) as running:
+            url, own = f"https://127.0.0.1:{running.port}", str(certificates / "own.pem")
+            asked = asyncio.to_thread(ask, url, "the-operators-key", "gpt-4o", "chat", own)
+            if name == "own":
+                assert (await asked)["provider"] == "openai"
+                return
+            with pytest.raises(CannotExplain, match="cannot be asked"):
+                await asked
+
+    run(main())
