@@ -24,6 +24,10 @@ BAD = {
     "no date": ("no_proxy: 2024-13-45", ("config.yaml: cannot be read",)),
     "chains": ("fallbacks: {gpt-4o: [openai]}", ("fallbacks.gpt-4o[0]",)),
     "rows": ("providers: [{name: poe}]", ("providers[0]",)),
+    "idle times": (
+        "providers: [{name: groq, idle_timeout: -1}, {name: xai, idle_timeout: .nan}]",
+        ("providers[0].idle_timeout = -1", "providers[1].idle_timeout = nan"),
+    ),
     "patterns": ("cache_exclude_patterns: ['(']", ("cache_exclude_patterns",)),
     "limits that need Redis": ("cache_mode: redis", ("REDIS_URL is not set",)),
     "certificates": ("tls_cert: /nowhere/cert.pem", ("TLS_KEY is not set",)),

@@ -1,6 +1,7 @@
 """The providers part of the configuration: keys, base URLs, the user's own rows and aliases."""
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -98,6 +99,8 @@ def _is_sound(where: str, row: ProviderSpec, found: Found) -> bool:
         if not _FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             shown = repr(name.partition(":")[0][:40])  # what stands behind a colon is a value
             found.append((f"{where}.headers", shown, "is not a header field"))
+    if row.idle_timeout is not None and not 0 < row.idle_timeout < math.inf:
+        found.append((f"{where}.idle_timeout", f"= {row.idle_timeout}", "use seconds above zero"))
     if row.key_env is not None and not _VARIABLE.fullmatch(row.key_env):
         text = "is no variable's name; name the variable that holds the key, for example OWN_API_KEY"
         found.append((f"{where}.key_env", "= ***", text))  # likely the key itself
