@@ -5,6 +5,7 @@ is stopped (`make run`, `nulpoint serve`) runs until the page starts another one
 """
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from fenced import ROOT, SHELL, Block, commands
 
 from nulpoint.mock.server import PORTS
-from test_process import free_port, wait_until_up
+from test_process import free_port
 
 SERVES = re.compile(r"^((?:\w+=\S+\s+|\\\n\s*)*)(?:make run|nulpoint serve([^#\n]*))\s*(#.*)?$")
 BESIDE = ("Makefile", "requirements", "src", "docs", "deploy", "examples", "bench", "demo", "config.example.yaml", ".env.example", ".venv", "pyproject.toml")  # fmt: skip
@@ -54,18 +55,28 @@ class Mocks(NamedTuple):
         }  # fmt: skip
 
 
+# Each takes a free port of its own and says which: one that is looked up before may be another's by then.
+_MOCKS = """
+import asyncio, json
+from nulpoint.mock import start
+from nulpoint.mock.server import PORTS
+async def main():
+    servers = {name: await start(name) for name in PORTS}
+    print(json.dumps({PORTS[name]: server.port for name, server in servers.items()}), flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
 @contextlib.contextmanager
 def mocks() -> Iterator[Mocks]:
-    ports = {name: free_port() for name in PORTS}
-    code = f"import os, sys; from nulpoint.mock import run; sys.exit(run(os.environ, '127.0.0.1', {ports}))"
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    try:
-        for port in ports.values():
-            wait_until_up(port, "/mock/stats")
-        yield Mocks({documented: ports[name] for name, documented in PORTS.items()})
-    finally:
-        child.kill()
-        child.wait()
+    with subprocess.Popen([sys.executable, "-c", _MOCKS], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            said = json.loads(child.stdout.readline())
+            yield Mocks({int(documented): port for documented, port in said.items()})
+        finally:
+            child.kill()
 
 
 def surroundings(folder: Path) -> None:
