@@ -210,6 +210,8 @@ def test_a_changed_byte_ends_the_stream(place):
         ("modelStreamErrorException", 502, Kind.UPSTREAM),
         ("modelTimeoutException", 504, Kind.TIMEOUT),
         ("accessDeniedException", 401, Kind.AUTH),
+        ("serviceQuotaExceededException", 429, Kind.RATE_LIMIT),
+        ("modelNotReadyException", 502, Kind.UPSTREAM),
         ("somethingNew", 502, Kind.UPSTREAM),
     ],
 )
@@ -223,7 +225,7 @@ def test_an_exception_in_a_stream_is_a_typed_failure(name, status, kind, content
 @pytest.mark.parametrize(
     ("last", "code"),
     [
-        (frame("InternalError", b"", "error"), "provider_500"),
+        (frame("InternalError", b"", "error"), "InternalError"),
         (frame("contentBlockDelta", b"{"), "provider_malformed"),
         (frame("contentBlockDelta", {"delta": {"text": 5}, "contentBlockIndex": 0}), "provider_malformed"),
         (frame("contentBlockDelta", {"delta": 5, "contentBlockIndex": 0}), "provider_malformed"),

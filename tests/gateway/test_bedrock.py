@@ -14,6 +14,7 @@ from test_formats_matrix import tool_loop
 
 from clouds import AWS
 from conftest import gateway, run
+from nulpoint.mock import bedrock as mock_bedrock
 
 CLAUDE = Row("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0")
 NOVA = Row("bedrock", "amazon.nova-pro-v1:0")
@@ -245,13 +246,13 @@ def _found(page, name):
     ("fault", "arg", "status", "code"),
     [
         ("rate_limit", 7, 429, "rate_limit_exceeded"),
-        ("status", 400, 400, "provider_400"),
-        ("status", 403, 502, None),
+        ("status", 400, 400, "ValidationException"),
+        ("status", 403, 502, "provider_credential_refused"),
         ("status", 404, 404, "model_not_found"),
         ("status", 408, 504, "provider_timeout"),
-        ("status", 424, 502, "provider_424"),
-        ("status", 500, 502, "provider_500"),
-        ("status", 503, 502, "provider_503"),
+        ("status", 424, 502, "ModelErrorException"),
+        ("status", 500, 502, "InternalServerException"),
+        ("status", 503, 502, "server_is_overloaded"),
         ("malformed_json", None, 502, "provider_malformed"),
         ("error_in_200", None, 502, "provider_malformed"),
         ("html_error", 502, 502, None),
@@ -311,6 +312,20 @@ def test_an_exception_before_any_word_is_a_status():
         running.mocks["bedrock"].set_fault("error_first", arg=429)
         with pytest.raises(openai.RateLimitError):
             await ask(client, stream=True)
+
+    with_bedrock(use, MAX_RETRIES="1")
+
+
+def test_an_identity_that_a_stream_refuses_is_not_the_caller_s_fault(monkeypatch):
+    """And no key: none is put to rest."""
+    monkeypatch.setitem(mock_bedrock._IN_STREAMS, 403, "accessDeniedException")
+
+    async def use(client, running):
+        running.mocks["bedrock"].set_fault("error_first", arg=403)
+        with pytest.raises(openai.APIStatusError) as caught:
+            await ask(client, stream=True)
+        assert (caught.value.status_code, caught.value.code) == (502, "provider_credential_refused")
+        assert running.app.runtime.standings["bedrock"].rests.resting(0) == 0
 
     with_bedrock(use, MAX_RETRIES="1")
 

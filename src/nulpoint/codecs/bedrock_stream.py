@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.codecs.bedrock import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
+from nulpoint.codecs.bedrock_errors import in_stream
 from nulpoint.codecs.canonical import EXTRA, ChunkWriter
 from nulpoint.errors import Failure
 from nulpoint.wire import sse
@@ -20,12 +21,6 @@ from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, Usage
 
-# What an exception inside a stream means, as its status outside of one.
-_EXCEPTIONS = {
-    "throttlingException": 429, "validationException": 400, "serviceUnavailableException": 503,
-    "modelStreamErrorException": 424, "modelTimeoutException": 408, "accessDeniedException": 403,
-    "resourceNotFoundException": 404, "modelNotReadyException": 429, "modelErrorException": 424,
-}  # fmt: skip
 _PADDING = "p"  # random letters that hide how long a piece is
 
 
@@ -224,10 +219,4 @@ def _failure(message: Message) -> Failure:
     """An exception the service knows, or an error of its framing (`:message-type` `error`)."""
     headers = message.headers
     name = str(headers.get(":exception-type") or headers.get(":error-code") or "")
-    try:
-        told = msgspec.json.decode(message.payload)["message"]
-    except MISSHAPEN:
-        told = headers.get(":error-message")
-    status = _EXCEPTIONS.get(name[:1].lower() + name[1:], 500)
-    text = told if isinstance(told, str) and told else f"the stream broke off: {name[:80] or 'no reason given'}"
-    return embedded_failure("bedrock", msgspec.json.encode({"error": {"message": text, "code": status}}))
+    return embedded_failure("bedrock", in_stream(name, message.payload, headers.get(":error-message")))

@@ -10,6 +10,7 @@ from nulpoint.codecs import (
     anthropic_request,
     bedrock,
     bedrock_embeddings,
+    bedrock_errors,
     bedrock_request,
     gemini,
     gemini_embeddings,
@@ -89,6 +90,11 @@ def _bedrock_answer(model: str, answer_id: str) -> Codec:
         lambda created, show_usage: BedrockStream(created, show_usage, model, answer_id),
     )
 
+
+# Where an error is told by more than its status and the shapes that `wire.provider_error` knows: from status, header
+# fields and body to the status it stands for, and a body in such a shape.
+ErrorReader = Callable[[int, Mapping[bytes, bytes], bytes], tuple[int, bytes]]
+ERRORS: Mapping[str, ErrorReader] = MappingProxyType({"bedrock": bedrock_errors.plain})
 
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
     {

@@ -62,6 +62,8 @@ class Attempt(msgspec.Struct):
                 await self._bring_back(connection)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
             hide(failure, self._secret)
+            if self.signer is not None and failure.kind is Kind.AUTH:
+                raise _not_ours(failure, destination.name) from None
             raise
         finally:
             connection.release()
@@ -176,9 +178,10 @@ class Attempt(msgspec.Struct):
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
         body = await whole_body(connection, self.max_answer)
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
-        failure = provider_failure(self.call.destination.name, status, body, wait, self._secret)
-        if self.signer is not None and failure.kind is Kind.AUTH:
-            failure = _not_ours(failure, self.call.destination.name)
+        destination = self.call.destination
+        if destination.read_error is not None:
+            status, body = destination.read_error(status, headers, body)
+        failure = provider_failure(destination.name, status, body, wait, self._secret)
         failure.fields = for_caller_of_failure(headers, beside_limits=bool(self.outlet.entry.limit))
         return failure
 
@@ -211,7 +214,9 @@ class Attempt(msgspec.Struct):
 def _not_ours(failure: Failure, provider: str) -> Failure:
     """The provider refused a credential that the gateway comes by itself: no caller can mend that by another key."""
     text = f"{provider} does not accept the gateway's own credential: {failure.message}"
-    return Failure(Kind.UPSTREAM, 502, text, code="provider_credential_refused", answered=failure.answered)
+    ours = Failure(Kind.UPSTREAM, 502, text, code="provider_credential_refused", answered=failure.answered)
+    ours.fields = failure.fields
+    return ours
 
 
 def _unix_seconds() -> int:
