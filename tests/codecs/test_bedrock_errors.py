@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from bedrock_judge import service
+
 from nulpoint.codecs import bedrock_errors
 from nulpoint.codecs.bedrock_errors import plain
 from nulpoint.errors import Kind

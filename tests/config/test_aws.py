@@ -73,7 +73,7 @@ def test_without_the_extra(monkeypatch):
 
 
 def values_of(**environ):
-    return KIND.read(environ, [])
+    return KIND.read(environ, "", [])
 
 
 def test_keys_sign_for_ever():
@@ -115,3 +115,59 @@ def test_a_profile_that_is_not_there_is_told_without_a_secret(nothing_around, mo
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(CannotFetch, match="nobody"):
         ChainSource("us-east-1").fetch()
+
+
+# -- the region --------------------------------------------------------------------------------------------------------
+
+WEST_ROW = """
+providers:
+  - {name: west, like: bedrock, base_url: "https://bedrock-runtime.{WEST_REGION}.amazonaws.com",
+     variables: {WEST_REGION: us-west-2}}
+  - {name: tokyo, like: bedrock, base_url: "https://bedrock-runtime.ap-northeast-1.amazonaws.com"}
+  - {name: near, like: bedrock, base_url: "http://127.0.0.1:19005", variables: {NEAR_REGION: eu-west-3}}
+  - {name: here, like: bedrock, base_url: "http://127.0.0.1:19005", variables: {}}
+"""
+
+
+def regions(folder, **environ):
+    """What each provider's requests are signed for."""
+    providers = load({**KEY, **SECRET, **environ}, folder).providers
+    return {name: dict(one.identity.values)["AWS_REGION"].reveal() for name, one in providers.items()}
+
+
+def test_a_row_is_signed_for_its_own_region(tmp_path):
+    (tmp_path / "config.yaml").write_text(WEST_ROW)
+    assert regions(tmp_path, **REGION) == {
+        "bedrock": "us-east-1", "west": "us-west-2", "tokyo": "ap-northeast-1", "near": "eu-west-3", "here": "us-east-1"
+    }  # fmt: skip
+    moved = regions(tmp_path, **REGION, WEST_REGION="us-west-1", NEAR_REGION="eu-west-2")
+    assert (moved["west"], moved["near"]) == ("us-west-1", "eu-west-2")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "bedrock-runtime.us-gov-west-1.amazonaws.com", "bedrock-runtime-fips.us-gov-west-1.amazonaws.com",
+        "vpce-0f1-abc.bedrock-runtime.us-gov-west-1.vpce.amazonaws.com", "bedrock-runtime.us-gov-west-1.api.aws",
+        "bedrock-runtime.us-gov-west-1.amazonaws.com.cn", "bedrock-runtime.us-gov-west-1.amazonaws.eu",
+    ],
+)  # fmt: skip
+def test_aws_s_own_hosts_tell_their_region(host):
+    """Whatever AWS_REGION is there for."""
+    url = {"BEDROCK_ENDPOINT_URL": f"https://{host}"}
+    assert regions(NOWHERE, **url, **REGION) == regions(NOWHERE, **url) == {"bedrock": "us-gov-west-1"}
+
+
+@pytest.mark.parametrize("host", ["bedrock-runtime.example.com", "s3.us-west-2.amazonaws.com", "10.0.0.7"])
+def test_other_hosts_do_not(host):
+    assert regions(NOWHERE, **REGION, BEDROCK_ENDPOINT_URL=f"https://{host}") == {"bedrock": "us-east-1"}
+    assert problems(**KEY, **SECRET, BEDROCK_ENDPOINT_URL=f"https://{host}")[0].startswith("AWS_REGION is not set")
+
+
+def test_a_region_of_a_row_that_is_none_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text(WEST_ROW)
+    with pytest.raises(ConfigError) as caught:
+        load({**KEY, **SECRET, **REGION, "NEAR_REGION": "nearby"}, tmp_path)
+    assert [str(one) for one in caught.value.problems] == [
+        "NEAR_REGION = 'nearby': use the code of a region, e.g. us-east-1"
+    ]

@@ -21,7 +21,7 @@ CLIENT_SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 
 def source_of(kind, given):
     wrong = []
-    values = kind.read(given, wrong)
+    values = kind.read(given, "", wrong)
     assert wrong == []
     return kind.open(values)
 
@@ -176,7 +176,7 @@ def test_nothing_of_it_can_be_printed():
         (entra.KIND, dict.fromkeys(("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"), CLIENT_SECRET)),
         (google.KIND, {}),
     ):
-        values = kind.read(given, [])
+        values = kind.read(given, "", [])
         assert CLIENT_SECRET not in repr(values)
         assert all(isinstance(value, Secret) for value in values.values())
 

@@ -12,9 +12,11 @@ import pytest
 from formats_talk import TOOLS, Row, sdk, talk
 from test_formats_matrix import tool_loop
 
+import clouds
 from clouds import AWS
 from conftest import gateway, run
 from nulpoint.mock import bedrock as mock_bedrock
+from nulpoint.mock import start
 
 CLAUDE = Row("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0")
 NOVA = Row("bedrock", "amazon.nova-pro-v1:0")
@@ -171,6 +173,35 @@ def test_credentials_that_are_refused(settings, told):
             assert value in ("eu-west-1", "bad-key") or value not in caught.value.response.text
 
     with_bedrock(use, **settings)
+
+
+REGIONS = clouds.folder_with(
+    "providers:\n"
+    "  - {name: west, like: bedrock, base_url: '{WEST_URL}', variables: {WEST_URL: null, WEST_REGION: us-west-2}}\n"
+    f"fallbacks: {{'{NOVA.model}': [bedrock/{NOVA.model}, west/{NOVA.model}]}}\n"
+)
+
+
+@both_ways
+def test_two_regions_fail_over_to_each_other(streamed):
+    """Each is signed for itself: the mocks check that."""
+
+    async def main():
+        east, west = await start("bedrock"), await start("bedrock")
+        settings = {**clouds.bedrock(east), "AWS_REGION": "us-east-1", "WEST_URL": west.url, "MAX_RETRIES": "2"}
+        async with gateway(settings, providers={"bedrock": east, "other": west}, directory=REGIONS) as running:
+            async with sdk(running.url) as client:
+                east.set_fault("status", arg=503)
+                answer = await ask(client, NOVA.model, stream=streamed)
+                if streamed:
+                    said = "".join([chunk.choices[0].delta.content or "" async for chunk in answer])
+                else:
+                    said = answer.choices[0].message.content
+                assert said == WORDS
+                for mock, region in ((east, "us-east-1"), (west, "us-west-2")):
+                    assert f"/{region}/bedrock/aws4_request" in dict(mock.last["headers"])["authorization"]
+
+    run(main())
 
 
 class Container:

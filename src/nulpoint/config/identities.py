@@ -13,21 +13,24 @@ def identity_variables(spec: ProviderSpec) -> tuple[str, ...]:
 
 def identity_is_set(spec: ProviderSpec, lookup: Lookup) -> bool:
     """Whether any of its variables asks for it, whatever else is wrong with them."""
-    return spec.identity is not None and _read(spec.identity, spec, lookup, []) is not None
+    return spec.identity is not None and _read(spec.identity, spec, "", lookup, []) is not None
 
 
-def _read(identity: IdentityKind, spec: ProviderSpec, lookup: Lookup, wrong: list[Wrong]) -> Values | None:
+def _read(
+    identity: IdentityKind, spec: ProviderSpec, base_url: str, lookup: Lookup, wrong: list[Wrong]
+) -> Values | None:
     names = (*KINDS[identity].variables, *spec.variables)
-    return KINDS[identity].read({name: text for name in names if (text := lookup(name))}, wrong)
+    given = {name: text for name in names if (text := lookup(name) or spec.variables.get(name))}
+    return KINDS[identity].read(given, base_url, wrong)
 
 
-def read_identity(spec: ProviderSpec, lookup: Lookup, found: Found) -> IdentitySettings | None:
+def read_identity(spec: ProviderSpec, base_url: str, lookup: Lookup, found: Found) -> IdentitySettings | None:
     """None where the row has none, or the user has not asked for it. What is wrong goes to `found`, once."""
     if spec.identity is None:
         return None
     kind = KINDS[spec.identity]
     wrong: list[Wrong] = []
-    values = _read(spec.identity, spec, lookup, wrong)
+    values = _read(spec.identity, spec, base_url, lookup, wrong)
     if values is None:
         return None
     if not kind.by_itself(values) and not has_extra(kind):

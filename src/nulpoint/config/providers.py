@@ -138,7 +138,7 @@ def _placed(
 ) -> Provider | None:  # fmt: skip
     """A provider that must be told where it is, or who we are there."""
     where = place(spec, base_url, lookup, found)
-    identity = None if keys else read_identity(spec, lookup, found)
+    identity = None if keys else read_identity(spec, where.base_url, lookup, found)
     if not keys and identity is None and not forward_keys and spec.auth != "none":
         found.append((spec.name, "is asked for, but has no credential", f"set {key_remedy(spec)}"))
     return Provider(spec=spec, base_url=where.base_url, credentials=keys, paths=where.paths, identity=identity)

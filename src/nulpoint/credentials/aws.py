@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
@@ -23,17 +24,17 @@ _CHAIN = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 )  # fmt: skip
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+# Hosts of the service: plain, FIPS, dual-stack, of a VPC endpoint, of China ("Amazon Bedrock endpoints and quotas").
+_HOST = re.compile(
+    r"\bbedrock-runtime(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\.(?:vpce\.)?(?:amazonaws\.(?:com(?:\.cn)?|eu)|api\.aws)$"
+)
 _SERVICE = "bedrock"
 _SHOWN = 300  # characters of what AWS says
 
 
-def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values | None:
     """See `source.Kind`. Without keys it is what botocore finds by itself."""
-    region = given.get(REGION)
-    if region is None:
-        wrong.append(Wrong(REGION, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
-    elif not _REGION.fullmatch(region):
-        wrong.append(Wrong(REGION, f"= {redact(region)[:60]!r}", "use the code of a region, e.g. us-east-1"))
+    region = _region(given, base_url, wrong)
     keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in given]
     for name in (ACCESS_KEY, SECRET_KEY) if keys else ():
         if name not in given:
@@ -42,7 +43,21 @@ def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
         elif not given[name].isascii() or not given[name].isprintable() or " " in given[name]:
             wrong.append(Wrong(name, "= ***", "must be printable ASCII without spaces; copy it again"))
     wanted = keys or [name for name in _CHAIN if name in given]
-    return {name: Secret(given[name]) for name in (REGION, *wanted) if name in given}
+    return {REGION: Secret(region), **{name: Secret(given[name]) for name in wanted}}
+
+
+def _region(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> str:
+    """The one a signature is for: that of AWS's host, else what a variable says, so that rows may be of several."""
+    host = _HOST.search(urlsplit(base_url).hostname or "")
+    if host:
+        return host[1]
+    name = next((name for name in given if name.endswith("_REGION") and name != REGION), REGION)  # a row's own first
+    region = given.get(name, "")
+    if not region:
+        wrong.append(Wrong(name, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
+    elif not _REGION.fullmatch(region):
+        wrong.append(Wrong(name, f"= {redact(region)[:60]!r}", "use the code of a region, e.g. us-east-1"))
+    return region
 
 
 def open_source(values: Values) -> Source:
@@ -97,7 +112,7 @@ def _end_of(credentials: Any) -> float:
 KIND = Kind(
     extra="aws",
     module="botocore",
-    variables=(ACCESS_KEY, SECRET_KEY, TOKEN, *_CHAIN),
+    variables=(ACCESS_KEY, SECRET_KEY, TOKEN, REGION, *_CHAIN),
     remedy=f"{ACCESS_KEY} and {SECRET_KEY}",
     read=read,
     open=open_source,

@@ -23,7 +23,7 @@ _PATIENCE: dict[str, Any] = {
 _SHOWN = 300  # characters of what Entra says
 
 
-def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values | None:
     """See `source.Kind`. AZURE_TOKEN_CREDENTIALS says which one where several could be meant."""
     which = given.get(WHICH, "").lower()
     authority = given.get(AUTHORITY, "")

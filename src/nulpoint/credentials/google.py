@@ -27,7 +27,7 @@ _TIMEOUT = 10.0  # seconds for one call to the token server
 _SHOWN = 300  # characters of what Google says
 
 
-def read(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values | None:
     """See `source.Kind`. Without the variable it is what google-auth finds by itself."""
     path = given.get(FILE)
     if path is None:

@@ -44,8 +44,9 @@ class Kind(NamedTuple):
         extra: the extra of our package that brings what it needs, and `module`, the one whose absence tells.
         variables: those it reads beside the row's own, for the documentation.
         remedy: what to set so that it can be used.
-        read: from set variables by name to what `open` needs; None where none of them asks for it. What is wrong goes
-            to the list, without the value of anything secret.
+        read: from set variables by name (a row's own also by their defaults) and the row's base URL to what `open`
+            needs; None where none of them asks for it. What is wrong goes to the list, without the value of anything
+            secret.
         open: the source. Imports what is heavy. Raises CannotFetch.
         by_itself: whether it can do with these values without the extra.
         hints: variables that ask for it where the extra is installed; elsewhere they are there for other reasons.
@@ -55,7 +56,7 @@ class Kind(NamedTuple):
     module: str
     variables: tuple[str, ...]
     remedy: str
-    read: Callable[[Mapping[str, str], list[Wrong]], Values | None]
+    read: Callable[[Mapping[str, str], str, list[Wrong]], Values | None]
     open: Callable[[Values], Source]
     by_itself: Callable[[Values], bool] = lambda _: False
     hints: tuple[str, ...] = ()
