@@ -104,6 +104,8 @@ def check(env_file: Path | None) -> None:
     for name, provider in config.providers.items():
         key = _credential(provider)
         click.echo(f"  {name:<16} {provider.base_url}  ({key})")
+    for name, why in config.left_out.items():
+        click.echo(f"  {name:<16} left out: {why}")
     for alias, target in config.aliases.items():
         click.echo(f"  alias {alias} -> {target}")
     for model, chain in config.chains.items():

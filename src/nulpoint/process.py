@@ -76,6 +76,8 @@ def _announce(config: Config, port: int, admin_port: int | None) -> None:
     logger.info("nulpoint %s listens on %s://%s:%d, providers: %s", __version__, scheme, config.host, port, names)
     if admin_port is not None:
         logger.info("/health, /metrics and /admin are on %s://%s:%d", scheme, config.admin_address[0], admin_port)
+    for name, why in config.left_out.items():
+        logger.info("%s is left out: %s", name, why)
     for name in config.pending_set:
         logger.warning("%s is set and valid, but this version does not act on it yet", name)
     if config.open_to_others:

@@ -100,6 +100,8 @@ class Reloading:
             self._since = datetime.now(UTC)
             self._times += 1
             logger.info("the configuration has changed: %s", _listed(report.changed) or "where values come from")
+            for name, why in self._running().left_out.items():
+                logger.info("%s is left out: %s", name, why)
             if waiting := self._running().after_restart:
                 logger.warning("%s will count from the next start on", _listed(waiting))
         elif before:

@@ -47,6 +47,12 @@ def is_hinted_at(spec: ProviderSpec, lookup: Lookup) -> bool:
     return kind is not None and any(lookup(name) for name in kind.hints) and has_extra(kind)
 
 
+def speaks_for_itself(spec: ProviderSpec, lookup: Lookup) -> bool:
+    """Whether a variable of its identity is set that is no mere hint."""
+    kind = KINDS[spec.identity] if spec.identity else None
+    return kind is not None and any(lookup(name) for name in kind.variables if name not in kind.hints)
+
+
 def key_remedy(spec: ProviderSpec) -> str:
     """What makes a provider usable that is asked for and has neither a key nor an identity."""
     ways = [spec.key_env] if spec.key_env else []

@@ -93,6 +93,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     chains: Mapping[str, Chain]  # the user's own, by model name or pattern
     prices: Mapping[str, Price]  # the user's own, by `provider/model`
     pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet
+    left_out: Mapping[str, str] = {}  # providers hinted at that have no credentials, with what to set
     origins: Mapping[str, str] = {}  # where each value comes from, by the name of its variable
     files: frozenset[str] = frozenset()  # that were there to be read
     after_restart: tuple[str, ...] = ()  # settings whose new value counts from the next start on

@@ -9,6 +9,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from nulpoint.config.document import GONE
+from nulpoint.config.hints import without_unfounded
 from nulpoint.config.loader import FILE, ConfigError, Problem, load
 from nulpoint.config.model import Config
 
@@ -25,8 +26,14 @@ class Place(NamedTuple):
     def load(self, running: Config | None = None) -> Config:
         """The configuration as it is written now. `running`: the one in force, which it is to follow.
 
-        Raises ConfigError.
+        Blocks for some seconds at most (see `hints`). Raises ConfigError.
         """
+        config = without_unfounded(self._load(running))
+        if not config.providers:
+            raise ConfigError([Problem(name, "is left out", why) for name, why in config.left_out.items()])
+        return config
+
+    def _load(self, running: Config | None) -> Config:
         if self.env_file is None:
             return load(self.environ, self.directory, running)
         given = read_env_file(self.env_file)

@@ -15,6 +15,7 @@ from nulpoint.config.identities import (
     is_hinted_at,
     key_remedy,
     read_identity,
+    speaks_for_itself,
 )
 from nulpoint.config.places import Found, Lookup, is_asked_for, place, unsound
 from nulpoint.config.settings import BY_KEY
@@ -121,10 +122,12 @@ def _configured(
         return text
 
     if spec.variables or spec.identity:
-        asked = base_url is not None or is_asked_for(spec, lookup) or is_hinted_at(spec, lookup)
-        if not (keys or asked or (own and identity_is_set(spec, lookup))):
+        asked = keys or base_url is not None or is_asked_for(spec, lookup) or (own and identity_is_set(spec, lookup))
+        if not asked and not is_hinted_at(spec, lookup):
             return None
-        return _placed(spec, base_url, keys, forward_keys, lookup, found)
+        provider = _placed(spec, base_url, keys, forward_keys, lookup, found)
+        hinted = not asked and not speaks_for_itself(spec, lookup)
+        return msgspec.structs.replace(provider, hinted=True) if hinted else provider
     # A host without a key is in use when the user says where it is: by variable, or by a row of his own.
     usable = keys or (forward_keys if spec.key_env else base_url is not None or own)
     if not usable:
@@ -135,7 +138,7 @@ def _configured(
 def _placed(
     spec: ProviderSpec, base_url: str | None, keys: tuple[Secret, ...], forward_keys: bool, lookup: Lookup,
     found: Found,
-) -> Provider | None:  # fmt: skip
+) -> Provider:  # fmt: skip
     """A provider that must be told where it is, or who we are there."""
     where = place(spec, base_url, lookup, found)
     identity = None if keys else read_identity(spec, where.base_url, lookup, found)

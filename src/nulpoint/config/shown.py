@@ -21,6 +21,7 @@ def shown(config: Config) -> dict[str, Any]:
             for setting in SETTINGS
         },
         "providers": {name: _provider(provider, config) for name, provider in config.providers.items()},
+        "left_out": dict(config.left_out),
         "aliases": dict(config.aliases),
         "fallbacks": {
             model: [{one.target: one.weight for one in step} for step in chain]

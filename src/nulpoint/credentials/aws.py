@@ -29,6 +29,7 @@ _HOST = re.compile(
     r"\bbedrock-runtime(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\.(?:vpce\.)?(?:amazonaws\.(?:com(?:\.cn)?|eu)|api\.aws)$"
 )
 _SERVICE = "bedrock"
+_METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's own server is as near as can be
 _SHOWN = 300  # characters of what AWS says
 
 
@@ -103,6 +104,22 @@ class ChainSource:
         return Held(signer, _end_of(credentials))
 
 
+def found() -> bool:
+    """See `source.Kind`. What is there and broken counts as found: whoever fetches will say what is wrong with it."""
+    from botocore.configprovider import ConstantProvider
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.session import Session
+
+    quiet("botocore", "urllib3")
+    session = Session()
+    patience = ConstantProvider(_METADATA_TIMEOUT)  # as a variable it would be cut to whole seconds
+    session.get_component("config_store").set_config_provider("metadata_service_timeout", patience)
+    try:
+        return session.get_credentials() is not None
+    except (BotoCoreError, ClientError, OSError):
+        return True
+
+
 def _end_of(credentials: Any) -> float:
     """Unix seconds; those that are renewed know it under a name botocore has no public word for."""
     expiry = getattr(credentials, "_expiry_time", None)
@@ -118,4 +135,5 @@ KIND = Kind(
     open=open_source,
     by_itself=lambda values: ACCESS_KEY in values,
     hints=(REGION,),
+    found=found,
 )

@@ -50,6 +50,7 @@ class Kind(NamedTuple):
         open: the source. Imports what is heavy. Raises CannotFetch.
         by_itself: whether it can do with these values without the extra.
         hints: variables that ask for it where the extra is installed; elsewhere they are there for other reasons.
+        found: whether, by a hint alone, there is any credential on this machine. May block for some seconds.
     """
 
     extra: str
@@ -60,6 +61,7 @@ class Kind(NamedTuple):
     open: Callable[[Values], Source]
     by_itself: Callable[[Values], bool] = lambda _: False
     hints: tuple[str, ...] = ()
+    found: Callable[[], bool] = lambda: True
 
 
 def quiet(*libraries: str) -> None:

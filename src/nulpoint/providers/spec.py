@@ -124,7 +124,8 @@ class IdentitySettings(msgspec.Struct, frozen=True):
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as configured: where it really is, and its keys (none: the caller brings one, or none is needed).
 
-    `paths` are the row's own, with their variables filled in. `identity` stands in for keys.
+    `paths` are the row's own, with their variables filled in. `identity` stands in for keys. `hinted`: nothing speaks
+    for it but a variable that may be there for other reasons.
     """
 
     spec: ProviderSpec
@@ -132,3 +133,4 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     credentials: tuple[Secret, ...] = ()
     paths: Mapping[Call, str] = {}
     identity: IdentitySettings | None = None
+    hinted: bool = False

@@ -1,0 +1,123 @@
+"""AWS_REGION alone: Bedrock where there are credentials, and no trace of it but one line where there are none."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from conftest import gateway, run
+from nulpoint.cli import main
+from nulpoint.config import ConfigError, Place, hints, load
+from nulpoint.credentials.aws import KIND
+
+OPENAI = {"OPENAI_API_KEY": "sk-Zt7Qp2Lk9Vx4Rm8Wc3"}
+REGION = {"AWS_REGION": "us-east-1"}
+NOWHERE = Path("/nonexistent")
+
+
+@pytest.fixture(autouse=True)
+def nothing_around(monkeypatch, tmp_path):
+    """No credentials of the machine's own, and no server that gives any."""
+    for name in KIND.variables:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".aws").mkdir()
+
+
+def loaded(directory=NOWHERE, **environ):
+    return Place(environ, directory).load()
+
+
+def test_a_region_alone_without_credentials_is_no_bedrock():
+    config = loaded(**OPENAI, **REGION)
+    assert list(config.providers) == ["openai"]
+    assert config.left_out == {
+        "bedrock": "AWS_REGION is set, but no credentials are found on this machine: to use it set"
+        " AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    }
+
+
+def test_a_region_alone_with_a_profile_is(tmp_path):
+    (tmp_path / ".aws/credentials").write_text("[default]\naws_access_key_id = AKIA\naws_secret_access_key = secret\n")
+    config = loaded(**OPENAI, **REGION)
+    assert (list(config.providers), config.left_out) == (["openai", "bedrock"], {})
+
+
+def test_what_is_there_and_broken_stays_to_be_told_of(tmp_path):
+    (tmp_path / ".aws/config").write_text("[default]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = nobody\n")
+    assert "bedrock" in loaded(**OPENAI, **REGION).providers
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"AWS_PROFILE": "team"},
+        {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"},
+        {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/x"},
+        {"BEDROCK_ENDPOINT_URL": "https://bedrock-runtime.us-east-1.amazonaws.com"},
+        {"AWS_BEARER_TOKEN_BEDROCK": "bedrock-api-key-Zt7Qp2Lk9Vx4"},
+        {"DEFAULT_PROVIDER": "bedrock"},
+    ],
+)
+def test_who_says_more_than_a_region_means_it(more, monkeypatch):
+    """And nobody is asked."""
+    monkeypatch.setattr(hints, "finds", lambda provider: pytest.fail("asked"))
+    assert "bedrock" in loaded(**OPENAI, **REGION, **more).providers
+
+
+@pytest.mark.parametrize(
+    "config", ["aliases: {mine: bedrock/amazon.nova-pro-v1:0}", "fallbacks: {gpt-4o: [bedrock/amazon.nova-pro-v1:0]}"]
+)
+def test_who_names_it_means_it(config, tmp_path):
+    (tmp_path / "config.yaml").write_text(config)
+    assert "bedrock" in loaded(tmp_path, **OPENAI, **REGION).providers
+
+
+def test_alone_it_is_an_error_that_says_what_to_set():
+    with pytest.raises(ConfigError) as caught:
+        loaded(**REGION)
+    (told,) = caught.value.problems
+    assert str(told).startswith("bedrock is left out: AWS_REGION is set, but no credentials")
+
+
+@pytest.mark.parametrize("instances", ["a metadata server that never answers", "nobody there"])
+def test_no_start_is_held_up_for_long(monkeypatch, instances):
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1] if instances != "nobody there" else 1
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}/")
+        began = time.monotonic()
+        config = loaded(**OPENAI, **REGION)
+        assert time.monotonic() - began < hints.PATIENCE + 0.5
+    assert "bedrock" not in config.providers
+
+
+def test_an_answer_that_does_not_come_is_no_no(monkeypatch):
+    monkeypatch.setattr(hints, "PATIENCE", 0.05)
+    monkeypatch.setattr(hints, "KINDS", {"aws": KIND._replace(found=lambda: time.sleep(0.3))})
+    assert "bedrock" in loaded(**OPENAI, **REGION).providers
+
+
+def test_check_shows_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["check"], env={**OPENAI, **REGION})
+    assert result.exit_code == 0
+    assert "  bedrock          left out: AWS_REGION is set, but no credentials are found" in result.output
+
+
+def test_a_gateway_is_well_without_it():
+    async def use():
+        async with gateway(REGION) as running:
+            page = json.loads(running.app.runtime.status.health()[2])
+            assert (page["status"], list(page["providers"])) == ("ok", ["openai"])
+
+    run(use())
+
+
+def test_reading_the_configuration_alone_asks_nobody(monkeypatch):
+    monkeypatch.setattr(hints, "finds", lambda provider: pytest.fail("asked"))
+    assert load({**OPENAI, **REGION}, NOWHERE).providers["bedrock"].hinted
