@@ -78,8 +78,13 @@ def in_reads(data: bytes, cuts) -> list[bytes]:
 @pytest.mark.parametrize(("encoded", "headers", "payload"), GOOD)
 def test_published_vectors(encoded, headers, payload):
     decoder = Decoder()
-    ((found, body),) = decoder.feed(bytes.fromhex(encoded))
-    assert (dict(found), body, decoder.broken, decoder.inside_message()) == (headers, payload, None, False)
+    (found,) = decoder.feed(bytes.fromhex(encoded))
+    assert (dict(found.headers), found.payload, decoder.broken, decoder.inside_message()) == (
+        headers,
+        payload,
+        None,
+        False,
+    )
 
 
 @pytest.mark.parametrize("encoded", BAD)
@@ -95,7 +100,7 @@ def test_any_split_gives_what_was_written(messages, cuts):
     decoder = Decoder()
     found = [message for read in in_reads(written(messages), cuts) for message in decoder.feed(read)]
     told = [({name: value for name, (value, _, _) in headers.items()}, payload) for headers, payload in messages]
-    assert [(dict(headers), payload) for headers, payload in found] == told
+    assert [(dict(one.headers), one.payload) for one in found] == told
     assert (decoder.broken, decoder.inside_message()) == (None, False)
 
 
@@ -109,7 +114,7 @@ def test_botocore_reads_the_same(messages):
          event.payload)
         for event, (headers, _) in zip(judge, messages, strict=True)
     ]  # fmt: skip
-    assert [(dict(headers), payload) for headers, payload in Decoder().feed(data)] == theirs
+    assert [(dict(one.headers), one.payload) for one in Decoder().feed(data)] == theirs
 
 
 @given(MESSAGES.filter(bool), st.integers(0, 10**6), st.integers(1, 255))

@@ -142,7 +142,7 @@ class AnthropicStream:
             case "text_delta":
                 text = delta["text"]
                 self._texts[index]["text"].write(text)
-                return self._write.delta({"content": text}) if text else b""
+                return self._write.text(text) if text else b""
             case "input_json_delta":
                 return self._input(index, delta["partial_json"])
             case "thinking_delta":

@@ -21,6 +21,19 @@ from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import Facts, Usage
 
+
+class _Delta(msgspec.Struct, gc=False):
+    text: str | None = None  # None: a piece of something else than text
+
+
+class _Piece(msgspec.Struct, gc=False):
+    """Of a `contentBlockDelta`, what nearly all events of a stream hold."""
+
+    contentBlockIndex: int
+    delta: _Delta
+
+
+_read_piece = msgspec.json.Decoder(_Piece).decode
 _PADDING = "p"  # random letters that hide how long a piece is
 
 
@@ -38,13 +51,15 @@ class BedrockStream:
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # block index to tool-call index
         self._texts: defaultdict[tuple[int, str], StringIO] = defaultdict(StringIO)  # of a block, by what it is
+        self._piece_headers: Any = None  # the headers of this stream's pieces, once there was one
+        self._text_at, self._text = -1, StringIO()  # the block whose text is coming
         self.failure: Failure | None = None
 
     def feed(self, data: bytes) -> bytes:
-        passed = b"".join([self._event(message) for message in self._decoder.feed(data)])
+        passed = [self._event(message) for message in self._decoder.feed(data)]
         if self._decoder.broken is not None and self.failure is None and not self._finished:
             self.failure = unusable(f"the provider sent a broken event stream: {self._decoder.broken}")
-        return passed
+        return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def close(self) -> bytes:
         """The end, where `metadata` did not come after the message had ended."""
@@ -81,12 +96,15 @@ class BedrockStream:
 
     def _read(self, message: Message) -> bytes:
         headers = message.headers
+        if headers is self._piece_headers:
+            return self._piece(message.payload)
         if headers.get(":message-type") != "event":
             raise _failure(message)
         event = msgspec.json.decode(message.payload)
         match headers.get(":event-type"):
             case "contentBlockDelta":
-                return self._delta(event["contentBlockIndex"], event["delta"])
+                self._piece_headers = headers
+                return self._piece(message.payload)
             case "contentBlockStart":
                 return self._start_block(event["contentBlockIndex"], event["start"])
             case "contentBlockStop":
@@ -121,14 +139,20 @@ class BedrockStream:
             {"tool_calls": [{"index": call, "id": use["toolUseId"], "type": "function", "function": function}]}
         )
 
+    def _piece(self, payload: bytes) -> bytes:
+        piece = _read_piece(payload)
+        index, text = piece.contentBlockIndex, piece.delta.text
+        if text is None:
+            return self._delta(index, msgspec.json.decode(payload)["delta"])
+        if index != self._text_at:
+            self._blocks.setdefault(index, {})
+            self._text_at, self._text = index, self._texts[index, "text"]
+        self._text.write(text)
+        return self._write.text(text) if text else b""
+
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        if index not in self._blocks:
-            self._blocks[index] = {}
-        text = delta.get("text")
-        if text is not None:
-            self._texts[index, "text"].write(text)
-            return self._write.delta({"content": text}) if text else b""
-        block = self._blocks[index]
+        """A piece of what is no text."""
+        block = self._blocks.setdefault(index, {})
         for name, value in delta.items():
             if name == "toolUse":
                 return self._input(index, value["input"])

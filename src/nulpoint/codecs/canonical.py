@@ -194,6 +194,9 @@ def json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+_AFTER_TEXT = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+
+
 class ChunkWriter:
     """Writes the chunks of one stream. `id`, `created` and `model` stay the same all through, so what stands before a
     chunk's choices is encoded once: 0.4 us a chunk, 0.8 with all of it."""
@@ -205,6 +208,7 @@ class ChunkWriter:
     def begin(self, answer_id: str, model: str) -> None:
         frame = {"id": answer_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
+        self._before_text = self._frame + b'{"index":0,"delta":{"content":'
 
     def delta(
         self,
@@ -217,6 +221,10 @@ class ChunkWriter:
         told = b"null" if logprobs is None else encode(logprobs)
         choice = (self._frame, index, encode(delta), told, encode(finish))
         return b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % choice
+
+    def text(self, text: str) -> bytes:
+        """As `delta({"content": text})`, which most chunks are, in a third of the time."""
+        return self._before_text + msgspec.json.encode(text) + _AFTER_TEXT
 
     def usage(self, usage: dict[str, Any]) -> bytes:
         return b'%b],"usage":%b}\n\n' % (self._frame, msgspec.json.encode(usage))

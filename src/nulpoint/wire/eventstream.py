@@ -7,9 +7,10 @@ and a CRC of all that. Facts: the Amazon Event Stream Specification of Smithy, a
 import struct
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 from uuid import UUID
 from zlib import crc32
+
+import msgspec
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
 MOST_BYTES = 16 * 1024 * 1024  # of a message
@@ -26,7 +27,9 @@ _REMEMBERED = 64  # blocks of headers; a stream has a few, said again and again
 Value = bool | int | bytes | str | UUID  # a time is in milliseconds since 1970
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One of a stream. Where its headers are, byte for byte, those of an earlier one, `headers` is the same object."""
+
     headers: Mapping[str, Value]
     payload: bytes
 
@@ -58,10 +61,10 @@ class Decoder:
         start, end = 0, len(data)
         try:
             while end - start >= _PRELUDE.size:
-                length, headers_length = _lengths(data, start)
+                length, headers_length, checksum = _lengths(data, start)
                 if end - start < length:
                     break
-                messages.append(self._message(data[start : start + length], headers_length))
+                messages.append(self._message(data, start, length, headers_length, checksum))
                 start += length
         except _Broken as error:
             self.broken = str(error)
@@ -84,22 +87,25 @@ class Decoder:
         """Whether a message has begun whose end has not come."""
         return bool(self._held)
 
-    def _message(self, message: bytes, headers_length: int) -> Message:
-        end = len(message) - _CRC.size
-        if crc32(memoryview(message)[:end]) != _CRC.unpack_from(message, end)[0]:
+    def _message(self, data: bytes, start: int, length: int, headers_length: int, checksum: int) -> Message:
+        """`checksum` is that of the first eight bytes, which the message's own goes on from."""
+        end = start + length - _CRC.size
+        if crc32(data[start + 8 : end], checksum) != _CRC.unpack_from(data, end)[0]:
             raise _Broken("the checksum of a message is wrong")
-        payload_start = _PRELUDE.size + headers_length
-        block = message[_PRELUDE.size : payload_start]
+        headers_start = start + _PRELUDE.size
+        payload_start = headers_start + headers_length
+        block = data[headers_start:payload_start]
         headers = self._headers.get(block)
         if headers is None:
             headers = MappingProxyType(read_headers(block))
             if len(self._headers) < _REMEMBERED:
                 self._headers[block] = headers
-        return Message(headers, message[payload_start:end])
+        return Message(headers, data[payload_start:end])
 
 
-def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int]:
-    """Of a message and of its headers. They are looked at before that many bytes are waited for."""
+def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int, int]:
+    """Of a message and of its headers, and the checksum of these. They are looked at before that many bytes are waited
+    for."""
     length, headers_length, checksum = _PRELUDE.unpack_from(held, start)
     if crc32(held[start : start + 8]) != checksum:
         raise _Broken("the checksum of a message's beginning is wrong")
@@ -107,7 +113,7 @@ def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int]:
         raise _Broken(f"a message of {length} bytes")
     if headers_length > min(MOST_HEADER_BYTES, length - _LEAST_BYTES):
         raise _Broken(f"{headers_length} bytes of headers in a message of {length} bytes")
-    return length, headers_length
+    return length, headers_length, checksum
 
 
 def read_headers(block: bytes) -> dict[str, Value]:
