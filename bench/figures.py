@@ -18,6 +18,12 @@ def ratios(rounds: list[dict[str, float]], subject: str, reference: str) -> list
     return [one[subject] / one[reference] for one in rounds if subject in one and reference in one]
 
 
+def passed_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
+    """What another host of OpenAI's format costs the gateway beside OpenAI's own."""
+    low, mid, high = interval(ratios(rounds, name, "nulpoint"))
+    return f"CPU a {what}: {name} passed on / OpenAI passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+
+
 def translated_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
     """What a format of its own costs the gateway beside one that it passes on."""
     low, mid, high = interval(ratios(rounds, name, "nulpoint"))

@@ -5,8 +5,11 @@ URLs all name the same host: `/anthropic/v1` and so on. A path without such a se
 """
 
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
+from zlib import crc32
 
 _TEXT = "word " * 50  # an answer of about 600 bytes
 
@@ -14,7 +17,8 @@ _TEXT = "word " * 50  # an answer of about 600 bytes
 class Format(NamedTuple):
     """A wire format: how the gateway is told to reach it, a whole answer, and a stream.
 
-    An event holds the time it was sent at, twenty digits, as its text. `done` comes after the last one.
+    An event holds the time it was sent at, twenty digits, as its text. `done` comes after the last one. `frame` makes
+    of an event what goes out; `more` are further variables.
     """
 
     name: str
@@ -26,6 +30,9 @@ class Format(NamedTuple):
     begin: bytes
     event: bytes
     done: bytes
+    frame: Callable[[bytes], bytes] = bytes
+    content_type: bytes = b"text/event-stream"
+    more: Mapping[str, str] = MappingProxyType({})
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
@@ -168,10 +175,69 @@ MISTRAL = Format(
     b'"model":"mistral-small-latest","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":19,"total_tokens":419,"completion_tokens":400}}\n\ndata: [DONE]\n\n',
 )
-TRANSLATED = (ANTHROPIC, GEMINI, MISTRAL)
-FORMATS = (OPENAI, *TRANSLATED)
+
+
+def _message(event_type: bytes) -> Callable[[bytes], bytes]:
+    """AWS's framing of an event: lengths, their checksum, headers, payload, a checksum of it all."""
+    texts = {b":event-type": event_type, b":content-type": b"application/json", b":message-type": b"event"}
+    headers = b"".join(
+        b"%c%b\x07%b%b" % (len(name), name, struct.pack(">H", len(text)), text) for name, text in texts.items()
+    )
+
+    def frame(payload: bytes) -> bytes:
+        prelude = struct.pack(">II", len(headers) + len(payload) + 16, len(headers))
+        message = prelude + struct.pack(">I", crc32(prelude)) + headers + payload
+        return message + struct.pack(">I", crc32(message))
+
+    return frame
+
+
+# Signed with keys, as they nearly always are; the upstream does not look at the signature.
+BEDROCK = Format(
+    name="Bedrock",
+    key="AWS_SECRET_ACCESS_KEY",
+    base_url="BEDROCK_ENDPOINT_URL",
+    base_path="/bedrock",
+    model="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    answer=_json(
+        {
+            "metrics": {"latencyMs": 1234},
+            "output": {"message": {"content": [{"text": _TEXT}], "role": "assistant"}},
+            "stopReason": "end_turn",
+            "usage": {
+                "cacheReadInputTokenCount": 0,
+                "cacheReadInputTokens": 0,
+                "cacheWriteInputTokenCount": 0,
+                "cacheWriteInputTokens": 0,
+                "inputTokens": 19,
+                "outputTokens": 50,
+                "totalTokens": 69,
+            },
+        }
+    ),
+    begin=_message(b"messageStart")(b'{"p":"abcdefghijklm","role":"assistant"}'),
+    event=b'{"contentBlockIndex":0,"delta":{"text":"%020d"},"p":"abcdefghijklmnopqrst"}',
+    done=_message(b"contentBlockStop")(b'{"contentBlockIndex":0,"p":"abcdefghi"}')
+    + _message(b"messageStop")(b'{"p":"abcdefghijk","stopReason":"end_turn"}')
+    + _message(b"metadata")(
+        b'{"metrics":{"latencyMs":1234},"p":"abcdefg","usage":{"inputTokens":19,"outputTokens":400,"totalTokens":419}}'
+    ),
+    frame=_message(b"contentBlockDelta"),
+    content_type=b"application/vnd.amazon.eventstream",
+    more={"AWS_ACCESS_KEY_ID": "AKIABENCHBENCHBENCH0", "AWS_REGION": "us-east-1"},
+)
+AZURE = OPENAI._replace(
+    name="Azure",
+    key="AZURE_OPENAI_API_KEY",
+    base_url="AZURE_OPENAI_ENDPOINT",
+    base_path="/azure",
+    model="azure-gpt-4o",
+)
+TRANSLATED = (ANTHROPIC, GEMINI, MISTRAL, BEDROCK)
+PASSED = (AZURE,)  # beside OpenAI's own
+FORMATS = (OPENAI, *PASSED, *TRANSLATED)
 
 
 def format_of(path: str) -> Format:
     """The format a path asks for."""
-    return next((one for one in TRANSLATED if path.startswith(one.base_path)), OPENAI)
+    return next((one for one in FORMATS[1:] if path.startswith(one.base_path)), OPENAI)

@@ -23,12 +23,13 @@ from typing import Any
 
 from cached import measure_cache
 from clocks import cpu_ns, rss_kib
-from figures import Row, interval, ratios, translated_row
-from formats import OPENAI, TRANSLATED
+from figures import Row, interval, passed_row, ratios, translated_row
+from formats import OPENAI, PASSED, TRANSLATED
 from peers import peers_available
 from published import publish
 from reloading import measure_reloads
 from settling import measure_settling
+from signing import measure_signing
 from streams import measure_idle_streams, measure_streams, measure_translated_streams
 from subjects import (
     LOAD_CPU,
@@ -39,6 +40,7 @@ from subjects import (
     free_port,
     gateway_environment,
     nulpoint,
+    passing,
     pinned,
     proxying,
     translating,
@@ -146,11 +148,11 @@ def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None
         reference = stack.enter_context(proxying(folder / "px", upstream))
         again = stack.enter_context(proxying(folder / "px2", upstream, "nginx again"))
         ours = stack.enter_context(nulpoint(folder, upstream))
-        translated = translating(ours)
+        translated, passed = translating(ours), passing(ours)
         same_answer(upstream, ours.port)
-        same_text(upstream, translated)
+        same_text(upstream, [*translated, *passed])
         missing = stack.enter_context(nulpoint(folder, upstream, MISSES, CACHE_MODE="memory"))
-        subjects = [reference, again, ours, missing, *translated]
+        subjects = [reference, again, ours, missing, *translated, *passed]
         for name, characters in PROMPTS.items():
             scripts = {one.model: lua(folder, name, characters, one.model) for one in subjects}
             for subject in subjects:
@@ -185,6 +187,7 @@ def cpu_rows(name: str, rounds: list[dict[str, float]]) -> list[Row]:
         (f"CPU a request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
         (f"CPU a request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
         *(translated_row(f"request, {name}", one.name, rounds, times) for one in TRANSLATED),
+        *(passed_row(f"request, {name}", one.name, rounds, times and "<= 1.2") for one in PASSED),
     ]
 
 
@@ -269,6 +272,7 @@ def main() -> int:
         else:
             print("nginx or wrk is not here: only memory is measured")
         measure_settling(ROUNDS, rows, raw)
+        measure_signing(ROUNDS, rows, raw)
         measure_idle_streams(folder, rows, raw)
         if options.peers and have:
             rows += peers_available(folder, raw, SECONDS, wrk, lua)

@@ -18,7 +18,7 @@ import uvloop
 
 from formats import OPENAI, format_of
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 SUBJECT = re.compile(rb"subject (\d+)")
 
 
@@ -82,11 +82,11 @@ class Stream(asyncio.Protocol):
         self.path = self.body = b""
         self.left = self.events
         begin = self.format.begin
-        self.transport.write(HEAD + (chunk(begin) if begin else b""))
+        self.transport.write(HEAD % self.format.content_type + (chunk(begin) if begin else b""))
         self.turns.join(self, int(subject[1]) if subject else 0)
 
     def send(self) -> None:
-        data = self.format.event % time.monotonic_ns()
+        data = self.format.frame(self.format.event % time.monotonic_ns())
         self.left -= 1
         end = b""
         if self.left <= 0:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from formats import FORMATS, OPENAI, TRANSLATED, Format
+from formats import FORMATS, OPENAI, PASSED, TRANSLATED, Format
 
 LOAD_CPU, SUBJECT_CPU = "0", "1"
 _NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log crit;
@@ -83,7 +83,7 @@ def nginx(folder: Path, http: str, port: int, cpu: str, name: str = "nginx") -> 
 def answering(folder: Path) -> Iterator[int]:
     """An nginx that answers every request at once with a whole answer of the format that the path asks for."""
     port = free_port()
-    others = "".join(_answer(one.base_path + "/", one) for one in TRANSLATED)
+    others = "".join(_answer(one.base_path + "/", one) for one in FORMATS[1:])
     server = f"server {{ listen 127.0.0.1:{port} backlog=4096; {_answer('/', OPENAI)} {others} }}"
     with nginx(folder, server, port, LOAD_CPU):
         yield port
@@ -107,7 +107,7 @@ proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 600s; }}
 def gateway_environment(port: int, upstream: int) -> dict[str, str]:
     """nginx keeps no answers here, so neither does the gateway it is compared with."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    keys = {one.key: "sk-bench" for one in FORMATS}
+    keys = {name: text for one in FORMATS for name, text in {one.key: "sk-bench", **one.more}.items()}
     places = {one.base_url: f"http://127.0.0.1:{upstream}{one.base_path}" for one in FORMATS}
     # All formats are one origin here, and 2,000 streams to it are more than the default lets through.
     settings = {"PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096", "CACHE_MODE": "none"}
@@ -138,6 +138,11 @@ def nulpoint(
 def translating(gateway: Subject) -> list[Subject]:
     """The same gateway asked for models whose providers have formats of their own."""
     return [Subject(one.name, gateway.port, gateway.pids, one.model) for one in TRANSLATED]
+
+
+def passing(gateway: Subject) -> list[Subject]:
+    """The same gateway asked for models of other hosts of OpenAI's format."""
+    return [Subject(one.name, gateway.port, gateway.pids, one.model) for one in PASSED]
 
 
 def children(pid: int) -> list[int]:
