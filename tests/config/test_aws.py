@@ -39,6 +39,8 @@ def problems(**environ):
         ({**KEY, **SECRET, "AWS_REGION": "us-east-1/x"}, ["AWS_REGION = "]),
         ({**KEY, **SECRET, **REGION, "BEDROCK_ENDPOINT_URL": "bedrock"}, ["BEDROCK_ENDPOINT_URL = 'bedrock'"]),
         ({**KEY, "AWS_SECRET_ACCESS_KEY": "x4Rm8 Wc3Nb6", **REGION}, ["AWS_SECRET_ACCESS_KEY = ***"]),
+        ({**KEY, **SECRET, **REGION, "AWS_SESSION_TOKEN": "a\u00e9b"}, ["AWS_SESSION_TOKEN = ***"]),
+        ({**KEY, **SECRET, **REGION, "AWS_SESSION_TOKEN": "a\nhost: b"}, ["AWS_SESSION_TOKEN = ***"]),
         ({**BEARER}, ["AWS_REGION is not set"]),
     ],
 )  # fmt: skip
@@ -109,6 +111,15 @@ def test_a_profile(nothing_around, monkeypatch, tmp_path):
     )
     fields = source.fetch().signer.fields("POST", "host", "/model/m/converse", b"{}", 1_790_000_000)
     assert b"Credential=AKIATEAM/20260921/us-east-1/bedrock/aws4_request" in fields
+
+
+@pytest.mark.parametrize("secret", ["x4Rm8 Wc3", "x4Rm8\u00e9"])
+def test_a_profile_whose_keys_cannot_go_out(nothing_around, monkeypatch, tmp_path, secret):
+    (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {secret}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    with pytest.raises(CannotFetch, match="is no credential") as told:
+        ChainSource("us-east-1").fetch()
+    assert "x4Rm8" not in str(told.value)
 
 
 def test_a_profile_that_is_not_there_is_told_without_a_secret(nothing_around, monkeypatch):

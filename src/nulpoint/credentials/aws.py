@@ -37,14 +37,22 @@ def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values 
     """See `source.Kind`. Without keys it is what botocore finds by itself."""
     region = _region(given, base_url, wrong)
     keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in given]
+    wrong += [
+        Wrong(name, "= ***", "must be printable ASCII without spaces; copy it again")
+        for name in keys
+        if not _goes_out(given[name])
+    ]
     for name in (ACCESS_KEY, SECRET_KEY) if keys else ():
         if name not in given:
             remedy = f"{' and '.join(keys)} alone cannot be used: set {ACCESS_KEY} and {SECRET_KEY} together"
             wrong.append(Wrong(name, "is not set", remedy))
-        elif not given[name].isascii() or not given[name].isprintable() or " " in given[name]:
-            wrong.append(Wrong(name, "= ***", "must be printable ASCII without spaces; copy it again"))
     wanted = keys or [name for name in _CHAIN if name in given]
     return {REGION: Secret(region), **{name: Secret(given[name]) for name in wanted}}
+
+
+def _goes_out(text: str) -> bool:
+    """Whether it can stand in a header field."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _region(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> str:
@@ -100,6 +108,8 @@ class ChainSource:
             keys = credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise CannotFetch(redact(" ".join(str(error).split()))[:_SHOWN]) from None
+        if not all(_goes_out(text) for text in (keys.access_key, keys.secret_key, keys.token or "")):
+            raise CannotFetch("what botocore's chain found is no credential: not printable ASCII without spaces")
         signer = AwsSigner(AwsKeys(keys.access_key, keys.secret_key, keys.token), self._region, _SERVICE)
         return Held(signer, _end_of(credentials))
 

@@ -41,6 +41,12 @@ class AwsSigner:
         self._scope_end = f"{region}/{service}/aws4_request"
         self._region, self._service = region, service
         self._day, self._key = "", b""
+        # Of a request with a body that is JSON: what of its fields stands after the time, and which of them are signed.
+        token = self._token
+        self._names = "content-type;host;x-amz-date" + (";x-amz-security-token" if token is not None else "")
+        self._after_time = f"\nx-amz-security-token:{token}\n" if token is not None else "\n"
+        self._after_time += f"\n{self._names}\n"
+        self._token_field = f"x-amz-security-token: {token}\r\n" if token is not None else ""
 
     @property
     def secret(self) -> str:
@@ -48,9 +54,12 @@ class AwsSigner:
         return self._token or self._secret_key
 
     def fields(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
-        """As `auth.Signer` has it, for a body that is JSON."""
-        added = self.sign(method, path, {"host": host, "content-type": _CONTENT_TYPE}, body, now)
-        return "".join([f"{name}: {value}\r\n" for name, value in added.items()]).encode("ascii")
+        """As `auth.Signer` has it, for a body that is JSON: what `sign` gives, in half the time, since all but time and
+        body is the same each time."""
+        time = _time_of(int(now))
+        request = f"{_beginning(method, host, path)}{time}{self._after_time}{sha256(body).hexdigest()}"
+        authorization = self._authorization(time, self._names, request)
+        return f"x-amz-date: {time}\r\n{self._token_field}authorization: {authorization}\r\n".encode("ascii")
 
     def refused(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
         return status == 403 and headers.get(_ERROR_TYPE, b"").partition(b":")[0] in _REFUSALS
@@ -60,7 +69,7 @@ class AwsSigner:
 
         `path` is as it goes onto the wire. `now`: Unix seconds.
         """
-        time = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        time = _time_of(int(now))
         added = {"x-amz-date": time}
         if self._token is not None:
             added["x-amz-security-token"] = self._token
@@ -68,12 +77,17 @@ class AwsSigner:
         names = ";".join([name for name, _ in signed])
         lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in signed])
         request = f"{method}\n{_canonical_path(path)}\n\n{lines}\n{names}\n{sha256(body).hexdigest()}"
-        scope = f"{time[:8]}/{self._scope_end}"
-        text = f"{_ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key_of(time[:8]), text.encode(), "sha256").hex()
-        credential = f"Credential={self._access_key}/{scope}"
-        added["authorization"] = f"{_ALGORITHM} {credential}, SignedHeaders={names}, Signature={signature}"
+        added["authorization"] = self._authorization(time, names, request)
         return added
+
+    def _authorization(self, time: str, names: str, request: str) -> str:
+        """`request` in AWS's canonical form."""
+        day = time[:8]
+        scope = f"{day}/{self._scope_end}"
+        text = f"{_ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+        signature = hmac.digest(self._key_of(day), text.encode(), "sha256").hex()
+        credential = f"Credential={self._access_key}/{scope}"
+        return f"{_ALGORITHM} {credential}, SignedHeaders={names}, Signature={signature}"
 
     def _key_of(self, day: str) -> bytes:
         if day != self._day:
@@ -82,6 +96,17 @@ class AwsSigner:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._day, self._key = day, key
         return self._key
+
+
+@lru_cache(maxsize=8)
+def _time_of(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@lru_cache(maxsize=1024)
+def _beginning(method: str, host: str, path: str) -> str:
+    """The canonical form of a request with a body that is JSON, up to the time."""
+    return f"{method}\n{_canonical_path(path)}\n\ncontent-type:{_CONTENT_TYPE}\nhost:{host}\nx-amz-date:"
 
 
 @lru_cache(maxsize=1024)
