@@ -118,6 +118,8 @@ def reasoning_of(blocks: list[dict[str, Any]]) -> str:
 
 def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Web citations, with their place in the joined text."""
+    if not any("citationsContent" in block for block in blocks):
+        return
     position = 0
     for block in blocks:
         end = position + len(text_of([block]))

@@ -17,6 +17,7 @@ _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 # What is read of messages, parts and calls; other members are reported. Those of our own answers that say nothing more
 # than what is restored, or that only another provider can read, are no loss.
 _CARRIERS = frozenset({EXTRA, "extra_content", "annotations"})
+_WITH_DOCUMENTS = frozenset({"document", "toolResult"})
 _OF_MESSAGE = frozenset({"role", "content", "cache_control"})
 _OF_ASSISTANT = _OF_MESSAGE | _CARRIERS | {"tool_calls", "refusal"}
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
@@ -28,14 +29,19 @@ Block = dict[str, Any]
 
 
 class Conversation(NamedTuple):
+    """`kinds`: of the blocks in its turns, so that what is not there need not be looked for."""
+
     system: list[Block]
     turns: list[dict[str, Any]]
+    kinds: set[str]
 
     def continues_answer(self) -> bool:
         return bool(self.turns[-1]["role"] == "assistant")
 
     def called(self) -> list[str]:
         """Names of the tools called anywhere in it, in order."""
+        if "toolUse" not in self.kinds:
+            return []
         blocks = [block for turn in self.turns for block in turn["content"]]
         return list(dict.fromkeys(block["toolUse"]["name"] for block in blocks if "toolUse" in block))
 
@@ -67,9 +73,11 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
                 _say(turns, "user", _visible(_marked(message, _parts(message, where, members, _block))))
             case _:
                 raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
-    _check(turns, able, len(messages) - 1)
-    name_apart(turns)
-    return Conversation(system, turns)
+    kinds = {name for turn in turns for block in turn["content"] for name in block}
+    _check(turns, kinds, able, len(messages) - 1)
+    if not kinds.isdisjoint(_WITH_DOCUMENTS):
+        name_apart(turns)
+    return Conversation(system, turns, kinds)
 
 
 def _say(turns: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
@@ -93,12 +101,12 @@ def _answer(turns: list[dict[str, Any]], blocks: list[Block]) -> None:
     turns[-1]["content"] = [*content[:place], *blocks, *content[place:]]
 
 
-def _check(turns: list[dict[str, Any]], able: Abilities, last: int) -> None:
+def _check(turns: list[dict[str, Any]], kinds: set[str], able: Abilities, last: int) -> None:
     if not turns or turns[0]["role"] != "user":
         raise wrong("messages", "must begin, after system messages, with the user's, and it must say something")
-    for turn in turns:
-        kinds = {name for block in turn["content"] for name in block}
-        if "document" in kinds and "text" not in kinds:
+    for turn in turns if "document" in kinds else ():
+        here = {name for block in turn["content"] for name in block}
+        if "document" in here and "text" not in here:
             raise wrong("messages", "has a document in a turn without text, which Bedrock refuses; say what it is for")
     if turns[-1]["role"] != "assistant":
         return
