@@ -58,7 +58,7 @@ def bedrock(server: MockServer) -> dict[str, str]:
     return {**AWS, "BEDROCK_ENDPOINT_URL": server.url}
 
 
-ADDRESSES = {"azure": azure, "bedrock": bedrock, "vertexai": vertexai}
+ADDRESSES = {"azure": azure, "bedrock": bedrock, "vertexai": vertexai, "vertexai-claude": vertexai}
 
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:

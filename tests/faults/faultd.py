@@ -211,7 +211,8 @@ class BlackHole:
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(0)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self._fillers = [self._fill() for _ in range(4)]
 
     def _fill(self) -> socket.socket:
@@ -231,7 +232,8 @@ class Nobody:
     def __init__(self) -> None:
         self._holder = socket.socket()
         self._holder.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._holder.getsockname()[1]}"
+        self.port = self._holder.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
 
     async def close(self) -> None:
         self._holder.close()

@@ -1,7 +1,9 @@
-"""What providers send, as bytes: heads, chunks, whole answers, and one answer in each of the four formats."""
+"""What providers send, as bytes: heads, chunks, whole answers, and one answer in each format, at clouds too."""
 
 from typing import NamedTuple
+from zlib import crc32
 
+import clouds
 from nulpoint.mock import MockServer, MockSettings
 from nulpoint.mock.answers import Call
 
@@ -65,13 +67,22 @@ class Format(NamedTuple):
     whole: bytes
     error: bytes  # body of an error with status 500
     error_event: bytes
+    speaks: str = ""  # whose format it is
+    nonsense: bytes = event(b'{"id":')  # an event that nobody can read
+    head: bytes = STREAM_HEAD
 
     @property
     def events(self) -> list[bytes]:
         return self.preamble + self.content + self.terminal
 
 
-_CREDENTIALS = {"authorization": "Bearer x", "x-api-key": "x", "x-goog-api-key": "x", "anthropic-version": "2023-06-01"}
+_CREDENTIALS = {
+    "authorization": "Bearer x",
+    "x-api-key": "x",
+    "api-key": "x",
+    "x-goog-api-key": "x",
+    "anthropic-version": "2023-06-01",
+}
 _MODELS = {
     "openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-pro", "mistral": "mistral-large-latest",
 }  # fmt: skip
@@ -116,6 +127,7 @@ def _format(name: str) -> Format:
         whole,
         error,
         named + event(error),
+        name,
     )
 
 
@@ -127,6 +139,67 @@ def _embeddings(name: str, model: str, path: str, body: dict[str, object]) -> Fo
 
 
 FORMATS = {name: _format(name) for name in _MODELS}
+
+
+def _framed_nonsense(good: bytes) -> bytes:
+    """A Bedrock event whose checksums are right, and whose payload is none."""
+    start = 12 + int.from_bytes(good[4:8])
+    message = (start + 10).to_bytes(4) + good[4:8]
+    message += crc32(message).to_bytes(4) + good[12:start] + b'{"id":'
+    return message + crc32(message).to_bytes(4)
+
+
+def _cloud(name: str, model: str, paths: tuple[str, str], body: dict[str, object], before: int, after: int) -> Format:
+    """Of a cloud whose events are its own: `before` come before content, `after` after it."""
+    server = MockServer(name, MockSettings(stream_words=WORDS))
+    streamed = {"stream": True} if "model" in body else {}
+    whole, stream = (
+        server.dialect.answer(Call("POST", path, _CREDENTIALS, {**body, **more}, 1, WORDS))
+        for path, more in zip(paths, ({}, streamed), strict=True)
+    )
+    assert (whole.status, stream.status) == (200, 200), (whole.body, stream.body)
+    events = stream.events or []
+    error, error_event = server.dialect.error(500, "broken").body, server.dialect.error_event(500, "broken")
+    return Format(
+        name, model, events[:before], events[before:-after], events[-after:], whole.body, error, error_event
+    )  # fmt: skip
+
+
+_AZURE = _cloud(
+    "azure",
+    "azure-gpt-4o",
+    ("/openai/v1/chat/completions", "/openai/v1/chat/completions"),
+    {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]},
+    2,
+    2,
+)
+_NOVA = "/model/amazon.nova-pro-v1%3A0"
+_BEDROCK = _cloud(
+    "bedrock",
+    "amazon.nova-pro-v1:0",
+    (f"{_NOVA}/converse", f"{_NOVA}/converse-stream"),
+    {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+    1,
+    3,
+)
+CLOUDS = {
+    "azure": _AZURE._replace(speaks="openai"),
+    "bedrock": _BEDROCK._replace(
+        speaks="bedrock",
+        nonsense=_framed_nonsense(_BEDROCK.content[0]),
+        head=STREAM_HEAD.replace(b"text/event-stream", b"application/vnd.amazon.eventstream"),
+    ),
+    "vertexai": FORMATS["gemini"]._replace(name="vertexai", model="vertexai-gemini-2.5-pro"),
+    "vertexai-claude": FORMATS["anthropic"]._replace(name="vertexai-claude", model="vertexai-claude-sonnet-4-5"),
+}
+# Their models have no built-in equivalents.
+CLOUDS_CONFIG = clouds.folder_with(
+    "fallbacks:\n"
+    "  azure-gpt-4o: [azure/gpt-4o, openai/gpt-4o]\n"
+    "  amazon.nova-pro-v1:0: [bedrock/amazon.nova-pro-v1:0, openai/gpt-4o]\n"
+    "  vertexai-gemini-2.5-pro: [vertexai/gemini-2.5-pro, openai/gpt-4o]\n"
+    "  vertexai-claude-sonnet-4-5: [vertexai-claude/claude-sonnet-4-5, openai/gpt-4o]\n"
+)
 _PARTS = {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "hi"}]}}
 EMBEDDINGS = {
     "openai": _embeddings(
@@ -137,6 +210,22 @@ EMBEDDINGS = {
         "gemini-embedding-001",
         "/v1beta/models/gemini-embedding-001:batchEmbedContents",
         {"requests": [_PARTS]},
+    ),
+    "bedrock": _embeddings(
+        "bedrock",
+        "amazon.titan-embed-text-v2:0",
+        "/model/amazon.titan-embed-text-v2%3A0/invoke",
+        {"inputText": "hi"},
+    ),
+    "vertexai": Format(
+        "vertexai",
+        "vertexai-text-embedding-005",
+        [],
+        [],
+        [],
+        b'{"predictions":[{"embeddings":{"values":[0.5,0.25],"statistics":{"token_count":1,"truncated":false}}}]}',
+        FORMATS["gemini"].error,
+        b"",
     ),
 }
 
