@@ -4,7 +4,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 import clouds
-from nulpoint.mock import MockServer, MockSettings
+from nulpoint.mock import MockServer, MockSettings, eventstream
 from nulpoint.mock.answers import Call
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -232,7 +232,9 @@ EMBEDDINGS = {
 
 def with_tool_call(form: Format) -> Format:
     """The same answer with a tool call in place of text, in pieces as that provider streams them."""
-    said = {"openai": _OPENAI_CALL, "anthropic": _ANTHROPIC_CALL}[form.name]
+    said = {"openai": _OPENAI_CALL, "anthropic": _ANTHROPIC_CALL, "bedrock": _BEDROCK_CALL}[form.name]
+    if form.name == "bedrock":
+        return form._replace(content=said, terminal=[*form.terminal[:-2], _BEDROCK_STOP, form.terminal[-1]])
     terminal = [one.replace(b'"stop"', b'"tool_calls"').replace(b'"end_turn"', b'"tool_use"') for one in form.terminal]
     preamble = form.preamble[:1]
     return form._replace(preamble=preamble, content=said, terminal=terminal)
@@ -262,3 +264,16 @@ _ANTHROPIC_CALL = [
     ),
     _anthropic(b"content_block_stop", b""),
 ]
+
+
+_BEDROCK_CALL = [
+    eventstream.event(
+        "contentBlockStart",
+        {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "tooluse_1", "name": "weather"}}},
+    ),
+    *(
+        eventstream.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": piece}}})
+        for piece in ('{"city":', ' "Par', 'is"', "}")
+    ),
+]
+_BEDROCK_STOP = eventstream.event("messageStop", {"stopReason": "tool_use"})

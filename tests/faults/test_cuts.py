@@ -16,14 +16,31 @@ from conftest import STREAM, gateway, run
 from faultd import fin, reset, send, serve
 from nulpoint.mock import start
 from outcome import ask
-from provider_bytes import CHAT_ANSWER, FORMATS, LAST_CHUNK, STREAM_HEAD, TEXT, Format, answer, chunk, with_tool_call
+from provider_bytes import (
+    CHAT_ANSWER,
+    CLOUDS,
+    FORMATS,
+    LAST_CHUNK,
+    STREAM_HEAD,
+    TEXT,
+    Format,
+    answer,
+    chunk,
+    with_tool_call,
+)  # fmt: skip
 
 CUTS = int(os.environ.get("NULPOINT_CUTS", "500"))
 SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))
 AT_ONCE = 20
 SETTINGS = {"MAX_RETRIES": "3", "COALESCE": "false", "CB_ERROR_THRESHOLD": "1000000000", "LOG_QUEUE": "100000"}
 
-STREAMS: list[Format] = [*FORMATS.values(), with_tool_call(FORMATS["openai"]), with_tool_call(FORMATS["anthropic"])]
+BEDROCK = CLOUDS["bedrock"]
+TALKS = [*FORMATS.values(), BEDROCK, CLOUDS["azure"]]
+STREAMS: list[Format] = [
+    *TALKS,
+    *(with_tool_call(FORMATS[name]) for name in ("openai", "anthropic")),
+    with_tool_call(BEDROCK),
+]
 _NUMBER = re.compile(rb"cut (\d+)\.")
 
 
@@ -51,6 +68,9 @@ class Cut(NamedTuple):
         """Whether all that makes the answer whole comes before the cut."""
         given = b"".join(self.pieces)
         last = self.form.terminal[-1]
+        if self.form.speaks == "bedrock" and self.how == "http end":  # it may end without the event that tells its cost
+            everything = b"".join(self.form.events)
+            return everything[: self.at] in (everything, everything.removesuffix(last))
         if self.how == "http end":
             return last.rstrip(b"\r\n") in given
         return given.endswith(LAST_CHUNK) or (self.form.name != "gemini" and last in given)
@@ -82,10 +102,10 @@ def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
     def script(request: bytes):
         cut = planned[int(_NUMBER.search(request)[1])]
         end = {"reset": [reset()], "fin": [fin()], "http end": []}[cut.how]
-        return [send(STREAM_HEAD, *cut.pieces), *end]
+        return [send(cut.form.head, *cut.pieces), *end]
 
     async def main():
-        providers = {name: await serve(choose=script) for name in FORMATS}
+        providers = {one.name: await serve(choose=script) for one in TALKS}
         problems = []
         async with gateway(SETTINGS, providers=providers) as running:
             places = asyncio.Semaphore(AT_ONCE)
@@ -98,7 +118,7 @@ def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
                 # What a reset overtakes in the kernel is lost, and then the answer was not whole.
                 if outcome.verdict != expected and not (cut.how == "reset" and outcome.verdict == "error"):
                     problems.append(f"{cut}: {outcome.verdict}, not {expected}")
-                if outcome.streamed and cut.form in FORMATS.values() and not TEXT.startswith(outcome.text):
+                if outcome.streamed and cut.form in TALKS and not TEXT.startswith(outcome.text):
                     problems.append(f"{cut}: {outcome.text!r}")
                 return outcome
 
@@ -114,6 +134,33 @@ def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
         assert not problems, "\n".join(["", *problems[:20], f"{len(problems)} in all"])
 
     run(main(), 600)
+
+
+@pytest.mark.parametrize("number", [0, 2, -2, -1], ids=["beginning", "text", "stop", "cost"])
+def test_U37_at_every_byte_of_a_message_in_aws_s_framing(number):
+    """Inside its lengths, their checksum, a header, the payload, the last checksum; the rest of it never comes."""
+    events = BEDROCK.events
+    place = number % len(events)
+    before, message = events[:place], events[place]
+
+    def script(request):
+        at = int(_NUMBER.search(request)[1])
+        return [send(BEDROCK.head, *map(chunk, before), *([chunk(message[:at])] if at else []), LAST_CHUNK)]
+
+    async def main():
+        async with gateway(
+            {**SETTINGS, "MAX_RETRIES": "1"}, providers={"bedrock": await serve(choose=script)}
+        ) as running:
+            body = STREAM.replace(b"gpt-4o", b"bedrock/" + BEDROCK.model.encode())
+            for first in range(0, len(message), AT_ONCE):
+                cuts = range(first, min(first + AT_ONCE, len(message)))
+                asked = [ask(running.port, body.replace(b"hi", b"cut %d." % cut)) for cut in cuts]
+                for cut, outcome in zip(cuts, await asyncio.gather(*asked), strict=True):
+                    whole = cut == 0 and number == -1  # without the event that tells its cost
+                    assert outcome.verdict == ("answer" if whole else "error"), cut
+                    assert TEXT.startswith(outcome.text if outcome.streamed else "")
+
+    run(main())
 
 
 def test_U08_after_fifty_chunks_too():
