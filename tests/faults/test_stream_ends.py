@@ -9,7 +9,7 @@ from conftest import STREAM, Caller, gateway, post, run
 from faultd import fin, reset, send, serve, silence
 from nulpoint.mock import start
 from outcome import Outcome, ask
-from provider_bytes import DONE, FORMATS, LAST_CHUNK, ROLE, STREAM_HEAD, WORD, chunk, chunks, delta, event
+from provider_bytes import CLOUDS, DONE, FORMATS, LAST_CHUNK, ROLE, STREAM_HEAD, TEXT, WORD, chunk, chunks, delta, event
 
 FINISH = delta(b"", b'"stop"')
 SETTINGS = {"STREAM_IDLE_TIMEOUT": "200ms", "MAX_RETRIES": "1"}
@@ -90,13 +90,13 @@ def test_text_that_speaks_of_errors_is_no_error():
     run(main())
 
 
-@pytest.mark.parametrize("form", ["anthropic", "gemini", "mistral"])
+@pytest.mark.parametrize("form", ["anthropic", "gemini", "mistral", "bedrock"])
 def test_content_and_an_error_in_one_read(form):
     """What has come is the caller's, and the status line cannot say any more what went wrong."""
-    one = FORMATS[form]
+    one = {**FORMATS, **CLOUDS}[form]
 
     async def main():
-        faultd = await serve([send(STREAM_HEAD + b"".join(chunks([*one.preamble, one.content[0], one.error_event])))])
+        faultd = await serve([send(one.head + b"".join(chunks([*one.preamble, one.content[0], one.error_event])))])
         async with gateway(SETTINGS, providers={form: faultd}) as running:
             followed, outcome = await asyncio.gather(*[ask(running.port, model_of(one)) for _ in range(2)])
             for seen in (followed, outcome):
@@ -107,6 +107,43 @@ def test_content_and_an_error_in_one_read(form):
 
 def model_of(form):
     return STREAM.replace(b"gpt-4o", form.model.encode())
+
+
+BEDROCK = CLOUDS["bedrock"]
+_, STOP, COST = BEDROCK.terminal
+EXCEPTION = BEDROCK.error_event
+
+
+@pytest.mark.parametrize(
+    ("events", "whole"),
+    [
+        ([*BEDROCK.events, *BEDROCK.events], True),  # what follows the end is nobody's
+        ([*BEDROCK.events, EXCEPTION], True),
+        ([*BEDROCK.events, COST[:40]], True),
+        ([*BEDROCK.events[:-1]], True),  # without what it cost
+        ([*BEDROCK.events[:-1], EXCEPTION], False),
+        ([*BEDROCK.events[:-1], COST[:-1]], False),
+        ([*BEDROCK.preamble, *BEDROCK.content], False),
+        ([*BEDROCK.preamble, *BEDROCK.content, COST], False),  # what it cost says not that it has ended
+        ([*BEDROCK.preamble, *BEDROCK.content, *BEDROCK.events], False),
+        ([STOP, COST], False),
+        ([COST], False),
+        ([], False),
+    ],
+)
+@pytest.mark.parametrize("apart", [True, False], ids=["event by event", "in one read"])
+def test_how_bedrock_s_streams_end(events, whole, apart):
+    async def main():
+        sent = [*map(chunk, events), LAST_CHUNK]
+        faultd = await serve([send(BEDROCK.head, *(sent if apart else [b"".join(sent)]))])
+        async with gateway(SETTINGS, providers={"bedrock": faultd}) as running:
+            outcome = await ask(running.port, model_of(BEDROCK))
+            assert outcome.verdict == ("answer" if whole else "error")
+            assert outcome.text == (TEXT if whole else outcome.text)
+            assert TEXT.startswith(outcome.text)
+            assert not whole or ("usage" in json.loads(running.log())) is (COST in events)
+
+    run(main())
 
 
 OLD_CALLER = {
