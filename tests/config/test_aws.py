@@ -1,5 +1,7 @@
 """AWS credentials in the configuration: what is asked for, what is wrong, and that nothing secret is said of it."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,32 @@ def test_a_profile_whose_keys_cannot_go_out(nothing_around, monkeypatch, tmp_pat
     with pytest.raises(CannotFetch, match="is no credential") as told:
         ChainSource("us-east-1").fetch()
     assert "x4Rm8" not in str(told.value)
+
+
+def test_two_rows_with_profiles_of_their_own(nothing_around, monkeypatch, tmp_path):
+    """Fetched at the same time, and nothing of it is left in the environment."""
+    names = ("east", "west")
+    (tmp_path / "credentials").write_text(
+        "".join(f"[{name}]\naws_access_key_id = AKIA{name}\naws_secret_access_key = x\n" for name in names)
+    )
+    (tmp_path / "config.yaml").write_text(
+        f"aws_shared_credentials_file: {tmp_path / 'credentials'}\nproviders:\n"
+        + "".join(
+            f"  - {{name: {name}, like: bedrock, base_url: 'https://bedrock-runtime.us-{name}-1.amazonaws.com',"
+            f" variables: {{AWS_PROFILE: {name}}}}}\n"
+            for name in names
+        )
+    )
+    monkeypatch.delenv("AWS_SHARED_CREDENTIALS_FILE")
+    providers = load(OPENAI, tmp_path).providers
+    before = dict(os.environ)
+    sources = {name: KIND.open(dict(providers[name].identity.values)) for name in names}
+    with ThreadPoolExecutor(8) as threads:
+        asked = [(name, threads.submit(sources[name].fetch)) for name in names * 8]
+        for name, fetched in asked:
+            fields = fetched.result().signer.fields("POST", "h", "/", b"", 1_790_000_000)
+            assert f"Credential=AKIA{name}/20260921/us-{name}-1/".encode() in fields
+    assert dict(os.environ) == before
 
 
 def test_a_profile_that_is_not_there_is_told_without_a_secret(nothing_around, monkeypatch):

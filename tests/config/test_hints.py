@@ -102,6 +102,11 @@ def test_an_answer_that_does_not_come_is_no_no(monkeypatch):
     assert "bedrock" in loaded(**OPENAI, **REGION).providers
 
 
+def test_callers_with_keys_of_their_own_may_use_it():
+    bedrock = loaded(**OPENAI, **REGION, ALLOW_CLIENT_API_KEYS="true").providers["bedrock"]
+    assert (bedrock.identity, bedrock.credentials) == (None, ())
+
+
 def test_check_shows_it(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["check"], env={**OPENAI, **REGION})

@@ -200,3 +200,33 @@ def test_it_can_be_stopped_in_the_middle_of_a_fetch():
         await asyncio.sleep(0)
 
     kept(use, 60)
+
+
+def test_the_clock_is_set_on_and_the_next_request_has_another_one(monkeypatch):
+    """It sleeps for an hour by the clock as it was; whoever finds that what is held has run out wakes it."""
+
+    async def use(keeper, source):
+        await keeper.start()
+        await asyncio.sleep(0.01)
+        monkeypatch.setattr(keeper_module, "_unix", lambda: unix() + 86_400)
+        source.steps = [90_000]
+        with pytest.raises(Failure):
+            keeper.signer(unix() + 86_400)
+        await until(lambda: source.fetches == 2)
+        assert keeper.signer(unix() + 86_400).secret == "token-2"
+
+    kept(use, 3600)
+
+
+def test_a_fetch_that_takes_long_is_told_of(monkeypatch, caplog):
+    monkeypatch.setattr(keeper_module, "SLOW", 0.05)
+    monkeypatch.setattr(keeper_module, "PATIENCE", 0.1)
+
+    async def use(keeper, source):
+        source.gate.clear()
+        await keeper.start()
+        source.gate.set()
+        await until(lambda: not keeper.missing)
+
+    kept(use, 60)
+    assert "a credential for cloud is being fetched for 0.05 s now: whoever gives it out does not answer" in caplog.text

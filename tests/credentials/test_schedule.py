@@ -34,6 +34,34 @@ def test_whoever_gives_out_the_same_again_is_asked_until_there_is_another():
     assert len(asked) < 20
 
 
+FETCHED, FAILED = ("fetched", 100_000.0, 103_600.0), ("failed", 100_000.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "now", "wait"),
+    [
+        ([], 5.0, 0.0),
+        ([FETCHED], 100_000.0, 3300.0),
+        ([FETCHED], 103_300.0, 0.0),
+        ([FETCHED], 186_400.0, 0.0),  # set on by a day
+        ([FETCHED], 99_950.0, 3350.0),  # set back a little
+        ([FETCHED], 13_600.0, 0.0),  # set back by a day: it must not rest until tomorrow
+        ([FAILED], 13_600.0, 0.0),
+        ([FETCHED, ("fetched", 13_600.0, 17_200.0)], 13_600.0, 3300.0),
+        ([FETCHED, ("failed", 13_600.0, 1.0)], 13_600.0, 1.0),
+    ],
+)
+def test_the_clock_may_be_set(events, now, wait):
+    assert played(*events).wait(now) == wait
+
+
+@pytest.mark.parametrize("events", [[FETCHED], [FETCHED, ("failed", 103_300.0, 1.0)]])
+def test_a_refused_one_is_replaced_after_the_clock_was_set_back(events):
+    schedule = played(*events)
+    assert schedule.refused(13_600.0)
+    assert schedule.wait(13_600.0) == 0.0
+
+
 @pytest.mark.parametrize(
     ("failures", "least", "most"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (6, 16, 32), (7, 30, 60), (500, 30, 60)]
 )

@@ -39,13 +39,20 @@ def finds(provider: Provider) -> bool:
 
 
 def without_unfounded(config: Config, ask: Asked = finds) -> Config:
-    """The configuration without what was only hinted at and is not there, by name with what to set."""
+    """The configuration without what was only hinted at and is not there, by name with what to set.
+
+    Where callers bring keys of their own a provider stays, for those.
+    """
     named = set(_named(config))
     hinted = [one for name, one in config.providers.items() if one.hinted and name not in named]
-    left_out = {one.spec.name: _remedy(one) for one in hinted if not ask(one)}
-    if not left_out:
+    unfounded = {one.spec.name: one for one in hinted if not ask(one)}
+    if not unfounded:
         return config
-    providers = {name: one for name, one in config.providers.items() if name not in left_out}
+    if config.allow_client_api_keys:
+        for_callers = {name: msgspec.structs.replace(one, identity=None) for name, one in unfounded.items()}
+        return msgspec.structs.replace(config, providers={**config.providers, **for_callers})
+    providers = {name: one for name, one in config.providers.items() if name not in unfounded}
+    left_out = {name: _remedy(one) for name, one in unfounded.items()}
     return msgspec.structs.replace(config, providers=providers, left_out=left_out)
 
 

@@ -4,12 +4,13 @@ Variables and the order of the chain are botocore's own (its guide "Credentials"
 package: the signature is ours.
 """
 
-import os
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from nulpoint.credentials.lending import Lending
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 from nulpoint.providers.spec import Secret
@@ -29,6 +30,7 @@ _HOST = re.compile(
     r"\bbedrock-runtime(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\.(?:vpce\.)?(?:amazonaws\.(?:com(?:\.cn)?|eu)|api\.aws)$"
 )
 _SERVICE = "bedrock"
+_environment = Lending()
 _METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's own server is as near as can be
 _SHOWN = 300  # characters of what AWS says
 
@@ -76,8 +78,7 @@ def open_source(values: Values) -> Source:
     if ACCESS_KEY in given:
         keys = AwsKeys(given[ACCESS_KEY], given[SECRET_KEY], given.get(TOKEN))
         return StaticSource(AwsSigner(keys, region, _SERVICE))
-    os.environ.update(given)  # they may stand in config.yaml; botocore reads them only here
-    return ChainSource(region)
+    return ChainSource(region, given)
 
 
 class StaticSource:
@@ -91,10 +92,14 @@ class StaticSource:
 
 
 class ChainSource:
-    """Walks botocore's chain anew each time, so that what is given out is as fresh as can be had."""
+    """Walks botocore's chain anew each time, so that what is given out is as fresh as can be had.
 
-    def __init__(self, region: str) -> None:
+    `given`: variables for it, which may stand in config.yaml; botocore reads them in the environment alone.
+    """
+
+    def __init__(self, region: str, given: Mapping[str, str] = MappingProxyType({})) -> None:
         self._region = region
+        self._given = given
         quiet("botocore", "urllib3")
 
     def fetch(self) -> Held:
@@ -102,10 +107,11 @@ class ChainSource:
         from botocore.session import Session
 
         try:
-            credentials = Session().get_credentials()
-            if credentials is None:
-                raise CannotFetch("botocore's chain found none: no variables, profile, role, container or instance")
-            keys = credentials.get_frozen_credentials()
+            with _environment.holding(self._given):
+                credentials = Session().get_credentials()
+                if credentials is None:
+                    raise CannotFetch("botocore's chain found none: no variables, profile, role, container or instance")
+                keys = credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise CannotFetch(redact(" ".join(str(error).split()))[:_SHOWN]) from None
         if not all(_goes_out(text) for text in (keys.access_key, keys.secret_key, keys.token or "")):

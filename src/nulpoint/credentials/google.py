@@ -3,7 +3,6 @@
 What counts, in this order, is google-auth's ("Application Default Credentials"; read 2026-11).
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.credentials.lending import Lending
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
@@ -23,6 +23,7 @@ SERVICE_ACCOUNT = "service_account"
 _TYPES = (SERVICE_ACCOUNT, "authorized_user", "external_account", "external_account_authorized_user",
           "impersonated_service_account", "gdch_service_account")  # fmt: skip
 _NEEDED = ("client_email", "private_key", "token_uri")  # of a service account's file
+_environment = Lending()
 _TIMEOUT = 10.0  # seconds for one call to the token server
 _SHOWN = 300  # characters of what Google says
 
@@ -97,11 +98,12 @@ def _find(path: str | None) -> Any:
 
     quiet("google.auth")
     if path is None:
-        return google.auth.default(scopes=[SCOPE])[0]
+        with _environment.holding({}):
+            return google.auth.default(scopes=[SCOPE])[0]
     if msgspec.json.decode(Path(path).read_bytes()).get("type") == SERVICE_ACCOUNT:
         return service_account.Credentials.from_service_account_file(path, scopes=[SCOPE])  # type: ignore[no-untyped-call]
-    os.environ[FILE] = path  # it may stand in config.yaml; google-auth reads it only here
-    return google.auth.default(scopes=[SCOPE])[0]
+    with _environment.holding({FILE: path}):  # it may stand in config.yaml; google-auth reads it only there
+        return google.auth.default(scopes=[SCOPE])[0]
 
 
 def _told(error: Exception) -> str:

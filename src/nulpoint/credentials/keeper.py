@@ -15,6 +15,7 @@ from nulpoint.providers.auth import Signer
 logger = logging.getLogger("nulpoint")
 
 PATIENCE = 5.0  # seconds a request waits for a new token whose old one was refused, or the start for the first one
+SLOW = 30.0  # seconds; a fetch that takes longer is told of
 _LONGEST_SLEEP = 60.0  # the wall clock may be set: the time that is due is looked at anew that often
 
 
@@ -40,6 +41,7 @@ class Keeper:
         held = self._held
         if held is not None and now < held.expires:
             return held.signer
+        self._wake.set()  # it may have run out just now, by a clock that was set
         text = f"the gateway has no valid credential of its own for {self._label} just now; its log tells why"
         raise Failure(Kind.UPSTREAM, 502, text, code="provider_credential_unavailable")
 
@@ -84,7 +86,7 @@ class Keeper:
 
     async def _run(self) -> None:
         while True:
-            wait = min(self._schedule.due - _unix(), _LONGEST_SLEEP)
+            wait = min(self._schedule.wait(_unix()), _LONGEST_SLEEP)
             if wait > 0:
                 self._wake.clear()
                 timer = self._loop.call_later(wait, self._wake.set)
@@ -96,6 +98,7 @@ class Keeper:
                 await self._fetch()
 
     async def _fetch(self) -> None:
+        slow = self._loop.call_later(SLOW, self._tell_slow)
         try:
             held = await in_thread(self._source.fetch)
         except Exception as error:  # noqa: BLE001 - a library's; whatever it is, it is tried again
@@ -105,6 +108,8 @@ class Keeper:
                 logger.warning("a credential for %s has come", self._label)
             self._held, self._problem = held, ""
             self._schedule.fetched(_unix(), held.expires)
+        finally:
+            slow.cancel()
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if not one.done():
@@ -115,6 +120,10 @@ class Keeper:
             logger.error("no credential for %s can be fetched: %s", self._label, why)
         self._problem = why
         self._schedule.failed(_unix(), self._chance())
+
+    def _tell_slow(self) -> None:
+        text = "a credential for %s is being fetched for %g s now: whoever gives it out does not answer"
+        logger.warning(text, self._label, SLOW)
 
     async def _next_fetch(self) -> None:
         """Wait until a fetch has ended, but not long. Works in a strand: no timeout that asks for the current task."""
