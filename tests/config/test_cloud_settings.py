@@ -167,3 +167,18 @@ def test_the_key_of_a_service_account_is_nowhere_in_the_configuration(tmp_path):
 
     environ = {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": clouds.service_account(Server)}
     assert clouds.private_key()[40:80] not in repr(load(environ, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "scope"),
+    [
+        ("https://res.openai.azure.com", None),
+        ("https://res.openai.azure.us", "https://cognitiveservices.azure.us/.default"),
+        ("https://res.openai.azure.cn/", "https://cognitiveservices.azure.cn/.default"),
+        ("https://gateway.example", None),
+    ],
+)
+def test_the_audience_of_a_token_is_that_of_the_resource_s_cloud(endpoint, scope, tmp_path):
+    identity = load({**ENTRA, "AZURE_OPENAI_ENDPOINT": endpoint}, tmp_path).providers["azure"].identity
+    found = dict(identity.values).get("scope")
+    assert (found.reveal() if found else None) == scope

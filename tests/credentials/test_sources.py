@@ -13,7 +13,7 @@ from nulpoint.credentials import entra, google
 from nulpoint.credentials.keeper import in_thread
 from nulpoint.credentials.source import CannotFetch
 from nulpoint.credentials.table import KINDS, has_extra
-from nulpoint.mock import MockSettings, start
+from nulpoint.mock import MockSettings, azure, start
 from nulpoint.providers.spec import Secret
 
 CLIENT_SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
@@ -169,6 +169,25 @@ def test_a_managed_identity_gets_a_token(monkeypatch):
         assert held.signer.secret.startswith("eyJmock.managed-")
 
     with_mock("azure", use)
+
+
+def test_a_managed_identity_of_a_sovereign_cloud_asks_for_its_own_audience(monkeypatch):
+    asked, answer = [], azure.managed_token
+
+    def noted(call):
+        asked.append(call.query)
+        return answer(call)
+
+    async def use(server):
+        monkeypatch.setattr(azure, "managed_token", noted)
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "here")
+        values = entra.read({"AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential"}, "https://res.openai.azure.us", [])
+        await in_thread(entra.open_source(values).fetch)
+
+    with_mock("azure", use)
+    (query,) = asked
+    assert "resource=https%3A%2F%2Fcognitiveservices.azure.us" in query
 
 
 def test_nothing_of_it_can_be_printed():

@@ -5,6 +5,7 @@ Variables and their meaning are azure-identity's own (its README, "Environment v
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
 from nulpoint.providers.auth import Bearer
@@ -12,6 +13,10 @@ from nulpoint.providers.spec import Secret
 from nulpoint.wire.redaction import redact
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
+# Of Azure's sovereign clouds, by the end of a resource's host ("Azure Government: endpoint mapping", Azure China's).
+_SCOPES = {".azure.us": "https://cognitiveservices.azure.us/.default",
+           ".azure.cn": "https://cognitiveservices.azure.cn/.default"}  # fmt: skip
+_SCOPE = "scope"  # among the values; where there is none it is the public cloud's
 TENANT, CLIENT, SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
 TOKEN_FILE, AUTHORITY, WHICH = "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"
 MANAGED, WORKLOAD = "managedidentitycredential", "workloadidentitycredential"
@@ -23,8 +28,15 @@ _PATIENCE: dict[str, Any] = {
 _SHOWN = 300  # characters of what Entra says
 
 
-def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values | None:
     """See `source.Kind`. AZURE_TOKEN_CREDENTIALS says which one where several could be meant."""
+    values = _who(given, wrong)
+    host = urlsplit(base_url).hostname or ""
+    scope = next((scope for end, scope in _SCOPES.items() if host.endswith(end)), None)
+    return {**values, _SCOPE: Secret(scope)} if values is not None and scope is not None else values
+
+
+def _who(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
     which = given.get(WHICH, "").lower()
     authority = given.get(AUTHORITY, "")
     if authority and not authority.startswith("https://"):
@@ -90,7 +102,7 @@ class EntraSource:
 
         try:
             with _credential(self._values) as credential:
-                token = credential.get_token(SCOPE)
+                token = credential.get_token(self._values.get(_SCOPE, SCOPE))
         except AzureError as error:
             raise CannotFetch(self._told(error)) from None
         return Held(Bearer(token.token), float(token.expires_on))
