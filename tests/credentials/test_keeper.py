@@ -230,3 +230,18 @@ def test_a_fetch_that_takes_long_is_told_of(monkeypatch, caplog):
 
     kept(use, 60)
     assert "a credential for cloud is being fetched for 0.05 s now: whoever gives it out does not answer" in caplog.text
+
+
+def test_who_waits_for_another_one_waits_no_longer_than_the_request_may_last():
+    async def use(keeper, source):
+        await keeper.start()
+        await asyncio.sleep(0.06)
+        source.gate.clear()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert not await keeper.renewed(keeper.signer(unix()), began + 0.05)
+        assert 0.04 < loop.time() - began < 1.0
+        source.gate.set()
+        await until(lambda: source.fetches == 2)
+
+    kept(use, 3600)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+from urllib.parse import unquote
 
 import pytest
 
@@ -187,7 +188,7 @@ def test_a_managed_identity_of_a_sovereign_cloud_asks_for_its_own_audience(monke
 
     with_mock("azure", use)
     (query,) = asked
-    assert "resource=https%3A%2F%2Fcognitiveservices.azure.us" in query
+    assert "resource=https://cognitiveservices.azure.us" in unquote(query)
 
 
 def test_nothing_of_it_can_be_printed():

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from nulpoint.credentials.schedule import Schedule
@@ -45,14 +46,14 @@ class Keeper:
         text = f"the gateway has no valid credential of its own for {self._label} just now; its log tells why"
         raise Failure(Kind.UPSTREAM, 502, text, code="provider_credential_unavailable")
 
-    async def renewed(self, refused: Signer) -> bool:
+    async def renewed(self, refused: Signer, until: float = inf) -> bool:
         """As `providers.auth.Identity` has it."""
         if self._held is not None and self._held.signer is refused:
             if not self._schedule.refused(_unix()):
                 return False
             logger.warning("the credential for %s was refused before its time: fetching another one", self._label)
             self._wake.set()
-            await self._next_fetch()
+            await self._next_fetch(until)
         return self._held is not None and self._held.signer.secret != refused.secret
 
     # -- its life ------------------------------------------------------------------------------------------------------
@@ -125,11 +126,11 @@ class Keeper:
         text = "a credential for %s is being fetched for %g s now: whoever gives it out does not answer"
         logger.warning(text, self._label, SLOW)
 
-    async def _next_fetch(self) -> None:
+    async def _next_fetch(self, until: float = inf) -> None:
         """Wait until a fetch has ended, but not long. Works in a strand: no timeout that asks for the current task."""
         ended = self._loop.create_future()
         self._waiting.append(ended)
-        timer = self._loop.call_later(PATIENCE, _resolve, ended)
+        timer = self._loop.call_at(min(until, self._loop.time() + PATIENCE), _resolve, ended)
         try:
             await ended
         finally:

@@ -84,7 +84,7 @@ class Attempt(msgspec.Struct):
         """Ask once more where our token was withdrawn before its time, and another one can be had. Raises Failure."""
         destination = self.call.destination
         try:
-            renewed = destination.identity is not None and await destination.identity.renewed(refused)
+            renewed = destination.identity is not None and await destination.identity.renewed(refused, self.asked.until)
         except BaseException:
             connection.release()
             raise

@@ -40,8 +40,9 @@ class Identity(Protocol):
         """The one that counts at `now` (Unix seconds). Raises Failure (502, other targets may do better) where there
         is none: not fetched yet, or run out."""
 
-    async def renewed(self, refused: Signer) -> bool:
-        """The provider did not accept this one (401). Whether another one is there now, after a short wait at most."""
+    async def renewed(self, refused: Signer, until: float) -> bool:
+        """The provider did not accept this one (401). Whether another one is there now, after a short wait at most that
+        does not go beyond `until` (time of the loop)."""
 
 
 Identities = Mapping[str, Identity]
