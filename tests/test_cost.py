@@ -24,6 +24,8 @@ CALLS_A_REQUEST = 99
 CALLS_A_CHUNK = 10
 CALLS_A_TRANSLATED_REQUEST = 188
 CALLS_A_TRANSLATED_CHUNK = 16
+CALLS_OF_AN_AWS_EVENT = 17  # its framing has two checksums
+CALLS_OF_A_SIGNATURE = 36  # and of Bedrock's format, beyond Anthropic's
 CALLS_OF_A_TOKEN = 16  # and of Gemini's format, beyond Anthropic's
 OURS = str(Path(nulpoint.__file__).parent)
 
@@ -98,6 +100,7 @@ def counting_calls():
         ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST),
         ("azure", "azure-gpt-4o", CALLS_A_REQUEST),
         ("vertexai", "vertexai-gemini-2.5-flash", CALLS_A_TRANSLATED_REQUEST + CALLS_OF_A_TOKEN),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", CALLS_A_TRANSLATED_REQUEST + CALLS_OF_A_SIGNATURE),
     ],
 )
 def test_calls_a_request(provider, model, allowed):
@@ -120,6 +123,7 @@ def test_calls_a_request(provider, model, allowed):
     [
         ("openai", "gpt-4o", CALLS_A_REQUEST, CALLS_A_CHUNK),
         ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST, CALLS_A_TRANSLATED_CHUNK),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", CALLS_A_TRANSLATED_REQUEST, CALLS_OF_AN_AWS_EVENT),
     ],
 )
 def test_calls_a_chunk(provider, model, around, allowed):

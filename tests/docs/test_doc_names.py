@@ -22,7 +22,7 @@ SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").r
 NOT_SETTINGS = {
     "of examples, demo, bench and compose files": {
         "NULPOINT_URL", "NULPOINT_KEY", "BENCH_QUICK", "GRAFANA_PASSWORD", "POE_API_KEY", "TOY_API_KEY", "TOY_API_KEYS",
-        "EXAMPLE_API_KEY", "AZURE_WEST_API_KEY", "AZURE_EAST_API_KEY", "AZURE_EAST_ENDPOINT",
+        "EXAMPLE_API_KEY", "PROXY_REGION", "AZURE_WEST_API_KEY", "AZURE_EAST_API_KEY", "AZURE_EAST_ENDPOINT",
     },
     "of Python, systemd and other programs": {
         "NO_COLOR", "CAP_NET_BIND_SERVICE", "SO_REUSEPORT", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE",
