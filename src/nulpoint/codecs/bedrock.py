@@ -23,6 +23,7 @@ _STOPS = {
     "content_filtered": "content_filter", "refusal": "content_filter",
 }  # fmt: skip
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
+_TEXT = frozenset({"text"})
 _PLAIN = ({"text"}, {"toolUse"})
 _MAPPED = frozenset({"output", "stopReason", "usage"})
 _COUNTED = frozenset({"inputTokens", "outputTokens", "totalTokens", "cacheReadInputTokens", "cacheWriteInputTokens"})
@@ -87,22 +88,28 @@ def finish_of(reason: Any, called: bool) -> str:
 
 def _message(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
     """The assistant's message: text, calls, reasoning, and under `provider_specific_fields` all that is more."""
-    calls = [
-        {
-            "id": use["toolUseId"],
-            "type": "function",
-            "function": {"name": use["name"], "arguments": json_text(use.get("input") or {})},
-        }
-        for use in calls_of(blocks)
-    ]
+    kinds = {name for block in blocks for name in block}
+    plain = kinds <= _TEXT
+    calls = (
+        []
+        if plain
+        else [
+            {
+                "id": use["toolUseId"],
+                "type": "function",
+                "function": {"name": use["name"], "arguments": json_text(use.get("input") or {})},
+            }
+            for use in calls_of(blocks)
+        ]
+    )
     text = text_of(blocks)
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
     if calls:
         message["tool_calls"] = calls
-    thinking = reasoning_of(blocks)
+    thinking = reasoning_of(blocks) if "reasoningContent" in kinds else ""
     if thinking:
         message["reasoning_content"] = thinking
-    annotations = list(annotations_of(blocks))
+    annotations = list(annotations_of(blocks)) if "citationsContent" in kinds else []
     if annotations:
         message["annotations"] = annotations
     extra = extra_of(blocks, answer)
@@ -118,8 +125,6 @@ def reasoning_of(blocks: list[dict[str, Any]]) -> str:
 
 def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Web citations, with their place in the joined text."""
-    if not any("citationsContent" in block for block in blocks):
-        return
     position = 0
     for block in blocks:
         end = position + len(text_of([block]))

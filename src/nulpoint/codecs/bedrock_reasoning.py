@@ -18,7 +18,9 @@ Request = dict[str, Any]
 def reasoning(request: Request, able: Abilities, talk: Conversation, members: Members) -> bool:
     """Says whether Claude thinks, which fixes how it samples."""
     name = "additionalModelRequestFields"
-    own = object_of(members.given(name), name).get("thinking") or members.given("thinking")
+    fields = members.given(name)
+    own = object_of(fields, name).get("thinking") if fields is not None else None
+    own = own or members.given("thinking")
     effort = members.take("reasoning_effort")
     if effort is not None and effort not in (*BUDGETS, "none"):
         raise wrong("reasoning_effort", f"must be none, {', '.join(BUDGETS)}")

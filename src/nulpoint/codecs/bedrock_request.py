@@ -85,6 +85,8 @@ def _own(request: Request, members: Members) -> None:
 
 
 def _tools(request: Request, able: Abilities, tools: Tools, talk: Conversation, members: Members) -> None:
+    if not (tools.functions or tools.own or "toolUse" in talk.kinds):
+        return
     own = [tool for tool in tools.own if not _OWN_TOOLS.isdisjoint(tool)]
     models = [tool for tool in tools.own if _OWN_TOOLS.isdisjoint(tool)]  # of the model, as Claude's computer use
     if models:
@@ -180,11 +182,12 @@ def _inference(request: Request, able: Abilities, thinks: bool, members: Members
         config["maxTokens"] = limit
     _sampling(config, able, thinks, members)
     stops = stop_sequences(members)
-    visible = [stop for stop in stops if stop.strip() or able.claude is None]
-    if len(visible) < len(stops):
-        members.drop("stop")  # Claude refuses white space alone
-    if visible:
-        config["stopSequences"] = visible
+    if stops and able.claude is not None:
+        given, stops = stops, [stop for stop in stops if stop.strip()]
+        if len(stops) < len(given):
+            members.drop("stop")  # Claude refuses white space alone
+    if stops:
+        config["stopSequences"] = stops
     if config:
         request["inferenceConfig"] = config
 
