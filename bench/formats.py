@@ -192,10 +192,10 @@ def _message(event_type: bytes) -> Callable[[bytes], bytes]:
     return frame
 
 
-# Signed with keys, as they nearly always are; the upstream does not look at the signature.
+# With an API key, so that what is measured is translation; what a signature adds is measured beside it.
 BEDROCK = Format(
     name="Bedrock",
-    key="AWS_SECRET_ACCESS_KEY",
+    key="AWS_BEARER_TOKEN_BEDROCK",
     base_url="BEDROCK_ENDPOINT_URL",
     base_path="/bedrock",
     model="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
@@ -224,8 +224,13 @@ BEDROCK = Format(
     ),
     frame=_message(b"contentBlockDelta"),
     content_type=b"application/vnd.amazon.eventstream",
-    more={"AWS_ACCESS_KEY_ID": "AKIABENCHBENCHBENCH0", "AWS_REGION": "us-east-1"},
+    more={"AWS_REGION": "us-east-1"},
 )
+SIGNED = {  # in place of the API key; the upstream does not look at the signature
+    "AWS_BEARER_TOKEN_BEDROCK": "",
+    "AWS_ACCESS_KEY_ID": "AKIABENCHBENCHBENCH0",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-bench",
+}
 AZURE = OPENAI._replace(
     name="Azure",
     key="AZURE_OPENAI_API_KEY",

@@ -24,7 +24,7 @@ from typing import Any
 from cached import measure_cache
 from clocks import cpu_ns, rss_kib
 from figures import Row, interval, passed_row, ratios, translated_row
-from formats import OPENAI, PASSED, TRANSLATED
+from formats import BEDROCK, OPENAI, PASSED, SIGNED, TRANSLATED
 from peers import peers_available
 from published import publish
 from reloading import measure_reloads
@@ -54,6 +54,7 @@ ROUNDS, SECONDS = (4, 1) if QUICK else (10, 2)
 LATENCY_ROUNDS = 3 if QUICK else 6
 TURNS = 10 if QUICK else 60  # of half a second, for each subject of the streams
 MISSES = "cache on, every request a miss"
+SIGNS = "Bedrock, with signatures,"
 PROMPTS = {"260 B": 150, "160 kB": 160_000}
 
 
@@ -148,7 +149,8 @@ def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None
         reference = stack.enter_context(proxying(folder / "px", upstream))
         again = stack.enter_context(proxying(folder / "px2", upstream, "nginx again"))
         ours = stack.enter_context(nulpoint(folder, upstream))
-        translated, passed = translating(ours), passing(ours)
+        signed = stack.enter_context(nulpoint(folder, upstream, SIGNS, BEDROCK.model, **SIGNED))
+        translated, passed = [*translating(ours), signed], passing(ours)
         same_answer(upstream, ours.port)
         same_text(upstream, [*translated, *passed])
         missing = stack.enter_context(nulpoint(folder, upstream, MISSES, CACHE_MODE="memory"))
@@ -187,6 +189,7 @@ def cpu_rows(name: str, rounds: list[dict[str, float]]) -> list[Row]:
         (f"CPU a request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
         (f"CPU a request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
         *(translated_row(f"request, {name}", one.name, rounds, times) for one in TRANSLATED),
+        translated_row(f"request, {name}", SIGNS, rounds, ""),
         *(passed_row(f"request, {name}", one.name, rounds, times and "<= 1.2") for one in PASSED),
     ]
 
