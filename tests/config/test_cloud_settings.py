@@ -182,3 +182,18 @@ def test_the_audience_of_a_token_is_that_of_the_resource_s_cloud(endpoint, scope
     identity = load({**ENTRA, "AZURE_OPENAI_ENDPOINT": endpoint}, tmp_path).providers["azure"].identity
     found = dict(identity.values).get("scope")
     assert (found.reveal() if found else None) == scope
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": f'{{"type": "service_account", "private_key": "{SECRET}"}}'},
+        {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n"},
+        {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": f"/x\x00{SECRET}"},
+        {**RESOURCE, "AZURE_TOKEN_CREDENTIALS": f"abc~{SECRET}.0123456789abcdef"},
+        {**RESOURCE, **ENTRA, "AZURE_AUTHORITY_HOST": f"abc~{SECRET}.0123456789abcdef"},
+        {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": f"wJalrXUtnFEMI/K7{SECRET}"},
+    ],
+)  # fmt: skip
+def test_a_credential_in_the_wrong_place_is_not_shown(environ, tmp_path):
+    assert any("'***'" in one for one in problems(environ, tmp_path))

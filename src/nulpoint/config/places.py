@@ -13,6 +13,7 @@ _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _PATH = re.compile(r"/[A-Za-z0-9/._~:@!$&'()*+,;=%?-]*")
+_SHOWN = 32  # characters; what is longer is no region and no project, and may be a key in the wrong place
 _DEPTH = 4  # of variables in the defaults of variables
 
 Lookup = Callable[[str], str | None]
@@ -112,7 +113,8 @@ class _Filled:
         try:
             return check(value)
         except ValueError as error:
-            self._complain(name, f"= {values.shown(value)}", str(error))
+            told = values.shown(value) if check is _url or len(value) <= _SHOWN else "'***'"
+            self._complain(name, f"= {told}", str(error))
             return ""
 
     def _complain(self, name: str, given: str, remedy: str) -> None:

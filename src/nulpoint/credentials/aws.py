@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nulpoint.credentials.lending import Lending
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.redaction import redact
@@ -67,7 +67,7 @@ def _region(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> str:
     if not region:
         wrong.append(Wrong(name, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
     elif not _REGION.fullmatch(region):
-        wrong.append(Wrong(name, f"= {redact(region)[:60]!r}", "use the code of a region, e.g. us-east-1"))
+        wrong.append(Wrong(name, f"= {shown(region)}", "use the code of a region, e.g. us-east-1"))
     return region
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.redaction import redact
@@ -40,14 +40,14 @@ def _who(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
     which = given.get(WHICH, "").lower()
     authority = given.get(AUTHORITY, "")
     if authority and not authority.startswith("https://"):
-        wrong.append(Wrong(AUTHORITY, f"= {redact(authority)[:100]!r}", "use an https URL"))
+        wrong.append(Wrong(AUTHORITY, f"= {shown(authority)}", "use an https URL"))
     if which == MANAGED:
         return _chosen(given, CLIENT)
     if which == WORKLOAD or (TOKEN_FILE in given and SECRET not in given):
         return _all_of(given, wrong, TENANT, CLIENT, TOKEN_FILE)
     if which and which != "environmentcredential":
         remedy = "use ManagedIdentityCredential, WorkloadIdentityCredential or EnvironmentCredential, or unset it"
-        wrong.append(Wrong(WHICH, f"= {redact(given[WHICH])[:100]!r}", remedy))
+        wrong.append(Wrong(WHICH, f"= {shown(given[WHICH])}", remedy))
         return {}
     if not which and given.keys().isdisjoint({TENANT, CLIENT, SECRET}):
         return None

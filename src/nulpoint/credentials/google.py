@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from nulpoint.credentials.lending import Lending
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
+from nulpoint.wire.foreign import NOT_JSON
 from nulpoint.wire.redaction import redact
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -35,7 +36,7 @@ def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values
         return {}
     problem = _problem(path)
     if problem is not None:
-        wrong.append(Wrong(FILE, f"= {path[:200]!r}", problem))
+        wrong.append(Wrong(FILE, f"= {shown(path)}", problem))
     return {FILE: Secret(path)}
 
 
@@ -45,8 +46,10 @@ def _problem(path: str) -> str | None:
         document = msgspec.json.decode(Path(path).read_bytes())
     except OSError as error:
         return f"the credentials file cannot be read: {error.strerror or type(error).__name__}"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return "the credentials file is not JSON; download the key of the service account again"
+    except ValueError:  # a null byte
+        return "is no path of a file"
     if not isinstance(document, dict) or document.get("type") not in _TYPES:
         return f"is no credentials file of Google's: its `type` must be one of {', '.join(_TYPES)}"
     if document["type"] != SERVICE_ACCOUNT:

@@ -1,11 +1,13 @@
 """What a kind of identity has to bring along."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from nulpoint.providers.auth import Signer
 from nulpoint.providers.spec import Secret
+from nulpoint.wire.redaction import redact
 
 
 class Held(NamedTuple):
@@ -62,6 +64,15 @@ class Kind(NamedTuple):
     by_itself: Callable[[Values], bool] = lambda _: False
     hints: tuple[str, ...] = ()
     found: Callable[[], bool] = lambda: True
+
+
+# Shorter than any secret of the clouds; or a plain URL; or a path, and not the file's content put in its place.
+_HARMLESS = re.compile(r"[\w.:/-]{1,32}|https?://[\w.:/-]{1,100}|(?=.{1,200}$)[~.]{0,2}/[^{\n\x00]*")
+
+
+def shown(text: str) -> str:
+    """A variable's text for a message; stars where it may be a credential that got into the wrong place."""
+    return repr(text) if _HARMLESS.fullmatch(text) and redact(text) == text else "'***'"
 
 
 def quiet(*libraries: str) -> None:
