@@ -168,7 +168,7 @@ def settings(case: Case) -> dict[str, str]:
         timer = "CONNECT_TIMEOUT"
     elif case.fault.name == "stall":
         timer = "PROVIDER_TIMEOUT" if case.moment == "before head" else "STREAM_IDLE_TIMEOUT"
-    return {"MAX_RETRIES": "2", **({timer: "500ms"} if timer else {})}
+    return {"MAX_RETRIES": "2", **({timer: "1200ms"} if timer else {})}
 
 
 async def provider(case: Case):
