@@ -5,15 +5,13 @@ of its own. Titan embeds one text a call. The number of Cohere's tokens stands i
 """
 
 import re
-import struct
-from base64 import b64encode
 from typing import Any, Literal
 
 import msgspec
 
 from nulpoint.codecs.bedrock_models import check_model
-from nulpoint.codecs.canonical import EXTRA, Encoded, Members, read_answer, read_body, write_body, wrong
-from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body, wrong
+from nulpoint.codecs.embeddings import Found, decoded, take_texts, usage
 
 COUNT = b"x-amzn-bedrock-input-token-count"  # the header field
 _COHERE_TEXTS = 96
@@ -27,12 +25,7 @@ def encode(body: bytes, model: str) -> Encoded:
     shape = _shape(model)
     members = Members(read_body(body))
     members.take("model")
-    texts = members.take("input")
-    texts = [texts] if isinstance(texts, str) else texts
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
-    if members.take("encoding_format") not in (None, "float", "base64"):
-        raise wrong("encoding_format", "must be float or base64")
+    texts = take_texts(members)
     dimensions = members.take("dimensions")
     request = (
         _titan(texts, dimensions, model, members) if shape == "titan" else _cohere(texts, dimensions, model, members)
@@ -82,42 +75,20 @@ def _cohere(texts: list[str], dimensions: Any, model: str, members: Members) -> 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
     """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
-    answer = read_answer("bedrock", body)
-    packed = msgspec.json.decode(request).get("encoding_format") == "base64"
-    try:
-        return msgspec.json.encode(_embeddings(answer, packed, model))
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it has no embeddings") from None
+    return decoded("bedrock", body, request, model, _found)
 
 
-def _embeddings(answer: dict[str, Any], packed: bool, model: str) -> dict[str, Any]:
+def _found(answer: dict[str, Any]) -> Found:
     given = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
     vectors = given["float"] if isinstance(given, dict) else given
-    data = [
-        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else list(vector)}
-        for index, vector in enumerate(vectors)
-    ]
-    made: dict[str, Any] = {"object": "list", "data": data, "model": model}
     more = {name: value for name, value in answer.items() if name not in _PASSED and value is not None}
     if isinstance(given, dict) and set(given) != {"float"}:
         more["embeddings"] = {name: value for name, value in given.items() if name != "float"}
-    if more:
-        made[EXTRA] = {"bedrock": more}
-    tokens = answer.get("inputTextTokenCount")
-    return {**made, "usage": _usage(tokens)} if tokens is not None else made
+    return Found([list(vector) for vector in vectors], answer.get("inputTextTokenCount"), more)
 
 
 def counted(answer: bytes, count: bytes) -> bytes:
     """An answer of `decode` with the tokens of the header field, unless it tells them itself: then at its end."""
     if not count.isdigit() or _TOLD.search(answer, len(answer) - 100):
         return answer
-    return b'%b,"usage":%b}' % (answer[:-1], msgspec.json.encode(_usage(int(count[:9]))))
-
-
-def _usage(tokens: int) -> dict[str, int]:
-    return {"prompt_tokens": tokens, "total_tokens": tokens}
-
-
-def _packed(vector: list[float]) -> str:
-    """Little-endian 32-bit floats, as OpenAI's SDKs read them."""
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+    return b'%b,"usage":%b}' % (answer[:-1], msgspec.json.encode(usage(int(count[:9]))))

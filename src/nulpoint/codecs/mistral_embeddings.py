@@ -2,19 +2,15 @@
 
 from typing import Any
 
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body, wrong
+from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body
+from nulpoint.codecs.embeddings import take_input
 
 
 def encode(body: bytes, model: str) -> Encoded:
     """Raises Failure (400) for token ids: only OpenAI's models read them. Mistral's own members pass."""
     members = Members(read_body(body))
     members.take("model")
-    texts = members.take("input")
-    if not isinstance(texts, str) and not (
-        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
-    ):
-        raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
-    request: dict[str, Any] = {"model": model, "input": texts}
+    request: dict[str, Any] = {"model": model, "input": take_input(members)}
     for name, there in (("dimensions", "output_dimension"), ("metadata", "metadata")):
         value = members.take(name)
         if value is not None:
