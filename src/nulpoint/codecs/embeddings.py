@@ -37,16 +37,14 @@ def take_texts(members: Members) -> list[str]:
     return [texts] if isinstance(texts, str) else texts
 
 
-def decoded(
-    provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], Found]
-) -> bytes:  # fmt: skip
+def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], Found]) -> bytes:
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
     answer = read_answer(provider, body)
     as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
     try:
         return msgspec.json.encode(_shaped(provider, find(answer), model, as_base64))
-    except MISSHAPEN:
+    except (*MISSHAPEN, struct.error):  # the last: a vector of something else than numbers
         raise unusable("the provider's answer cannot be used: it has no embeddings") from None
 
 
