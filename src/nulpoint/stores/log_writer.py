@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 TEND_SECONDS = 1.0
-LONG = 4096  # bytes; a longer line counts as several records
+_LONG = 4096  # bytes; a longer line counts as several records
 
 
 class SinkError(Exception):
@@ -35,7 +35,7 @@ class Sink(Protocol):
 
 def weight(line: bytes) -> int:
     """How many records of LOG_QUEUE a line counts as: one each 4 KiB."""
-    return 1 + len(line) // LONG
+    return 1 + len(line) // _LONG
 
 
 class Writer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.stores.log_writer import LONG, Sink, Writer, weight
+from nulpoint.stores.log_writer import Sink, Writer, weight
 from nulpoint.stores.record import Record
 
 FLUSH_SECONDS = 0.1
@@ -44,7 +44,7 @@ class RequestLog:
             self._on_drop()
             return
         line = self._encode(record)
-        self._weight += 1 if len(line) < LONG else weight(line)
+        self._weight += weight(line)
         self._lines.append(line)
         if self._flush_handle is None:
             self._flush_handle = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
