@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.stores.log_files import inode
-from nulpoint.stores.log_schema import COLUMNS, INSERT, NotOurs, columns_of, is_new, memory
+from nulpoint.stores.log_schema import COLUMNS, INSERT, NotOurs, columns_of, is_damage, is_new, memory
 
 STDIN = Path("-")
 _SQLITE_HEAD = b"SQLite format 3\0"
@@ -122,7 +122,7 @@ def _is_written(path: Path) -> bool:
 
 def _damaged(path: Path, error: sqlite3.Error) -> str:
     text = f"the request log {str(path)!r} cannot be read: {error}"
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if is_damage(error):
         text += (
             "; a gateway that writes to it sets it aside and begins another (`sqlite3 FILE .recover` may save records)"
         )

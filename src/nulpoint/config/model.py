@@ -1,12 +1,12 @@
 """The validated configuration: what every part of the gateway is built from."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Literal
 
 import msgspec
 
 from nulpoint.config.request_log import LogTarget
+from nulpoint.http.loopback import is_loopback
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.routing.chains import Chain
@@ -110,11 +110,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             provider.credentials or provider.identity or provider.spec.auth == "none"
             for provider in self.providers.values()
         )
-        return costs and not self.gateway_api_keys and not _is_loopback(self.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return costs and not self.gateway_api_keys and not is_loopback(self.host)

@@ -11,10 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nulpoint.credentials.lending import Lending
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 from nulpoint.providers.spec import Secret
-from nulpoint.wire.redaction import redact
 
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 REGION = "AWS_REGION"
@@ -32,7 +31,6 @@ _HOST = re.compile(
 _SERVICE = "bedrock"
 _environment = Lending()
 _METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's own server is as near as can be
-_SHOWN = 300  # characters of what AWS says
 
 
 def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values | None:
@@ -113,7 +111,7 @@ class ChainSource:
                     raise CannotFetch("botocore's chain found none: no variables, profile, role, container or instance")
                 keys = credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
-            raise CannotFetch(redact(" ".join(str(error).split()))[:_SHOWN]) from None
+            raise CannotFetch(told(str(error))) from None
         if not all(_goes_out(text) for text in (keys.access_key, keys.secret_key, keys.token or "")):
             raise CannotFetch("what botocore's chain found is no credential: not printable ASCII without spaces")
         signer = AwsSigner(AwsKeys(keys.access_key, keys.secret_key, keys.token), self._region, _SERVICE)

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
-from nulpoint.wire.redaction import redact
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 # Of Azure's sovereign clouds, by the end of a resource's host ("Azure Government: endpoint mapping", Azure China's).
@@ -25,7 +24,6 @@ _PATIENCE: dict[str, Any] = {
     "read_timeout": 10,
     "retry_total": 1,
 }  # seconds; the keeper tries again itself
-_SHOWN = 300  # characters of what Entra says
 
 
 def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values | None:
@@ -109,8 +107,7 @@ class EntraSource:
 
     def _told(self, error: Exception) -> str:
         """Entra's own sentence, which names the mistake by number (AADSTS...)."""
-        text = " ".join(str(getattr(error, "message", error)).split())
-        return redact(text, self._values.get(SECRET))[:_SHOWN]
+        return told(str(getattr(error, "message", error)), self._values.get(SECRET))
 
 
 KIND = Kind(

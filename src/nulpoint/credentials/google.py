@@ -12,11 +12,10 @@ from typing import Any
 import msgspec
 
 from nulpoint.credentials.lending import Lending
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown
+from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.foreign import NOT_JSON
-from nulpoint.wire.redaction import redact
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 FILE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -26,7 +25,6 @@ _TYPES = (SERVICE_ACCOUNT, "authorized_user", "external_account", "external_acco
 _NEEDED = ("client_email", "private_key", "token_uri")  # of a service account's file
 _environment = Lending()
 _TIMEOUT = 10.0  # seconds for one call to the token server
-_SHOWN = 300  # characters of what Google says
 
 
 def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values | None:
@@ -111,7 +109,7 @@ def _find(path: str | None) -> Any:
 
 def _told(error: Exception) -> str:
     """The library's first sentence; further arguments repeat the whole answer of the token server."""
-    return redact(" ".join(str(error.args[0] if error.args else type(error).__name__).split()))[:_SHOWN]
+    return told(str(error.args[0] if error.args else type(error).__name__))
 
 
 KIND = Kind(

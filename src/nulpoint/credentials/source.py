@@ -66,6 +66,7 @@ class Kind(NamedTuple):
     found: Callable[[], bool] = lambda: True
 
 
+_TOLD = 300  # characters of what a cloud says
 # Shorter than any secret of the clouds; or a plain URL; or a path, and not the file's content put in its place.
 _HARMLESS = re.compile(r"[\w.:/-]{1,32}|https?://[\w.:/-]{1,100}|(?=.{1,200}$)[~.]{0,2}/[^{\n\x00]*")
 
@@ -73,6 +74,11 @@ _HARMLESS = re.compile(r"[\w.:/-]{1,32}|https?://[\w.:/-]{1,100}|(?=.{1,200}$)[~
 def shown(text: str) -> str:
     """A variable's text for a message; stars where it may be a credential that got into the wrong place."""
     return repr(text) if _HARMLESS.fullmatch(text) and redact(text) == text else "'***'"
+
+
+def told(text: str, secret: str | None = None) -> str:
+    """What a cloud or its library says of an error, in one line without credentials."""
+    return redact(" ".join(text.split()), secret)[:_TOLD]
 
 
 def quiet(*libraries: str) -> None:

@@ -6,9 +6,9 @@ made to lead here (DNS rebinding), as if it were the same origin.
 """
 
 import re
-from ipaddress import IPv6Address, ip_address
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.http.loopback import is_loopback
 from nulpoint.http.message import Request
 
 # How what proxies add begins.
@@ -38,16 +38,6 @@ def check_local(peer: str, request: Request) -> None:
         raise _refused("the request came through a proxy")
     if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in _SAME:
         raise _refused("the request comes from a page in a browser")
-
-
-def is_loopback(host: str) -> bool:
-    """An address of this machine alone, or its name."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host.lower() == "localhost"
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _host(field: bytes) -> str:

@@ -38,28 +38,19 @@ _OPENAI: Mapping[Call, str] = {
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
+_GEMINI: Mapping[Call, str] = {
+    "chat": "/models/{model}:generateContent",
+    "stream": "/models/{model}:streamGenerateContent?alt=sse",
+    "embeddings": "/models/{model}:batchEmbedContents",
+}
 WIRES: Mapping[Wire, WireFormat] = MappingProxyType(
     {
         "openai": WireFormat(paths=_OPENAI),
         "anthropic": WireFormat(paths={**_OPENAI, "chat": "/messages"}),
-        "gemini": WireFormat(
-            paths={
-                "chat": "/models/{model}:generateContent",
-                "stream": "/models/{model}:streamGenerateContent?alt=sse",
-                "embeddings": "/models/{model}:batchEmbedContents",
-            },
-            before_model="models/",
-        ),
+        "gemini": WireFormat(paths=_GEMINI, before_model="models/"),
         "mistral": WireFormat(paths=_OPENAI),
         # Gemini's format, but for embeddings.
-        "vertex": WireFormat(
-            paths={
-                "chat": "/models/{model}:generateContent",
-                "stream": "/models/{model}:streamGenerateContent?alt=sse",
-                "embeddings": "/models/{model}:predict",
-            },
-            before_model="models/",
-        ),
+        "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:predict"}, before_model="models/"),
         # Anthropic's, with the model in the path and not in the body.
         "vertex-anthropic": WireFormat(
             paths={"chat": "/models/{model}:rawPredict", "stream": "/models/{model}:streamRawPredict"}

@@ -94,7 +94,7 @@ class Router:
                 (Target.at(self._providers[provider], model), one.weight)
                 for one in step
                 for provider, _, model in [one.target.partition("/")]
-                if provider in self._providers and self._takes(provider, model, primary, route)
+                if not self._why_not(provider, model, primary, route)
             ]
             if usable:
                 yield usable

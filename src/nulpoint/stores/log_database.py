@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from nulpoint.stores.calendar import Calendar
 from nulpoint.stores.log_files import directory_locked, inode
-from nulpoint.stores.log_schema import INSERT, NotOurs, open_to_write
+from nulpoint.stores.log_schema import INSERT, NotOurs, is_damage, open_to_write
 from nulpoint.stores.log_writer import SinkError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ BATCH_LINES, BATCH_BYTES = 2000, 4 * 1024 * 1024  # of one transaction
 LOOK_SECONDS = 60.0  # between two looks for damage and for records that are too old
 CLEAN_RECORDS = 10_000  # removed in one transaction
 _T = TypeVar("_T")
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TOO_OLD = "DELETE FROM requests WHERE number IN (SELECT number FROM requests WHERE time < ? ORDER BY time LIMIT ?)"
 
 
@@ -90,7 +89,7 @@ class DatabaseSink:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
             self.close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            if is_damage(error):
                 raise SinkError(self._set_aside()) from None
             raise SinkError(str(error)) from None
         except OSError as error:

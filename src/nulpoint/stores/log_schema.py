@@ -105,6 +105,11 @@ def is_new(connection: sqlite3.Connection) -> bool:
     return empty
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether it says that the file is no sound one."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def columns_of(connection: sqlite3.Connection) -> set[str]:
     return {name for _, name, *_ in connection.execute("PRAGMA table_info(requests)")}
 
