@@ -70,14 +70,13 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # and to end: a worker that has only begun ends as SIGTERM ends it
-    given = {**(read_env_file(env_file) or {} if env_file is not None else {}), **os.environ}
-    if request_log is not None and configured_log(given, Path("config.yaml")) is None:
+    beside = _beside(env_file)
+    if request_log is not None and configured_log({**beside, **os.environ}, Path("config.yaml")) is None:
         os.environ["REQUEST_LOG"] = request_log
     place = Place(dict(os.environ), Path.cwd(), env_file)
     config = _load_or_exit(place)
-    if env_file is not None:  # into the environment itself too: OpenSSL reads its variables there
-        for name, value in (read_env_file(env_file) or {}).items():
-            os.environ.setdefault(name, value)
+    for name, value in beside.items():  # into the environment itself too: OpenSSL reads its variables there
+        os.environ.setdefault(name, value)
     from nulpoint.process import serve as run  # late: a bad configuration is told without loading the data plane
 
     sys.exit(run(config, place))
@@ -169,6 +168,8 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
     where = url or (explaining.address(config) if config else f"http://127.0.0.1:{os.environ.get('PORT') or 8080}")
     try:
         page = explaining.ask(where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None)
+    except ConfigError as error:
+        _exit_over(error)
     except explaining.CannotExplain as error:
         raise click.ClickException(str(error)) from None
     source = f"as the gateway at {where} sees it now"
@@ -217,6 +218,14 @@ def mock(host: str, faults: tuple[str, ...]) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
+
+
+def _beside(env_file: Path | None) -> dict[str, str]:
+    """What stands in the file; nothing where it cannot be read, which is told when the configuration is loaded."""
+    try:
+        return read_env_file(env_file) or {}
+    except ConfigError:
+        return {}
 
 
 def _load_or_exit(place: Place) -> Config:

@@ -339,6 +339,14 @@ def test_the_file_is_found_by_the_setting(tmp_path, monkeypatch, by):
     assert json.loads(result.stdout)["id"] == "found"
 
 
+def test_an_env_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"\xff")
+    result = call("logs")
+    assert result.exit_code == 1
+    assert result.stderr == "nulpoint: .env: cannot be read: not UTF-8; name the request log with --file\n"
+
+
 def test_a_log_without_a_file_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REQUEST_LOG", "stdout")

@@ -421,6 +421,14 @@ def test_the_env_file(command, tmp_path):
     assert command("check", "--env-file", "missing").exit_code == 2
 
 
+@pytest.mark.parametrize("arguments", [("serve",), ("serve", "--request-log", "none"), ("check",), ("explain", "m")])
+def test_an_env_file_that_cannot_be_read_is_a_problem_like_others(command, tmp_path, arguments):
+    (tmp_path / ".env").write_bytes(b"\xff\xfe=1\n")
+    told = command(*arguments, "--env-file", ".env", OPENAI_API_KEY="sk-x", PORT="1")
+    assert told.exit_code == 2
+    assert told.output.endswith(".env: cannot be read: not UTF-8\n")
+
+
 def test_check_says_who_may_reach_what(command):
     shown = command("check", OPENAI_API_KEY="sk-x", HOST="0.0.0.0", ADMIN_PORT="9090", ADMIN_HOST="127.0.0.1").output
     assert "/health and /metrics on http://127.0.0.1:9090" in shown

@@ -154,6 +154,7 @@ def test_a_worker_that_dies_while_the_file_is_bad_is_replaced(tmp_path):
         time.sleep(0.5)
         running.write(max_retries="many")
         until(lambda: config_of(running.port)["reload"]["status"] == "refused")
+        (tmp_path / "env").write_bytes(b"\xff")  # nor can a worker that starts read this
         time.sleep(1.0)
         for pid in workers_of(child):
             os.kill(int(pid), signal.SIGKILL)
@@ -163,6 +164,7 @@ def test_a_worker_that_dies_while_the_file_is_bad_is_replaced(tmp_path):
         assert page["settings"]["MAX_RETRIES"] == {"value": 8, "origin": "config.yaml"}
         assert page["files"] == ["config.yaml", "env"]
         assert len(page["providers"]["openai"]["keys"]) == 3
+        (tmp_path / "env").write_text("OPENAI_API_KEYS=sk-a,sk-b\n")
         running.write(max_retries=9)
         until(lambda: {_retries(running) for _ in range(8)} == {9})
         child.send_signal(signal.SIGTERM)

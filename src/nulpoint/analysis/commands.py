@@ -19,7 +19,8 @@ from nulpoint.analysis.query import Filters
 from nulpoint.analysis.reader import Log, Unreadable, as_record, open_log
 from nulpoint.analysis.summary import GROUPS, summarise
 from nulpoint.analysis.table import Paint
-from nulpoint.config import values
+from nulpoint.config import ConfigError, values
+from nulpoint.config.place import read_env_file
 from nulpoint.config.request_log import UNSET, configured
 
 EXIT_UNREADABLE = 1
@@ -201,9 +202,10 @@ def _opened(file: Path | None) -> Iterator[Log]:
 
 def _configured_file() -> Path:
     """Raises Unreadable."""
-    from dotenv import dotenv_values
-
-    given = {name: value for name, value in dotenv_values(".env").items() if value}
+    try:
+        given = read_env_file(Path(".env")) or {}
+    except ConfigError as error:
+        raise Unreadable(f"{error}; name the request log with --file") from None
     targets = configured({**given, **os.environ}, Path("config.yaml"))
     paths = [target.path for target in targets or () if target.path is not None]
     if paths:

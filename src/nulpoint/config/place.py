@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
     def plain(self, name: str) -> str | None:
         """A variable's text, where it is given outside config.yaml. Raises ConfigError."""
-        given = read_env_file(self.env_file) if self.env_file is not None else None
+        given = read_env_file(self.env_file)
         return self.environ.get(name) or (given or {}).get(name)
 
     def signature(self) -> Signature:
@@ -64,9 +64,9 @@ class Place(NamedTuple):
         return tuple(_signature(path) for path in files)
 
 
-def read_env_file(path: Path) -> dict[str, str] | None:
+def read_env_file(path: Path | None) -> dict[str, str] | None:
     """The variables in it that are not empty; None where there is no such file. Raises ConfigError."""
-    if not path.exists():
+    if path is None or not path.exists():
         return None
     try:
         return {name: value for name, value in dotenv_values(path).items() if value}
