@@ -17,7 +17,7 @@ from nulpoint.wire import sse
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, Usage
+from nulpoint.wire.usage import Facts, counted
 
 _PING = b": ping\n"
 _BLOCKS_OF_PIECES = {"text_delta": "text", "thinking_delta": "thinking"}  # a call cannot do without its beginning
@@ -54,18 +54,7 @@ class AnthropicStream:
         return self._finished
 
     def facts(self) -> Facts:
-        if not self._usage:
-            return Facts(None, self._answer.get("model"))
-        seen = usage_of(self._usage)
-        details = seen["prompt_tokens_details"], seen["completion_tokens_details"]
-        usage = Usage(
-            prompt=seen["prompt_tokens"],
-            completion=seen["completion_tokens"],
-            cached=details[0]["cached_tokens"],
-            reasoning=details[1]["reasoning_tokens"],
-            written=details[0]["cache_write_tokens"],
-            written_1h=details[0].get("cache_write_1h_tokens", 0),
-        )
+        usage = counted(usage_of(self._usage)) if self._usage else None
         return Facts(usage, self._answer.get("model"))
 
     def _event(self, data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from nulpoint.wire.eventstream import Decoder, Message
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, Usage
+from nulpoint.wire.usage import Facts, counted
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -74,13 +74,7 @@ class BedrockStream:
 
     def facts(self) -> Facts:
         usage = self._answer.get("usage")
-        if not isinstance(usage, dict):
-            return Facts(None, self._model)
-        seen = usage_of(usage)
-        cached = seen["prompt_tokens_details"]["cached_tokens"]
-        return Facts(
-            Usage(prompt=seen["prompt_tokens"], completion=seen["completion_tokens"], cached=cached), self._model
-        )
+        return Facts(counted(usage_of(usage)) if isinstance(usage, dict) else None, self._model)
 
     def _event(self, message: Message | None) -> bytes:
         """What one message gives the caller; None is the end of the stream."""

@@ -34,7 +34,7 @@ from nulpoint.wire import sse
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, Usage
+from nulpoint.wire.usage import Facts, counted
 
 
 def decode(body: bytes, created: int) -> bytes:
@@ -120,12 +120,8 @@ class GeminiStream:
         return self._finished
 
     def facts(self) -> Facts:
-        if not self._usage:
-            return Facts(None, self._model or None)
-        seen = usage_of(self._usage)
-        cached = seen["prompt_tokens_details"]["cached_tokens"]
-        reasoning = seen["completion_tokens_details"]["reasoning_tokens"]
-        return Facts(Usage(seen["prompt_tokens"], seen["completion_tokens"], cached, reasoning), self._model)
+        usage = counted(usage_of(self._usage)) if self._usage else None
+        return Facts(usage, self._model or None)
 
     def _is_whole(self) -> bool:
         if not self._last:

@@ -1,5 +1,6 @@
 """Token counts as providers report them in the OpenAI format, read on the side. Absent stays absent: no guesses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -98,6 +99,19 @@ def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> Facts:
     suspect = fault or decoded.model is None  # Mistral's errors have no `error`
     ended = isinstance(decoded, _Whole) and not fault and _have_ended(decoded.choices)
     return Facts(_counts(reported) if reported else None, decoded.model, suspect, ended)
+
+
+def counted(usage: Mapping[str, Any]) -> Usage:
+    """Of usage in OpenAI's shape, as codecs make it."""
+    prompt, completion = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    return Usage(
+        prompt=usage["prompt_tokens"],
+        completion=usage["completion_tokens"],
+        cached=prompt.get("cached_tokens") or 0,
+        reasoning=completion.get("reasoning_tokens") or 0,
+        written=prompt.get("cache_write_tokens") or 0,
+        written_1h=prompt.get("cache_write_1h_tokens") or 0,
+    )
 
 
 def _have_ended(choices: list[_Choice]) -> bool:
