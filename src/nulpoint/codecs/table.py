@@ -44,23 +44,20 @@ class Codec(NamedTuple):
 
 def unwrapping(codec: Codec, wrapped: Wrapped) -> Codec:
     """The codec for one request whose answer has something to undo."""
+    identified = codec.identified
     return Codec(
         codec.encode,
         lambda body, created: wrapped.answer(codec.decode(body, created)),
         lambda created, show_usage: wrapped.stream(codec.stream(created, show_usage)),
         codec.id_in,
-        codec.identified and (lambda field: unwrapping(_identified(codec, field), wrapped)),
+        (lambda field: unwrapping(identified(field), wrapped)) if identified is not None else None,
     )
-
-
-def _identified(codec: Codec, field: bytes) -> Codec:
-    return codec.identified(field) if codec.identified is not None else codec
 
 
 def codec_for(codec: Codec, headers: Mapping[bytes, bytes]) -> Codec:
     """The codec for an answer with these header fields, where it wants to see one."""
     field = headers.get(codec.id_in)
-    return codec if field is None else _identified(codec, field)
+    return codec if field is None or codec.identified is None else codec.identified(field)
 
 
 class EmbeddingsCodec(NamedTuple):

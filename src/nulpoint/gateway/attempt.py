@@ -5,7 +5,6 @@ from time import perf_counter
 
 import msgspec
 
-from nulpoint.codecs.table import codec_for
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.calls import Call
@@ -110,14 +109,8 @@ class Attempt(msgspec.Struct):
         entry = self.outlet.entry
         destination, prepared = self.call.destination, self.call.prepared
         entry.first_byte = perf_counter()  # all the time until now was the provider's
-        if prepared.codec is not None:
-            chat = codec_for(prepared.codec, connection.headers) if prepared.codec.id_in else prepared.codec
-            body = chat.decode(body, _unix_seconds())
-        elif prepared.embeddings is not None:
-            codec = prepared.embeddings
-            body = codec.decode(body, self.asked.body, self.leg.target.model)
-            count = connection.headers.get(codec.count_in)
-            body = codec.counted(body, count) if count is not None else body
+        if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
+            body = prepared.answer(body, connection.headers, _unix_seconds(), self.asked.body, self.leg.target.model)
         keeper = self.outlet.keeper
         facts = read_facts(body) if keeper is None else read_whole(body)
         if facts.suspect:
@@ -145,9 +138,9 @@ class Attempt(msgspec.Struct):
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
         destination, prepared = self.call.destination, self.call.prepared
         keeper = self.outlet.keeper
-        if prepared.codec is not None and prepared.codec.id_in:
-            prepared = msgspec.structs.replace(prepared, codec=codec_for(prepared.codec, connection.headers))
-        watcher = prepared.watcher(destination.through_chat, _unix_seconds(), all_usage=keeper is not None)
+        watcher = prepared.watcher(
+            destination.through_chat, connection.headers, _unix_seconds(), all_usage=keeper is not None
+        )
         recorder = None
         if keeper is not None:
             watcher = recorder = keeper.record(watcher, prepared.hide_usage)

@@ -3,7 +3,8 @@
 import msgspec
 from msgspec import UNSET
 
-from nulpoint.codecs.table import EMBEDDINGS, Codec, EmbeddingsCodec, codec_of, unwrapping
+from nulpoint.codecs.table import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_of, unwrapping
+from nulpoint.http.message import Headers
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
@@ -23,14 +24,28 @@ class Prepared(msgspec.Struct, frozen=True):
     codec: Codec | None = None
     embeddings: EmbeddingsCodec | None = None
 
-    def watcher(self, through_chat: bool, created: int, *, all_usage: bool = False) -> Watcher:
-        """What passes the stream of answers on to the caller. `created`: Unix seconds, for answers without a date.
+    def answer(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
+        """A whole answer as the caller gets it, but for what goes through chat. Raises Failure (502).
+
+        `headers`: of the answer. `created`: Unix seconds, for answers without a date. `request`: the caller's body.
+        """
+        if self.codec is not None:
+            codec = codec_for(self.codec, headers) if self.codec.id_in else self.codec
+            return codec.decode(body, created)
+        if self.embeddings is None:
+            return body
+        decoded = self.embeddings.decode(body, request, model)
+        count = headers.get(self.embeddings.count_in)
+        return decoded if count is None else self.embeddings.counted(decoded, count)
+
+    def watcher(self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False) -> Watcher:
+        """What passes the stream of answers on to the caller. `headers` and `created` as for `answer`.
 
         `all_usage`: show it in any case.
         """
         hide_usage = self.hide_usage and not all_usage
         if self.codec is not None:
-            translated = self.codec.stream(created, not hide_usage)
+            translated = codec_for(self.codec, headers).stream(created, not hide_usage)
             return Chained(translated) if through_chat else translated
         if through_chat:
             return CompletionStream(hide_usage)

@@ -70,7 +70,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool, route: Route) -> Shown:
     _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
-    watcher = ready.watcher(through_chat, CREATED)
+    watcher = ready.watcher(through_chat, {}, CREATED)
     answer = _Answer()
     relay = Relay(_Upstream(pieces), answer, watcher, host.sends_done)
     failure = None
