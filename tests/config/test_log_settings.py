@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from nulpoint.config import ConfigError, load
-from nulpoint.config.request_log import LogTarget
+from nulpoint.config.request_log import LogTarget, configured
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Price, Prices
@@ -160,3 +160,12 @@ def test_the_example_in_the_documentation_loads(tmp_path):
     section = text.split("```yaml\n")[1].split("```")[0]
     (tmp_path / "config.yaml").write_text(section)
     assert load(KEY, tmp_path).prices
+
+
+@pytest.mark.parametrize("text", ["x: 2026-13-45\n", "[" * 5000, "a: 1\na: 2\n", "request_log: [stdout", "- stdout\n"])
+def test_a_file_that_cannot_be_read_names_no_place(tmp_path, text):
+    """Whoever loads the configuration tells what is wrong with it."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    assert configured({}, file) is None
+    assert configured({"REQUEST_LOG": "stdout"}, file) == (LogTarget("stdout"),)

@@ -3,12 +3,12 @@
 A plain value in its place is the setting FALLBACKS, which is read with all the others.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nulpoint.config.places import Found
 from nulpoint.config.providers import FILE
+from nulpoint.config.targets import remedy_for
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.routing.chains import Chain, Step, Weighted
 
@@ -55,11 +55,8 @@ def _step(where: str, step: Any, known: Mapping[str, ProviderSpec], found: Found
 
 def _weighted(where: str, step: dict[Any, Any], known: Mapping[str, ProviderSpec], found: Found) -> Iterator[Weighted]:
     for name, weight in step.items():
-        provider, _, model = str(name).partition("/")
-        if not model or provider not in known:
-            close = difflib.get_close_matches(provider, known, 1)
-            hint = f"; did you mean {close[0]}/{model}?" if close and model else ""
-            found.append((where, f"= {repr(name)[:100]}", f"use provider/model with a known provider{hint}"))
+        if remedy := remedy_for(str(name), known):
+            found.append((where, f"= {repr(name)[:100]}", remedy))
         elif isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 1_000_000:
             found.append(
                 (where, f"= {repr(weight)[:100]}", f"the weight of {name} must be a whole number from 1 to 1000000")

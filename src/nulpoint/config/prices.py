@@ -1,6 +1,5 @@
 """The `prices` part of the configuration: what models cost, before the built-in price list."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import msgspec
 
 from nulpoint.config.places import Found
 from nulpoint.config.providers import FILE
+from nulpoint.config.targets import remedy_for
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
@@ -33,11 +33,8 @@ def read_prices(section: Any, known: Mapping[str, ProviderSpec]) -> tuple[dict[s
 
 def _price(name: str, given: Any, known: Mapping[str, ProviderSpec], found: Found) -> Price | None:
     where = f"{SECTION}.{name}"
-    provider, _, model = name.partition("/")
-    if not model or provider not in known:
-        close = difflib.get_close_matches(provider, known, 1)
-        hint = f"; did you mean {close[0]}/{model}?" if close and model else ""
-        found.append((where, f"({FILE})", f"use provider/model with a known provider{hint}"))
+    if remedy := remedy_for(name, known):
+        found.append((where, f"({FILE})", remedy))
         return None
     try:
         price = msgspec.convert(given, Price)

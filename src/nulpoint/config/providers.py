@@ -19,6 +19,7 @@ from nulpoint.config.identities import (
 )
 from nulpoint.config.places import Found, Lookup, is_asked_for, place, unsound
 from nulpoint.config.settings import BY_KEY
+from nulpoint.config.targets import remedy_for
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 
@@ -194,10 +195,7 @@ def _aliases(section: Any, known: Mapping[str, ProviderSpec], found: Found) -> d
         return {}
     aliases = {}
     for name, target in section.items():
-        provider, slash, model = str(target).partition("/")
-        if not slash or not model or provider not in known:
-            close = difflib.get_close_matches(provider, known, 1)
-            hint = f"; did you mean {close[0]}/{model}?" if close and model else ""
-            found.append((f"aliases.{name}", f"= {target!r}", f"use provider/model with a known provider{hint}"))
+        if remedy := remedy_for(str(target), known):
+            found.append((f"aliases.{name}", f"= {target!r}", remedy))
         aliases[str(name)] = str(target)
     return aliases

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
-import yaml
+from nulpoint.config.document import Unreadable, read_document
 
 _REMEDY = "use stdout, file:PATH or sqlite:PATH, several of them with commas, or none"
 UNSET = "requests.db"  # where `make run` writes, and the commands look when nothing is set
@@ -102,8 +102,8 @@ def configured(environ: Mapping[str, str], file: Path) -> tuple[LogTarget, ...] 
 
 def _in_file(file: Path) -> str:
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        document = read_document(file, expected=False) or {}
+    except Unreadable:
         return ""
-    value = document.get("request_log") if isinstance(document, dict) else None
+    value = document.get("request_log")
     return ",".join(map(str, value)) if isinstance(value, list) else str(value or "")
