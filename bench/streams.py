@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from clocks import cpu_ns, rss_kib
-from figures import Row, interval, ratios, translated_row
+from figures import Row, interval, ratios, there_and_back, translated_row
 from formats import TRANSLATED
 from subjects import LOAD_CPU, Subject, free_port, nulpoint, pinned, proxying, wait_for
 
@@ -91,9 +91,10 @@ def take_turns(subjects: list[Subject], pipe: Pipe, turns: int) -> tuple[list[di
     """CPU us a chunk of every subject, turn by turn, and the P50 of its events' way (us)."""
     with talking(str(HERE / "stream_load.py"), str(STREAMS), *map(asked, subjects)) as load:
         load.hear()
+        numbered = list(enumerate(subjects))
         rounds = [
-            {subject.name: turn_of(subject, number, pipe) for number, subject in enumerate(subjects)}
-            for _ in range(turns)
+            {subject.name: turn_of(subject, number, pipe) for number, subject in there_and_back(numbered, turn)}
+            for turn in range(turns)
         ]
         load.say("")
         ways = {subject.name: counted(subject.name, load.hear()) for subject in subjects}
