@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE, HEAD = "base", "head"
 PAIRS, LIMIT = 20, 1.03
 CONNECTIONS, TURN_SECONDS = 64, 1
+CHUNK_PAIRS = 2  # for each pair of the requests: their turns are half as long
 
 
 class Row(NamedTuple):
@@ -114,7 +115,7 @@ def measure_chunks(rows: list[Row], trees: dict[str, Path], pairs: int, folder: 
             for row in rows
             for tree, one in gateways.start(port, row.cache_mode).items()
         ]
-        rounds, _ = take_turns(subjects, pipe, pairs)
+        rounds, _ = take_turns(subjects, pipe, CHUNK_PAIRS * pairs)
     return [compare(row.name, rounds, f"{row.name}, {BASE}", f"{row.name}, {HEAD}") for row in rows]
 
 

@@ -13,7 +13,7 @@ from nulpoint.gateway.keeping import Source
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
-from nulpoint.gateway.whole import check_answer, whole_body
+from nulpoint.gateway.whole import check_answer, other_form, whole_body
 from nulpoint.http.client import Client
 from nulpoint.http.message import JSON_TYPE, field
 from nulpoint.http.upstream import Upstream
@@ -114,10 +114,11 @@ class Attempt(msgspec.Struct):
         keeper = self.outlet.keeper
         facts = read_facts(body) if keeper is None else read_whole(body)
         if facts.suspect:
+            if not self.asked.stream and is_stream(connection, destination.stream_content):
+                raise other_form("a whole answer", "a stream")
             check_answer(destination.name, body, self._secret)
         if self.asked.stream:
-            text = "the provider was asked for a stream and sent a whole answer"
-            raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+            raise other_form("a stream", "a whole answer")
         if destination.through_chat:
             body = from_chat(body)
         entry.usage = facts.usage

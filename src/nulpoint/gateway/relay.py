@@ -4,7 +4,7 @@ import asyncio
 import zlib
 from typing import Any
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.gateway.whole import AUTOMATIC, unreadable
 from nulpoint.http.upstream import Upstream
@@ -127,7 +127,7 @@ class Relay:
         except zlib.error:
             raise unreadable("its compression is broken") from None
         if self._decoder.unconsumed_tail:
-            raise unreadable("it grows too much when decompressed")
+            raise unreadable("it grows too much when decompressed", CallerCause.OVER_BOUND)
         return plain
 
 

@@ -4,8 +4,9 @@ import zlib
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure
 from nulpoint.http.upstream import Upstream
+from nulpoint.wire.foreign import unusable
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 
 AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
@@ -27,7 +28,7 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     except zlib.error:
         raise unreadable("its compression is broken") from None
     if decoder.unconsumed_tail:
-        raise unreadable(f"it is over {limit} bytes when decompressed")
+        raise unreadable(f"it is over {limit} bytes when decompressed", CallerCause.OVER_BOUND)
     if not decoder.eof:
         raise unreadable("its compressed body is cut")
     return plain
@@ -43,5 +44,10 @@ def check_answer(provider: str, body: bytes, secret: str | None) -> None:
         raise unreadable("it is no JSON object") from None
 
 
-def unreadable(why: str) -> Failure:
-    return Failure(Kind.UPSTREAM, 502, f"the provider's answer cannot be used: {why}", code="provider_malformed")
+def unreadable(why: str, cause: CallerCause | None = None) -> Failure:
+    return unusable(f"the provider's answer cannot be used: {why}", cause)
+
+
+def other_form(asked: str, sent: str) -> Failure:
+    """The failure for an answer in the form that was not asked for."""
+    return unusable(f"the provider was asked for {asked} and sent {sent}", CallerCause.OTHER_FORM)

@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
@@ -30,7 +30,7 @@ class TooLarge(Failure):
 
     def __init__(self) -> None:
         text = f"the provider sent an event of over {MAX_EVENT_BYTES} bytes"
-        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed")
+        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed", caller_cause=CallerCause.OVER_BOUND)
 
 
 def parse(block: bytes) -> Event | None:
