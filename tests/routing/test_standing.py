@@ -86,7 +86,7 @@ ENDS = {
     "502": (True, 0, 0), "503": (True, 0, 0), "503 in 9": (True, 0, 0), "504": (True, 0, 0),
     "529": (True, 60, 0), "529 in 5": (True, 5, 0),
     "400": (False, 0, 0), "404": (False, 0, 0), "408": (False, 0, 0), "413": (False, 0, 0), "422": (False, 0, 0), "499": (False, 0, 0),
-    "401": (False, 300, 300), "403": (False, 300, 300), "402": (False, 300, 300), "quota": (False, 300, 300),
+    "401": (False, 300, 300), "403": (False, 300, 0), "402": (False, 300, 0), "quota": (False, 300, 0),
     "429": (False, 60, 0), "429 in 0.5": (False, 0.5, 0), "429 in 20": (False, 20, 0), "429 in 900": (False, 300, 0),
     "overloaded": (False, 0, 0), "internal": (False, 0, 0), "left": (False, 0, 0),
     # What a caller can bring about at will at a healthy provider.

@@ -141,7 +141,7 @@ class Standing:
         configured = isinstance(credential, int)
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
             if configured:  # a key the caller brought is the caller's to mend
-                self.rests.refused(credential, now)
+                self.rests.refused(credential, rest_scope(failure, model), now)
         elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
             self.rests.limited(credential, model, failure.named_wait, now)
 
@@ -157,6 +157,15 @@ class Standing:
         until, credential = min(ends, key=lambda one: one[0])
         self._turn = (credential + 1) % self._count  # so that no neighbour of one that rests gets a double share
         return credential, until
+
+
+def rest_scope(failure: Failure, model: str) -> str:
+    """The model for which a credential rests that was refused, or whose credit is used up; "" for all models.
+
+    Only a 401 is about the credential itself. A 403 or a quota may be about the model, or the size of the request, and
+    any caller can ask for what a key may not use: that must not move the others away from its other models.
+    """
+    return "" if failure.answered == 401 else model
 
 
 def _outcome(admission: Admission, failure: Failure | None) -> Outcome:
