@@ -14,12 +14,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from clocks import cpu_ns
-from figures import Comparison, compare, comparison_table, there_and_back
+from figures import Comparison, compare, comparison_table, there_and_back, undisturbed
 from formats import ANTHROPIC, GEMINI, OPENAI, Format
 from load import PROMPTS, lua, same_text, wrk
 from streams import STREAMS, take_turns, upstream
@@ -27,7 +28,7 @@ from subjects import Subject, allow_many_files, answering, nulpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE, HEAD = "base", "head"
-PAIRS, LIMIT = 20, 1.03
+PAIRS, FEWEST_PAIRS, LIMIT = 20, 6, 1.03  # the median of fewer pairs has no interval of 95 %
 CONNECTIONS, TURN_SECONDS = 64, 1
 CHUNK_PAIRS = 2  # for each pair of the requests: their turns are half as long
 
@@ -85,17 +86,21 @@ def measure_requests(rows: list[Row], trees: dict[str, Path], pairs: int, folder
         for name, subjects in loads.items():
             same_text(answers, subjects)
             for subject in subjects:
-                wrk(subject.port, CONNECTIONS, TURN_SECONDS, scripts[name])
+                undisturbed(partial(cost, subject, scripts[name]))  # the first requests fill caches and are not counted
         rounds: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
         for number in range(pairs):
             for name, subjects in loads.items():
-                costs = {one.name: cost(one, scripts[name]) for one in there_and_back(subjects, number)}
-                rounds[name].append(costs)
+                order = there_and_back(subjects, number)
+                rounds[name].append(undisturbed(partial(pair_of_costs, order, scripts[name])))
     return [compare(name, measured, BASE, HEAD) for name, measured in rounds.items()]
 
 
 def subjects_of(row: Row, gateways: dict[str, Subject]) -> list[Subject]:
     return [Subject(name, one.port, one.pids, row.form.model) for name, one in gateways.items()]
+
+
+def pair_of_costs(subjects: Sequence[Subject], script: Path) -> dict[str, float]:
+    return {subject.name: cost(subject, script) for subject in subjects}
 
 
 def cost(subject: Subject, script: Path) -> float:
@@ -189,8 +194,8 @@ def parse_options() -> argparse.Namespace:
     given = parser.parse_args()
     if not given.base:
         parser.error("say which commit to compare with: make bench-against BASE=HEAD~1")
-    if given.pairs < 1:
-        parser.error("PAIRS: at least one; 20 or more for figures that can be relied on")
+    if given.pairs < FEWEST_PAIRS:
+        parser.error(f"PAIRS={given.pairs}: at least {FEWEST_PAIRS}, and 20 or more for figures that can be relied on")
     if not select_rows(given.rows):
         parser.error(
             f"ROWS={given.rows}: no row has that in its name; there are: {'; '.join(row.name for row in ROWS)}"
@@ -210,7 +215,8 @@ def main() -> int:
     print(f"base: {describe(base)}\nhead: {describe('HEAD')}{describe_changes()}", flush=True)
     comparisons = measure(select_rows(given.rows), base, given.pairs)
     print(
-        f"{given.pairs} pairs of turns; {CONNECTIONS} connections, {STREAMS} streams; medians, the ratio's 95 % interval"
+        f"{given.pairs} pairs of turns; {CONNECTIONS} connections, {STREAMS} streams; medians, the ratio's 95 % interval; "
+        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
     )
     print(f"\n{comparison_table(comparisons, limit)}")
     return int(given.limit is not None and any(one.low > given.limit for one in comparisons))

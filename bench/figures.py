@@ -1,7 +1,8 @@
 """Paired rounds to one figure: every subject runs once in each round, and only figures of one round are compared."""
 
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple, TypeVar
 
@@ -31,6 +32,17 @@ def translated_row(what: str, name: str, rounds: list[dict[str, float]], target:
     """What a format of its own costs the gateway beside one that it passes on."""
     low, mid, high = interval(ratios(rounds, name, "nulpoint"))
     return f"CPU a {what}: {name} translated / passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+
+
+def undisturbed(measure: Callable[[], T], tries: int = 5) -> T:
+    """The result of a measurement, which is made anew where it raises RuntimeError: a busy machine can starve a turn.
+
+    Raises the error of the last try.
+    """
+    for _ in range(tries - 1):
+        with contextlib.suppress(RuntimeError):
+            return measure()
+    return measure()
 
 
 def there_and_back(subjects: Sequence[T], number: int) -> Sequence[T]:

@@ -13,7 +13,7 @@ PROMPTS = {"260 B": 150, "160 kB": 160_000}  # size of the request: characters o
 
 
 def wrk(port: int, connections: int, seconds: float, script: Path) -> dict[str, float]:
-    """One run of wrk. Raises RuntimeError when any answer was not a 200 or a connection failed."""
+    """One run of wrk. Raises RuntimeError when any answer was not a 200, a connection failed, or nothing was answered."""
     command = [
         "wrk",
         "-t1",
@@ -27,9 +27,11 @@ def wrk(port: int, connections: int, seconds: float, script: Path) -> dict[str, 
     printed = subprocess.run(pinned(LOAD_CPU, *command), capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in printed or "Socket errors" in printed:
         raise RuntimeError(f"a round with errors counts for nothing:\n{printed}")
-    requests = re.search(r"(\d+) requests in", printed)
+    requests = re.search(r"([1-9]\d*) requests in", printed)
+    if requests is None:
+        raise RuntimeError(f"a round without an answer counts for nothing:\n{printed}")
     return {
-        "requests": float(requests[1] if requests else 0),
+        "requests": float(requests[1]),
         "p50": _microseconds(printed, "50"),
         "p99": _microseconds(printed, "99"),
     }

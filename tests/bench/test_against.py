@@ -47,6 +47,20 @@ def test_neighbours_take_turns_in_abba_order(figures):
     assert "".join(order) == "ABBAABBA"
 
 
+def test_a_disturbed_pair_is_measured_anew_and_a_fault_that_stays_is_told(figures):
+    results = iter([RuntimeError("starved"), 7, RuntimeError("first"), *[RuntimeError("last")] * 4])
+
+    def measure():
+        result = next(results)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    assert figures.undisturbed(measure) == 7
+    with pytest.raises(RuntimeError, match="last"):
+        figures.undisturbed(measure)
+
+
 def test_a_steady_drift_adds_the_same_to_both(figures):
     clock = iter(range(100))
     rounds = [
@@ -147,7 +161,7 @@ def test_the_source_of_a_commit_is_exported_beside_the_working_tree(against):
         ([""], "say which commit to compare with: make bench-against BASE=HEAD~1"),
         (["no-such-commit"], "BASE=no-such-commit: there is no such commit here"),
         (["HEAD", "--rows", "nothing"], "ROWS=nothing: no row has that in its name; there are: pass-through request"),
-        (["HEAD", "--pairs", "0"], "PAIRS: at least one"),
+        (["HEAD", "--pairs", "5"], "PAIRS=5: at least 6"),
     ],
 )
 def test_what_is_wrong_with_the_arguments_is_said(arguments, said):
