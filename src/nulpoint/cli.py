@@ -34,7 +34,7 @@ def main() -> None:
     Examples:
       OPENAI_API_KEY=sk-... nulpoint serve     run it
       nulpoint check                           is the configuration good, and what would it serve
-      nulpoint explain gpt-4o                  who would answer, and why
+      nulpoint explain gpt-5.4                 who would answer, and why
       nulpoint COMMAND --help                  more of one command
     """
 
@@ -153,9 +153,9 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
 
     \b
     Examples:
-      nulpoint explain gpt-4o
+      nulpoint explain gpt-5.4
       nulpoint explain text-embedding-3-small --route embeddings
-      nulpoint explain claude-sonnet-4-5 --url https://gateway.example.com --json
+      nulpoint explain claude-sonnet-5 --url https://gateway.example.com --json
     """
     place = Place(os.environ, Path.cwd(), env_file)
     config, wrong = None, None

@@ -12,8 +12,8 @@ import msgspec
 
 from nulpoint.config.identities import identity_variables
 from nulpoint.config.settings import SETTINGS
-from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS, PREFIXES
-from nulpoint.providers.equivalents import CONTEXTS, TIERS, WITHOUT_IMAGES, tier_of
+from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PATTERNS, PREFIXES
+from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
@@ -58,7 +58,7 @@ def configuration() -> str:
         "A provider is in use when its key variable is set (for hosts without keys: when its base URL is). Each has",
         "`<NAME>_BASE_URL` to reach it elsewhere. All rows: [providers.md](providers.md). Own rows and aliases:", "",
         "```yaml", "providers:", "  - name: poe", "    base_url: https://api.poe.com/v1", "    key_env: POE_API_KEY",
-        "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/llama-3.1-8b-instant", "```", "",
+        "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/openai/gpt-oss-20b", "```", "",
         "A record with the name of a known provider changes just the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`",
         "every provider that takes a key can be used with the caller's own.", "",
         "A record may begin from a known one under another name (`like`), for instance for a second Azure resource; names in",
@@ -71,13 +71,14 @@ def configuration() -> str:
         "### Fallbacks", "",
         "For a model name or a pattern an ordered chain of `provider/model`; a mapping instead of a name spreads by weights.",
         "All about it: [failover.md](failover.md).", "",
-        "```yaml", "fallbacks:", "  gpt-4o: [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3, mistral/mistral-large-latest: 1}]",
-        '  "claude-*": [openai/gpt-4o]', "```", "",
+        "```yaml", "fallbacks:",
+        "  gpt-5.4: [anthropic/claude-sonnet-5, {gemini/gemini-3.8-flash: 3, mistral/mistral-large-latest: 1}]",
+        '  "claude-*": [openai/gpt-5.4]', "```", "",
         "A plain word in its place is the setting: `fallbacks: off`.", "",
         "### Prices", "",
         "What models cost, in dollars a million tokens, before the built-in list; all about it:",
         "[request-log.md](request-log.md#prices).", "",
-        "```yaml", "prices:", "  openai/gpt-4o: {input: 2.5, output: 10, cached: 1.25}", "```", "",
+        "```yaml", "prices:", "  openai/gpt-5.4: {input: 2.5, output: 15, cached: 0.25}", "```", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -99,6 +100,8 @@ def providers() -> str:
         "in OpenAI's.",
         "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.",
         "Names in braces are variables to set; how each cloud is set up: [clouds.md](clouds.md).", "",
+        "### Hosts that have ended or changed", "",
+        *(f"- {name}: {note}." for name, note in NOTES.items()), "",
         "## Which provider a model goes to", "",
         "In this order: an alias of `config.yaml`; an alias below; `provider/model`; the longest prefix below;",
         "`DEFAULT_PROVIDER`. Before that a name that begins with the name of a cloud is spelled out:", "",
@@ -148,8 +151,7 @@ def equivalents() -> str:
 
 
 def _equivalent(name: str) -> str:
-    pictures = "; no pictures" if name in WITHOUT_IMAGES else ""
-    return f"`{name.partition('/')[2]}` ({CONTEXTS[name]:,}{pictures})"
+    return f"`{name.partition('/')[2]}` ({CONTEXTS[name]:,})"
 
 
 def failover() -> str:

@@ -8,9 +8,10 @@ from nulpoint.errors import Failure, rejected
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.destination import Destination
 from nulpoint.gateway.preparation import Prepared, prepare
-from nulpoint.providers.equivalents import CONTEXTS, WITHOUT_IMAGES
+from nulpoint.providers.equivalents import CONTEXTS, refuses, renamed_members
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Target
+from nulpoint.wire import splice
 
 _BYTES_A_TOKEN = 4  # of English text; other languages have fewer, so this never passes over a model that could do it
 
@@ -44,15 +45,25 @@ class Calls(msgspec.Struct):
         """Raises Failure as `prepare_call` does."""
         call = self.ready.get(target.name)
         if call is None:
-            call = prepare_call(self.asked, self.route, self.destination(target.provider), target)
+            call = prepare_call(self._spelled_for(target), self.route, self.destination(target.provider), target)
             self.ready[target.name] = call
         return call
+
+    def _spelled_for(self, target: Target) -> Asked:
+        """The request with the member names that a model takes which the caller did not ask for."""
+        names = renamed_members(target.name) if self.route == "chat" else None
+        if not names:
+            return self.asked
+        body, _ = splice.rewrite(self.asked.body, names, frozenset())
+        return msgspec.structs.replace(self.asked, body=body)
 
     def fits(self, target: Target) -> bool:
         """Whether a target that the caller did not ask for can express the whole request, as far as is known."""
         body = self.asked.body
-        if target.name in WITHOUT_IMAGES and b'"image_url"' in body:
-            return False
+        if self.route == "chat" and renamed_members(target.name):
+            members = {member.key: body[member.start : member.end] for member in splice.members(body)}
+            if refuses(target.name, members):
+                return False
         context = CONTEXTS.get(target.name)
         if context is not None and len(body) > context * _BYTES_A_TOKEN and b";base64," not in body:
             return False

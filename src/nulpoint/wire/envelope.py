@@ -45,13 +45,13 @@ def read_envelope(body: bytes) -> Envelope:
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
     if not envelope.model or envelope.model.isspace():
-        raise rejected("`model` is empty; name a model, for example gpt-4o", param="model", code="invalid_value")
+        raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
     return envelope
 
 
 def _invalid_member(problem: str) -> Failure:
     if "missing required field `model`" in problem:
-        text = "`model` is missing; name a model, for example gpt-4o"
+        text = "`model` is missing; name a model, for example gpt-5.4"
         return rejected(text, param="model", code="missing_required_parameter")
     where = _WHERE.search(problem)
     if where is None:
