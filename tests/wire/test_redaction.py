@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.wire.credential_matcher import INSTEAD, RUN, CredentialMatcher
 from nulpoint.wire.provider_error import provider_failure
-from nulpoint.wire.redaction import INSTEAD, RUN, SEARCHED, redact, without_request
+from nulpoint.wire.redaction import SEARCHED, redact, without_request
 
 KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # of no known form, so that nothing but itself gives it away
 
@@ -22,7 +23,7 @@ def test_starred_and_known_forms_are_taken_out(shown):
 
 @pytest.mark.parametrize("text", ["use ** for bold", "a * b", "*** note", "max_tokens is too large: 10"])
 def test_plain_words_stay(text):
-    assert redact(text, KEY) == text
+    assert redact(text, CredentialMatcher(KEY)) == text
 
 
 BODIES = [
@@ -47,7 +48,7 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 def test_no_part_of_an_error_holds_the_credential(body):
-    failure = provider_failure("x", 401, json.dumps(body).encode(), None, KEY)
+    failure = provider_failure("x", 401, json.dumps(body).encode(), None, CredentialMatcher(KEY))
     assert KEY not in failure.envelope().decode() + str(failure) + repr(failure)
 
 
@@ -57,13 +58,13 @@ def test_no_part_of_an_error_holds_the_credential(body):
 )
 def test_no_page_is_cut_inside_the_credential(page, shown):
     page = page.replace("x" * shown, "", 1) if "x" in page else page.replace(" " * shown, "", 1)
-    message = provider_failure("x", 500, (page + KEY + "more").encode(), None, KEY).message
+    message = provider_failure("x", 500, (page + KEY + "more").encode(), None, CredentialMatcher(KEY)).message
     assert not any(KEY[:size] in message for size in range(4, len(KEY) + 1))
 
 
 def test_a_short_credential_of_a_local_host_does_not_spoil_the_codes():
     body = b'{"error": {"message": "none of these", "code": "none_found", "param": "none"}}'
-    failure = provider_failure("vllm", 404, body, None, "none")
+    failure = provider_failure("vllm", 404, body, None, CredentialMatcher("none"))
     assert (failure.code, failure.param) == ("none_found", "none")
 
 
