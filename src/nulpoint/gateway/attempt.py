@@ -61,7 +61,8 @@ class Attempt(msgspec.Struct):
             else:
                 await self._bring_back(connection)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
-            hide(failure, self._matcher)
+            hide(failure, self._secret)
+            entry.answered_model = self._secret.redact(entry.answered_model)  # the caller is told that, too
             if self.signer is not None and failure.kind is Kind.AUTH:
                 raise _not_ours(failure, destination.name) from None
             raise
@@ -95,7 +96,7 @@ class Attempt(msgspec.Struct):
         return await client.send(destination.pool, self._message(), self.leg.timeout, self.asked.until)
 
     @property
-    def _matcher(self) -> CredentialMatcher:
+    def _secret(self) -> CredentialMatcher:
         return self.call.destination.matcher(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
@@ -115,7 +116,7 @@ class Attempt(msgspec.Struct):
         keeper = self.outlet.keeper
         facts = read_facts(body) if keeper is None else read_whole(body)
         if facts.suspect:
-            check_answer(destination.name, body, self._matcher)
+            check_answer(destination.name, body, self._secret)
         if self.asked.stream:
             text = "the provider was asked for a stream and sent a whole answer"
             raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
@@ -175,7 +176,7 @@ class Attempt(msgspec.Struct):
         destination = self.call.destination
         if destination.read_error is not None:
             status, body = destination.read_error(status, headers, body)
-        credential = self._matcher
+        credential = self._secret
         failure = provider_failure(destination.name, status, body, wait, credential)
         failure.fields = for_caller_of_failure(headers, credential, beside_limits=bool(self.outlet.entry.limit))
         return failure
@@ -186,7 +187,7 @@ class Attempt(msgspec.Struct):
         dropped = field(b"x-nulpoint-dropped", ",".join(prepared.dropped).encode()) if prepared.dropped else b""
         destination, model = self.call.destination, leg.target.model
         introduction = destination.introductions.get(model) or destination.introduce(model)
-        passed = for_caller(connection.headers, self._matcher, beside_limits=bool(self.outlet.entry.limit))
+        passed = for_caller(connection.headers, self._secret, beside_limits=bool(self.outlet.entry.limit))
         shared = self.outlet.shared_fields
         return b"%b%bx-nulpoint-attempts: %d\r\n%b%b" % (passed, introduction, leg.number, dropped, shared)
 
