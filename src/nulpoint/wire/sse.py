@@ -90,17 +90,7 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now. Raises TooLarge."""
-        if not data:
-            return []
-        if self._after_cr:
-            data = data.removeprefix(b"\n")
-        self._after_cr = data.endswith(b"\r")
-        if _LF not in data and _CR not in data:
-            self._line += data
-            self._check_size()
-            return []
-        lines = (bytes(self._line) + data if self._line else data).splitlines()
-        self._line = bytearray() if data.endswith((b"\n", b"\r")) else bytearray(lines.pop())
+        lines = self._whole_lines(data) if data else []
         known = len(self._data)
         if self._at_start and lines:
             lines[0] = lines[0].removeprefix(BOM)
@@ -125,13 +115,22 @@ class Decoder:
             self._held = 0
         return events
 
+    def _whole_lines(self, data: bytes) -> list[bytes]:
+        """The lines that are complete with this read."""
+        if self._after_cr:
+            data = data.removeprefix(b"\n")
+        self._after_cr = data.endswith(b"\r")
+        if _LF not in data and _CR not in data:
+            self._line += data
+            return []
+        lines = (bytes(self._line) + data if self._line else data).splitlines()
+        self._line = bytearray() if data.endswith((b"\n", b"\r")) else bytearray(lines.pop())
+        return lines
+
     def _note_held(self, known: int, began_anew: bool) -> None:
         """Count what was added to the unfinished event, which had this many lines before, unless it is a new one."""
         added = self._data if began_anew else self._data[known:]
         self._held = sum(map(len, added)) + len(added) + (0 if began_anew else self._held)
-        self._check_size()
-
-    def _check_size(self) -> None:
         if self._held + len(self._line) > MAX_EVENT_BYTES:
             raise TooLarge
 
