@@ -43,7 +43,10 @@ def prices_of(config: Config) -> Prices:
 
 def callers_of(config: Config) -> Callers:
     tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
-    return Callers(config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart)
+    reserved = [config.admin_api_key] if config.admin_api_key else []
+    return Callers(
+        config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart, reserved=reserved
+    )
 
 
 def proxy_rules(config: Config, callers: Callers) -> ProxyRules:

@@ -20,6 +20,7 @@ from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import read_facts, read_whole
@@ -61,6 +62,7 @@ class Attempt(msgspec.Struct):
                 await self._bring_back(connection)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
             hide(failure, self._secret)
+            entry.answered_model = self._secret.redact(entry.answered_model)  # the caller is told that, too
             if self.signer is not None and failure.kind is Kind.AUTH:
                 raise _not_ours(failure, destination.name) from None
             raise
@@ -71,7 +73,7 @@ class Attempt(msgspec.Struct):
         asked, leg, call = self.asked, self.leg, self.call
         return call.destination.message(
             call.prepared.body,
-            for_provider(asked.request.headers, asked.own_key is not None),
+            for_provider(asked.request.headers, asked.own_key is not None, asked.callers),
             asked.own_key,
             leg.admission.credential,
             leg.target.model,
@@ -94,8 +96,8 @@ class Attempt(msgspec.Struct):
         return await client.send(destination.pool, self._message(), self.leg.timeout, self.asked.until)
 
     @property
-    def _secret(self) -> str | None:
-        return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential, self.signer)
+    def _secret(self) -> CredentialMatcher:
+        return self.call.destination.matcher(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
         if not 200 <= connection.status < 300:
@@ -175,8 +177,9 @@ class Attempt(msgspec.Struct):
         destination = self.call.destination
         if destination.read_error is not None:
             status, body = destination.read_error(status, headers, body)
-        failure = provider_failure(destination.name, status, body, wait, self._secret)
-        failure.fields = for_caller_of_failure(headers, beside_limits=bool(self.outlet.entry.limit))
+        credential = self._secret
+        failure = provider_failure(destination.name, status, body, wait, credential)
+        failure.fields = for_caller_of_failure(headers, credential, beside_limits=bool(self.outlet.entry.limit))
         return failure
 
     def _fields(self, connection: Upstream) -> bytes:
@@ -185,7 +188,7 @@ class Attempt(msgspec.Struct):
         dropped = field(b"x-nulpoint-dropped", ",".join(prepared.dropped).encode()) if prepared.dropped else b""
         destination, model = self.call.destination, leg.target.model
         introduction = destination.introductions.get(model) or destination.introduce(model)
-        passed = for_caller(connection.headers, beside_limits=bool(self.outlet.entry.limit))
+        passed = for_caller(connection.headers, self._secret, beside_limits=bool(self.outlet.entry.limit))
         shared = self.outlet.shared_fields
         return b"%b%bx-nulpoint-attempts: %d\r\n%b%b" % (passed, introduction, leg.number, dropped, shared)
 

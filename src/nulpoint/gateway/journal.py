@@ -121,7 +121,7 @@ class Journal:
             status,
             entry.model[:200],
             entry.provider,
-            entry.answered_model,
+            entry.answered_model[:200],
             entry.stream,
             int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
             int((now - entry.started) * 1e6),

@@ -6,6 +6,7 @@ import msgspec
 
 from nulpoint.errors import CallerCause, Failure
 from nulpoint.http.upstream import Upstream
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.foreign import unusable
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 
@@ -34,10 +35,10 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     return plain
 
 
-def check_answer(provider: str, body: bytes, secret: str | None) -> None:
+def check_answer(provider: str, body: bytes, credential: CredentialMatcher | None) -> None:
     """Raise Failure for a good status over something that is no answer: no JSON object, or an error."""
     if embedded_error(body):
-        raise embedded_failure(provider, body, secret)
+        raise embedded_failure(provider, body, credential)
     try:
         msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
