@@ -6,6 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "src" / "nulpoint"
 LAYERS = [
     "errors",
+    "files",
+    "threads",
     "wire",
     "codecs",
     "providers",
@@ -21,6 +23,7 @@ LAYERS = [
     "request_log",
     "runtime",
     "reload",
+    "signals",
     "workers",
     "app",
     "process",

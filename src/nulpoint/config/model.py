@@ -29,6 +29,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allow_client_api_keys: bool
     strict_params: bool
     config_watch: bool
+    allow_keyless_reload: bool
     tls_cert: str | None
     tls_key: str | None
     shutdown_delay: float

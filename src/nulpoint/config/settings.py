@@ -12,6 +12,7 @@ class Setting(NamedTuple):
     """`default` is text as a user would write it; None means unset.
 
     `pending`: validated, not yet acted upon. `restart`: a change counts from the next start on, not from a reload.
+    `environment_only`: refused in config.yaml and in the file of --env-file.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Setting(NamedTuple):
     pending: bool = False
     secret: bool = False
     restart: bool = False
+    environment_only: bool = False
 
     @property
     def key(self) -> str:
@@ -57,6 +59,11 @@ SETTINGS = (
     ),
     Setting("CONFIG_WATCH", values.flag, "true", SERVER,
             "Read `config.yaml` (and the file of `--env-file`) again when it has changed; SIGHUP and `POST /admin/reload` do so in any case."),
+    Setting(
+        "ALLOW_KEYLESS_RELOAD", values.flag, "false", SERVER,
+        "Let a reload take `GATEWAY_API_KEYS` or `ADMIN_API_KEY` away altogether; otherwise it is refused, and a restart is needed.",
+        environment_only=True,
+    ),
     Setting("TLS_CERT", values.text_value, None, SERVER, "PEM file with the certificate chain; with TLS_KEY serves https.", restart=True),
     Setting("TLS_KEY", values.text_value, None, SERVER, "PEM file with the private key.", restart=True),
     Setting("SHUTDOWN_DELAY", values.duration, "2s", SERVER,
