@@ -24,6 +24,7 @@ LAYERS = [
     "runtime",
     "reload",
     "signals",
+    "worker_link",
     "workers",
     "app",
     "process",

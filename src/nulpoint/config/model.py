@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str | None
     shutdown_delay: float
     shutdown_timeout: float
+    worker_timeout: float
     max_head_bytes: int
     max_headers: int
     max_body_bytes: int

@@ -70,6 +70,8 @@ SETTINGS = (
             "After SIGTERM, how long new requests are still served while `/readiness` already says 503; SIGINT skips it."),
     Setting("SHUTDOWN_TIMEOUT", values.duration, "25s", SERVER,
             "After SIGTERM, how long all of it may take; then what is in flight ends in an error.", restart=True),
+    Setting("WORKER_TIMEOUT", values.duration_or_off(2.0), "10s", SERVER,
+            "With several workers: one whose event loop has not run for this long is killed and another one started; 0 lets it be.", restart=True),
     Setting("MAX_HEAD_BYTES", values.size, "32KiB", CALLER_LIMITS, "Request line and header fields together; more is 431."),
     Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CALLER_LIMITS, "Header fields; more is 431."),
     Setting("MAX_BODY_BYTES", values.size, "20MiB", CALLER_LIMITS, "Request body; more is 413."),

@@ -50,6 +50,18 @@ def positive_duration(text: str) -> float:
     return seconds
 
 
+def duration_or_off(least: float) -> Reader:
+    """A duration of `least` seconds and more, or 0, which turns something off."""
+
+    def read(text: str) -> float:
+        seconds = duration(text)
+        if 0 < seconds < least:
+            raise ValueError(f"use a duration of {least:g}s and more, for example 10s, or 0 to turn it off")
+        return seconds
+
+    return read
+
+
 def size(text: str) -> int:
     """Bytes: `20MiB`, `32KiB`, `1048576`."""
     found = _SIZE.fullmatch(text)
