@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.config.identities import identity_variables
-from nulpoint.config.settings import SETTINGS
+from nulpoint.config.settings import SETTINGS, Setting
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PATTERNS, PREFIXES
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.prices import Price
@@ -43,7 +43,8 @@ def configuration() -> str:
         "[config.schema.json](config.schema.json).", "",
         "`config.yaml` is read again when it changes ([operations.md](operations.md#change-without-a-restart)); settings",
         "marked *restart* count from the next start on. Settings marked *later* are validated, but this version does not act",
-        "on them; it says so at start.",
+        "on them; it says so at start. Those marked *environment only* are refused in files, `.env` included: they say how",
+        "far a file is trusted.",
     ]  # fmt: skip
     group = ""
     for setting in SETTINGS:
@@ -51,7 +52,7 @@ def configuration() -> str:
             group = setting.group
             lines += ["", f"## {group}", "", "| Variable | Default | Meaning |", "|---|---|---|"]
         default = "unset" if setting.default in (None, "") else f"`{setting.default}`"
-        mark = " *(later)*" if setting.pending else " *(restart)*" if setting.restart else ""
+        mark = _mark(setting)
         lines.append(f"| `{setting.name}` | {default} | {setting.text}{mark} |")
     lines += [
         "", "## Providers", "",
@@ -81,6 +82,12 @@ def configuration() -> str:
         "```yaml", "prices:", "  openai/gpt-5.4: {input: 2.5, output: 15, cached: 0.25}", "```", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _mark(setting: Setting) -> str:
+    if setting.environment_only:
+        return " *(environment only)*"
+    return " *(later)*" if setting.pending else " *(restart)*" if setting.restart else ""
 
 
 def providers() -> str:
@@ -166,7 +173,12 @@ def schema() -> str:
     """docs/config.schema.json, for editors."""
     plain = {"type": ["string", "number", "boolean", "array", "null"]}
     properties: dict[str, Any] = {
-        setting.key: {**plain, "description": setting.text, "default": setting.default} for setting in SETTINGS
+        setting.key: {
+            **({"not": {}} if setting.environment_only else plain),
+            "description": setting.text,
+            "default": setting.default,
+        }
+        for setting in SETTINGS
     }
     for spec in CATALOG.values():
         properties[spec.base_url_env.lower()] = {"type": "string", "description": f"Where {spec.name} is reached."}
@@ -215,8 +227,17 @@ def example() -> str:
     lines += [f"{'' if spec.name == 'openai' else '# '}{spec.key_env}=" for spec in CATALOG.values() if spec.key_env]
     own = [name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))]
     lines += ["", "# Clouds: docs/clouds.md", *(f"# {name}=" for name in dict.fromkeys(own))]
-    lines += ["", *(f"# {setting.name}={setting.default or ''}" for setting in SETTINGS)]
+    lines += ["", *(_example_line(setting) for setting in SETTINGS if not setting.environment_only)]
+    lines += [
+        "",
+        "# In the environment of the process only (compose's env_file, systemd's EnvironmentFile); --env-file refuses it:",
+    ]
+    lines += [_example_line(setting) for setting in SETTINGS if setting.environment_only]
     return "\n".join([*lines, ""])
+
+
+def _example_line(setting: Setting) -> str:
+    return f"# {setting.name}={setting.default or ''}"
 
 
 FILES: dict[str, Callable[[], str]] = {
