@@ -225,7 +225,7 @@ def joined_texts(parts: Iterable[dict[str, Any]]) -> str:
 
 def output_limit(members: Members) -> int | None:
     """The most tokens an answer may have; the newer of OpenAI's two names wins. Raises Failure for no whole number."""
-    limit, older = (_whole_number(members, name) for name in ("max_completion_tokens", "max_tokens"))
+    limit, older = (whole_number(members, name) for name in ("max_completion_tokens", "max_tokens"))
     if limit is None:
         return older
     if older not in (None, limit):
@@ -233,7 +233,8 @@ def output_limit(members: Members) -> int | None:
     return limit
 
 
-def _whole_number(members: Members, name: str) -> int | None:
+def whole_number(members: Members, name: str) -> int | None:
+    """Take a member that must be a whole number. Raises Failure (400) for anything else."""
     number = members.take(name)
     if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
         raise wrong(name, "must be a whole number")

@@ -24,6 +24,7 @@ from nulpoint.codecs import (
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.codecs.bedrock_stream import BedrockStream
 from nulpoint.codecs.canonical import Encoded
+from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.wire.stream import Watcher
 
@@ -35,7 +36,7 @@ class Codec(NamedTuple):
     knows it.
     """
 
-    encode: Callable[[bytes, str], Encoded]
+    encode: Callable[[bytes, str, TranslationLimits], Encoded]
     decode: Callable[[bytes, int], bytes]
     stream: Callable[[int, bool], Watcher]
     id_in: bytes = b""
@@ -66,7 +67,7 @@ class EmbeddingsCodec(NamedTuple):
     `counted` adds the tokens to what `decode` gave, where the header field `count_in` has them.
     """
 
-    encode: Callable[[bytes, str], Encoded]
+    encode: Callable[[bytes, str, TranslationLimits], Encoded]
     decode: Callable[[bytes, bytes, str], bytes]
     count_in: bytes = b""
     counted: Callable[[bytes, bytes], bytes] = lambda answer, _: answer
