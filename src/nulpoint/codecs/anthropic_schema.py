@@ -212,7 +212,7 @@ class _Properties:
         for name, schema in properties.items() if isinstance(properties, dict) else ():
             known = self._by_name.setdefault(name, {})
             for one in _alternatives(schema):
-                known.setdefault(msgspec.json.encode(one, order="deterministic"), one)
+                known.setdefault(msgspec.json.encode(one), one)
 
     def merged(self) -> dict[str, Any]:
         return {name: _any_of(list(known.values())) for name, known in self._by_name.items()}
