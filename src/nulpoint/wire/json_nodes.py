@@ -10,6 +10,7 @@ import re
 from nulpoint.errors import rejected
 from nulpoint.wire.foreign import unusable
 
+DEFAULT_MAX_JSON_NODES = 512_000  # room for 100,000 short messages; decoding the most costly shape takes 50 to 100 ms
 _STRUCTURAL = b",:[{"
 _OTHER_BYTES = bytes(set(range(256)).difference(_STRUCTURAL))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
