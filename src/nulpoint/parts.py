@@ -48,7 +48,7 @@ def callers_of(config: Config) -> Callers:
 
 def proxy_rules(config: Config, callers: Callers) -> ProxyRules:
     return ProxyRules(
-        ask=AskRules(callers, config.strict_params, config.request_timeout),
+        ask=AskRules(callers, config.strict_params, config.request_timeout, config.max_json_nodes),
         course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
         keepalive=config.stream_keepalive,
         max_answer=config.upstream_max_body_bytes,

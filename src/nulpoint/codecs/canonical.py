@@ -15,18 +15,10 @@ from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire.foreign import NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
+from nulpoint.wire.request_names import CHAT_MEMBERS
 
-# The members of a chat request. Any other top-level member belongs to the provider and reaches it as it is.
-OPENAI_MEMBERS = frozenset(
-    {
-        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "max_completion_tokens",
-        "max_tokens", "messages", "metadata", "modalities", "model", "moderation", "n", "parallel_tool_calls",
-        "prediction", "presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
-        "reasoning_effort", "response_format", "safety_identifier", "seed", "service_tier", "stop", "store", "stream",
-        "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity",
-        "web_search_options",
-    }
-)  # fmt: skip
+# Any other top-level member belongs to the provider and reaches it as it is.
+OPENAI_MEMBERS = CHAT_MEMBERS
 # These say only what would happen anyway.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,), "metadata": ({},), "modalities": (["text"],),

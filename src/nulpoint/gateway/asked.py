@@ -20,6 +20,7 @@ class Asked(msgspec.Struct, frozen=True):
         own_key: the provider's key that the caller brought, `own` a digest of it.
         strict: members that a provider cannot take are refused.
         until: the deadline, in loop time.
+        max_json_nodes: names and values of the body, or of an answer to it, that may be decoded as a whole.
     """
 
     request: Request
@@ -31,6 +32,7 @@ class Asked(msgspec.Struct, frozen=True):
     own: bytes | None
     strict: bool
     until: float
+    max_json_nodes: int
 
 
 def read_request(request: Request, rules: AskRules, now: float) -> Asked:
@@ -49,6 +51,7 @@ def read_request(request: Request, rules: AskRules, now: float) -> Asked:
         caller.namespace if caller.own_key else None,
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
+        rules.max_json_nodes,
     )
 
 

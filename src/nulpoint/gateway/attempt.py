@@ -20,6 +20,7 @@ from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.json_nodes import check_answer_node_count, exceeds_node_count
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import read_facts, read_whole
@@ -109,16 +110,18 @@ class Attempt(msgspec.Struct):
         entry = self.outlet.entry
         destination, prepared = self.call.destination, self.call.prepared
         entry.first_byte = perf_counter()  # all the time until now was the provider's
-        if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
+        if prepared.decodes_answers:
+            check_answer_node_count(body, self.asked.max_json_nodes)
             body = prepared.answer(body, connection.headers, _unix_seconds(), self.asked.body, self.leg.target.model)
         keeper = self.outlet.keeper
         facts = read_facts(body) if keeper is None else read_whole(body)
         if facts.suspect:
-            check_answer(destination.name, body, self._secret)
+            check_answer(destination.name, body, self._secret, self.asked.max_json_nodes)
         if self.asked.stream:
             text = "the provider was asked for a stream and sent a whole answer"
             raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
         if destination.through_chat:
+            check_answer_node_count(body, self.asked.max_json_nodes)
             body = from_chat(body)
         entry.usage = facts.usage
         entry.answered_model = facts.model or entry.answered_model
@@ -170,6 +173,8 @@ class Attempt(msgspec.Struct):
             text = f"the provider answered with a redirect ({status}); redirects are never followed"
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
         body = await whole_body(connection, self.max_answer)
+        if exceeds_node_count(body, self.asked.max_json_nodes):
+            body = b""  # nobody can say so much about an error
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
         destination = self.call.destination
         if destination.read_error is not None:

@@ -11,6 +11,7 @@ from nulpoint.gateway.preparation import Prepared, prepare
 from nulpoint.providers.equivalents import CONTEXTS, WITHOUT_IMAGES
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Target
+from nulpoint.wire.json_nodes import check_node_count
 
 _BYTES_A_TOKEN = 4  # of English text; other languages have fewer, so this never passes over a model that could do it
 
@@ -26,6 +27,8 @@ def prepare_call(asked: Asked, route: Route, destination: Destination, target: T
     """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
     if destination.lacks_key and not asked.own_key:
         raise destination.no_key()
+    if destination.translates:
+        check_node_count(asked.body, asked.max_json_nodes)
     prepared = prepare(asked.body, asked.envelope, target.provider.spec, target.model, route, destination.through_chat)
     if prepared.dropped and asked.strict:
         raise _not_expressible(prepared.dropped, destination.name)

@@ -38,6 +38,11 @@ class Prepared(msgspec.Struct, frozen=True):
         count = headers.get(self.embeddings.count_in)
         return decoded if count is None else self.embeddings.counted(decoded, count)
 
+    @property
+    def decodes_answers(self) -> bool:
+        """Whether `answer` reads the whole body; else it passes byte for byte."""
+        return self.codec is not None or (self.embeddings is not None and not self.embeddings.passes_answers)
+
     def watcher(self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False) -> Watcher:
         """What passes the stream of answers on to the caller. `headers` and `created` as for `answer`.
 

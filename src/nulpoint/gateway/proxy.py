@@ -38,6 +38,8 @@ from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
 from nulpoint.wire.envelope import asks_for_usage
 
+_LONG = 1024 * 1024  # bytes of a request
+
 
 class Surroundings(NamedTuple):
     """What all routes share. None stands for what is off: `flights` share calls, `cache` keeps answers, `limiting` says
@@ -147,8 +149,8 @@ class Proxy:
         size = len(asked.request.body)
         journal.inflight += 1
         try:
-            if gate.closed or not gate.take(size, asked.stream):
-                await gate.wait(size, asked.stream)
+            if size > _LONG or gate.closed or not gate.take(size, asked.stream):
+                await self._enter(size, asked.stream)
             try:
                 if question is not None and found is None:
                     found = await self._wait_for_cache(question, asked, reply, entry)
@@ -175,6 +177,21 @@ class Proxy:
         finally:
             journal.inflight -= 1
             self._settle(asked.request, reply, entry)
+
+    async def _enter(self, size: int, stream: bool) -> None:
+        """Take a place at the gate for a long request, or wait for one."""
+        gate = self._around.gate
+        if size > _LONG:
+            await self._let_others_run()
+            if not gate.closed and gate.take(size, stream):
+                return
+        await gate.wait(size, stream)
+
+    async def _let_others_run(self) -> None:
+        """Let the event loop serve what is waiting: reading over a long request once more takes up to 50 ms."""
+        turn = self._loop.create_future()
+        self._loop.call_soon(turn.set_result, None)
+        await turn
 
     def _settle(self, request: Request, reply: Reply, entry: Entry) -> None:
         """Once a request, when nothing more will happen to it."""
@@ -235,6 +252,8 @@ class Proxy:
         if flights is not None and key is not None:
             flights.lead(key, outlet)
         try:
+            if len(asked.body) > _LONG:
+                await self._let_others_run()
             # What the caller did wrong is told before anything is tried.
             call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
             began = self._loop.time()

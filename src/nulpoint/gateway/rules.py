@@ -4,14 +4,19 @@ from typing import NamedTuple
 
 from nulpoint.routing.callers import Callers
 from nulpoint.routing.course import CourseRules
+from nulpoint.wire.json_nodes import DEFAULT_MAX_JSON_NODES
 
 
 class AskRules(NamedTuple):
-    """How requests are read: who may call, whether unknown fields are refused, and the longest deadline."""
+    """How requests are read: who may call, whether unknown fields are refused, and the longest deadline.
+
+    `max_json_nodes`: names and values of a body that may be decoded as a whole.
+    """
 
     callers: Callers
     strict: bool
     request_timeout: float
+    max_json_nodes: int = DEFAULT_MAX_JSON_NODES
 
 
 class ProxyRules(NamedTuple):

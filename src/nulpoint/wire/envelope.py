@@ -6,8 +6,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.wire.request_names import SHORT, check_names, without_large_values
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
+_ABSENT = msgspec.Raw()
 _SHOWN = 100  # at most this much of what a caller sent is shown back
 
 
@@ -18,11 +20,22 @@ class StreamOptions(msgspec.Struct):
 
 
 class Envelope(msgspec.Struct):
-    """A chat, completions or embeddings request in the OpenAI format. A member given twice counts the last time."""
+    """A chat, completions or embeddings request in the OpenAI format, and the values in it that may be long."""
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | UnsetType | None = UNSET
+    messages: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    tools: msgspec.Raw = _ABSENT
+
+    def large_values(self) -> tuple[tuple[bytes, msgspec.Raw], ...]:
+        """What a request mostly consists of, each with its name; empty what is not there."""
+        return (
+            (b'"messages"', self.messages), (b'"input"', self.input),
+            (b'"prompt"', self.prompt), (b'"tools"', self.tools),
+        )  # fmt: skip
 
 
 _DECODER = msgspec.json.Decoder(Envelope)
@@ -35,9 +48,10 @@ def asks_for_usage(envelope: Envelope) -> bool:
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Raises Failure (400), naming the member that is wrong."""
+    """Raises Failure (400), naming the member that is wrong, or that a provider could read in another way."""
     try:
         envelope = _DECODER.decode(body)
+        check_names(body if len(body) <= SHORT else without_large_values(body, envelope.large_values()))
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -16,9 +16,12 @@ from nulpoint.errors import rejected
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _SCALAR = re.compile(_STRING + rb"|[^\s,\]}]++", re.DOTALL)
-# Up to and including the next bracket that is not inside a string.
+# Up to and including the next bracket that is not inside a string: for what is nested too deeply for the decoder.
 _BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
-_MODEL_KEY = re.compile(rb'"model"\s*:\s*')
+_MODEL_KEY = re.compile(rb'"model"\s*+:\s*+')
+_SPACE = b" \t\r\n"
+_AFTER_VALUE = re.compile(r"trailing characters \(byte (\d+)\)")
+_skip_value = msgspec.json.Decoder(msgspec.Raw).decode
 # A letter of "model" may be spelled as an escape; nothing else can hide that key from a literal search.
 _ESCAPED_LETTER = b"\\u006"
 
@@ -41,23 +44,41 @@ class Edit(NamedTuple):
     text: bytes
 
 
-def members(body: bytes) -> list[Member]:
-    """The members of the top-level object, in order, repeated keys included."""
-    found = []
+def members(body: bytes, most: int | None = None) -> list[Member]:
+    """The members of the top-level object, in order, repeated keys included; no more than `most`."""
+    found: list[Member] = []
     position = body.index(b"{") + 1
-    while key := _KEY.match(body, position):
+    while len(found) != most and (key := _KEY.match(body, position)):
         start = key.end()
-        end = _value_end(body, start)
+        end = value_end(body, start)
         found.append(Member(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
         position = end
     return found
 
 
-def _value_end(body: bytes, start: int) -> int:
+def value_end(body: bytes, start: int) -> int:
+    """Where the JSON value that begins at `start`, a member's, ends.
+
+    The decoder reads over an array or object without building it, in about a nanosecond a byte, and then complains of
+    the text that goes on behind it, with its place.
+    """
     if body[start] not in b"{[":
         scalar = _SCALAR.match(body, start)
         assert scalar is not None, "not valid JSON"
         return scalar.end()
+    try:
+        _skip_value(memoryview(body)[start:])
+    except msgspec.DecodeError as error:
+        after = _AFTER_VALUE.search(str(error))
+        if after is not None:
+            end = start + int(after[1]) - 1
+            return end if body[end - 1] in b"]}" else start + len(body[start:end].rstrip(_SPACE))
+    except RecursionError:
+        pass
+    return _closing_bracket(body, start)
+
+
+def _closing_bracket(body: bytes, start: int) -> int:
     depth = 0
     position = start
     while bracket := _BRACKET.match(body, position):
@@ -74,10 +95,11 @@ def model_span(body: bytes) -> tuple[int, int]:
     Nearly always `"model":` is there once and is spelled plainly; then it is the top-level one, because a valid
     envelope has that. Otherwise (a nested `model`, an escape, a string that ends in `"model`) the object is walked.
     """
-    keys = list(_MODEL_KEY.finditer(body))
-    if len(keys) == 1 and body[keys[0].start() - 1] != 0x5C and _ESCAPED_LETTER not in body:
-        start = keys[0].end()
-        return start, _value_end(body, start)
+    key = _MODEL_KEY.search(body)
+    if key is not None and body[key.start() - 1] != 0x5C and _ESCAPED_LETTER not in body:
+        start = key.end()
+        if _MODEL_KEY.search(body, start) is None:
+            return start, value_end(body, start)
     spans = [(member.start, member.end) for member in members(body) if member.key == "model"]
     if len(spans) != 1:
         raise rejected("`model` is given more than once", param="model", code="duplicate_field")
