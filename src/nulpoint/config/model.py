@@ -37,6 +37,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_headers: int
     max_body_bytes: int
     max_json_nodes: int
+    max_messages: int
+    max_content_parts: int
+    max_tools: int
+    max_schema_nodes: int
     head_timeout: float
     body_timeout: float
     body_min_rate: int

@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.errors import rejected
 from nulpoint.gateway.admission import check_content_type
 from nulpoint.gateway.rules import AskRules
@@ -21,6 +22,7 @@ class Asked(msgspec.Struct, frozen=True):
         strict: members that a provider cannot take are refused.
         until: the deadline, in loop time.
         max_json_nodes: names and values of the body, or of an answer to it, that may be decoded as a whole.
+        translation: what the request may hold where it is translated.
     """
 
     request: Request
@@ -33,6 +35,7 @@ class Asked(msgspec.Struct, frozen=True):
     strict: bool
     until: float
     max_json_nodes: int
+    translation: TranslationLimits
 
 
 def read_request(request: Request, rules: AskRules, now: float) -> Asked:
@@ -52,6 +55,7 @@ def read_request(request: Request, rules: AskRules, now: float) -> Asked:
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
         rules.max_json_nodes,
+        rules.translation,
     )
 
 

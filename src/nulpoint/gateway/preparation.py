@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.table import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_of, unwrapping
 from nulpoint.http.message import Headers
 from nulpoint.providers.spec import ProviderSpec, Route
@@ -58,7 +59,13 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 def prepare(
-    body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, route: Route, through_chat: bool
+    body: bytes,
+    envelope: Envelope,
+    spec: ProviderSpec,
+    model: str,
+    route: Route,
+    through_chat: bool,
+    limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> Prepared:
     """Raises Failure (400) for what cannot be said to this provider."""
     dropped: list[str] = []
@@ -66,11 +73,11 @@ def prepare(
         body, dropped = to_chat(body)
     embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
     if embeddings is not None:
-        encoded = embeddings.encode(body, model)
+        encoded = embeddings.encode(body, model, limits)
         return Prepared(encoded.body, encoded.dropped, False, embeddings=embeddings)
     codec = codec_of(spec.wire, model) if route != "embeddings" else None
     if codec is not None:
-        encoded = codec.encode(body, model)
+        encoded = codec.encode(body, model, limits)
         if encoded.wrapped.anything():
             codec = unwrapping(codec, encoded.wrapped)
         return Prepared(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)
