@@ -20,6 +20,7 @@ from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.foreign import unusable
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import read_facts, read_whole
@@ -98,7 +99,7 @@ class Attempt(msgspec.Struct):
         return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
-        if not 200 <= connection.status < 300:
+        if connection.status != 200:
             raise await self._provider_failure(connection)
         if self.outlet.stream is not None and is_stream(connection, self.call.destination.stream_content):
             await self._relay(connection, self.outlet.stream)
@@ -132,7 +133,7 @@ class Attempt(msgspec.Struct):
             self.outlet.flight.start(connection.status, fields)
             self.outlet.flight.add(body)
         self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
-        if keeper is not None and source is not None and connection.status == 200:
+        if keeper is not None and source is not None:
             keeper.keep_whole(body, source)
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
@@ -156,7 +157,7 @@ class Attempt(msgspec.Struct):
             entry.committed = relay.committed
             entry.usage = facts.usage
             entry.answered_model = facts.model or entry.answered_model
-        if keeper is not None and recorder is not None and connection.status == 200:
+        if keeper is not None and recorder is not None:
             keeper.keep_stream(recorder, self._source())
 
     def _source(self, ended: bool = False) -> Source:
@@ -169,6 +170,8 @@ class Attempt(msgspec.Struct):
         if 300 <= status < 400:
             text = f"the provider answered with a redirect ({status}); redirects are never followed"
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
+        if status < 300:  # a part of an answer, or none yet: nothing that was asked for
+            return unusable(f"the provider answered with {status}; a whole answer has the status 200")
         body = await whole_body(connection, self.max_answer)
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
         destination = self.call.destination
