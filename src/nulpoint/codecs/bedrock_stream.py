@@ -10,16 +10,15 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.codecs.answer_types import BedrockEvent, Index
 from nulpoint.codecs.bedrock import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
 from nulpoint.codecs.bedrock_errors import in_stream
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter
+from nulpoint.codecs.canonical import EXTRA
+from nulpoint.codecs.translator import StreamTranslator
 from nulpoint.errors import Failure
-from nulpoint.wire import sse
 from nulpoint.wire.eventstream import Decoder, Message
-from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.foreign import NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_failure
-from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, counted
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -29,72 +28,65 @@ class _Delta(msgspec.Struct, gc=False):
 class _Piece(msgspec.Struct, gc=False):
     """Of a `contentBlockDelta`, what nearly all events of a stream hold."""
 
-    contentBlockIndex: int
+    contentBlockIndex: Index
     delta: _Delta
 
 
+# What must not follow the end; of types that nobody knows yet there may be some.
+_OF_AN_ANSWER = frozenset({"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"})
+_check = msgspec.json.Decoder(BedrockEvent).decode
 _read_piece = msgspec.json.Decoder(_Piece).decode
 _PADDING = "p"  # random letters that hide how long a piece is
 
 
-class BedrockStream:
+class BedrockStream(StreamTranslator[Message]):
     """A watcher that translates. `show_usage`: the caller asked for the usage chunk. `model`: what was asked."""
 
+    format = "Bedrock's Converse API"
+
     def __init__(self, created: int, show_usage: bool, model: str, answer_id: str = "") -> None:
+        super().__init__(created, show_usage)
         self._id = answer_id
         self._decoder = Decoder()
-        self._write = ChunkWriter(created)
-        self._show_usage = show_usage
         self._model = model
-        self._begun = self._finished = False
+        self._begun = False
         self._answer: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # block index to tool-call index
         self._texts: defaultdict[tuple[int, str], StringIO] = defaultdict(StringIO)  # of a block, by what it is
         self._piece_headers: Any = None  # the headers of this stream's pieces, once there was one
         self._text_at, self._text = -1, StringIO()  # the block whose text is coming
-        self.failure: Failure | None = None
 
     def feed(self, data: bytes) -> bytes:
-        passed = [self._event(message) for message in self._decoder.feed(data)]
-        if self._decoder.broken is not None and self.failure is None and not self._finished:
-            self.failure = unusable(f"the provider sent a broken event stream: {self._decoder.broken}")
-        return passed[0] if len(passed) == 1 else b"".join(passed)
+        passed = super().feed(data)
+        if self._decoder.broken is not None and not self.over:
+            self._fail(unusable(f"the provider sent a broken event stream: {self._decoder.broken}"))
+        return passed
 
-    def close(self) -> bytes:
+    def _events(self, data: bytes) -> list[Message]:
+        return self._decoder.feed(data)
+
+    def _at_end(self) -> bytes:
         """The end, where `metadata` did not come after the message had ended."""
-        whole = "stopReason" in self._answer and not self._decoder.inside_message()
-        return self._event(None) if whole else b""
+        whole = not self.over and "stopReason" in self._answer and not self._decoder.inside_message()
+        return self._end() if whole else b""
 
-    def finished(self) -> bool:
-        return self._finished
+    def _is_more(self, event: Message) -> bool:
+        headers = event.headers
+        return headers.get(":message-type") != "event" or headers.get(":event-type") in _OF_AN_ANSWER
 
-    def has_finish_reason(self) -> bool:
-        return self._finished
-
-    def facts(self) -> Facts:
+    def _reported_usage(self) -> dict[str, Any] | None:
         usage = self._answer.get("usage")
-        return Facts(counted(usage_of(usage)) if isinstance(usage, dict) else None, self._model)
+        return usage_of(usage) if usage else None
 
-    def _event(self, message: Message | None) -> bytes:
-        """What one message gives the caller; None is the end of the stream."""
-        if self.failure is not None or self._finished:
-            return b""
-        try:
-            return self._end() if message is None else self._read(message)
-        except Failure as failure:
-            self.failure = failure
-        except MISSHAPEN:
-            self.failure = unusable("the provider sent an event that is none of Bedrock's Converse API")
-        return b""
-
-    def _read(self, message: Message) -> bytes:
+    def _translate(self, message: Message) -> bytes:
         headers = message.headers
         if headers is self._piece_headers:
             return self._piece(message.payload)
         if headers.get(":message-type") != "event":
             raise _failure(message)
         event = msgspec.json.decode(message.payload)
+        _check(message.payload)
         match headers.get(":event-type"):
             case "contentBlockDelta":
                 self._piece_headers = headers
@@ -137,6 +129,7 @@ class BedrockStream:
         piece = _read_piece(payload)
         index, text = piece.contentBlockIndex, piece.delta.text
         if text is None:
+            _check(payload)
             return self._delta(index, msgspec.json.decode(payload)["delta"])
         if index != self._text_at:
             self._blocks.setdefault(index, {})
@@ -192,7 +185,6 @@ class BedrockStream:
         blocks = [self._whole(index) for index in sorted(self._blocks)]
         reason = self._answer["stopReason"]
         check_made(blocks, reason)
-        self._finished = True
         delta: dict[str, Any] = {}
         annotations = list(annotations_of(blocks))
         if annotations:
@@ -201,10 +193,11 @@ class BedrockStream:
         if extra:
             delta[EXTRA] = {"bedrock": extra}
         last = self._write.delta(delta, finish_of(reason, bool(self._calls)))
-        usage = self._answer.get("usage")
+        usage = self._reported_usage()
         if self._show_usage and usage:
-            last += self._write.usage(usage_of(usage))
-        return last + sse.encode(DONE)
+            last += self._write.usage(usage)
+        self.over = True
+        return last
 
     def _whole(self, index: int) -> dict[str, Any]:
         """A block as it would stand in a whole answer."""
@@ -229,7 +222,7 @@ def _reasoning(come: dict[str, str]) -> dict[str, Any]:
 def _input_of(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return {}  # cut by the token limit; the caller has the text as it came
 
 

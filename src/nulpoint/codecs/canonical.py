@@ -138,6 +138,12 @@ def read_answer(provider: str, body: bytes) -> dict[str, Any]:
     return answer
 
 
+def index_of(choice: dict[str, Any], number: int) -> int:
+    """The index a choice has in the provider's answer, or else its place among the others."""
+    index = choice.get("index")
+    return number if index is None else index
+
+
 def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     """A request that is wrong, or that this provider cannot take, at `param`."""
     return rejected(f"`{param}` {problem}", param=param, code=code)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from nulpoint.codecs.canonical import EXTRA, json_text
+from nulpoint.codecs.canonical import EXTRA, index_of, json_text
 from nulpoint.errors import Failure, Kind
 
 _FILTERED = frozenset(
@@ -76,7 +76,7 @@ def calls_of(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def choice_of(candidate: dict[str, Any], number: int, made_id: str, more: dict[str, Any]) -> dict[str, Any]:
     """A candidate as a choice; `more` joins its extra fields."""
     parts = parts_of_candidate(candidate)
-    index = candidate.get("index", number)
+    index = index_of(candidate, number)
     calls = [call_of(part, made_id, index, count) for count, part in enumerate(calls_of(parts))]
     text = text_of(parts)
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 _STEP = re.compile(r"""\.?([^.\[\]'"$]+)|\[(\d+)\]|\[(?:'([^']*)'|"([^"]*)")\]""")
+_LARGEST_GAP = 1024  # entries of a list that one piece may leave out
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
@@ -40,7 +41,7 @@ class OpenCall:
         if path in self._unended:
             value = holder[key] + value
         if isinstance(holder, list):
-            holder.extend([None] * (key + 1 - len(holder)))
+            _lengthen(holder, key)
         holder[key] = value
         (self._unended.add if piece.get("willContinue") else self._unended.discard)(path)
 
@@ -53,11 +54,18 @@ def _steps(path: str) -> list[str | int]:
 def _inside(holder: Any, key: Any, empty: Any) -> Any:
     """The container at `key`, made where it is missing."""
     if isinstance(holder, list):
-        holder.extend([None] * (key + 1 - len(holder)))
+        _lengthen(holder, key)
         if holder[key] is None:
             holder[key] = empty
         return holder[key]
     return holder.setdefault(key, empty)
+
+
+def _lengthen(holder: list[Any], index: int) -> None:
+    """Make room for an index. Raises LookupError where a path leaves a gap that no list of arguments has."""
+    if index > len(holder) + _LARGEST_GAP:
+        raise LookupError(index)
+    holder.extend([None] * (index + 1 - len(holder)))
 
 
 def in_pieces(function: dict[str, Any]) -> bool:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.errors import Failure
 from nulpoint.wire import sse
-from nulpoint.wire.stream import DONE, Watcher
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.stream import DONE, Watcher, WatcherOver
 
 
 class Wrapped(NamedTuple):
@@ -30,12 +30,15 @@ class Wrapped(NamedTuple):
 
     def answer(self, body: bytes) -> bytes:
         """A whole answer in the OpenAI shape, unwrapped."""
-        completion = msgspec.json.decode(body)
-        for choice in completion["choices"]:
-            message = choice["message"]
-            self._unwrap(message, message.pop("tool_calls", None) or [])
-            choice["finish_reason"] = self.finish(choice["finish_reason"], "tool_calls" in message)
-        return msgspec.json.encode(completion)
+        try:
+            completion = msgspec.json.decode(body)
+            for choice in completion["choices"]:
+                message = choice["message"]
+                self._unwrap(message, message.pop("tool_calls", None) or [])
+                choice["finish_reason"] = self.finish(choice["finish_reason"], "tool_calls" in message)
+            return msgspec.json.encode(completion)
+        except MISSHAPEN:
+            raise unusable("the provider's answer cannot be used: its tool calls are none") from None
 
     def _unwrap(self, message: dict[str, Any], calls: list[dict[str, Any]]) -> None:
         kept = []
@@ -66,28 +69,21 @@ def custom_call(call: dict[str, Any]) -> dict[str, Any]:
     arguments = call["function"]["arguments"]
     try:
         text = msgspec.json.decode(arguments)["input"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except MISSHAPEN:
         text = arguments
     rest = {name: value for name, value in call.items() if name != "function"}
     return {**rest, "type": "custom", "custom": {"name": call["function"]["name"], "input": text}}
 
 
-class UnwrappedStream:
+class UnwrappedStream(WatcherOver):
     """A watcher over another one's chunks. Custom calls come whole, when the choice ends; the rest as it comes."""
 
     def __init__(self, inner: Watcher, wrapped: Wrapped) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._wrapped = wrapped
         self._decoder = sse.Decoder()
         self._calls: dict[tuple[int, int], dict[str, Any]] = {}  # by choice and index, with arguments so far
         self._shown: set[int] = set()  # choices whose caller sees calls among `tool_calls`
-        self.finished = inner.finished
-        self.has_finish_reason = inner.has_finish_reason
-        self.facts = inner.facts
-
-    @property
-    def failure(self) -> Failure | None:
-        return self._inner.failure
 
     def feed(self, data: bytes) -> bytes:
         return self._unwrapped(self._inner.feed(data))
@@ -105,12 +101,18 @@ class UnwrappedStream:
         return line + b"\n" if line.startswith(b":") else self._event(line.removeprefix(b"data: "))
 
     def _event(self, data: bytes) -> bytes:
+        if self._own_failure is not None:
+            return b""
         if data == DONE:
             return sse.encode(DONE)
-        chunk = msgspec.json.decode(data)
-        for choice in chunk.get("choices") or ():
-            self._choice(choice)
-        return sse.encode(msgspec.json.encode(chunk))
+        try:
+            chunk = msgspec.json.decode(data)
+            for choice in chunk.get("choices") or ():
+                self._choice(choice)
+            return sse.encode(msgspec.json.encode(chunk))
+        except MISSHAPEN:
+            self._own_failure = unusable("the provider sent a piece of a tool call that is none")
+            return b""
 
     def _choice(self, choice: dict[str, Any]) -> None:
         index, delta = choice["index"], choice["delta"]

@@ -22,6 +22,7 @@ from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.foreign import unusable
 from nulpoint.wire.json_nodes import check_answer_node_count, exceeds_node_count
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
@@ -102,7 +103,7 @@ class Attempt(msgspec.Struct):
         return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
-        if not 200 <= connection.status < 300:
+        if connection.status != 200:
             raise await self._provider_failure(connection)
         if self.outlet.stream is not None and is_stream(connection, self.call.destination.stream_content):
             await self._relay(connection, self.outlet.stream)
@@ -160,7 +161,7 @@ class Attempt(msgspec.Struct):
             self.outlet.flight.start(connection.status, fields)
             self.outlet.flight.add(body)
         self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
-        if keeper is not None and source is not None and connection.status == 200:
+        if keeper is not None and source is not None:
             keeper.keep_whole(body, source)
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
@@ -184,7 +185,7 @@ class Attempt(msgspec.Struct):
             entry.committed = relay.committed
             entry.usage = facts.usage
             entry.answered_model = facts.model or entry.answered_model
-        if keeper is not None and recorder is not None and connection.status == 200:
+        if keeper is not None and recorder is not None:
             keeper.keep_stream(recorder, self._source())
 
     def _source(self, ended: bool = False) -> Source:
@@ -197,6 +198,8 @@ class Attempt(msgspec.Struct):
         if 300 <= status < 400:
             text = f"the provider answered with a redirect ({status}); redirects are never followed"
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
+        if status < 300:  # a part of an answer, or none yet: nothing that was asked for
+            return unusable(f"the provider answered with {status}; a whole answer has the status 200")
         body = await whole_body(connection, self.max_answer)
         if exceeds_node_count(body, self.asked.max_json_nodes):
             body = b""  # nobody can say so much about an error

@@ -16,7 +16,8 @@ from nulpoint.wire.stream import HideUsage, PassOn, Watcher
 class Prepared(msgspec.Struct, frozen=True):
     """`dropped` names the request members this provider cannot take; `hide_usage`: the caller did not ask for it.
 
-    `codec` is None for hosts that speak the OpenAI format.
+    `codec` is None for hosts that speak the OpenAI format. `finish_ends`: its streams end with a finish reason, not
+    with `[DONE]`.
     """
 
     body: bytes
@@ -24,6 +25,7 @@ class Prepared(msgspec.Struct, frozen=True):
     hide_usage: bool
     codec: Codec | None = None
     embeddings: EmbeddingsCodec | None = None
+    finish_ends: bool = False
 
     def answer(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
         """A whole answer as the caller gets it, but for what goes through chat. Raises Failure (502).
@@ -54,8 +56,8 @@ class Prepared(msgspec.Struct, frozen=True):
             translated = codec_for(self.codec, headers).stream(created, not hide_usage)
             return Chained(translated) if through_chat else translated
         if through_chat:
-            return CompletionStream(hide_usage)
-        return HideUsage() if hide_usage else PassOn()
+            return CompletionStream(hide_usage=hide_usage, finish_ends=self.finish_ends)
+        return HideUsage(finish_ends=self.finish_ends) if hide_usage else PassOn(finish_ends=self.finish_ends)
 
 
 def prepare(
@@ -90,7 +92,8 @@ def prepare(
     hide_usage = bool(envelope.stream) and spec.stream_usage == "ask" and not asks_for_usage(envelope)
     if hide_usage:
         edits.append(_ask_for_usage(body, envelope))
-    return Prepared(splice.apply(body, edits) if edits else body, dropped, hide_usage)
+    edited = splice.apply(body, edits) if edits else body
+    return Prepared(edited, dropped, hide_usage, finish_ends=not spec.sends_done)
 
 
 def _ask_for_usage(body: bytes, envelope: Envelope) -> splice.Edit:

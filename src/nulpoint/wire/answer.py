@@ -122,10 +122,10 @@ def _events(wire: bytes) -> list[sse.Event]:
     if b"\r" in wire or not wire.endswith(b"\n\n"):
         decoder = sse.Decoder()
         return [*decoder.feed(wire), *decoder.close()]
-    return [event for block in wire.split(b"\n\n") if (event := _event(block))]
+    return [event for block in wire.split(b"\n\n") if not (event := _event(block)).is_empty]
 
 
-def _event(block: bytes) -> sse.Event | None:
+def _event(block: bytes) -> sse.Event:
     """Nearly always one line, which needs no parser."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return sse.Event(block[6:])

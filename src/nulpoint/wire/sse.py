@@ -13,7 +13,7 @@ from nulpoint.errors import Failure, Kind
 
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
-_EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 BOM = b"\xef\xbb\xbf"
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 
@@ -24,6 +24,12 @@ class Event(msgspec.Struct, frozen=True):
     data: bytes
     name: bytes = b""
 
+    @property
+    def is_empty(self) -> bool:
+        """It is no error, and holds no data, or a comment that some proxy took for data."""
+        data = self.data
+        return self.name != b"error" and (not data or data[:1] == b":" or data.isspace())
+
 
 class TooLarge(Failure):
     """An event is over MAX_EVENT_BYTES."""
@@ -33,11 +39,16 @@ class TooLarge(Failure):
         super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed")
 
 
-def parse(block: bytes) -> Event | None:
-    """The event in one block of lines; None when it holds no data, or a comment that some proxy took for data."""
-    decoder = Decoder()
-    events = decoder.feed(block) or decoder.close()
-    return events[0] if events else None
+def parse(block: bytes) -> Event:
+    """The event in the lines of one block, whether its empty line has come or not."""
+    data, name = [], b""
+    for line in block.removeprefix(BOM).splitlines():
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return Event(b"\n".join(data), name)
 
 
 class Splitter:
@@ -52,7 +63,7 @@ class Splitter:
         blocks = []
         start = 0
         # What is left of earlier reads holds no end of an event: one that is found now ends in `data`.
-        for end in _EVENT_END.finditer(rest, max(0, len(self._rest) - 3)):
+        for end in EVENT_END.finditer(rest, max(0, len(self._rest) - 3)):
             blocks.append(rest[start : end.end()])
             start = end.end()
         self._rest = rest[start:]
@@ -91,9 +102,9 @@ class Decoder:
         events = []
         for line in lines:
             if not line:
-                joined = b"\n".join(self._data)
-                if joined and joined[:1] != b":" and not joined.isspace():
-                    events.append(Event(joined, self._name))
+                event = Event(b"\n".join(self._data), self._name)
+                if not event.is_empty:
+                    events.append(event)
                 self._data = []
                 self._name = b""
                 continue
