@@ -274,6 +274,7 @@ def json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+_LONGEST_NAMES = 4096  # of an answer and of its model, together
 _AFTER_TEXT = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
 
@@ -286,6 +287,9 @@ class ChunkWriter:
         self.begin("", "")
 
     def begin(self, answer_id: str, model: str) -> None:
+        """Raises Failure (502) for names so long that a stream which repeats them would grow without bounds."""
+        if len(answer_id) + len(model) > _LONGEST_NAMES:
+            raise unusable(f"the provider sent an id and a model's name of over {_LONGEST_NAMES} characters")
         frame = {"id": answer_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
         self._before_text = self._frame + b'{"index":0,"delta":{"content":'
