@@ -92,6 +92,7 @@ class PassOn:
         self._held = bytearray()  # what has come of an unfinished event
         self._passed = 0  # how many bytes of it have been passed on
         self._begins_plainly: bool | None = None  # of an unfinished event over HELD_BYTES
+        self._after_cr = False  # the last byte ended an event and was a CR: a LF that comes next belongs to it
         self._done = b""  # the event that said `[DONE]`
 
     def feed(self, data: bytes) -> bytes:
@@ -114,10 +115,15 @@ class PassOn:
 
     def _carefully(self, data: bytes) -> bytes:
         """Pass on event by event what is not plainly a run of ordinary events."""
+        passed = []
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[0] == _LF:
+                data = data[1:]
+                passed.append(b"" if self.over else b"\n")
         held = self._held
         searched = max(0, len(held) - 3)  # what came before holds no end of an event
         held += data
-        passed = []
         if sse.EVENT_END.search(held, searched) is not None:
             text = bytes(held)
             held.clear()
@@ -126,9 +132,10 @@ class PassOn:
                 passed.append(self._event(text[start : end.end()]))
                 start = end.end()
             held += text[start:]
+            self._after_cr = not held and text.endswith(b"\r")
         if len(held) > HELD_BYTES:
             passed.append(self._piece())
-        self._may_pass = not held and not self.over and self._unended is None
+        self._may_pass = not (held or self._after_cr or self.over or self._unended is not None)
         return b"".join(passed)
 
     def _event(self, block: bytes) -> bytes:
@@ -175,7 +182,7 @@ class PassOn:
         elif event.is_empty:
             return
         elif event.data.startswith(DONE) and set(event.data.split()) == {DONE}:
-            self._done = self._done or block
+            self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
         elif self.over:
             self._fail(goes_on())
@@ -291,6 +298,13 @@ def _is_error(event: sse.Event) -> bool:
     except NOT_JSON:
         return False
     return bool(told.error) or told.object == "error"
+
+
+def _empty_line(block: bytes) -> bytes:
+    """The end of an event, in the kind of line ends it has."""
+    if b"\r" not in block:
+        return b"\n\n"
+    return b"\r\n\r\n" if b"\r\n" in block else b"\r\r"
 
 
 def _begins_plainly(block: bytes) -> bool:
