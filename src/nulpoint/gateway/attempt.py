@@ -25,6 +25,8 @@ from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import read_facts, read_whole
 
+NAME_SHOWN = 200  # characters of a model's name in the log: the provider's word for it may be of any length
+
 
 class Attempt(msgspec.Struct):
     """One. `max_answer`: bytes of a whole answer. `committed`: the caller has got some of a stream's content. `signer`
@@ -122,7 +124,7 @@ class Attempt(msgspec.Struct):
         if destination.through_chat:
             body = from_chat(body)
         entry.usage = facts.usage
-        entry.answered_model = facts.model or entry.answered_model
+        entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         source = None
         if keeper is not None:
             source = self._source(facts.ended)
@@ -156,7 +158,7 @@ class Attempt(msgspec.Struct):
             entry = self.outlet.entry
             entry.committed = relay.committed
             entry.usage = facts.usage
-            entry.answered_model = facts.model or entry.answered_model
+            entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         if keeper is not None and recorder is not None:
             keeper.keep_stream(recorder, self._source())
 
