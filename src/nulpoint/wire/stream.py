@@ -92,7 +92,7 @@ class PassOn:
         self._held = bytearray()  # what has come of an unfinished event
         self._passed = 0  # how many bytes of it have been passed on
         self._begins_plainly: bool | None = None  # of an unfinished event over HELD_BYTES
-        self._after_cr = False  # the last byte ended an event and was a CR: a LF that comes next belongs to it
+        self._closing = False
         self._done = b""  # the event that said `[DONE]`
 
     def feed(self, data: bytes) -> bytes:
@@ -115,27 +115,26 @@ class PassOn:
 
     def _carefully(self, data: bytes) -> bytes:
         """Pass on event by event what is not plainly a run of ordinary events."""
-        passed = []
-        if self._after_cr and data:
-            self._after_cr = False
-            if data[0] == _LF:
-                data = data[1:]
-                passed.append(b"" if self.over else b"\n")
+        if self.failure is not None:
+            return b""
         held = self._held
         searched = max(0, len(held) - 3)  # what came before holds no end of an event
         held += data
+        passed = []
         if sse.EVENT_END.search(held, searched) is not None:
             text = bytes(held)
             held.clear()
             start = 0
-            for end in sse.EVENT_END.finditer(text, searched):
-                passed.append(self._event(text[start : end.end()]))
-                start = end.end()
+            for match in sse.EVENT_END.finditer(text, searched):
+                end = match.end()
+                if end == len(text) and text[-1] == _CR and not self._closing:
+                    break  # a LF that comes next belongs to it
+                passed.append(self._event(text[start:end]))
+                start = end
             held += text[start:]
-            self._after_cr = not held and text.endswith(b"\r")
         if len(held) > HELD_BYTES:
             passed.append(self._piece())
-        self._may_pass = not (held or self._after_cr or self.over or self._unended is not None)
+        self._may_pass = not (held or self.over or self._unended is not None)
         return b"".join(passed)
 
     def _event(self, block: bytes) -> bytes:
@@ -174,8 +173,6 @@ class PassOn:
 
     def _judge(self, block: bytes) -> None:
         """Note what an event means for the stream, if it is more than one to pass on."""
-        if self.failure is not None:
-            return
         event = sse.parse(block)
         if _is_error(event):
             self._fail(embedded_failure("the provider", event.data))
@@ -188,7 +185,7 @@ class PassOn:
             self._fail(goes_on())
 
     def _fail(self, failure: Failure) -> None:
-        self.failure = failure
+        self.failure = self.failure or failure
         self.over = True
         self._may_pass = False
         self._held.clear()
@@ -203,9 +200,12 @@ class PassOn:
 
     def close(self) -> bytes:
         """Give the last event where its empty line is missing; what is cut inside an event is nothing to pass on."""
-        last = b""
-        if self._held and self.failure is None and _is_whole(bytes(self._held)):
-            last = self.feed(b"\n" if self._held.endswith(b"\n") else b"\n\n")
+        self._closing = True
+        held, last = bytes(self._held), b""
+        if sse.EVENT_END.search(held) is not None:
+            last = self.feed(b"")
+        elif held and self.failure is None and _is_whole(held):
+            last = self.feed(b"\n" if held.endswith(b"\n") else b"\n\n")
         self._held.clear()
         return last + self._done if self.failure is None else last
 
