@@ -14,6 +14,7 @@ import msgspec
 from nulpoint.wire.usage import Tokens
 
 Object = dict[str, Any]
+Enum = str | int  # of Google's: JSON may have the name or the number
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -268,13 +269,13 @@ class _Logprobs(_Struct):
 class _Candidate(_Struct):
     content: _GeminiContent | None = None
     index: Index | None = None
-    finishReason: str | None = None
+    finishReason: Enum | None = None
     groundingMetadata: _Grounding | None = None
     logprobsResult: _Logprobs | None = None
 
 
 class _ModalityCount(_Struct):
-    modality: str | None = None
+    modality: Enum | None = None
     tokenCount: Tokens | None = None
 
 
@@ -290,7 +291,7 @@ class _GeminiUsage(_Struct):
 
 
 class _PromptFeedback(_Struct):
-    blockReason: str | None = None
+    blockReason: Enum | None = None
     blockReasonMessage: str | None = None
 
 

@@ -17,15 +17,9 @@ from nulpoint.codecs.translator import EventStreamTranslator
 from nulpoint.wire import sse
 from nulpoint.wire.foreign import NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_failure
-from nulpoint.wire.stream import DONE
 
 _PING = b": ping\n"
 _check = msgspec.json.Decoder(AnthropicEvent).decode
-# What must not follow `message_stop`; of types that nobody knows yet there may be some.
-_OF_AN_ANSWER = frozenset(
-    {"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
-     "message_stop", "error"}
-)  # fmt: skip
 _BLOCKS_OF_PIECES = {"thinking_delta": "thinking"}  # a call cannot do without its beginning
 
 
@@ -49,12 +43,6 @@ class AnthropicStream(EventStreamTranslator):
     def _at_end(self) -> bytes:
         return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
 
-    def _is_more(self, event: sse.Event) -> bool:
-        if event.name == b"error":
-            return True
-        told = _check(event.data).type if event.data.strip() != DONE else None  # some hosts say that too
-        return told in _OF_AN_ANSWER
-
     def _reported_usage(self) -> dict[str, Any] | None:
         return usage_of(self._usage) if self._usage else None
 
@@ -65,6 +53,8 @@ class AnthropicStream(EventStreamTranslator):
         told = msgspec.json.decode(data)
         if told.get("type") == "content_block_delta" and told["delta"].get("type") == "text_delta":  # nearly all
             return self._text(told["index"], told["delta"]["text"])
+        if told.get("type") == "error":
+            raise embedded_failure("anthropic", data)
         _check(data)
         return self._read(told)
 
@@ -98,8 +88,6 @@ class AnthropicStream(EventStreamTranslator):
                 return self._end()
             case "ping":
                 return _PING if self._answer else b""
-            case "error":
-                raise embedded_failure("anthropic", msgspec.json.encode(event))
         return b""
 
     def _start(self, message: dict[str, Any]) -> bytes:

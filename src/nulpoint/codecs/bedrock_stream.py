@@ -32,8 +32,6 @@ class _Piece(msgspec.Struct, gc=False):
     delta: _Delta
 
 
-# What must not follow the end; of types that nobody knows yet there may be some.
-_OF_AN_ANSWER = frozenset({"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"})
 _check = msgspec.json.Decoder(BedrockEvent).decode
 _read_piece = msgspec.json.Decoder(_Piece).decode
 _PADDING = "p"  # random letters that hide how long a piece is
@@ -72,10 +70,6 @@ class BedrockStream(StreamTranslator[Message]):
         """The end, where `metadata` did not come after the message had ended."""
         whole = not self.over and "stopReason" in self._answer and not self._decoder.inside_message()
         return self._end() if whole else b""
-
-    def _is_more(self, event: Message) -> bool:
-        headers = event.headers
-        return headers.get(":message-type") != "event" or headers.get(":event-type") in _OF_AN_ANSWER
 
     def _reported_usage(self) -> dict[str, Any] | None:
         usage = self._answer.get("usage")

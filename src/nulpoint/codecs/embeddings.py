@@ -10,6 +10,7 @@ import msgspec
 
 from nulpoint.codecs.canonical import EXTRA, Members, check_count, optional_text, read_answer, wrong
 from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.usage import Tokens
 
 
 class Found(NamedTuple):
@@ -62,11 +63,23 @@ def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callab
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
     answer = read_answer(provider, body)
-    as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
+    asked = msgspec.json.decode(request)
     try:
-        return msgspec.json.encode(_shaped(provider, find(answer), model, as_base64))
-    except (*MISSHAPEN, struct.error):  # the last: a vector of something else than numbers
+        found = _checked(find(answer))
+        made = msgspec.json.encode(_shaped(provider, found, model, asked.get("encoding_format") == "base64"))
+    except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it has no embeddings") from None
+    texts = asked.get("input")
+    if len(found.vectors) != (len(texts) if isinstance(texts, list) else 1):
+        raise unusable("the provider's answer cannot be used: it has not one embedding for each input")
+    return made
+
+
+def _checked(found: Found) -> Found:
+    """Raises msgspec.ValidationError where a vector is not one of numbers, or tokens are no count."""
+    msgspec.convert(found.vectors, list[list[float]])
+    msgspec.convert(found.tokens, Tokens | None)
+    return found
 
 
 def _shaped(provider: str, found: Found, model: str, as_base64: bool) -> dict[str, Any]:

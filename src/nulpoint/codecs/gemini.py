@@ -118,9 +118,6 @@ class GeminiStream(StreamTranslator[bytes]):
                 raise failure
         return out + self._end() if self.failure is None and self._is_whole() else out
 
-    def _is_more(self, event: bytes) -> bool:
-        return False  # its end is that of the connection
-
     def _reported_usage(self) -> dict[str, Any] | None:
         return usage_of(self._usage) if self._usage else None
 

@@ -209,7 +209,7 @@ class MistralStream(EventStreamTranslator):
     def _at_end(self) -> bytes:
         return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
 
-    def _is_more(self, event: sse.Event) -> bool:
+    def _goes_on(self, event: sse.Event) -> bool:
         return event.data.strip() != DONE
 
     def _reported_usage(self) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ class StreamTranslator(ABC, Generic[Event]):
 
     Whatever a subclass raises while it reads is a failure of the stream, so that a stream which fails in any event, the
     last one included, never counts as finished. A subclass sets `over` when it has read the provider's own end, after
-    all that can fail; what comes later is judged by `is_more`.
+    all that can fail. Nothing that comes later reaches the caller.
 
     `show_usage`: the caller asked for the usage chunk.
     """
@@ -45,9 +45,10 @@ class StreamTranslator(ABC, Generic[Event]):
     def _at_end(self) -> bytes:
         """What is left when the provider has sent everything; the same errors."""
 
-    @abstractmethod
-    def _is_more(self, event: Event) -> bool:
-        """Whether an event after the provider's own end is more of an answer."""
+    def _goes_on(self, event: Event) -> bool:
+        """Whether an event after the end makes the answer one that did not end. Where the provider's own end is no
+        `[DONE]`, the caller cannot have read it as theirs, and hosts are known that begin anew in the same stream."""
+        return False
 
     @abstractmethod
     def _reported_usage(self) -> dict[str, Any] | None:
@@ -67,7 +68,7 @@ class StreamTranslator(ABC, Generic[Event]):
         try:
             if not self.over:
                 return translate(event)
-            if self.failure is None and self._is_more(event):
+            if self.failure is None and self._goes_on(event):
                 self._fail(goes_on())
         except Failure as failure:
             self._fail(failure)

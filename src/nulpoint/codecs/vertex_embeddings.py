@@ -5,6 +5,8 @@ Facts: Google's documentation, "Text embeddings API" (read 2026-11).
 
 from typing import Any
 
+import msgspec
+
 from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, whole_number, write_body
 from nulpoint.codecs.embeddings import Found, decoded, repeated, take_texts
 from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
@@ -38,5 +40,6 @@ def decode(body: bytes, request: bytes, model: str) -> bytes:
 
 def _found(answer: dict[str, Any]) -> Found:
     each = [one["embeddings"] for one in answer["predictions"]]
-    tokens = sum(int((one.get("statistics") or {}).get("token_count") or 0) for one in each)
+    counts = [(one.get("statistics") or {}).get("token_count") or 0 for one in each]
+    tokens = sum(int(count) for count in msgspec.convert(counts, list[float]))  # 7.0 where others have 7
     return Found([one["values"] for one in each], tokens)

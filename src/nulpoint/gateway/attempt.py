@@ -28,6 +28,8 @@ from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
 from nulpoint.wire.usage import Facts, read_facts, read_whole
 
+NAME_SHOWN = 200  # characters of a model's name in the log: the provider's word for it may be of any length
+
 
 class Attempt(msgspec.Struct):
     """One. `max_answer`: bytes of a whole answer. `translation`: the thread for answers that take long to translate.
@@ -150,7 +152,7 @@ class Attempt(msgspec.Struct):
     def _give_whole(self, connection: Upstream, body: bytes, facts: Facts) -> None:
         entry, keeper = self.outlet.entry, self.outlet.keeper
         entry.usage = facts.usage
-        entry.answered_model = facts.model or entry.answered_model
+        entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         source = None
         if keeper is not None:
             source = self._source(facts.ended)
@@ -184,7 +186,7 @@ class Attempt(msgspec.Struct):
             entry = self.outlet.entry
             entry.committed = relay.committed
             entry.usage = facts.usage
-            entry.answered_model = facts.model or entry.answered_model
+            entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         if keeper is not None and recorder is not None:
             keeper.keep_stream(recorder, self._source())
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from nulpoint.wire.foreign import MISSHAPEN
+
 CompletionRoute = Literal["chat", "completions"]
 # Texts that come whole. Everything else that is text, unknown members included, comes in pieces.
 _NAMES = frozenset({"id", "type", "role", "name", "format", "object", "model"})
@@ -24,6 +26,13 @@ class NotWhole(Exception):
 
 def assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
     """The JSON body that the chunks (JSON texts, without `[DONE]`) add up to. Raises NotWhole."""
+    try:
+        return _assemble(route, chunks)
+    except MISSHAPEN:
+        raise NotWhole("a chunk is not of the shape of one") from None
+
+
+def _assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for text in chunks:
@@ -39,10 +48,7 @@ def assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
 
 
 def _decoded(text: bytes) -> dict[str, Any]:
-    try:
-        chunk = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise NotWhole("a chunk is not JSON") from None
+    chunk = msgspec.json.decode(text)
     if not isinstance(chunk, dict) or chunk.get("error") is not None:
         raise NotWhole("a chunk is an error")
     return chunk

@@ -13,6 +13,8 @@ import msgspec
 
 from nulpoint.wire import splice
 from nulpoint.wire.fingerprint import Unfit, canonical, digest, separate
+from nulpoint.wire.foreign import MISSHAPEN
+from nulpoint.wire.usage import Tokens
 
 MAX_INPUTS = 2048  # OpenAI's own bound of a batch
 _COUNTED = 256 * 1024  # bytes of an answer; a shorter one cannot hold many members
@@ -33,7 +35,7 @@ class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     item: bytes
-    tokens: int | None
+    tokens: Tokens | None
     provider: str
     model: str
     stored: float
@@ -93,10 +95,14 @@ def _inputs(value: Any) -> list[Any]:
     return [value] if tokens or not isinstance(value, list) else value
 
 
+class _Usage(msgspec.Struct):
+    prompt_tokens: Tokens | None = None
+
+
 class _Answer(msgspec.Struct):
     data: list[dict[str, msgspec.Raw]]
     model: str = ""
-    usage: dict[str, Any] | None = None
+    usage: _Usage | None = None
 
 
 def read_vectors(
@@ -108,12 +114,14 @@ def read_vectors(
     try:
         decoded = msgspec.json.decode(answer, type=_Answer)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+    except MISSHAPEN:
         raise Mismatch from None
     whole = all("embedding" in item for item in decoded.data)
     if not whole or len(decoded.data) != len(asked) or sorted(items) != [*range(len(asked))]:
         raise Mismatch
-    shares = _shares(_tokens(decoded.usage), [_length(batch.inputs[position]) for position in asked])
+    shares = _shares(
+        decoded.usage.prompt_tokens if decoded.usage else None, [_length(batch.inputs[position]) for position in asked]
+    )
     return {
         batch.keys[position]: Vector(
             _without_index(items[at]), shares[at], provider, decoded.model, now, target, dropped
@@ -130,11 +138,6 @@ def _has_too_many_members(answer: bytes, vectors: int) -> bool:
 
 def _without_index(item: dict[str, msgspec.Raw]) -> bytes:
     return msgspec.json.encode({name: value for name, value in item.items() if name != "index"})
-
-
-def _tokens(usage: dict[str, Any] | None) -> int | None:
-    tokens = (usage or {}).get("prompt_tokens")
-    return tokens if isinstance(tokens, int) else None
 
 
 def _length(text: bytes) -> int:

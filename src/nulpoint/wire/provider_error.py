@@ -6,18 +6,20 @@ Mistral's `{"message": ..}`, `{"detail": ..}`, plain `{"error": "text", "code": 
 in between. A status may be refined by what is typed in the body (`type`, `code`, `reason`), never by its prose.
 """
 
+import contextlib
 import re
 from typing import Any, NamedTuple
 
 import msgspec
 
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
-from nulpoint.wire.foreign import NOT_JSON
+from nulpoint.wire.foreign import MISSHAPEN, NOT_JSON
 from nulpoint.wire.redaction import INSTEAD, SHORTEST, redact
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
 _FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
 _INNER_TEXT = 8192  # characters of an `innererror`; a longer one is no filter's verdict
+_INNER_PARTS = 200  # objects and lists in it, which bounds how deep it is nested
 _TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 
@@ -124,7 +126,8 @@ def _failure(provider: str, status: int, error: _Error, retry_after: float | Non
         wait_guessed=guessed,
     )
     if error.inner is not None:
-        failure.inner = _without_secrets(error.inner, secret)
+        with contextlib.suppress(*MISSHAPEN):
+            failure.inner = _without_secrets(error.inner, secret)
     hide(failure, secret)
     return failure
 
@@ -132,7 +135,7 @@ def _failure(provider: str, status: int, error: _Error, retry_after: float | Non
 def _without_secrets(inner: dict[str, Any], secret: str | None) -> dict[str, Any] | None:
     """As it came, but for what must not be shown; None where that would break it, or it is too much to tell."""
     text = msgspec.json.encode(inner).decode()
-    if len(text) > _INNER_TEXT:
+    if len(text) > _INNER_TEXT or text.count("{") + text.count("[") > _INNER_PARTS:
         return None
     shown = _decoded(redact(text, secret).encode())
     return shown if isinstance(shown, dict) else None
@@ -165,7 +168,8 @@ def _type(status: int, kind: Kind, error: _Error) -> str:
 
 def _quota_of_a_day(error: _Error) -> bool:
     """Whether a google.rpc.QuotaFailure names a quota that no wait of seconds brings back."""
-    violations = [one for detail in error.details for one in detail.get("violations") or () if isinstance(one, dict)]
+    lists = [one["violations"] for one in error.details if isinstance(one.get("violations"), list)]
+    violations = [one for listed in lists for one in listed if isinstance(one, dict)]
     return any("PerDay" in str(one.get("quotaId")) for one in violations)
 
 
@@ -187,7 +191,14 @@ def _decoded(body: bytes) -> Any:
 
 
 def _read(body: bytes, secret: str | None) -> _Error:
-    """What an error body in any of the known shapes tells."""
+    """What an error body in any of the known shapes tells, and the beginning of its text where it has none of them."""
+    try:
+        return _told(body, secret)
+    except MISSHAPEN:
+        return _Error(_plain_text(body, secret))
+
+
+def _told(body: bytes, secret: str | None) -> _Error:
     answer = _decoded(body)
     if isinstance(answer, list) and answer:
         answer = answer[0]

@@ -92,6 +92,7 @@ class PassOn:
         self._held = bytearray()  # what has come of an unfinished event
         self._passed = 0  # how many bytes of it have been passed on
         self._begins_plainly: bool | None = None  # of an unfinished event over HELD_BYTES
+        self._closing = False
         self._done = b""  # the event that said `[DONE]`
 
     def feed(self, data: bytes) -> bytes:
@@ -114,6 +115,8 @@ class PassOn:
 
     def _carefully(self, data: bytes) -> bytes:
         """Pass on event by event what is not plainly a run of ordinary events."""
+        if self.failure is not None:
+            return b""
         held = self._held
         searched = max(0, len(held) - 3)  # what came before holds no end of an event
         held += data
@@ -122,13 +125,16 @@ class PassOn:
             text = bytes(held)
             held.clear()
             start = 0
-            for end in sse.EVENT_END.finditer(text, searched):
-                passed.append(self._event(text[start : end.end()]))
-                start = end.end()
+            for match in sse.EVENT_END.finditer(text, searched):
+                end = match.end()
+                if end == len(text) and text[-1] == _CR and not self._closing:
+                    break  # a LF that comes next belongs to it
+                passed.append(self._event(text[start:end]))
+                start = end
             held += text[start:]
         if len(held) > HELD_BYTES:
             passed.append(self._piece())
-        self._may_pass = not held and not self.over and self._unended is None
+        self._may_pass = not (held or self.over or self._unended is not None)
         return b"".join(passed)
 
     def _event(self, block: bytes) -> bytes:
@@ -167,21 +173,19 @@ class PassOn:
 
     def _judge(self, block: bytes) -> None:
         """Note what an event means for the stream, if it is more than one to pass on."""
-        if self.failure is not None:
-            return
         event = sse.parse(block)
         if _is_error(event):
             self._fail(embedded_failure("the provider", event.data))
         elif event.is_empty:
             return
         elif event.data.startswith(DONE) and set(event.data.split()) == {DONE}:
-            self._done = self._done or block
+            self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
         elif self.over:
             self._fail(goes_on())
 
     def _fail(self, failure: Failure) -> None:
-        self.failure = failure
+        self.failure = self.failure or failure
         self.over = True
         self._may_pass = False
         self._held.clear()
@@ -196,9 +200,12 @@ class PassOn:
 
     def close(self) -> bytes:
         """Give the last event where its empty line is missing; what is cut inside an event is nothing to pass on."""
-        last = b""
-        if self._held and self.failure is None and _is_whole(bytes(self._held)):
-            last = self.feed(b"\n" if self._held.endswith(b"\n") else b"\n\n")
+        self._closing = True
+        held, last = bytes(self._held), b""
+        if sse.EVENT_END.search(held) is not None:
+            last = self.feed(b"")
+        elif held and self.failure is None and _is_whole(held):
+            last = self.feed(b"\n" if held.endswith(b"\n") else b"\n\n")
         self._held.clear()
         return last + self._done if self.failure is None else last
 
@@ -291,6 +298,13 @@ def _is_error(event: sse.Event) -> bool:
     except NOT_JSON:
         return False
     return bool(told.error) or told.object == "error"
+
+
+def _empty_line(block: bytes) -> bytes:
+    """The end of an event, in the kind of line ends it has."""
+    if b"\r" not in block:
+        return b"\n\n"
+    return b"\r\n\r\n" if b"\r\n" in block else b"\r\r"
 
 
 def _begins_plainly(block: bytes) -> bool:
