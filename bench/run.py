@@ -25,6 +25,7 @@ from cached import measure_cache
 from clocks import cpu_ns, rss_kib
 from figures import Row, interval, passed_row, ratios, translated_row
 from formats import BEDROCK, OPENAI, PASSED, SIGNED, TRANSLATED
+from longest_step import measure_longest_steps
 from peers import peers_available
 from published import publish
 from reloading import measure_reloads
@@ -271,6 +272,7 @@ def main() -> int:
             measure_translated_streams(folder, TURNS, rows, raw)
             measure_cache(folder, ROUNDS, SECONDS, wrk, rows, raw)
             measure_start(folder, rows, raw)
+            measure_longest_steps(folder, 3 if QUICK else 5, rows, raw)
             measure_reloads(folder, 2 if QUICK else 10, wrk, lua(folder, "reloads", 150), rows, raw)
         else:
             print("nginx or wrk is not here: only memory is measured")

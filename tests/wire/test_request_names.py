@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.wire import request_names
+from nulpoint.wire import envelope, request_names
 from nulpoint.wire.envelope import read_envelope
 from nulpoint.wire.request_names import MOST_MEMBERS, READ_NAMES, SINGLE_NAMES
 
@@ -148,3 +148,68 @@ def test_as_a_reader_of_all_pairs_sees_it(body, short):
             assert refusal(body).code == expected
         else:
             assert read_envelope(body.encode()).model == "m"
+
+
+BULK = [b"[%b1]" % (b"1," * 9000), b'"%b"' % (b"\\n" * 9000), b'{"a":"%b"}' % (b"x" * 9000)]
+
+
+@pytest.mark.parametrize("bulk", BULK)
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"model":"m","messages":%b.5}', "invalid_json"),
+        (b'{"model":"m","messages":%b5}', "invalid_json"),
+        (b'{"model":"m","messages":%b "n":1}', "invalid_json"),
+        (b'{"model":"m","messages":%b', "invalid_json"),
+        (b'{"model":"m","messages":%b}}', "invalid_json"),
+        (b'{"model":"m",,"messages":%b}', "invalid_json"),
+        (b'{"model":"m","messages":[%b,nul]}', "invalid_json"),
+        (b'{"model":"m","messages":[%b' + b"[" * 100_000 + b"]" * 100_001 + b"}", "invalid_json"),
+        (b'{"model":"m","a\\x":%b}', "invalid_json"),
+        (b'{"model":"m","a":' + b"x" * 9000 + b',"b":%b}', "invalid_json"),
+        (b'{"model":[%b]}', "invalid_type"),
+        (b'["model",%b]', "invalid_type"),
+        (b'{"Model":%b,"model":"m"}', "ambiguous_field"),
+        (b'{"model":"m","input":%b,"input":[]}', "duplicate_field"),
+        (b'{"stream_options":{"x":%b,"include_usage":5},"model":"m"}', "invalid_type"),
+    ],
+)
+def test_a_long_request_is_judged_as_a_short_one(bulk, body, problem):
+    body = body.replace(b"%b", bulk)
+    codes = set()
+    for long in (100, 1 << 30):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(envelope, "LONG", long)
+            with pytest.raises(Failure) as caught:
+                read_envelope(body)
+            codes.add(caught.value.code)
+    assert codes == {problem}
+
+
+@pytest.mark.parametrize("bulk", BULK)
+def test_a_long_request_is_read_as_a_short_one(bulk):
+    body = b' {"x":%b , "model" : "m", "stream_options":{"x":%b,"include_usage":true},"stream":true,"messages": %b\n}' % (
+        bulk, bulk, bulk,
+    )  # fmt: skip
+    for long in (100, 1 << 30):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(envelope, "LONG", long)
+            read = read_envelope(body)
+        assert (read.model, read.stream, envelope.asks_for_usage(read)) == ("m", True, True)
+        assert json.loads(read.frame).keys() == json.loads(body).keys()
+
+
+@given(bodies())
+def test_both_ways_of_reading_agree(body):
+    """And with a body that is cut anywhere, which is no JSON."""
+    for text in (body, body[:-1], body[: len(body) // 2], body + "}", body.replace(":", "", 1)):
+        seen = []
+        for long in (1, 1 << 30):
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(envelope, "LONG", long)
+                patched.setattr(request_names, "_LONGEST_KEPT", 1 if long == 1 else 1 << 30)
+                try:
+                    seen.append(read_envelope(text.encode()).model)
+                except Failure as failure:
+                    seen.append(failure.code)
+        assert seen[0] == seen[1]

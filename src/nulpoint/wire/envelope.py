@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.wire.request_names import SHORT, check_names, without_large_values
+from nulpoint.wire.request_names import LONG, SHORT, check_names, frame_of_long, without_large_values
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
 _ABSENT = msgspec.Raw()
@@ -19,8 +19,20 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Envelope(msgspec.Struct):
-    """A chat, completions or embeddings request in the OpenAI format, and the values in it that may be long."""
+class Envelope(msgspec.Struct, frozen=True):
+    """What the gateway acts on of a chat, completions or embeddings request in the OpenAI format.
+
+    `frame` is the request without its bulk: its other members, and the names of all, are there.
+    """
+
+    model: str
+    stream: bool | None
+    stream_options: StreamOptions | UnsetType | None
+    frame: bytes
+
+
+class _Members(msgspec.Struct):
+    """Those members, and those that a request mostly consists of."""
 
     model: str
     stream: bool | None = None
@@ -38,7 +50,7 @@ class Envelope(msgspec.Struct):
         )  # fmt: skip
 
 
-_DECODER = msgspec.json.Decoder(Envelope)
+_DECODER = msgspec.json.Decoder(_Members)
 
 
 def asks_for_usage(envelope: Envelope) -> bool:
@@ -50,17 +62,22 @@ def asks_for_usage(envelope: Envelope) -> bool:
 def read_envelope(body: bytes) -> Envelope:
     """Raises Failure (400), naming the member that is wrong, or that a provider could read in another way."""
     try:
-        envelope = _DECODER.decode(body)
-        check_names(body if len(body) <= SHORT else without_large_values(body, envelope.large_values()))
+        if len(body) <= LONG:
+            members = _DECODER.decode(body)
+            frame = body if len(body) <= SHORT else without_large_values(body, members.large_values())
+        else:
+            frame = frame_of_long(body)
+            members = _DECODER.decode(frame)
+        check_names(frame)
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
-    if not envelope.model or envelope.model.isspace():
+    if not members.model or members.model.isspace():
         raise rejected("`model` is empty; name a model, for example gpt-4o", param="model", code="invalid_value")
-    return envelope
+    return Envelope(members.model, members.stream, members.stream_options, frame)
 
 
 def _invalid_member(problem: str) -> Failure:

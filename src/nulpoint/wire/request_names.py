@@ -37,7 +37,10 @@ SINGLE_NAMES = frozenset(
 )  # fmt: skip
 MOST_MEMBERS = 1000  # at the top level; no API has nearly so many
 SHORT = 1024  # bytes that are looked at as they are; from a longer request its large values are better cut out first
+LONG = 1024 * 1024  # bytes; the members of a longer request are found before anything is decoded
 _LARGE_VALUE = 512  # bytes
+_LONGEST_KEPT = 8192  # bytes of a value of a long request; no number that anybody reads has so many
+_KEPT = frozenset({"model", "stream", "stream_options"})
 _DECODED = 64 * 1024  # bytes; of what is longer the members are found one by one, up to MOST_MEMBERS
 _SHOWN = 100  # characters of a caller's own name that are shown back
 # A reader in Java takes these two for an i; casefold() does not.
@@ -59,10 +62,7 @@ def check_names(body: bytes) -> None:
             return
     found = splice.members(body, MOST_MEMBERS + 1)
     if len(found) > MOST_MEMBERS:
-        text = (
-            f"the request body has over {MOST_MEMBERS} members at its top level; no provider reads so many: send fewer"
-        )
-        raise rejected(text, code="too_many_members")
+        raise _too_many_members()
     names = [member.key for member in found]
     _check_spelling(names)
     _check_single(names)
@@ -77,8 +77,25 @@ def _has_no_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
     return len(again) == len(body) or again.count(b":") == body.count(b":")
 
 
+def frame_of_long(body: bytes) -> bytes:
+    """A long request with [] in place of its large values. Raises Failure (400) where it has too many members.
+
+    It is read only once in this way, and what has a million members is not read to its end. Raises as the decoder does
+    where a value is not valid; the request is valid exactly if what this returns is.
+    """
+    frame = splice.without_long_values(body, _LONGEST_KEPT, MOST_MEMBERS, _KEPT)
+    if frame is None:
+        raise _too_many_members()
+    return frame
+
+
+def _too_many_members() -> Failure:
+    text = f"the request body has over {MOST_MEMBERS} members at its top level; no provider reads so many: send fewer"
+    return rejected(text, code="too_many_members")
+
+
 def without_large_values(body: bytes, values: Iterable[tuple[bytes, msgspec.Raw]]) -> bytes:
-    """The same object with 0 in place of these values, as far as they are found easily: its names are the same.
+    """The same object with [] in place of these values, as far as they are found easily: its names are the same.
 
     `values` with the name of each, in quotes. Where that name and a colon are followed by the very bytes of the value,
     they are a whole value of a member of that name, be it at the top level or further inside: quotes within strings are
@@ -103,7 +120,7 @@ def _without(body: bytes, name: bytes, value: msgspec.Raw) -> bytes:
             continue
         start = colon.end()
         if body.startswith(value, start):
-            return b"%b0%b" % (body[:start], body[start + len(value) :])
+            return b"%b[]%b" % (body[:start], body[start + len(value) :])
     return body
 
 

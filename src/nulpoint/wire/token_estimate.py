@@ -2,7 +2,6 @@
 
 import math
 import re
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -13,7 +12,8 @@ MEDIUM = 1000  # an image or a file, however many bytes
 MOST_OUTPUT = 10**12  # beyond any limit; larger numbers are taken for this one
 _MOST_MEDIA = 1000  # of a request; more count as the text they are written in
 _LONGEST_NUMBER = 64  # characters of a number as text
-_DATA_URL = re.compile(rb";base64,[A-Za-z0-9+/=]*+")
+_BEFORE_MEDIUM = b";base64,"
+_MEDIUM = re.compile(rb";base64,[A-Za-z0-9+/=]*+")
 _ABSENT = msgspec.Raw()
 
 
@@ -29,11 +29,22 @@ class _Bounds(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Bounds)
 
 
-def estimated_tokens(body: bytes, embeddings: bool) -> int:
-    """Prompt and answers together; never less than 1."""
-    media = [match.end() - match.start() for match in islice(_DATA_URL.finditer(body), _MOST_MEDIA)]
-    prompt = (len(body) - sum(media)) // BYTES_A_TOKEN + len(media) * MEDIUM
-    return max(1, prompt + (0 if embeddings else _output(body)))
+def estimated_tokens(body: bytes, embeddings: bool, frame: bytes | None = None) -> int:
+    """Prompt and answers together; never less than 1. `frame`: the request without its large values, where known."""
+    media, size = _media(body)
+    prompt = (len(body) - size) // BYTES_A_TOKEN + media * MEDIUM
+    return max(1, prompt + (0 if embeddings else _output(body if frame is None else frame)))
+
+
+def _media(body: bytes) -> tuple[int, int]:
+    """How many there are, and their bytes."""
+    count = size = 0
+    start = body.find(_BEFORE_MEDIUM)
+    while start >= 0 and count < _MOST_MEDIA and (medium := _MEDIUM.match(body, start)):
+        count += 1
+        size += medium.end() - start
+        start = body.find(_BEFORE_MEDIUM, medium.end())
+    return count, size
 
 
 def _output(body: bytes) -> int:
