@@ -23,6 +23,7 @@ from clocks import cpu_ns, rss_kib
 from figures import Row, interval, passed_row, ratios, translated_row
 from formats import BEDROCK, PASSED, SIGNED, TRANSLATED
 from load import PROMPTS, lua, same_answer, same_text, wrk
+from longest_step import measure_longest_steps
 from peers import peers_available
 from published import publish
 from reloading import measure_reloads
@@ -183,6 +184,7 @@ def main() -> int:
             measure_translated_streams(folder, TURNS, rows, raw)
             measure_cache(folder, ROUNDS, SECONDS, wrk, rows, raw)
             measure_start(folder, rows, raw)
+            measure_longest_steps(folder, 3 if QUICK else 5, rows, raw)
             measure_reloads(folder, 2 if QUICK else 10, wrk, lua(folder, "reloads", 150), rows, raw)
         else:
             print("nginx or wrk is not here: only memory is measured")

@@ -153,7 +153,7 @@ class Backing:
     @property
     def degraded(self) -> bool:
         """Something that was configured is missing just now."""
-        return self.link is not None and not self.link.up
+        return self.link is not None and not self.link.answering
 
     def health(self) -> dict[str, Any]:
         """For /health: names and numbers only, no address."""
@@ -180,7 +180,7 @@ class Backing:
                 numbers.cache_bytes[()] = memory.bytes
                 numbers.cache_entries[()] = len(memory)
         if self.link is not None:
-            numbers.redis_up[()] = int(self.link.up)
+            numbers.redis_up[()] = int(self.link.answering)
             numbers.redis_failures = {(reason,): times for reason, times in self._failures.items()}
 
 

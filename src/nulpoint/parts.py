@@ -4,6 +4,7 @@ import resource
 import ssl
 from functools import partial
 
+from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.config import Config
 from nulpoint.gateway.bodies import Bodies
 from nulpoint.gateway.gate import GateLimits
@@ -52,10 +53,22 @@ def callers_of(config: Config) -> Callers:
 
 def proxy_rules(config: Config, callers: Callers) -> ProxyRules:
     return ProxyRules(
-        ask=AskRules(callers, config.strict_params, config.request_timeout),
+        ask=AskRules(
+            callers, config.strict_params, config.request_timeout, config.max_json_nodes, translation_limits(config)
+        ),
         course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
         keepalive=config.stream_keepalive,
         max_answer=config.upstream_max_body_bytes,
+    )
+
+
+def translation_limits(config: Config) -> TranslationLimits:
+    return TranslationLimits(
+        messages=config.max_messages,
+        parts=config.max_content_parts,
+        tools=config.max_tools,
+        schema_nodes=config.max_schema_nodes,
+        json_nodes=config.max_json_nodes,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nulpoint.wire.fingerprint import MAX_BYTES, MAX_DECIMALS, digest, fingerprint
+from nulpoint.wire.fingerprint import MAX_BYTES, MAX_DECIMALS, MAX_NODES, digest, fingerprint
 
 ROUTE, ALL, CHAIN = "chat", b"", b"openai/gpt-4o"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.7, "seed": 1}
@@ -239,3 +239,11 @@ def test_a_repeated_key_is_never_missed(spellings, data):
     twice = f'"x:":{{{json.dumps(member)}:{written(data.draw(VALUES), data.draw)},{json.dumps(member)}:1}}'.encode()
     rest = body[1:].lstrip()
     assert key(b"{" + twice + (b"" if rest.startswith(b"}") else b",") + rest) is None
+
+
+def test_a_body_of_too_many_names_and_values_has_none():
+    def body(count):
+        return b'{"model":"m","x":[%b1],"text":"%b"}' % (b"1," * count, b"a, " * 100_000)
+
+    assert key(body(MAX_NODES - 10)) is not None
+    assert key(body(MAX_NODES + 10)) is None

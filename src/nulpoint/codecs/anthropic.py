@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.codecs.answer_types import AnthropicMessage
 from nulpoint.codecs.canonical import EXTRA, json_text, read_answer
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 
@@ -18,6 +19,7 @@ _STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
     "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
+_check = msgspec.json.Decoder(AnthropicMessage).decode
 _PLAIN_BLOCKS = frozenset({"text", "tool_use"})
 
 
@@ -25,6 +27,7 @@ def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
     answer = read_answer("anthropic", body)
     try:
+        _check(body)
         return msgspec.json.encode(_completion(answer, created))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it is no message of Anthropic's API") from None

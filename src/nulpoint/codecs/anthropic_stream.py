@@ -10,26 +10,26 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.codecs.answer_types import AnthropicEvent
 from nulpoint.codecs.anthropic import annotations_of, arguments_text, extra_of, finish_of, refusal_of, usage_of
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter
-from nulpoint.errors import Failure
+from nulpoint.codecs.canonical import EXTRA
+from nulpoint.codecs.translator import EventStreamTranslator
 from nulpoint.wire import sse
-from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.foreign import NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_failure
-from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, counted
 
 _PING = b": ping\n"
-_BLOCKS_OF_PIECES = {"text_delta": "text", "thinking_delta": "thinking"}  # a call cannot do without its beginning
+_check = msgspec.json.Decoder(AnthropicEvent).decode
+_BLOCKS_OF_PIECES = {"thinking_delta": "thinking"}  # a call cannot do without its beginning
 
 
-class AnthropicStream:
+class AnthropicStream(EventStreamTranslator):
     """A watcher that translates. `show_usage`: the caller asked for the usage chunk."""
 
+    format = "Anthropic's API"
+
     def __init__(self, created: int, show_usage: bool) -> None:
-        self._decoder = sse.Decoder()
-        self._write = ChunkWriter(created)
-        self._show_usage = show_usage
+        super().__init__(created, show_usage)
         self._answer: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
@@ -38,35 +38,39 @@ class AnthropicStream:
         # What has come for the members of a block (`input`: its JSON text). Adding to the member itself would copy all
         # of it at every event, 2 us once 100 kB have come; a list of pieces of four letters is 15 times their size.
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
-        self._finished = False
-        self.failure: Failure | None = None
+        self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # likewise, of pieces of a kind nobody knows
 
-    def feed(self, data: bytes) -> bytes:
-        return b"".join([self._event(event.data) for event in self._decoder.feed(data)])
+    def _at_end(self) -> bytes:
+        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
 
-    def close(self) -> bytes:
-        return b"".join([self._event(event.data) for event in self._decoder.close()])
+    def _reported_usage(self) -> dict[str, Any] | None:
+        return usage_of(self._usage) if self._usage else None
 
-    def finished(self) -> bool:
-        return self._finished
+    def _translate(self, event: sse.Event) -> bytes:
+        data = event.data
+        if event.name == b"error":
+            raise embedded_failure("anthropic", data)
+        told = msgspec.json.decode(data)
+        if told.get("type") == "content_block_delta" and told["delta"].get("type") == "text_delta":  # nearly all
+            return self._text(told["index"], told["delta"]["text"])
+        if told.get("type") == "error":
+            raise embedded_failure("anthropic", data)
+        _check(data)
+        return self._read(told)
 
-    def has_finish_reason(self) -> bool:
-        return self._finished
+    def _text(self, index: int, text: str) -> bytes:
+        texts = self._texts.get(index)
+        if texts is None:
+            self._begin_unasked(index, "text")
+            texts = self._texts[index]
+        texts["text"].write(text)
+        return self._write.text(text) if text else b""
 
-    def facts(self) -> Facts:
-        usage = counted(usage_of(self._usage)) if self._usage else None
-        return Facts(usage, self._answer.get("model"))
-
-    def _event(self, data: bytes) -> bytes:
-        if self.failure is not None or self._finished:
-            return b""
-        try:
-            return self._read(msgspec.json.decode(data))
-        except Failure as failure:
-            self.failure = failure
-        except MISSHAPEN:
-            self.failure = unusable("the provider sent an event that is none of Anthropic's API")
-        return b""
+    def _begin_unasked(self, index: int, kind: str) -> dict[str, Any]:
+        """Some hosts of this format begin no block before its pieces."""
+        block = self._blocks[index] = {"type": kind}
+        self._texts[index] = defaultdict(StringIO)
+        return block
 
     def _read(self, event: dict[str, Any]) -> bytes:
         match event.get("type"):
@@ -79,16 +83,11 @@ class AnthropicStream:
             case "message_start":
                 return self._start(event["message"])
             case "message_delta":
-                self._answer.update({name: value for name, value in event.items() if name not in ("type", "usage")})
-                self._answer.update(self._answer.pop("delta", {}))
-                self._add_usage(event.get("usage"))
-                return b""
+                self._change(event)
             case "message_stop":
                 return self._end()
             case "ping":
                 return _PING if self._answer else b""
-            case "error":
-                raise embedded_failure("anthropic", msgspec.json.encode(event))
         return b""
 
     def _start(self, message: dict[str, Any]) -> bytes:
@@ -98,10 +97,16 @@ class AnthropicStream:
         begun = bool(self._answer)
         self._answer = {name: value for name, value in message.items() if name not in ("content", "usage")}
         self._add_usage(message.get("usage"))
+        self._model = message.get("model") or ""
         if begun:
             return b""
-        self._write.begin(message.get("id") or "", message.get("model") or "")
+        self._write.begin(message.get("id") or "", self._model)
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
+
+    def _change(self, event: dict[str, Any]) -> None:
+        told = {name: value for name, value in event.items() if name not in ("type", "usage", "delta")}
+        self._answer.update({**told, **(event.get("delta") or {})})
+        self._add_usage(event.get("usage"))
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
         self._usage.update({name: value for name, value in (usage or {}).items() if value is not None})
@@ -124,14 +129,9 @@ class AnthropicStream:
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
         block = self._blocks.get(index)
-        if block is None:  # some hosts of this format begin no block before its pieces
-            block = self._blocks[index] = {"type": _BLOCKS_OF_PIECES[delta["type"]]}
-            self._texts[index] = defaultdict(StringIO)
+        if block is None:
+            block = self._begin_unasked(index, _BLOCKS_OF_PIECES[delta["type"]])
         match delta.get("type"):
-            case "text_delta":
-                text = delta["text"]
-                self._texts[index]["text"].write(text)
-                return self._write.text(text) if text else b""
             case "input_json_delta":
                 return self._input(index, delta["partial_json"])
             case "thinking_delta":
@@ -140,10 +140,27 @@ class AnthropicStream:
             case "signature_delta":
                 self._texts[index]["signature"].write(delta["signature"])
             case "citations_delta":
-                block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+                block["citations"] = block.get("citations") or []
+                block["citations"].append(delta["citation"])
             case _:
-                _grow(block, delta)
+                self._keep(index, block, delta)
         return b""
+
+    def _keep(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> None:
+        """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
+        for name, value in delta.items():
+            if name == "type" or value is None:
+                continue
+            before = block.get(name)
+            if isinstance(before, str) and isinstance(value, str):
+                text = self._unknown_texts.get((index, name))
+                if text is None:
+                    text = self._unknown_texts[index, name] = StringIO()
+                    text.write(before)
+                text.write(value)
+            else:
+                block[name] = value
+                self._unknown_texts.pop((index, name), None)
 
     def _input(self, index: int, text: str) -> bytes:
         self._texts[index]["input"].write(text)
@@ -163,6 +180,8 @@ class AnthropicStream:
         return self._write.delta({"tool_calls": [call]})
 
     def _whole_blocks(self) -> list[dict[str, Any]]:
+        for (index, member), come in self._unknown_texts.items():
+            self._blocks[index][member] = come.getvalue()
         for index, texts in self._texts.items():
             block = self._blocks[index]
             for member, come in texts.items():
@@ -178,7 +197,6 @@ class AnthropicStream:
         if not self._answer:
             raise unusable("the provider's stream ended without a message")
         last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # where a stop is missing
-        self._finished = True
         blocks = self._whole_blocks()
         delta: dict[str, Any] = {}
         refusal = refusal_of(self._answer)
@@ -191,22 +209,15 @@ class AnthropicStream:
         if extra:
             delta[EXTRA] = {"anthropic": extra}
         last += self._write.delta(delta, finish_of(self._answer.get("stop_reason"), bool(self._calls)))
-        if self._show_usage and self._usage:
-            last += self._write.usage(usage_of(self._usage))
-        return last + sse.encode(DONE)
+        usage = self._reported_usage()
+        if self._show_usage and usage:
+            last += self._write.usage(usage)
+        self.over = True
+        return last
 
 
 def _input_of(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return {}  # cut by the token limit; the caller has the text as it came
-
-
-def _grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
-    for name, value in delta.items():
-        if name == "type" or value is None:
-            continue
-        before = block.get(name)
-        block[name] = before + value if isinstance(before, str) and isinstance(value, str) else value

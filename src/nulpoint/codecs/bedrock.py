@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.codecs.answer_types import BedrockAnswer
 from nulpoint.codecs.bedrock_messages import calls_of, text_of
 from nulpoint.codecs.canonical import EXTRA, json_text, read_answer
 from nulpoint.errors import CallerCause, Failure
@@ -22,6 +23,7 @@ _STOPS = {
     "model_context_window_exceeded": "length", "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter", "refusal": "content_filter",
 }  # fmt: skip
+_check = msgspec.json.Decoder(BedrockAnswer).decode
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 _TEXT = frozenset({"text"})
 _PLAIN = ({"text"}, {"toolUse"})
@@ -36,11 +38,12 @@ def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
     """A whole answer in the OpenAI shape. `model` is what was asked. Raises Failure (502) for what is no answer."""
     answer = read_answer("bedrock", body)
     try:
+        _check(body)
         made = _completion(answer, created, model)
+        made["id"] = made_id(answer_id, body)
+        return msgspec.json.encode(made)
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it is none of Bedrock's Converse API") from None
-    made["id"] = made_id(answer_id, body)
-    return msgspec.json.encode(made)
 
 
 def made_id(answer_id: str, body: bytes) -> str:

@@ -10,16 +10,15 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.codecs.answer_types import BedrockEvent, Index
 from nulpoint.codecs.bedrock import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
 from nulpoint.codecs.bedrock_errors import in_stream
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter
+from nulpoint.codecs.canonical import EXTRA
+from nulpoint.codecs.translator import StreamTranslator
 from nulpoint.errors import Failure
-from nulpoint.wire import sse
 from nulpoint.wire.eventstream import Decoder, Message
-from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.foreign import NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_failure
-from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, counted
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -29,72 +28,61 @@ class _Delta(msgspec.Struct, gc=False):
 class _Piece(msgspec.Struct, gc=False):
     """Of a `contentBlockDelta`, what nearly all events of a stream hold."""
 
-    contentBlockIndex: int
+    contentBlockIndex: Index
     delta: _Delta
 
 
+_check = msgspec.json.Decoder(BedrockEvent).decode
 _read_piece = msgspec.json.Decoder(_Piece).decode
 _PADDING = "p"  # random letters that hide how long a piece is
 
 
-class BedrockStream:
+class BedrockStream(StreamTranslator[Message]):
     """A watcher that translates. `show_usage`: the caller asked for the usage chunk. `model`: what was asked."""
 
+    format = "Bedrock's Converse API"
+
     def __init__(self, created: int, show_usage: bool, model: str, answer_id: str = "") -> None:
+        super().__init__(created, show_usage)
         self._id = answer_id
         self._decoder = Decoder()
-        self._write = ChunkWriter(created)
-        self._show_usage = show_usage
         self._model = model
-        self._begun = self._finished = False
+        self._begun = False
         self._answer: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # block index to tool-call index
-        self._texts: defaultdict[tuple[int, str], StringIO] = defaultdict(StringIO)  # of a block, by what it is
+        self._open: dict[int, None] = {}  # blocks of calls whose end has not come, in their order
+        # What has come of each block, by what it is.
+        self._texts: defaultdict[int, defaultdict[str, StringIO]] = defaultdict(lambda: defaultdict(StringIO))
         self._piece_headers: Any = None  # the headers of this stream's pieces, once there was one
         self._text_at, self._text = -1, StringIO()  # the block whose text is coming
-        self.failure: Failure | None = None
 
     def feed(self, data: bytes) -> bytes:
-        passed = [self._event(message) for message in self._decoder.feed(data)]
-        if self._decoder.broken is not None and self.failure is None and not self._finished:
-            self.failure = unusable(f"the provider sent a broken event stream: {self._decoder.broken}")
-        return passed[0] if len(passed) == 1 else b"".join(passed)
+        passed = super().feed(data)
+        if self._decoder.broken is not None and not self.over:
+            self._fail(unusable(f"the provider sent a broken event stream: {self._decoder.broken}"))
+        return passed
 
-    def close(self) -> bytes:
+    def _events(self, data: bytes) -> list[Message]:
+        return self._decoder.feed(data)
+
+    def _at_end(self) -> bytes:
         """The end, where `metadata` did not come after the message had ended."""
-        whole = "stopReason" in self._answer and not self._decoder.inside_message()
-        return self._event(None) if whole else b""
+        whole = not self.over and "stopReason" in self._answer and not self._decoder.inside_message()
+        return self._end() if whole else b""
 
-    def finished(self) -> bool:
-        return self._finished
-
-    def has_finish_reason(self) -> bool:
-        return self._finished
-
-    def facts(self) -> Facts:
+    def _reported_usage(self) -> dict[str, Any] | None:
         usage = self._answer.get("usage")
-        return Facts(counted(usage_of(usage)) if isinstance(usage, dict) else None, self._model)
+        return usage_of(usage) if usage else None
 
-    def _event(self, message: Message | None) -> bytes:
-        """What one message gives the caller; None is the end of the stream."""
-        if self.failure is not None or self._finished:
-            return b""
-        try:
-            return self._end() if message is None else self._read(message)
-        except Failure as failure:
-            self.failure = failure
-        except MISSHAPEN:
-            self.failure = unusable("the provider sent an event that is none of Bedrock's Converse API")
-        return b""
-
-    def _read(self, message: Message) -> bytes:
+    def _translate(self, message: Message) -> bytes:
         headers = message.headers
         if headers is self._piece_headers:
             return self._piece(message.payload)
         if headers.get(":message-type") != "event":
             raise _failure(message)
         event = msgspec.json.decode(message.payload)
+        _check(message.payload)
         match headers.get(":event-type"):
             case "contentBlockDelta":
                 self._piece_headers = headers
@@ -128,6 +116,7 @@ class BedrockStream:
         if use is None or use.get("type") == "server_tool_use":
             return b""
         call = self._calls[index] = len(self._calls)
+        self._open[index] = None
         function = {"name": use["name"], "arguments": ""}
         return self._write.delta(
             {"tool_calls": [{"index": call, "id": use["toolUseId"], "type": "function", "function": function}]}
@@ -137,10 +126,11 @@ class BedrockStream:
         piece = _read_piece(payload)
         index, text = piece.contentBlockIndex, piece.delta.text
         if text is None:
+            _check(payload)
             return self._delta(index, msgspec.json.decode(payload)["delta"])
         if index != self._text_at:
             self._blocks.setdefault(index, {})
-            self._text_at, self._text = index, self._texts[index, "text"]
+            self._text_at, self._text = index, self._texts[index]["text"]
         self._text.write(text)
         return self._write.text(text) if text else b""
 
@@ -157,11 +147,11 @@ class BedrockStream:
             elif isinstance(value, list):  # what a tool that AWS ran has found
                 block.setdefault(name, {}).setdefault("content", []).extend(value)
             else:
-                block[name] = {**block.get(name, {}), **value}
+                block.setdefault(name, {}).update(value)
         return b""
 
     def _input(self, index: int, text: str) -> bytes:
-        self._texts[index, "input"].write(text)
+        self._texts[index]["input"].write(text)
         if not text or index not in self._calls:
             return b""
         return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
@@ -170,20 +160,21 @@ class BedrockStream:
         block.setdefault("reasoningContent", {})
         for name in ("text", "signature", "redactedContent"):
             if piece.get(name):
-                self._texts[index, name if name != "text" else "thought"].write(piece[name])
+                self._texts[index][name if name != "text" else "thought"].write(piece[name])
         thought = piece.get("text")
         return self._write.delta({"reasoning_content": thought}) if thought else b""
 
     def _stop_block(self, index: int) -> bytes:
         """A call without any input is one of an empty object."""
-        if index not in self._calls or self._texts[index, "input"].tell():
+        if index not in self._open:
             return b""
-        return self._input(index, "{}")
+        del self._open[index]
+        return b"" if self._texts[index]["input"].tell() else self._input(index, "{}")
 
     def _stop(self, event: dict[str, Any]) -> bytes:
         self._answer.update({name: value for name, value in event.items() if name != _PADDING})
         self._answer.setdefault("stopReason", None)
-        return b"".join([self._stop_block(index) for index in self._calls])  # where a stop is missing
+        return b"".join([self._stop_block(index) for index in [*self._open]])  # where a stop is missing
 
     def _end(self) -> bytes:
         """Raises Failure where no answer has begun, or none that could be read."""
@@ -192,7 +183,6 @@ class BedrockStream:
         blocks = [self._whole(index) for index in sorted(self._blocks)]
         reason = self._answer["stopReason"]
         check_made(blocks, reason)
-        self._finished = True
         delta: dict[str, Any] = {}
         annotations = list(annotations_of(blocks))
         if annotations:
@@ -201,15 +191,16 @@ class BedrockStream:
         if extra:
             delta[EXTRA] = {"bedrock": extra}
         last = self._write.delta(delta, finish_of(reason, bool(self._calls)))
-        usage = self._answer.get("usage")
+        usage = self._reported_usage()
         if self._show_usage and usage:
-            last += self._write.usage(usage_of(usage))
-        return last + sse.encode(DONE)
+            last += self._write.usage(usage)
+        self.over = True
+        return last
 
     def _whole(self, index: int) -> dict[str, Any]:
         """A block as it would stand in a whole answer."""
         block = self._blocks[index]
-        come = {name: text.getvalue() for (at, name), text in self._texts.items() if at == index}
+        come = {name: text.getvalue() for name, text in self._texts[index].items()}
         if "toolUse" in block:
             return {"toolUse": {**block["toolUse"], "input": _input_of(come.get("input", ""))}}
         if "reasoningContent" in block:
@@ -229,7 +220,7 @@ def _reasoning(come: dict[str, str]) -> dict[str, Any]:
 def _input_of(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return {}  # cut by the token limit; the caller has the text as it came
 
 

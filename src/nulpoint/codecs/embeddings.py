@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, Members, read_answer, wrong
+from nulpoint.codecs.canonical import EXTRA, Members, check_count, optional_text, read_answer, wrong
 from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.usage import Tokens
 
 
 class Found(NamedTuple):
@@ -20,12 +21,17 @@ class Found(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})
 
 
+_MOST_REPEATED = 8 * 1024 * 1024  # characters that are said again for each text
+
+
 def take_input(members: Members) -> str | list[str]:
     """The caller's text or texts. Raises Failure (400), for token ids too: only OpenAI's models read those."""
     texts = members.take("input")
     several = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
     if not several and not isinstance(texts, str):
         raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
+    if several:
+        check_count(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
     return texts  # type: ignore[no-any-return]  # looked at just now
 
 
@@ -37,15 +43,43 @@ def take_texts(members: Members) -> list[str]:
     return [texts] if isinstance(texts, str) else texts
 
 
+def repeated(members: Members, names: Mapping[str, str], texts: list[str]) -> dict[str, str]:
+    """The texts among the members that a provider wants said of each text to embed, by the provider's names.
+
+    Raises Failure (400) for what is no text, and for what would be too much when said so often.
+    """
+    made = {}
+    for name, there in names.items():
+        text = optional_text(members.take(name), name)
+        if text:
+            made[there] = text
+        if len(text) * len(texts) > _MOST_REPEATED:
+            problem = f"is repeated for each of the {len(texts)} texts in `input`, over {_MOST_REPEATED} characters"
+            raise wrong(name, f"{problem} in all; shorten it, or send fewer texts a request")
+    return made
+
+
 def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], Found]) -> bytes:
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
     answer = read_answer(provider, body)
-    as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
+    asked = msgspec.json.decode(request)
     try:
-        return msgspec.json.encode(_shaped(provider, find(answer), model, as_base64))
-    except (*MISSHAPEN, struct.error):  # the last: a vector of something else than numbers
+        found = _checked(find(answer))
+        made = msgspec.json.encode(_shaped(provider, found, model, asked.get("encoding_format") == "base64"))
+    except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it has no embeddings") from None
+    texts = asked.get("input")
+    if len(found.vectors) != (len(texts) if isinstance(texts, list) else 1):
+        raise unusable("the provider's answer cannot be used: it has not one embedding for each input")
+    return made
+
+
+def _checked(found: Found) -> Found:
+    """Raises msgspec.ValidationError where a vector is not one of numbers, or tokens are no count."""
+    msgspec.convert(found.vectors, list[list[float]])
+    msgspec.convert(found.tokens, Tokens | None)
+    return found
 
 
 def _shaped(provider: str, found: Found, model: str, as_base64: bool) -> dict[str, Any]:

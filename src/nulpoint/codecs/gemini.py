@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter, read_answer
+from nulpoint.codecs.answer_types import GeminiAnswer
+from nulpoint.codecs.canonical import EXTRA, index_of, read_answer
 from nulpoint.codecs.gemini_answers import (
     answer_id,
     blocked_of,
@@ -29,18 +30,19 @@ from nulpoint.codecs.gemini_answers import (
     usage_of,
 )
 from nulpoint.codecs.gemini_pieces import OpenCall, in_pieces
-from nulpoint.errors import Failure
+from nulpoint.codecs.translator import StreamTranslator
 from nulpoint.wire import sse
-from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.foreign import MISSHAPEN, NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
-from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, counted
+
+_check = msgspec.json.Decoder(GeminiAnswer).decode
 
 
 def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
     answer = read_answer("gemini", body)
     try:
+        _check(body)
         return msgspec.json.encode(_completion(answer, answer_id(answer, body), created))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it is none of Gemini's API") from None
@@ -85,14 +87,15 @@ def _blocked_choice(answer: dict[str, Any], more: dict[str, Any]) -> dict[str, A
 STRAY_BYTES = 65_536  # of what stands between the events
 
 
-class GeminiStream:
+class GeminiStream(StreamTranslator[bytes]):
     """A watcher that translates. The stream ends with its connection: what says it was whole is a finish reason."""
 
+    format = "Gemini's API"
+
     def __init__(self, created: int, show_usage: bool) -> None:
+        super().__init__(created, show_usage)
         self._splitter = sse.Splitter()
-        self._write = ChunkWriter(created)
-        self._show_usage = show_usage
-        self._id = self._model = ""
+        self._id = ""
         self._usage: dict[str, Any] = {}
         self._answer: dict[str, Any] = {}  # members beside the candidates, the newest
         self._parts: dict[int, list[dict[str, Any]]] = {}  # of every candidate
@@ -100,57 +103,61 @@ class GeminiStream:
         self._counts: dict[int, int] = {}  # calls so far
         self._open: dict[int, OpenCall] = {}  # calls that come in pieces
         self._begun: set[int] = set()
-        self._stray = b""  # lines that are none of an event
-        self._finished = False
-        self.failure: Failure | None = None
+        self._stray = bytearray()  # lines that are none of an event
+        self._judged = 0  # bytes of them that were looked at
 
-    def feed(self, data: bytes) -> bytes:
-        return b"".join([self._block(block) for block in self._splitter.feed(data)])
+    def _events(self, data: bytes) -> list[bytes]:
+        return self._splitter.feed(data)
 
-    def close(self) -> bytes:
-        out = self._block(self._splitter.rest())
+    def _at_end(self) -> bytes:
+        out = self._guarded(self._translate, self._splitter.rest())
+        self._judge_stray()
         if self.failure is None and self._last and not self._begun and self._is_whole():
-            self.failure = nothing_made([one.get("finishReason") for one in self._last.values()])
+            failure = nothing_made([one.get("finishReason") for one in self._last.values()])
+            if failure is not None:
+                raise failure
         return out + self._end() if self.failure is None and self._is_whole() else out
 
-    def finished(self) -> bool:
-        return self._finished
-
-    def has_finish_reason(self) -> bool:
-        return self._finished
-
-    def facts(self) -> Facts:
-        usage = counted(usage_of(self._usage)) if self._usage else None
-        return Facts(usage, self._model or None)
+    def _reported_usage(self) -> dict[str, Any] | None:
+        return usage_of(self._usage) if self._usage else None
 
     def _is_whole(self) -> bool:
         if not self._last:
             return blocked_of(self._answer) is not None
         return all(one.get("finishReason") for one in self._last.values())
 
-    def _block(self, block: bytes) -> bytes:
+    def _translate(self, block: bytes) -> bytes:
         """An error inside a stream comes as bare JSON, without `data:`, over several lines."""
         event = sse.parse(block)
-        if event is not None:
+        if event.name == b"error":
+            raise embedded_failure("gemini", event.data)
+        if not event.is_empty:
             return self._event(event.data)
-        if block.strip() and not block.startswith(b":") and self.failure is None:
-            self._stray = (self._stray + block)[:STRAY_BYTES]
-            if embedded_error(self._stray):
-                self.failure = embedded_failure("gemini", self._stray)
+        if block.strip() and not block.startswith(b":"):
+            self._stray += block[: STRAY_BYTES - len(self._stray)]
+            if len(self._stray) >= 2 * self._judged:  # else at the end: each look is one at all of them
+                self._judge_stray()
         return b""
 
+    def _judge_stray(self) -> None:
+        """Raises Failure where they are an error."""
+        if len(self._stray) > self._judged:
+            self._judged = len(self._stray)
+            stray = bytes(self._stray)
+            if embedded_error(stray):
+                raise embedded_failure("gemini", stray)
+
     def _event(self, data: bytes) -> bytes:
-        if self.failure is not None:
-            return b""
         try:
-            return self._read(msgspec.json.decode(data), data)
-        except Failure as failure:
-            self.failure = failure
-        except MISSHAPEN:
-            if b"\n" in data:  # events that no empty line parts
-                return b"".join([self._event(line) for line in data.split(b"\n")])
-            self.failure = unusable("the provider sent an event that is none of Gemini's API")
-        return b""
+            told = msgspec.json.decode(data)
+            if not (isinstance(told, dict) and told.get("error")):
+                _check(data)
+        except NOT_JSON:
+            if b"\n" not in data:
+                raise
+            lines = [self._guarded(self._event, line) for line in data.split(b"\n")]  # no empty line parts them
+            return b"".join(lines)
+        return self._read(told, data)
 
     def _read(self, event: dict[str, Any], data: bytes) -> bytes:
         if event.get("error"):
@@ -162,22 +169,22 @@ class GeminiStream:
         self._usage.update(event.get("usageMetadata") or {})
         self._answer.update(event)
         candidates = enumerate(event.get("candidates") or [])
-        return b"".join([self._candidate(one, one.get("index", number)) for number, one in candidates])
+        return b"".join([self._candidate(one, index_of(one, number)) for number, one in candidates])
 
     def _candidate(self, candidate: dict[str, Any], index: int) -> bytes:
         merge_candidate(self._last.setdefault(index, {}), candidate)
         kept = self._parts.setdefault(index, [])
-        out = b""
+        made = []
         for part in parts_of_candidate(candidate):
             text = part.get("text")
             if text:
                 name = "reasoning_content" if part.get("thought") else "content"
-                out += self._delta({name: text}, index)
+                made.append(self._delta({name: text}, index))
             if "functionCall" in part:
-                out += self._piece(part, index)
+                made.append(self._piece(part, index))
             else:
                 kept.append(part)
-        return out
+        return b"".join(made)
 
     def _piece(self, part: dict[str, Any], index: int) -> bytes:
         """A part with a call, or with a piece of one: such a call is shown when it is whole."""
@@ -187,7 +194,7 @@ class GeminiStream:
             opened = self._open[index] = OpenCall(part)
         if opened is None:
             return self._call(part, index)
-        return self._call(self._open.pop(index).part, index) if opened.add(function) else b""
+        return self._call(self._open.pop(index).whole(), index) if opened.add(function) else b""
 
     def _call(self, part: dict[str, Any], index: int) -> bytes:
         self._parts[index].append(part)
@@ -207,19 +214,22 @@ class GeminiStream:
         return self._write.delta(first, index=index) + (self._write.delta(delta, index=index) if delta else b"")
 
     def _end(self) -> bytes:
-        self._finished = True
         more = rest_of(self._answer, self._usage)
         if self._last:
             out = b"".join([self._finish(index, {} if number else more) for number, index in enumerate(self._last)])
         else:
             first = {"role": "assistant", "content": None, "refusal": blocked_of(self._answer)}
             out = self._write.delta(first) + self._write.delta({EXTRA: {"gemini": more}}, "content_filter")
-        if self._show_usage and self._usage:
-            out += self._write.usage(usage_of(self._usage))
-        return out + sse.encode(DONE)
+        usage = self._reported_usage()
+        if self._show_usage and usage:
+            out += self._write.usage(usage)
+        self.over = True
+        return out
 
     def _finish(self, index: int, more: dict[str, Any]) -> bytes:
-        begin = self._call(self._open.pop(index).part, index) if index in self._open else b""  # the token limit cut it
+        begin = (
+            self._call(self._open.pop(index).whole(), index) if index in self._open else b""
+        )  # the token limit cut it
         parts, candidate = self._parts[index], self._last[index]
         delta: dict[str, Any] = notes_of(text_of(parts), candidate)
         extra = {**extra_of(parts, candidate), **more}

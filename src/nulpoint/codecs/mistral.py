@@ -5,19 +5,22 @@ Facts: the request and answer types of the `mistralai` SDK and recorded traffic.
 `provider_specific_fields.mistral.content`; handed back, the list is sent again.
 """
 
+from io import StringIO
 from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, ChunkWriter, read_answer
+from nulpoint.codecs.answer_types import MistralAnswer
+from nulpoint.codecs.canonical import EXTRA, ChunkWriter, index_of, read_answer
 from nulpoint.codecs.mistral_call_id import call_id
+from nulpoint.codecs.translator import EventStreamTranslator
 from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.wire import sse
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.provider_error import embedded_failure
 from nulpoint.wire.stream import DONE
-from nulpoint.wire.usage import Facts, read_facts
 
+_check = msgspec.json.Decoder(MistralAnswer).decode
 _FINISHES = {
     "stop": "stop", "length": "length", "model_length": "length", "tool_calls": "tool_calls",
     "content_filter": "content_filter",
@@ -32,6 +35,7 @@ def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape; members nobody here knows ride along. Raises Failure (502)."""
     answer = read_answer("mistral", body)
     try:
+        _check(body)
         return msgspec.json.encode(_completion(answer, created))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it is no chat completion") from None
@@ -64,7 +68,8 @@ def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, An
     extra |= own
     if extra:
         message[EXTRA] = {"mistral": extra}
-    return {"index": number, "logprobs": None, **choice, "message": message, "finish_reason": finish}
+    made = {"logprobs": None, **choice, "index": index_of(choice, number)}
+    return {**made, "message": message, "finish_reason": finish}
 
 
 def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
@@ -96,15 +101,75 @@ def _call(call: dict[str, Any], place: str) -> dict[str, Any]:
     return {**call, "id": made, "type": "function", "function": function}
 
 
-def _continues(calls: list[tuple[int, str]], call: dict[str, Any]) -> int | None:
-    """The number of the call this is a further piece of: of the same index and id, or, without either, the last one."""
-    given = call.get("id") if call.get("id") != "null" else None
-    place = call.get("index")
-    if place is None:
-        named = given or call["function"].get("name")
-        return None if named or not calls else len(calls) - 1
-    number = next((n for n in range(len(calls) - 1, -1, -1) if calls[n][0] == place), None)
-    return number if number is not None and given in (None, "", calls[number][1]) else None
+class _ShownCalls:
+    """The calls of one choice so far, numbered in their order."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []  # as they are shown
+        self._newest: dict[Any, int] = {}  # by the index as it came, the number of the newest call that had it
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, index: Any, shown_id: str) -> None:
+        self._newest[index] = len(self._ids)
+        self._ids.append(shown_id)
+
+    def continued_by(self, call: dict[str, Any]) -> int | None:
+        """The number of the call that this is a further piece of: of the same index and id, or, without either, the
+        last one."""
+        given = call.get("id") if call.get("id") != "null" else None
+        place = call.get("index")
+        if place is None:
+            named = given or call["function"].get("name")
+            return None if named or not self._ids else len(self._ids) - 1
+        number = self._newest.get(place)
+        return number if number is not None and given in (None, "", self._ids[number]) else None
+
+
+class _GatheredParts:
+    """The content parts of one choice; pieces of one text or thought become one part again."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, Any]] = []
+        self._text = StringIO()  # what the last part says, where it came in several pieces
+        self._in_pieces = False
+
+    def add(self, parts: list[dict[str, Any]]) -> None:
+        for part in parts:
+            kind = part.get("type")
+            if self._parts and self._parts[-1].get("type") == kind and kind in ("text", "thinking"):
+                self._continue(part, kind)
+            else:
+                self._finish_last()
+                self._parts.append({**part})
+
+    def _continue(self, part: dict[str, Any], kind: str) -> None:
+        last = self._parts[-1]
+        if not self._in_pieces:
+            self._text = StringIO()
+            self._text.write(_said(last))
+            self._in_pieces = True
+        self._text.write(_said(part))
+        if kind == "thinking":
+            last.update({name: value for name, value in part.items() if name != "thinking"})
+
+    def _finish_last(self) -> None:
+        if self._in_pieces:
+            last, text = self._parts[-1], self._text.getvalue()
+            last |= {"thinking": [{"type": "text", "text": text}]} if last["type"] == "thinking" else {"text": text}
+            self._in_pieces = False
+
+    def whole(self) -> list[dict[str, Any]]:
+        self._finish_last()
+        return self._parts
+
+
+def _said(part: dict[str, Any]) -> str:
+    """The text of a part of type text or thinking."""
+    if part["type"] == "text":
+        return part["text"]  # type: ignore[no-any-return]  # else what it is written to refuses it
+    return "".join([inner.get("text", "") for inner in part["thinking"]])
 
 
 def _arguments(function: dict[str, Any], absent: str) -> str:
@@ -124,75 +189,66 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
     return {**counted, "prompt_tokens_details": details} if details else counted
 
 
-class MistralStream:
+class MistralStream(EventStreamTranslator):
     """A watcher that translates. Usage stands in the finishing chunk there, in a chunk of its own here."""
 
+    format = "Mistral's API"
+
     def __init__(self, created: int, show_usage: bool) -> None:
+        super().__init__(created, show_usage)
         self._created = created
-        self._decoder = sse.Decoder()
-        self._show_usage = show_usage
         self._roles: set[int] = set()
-        self._calls: dict[int, list[tuple[int, str]]] = {}  # choice to its calls: index as it came, id as shown
-        self._lists: dict[int, list[dict[str, Any]]] = {}  # choice to content parts
+        self._ended: set[int] = set()  # choices whose finish reason has come
+        self._calls: dict[int, _ShownCalls] = {}  # by choice
+        self._lists: dict[int, _GatheredParts] = {}  # likewise, where the content is a list
         self._last_usage: dict[str, Any] | None = None
         self._frame: dict[str, Any] = {}
-        self._facts = Facts()
-        self._finished = self._has_finish = False
-        self.failure: Failure | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        return b"".join([self._event(event.data) for event in self._decoder.feed(data)])
-
-    def close(self) -> bytes:
-        return b"".join([self._event(event.data) for event in self._decoder.close()])
-
-    def finished(self) -> bool:
-        return self._finished
 
     def has_finish_reason(self) -> bool:
-        return self._has_finish
+        return self.failure is None and bool(self._roles) and self._roles <= self._ended
 
-    def facts(self) -> Facts:
-        return self._facts
+    def _at_end(self) -> bytes:
+        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
 
-    def _event(self, data: bytes) -> bytes:
-        if self.failure is not None or self._finished:
-            return b""
+    def _goes_on(self, event: sse.Event) -> bool:
+        return event.data.strip() != DONE
+
+    def _reported_usage(self) -> dict[str, Any] | None:
+        return self._last_usage
+
+    def _translate(self, event: sse.Event) -> bytes:
+        data = event.data
+        if event.name == b"error":
+            raise embedded_failure("mistral", data)
         if data.strip() == DONE:
             return self._end()
-        try:
-            return self._chunk(msgspec.json.decode(data), data)
-        except Failure as failure:
-            self.failure = failure
-        except MISSHAPEN:
-            self.failure = unusable("the provider sent an event that is no chunk of a chat completion")
-        return b""
+        return self._chunk(msgspec.json.decode(data), data)
 
     def _end(self) -> bytes:
         """`[DONE]` without a finish reason before it is not an answer that ended."""
-        if not self._has_finish:
+        if not self.has_finish_reason():
             return b""
-        self._finished = True
         last = b""
         if self._show_usage and self._last_usage is not None:
-            writer = ChunkWriter(self._frame["created"])
-            writer.begin(self._frame["id"], self._frame["model"])
-            last = writer.usage(self._last_usage)
-        return last + sse.encode(DONE)
+            last = self._write.usage(self._last_usage)
+        self.over = True
+        return last
 
     def _chunk(self, chunk: dict[str, Any], data: bytes) -> bytes:
         if chunk.get("error") or ("choices" not in chunk and not chunk.get("usage")):
             raise embedded_failure("mistral", data)
+        _check(data)
         chunk.pop("p", None)  # padding
         usage = chunk.pop("usage", None)
         if usage:
             self._last_usage = _usage(usage)
-            self._facts = read_facts(msgspec.json.encode({"usage": self._last_usage, "model": chunk.get("model")}))
         if not self._frame:
             defaults = {"id": "", "created": self._created, "model": ""}
             self._frame = {name: chunk.get(name) or default for name, default in defaults.items()}
             self._frame["object"] = "chat.completion.chunk"
-            self._facts = Facts(self._facts.usage, chunk.get("model"))
+            self._model = self._frame["model"]
+            self._write = ChunkWriter(self._frame["created"])
+            self._write.begin(self._frame["id"], self._model)
         if not chunk.get("choices"):
             return b""  # only usage, which is shown at the end
         chunk.update(self._frame)
@@ -200,7 +256,7 @@ class MistralStream:
         return sse.encode(msgspec.json.encode(chunk))
 
     def _choice(self, choice: dict[str, Any], number: int) -> dict[str, Any]:
-        index = choice.get("index", number)
+        index = index_of(choice, number)
         delta = dict(choice.get("delta") or {})
         choice.pop("p", None)
         delta.pop("p", None)
@@ -208,47 +264,37 @@ class MistralStream:
             if index not in self._roles:
                 delta = {"role": "assistant", **delta}
             self._roles.add(index)
-        if isinstance(delta.get("content"), list):
-            parts = delta["content"]
-            self._gather(self._lists.setdefault(index, []), parts)
-            delta["content"], thinking = _split(parts)
-            if thinking:
-                delta["reasoning_content"] = thinking
-        elif delta.get("content") and index in self._lists:
-            self._gather(self._lists[index], [{"type": "text", "text": delta["content"]}])
+        self._content(index, delta)
         if delta.get("tool_calls"):
             delta["tool_calls"] = [self._fragment(index, call) for call in delta["tool_calls"]]
         else:
             delta.pop("tool_calls", None)
         if choice.get("finish_reason"):
-            self._has_finish = True
+            self._ended.add(index)
             choice["finish_reason"], extra = _finish(choice["finish_reason"], index in self._calls)
             if index in self._lists:
-                extra["content"] = self._lists[index]
+                extra["content"] = self._lists.pop(index).whole()
             if extra:
                 delta[EXTRA] = {"mistral": extra}
-        return {"index": index, "logprobs": None, "finish_reason": None, **choice, "delta": delta}
+        return {"logprobs": None, "finish_reason": None, **choice, "index": index, "delta": delta}
+
+    def _content(self, index: int, delta: dict[str, Any]) -> None:
+        if isinstance(delta.get("content"), list):
+            parts = delta["content"]
+            self._lists.setdefault(index, _GatheredParts()).add(parts)
+            delta["content"], thinking = _split(parts)
+            if thinking:
+                delta["reasoning_content"] = thinking
+        elif delta.get("content") and index in self._lists:
+            self._lists[index].add([{"type": "text", "text": delta["content"]}])
 
     def _fragment(self, choice: int, call: dict[str, Any]) -> dict[str, Any]:
         """A call, or a further piece of one: numbered anew, since `index` may be missing or the same for all calls."""
-        calls = self._calls.setdefault(choice, [])
-        number = _continues(calls, call)
+        calls = self._calls.setdefault(choice, _ShownCalls())
+        number = calls.continued_by(call)
         if number is not None:
             return {"index": number, "function": {"arguments": _arguments(call["function"], "")}}
         number = len(calls)
         made = _call(call, f"{self._frame['id']}/{choice}/{number}")
-        calls.append((call.get("index", number), made["id"]))
+        calls.add(call.get("index", number), made["id"])
         return {**made, "index": number}
-
-    def _gather(self, into: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
-        """Pieces of one thought or text become one part again."""
-        for part in parts:
-            kind = part.get("type")
-            if into and into[-1].get("type") == kind == "text":
-                into[-1] = {**into[-1], "text": into[-1]["text"] + part["text"]}
-            elif into and into[-1].get("type") == kind == "thinking":
-                before, after = into[-1]["thinking"], part["thinking"]
-                text = "".join(inner.get("text", "") for inner in [*before, *after])
-                into[-1] = {**into[-1], **part, "thinking": [{"type": "text", "text": text}]}
-            else:
-                into.append(part)

@@ -5,28 +5,32 @@ Facts: Google's documentation, "Text embeddings API" (read 2026-11).
 
 from typing import Any
 
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body
-from nulpoint.codecs.embeddings import Found, decoded, take_texts
+import msgspec
+
+from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, whole_number, write_body
+from nulpoint.codecs.embeddings import Found, decoded, repeated, take_texts
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
+
+_SAID_OF_EACH = {"task_type": "task_type", "title": "title"}
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """`task_type`, `title` and `auto_truncate` are Vertex's own and pass. Raises Failure (400) for token ids."""
-    members = Members(read_body(body))
+    members = Members(read_body(body), limits)
     members.take("model")
     texts = take_texts(members)
-    shared = _taken(members, (("task_type", "task_type"), ("title", "title")))
+    shared = repeated(members, _SAID_OF_EACH, texts)
     request: dict[str, Any] = {"instances": [{**shared, "content": text} for text in texts]}
-    parameters = _taken(members, (("dimensions", "outputDimensionality"), ("auto_truncate", "autoTruncate")))
+    given = {
+        "outputDimensionality": whole_number(members, "dimensions"), "autoTruncate": members.take("auto_truncate"),
+    }  # fmt: skip
+    parameters = {name: value for name, value in given.items() if value is not None}
     if parameters:
         request["parameters"] = parameters
     for name in members.rest():
         members.drop(name)
     return Encoded(write_body(request), members.dropped)
-
-
-def _taken(members: Members, names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    taken = {there: members.take(name) for name, there in names}
-    return {there: value for there, value in taken.items() if value is not None}
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
@@ -36,5 +40,6 @@ def decode(body: bytes, request: bytes, model: str) -> bytes:
 
 def _found(answer: dict[str, Any]) -> Found:
     each = [one["embeddings"] for one in answer["predictions"]]
-    tokens = sum(int((one.get("statistics") or {}).get("token_count") or 0) for one in each)
+    counts = [(one.get("statistics") or {}).get("token_count") or 0 for one in each]
+    tokens = sum(int(count) for count in msgspec.convert(counts, list[float]))  # 7.0 where others have 7
     return Found([one["values"] for one in each], tokens)

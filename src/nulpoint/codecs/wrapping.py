@@ -5,13 +5,14 @@ function of one text, a schema for the answer as a function that must be called,
 then put back into the form that was asked for.
 """
 
+from io import StringIO
 from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.errors import Failure
 from nulpoint.wire import sse
-from nulpoint.wire.stream import DONE, Watcher
+from nulpoint.wire.foreign import MISSHAPEN, unusable
+from nulpoint.wire.stream import DONE, Watcher, WatcherOver
 
 
 class Wrapped(NamedTuple):
@@ -30,12 +31,15 @@ class Wrapped(NamedTuple):
 
     def answer(self, body: bytes) -> bytes:
         """A whole answer in the OpenAI shape, unwrapped."""
-        completion = msgspec.json.decode(body)
-        for choice in completion["choices"]:
-            message = choice["message"]
-            self._unwrap(message, message.pop("tool_calls", None) or [])
-            choice["finish_reason"] = self.finish(choice["finish_reason"], "tool_calls" in message)
-        return msgspec.json.encode(completion)
+        try:
+            completion = msgspec.json.decode(body)
+            for choice in completion["choices"]:
+                message = choice["message"]
+                self._unwrap(message, message.pop("tool_calls", None) or [])
+                choice["finish_reason"] = self.finish(choice["finish_reason"], "tool_calls" in message)
+            return msgspec.json.encode(completion)
+        except MISSHAPEN:
+            raise unusable("the provider's answer cannot be used: its tool calls are none") from None
 
     def _unwrap(self, message: dict[str, Any], calls: list[dict[str, Any]]) -> None:
         kept = []
@@ -66,28 +70,21 @@ def custom_call(call: dict[str, Any]) -> dict[str, Any]:
     arguments = call["function"]["arguments"]
     try:
         text = msgspec.json.decode(arguments)["input"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except MISSHAPEN:
         text = arguments
     rest = {name: value for name, value in call.items() if name != "function"}
     return {**rest, "type": "custom", "custom": {"name": call["function"]["name"], "input": text}}
 
 
-class UnwrappedStream:
+class UnwrappedStream(WatcherOver):
     """A watcher over another one's chunks. Custom calls come whole, when the choice ends; the rest as it comes."""
 
     def __init__(self, inner: Watcher, wrapped: Wrapped) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._wrapped = wrapped
         self._decoder = sse.Decoder()
-        self._calls: dict[tuple[int, int], dict[str, Any]] = {}  # by choice and index, with arguments so far
+        self._calls: dict[int, dict[int, _CallInPieces]] = {}  # by choice and index
         self._shown: set[int] = set()  # choices whose caller sees calls among `tool_calls`
-        self.finished = inner.finished
-        self.has_finish_reason = inner.has_finish_reason
-        self.facts = inner.facts
-
-    @property
-    def failure(self) -> Failure | None:
-        return self._inner.failure
 
     def feed(self, data: bytes) -> bytes:
         return self._unwrapped(self._inner.feed(data))
@@ -105,18 +102,27 @@ class UnwrappedStream:
         return line + b"\n" if line.startswith(b":") else self._event(line.removeprefix(b"data: "))
 
     def _event(self, data: bytes) -> bytes:
+        if self._own_failure is not None:
+            return b""
         if data == DONE:
             return sse.encode(DONE)
-        chunk = msgspec.json.decode(data)
-        for choice in chunk.get("choices") or ():
-            self._choice(choice)
-        return sse.encode(msgspec.json.encode(chunk))
+        try:
+            chunk = msgspec.json.decode(data)
+            for choice in chunk.get("choices") or ():
+                self._choice(choice)
+            return sse.encode(msgspec.json.encode(chunk))
+        except MISSHAPEN:
+            self._own_failure = unusable("the provider sent a piece of a tool call that is none")
+            return b""
 
     def _choice(self, choice: dict[str, Any]) -> None:
         index, delta = choice["index"], choice["delta"]
-        kept = []
+        kept: list[dict[str, Any]] = []
+        said: list[str] = []
         for fragment in delta.pop("tool_calls", None) or ():
-            kept += self._fragment(index, fragment, delta)
+            self._fragment(index, fragment, delta, kept, said)
+        if said:
+            delta["content"] = "".join([delta.get("content") or "", *said])
         if choice["finish_reason"]:
             kept += self._held(index)
         if kept:
@@ -124,25 +130,38 @@ class UnwrappedStream:
             delta["tool_calls"] = kept
         choice["finish_reason"] = self._wrapped.finish(choice["finish_reason"], index in self._shown)
 
-    def _fragment(self, choice: int, fragment: dict[str, Any], delta: dict[str, Any]) -> list[dict[str, Any]]:
-        """What stays a fragment of a tool call; what does not goes into the delta, or waits."""
-        number = fragment["index"]
-        call = self._calls.setdefault((choice, number), {**fragment, "function": {"name": "", "arguments": ""}})
-        function = fragment["function"]
-        call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
-        name = call["function"]["name"]
-        if name == self._wrapped.schema_tool:
-            if function.get("arguments"):
-                delta["content"] = (delta.get("content") or "") + function["arguments"]
-            return []
-        if name in self._wrapped.custom:
-            return []
-        if self._wrapped.legacy and number == 0:
+    def _fragment(
+        self, choice: int, fragment: dict[str, Any], delta: dict[str, Any], kept: list[dict[str, Any]], said: list[str]
+    ) -> None:
+        """What stays a fragment of a tool call is kept; the rest is said, goes into the delta, or waits."""
+        number, function = fragment["index"], fragment["function"]
+        calls = self._calls.setdefault(choice, {})
+        call = calls.get(number)
+        if call is None:
+            call = calls[number] = _CallInPieces(fragment)
+        call.name = call.name or function.get("name") or ""
+        if call.name == self._wrapped.schema_tool:
+            said.append(function.get("arguments") or "")
+        elif call.name in self._wrapped.custom:
+            call.arguments.write(function.get("arguments") or "")
+        elif self._wrapped.legacy and number == 0:
             delta["function_call"] = {**function, "id": fragment["id"]} if "id" in fragment else function
-            return []
-        return [fragment]
+        else:
+            kept.append(fragment)
 
     def _held(self, choice: int) -> list[dict[str, Any]]:
-        calls = [call for (one, _), call in self._calls.items() if one == choice]
-        return [custom_call(call) for call in calls if call["function"]["name"] in self._wrapped.custom]
+        """The custom calls of a choice that has ended, each whole."""
+        calls = self._calls.pop(choice, {}).values()
+        return [custom_call(call.whole()) for call in calls if call.name in self._wrapped.custom]
+
+
+class _CallInPieces:
+    """A tool call whose pieces are still coming."""
+
+    def __init__(self, first: dict[str, Any]) -> None:
+        self._first = first
+        self.name = ""
+        self.arguments = StringIO()
+
+    def whole(self) -> dict[str, Any]:
+        return {**self._first, "function": {"name": self.name, "arguments": self.arguments.getvalue()}}

@@ -38,6 +38,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_head_bytes: int
     max_headers: int
     max_body_bytes: int
+    max_json_nodes: int
+    max_messages: int
+    max_content_parts: int
+    max_tools: int
+    max_schema_nodes: int
     head_timeout: float
     body_timeout: float
     body_min_rate: int

@@ -3,9 +3,11 @@
 from sys import intern
 from typing import Any, NamedTuple
 
+from nulpoint.codecs.limits import DEFAULT_LIMITS
 from nulpoint.config import values
 from nulpoint.config.request_log import log_targets
 from nulpoint.config.values import Reader
+from nulpoint.wire.json_nodes import DEFAULT_MAX_JSON_NODES
 
 
 class Setting(NamedTuple):
@@ -75,6 +77,15 @@ SETTINGS = (
     Setting("MAX_HEAD_BYTES", values.size, "32KiB", CALLER_LIMITS, "Request line and header fields together; more is 431."),
     Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CALLER_LIMITS, "Header fields; more is 431."),
     Setting("MAX_BODY_BYTES", values.size, "20MiB", CALLER_LIMITS, "Request body; more is 413."),
+    Setting("MAX_JSON_NODES", values.whole_number(1000, _MANY), str(DEFAULT_MAX_JSON_NODES), CALLER_LIMITS,
+            "Names and values in a body that is translated for a provider with a format of its own; more is 400, of an answer 502."),
+    Setting("MAX_MESSAGES", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.messages), CALLER_LIMITS,
+            "Messages of a request that is translated; more is 400."),
+    Setting("MAX_CONTENT_PARTS", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.parts), CALLER_LIMITS,
+            "Content parts and tool calls of all its messages together, and texts of an embeddings request; more is 400."),
+    Setting("MAX_TOOLS", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.tools), CALLER_LIMITS, "Its tools; more is 400."),
+    Setting("MAX_SCHEMA_NODES", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.schema_nodes), CALLER_LIMITS,
+            "Schemas within one JSON Schema (of a tool, or of the answer) that is rewritten for a provider; more is 400."),
     Setting("HEAD_TIMEOUT", values.positive_duration, "10s", CALLER_LIMITS, "A whole request head must come within this; else 408."),
     Setting("BODY_TIMEOUT", values.positive_duration, "30s", CALLER_LIMITS,
             "Grace for a request body, on top of what BODY_MIN_RATE allows; else 408."),

@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.errors import rejected
 from nulpoint.gateway.admission import check_content_type
 from nulpoint.gateway.rules import AskRules
@@ -21,6 +22,8 @@ class Asked(msgspec.Struct, frozen=True):
         strict: members that a provider cannot take are refused.
         callers: says which header values no provider may see.
         until: the deadline, in loop time.
+        max_json_nodes: names and values of the body, or of an answer to it, that may be decoded as a whole.
+        translation: what the request may hold where it is translated.
     """
 
     request: Request
@@ -33,6 +36,8 @@ class Asked(msgspec.Struct, frozen=True):
     strict: bool
     until: float
     callers: Callers
+    max_json_nodes: int
+    translation: TranslationLimits
 
 
 def read_request(request: Request, rules: AskRules, now: float) -> Asked:
@@ -52,6 +57,8 @@ def read_request(request: Request, rules: AskRules, now: float) -> Asked:
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
         rules.callers,
+        rules.max_json_nodes,
+        rules.translation,
     )
 
 

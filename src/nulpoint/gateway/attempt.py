@@ -1,6 +1,7 @@
 """One attempt: send the request to one target, and bring back what it answers."""
 
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -13,28 +14,34 @@ from nulpoint.gateway.keeping import Source
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
+from nulpoint.gateway.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
 from nulpoint.gateway.whole import check_answer, other_form, whole_body
 from nulpoint.http.client import Client
-from nulpoint.http.message import JSON_TYPE, field
+from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
 from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.wire.foreign import unusable
+from nulpoint.wire.json_nodes import check_answer_node_count, exceeds_node_count
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
-from nulpoint.wire.usage import read_facts, read_whole
+from nulpoint.wire.usage import Facts, read_facts, read_whole
+
+NAME_SHOWN = 200  # characters of a model's name in the log: the provider's word for it may be of any length
 
 
 class Attempt(msgspec.Struct):
-    """One. `max_answer`: bytes of a whole answer. `committed`: the caller has got some of a stream's content. `signer`
-    proves who we are, where there are no keys."""
+    """One. `max_answer`: bytes of a whole answer. `translation`: the thread for answers that take long to translate.
+    `committed`: the caller has got some of a stream's content. `signer` proves who we are, where there are no keys."""
 
     leg: Leg
     call: Call
     asked: Asked
     outlet: Outlet
     max_answer: int
+    translation: TranslationThread
     committed: bool = False
     signer: Signer | None = None
 
@@ -56,10 +63,10 @@ class Attempt(msgspec.Struct):
         entry.first_byte = perf_counter()
         try:
             body = connection.whole if connection.status == 200 and self.outlet.stream is None else None
-            if body is not None:  # nearly always, of an answer that is no stream
-                self._send_whole(connection, body)
-            else:
+            if body is None or len(body) > ALWAYS_SHORT:
                 await self._bring_back(connection)
+            else:  # nearly always, of an answer that is no stream
+                self._send_whole(connection, body)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
             hide(failure, self._secret)
             entry.answered_model = self._secret.redact(entry.answered_model)  # the caller is told that, too
@@ -100,31 +107,55 @@ class Attempt(msgspec.Struct):
         return self.call.destination.matcher(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
-        if not 200 <= connection.status < 300:
+        if connection.status != 200:
             raise await self._provider_failure(connection)
-        if self.outlet.stream is not None and is_stream(connection, self.call.destination.stream_content):
+        if self.outlet.stream is not None and is_stream(connection.headers, self.call.destination.stream_content):
             await self._relay(connection, self.outlet.stream)
         else:
-            self._send_whole(connection, connection.whole or await whole_body(connection, self.max_answer))
+            body = connection.whole or await whole_body(connection, self.max_answer)
+            if self._takes_long(body):
+                await self._send_long(connection, body)
+            else:
+                self._send_whole(connection, body)
+
+    def _takes_long(self, body: bytes) -> bool:
+        """Whether a whole answer has to be translated in a thread."""
+        translates = self.call.prepared.decodes_answers or self.call.destination.through_chat
+        return translates and takes_long(body)
+
+    async def _send_long(self, connection: Upstream, body: bytes) -> None:
+        self.outlet.entry.first_byte = perf_counter()
+        body, facts = await self.translation.run(partial(self._read_whole, connection.headers, body))
+        self._give_whole(connection, body, facts)
 
     def _send_whole(self, connection: Upstream, body: bytes) -> None:
-        entry = self.outlet.entry
+        self.outlet.entry.first_byte = perf_counter()  # all the time until now was the provider's
+        body, facts = self._read_whole(connection.headers, body)
+        self._give_whole(connection, body, facts)
+
+    def _read_whole(self, headers: Headers, body: bytes) -> tuple[bytes, Facts]:
+        """The caller's form of a whole answer, and what is worth knowing of it. It changes nothing, since it may run in
+        a thread. Raises Failure for what is no answer to this request."""
         destination, prepared = self.call.destination, self.call.prepared
-        entry.first_byte = perf_counter()  # all the time until now was the provider's
-        if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
-            body = prepared.answer(body, connection.headers, _unix_seconds(), self.asked.body, self.leg.target.model)
-        keeper = self.outlet.keeper
-        facts = read_facts(body) if keeper is None else read_whole(body)
+        if prepared.decodes_answers:
+            check_answer_node_count(body, self.asked.max_json_nodes)
+            body = prepared.answer(body, headers, _unix_seconds(), self.asked.body, self.leg.target.model)
+        facts = read_facts(body) if self.outlet.keeper is None else read_whole(body)
         if facts.suspect:
-            if not self.asked.stream and is_stream(connection, destination.stream_content):
+            if not self.asked.stream and is_stream(headers, destination.stream_content):
                 raise other_form("a whole answer", "a stream")
-            check_answer(destination.name, body, self._secret)
+            check_answer(destination.name, body, self._secret, self.asked.max_json_nodes)
         if self.asked.stream:
             raise other_form("a stream", "a whole answer")
         if destination.through_chat:
+            check_answer_node_count(body, self.asked.max_json_nodes)
             body = from_chat(body)
+        return body, facts
+
+    def _give_whole(self, connection: Upstream, body: bytes, facts: Facts) -> None:
+        entry, keeper = self.outlet.entry, self.outlet.keeper
         entry.usage = facts.usage
-        entry.answered_model = facts.model or entry.answered_model
+        entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         source = None
         if keeper is not None:
             source = self._source(facts.ended)
@@ -135,7 +166,7 @@ class Attempt(msgspec.Struct):
             self.outlet.flight.start(connection.status, fields)
             self.outlet.flight.add(body)
         self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
-        if keeper is not None and source is not None and connection.status == 200:
+        if keeper is not None and source is not None:
             keeper.keep_whole(body, source)
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
@@ -158,8 +189,8 @@ class Attempt(msgspec.Struct):
             entry = self.outlet.entry
             entry.committed = relay.committed
             entry.usage = facts.usage
-            entry.answered_model = facts.model or entry.answered_model
-        if keeper is not None and recorder is not None and connection.status == 200:
+            entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
+        if keeper is not None and recorder is not None:
             keeper.keep_stream(recorder, self._source())
 
     def _source(self, ended: bool = False) -> Source:
@@ -172,7 +203,11 @@ class Attempt(msgspec.Struct):
         if 300 <= status < 400:
             text = f"the provider answered with a redirect ({status}); redirects are never followed"
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
+        if status < 300:  # a part of an answer, or none yet: nothing that was asked for
+            return unusable(f"the provider answered with {status}; a whole answer has the status 200")
         body = await whole_body(connection, self.max_answer)
+        if exceeds_node_count(body, self.asked.max_json_nodes):
+            body = b""  # nobody can say so much about an error
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
         destination = self.call.destination
         if destination.read_error is not None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from nulpoint import __version__
-from nulpoint.codecs.table import ERRORS
+from nulpoint.codecs.table import CODECS, ERRORS
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.headers import provider_fields
 from nulpoint.http.client import Client, Pool
@@ -43,6 +43,7 @@ class Destination:
         origin = origin_of(provider.base_url)
         self.pool: Pool = client.pool(origin, spec.idle_timeout)
         self.stream_content = WIRES[spec.wire].content
+        self.translates = self.through_chat or spec.wire in CODECS
         self.read_error = ERRORS.get(spec.wire)
         self.identity = identity
         self._base = urlsplit(provider.base_url).path.rstrip("/")

@@ -72,9 +72,11 @@ class Failover:
         held: Leg | None = None  # its permit is not given back yet
         try:
             if made is None or failure is None:
-                held = course.first(began)
+                await journey.calls.make_ready(journey.targets)
+                held = course.first(self._loop.time())
             else:
                 self._failed(journey, made, failure, began)
+                await journey.calls.make_ready(journey.targets)
                 held = self._following(course, made, failure)
                 self._moved(journey, made.leg, held, failure)
             while True:
@@ -108,7 +110,7 @@ class Failover:
 
     def _attempt(self, journey: Journey, leg: Leg) -> Attempt:
         call = journey.calls.to(leg.target)
-        return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer)
+        return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer, journey.calls.thread)
 
     async def _make(self, attempt: Attempt) -> None:
         leg = attempt.leg

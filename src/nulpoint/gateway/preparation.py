@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.table import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_of, unwrapping
 from nulpoint.http.message import Headers
 from nulpoint.providers.spec import ProviderSpec, Route
@@ -15,7 +16,8 @@ from nulpoint.wire.stream import HideUsage, PassOn, Watcher
 class Prepared(msgspec.Struct, frozen=True):
     """`dropped` names the request members this provider cannot take; `hide_usage`: the caller did not ask for it.
 
-    `codec` is None for hosts that speak the OpenAI format.
+    `codec` is None for hosts that speak the OpenAI format. `finish_ends`: its streams end with a finish reason, not
+    with `[DONE]`.
     """
 
     body: bytes
@@ -23,6 +25,7 @@ class Prepared(msgspec.Struct, frozen=True):
     hide_usage: bool
     codec: Codec | None = None
     embeddings: EmbeddingsCodec | None = None
+    finish_ends: bool = False
 
     def answer(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
         """A whole answer as the caller gets it, but for what goes through chat. Raises Failure (502).
@@ -38,6 +41,11 @@ class Prepared(msgspec.Struct, frozen=True):
         count = headers.get(self.embeddings.count_in)
         return decoded if count is None else self.embeddings.counted(decoded, count)
 
+    @property
+    def decodes_answers(self) -> bool:
+        """Whether `answer` reads the whole body; else it passes byte for byte."""
+        return self.codec is not None or (self.embeddings is not None and not self.embeddings.passes_answers)
+
     def watcher(self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False) -> Watcher:
         """What passes the stream of answers on to the caller. `headers` and `created` as for `answer`.
 
@@ -48,12 +56,18 @@ class Prepared(msgspec.Struct, frozen=True):
             translated = codec_for(self.codec, headers).stream(created, not hide_usage)
             return Chained(translated) if through_chat else translated
         if through_chat:
-            return CompletionStream(hide_usage)
-        return HideUsage() if hide_usage else PassOn()
+            return CompletionStream(hide_usage=hide_usage, finish_ends=self.finish_ends)
+        return HideUsage(finish_ends=self.finish_ends) if hide_usage else PassOn(finish_ends=self.finish_ends)
 
 
 def prepare(
-    body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, route: Route, through_chat: bool
+    body: bytes,
+    envelope: Envelope,
+    spec: ProviderSpec,
+    model: str,
+    route: Route,
+    through_chat: bool,
+    limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> Prepared:
     """Raises Failure (400) for what cannot be said to this provider."""
     dropped: list[str] = []
@@ -61,11 +75,11 @@ def prepare(
         body, dropped = to_chat(body)
     embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
     if embeddings is not None:
-        encoded = embeddings.encode(body, model)
+        encoded = embeddings.encode(body, model, limits)
         return Prepared(encoded.body, encoded.dropped, False, embeddings=embeddings)
     codec = codec_of(spec.wire, model) if route != "embeddings" else None
     if codec is not None:
-        encoded = codec.encode(body, model)
+        encoded = codec.encode(body, model, limits)
         if encoded.wrapped.anything():
             codec = unwrapping(codec, encoded.wrapped)
         return Prepared(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)
@@ -78,7 +92,8 @@ def prepare(
     hide_usage = bool(envelope.stream) and spec.stream_usage == "ask" and not asks_for_usage(envelope)
     if hide_usage:
         edits.append(_ask_for_usage(body, envelope))
-    return Prepared(splice.apply(body, edits) if edits else body, dropped, hide_usage)
+    edited = splice.apply(body, edits) if edits else body
+    return Prepared(edited, dropped, hide_usage, finish_ends=not spec.sends_done)
 
 
 def _ask_for_usage(body: bytes, envelope: Envelope) -> splice.Edit:

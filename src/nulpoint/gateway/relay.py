@@ -1,30 +1,34 @@
 """Bringing a provider's stream to the caller so that it tells the truth about its end."""
 
 import asyncio
+import contextlib
 import zlib
 from typing import Any
 
 from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.gateway.whole import AUTOMATIC, unreadable
+from nulpoint.http.message import Headers
+from nulpoint.http.ticker import NEVER
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
 from nulpoint.wire.opening import Opening
 from nulpoint.wire.stream import DONE, Watcher
 
+END_SECONDS = 0.5  # after `[DONE]`, for the body to end; nearly always that comes in the same packet
 # A read that is nothing but comments shows that the connection lives, not that the answer grows.
 _COLON = ord(":")
 
 
-def is_stream(connection: Upstream, content: bytes) -> bool:
+def is_stream(headers: Headers, content: bytes) -> bool:
     """Whether the answer comes as what this format's streams are."""
-    return connection.headers.get(b"content-type", b"")[: len(content)].lower() == content
+    return headers.get(b"content-type", b"")[: len(content)].lower() == content
 
 
 class Relay:
     """One attempt's stream. Reads are poured into it, first up to the first content, then past it."""
 
-    __slots__ = ("_answer", "_caller", "_connection", "_decoder", "_idle", "_now", "_opening", "_says_done",
+    __slots__ = ("_answer", "_caller", "_connection", "_decoder", "_end_by", "_idle", "_now", "_opening", "_says_done",
                  "_watcher", "_write", "committed")  # fmt: skip
 
     def __init__(self, connection: Upstream, answer: StreamAnswer, watcher: Watcher, says_done: bool) -> None:
@@ -38,32 +42,45 @@ class Relay:
         self._opening = Opening()
         self._decoder = _stream_decoder(connection)
         self._says_done = says_done
+        self._end_by = NEVER
         self.committed = False  # content has come: no other provider can take over
 
     async def run(self) -> None:
         """Pass the events on as they come, one write a read.
 
         Raises Failure when the provider's stream ends before its terminal event (`[DONE]`, or for hosts that never say
-        it a finish reason: then it is said here), or holds an error. What has gone out stays: the caller of this
-        function decides how to tell.
+        it a finish reason: then it is said here), holds an error, goes on after its end, or cannot be read. What has
+        gone out stays: the caller of this function decides how to tell.
         """
-        try:
-            await self._run()
-        except Failure:
-            if not self.committed or not self._watcher.finished():
-                raise
-            self._answer.end(b"")  # the connection broke when all had been said
-
-    async def _run(self) -> None:
-        connection, answer = self._connection, self._answer
-        while not connection.ended and not self.committed:
+        connection, watcher = self._connection, self._watcher
+        while not connection.ended and not self.committed and not watcher.over:
             await connection.pour(self._open)
-        if self.committed:
-            while not connection.ended:
-                await answer.drain()
-                await connection.pour(self._pass_on)
-        last = self._plain(connection.take())
-        self._finish(self._watcher.feed(last) + self._watcher.close())
+        while not connection.ended and not watcher.over:
+            await self._answer.drain()
+            await connection.pour(self._pass_on)
+        if not connection.ended and watcher.failure is None:
+            await self._look_behind_the_end()
+        self._finish()
+
+    async def _look_behind_the_end(self) -> None:
+        """The provider has said that its answer ends: see whether its body ends there too.
+
+        A caller who has read `[DONE]` reads no further, so it is kept back until then. A provider that leaves its body
+        open gets END_SECONDS for it. A connection that breaks here, or says nothing more, takes nothing back.
+        """
+        self._end_by = self._now() + END_SECONDS
+        self._hurry()
+        with contextlib.suppress(Failure):
+            while not self._connection.ended and self._watcher.failure is None:
+                await self._connection.pour(self._drop)
+
+    def _hurry(self) -> None:
+        self._connection.deadline = min(self._connection.deadline, self._end_by)
+
+    def _drop(self, data: bytes) -> bool:
+        self._hurry()  # reading it may have given it more time
+        self._watcher.feed(self._plain(data))
+        return self._watcher.failure is None
 
     def _open(self, data: bytes) -> bool:
         """Hold what comes before content. Says whether to go on so."""
@@ -71,8 +88,8 @@ class Relay:
         self._look_at(passed)
         if self.committed:
             self._answer.write(self._opening.held())
-        if self._watcher.failure is not None:
-            raise self._watcher.failure
+        if self._watcher.over:
+            return False
         if self._opening.begun and not self.committed:
             self._answer.show_head()
         return not self.committed
@@ -96,12 +113,12 @@ class Relay:
             self._write(passed)
             if passed[0] != _COLON or b"\ndata" in passed:
                 self._connection.deadline = self._now() + self._idle
-        if self._watcher.failure is not None:
-            raise self._watcher.failure
-        return not self._caller.paused
+        return not (self._watcher.over or self._caller.paused)
 
-    def _finish(self, last: bytes) -> None:
+    def _finish(self) -> None:
+        """End the caller's answer. Raises Failure where the provider's did not end, or should not have gone on."""
         watcher = self._watcher
+        last = (watcher.feed(self._plain(self._connection.take())) if self._connection.ended else b"") + watcher.close()
         if not self.committed:
             self._look_at(last)
             last = self._opening.held() if self.committed else b""

@@ -8,6 +8,7 @@ from nulpoint.errors import CallerCause, Failure
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.foreign import unusable
+from nulpoint.wire.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 
 AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
@@ -35,14 +36,28 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     return plain
 
 
-def check_answer(provider: str, body: bytes, credential: CredentialMatcher | None) -> None:
-    """Raise Failure for a good status over something that is no answer: no JSON object, or an error."""
-    if embedded_error(body):
+class _Object(msgspec.Struct):
+    """Any JSON object, and the error in it."""
+
+    error: msgspec.Raw = msgspec.Raw()
+
+
+def check_answer(
+    provider: str, body: bytes, credential: CredentialMatcher | None, max_json_nodes: int = DEFAULT_MAX_JSON_NODES
+) -> None:
+    """Raise Failure for a good status over something that is no answer: no JSON object, or an error.
+
+    Of a long answer, such as a batch of vectors, only its own `error` is looked at.
+    """
+    long = exceeds_node_count(body, max_json_nodes)
+    if not long and embedded_error(body):
         raise embedded_failure(provider, body, credential)
     try:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        error = bytes(msgspec.json.decode(body, type=_Object).error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise unreadable("it is no JSON object") from None
+    if long and error not in (b"", b"null"):
+        raise unreadable(f"it has an error among more than {max_json_nodes} JSON names and values (MAX_JSON_NODES)")
 
 
 def unreadable(why: str, cause: CallerCause | None = None) -> Failure:

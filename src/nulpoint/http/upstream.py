@@ -285,10 +285,13 @@ class Upstream(asyncio.BufferedProtocol):
         sink = self._sink
         if sink is None or not self._paced:  # where nobody looks at what has come, it counts as it is
             self.deadline = min(self._loop.time() + self._limits.read_timeout, self._until)
-        if sink is None or self._ended or self._failure is not None:
+        if sink is None or self._ended:
             self.arrival.wake()
-        elif self._chunks:
-            self._pour(sink)
+        else:
+            if self._chunks:  # what came before a failure counts
+                self._pour(sink)
+            if self._failure is not None:
+                self.arrival.wake()
         if self._unread > UNREAD_BYTES:
             self._pause_reading()
 

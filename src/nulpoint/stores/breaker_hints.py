@@ -110,7 +110,7 @@ class BreakerHints:
         self._known[name] = opening
         if left <= 0:  # gone by now; or without an end, which is none of ours
             return
-        since = self._loop.time() - self._timeout + min(left / 1000, self._timeout)
+        since = self._loop.time() - self._timeout + min(left, self._timeout * 1000) / 1000
         breaker = self._breakers.get(name)
         if breaker is not None and breaker.hint_open(since) is not None:
             self._states[name] = State.OPEN

@@ -5,6 +5,7 @@ another program, another version or a broken connection left there is a miss.
 """
 
 import asyncio
+import math
 import zlib
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from nulpoint.stores.memory import Counts
 from nulpoint.stores.redis_link import TIMEOUT, RedisLink, Unavailable
 from nulpoint.wire.answer import Answer
 from nulpoint.wire.embedding_batch import Vector
+from nulpoint.wire.foreign import MISSHAPEN
 
 T = TypeVar("T", Answer, Vector)
 
@@ -149,11 +151,13 @@ class _Lookup(Generic[T]):
 
 
 def _decoded(key: bytes, value: object, kind: type[T]) -> T | None:
+    """What was kept; None where it is anything else."""
     payload = unseal(key, value)
     try:
-        return msgspec.msgpack.decode(payload or b"", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = msgspec.msgpack.decode(payload or b"", type=kind)
+    except MISSHAPEN:
         return None
+    return decoded if math.isfinite(decoded.stored) else None
 
 
 def _name(key: bytes) -> bytes:

@@ -5,22 +5,32 @@ import hashlib
 import os
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from redis.exceptions import NoScriptError
 
 from nulpoint.routing.limits import Limit, Refusal, Rules, Standing, Verdict, tightest
 from nulpoint.stores.limits import Grant, LocalLimits
-from nulpoint.stores.redis_link import RedisLink, Unavailable
+from nulpoint.stores.redis_link import RedisLink
 
 SCRIPT = Path(__file__).with_name("limits.lua").read_bytes()
 SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # Redis's name for it
 PREFIX = "nulpoint:limit:"
 LEASE_SECONDS = 60  # after which a process that died no longer counts as having requests under way
 DENY_WAIT = 1.0  # seconds; by then Redis has been asked again
+_NUMBERS = 10  # in a reply
+_LARGEST = 2**53  # of them, which is the largest whole number that Redis' scripts count with
 _REFUSED: tuple[tuple[Limit, bool], ...] = (
     ("requests", False), ("requests", True), ("tokens", False), ("tokens", True), ("parallel", True),
 )  # fmt: skip
+
+
+def _is_decision(reply: object) -> TypeGuard[list[int]]:
+    """Whether a reply is one of the script's to `admit`: which limit refuses, the wait, and four limits' standings."""
+    if not isinstance(reply, list) or len(reply) != _NUMBERS:
+        return False
+    numbers = all(type(each) is int and 0 <= each <= _LARGEST for each in reply)
+    return numbers and reply[0] <= len(_REFUSED)
 
 
 class RedisLimits:
@@ -51,12 +61,12 @@ class RedisLimits:
         reply = await self._ask("EVALSHA", SHA, command, grant)
         if isinstance(reply, NoScriptError):  # Redis has been started anew
             reply = await self._ask("EVAL", SCRIPT, command, grant)
-        if isinstance(reply, Unavailable):
+        verdict = self._verdict(reply, tokens)
+        if verdict is None:
             self.undecided += 1
             if self._deny:
                 return Verdict(Refusal("unavailable", False, DENY_WAIT), None, None, 0), None
             return await self._local.admit(caller, tokens, now)
-        verdict = self._verdict(reply, tokens)
         if verdict.refusal is not None:
             return verdict, None
         if self._rules.parallel_per_key:
@@ -78,11 +88,14 @@ class RedisLimits:
             raise
 
     def _give_back(self, asked: "asyncio.Future[Any]", grant: Grant) -> None:
-        reply = None if asked.cancelled() else asked.result()
-        if isinstance(reply, list) and self._verdict(reply, grant.reserved).refusal is None:
+        verdict = None if asked.cancelled() else self._verdict(asked.result(), grant.reserved)
+        if verdict is not None and verdict.refusal is None:
             self.settle(grant, 0, 0.0)
 
-    def _verdict(self, reply: list[int], tokens: int) -> Verdict:
+    def _verdict(self, reply: object, tokens: int) -> Verdict | None:
+        """What the script has decided; None where the reply is none of its, as if Redis could not be asked."""
+        if not _is_decision(reply):
+            return None
         refused, wait, *standings = reply
         refusal = Refusal(*_REFUSED[refused - 1], wait / 1e6) if refused else None
         shown = [

@@ -153,6 +153,11 @@ class RedisLink:
         if self._refusals >= WAITING:
             self._rests_until = self._loop.time() + self._retry
 
+    @property
+    def answering(self) -> bool:
+        """Whether Redis does what it is asked, as far as is known: it is there, and does not refuse every command."""
+        return self.up and self._refusals < WAITING
+
     # -- the connection ------------------------------------------------------------------------------------------------
 
     @property

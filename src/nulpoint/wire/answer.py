@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from nulpoint.errors import Failure
 from nulpoint.wire import sse
 from nulpoint.wire.assembly import CompletionRoute, NotWhole, assemble
 from nulpoint.wire.chunking import chunks
+from nulpoint.wire.foreign import MISSHAPEN, NOT_JSON
 from nulpoint.wire.stream import DONE
 from nulpoint.wire.usage import LASTING, Usage
 
@@ -71,7 +73,7 @@ def _made(make: Callable[[], _T]) -> _T:
     """What a host sent may be JSON of any shape: where it is not an answer's, there is no other form of it."""
     try:
         return make()
-    except (TypeError, ValueError, AttributeError, KeyError, msgspec.DecodeError, RecursionError):
+    except (*MISSHAPEN, Failure):
         raise NotWhole("the answer is not of the shape of an answer") from None
 
 
@@ -114,7 +116,7 @@ def recorded(wire: bytes) -> tuple[bytes, bytes] | None:
 def _chunk(data: bytes) -> _Finished | None:
     try:
         return msgspec.json.decode(data, type=_Finished)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return None
 
 
@@ -122,10 +124,10 @@ def _events(wire: bytes) -> list[sse.Event]:
     if b"\r" in wire or not wire.endswith(b"\n\n"):
         decoder = sse.Decoder()
         return [*decoder.feed(wire), *decoder.close()]
-    return [event for block in wire.split(b"\n\n") if (event := _event(block))]
+    return [event for block in wire.split(b"\n\n") if not (event := _event(block)).is_empty]
 
 
-def _event(block: bytes) -> sse.Event | None:
+def _event(block: bytes) -> sse.Event:
     """Nearly always one line, which needs no parser."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return sse.Event(block[6:])

@@ -12,7 +12,7 @@ import msgspec
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
 from nulpoint.wire.foreign import MISSHAPEN, unusable
-from nulpoint.wire.stream import DONE, PassOn, Watcher
+from nulpoint.wire.stream import PassOn, Watcher, WatcherOver
 
 # Completions have no such end; calls stand in the choice.
 _CALLED = frozenset({"tool_calls", "function_call"})
@@ -47,9 +47,31 @@ def _unsupported(param: str, problem: str) -> Failure:
     return rejected(text, param=param, code="unsupported_parameter")
 
 
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _ChatChoice(msgspec.Struct):
+    message: _Message | None = None
+    delta: _Message | None = None
+    finish_reason: str | None = None
+    index: int | None = None
+
+
+class _Chat(msgspec.Struct):
+    """The types of what is read of a chat answer or chunk."""
+
+    choices: list[_ChatChoice] | None = None
+    id: str | None = None
+
+
+_check = msgspec.json.Decoder(_Chat).decode
+
+
 def from_chat(body: bytes) -> bytes:
     """A chat answer in the shape of a completion; unknown members ride along. Raises Failure (502)."""
     try:
+        _check(body)
         return msgspec.json.encode(_completion(msgspec.json.decode(body), "message"))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it is no chat completion") from None
@@ -57,7 +79,7 @@ def from_chat(body: bytes) -> bytes:
 
 def _completion(chat: dict[str, Any], text_in: str) -> dict[str, Any]:
     choices = [_choice(choice, text_in) for choice in chat.get("choices") or ()]
-    chat_id = str(chat.get("id", ""))
+    chat_id = chat.get("id") or ""
     return {**chat, "id": chat_id.replace("chatcmpl-", "cmpl-", 1), "object": "text_completion", "choices": choices}
 
 
@@ -71,50 +93,49 @@ def _choice(choice: dict[str, Any], text_in: str) -> dict[str, Any]:
     return {**more, **rest, "text": message.get("content") or "", "logprobs": None}
 
 
-class Chained:
+class Chained(WatcherOver):
     """A stream of chat chunks that another watcher makes, turned into completions."""
 
     def __init__(self, first: Watcher) -> None:
-        self._first = first
+        super().__init__(first)
         self._then = CompletionStream(hide_usage=False)
-        self.finished = first.finished
-        self.has_finish_reason = first.has_finish_reason
-        self.facts = first.facts
-
-    @property
-    def failure(self) -> Failure | None:
-        return self._first.failure
 
     def feed(self, data: bytes) -> bytes:
-        return self._then.feed(self._first.feed(data))
+        return self._turned(self._inner.feed(data))
 
     def close(self) -> bytes:
-        return self._then.feed(self._first.close()) + self._then.close()
+        last = self._turned(self._inner.close())
+        return last + self._then.close() if self.failure is None else last
+
+    def _turned(self, data: bytes) -> bytes:
+        turned = self._then.feed(data)
+        self._own_failure = self._then.failure
+        return turned
 
 
 class CompletionStream(PassOn):
     """Turns the chunks of a chat stream into those of a completions stream."""
 
-    def __init__(self, hide_usage: bool) -> None:
-        super().__init__()
+    def __init__(self, *, hide_usage: bool, finish_ends: bool = False) -> None:
+        super().__init__(finish_ends=finish_ends)
         self._decoder = sse.Decoder()
         self._hide_usage = hide_usage
-        self._broken = False  # an event was no chunk
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._translated(event.data) for event in self._decoder.feed(super().feed(data))])
+        data = super().feed(data)
+        made = []
+        try:
+            for event in self._decoder.feed(data):
+                made.append(self._translated(event.data))
+        except MISSHAPEN:
+            self._fail(unusable("the provider sent an event that is no chunk of a chat completion"))
+        except Failure as failure:
+            self._fail(failure)
+        return b"".join(made)
 
     def _translated(self, data: bytes) -> bytes:
-        if self._broken:
+        _check(data)
+        chunk = msgspec.json.decode(data)
+        if self._hide_usage and not chunk.get("choices") and chunk.get("usage"):
             return b""
-        if data.strip() == DONE:
-            return sse.encode(DONE)
-        try:
-            chunk = msgspec.json.decode(data)
-            if self._hide_usage and not chunk.get("choices") and chunk.get("usage"):
-                return b""
-            return sse.encode(msgspec.json.encode(_completion(chunk, "delta")))
-        except MISSHAPEN:
-            self._broken = True
-            self.failure = unusable("the provider sent an event that is no chunk of a chat completion")
-            return b""
+        return sse.encode(msgspec.json.encode(_completion(chunk, "delta")))

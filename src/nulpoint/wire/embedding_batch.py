@@ -13,8 +13,12 @@ import msgspec
 
 from nulpoint.wire import splice
 from nulpoint.wire.fingerprint import Unfit, canonical, digest, separate
+from nulpoint.wire.foreign import MISSHAPEN
+from nulpoint.wire.usage import Tokens
 
 MAX_INPUTS = 2048  # OpenAI's own bound of a batch
+_COUNTED = 256 * 1024  # bytes of an answer; a shorter one cannot hold many members
+_MEMBERS_A_VECTOR, _OTHER_MEMBERS = 16, 10_000
 
 
 class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -31,7 +35,7 @@ class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     item: bytes
-    tokens: int | None
+    tokens: Tokens | None
     provider: str
     model: str
     stored: float
@@ -75,10 +79,11 @@ def read_batch(body: bytes, namespace: bytes, chain: bytes) -> Batch | None:
         rest, apart = separate(body, ("input",))
         if "input" not in apart:
             return None
-        inputs = [canonical(each) for each in _inputs(apart["input"])]
+        given = _inputs(apart["input"])
+        if not 0 < len(given) <= MAX_INPUTS:
+            return None
+        inputs = [canonical(each) for each in given]
     except Unfit:
-        return None
-    if not 0 < len(inputs) <= MAX_INPUTS:
         return None
     common = digest(b"embeddings", namespace, chain, rest)
     return Batch(body, inputs, [digest(common, text) for text in inputs])
@@ -90,25 +95,33 @@ def _inputs(value: Any) -> list[Any]:
     return [value] if tokens or not isinstance(value, list) else value
 
 
+class _Usage(msgspec.Struct):
+    prompt_tokens: Tokens | None = None
+
+
 class _Answer(msgspec.Struct):
     data: list[dict[str, msgspec.Raw]]
     model: str = ""
-    usage: dict[str, Any] | None = None
+    usage: _Usage | None = None
 
 
 def read_vectors(
     answer: bytes, batch: Batch, asked: Sequence[int], provider: str, now: float, target: str = "", dropped: str = ""
 ) -> dict[bytes, Vector]:
     """The vectors of a provider's answer by key, each a copy. Raises Mismatch. `now`: Unix seconds."""
+    if len(answer) > _COUNTED and _has_too_many_members(answer, len(asked)):
+        raise Mismatch
     try:
         decoded = msgspec.json.decode(answer, type=_Answer)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+    except MISSHAPEN:
         raise Mismatch from None
     whole = all("embedding" in item for item in decoded.data)
     if not whole or len(decoded.data) != len(asked) or sorted(items) != [*range(len(asked))]:
         raise Mismatch
-    shares = _shares(_tokens(decoded.usage), [_length(batch.inputs[position]) for position in asked])
+    shares = _shares(
+        decoded.usage.prompt_tokens if decoded.usage else None, [_length(batch.inputs[position]) for position in asked]
+    )
     return {
         batch.keys[position]: Vector(
             _without_index(items[at]), shares[at], provider, decoded.model, now, target, dropped
@@ -117,13 +130,14 @@ def read_vectors(
     }
 
 
+def _has_too_many_members(answer: bytes, vectors: int) -> bool:
+    """Whether it is made of so many objects or members that reading them would hold up the event loop."""
+    most = vectors * _MEMBERS_A_VECTOR + _OTHER_MEMBERS
+    return answer.count(b"{") > most or answer.count(b":") > most
+
+
 def _without_index(item: dict[str, msgspec.Raw]) -> bytes:
     return msgspec.json.encode({name: value for name, value in item.items() if name != "index"})
-
-
-def _tokens(usage: dict[str, Any] | None) -> int | None:
-    tokens = (usage or {}).get("prompt_tokens")
-    return tokens if isinstance(tokens, int) else None
 
 
 def _length(text: bytes) -> int:

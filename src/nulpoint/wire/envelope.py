@@ -6,8 +6,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.wire.request_names import LONG, SHORT, check_names, frame_of_long, without_large_values
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
+_ABSENT = msgspec.Raw()
 _SHOWN = 100  # at most this much of what a caller sent is shown back
 
 
@@ -17,15 +19,38 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Envelope(msgspec.Struct):
-    """A chat, completions or embeddings request in the OpenAI format. A member given twice counts the last time."""
+class Envelope(msgspec.Struct, frozen=True):
+    """What the gateway acts on of a chat, completions or embeddings request in the OpenAI format.
+
+    `frame` is the request without its bulk: its other members, and the names of all, are there.
+    """
+
+    model: str
+    stream: bool | None
+    stream_options: StreamOptions | UnsetType | None
+    frame: bytes
+
+
+class _Members(msgspec.Struct):
+    """Those members, and those that a request mostly consists of."""
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | UnsetType | None = UNSET
+    messages: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    tools: msgspec.Raw = _ABSENT
+
+    def large_values(self) -> tuple[tuple[bytes, msgspec.Raw], ...]:
+        """What a request mostly consists of, each with its name; empty what is not there."""
+        return (
+            (b'"messages"', self.messages), (b'"input"', self.input),
+            (b'"prompt"', self.prompt), (b'"tools"', self.tools),
+        )  # fmt: skip
 
 
-_DECODER = msgspec.json.Decoder(Envelope)
+_DECODER = msgspec.json.Decoder(_Members)
 
 
 def asks_for_usage(envelope: Envelope) -> bool:
@@ -35,18 +60,24 @@ def asks_for_usage(envelope: Envelope) -> bool:
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Raises Failure (400), naming the member that is wrong."""
+    """Raises Failure (400), naming the member that is wrong, or that a provider could read in another way."""
     try:
-        envelope = _DECODER.decode(body)
+        if len(body) <= LONG:
+            members = _DECODER.decode(body)
+            frame = body if len(body) <= SHORT else without_large_values(body, members.large_values())
+        else:
+            frame = frame_of_long(body)
+            members = _DECODER.decode(frame)
+        check_names(frame)
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
-    if not envelope.model or envelope.model.isspace():
+    if not members.model or members.model.isspace():
         raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
-    return envelope
+    return Envelope(members.model, members.stream, members.stream_options, frame)
 
 
 def _invalid_member(problem: str) -> Failure:

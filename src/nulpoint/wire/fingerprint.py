@@ -15,9 +15,13 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.wire.json_nodes import exceeds_node_count
+
 # These say how an answer is delivered, not what it is: a whole body and a stream share an entry.
 DELIVERY = ("stream", "stream_options")
 MAX_BYTES = 4 * 1024 * 1024  # the canonical form of a longer body would hold the event loop for over 10 ms
+MAX_NODES = 150_000  # names and values; sorting so many different names takes 30 ms
+_COUNTED = 256 * 1024  # bytes; a shorter body cannot hold what takes longer than that
 MAX_DECIMALS = 10_000  # a number spelled with a point or an exponent costs a microsecond
 _WHOLE_DIGITS = 40  # beyond, a whole number counts by its spelling: 1e999999999 must not become a gigabyte
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]")
@@ -42,7 +46,7 @@ def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> byte
 
 def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
     """The canonical text of a request without the named members, and those of them that are there. Raises Unfit."""
-    if len(body) > MAX_BYTES:
+    if len(body) > MAX_BYTES or (len(body) > _COUNTED and exceeds_node_count(body, MAX_NODES)):
         raise Unfit
     _DECIMALS.left = MAX_DECIMALS
     try:

@@ -1,12 +1,16 @@
 """Reading what a provider wrote: how it shows that it is not what it should be, and the failure that makes."""
 
+import struct
+
 import msgspec
 
 from nulpoint.errors import CallerCause, Failure, Kind
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Also of code that reads members as if all were there and of the right type.
-MISSHAPEN = (*NOT_JSON, msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError)
+MISSHAPEN = (
+    *NOT_JSON, msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, struct.error,
+)  # fmt: skip
 
 
 def unusable(why: str, cause: CallerCause | None = None) -> Failure:

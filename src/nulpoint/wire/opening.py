@@ -43,7 +43,7 @@ class Opening:
         splitter = sse.Splitter()
         for block in [*splitter.feed(data), splitter.rest()]:
             event = sse.parse(block)
-            if event is not None and not self.has_content:
+            if not event.is_empty and not self.has_content:
                 self._look_at(event.data)
         if self._bytes > MOST_HELD:
             self.begun = self.has_content = True

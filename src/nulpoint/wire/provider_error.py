@@ -13,7 +13,7 @@ import msgspec
 
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
 from nulpoint.wire.credential_matcher import CredentialMatcher
-from nulpoint.wire.foreign import NOT_JSON
+from nulpoint.wire.foreign import MISSHAPEN, NOT_JSON
 from nulpoint.wire.redaction import BEYOND, beginning, beginning_of_body, redact
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
@@ -23,6 +23,7 @@ _PAGE = 8192  # bytes read of an answer in no known shape
 _FOREIGN_TEXT = 200  # characters shown of it
 _MOST_DETAILS = 100  # of Google's `details`, and of the violations in each
 _INNER_TEXT = 8192  # characters of an `innererror`; a longer one is no filter's verdict
+_INNER_PARTS = 200  # objects and lists in it, which bounds how deep it is nested
 _TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 
@@ -159,8 +160,11 @@ def _label(text: str, credential: CredentialMatcher) -> str:
 
 def _without_secrets(inner: dict[str, Any], credential: CredentialMatcher) -> dict[str, Any] | None:
     """As it came, but for what must not be shown; None where that would break it, or it is too much to tell."""
-    text = msgspec.json.encode(inner).decode()
-    if len(text) > _INNER_TEXT:
+    try:
+        text = msgspec.json.encode(inner).decode()
+    except MISSHAPEN:
+        return None
+    if len(text) > _INNER_TEXT or text.count("{") + text.count("[") > _INNER_PARTS:
         return None
     shown = _decoded(redact(text, credential).encode())
     return shown if isinstance(shown, dict) else None
@@ -206,7 +210,14 @@ def _decoded(body: bytes) -> Any:
 
 
 def _read(body: bytes, credential: CredentialMatcher | None) -> _Error:
-    """What an error body in any of the known shapes tells."""
+    """What an error body in any of the known shapes tells, and the beginning of its text where it has none of them."""
+    try:
+        return _told(body, credential)
+    except MISSHAPEN:
+        return _Error(_plain_text(body, credential))
+
+
+def _told(body: bytes, credential: CredentialMatcher | None) -> _Error:
     answer = _decoded(body)
     if isinstance(answer, list) and answer:
         answer = answer[0]

@@ -13,7 +13,7 @@ from nulpoint.errors import CallerCause, Failure, Kind
 
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
-_EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 BOM = b"\xef\xbb\xbf"
 _LF, _CR = b"\n\r"
 MAX_EVENT_BYTES = 4 * 1024 * 1024
@@ -25,6 +25,12 @@ class Event(msgspec.Struct, frozen=True):
     data: bytes
     name: bytes = b""
 
+    @property
+    def is_empty(self) -> bool:
+        """It is no error, and holds no data, or a comment that some proxy took for data."""
+        data = self.data
+        return self.name != b"error" and (not data or data[:1] == b":" or data.isspace())
+
 
 class TooLarge(Failure):
     """An event is over MAX_EVENT_BYTES."""
@@ -34,11 +40,16 @@ class TooLarge(Failure):
         super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed", caller_cause=CallerCause.OVER_BOUND)
 
 
-def parse(block: bytes) -> Event | None:
-    """The event in one block of lines; None when it holds no data, or a comment that some proxy took for data."""
-    decoder = Decoder()
-    events = decoder.feed(block) or decoder.close()
-    return events[0] if events else None
+def parse(block: bytes) -> Event:
+    """The event in the lines of one block, whether its empty line has come or not."""
+    data, name = [], b""
+    for line in block.removeprefix(BOM).splitlines():
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return Event(b"\n".join(data), name)
 
 
 class Splitter:
@@ -54,13 +65,13 @@ class Splitter:
             # What is left of earlier reads holds no end of an event: one that is found now ends in `data`.
             searched_from = max(0, len(self._rest) - 3)
             self._rest += data
-            if _EVENT_END.search(self._rest, searched_from) is None:
+            if EVENT_END.search(self._rest, searched_from) is None:
                 self._check_size()
                 return []
             data = bytes(self._rest)
         blocks = []
         start = 0
-        for end in _EVENT_END.finditer(data, searched_from):
+        for end in EVENT_END.finditer(data, searched_from):
             blocks.append(data[start : end.end()])
             start = end.end()
         self._rest = bytearray(data[start:])
@@ -98,9 +109,9 @@ class Decoder:
         events = []
         for line in lines:
             if not line:
-                joined = b"\n".join(self._data)
-                if joined and joined[:1] != b":" and not joined.isspace():
-                    events.append(Event(joined, self._name))
+                event = Event(b"\n".join(self._data), self._name)
+                if not event.is_empty:
+                    events.append(event)
                 self._data = []
                 self._name = b""
                 continue

@@ -1,9 +1,16 @@
 """Token counts as providers report them in the OpenAI format, read on the side. Absent stays absent: no guesses."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+from nulpoint.wire.foreign import NOT_JSON
+
+# More than any model can take or say. What is reported beyond it is no count of tokens: sums of it would be too large
+# for the metrics and the request log.
+MOST_TOKENS = 1_000_000_000
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -13,27 +20,27 @@ class Usage(msgspec.Struct, frozen=True):
     hour, the others for minutes), `reasoning` is part of `completion`.
     """
 
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
-    reasoning: int = 0
-    written: int = 0
-    written_1h: int = 0
+    prompt: Tokens = 0
+    completion: Tokens = 0
+    cached: Tokens = 0
+    reasoning: Tokens = 0
+    written: Tokens = 0
+    written_1h: Tokens = 0
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_write_1h_tokens: int | None = None
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    cache_write_1h_tokens: Tokens | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -49,6 +56,13 @@ _NO_ERROR = (_ABSENT, msgspec.Raw(b"null"))
 class _Answer(msgspec.Struct):
     usage: _Usage | None = None
     x_groq: _Nested | None = None  # Groq's streams have it there
+    model: str | None = None
+    error: msgspec.Raw = _ABSENT
+
+
+class _WithoutUsage(msgspec.Struct):
+    """What is read of an answer whose usage is not made of counts: that is as if none were reported."""
+
     model: str | None = None
     error: msgspec.Raw = _ABSENT
 
@@ -76,6 +90,7 @@ NOTHING = Facts()
 _UNREADABLE = Facts(suspect=True)
 _DECODER = msgspec.json.Decoder(_Answer)
 _WHOLE_DECODER = msgspec.json.Decoder(_Whole)
+_WITHOUT_USAGE_DECODER = msgspec.json.Decoder(_WithoutUsage)
 
 
 def read_facts(answer: bytes) -> Facts:
@@ -92,8 +107,8 @@ def read_whole(answer: bytes) -> Facts:
 def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> Facts:
     try:
         decoded: _Answer | _Whole = decoder.decode(answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _UNREADABLE
+    except NOT_JSON:
+        return _UNREADABLE if decoder is _WHOLE_DECODER else _without_usage(answer)
     reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
     fault = decoded.error not in _NO_ERROR
     suspect = fault or decoded.model is None  # Mistral's errors have no `error`
@@ -101,17 +116,17 @@ def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> Facts:
     return Facts(_counts(reported) if reported else None, decoded.model, suspect, ended)
 
 
+def _without_usage(answer: bytes) -> Facts:
+    try:
+        decoded = _WITHOUT_USAGE_DECODER.decode(answer)
+    except NOT_JSON:
+        return _UNREADABLE
+    return Facts(None, decoded.model, suspect=decoded.error not in _NO_ERROR or decoded.model is None)
+
+
 def counted(usage: Mapping[str, Any]) -> Usage:
-    """Of usage in OpenAI's shape, as codecs make it."""
-    prompt, completion = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    return Usage(
-        prompt=usage["prompt_tokens"],
-        completion=usage["completion_tokens"],
-        cached=prompt.get("cached_tokens") or 0,
-        reasoning=completion.get("reasoning_tokens") or 0,
-        written=prompt.get("cache_write_tokens") or 0,
-        written_1h=prompt.get("cache_write_1h_tokens") or 0,
-    )
+    """Of usage in OpenAI's shape, as codecs make it. Raises msgspec.ValidationError where it is not made of counts."""
+    return _counts(msgspec.convert(usage, _Usage))
 
 
 def _have_ended(choices: list[_Choice]) -> bool:

@@ -1,0 +1,162 @@
+"""Whatever a provider's stream holds, and wherever the network cuts it, the caller gets the same, and the same is said of
+its end."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.wire.completions import CompletionStream
+from nulpoint.wire.recording import Recorder
+from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
+
+WATCHERS = {
+    "pass on": PassOn,
+    "until the finish": lambda: PassOn(finish_ends=True),
+    "hide usage": HideUsage,
+    "completions": lambda: CompletionStream(hide_usage=True),
+    "recorded": lambda: Recorder(PassOn(), hide_usage=True, most=1 << 20),
+}
+
+
+def chunk(content="a", finish=None, **more):
+    choices = [{"index": 0, "delta": {"content": content}, "finish_reason": finish}]
+    return json.dumps({"id": "c", "model": "m", "choices": choices, **more})
+
+
+USED = '{"id":"c","choices":[],"usage":{"prompt_tokens":3}}'
+DATA = [
+    chunk(), chunk("é\\n\"error\""), chunk("\u2028"), chunk(finish="stop"), USED, USED.replace(":{", ":\n {"),
+    '{"choices":[],"usage":[1]}', '{"choices":[{"index":0,"delta":{},"finish_reason":null}],"error":null}',
+    '{"error":{"message":"broken"}}', '{"\\u0065rr\\u006Fr":{"message":"broken"}}', '{"object":"error","message":"broken"}',
+    chunk("h\\u0065llo"), "[DONE]", " [DONE] ", "[DONE] or not", "{", "[]", "null", "", ":", "1.5", '{"choices":[1.5]}',
+]  # fmt: skip
+NAMES = [
+    "",
+    "event: error",
+    "event:error",
+    "event : error",
+    "event: message",
+    "event",
+    ": comment",
+    "id: 1",
+    "retry",
+    "\ufeff",
+]
+ENDS = ["\n", "\r\n", "\r"]
+
+
+@st.composite
+def events(draw):
+    """An event as some host might write it: fields in any order, data over several lines, any line ends."""
+    end = draw(st.sampled_from(ENDS))
+    space = draw(st.sampled_from([" ", ""]))
+    data = draw(st.sampled_from(DATA))
+    lines = [f"data:{space}{line}" for line in data.split("\n")]
+    lines.insert(draw(st.integers(0, len(lines))), draw(st.sampled_from(NAMES)))
+    mixed = draw(st.sampled_from([end, end, end, *ENDS]))
+    return end.join(line for line in lines if line) + end + draw(st.sampled_from([mixed, mixed, mixed, ""]))
+
+
+ANYTHING = st.one_of(
+    st.lists(events(), max_size=6).map(lambda made: "".join(made).encode()),
+    st.lists(st.sampled_from(["data", ":", " ", "\r", "\n", "event", "error", "[DONE]", '"', "{", "}", "\\u0065"])).map(
+        lambda pieces: "".join(pieces).encode()
+    ),
+)
+
+
+def outcome(make, pieces):
+    watcher = make()
+    passed = [*map(watcher.feed, pieces), watcher.close()]
+    failure = watcher.failure
+    assert not (failure and (watcher.finished() or watcher.has_finish_reason()))
+    assert watcher.finished() is passed[-1].rstrip().endswith(b"[DONE]")
+    watcher.facts()
+    return b"".join(passed), failure and (str(failure), failure.code), watcher.finished(), watcher.has_finish_reason()
+
+
+def cut(data, places):
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+def large(content, *, at_end="", name=""):
+    text = json.dumps({"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": "stop"}]})
+    return f"{name}data: {text[:-1]}{at_end}}}\n\n".encode()
+
+
+LARGE = {
+    "ordinary": (large("x" * HELD_BYTES), False),
+    "with escapes": (large('é"\n' * HELD_BYTES), False),
+    "an error in its end": (large("x" * HELD_BYTES, at_end=',"error":{"message":"m"}'), True),
+    "an error by name": (large("x" * HELD_BYTES, name="event: error\n"), True),
+    "an error of many words": (b'data: {"error":{"message":"' + b"x" * HELD_BYTES + b'"}}\n\n', True),
+    "over many lines": (b"event: message\n" + b"data: {}\n" * 9000 + b"\n", False),
+    "never ending": (b"data: {" + b"x" * 5_000_000, False),
+    "never ending error": (b"event: error\ndata: {" + b"x" * 5_000_000, True),
+}
+
+
+@pytest.mark.parametrize(("event", "failed"), LARGE.values(), ids=LARGE)
+def test_the_cuts_make_no_difference_to_a_very_large_event(event, failed):
+    before, after = f"data: {chunk()}\n\n".encode(), b"data: [DONE]\n\n"
+    results = []
+    for step in (10_000, HELD_BYTES, 65_536, 1_000_003):
+        data = before + event + after
+        results.append(outcome(PassOn, [data[at : at + step] for at in range(0, len(data), step)]))
+    assert all(result == results[0] for result in results)
+    (body, failure, finished, _) = results[0]
+    assert (failure is not None) is failed
+    assert finished is (not failed and event.endswith(b"\n\n"))
+    assert body.startswith(before)
+    assert failed or body.startswith(before + event)
+
+
+AFTER = {
+    "a comment": (b": bye\n\n", True),
+    "empty lines": (b"\n\n\n", True),
+    "once more": (b"data: [DONE]\n\n", True),
+    "the beginning of a comment": (b": by", True),
+    "content": (f"data: {chunk()}\n\n".encode(), False),
+    "content without its empty line": (f"data: {chunk()}".encode(), False),
+    "usage": (f"data: {USED}\n\n".encode(), False),
+    "an error": (b'event: error\ndata: {"message":"m"}\n\n', False),
+    "no JSON": (b"data: what\n\n", False),
+    "a very long line": (b"data: {" + b"x" * HELD_BYTES, False),
+}
+
+
+@pytest.mark.parametrize("make", [PassOn, HideUsage, lambda: CompletionStream(hide_usage=True)])
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(("after", "whole"), AFTER.values(), ids=AFTER)
+def test_nothing_follows_the_end(after, whole, apart, make):
+    said = f"data: {chunk(finish='stop')}\n\ndata: [DONE]\n\n".encode()
+    body, failure, finished, _ = outcome(make, [said, after] if apart else [said + after])
+    assert (failure is None, finished) == (whole, whole)
+    assert body.endswith(b"data: [DONE]\n\n") is whole
+    assert body.count(b"data: ") == (2 if whole else 1)
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+def test_a_host_without_a_terminal_event_has_ended_when_every_choice_has(choices):
+    watcher = PassOn(finish_ends=True)
+    for index in range(choices):
+        for finish in (None, "stop"):
+            assert not watcher.has_finish_reason()
+            piece = {"choices": [{"index": number, "delta": {}, "finish_reason": finish if number == index else None}
+                                 for number in range(index, choices)]}  # fmt: skip
+            watcher.feed(f"data: {json.dumps(piece)}\n\n".encode())
+    for _ in range(5):
+        watcher.feed(b": a comment\n\n")
+    assert watcher.has_finish_reason()
+
+
+@pytest.mark.parametrize("make", WATCHERS.values(), ids=WATCHERS)
+@given(ANYTHING, st.lists(st.integers(0, 5000), max_size=8))
+def test_the_cuts_of_the_network_make_no_difference(make, data, places):
+    whole = outcome(make, [data])
+    assert outcome(make, cut(data, places)) == whole
+    assert outcome(make, [data[at : at + 1] for at in range(len(data))]) == whole
