@@ -110,8 +110,9 @@ class Attempt(msgspec.Struct):
         entry = self.outlet.entry
         destination, prepared = self.call.destination, self.call.prepared
         entry.first_byte = perf_counter()  # all the time until now was the provider's
-        if prepared.decodes_answers:
-            check_answer_node_count(body, self.asked.max_json_nodes)
+        if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
+            if len(body) > self.asked.max_json_nodes and prepared.decodes_answers:
+                check_answer_node_count(body, self.asked.max_json_nodes)
             body = prepared.answer(body, connection.headers, _unix_seconds(), self.asked.body, self.leg.target.model)
         keeper = self.outlet.keeper
         facts = read_facts(body) if keeper is None else read_whole(body)

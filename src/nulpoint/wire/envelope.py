@@ -6,7 +6,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.wire.request_names import LONG, SHORT, check_names, frame_of_long, without_large_values
+from nulpoint.wire.request_names import (
+    DECODED,
+    LONG,
+    READ_NAMES,
+    SHORT,
+    check_names,
+    decode_members,
+    frame_of_long,
+    without_large_values,
+)
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
 _ABSENT = msgspec.Raw()
@@ -51,6 +60,7 @@ class _Members(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Members)
+_encode = msgspec.json.Encoder().encode
 
 
 def asks_for_usage(envelope: Envelope) -> bool:
@@ -68,7 +78,9 @@ def read_envelope(body: bytes) -> Envelope:
         else:
             frame = frame_of_long(body)
             members = _DECODER.decode(frame)
-        check_names(frame)
+        named = decode_members(frame) if len(frame) <= DECODED else {}
+        if not READ_NAMES.issuperset(named) or len(_encode(named)) != len(frame):
+            check_names(frame, named)  # not every name is known, or one may stand twice
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
