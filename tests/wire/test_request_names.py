@@ -215,3 +215,13 @@ def test_both_ways_of_reading_agree(body):
                 except Failure as failure:
                     seen.append(failure.code)
         assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("filler", FILLERS)
+def test_a_model_s_name_is_bounded(filler):
+    name = "m" * envelope.LONGEST_MODEL
+    assert read_envelope(f'{{{filler}"model":"{name}"}}'.encode()).model == name
+    for long in (name + "m", "claude-" * 300_000):
+        failure = refusal(f'{{{filler}"model":"{long}"}}')
+        assert (failure.param, failure.code) == ("model", "invalid_value")
+        assert len(failure.message) < 200

@@ -18,6 +18,7 @@ from nulpoint.wire.request_names import (
 )
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
+LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may have so many
 _ABSENT = msgspec.Raw()
 _SHOWN = 100  # at most this much of what a caller sent is shown back
 
@@ -89,6 +90,9 @@ def read_envelope(body: bytes) -> Envelope:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
     if not members.model or members.model.isspace():
         raise rejected("`model` is empty; name a model, for example gpt-4o", param="model", code="invalid_value")
+    if len(members.model) > LONGEST_MODEL:
+        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
+        raise rejected(text, param="model", code="invalid_value")
     return Envelope(members.model, members.stream, members.stream_options, frame)
 
 
