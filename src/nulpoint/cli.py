@@ -18,7 +18,7 @@ from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
 from nulpoint.signals import Signals
 from nulpoint.worker_link import supervisor_link
-from nulpoint.workers import in_force, last_good
+from nulpoint.workers import BLOCKED_AT_START, in_force, last_good
 
 EXIT_BAD_CONFIG = 2
 ROUTES: tuple[Route, ...] = get_args(Route)
@@ -73,6 +73,7 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     signals = Signals()
     signals.handle([signal.SIGHUP])  # kept until there is something to reload
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end: the same as SIGTERM
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_AT_START)
     link = supervisor_link()
     if link is not None:
         link.end_with_supervisor(signals)

@@ -9,11 +9,11 @@ import contextlib
 import faulthandler
 import signal
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+_STDERR = 2
 GRACE_SECONDS = 5.0  # beyond SHUTDOWN_TIMEOUT; then a process that has not ended is ended
 
 
@@ -71,7 +71,7 @@ class Signals:
     def _set_limit(self) -> None:
         if self._end_within is not None and self._stops in (1, 2):
             seconds = self._end_within if self._stops == 1 else GRACE_SECONDS
-            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
+            faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
     # -- in an event loop ----------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ WORKER_MARK = "NULPOINT_WORKER"  # set in the environment of a worker, and nowhe
 _LAST_GOOD = "config"  # beside the snapshots: the last good configuration, while what is written is none
 _RESERVED = "NULPOINT_RESERVED_"  # and the name of a setting: the port that is held for all workers
 RESTART_SECONDS = 1.0  # a worker that dies sooner after its start waits this long for the next one
+BLOCKED_AT_START = (signal.SIGHUP, signal.SIGINT)  # of a worker, until it handles them
 _IN_FORCE = "NULPOINT_IN_FORCE"  # in a worker's environment: what its start must not take away
 _LOOK_SECONDS = 0.2
 _GAP_SECONDS = 3.0  # a supervisor that has not run for so long cannot say whether its workers have
@@ -40,6 +41,7 @@ _GAP_SECONDS = 3.0  # a supervisor that has not run for so long cannot say wheth
 def supervise(config: Config, place: Place, signals: Signals) -> int:
     """Run the workers until SIGTERM or SIGINT; gives the exit code."""
     with contextlib.ExitStack() as held:
+        held.callback(signals.close)
         try:
             ports = {"PORT": held.enter_context(_reserved("PORT", config.host, config.port))}
             if config.admin_port is not None:
@@ -143,10 +145,10 @@ def _start_worker(ports: Mapping[str, int], metrics: str, place: Place, good: La
         own = {DESCRIPTOR: str(descriptor), _IN_FORCE: good.in_force.encode()}
         try:
             # A process group of its own: Ctrl-C reaches the supervisor alone, who passes it on once.
-            process = subprocess.Popen(
-                command, env={**environment, **own}, cwd=place.directory, process_group=0, pass_fds=[descriptor],
-                preexec_fn=_ignore_hangup,
-            )  # fmt: skip
+            with _blocked_at_start():
+                process = subprocess.Popen(
+                    command, env={**environment, **own}, cwd=place.directory, process_group=0, pass_fds=[descriptor]
+                )
         except OSError:
             link.close()
             raise
@@ -157,9 +159,17 @@ def _start_worker(ports: Mapping[str, int], metrics: str, place: Place, good: La
     return start
 
 
-def _ignore_hangup() -> None:
-    """Until it can act upon SIGHUP a worker must not die of it: what it is about to read is new enough."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@contextlib.contextmanager
+def _blocked_at_start() -> Iterator[None]:
+    """What is started meanwhile has these signals wait until it can act upon them.
+
+    SIGHUP would end a worker that begins, and SIGINT leave a traceback of Python's own start.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def reserved_ports() -> dict[str, int]:

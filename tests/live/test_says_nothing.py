@@ -273,6 +273,11 @@ def test_a_worker_that_takes_a_dead_one_s_place_is_no_way_round_it(tmp_path):
         place.load(in_force=in_force)
 
 
+def test_what_is_in_force_can_be_written_down_whatever_a_file_is_called():
+    in_force = InForce(frozenset({"config.yaml", "/\udcff"}), frozenset({"environment"}), frozenset({"ADMIN_API_KEY"}))
+    assert InForce.decode(in_force.encode()) == in_force
+
+
 def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path, monkeypatch):
     """Neither a reload, nor the watch, nor the end; and what is put there afterwards is read."""
     monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.02)

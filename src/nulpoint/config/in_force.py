@@ -1,5 +1,6 @@
 """What a newer configuration must not take away by accident, and the settings that need more than a reload to go."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,11 +32,11 @@ class InForce(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, text: str) -> "InForce":
         """Read what `encode` wrote."""
-        return msgspec.json.decode(text, type=cls)
+        return msgspec.convert(json.loads(text), cls)
 
     def encode(self) -> str:
         """Write it down for another process."""
-        return msgspec.json.encode(self).decode()
+        return json.dumps(msgspec.to_builtins(self))  # names of files may hold bytes that are no text
 
     def removed_keys(self, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         """Name the keys that are in force and would be gone altogether, unless that is allowed."""
