@@ -122,16 +122,20 @@ class CompletionStream(PassOn):
         self._hide_usage = hide_usage
 
     def feed(self, data: bytes) -> bytes:
-        data = super().feed(data)
         made = []
         try:
-            for event in self._decoder.feed(data):
+            for event in self._decoder.feed(super().feed(data)):
                 made.append(self._translated(event.data))
         except MISSHAPEN:
-            self._fail(unusable("the provider sent an event that is no chunk of a chat completion"))
+            self._fail_first(unusable("the provider sent an event that is no chunk of a chat completion"))
         except Failure as failure:
-            self._fail(failure)
+            self._fail_first(failure)
         return b"".join(made)
+
+    def _fail_first(self, failure: Failure) -> None:
+        """An event that was passed on came before whatever the stream has failed by since."""
+        self.failure = None
+        self._fail(failure)
 
     def _translated(self, data: bytes) -> bytes:
         _check(data)

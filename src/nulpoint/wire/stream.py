@@ -82,8 +82,7 @@ class PassOn:
     def __init__(self, *, finish_ends: bool = False) -> None:
         self.failure: Failure | None = None
         self.over = False
-        self._unended: set[int] | None = set() if finish_ends else None  # choices without a finish reason so far
-        self._has_finish = False
+        self._choices: dict[int, bool] | None = {} if finish_ends else None  # which have come, and whether they ended
         # Whether the next read may pass as it is: it begins an event, and nothing is known that forbids it.
         self._may_pass = not finish_ends
         # The last three reads passed on, of which each holds whole events. Few on purpose: memory given back at once
@@ -134,7 +133,7 @@ class PassOn:
             held += text[start:]
         if len(held) > HELD_BYTES:
             passed.append(self._piece())
-        self._may_pass = not (held or self.over or self._unended is not None)
+        self._may_pass = not (held or self.over or self._choices is not None)
         return b"".join(passed)
 
     def _event(self, block: bytes) -> bytes:
@@ -148,8 +147,9 @@ class PassOn:
             self._fail(sse.TooLarge())
         elif _ORDINARY(block) is None or _ERROR in block:
             self._judge(block)
-        if self._unended is not None:
-            self._note_choices(self._unended, block)
+        if self._choices is not None:
+            for choice in _choices_of(block):
+                self._choices[choice.index] = bool(choice.finish_reason) or self._choices.get(choice.index, False)
         # Whether an event was passed on in pieces may not depend on the cuts either, even if it turned out an error.
         return b"" if self.over and not in_pieces else block[already:]
 
@@ -178,25 +178,19 @@ class PassOn:
             self._fail(embedded_failure("the provider", event.data))
         elif event.is_empty:
             return
-        elif event.data.startswith(DONE) and set(event.data.split()) == {DONE}:
+        elif set(event.data.split()) == {DONE}:
             self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
         elif self.over:
             self._fail(goes_on())
+        elif event.data.startswith(DONE):  # readers that look no further take it for the end
+            self._fail(unusable("the provider sent an event that begins as `[DONE]` and is more"))
 
     def _fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
         self.over = True
         self._may_pass = False
         self._held.clear()
-
-    def _note_choices(self, unended: set[int], block: bytes) -> None:
-        for choice in _choices_of(block):
-            if choice.finish_reason:
-                self._has_finish = True
-                unended.discard(choice.index)
-            elif not self._has_finish:
-                unended.add(choice.index)
 
     def close(self) -> bytes:
         """Give the last event where its empty line is missing; what is cut inside an event is nothing to pass on."""
@@ -213,7 +207,7 @@ class PassOn:
         return self.over and self.failure is None
 
     def has_finish_reason(self) -> bool:
-        return self._has_finish and not self._unended and self.failure is None
+        return self.failure is None and bool(self._choices) and all((self._choices or {}).values())
 
     def facts(self) -> Facts:
         """Usage and model by the last event that tells them."""
