@@ -38,7 +38,15 @@ def case(name: str, build: Callable[[int], Any], read: Callable[[bytes], object]
 
 def anthropic(content: list[Any], **more: Any) -> JSON:
     usage = {"input_tokens": 1, "output_tokens": 1}
-    return {"id": "m", "type": "message", "model": "c", "content": content, "stop_reason": "end_turn", "usage": usage, **more}
+    return {
+        "id": "m",
+        "type": "message",
+        "model": "c",
+        "content": content,
+        "stop_reason": "end_turn",
+        "usage": usage,
+        **more,
+    }
 
 
 def gemini(parts: list[Any], **more: Any) -> JSON:
@@ -47,7 +55,12 @@ def gemini(parts: list[Any], **more: Any) -> JSON:
 
 def bedrock(content: list[Any], **more: Any) -> JSON:
     usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
-    return {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn", "usage": usage, **more}
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": "end_turn",
+        "usage": usage,
+        **more,
+    }
 
 
 def openai(message: JSON, copies: int = 1, **more: Any) -> JSON:
@@ -66,7 +79,10 @@ def distinct(size: int) -> JSON:
 def _gemini_sources(size: int) -> JSON:
     support = {"segment": {"startIndex": size, "endIndex": size * 8}, "groundingChunkIndices": [0]}
     chunk = {"web": {"uri": "https://example.com", "title": "T"}}
-    return gemini([{"text": "é" * size * 8}], groundingMetadata={"groundingChunks": [chunk], "groundingSupports": [support] * size})
+    return gemini(
+        [{"text": "é" * size * 8}],
+        groundingMetadata={"groundingChunks": [chunk], "groundingSupports": [support] * size},
+    )
 
 
 def _gemini_logprobs(size: int) -> JSON:
@@ -178,7 +194,10 @@ def _put_together(stream: bytes) -> None:
 
 def chunks(deltas: Iterator[JSON], **more: Any) -> bytes:
     """A stream in OpenAI's format."""
-    made = [{"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **more} for delta in deltas]
+    made = [
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **more}
+        for delta in deltas
+    ]
     made.append({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     return b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in made) + b"data: [DONE]\n\n"
 
@@ -301,7 +320,9 @@ def _detail(text: str) -> None:
 
 
 def _inner(text: str) -> None:
-    provider_failure("p", 400, json.dumps({"error": {"message": "x", "innererror": {"a": text}}}).encode(), None, SECRET)
+    provider_failure(
+        "p", 400, json.dumps({"error": {"message": "x", "innererror": {"a": text}}}).encode(), None, SECRET
+    )
 
 
 def _texts() -> Iterator[Case]:
@@ -314,7 +335,16 @@ def _texts() -> Iterator[Case]:
         "inner error": _inner,
         "error page": lambda text: provider_failure("p", 500, text.encode(), None, SECRET),
     }
-    few = ("letters", "stars", "sk-", "eyJ", "letters and three stars", "Bearer and spaces", "a secret", "percent codes")
+    few = (
+        "letters",
+        "stars",
+        "sk-",
+        "eyJ",
+        "letters and three stars",
+        "Bearer and spaces",
+        "a secret",
+        "percent codes",
+    )
     for reader, read in readers.items():
         for name, build in TEXTS.items():
             if reader == "redact" or name in few:
@@ -353,8 +383,15 @@ REPEATED = {
 def _searched() -> Iterator[Case]:
     for name, (text, said) in REPEATED.items():
         yield Case(f"without_request: {name}", _repeating(text, said), SEARCHED // 2)
-    yield case("without_request: many texts", lambda size: ["x" * 20] * size, lambda body: without_request("x" * 100, body), 10_000)
-    yield case("without_request: no JSON", lambda size: b"{" * size, lambda body: without_request("x" * 100, body), 200_000)
+    yield case(
+        "without_request: many texts",
+        lambda size: ["x" * 20] * size,
+        lambda body: without_request("x" * 100, body),
+        10_000,
+    )
+    yield case(
+        "without_request: no JSON", lambda size: b"{" * size, lambda body: without_request("x" * 100, body), 200_000
+    )
 
 
 ERROR_BODIES: dict[str, Shape] = {
@@ -389,8 +426,12 @@ USAGES: dict[str, Shape] = {
 
 def _errors() -> Iterator[Case]:
     for name, (build, largest) in ERROR_BODIES.items():
-        yield case(f"provider error: {name}", build, lambda body: provider_failure("p", 429, body, None, SECRET), largest)
-        yield case(f"embedded error: {name}", build, lambda body: (embedded_error(body), embedded_failure("p", body)), largest)
+        yield case(
+            f"provider error: {name}", build, lambda body: provider_failure("p", 429, body, None, SECRET), largest
+        )
+        yield case(
+            f"embedded error: {name}", build, lambda body: (embedded_error(body), embedded_failure("p", body)), largest
+        )
     for name, (build, largest) in BEDROCK_ERRORS.items():
         yield case(f"bedrock error: {name}", build, lambda body: ERRORS["bedrock"](400, {}, body), largest)
     for name, (build, largest) in USAGES.items():

@@ -97,7 +97,9 @@ def _check_time(case: Case) -> None:
         if taken >= SHORTEST and smaller and taken > MOST_TIME * smaller:
             taken, smaller = _compared(case, size, taken)
             if taken > MOST_TIME * smaller:
-                text = f"{case.name}: {smaller * 1e3:.1f} ms for a size of {size // STEP}, {taken * 1e3:.1f} ms for {size}"
+                text = (
+                    f"{case.name}: {smaller * 1e3:.1f} ms for a size of {size // STEP}, {taken * 1e3:.1f} ms for {size}"
+                )
                 raise GrowsTooFast(text)
         smaller = max(taken, LEAST)
 

@@ -51,7 +51,9 @@ def roles(*pattern: str) -> Callable[[int], JSON]:
 
 
 def parts(part: Any, role: str = "user") -> Callable[[int], JSON]:
-    return lambda size: {"messages": [HI, {"role": role, "content": [part] * size + [{"type": "text", "text": "x"}]}, HI]}
+    return lambda size: {
+        "messages": [HI, {"role": role, "content": [part] * size + [{"type": "text", "text": "x"}]}, HI]
+    }
 
 
 def calls_at_once(order: Callable[[Iterator[int]], Any] = list, content: Any = "ok", between: bool = False) -> Any:

@@ -54,7 +54,9 @@ def fed(make: Callable[[], Any], body: bytes, piece: int) -> Work:
 def cases(name: str, make: Callable[[], Any], shapes: dict[str, Shape], cuts: Iterable[int]) -> Iterator[Case]:
     for (shape, (build, largest)), piece in itertools.product(shapes.items(), cuts):
         how = f"{piece} bytes at a time" if piece else "whole"
-        yield Case(f"{name}: {shape}, {how}", lambda size, build=build, piece=piece: fed(make, build(size), piece), largest)
+        yield Case(
+            f"{name}: {shape}, {how}", lambda size, build=build, piece=piece: fed(make, build(size), piece), largest
+        )
 
 
 # -- server-sent events ------------------------------------------------------------------------------------------------
@@ -77,9 +79,7 @@ BYTES: dict[str, Shape] = {
         ("finish reasons", b'data: {"choices": [{"finish_reason": "stop"}]}\n\n'), ("marks", b"\xef\xbb\xbf"),
     )
 }  # fmt: skip
-FEW = {
-    name: BYTES[name] for name in ("one line of data", "events", "usage only", "line ends", "errors inside")
-}
+FEW = {name: BYTES[name] for name in ("one line of data", "events", "usage only", "line ends", "errors inside")}
 CHUNK = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
 CHAT: dict[str, Shape] = {
     "chunks": (run(CHUNK), 400_000),
@@ -106,7 +106,7 @@ def _sse() -> Iterator[Case]:
     yield from cases("sse.Splitter", sse.Splitter, BYTES, (0, 100))
     yield from cases("PassOn", PassOn, BYTES, (0, 200))
     yield from cases("HideUsage", HideUsage, BYTES, (0,))
-    yield from cases("CompletionStream", lambda: CompletionStream(True), {**FEW, **CHAT}, (0, 200))
+    yield from cases("CompletionStream", lambda: CompletionStream(hide_usage=True), {**FEW, **CHAT}, (0, 200))
     yield from cases("Recorder", lambda: Recorder(PassOn(), True, 10_000_000), {**FEW, **CHAT}, (0, 200))
     yield from cases("Opening", _Opened, {name: BYTES[name] for name in ("comments", "line ends", "events")}, (0, 200))
 
@@ -136,7 +136,10 @@ def _eventstream() -> Iterator[Case]:
 
 def anthropic(inner: Iterable[JSON], **start: Any) -> bytes:
     begin = {"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 1}, **start}}
-    end = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}, {"type": "message_stop"}]
+    end = [
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]
     return data([begin, *inner, *end])
 
 
@@ -287,7 +290,10 @@ def piece(index: int, **more: Any) -> Event:
 
 
 def begun(index: int) -> Event:
-    return "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": f"t{index}", "name": "f"}}}
+    return "contentBlockStart", {
+        "contentBlockIndex": index,
+        "start": {"toolUse": {"toolUseId": f"t{index}", "name": "f"}},
+    }
 
 
 BEDROCK: dict[str, Shape] = {
@@ -319,8 +325,18 @@ BEDROCK: dict[str, Shape] = {
 
 
 def mistral(choices: Iterable[JSON], finish: bool = True) -> bytes:
-    made = [{"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": None, **one}]} for one in choices]
-    last = [{"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"total_tokens": 1}}]
+    made = [
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": None, **one}]}
+        for one in choices
+    ]
+    last = [
+        {
+            "id": "c",
+            "model": "m",
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+            "usage": {"total_tokens": 1},
+        }
+    ]
     return data([*made, *(last if finish else [])], DONE)
 
 
@@ -387,7 +403,8 @@ def _codecs() -> Iterator[Case]:
         yield from cases(f"{wire} stream", watcher(wire), lengthy, (100,))
     for name, wrapped in UNWRAPPED.items():
         several = {
-            shape: ANTHROPIC[shape] for shape in ("many pieces of arguments", "many calls", "calls in turn", "many pieces of text", "pings")
+            shape: ANTHROPIC[shape]
+            for shape in ("many pieces of arguments", "many calls", "calls in turn", "many pieces of text", "pings")
         }
         yield from cases(f"unwrapped {name}", watcher("anthropic", wrapped), several, (0,))
     calls = {"many choices with a call": (_choices_with_calls, 2_000)}

@@ -22,7 +22,9 @@ _KINDS = (
     "replace", "replace", "replace", "delete", "repeat", "move", "rename", "in a list", "in an object", "add", "empty",
 )  # fmt: skip
 
-odd_values = st.sampled_from(ODD) | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+odd_values = (
+    st.sampled_from(ODD) | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+)
 any_json = st.recursive(
     st.sampled_from(ODD),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
@@ -101,7 +103,10 @@ def garbled(draw: Any, texts: st.SearchStrategy[bytes]) -> bytes:
     for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.sampled_from((0, 1, 2, 9))))
-        new = draw(st.binary(max_size=4) | st.sampled_from((b'"', b"\\", b"{", b"}", b"\n", b"\r", b"\xff", b"\xed\xa0\x80", b"\0")))
+        new = draw(
+            st.binary(max_size=4)
+            | st.sampled_from((b'"', b"\\", b"{", b"}", b"\n", b"\r", b"\xff", b"\xed\xa0\x80", b"\0"))
+        )
         text = text[:start] + (text[start:end] * 2 if draw(st.booleans()) and end > start else new) + text[end:]
     return text
 
