@@ -106,7 +106,7 @@ def _sse() -> Iterator[Case]:
     yield from cases("sse.Splitter", sse.Splitter, BYTES, (0, 100))
     yield from cases("PassOn", PassOn, BYTES, (0, 200))
     yield from cases("HideUsage", HideUsage, BYTES, (0,))
-    yield from cases("CompletionStream", lambda: CompletionStream(True), {**FEW, **CHAT}, (0, 200))
+    yield from cases("CompletionStream", lambda: CompletionStream(hide_usage=True), {**FEW, **CHAT}, (0, 200))
     yield from cases("Recorder", lambda: Recorder(PassOn(), True, 10_000_000), {**FEW, **CHAT}, (0, 200))
     yield from cases("Opening", _Opened, {name: BYTES[name] for name in ("comments", "line ends", "events")}, (0, 200))
 
