@@ -3,10 +3,11 @@
 import pytest
 from answer_cases import CASES as ANSWERS
 from measure import Case, GrowsTooFast, check
+from other_cases import CASES as OTHERS
 from request_cases import CASES as REQUESTS
 from stream_cases import CASES as STREAMS
 
-CASES = [*REQUESTS, *ANSWERS, *STREAMS]
+CASES = [*REQUESTS, *ANSWERS, *STREAMS, *OTHERS]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
