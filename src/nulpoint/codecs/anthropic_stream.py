@@ -39,9 +39,6 @@ class AnthropicStream(EventStreamTranslator):
         # of it at every event, 2 us once 100 kB have come; a list of pieces of four letters is 15 times their size.
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
 
-    def _at_end(self) -> bytes:
-        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
-
     def _reported_usage(self) -> dict[str, Any] | None:
         return usage_of(self._usage) if self._usage else None
 
