@@ -24,6 +24,7 @@ from nulpoint.gateway.proxy import Proxy, Surroundings
 from nulpoint.gateway.service import ADMIN, CALLERS_PAGES, OPERATORS, Gateway
 from nulpoint.gateway.sharing import Flights
 from nulpoint.gateway.status import Status
+from nulpoint.gateway.translation_thread import TranslationThread
 from nulpoint.http.again import Again
 from nulpoint.http.client import Client
 from nulpoint.http.ticker import Ticker
@@ -79,6 +80,7 @@ class Runtime:
         shares = config.coalesce and self.backing.cache is not None
         self.flights = _flights(before) if shares else None
         self.vault: Vault = Vault(config.providers, random.random, before.vault if before is not None else None)
+        self.translation: TranslationThread = before.translation if before is not None else TranslationThread()
         self.limits = server_limits(config)
         self.again = Again() if self.backing.answers_at_once else None
         self._lasting = lasting
@@ -120,6 +122,7 @@ class Runtime:
             cross_origin=cors.answer_fields,
             chance=random.random,
             identities=self.vault.by_provider,
+            translation=self.translation,
         )
 
     async def start(self) -> None:
@@ -134,7 +137,10 @@ class Runtime:
     @property
     def held(self) -> list[tuple[object, Callable[[], None]]]:
         """What has to be stopped when no runtime has it any more, and how."""
-        return [(self.client, self.client.close), *self.backing.held, *self.vault.held]
+        own: list[tuple[object, Callable[[], None]]] = [
+            (self.client, self.client.close), (self.translation, self.translation.close)
+        ]  # fmt: skip
+        return [*own, *self.backing.held, *self.vault.held]
 
 
 def _client(config: Config, lasting: Lasting, before: Runtime | None) -> Client:

@@ -6,8 +6,10 @@ import pytest
 
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
 from nulpoint.codecs.gemini_schema import response_schema
+from nulpoint.codecs.json_schema import Rewriting
 from nulpoint.errors import Failure
 
+MOST = 1000  # nodes
 CLOSED = {"type": "object", "additionalProperties": False}
 
 
@@ -42,9 +44,9 @@ CLOSED = {"type": "object", "additionalProperties": False}
     ],
 )  # fmt: skip
 def test_structured_outputs(given, made, lost):
-    before, noted = json.dumps(given), set()
-    assert strict_schema(given, "schema", noted) == made
-    assert sorted(noted) == lost
+    before, rewriting = json.dumps(given), Rewriting("schema", MOST)
+    assert strict_schema(given, rewriting) == made
+    assert sorted(rewriting.lost) == lost
     assert json.dumps(given) == before
 
 
@@ -69,9 +71,9 @@ def test_structured_outputs(given, made, lost):
     ],
 )  # fmt: skip
 def test_answers_of_gemini(given, made, lost):
-    noted = set()
-    assert response_schema(given, "schema", noted) == made
-    assert sorted(noted) == lost
+    rewriting = Rewriting("schema", MOST)
+    assert response_schema(given, rewriting) == made
+    assert sorted(rewriting.lost) == lost
 
 
 A = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a", "b"]}
@@ -89,18 +91,18 @@ BOTH = {"a": {"type": "string"}, "b": {"anyOf": [{"type": "string"}, {"type": "i
     ],
 )  # fmt: skip
 def test_alternatives_at_the_top_become_one_object(given, required, lost):
-    noted = set()
-    made = object_schema(given, "parameters", noted)
+    rewriting = Rewriting("parameters", MOST)
+    made = object_schema(given, rewriting)
     assert (made["type"], made["properties"], made["required"]) == ("object", BOTH, required)
     assert not {"anyOf", "oneOf", "allOf"} & set(made)
-    assert sorted(noted) == lost
+    assert sorted(rewriting.lost) == lost
     assert all(json.dumps(given[name], separators=(",", ":")) in made["description"] for name in lost)
 
 
 def test_other_tops():
-    assert object_schema({"properties": {}}, "p", set()) == {"type": "object", "properties": {}}
+    assert object_schema({"properties": {}}, Rewriting("p", MOST)) == {"type": "object", "properties": {}}
     with pytest.raises(Failure) as caught:
-        object_schema({"type": "string"}, "p", set())
+        object_schema({"type": "string"}, Rewriting("p", MOST))
     assert caught.value.param == "p"
 
 
@@ -110,5 +112,5 @@ def test_a_schema_without_end_is_refused():
         deep = {"type": "array", "items": deep}
     for rewritten in (strict_schema, response_schema):
         with pytest.raises(Failure) as caught:
-            rewritten(deep, "response_format", set())
+            rewritten(deep, Rewriting("response_format", MOST))
         assert (caught.value.status, caught.value.param) == (400, "response_format")

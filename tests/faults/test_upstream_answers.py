@@ -429,3 +429,33 @@ def test_the_record_of_a_bad_answer_names_who_sent_it():
             assert (record["provider"], record["error"], record["code"]) == ("openai", "upstream", "provider_malformed")
 
     run(main())
+
+
+NODES = {"MAX_JSON_NODES": "1000", **ONCE}
+MANY = b'{"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}],%b}'
+VALUES = b'"more":[%b0]' % (b"0," * 2000)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "content", "status"),
+    [
+        ("openai", CHAT, MANY % VALUES, 200),
+        ("openai", CHAT, MANY.replace(b'"model":"m",', b"") % VALUES, 200),
+        ("openai", CHAT, b'{"error":{"message":"no"},%b}' % VALUES, 502),
+        ("openai", CHAT, b"[%b]" % (b"0," * 2000 + b"0"), 502),
+        ("anthropic", CHAT.replace(b"gpt-4o", b"claude-sonnet-4-5"), b"{%b}" % VALUES, 502),
+        ("anthropic", COMPLETION.replace(b"true", b"false"), b"{%b}" % VALUES, 502),
+    ],
+)
+def test_an_answer_of_too_many_names_and_values_is_not_decoded(name, body, content, status):
+    path = "/v1/completions" if b"prompt" in body else "/v1/chat/completions"
+    outcome = run(told([send(answer(content))], body, NODES, name, path))
+    assert outcome.status == status
+    if status == 502:
+        assert b"provider_malformed" in outcome.body
+
+
+def test_an_error_of_too_many_names_and_values_is_told_by_its_status():
+    content = b'{"error":{"message":"no"},%b}' % VALUES
+    outcome = run(told([send(answer(content, 429))], CHAT, NODES))
+    assert outcome.status == 429

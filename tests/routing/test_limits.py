@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nulpoint.errors import Kind
 from nulpoint.routing.limit_fields import duration, limit_fields, refusal_failure
 from nulpoint.routing.limits import CALLERS, WINDOW, Bucket, Limiter, Refusal, Rules, Standing, Verdict, Window
-from nulpoint.wire.token_estimate import MEDIUM, UNSAID_OUTPUT, estimated_tokens
+from nulpoint.wire.token_estimate import MEDIUM, MOST_OUTPUT, UNSAID_OUTPUT, estimated_tokens
 
 A, B = b"a", b"b"
 GAPS = st.lists(st.floats(0, 20, allow_nan=False), max_size=60)
@@ -259,6 +259,22 @@ def test_the_failure(refusal, status, kind, code, words):
         (b'{"max_completion_tokens":7,"max_tokens":50,"n":3}', False, 12 + 21),
         (b'{"max_tokens":null,"n":null}', False, 7 + UNSAID_OUTPUT),
         (b'{"max_tokens":"x"}', False, 4 + UNSAID_OUTPUT),
+        (b'{"max_tokens":"150000","n":"2"}', False, 7 + 300_000),
+        (b'{"max_tokens":1.5e5,"n":2.0}', False, 7 + 300_000),
+        (b'{"max_tokens":15e4,"n":1}', False, 6 + 150_000),
+        (b'{"max_tokens":99.5}', False, 4 + 100),
+        (b'{"max_tokens":100,"n":-1}', False, 6 + 100),
+        (b'{"max_tokens":150000,"n":[]}', False, 7 + 150_000),
+        (b'{"max_tokens":150000,"n":{"a":1}}', False, 8 + 150_000),
+        (b'{"max_tokens":true,"n":"\\u0032"}', False, 8 + 2),
+        (b'{"m\\u0061x_tokens":150000}', False, 6 + 150_000),
+        (b'{"max_completion_tokens":"x","max_tokens":150000}', False, 12 + 150_000),
+        (b'{"max_tokens":10,"best_of":20}', False, 7 + 200),
+        (b'{"max_tokens":"nan"}', False, 5 + MOST_OUTPUT),
+        (b'{"max_tokens":"inf"}', False, 5 + MOST_OUTPUT),
+        (b'{"max_tokens":1e999}', False, 5 + MOST_OUTPUT),
+        (b'{"max_tokens":9%b}' % (b"9" * 100), False, 29 + MOST_OUTPUT),
+        (b'{"max_tokens":%b,"n":%b}' % (b"9" * 40, b"9" * 40), False, 25 + MOST_OUTPUT),
         (b'{"max_tokens":-5}', False, 4),
         (b'{"url":"data:image/png;base64,%b"}' % (b"A" * 100_000), True, 6 + MEDIUM),
         (b"{}", True, 1),

@@ -184,3 +184,18 @@ def test_what_else_a_host_reports_is_of_the_call_that_was_made():
     ).encode()
     found = {**cache, **read_vectors(answer, asked, [1], "openrouter", NOW)}
     assert json.loads(join(asked, found, answer))["usage"] == {"prompt_tokens": 2, "total_tokens": 2, "cost": 7}
+
+
+@pytest.mark.parametrize("unit", [b"{},", b'{"a":1},', b'{"embedding":[],"a":{"b":{}}},'])
+def test_an_answer_of_a_million_objects_is_not_read(unit):
+    asked = batch(["a", "b"])
+    answer = b'{"model":"m","data":[%b{}]}' % (unit * 200_000)
+    with pytest.raises(Mismatch):
+        read_vectors(answer, asked, [0, 1], "openai", NOW)
+
+
+def test_an_answer_of_a_million_numbers_is_read():
+    asked = batch(["a", "b"])
+    vector = b"[%b0]" % (b"0.5," * 100_000)
+    answer = b'{"model":"m","data":[{"index":0,"embedding":%b},{"index":1,"embedding":%b}]}' % (vector, vector)
+    assert len(read_vectors(answer, asked, [0, 1], "openai", NOW)) == 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nulpoint.wire.fingerprint import MAX_BYTES, MAX_DECIMALS, digest, fingerprint
+from nulpoint.wire.fingerprint import MAX_BYTES, MAX_DECIMALS, MAX_NODES, digest, fingerprint
 
 ROUTE, ALL, CHAIN = "chat", b"", b"openai/gpt-4o"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.7, "seed": 1}
@@ -239,3 +239,22 @@ def test_a_repeated_key_is_never_missed(spellings, data):
     twice = f'"x:":{{{json.dumps(member)}:{written(data.draw(VALUES), data.draw)},{json.dumps(member)}:1}}'.encode()
     rest = body[1:].lstrip()
     assert key(b"{" + twice + (b"" if rest.startswith(b"}") else b",") + rest) is None
+
+
+def test_a_body_of_too_many_names_and_values_has_none():
+    def body(count):
+        return b'{"model":"m","x":[%b1],"text":"%b"}' % (b"1," * count, b"a, " * 100_000)
+
+    assert key(body(MAX_NODES - 10)) is not None
+    assert key(body(MAX_NODES + 10)) is None
+
+
+def test_wide_objects_may_have_their_names_in_any_order():
+    """With the greatest name first and the others in order, msgspec's own sort would overflow the stack of C."""
+    names = [f"{number:06}" for number in range(60_000)]
+
+    def made(ordered):
+        inner = ",".join(f'"{name}":1' for name in ordered)
+        return fingerprint(f'{{"model":"m","metadata":[{{{inner}}}]}}'.encode(), "chat", b"", b"")
+
+    assert made([names[-1], *names[:-1]]) == made(names) == made(names[::-1]) is not None

@@ -111,3 +111,19 @@ def test_awkward_places(body, expected):
 def test_deep_nesting_does_not_recurse():
     body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b',"model":"m","b":{"model":1}}'
     assert splice.apply(body, [splice.set_model(body, "x")]).endswith(b',"model":"x","b":{"model":1}}')
+
+
+@pytest.mark.parametrize("rest", ["}", " }", '\n,"z":1}', '  ,  "z" : [ ] }'])
+@pytest.mark.parametrize(
+    "value",
+    ["[]", "{}", '[{"a":[1,"]"]}]', '"]"', '"\\""', '"\\\\"', "-1.5e3", "null", '["\\ud800"]', "[[ ]  ]"],
+)
+def test_where_a_value_ends(value, rest):
+    body = ('{"a":' + value + rest).encode()
+    assert body[5 : splice.value_end(body, 5)] == value.encode()
+
+
+def test_no_more_members_than_asked_for():
+    body = b"{" + b",".join([b'"a":[1]'] * 50) + b"}"
+    assert len(splice.members(body, 7)) == 7
+    assert len(splice.members(body)) == 50

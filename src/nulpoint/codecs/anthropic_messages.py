@@ -4,14 +4,22 @@ Facts: the request types of the `anthropic` SDK, recorded traffic, and Anthropic
 results of calls come first in the turn after them, ids hold letters, digits, `_` and `-`.
 """
 
-import binascii
 import hashlib
 import re
 from base64 import b64decode
 from typing import Any, NamedTuple
 
 from nulpoint.codecs.anthropic_models import Abilities
-from nulpoint.codecs.canonical import EXTRA, Members, data_url, parts_of, wrong
+from nulpoint.codecs.canonical import (
+    EXTRA,
+    Members,
+    data_url,
+    joined_texts,
+    kept_parts,
+    optional_text,
+    parts_of,
+    wrong,
+)
 from nulpoint.codecs.chat_request import arguments_of
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -37,7 +45,8 @@ class Conversation(NamedTuple):
     def uses_tools(self) -> list[str]:
         """Names of the tools called anywhere in it, in order."""
         blocks = [block for turn in self.turns for block in turn["content"]]
-        return list(dict.fromkeys(block["name"] for block in blocks if block.get("type") == "tool_use"))
+        names = (block.get("name") for block in blocks if block.get("type") == "tool_use")
+        return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
     def may_think(self) -> bool:
         """Whether a thinking budget is allowed: not while a tool turn that began without thinking goes on, nor where
@@ -72,6 +81,7 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
         else:
             raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
     _place(held, system, turns)
+    _put_results_first(turns)
     if not turns or turns[0]["role"] != "user":
         raise wrong("messages", "must begin, after system messages, with the user's, and it must say something")
     if turns[-1]["role"] == "assistant":
@@ -90,15 +100,24 @@ def _place(held: list[dict[str, Any]], system: list[dict[str, Any]], turns: list
 
 
 def _turn(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]) -> None:
+    """Add the blocks to the turn that is going on, or begin one with them."""
     if not blocks:
         return
     if turns and turns[-1]["role"] == role:
-        content = turns[-1]["content"] + blocks
-        # Results must come first in the turn, whatever the caller wrote between them.
-        content.sort(key=lambda block: block.get("type") != "tool_result") if role == "user" else None
-        turns[-1]["content"] = content
+        turns[-1]["content"] += blocks
     else:
         turns.append({"role": role, "content": blocks})
+
+
+def _put_results_first(turns: list[dict[str, Any]]) -> None:
+    """Results must come first in a turn, whatever the caller wrote between them. Once at the end, for all messages."""
+    for turn in turns:
+        if turn["role"] == "user" and len(turn["content"]) > 1:
+            turn["content"].sort(key=_is_no_result)
+
+
+def _is_no_result(block: dict[str, Any]) -> bool:
+    return block.get("type") != "tool_result"
 
 
 def _check_prefill(turn: dict[str, Any], able: Abilities, index: int) -> None:
@@ -112,7 +131,7 @@ def _check_prefill(turn: dict[str, Any], able: Abilities, index: int) -> None:
 
 def _visible(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Without blank text, which is refused."""
-    return [block for block in blocks if block.get("type") != "text" or str(block.get("text", "")).strip()]
+    return [block for block in blocks if block.get("type") != "text" or (block.get("text") or "").strip()]
 
 
 def _text_blocks(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
@@ -121,13 +140,14 @@ def _text_blocks(message: dict[str, Any], where: str, members: Members) -> list[
 
 
 def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
-    kept = _kept_blocks(message)
+    kept = _kept_blocks(message, where)
     if kept is not None:
         return kept
     members.drop_others(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
     blocks = _visible([_spoken(part, where, members) for part in parts_of(message.get("content"), where)])
-    if message.get("refusal") and not blocks:
-        blocks = [{"type": "text", "text": message["refusal"]}]
+    refusal = optional_text(message.get("refusal"), f"{where}.refusal")
+    if refusal and not blocks:
+        blocks = [{"type": "text", "text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
         arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
         name = call["function"]["name"]
@@ -135,16 +155,14 @@ def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> 
     return blocks
 
 
-def _kept_blocks(message: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _kept_blocks(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """The blocks of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    extra = message.get(EXTRA)
-    own = extra.get("anthropic") if isinstance(extra, dict) else None
-    blocks = own.get("content") if isinstance(own, dict) else None
-    if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
+    blocks = kept_parts(message, "anthropic", "content", where)
+    if not blocks:
         return None
-    text = "".join(part.get("text", "") for part in parts_of(message.get("content"), "messages"))
-    kept_text = "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
-    ids = [call.get("id") for call in message.get("tool_calls") or []]
+    text = joined_texts(parts_of(message.get("content"), where))
+    kept_text = joined_texts(block for block in blocks if block.get("type") == "text")
+    ids = [call["id"] for call in message.get("tool_calls") or []]
     kept_ids = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
     return _visible(blocks) if (text, ids) == (kept_text, kept_ids) else None
 
@@ -174,7 +192,7 @@ def _text(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     if part.get("type") not in ("text", "refusal"):
         raise wrong(f"{where}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
     members.drop_others(part, _OF_PART, "messages.content")
-    return _marked({"type": "text", "text": str(part.get(part["type"]) or "")}, part)
+    return _marked({"type": "text", "text": optional_text(part.get(part["type"]), f"{where}.content")}, part)
 
 
 def _spoken(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
@@ -235,7 +253,7 @@ def _file(file: Any, where: str, members: Members) -> dict[str, Any]:
     title = {"title": file["filename"]} if file.get("filename") else {}
     given = file.get("file_id")
     if given:
-        if not str(given).startswith("file_"):
+        if not isinstance(given, str) or not given.startswith("file_"):
             raise wrong(f"{where}.file_id", "must be the id of a file at Anthropic; else send the file as `file_data`")
         return {"type": "document", "source": {"type": "file", "file_id": given}, **title}
     where = f"{where}.file_data"
@@ -254,5 +272,5 @@ def _file(file: Any, where: str, members: Members) -> dict[str, Any]:
 def _decoded(base64: str, where: str) -> str:
     try:
         return b64decode(base64, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of the alphabet, of its end, or of UTF-8
         raise wrong(where, "must be base64 of UTF-8 text") from None

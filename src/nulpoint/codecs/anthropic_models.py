@@ -8,9 +8,14 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from nulpoint.codecs.canonical import wrong
+
 _VERSION_IN_NAME = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?![0-9])")
 # The most a model may answer, by the version in its name: what it gets when the caller sets no limit.
 _CEILINGS = (((4, 6), 128_000), ((4, 2), 64_000), ((4, 0), 32_000), ((3, 7), 64_000), ((3, 5), 8_192), ((0, 0), 4_096))
+
+
+_LONGEST_NAME = 512
 
 
 class Abilities(NamedTuple):
@@ -32,6 +37,12 @@ class Abilities(NamedTuple):
     searches: bool
 
 
+def check_model(model: str) -> None:
+    """Raises Failure (400) for a name too long to look for a version in."""
+    if len(model) > _LONGEST_NAME:
+        raise wrong("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
+
+
 @lru_cache(maxsize=256)
 def abilities(model: str) -> Abilities:
     version = _version(model)
@@ -41,7 +52,7 @@ def abilities(model: str) -> Abilities:
     return Abilities(
         ceiling=ceiling,
         thinking="adaptive" if version >= (4, 6) else "budget" if version >= (3, 7) else "none",
-        always_thinks="fable" in model or "mythos" in model,
+        always_thinks="fable" in model or "mythos" in model or (version == (5, 5) and "haiku" not in model),
         samples=version < (4, 7),
         samples_both=version < (4, 1),
         prefill=version < (4, 6),

@@ -6,11 +6,12 @@ Facts: the request types of the `anthropic` SDK and recorded traffic; what a mod
 from typing import Any
 
 from nulpoint.codecs.anthropic_messages import Conversation, read_conversation
-from nulpoint.codecs.anthropic_models import Abilities, abilities
+from nulpoint.codecs.anthropic_models import Abilities, abilities, check_model
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
 from nulpoint.codecs.canonical import (
     Encoded,
     Members,
+    deep_nesting_refused,
     end_user,
     object_of,
     output_limit,
@@ -19,7 +20,9 @@ from nulpoint.codecs.canonical import (
     wrong,
 )
 from nulpoint.codecs.chat_request import read_request
-from nulpoint.codecs.response_format import read_format
+from nulpoint.codecs.json_schema import Rewriting
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.codecs.response_format import SCHEMA, read_format
 from nulpoint.codecs.tools import Choice, Tools
 from nulpoint.codecs.wrapping import Wrapped
 
@@ -31,9 +34,11 @@ _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_
 _OF_SEARCH = frozenset({"user_location"})
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
-    members, messages, tools, wrapped = read_request(body)
+    check_model(model)
+    members, messages, tools, wrapped = read_request(body, limits)
     able = abilities(model)
     if members.take("n", 1) != 1:
         raise wrong("n", "must be 1: Anthropic gives one answer a request", "unsupported_value")
@@ -86,20 +91,18 @@ def _tools(message: dict[str, Any], tools: Tools, wrapped: Wrapped, talk: Conver
 def _tool(tool: dict[str, Any], able: Abilities, members: Members) -> dict[str, Any]:
     function = tool["function"]
     members.drop_others(function, _OF_FUNCTION, "tools.function")
-    lost: set[str] = set()
-    where = "tools.function.parameters"
+    rewriting = Rewriting("tools.function.parameters", members.limits.schema_nodes)
     made: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
         made["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, where, lost)
+    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriting)
     if function.get("strict") and able.schemas:
-        schema = strict_schema(schema, where, lost)
+        schema = strict_schema(schema, rewriting)
         made["strict"] = True
     elif function.get("strict"):
         members.drop("tools.function.strict")
     made["input_schema"] = schema
-    for keyword in sorted(lost):
-        members.drop(f"{where}.{keyword}")
+    rewriting.report(members)
     mark = function.get("cache_control") or tool.get("cache_control")
     return {**made, "cache_control": mark} if mark else made
 
@@ -175,10 +178,9 @@ def _format(
         return wrapped
     schema = wanted.described()
     if schema is not None and able.schemas:
-        lost: set[str] = set()
-        strict = strict_schema(schema, "response_format.json_schema.schema", lost)
-        for keyword in sorted(lost):
-            members.drop(f"response_format.json_schema.schema.{keyword}")
+        rewriting = Rewriting(SCHEMA, members.limits.schema_nodes)
+        strict = strict_schema(schema, rewriting)
+        rewriting.report(members)
         config = message.get("output_config", {})
         message["output_config"] = {**config, "format": {"type": "json_schema", "schema": strict}}
         return wrapped

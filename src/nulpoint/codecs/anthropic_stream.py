@@ -38,6 +38,7 @@ class AnthropicStream(EventStreamTranslator):
         # What has come for the members of a block (`input`: its JSON text). Adding to the member itself would copy all
         # of it at every event, 2 us once 100 kB have come; a list of pieces of four letters is 15 times their size.
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
+        self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # likewise, of pieces of a kind nobody knows
 
     def _reported_usage(self) -> dict[str, Any] | None:
         return usage_of(self._usage) if self._usage else None
@@ -136,10 +137,27 @@ class AnthropicStream(EventStreamTranslator):
             case "signature_delta":
                 self._texts[index]["signature"].write(delta["signature"])
             case "citations_delta":
-                block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+                block["citations"] = block.get("citations") or []
+                block["citations"].append(delta["citation"])
             case _:
-                _grow(block, delta)
+                self._keep(index, block, delta)
         return b""
+
+    def _keep(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> None:
+        """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
+        for name, value in delta.items():
+            if name == "type" or value is None:
+                continue
+            before = block.get(name)
+            if isinstance(before, str) and isinstance(value, str):
+                text = self._unknown_texts.get((index, name))
+                if text is None:
+                    text = self._unknown_texts[index, name] = StringIO()
+                    text.write(before)
+                text.write(value)
+            else:
+                block[name] = value
+                self._unknown_texts.pop((index, name), None)
 
     def _input(self, index: int, text: str) -> bytes:
         self._texts[index]["input"].write(text)
@@ -159,6 +177,8 @@ class AnthropicStream(EventStreamTranslator):
         return self._write.delta({"tool_calls": [call]})
 
     def _whole_blocks(self) -> list[dict[str, Any]]:
+        for (index, member), come in self._unknown_texts.items():
+            self._blocks[index][member] = come.getvalue()
         for index, texts in self._texts.items():
             block = self._blocks[index]
             for member, come in texts.items():
@@ -198,12 +218,3 @@ def _input_of(text: str) -> Any:
         return msgspec.json.decode(text)
     except NOT_JSON:
         return {}  # cut by the token limit; the caller has the text as it came
-
-
-def _grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
-    for name, value in delta.items():
-        if name == "type" or value is None:
-            continue
-        before = block.get(name)
-        block[name] = before + value if isinstance(before, str) and isinstance(value, str) else value

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from nulpoint.codecs.bedrock_models import check_model
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body, wrong
+from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, write_body, wrong
 from nulpoint.codecs.embeddings import Found, decoded, take_texts, usage
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 
 COUNT = b"x-amzn-bedrock-input-token-count"  # the header field
 _COHERE_TEXTS = 96
@@ -19,11 +20,12 @@ _TOLD = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}\}$')
 _PASSED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """The model's own members pass. Raises Failure (400) for what is no text, too many, or for an unknown model."""
     check_model(model)
     shape = _shape(model)
-    members = Members(read_body(body))
+    members = Members(read_body(body), limits)
     members.take("model")
     texts = take_texts(members)
     dimensions = members.take("dimensions")

@@ -6,7 +6,7 @@ Facts: the service model of `bedrock-runtime` and Converse's errors. Data goes i
 import re
 from typing import Any
 
-from nulpoint.codecs.canonical import Members, data_url, wrong
+from nulpoint.codecs.canonical import Members, data_url, optional_text, wrong
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -50,10 +50,9 @@ def file_block(file: Any, where: str, members: Members) -> dict[str, Any]:
     members.drop_others(file, {"file_id", "file_data", "filename"}, "messages.content.file")
     if file.get("file_id"):
         raise wrong(f"{where}.file_id", f"is nothing Bedrock knows; send the file as `file_data`, or {_ELSEWHERE}")
-    where = f"{where}.file_data"
-    kind, data = _data(file.get("file_data"), where)
+    kind, data = _data(file.get("file_data"), f"{where}.file_data")
     source = {"bytes": data}
-    name = str(file.get("filename") or "")
+    name = optional_text(file.get("filename"), f"{where}.filename")
     if kind in _DOCUMENTS or kind.startswith("text/"):
         made = _document_name(name)
         return {"document": {"format": _DOCUMENTS.get(kind, "txt"), "name": made, "source": source}}
@@ -63,9 +62,8 @@ def file_block(file: Any, where: str, members: Members) -> dict[str, Any]:
         return {"image": {"format": _IMAGES[kind], "source": source}}
     if kind in _FILMS:
         return {"video": {"format": _FILMS[kind], "source": source}}
-    raise wrong(
-        where, f"is of type {kind[:60]}; Bedrock takes pdf, csv, doc, docx, xls, xlsx, html, txt, md, images, films"
-    )
+    text = f"is of type {kind[:60]}; Bedrock takes pdf, csv, doc, docx, xls, xlsx, html, txt, md, images, films"
+    raise wrong(f"{where}.file_data", text)
 
 
 def _data(url: Any, where: str) -> tuple[str, str]:
@@ -99,5 +97,7 @@ def name_apart(turns: list[dict[str, Any]]) -> None:
 def _documents(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     blocks = [block for turn in turns for block in turn["content"]]
     results = [block["toolResult"] for block in blocks if isinstance(block.get("toolResult"), dict)]
-    blocks += [inner for result in results for inner in result.get("content") or () if isinstance(inner, dict)]
+    contents = [result.get("content") for result in results]
+    inner = [block for content in contents if isinstance(content, list) for block in content]
+    blocks += [block for block in inner if isinstance(block, dict)]
     return [block["document"] for block in blocks if isinstance(block.get("document"), dict)]

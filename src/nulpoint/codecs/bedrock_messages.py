@@ -6,12 +6,14 @@ not blank, the results of calls come first in the turn after them, documents sta
 
 import hashlib
 import re
+from itertools import dropwhile
 from typing import Any, NamedTuple
 
 from nulpoint.codecs.bedrock_media import file_block, image_block, name_apart, sound_block
 from nulpoint.codecs.bedrock_models import Abilities
-from nulpoint.codecs.canonical import EXTRA, Members, parts_of, wrong
+from nulpoint.codecs.canonical import EXTRA, Members, joined_texts, kept_parts, optional_text, parts_of, wrong
 from nulpoint.codecs.chat_request import arguments_of
+from nulpoint.wire.foreign import MISSHAPEN
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 # What is read of messages, parts and calls; other members are reported. Those of our own answers that say nothing more
@@ -43,7 +45,8 @@ class Conversation(NamedTuple):
         if "toolUse" not in self.kinds:
             return []
         blocks = [block for turn in self.turns for block in turn["content"]]
-        return list(dict.fromkeys(block["toolUse"]["name"] for block in blocks if "toolUse" in block))
+        names = (block["toolUse"].get("name") for block in blocks if isinstance(block.get("toolUse"), dict))
+        return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
     def may_think(self) -> bool:
         """Whether Claude may begin to think: not while a tool turn that began without goes on, nor in an answer."""
@@ -57,7 +60,7 @@ class Conversation(NamedTuple):
 def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: Members) -> Conversation:
     """Raises Failure (400) for what Converse cannot be told."""
     system: list[Block] = []
-    turns: list[dict[str, Any]] = []
+    begun: list[_Turn] = []
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         match message["role"]:
@@ -65,14 +68,15 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
                 members.drop_others(message, _OF_MESSAGE, "messages")
                 system += _visible(_marked(message, _parts(message, where, members, _text)))
             case "assistant":
-                _say(turns, "assistant", _assistant_blocks(message, where, members))
+                _say(begun, "assistant", _assistant_blocks(message, where, members))
             case "tool":
-                _answer(turns, _marked(message, [_tool_result(message, where, members)]))
+                _answer(begun, _marked(message, [_tool_result(message, where, members)]))
             case "user":
                 members.drop_others(message, _OF_MESSAGE, "messages")
-                _say(turns, "user", _visible(_marked(message, _parts(message, where, members, _block))))
+                _say(begun, "user", _visible(_marked(message, _parts(message, where, members, _block))))
             case _:
                 raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+    turns = [{"role": turn.role, "content": turn.results + turn.others} for turn in begun]
     kinds = {name for turn in turns for block in turn["content"] for name in block}
     _check(turns, kinds, able, len(messages) - 1)
     if not kinds.isdisjoint(_WITH_DOCUMENTS):
@@ -80,25 +84,29 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
     return Conversation(system, turns, kinds)
 
 
-def _say(turns: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
+class _Turn(NamedTuple):
+    """A turn while its messages are read: results of calls, with their cache marks, come before anything else."""
+
+    role: str
+    results: list[Block]
+    others: list[Block]
+
+
+def _say(turns: list[_Turn], role: str, blocks: list[Block]) -> None:
+    """Add the blocks to the turn that is going on, or begin one with them."""
     if not blocks:
         return
-    if turns and turns[-1]["role"] == role:
-        turns[-1]["content"] = turns[-1]["content"] + blocks
+    if turns and turns[-1].role == role:
+        turns[-1].others.extend(blocks)
     else:
-        turns.append({"role": role, "content": blocks})
+        turns.append(_Turn(role, [], blocks))
 
 
-def _answer(turns: list[dict[str, Any]], blocks: list[Block]) -> None:
+def _answer(turns: list[_Turn], blocks: list[Block]) -> None:
     """Add a result, behind other results and before anything else the user says in that turn."""
-    if not turns or turns[-1]["role"] != "user":
-        turns.append({"role": "user", "content": blocks})
-        return
-    content = turns[-1]["content"]
-    place = 0
-    while place < len(content) and ("toolResult" in content[place] or (place and "cachePoint" in content[place])):
-        place += 1
-    turns[-1]["content"] = [*content[:place], *blocks, *content[place:]]
+    if not turns or turns[-1].role != "user":
+        turns.append(_Turn("user", [], []))
+    turns[-1].results.extend(blocks)
 
 
 def _check(turns: list[dict[str, Any]], kinds: set[str], able: Abilities, last: int) -> None:
@@ -120,10 +128,12 @@ def _check(turns: list[dict[str, Any]], kinds: set[str], able: Abilities, last: 
 
 def _visible(blocks: list[Block]) -> list[Block]:
     """Without blank text, which is refused, and without a cache mark that then has nothing before it."""
-    kept = [block for block in blocks if "text" not in block or str(block["text"]).strip()]
-    while kept and set(kept[0]) == {"cachePoint"}:
-        del kept[0]
-    return kept
+    kept = [block for block in blocks if "text" not in block or (block["text"] or "").strip()]
+    return list(dropwhile(_is_cache_point, kept)) if kept and _is_cache_point(kept[0]) else kept
+
+
+def _is_cache_point(block: Block) -> bool:
+    return block.keys() == {"cachePoint"}
 
 
 def _parts(message: dict[str, Any], where: str, members: Members, read: Any) -> list[Block]:
@@ -150,13 +160,14 @@ def cache_point(mark: Any) -> Block:
 
 
 def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> list[Block]:
-    kept = _kept_blocks(message)
+    kept = _kept_blocks(message, where)
     if kept is not None:
         return kept
     members.drop_others(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
     blocks = _visible(_parts(message, where, members, _text))
-    if message.get("refusal") and not blocks:
-        blocks = [{"text": message["refusal"]}]
+    refusal = optional_text(message.get("refusal"), f"{where}.refusal")
+    if refusal and not blocks:
+        blocks = [{"text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
         arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
         use = {"toolUseId": _call_id(call["id"]), "name": call["function"]["name"], "input": arguments}
@@ -164,20 +175,18 @@ def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> 
     return _marked(message, blocks) if blocks else blocks
 
 
-def _kept_blocks(message: dict[str, Any]) -> list[Block] | None:
+def _kept_blocks(message: dict[str, Any], where: str) -> list[Block] | None:
     """The blocks of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    extra = message.get(EXTRA)
-    own = extra.get("bedrock") if isinstance(extra, dict) else None
-    blocks = own.get("content") if isinstance(own, dict) else None
-    if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
+    blocks = kept_parts(message, "bedrock", "content", where)
+    if not blocks:
         return None
-    text = "".join(part.get("text", "") for part in parts_of(message.get("content"), "messages"))
-    ids = [call.get("id") for call in message.get("tool_calls") or []]
-    return (
-        _visible(blocks)
-        if (text, ids) == (text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)])
-        else None
-    )
+    text = joined_texts(parts_of(message.get("content"), where))
+    ids = [call["id"] for call in message.get("tool_calls") or []]
+    try:
+        kept = text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)]
+    except MISSHAPEN:
+        raise wrong(f"{where}.{EXTRA}.bedrock.content", "must hold blocks as the answer had them") from None
+    return _visible(blocks) if (text, ids) == kept else None
 
 
 def text_of(blocks: list[Block]) -> str:
@@ -213,7 +222,7 @@ def _tool_result(message: dict[str, Any], where: str, members: Members) -> Block
 def _text(part: dict[str, Any], where: str, _: Members) -> Block:
     if part["type"] not in ("text", "refusal"):
         raise wrong(f"{where}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
-    return {"text": str(part.get(part["type"]) or "")}
+    return {"text": optional_text(part.get(part["type"]), f"{where}.content")}
 
 
 def _block(part: dict[str, Any], where: str, members: Members) -> Block:

@@ -41,11 +41,12 @@ def abilities(model: str) -> Abilities:
 
 def _maker(model: str) -> tuple[str, str]:
     """`anthropic` and `claude-...`, of an id, an inference profile or the ARN of either."""
-    for found in _MAKER.finditer(model.rpartition("/")[2]):
-        if found[1] not in _REGIONS:
-            return found[1], found[2]
-        return _maker(model.rpartition("/")[2][found.end(1) + 1 :])
-    return "", ""
+    name = model.rpartition("/")[2]
+    found = _MAKER.search(name)
+    while found is not None and found[1] in _REGIONS:
+        name = name[found.end(1) + 1 :]
+        found = _MAKER.search(name)
+    return (found[1], found[2]) if found is not None else ("", "")
 
 
 def check_model(model: str) -> None:

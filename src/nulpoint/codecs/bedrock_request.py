@@ -14,6 +14,7 @@ from nulpoint.codecs.bedrock_reasoning import reasoning
 from nulpoint.codecs.canonical import (
     Encoded,
     Members,
+    deep_nesting_refused,
     json_text,
     object_of,
     output_limit,
@@ -22,7 +23,9 @@ from nulpoint.codecs.canonical import (
     wrong,
 )
 from nulpoint.codecs.chat_request import read_request
-from nulpoint.codecs.response_format import read_format
+from nulpoint.codecs.json_schema import Rewriting
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.codecs.response_format import SCHEMA, read_format
 from nulpoint.codecs.tools import Choice, Tools
 from nulpoint.codecs.wrapping import Wrapped
 
@@ -44,10 +47,11 @@ _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_
 Request = dict[str, Any]
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
     check_model(model)
-    members, messages, tools, wrapped = read_request(body)
+    members, messages, tools, wrapped = read_request(body, limits)
     able = abilities(model)
     if members.take("n", 1) != 1:
         raise wrong("n", "must be 1: Bedrock gives one answer a request", "unsupported_value")
@@ -110,20 +114,18 @@ def _tool(tool: dict[str, Any], able: Abilities, members: Members) -> list[dict[
     """The tool, and behind it the cache mark set on it."""
     function = tool["function"]
     members.drop_others(function, _OF_FUNCTION, "tools.function")
-    lost: set[str] = set()
-    where = "tools.function.parameters"
+    rewriting = Rewriting("tools.function.parameters", members.limits.schema_nodes)
     made: dict[str, Any] = {"name": function["name"]}
-    if str(function.get("description") or "").strip():  # blank ones are refused
+    if (function.get("description") or "").strip():  # blank ones are refused
         made["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, where, lost)
+    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriting)
     if function.get("strict") and able.claude is not None and able.claude.schemas:
-        schema = strict_schema(schema, where, lost)
+        schema = strict_schema(schema, rewriting)
         made["strict"] = True
     elif function.get("strict"):
         members.drop("tools.function.strict")
     made["inputSchema"] = {"json": schema}
-    for keyword in sorted(lost):
-        members.drop(f"{where}.{keyword}")
+    rewriting.report(members)
     mark = function.get("cache_control") or tool.get("cache_control")
     return [{"toolSpec": made}, cache_point(mark)] if mark else [{"toolSpec": made}]
 
@@ -161,12 +163,10 @@ def _format(
 
 
 def _structured(request: Request, schema: dict[str, Any], given: dict[str, Any], members: Members) -> None:
-    lost: set[str] = set()
-    where = "response_format.json_schema.schema"
-    strict = strict_schema(schema, where, lost)
-    for keyword in sorted(lost):
-        members.drop(f"{where}.{keyword}")
-    named = {name: str(given[name]) for name in ("name", "description") if given.get(name)}
+    rewriting = Rewriting(SCHEMA, members.limits.schema_nodes)
+    strict = strict_schema(schema, rewriting)
+    rewriting.report(members)
+    named = {name: given[name] for name in ("name", "description") if given.get(name)}
     structure = {"jsonSchema": {"schema": json_text(strict), **named}}
     config = request.get("outputConfig", {})
     request["outputConfig"] = {**config, "textFormat": {"type": "json_schema", "structure": structure}}

@@ -51,7 +51,9 @@ class BedrockStream(StreamTranslator[Message]):
         self._answer: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # block index to tool-call index
-        self._texts: defaultdict[tuple[int, str], StringIO] = defaultdict(StringIO)  # of a block, by what it is
+        self._open: dict[int, None] = {}  # blocks of calls whose end has not come, in their order
+        # What has come of each block, by what it is.
+        self._texts: defaultdict[int, defaultdict[str, StringIO]] = defaultdict(lambda: defaultdict(StringIO))
         self._piece_headers: Any = None  # the headers of this stream's pieces, once there was one
         self._text_at, self._text = -1, StringIO()  # the block whose text is coming
 
@@ -111,6 +113,7 @@ class BedrockStream(StreamTranslator[Message]):
         if use is None or use.get("type") == "server_tool_use":
             return b""
         call = self._calls[index] = len(self._calls)
+        self._open[index] = None
         function = {"name": use["name"], "arguments": ""}
         return self._write.delta(
             {"tool_calls": [{"index": call, "id": use["toolUseId"], "type": "function", "function": function}]}
@@ -124,7 +127,7 @@ class BedrockStream(StreamTranslator[Message]):
             return self._delta(index, msgspec.json.decode(payload)["delta"])
         if index != self._text_at:
             self._blocks.setdefault(index, {})
-            self._text_at, self._text = index, self._texts[index, "text"]
+            self._text_at, self._text = index, self._texts[index]["text"]
         self._text.write(text)
         return self._write.text(text) if text else b""
 
@@ -141,11 +144,11 @@ class BedrockStream(StreamTranslator[Message]):
             elif isinstance(value, list):  # what a tool that AWS ran has found
                 block.setdefault(name, {}).setdefault("content", []).extend(value)
             else:
-                block[name] = {**block.get(name, {}), **value}
+                block.setdefault(name, {}).update(value)
         return b""
 
     def _input(self, index: int, text: str) -> bytes:
-        self._texts[index, "input"].write(text)
+        self._texts[index]["input"].write(text)
         if not text or index not in self._calls:
             return b""
         return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
@@ -154,20 +157,21 @@ class BedrockStream(StreamTranslator[Message]):
         block.setdefault("reasoningContent", {})
         for name in ("text", "signature", "redactedContent"):
             if piece.get(name):
-                self._texts[index, name if name != "text" else "thought"].write(piece[name])
+                self._texts[index][name if name != "text" else "thought"].write(piece[name])
         thought = piece.get("text")
         return self._write.delta({"reasoning_content": thought}) if thought else b""
 
     def _stop_block(self, index: int) -> bytes:
         """A call without any input is one of an empty object."""
-        if index not in self._calls or self._texts[index, "input"].tell():
+        if index not in self._open:
             return b""
-        return self._input(index, "{}")
+        del self._open[index]
+        return b"" if self._texts[index]["input"].tell() else self._input(index, "{}")
 
     def _stop(self, event: dict[str, Any]) -> bytes:
         self._answer.update({name: value for name, value in event.items() if name != _PADDING})
         self._answer.setdefault("stopReason", None)
-        return b"".join([self._stop_block(index) for index in self._calls])  # where a stop is missing
+        return b"".join([self._stop_block(index) for index in [*self._open]])  # where a stop is missing
 
     def _end(self) -> bytes:
         """Raises Failure where no answer has begun, or none that could be read."""
@@ -193,7 +197,7 @@ class BedrockStream(StreamTranslator[Message]):
     def _whole(self, index: int) -> dict[str, Any]:
         """A block as it would stand in a whole answer."""
         block = self._blocks[index]
-        come = {name: text.getvalue() for (at, name), text in self._texts.items() if at == index}
+        come = {name: text.getvalue() for name, text in self._texts[index].items()}
         if "toolUse" in block:
             return {"toolUse": {**block["toolUse"], "input": _input_of(come.get("input", ""))}}
         if "reasoningContent" in block:

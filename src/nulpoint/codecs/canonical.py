@@ -4,27 +4,21 @@ Facts: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
-from collections.abc import Set
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Set
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire.foreign import NOT_JSON, unusable
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
+from nulpoint.wire.request_names import CHAT_MEMBERS
 
-# The members of a chat request. Any other top-level member belongs to the provider and reaches it as it is.
-OPENAI_MEMBERS = frozenset(
-    {
-        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "max_completion_tokens",
-        "max_tokens", "messages", "metadata", "modalities", "model", "moderation", "n", "parallel_tool_calls",
-        "prediction", "presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
-        "reasoning_effort", "response_format", "safety_identifier", "seed", "service_tier", "stop", "store", "stream",
-        "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity",
-        "web_search_options",
-    }
-)  # fmt: skip
+# Any other top-level member belongs to the provider and reaches it as it is.
+OPENAI_MEMBERS = CHAT_MEMBERS
 # These say only what would happen anyway.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,), "metadata": ({},), "modalities": (["text"],),
@@ -61,6 +55,23 @@ def _too_deep() -> Failure:
     return rejected("the request body is nested too deeply", code="invalid_json")
 
 
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+def deep_nesting_refused(encode: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Make what reads a request raise Failure (400) where the request nests deeper than Python can follow."""
+
+    @wraps(encode)
+    def refusing(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        try:
+            return encode(*args, **kwargs)
+        except RecursionError:
+            raise _too_deep() from None
+
+    return refusing
+
+
 class Encoded(NamedTuple):
     """A request in a provider's format, the names of what it cannot hold, and what to undo in the answer."""
 
@@ -70,9 +81,13 @@ class Encoded(NamedTuple):
 
 
 class Members:
-    """The top-level members of a request. What nobody has taken in the end is either the provider's own or lost."""
+    """The top-level members of a request. What nobody has taken in the end is either the provider's own or lost.
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    `limits` bound what may be made of them.
+    """
+
+    def __init__(self, request: dict[str, Any], limits: TranslationLimits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
         self._left = {name: value for name, value in request.items() if value is not None}
         self.dropped: list[str] = []
 
@@ -85,7 +100,7 @@ class Members:
 
     def drop(self, name: str) -> None:
         """Note a loss by its path. Names inside a request are the caller's, and the list goes into a header field."""
-        name = _NOT_IN_NAMES.sub("?", name)[:_NAME_LENGTH]
+        name = _NOT_IN_NAMES.sub("?", name[:_NAME_LENGTH])
         if name in self.dropped or len(self.dropped) > _MOST_NAMES:
             return
         self.dropped.append(name if len(self.dropped) < _MOST_NAMES else "and more")
@@ -134,6 +149,22 @@ def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     return rejected(f"`{param}` {problem}", param=param, code=code)
 
 
+def check_count(count: int, most: int, field: str, setting: str) -> None:
+    """Raise Failure (400) where a request has more of something than may be translated."""
+    if count > most:
+        text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
+        raise wrong(field, text, "array_above_max_length")
+
+
+def optional_text(value: Any, where: str) -> str:
+    """A text; nothing is an empty one. Raises Failure for anything else."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise wrong(where, "must be text")
+    return value
+
+
 def object_of(value: Any, where: str) -> dict[str, Any]:
     """An object; nothing is an empty one. Raises Failure for anything else."""
     if value is None:
@@ -149,21 +180,63 @@ def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
         return []
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+    if not isinstance(content, list):
         raise wrong(f"{where}.content", "must be text or a list of parts")
-    if not all(isinstance(part.get("text", ""), str) for part in content if part.get("type") == "text"):
-        raise wrong(f"{where}.content", "must have text in its parts of type text")
-    return [part for part in content if part.get("type") != "text" or part.get("text")]
+    parts = []
+    for part in content:
+        check_part(part, f"{where}.content")
+        if part.get("type") != "text":
+            parts.append(part)
+        elif not isinstance(part.get("text", ""), str):
+            raise wrong(f"{where}.content", "must have text in its parts of type text")
+        elif part.get("text"):
+            parts.append(part)
+    return parts
+
+
+def check_part(part: Any, where: str) -> None:
+    """Raise Failure (400) for what can be no part of a message, ours or a provider's own: whoever reads one may rely
+    on `type` and `text` being texts where they are there."""
+    if not isinstance(part, dict):
+        raise wrong(where, "must be text or a list of parts")
+    for name in ("type", "text"):
+        if not isinstance(part.get(name), str | None):
+            raise wrong(where, f"must have text as the `{name}` of its parts")
+
+
+def kept_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
+    """The parts of one of our own answers that the caller hands back; None where there are none. Raises Failure."""
+    extra = message.get(EXTRA)
+    own = extra.get(provider) if isinstance(extra, dict) else None
+    parts = own.get(member) if isinstance(own, dict) else None
+    if not isinstance(parts, list):
+        return None
+    for part in parts:
+        check_part(part, f"{where}.{EXTRA}.{provider}.{member}")
+    return parts
+
+
+def joined_texts(parts: Iterable[dict[str, Any]]) -> str:
+    """What parts that were looked at say together."""
+    return "".join([part.get("text") or "" for part in parts])
 
 
 def output_limit(members: Members) -> int | None:
-    """The most tokens an answer may have; the newer of OpenAI's two names wins."""
-    limit, older = members.take("max_completion_tokens"), members.take("max_tokens")
+    """The most tokens an answer may have; the newer of OpenAI's two names wins. Raises Failure for no whole number."""
+    limit, older = (whole_number(members, name) for name in ("max_completion_tokens", "max_tokens"))
     if limit is None:
-        return older  # type: ignore[no-any-return]
+        return older
     if older not in (None, limit):
         members.drop("max_tokens")
-    return limit  # type: ignore[no-any-return]
+    return limit
+
+
+def whole_number(members: Members, name: str) -> int | None:
+    """Take a member that must be a whole number. Raises Failure (400) for anything else."""
+    number = members.take(name)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        raise wrong(name, "must be a whole number")
+    return number
 
 
 def end_user(members: Members) -> str | None:
@@ -183,7 +256,8 @@ def stop_sequences(members: Members) -> list[str]:
     return [one for one in given if one]
 
 
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
+# Possessive throughout: a URL that is none is given up at its first wrong character.
+_DATA_URL = re.compile(r"data:([\w.+-]++/[\w.+-]++)(?:;(?!base64,)[\w=.+-]++)*+;base64,(.*+)", re.DOTALL)
 
 
 def data_url(url: str, where: str) -> tuple[str, str] | None:
@@ -200,6 +274,7 @@ def json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+_LONGEST_NAMES = 4096  # of an answer and of its model, together
 _AFTER_TEXT = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
 
@@ -212,6 +287,9 @@ class ChunkWriter:
         self.begin("", "")
 
     def begin(self, answer_id: str, model: str) -> None:
+        """Raises Failure (502) for names so long that a stream which repeats them would grow without bounds."""
+        if len(answer_id) + len(model) > _LONGEST_NAMES:
+            raise unusable(f"the provider sent an id and a model's name of over {_LONGEST_NAMES} characters")
         frame = {"id": answer_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
         self._before_text = self._frame + b'{"index":0,"delta":{"content":'

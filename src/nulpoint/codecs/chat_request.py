@@ -4,11 +4,14 @@ Every codec starts here. OpenAI refuses calls without a result and results witho
 each with its own words; here such a request is a 400 that names the message.
 """
 
+from collections import defaultdict, deque
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import Members, json_text, read_body, wrong
+from nulpoint.codecs.canonical import Members, check_count, json_text, optional_text, read_body, wrong
+from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.codecs.tools import Tools, read_tools
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import rejected
@@ -29,20 +32,29 @@ class ChatRequest(NamedTuple):
     wrapped: Wrapped
 
 
-def read_request(body: bytes) -> ChatRequest:
+def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
     """The whole request. Raises Failure (400) where it is wrong for any provider, naming the member."""
-    members = Members(read_body(body))
+    members = Members(read_body(body), limits)
     messages = members.take("messages")
     if not isinstance(messages, list) or not messages:
         raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
+    check_count(len(messages), limits.messages, "messages", "MAX_MESSAGES")
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise wrong(f"messages[{index}]", "must be an object with a `role`")
         _modernize(message, index)
+    parts = sum(map(_count_parts, messages))
+    check_count(parts, limits.parts, "messages[].content", "MAX_CONTENT_PARTS")
     _pair(messages)
     members.take("model")
     tools, wrapped = read_tools(members)
     return ChatRequest(members, messages, tools, wrapped)
+
+
+def _count_parts(message: dict[str, Any]) -> int:
+    """The content parts and the tool calls of one message."""
+    content, calls = message.get("content"), message.get("tool_calls")
+    return (len(content) if isinstance(content, list) else 0) + (len(calls) if calls else 0)
 
 
 def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
@@ -64,17 +76,23 @@ def _modernize(message: dict[str, Any], index: int) -> None:
     calls = message.get("tool_calls")
     legacy = message.pop("function_call", None) if "function_call" in message else None
     if isinstance(legacy, dict) and not calls:
-        if not isinstance(legacy.get("name"), str):
-            raise wrong(f"messages[{index}].function_call", "must have a `name`")
-        given = legacy.get("id")
-        function = {name: value for name, value in legacy.items() if name != "id"}
-        message["tool_calls"] = [{"id": given or f"call_{index}", "type": "function", "function": function}]
+        message["tool_calls"] = [_legacy_call(legacy, index)]
     elif calls:
         if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
             raise wrong(f"messages[{index}].tool_calls", "must be a list of calls")
         message["tool_calls"] = [
             _function_call(call, f"messages[{index}].tool_calls[{at}]") for at, call in enumerate(calls)
         ]
+
+
+def _legacy_call(legacy: dict[str, Any], index: int) -> dict[str, Any]:
+    """A `function_call` as a call. The id is ours, where one of our own answers is handed back."""
+    where = f"messages[{index}].function_call"
+    if not isinstance(legacy.get("name"), str):
+        raise wrong(where, "must have a `name`")
+    given = optional_text(legacy.get("id"), f"{where}.id")
+    function = {name: value for name, value in legacy.items() if name != "id"}
+    return {"id": given or f"call_{index}", "type": "function", "function": function}
 
 
 def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
@@ -91,47 +109,81 @@ def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
     return call
 
 
+class _Waiting:
+    """The calls of one assistant's message that have no result yet, found by id or by name in constant time."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, tuple[str, str]] = {}  # by the id of their own: the id given, and the name
+        self._by_id: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._by_name: defaultdict[str, deque[str]] = defaultdict(deque)
+
+    def add(self, given: str, own: str, name: str) -> None:
+        self._calls[own] = given, name
+        self._by_id[given].append(own)
+        self._by_name[name].append(own)
+
+    def clear(self) -> None:
+        self._calls.clear()
+        self._by_id.clear()
+        self._by_name.clear()
+
+    def answer(self, message: dict[str, Any], where: str) -> None:
+        """Make the message the result of the first call it names. Raises Failure where there is none."""
+        legacy = message["role"] == "function"
+        member = "name" if legacy else "tool_call_id"
+        named = message.get(member)
+        owns = (self._by_name if legacy else self._by_id).get(named) if isinstance(named, str) else None
+        while owns:
+            own = owns.popleft()
+            if own in self._calls:  # else it was answered under its other name
+                message.update(role="tool", tool_call_id=own, name=self._calls.pop(own)[1])
+                return
+        raise wrong(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
+
+    def check_all_answered(self, asked: int) -> None:
+        """Raise Failure where calls of the message at index `asked` have no result."""
+        if self._calls:
+            ids = ", ".join(given[:60] for given, _ in islice(self._calls.values(), 5))
+            text = f"must each have a `tool` message with its result: {ids} has none"
+            raise wrong(f"messages[{asked}].tool_calls", text)
+
+
+class _CallIds:
+    """Gives every call an id that no other call of the request has."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._number = 0
+
+    def unique(self, given: str) -> str:
+        """The given id; with a number behind it where it is taken. The numbers only rise, so that nobody can make
+        this look at the same ones again and again."""
+        own = given
+        while own in self._taken:
+            self._number = max(self._number + 1, len(self._taken))
+            own = f"{given}-{self._number}"
+        self._taken.add(own)
+        return own
+
+
 def _pair(messages: list[dict[str, Any]]) -> None:
     """Give every call an id of its own, the same in its result, and see that each has exactly one result."""
-    given: set[str] = set()
-    waiting: list[tuple[str, str, str]] = []  # calls without a result: the id given, the id of its own, the name
+    ids, waiting = _CallIds(), _Waiting()
     asked = 0
     for index, message in enumerate(messages):
         role = message["role"]
-        if role == "assistant" and message.get("tool_calls"):
-            _all_answered(waiting, asked)
+        if role == "assistant":
+            waiting.check_all_answered(asked)
             asked = index
-            for number, call in enumerate(message["tool_calls"]):
-                own = call["id"]
-                if own in given:  # some providers count their calls anew in every answer
-                    own = f"{own}-{len(given)}"
-                    message["tool_calls"][number] = {**call, "id": own}
-                given.add(own)
-                waiting.append((call["id"], own, call["function"]["name"]))
-        elif role == "assistant":
-            _all_answered(waiting, asked)
+            for call in message.get("tool_calls") or ():
+                given = call["id"]
+                call["id"] = ids.unique(given)  # some providers count their calls anew in every answer
+                waiting.add(given, call["id"], call["function"]["name"])
         elif role in ("tool", "function"):
-            _answer(message, waiting, f"messages[{index}]")
+            waiting.answer(message, f"messages[{index}]")
         elif role == "user" and _has_own_results(message.get("content")):
             waiting.clear()
-    _all_answered(waiting, asked)
-
-
-def _answer(message: dict[str, Any], waiting: list[tuple[str, str, str]], where: str) -> None:
-    legacy = message["role"] == "function"
-    for call in waiting:
-        if message.get("name" if legacy else "tool_call_id") == call[2 if legacy else 0]:
-            waiting.remove(call)
-            message.update(role="tool", tool_call_id=call[1], name=call[2])
-            return
-    member = "name" if legacy else "tool_call_id"
-    raise wrong(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
-
-
-def _all_answered(waiting: list[tuple[str, str, str]], asked: int) -> None:
-    if waiting:
-        ids = ", ".join(call[0][:60] for call in waiting[:5])
-        raise wrong(f"messages[{asked}].tool_calls", f"must each have a `tool` message with its result: {ids} has none")
+    waiting.check_all_answered(asked)
 
 
 def _has_own_results(content: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, Members, read_answer, wrong
+from nulpoint.codecs.canonical import EXTRA, Members, check_count, optional_text, read_answer, wrong
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.usage import Tokens
 
@@ -21,12 +21,17 @@ class Found(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})
 
 
+_MOST_REPEATED = 8 * 1024 * 1024  # characters that are said again for each text
+
+
 def take_input(members: Members) -> str | list[str]:
     """The caller's text or texts. Raises Failure (400), for token ids too: only OpenAI's models read those."""
     texts = members.take("input")
     several = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
     if not several and not isinstance(texts, str):
         raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
+    if several:
+        check_count(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
     return texts  # type: ignore[no-any-return]  # looked at just now
 
 
@@ -36,6 +41,22 @@ def take_texts(members: Members) -> list[str]:
     if members.take("encoding_format") not in (None, "float", "base64"):
         raise wrong("encoding_format", "must be float or base64")
     return [texts] if isinstance(texts, str) else texts
+
+
+def repeated(members: Members, names: Mapping[str, str], texts: list[str]) -> dict[str, str]:
+    """The texts among the members that a provider wants said of each text to embed, by the provider's names.
+
+    Raises Failure (400) for what is no text, and for what would be too much when said so often.
+    """
+    made = {}
+    for name, there in names.items():
+        text = optional_text(members.take(name), name)
+        if text:
+            made[there] = text
+        if len(text) * len(texts) > _MOST_REPEATED:
+            problem = f"is repeated for each of the {len(texts)} texts in `input`, over {_MOST_REPEATED} characters"
+            raise wrong(name, f"{problem} in all; shorten it, or send fewer texts a request")
+    return made
 
 
 def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], Found]) -> bytes:

@@ -103,10 +103,12 @@ class GeminiStream(StreamTranslator[bytes]):
         self._counts: dict[int, int] = {}  # calls so far
         self._open: dict[int, OpenCall] = {}  # calls that come in pieces
         self._begun: set[int] = set()
-        self._stray = b""  # lines that are none of an event
+        self._stray = bytearray()  # lines that are none of an event
+        self._judged = 0  # bytes of them that were looked at
 
     def _at_end(self) -> bytes:
         out = self._guarded(self._translate, self._splitter.rest())
+        self._judge_stray()
         if self.failure is None and self._last and not self._begun and self._is_whole():
             failure = nothing_made([one.get("finishReason") for one in self._last.values()])
             if failure is not None:
@@ -129,10 +131,18 @@ class GeminiStream(StreamTranslator[bytes]):
         if not event.is_empty:
             return self._event(event.data)
         if block.strip() and not block.startswith(b":"):
-            self._stray = (self._stray + block)[:STRAY_BYTES]
-            if embedded_error(self._stray):
-                raise embedded_failure("gemini", self._stray)
+            self._stray += block[: STRAY_BYTES - len(self._stray)]
+            if len(self._stray) >= 2 * self._judged:  # else at the end: each look is one at all of them
+                self._judge_stray()
         return b""
+
+    def _judge_stray(self) -> None:
+        """Raises Failure where they are an error."""
+        if len(self._stray) > self._judged:
+            self._judged = len(self._stray)
+            stray = bytes(self._stray)
+            if embedded_error(stray):
+                raise embedded_failure("gemini", stray)
 
     def _event(self, data: bytes) -> bytes:
         try:
@@ -161,17 +171,17 @@ class GeminiStream(StreamTranslator[bytes]):
     def _candidate(self, candidate: dict[str, Any], index: int) -> bytes:
         merge_candidate(self._last.setdefault(index, {}), candidate)
         kept = self._parts.setdefault(index, [])
-        out = b""
+        made = []
         for part in parts_of_candidate(candidate):
             text = part.get("text")
             if text:
                 name = "reasoning_content" if part.get("thought") else "content"
-                out += self._delta({name: text}, index)
+                made.append(self._delta({name: text}, index))
             if "functionCall" in part:
-                out += self._piece(part, index)
+                made.append(self._piece(part, index))
             else:
                 kept.append(part)
-        return out
+        return b"".join(made)
 
     def _piece(self, part: dict[str, Any], index: int) -> bytes:
         """A part with a call, or with a piece of one: such a call is shown when it is whole."""
@@ -181,7 +191,7 @@ class GeminiStream(StreamTranslator[bytes]):
             opened = self._open[index] = OpenCall(part)
         if opened is None:
             return self._call(part, index)
-        return self._call(self._open.pop(index).part, index) if opened.add(function) else b""
+        return self._call(self._open.pop(index).whole(), index) if opened.add(function) else b""
 
     def _call(self, part: dict[str, Any], index: int) -> bytes:
         self._parts[index].append(part)
@@ -214,7 +224,9 @@ class GeminiStream(StreamTranslator[bytes]):
         return out
 
     def _finish(self, index: int, more: dict[str, Any]) -> bytes:
-        begin = self._call(self._open.pop(index).part, index) if index in self._open else b""  # the token limit cut it
+        begin = (
+            self._call(self._open.pop(index).whole(), index) if index in self._open else b""
+        )  # the token limit cut it
         parts, candidate = self._parts[index], self._last[index]
         delta: dict[str, Any] = notes_of(text_of(parts), candidate)
         extra = {**extra_of(parts, candidate), **more}

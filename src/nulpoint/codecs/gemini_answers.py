@@ -5,11 +5,12 @@ index may be missing; a reason nobody knows is an end like another and stands in
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nulpoint.codecs.canonical import EXTRA, index_of, json_text
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.wire.foreign import unusable
 
 _FILTERED = frozenset(
     {
@@ -30,6 +31,7 @@ _COUNTED = frozenset(
 _MODALITIES = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens", "TEXT": "text_tokens"}
 # Members of a candidate that come in pieces, a part of their lists in each event of a stream.
 _IN_PIECES = frozenset({"citationMetadata", "logprobsResult"})
+_MOST_CITED = 4 * 1024 * 1024  # characters of the sources that an answer cites
 
 
 def answer_id(answer: dict[str, Any], body: bytes) -> str:
@@ -52,8 +54,10 @@ def nothing_made(reasons: list[Any]) -> Failure | None:
     odd = [reason for reason in reasons if reason != "STOP" and reason not in _LENGTH and reason not in _FILTERED]
     if len(odd) < len(reasons):
         return None
-    named = ", ".join(sorted({str(reason) for reason in odd if reason})) or "it gives no reason"
-    return Failure(Kind.UPSTREAM, 502, f"gemini answered with nothing: {named}", code="provider_error")
+    named = ", ".join(sorted({str(reason) for reason in odd if reason}))
+    text = f"gemini answered with nothing: {named or 'it gives no reason'}"
+    cause = CallerCause.NOTHING_MADE if named else None
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=cause)
 
 
 def parts_of_candidate(candidate: dict[str, Any]) -> list[dict[str, Any]]:
@@ -122,19 +126,42 @@ def notes_of(text: str, candidate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _citations(text: bytes, grounding: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Sources by the places they support. Gemini counts places in bytes, OpenAI in characters."""
+    """Sources by the places they support. Gemini counts places in bytes, OpenAI in characters.
+
+    Raises Failure (502) where a few long sources are named so often that the annotations would outgrow the answer.
+    """
     chunks = grounding.get("groundingChunks") or []
-    for support in grounding.get("groundingSupports") or []:
-        segment = support.get("segment") or {}
-        start = len(text[: segment.get("startIndex") or 0].decode(errors="ignore"))
-        end = len(text[: segment.get("endIndex") or 0].decode(errors="ignore"))
+    supports = grounding.get("groundingSupports") or []
+    segments = [support.get("segment") or {} for support in supports]
+    ends = [(segment.get("startIndex") or 0, segment.get("endIndex") or 0) for segment in segments]
+    characters = _characters_before(text, {offset for pair in ends for offset in pair})
+    size = 0
+    for support, (start, end) in zip(supports, ends, strict=True):
+        place = {"start_index": characters[start], "end_index": max(characters[start], characters[end])}
         for number in support.get("groundingChunkIndices") or []:
             chunk = chunks[number] if number < len(chunks) else {}
             source = chunk.get("web") or chunk.get("retrievedContext") or {}
             if source.get("uri"):
                 cited = {"url": source["uri"], "title": source.get("title") or ""}
-                place = {"start_index": start, "end_index": max(start, end)}
+                size += len(cited["url"]) + len(cited["title"])
+                if size > _MOST_CITED:
+                    raise unusable(f"the provider sent citations of over {_MOST_CITED} characters")
                 yield {"type": "url_citation", "url_citation": {**place, **cited}}
+
+
+def _characters_before(text: bytes, offsets: Iterable[int]) -> dict[int, int]:
+    """How many whole characters of a UTF-8 text come before each offset, counted in one pass."""
+    before = {}
+    at = count = 0
+    for offset in sorted(offsets):
+        end = max(0, min(offset, len(text)))
+        while end < len(text) and text[end] & 0xC0 == 0x80:  # inside a character
+            end -= 1
+        if end > at:
+            count += len(text[at:end].decode())
+            at = end
+        before[offset] = count
+    return before
 
 
 def logprobs_of(candidate: dict[str, Any]) -> dict[str, Any] | None:
@@ -206,11 +233,15 @@ def merge_candidate(into: dict[str, Any], event: dict[str, Any]) -> None:
         if name == "content" or value is None:
             continue
         if isinstance(before, dict) and isinstance(value, dict):
-            into[name] = {**before, **{key: _merged(name, before.get(key), one) for key, one in value.items()}}
+            _merge(name, before, value)
         else:
             into[name] = value
 
 
-def _merged(member: str, before: Any, value: Any) -> Any:
-    pieces = member in _IN_PIECES and isinstance(before, list) and isinstance(value, list)
-    return [*before, *value] if pieces else value
+def _merge(member: str, into: dict[str, Any], value: dict[str, Any]) -> None:
+    for key, one in value.items():
+        before = into.get(key)
+        if member in _IN_PIECES and isinstance(before, list) and isinstance(one, list):
+            before += one
+        else:
+            into[key] = one

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, Members, data_url, parts_of, wrong
+from nulpoint.codecs.canonical import (
+    EXTRA,
+    Members,
+    data_url,
+    joined_texts,
+    kept_parts,
+    optional_text,
+    parts_of,
+    wrong,
+)
 from nulpoint.codecs.chat_request import arguments_of
 from nulpoint.codecs.gemini_answers import text_of
 from nulpoint.codecs.gemini_models import Abilities
@@ -68,7 +77,7 @@ def _turn(turns: list[dict[str, Any]], role: str, parts: list[dict[str, Any]]) -
     if not parts:
         return
     if turns and turns[-1]["role"] == role and not _holds_results(turns[-1]):
-        turns[-1]["parts"] = turns[-1]["parts"] + parts
+        turns[-1]["parts"] += parts
     else:
         turns.append({"role": role, "parts": parts})
 
@@ -121,13 +130,13 @@ def _model_parts(
     message: dict[str, Any], where: str, able: Abilities, members: Members, ids: dict[str, str | None]
 ) -> list[dict[str, Any]]:
     calls = message.get("tool_calls") or []
-    kept = _kept_parts(message)
+    kept = _kept_parts(message, where)
     if kept is not None:
         functions = [part["functionCall"] for part in kept if "functionCall" in part]
         ids.update({call["id"]: function.get("id") for call, function in zip(calls, functions, strict=True)})
-        return kept
+        return [*kept]
     members.drop_others(message, _OF_ASSISTANT, "messages")
-    content = message.get("content") or message.get("refusal")
+    content = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
     parts = [_part(part, where, able, members) for part in parts_of(content, where)]
     for number, call in enumerate(calls):
         arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
@@ -148,14 +157,14 @@ def _signature(call: dict[str, Any]) -> Any:
     return google.get("thought_signature") if isinstance(google, dict) else None
 
 
-def _kept_parts(message: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _kept_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """The parts of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    extra = message.get(EXTRA)
-    own = extra.get("gemini") if isinstance(extra, dict) else None
-    parts = own.get("parts") if isinstance(own, dict) else None
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
+    parts = kept_parts(message, "gemini", "parts", where)
+    if not parts:
         return None
-    text = "".join(part.get("text", "") for part in parts_of(message.get("content"), "messages"))
+    if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
+        raise wrong(f"{where}.{EXTRA}.gemini.parts", "must have objects as `functionCall`")
+    text = joined_texts(parts_of(message.get("content"), where))
     names = [call["function"]["name"] for call in message.get("tool_calls") or []]
     kept_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
     return parts if (text, names) == (text_of(parts), kept_names) else None
@@ -165,7 +174,7 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     """A part as Gemini has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        made: dict[str, Any] = {"text": str(part.get(kind) or "")}
+        made: dict[str, Any] = {"text": optional_text(part.get(kind), f"{where}.content")}
     elif kind == "image_url":
         image = part.get("image_url")
         given = image if isinstance(image, dict) else {"url": image}
@@ -176,7 +185,8 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         audio = part["input_audio"]
         members.drop_others(audio, {"data", "format"}, "messages.content.input_audio")
-        made = {"inlineData": {"mimeType": f"audio/{audio.get('format', 'wav')}", "data": audio.get("data")}}
+        kind = optional_text(audio.get("format"), f"{where}.content.input_audio.format") or "wav"
+        made = {"inlineData": {"mimeType": f"audio/{kind}", "data": audio.get("data")}}
     else:
         return part
     members.drop_others(part, _OF_PART, "messages.content")

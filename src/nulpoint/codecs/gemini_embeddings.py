@@ -2,22 +2,26 @@
 
 from typing import Any
 
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body
-from nulpoint.codecs.embeddings import Found, decoded, take_texts
+from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, whole_number, write_body
+from nulpoint.codecs.embeddings import Found, decoded, repeated, take_texts
 from nulpoint.codecs.gemini_models import check_model
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
+
+_SAID_OF_EACH = {"task_type": "taskType", "title": "title"}
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """`task_type` and `title` are Gemini's own and pass. Raises Failure (400) for token ids: only OpenAI reads them."""
     check_model(model)
-    members = Members(read_body(body))
+    members = Members(read_body(body), limits)
     members.take("model")
     texts = take_texts(members)
     shared: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}"}
-    for name, there in (("dimensions", "outputDimensionality"), ("task_type", "taskType"), ("title", "title")):
-        value = members.take(name)
-        if value is not None:
-            shared[there] = value
+    dimensions = whole_number(members, "dimensions")
+    if dimensions is not None:
+        shared["outputDimensionality"] = dimensions
+    shared |= repeated(members, _SAID_OF_EACH, texts)
     requests = [{**shared, "content": {"parts": [{"text": text}]}} for text in texts]
     for name in members.rest():
         members.drop(name)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nulpoint.codecs.canonical import wrong
 
-_NAME = re.compile(r"(?:[A-Za-z]+/)?[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"(?:[A-Za-z]{1,64}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
 _VERSION_IN_NAME = re.compile(r"gemini-(\d)(?:\.(\d))?")
 # Google's own numbers for OpenAI's levels, on its OpenAI endpoint; above `high` all the model may think.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}
@@ -43,7 +43,9 @@ def abilities(model: str) -> Abilities:
 def check_model(model: str) -> None:
     """Raises Failure (400) for a name that could change the path it stands in."""
     if not _NAME.fullmatch(model) or ".." in model:
-        raise wrong("model", "is no name of a Gemini model: letters, digits, `.`, `_` and `-`", "invalid_value")
+        raise wrong(
+            "model", "is no name of a Gemini model: letters, digits, `.`, `_` and `-`, at most 256", "invalid_value"
+        )
 
 
 def thinking_config(effort: str, able: Abilities) -> tuple[dict[str, object] | None, bool]:
@@ -57,7 +59,7 @@ def thinking_config(effort: str, able: Abilities) -> tuple[dict[str, object] | N
         return {"thinkingBudget": budget if exact else _LEAST_PRO, "includeThoughts": shown}, exact
     level = _LEVELS[effort]
     exact = effort.upper() == level
-    if able.pro and level == "MINIMAL":
+    if level == "MINIMAL" and (able.pro or able.version >= (3, 7)):  # these take LOW at the least
         level, exact = "LOW", False
     if able.pro and able.version == (3, 0) and level == "MEDIUM":
         level, exact = "HIGH", False

@@ -5,23 +5,35 @@ them; `willContinue` is absent on the last. Seen in a recording; the fields are 
 """
 
 import re
-from typing import Any
+from io import StringIO
+from typing import Any, NamedTuple
 
 _STEP = re.compile(r"""\.?([^.\[\]'"$]+)|\[(\d+)\]|\[(?:'([^']*)'|"([^"]*)")\]""")
-_LARGEST_GAP = 1024  # entries of a list that one piece may leave out
+_LARGEST_GAP = 64  # entries of a list that one piece may leave out
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
+class _OpenText(NamedTuple):
+    """A text that goes on: where it belongs, and what has come of it."""
+
+    holder: Any
+    key: Any
+    text: StringIO
+
+    def put(self) -> None:
+        self.holder[self.key] = self.text.getvalue()
+
+
 class OpenCall:
-    """A call whose arguments are still coming. `part` is what has come, in the shape of a call that came whole."""
+    """A call whose arguments are still coming, in the shape of a call that came whole."""
 
     def __init__(self, first: dict[str, Any]) -> None:
-        self.part = {**first, "functionCall": {"args": {}}}
-        self._unended: set[str] = set()  # paths of texts that go on
+        self._part = {**first, "functionCall": {"args": {}}}
+        self._texts: dict[str, _OpenText] = {}  # by path
 
     def add(self, function: dict[str, Any]) -> bool:
         """Add a piece; says whether it was the last. Raises LookupError, TypeError or ValueError for a wrong path."""
-        call = self.part["functionCall"]
+        call = self._part["functionCall"]
         for name, value in function.items():
             if name not in ("args", "partialArgs", "willContinue"):
                 call[name] = value
@@ -30,20 +42,32 @@ class OpenCall:
             self._set(call, piece)
         return not function.get("willContinue")
 
+    def whole(self) -> dict[str, Any]:
+        """The part, with as much of its texts as has come."""
+        for text in self._texts.values():
+            text.put()
+        return self._part
+
     def _set(self, call: dict[str, Any], piece: dict[str, Any]) -> None:
         path = piece["jsonPath"]
         value = next((piece[name] for name in _VALUES if piece.get(name) is not None and name != "nullValue"), None)
+        begun = self._texts.get(path)
+        if begun is not None:
+            begun.text.write("" if value is None else value)
+            if not piece.get("willContinue"):
+                self._texts.pop(path).put()
+            return
         holder: Any = call
         key: Any = "args"
         for step in _steps(path):
             holder = _inside(holder, key, [] if isinstance(step, int) else {})
             key = step
-        if path in self._unended:
-            value = holder[key] + value
         if isinstance(holder, list):
             _lengthen(holder, key)
         holder[key] = value
-        (self._unended.add if piece.get("willContinue") else self._unended.discard)(path)
+        if piece.get("willContinue"):
+            begun = self._texts[path] = _OpenText(holder, key, StringIO())
+            begun.text.write("" if value is None else value)
 
 
 def _steps(path: str) -> list[str | int]:

@@ -5,12 +5,23 @@ Facts: the request types of the `google-genai` SDK and recorded traffic; what a 
 
 from typing import Any
 
-from nulpoint.codecs.canonical import Encoded, Members, object_of, output_limit, stop_sequences, write_body, wrong
+from nulpoint.codecs.canonical import (
+    Encoded,
+    Members,
+    deep_nesting_refused,
+    object_of,
+    output_limit,
+    stop_sequences,
+    write_body,
+    wrong,
+)
 from nulpoint.codecs.chat_request import read_request
 from nulpoint.codecs.gemini_contents import Contents, read_contents
 from nulpoint.codecs.gemini_models import EFFORTS, Abilities, abilities, check_model, thinking_config
 from nulpoint.codecs.gemini_schema import response_schema
-from nulpoint.codecs.response_format import read_format
+from nulpoint.codecs.json_schema import Rewriting
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.codecs.response_format import SCHEMA, read_format
 from nulpoint.codecs.tools import Choice, Tools
 
 _CONFIG = {
@@ -29,10 +40,11 @@ _TIERS = ("flex", "priority", "standard")
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
     check_model(model)
-    members, messages, tools, wrapped = read_request(body)
+    members, messages, tools, wrapped = read_request(body, limits)
     able = abilities(model)
     members.take("stream")
     members.take("stream_options")
@@ -145,10 +157,9 @@ def _format(config: dict[str, Any], talk: Contents, able: Abilities, functions: 
     schema = wanted.described()
     if schema is None:
         return
-    lost: set[str] = set()
-    config["responseJsonSchema"] = response_schema(schema, "response_format.json_schema.schema", lost)
-    for keyword in sorted(lost):
-        members.drop(f"response_format.json_schema.schema.{keyword}")
+    rewriting = Rewriting(SCHEMA, members.limits.schema_nodes)
+    config["responseJsonSchema"] = response_schema(schema, rewriting)
+    rewriting.report(members)
 
 
 def _thinking(config: dict[str, Any], able: Abilities, members: Members) -> None:

@@ -6,7 +6,7 @@ nothing may stand beside `$ref`; recorded traffic. A tool's parameters take any 
 
 from typing import Any
 
-from nulpoint.codecs.json_schema import check_depth, describe, inner_schemas, lone_reference
+from nulpoint.codecs.json_schema import Rewriting, describe, inner_schemas, lone_reference
 
 _KNOWN = frozenset(
     {
@@ -19,9 +19,9 @@ _HOLD_SCHEMAS = frozenset(
 )  # fmt: skip
 
 
-def response_schema(schema: Any, where: str, lost: set[str], depth: int = 0) -> Any:
-    """The schema in keywords Gemini knows; those only told in descriptions are added to `lost`. Raises Failure."""
-    check_depth(depth, where)
+def response_schema(schema: Any, rewriting: Rewriting, depth: int = 0) -> Any:
+    """The schema in keywords Gemini knows. Raises Failure (400) for one that is none or is too large."""
+    rewriting.enter(depth)
     if not isinstance(schema, dict):
         return schema
     schema = lone_reference(schema)
@@ -31,15 +31,17 @@ def response_schema(schema: Any, where: str, lost: set[str], depth: int = 0) -> 
     told: dict[str, Any] = {}
     for name, value in schema.items():
         if name in _HOLD_SCHEMAS:
-            made[name] = inner_schemas(name, value, lambda one: response_schema(one, where, lost, depth + 1))
+            made[name] = inner_schemas(
+                name, value, rewriting.where, lambda one: response_schema(one, rewriting, depth + 1)
+            )
         elif name in ("enum", "const"):
             _enumerate(made, told, name, value)
         elif name in _KNOWN:
             made[name] = value
         elif name != "$schema":
             told[name] = value
-    lost.update(told)
-    describe(made, schema.get("description"), told)
+    rewriting.lost.update(told)
+    describe(made, schema.get("description"), told, rewriting.where)
     return made
 
 

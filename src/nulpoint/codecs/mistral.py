@@ -5,6 +5,7 @@ Facts: the request and answer types of the `mistralai` SDK and recorded traffic.
 `provider_specific_fields.mistral.content`; handed back, the list is sent again.
 """
 
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from nulpoint.codecs.answer_types import MistralAnswer
 from nulpoint.codecs.canonical import EXTRA, ChunkWriter, index_of, read_answer
 from nulpoint.codecs.mistral_call_id import call_id
 from nulpoint.codecs.translator import EventStreamTranslator
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.wire import sse
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.provider_error import embedded_failure
@@ -74,7 +75,8 @@ def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, An
 def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
     """The reason in OpenAI's words, and Mistral's own where none means it. Raises Failure (502) for `error`."""
     if reason == "error":
-        raise Failure(Kind.UPSTREAM, 502, "mistral failed while it answered", code="provider_error")
+        text = "mistral failed while it answered"
+        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=CallerCause.NOTHING_MADE)
     if reason is None:
         return ("tool_calls" if called else "stop"), {}
     known = _FINISHES.get(reason)
@@ -99,15 +101,75 @@ def _call(call: dict[str, Any], place: str) -> dict[str, Any]:
     return {**call, "id": made, "type": "function", "function": function}
 
 
-def _continues(calls: list[tuple[int, str]], call: dict[str, Any]) -> int | None:
-    """The number of the call this is a further piece of: of the same index and id, or, without either, the last one."""
-    given = call.get("id") if call.get("id") != "null" else None
-    place = call.get("index")
-    if place is None:
-        named = given or call["function"].get("name")
-        return None if named or not calls else len(calls) - 1
-    number = next((n for n in range(len(calls) - 1, -1, -1) if calls[n][0] == place), None)
-    return number if number is not None and given in (None, "", calls[number][1]) else None
+class _ShownCalls:
+    """The calls of one choice so far, numbered in their order."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []  # as they are shown
+        self._newest: dict[Any, int] = {}  # by the index as it came, the number of the newest call that had it
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, index: Any, shown_id: str) -> None:
+        self._newest[index] = len(self._ids)
+        self._ids.append(shown_id)
+
+    def continued_by(self, call: dict[str, Any]) -> int | None:
+        """The number of the call that this is a further piece of: of the same index and id, or, without either, the
+        last one."""
+        given = call.get("id") if call.get("id") != "null" else None
+        place = call.get("index")
+        if place is None:
+            named = given or call["function"].get("name")
+            return None if named or not self._ids else len(self._ids) - 1
+        number = self._newest.get(place)
+        return number if number is not None and given in (None, "", self._ids[number]) else None
+
+
+class _GatheredParts:
+    """The content parts of one choice; pieces of one text or thought become one part again."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, Any]] = []
+        self._text = StringIO()  # what the last part says, where it came in several pieces
+        self._in_pieces = False
+
+    def add(self, parts: list[dict[str, Any]]) -> None:
+        for part in parts:
+            kind = part.get("type")
+            if self._parts and self._parts[-1].get("type") == kind and kind in ("text", "thinking"):
+                self._continue(part, kind)
+            else:
+                self._finish_last()
+                self._parts.append({**part})
+
+    def _continue(self, part: dict[str, Any], kind: str) -> None:
+        last = self._parts[-1]
+        if not self._in_pieces:
+            self._text = StringIO()
+            self._text.write(_said(last))
+            self._in_pieces = True
+        self._text.write(_said(part))
+        if kind == "thinking":
+            last.update({name: value for name, value in part.items() if name != "thinking"})
+
+    def _finish_last(self) -> None:
+        if self._in_pieces:
+            last, text = self._parts[-1], self._text.getvalue()
+            last |= {"thinking": [{"type": "text", "text": text}]} if last["type"] == "thinking" else {"text": text}
+            self._in_pieces = False
+
+    def whole(self) -> list[dict[str, Any]]:
+        self._finish_last()
+        return self._parts
+
+
+def _said(part: dict[str, Any]) -> str:
+    """The text of a part of type text or thinking."""
+    if part["type"] == "text":
+        return part["text"]  # type: ignore[no-any-return]  # else what it is written to refuses it
+    return "".join([inner.get("text", "") for inner in part["thinking"]])
 
 
 def _arguments(function: dict[str, Any], absent: str) -> str:
@@ -137,8 +199,8 @@ class MistralStream(EventStreamTranslator):
         self._created = created
         self._roles: set[int] = set()
         self._ended: set[int] = set()  # choices whose finish reason has come
-        self._calls: dict[int, list[tuple[int, str]]] = {}  # choice to its calls: index as it came, id as shown
-        self._lists: dict[int, list[dict[str, Any]]] = {}  # choice to content parts
+        self._calls: dict[int, _ShownCalls] = {}  # by choice
+        self._lists: dict[int, _GatheredParts] = {}  # likewise, where the content is a list
         self._last_usage: dict[str, Any] | None = None
         self._frame: dict[str, Any] = {}
 
@@ -209,7 +271,7 @@ class MistralStream(EventStreamTranslator):
             self._ended.add(index)
             reason, extra = _finish(reason, index in self._calls)
             if index in self._lists:
-                extra["content"] = self._lists[index]
+                extra["content"] = self._lists.pop(index).whole()
             if extra:
                 delta[EXTRA] = {"mistral": extra}
         return {"logprobs": None, **choice, "index": index, "delta": delta, "finish_reason": reason}
@@ -217,33 +279,20 @@ class MistralStream(EventStreamTranslator):
     def _content(self, index: int, delta: dict[str, Any]) -> None:
         if isinstance(delta.get("content"), list):
             parts = delta["content"]
-            self._gather(self._lists.setdefault(index, []), parts)
+            self._lists.setdefault(index, _GatheredParts()).add(parts)
             delta["content"], thinking = _split(parts)
             if thinking:
                 delta["reasoning_content"] = thinking
         elif delta.get("content") and index in self._lists:
-            self._gather(self._lists[index], [{"type": "text", "text": delta["content"]}])
+            self._lists[index].add([{"type": "text", "text": delta["content"]}])
 
     def _fragment(self, choice: int, call: dict[str, Any]) -> dict[str, Any]:
         """A call, or a further piece of one: numbered anew, since `index` may be missing or the same for all calls."""
-        calls = self._calls.setdefault(choice, [])
-        number = _continues(calls, call)
+        calls = self._calls.setdefault(choice, _ShownCalls())
+        number = calls.continued_by(call)
         if number is not None:
             return {"index": number, "function": {"arguments": _arguments(call["function"], "")}}
         number = len(calls)
         made = _call(call, f"{self._frame['id']}/{choice}/{number}")
-        calls.append((call.get("index", number), made["id"]))
+        calls.add(call.get("index", number), made["id"])
         return {**made, "index": number}
-
-    def _gather(self, into: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
-        """Pieces of one thought or text become one part again."""
-        for part in parts:
-            kind = part.get("type")
-            if into and into[-1].get("type") == kind == "text":
-                into[-1] = {**into[-1], "text": into[-1]["text"] + part["text"]}
-            elif into and into[-1].get("type") == kind == "thinking":
-                before, after = into[-1]["thinking"], part["thinking"]
-                text = "".join(inner.get("text", "") for inner in [*before, *after])
-                into[-1] = {**into[-1], **part, "thinking": [{"type": "text", "text": text}]}
-            else:
-                into.append(part)

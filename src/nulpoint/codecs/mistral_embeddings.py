@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body
+from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, write_body
 from nulpoint.codecs.embeddings import take_input
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """Raises Failure (400) for token ids: only OpenAI's models read them. Mistral's own members pass."""
-    members = Members(read_body(body))
+    members = Members(read_body(body), limits)
     members.take("model")
     request: dict[str, Any] = {"model": model, "input": take_input(members)}
     for name, there in (("dimensions", "output_dimension"), ("metadata", "metadata")):

@@ -12,8 +12,11 @@ from nulpoint.codecs.canonical import (
     EXTRA,
     Encoded,
     Members,
+    deep_nesting_refused,
     end_user,
+    kept_parts,
     object_of,
+    optional_text,
     output_limit,
     parts_of,
     stop_sequences,
@@ -21,6 +24,7 @@ from nulpoint.codecs.canonical import (
     wrong,
 )
 from nulpoint.codecs.chat_request import INVALID_JSON, arguments_of, read_request
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.mistral import joined_text
 from nulpoint.codecs.mistral_call_id import call_id
 from nulpoint.codecs.response_format import read_format
@@ -48,9 +52,10 @@ _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_aud
 _DETAILS = ("low", "auto", "high")
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
-    members, messages, tools, wrapped = read_request(body)
+    members, messages, tools, wrapped = read_request(body, limits)
     request: dict[str, Any] = {"model": model, "messages": _messages(messages, members)}
     limit = output_limit(members)
     if limit is not None:
@@ -141,11 +146,13 @@ def _assistant(message: dict[str, Any], where: str, members: Members) -> list[di
         _call(call, f"{where}.tool_calls[{number}]", members)
         for number, call in enumerate(message.get("tool_calls") or [])
     ]
-    content = _kept_content(message)
+    content = _kept_content(message, where)
     if content is None:
-        content = _content(message.get("content") or message.get("refusal"), where, members)
-        if message.get("reasoning_content"):
-            thinking = {"type": "thinking", "thinking": [{"type": "text", "text": message["reasoning_content"]}]}
+        said = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
+        content = _content(said, where, members)
+        thought = optional_text(message.get("reasoning_content"), f"{where}.reasoning_content")
+        if thought:
+            thinking = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
             content = [thinking, *parts_of(content, where)]
     if not content and not calls:
         return []
@@ -162,14 +169,12 @@ def _call(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     return {"id": call_id(call["id"]), "type": "function", "function": {"name": function["name"], "arguments": text}}
 
 
-def _kept_content(message: dict[str, Any]) -> list[Any] | None:
+def _kept_content(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """The list of our own answer, handed back: used only if the caller has not changed the text since."""
-    extra = message.get(EXTRA)
-    own = extra.get("mistral") if isinstance(extra, dict) else None
-    content = own.get("content") if isinstance(own, dict) else None
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+    content = kept_parts(message, "mistral", "content", where)
+    if content is None:
         return None
-    return content if joined_text(content) == joined_text(parts_of(message.get("content"), "messages")) else None
+    return content if joined_text(content) == joined_text(parts_of(message.get("content"), where)) else None
 
 
 def _content(content: Any, where: str, members: Members) -> Any:
@@ -184,7 +189,7 @@ def _part(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     """A part as Mistral has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        made = {"type": "text", "text": str(part.get(kind) or "")}
+        made = {"type": "text", "text": optional_text(part.get(kind), f"{where}.content")}
     elif kind == "image_url":
         made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", members)}
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):

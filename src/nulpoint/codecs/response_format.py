@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from nulpoint.codecs.canonical import Members, json_text, wrong
+from nulpoint.codecs.canonical import Members, json_text, object_of, optional_text, wrong
 
+SCHEMA = "response_format.json_schema.schema"
 _OF_SCHEMA = frozenset({"name", "description", "schema", "strict"})
 JSON_ONLY = "Answer with one JSON value and nothing else: no words around it and no code fence."
 
@@ -39,10 +40,13 @@ def read_format(members: Members) -> Format | None:
     if wanted["type"] == "text":
         return None
     given = wanted.get("json_schema") if wanted["type"] == "json_schema" else None
-    if not isinstance(given, dict):
+    if given is None:
         return Format({}, None)
+    given = object_of(given, "response_format.json_schema")
     members.drop_others(given, _OF_SCHEMA, "response_format.json_schema")
     schema = given.get("schema")
     if schema is not None and not isinstance(schema, dict):
-        raise wrong("response_format.json_schema.schema", "must be a JSON Schema")
+        raise wrong(SCHEMA, "must be a JSON Schema")
+    for name in ("name", "description"):
+        optional_text(given.get(name), f"response_format.json_schema.{name}")
     return Format({name: value for name, value in given.items() if name in _OF_SCHEMA and value is not None}, schema)

@@ -24,6 +24,7 @@ from nulpoint.codecs import (
 from nulpoint.codecs.anthropic_stream import AnthropicStream
 from nulpoint.codecs.bedrock_stream import BedrockStream
 from nulpoint.codecs.canonical import Encoded
+from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.wire.stream import Watcher
 
@@ -35,7 +36,7 @@ class Codec(NamedTuple):
     knows it.
     """
 
-    encode: Callable[[bytes, str], Encoded]
+    encode: Callable[[bytes, str, TranslationLimits], Encoded]
     decode: Callable[[bytes, int], bytes]
     stream: Callable[[int, bool], Watcher]
     id_in: bytes = b""
@@ -63,13 +64,15 @@ def codec_for(codec: Codec, headers: Mapping[bytes, bytes]) -> Codec:
 class EmbeddingsCodec(NamedTuple):
     """Embeddings in one format. `decode` is also given the caller's request and the model's name.
 
-    `counted` adds the tokens to what `decode` gave, where the header field `count_in` has them.
+    `counted` adds the tokens to what `decode` gave, where the header field `count_in` has them. `passes_answers`:
+    `decode` gives an answer back as it is.
     """
 
-    encode: Callable[[bytes, str], Encoded]
+    encode: Callable[[bytes, str, TranslationLimits], Encoded]
     decode: Callable[[bytes, bytes, str], bytes]
     count_in: bytes = b""
     counted: Callable[[bytes, bytes], bytes] = lambda answer, _: answer
+    passes_answers: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +102,7 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
             bedrock_embeddings.encode, bedrock_embeddings.decode, bedrock_embeddings.COUNT, bedrock_embeddings.counted
         ),
         "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
-        "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode),
+        "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode, passes_answers=True),
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )

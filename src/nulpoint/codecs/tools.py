@@ -6,7 +6,7 @@ free text. Both become functions here, and `wrapping` puts the answer back.
 
 from typing import Any, Literal, NamedTuple
 
-from nulpoint.codecs.canonical import Members, object_of, wrong
+from nulpoint.codecs.canonical import Members, check_count, object_of, optional_text, wrong
 from nulpoint.codecs.wrapping import Wrapped
 
 Mode = Literal["none", "auto", "required"]
@@ -38,13 +38,15 @@ def read_tools(members: Members) -> tuple[Tools, Wrapped]:
     functions: list[dict[str, Any]] = []
     own: list[dict[str, Any]] = []
     custom: set[str] = set()
-    for index, tool in enumerate(_list(members.take("tools"), "tools")):
+    given, legacy = (_list(members.take(name), name) for name in ("tools", "functions"))
+    check_count(len(given) + len(legacy), members.limits.tools, "tools" if given else "functions", "MAX_TOOLS")
+    for index, tool in enumerate(given):
         where = f"tools[{index}]"
         if not isinstance(tool, dict):
             raise wrong(where, "must be an object")
         if isinstance(tool.get("custom"), dict):
-            tool = {**tool, "function": _as_function(tool["custom"], members)}
-            custom.add(str(tool["function"].get("name")))
+            tool = _checked({**tool, "function": _as_function(tool["custom"], f"{where}.custom", members)}, where)
+            custom.add(tool["function"]["name"])
         if isinstance(tool.get("function"), dict):
             functions.append(_checked(tool, where))
             members.drop_others(tool, _TAKEN_OF_TOOL, "tools")
@@ -52,13 +54,12 @@ def read_tools(members: Members) -> tuple[Tools, Wrapped]:
             raise wrong(f"{where}.function", "must be an object")
         else:
             own.append(tool)
-    legacy = _list(members.take("functions"), "functions")
     functions += [
         _checked({"type": "function", "function": one}, f"functions[{index}]") for index, one in enumerate(legacy)
     ]
-    choice = _choice(
-        members, {tool["function"]["name"] for tool in functions} | {str(tool.get("name")) for tool in own}
-    )
+    known = {tool["function"]["name"] for tool in functions}
+    known |= {tool["name"] for tool in own if isinstance(tool.get("name"), str)}
+    choice = _choice(members, known)
     return Tools(functions, own, choice), Wrapped(custom=frozenset(custom), legacy=bool(legacy))
 
 
@@ -77,23 +78,26 @@ def _checked(tool: dict[str, Any], where: str) -> dict[str, Any]:
         raise wrong(where, "must have a function with a `name`")
     if not isinstance(function.get("parameters") or {}, dict):
         raise wrong(f"{where}.function.parameters", "must be a JSON Schema")
+    optional_text(function.get("description"), f"{where}.function.description")
     return tool
 
 
-def _as_function(custom: dict[str, Any], members: Members) -> dict[str, Any]:
+def _as_function(custom: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     """A function of one text. A grammar can only be asked for there, so it is reported as lost."""
     members.drop_others(custom, {"name", "description", "format"}, "tools.custom")
     text: dict[str, Any] = {"type": "string"}
-    grammar = object_of(
-        object_of(custom.get("format"), "tools.custom.format").get("grammar"), "tools.custom.format.grammar"
-    )
+    grammar = object_of(object_of(custom.get("format"), f"{where}.format").get("grammar"), f"{where}.format.grammar")
     if grammar:
         members.drop("tools.custom.format")
-        text["description"] = f"Follows this grammar ({grammar.get('syntax')}):\n{grammar.get('definition')}"
+        syntax, definition = (
+            optional_text(grammar.get(name), f"{where}.format.grammar.{name}") for name in ("syntax", "definition")
+        )
+        text["description"] = f"Follows this grammar ({syntax}):\n{definition}"
     parameters = {
         "type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False,
     }  # fmt: skip
-    described = {"description": custom["description"]} if custom.get("description") else {}
+    description = optional_text(custom.get("description"), f"{where}.description")
+    described = {"description": description} if description else {}
     return {"name": custom.get("name"), **described, "parameters": parameters}
 
 
@@ -106,14 +110,15 @@ def _choice(members: Members, known: set[str]) -> Choice | None:
     if isinstance(choice, str) and choice in _MODES:
         read = Choice(_MODES[choice])
     elif isinstance(choice, dict) and legacy is not None:
-        read = Choice("required", frozenset({str(choice.get("name"))}))
+        read = Choice("required", frozenset({_text_name(choice, "function_call")}))
     elif isinstance(choice, dict) and choice.get("type") in ("function", "custom"):
         read = Choice("required", frozenset({_name(choice)}))
     elif isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         allowed = object_of(choice.get("allowed_tools"), "tool_choice.allowed_tools")
         named = _list(allowed.get("tools"), "tool_choice.allowed_tools.tools")
         names = frozenset(_name(object_of(tool, "tool_choice.allowed_tools.tools")) for tool in named)
-        read = Choice(_MODES.get(str(allowed.get("mode")), "auto"), names)
+        mode = optional_text(allowed.get("mode"), "tool_choice.allowed_tools.mode")
+        read = Choice(_MODES.get(mode, "auto"), names)
     else:
         raise wrong(where, "must be none, auto, required, a function, a custom tool or allowed_tools")
     if (read.names is not None and not read.names <= known) or (read.mode == "required" and not known):
@@ -123,4 +128,11 @@ def _choice(members: Members, known: set[str]) -> Choice | None:
 
 def _name(tool: dict[str, Any]) -> str:
     kind = "custom" if tool.get("type") == "custom" else "function"
-    return str(object_of(tool.get(kind), f"tool_choice.{kind}").get("name"))
+    return _text_name(object_of(tool.get(kind), f"tool_choice.{kind}"), f"tool_choice.{kind}")
+
+
+def _text_name(named: dict[str, Any], where: str) -> str:
+    name = named.get("name")
+    if not isinstance(name, str):
+        raise wrong(f"{where}.name", "must be text")
+    return name

@@ -7,28 +7,30 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, Members, read_body, write_body
-from nulpoint.codecs.embeddings import Found, decoded, take_texts
+from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, whole_number, write_body
+from nulpoint.codecs.embeddings import Found, decoded, repeated, take_texts
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
+
+_SAID_OF_EACH = {"task_type": "task_type", "title": "title"}
 
 
-def encode(body: bytes, model: str) -> Encoded:
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """`task_type`, `title` and `auto_truncate` are Vertex's own and pass. Raises Failure (400) for token ids."""
-    members = Members(read_body(body))
+    members = Members(read_body(body), limits)
     members.take("model")
     texts = take_texts(members)
-    shared = _taken(members, (("task_type", "task_type"), ("title", "title")))
+    shared = repeated(members, _SAID_OF_EACH, texts)
     request: dict[str, Any] = {"instances": [{**shared, "content": text} for text in texts]}
-    parameters = _taken(members, (("dimensions", "outputDimensionality"), ("auto_truncate", "autoTruncate")))
+    given = {
+        "outputDimensionality": whole_number(members, "dimensions"), "autoTruncate": members.take("auto_truncate"),
+    }  # fmt: skip
+    parameters = {name: value for name, value in given.items() if value is not None}
     if parameters:
         request["parameters"] = parameters
     for name in members.rest():
         members.drop(name)
     return Encoded(write_body(request), members.dropped)
-
-
-def _taken(members: Members, names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    taken = {there: members.take(name) for name, there in names}
-    return {there: value for there, value in taken.items() if value is not None}
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:

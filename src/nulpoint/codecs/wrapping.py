@@ -5,6 +5,7 @@ function of one text, a schema for the answer as a function that must be called,
 then put back into the form that was asked for.
 """
 
+from io import StringIO
 from typing import Any, NamedTuple
 
 import msgspec
@@ -86,7 +87,7 @@ class UnwrappedStream(WatcherOver):
         super().__init__(inner)
         self._wrapped = wrapped
         self._decoder = sse.Decoder()
-        self._calls: dict[tuple[int, int], dict[str, Any]] = {}  # by choice and index, with arguments so far
+        self._calls: dict[int, dict[int, _CallInPieces]] = {}  # by choice and index
         self._shown: set[int] = set()  # choices whose caller sees calls among `tool_calls`
 
     def feed(self, data: bytes) -> bytes:
@@ -120,9 +121,12 @@ class UnwrappedStream(WatcherOver):
 
     def _choice(self, choice: dict[str, Any]) -> None:
         index, delta = choice["index"], choice["delta"]
-        kept = []
+        kept: list[dict[str, Any]] = []
+        said: list[str] = []
         for fragment in delta.pop("tool_calls", None) or ():
-            kept += self._fragment(index, fragment, delta)
+            self._fragment(index, fragment, delta, kept, said)
+        if said:
+            delta["content"] = "".join([delta.get("content") or "", *said])
         if choice["finish_reason"]:
             kept += self._held(index)
         if kept:
@@ -130,25 +134,38 @@ class UnwrappedStream(WatcherOver):
             delta["tool_calls"] = kept
         choice["finish_reason"] = self._wrapped.finish(choice["finish_reason"], index in self._shown)
 
-    def _fragment(self, choice: int, fragment: dict[str, Any], delta: dict[str, Any]) -> list[dict[str, Any]]:
-        """What stays a fragment of a tool call; what does not goes into the delta, or waits."""
-        number = fragment["index"]
-        call = self._calls.setdefault((choice, number), {**fragment, "function": {"name": "", "arguments": ""}})
-        function = fragment["function"]
-        call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
-        name = call["function"]["name"]
-        if name == self._wrapped.schema_tool:
-            if function.get("arguments"):
-                delta["content"] = (delta.get("content") or "") + function["arguments"]
-            return []
-        if name in self._wrapped.custom:
-            return []
-        if self._wrapped.legacy and number == 0:
+    def _fragment(
+        self, choice: int, fragment: dict[str, Any], delta: dict[str, Any], kept: list[dict[str, Any]], said: list[str]
+    ) -> None:
+        """What stays a fragment of a tool call is kept; the rest is said, goes into the delta, or waits."""
+        number, function = fragment["index"], fragment["function"]
+        calls = self._calls.setdefault(choice, {})
+        call = calls.get(number)
+        if call is None:
+            call = calls[number] = _CallInPieces(fragment)
+        call.name = call.name or function.get("name") or ""
+        if call.name == self._wrapped.schema_tool:
+            said.append(function.get("arguments") or "")
+        elif call.name in self._wrapped.custom:
+            call.arguments.write(function.get("arguments") or "")
+        elif self._wrapped.legacy and number == 0:
             delta["function_call"] = {**function, "id": fragment["id"]} if "id" in fragment else function
-            return []
-        return [fragment]
+        else:
+            kept.append(fragment)
 
     def _held(self, choice: int) -> list[dict[str, Any]]:
-        calls = [call for (one, _), call in self._calls.items() if one == choice]
-        return [custom_call(call) for call in calls if call["function"]["name"] in self._wrapped.custom]
+        """The custom calls of a choice that has ended, each whole."""
+        calls = self._calls.pop(choice, {}).values()
+        return [custom_call(call.whole()) for call in calls if call.name in self._wrapped.custom]
+
+
+class _CallInPieces:
+    """A tool call whose pieces are still coming."""
+
+    def __init__(self, first: dict[str, Any]) -> None:
+        self._first = first
+        self.name = ""
+        self.arguments = StringIO()
+
+    def whole(self) -> dict[str, Any]:
+        return {**self._first, "function": {"name": self.name, "arguments": self.arguments.getvalue()}}

@@ -3,15 +3,18 @@
 from sys import intern
 from typing import Any, NamedTuple
 
+from nulpoint.codecs.limits import DEFAULT_LIMITS
 from nulpoint.config import values
 from nulpoint.config.request_log import log_targets
 from nulpoint.config.values import Reader
+from nulpoint.wire.json_nodes import DEFAULT_MAX_JSON_NODES
 
 
 class Setting(NamedTuple):
     """`default` is text as a user would write it; None means unset.
 
     `pending`: validated, not yet acted upon. `restart`: a change counts from the next start on, not from a reload.
+    `environment_only`: refused in config.yaml and in the file of --env-file.
     """
 
     name: str
@@ -22,6 +25,7 @@ class Setting(NamedTuple):
     pending: bool = False
     secret: bool = False
     restart: bool = False
+    environment_only: bool = False
 
     @property
     def key(self) -> str:
@@ -57,15 +61,31 @@ SETTINGS = (
     ),
     Setting("CONFIG_WATCH", values.flag, "true", SERVER,
             "Read `config.yaml` (and the file of `--env-file`) again when it has changed; SIGHUP and `POST /admin/reload` do so in any case."),
+    Setting(
+        "ALLOW_KEYLESS_RELOAD", values.flag, "false", SERVER,
+        "Let a reload take `GATEWAY_API_KEYS` or `ADMIN_API_KEY` away altogether; otherwise it is refused, and a restart is needed.",
+        environment_only=True,
+    ),
     Setting("TLS_CERT", values.text_value, None, SERVER, "PEM file with the certificate chain; with TLS_KEY serves https.", restart=True),
     Setting("TLS_KEY", values.text_value, None, SERVER, "PEM file with the private key.", restart=True),
     Setting("SHUTDOWN_DELAY", values.duration, "2s", SERVER,
             "After SIGTERM, how long new requests are still served while `/readiness` already says 503; SIGINT skips it."),
     Setting("SHUTDOWN_TIMEOUT", values.duration, "25s", SERVER,
             "After SIGTERM, how long all of it may take; then what is in flight ends in an error.", restart=True),
+    Setting("WORKER_TIMEOUT", values.duration_or_off(2.0), "10s", SERVER,
+            "With several workers: one whose event loop has not run for this long is killed and another one started; 0 lets it be.", restart=True),
     Setting("MAX_HEAD_BYTES", values.size, "32KiB", CALLER_LIMITS, "Request line and header fields together; more is 431."),
     Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CALLER_LIMITS, "Header fields; more is 431."),
     Setting("MAX_BODY_BYTES", values.size, "20MiB", CALLER_LIMITS, "Request body; more is 413."),
+    Setting("MAX_JSON_NODES", values.whole_number(1000, _MANY), str(DEFAULT_MAX_JSON_NODES), CALLER_LIMITS,
+            "Names and values in a body that is translated for a provider with a format of its own; more is 400, of an answer 502."),
+    Setting("MAX_MESSAGES", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.messages), CALLER_LIMITS,
+            "Messages of a request that is translated; more is 400."),
+    Setting("MAX_CONTENT_PARTS", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.parts), CALLER_LIMITS,
+            "Content parts and tool calls of all its messages together, and texts of an embeddings request; more is 400."),
+    Setting("MAX_TOOLS", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.tools), CALLER_LIMITS, "Its tools; more is 400."),
+    Setting("MAX_SCHEMA_NODES", values.whole_number(1, _MANY), str(DEFAULT_LIMITS.schema_nodes), CALLER_LIMITS,
+            "Schemas within one JSON Schema (of a tool, or of the answer) that is rewritten for a provider; more is 400."),
     Setting("HEAD_TIMEOUT", values.positive_duration, "10s", CALLER_LIMITS, "A whole request head must come within this; else 408."),
     Setting("BODY_TIMEOUT", values.positive_duration, "30s", CALLER_LIMITS,
             "Grace for a request body, on top of what BODY_MIN_RATE allows; else 408."),

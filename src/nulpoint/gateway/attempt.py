@@ -1,6 +1,7 @@
 """One attempt: send the request to one target, and bring back what it answers."""
 
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -13,30 +14,34 @@ from nulpoint.gateway.keeping import Source
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
-from nulpoint.gateway.whole import check_answer, whole_body
+from nulpoint.gateway.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
+from nulpoint.gateway.whole import check_answer, other_form, whole_body
 from nulpoint.http.client import Client
-from nulpoint.http.message import JSON_TYPE, field
+from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.foreign import unusable
+from nulpoint.wire.json_nodes import check_answer_node_count, exceeds_node_count
 from nulpoint.wire.provider_error import hide, provider_failure
 from nulpoint.wire.retry_after import wait_of
-from nulpoint.wire.usage import read_facts, read_whole
+from nulpoint.wire.usage import Facts, read_facts, read_whole
 
 NAME_SHOWN = 200  # characters of a model's name in the log: the provider's word for it may be of any length
 
 
 class Attempt(msgspec.Struct):
-    """One. `max_answer`: bytes of a whole answer. `committed`: the caller has got some of a stream's content. `signer`
-    proves who we are, where there are no keys."""
+    """One. `max_answer`: bytes of a whole answer. `translation`: the thread for answers that take long to translate.
+    `committed`: the caller has got some of a stream's content. `signer` proves who we are, where there are no keys."""
 
     leg: Leg
     call: Call
     asked: Asked
     outlet: Outlet
     max_answer: int
+    translation: TranslationThread
     committed: bool = False
     signer: Signer | None = None
 
@@ -58,12 +63,13 @@ class Attempt(msgspec.Struct):
         entry.first_byte = perf_counter()
         try:
             body = connection.whole if connection.status == 200 and self.outlet.stream is None else None
-            if body is not None:  # nearly always, of an answer that is no stream
-                self._send_whole(connection, body)
-            else:
+            if body is None or len(body) > ALWAYS_SHORT:
                 await self._bring_back(connection)
+            else:  # nearly always, of an answer that is no stream
+                self._send_whole(connection, body)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
             hide(failure, self._secret)
+            entry.answered_model = self._secret.redact(entry.answered_model)  # the caller is told that, too
             if self.signer is not None and failure.kind is Kind.AUTH:
                 raise _not_ours(failure, destination.name) from None
             raise
@@ -74,7 +80,7 @@ class Attempt(msgspec.Struct):
         asked, leg, call = self.asked, self.leg, self.call
         return call.destination.message(
             call.prepared.body,
-            for_provider(asked.request.headers, asked.own_key is not None),
+            for_provider(asked.request.headers, asked.own_key is not None, asked.callers),
             asked.own_key,
             leg.admission.credential,
             leg.target.model,
@@ -97,32 +103,58 @@ class Attempt(msgspec.Struct):
         return await client.send(destination.pool, self._message(), self.leg.timeout, self.asked.until)
 
     @property
-    def _secret(self) -> str | None:
-        return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential, self.signer)
+    def _secret(self) -> CredentialMatcher:
+        return self.call.destination.matcher(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
         if connection.status != 200:
             raise await self._provider_failure(connection)
-        if self.outlet.stream is not None and is_stream(connection, self.call.destination.stream_content):
+        if self.outlet.stream is not None and is_stream(connection.headers, self.call.destination.stream_content):
             await self._relay(connection, self.outlet.stream)
         else:
-            self._send_whole(connection, connection.whole or await whole_body(connection, self.max_answer))
+            body = connection.whole or await whole_body(connection, self.max_answer)
+            if self._takes_long(body):
+                await self._send_long(connection, body)
+            else:
+                self._send_whole(connection, body)
+
+    def _takes_long(self, body: bytes) -> bool:
+        """Whether a whole answer has to be translated in a thread."""
+        translates = self.call.prepared.decodes_answers or self.call.destination.through_chat
+        return translates and takes_long(body)
+
+    async def _send_long(self, connection: Upstream, body: bytes) -> None:
+        self.outlet.entry.first_byte = perf_counter()
+        body, facts = await self.translation.run(partial(self._read_whole, connection.headers, body))
+        self._give_whole(connection, body, facts)
 
     def _send_whole(self, connection: Upstream, body: bytes) -> None:
-        entry = self.outlet.entry
+        self.outlet.entry.first_byte = perf_counter()  # all the time until now was the provider's
+        body, facts = self._read_whole(connection.headers, body)
+        self._give_whole(connection, body, facts)
+
+    def _read_whole(self, headers: Headers, body: bytes) -> tuple[bytes, Facts]:
+        """The caller's form of a whole answer, and what is worth knowing of it. It changes nothing, since it may run in
+        a thread. Raises Failure for what is no answer to this request."""
         destination, prepared = self.call.destination, self.call.prepared
-        entry.first_byte = perf_counter()  # all the time until now was the provider's
         if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
-            body = prepared.answer(body, connection.headers, _unix_seconds(), self.asked.body, self.leg.target.model)
-        keeper = self.outlet.keeper
-        facts = read_facts(body) if keeper is None else read_whole(body)
+            if len(body) > self.asked.max_json_nodes and prepared.decodes_answers:
+                check_answer_node_count(body, self.asked.max_json_nodes)
+            body = prepared.answer(body, headers, _unix_seconds(), self.asked.body, self.leg.target.model)
+        facts = read_facts(body) if self.outlet.keeper is None else read_whole(body)
         if facts.suspect:
-            check_answer(destination.name, body, self._secret)
+            if not self.asked.stream and is_stream(headers, destination.stream_content):
+                raise other_form("a whole answer", "a stream")
+            check_answer(destination.name, body, self._secret, self.asked.max_json_nodes)
         if self.asked.stream:
-            text = "the provider was asked for a stream and sent a whole answer"
-            raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+            raise other_form("a stream", "a whole answer")
         if destination.through_chat:
+            check_answer_node_count(body, self.asked.max_json_nodes)
             body = from_chat(body)
+        return body, facts
+
+    def _give_whole(self, connection: Upstream, body: bytes, facts: Facts) -> None:
+        entry, keeper = self.outlet.entry, self.outlet.keeper
         entry.usage = facts.usage
         entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         source = None
@@ -175,12 +207,15 @@ class Attempt(msgspec.Struct):
         if status < 300:  # a part of an answer, or none yet: nothing that was asked for
             return unusable(f"the provider answered with {status}; a whole answer has the status 200")
         body = await whole_body(connection, self.max_answer)
+        if exceeds_node_count(body, self.asked.max_json_nodes):
+            body = b""  # nobody can say so much about an error
         wait = wait_of(headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp())
         destination = self.call.destination
         if destination.read_error is not None:
             status, body = destination.read_error(status, headers, body)
-        failure = provider_failure(destination.name, status, body, wait, self._secret)
-        failure.fields = for_caller_of_failure(headers, beside_limits=bool(self.outlet.entry.limit))
+        credential = self._secret
+        failure = provider_failure(destination.name, status, body, wait, credential)
+        failure.fields = for_caller_of_failure(headers, credential, beside_limits=bool(self.outlet.entry.limit))
         return failure
 
     def _fields(self, connection: Upstream) -> bytes:
@@ -189,7 +224,7 @@ class Attempt(msgspec.Struct):
         dropped = field(b"x-nulpoint-dropped", ",".join(prepared.dropped).encode()) if prepared.dropped else b""
         destination, model = self.call.destination, leg.target.model
         introduction = destination.introductions.get(model) or destination.introduce(model)
-        passed = for_caller(connection.headers, beside_limits=bool(self.outlet.entry.limit))
+        passed = for_caller(connection.headers, self._secret, beside_limits=bool(self.outlet.entry.limit))
         shared = self.outlet.shared_fields
         return b"%b%bx-nulpoint-attempts: %d\r\n%b%b" % (passed, introduction, leg.number, dropped, shared)
 

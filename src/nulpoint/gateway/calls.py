@@ -1,6 +1,8 @@
 """A request made ready for the targets that may answer it, each only when its turn comes."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -8,9 +10,15 @@ from nulpoint.errors import Failure, rejected
 from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.destination import Destination
 from nulpoint.gateway.preparation import Prepared, prepare
-from nulpoint.providers.equivalents import CONTEXTS, WITHOUT_IMAGES
+from nulpoint.gateway.translation_thread import TranslationThread, takes_long
+from nulpoint.providers.equivalents import CONTEXTS, refuses, renamed_members
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Target
+from nulpoint.wire import splice
+from nulpoint.wire.foreign import MISSHAPEN
+from nulpoint.wire.json_nodes import check_node_count
+
+logger = logging.getLogger(__name__)
 
 _BYTES_A_TOKEN = 4  # of English text; other languages have fewer, so this never passes over a model that could do it
 
@@ -26,41 +34,91 @@ def prepare_call(asked: Asked, route: Route, destination: Destination, target: T
     """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
     if destination.lacks_key and not asked.own_key:
         raise destination.no_key()
-    prepared = prepare(asked.body, asked.envelope, target.provider.spec, target.model, route, destination.through_chat)
+    if len(asked.body) > asked.max_json_nodes and destination.translates:  # a shorter one cannot hold more
+        check_node_count(asked.body, asked.max_json_nodes)
+    spec, through_chat = target.provider.spec, destination.through_chat
+    try:
+        prepared = prepare(asked.body, asked.envelope, spec, target.model, route, through_chat, asked.translation)
+    except MISSHAPEN as error:  # codecs name what is wrong; in a place that one of them forgot, it is told less exactly
+        if not destination.translates:
+            raise
+        logger.error("a request could not be translated for %s by a bug in nulpoint", destination.name, exc_info=error)
+        raise _unreadable(destination.name) from None
     if prepared.dropped and asked.strict:
         raise _not_expressible(prepared.dropped, destination.name)
     return Call(destination, prepared)
 
 
 class Calls(msgspec.Struct):
-    """Those of one request, each made ready only when its turn comes; `ready` by the target's name."""
+    """Those of one request, each made ready only when its turn comes.
+
+    `ready` by the target's name: the call, or why there is none. `thread` is for requests that take long to translate.
+    """
 
     asked: Asked
     route: Route
     destination: Callable[[Provider], Destination]
-    ready: dict[str, Call]
+    thread: TranslationThread
+    ready: dict[str, Call | Failure]
 
     def to(self, target: Target) -> Call:
         """Raises Failure as `prepare_call` does."""
-        call = self.ready.get(target.name)
-        if call is None:
-            call = prepare_call(self.asked, self.route, self.destination(target.provider), target)
-            self.ready[target.name] = call
-        return call
+        made = self.ready.get(target.name)
+        if made is None:
+            made = self._make(target)
+            self.ready[target.name] = made
+        if isinstance(made, Failure):
+            raise made
+        return made
+
+    async def make_ready(self, targets: Sequence[Target]) -> None:
+        """Translate a long request in the thread for all the targets that `to` may be asked for from now on."""
+        if not takes_long(self.asked.body):
+            return
+        for target in targets:
+            destination = self.destination(target.provider)
+            if destination.translates and target.name not in self.ready and self._may_fit(target):
+                self.ready[target.name] = await self.thread.run(partial(self._make, target))
+
+    def _make(self, target: Target) -> Call | Failure:
+        """It changes nothing, since it may run in a thread."""
+        try:
+            return prepare_call(self._spelled_for(target), self.route, self.destination(target.provider), target)
+        except Failure as failure:
+            return failure
+
+    def _spelled_for(self, target: Target) -> Asked:
+        """The request with the member names that a model takes which the caller did not ask for."""
+        names = renamed_members(target.name) if self.route == "chat" else None
+        if not names:
+            return self.asked
+        body, _ = splice.rewrite(self.asked.body, names, frozenset())
+        return msgspec.structs.replace(self.asked, body=body)
 
     def fits(self, target: Target) -> bool:
         """Whether a target that the caller did not ask for can express the whole request, as far as is known."""
-        body = self.asked.body
-        if target.name in WITHOUT_IMAGES and b'"image_url"' in body:
-            return False
-        context = CONTEXTS.get(target.name)
-        if context is not None and len(body) > context * _BYTES_A_TOKEN and b";base64," not in body:
+        if not self._may_fit(target):
             return False
         try:
             self.to(target)
         except Failure:
             return False
         return True
+
+    def _may_fit(self, target: Target) -> bool:
+        """What is known without translating the request."""
+        body = self.asked.body
+        if self.route == "chat" and renamed_members(target.name):
+            frame = self.asked.envelope.frame
+            if refuses(target.name, {member.key: frame[member.start : member.end] for member in splice.members(frame)}):
+                return False
+        context = CONTEXTS.get(target.name)
+        return context is None or len(body) <= context * _BYTES_A_TOKEN or b";base64," in body
+
+
+def _unreadable(provider: str) -> Failure:
+    text = f"the request cannot be translated for {provider}: something in it is not of the type it should be"
+    return rejected(text, code="invalid_type")
 
 
 def _not_expressible(fields: list[str], provider: str) -> Failure:

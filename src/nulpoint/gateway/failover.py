@@ -19,7 +19,7 @@ from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.course import Course, Leg, settle
 from nulpoint.routing.retry import elsewhere
-from nulpoint.routing.standing import Standing
+from nulpoint.routing.standing import Standing, rest_scope
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -72,9 +72,11 @@ class Failover:
         held: Leg | None = None  # its permit is not given back yet
         try:
             if made is None or failure is None:
-                held = course.first(began)
+                await journey.calls.make_ready(journey.targets)
+                held = course.first(self._loop.time())
             else:
                 self._failed(journey, made, failure, began)
+                await journey.calls.make_ready(journey.targets)
                 held = self._following(course, made, failure)
                 self._moved(journey, made.leg, held, failure)
             while True:
@@ -108,7 +110,7 @@ class Failover:
 
     def _attempt(self, journey: Journey, leg: Leg) -> Attempt:
         call = journey.calls.to(leg.target)
-        return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer)
+        return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer, journey.calls.thread)
 
     async def _make(self, attempt: Attempt) -> None:
         leg = attempt.leg
@@ -130,7 +132,7 @@ class Failover:
         refused = self._newly_refused(leg, failure, now)
         self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
         if refused:
-            self._journal.key_refused(name, refused, failure)
+            self._journal.key_refused(name, refused, failure, rest_scope(failure, leg.target.model))
         self._journal.attempt_failed(name, self._route, failure, now - began)
         journey.attempts.failed(leg.target, failure, now - began)
 
@@ -152,7 +154,8 @@ class Failover:
         credential, standing = leg.admission.credential, self._standings[leg.target.provider.spec.name]
         if failure.kind not in (Kind.AUTH, Kind.QUOTA) or not isinstance(credential, int):
             return 0
-        return 0 if standing.rests.until(credential, "", now) else credential + 1
+        scope = rest_scope(failure, leg.target.model)
+        return 0 if standing.rests.until(credential, scope, now) else credential + 1
 
     def _note(self, leg: Leg, changed: State | None) -> None:
         if changed is not None:

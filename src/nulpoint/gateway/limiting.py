@@ -26,7 +26,9 @@ class Limiting:
 
     async def admit(self, asked: Asked, entry: Entry, now: float) -> None:
         """Take what the request needs, and note it. `now` in loop time. Raises Failure (429, 503)."""
-        tokens = estimated_tokens(asked.body, entry.route == "embeddings") if self._counts_tokens else 0
+        tokens = 0
+        if self._counts_tokens:
+            tokens = estimated_tokens(asked.body, entry.route == "embeddings", asked.envelope.frame)
         verdict, grant = await self._limits.admit(asked.caller.identity, tokens, now)
         entry.grant = grant
         entry.limit_fields = limit_fields(verdict)

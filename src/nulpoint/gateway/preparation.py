@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
+from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.table import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_of, unwrapping
 from nulpoint.http.message import Headers
 from nulpoint.providers.spec import ProviderSpec, Route
@@ -40,6 +41,11 @@ class Prepared(msgspec.Struct, frozen=True):
         count = headers.get(self.embeddings.count_in)
         return decoded if count is None else self.embeddings.counted(decoded, count)
 
+    @property
+    def decodes_answers(self) -> bool:
+        """Whether `answer` reads the whole body; else it passes byte for byte."""
+        return self.codec is not None or (self.embeddings is not None and not self.embeddings.passes_answers)
+
     def watcher(self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False) -> Watcher:
         """What passes the stream of answers on to the caller. `headers` and `created` as for `answer`.
 
@@ -55,7 +61,13 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 def prepare(
-    body: bytes, envelope: Envelope, spec: ProviderSpec, model: str, route: Route, through_chat: bool
+    body: bytes,
+    envelope: Envelope,
+    spec: ProviderSpec,
+    model: str,
+    route: Route,
+    through_chat: bool,
+    limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> Prepared:
     """Raises Failure (400) for what cannot be said to this provider."""
     dropped: list[str] = []
@@ -63,11 +75,11 @@ def prepare(
         body, dropped = to_chat(body)
     embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
     if embeddings is not None:
-        encoded = embeddings.encode(body, model)
+        encoded = embeddings.encode(body, model, limits)
         return Prepared(encoded.body, encoded.dropped, False, embeddings=embeddings)
     codec = codec_of(spec.wire, model) if route != "embeddings" else None
     if codec is not None:
-        encoded = codec.encode(body, model)
+        encoded = codec.encode(body, model, limits)
         if encoded.wrapped.anything():
             codec = unwrapping(codec, encoded.wrapped)
         return Prepared(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)

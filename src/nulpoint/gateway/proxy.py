@@ -10,7 +10,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.asked import Asked, read_request
 from nulpoint.gateway.attempt import Attempt
 from nulpoint.gateway.caching import CacheParts, Caching, Found, caching
-from nulpoint.gateway.calls import Calls, prepare_call
+from nulpoint.gateway.calls import Call, Calls, prepare_call
 from nulpoint.gateway.destination import Destination
 from nulpoint.gateway.failover import Failover, Journey
 from nulpoint.gateway.gate import Gate
@@ -25,6 +25,7 @@ from nulpoint.gateway.replay import PIECE, Known
 from nulpoint.gateway.rules import ProxyRules
 from nulpoint.gateway.sharing import Flights, follow, identity
 from nulpoint.gateway.stream_answer import StreamAnswer
+from nulpoint.gateway.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
 from nulpoint.http.client import Client
 from nulpoint.http.message import Headers, Request, field
 from nulpoint.http.reply import Reply
@@ -32,16 +33,19 @@ from nulpoint.http.strand import Cancelled
 from nulpoint.http.ticker import Ticker
 from nulpoint.providers.auth import Identities
 from nulpoint.providers.spec import Provider, Route
-from nulpoint.routing.chains import Plan
+from nulpoint.routing.chains import Plan, Target
 from nulpoint.routing.course import straight
 from nulpoint.routing.plan import Router
 from nulpoint.routing.standing import Standing
 from nulpoint.wire.envelope import asks_for_usage
 
+_LONG = 1024 * 1024  # bytes of a request
+
 
 class Surroundings(NamedTuple):
     """What all routes share. None stands for what is off: `flights` share calls, `cache` keeps answers, `limiting` says
     how many may be asked for. `chance` gives numbers from 0 to 1. `identities` by provider, of those without keys.
+    `translation` is the thread for what takes long to translate.
     """
 
     router: Router
@@ -56,6 +60,7 @@ class Surroundings(NamedTuple):
     cross_origin: Callable[[Headers], bytes]
     chance: Callable[[], float]
     identities: Identities
+    translation: TranslationThread
 
 
 class Proxy:
@@ -147,8 +152,8 @@ class Proxy:
         size = len(asked.request.body)
         journal.inflight += 1
         try:
-            if gate.closed or not gate.take(size, asked.stream):
-                await gate.wait(size, asked.stream)
+            if size > _LONG or gate.closed or not gate.take(size, asked.stream):
+                await self._enter(size, asked.stream)
             try:
                 if question is not None and found is None:
                     found = await self._wait_for_cache(question, asked, reply, entry)
@@ -175,6 +180,21 @@ class Proxy:
         finally:
             journal.inflight -= 1
             self._settle(asked.request, reply, entry)
+
+    async def _enter(self, size: int, stream: bool) -> None:
+        """Take a place at the gate for a long request, or wait for one."""
+        gate = self._around.gate
+        if size > _LONG:
+            await self._let_others_run()
+            if not gate.closed and gate.take(size, stream):
+                return
+        await gate.wait(size, stream)
+
+    async def _let_others_run(self) -> None:
+        """Let the event loop serve what is waiting: reading over a long request once more takes up to 50 ms."""
+        turn = self._loop.create_future()
+        self._loop.call_soon(turn.set_result, None)
+        await turn
 
     def _settle(self, request: Request, reply: Reply, entry: Entry) -> None:
         """Once a request, when nothing more will happen to it."""
@@ -236,18 +256,21 @@ class Proxy:
             flights.lead(key, outlet)
         try:
             # What the caller did wrong is told before anything is tried.
-            call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
+            if len(asked.body) <= ALWAYS_SHORT:
+                call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
+            else:
+                call = await self._prepare_long(asked, primary)
             began = self._loop.time()
             leg = straight(targets, self._around.standings, self._rules.course, asked.until, asked.own, began)
             attempt, failure = None, None
             if leg is not None:
-                attempt = Attempt(leg, call, asked, outlet, self._rules.max_answer)
+                attempt = Attempt(leg, call, asked, outlet, self._rules.max_answer, self._around.translation)
                 try:
                     await attempt.make(self._around.client)
                     return
                 except Failure as caught:
                     failure = caught
-            calls = Calls(asked, self._route, self._destination, {primary.name: call})
+            calls = Calls(asked, self._route, self._destination, self._around.translation, {primary.name: call})
             await self._failover.go_on(Journey(asked, outlet, targets, calls), attempt, failure, began)
         except BaseException as error:
             ended = _for_followers(error)
@@ -256,6 +279,16 @@ class Proxy:
             outlet.close()
             if flights is not None and key is not None:
                 flights.land(key, outlet, ended)
+
+    async def _prepare_long(self, asked: Asked, target: Target) -> Call:
+        """A call of a long request, which is translated in a thread where that takes long. Raises Failure."""
+        destination = self._destination(target.provider)
+        if destination.translates and takes_long(asked.body):
+            work = partial(prepare_call, asked, self._route, destination, target)
+            return await self._around.translation.run(work)
+        if len(asked.body) > _LONG:
+            await self._let_others_run()
+        return prepare_call(asked, self._route, destination, target)
 
     def _destination(self, provider: Provider) -> Destination:
         destination = self._destinations.get(provider.spec.name)

@@ -5,6 +5,7 @@ that accumulator doubles what a host repeats in every chunk (a role, an id, a fo
 """
 
 from collections.abc import Iterable
+from io import StringIO
 from typing import Any, Literal
 
 import msgspec
@@ -42,7 +43,7 @@ def _assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
     if not choices or not all(choice["finish_reason"] for choice in choices.values()):
         raise NotWhole("a choice has no finish reason")
     kind, finished = ("chat.completion", _finished_chat) if route == "chat" else ("text_completion", _finished_text)
-    ordered = [finished(choice) for _, choice in sorted(choices.items())]
+    ordered = [finished(_settled(choice)) for _, choice in sorted(choices.items())]
     return msgspec.json.encode({**answer, "object": kind, "choices": ordered})
 
 
@@ -66,7 +67,51 @@ def _take_last(held: dict[str, Any], piece: dict[str, Any], but: frozenset[str])
     for name, value in piece.items():
         if name not in but and value is not None:
             before = held.get(name)
-            held[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+            if isinstance(before, dict) and isinstance(value, dict):
+                before.update(value)
+            else:
+                held[name] = value
+
+
+class _Text(StringIO):
+    """A text that came in pieces. Adding each piece to a `str` would copy what has come before, every time."""
+
+
+class _Entries:
+    """The entries of a list that came in pieces, found by their index and type without looking through all of them."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        self.all: list[Any] = []
+        self._first: dict[Any, Any] = {}  # by index, and by index and type
+        for entry in entries:
+            self._append(entry.get("index") if isinstance(entry, dict) else None, entry)
+
+    def add(self, name: str, piece: Any) -> None:
+        """Add an entry, or a piece of one. `name` is that of the list. Raises NotWhole."""
+        index = piece.get("index") if isinstance(piece, dict) else None
+        if index is None and name == "tool_calls":
+            raise NotWhole("a tool call has no index")
+        entry = self._entry_of(index, piece) if index is not None else None
+        if entry is None:
+            self._append(index, piece)
+        elif name == "tool_calls" and piece.get("id") not in (None, "", entry.get("id")):
+            raise NotWhole("two tool calls have one index")
+        elif name in _WHOLE_ENTRIES:
+            entry.update(piece)
+        else:
+            _grow(entry, piece)
+
+    def _entry_of(self, index: Any, piece: dict[str, Any]) -> dict[str, Any] | None:
+        """The first entry that the piece goes on. OpenRouter gives a summary of the reasoning and its encrypted form
+        one index: only the type tells them apart."""
+        kind = piece.get("type")
+        return self._first.get(index if kind in (None, "") else (index, kind))
+
+    def _append(self, index: Any, entry: Any) -> None:
+        self.all.append(entry)
+        if index is not None:
+            self._first.setdefault(index, entry)
+            self._first.setdefault((index, entry.get("type")), entry)
 
 
 def _grow(held: dict[str, Any], piece: dict[str, Any]) -> None:
@@ -74,37 +119,40 @@ def _grow(held: dict[str, Any], piece: dict[str, Any]) -> None:
     for name, value in piece.items():
         before = held.get(name)
         if isinstance(value, list):
-            held[name] = _longer(name, before or [], value)
+            held[name] = _longer(name, before, value)
         elif before is None:
             held[name] = value
-        elif isinstance(value, str) and isinstance(before, str) and name not in _NAMES:
-            held[name] = before + value
+        elif isinstance(value, str) and isinstance(before, str | _Text) and name not in _NAMES:
+            if isinstance(before, str):
+                held[name] = text = _Text()
+                text.write(before)
+            else:
+                text = before
+            text.write(value)
         elif isinstance(value, dict) and isinstance(before, dict):
             _grow(before, value)
         elif value is not None and value != "":
             held[name] = value
 
 
-def _longer(name: str, entries: list[Any], pieces: list[Any]) -> list[Any]:
+def _longer(name: str, before: Any, pieces: list[Any]) -> _Entries:
+    if before and not isinstance(before, list | _Entries):
+        raise NotWhole("a list goes on something else")
+    entries = before if isinstance(before, _Entries) else _Entries(before or [])
     for piece in pieces:
-        index = piece.get("index") if isinstance(piece, dict) else None
-        if index is None and name == "tool_calls":
-            raise NotWhole("a tool call has no index")
-        same = [entry for entry in entries if index is not None and _continues(piece, entry)]
-        if not same:
-            entries.append(piece)
-        elif name == "tool_calls" and piece.get("id") not in (None, "", same[0].get("id")):
-            raise NotWhole("two tool calls have one index")
-        elif name in _WHOLE_ENTRIES:
-            same[0].update(piece)
-        else:
-            _grow(same[0], piece)
+        entries.add(name, piece)
     return entries
 
 
-def _continues(piece: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """OpenRouter gives a summary of the reasoning and its encrypted form one index: only the type tells them apart."""
-    return piece["index"] == entry.get("index") and piece.get("type") in (None, "", entry.get("type"))
+def _settled(value: Any) -> Any:
+    """What has grown as the plain values it has become."""
+    if isinstance(value, _Text):
+        return value.getvalue()
+    if isinstance(value, _Entries):
+        return [_settled(entry) for entry in value.all]
+    if isinstance(value, dict):
+        return {name: _settled(one) for name, one in value.items()}
+    return value
 
 
 def _finished_text(choice: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nulpoint.wire.assembly import CompletionRoute
 # Longer texts go out in several events: many clients read lines of 64 KiB at most, and a character may take 12 bytes.
 PIECE = 2048
 _EVERY_CHUNK = ("id", "created", "model", "service_tier", "system_fingerprint")
+_LONGEST_REPEATED = 1024  # characters
 _LAST_TEXTS = ("content", "refusal")  # after reasoning, whatever their place in the message
 _ARGUMENTS = {"function": "arguments", "custom": "input"}
 
@@ -27,7 +28,7 @@ def chunks(route: CompletionRoute, body: bytes) -> tuple[list[bytes], bytes]:
     choices = answer.pop("choices")
     usage = answer.pop("usage", None)
     answer["object"] = "chat.completion.chunk" if route == "chat" else "text_completion"
-    shared = {name: answer[name] for name in ("object", *_EVERY_CHUNK) if name in answer}
+    shared = {name: answer[name] for name in ("object", *_EVERY_CHUNK) if name in answer and _is_short(answer[name])}
     head = answer  # what stands once in an answer stands in its first chunk
     made = []
     for choice in choices:
@@ -36,6 +37,11 @@ def chunks(route: CompletionRoute, body: bytes) -> tuple[list[bytes], bytes]:
             made.append(msgspec.json.encode({**head, "choices": [piece]}))
             head = shared
     return made, msgspec.json.encode({**shared, "choices": [], "usage": usage}) if usage is not None else b""
+
+
+def _is_short(value: Any) -> bool:
+    """Whether it may be repeated in every chunk; anything else stands in the first one alone."""
+    return value is None or isinstance(value, int) or (isinstance(value, str) and len(value) <= _LONGEST_REPEATED)
 
 
 def _text_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:

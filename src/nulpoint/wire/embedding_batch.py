@@ -17,6 +17,8 @@ from nulpoint.wire.foreign import MISSHAPEN
 from nulpoint.wire.usage import Tokens
 
 MAX_INPUTS = 2048  # OpenAI's own bound of a batch
+_COUNTED = 256 * 1024  # bytes of an answer; a shorter one cannot hold many members
+_MEMBERS_A_VECTOR, _OTHER_MEMBERS = 16, 10_000
 
 
 class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -77,10 +79,11 @@ def read_batch(body: bytes, namespace: bytes, chain: bytes) -> Batch | None:
         rest, apart = separate(body, ("input",))
         if "input" not in apart:
             return None
-        inputs = [canonical(each) for each in _inputs(apart["input"])]
+        given = _inputs(apart["input"])
+        if not 0 < len(given) <= MAX_INPUTS:
+            return None
+        inputs = [canonical(each) for each in given]
     except Unfit:
-        return None
-    if not 0 < len(inputs) <= MAX_INPUTS:
         return None
     common = digest(b"embeddings", namespace, chain, rest)
     return Batch(body, inputs, [digest(common, text) for text in inputs])
@@ -106,6 +109,8 @@ def read_vectors(
     answer: bytes, batch: Batch, asked: Sequence[int], provider: str, now: float, target: str = "", dropped: str = ""
 ) -> dict[bytes, Vector]:
     """The vectors of a provider's answer by key, each a copy. Raises Mismatch. `now`: Unix seconds."""
+    if len(answer) > _COUNTED and _has_too_many_members(answer, len(asked)):
+        raise Mismatch
     try:
         decoded = msgspec.json.decode(answer, type=_Answer)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
@@ -123,6 +128,12 @@ def read_vectors(
         )
         for at, position in enumerate(asked)
     }
+
+
+def _has_too_many_members(answer: bytes, vectors: int) -> bool:
+    """Whether it is made of so many objects or members that reading them would hold up the event loop."""
+    most = vectors * _MEMBERS_A_VECTOR + _OTHER_MEMBERS
+    return answer.count(b"{") > most or answer.count(b":") > most
 
 
 def _without_index(item: dict[str, msgspec.Raw]) -> bytes:

@@ -6,8 +6,20 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.wire.request_names import (
+    DECODED,
+    LONG,
+    READ_NAMES,
+    SHORT,
+    check_names,
+    decode_members,
+    frame_of_long,
+    without_large_values,
+)
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
+LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may have so many
+_ABSENT = msgspec.Raw()
 _SHOWN = 100  # at most this much of what a caller sent is shown back
 
 
@@ -17,15 +29,39 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Envelope(msgspec.Struct):
-    """A chat, completions or embeddings request in the OpenAI format. A member given twice counts the last time."""
+class Envelope(msgspec.Struct, frozen=True):
+    """What the gateway acts on of a chat, completions or embeddings request in the OpenAI format.
+
+    `frame` is the request without its bulk: its other members, and the names of all, are there.
+    """
+
+    model: str
+    stream: bool | None
+    stream_options: StreamOptions | UnsetType | None
+    frame: bytes
+
+
+class _Members(msgspec.Struct):
+    """Those members, and those that a request mostly consists of."""
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | UnsetType | None = UNSET
+    messages: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    tools: msgspec.Raw = _ABSENT
+
+    def large_values(self) -> tuple[tuple[bytes, msgspec.Raw], ...]:
+        """What a request mostly consists of, each with its name; empty what is not there."""
+        return (
+            (b'"messages"', self.messages), (b'"input"', self.input),
+            (b'"prompt"', self.prompt), (b'"tools"', self.tools),
+        )  # fmt: skip
 
 
-_DECODER = msgspec.json.Decoder(Envelope)
+_DECODER = msgspec.json.Decoder(_Members)
+_encode = msgspec.json.Encoder().encode
 
 
 def asks_for_usage(envelope: Envelope) -> bool:
@@ -35,23 +71,34 @@ def asks_for_usage(envelope: Envelope) -> bool:
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Raises Failure (400), naming the member that is wrong."""
+    """Raises Failure (400), naming the member that is wrong, or that a provider could read in another way."""
     try:
-        envelope = _DECODER.decode(body)
+        if len(body) <= LONG:
+            members = _DECODER.decode(body)
+            frame = body if len(body) <= SHORT else without_large_values(body, members.large_values())
+        else:
+            frame = frame_of_long(body)
+            members = _DECODER.decode(frame)
+        named = decode_members(frame) if len(frame) <= DECODED else {}
+        if not READ_NAMES.issuperset(named) or len(_encode(named)) != len(frame):
+            check_names(frame, named)  # not every name is known, or one may stand twice
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
-    if not envelope.model or envelope.model.isspace():
-        raise rejected("`model` is empty; name a model, for example gpt-4o", param="model", code="invalid_value")
-    return envelope
+    if not members.model or members.model.isspace():
+        raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
+    if len(members.model) > LONGEST_MODEL:
+        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
+        raise rejected(text, param="model", code="invalid_value")
+    return Envelope(members.model, members.stream, members.stream_options, frame)
 
 
 def _invalid_member(problem: str) -> Failure:
     if "missing required field `model`" in problem:
-        text = "`model` is missing; name a model, for example gpt-4o"
+        text = "`model` is missing; name a model, for example gpt-5.4"
         return rejected(text, param="model", code="missing_required_parameter")
     where = _WHERE.search(problem)
     if where is None:

@@ -6,7 +6,7 @@ known to be one valid JSON object (the envelope decoder has said so): on other i
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,10 +15,15 @@ from nulpoint.errors import rejected
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
-_SCALAR = re.compile(_STRING + rb"|[^\s,\]}]++", re.DOTALL)
-# Up to and including the next bracket that is not inside a string.
+_SCALAR = re.compile(rb"[^\s,\]}]++")
+_OBJECT = re.compile(rb"\s*+\{")
+_LONG_VALUES = (b"{", b"[", b'"')
+# Up to and including the next bracket that is not inside a string: for what is nested too deeply for the decoder.
 _BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
-_MODEL_KEY = re.compile(rb'"model"\s*:\s*')
+_MODEL_KEY = re.compile(rb'"model"\s*+:\s*+')
+_SPACE = b" \t\r\n"
+_AFTER_VALUE = re.compile(r"trailing characters \(byte (\d+)\)")
+_skip_value = msgspec.json.Decoder(msgspec.Raw).decode
 # A letter of "model" may be spelled as an escape; nothing else can hide that key from a literal search.
 _ESCAPED_LETTER = b"\\u006"
 
@@ -41,23 +46,65 @@ class Edit(NamedTuple):
     text: bytes
 
 
-def members(body: bytes) -> list[Member]:
-    """The members of the top-level object, in order, repeated keys included."""
-    found = []
+def members(body: bytes, most: int | None = None) -> list[Member]:
+    """The members of the top-level object, in order, repeated keys included; no more than `most`."""
+    return _members(body, most, value_end)
+
+
+def _members(body: bytes, most: int | None, find_end: Callable[[bytes, int], int]) -> list[Member]:
+    found: list[Member] = []
     position = body.index(b"{") + 1
-    while key := _KEY.match(body, position):
+    while len(found) != most and (key := _KEY.match(body, position)):
         start = key.end()
-        end = _value_end(body, start)
+        end = find_end(body, start)
         found.append(Member(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
         position = end
     return found
 
 
-def _value_end(body: bytes, start: int) -> int:
-    if body[start] not in b"{[":
+def without_long_values(body: bytes, longest: int, most: int, keep: Container[str]) -> bytes | None:
+    """The top-level object with [] for each array, object and text of over `longest` bytes, but for those to `keep`.
+
+    None if it has over `most` members. The body need not be known to be valid: it is exactly if the result is. Raises
+    msgspec.DecodeError or RecursionError where a value is not.
+    """
+    found = _members(body, most + 1, _decoded_end) if _OBJECT.match(body) else []
+    if len(found) > most:
+        return None
+    long = (one for one in found if one.end - one.start > longest and one.key not in keep)
+    return apply(body, [Edit(one.start, one.end, b"[]") for one in long if body[one.start] in b'{["'])
+
+
+def value_end(body: bytes, start: int) -> int:
+    """Where the JSON value that begins at `start`, a member's, ends. It may be nested however deeply."""
+    try:
+        return _decoded_end(body, start)
+    except (msgspec.DecodeError, RecursionError):
+        return _closing_bracket(body, start)
+
+
+def _decoded_end(body: bytes, start: int) -> int:
+    """The same, but raises what the decoder does of a value that is not valid, or nested too deeply for it.
+
+    The decoder reads over an array or object without building it, in about a nanosecond a byte, and then complains of
+    the text that goes on behind it, with its place.
+    """
+    first = body[start : start + 1]
+    if first not in _LONG_VALUES:
         scalar = _SCALAR.match(body, start)
-        assert scalar is not None, "not valid JSON"
-        return scalar.end()
+        return start if scalar is None else scalar.end()
+    try:
+        _skip_value(memoryview(body)[start:])
+    except msgspec.DecodeError as error:
+        after = _AFTER_VALUE.search(str(error))
+        if after is None:
+            raise
+        end = start + int(after[1]) - 1
+        return end if body[end - 1] not in _SPACE else start + len(body[start:end].rstrip(_SPACE))
+    return len(body.rstrip(_SPACE))
+
+
+def _closing_bracket(body: bytes, start: int) -> int:
     depth = 0
     position = start
     while bracket := _BRACKET.match(body, position):
@@ -74,14 +121,25 @@ def model_span(body: bytes) -> tuple[int, int]:
     Nearly always `"model":` is there once and is spelled plainly; then it is the top-level one, because a valid
     envelope has that. Otherwise (a nested `model`, an escape, a string that ends in `"model`) the object is walked.
     """
-    keys = list(_MODEL_KEY.finditer(body))
-    if len(keys) == 1 and body[keys[0].start() - 1] != 0x5C and _ESCAPED_LETTER not in body:
-        start = keys[0].end()
-        return start, _value_end(body, start)
+    key = _MODEL_KEY.search(body)
+    if key is not None and body[key.start() - 1] != 0x5C and not (b"\\" in body and _ESCAPED_LETTER in body):
+        start = key.end()
+        if not _has_model_key(body, start):
+            return start, value_end(body, start)
     spans = [(member.start, member.end) for member in members(body) if member.key == "model"]
     if len(spans) != 1:
         raise rejected("`model` is given more than once", param="model", code="duplicate_field")
     return spans[0]
+
+
+def _has_model_key(body: bytes, position: int) -> bool:
+    """Whether `"model":` stands anywhere from `position` on. A plain search is quicker than the pattern's."""
+    position = body.find(b'"model"', position)
+    while position >= 0:
+        if _MODEL_KEY.match(body, position):
+            return True
+        position = body.find(b'"model"', position + 1)
+    return False
 
 
 def set_model(body: bytes, model: str) -> Edit:
@@ -122,9 +180,10 @@ def rewrite(body: bytes, rename: Mapping[str, str], drop: frozenset[str]) -> tup
 
 def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
     """The body with non-overlapping edits made."""
-    parts: list[bytes] = []
+    view = memoryview(body)
+    parts: list[bytes | memoryview] = []
     position = 0
     for edit in sorted(edits):
-        parts += (body[position : edit.start], edit.text)
+        parts += (view[position : edit.start], edit.text)
         position = edit.end
-    return b"".join((*parts, body[position:]))
+    return b"".join((*parts, view[position:]))

@@ -1,0 +1,137 @@
+"""How long one legal request keeps the gateway from serving others: the longest step of its event loop.
+
+Each body is the costliest of its shape within the default limits. While the gateway has it, another connection asks
+for /readiness without a pause: the CPU that the gateway takes until it answers, at most, is the longest step.
+A body may be refused; what counts is that nobody waits for that. By itself: `python bench/longest_step.py`.
+"""
+
+import http.client
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from clocks import cpu_ns
+from figures import Row
+from formats import OPENAI
+from subjects import Subject, answering, nulpoint
+
+BOUND = 50  # ms
+_BYTES = 20 * 1024 * 1024 - 512  # MAX_BODY_BYTES with a little room
+_PROBE = b"GET /readiness HTTP/1.1\r\nHost: localhost\r\n\r\n"
+# Every part of the gateway that looks at a body is on.
+_SETTINGS = {"CACHE_MODE": "memory", "TPM_LIMIT": "1000000000", "FALLBACKS": "off", "CB_ERROR_THRESHOLD": "1000000"}
+
+
+class Body(NamedTuple):
+    """A request that is costly to read: where it goes, and how it is made."""
+
+    name: str
+    path: str
+    make: Callable[[], bytes]
+
+
+def request(middle: bytes, model: str = OPENAI.model, name: str = "messages") -> bytes:
+    return b'{"model":"%b","%b":%b}' % (model.encode(), name.encode(), middle)
+
+
+def filled(unit: bytes, size: int = _BYTES, begin: bytes = b"[", end: bytes = b"0]") -> bytes:
+    """An array, or what `begin` and `end` make, of one unit again and again."""
+    return begin + unit * (size // len(unit)) + end
+
+
+def text(unit: bytes) -> bytes:
+    return filled(unit, begin=b'[{"role":"user","content":"', end=b'"}]')
+
+
+def names(count: int) -> bytes:
+    return b"[{%b}]" % b",".join(b'"%x":1' % (number * 2654435761 % 2**32) for number in range(count))
+
+
+def top_level(member: bytes) -> bytes:
+    return filled(member, begin=b'{"model":"%b"' % OPENAI.model.encode(), end=b',"\\u006d":1}')
+
+
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+BODIES = [
+    Body("long text", CHAT, lambda: request(text(b"word, "))),
+    Body("text of escapes", CHAT, lambda: request(text(b"\\n"))),
+    Body("text in base64", CHAT, lambda: request(text(b"data:image/png;base64,AAAA "))),
+    Body("small numbers", CHAT, lambda: request(filled(b"0,"))),
+    Body("one number of 20 MB", CHAT, lambda: request(filled(b"1"))),
+    Body("decimals", CHAT, lambda: request(filled(b"0.5,"))),
+    Body("empty arrays", CHAT, lambda: request(filled(b"[],"))),
+    Body("empty objects", CHAT, lambda: request(filled(b"{},"))),
+    Body("messages", CHAT, lambda: request(filled(b'{"role":"user","content":"hi"},', end=b"{}]"))),
+    Body("objects with a model", CHAT, lambda: request(filled(b'{"model":1},'))),
+    Body("white space", CHAT, lambda: request(filled(b" "))),
+    Body("different names", CHAT, lambda: request(names(1_500_000))),
+    Body("top-level members", CHAT, lambda: top_level(b',"a":1')),
+    Body("top-level members with spaces", CHAT, lambda: top_level(b',"a" : [ ]')),
+    Body("names in a body that is cached", CHAT, lambda: request(names(70_000))),
+    Body("messages in a body that is cached", CHAT, lambda: request(filled(b'{"role":"user","content":"hi"},', 900_000))),
+    Body("decimals in a body that is cached", CHAT, lambda: request(filled(b"0.5,", 4 * 9_990))),
+    Body("inputs", EMBEDDINGS, lambda: request(filled(b'"a",', 4 * 2040, end=b'"a"]'), "text-embedding-3-small", "input")),
+    Body("token ids", EMBEDDINGS, lambda: request(filled(b"1,"), "text-embedding-3-small", "input")),
+]  # fmt: skip
+
+
+def measure_longest_steps(folder: Path, rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
+    """The row has the worst of the medians, and the shape that makes it."""
+    found: dict[str, list[float]] = {}
+    statuses: dict[str, int] = {}
+    with (
+        answering(folder / "steps-up") as upstream,
+        nulpoint(folder, upstream, **_SETTINGS) as gateway,
+    ):
+        for body in BODIES:
+            data = body.make()
+            found[body.name] = []
+            for _ in range(rounds):
+                statuses[body.name], step = _longest_step(gateway, body.path, data)
+                found[body.name].append(step)
+    raw["longest steps"] = {name: {"ms": steps, "status": statuses[name]} for name, steps in found.items()}
+    worst = max(found, key=lambda name: median(found[name]))
+    text = f"Longest step of the event loop, of {len(BODIES)} costly requests ({worst})"
+    rows.append((text, f"{median(found[worst]):.0f} ms", f"<= {BOUND} ms"))
+
+
+def _longest_step(gateway: Subject, path: str, body: bytes) -> tuple[int, float]:
+    """The status of a request's answer, and the longest that another caller waited meanwhile, in milliseconds of CPU."""
+    ended, steps = threading.Event(), [0.0]
+    watching = threading.Thread(target=_watch, args=(gateway, ended, steps))
+    watching.start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        status = connection.getresponse().status
+        connection.close()
+    finally:
+        ended.set()
+        watching.join()
+    return status, max(steps)
+
+
+def _watch(gateway: Subject, ended: threading.Event, steps: list[float]) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), 60) as probe:
+        while not ended.is_set():
+            began = cpu_ns(gateway.pids)
+            probe.sendall(_PROBE)
+            if not probe.recv(65536):
+                raise ConnectionError("the gateway closed the connection of the probe")
+            steps.append((cpu_ns(gateway.pids) - began) / 1e6)
+
+
+def main() -> None:
+    raw: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        measure_longest_steps(Path(folder), 5, [], raw)
+    for name, found in raw["longest steps"].items():
+        print(f"{name:36} {found['status']}  {median(found['ms']):6.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
