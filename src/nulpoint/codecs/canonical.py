@@ -14,6 +14,7 @@ from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire.foreign import NOT_JSON, unusable
+from nulpoint.wire.json_nodes import exceeds_node_count
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 from nulpoint.wire.request_names import CHAT_MEMBERS
 
@@ -154,6 +155,13 @@ def check_count(count: int, most: int, field: str, setting: str) -> None:
     if count > most:
         text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
         raise wrong(field, text, "array_above_max_length")
+
+
+def check_json_inside(text: str, where: str, limit: int) -> None:
+    """Raise Failure (400) for a text that is to be read as JSON and holds too many names and values."""
+    if len(text) > limit and exceeds_node_count(text.encode(), limit):
+        problem = f"holds more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
+        raise wrong(where, problem, "too_many_json_nodes")
 
 
 def optional_text(value: Any, where: str) -> str:

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import Members, check_count, json_text, optional_text, read_body, wrong
+from nulpoint.codecs.canonical import (
+    Members,
+    check_count,
+    check_json_inside,
+    json_text,
+    optional_text,
+    read_body,
+    wrong,
+)
 from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.codecs.tools import Tools, read_tools
 from nulpoint.codecs.wrapping import Wrapped
@@ -19,6 +27,7 @@ from nulpoint.errors import rejected
 # Where a model's arguments are no JSON (cut by a token limit, say), the text is handed back under this name, as
 # Anthropic's guide to fine-grained streaming has it.
 INVALID_JSON = "INVALID_JSON"
+_read_arguments = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _OF_CALLED = frozenset({"name", "arguments"})
 _OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 
@@ -58,17 +67,23 @@ def _count_parts(message: dict[str, Any]) -> int:
 
 
 def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
-    """The arguments of a function call as an object. Raises Failure for other JSON: no provider takes it."""
+    """The arguments of a function call as an object, whose values stay the JSON they are. Raises Failure for other
+    JSON: no provider takes it."""
     members.drop_others(call, _OF_CALL, "messages.tool_calls")
     members.drop_others(call["function"], _OF_CALLED, "messages.tool_calls.function")
     text = call["function"].get("arguments") or "{}"
+    where = f"{where}.function.arguments"
+    if isinstance(text, dict):
+        return text
+    if not isinstance(text, str):
+        raise wrong(where, "must be the JSON text of an object")
+    check_json_inside(text, where, members.limits.json_nodes)
     try:
-        arguments = msgspec.json.decode(text) if isinstance(text, str) else text
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return _read_arguments(text)
+    except msgspec.ValidationError:
+        raise wrong(where, "must be the JSON text of an object") from None
+    except (msgspec.DecodeError, RecursionError):
         return {INVALID_JSON: text}
-    if not isinstance(arguments, dict):
-        raise wrong(f"{where}.function.arguments", "must be the JSON text of an object")
-    return arguments
 
 
 def _modernize(message: dict[str, Any], index: int) -> None:

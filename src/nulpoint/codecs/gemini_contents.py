@@ -115,15 +115,19 @@ def _result(
         _turn(turns, "user", media)
 
 
-def _response(text: str) -> dict[str, Any]:
+_read_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def _response(text: str) -> Any:
     """An object, which is all Gemini takes: the one in the text, or the text (a list as a list) as `output`."""
+    begins = text.lstrip(" \t\r\n")[:1]
+    if begins not in ("{", "["):
+        return {"output": text}
     try:
-        value = msgspec.json.decode(text)
+        value = _read_json(text)  # as it is: nobody here looks into it
     except (msgspec.DecodeError, RecursionError):
-        value = text
-    if isinstance(value, dict):
-        return value
-    return {"output": value if isinstance(value, list) else text}
+        return {"output": text}
+    return value if begins == "{" else {"output": value}
 
 
 def _model_parts(

@@ -14,7 +14,7 @@ from nulpoint.gateway.keeping import Source
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
-from nulpoint.gateway.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
+from nulpoint.gateway.translation_thread import ALWAYS_LONG, ALWAYS_SHORT, TranslationThread, takes_long
 from nulpoint.gateway.whole import check_answer, whole_body
 from nulpoint.http.client import Client
 from nulpoint.http.message import JSON_TYPE, Headers, field
@@ -53,7 +53,10 @@ class Attempt(msgspec.Struct):
         entry.dropped = len(prepared.dropped)
         if destination.identity is not None:
             self.signer = destination.signer(asked.own_key)
-        message = self._message()
+        if self.signer is not None and len(prepared.body) > ALWAYS_LONG:
+            message = await self.translation.run(self._message)  # signing reads all of the body
+        else:
+            message = self._message()
         entry.first_byte = 0.0
         entry.sent = perf_counter()
         connection = await client.send(destination.pool, message, leg.timeout, asked.until)
