@@ -206,9 +206,6 @@ class MistralStream(EventStreamTranslator):
     def has_finish_reason(self) -> bool:
         return self.failure is None and bool(self._roles) and self._roles <= self._ended
 
-    def _at_end(self) -> bytes:
-        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
-
     def _goes_on(self, event: sse.Event) -> bool:
         return event.data.strip() != DONE
 
@@ -268,14 +265,15 @@ class MistralStream(EventStreamTranslator):
             delta["tool_calls"] = [self._fragment(index, call) for call in delta["tool_calls"]]
         else:
             delta.pop("tool_calls", None)
-        if choice.get("finish_reason"):
+        reason = choice.pop("finish_reason", None) or None
+        if reason is not None:
             self._ended.add(index)
-            choice["finish_reason"], extra = _finish(choice["finish_reason"], index in self._calls)
+            reason, extra = _finish(reason, index in self._calls)
             if index in self._lists:
                 extra["content"] = self._lists.pop(index).whole()
             if extra:
                 delta[EXTRA] = {"mistral": extra}
-        return {"logprobs": None, "finish_reason": None, **choice, "index": index, "delta": delta}
+        return {"logprobs": None, **choice, "index": index, "delta": delta, "finish_reason": reason}
 
     def _content(self, index: int, delta: dict[str, Any]) -> None:
         if isinstance(delta.get("content"), list):

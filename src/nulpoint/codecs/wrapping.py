@@ -65,11 +65,15 @@ class Wrapped(NamedTuple):
         return UnwrappedStream(inner, self)
 
 
+class _CustomArguments(msgspec.Struct):
+    input: str
+
+
 def custom_call(call: dict[str, Any]) -> dict[str, Any]:
-    """A function call as the custom call it stands for. Arguments that were cut are given as they are."""
+    """A function call as the custom call it stands for. Arguments that are not its one text are given as they are."""
     arguments = call["function"]["arguments"]
     try:
-        text = msgspec.json.decode(arguments)["input"]
+        text = msgspec.json.decode(arguments, type=_CustomArguments).input
     except MISSHAPEN:
         text = arguments
     rest = {name: value for name, value in call.items() if name != "function"}
