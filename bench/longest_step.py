@@ -23,7 +23,7 @@ BOUND = 50  # ms
 _BYTES = 20 * 1024 * 1024 - 512  # MAX_BODY_BYTES with a little room
 _PROBE = b"GET /readiness HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # Every part of the gateway that looks at a body is on.
-_SETTINGS = {"CACHE_MODE": "memory", "TPM_LIMIT": "1000000000", "FALLBACKS": "off"}
+_SETTINGS = {"CACHE_MODE": "memory", "TPM_LIMIT": "1000000000", "FALLBACKS": "off", "CB_ERROR_THRESHOLD": "1000000"}
 
 
 class Body(NamedTuple):

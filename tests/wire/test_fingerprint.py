@@ -247,3 +247,14 @@ def test_a_body_of_too_many_names_and_values_has_none():
 
     assert key(body(MAX_NODES - 10)) is not None
     assert key(body(MAX_NODES + 10)) is None
+
+
+def test_wide_objects_may_have_their_names_in_any_order():
+    """With the greatest name first and the others in order, msgspec's own sort would overflow the stack of C."""
+    names = [f"{number:06}" for number in range(60_000)]
+
+    def made(ordered):
+        inner = ",".join(f'"{name}":1' for name in ordered)
+        return fingerprint(f'{{"model":"m","metadata":[{{{inner}}}]}}'.encode(), "chat", b"", b"")
+
+    assert made([names[-1], *names[:-1]]) == made(names) == made(names[::-1]) is not None

@@ -134,15 +134,17 @@ def bodies(draw):
     return "{" + ",".join(members) + "}"
 
 
-@given(bodies(), st.integers(2, 2000))
-@example('{"model":"m","":0,"":0}', 10)
-def test_as_a_reader_of_all_pairs_sees_it(body, short):
+@given(bodies(), st.integers(2, 2000), st.sampled_from([0, 100, 1 << 16]))
+@example('{"model":"m","":0,"":0}', 10, 0)
+def test_as_a_reader_of_all_pairs_sees_it(body, short, decoded):
     names = [name for name, _ in json.loads(body, object_pairs_hook=list)]
     folded = [name.replace("\u0131", "i").replace("\u0130", "i").casefold() for name in names]
     other_case = any(fold != name and fold in READ_NAMES for name, fold in zip(names, folded, strict=True))
     twice = any(names.count(name) > 1 and name in SINGLE_NAMES for name in names)
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(envelope, "SHORT", short)
         patched.setattr(request_names, "SHORT", short)
+        patched.setattr(envelope, "DECODED", decoded)
         if other_case or twice:
             expected = "ambiguous_field" if other_case else "duplicate_field"
             assert refusal(body).code == expected
@@ -213,3 +215,13 @@ def test_both_ways_of_reading_agree(body):
                 except Failure as failure:
                     seen.append(failure.code)
         assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("filler", FILLERS)
+def test_a_model_s_name_is_bounded(filler):
+    name = "m" * envelope.LONGEST_MODEL
+    assert read_envelope(f'{{{filler}"model":"{name}"}}'.encode()).model == name
+    for long in (name + "m", "claude-" * 300_000):
+        failure = refusal(f'{{{filler}"model":"{long}"}}')
+        assert (failure.param, failure.code) == ("model", "invalid_value")
+        assert len(failure.message) < 200

@@ -138,8 +138,9 @@ class Attempt(msgspec.Struct):
         """The caller's form of a whole answer, and what is worth knowing of it. It changes nothing, since it may run in
         a thread. Raises Failure for what is no answer to this request."""
         destination, prepared = self.call.destination, self.call.prepared
-        if prepared.decodes_answers:
-            check_answer_node_count(body, self.asked.max_json_nodes)
+        if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
+            if len(body) > self.asked.max_json_nodes and prepared.decodes_answers:
+                check_answer_node_count(body, self.asked.max_json_nodes)
             body = prepared.answer(body, headers, _unix_seconds(), self.asked.body, self.leg.target.model)
         facts = read_facts(body) if self.outlet.keeper is None else read_whole(body)
         if facts.suspect:

@@ -33,7 +33,7 @@ def prepare_call(asked: Asked, route: Route, destination: Destination, target: T
     """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
     if destination.lacks_key and not asked.own_key:
         raise destination.no_key()
-    if destination.translates:
+    if len(asked.body) > asked.max_json_nodes and destination.translates:  # a shorter one cannot hold more
         check_node_count(asked.body, asked.max_json_nodes)
     spec, through_chat = target.provider.spec, destination.through_chat
     try:

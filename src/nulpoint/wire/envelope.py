@@ -6,9 +6,19 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.wire.request_names import LONG, SHORT, check_names, frame_of_long, without_large_values
+from nulpoint.wire.request_names import (
+    DECODED,
+    LONG,
+    READ_NAMES,
+    SHORT,
+    check_names,
+    decode_members,
+    frame_of_long,
+    without_large_values,
+)
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
+LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may have so many
 _ABSENT = msgspec.Raw()
 _SHOWN = 100  # at most this much of what a caller sent is shown back
 
@@ -51,6 +61,7 @@ class _Members(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Members)
+_encode = msgspec.json.Encoder().encode
 
 
 def asks_for_usage(envelope: Envelope) -> bool:
@@ -68,7 +79,9 @@ def read_envelope(body: bytes) -> Envelope:
         else:
             frame = frame_of_long(body)
             members = _DECODER.decode(frame)
-        check_names(frame)
+        named = decode_members(frame) if len(frame) <= DECODED else {}
+        if not READ_NAMES.issuperset(named) or len(_encode(named)) != len(frame):
+            check_names(frame, named)  # not every name is known, or one may stand twice
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -77,6 +90,9 @@ def read_envelope(body: bytes) -> Envelope:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
     if not members.model or members.model.isspace():
         raise rejected("`model` is empty; name a model, for example gpt-4o", param="model", code="invalid_value")
+    if len(members.model) > LONGEST_MODEL:
+        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
+        raise rejected(text, param="model", code="invalid_value")
     return Envelope(members.model, members.stream, members.stream_options, frame)
 
 

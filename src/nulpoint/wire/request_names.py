@@ -41,40 +41,32 @@ LONG = 1024 * 1024  # bytes; the members of a longer request are found before an
 _LARGE_VALUE = 512  # bytes
 _LONGEST_KEPT = 8192  # bytes of a value of a long request; no number that anybody reads has so many
 _KEPT = frozenset({"model", "stream", "stream_options"})
-_DECODED = 64 * 1024  # bytes; of what is longer the members are found one by one, up to MOST_MEMBERS
+DECODED = 64 * 1024  # bytes; of what is longer the members are found one by one, up to MOST_MEMBERS
 _SHOWN = 100  # characters of a caller's own name that are shown back
 # A reader in Java takes these two for an i; casefold() does not.
 _DOTLESS_AND_DOTTED = str.maketrans({"\u0131": "i", "\u0130": "i"})
 
 _COLON = re.compile(rb"\s*+:\s*+")
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def check_names(body: bytes) -> None:
+def check_names(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     """Raise Failure (400) where a reader could take the top-level names of a request for others than the gateway does.
 
-    `body` is one valid JSON object; one whose large values were cut out will do.
+    `body` is one valid JSON object; one whose large values were cut out will do. `members`: what it was decoded into;
+    empty where it is longer than DECODED. A caller need not ask this of a compact body whose names are all READ_NAMES.
     """
-    if len(body) <= _DECODED:
-        members = _decode_members(body)
-        plain = READ_NAMES.issuperset(members) or _check_spelling(members)
-        if plain and len(members) <= MOST_MEMBERS and _has_no_duplicates(body, members):
-            return
+    # Decoding keeps one of several members of the same name, and each that is lost had a colon, at least. That counts
+    # where no name contains one, which could be written as an escape.
+    plain = members and len(members) <= MOST_MEMBERS and _check_spelling(members)
+    if plain and msgspec.json.encode(members).count(b":") == body.count(b":"):
+        return
     found = splice.members(body, MOST_MEMBERS + 1)
     if len(found) > MOST_MEMBERS:
         raise _too_many_members()
     names = [member.key for member in found]
     _check_spelling(names)
     _check_single(names)
-
-
-def _has_no_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
-    """False also where that is not sure. No name in `members` may contain a colon: it could be written as an escape.
-
-    Decoding keeps one of several members of the same name, and each that is lost had a colon, at least.
-    """
-    again = msgspec.json.encode(members)
-    return len(again) == len(body) or again.count(b":") == body.count(b":")
 
 
 def frame_of_long(body: bytes) -> bytes:
