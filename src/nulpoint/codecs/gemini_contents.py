@@ -178,7 +178,8 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     """A part as Gemini has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        made: dict[str, Any] = {"text": optional_text(part.get(kind), f"{where}.content")}
+        text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
+        made: dict[str, Any] = {"text": text or ""}
     elif kind == "image_url":
         image = part.get("image_url")
         given = image if isinstance(image, dict) else {"url": image}
