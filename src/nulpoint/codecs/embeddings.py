@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, Members, check_count, optional_text, read_answer, wrong
+from nulpoint.codecs.canonical import EXTRA, Members, optional_text, read_answer, too_many, wrong
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.usage import Tokens
 
@@ -30,8 +30,8 @@ def take_input(members: Members) -> str | list[str]:
     several = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
     if not several and not isinstance(texts, str):
         raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
-    if several:
-        check_count(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
+    if several and len(texts) > members.limits.parts:
+        raise too_many(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
     return texts  # type: ignore[no-any-return]  # looked at just now
 
 
