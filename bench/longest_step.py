@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from clocks import cpu_ns
 from figures import Row
-from formats import OPENAI
+from formats import OPENAI, TRANSLATED
 from subjects import Subject, answering, nulpoint
 
 BOUND = 50  # ms
@@ -77,6 +77,57 @@ BODIES = [
     Body("inputs", EMBEDDINGS, lambda: request(filled(b'"a",', 4 * 2040, end=b'"a"]'), "text-embedding-3-small", "input")),
     Body("token ids", EMBEDDINGS, lambda: request(filled(b"1,"), "text-embedding-3-small", "input")),
 ]  # fmt: skip
+
+# Of what is translated, as much as the bounds of messages, parts, tools, schemas and JSON values allow, or a little less.
+_MESSAGE, _PART = b'{"role":"user","content":"x"},', b'{"type":"text","text":"x"},'
+_ANSWERED = b'{"role":"tool","tool_call_id":"c%d","content":"r"},'
+_CALL = b'{"id":"c%d","type":"function","function":{"name":"f","arguments":"{}"}},'
+_STRICT = (
+    b'{"type":"function","function":{"name":"f%d","strict":true,"parameters":{"type":"object","properties":'
+    b'{"a":{"type":["object","array","string"],"properties":{"b":{"type":["string","null"]}}}}}}},'
+)
+_HI = b'[{"role":"user","content":"hi"}'
+
+
+def many(entry: bytes, count: int) -> bytes:
+    """Numbered entries of an array, without a comma at its end."""
+    return b"".join([entry % number if b"%d" in entry else entry for number in range(count)])[:-1]
+
+
+def calls(count: int) -> bytes:
+    asked = b'{"role":"assistant","content":null,"tool_calls":[%b]}' % many(_CALL, count)
+    return b"%b,%b,%b]" % (_HI, asked, many(_ANSWERED, count))
+
+
+def tools(entries: bytes) -> bytes:
+    return b'%b],"tools":[%b]' % (_HI, entries)
+
+
+def alternatives(count: int) -> bytes:
+    schemas = many(b'{"properties":{"a":{"const":%d}}},', count)
+    return tools(b'{"type":"function","function":{"name":"f","parameters":{"anyOf":[%b]}}}' % schemas)
+
+
+def arguments(count: int) -> bytes:
+    text = b'{\\"a\\":[%b0]}' % (b"[]," * count)
+    asked = b'{"id":"c0","type":"function","function":{"name":"f","arguments":"%b"}}' % text
+    return b'%b,{"role":"assistant","content":null,"tool_calls":[%b]},%b]' % (_HI, asked, many(_ANSWERED, 1))
+
+
+TRANSLATED_SHAPES: dict[str, Callable[[], bytes]] = {
+    "messages": lambda: b"[%b]" % many(_MESSAGE, 100_000),
+    "parts": lambda: b'[{"role":"user","content":[%b]}]' % many(_PART, 100_000),
+    "calls": lambda: calls(25_000),
+    "strict tools": lambda: tools(many(_STRICT, 4096)),
+    "alternatives in a schema": lambda: alternatives(19_000),
+    "arguments": lambda: arguments(250_000),
+    "an image": lambda: text(b"A" * 1024),
+}
+BODIES += [
+    Body(f"{shape} for {form.name}", CHAT, lambda make=make, form=form: request(make(), form.model))
+    for shape, make in TRANSLATED_SHAPES.items()
+    for form in TRANSLATED
+]
 
 
 def measure_longest_steps(folder: Path, rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:

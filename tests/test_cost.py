@@ -20,13 +20,13 @@ from nulpoint.mock import MockSettings, start
 from test_process import free_port, process
 
 REQUESTS = 300
-CALLS_A_REQUEST = 99
+CALLS_A_REQUEST = 100
 CALLS_A_CHUNK = 10
-CALLS_A_TRANSLATED_REQUEST = 188
+CALLS_A_TRANSLATED_REQUEST = 190
 CALLS_A_TRANSLATED_CHUNK = 16
 CALLS_OF_AN_AWS_EVENT = 17  # its framing has two checksums
-CALLS_OF_A_SIGNATURE = 8  # and of Bedrock's format, beyond Anthropic's
-CALLS_OF_A_TOKEN = 16  # and of Gemini's format, beyond Anthropic's
+CALLS_OF_A_SIGNATURE = 10  # and of Bedrock's format, beyond Anthropic's
+CALLS_OF_A_TOKEN = 17  # and of Gemini's format, beyond Anthropic's
 OURS = str(Path(nulpoint.__file__).parent)
 
 

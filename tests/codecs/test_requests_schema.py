@@ -39,6 +39,21 @@ CLOSED = {"type": "object", "additionalProperties": False}
         ({"type": "array", "items": True}, {"type": "array", "items": True}, []),
         ({"properties": {}}, {**CLOSED, "properties": {}}, []),
         ({"$ref": "#/$defs/a", "title": "T"}, {"title": "T", "anyOf": [{"$ref": "#/$defs/a"}]}, []),
+        # Of several types each has the keywords that are about it; what holds for all of them stands beside.
+        ({"type": ["object", "array", "string"], "properties": {"a": {"type": "null"}}, "required": ["a"],
+          "items": {"type": "string"}, "maxLength": 3, "not": {"const": 1}, "$defs": {"d": {"type": "object"}}},
+         {"$defs": {"d": CLOSED}, "description": '{"not":{"const":1}}', "anyOf": [
+             {**CLOSED, "properties": {"a": {"type": "null"}}, "required": ["a"]},
+             {"type": "array", "items": {"type": "string"}},
+             {"type": "string", "description": '{"maxLength":3}'},
+         ]}, ["maxLength", "not"]),
+        ({"type": ["string", "integer"], "anyOf": [{"const": "a"}], "oneOf": [{"const": 1}], "$ref": "#/$defs/d"},
+         {"allOf": [{"$ref": "#/$defs/d"}, {"anyOf": [{"const": "a"}]}, {"anyOf": [{"const": 1}]}],
+          "anyOf": [{"type": "string"}, {"type": "integer"}]}, []),
+        ({"anyOf": [{"const": "a"}], "oneOf": [{"const": 1}], "allOf": [{"title": "T"}]},
+         {"anyOf": [{"const": "a"}], "allOf": [{"title": "T"}, {"anyOf": [{"const": 1}]}]}, []),
+        ({"type": ["string", "string", "null"]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}, []),
+        ({"type": ["null"], "title": "T"}, {"title": "T", "anyOf": [{"type": "null"}]}, []),
         ({"type": "array", "prefixItems": [{"type": "null"}]},
          {"type": "array", "description": '{"prefixItems":[{"type":"null"}]}'}, ["prefixItems"]),
     ],
@@ -97,6 +112,48 @@ def test_alternatives_at_the_top_become_one_object(given, required, lost):
     assert not {"anyOf", "oneOf", "allOf"} & set(made)
     assert sorted(rewriting.lost) == lost
     assert all(json.dumps(given[name], separators=(",", ":")) in made["description"] for name in lost)
+
+
+def test_a_list_of_types_at_every_level_makes_no_more_than_it_was_given():
+    schema = {"type": "string"}
+    for _ in range(15):
+        schema = {"type": ["object", "array", "string"], "properties": {"a": schema}}
+    assert len(json.dumps(strict_schema(schema, Rewriting("schema", MOST)))) < 3 * len(json.dumps(schema))
+
+
+def test_a_definition_that_many_alternatives_name_is_read_once():
+    wide = {"properties": {f"p{number}": {"type": "string"} for number in range(MOST // 2)}, "required": ["p0"]}
+    schema = {"anyOf": [{"$ref": "#/$defs/a"}] * (MOST // 2), "$defs": {"a": wide}}
+    made = object_schema(schema, Rewriting("parameters", MOST))
+    assert (made["properties"], made["required"]) == (wide["properties"], ["p0"])
+
+
+@pytest.mark.parametrize(
+    ("rewritten", "schema", "param"),
+    [
+        (strict_schema, {"type": ["string", "text"]}, "schema.type"),
+        (strict_schema, {"type": []}, "schema.type"),
+        (strict_schema, {"$defs": [1]}, "schema.$defs"),
+        (strict_schema, {"properties": {"a": {"anyOf": {}}}}, "schema.anyOf"),
+        (strict_schema, {"type": "string", "description": 5}, "schema.description"),
+        (response_schema, {"properties": []}, "schema.properties"),
+        (object_schema, {"anyOf": [{"$ref": "#/$defs/A"}], "$defs": [1]}, "schema.$defs"),
+    ],
+)
+def test_what_is_no_schema_is_refused(rewritten, schema, param):
+    with pytest.raises(Failure) as caught:
+        rewritten(schema, Rewriting("schema", MOST))
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize("rewritten", [strict_schema, response_schema])
+def test_the_number_of_schemas_is_bounded(rewritten):
+    schema = {"anyOf": [{"type": "null"}] * (MOST - 1)}
+    rewritten(schema, Rewriting("schema", MOST))
+    schema["anyOf"].append({})
+    with pytest.raises(Failure) as caught:
+        rewritten(schema, Rewriting("schema", MOST))
+    assert "MAX_SCHEMA_NODES" in caught.value.message
 
 
 def test_other_tops():

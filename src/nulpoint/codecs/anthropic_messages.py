@@ -44,9 +44,12 @@ class Conversation(NamedTuple):
 
     def uses_tools(self) -> list[str]:
         """Names of the tools called anywhere in it, in order."""
-        blocks = [block for turn in self.turns for block in turn["content"]]
-        names = (block.get("name") for block in blocks if block.get("type") == "tool_use")
-        return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+        names: dict[str, None] = {}
+        for turn in self.turns:
+            for block in turn["content"]:
+                if block.get("type") == "tool_use" and isinstance(block.get("name"), str):
+                    names[block["name"]] = None
+        return list(names)
 
     def may_think(self) -> bool:
         """Whether a thinking budget is allowed: not while a tool turn that began without thinking goes on, nor where
@@ -81,7 +84,9 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
         else:
             raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
     _place(held, system, turns)
-    _put_results_first(turns)
+    for turn in turns:  # results must come first in a turn, whatever the caller wrote between them
+        if turn["role"] == "user" and len(turn["content"]) > 1:
+            turn["content"].sort(key=_is_no_result)
     if not turns or turns[0]["role"] != "user":
         raise wrong("messages", "must begin, after system messages, with the user's, and it must say something")
     if turns[-1]["role"] == "assistant":
@@ -107,13 +112,6 @@ def _turn(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]) 
         turns[-1]["content"] += blocks
     else:
         turns.append({"role": role, "content": blocks})
-
-
-def _put_results_first(turns: list[dict[str, Any]]) -> None:
-    """Results must come first in a turn, whatever the caller wrote between them. Once at the end, for all messages."""
-    for turn in turns:
-        if turn["role"] == "user" and len(turn["content"]) > 1:
-            turn["content"].sort(key=_is_no_result)
 
 
 def _is_no_result(block: dict[str, Any]) -> bool:
@@ -192,7 +190,8 @@ def _text(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     if part.get("type") not in ("text", "refusal"):
         raise wrong(f"{where}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
     members.drop_others(part, _OF_PART, "messages.content")
-    return _marked({"type": "text", "text": optional_text(part.get(part["type"]), f"{where}.content")}, part)
+    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{where}.content")
+    return _marked({"type": "text", "text": text or ""}, part)
 
 
 def _spoken(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:

@@ -37,14 +37,11 @@ class Abilities(NamedTuple):
     searches: bool
 
 
-def check_model(model: str) -> None:
+@lru_cache(maxsize=256)
+def abilities(model: str) -> Abilities:
     """Raises Failure (400) for a name too long to look for a version in."""
     if len(model) > _LONGEST_NAME:
         raise wrong("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
-
-
-@lru_cache(maxsize=256)
-def abilities(model: str) -> Abilities:
     version = _version(model)
     ceiling = next(ceiling for since, ceiling in _CEILINGS if version >= since)
     if version == (4, 0) and "opus" not in model:  # Sonnet 4

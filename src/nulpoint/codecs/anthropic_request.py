@@ -6,7 +6,7 @@ Facts: the request types of the `anthropic` SDK and recorded traffic; what a mod
 from typing import Any
 
 from nulpoint.codecs.anthropic_messages import Conversation, read_conversation
-from nulpoint.codecs.anthropic_models import Abilities, abilities, check_model
+from nulpoint.codecs.anthropic_models import Abilities, abilities
 from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
 from nulpoint.codecs.canonical import (
     Encoded,
@@ -37,7 +37,6 @@ _OF_SEARCH = frozenset({"user_location"})
 @deep_nesting_refused
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
-    check_model(model)
     members, messages, tools, wrapped = read_request(body, limits)
     able = abilities(model)
     if members.take("n", 1) != 1:

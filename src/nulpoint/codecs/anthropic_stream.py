@@ -40,9 +40,6 @@ class AnthropicStream(EventStreamTranslator):
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
         self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # likewise, of pieces of a kind nobody knows
 
-    def _at_end(self) -> bytes:
-        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
-
     def _reported_usage(self) -> dict[str, Any] | None:
         return usage_of(self._usage) if self._usage else None
 

@@ -129,7 +129,7 @@ def _check(turns: list[dict[str, Any]], kinds: set[str], able: Abilities, last: 
 def _visible(blocks: list[Block]) -> list[Block]:
     """Without blank text, which is refused, and without a cache mark that then has nothing before it."""
     kept = [block for block in blocks if "text" not in block or (block["text"] or "").strip()]
-    return list(dropwhile(_is_cache_point, kept)) if kept and _is_cache_point(kept[0]) else kept
+    return list(dropwhile(_is_cache_point, kept)) if kept and "cachePoint" in kept[0] else kept
 
 
 def _is_cache_point(block: Block) -> bool:
@@ -222,7 +222,8 @@ def _tool_result(message: dict[str, Any], where: str, members: Members) -> Block
 def _text(part: dict[str, Any], where: str, _: Members) -> Block:
     if part["type"] not in ("text", "refusal"):
         raise wrong(f"{where}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
-    return {"text": optional_text(part.get(part["type"]), f"{where}.content")}
+    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{where}.content")
+    return {"text": text or ""}
 
 
 def _block(part: dict[str, Any], where: str, members: Members) -> Block:

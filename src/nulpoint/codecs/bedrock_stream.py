@@ -43,9 +43,9 @@ class BedrockStream(StreamTranslator[Message]):
     format = "Bedrock's Converse API"
 
     def __init__(self, created: int, show_usage: bool, model: str, answer_id: str = "") -> None:
-        super().__init__(created, show_usage)
-        self._id = answer_id
         self._decoder = Decoder()
+        super().__init__(created, show_usage, self._decoder.feed)
+        self._id = answer_id
         self._model = model
         self._begun = False
         self._answer: dict[str, Any] = {}
@@ -62,9 +62,6 @@ class BedrockStream(StreamTranslator[Message]):
         if self._decoder.broken is not None and not self.over:
             self._fail(unusable(f"the provider sent a broken event stream: {self._decoder.broken}"))
         return passed
-
-    def _events(self, data: bytes) -> list[Message]:
-        return self._decoder.feed(data)
 
     def _at_end(self) -> bytes:
         """The end, where `metadata` did not come after the message had ended."""

@@ -14,6 +14,7 @@ from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.codecs.wrapping import Wrapped
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire.foreign import NOT_JSON, unusable
+from nulpoint.wire.json_nodes import exceeds_node_count
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 from nulpoint.wire.request_names import CHAT_MEMBERS
 
@@ -149,11 +150,17 @@ def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
     return rejected(f"`{param}` {problem}", param=param, code=code)
 
 
-def check_count(count: int, most: int, field: str, setting: str) -> None:
-    """Raise Failure (400) where a request has more of something than may be translated."""
-    if count > most:
-        text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
-        raise wrong(field, text, "array_above_max_length")
+def too_many(count: int, most: int, field: str, setting: str) -> Failure:
+    """A request that has more of something than may be translated."""
+    text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
+    return wrong(field, text, "array_above_max_length")
+
+
+def check_json_inside(text: str, where: str, limit: int) -> None:
+    """Raise Failure (400) for a text that is to be read as JSON and holds too many names and values."""
+    if len(text) > limit and exceeds_node_count(text.encode(), limit):
+        problem = f"holds more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
+        raise wrong(where, problem, "too_many_json_nodes")
 
 
 def optional_text(value: Any, where: str) -> str:
@@ -223,20 +230,22 @@ def joined_texts(parts: Iterable[dict[str, Any]]) -> str:
 
 def output_limit(members: Members) -> int | None:
     """The most tokens an answer may have; the newer of OpenAI's two names wins. Raises Failure for no whole number."""
-    limit, older = (whole_number(members, name) for name in ("max_completion_tokens", "max_tokens"))
+    limit, older = members.take("max_completion_tokens"), members.take("max_tokens")
+    if limit is not None:
+        check_whole_number(limit, "max_completion_tokens")
+    if older is not None:
+        check_whole_number(older, "max_tokens")
     if limit is None:
-        return older
+        return older  # type: ignore[no-any-return]
     if older not in (None, limit):
         members.drop("max_tokens")
-    return limit
+    return limit  # type: ignore[no-any-return]
 
 
-def whole_number(members: Members, name: str) -> int | None:
-    """Take a member that must be a whole number. Raises Failure (400) for anything else."""
-    number = members.take(name)
-    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-        raise wrong(name, "must be a whole number")
-    return number
+def check_whole_number(number: Any, where: str) -> None:
+    """Raise Failure (400) for anything else than a whole number."""
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise wrong(where, "must be a whole number")
 
 
 def end_user(members: Members) -> str | None:

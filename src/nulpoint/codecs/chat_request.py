@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import Members, check_count, json_text, optional_text, read_body, wrong
+from nulpoint.codecs.canonical import (
+    Members,
+    check_json_inside,
+    json_text,
+    optional_text,
+    read_body,
+    too_many,
+    wrong,
+)
 from nulpoint.codecs.limits import TranslationLimits
 from nulpoint.codecs.tools import Tools, read_tools
 from nulpoint.codecs.wrapping import Wrapped
@@ -19,6 +27,7 @@ from nulpoint.errors import rejected
 # Where a model's arguments are no JSON (cut by a token limit, say), the text is handed back under this name, as
 # Anthropic's guide to fine-grained streaming has it.
 INVALID_JSON = "INVALID_JSON"
+_read_arguments = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _OF_CALLED = frozenset({"name", "arguments"})
 _OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 
@@ -38,37 +47,41 @@ def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
     messages = members.take("messages")
     if not isinstance(messages, list) or not messages:
         raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
-    check_count(len(messages), limits.messages, "messages", "MAX_MESSAGES")
+    if len(messages) > limits.messages:
+        raise too_many(len(messages), limits.messages, "messages", "MAX_MESSAGES")
+    parts = 0
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise wrong(f"messages[{index}]", "must be an object with a `role`")
         _modernize(message, index)
-    parts = sum(map(_count_parts, messages))
-    check_count(parts, limits.parts, "messages[].content", "MAX_CONTENT_PARTS")
+        content, calls = message.get("content"), message.get("tool_calls")
+        parts += (len(content) if isinstance(content, list) else 0) + (len(calls) if calls else 0)
+    if parts > limits.parts:
+        raise too_many(parts, limits.parts, "messages[].content", "MAX_CONTENT_PARTS")
     _pair(messages)
     members.take("model")
     tools, wrapped = read_tools(members)
     return ChatRequest(members, messages, tools, wrapped)
 
 
-def _count_parts(message: dict[str, Any]) -> int:
-    """The content parts and the tool calls of one message."""
-    content, calls = message.get("content"), message.get("tool_calls")
-    return (len(content) if isinstance(content, list) else 0) + (len(calls) if calls else 0)
-
-
 def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
-    """The arguments of a function call as an object. Raises Failure for other JSON: no provider takes it."""
+    """The arguments of a function call as an object, whose values stay the JSON they are. Raises Failure for other
+    JSON: no provider takes it."""
     members.drop_others(call, _OF_CALL, "messages.tool_calls")
     members.drop_others(call["function"], _OF_CALLED, "messages.tool_calls.function")
     text = call["function"].get("arguments") or "{}"
+    where = f"{where}.function.arguments"
+    if isinstance(text, dict):
+        return text
+    if not isinstance(text, str):
+        raise wrong(where, "must be the JSON text of an object")
+    check_json_inside(text, where, members.limits.json_nodes)
     try:
-        arguments = msgspec.json.decode(text) if isinstance(text, str) else text
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return _read_arguments(text)
+    except msgspec.ValidationError:
+        raise wrong(where, "must be the JSON text of an object") from None
+    except (msgspec.DecodeError, RecursionError):
         return {INVALID_JSON: text}
-    if not isinstance(arguments, dict):
-        raise wrong(f"{where}.function.arguments", "must be the JSON text of an object")
-    return arguments
 
 
 def _modernize(message: dict[str, Any], index: int) -> None:
@@ -109,21 +122,36 @@ def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
     return call
 
 
-class _Waiting:
-    """The calls of one assistant's message that have no result yet, found by id or by name in constant time."""
+class _Calls:
+    """The calls of a conversation: each gets an id of its own, and those without a result are found by id or by name
+    in constant time."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, tuple[str, str]] = {}  # by the id of their own: the id given, and the name
+        self._ids: set[str] = set()
+        self._number = 0  # the last that stands behind an id
+        self._waiting: dict[str, tuple[str, str]] = {}  # by the id of their own: the id given, and the name
         self._by_id: defaultdict[str, deque[str]] = defaultdict(deque)
         self._by_name: defaultdict[str, deque[str]] = defaultdict(deque)
 
-    def add(self, given: str, own: str, name: str) -> None:
-        self._calls[own] = given, name
+    def add(self, call: dict[str, Any]) -> None:
+        """Some providers count their calls anew in every answer: an id that is taken gets a number behind it.
+
+        The numbers only rise, so that nobody can make this look at the same ones again and again.
+        """
+        given, name = call["id"], call["function"]["name"]
+        own = given
+        while own in self._ids:
+            self._number = max(self._number + 1, len(self._ids))
+            own = f"{given}-{self._number}"
+        call["id"] = own
+        self._ids.add(own)
+        self._waiting[own] = given, name
         self._by_id[given].append(own)
         self._by_name[name].append(own)
 
-    def clear(self) -> None:
-        self._calls.clear()
+    def forget(self) -> None:
+        """Wait for no result any more."""
+        self._waiting.clear()
         self._by_id.clear()
         self._by_name.clear()
 
@@ -135,55 +163,35 @@ class _Waiting:
         owns = (self._by_name if legacy else self._by_id).get(named) if isinstance(named, str) else None
         while owns:
             own = owns.popleft()
-            if own in self._calls:  # else it was answered under its other name
-                message.update(role="tool", tool_call_id=own, name=self._calls.pop(own)[1])
+            if own in self._waiting:  # else it was answered under its other name
+                message.update(role="tool", tool_call_id=own, name=self._waiting.pop(own)[1])
                 return
         raise wrong(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
 
     def check_all_answered(self, asked: int) -> None:
         """Raise Failure where calls of the message at index `asked` have no result."""
-        if self._calls:
-            ids = ", ".join(given[:60] for given, _ in islice(self._calls.values(), 5))
+        if self._waiting:
+            ids = ", ".join(given[:60] for given, _ in islice(self._waiting.values(), 5))
             text = f"must each have a `tool` message with its result: {ids} has none"
             raise wrong(f"messages[{asked}].tool_calls", text)
 
 
-class _CallIds:
-    """Gives every call an id that no other call of the request has."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._number = 0
-
-    def unique(self, given: str) -> str:
-        """The given id; with a number behind it where it is taken. The numbers only rise, so that nobody can make
-        this look at the same ones again and again."""
-        own = given
-        while own in self._taken:
-            self._number = max(self._number + 1, len(self._taken))
-            own = f"{given}-{self._number}"
-        self._taken.add(own)
-        return own
-
-
 def _pair(messages: list[dict[str, Any]]) -> None:
     """Give every call an id of its own, the same in its result, and see that each has exactly one result."""
-    ids, waiting = _CallIds(), _Waiting()
+    calls = _Calls()
     asked = 0
     for index, message in enumerate(messages):
         role = message["role"]
         if role == "assistant":
-            waiting.check_all_answered(asked)
+            calls.check_all_answered(asked)
             asked = index
             for call in message.get("tool_calls") or ():
-                given = call["id"]
-                call["id"] = ids.unique(given)  # some providers count their calls anew in every answer
-                waiting.add(given, call["id"], call["function"]["name"])
+                calls.add(call)
         elif role in ("tool", "function"):
-            waiting.answer(message, f"messages[{index}]")
+            calls.answer(message, f"messages[{index}]")
         elif role == "user" and _has_own_results(message.get("content")):
-            waiting.clear()
-    waiting.check_all_answered(asked)
+            calls.forget()
+    calls.check_all_answered(asked)
 
 
 def _has_own_results(content: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.codecs.canonical import EXTRA, Members, check_count, optional_text, read_answer, wrong
+from nulpoint.codecs.canonical import EXTRA, Members, optional_text, read_answer, too_many, wrong
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.usage import Tokens
 
@@ -30,8 +30,8 @@ def take_input(members: Members) -> str | list[str]:
     several = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
     if not several and not isinstance(texts, str):
         raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
-    if several:
-        check_count(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
+    if several and len(texts) > members.limits.parts:
+        raise too_many(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
     return texts  # type: ignore[no-any-return]  # looked at just now
 
 
@@ -63,16 +63,11 @@ def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callab
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
     answer = read_answer(provider, body)
-    asked = msgspec.json.decode(request)
+    as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
     try:
-        found = _checked(find(answer))
-        made = msgspec.json.encode(_shaped(provider, found, model, asked.get("encoding_format") == "base64"))
+        return msgspec.json.encode(_shaped(provider, _checked(find(answer)), model, as_base64))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it has no embeddings") from None
-    texts = asked.get("input")
-    if len(found.vectors) != (len(texts) if isinstance(texts, list) else 1):
-        raise unusable("the provider's answer cannot be used: it has not one embedding for each input")
-    return made
 
 
 def _checked(found: Found) -> Found:

@@ -93,8 +93,8 @@ class GeminiStream(StreamTranslator[bytes]):
     format = "Gemini's API"
 
     def __init__(self, created: int, show_usage: bool) -> None:
-        super().__init__(created, show_usage)
         self._splitter = sse.Splitter()
+        super().__init__(created, show_usage, self._splitter.feed)
         self._id = ""
         self._usage: dict[str, Any] = {}
         self._answer: dict[str, Any] = {}  # members beside the candidates, the newest
@@ -105,9 +105,6 @@ class GeminiStream(StreamTranslator[bytes]):
         self._begun: set[int] = set()
         self._stray = bytearray()  # lines that are none of an event
         self._judged = 0  # bytes of them that were looked at
-
-    def _events(self, data: bytes) -> list[bytes]:
-        return self._splitter.feed(data)
 
     def _at_end(self) -> bytes:
         out = self._guarded(self._translate, self._splitter.rest())

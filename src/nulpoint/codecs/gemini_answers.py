@@ -130,8 +130,9 @@ def _citations(text: bytes, grounding: dict[str, Any]) -> Iterator[dict[str, Any
 
     Raises Failure (502) where a few long sources are named so often that the annotations would outgrow the answer.
     """
-    chunks = grounding.get("groundingChunks") or []
-    supports = grounding.get("groundingSupports") or []
+    chunks, supports = grounding.get("groundingChunks") or [], grounding.get("groundingSupports")
+    if not supports:
+        return
     segments = [support.get("segment") or {} for support in supports]
     ends = [(segment.get("startIndex") or 0, segment.get("endIndex") or 0) for segment in segments]
     characters = _characters_before(text, {offset for pair in ends for offset in pair})

@@ -115,15 +115,19 @@ def _result(
         _turn(turns, "user", media)
 
 
-def _response(text: str) -> dict[str, Any]:
+_read_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def _response(text: str) -> Any:
     """An object, which is all Gemini takes: the one in the text, or the text (a list as a list) as `output`."""
+    begins = text.lstrip(" \t\r\n")[:1]
+    if begins not in ("{", "["):
+        return {"output": text}
     try:
-        value = msgspec.json.decode(text)
+        value = _read_json(text)  # as it is: nobody here looks into it
     except (msgspec.DecodeError, RecursionError):
-        value = text
-    if isinstance(value, dict):
-        return value
-    return {"output": value if isinstance(value, list) else text}
+        return {"output": text}
+    return value if begins == "{" else {"output": value}
 
 
 def _model_parts(
@@ -174,7 +178,8 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     """A part as Gemini has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        made: dict[str, Any] = {"text": optional_text(part.get(kind), f"{where}.content")}
+        text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
+        made: dict[str, Any] = {"text": text or ""}
     elif kind == "image_url":
         image = part.get("image_url")
         given = image if isinstance(image, dict) else {"url": image}

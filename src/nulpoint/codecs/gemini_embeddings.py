@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, whole_number, write_body
+from nulpoint.codecs.canonical import Encoded, Members, check_whole_number, deep_nesting_refused, read_body, write_body
 from nulpoint.codecs.embeddings import Found, decoded, repeated, take_texts
 from nulpoint.codecs.gemini_models import check_model
 from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
@@ -18,8 +18,9 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     members.take("model")
     texts = take_texts(members)
     shared: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}"}
-    dimensions = whole_number(members, "dimensions")
+    dimensions = members.take("dimensions")
     if dimensions is not None:
+        check_whole_number(dimensions, "dimensions")
         shared["outputDimensionality"] = dimensions
     shared |= repeated(members, _SAID_OF_EACH, texts)
     requests = [{**shared, "content": {"parts": [{"text": text}]}} for text in texts]

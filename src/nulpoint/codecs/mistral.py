@@ -207,9 +207,6 @@ class MistralStream(EventStreamTranslator):
     def has_finish_reason(self) -> bool:
         return self.failure is None and bool(self._roles) and self._roles <= self._ended
 
-    def _at_end(self) -> bytes:
-        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
-
     def _goes_on(self, event: sse.Event) -> bool:
         return event.data.strip() != DONE
 

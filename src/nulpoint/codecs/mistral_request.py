@@ -189,7 +189,8 @@ def _part(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
     """A part as Mistral has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        made = {"type": "text", "text": optional_text(part.get(kind), f"{where}.content")}
+        text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
+        made = {"type": "text", "text": text or ""}
     elif kind == "image_url":
         made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", members)}
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):

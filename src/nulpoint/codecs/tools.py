@@ -6,7 +6,7 @@ free text. Both become functions here, and `wrapping` puts the answer back.
 
 from typing import Any, Literal, NamedTuple
 
-from nulpoint.codecs.canonical import Members, check_count, object_of, optional_text, wrong
+from nulpoint.codecs.canonical import Members, object_of, optional_text, too_many, wrong
 from nulpoint.codecs.wrapping import Wrapped
 
 Mode = Literal["none", "auto", "required"]
@@ -38,8 +38,10 @@ def read_tools(members: Members) -> tuple[Tools, Wrapped]:
     functions: list[dict[str, Any]] = []
     own: list[dict[str, Any]] = []
     custom: set[str] = set()
-    given, legacy = (_list(members.take(name), name) for name in ("tools", "functions"))
-    check_count(len(given) + len(legacy), members.limits.tools, "tools" if given else "functions", "MAX_TOOLS")
+    given, legacy = _list(members.take("tools"), "tools"), _list(members.take("functions"), "functions")
+    count = len(given) + len(legacy)
+    if count > members.limits.tools:
+        raise too_many(count, members.limits.tools, "tools" if given else "functions", "MAX_TOOLS")
     for index, tool in enumerate(given):
         where = f"tools[{index}]"
         if not isinstance(tool, dict):

@@ -1,7 +1,7 @@
 """What the watchers share that turn a provider's events into the chunks of a chat completion."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from nulpoint.codecs.canonical import ChunkWriter
@@ -21,21 +21,19 @@ class StreamTranslator(ABC, Generic[Event]):
     last one included, never counts as finished. A subclass sets `over` when it has read the provider's own end, after
     all that can fail. Nothing that comes later reaches the caller.
 
-    `show_usage`: the caller asked for the usage chunk.
+    `split` gives the events that are complete after a read, or raises Failure. `show_usage`: the caller asked for the
+    usage chunk.
     """
 
     format: ClassVar[str]  # whose events these are, for people
 
-    def __init__(self, created: int, show_usage: bool) -> None:
+    def __init__(self, created: int, show_usage: bool, split: Callable[[bytes], list[Event]]) -> None:
+        self._split = split
         self._write = ChunkWriter(created)
         self._show_usage = show_usage
         self._model = ""  # as the provider calls it
         self.failure: Failure | None = None
         self.over = False
-
-    @abstractmethod
-    def _events(self, data: bytes) -> Iterable[Event]:
-        """The events that are complete now. Raises Failure."""
 
     @abstractmethod
     def _translate(self, event: Event) -> bytes:
@@ -58,10 +56,12 @@ class StreamTranslator(ABC, Generic[Event]):
         if self.failure is not None:
             return b""
         try:
-            events = self._events(data)
+            events = self._split(data)
         except Failure as failure:
             self._fail(failure)
             return b""
+        if len(events) == 1:
+            return self._guarded(self._translate, events[0])
         return b"".join([self._guarded(self._translate, event) for event in events])
 
     def _guarded(self, translate: Callable[[Event], bytes], event: Event) -> bytes:
@@ -109,8 +109,8 @@ class EventStreamTranslator(StreamTranslator[sse.Event]):
     """Base of those whose events are server-sent events."""
 
     def __init__(self, created: int, show_usage: bool) -> None:
-        super().__init__(created, show_usage)
         self._decoder = sse.Decoder()
+        super().__init__(created, show_usage, self._decoder.feed)
 
-    def _events(self, data: bytes) -> list[sse.Event]:
-        return self._decoder.feed(data)
+    def _at_end(self) -> bytes:
+        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.codecs.canonical import Encoded, Members, deep_nesting_refused, read_body, whole_number, write_body
+from nulpoint.codecs.canonical import Encoded, Members, check_whole_number, deep_nesting_refused, read_body, write_body
 from nulpoint.codecs.embeddings import Found, decoded, repeated, take_texts
 from nulpoint.codecs.limits import DEFAULT_LIMITS, TranslationLimits
 
@@ -22,10 +22,12 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     texts = take_texts(members)
     shared = repeated(members, _SAID_OF_EACH, texts)
     request: dict[str, Any] = {"instances": [{**shared, "content": text} for text in texts]}
-    given = {
-        "outputDimensionality": whole_number(members, "dimensions"), "autoTruncate": members.take("auto_truncate"),
-    }  # fmt: skip
-    parameters = {name: value for name, value in given.items() if value is not None}
+    dimensions, truncate = members.take("dimensions"), members.take("auto_truncate")
+    parameters = {"outputDimensionality": dimensions} if dimensions is not None else {}
+    if dimensions is not None:
+        check_whole_number(dimensions, "dimensions")
+    if truncate is not None:
+        parameters["autoTruncate"] = truncate
     if parameters:
         request["parameters"] = parameters
     for name in members.rest():

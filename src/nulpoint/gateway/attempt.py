@@ -14,7 +14,7 @@ from nulpoint.gateway.keeping import Source
 from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
-from nulpoint.gateway.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
+from nulpoint.gateway.translation_thread import ALWAYS_LONG, ALWAYS_SHORT, TranslationThread, takes_long
 from nulpoint.gateway.whole import check_answer, other_form, whole_body
 from nulpoint.http.client import Client
 from nulpoint.http.message import JSON_TYPE, Headers, field
@@ -54,7 +54,10 @@ class Attempt(msgspec.Struct):
         entry.dropped = len(prepared.dropped)
         if destination.identity is not None:
             self.signer = destination.signer(asked.own_key)
-        message = self._message()
+        if self.signer is not None and len(prepared.body) > ALWAYS_LONG:
+            message = await self.translation.run(self._message)  # signing reads all of the body
+        else:
+            message = self._message()
         entry.first_byte = 0.0
         entry.sent = perf_counter()
         connection = await client.send(destination.pool, message, leg.timeout, asked.until)
@@ -124,14 +127,28 @@ class Attempt(msgspec.Struct):
         return translates and takes_long(body)
 
     async def _send_long(self, connection: Upstream, body: bytes) -> None:
-        self.outlet.entry.first_byte = perf_counter()
-        body, facts = await self.translation.run(partial(self._read_whole, connection.headers, body))
-        self._give_whole(connection, body, facts)
+        read = await self.translation.run(partial(self._read_whole, connection.headers, body))
+        self._send_whole(connection, body, read)
 
-    def _send_whole(self, connection: Upstream, body: bytes) -> None:
-        self.outlet.entry.first_byte = perf_counter()  # all the time until now was the provider's
-        body, facts = self._read_whole(connection.headers, body)
-        self._give_whole(connection, body, facts)
+    def _send_whole(self, connection: Upstream, body: bytes, read: tuple[bytes, Facts] | None = None) -> None:
+        """Send a whole answer. `read`: what `_read_whole` makes of it, where that is known already."""
+        entry, keeper = self.outlet.entry, self.outlet.keeper
+        entry.first_byte = perf_counter()  # all the time until now was the provider's
+        body, facts = read or self._read_whole(connection.headers, body)
+        entry.usage = facts.usage
+        entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
+        source = None
+        if keeper is not None:
+            source = self._source(facts.ended)
+            body = keeper.whole(body, source)
+        entry.began = perf_counter()
+        fields = JSON_TYPE + self._fields(connection)
+        if self.outlet.flight is not None:
+            self.outlet.flight.start(connection.status, fields)
+            self.outlet.flight.add(body)
+        self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
+        if keeper is not None and source is not None:
+            keeper.keep_whole(body, source)
 
     def _read_whole(self, headers: Headers, body: bytes) -> tuple[bytes, Facts]:
         """The caller's form of a whole answer, and what is worth knowing of it. It changes nothing, since it may run in
@@ -152,23 +169,6 @@ class Attempt(msgspec.Struct):
             check_answer_node_count(body, self.asked.max_json_nodes)
             body = from_chat(body)
         return body, facts
-
-    def _give_whole(self, connection: Upstream, body: bytes, facts: Facts) -> None:
-        entry, keeper = self.outlet.entry, self.outlet.keeper
-        entry.usage = facts.usage
-        entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
-        source = None
-        if keeper is not None:
-            source = self._source(facts.ended)
-            body = keeper.whole(body, source)
-        entry.began = perf_counter()
-        fields = JSON_TYPE + self._fields(connection)
-        if self.outlet.flight is not None:
-            self.outlet.flight.start(connection.status, fields)
-            self.outlet.flight.add(body)
-        self.outlet.reply.send(connection.status, fields + self._own_fields(connection), body)
-        if keeper is not None and source is not None:
-            keeper.keep_whole(body, source)
 
     async def _relay(self, connection: Upstream, answer: StreamAnswer) -> None:
         destination, prepared = self.call.destination, self.call.prepared

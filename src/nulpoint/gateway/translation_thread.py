@@ -19,7 +19,7 @@ from nulpoint.wire.json_nodes import exceeds_node_count
 
 # A body in between is translated in less than about 10 ms if it has few names and values: text alone takes 3 ns a byte,
 # a message, a part or a schema takes some microseconds.
-ALWAYS_SHORT, _ALWAYS_LONG = 64 * 1024, 2 * 1024 * 1024  # bytes
+ALWAYS_SHORT, ALWAYS_LONG = 64 * 1024, 2 * 1024 * 1024  # bytes
 _MANY_NODES = 8000
 _T = TypeVar("_T")
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 def takes_long(body: bytes) -> bool:
     """Whether translating the body would hold the event loop for more than about 10 ms."""
     size = len(body)
-    return size > ALWAYS_SHORT and (size > _ALWAYS_LONG or exceeds_node_count(body, _MANY_NODES))
+    return size > ALWAYS_SHORT and (size > ALWAYS_LONG or exceeds_node_count(body, _MANY_NODES))
 
 
 class TranslationThread:
