@@ -65,7 +65,7 @@ def streams(draw: Any, wire: str) -> bytes:
                     ("replace", "replace", "delete", "move", "rename", "in a list", "in an object", "add", "empty")
                 )
             )
-            event = msgspec.json.decode(as_json(events[at])) if not isinstance(events[at], bytes) else {}
+            event = {} if isinstance(events[at], bytes) else copy.deepcopy(events[at])
             events[at] = changed(event, how, draw(st.integers(0, 2**16)), draw(st.integers(0, 2**16)), draw(odd_values))
         elif kind == "raw" and wire != "bedrock":
             events[at] = draw(
