@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
-	chaos bench bench-peers corpus lint fmt docs
+	chaos bench bench-against bench-peers corpus lint fmt docs
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ chaos: $(DEV_STAMP) ## random faults on three mock providers under load; SECONDS
 bench: $(DEV_STAMP) ## measure beside nginx; BENCH_QUICK=1 for a first look
 	@sh bench/install.sh
 	$(BIN)/python bench/run.py
+
+bench-against: $(DEV_STAMP) ## compare with another commit: BASE=HEAD~1 PAIRS=20 ROWS=chunk,miss LIMIT=1.03
+	@sh bench/install.sh
+	@$(BIN)/python bench/against.py "$(BASE)" $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows "$(ROWS)") $(if $(LIMIT),--limit $(LIMIT))
 
 bench-peers: $(DEV_STAMP) ## the same with LiteLLM and Portkey
 	@sh bench/install.sh

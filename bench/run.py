@@ -9,14 +9,11 @@ import contextlib
 import json
 import os
 import platform
-import re
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +21,8 @@ from typing import Any
 from cached import measure_cache
 from clocks import cpu_ns, rss_kib
 from figures import Row, interval, passed_row, ratios, translated_row
-from formats import BEDROCK, OPENAI, PASSED, SIGNED, TRANSLATED
+from formats import BEDROCK, PASSED, SIGNED, TRANSLATED
+from load import PROMPTS, lua, same_answer, same_text, wrk
 from longest_step import measure_longest_steps
 from peers import peers_available
 from published import publish
@@ -36,6 +34,7 @@ from subjects import (
     LOAD_CPU,
     SUBJECT_CPU,
     Subject,
+    allow_many_files,
     answering,
     child,
     free_port,
@@ -56,92 +55,6 @@ LATENCY_ROUNDS = 3 if QUICK else 6
 TURNS = 10 if QUICK else 60  # of half a second, for each subject of the streams
 MISSES = "cache on, every request a miss"
 SIGNS = "Bedrock, with signatures,"
-PROMPTS = {"260 B": 150, "160 kB": 160_000}
-
-
-def wrk(port: int, connections: int, seconds: float, script: Path) -> dict[str, float]:
-    """One run of wrk. Raises RuntimeError when any answer was not a 200 or a connection failed."""
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds:g}s",
-        "--latency",
-        "-s",
-        str(script),
-        f"http://127.0.0.1:{port}/v1/chat/completions",
-    ]
-    printed = subprocess.run(pinned(LOAD_CPU, *command), capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in printed or "Socket errors" in printed:
-        raise RuntimeError(f"a round with errors counts for nothing:\n{printed}")
-    requests = re.search(r"(\d+) requests in", printed)
-    return {
-        "requests": float(requests[1] if requests else 0),
-        "p50": _microseconds(printed, "50"),
-        "p99": _microseconds(printed, "99"),
-    }
-
-
-def _microseconds(printed: str, percentile: str) -> float:
-    found = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", printed)
-    return float(found[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[found[2]] if found else 0.0
-
-
-# A number that no other request of the bench has, so that the gateway can neither share a call nor remember an answer.
-_SCRIPT = """wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.headers["authorization"] = "Bearer any"
-local number, head, tail = os.time() * 1000000
-request = function()
-  if not head then
-    local whole = wrk.format(nil, nil, nil, [[%s]])
-    local place = whole:find("%s", 1, true)
-    head, tail = whole:sub(1, place - 1), whole:sub(place + %d)
-  end
-  number = number + 1
-  return head .. string.format("%%016d", number) .. tail
-end
-"""
-_PLACE = "#" * 16
-
-
-def lua(folder: Path, name: str, characters: int, model: str = OPENAI.model) -> Path:
-    """The script for wrk: a prompt of this length, another one in every request."""
-    body = json.dumps(
-        {
-            "model": model,
-            "messages": [{"role": "user", "content": (f"{_PLACE} " + "word " * characters)[:characters]}],
-            "temperature": 0.7,
-        }
-    )
-    path = folder / f"{name.replace(' ', '')}-{model}.lua"
-    path.write_text(_SCRIPT % (body, _PLACE, len(_PLACE)))
-    return path
-
-
-def ask(port: int, model: str = OPENAI.model) -> bytes:
-    data = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]}).encode()
-    url = f"http://127.0.0.1:{port}/v1/chat/completions"
-    request = urllib.request.Request(url, data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return bytes(answer.read())
-
-
-def same_answer(direct: int, through: int) -> None:
-    """The gateway's body must be the provider's, byte for byte."""
-    if ask(direct) != ask(through):
-        raise RuntimeError("the gateway's answer is not the provider's")
-
-
-def same_text(direct: int, subjects: list[Subject]) -> None:
-    """The translated answers must hold the same text as the one that is passed on: they were made that way."""
-
-    def text(port: int, model: str) -> str:
-        return str(json.loads(ask(port, model))["choices"][0]["message"]["content"])
-
-    for subject in subjects:
-        if text(subject.port, subject.model) != text(direct, OPENAI.model):
-            raise RuntimeError(f"the answer translated from {subject.name} is not what was said")
 
 
 def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
@@ -258,8 +171,7 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true")
     parser.add_argument("--peers", action="store_true", help="also LiteLLM and Portkey, from their packages")
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_files()
     rows: list[Row] = []
     raw: dict[str, Any] = {"header": header()}
     have = bool(shutil.which("nginx") and shutil.which("wrk"))

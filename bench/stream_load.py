@@ -8,11 +8,12 @@ or refused), P50 and P99 of the events' way in microseconds.
 import asyncio
 import itertools
 import re
-import resource
 import sys
 import time
 
 import uvloop
+
+from subjects import allow_many_files
 
 BODY = b'{"model":"%b","stream":true,"messages":[{"role":"user","content":"Tell story %d, subject %d."}]}'
 REQUEST = (
@@ -85,6 +86,5 @@ async def main(streams: int, subjects: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_files()
     uvloop.run(main(int(sys.argv[1]), sys.argv[2:]))

@@ -8,12 +8,14 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from clocks import cpu_ns, rss_kib
-from figures import Row, interval, ratios, translated_row
+from figures import Row, interval, ratios, there_and_back, translated_row, undisturbed
 from formats import TRANSLATED
 from subjects import LOAD_CPU, Subject, free_port, nulpoint, pinned, proxying, wait_for
 
@@ -91,10 +93,13 @@ def take_turns(subjects: list[Subject], pipe: Pipe, turns: int) -> tuple[list[di
     """CPU us a chunk of every subject, turn by turn, and the P50 of its events' way (us)."""
     with talking(str(HERE / "stream_load.py"), str(STREAMS), *map(asked, subjects)) as load:
         load.hear()
-        rounds = [
-            {subject.name: turn_of(subject, number, pipe) for number, subject in enumerate(subjects)}
-            for _ in range(turns)
-        ]
+        numbered = list(enumerate(subjects))
+
+        def round_of(order: Sequence[tuple[int, Subject]]) -> dict[str, float]:
+            return {subject.name: turn_of(subject, number, pipe) for number, subject in order}
+
+        orders = [there_and_back(numbered, turn) for turn in range(turns)]
+        rounds = [undisturbed(partial(round_of, order)) for order in orders]
         load.say("")
         ways = {subject.name: counted(subject.name, load.hear()) for subject in subjects}
     return rounds, ways
@@ -114,7 +119,10 @@ def turn_of(subject: Subject, number: int, pipe: Pipe) -> float:
     events, spent = sent(), cpu_ns(subject.pids)
     time.sleep(COUNTED)
     spent = cpu_ns(subject.pids) - spent
-    return spent / (sent() - events) / 1000
+    events = sent() - events
+    if not events:
+        raise RuntimeError(f"{subject.name}: a turn without an event counts for nothing")
+    return spent / events / 1000
 
 
 def counted(name: str, line: str) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -29,6 +30,12 @@ class Subject:
         self.port = port
         self.pids = pids
         self.model = model
+
+
+def allow_many_files() -> None:
+    """Raise the limit on open files, which every child inherits, as far as this process may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def free_port() -> int:

@@ -76,7 +76,7 @@ def show_figures(programs: Programs) -> None:
 
 
 def stay(ports: tuple[int, ...], programs: Programs) -> None:
-    body = '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}'
+    body = '{"model": "gpt-5.4", "messages": [{"role": "user", "content": "hi"}]}'
     urls = " and ".join(f"http://127.0.0.1:{port}/v1" for port in ports)
     print(f"  The gateway listens on {urls}. Try, in another terminal:\n")
     print(f"    curl http://127.0.0.1:{ports[-1]}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")

@@ -35,7 +35,7 @@ class Replica:
         self._client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any-string", max_retries=0)
         self.headers: Any = {}  # of the newest answer
 
-    def chat(self, model: str = "gpt-4o", **asked: Any) -> str:
+    def chat(self, model: str = "gpt-5.4", **asked: Any) -> str:
         raw = self._client.chat.completions.with_raw_response.create(**{"model": model, "messages": HELLO, **asked})
         self.headers = raw.headers
         parsed: Any = raw.parse()

@@ -40,7 +40,7 @@ def chat(model: str) -> Callable[[openai.OpenAI], tuple[str, Any]]:
 
 
 def stream(client: openai.OpenAI) -> tuple[str, Any]:
-    raw = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=HELLO, stream=True)
+    raw = client.chat.completions.with_raw_response.create(model="gpt-5.4", messages=HELLO, stream=True)
     chunks = [chunk for chunk in raw.parse() if chunk.choices]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     return f"{len(chunks)} chunks: {text}", raw.headers
@@ -48,7 +48,7 @@ def stream(client: openai.OpenAI) -> tuple[str, Any]:
 
 def tool_use(client: openai.OpenAI) -> tuple[str, Any]:
     """Claude thinks and asks for a tool; with its result the signed thought goes back, or Anthropic would refuse."""
-    asked: dict[str, Any] = {"model": "claude-sonnet-4-5", "tools": [WEATHER], "reasoning_effort": "low"}
+    asked: dict[str, Any] = {"model": "claude-sonnet-5", "tools": [WEATHER], "reasoning_effort": "low"}
     messages: list[Any] = [{"role": "user", "content": "How warm is it in Rome?"}]
     message = client.chat.completions.create(messages=messages, **asked).choices[0].message
     call: Any = message.tool_calls[0]  # type: ignore[index]
@@ -59,7 +59,7 @@ def tool_use(client: openai.OpenAI) -> tuple[str, Any]:
 
 def reasoning(client: openai.OpenAI) -> tuple[str, Any]:
     raw = client.chat.completions.with_raw_response.create(
-        model="gemini-2.5-flash", messages=HELLO, reasoning_effort="medium"
+        model="gemini-3.8-flash", messages=HELLO, reasoning_effort="medium"
     )
     message: Any = raw.parse().choices[0].message
     return f"({message.reasoning_content}) {message.content}", raw.headers
@@ -80,13 +80,13 @@ def an_error(client: openai.OpenAI) -> tuple[str, Any]:
 
 
 STEPS = (
-    Step("chat, gpt-4o", "openai", chat("gpt-4o")),
-    Step("chat, claude-3-5-sonnet", "anthropic", chat("claude-3-5-sonnet")),
-    Step("chat, gemini-1.5-flash", "gemini", chat("gemini-1.5-flash")),
+    Step("chat, gpt-5.4", "openai", chat("gpt-5.4")),
+    Step("chat, claude-haiku-5-5", "anthropic", chat("claude-haiku-5-5")),
+    Step("chat, gemini-3.5-flash-lite", "gemini", chat("gemini-3.5-flash-lite")),
     Step("chat, mistral-large", "mistral", chat("mistral-large")),
-    Step("stream, gpt-4o", "openai", stream),
-    Step("tool use, claude-sonnet-4-5", "anthropic", tool_use),
-    Step("reasoning, gemini-2.5-flash", "gemini", reasoning),
+    Step("stream, gpt-5.4", "openai", stream),
+    Step("tool use, claude-sonnet-5", "anthropic", tool_use),
+    Step("reasoning, gemini-3.8-flash", "gemini", reasoning),
     Step("embedding of two texts", "openai", embedding),
     Step("a model that does not exist", "openai", an_error),
 )

@@ -17,14 +17,14 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PROVIDERS = ("openai", "anthropic", "gemini", "mistral")
 MOCK = MockSettings(stream_words=5, chunk_ms=0.0)
 PYTHON = {
-    "chat.py": r"\w+.*\n\d+ tokens in, \d+ out, answered by gpt-4o\S*\n",
+    "chat.py": r"\w+.*\n\d+ tokens in, \d+ out, answered by gpt-5\.4\S*\n",
     "stream.py": r"\w+.+\n",
     "several.py": "".join(
         rf"{model}, answered by {provider}: \w+.*\n"
         for model, provider in (
-            ("gpt-4o", "openai"),
-            ("claude-sonnet-4-5", "anthropic"),
-            ("gemini-2.5-flash", "gemini"),
+            ("gpt-5.4", "openai"),
+            ("claude-sonnet-5", "anthropic"),
+            ("gemini-3.8-flash", "gemini"),
             ("mistral-large-latest", "mistral"),
         )
     ),
@@ -111,7 +111,7 @@ def test_curl():
     parts = re.split(r"^# .*\n", run(main()), flags=re.MULTILINE)
     for part, expected in zip(
         parts,
-        ("", '"chat.completion"', "data: [DONE]", '"text_completion"', '"embedding"', '"claude-sonnet-4-5"'),
+        ("", '"chat.completion"', "data: [DONE]", '"text_completion"', '"embedding"', '"claude-sonnet-5"'),
         strict=True,
     ):
         assert expected in part

@@ -6,6 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "src" / "nulpoint"
 LAYERS = [
     "errors",
+    "files",
+    "threads",
     "wire",
     "codecs",
     "providers",
@@ -21,6 +23,8 @@ LAYERS = [
     "request_log",
     "runtime",
     "reload",
+    "signals",
+    "worker_link",
     "workers",
     "app",
     "process",

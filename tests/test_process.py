@@ -81,30 +81,6 @@ def test_a_signal_ends_it_with_0_and_the_log_is_whole():
         assert b"draining" in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_that_comes_while_it_starts_ends_it_and_is_no_failure_of_its_own(tmp_path, number):
-    """Of several workers one may still be starting, and its exit code would be that of them all."""
-    os.mkfifo(tmp_path / "config.yaml")
-    with process("serve", cwd=tmp_path, **SERVE) as child:
-        writer = _opened_for_writing(tmp_path / "config.yaml")  # it reads, and nothing comes
-        child.send_signal(number)
-        _, err = child.communicate(timeout=5)
-        os.close(writer)
-        assert child.returncode == -number
-        assert err == b""
-
-
-def _opened_for_writing(pipe):
-    """As soon as somebody reads there."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            assert time.monotonic() < end, "nobody reads"
-            time.sleep(0.02)
-
-
 def test_a_port_that_is_taken_is_told_and_nothing_runs():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

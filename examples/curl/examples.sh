@@ -11,14 +11,14 @@ post() { # PATH BODY
 }
 
 echo "# a chat"
-post chat/completions '{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}'
+post chat/completions '{"model": "gpt-5.4", "messages": [{"role": "user", "content": "Hello!"}]}'
 
 echo "# the same as a stream, by another provider"
-post chat/completions '{"model": "claude-sonnet-4-5", "stream": true,
+post chat/completions '{"model": "claude-sonnet-5", "stream": true,
 	"messages": [{"role": "user", "content": "Hello!"}]}'
 
 echo "# a legacy completion"
-post completions '{"model": "gpt-3.5-turbo-instruct", "prompt": "Once upon a time"}'
+post completions '{"model": "mistral-large-latest", "prompt": "Once upon a time"}'
 
 echo "# two vectors"
 post embeddings '{"model": "text-embedding-3-small", "input": ["Hello", "world"]}'

@@ -30,7 +30,7 @@ func main() {
 		url = "http://localhost:8080/v1"
 	}
 	body, err := json.Marshal(map[string]any{
-		"model":    "gpt-4o",
+		"model":    "gpt-5.4",
 		"stream":   true,
 		"messages": []map[string]string{{"role": "user", "content": "Hello!"}},
 	})

@@ -7,13 +7,13 @@ const client = new OpenAI({
 });
 
 const answer = await client.chat.completions.create({
-  model: "gpt-4o",
+  model: "gpt-5.4",
   messages: [{ role: "user", content: "Hello!" }],
 });
 console.log(`answer: ${answer.choices[0].message.content}`);
 
 const stream = await client.chat.completions.create({
-  model: "claude-sonnet-4-5",
+  model: "claude-sonnet-5",
   messages: [{ role: "user", content: "Tell me something." }],
   stream: true,
 });
@@ -24,7 +24,7 @@ for await (const chunk of stream) {
 console.log();
 
 const called = await client.chat.completions.create({
-  model: "gpt-4o",
+  model: "gpt-5.4",
   messages: [{ role: "user", content: "What is the weather in Lisbon?" }],
   tools: [
     {

@@ -7,7 +7,7 @@ from openai import OpenAI
 client = OpenAI(base_url=os.environ.get("NULPOINT_URL", "http://localhost:8080/v1"), api_key="any-string")
 
 answer = client.chat.completions.create(
-    model="gpt-4o",
+    model="gpt-5.4",
     messages=[{"role": "user", "content": "Hello!"}],
 )
 print(answer.choices[0].message.content)

@@ -6,7 +6,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 url = os.environ.get("NULPOINT_URL", "http://localhost:8080/v1")
-chat = ChatOpenAI(model="gpt-4o", base_url=url, api_key="any-string")
+chat = ChatOpenAI(model="gpt-5.4", base_url=url, api_key="any-string")
 messages = [SystemMessage("You answer in one sentence."), HumanMessage("Hello!")]
 
 print(chat.invoke(messages).content)

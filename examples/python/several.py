@@ -5,7 +5,7 @@ import os
 
 from openai import AsyncOpenAI
 
-MODELS = ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash", "mistral-large-latest")
+MODELS = ("gpt-5.4", "claude-sonnet-5", "gemini-3.8-flash", "mistral-large-latest")
 
 
 async def ask(client: AsyncOpenAI, model: str) -> str:

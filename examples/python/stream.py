@@ -7,7 +7,7 @@ from openai import OpenAI
 client = OpenAI(base_url=os.environ.get("NULPOINT_URL", "http://localhost:8080/v1"), api_key="any-string")
 
 stream = client.chat.completions.create(
-    model="claude-sonnet-4-5",
+    model="claude-sonnet-5",
     messages=[{"role": "user", "content": "Tell me something."}],
     stream=True,
 )

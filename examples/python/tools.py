@@ -28,10 +28,10 @@ def weather(city: str) -> str:
 
 
 messages = [{"role": "user", "content": "What is the weather in Lisbon?"}]
-answer = client.chat.completions.create(model="gpt-4o", messages=messages, tools=TOOLS).choices[0].message
+answer = client.chat.completions.create(model="gpt-5.4", messages=messages, tools=TOOLS).choices[0].message
 messages.append(answer)
 for call in answer.tool_calls or []:
     result = weather(**json.loads(call.function.arguments))
     print(f"{call.function.name}({call.function.arguments}) = {result}")
     messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
-print(client.chat.completions.create(model="gpt-4o", messages=messages, tools=TOOLS).choices[0].message.content)
+print(client.chat.completions.create(model="gpt-5.4", messages=messages, tools=TOOLS).choices[0].message.content)

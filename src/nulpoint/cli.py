@@ -16,7 +16,9 @@ from nulpoint.config.place import read_env_file
 from nulpoint.config.request_log import configured as configured_log
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
-from nulpoint.workers import last_good
+from nulpoint.signals import Signals
+from nulpoint.worker_link import supervisor_link
+from nulpoint.workers import BLOCKED_AT_START, in_force, last_good
 
 EXIT_BAD_CONFIG = 2
 ROUTES: tuple[Route, ...] = get_args(Route)
@@ -34,7 +36,7 @@ def main() -> None:
     Examples:
       OPENAI_API_KEY=sk-... nulpoint serve     run it
       nulpoint check                           is the configuration good, and what would it serve
-      nulpoint explain gpt-4o                  who would answer, and why
+      nulpoint explain gpt-5.4                 who would answer, and why
       nulpoint COMMAND --help                  more of one command
     """
 
@@ -68,8 +70,13 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     config.yaml and the file of --env-file are read again when they change, at SIGHUP, and by POST /admin/reload. What
     is wrong changes nothing, and is told in the log and in /health.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # and to end: a worker that has only begun ends as SIGTERM ends it
+    signals = Signals()
+    signals.handle([signal.SIGHUP])  # kept until there is something to reload
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end: the same as SIGTERM
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_AT_START)
+    link = supervisor_link()
+    if link is not None:
+        link.end_with_supervisor(signals)
     beside = _beside(env_file)
     if request_log is not None and configured_log({**beside, **os.environ}, Path("config.yaml")) is None:
         os.environ["REQUEST_LOG"] = request_log
@@ -79,7 +86,7 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
         os.environ.setdefault(name, value)
     from nulpoint.process import serve as run  # late: a bad configuration is told without loading the data plane
 
-    sys.exit(run(config, place))
+    sys.exit(run(config, place, signals, link))
 
 
 @main.command()
@@ -153,9 +160,9 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
 
     \b
     Examples:
-      nulpoint explain gpt-4o
+      nulpoint explain gpt-5.4
       nulpoint explain text-embedding-3-small --route embeddings
-      nulpoint explain claude-sonnet-4-5 --url https://gateway.example.com --json
+      nulpoint explain claude-sonnet-5 --url https://gateway.example.com --json
     """
     place = Place(os.environ, Path.cwd(), env_file)
     config, wrong = None, None
@@ -230,7 +237,7 @@ def _beside(env_file: Path | None) -> dict[str, str]:
 
 def _load_or_exit(place: Place) -> Config:
     try:
-        return place.load()
+        return place.load(in_force=in_force())
     except ConfigError as error:
         if (config := last_good(place)) is not None:  # a worker; once it runs it tells what is wrong
             return config

@@ -25,6 +25,33 @@ class Kind(StrEnum):
     INTERNAL = "internal"  # a bug of ours
 
 
+class Evidence(StrEnum):
+    """What a failure says about the health of the provider, and so whether its circuit breaker counts it."""
+
+    NONE = "none"  # nothing
+    OF_ACCOUNT = "account"  # the provider is unwell, or the account whose key was sent is: counted for configured keys
+    OF_PROVIDER = "provider"  # no request and no key can cause it: always counted
+
+
+_EVIDENCE = {Kind.CONNECT: Evidence.OF_PROVIDER, Kind.UPSTREAM: Evidence.OF_ACCOUNT, Kind.TIMEOUT: Evidence.OF_ACCOUNT}
+
+
+class CallerCause(StrEnum):
+    """Why a failure that looks like the provider's may be one that a caller caused, at will, at a healthy provider.
+
+    All callers share the breaker of a provider, so what one of them can cause must not open it. Such a failure is told
+    to the caller, and other targets are tried, like any other of its kind.
+    """
+
+    OTHER_FORM = "other_form"  # a whole answer for a stream, or the reverse: a host may read a member we do not know
+    OVER_BOUND = "over_bound"  # an answer over one of our own bounds: callers can ask for as much as they like
+    DEADLINE = "deadline"  # the request's own: `x-nulpoint-timeout`, or an answer longer than REQUEST_TIMEOUT
+    NO_PLACE = "no_place"  # all connections to the provider were busy with callers' requests
+    REQUEST_UNREAD = "request_unread"  # it hung up before it had read the request, as hosts do with what is too large
+    NOTHING_MADE = "nothing_made"  # a proper answer in which the provider says that the model has made none
+    INPUTS_UNMATCHED = "inputs_unmatched"  # vectors that are not one for each input: right without the cache
+
+
 # The `type` field of the envelope, in the words the OpenAI API uses.
 ENVELOPE_TYPES = {
     Kind.REJECTED: "invalid_request_error",
@@ -45,8 +72,8 @@ class Failure(Exception):
 
     `status` is what the caller sees. `retry_after` is in seconds. `message` is shown to the caller: it names what is
     wrong and what to do, and never holds a credential. `answered` is the status a provider answered with, 0 where it
-    gave no complete answer. `wait_guessed`: the provider named no time, `retry_after` is ours. `attempts` tells what
-    was tried before the request was given up.
+    gave no complete answer. `wait_guessed`: the provider named no time, `retry_after` is ours. `caller_cause` is set
+    where a caller can bring it about at will. `attempts` tells what was tried before the request was given up.
     """
 
     def __init__(
@@ -61,6 +88,7 @@ class Failure(Exception):
         type: str | None = None,
         answered: int = 0,
         wait_guessed: bool = False,
+        caller_cause: CallerCause | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -72,6 +100,7 @@ class Failure(Exception):
         self.type = type or ENVELOPE_TYPES[kind]
         self.answered = answered
         self.wait_guessed = wait_guessed
+        self.caller_cause = caller_cause
         self.attempts: list[dict[str, Any]] = []
         self.inner: dict[str, Any] | None = None  # what a provider tells beyond the envelope, as `innererror`
         self.fields = b""  # of the provider's answer: header fields that go to the caller with it
@@ -80,6 +109,13 @@ class Failure(Exception):
     def named_wait(self) -> float | None:
         """The seconds the provider itself asked to wait."""
         return None if self.wait_guessed else self.retry_after
+
+    @property
+    def evidence(self) -> Evidence:
+        """What it says about the health of the provider. A 4xx is about the request or the key, never about that."""
+        if self.caller_cause is not None or 400 <= self.answered < 500:
+            return Evidence.NONE
+        return _EVIDENCE.get(self.kind, Evidence.NONE)
 
     def envelope(self) -> bytes:
         """The failure as the JSON body of an answer, in the OpenAI error shape."""

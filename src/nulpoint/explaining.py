@@ -6,12 +6,12 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from nulpoint.backing import Backing
 from nulpoint.config import Config
+from nulpoint.files import read_regular_file
 from nulpoint.gateway.admin import EXPLAIN
 from nulpoint.gateway.explain import Explainer
 from nulpoint.http.ticker import Ticker
@@ -66,7 +66,7 @@ def _tls(certificate: str | None) -> ssl.SSLContext:
     """
     if not certificate:
         return ssl.create_default_context()
-    own, end, _ = Path(certificate).read_text("ascii", "ignore").partition("-----END CERTIFICATE-----")
+    own, end, _ = read_regular_file(certificate).decode("ascii", "ignore").partition("-----END CERTIFICATE-----")
     context = ssl.create_default_context(cadata=own + end)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = False

@@ -13,6 +13,7 @@ from nulpoint.http.client import PoolKey
 from nulpoint.http.connection import REFUSALS
 from nulpoint.http.dial import Dialer, origin_of, tls_context
 from nulpoint.http.limits import ClientLimits, ServerLimits
+from nulpoint.http.tls import server_context
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
 from nulpoint.routing.breaker import BreakerRules
@@ -44,7 +45,10 @@ def prices_of(config: Config) -> Prices:
 
 def callers_of(config: Config) -> Callers:
     tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
-    return Callers(config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart)
+    reserved = [config.admin_api_key] if config.admin_api_key else []
+    return Callers(
+        config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart, reserved=reserved
+    )
 
 
 def proxy_rules(config: Config, callers: Callers) -> ProxyRules:
@@ -125,8 +129,7 @@ def dialer_of(config: Config) -> Dialer:
 def server_tls(config: Config) -> ssl.SSLContext | None:
     if not config.tls_cert or not config.tls_key:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(config.tls_cert, config.tls_key)
+    context = server_context(config.tls_cert, config.tls_key)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -15,6 +15,8 @@ import uvloop
 from nulpoint import __version__
 from nulpoint.app import LOG_LEVELS, App
 from nulpoint.config import Config, Place
+from nulpoint.signals import GRACE_SECONDS, STOPPING, Signals
+from nulpoint.worker_link import SupervisorLink
 from nulpoint.workers import WORKER_MARK, CannotListen, reserved_ports, supervise, supervisor
 
 logger = logging.getLogger("nulpoint")
@@ -23,32 +25,75 @@ EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def serve(config: Config, place: Place) -> int:
-    """Run until SIGTERM or SIGINT; gives the exit code. `place`: where the configuration is read again from."""
+def serve(config: Config, place: Place, signals: Signals, link: SupervisorLink | None = None) -> int:
+    """Run until SIGTERM or SIGINT; gives the exit code. `place`: where the configuration is read again from.
+
+    `link`: to the supervisor, in a worker.
+    """
     _log_to_stderr(config.log_level)
     _allow_all_files()
-    if config.workers > 1 and WORKER_MARK not in os.environ:
-        return supervise(config, place)
-    return uvloop.run(_serve(config, place, reuse_port=config.workers > 1))
+    signals.handle(STOPPING)
+    is_worker = WORKER_MARK in os.environ
+    if config.workers > 1 and not is_worker:
+        return supervise(config, place, signals)
+    signals.end_within(config.shutdown_timeout + GRACE_SECONDS)
+    return uvloop.run(_serve(config, place, signals, link, reuse_port=is_worker))
 
 
-async def _serve(config: Config, place: Place, *, reuse_port: bool) -> int:
+async def _serve(
+    config: Config, place: Place, signals: Signals, link: SupervisorLink | None, *, reuse_port: bool
+) -> int:
     app = App(config, place, tell_others=supervisor(), ports=reserved_ports())
-    try:
-        port = await app.listen(reuse_port=reuse_port)
-    except CannotListen as error:
-        logger.error("%s", error)
-        app.close()
-        return EXIT_CANNOT_LISTEN
-    _announce(config, port, app.admin_port)
+    stops: asyncio.Queue[int] = asyncio.Queue()
+    signals.deliver(STOPPING, stops.put_nowait)
+    told = asyncio.create_task(stops.get())
+    listening = asyncio.create_task(app.listen(reuse_port=reuse_port))
+    await asyncio.wait((listening, told), return_when=asyncio.FIRST_COMPLETED)
+    code = EXIT_OK
+    if not listening.done():
+        await _give_up_listening(app, listening)
+    elif (error := listening.exception()) is not None:
+        code = _cannot_listen(error)
+    else:
+        if link is not None:
+            link.beat()
+        _begin(app, listening.result())
+        signals.deliver([signal.SIGHUP], lambda _: app.reloading.reload())
+        await _end(app, await told, stops)
+        if link is not None:
+            link.stop()
+    told.cancel()
+    signals.cancel_limit()
+    app.close()
+    return code
+
+
+def _begin(app: App, port: int) -> None:
+    _announce(app.runtime.config, port, app.admin_port)
     _settle_memory()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.reloading.reload)
     app.reloading.watch()
-    signals = _signals()
-    told = await signals.get()
+
+
+async def _give_up_listening(app: App, listening: "asyncio.Task[int]") -> None:
+    """A signal to stop came before there was a listener, or as it opened."""
+    logger.info("told to stop while starting")
+    listening.cancel()
+    await asyncio.wait((listening,))
+    await app.stop()
+
+
+def _cannot_listen(error: BaseException) -> int:
+    if not isinstance(error, CannotListen):
+        raise error
+    logger.error("%s", error)
+    return EXIT_CANNOT_LISTEN
+
+
+async def _end(app: App, told: int, stops: "asyncio.Queue[int]") -> None:
+    """Finish what is in flight; another signal ends it at once."""
     config = app.runtime.config
     logger.info("draining: up to %g s for %d requests in flight", config.shutdown_timeout, app.life.inflight)
-    hurry = asyncio.create_task(signals.get())
+    hurry = asyncio.create_task(stops.get())
     drain = asyncio.create_task(app.drain(config.shutdown_delay if told == signal.SIGTERM else 0.0))
     await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
     finished = drain.done() and drain.result()
@@ -58,16 +103,6 @@ async def _serve(config: Config, place: Place, *, reuse_port: bool) -> int:
     if not finished:
         logger.warning("stopped with requests in flight")
     hurry.cancel()
-    app.close()
-    return EXIT_OK
-
-
-def _signals() -> asyncio.Queue[signal.Signals]:
-    """The signals that tell the process to stop, as they come."""
-    told: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.put_nowait, number)
-    return told
 
 
 def _announce(config: Config, port: int, admin_port: int | None) -> None:

@@ -9,18 +9,23 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from nulpoint.config import Config, ConfigError, Place
 from nulpoint.config.difference import changes
+from nulpoint.config.in_force import ALLOW, KEYS
 from nulpoint.config.place import Signature
 from nulpoint.stores.metrics import Metrics
+from nulpoint.threads import in_daemon_thread
 
 logger = logging.getLogger("nulpoint")
 
 LOOK_SECONDS = 0.5
+READ_SECONDS = 60.0  # one reading; a large file takes some seconds, a file system that hangs any time
+MOST_READINGS = 8  # that have not come back, before no other one is begun
 CHANGED, UNCHANGED, REFUSED = "changed", "unchanged", "refused"
 
 
@@ -30,6 +35,52 @@ class Report(msgspec.Struct, frozen=True):
     result: str
     changed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+T = TypeVar("T")
+
+
+class ReadingTimeoutError(Exception):
+    """The files could not be read in time; the text says so to an operator."""
+
+
+class FileReadings:
+    """Runs what reads the configuration's files in threads, each for a limited time.
+
+    A file system that hangs holds a thread for as long as it hangs. Nobody waits for that thread: neither who asked for
+    the reading, nor the end of the process. Another reading can begin meanwhile, but not any number of them.
+    """
+
+    def __init__(self, seconds: float = READ_SECONDS) -> None:
+        self._seconds = seconds
+        self._unfinished: set[object] = set()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a thread has not come back yet."""
+        return bool(self._unfinished)
+
+    async def run(self, read: Callable[[], T]) -> T:
+        """Run `read` in a thread. Raises ReadingTimeoutError, and what `read` raises."""
+        unfinished, mark = self._unfinished, object()
+        if len(unfinished) >= MOST_READINGS:
+            text = f"{MOST_READINGS} readings of the configuration's files have not come back; see to their file system"
+            raise ReadingTimeoutError(text)
+        unfinished.add(mark)
+
+        def work() -> T:
+            try:
+                return read()
+            finally:
+                unfinished.discard(mark)
+
+        try:
+            result = await asyncio.wait_for(in_daemon_thread(work, "configuration"), self._seconds)
+        except TimeoutError:
+            text = f"the configuration's files could not be read within {self._seconds:g} s; see to their file system"
+            raise ReadingTimeoutError(text) from None
+        self._unfinished = set()  # the files can be read again, and those that hang elsewhere matter no more
+        return result
 
 
 class Reloading:
@@ -54,6 +105,7 @@ class Reloading:
         self._next: asyncio.Task[Report] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._read: Signature | None = None  # of what was read last
+        self._readings = FileReadings()
         self._since = datetime.now(UTC)  # the one in force is
         self._times = 0
         self._problems: tuple[str, ...] = ()  # of what was read last
@@ -74,14 +126,15 @@ class Reloading:
 
     async def _read_again(self) -> Report:
         running = self._running()
-        self._read = await asyncio.to_thread(self._place.signature)
         try:
-            config = await asyncio.to_thread(self._place.load, running)
+            self._read, config = await self._readings.run(partial(_read, self._place, running))
+            if isinstance(config, ConfigError):
+                return Report(REFUSED, problems=tuple(map(str, config.problems)))
             if config == running:
                 return Report(UNCHANGED)
             await self._serve(config)
-        except ConfigError as error:
-            return Report(REFUSED, problems=tuple(map(str, error.problems)))
+        except ReadingTimeoutError as error:
+            return Report(REFUSED, problems=(str(error),))
         except Exception:
             logger.error("the configuration could not be put in force by a bug in nulpoint", exc_info=True)
             return Report(
@@ -100,12 +153,18 @@ class Reloading:
             self._since = datetime.now(UTC)
             self._times += 1
             logger.info("the configuration has changed: %s", _listed(report.changed) or "where values come from")
+            self._warn_of_no_keys(report.changed)
             for name, why in self._running().left_out.items():
                 logger.info("%s is left out: %s", name, why)
             if waiting := self._running().after_restart:
                 logger.warning("%s will count from the next start on", _listed(waiting))
         elif before:
             logger.info("the configuration is again the one in force")
+
+    def _warn_of_no_keys(self, changed: tuple[str, ...]) -> None:
+        for name, meaning in KEYS.items():
+            if name in changed and not getattr(self._running(), name.lower()):
+                logger.warning("%s is taken away, as %s=true allows: %s", name, ALLOW, meaning)
 
     # -- the files -----------------------------------------------------------------------------------------------------
 
@@ -117,9 +176,13 @@ class Reloading:
         before: Signature | None = None
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if not self._running().config_watch:
+            if not self._running().config_watch or self._readings.unfinished:
                 continue
-            now = await asyncio.to_thread(self._place.signature)
+            try:
+                now = await self._readings.run(self._place.signature)
+            except ReadingTimeoutError as error:
+                logger.error("%s; it is watched again once they can be read", error)
+                continue
             if now == before and now != self._read:
                 await asyncio.wait((self.reload(),))
             before = now
@@ -140,6 +203,15 @@ class Reloading:
         if waiting := self._running().after_restart:
             page["after_restart"] = waiting
         return page
+
+
+def _read(place: Place, running: Config) -> tuple[Signature, Config | ConfigError]:
+    """The files' signature, taken before they are read, and what they say or what is wrong with it."""
+    signature = place.signature()
+    try:
+        return signature, place.load(running)
+    except ConfigError as error:
+        return signature, error
 
 
 def _listed(names: tuple[str, ...], most: int = 20) -> str:

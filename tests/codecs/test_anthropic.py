@@ -95,6 +95,22 @@ def test_thinking_only_where_it_is_taken(model, members, thinking, dropped):
     assert body["max_tokens"] == members.get("max_tokens", body["max_tokens"])
 
 
+@pytest.mark.parametrize(
+    ("model", "thinking", "config"),
+    [
+        ("claude-opus-5", {"type": "disabled"}, None),
+        ("claude-haiku-5-5", {"type": "disabled"}, None),
+        ("claude-opus-5-5", None, {"effort": "low"}),  # these answer 400 to `disabled`
+        ("claude-sonnet-5-5", None, {"effort": "low"}),
+        ("claude-fable-5-2", None, {"effort": "low"}),
+    ],
+)
+def test_thinking_that_cannot_be_turned_off_is_low(model, thinking, config):
+    body, dropped = encoded(model, reasoning_effort="none")
+    assert (body.get("thinking"), body.get("output_config")) == (thinking, config)
+    assert dropped == (["reasoning_effort"] if config else [])
+
+
 def test_what_cannot_be_said_is_named():
     _, dropped = encoded(seed=1, logit_bias={"1": 2}, logprobs=True, n=1, store=False, frequency_penalty=0)
     assert sorted(dropped) == ["logit_bias", "logprobs", "seed"]

@@ -75,10 +75,10 @@ def test_a_credentials_file_nobody_may_read(tmp_path, monkeypatch):
     path = tmp_path / "account.json"
     path.write_text(SECRET)
 
-    def refuse(self):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    monkeypatch.setattr("os.open", refuse)
     (told,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
     assert told.endswith("cannot be read: Permission denied")
 

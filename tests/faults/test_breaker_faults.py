@@ -12,7 +12,17 @@ from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from faultd import pause, reset, send, serve, silence, wait
 from nulpoint.mock import start
 from outcome import ask
-from provider_bytes import GOOD, ROLE, SERVER_ERROR, STREAM_HEAD, WORD, answer, chunk, good_stream
+from provider_bytes import (
+    CHAT_ANSWER,
+    GOOD,
+    ROLE,
+    SERVER_ERROR,
+    STREAM_HEAD,
+    WORD,
+    answer,
+    chunk,
+    good_stream,
+)
 
 BOTH = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 HALF_OPEN = 0.3  # seconds until a probe, in place of 30
@@ -101,6 +111,118 @@ def test_U29_flapping_with_a_ratio():
             await ask(running.port)
             await ask(running.port)
             assert state(running) == "OPEN"
+
+    run(main())
+
+
+def with_own_key(*fields):
+    return ("Authorization: Bearer of-one-caller", *fields)
+
+
+OWN_KEY = {"ALLOW_CLIENT_API_KEYS": "true"}
+STREAM_BEGUN = [send(STREAM_HEAD, chunk(ROLE)), silence()]
+# What one caller does or has done to him: settings; his request; his header fields; how the provider answers it; and the
+# error code that he is told.
+ONE_CALLER = {
+    "own key, 500": (OWN_KEY, CHAT, with_own_key(), [send(SERVER_ERROR)], "provider_500"),
+    "own key, 500 to streams": (OWN_KEY, STREAM, with_own_key(), [send(SERVER_ERROR)], "provider_500"),
+    "own key, cut": (OWN_KEY, STREAM, with_own_key(), [send(STREAM_HEAD, chunk(ROLE)), reset()], "provider_disconnected"),
+    "own key, nonsense": (OWN_KEY, CHAT, with_own_key(), [send(answer(b"<html>"))], "provider_malformed"),
+    "own key, too slow": ({**OWN_KEY, "PROVIDER_TIMEOUT": "50ms"}, CHAT, with_own_key(), [silence()], "provider_timeout"),
+    "a whole answer to a stream": ({}, STREAM, (), [send(GOOD)], "provider_malformed"),
+    "a stream to a whole answer": ({}, CHAT, (), [send(good_stream())], "provider_malformed"),
+    "a stream in pieces to a whole answer": ({}, CHAT, (), [send(STREAM_HEAD), pause(0.01), send(good_stream()[len(STREAM_HEAD):])], "provider_malformed"),
+    "an answer over the bound": ({"UPSTREAM_MAX_BODY_BYTES": "100KiB"}, CHAT, (), [send(answer(CHAT_ANSWER + b" " * 200_000))], "provider_malformed"),
+    "a short deadline": ({"PROVIDER_TIMEOUT": "60ms"}, STREAM, ("x-nulpoint-timeout: 0.2",), STREAM_BEGUN, "deadline_exceeded"),
+    "a very short deadline": ({}, STREAM, ("x-nulpoint-timeout: 0.05",), [silence()], "deadline_exceeded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ONE_CALLER.values(), ids=ONE_CALLER)
+def test_one_caller_cannot_switch_a_provider_off_for_others(case):
+    """One caller fails twenty times; the breaker stays closed, and another caller is served by that provider."""
+    settings, body, fields, script, code = case
+
+    async def main():
+        faultd = await serve(script)
+        settings_of_all = {"MAX_RETRIES": "1", "CACHE_MODE": "none", **settings}
+        async with gateway(settings_of_all, providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+            failed = await asyncio.gather(
+                *(ask(running.port, numbered(body, number), "/v1/chat/completions", *fields) for number in range(20))
+            )
+            assert {(one.verdict, one.error["code"]) for one in failed} == {("error", code)}
+            assert state(running) == "CLOSED"
+            faultd.scripts = [[send(GOOD)]]
+            served = await ask(running.port, numbered(CHAT, 99))
+            assert (served.verdict, served.headers["x-nulpoint-provider"]) == ("answer", "openai")
+
+    run(main())
+
+
+def test_a_request_that_is_too_large_for_a_host_that_hangs_up_opens_nothing():
+    """Hosts that take no such body close the connection while it is still being sent, and may say nothing."""
+
+    async def main():
+        faultd = await serve([silence()], on_connect=[pause(0.05), reset()], deaf=True)
+        settings = {"MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": "1"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            large = CHAT.replace(b'"hi"', b'"' + b"word " * 3_600_000 + b'"')
+            assert (await ask(running.port, large)).error["code"] == "provider_disconnected"
+            assert state(running) == "CLOSED"
+            faultd.deaf = False
+            assert (await ask(running.port)).error["code"] == "provider_disconnected"  # it was read, and not answered
+            assert state(running) == "OPEN"
+
+    run(main())
+
+
+def test_connections_that_other_callers_hold_say_nothing_about_the_provider():
+    async def main():
+        faultd = await serve(STREAM_BEGUN)
+        settings = {"MAX_RETRIES": "1", "UPSTREAM_MAX_CONNECTIONS": "1", "PROVIDER_TIMEOUT": "100ms"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            holder = await Caller.connect(running.port)
+            holder.send(post(STREAM))
+            await until(lambda: faultd.requests)
+            waited = await asyncio.gather(*(ask(running.port, numbered(CHAT, number)) for number in range(20)))
+            assert {one.error["code"] for one in waited} == {"provider_timeout"}
+            assert state(running) == "CLOSED"
+
+    run(main())
+
+
+def test_a_provider_that_fails_with_configured_keys_still_opens_it():
+    async def main():
+        faultd = await serve([send(SERVER_ERROR)])
+        async with gateway({"MAX_RETRIES": "1", **OWN_KEY}, providers={"openai": faultd}) as running:
+            for number in range(5):
+                assert state(running) == "CLOSED"
+                await ask(running.port, numbered(CHAT, number))
+            assert state(running) == "OPEN"
+
+    run(main())
+
+
+def test_a_probe_whose_stream_does_not_end_keeps_nobody_else_out():
+    async def main():
+        go_on = asyncio.Event()
+        endless = [send(STREAM_HEAD, chunk(ROLE), chunk(WORD)), wait(go_on), reset()]
+        faultd = await serve([send(SERVER_ERROR)], endless, [send(GOOD)])
+        settings = {"CB_ERROR_THRESHOLD": "1", "CB_HALF_OPEN_TIMEOUT": "100ms", "MAX_RETRIES": "1"}
+        async with gateway(settings, providers={"openai": faultd}) as running:
+            await ask(running.port)
+            assert state(running) == "OPEN"
+            await asyncio.sleep(0.12)
+            caller = await Caller.connect(running.port)
+            caller.send(post(STREAM))
+            await caller.reader.readuntil(b"word")
+            assert state(running) == "HALF_OPEN"
+            await asyncio.sleep(0.12)
+            assert (await ask(running.port)).verdict == "answer"
+            assert state(running) == "CLOSED"
+            go_on.set()
+            await caller.rest()
+            assert state(running) == "CLOSED"  # the stream was let through before that, and decides nothing
 
     run(main())
 

@@ -80,3 +80,27 @@ def test_all_keys_refused_another_target_answers_and_alone_the_caller_hears_401(
             assert (alone.status, alone.verdict) == (401, "error")
 
     run(main())
+
+
+NOT_THIS_MODEL = {
+    "no permission": answer(b'{"error":{"message":"no access to this model","code":"model_not_found"}}', 403),
+    "more than the credit": answer(b'{"error":{"message":"requires more credits, or fewer max_tokens"}}', 402),
+    "a quota of that model": answer(b'{"error":{"message":"quota","type":"insufficient_quota"}}', 429),
+}
+
+
+@pytest.mark.parametrize("refusal", NOT_THIS_MODEL.values(), ids=NOT_THIS_MODEL)
+def test_a_model_that_the_key_may_not_use_does_not_move_others_away_from_the_provider(refusal):
+    """One caller asks for it twenty times; another one's model is still served by that provider, not by a fallback."""
+
+    async def main():
+        faultd = await serve(choose=lambda request: [send(refusal if b"o1-pro" in request else GOOD)])
+        async with gateway({}, providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+            for number in range(20):
+                body = CHAT.replace(b"gpt-4o", b"openai/o1-pro").replace(b"hi", b"%d" % number)
+                assert (await ask(running.port, body)).verdict == "error"
+            outcome = await ask(running.port)
+            assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "1")
+            assert outcome.headers["x-nulpoint-provider"] == "openai"
+
+    run(main())

@@ -166,6 +166,20 @@ def test_a_key_that_is_refused_is_told_loudly_once(caplog):
     assert told == [f"key {number} of openai was refused (status 401): it rests for 300 s" for number in (1, 2)]
 
 
+def test_a_key_that_may_not_use_a_model_is_told_with_the_model_on_one_line(caplog):
+    async def play(running, asking):
+        running.mocks["openai"].set_fault("status", arg=403)
+        odd = ALONE.replace(b"gpt-4o", rb"gpt\n\u001b[31m-4o")
+        assert await asking.statuses(odd, odd) == [401, 401]
+
+    scenario(play)
+    told = [record.getMessage() for record in caplog.records if "rests" in record.getMessage()]
+    (line,) = told
+    assert line.startswith(
+        "key 1 of openai was refused (status 403): it rests for 300 s, for the model 'gpt\\n\\x1b[31m-4o"
+    )
+
+
 def test_all_open_is_nothing_left():
     async def play(running, asking):
         for name in NAMES:

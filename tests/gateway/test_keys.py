@@ -93,6 +93,102 @@ def test_with_both_settings_each_key_goes_its_own_way():
     run(main())
 
 
+OTHER = f"Bearer {DIGESTED}"
+ALL_PLACES = (
+    "Authorization", "x-api-key", "api-key", "x-goog-api-key", "x-nulpoint-api-key", "Proxy-Authorization", "Cookie",
+    "openai-beta", "anthropic-beta", "idempotency-key", "x-client-request-id", "http-referer", "x-title",
+    "openai-organization", "openai-project", "user-agent", "baggage", "traceparent", "x-request-id", "x-stainless-lang",
+    "x-forwarded-authorization", "x-amz-security-token", "referer", "x-anything",
+)  # fmt: skip
+SAID = {
+    "alone": "{}", "behind Bearer": "Bearer {}", "in a list": "a, {}, b", "in a query": "https://a.example/?key={}&b=c",
+    "as a parameter": "a=1; key={}", "in quotes": '"{}"',
+}  # fmt: skip
+
+
+def reached(running, own_key="sk-configured-openai"):
+    """The head that reached the provider: with this key, and no key of the gateway's in any case of letters."""
+    head = str(running.mock.last["headers"])
+    assert sent(running)["authorization"] == f"Bearer {own_key}"
+    assert KEY not in head.lower()
+    assert DIGESTED not in head.lower()
+    return head
+
+
+@pytest.mark.parametrize("forward", ["false", "true"])
+@pytest.mark.parametrize("said", SAID)
+def test_no_gateway_key_reaches_a_provider_in_whichever_field_it_comes(forward, said):
+    async def main():
+        async with gateway({**KEYS, "ALLOW_CLIENT_API_KEYS": forward}) as running:
+            for name in ALL_PLACES:
+                for key in (KEY, DIGESTED):
+                    if name.lower() == "x-nulpoint-api-key":
+                        fields = [f"{name}: {KEY}", f"x-title: {SAID[said].format(key)}"]
+                    else:
+                        fields = [f"x-nulpoint-api-key: {KEY}", f"{name}: {SAID[said].format(key)}"]
+                    assert (await ask(running, *fields))[0] == 200, (name, key)
+                    reached(running)
+            for value in (f"app-{KEY}-x", KEY.upper(), f"x{KEY}"):  # the caller's own, inside a word
+                assert (await ask(running, f"x-nulpoint-api-key: {KEY}", f"x-title: {value}"))[0] == 200
+                reached(running)
+            path = f"{PATH}?key={KEY}&api_key={DIGESTED}"
+            caller = await Caller.connect(running.port)
+            caller.send(post(CHAT, path, f"x-nulpoint-api-key: {KEY}"))
+            assert (await caller.answer())[0] == 200
+            assert KEY not in reached(running) + running.mock.last["path"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("fields", "own_key"),
+    [
+        ((f"Authorization: Bearer {KEY}",), None),
+        ((f"Authorization: {OTHER}",), None),
+        ((f"Authorization: {OTHER}", "x-api-key: sk-own"), "sk-own"),
+        ((f"Authorization: Bearer {KEY}", f"x-api-key: {DIGESTED}"), None),
+        ((f"Authorization: Bearer sk-own, {KEY}",), None),
+        ((f"Authorization: Bearer {KEY.upper()}",), None),
+        ((f"x-api-key: {DIGESTED}, sk-own",), None),
+        (("Authorization: Bearer sk-own", f"x-api-key: {KEY}"), "sk-own"),
+    ],
+)
+def test_what_goes_to_the_provider_beside_the_gateway_s_own_key(fields, own_key):
+    async def main():
+        async with gateway({**KEYS, "ALLOW_CLIENT_API_KEYS": "true"}) as running:
+            assert (await ask(running, f"x-nulpoint-api-key: {KEY}", *fields))[0] == 200
+            reached(running, own_key or "sk-configured-openai")
+
+    run(main())
+
+
+def test_nor_does_the_key_of_operators():
+    async def main():
+        settings = {"ALLOW_CLIENT_API_KEYS": "true", "ADMIN_API_KEY": "admin-key-of-ours"}
+        async with gateway(settings) as running:
+            assert (await ask(running, "Authorization: Bearer admin-key-of-ours", "x-title: admin-key-of-ours"))[
+                0
+            ] == 200
+            assert sent(running)["authorization"] == "Bearer sk-configured-openai"
+            assert "admin-key" not in str(running.mock.last["headers"])
+
+    run(main())
+
+
+def test_other_fields_pass_as_they_are():
+    async def main():
+        async with gateway(KEYS) as running:
+            fields = {
+                "x-title": f"about {KEY[:-1]}",
+                "http-referer": "https://a.example/?b=c",
+                "idempotency-key": "1-2",
+            }
+            assert (await ask(running, f"x-api-key: {KEY}", *map(": ".join, fields.items())))[0] == 200
+            assert sent(running).items() >= fields.items()
+
+    run(main())
+
+
 def test_no_body_is_asked_for_before_the_key_is_known():
     async def main():
         async with gateway(KEYS) as running:

@@ -298,7 +298,7 @@ def test_own_pages():
             running.app.life.ready = False
             assert (await get("/readiness"))[0] == 503
             models = {m["id"]: m["owned_by"] for m in json.loads((await get("/v1/models"))[1])["data"]}
-            assert models["gpt-4o"] == "openai"
+            assert models["gpt-5.4"] == "openai"
             assert models["gemini-1.5-pro"] == "gemini"
             assert "claude-3-opus" not in models
             assert json.loads((await get("/v1/models/openai%2Fft:x"))[1])["owned_by"] == "openai"

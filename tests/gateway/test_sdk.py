@@ -147,7 +147,7 @@ def test_errors_are_the_sdk_s_own():
 
 def test_models():
     async def use(client):
-        assert "gpt-4o" in [model.id async for model in client.models.list()]
+        assert "gpt-5.4" in [model.id async for model in client.models.list()]
         assert (await client.models.retrieve("gpt-4o")).owned_by == "openai"
 
     with_client(use)

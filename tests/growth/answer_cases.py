@@ -13,6 +13,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.bodies import Bodies
 from nulpoint.wire.answer import Answer, recorded
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.provider_error import embedded_error, embedded_failure, hide, provider_failure
 from nulpoint.wire.redaction import SEARCHED, redact, without_request
 from nulpoint.wire.retry_after import seconds_to_wait
@@ -21,6 +22,7 @@ from nulpoint.wire.usage import read_facts, read_whole
 JSON = dict[str, Any]
 CREATED = 1_700_000_000
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
+CREDENTIAL = CredentialMatcher(SECRET)
 Shape = tuple[Callable[[int], Any], int]
 
 
@@ -302,7 +304,7 @@ LONGEST = 40_000
 
 
 def _hidden(text: str) -> None:
-    hide(Failure(Kind.UPSTREAM, 502, text, code=text, param=text, type=text), SECRET)
+    hide(Failure(Kind.UPSTREAM, 502, text, code=text, param=text, type=text), CREDENTIAL)
 
 
 def _logged(text: str) -> None:
@@ -312,28 +314,28 @@ def _logged(text: str) -> None:
 
 
 def _error(text: str) -> None:
-    provider_failure("p", 422, json.dumps({"error": {"message": text}}).encode(), None, SECRET)
+    provider_failure("p", 422, json.dumps({"error": {"message": text}}).encode(), None, CREDENTIAL)
 
 
 def _detail(text: str) -> None:
-    provider_failure("p", 422, json.dumps({"detail": [{"msg": "bad", "input": text}]}).encode(), None, SECRET)
+    provider_failure("p", 422, json.dumps({"detail": [{"msg": "bad", "input": text}]}).encode(), None, CREDENTIAL)
 
 
 def _inner(text: str) -> None:
     provider_failure(
-        "p", 400, json.dumps({"error": {"message": "x", "innererror": {"a": text}}}).encode(), None, SECRET
+        "p", 400, json.dumps({"error": {"message": "x", "innererror": {"a": text}}}).encode(), None, CREDENTIAL
     )
 
 
 def _texts() -> Iterator[Case]:
     readers: dict[str, Callable[[str], object]] = {
-        "redact": lambda text: redact(text, SECRET),
+        "redact": lambda text: redact(text, CREDENTIAL),
         "hide": _hidden,
         "logged body": _logged,
         "error": _error,
         "error detail": _detail,
         "inner error": _inner,
-        "error page": lambda text: provider_failure("p", 500, text.encode(), None, SECRET),
+        "error page": lambda text: provider_failure("p", 500, text.encode(), None, CREDENTIAL),
     }
     few = (
         "letters",
@@ -427,7 +429,7 @@ USAGES: dict[str, Shape] = {
 def _errors() -> Iterator[Case]:
     for name, (build, largest) in ERROR_BODIES.items():
         yield case(
-            f"provider error: {name}", build, lambda body: provider_failure("p", 429, body, None, SECRET), largest
+            f"provider error: {name}", build, lambda body: provider_failure("p", 429, body, None, CREDENTIAL), largest
         )
         yield case(
             f"embedded error: {name}", build, lambda body: (embedded_error(body), embedded_failure("p", body)), largest

@@ -1,14 +1,21 @@
 """Requests of callers that are built to hurt: for the codecs, and for what reads a body that is passed on."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from measure import Case, Work
 
 from nulpoint.codecs.table import CODECS, EMBEDDINGS, codec_of
+from nulpoint.errors import Failure
 from nulpoint.gateway.preparation import prepare
 from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.equivalents import tier_of
+from nulpoint.providers.spec import Provider
+from nulpoint.routing.chains import Chains, Weighted
+from nulpoint.routing.plan import Router
 from nulpoint.wire.completions import to_chat
 from nulpoint.wire.embedding_batch import join, read_batch, read_vectors
 from nulpoint.wire.envelope import read_envelope
@@ -103,16 +110,16 @@ def kept(wire: str, block: JSON) -> Callable[[int], JSON]:
 
 
 MESSAGES: dict[str, tuple[Callable[[int], JSON], int]] = {
-    "many messages of the user": (roles("user"), 8000),
-    "many messages of the system": (roles("system"), 8000),
-    "many messages of the assistant": (roles("assistant"), 8000),
-    "alternating roles": (roles("assistant", "user"), 8000),
-    "system messages between turns": (roles("assistant", "system", "user", "system"), 8000),
-    "many parts of text": (parts({"type": "text", "text": "word"}), 8000),
-    "many empty parts": (parts({"type": "text", "text": ""}), 8000),
-    "many refusals": (parts({"type": "refusal", "refusal": "no"}, "assistant"), 8000),
+    "many messages of the user": (roles("user"), 6000),
+    "many messages of the system": (roles("system"), 6000),
+    "many messages of the assistant": (roles("assistant"), 6000),
+    "alternating roles": (roles("assistant", "user"), 6000),
+    "system messages between turns": (roles("assistant", "system", "user", "system"), 6000),
+    "many parts of text": (parts({"type": "text", "text": "word"}), 6000),
+    "many empty parts": (parts({"type": "text", "text": ""}), 6000),
+    "many refusals": (parts({"type": "refusal", "refusal": "no"}, "assistant"), 6000),
     "many pictures": (parts({"type": "image_url", "image_url": {"url": PIXEL}}), 4000),
-    "many marked parts": (parts({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}), 8000),
+    "many marked parts": (parts({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}), 6000),
     "parallel calls": (calls_at_once(), 4000),
     "parallel calls, results reversed": (calls_at_once(lambda numbers: reversed(list(numbers))), 4000),
     "parallel calls, words between the results": (calls_at_once(between=True), 4000),
@@ -182,26 +189,26 @@ REFUSED_MESSAGES: dict[str, tuple[Callable[[int], JSON], int]] = {
 # What only one format reads.
 OWN_MESSAGES: dict[str, dict[str, tuple[Callable[[int], JSON], int]]] = {
     "anthropic": {
-        "blocks handed back": (kept("anthropic", {"type": "text", "text": "x"}), 8000),
-        "thinking handed back": (kept("anthropic", {"type": "thinking", "thinking": "x", "signature": "s"}), 8000),
-        "blocks of its own": (parts({"type": "search_result", "content": []}), 8000),
-        "results of its own": (parts({"type": "tool_result", "tool_use_id": "x"}), 8000),
+        "blocks handed back": (kept("anthropic", {"type": "text", "text": "x"}), 6000),
+        "thinking handed back": (kept("anthropic", {"type": "thinking", "thinking": "x", "signature": "s"}), 6000),
+        "blocks of its own": (parts({"type": "search_result", "content": []}), 6000),
+        "results of its own": (parts({"type": "tool_result", "tool_use_id": "x"}), 6000),
     },
     "bedrock": {
-        "blocks handed back": (kept("bedrock", {"text": "x"}), 8000),
+        "blocks handed back": (kept("bedrock", {"text": "x"}), 6000),
         "cache marks before anything else": (parts({"cachePoint": {"type": "default"}}), 100_000),
         "documents of one name": (
-            parts({"document": {"name": "a", "format": "txt", "source": {"bytes": "eA=="}}}), 8000
+            parts({"document": {"name": "a", "format": "txt", "source": {"bytes": "eA=="}}}), 6000
         ),
     },
     "gemini": {
-        "parts handed back": (kept("gemini", {"text": "x"}), 8000),
-        "parts of its own": (parts({"executableCode": {"code": "x"}}), 8000),
-        "results of its own": (parts({"functionResponse": {"name": "f", "response": {}}}), 8000),
+        "parts handed back": (kept("gemini", {"text": "x"}), 6000),
+        "parts of its own": (parts({"executableCode": {"code": "x"}}), 6000),
+        "results of its own": (parts({"functionResponse": {"name": "f", "response": {}}}), 6000),
     },
     "mistral": {
-        "parts handed back": (kept("mistral", {"type": "text", "text": "x"}), 8000),
-        "parts of its own": (parts({"type": "reference", "reference_ids": []}), 8000),
+        "parts handed back": (kept("mistral", {"type": "text", "text": "x"}), 6000),
+        "parts of its own": (parts({"type": "reference", "reference_ids": []}), 6000),
     },
 }  # fmt: skip
 
@@ -511,5 +518,57 @@ def _embeddings() -> Iterator[Case]:
     yield Case("embedding batch: a whole turn", _batched, 2048)
 
 
+# -- names of models ---------------------------------------------------------------------------------------------------
+
+_PIECES = (
+    "claude-",
+    "claude-a-",
+    "claude-1",
+    "us.",
+    ".us.us",
+    "gpt-",
+    "gpt-4o-",
+    "gemini-",
+    "a/",
+    "/",
+    "o1",
+    "models/",
+    "x",
+)
+_NUMBERS = itertools.count()
+_CHAINS = Chains(
+    {"*a*b*c*": ((Weighted("openai/gpt-4o"),),), "[a-z]*-*-*x": ((Weighted("openai/o3"),),)}, automatic=True
+)
+
+
+def _named(piece: str, wire: str) -> Callable[[int], Work]:
+    """A request for a model whose name is made of pieces, on its way to a host."""
+
+    def make(size: int) -> Work:
+        name = piece * (size // len(piece) + 1) + f"{next(_NUMBERS)}"  # what was found out for a name is remembered
+        body = json.dumps({"model": name, "messages": [HI]}).encode()
+        spec = next(spec for spec in CATALOG.values() if spec.wire == wire)
+        provider = Provider(spec=spec, base_url="https://example.com")
+        router = Router({spec.name: provider}, {}, spec.name, CATALOG, _CHAINS)
+
+        def work() -> None:
+            envelope = read_envelope(body)
+            with suppress(Failure):  # of a name that means a provider which is not there
+                router.plan(envelope.model, "chat")
+            tier_of(spec.name, name)
+            with suppress(Failure):
+                prepare(body, envelope, spec, name, "chat", False)
+
+        return work
+
+    return make
+
+
+def _names() -> Iterator[Case]:
+    for wire in ("openai", "anthropic", "bedrock", "gemini", "mistral"):
+        for piece in _PIECES:
+            yield Case(f"{wire}: a model named {piece * 3}..", _named(piece, wire), 40_000)
+
+
 assert set(TARGETS) <= set(CODECS)
-CASES = [*_encodings(), *_schemas(), *_passing(), *_embeddings()]
+CASES = [*_encodings(), *_schemas(), *_passing(), *_embeddings(), *_names()]

@@ -1,12 +1,13 @@
 """No request, answer or log line makes the gateway do more than linear work."""
 
 import pytest
-from measure import Case, GrowsTooFast, check
 from answer_cases import CASES as ANSWERS
+from measure import Case, GrowsTooFast, check
+from other_cases import CASES as OTHERS
 from request_cases import CASES as REQUESTS
 from stream_cases import CASES as STREAMS
 
-CASES = [*REQUESTS, *ANSWERS, *STREAMS]
+CASES = [*REQUESTS, *ANSWERS, *STREAMS, *OTHERS]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -69,7 +69,7 @@ def test_a_file_that_is_gone_is_no_empty_one(tmp_path):
     """It would open the gateway to everybody."""
 
     async def main():
-        async with live(tmp_path, file={"gateway_api_keys": "one-key"}) as running:
+        async with live(tmp_path, {"ALLOW_KEYLESS_RELOAD": "true"}, file={"gateway_api_keys": "one-key"}) as running:
             (tmp_path / "config.yaml").unlink()
             status, page = await running.reload()
             assert status == 422

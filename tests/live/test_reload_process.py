@@ -165,7 +165,7 @@ def test_a_worker_that_dies_while_the_file_is_bad_is_replaced(tmp_path):
         assert page["files"] == ["config.yaml", "env"]
         assert len(page["providers"]["openai"]["keys"]) == 3
         (tmp_path / "env").write_text("OPENAI_API_KEYS=sk-a,sk-b\n")
-        running.write(max_retries=9)
+        running.write(max_retries=9, gateway_api_keys=["a-key"])
         until(lambda: {_retries(running) for _ in range(8)} == {9})
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=15)

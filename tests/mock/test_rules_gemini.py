@@ -162,6 +162,7 @@ REFUSED = [
     (LITE, thinking(thinkingBudget=100), "choose a value between 512 and 24576"),
     (FLASH, thinking(thinkingBudget=30_000), "choose a value between 1 and 24576"),
     (THREE_PRO, thinking(thinkingLevel="MINIMAL"), "Thinking level MINIMAL is not supported for this model"),
+    ("gemini-3.8-flash", thinking(thinkingLevel="MINIMAL"), "Thinking level MINIMAL is not supported for this model"),
     (THREE, thinking(thinkingLevel="ENORMOUS"), "thinking_level"),
     (FLASH, config(responseSchema={"type": "object"}), "only allowed with response_mime_type application/json"),
     (FLASH, config(responseMimeType="application/json", responseSchema={"oneOf": []}), 'Unknown name "oneOf"'),

@@ -31,6 +31,9 @@ TAKEN = {
     "JSON": {"response_format": {"type": "json_object"}},
     "custom tool": {"tools": [{"type": "custom", "custom": {"name": "f"}}]},
     "reasoning": {"model": "o3", "max_completion_tokens": 5, "reasoning_effort": "low"},
+    "gpt-5.4 with a tool": {"model": "gpt-5.4", "max_completion_tokens": 5, "temperature": 0, "tools": [TOOL]},
+    "gpt-6-sol with a tool and no effort": {"model": "gpt-6-sol", "tools": [TOOL], "reasoning_effort": "none"},
+    "gpt-5.2 with a tool and an effort": {"model": "gpt-5.2", "tools": [TOOL], "reasoning_effort": "high"},
 }
 REFUSED = [
     ({"model": "no-such-model"}, None, "model_not_found", "does not exist"),
@@ -66,6 +69,12 @@ REFUSED = [
     ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.name", "missing_required_parameter", "Missing"),
     ({"model": "o3", "max_tokens": 5}, "max_tokens", "unsupported_parameter", "max_completion_tokens"),
     ({"model": "gpt-5", "temperature": 0}, "temperature", "unsupported_value", "Only the default (1)"),
+    ({"model": "gpt-5.4", "max_tokens": 5}, "max_tokens", "unsupported_parameter", "max_completion_tokens"),
+    ({"model": "gpt-5.4", "stop": "END"}, "stop", "unsupported_parameter", "not supported"),
+    ({"model": "gpt-5.2", "reasoning_effort": "low", "temperature": 0}, "temperature", "unsupported_value", "default (1)"),
+    ({"model": "gpt-5.4", "reasoning_effort": "low", "tools": [TOOL]}, "reasoning_effort", None, "/v1/responses"),
+    ({"model": "gpt-6-sol", "tools": [TOOL]}, "reasoning_effort", None, "/v1/responses"),
+    ({"model": "gpt-6.1-sol", "reasoning_effort": "none", "tools": [TOOL]}, "reasoning_effort", None, "/v1/responses"),
     ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value", "'xhigh'"),
 ]  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Providers, targets and failures the tests of routing are made of."""
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, Secret
 from nulpoint.routing.breaker import BreakerRules
@@ -57,4 +57,6 @@ FAILURES = {
     "429 in 0.5": lambda: Failure(Kind.RATE_LIMIT, 429, "429", answered=429, retry_after=0.5),
     "429 in 20": lambda: Failure(Kind.RATE_LIMIT, 429, "429", answered=429, retry_after=20.0),
     "429 in 900": lambda: Failure(Kind.RATE_LIMIT, 429, "429", answered=429, retry_after=900.0),
+    "424": lambda: Failure(Kind.UPSTREAM, 502, "the model failed", answered=424),
+    **{cause.value: lambda cause=cause: Failure(Kind.UPSTREAM, 502, "a caller's doing", caller_cause=cause) for cause in CallerCause},
 }  # fmt: skip

@@ -54,8 +54,23 @@ SCRIPTS = {
     "what the caller did wrong, and who left, do not count": [
         *((time, "one leaves", None) for time in range(1000)), (1000, "wait", 0),
     ],
-    "one probe, and only one": [
-        *OPENED_AT_4, (34, "wait", 0), (34, "admit a", "probe"), (34, "admit b", None), (99, "admit c", None), (99, "wait", 30),
+    "one probe at a time": [
+        *OPENED_AT_4, (34, "wait", 0), (34, "admit a", "probe"), (34, "admit b", None), (40, "wait", 24), (63.9, "admit c", None),
+    ],
+    "a probe that does not end keeps others out no longer than an opening does": [
+        *OPENED_AT_4, (34, "admit a", "probe"), (64, "wait", 0), (64, "admit b", "probe"), (65, "admit c", None), (65, "wait", 29),
+        (66, "b succeeds", CLOSED), (70, "a fails", None), (70, "admit d", "normal"),
+    ],
+    "of two probes the first one that ends decides": [
+        *OPENED_AT_4, (34, "admit a", "probe"), (64, "admit b", "probe"), (70, "a fails", OPEN), (71, "b succeeds", None),
+        (71, "wait", 29), (100, "admit c", "probe"), (101, "c succeeds", CLOSED),
+    ],
+    "of two probes one that is neither says nothing": [
+        *OPENED_AT_4, (34, "admit a", "probe"), (64, "admit b", "probe"), (65, "b leaves", OPEN), (66, "a succeeds", CLOSED),
+    ],
+    "nor does it in the other order": [
+        *OPENED_AT_4, (34, "admit a", "probe"), (64, "admit b", "probe"), (65, "b leaves", OPEN), (66, "a leaves", None),
+        (66, "admit c", "probe"), (67, "c fails", OPEN), (67, "wait", 30),
     ],
     "a probe that succeeds closes it, and the failures are forgotten": [
         *OPENED_AT_4, (34, "admit a", "probe"), (35, "a succeeds", CLOSED), (35, "wait", 0),
@@ -146,7 +161,7 @@ class AgainstTheDefinition(RuleBasedStateMachine):
         self.state, self.opened = State.CLOSED, 0.0
         self.failed, self.ended = [], []  # times; (time, failed)
         self.under_way = []  # (permit, whether what becomes of it still counts)
-        self.probing = False
+        self.probed = 0.0  # when the newest probe was let through
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 4.75, 10.0]))
     def time_passes(self, seconds):
@@ -155,14 +170,15 @@ class AgainstTheDefinition(RuleBasedStateMachine):
     @rule()
     def admit(self):
         permit = self.breaker.admit(self.now)
-        waited = self.now >= self.opened + self.rules.half_open_timeout
+        since = self.opened if self.state is State.OPEN else self.probed
+        waited = self.now >= since + self.rules.half_open_timeout
         if self.state is State.CLOSED:
             assert permit is not None
             assert not permit.probe
-        elif self.state is State.OPEN and waited:
+        elif waited:
             assert permit is not None
             assert permit.probe
-            self.state, self.probing = State.HALF_OPEN, True
+            self.state, self.probed = State.HALF_OPEN, self.now
         else:
             assert permit is None
         if permit is not None:
@@ -174,9 +190,9 @@ class AgainstTheDefinition(RuleBasedStateMachine):
         permit, counts = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         before = self.state
         given = self.breaker.settle(permit, outcome, self.now)
-        if permit.probe:
+        if permit.probe and counts:
             self.probe_ends(outcome)
-        elif counts and self.state is State.CLOSED:
+        elif not permit.probe and counts and self.state is State.CLOSED:
             self.call_ends(outcome)
         assert given == (self.state if self.state is not before else None)
 
@@ -195,11 +211,12 @@ class AgainstTheDefinition(RuleBasedStateMachine):
             self.opens()
 
     def probe_ends(self, outcome):
-        self.probing = False
         if outcome is Outcome.FAILURE:
             self.opens()
         elif outcome is Outcome.SUCCESS:
             self.state, self.failed, self.ended = State.CLOSED, [], []
+            for call in self.under_way:  # the other probes
+                call[1] = False
         else:
             self.state = State.OPEN
 
@@ -226,7 +243,9 @@ class AgainstTheDefinition(RuleBasedStateMachine):
     @invariant()
     def agree(self):
         assert self.breaker.state is self.state
-        assert sum(permit.probe for permit, _ in self.under_way) == self.probing == (self.state is State.HALF_OPEN)
+        probes = sum(permit.probe and counts for permit, counts in self.under_way)
+        assert probes >= (self.state is State.HALF_OPEN)
+        assert probes == 0 or self.state is not State.CLOSED
         wait = self.breaker.probe_in(self.now)
         assert 0 <= wait <= self.rules.half_open_timeout
         if self.state is State.OPEN:

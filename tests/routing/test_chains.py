@@ -38,11 +38,14 @@ def planned(model, own=(), route="chat", **how):
 # -- without configuration ---------------------------------------------------------------------------------------------
 
 AUTOMATIC = {
-    "gpt-4o": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro", "mistral/mistral-large-latest"],
-    "claude-3-5-haiku": [
-        "anthropic/claude-3-5-haiku-latest", "openai/gpt-4o-mini", "gemini/gemini-2.5-flash", "mistral/mistral-small-latest",
+    "gpt-4o": ["openai/gpt-4o", "anthropic/claude-sonnet-5", "gemini/gemini-3.8-flash", "mistral/mistral-large-latest"],
+    "claude-haiku-5-5": [
+        "anthropic/claude-haiku-5-5", "openai/gpt-5.4-mini", "gemini/gemini-3.5-flash-lite", "mistral/mistral-small-latest",
     ],
-    "o3": ["openai/o3", "anthropic/claude-opus-4-5", "gemini/gemini-2.5-pro", "mistral/magistral-medium-latest"],
+    "claude-3-opus": [
+        "anthropic/claude-3-opus-latest", "openai/gpt-5.4", "gemini/gemini-3.8-flash", "mistral/mistral-large-latest",
+    ],
+    "o3": ["openai/o3", "anthropic/claude-opus-5", "gemini/gemini-3.8-flash", "mistral/magistral-medium-latest"],
     "gpt-4o-audio-preview": ["openai/gpt-4o-audio-preview"],
     "who-knows": ["openai/who-knows"],
     "openai/gpt-4o": ["openai/gpt-4o"],  # who names the provider means it
@@ -55,7 +58,7 @@ def test_the_built_in_chain(model, targets):
 
 
 def test_only_providers_that_are_configured_take_part():
-    assert planned("gpt-4o", names=("openai", "gemini", "groq")) == ["openai/gpt-4o", "gemini/gemini-2.5-pro"]
+    assert planned("gpt-4o", names=("openai", "gemini", "groq")) == ["openai/gpt-4o", "gemini/gemini-3.8-flash"]
     assert planned("gpt-4o", names=("openai",)) == ["openai/gpt-4o"]
 
 
@@ -69,7 +72,7 @@ def test_an_alias_has_the_chain_of_the_model_it_stands_for():
     aliases = {"smart": "anthropic/claude-sonnet-4-5", "fast": "groq/llama-3.1-8b-instant"}
     assert planned("smart", names=("openai", "anthropic"), aliases=aliases) == [
         "anthropic/claude-sonnet-4-5",
-        "openai/gpt-4o",
+        "openai/gpt-5.4",
     ]
     assert planned("fast", names=("openai", "groq"), aliases=aliases) == ["groq/llama-3.1-8b-instant"]
 
@@ -260,7 +263,7 @@ def test_finding_and_listing():
     assert [one.find(name) for name in ("who-knows", "claude-3-opus", "mistral/x", "maker/model")] == [None] * 4
     listed = dict(one.models())
     assert listed["fast"] == "groq"
-    assert listed["gpt-4o"] == "openai"
-    assert "groq/llama-3.1-8b-instant" in listed  # no pattern would find it without its provider
+    assert listed["gpt-5.4"] == "openai"
+    assert "groq/openai/gpt-oss-20b" in listed  # no pattern would find it without its provider
     assert "gone" not in listed
     assert sorted(listed) == [name for name, _ in one.models()]

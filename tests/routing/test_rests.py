@@ -47,7 +47,7 @@ def test_a_credential_rests_for_one_model_or_as_a_whole():
         if event is not None and event[0] == "limited":
             one.limited(*event[1:], now)
         elif event is not None:
-            one.refused(event[1], now)
+            one.refused(event[1], "", now)
         shown = [
             letter if one.until(credential, model, now) else "-"
             for letter, credential, model in [("a", 0, "a"), ("b", 0, "b"), ("1", 1, "a")]
@@ -59,7 +59,7 @@ def test_how_many_rest_is_told():
     one = Rests()
     one.limited(0, "a", 10, 0)
     one.limited(0, "b", 20, 0)
-    one.refused(1, 0)
+    one.refused(1, "", 0)
     assert [one.resting(now) for now in (0, 10, 20, 300)] == [3, 2, 1, 0]
 
 
@@ -72,7 +72,7 @@ def test_when_all_have_ended_nothing_has_to_be_looked_up_any_more():
     assert one.any
     assert one.until(0, "c", 10) == 0
     assert not one.any
-    one.refused(0, 11)
+    one.refused(0, "", 11)
     assert one.any
 
 
@@ -81,7 +81,7 @@ def test_ten_thousand_callers_keys_take_bounded_memory_and_ours_still_rest():
     for number in range(10_000):
         one.limited(number.to_bytes(32, "big"), "m", 300, 0)
     assert len(one._until) == rests._REMEMBERED
-    one.refused(0, 1)
+    one.refused(0, "", 1)
     one.limited(1, "m", 10, 1)
     assert one.until(0, "m", 1) == 301
     assert one.until(1, "m", 1) == 11
@@ -109,10 +109,10 @@ class AgainstEverything(RuleBasedStateMachine):
         self.rests.limited(credential, model, named, self.now)
         self.ends[credential, model] = self.now + (60 if named is None else min(named, 300))
 
-    @rule(credential=credentials)
-    def refused(self, credential):
-        self.rests.refused(credential, self.now)
-        self.ends[credential, ""] = self.now + 300
+    @rule(credential=credentials, model=st.sampled_from(["", "a", "b"]))
+    def refused(self, credential, model):
+        self.rests.refused(credential, model, self.now)
+        self.ends[credential, model] = self.now + 300
 
     @invariant()
     def agree(self):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from routing_parts import FAILURES
 
+from nulpoint.errors import CallerCause
 from nulpoint.routing.breaker import BreakerRules, State
 from nulpoint.routing.retry import Budget
 from nulpoint.routing.standing import Admission, Passed, Standing
@@ -85,9 +86,12 @@ ENDS = {
     "502": (True, 0, 0), "503": (True, 0, 0), "503 in 9": (True, 0, 0), "504": (True, 0, 0),
     "529": (True, 60, 0), "529 in 5": (True, 5, 0),
     "400": (False, 0, 0), "404": (False, 0, 0), "408": (False, 0, 0), "413": (False, 0, 0), "422": (False, 0, 0), "499": (False, 0, 0),
-    "401": (False, 300, 300), "403": (False, 300, 300), "402": (False, 300, 300), "quota": (False, 300, 300),
+    "401": (False, 300, 300), "403": (False, 300, 0), "402": (False, 300, 0), "quota": (False, 300, 0),
     "429": (False, 60, 0), "429 in 0.5": (False, 0.5, 0), "429 in 20": (False, 20, 0), "429 in 900": (False, 300, 0),
     "overloaded": (False, 0, 0), "internal": (False, 0, 0), "left": (False, 0, 0),
+    # What a caller can bring about at will at a healthy provider.
+    "other_form": (False, 0, 0), "over_bound": (False, 0, 0), "deadline": (False, 0, 0), "no_place": (False, 0, 0),
+    "request_unread": (False, 0, 0), "nothing_made": (False, 0, 0), "inputs_unmatched": (False, 0, 0), "424": (False, 0, 0),
 }  # fmt: skip
 
 
@@ -110,7 +114,40 @@ def test_a_caller_s_own_key_rests_only_for_limits(name):
     assert one.rests.resting(100.0) == limited
 
 
-@pytest.mark.parametrize("name", ["400", "401", "404", "408", "422", "429", "quota", "left"])
+def test_every_cause_a_caller_can_be_of_has_its_row():
+    assert {cause.value for cause in CallerCause} <= ENDS.keys()
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_of_a_caller_s_own_key_only_that_there_is_no_connection_counts(name):
+    one = standing(threshold=1)
+    assert fails(one, name, 100.0, credential=OWN) == (State.OPEN if name == "connect" else None)
+
+
+def test_successes_of_callers_own_keys_do_not_hide_that_the_provider_fails():
+    one = standing(threshold=1, ratio=0.5)
+    for number in range(500):
+        one.settle(admit(one, 100.0, OWN), "m", None, 100.0)
+        if number < 19:
+            assert fails(one, "500", 100.0) is None  # too few calls of configured keys to tell
+    assert fails(one, "500", 100.0) is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [(None, State.CLOSED), ("500", State.OPEN), ("timeout", State.OPEN), ("401", State.OPEN), ("connect", State.OPEN)],
+)
+def test_a_probe_with_a_caller_s_own_key(end, state):
+    """It closes the breaker, since a gateway without keys learns by nothing else; but only `connect` prolongs it."""
+    one = standing(threshold=1)
+    fails(one, "connect")
+    probe = admit(one, 30.0, OWN)
+    assert one.settle(probe, "m", FAILURES[end]() if end else None, 31.0) is state
+    following = admit(one, 31.0)
+    assert isinstance(following, Passed) == (end == "connect")
+
+
+@pytest.mark.parametrize("name", ["400", "401", "404", "408", "422", "429", "quota", "left", "500", "timeout", "cut"])
 def test_ten_thousand_of_them_never_open_the_breaker(name):
     one = standing()
     for number in range(10_000):
@@ -155,7 +192,7 @@ def test_the_straight_way_is_for_when_nothing_stands_against_it():
     assert one.settle(stale, "m", FAILURES["500"](), 31.0) is None  # it was let through before the opening
     assert one.settle(one.admit_plainly(None), "m", FAILURES["500"](), 32.0) is State.OPEN
     one.settle(admit(one, 62.0), "m", None, 62.0)
-    assert one.settle(one.admit_plainly(OWN), "m", FAILURES["500"](), 63.0) is State.OPEN
+    assert one.settle(one.admit_plainly(OWN), "m", FAILURES["connect"](), 63.0) is State.OPEN
     assert standing(ratio=0.5).admit_plainly(None) is None  # successes need to be told as well
 
 
@@ -212,9 +249,9 @@ class AnythingInAnyOrder(RuleBasedStateMachine):
             self.standing.settle(admitted, model, FAILURES[name]() if name else None, self.now)
 
     @invariant()
-    def one_probe(self):
+    def a_half_open_breaker_has_a_probe_under_way(self):
         probes = sum(admitted.permit.probe for admitted, _ in self.under_way)
-        assert probes == (self.standing.breaker.state is State.HALF_OPEN)
+        assert probes >= (self.standing.breaker.state is State.HALF_OPEN)
 
     def teardown(self):
         """It recovers: when all has ended and time has passed, a call is let through."""

@@ -7,6 +7,7 @@ import pytest
 from nulpoint.errors import Failure, Kind
 from nulpoint.gateway.headers import failure_fields
 from nulpoint.wire.completions import to_chat
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.envelope import read_envelope
 from nulpoint.wire.provider_error import embedded_failure, provider_failure
 from nulpoint.wire.redaction import redact
@@ -141,7 +142,7 @@ def test_words_are_no_keys(text):
 
 def test_no_key_is_repeated():
     text = "Incorrect API key provided: sk-proj-****abcd. Yours is hunter2 and Bearer abc.def"
-    shown = redact(text, "hunter2")
+    shown = redact(text, CredentialMatcher("hunter2"))
     assert "sk-proj" not in shown
     assert "hunter2" not in shown
     assert "abc.def" not in shown

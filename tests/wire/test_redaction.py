@@ -2,14 +2,16 @@
 
 import json
 import re
-from time import perf_counter
+from time import perf_counter, process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.wire.provider_error import provider_failure
-from nulpoint.wire.redaction import INSTEAD, RUN, SEARCHED, redact, without_request
+from nulpoint.wire import redaction
+from nulpoint.wire.credential_matcher import INSTEAD, RUN, CredentialMatcher
+from nulpoint.wire.provider_error import embedded_failure, hide, provider_failure
+from nulpoint.wire.redaction import BEYOND, SEARCHED, beginning, beginning_of_body, redact, without_request
 
 KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # of no known form, so that nothing but itself gives it away
 
@@ -22,7 +24,7 @@ def test_starred_and_known_forms_are_taken_out(shown):
 
 @pytest.mark.parametrize("text", ["use ** for bold", "a * b", "*** note", "max_tokens is too large: 10"])
 def test_plain_words_stay(text):
-    assert redact(text, KEY) == text
+    assert redact(text, CredentialMatcher(KEY)) == text
 
 
 BODIES = [
@@ -47,7 +49,7 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 def test_no_part_of_an_error_holds_the_credential(body):
-    failure = provider_failure("x", 401, json.dumps(body).encode(), None, KEY)
+    failure = provider_failure("x", 401, json.dumps(body).encode(), None, CredentialMatcher(KEY))
     assert KEY not in failure.envelope().decode() + str(failure) + repr(failure)
 
 
@@ -57,13 +59,13 @@ def test_no_part_of_an_error_holds_the_credential(body):
 )
 def test_no_page_is_cut_inside_the_credential(page, shown):
     page = page.replace("x" * shown, "", 1) if "x" in page else page.replace(" " * shown, "", 1)
-    message = provider_failure("x", 500, (page + KEY + "more").encode(), None, KEY).message
+    message = provider_failure("x", 500, (page + KEY + "more").encode(), None, CredentialMatcher(KEY)).message
     assert not any(KEY[:size] in message for size in range(4, len(KEY) + 1))
 
 
 def test_a_short_credential_of_a_local_host_does_not_spoil_the_codes():
     body = b'{"error": {"message": "none of these", "code": "none_found", "param": "none"}}'
-    failure = provider_failure("vllm", 404, body, None, "none")
+    failure = provider_failure("vllm", 404, body, None, CredentialMatcher("none"))
     assert (failure.code, failure.param) == ("none_found", "none")
 
 
@@ -123,3 +125,108 @@ def test_texts_made_to_cost_time_do_not(said):
     began = perf_counter()
     assert without_request(said[:480] + "!", request(said)).startswith(INSTEAD)
     assert perf_counter() - began < 0.5
+
+
+# -- cuts, and how much work it is -------------------------------------------------------------------------------------
+
+
+def hidden(text):
+    return redact(text, CredentialMatcher(KEY))
+
+
+@pytest.mark.parametrize("credential", [KEY, "sk-pqrsefgh1234567890", "pqrs****wxyz", "Bearer pqrsef.ghi-jkl"])
+@pytest.mark.parametrize("before", ["", "sk-abcdefgh1234567890 " * 3, f"{KEY} " * 4])
+def test_no_cut_leaves_a_part_of_a_credential(credential, before):
+    """Wherever it stands: before the cut, across it, at the end of what is searched, or behind that."""
+    part = KEY[:4] if credential == KEY else "pqrs"
+    for place in range(0, 80, 3):
+        text = f"{before}{'. ' * place}{credential}"
+        for most in (20, 60, 100):
+            for after in ("", " ", " and more", ". " * 20, ". " * 400):
+                shown = beginning(text + after, most, hidden)
+                assert len(shown) <= most
+                assert part not in shown
+            searched = ". " * ((most + BEYOND) // 2 - place // 2) + text
+            assert part not in beginning(searched, most, hidden)
+            assert part not in beginning_of_body(searched.encode(), most, hidden)
+
+
+@pytest.mark.parametrize("place", ["message", "code", "param", "type"])
+def test_what_a_provider_says_is_bounded(place):
+    for at in (0, 100, 250, 8_180, 8_700, 4_000_000):
+        error = {"message": "m", "type": "t", place: ". " * (at // 2) + KEY + "x" * 1000}
+        failure = provider_failure("p", 500, json.dumps({"error": error}).encode(), None, CredentialMatcher(KEY))
+        assert len(failure.envelope()) < 9_000
+        assert KEY[:4] not in failure.envelope().decode()
+        embedded = embedded_failure("p", json.dumps({"error": error}).encode())
+        assert len(embedded.envelope()) < 10_000
+        hide(embedded, CredentialMatcher(KEY))
+        assert KEY[:4] not in embedded.envelope().decode()
+        assert len(embedded.envelope()) < 9_000
+
+
+@pytest.mark.parametrize("text", ["a" * 100, "\u00e9" * 100, "\U0001f600" * 100])
+def test_bodies_in_the_log_are_cut_without_showing_a_part(text):
+    body = (text + KEY + "; " + "sk-abcdefgh1234567890 " * 50).encode()
+    for most in range(1, len(text.encode()) + 60, 7):
+        shown = beginning_of_body(body, most, hidden)
+        assert KEY[:4] not in shown
+        assert "sk-ab" not in shown
+
+
+NASTY = (
+    "x", "*", "-", ".", " ", "0", "sk-", "key_", "sk-sk1-", "eyJ", "eyJ-", "eyJa.", "ya29.", "AKIA", "Bearer ", "Bearer", "a*", "a***", "***-",
+    "0123456789abcdef", "-AKIAABCDEFGHIJKLMN", "eyJ-AKIAABCDEFGHIJKLMN", "xoxb-1 ", "<!--", "<script>", "<a ", "%41", "\\u0041", "\u00e9", KEY, KEY[:-1], "\0",
+)  # fmt: skip
+
+
+def seconds(work):
+    """The least CPU of several runs: what else the machine does makes it more, never less."""
+    taken = []
+    for _ in range(5):
+        began = process_time()
+        work()
+        taken.append(process_time() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("unit", NASTY)
+def test_four_times_the_text_is_about_four_times_the_work(unit):
+    """Four times the text was sixteen times the work when the patterns went back over it."""
+    matcher = CredentialMatcher(KEY, long_lived=True)
+    text = unit * (16_000 // len(unit))
+    page = unit * (2_000_000 // len(unit))
+    assert seconds(lambda: redact(text * 4, matcher)) < 10 * seconds(lambda: redact(text, matcher)) + 0.005
+    # Whatever the length of an error, only its beginning is searched.
+    for body in (
+        page.encode(),
+        json.dumps({"error": {"message": page, "code": page, "innererror": {"a": page}}}).encode(),
+    ):
+        assert seconds(lambda body=body: provider_failure("p", 500, body, None, matcher)) < 0.25
+
+
+def test_the_patterns_are_re2_s():
+    """Python's own go back over a text. Each of these is searched for by itself, and decides within a bounded distance."""
+    patterns = [redaction._ANY_TOKEN, redaction._PREFIXED_TOKEN, *redaction._TOKENS]
+    assert all(type(pattern).__module__ == "re2" for pattern in patterns)
+    assert not any(isinstance(value, re.Pattern) for value in vars(redaction).values())
+
+
+class Counted(dict):
+    """Counts how often something is looked up."""
+
+    lookups = 0
+
+    def __contains__(self, one):
+        self.lookups += 1
+        return super().__contains__(one)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("a" * 500, "a"), ("abcd" * 125, "abcd"), ("abcdX" * 100, "abcd"), ("ab" * 250, "abX")]
+)
+def test_lookups_grow_with_the_request_and_no_faster(text, said):
+    for times in (1, 2, 4):
+        windows = Counted({text[at : at + RUN]: [at] for at in range(len(text) - RUN + 1)})
+        redaction._common(windows, (said * 10_000)[: 10_000 * times])
+        assert windows.lookups <= 2 * 10_000 * times

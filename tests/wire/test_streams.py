@@ -1,6 +1,7 @@
 """Server-sent events and the watchers: any split of the bytes gives the same."""
 
 import itertools
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,42 @@ def test_an_event_without_an_end_is_not_kept(piece):
     with pytest.raises(sse.TooLarge):
         for _ in range(sse.MAX_EVENT_BYTES // 100_000 + 1):
             decoder.feed(piece)
+
+
+@pytest.mark.parametrize("reader", [sse.Decoder, sse.Splitter])
+@pytest.mark.parametrize("piece", [b"data:\n", b"data: x\n", b"data:\r\n", b"x", b"event: x", b"data: " + b"x" * 100])
+def test_an_event_that_never_ends_is_bounded_however_it_is_made(reader, piece, monkeypatch):
+    """Lines without anything in them take memory, too."""
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 10_000)
+    one = reader()
+    with pytest.raises(sse.TooLarge):
+        for _ in range(10_010):
+            assert one.feed(piece) == []
+
+
+def test_many_events_are_not_taken_for_one(monkeypatch):
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    wire = b"data: one\ndata: two\n\ndata: three\n\n" * 200
+    for size in (1, 2, 3, 7, 50, 1000):
+        pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
+        for reader in (sse.Decoder(), sse.Splitter()):
+            assert len([event for piece in pieces for event in reader.feed(piece)]) == 400
+
+
+@pytest.mark.parametrize("reader", [sse.Decoder, sse.Splitter])
+def test_an_event_in_many_reads_is_not_copied_with_each(reader):
+    """Four times the reads were sixteen times the work."""
+
+    def seconds(reads):
+        taken = []
+        for _ in range(5):
+            one, began = reader(), process_time()
+            for _ in range(reads):
+                one.feed(b"x" * 50)
+            taken.append(process_time() - began)
+        return min(taken)
+
+    assert seconds(40_000) < 10 * seconds(10_000)
 
 
 @pytest.mark.parametrize("step", range(1, 40))

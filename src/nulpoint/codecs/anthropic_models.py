@@ -49,7 +49,7 @@ def abilities(model: str) -> Abilities:
     return Abilities(
         ceiling=ceiling,
         thinking="adaptive" if version >= (4, 6) else "budget" if version >= (3, 7) else "none",
-        always_thinks="fable" in model or "mythos" in model,
+        always_thinks="fable" in model or "mythos" in model or (version == (5, 5) and "haiku" not in model),
         samples=version < (4, 7),
         samples_both=version < (4, 1),
         prefill=version < (4, 6),

@@ -15,7 +15,7 @@ import msgspec
 from nulpoint.codecs.answer_types import BedrockAnswer
 from nulpoint.codecs.bedrock_messages import calls_of, text_of
 from nulpoint.codecs.canonical import EXTRA, json_text, read_answer
-from nulpoint.errors import Failure
+from nulpoint.errors import CallerCause, Failure
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 
 _STOPS = {
@@ -79,7 +79,7 @@ def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
 
 
 def nothing_made(reason: str) -> Failure:
-    return unusable(f"the model's answer could not be read by Bedrock ({reason})")
+    return unusable(f"the model's answer could not be read by Bedrock ({reason})", CallerCause.NOTHING_MADE)
 
 
 def finish_of(reason: Any, called: bool) -> str:

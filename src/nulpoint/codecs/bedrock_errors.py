@@ -56,7 +56,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _WHO = re.compile(r"\bUser: \S+")  # the name of the gateway's identity, which is no caller's business
-_SHOWN = 80  # characters of a type
+_LONGEST = 10_000  # characters of a message that are looked at; fewer are shown
 _STATUS_IN_STREAMS = 500  # of a type nobody knows
 
 
@@ -75,18 +75,20 @@ def in_stream(name: str, payload: bytes, told: Any) -> bytes:
     name = name[:1].upper() + name[1:]
     answer = _object(payload)
     if not _text(answer.get("message")):
-        answer["message"] = _text(told) or f"the stream broke off: {name[:_SHOWN] or 'no reason given'}"
+        answer["message"] = _text(told) or f"the stream broke off: {name or 'no reason given'}"
     return _told(name or "provider_500", answer, _STATUS_IN_STREAMS)[1]
 
 
 def _told(name: str, answer: dict[str, Any], status: int) -> tuple[int, bytes]:
     meaning = _MEANINGS.get(name, _Meaning(status))
     text = _text(answer.get("message")) or _text(answer.get("Message"))
-    text = _WHO.sub("the gateway's identity", text.partition("\n\n")[0])  # what follows repeats what was signed
-    code = meaning.code or name[:_SHOWN]
+    text = _WHO.sub(
+        "the gateway's identity", text[:_LONGEST].partition("\n\n")[0]
+    )  # what follows repeats what was signed
+    code = meaning.code or name
     if name == _VALIDATION and _TOO_LONG.search(text):
         code = "context_length_exceeded"
-    error = {"message": text or name[:_SHOWN], "code": code, "status_code": meaning.status}
+    error = {"message": text or name, "code": code, "status_code": meaning.status}
     if code == "server_is_overloaded":
         error["type"] = "service_unavailable_error"
     return meaning.status, msgspec.json.encode({"error": error})

@@ -63,16 +63,11 @@ def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callab
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
     answer = read_answer(provider, body)
-    asked = msgspec.json.decode(request)
+    as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
     try:
-        found = _checked(find(answer))
-        made = msgspec.json.encode(_shaped(provider, found, model, asked.get("encoding_format") == "base64"))
+        return msgspec.json.encode(_shaped(provider, _checked(find(answer)), model, as_base64))
     except MISSHAPEN:
         raise unusable("the provider's answer cannot be used: it has no embeddings") from None
-    texts = asked.get("input")
-    if len(found.vectors) != (len(texts) if isinstance(texts, list) else 1):
-        raise unusable("the provider's answer cannot be used: it has not one embedding for each input")
-    return made
 
 
 def _checked(found: Found) -> Found:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nulpoint.codecs.canonical import EXTRA, index_of, json_text
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.wire.foreign import unusable
 
 _FILTERED = frozenset(
@@ -54,8 +54,10 @@ def nothing_made(reasons: list[Any]) -> Failure | None:
     odd = [reason for reason in reasons if reason != "STOP" and reason not in _LENGTH and reason not in _FILTERED]
     if len(odd) < len(reasons):
         return None
-    named = ", ".join(sorted({str(reason) for reason in odd if reason})) or "it gives no reason"
-    return Failure(Kind.UPSTREAM, 502, f"gemini answered with nothing: {named}", code="provider_error")
+    named = ", ".join(sorted({str(reason) for reason in odd if reason}))
+    text = f"gemini answered with nothing: {named or 'it gives no reason'}"
+    cause = CallerCause.NOTHING_MADE if named else None
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=cause)
 
 
 def parts_of_candidate(candidate: dict[str, Any]) -> list[dict[str, Any]]:

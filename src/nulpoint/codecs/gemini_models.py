@@ -59,7 +59,7 @@ def thinking_config(effort: str, able: Abilities) -> tuple[dict[str, object] | N
         return {"thinkingBudget": budget if exact else _LEAST_PRO, "includeThoughts": shown}, exact
     level = _LEVELS[effort]
     exact = effort.upper() == level
-    if able.pro and level == "MINIMAL":
+    if level == "MINIMAL" and (able.pro or able.version >= (3, 7)):  # these take LOW at the least
         level, exact = "LOW", False
     if able.pro and able.version == (3, 0) and level == "MEDIUM":
         level, exact = "HIGH", False

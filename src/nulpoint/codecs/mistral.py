@@ -14,7 +14,7 @@ from nulpoint.codecs.answer_types import MistralAnswer
 from nulpoint.codecs.canonical import EXTRA, ChunkWriter, index_of, read_answer
 from nulpoint.codecs.mistral_call_id import call_id
 from nulpoint.codecs.translator import EventStreamTranslator
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.wire import sse
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.provider_error import embedded_failure
@@ -75,7 +75,8 @@ def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, An
 def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
     """The reason in OpenAI's words, and Mistral's own where none means it. Raises Failure (502) for `error`."""
     if reason == "error":
-        raise Failure(Kind.UPSTREAM, 502, "mistral failed while it answered", code="provider_error")
+        text = "mistral failed while it answered"
+        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=CallerCause.NOTHING_MADE)
     if reason is None:
         return ("tool_calls" if called else "stop"), {}
     known = _FINISHES.get(reason)

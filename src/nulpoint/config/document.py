@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from nulpoint.files import read_regular_file
+
 EMPTY = "has nothing in it, as while it is being written; write {} if it is to hold no settings"
 GONE = "was there and is gone; put it back, or an empty mapping {} in its place"
 _DIGITS = 100  # of a number; of thousands Python makes no text any more, for a message, say
@@ -50,11 +52,11 @@ _Loader.add_constructor("tag:yaml.org,2002:str", _Loader.text)
 def read_document(path: Path, *, expected: bool) -> dict[str, Any] | None:
     """What is in the file; None where there is none. Raises Unreadable.
 
-    `expected`: it was there when the configuration in force was read. Then its absence, or its being empty, is taken
-    for an accident: it would silently take away limits and keys.
+    `expected`: it was there when the configuration in force was read. Then its absence, or that it says nothing, is
+    taken for an accident: it would silently take away limits and keys.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_file(path).decode("utf-8")
     except FileNotFoundError:
         if expected:
             raise Unreadable(GONE) from None
@@ -64,11 +66,20 @@ def read_document(path: Path, *, expected: bool) -> dict[str, Any] | None:
     if expected and not text.strip():
         raise Unreadable(EMPTY)
     document = _parsed(text)
+    if expected and _says_nothing(document):
+        raise Unreadable(EMPTY)
     if document is None:
         return {}
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise Unreadable("must be a mapping of setting names to values")
     return document
+
+
+def _says_nothing(document: Any) -> bool:
+    """Return whether nothing stands there, or names without values; an empty mapping says that there is no setting."""
+    if isinstance(document, dict) and document:
+        return all(value is None for value in document.values())
+    return document is None
 
 
 def _parsed(text: str) -> Any:

@@ -13,7 +13,7 @@ from nulpoint.providers.spec import ProviderSpec
 from nulpoint.routing.chains import Chain, Step, Weighted
 
 SECTION = "fallbacks"
-_EXAMPLE = "for example [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3, mistral/mistral-large-latest: 1}]"
+_EXAMPLE = "for example [anthropic/claude-sonnet-5, {gemini/gemini-3.8-flash: 3, mistral/mistral-large-latest: 1}]"
 
 
 def read_chains(section: Any, known: Mapping[str, ProviderSpec]) -> tuple[dict[str, Chain], Found]:

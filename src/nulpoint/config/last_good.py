@@ -11,9 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from nulpoint.config.in_force import InForce
 from nulpoint.config.loader import FILE, ConfigError
 from nulpoint.config.model import Config
 from nulpoint.config.place import Place, Signature
+from nulpoint.files import read_regular_file
 
 logger = logging.getLogger("nulpoint")
 
@@ -31,6 +33,11 @@ class LastGood:
         self._seen: Signature | None = place.signature()
         self._before: Signature | None = None
         self._missing = False  # they are needed, and could not be written
+
+    @property
+    def in_force(self) -> InForce:
+        """What a worker that starts must not take away."""
+        return InForce.of(self._config)
 
     def look(self) -> None:
         """To be called now and then. A change counts when it is found twice, so that no half-written file does."""
@@ -66,7 +73,7 @@ class LastGood:
         found = {}
         for name, path in _files(self._place).items():
             with contextlib.suppress(OSError):
-                found[name] = path.read_bytes()
+                found[name] = read_regular_file(path)
         return found
 
     def _write(self) -> None:

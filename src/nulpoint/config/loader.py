@@ -2,7 +2,6 @@
 
 import difflib
 import importlib.util
-import os
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,17 +10,23 @@ from typing import Any, NamedTuple
 from nulpoint.config.document import Unreadable, read_document
 from nulpoint.config.fallbacks import read_chains
 from nulpoint.config.identities import identity_variables
+from nulpoint.config.in_force import InForce, environment_only
 from nulpoint.config.model import Config
 from nulpoint.config.prices import read_prices
 from nulpoint.config.providers import read_providers
 from nulpoint.config.request_log import unusable
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 from nulpoint.config.values import shown
+from nulpoint.files import read_regular_file
+from nulpoint.http.tls import server_context
 from nulpoint.providers.spec import ProviderSpec
 
 FILE = "config.yaml"
 LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
 SECTIONS = ("providers", "aliases", "fallbacks", "prices")
+
+
+NOTHING = InForce()
 
 
 class Problem(NamedTuple):
@@ -50,14 +55,17 @@ class Source(NamedTuple):
     origin: str
 
 
-def load(environ: Mapping[str, str], directory: Path, running: Config | None = None) -> Config:
+def load(
+    environ: Mapping[str, str], directory: Path, running: Config | None = None, in_force: InForce = NOTHING
+) -> Config:
     """The configuration from the environment and `directory`/config.yaml; the environment wins.
 
     Empty variables count as unset. `running`: the configuration in force, if this is to follow it: what cannot change
-    without a restart stays as it is there. Raises ConfigError.
+    without a restart stays as it is there. `in_force`: what must not go by accident. Raises ConfigError.
     """
     problems: list[Problem] = []
-    read = _read_file(directory / FILE, running, problems)
+    read = _read_file(directory / FILE, in_force, problems)
+    unreadable = bool(problems)
     document = read or {}
     given = _given(environ, document, problems)
     fields: dict[str, Any] = {}
@@ -70,6 +78,9 @@ def load(environ: Mapping[str, str], directory: Path, running: Config | None = N
     chains, wrong_chains = read_chains(document.get("fallbacks"), known)
     prices, wrong_prices = read_prices(document.get("prices"), known)
     problems += [Problem(*item) for item in (*found, *wrong_chains, *wrong_prices)]
+    if not unreadable:
+        wrong = {problem.key.upper() for problem in problems}
+        problems += [Problem(*item) for item in in_force.removed_keys(fields) if item[0] not in wrong]
     problems += _cross_checks(fields, known)  # as the next start would see it
     waiting = _hold(fields, running)
     if waiting:  # and as it would be in force now
@@ -105,9 +116,9 @@ def _origins(spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[s
             yield name, FILE
 
 
-def _read_file(path: Path, running: Config | None, problems: list[Problem]) -> dict[str, Any] | None:
+def _read_file(path: Path, in_force: InForce, problems: list[Problem]) -> dict[str, Any] | None:
     try:
-        return read_document(path, expected=running is not None and FILE in running.files)
+        return read_document(path, expected=FILE in in_force.files)
     except Unreadable as reason:
         problems.append(Problem(FILE, "", str(reason)))
         return {}
@@ -119,13 +130,16 @@ def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[
         setting = BY_KEY.get(key)
         if setting is None or (key in SECTIONS and isinstance(value, dict | list)):
             continue  # a section, a provider's variable, or unknown: `read_providers` and `read_chains` tell
+        if setting.environment_only:
+            problems.append(Problem(key, f"({FILE})", environment_only(FILE)))
+            continue
         if isinstance(value, list):
             value = ",".join(str(item) for item in value)
         if isinstance(value, dict):
             problems.append(Problem(key, f"({FILE})", "must be a plain value, not a mapping"))
         elif value is not None:
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            given[key] = Source(text, FILE)
+            given[key] = Source(text.strip(), FILE)
     for setting in SETTINGS:
         text = environ.get(setting.name, "")
         if not text and setting.name.endswith("PROXY"):  # these two are customary in lower case too
@@ -159,9 +173,20 @@ def _cross_checks(fields: dict[str, Any], known: Mapping[str, Any]) -> list[Prob
         problems.append(Problem("DEFAULT_PROVIDER", f"= {fields['default_provider']!r}", hint))
     problems += _tls_problems(fields["tls_cert"], fields["tls_key"])
     roots = fields["ssl_cert_file"]
-    if roots and not os.access(roots, os.R_OK):
-        problems.append(Problem("SSL_CERT_FILE", f"= {roots!r}", "no such readable file"))
+    if roots and (why := _unreadable(roots)):
+        problems.append(Problem("SSL_CERT_FILE", f"= {roots!r}", why))
     return problems
+
+
+def _unreadable(path: str) -> str:
+    """Say why a file cannot be read; empty if it can."""
+    try:
+        read_regular_file(path)
+    except OSError as error:
+        return f"no such readable file: {error.strerror}"
+    except ValueError:  # a null byte
+        return "is no path of a file"
+    return ""
 
 
 def _redis_problems(fields: dict[str, Any]) -> list[Problem]:
@@ -206,11 +231,13 @@ def _tls_problems(cert: str | None, key: str | None) -> list[Problem]:
         return [Problem(missing, "is not set", f"{present} is; https needs both")]
     if not cert or not key:
         return []
-    unreadable = [(name, path) for name, path in (("TLS_CERT", cert), ("TLS_KEY", key)) if not os.access(path, os.R_OK)]
+    unreadable = [
+        (name, path, why) for name, path in (("TLS_CERT", cert), ("TLS_KEY", key)) if (why := _unreadable(path))
+    ]
     if unreadable:
-        return [Problem(name, f"= {shown(path)}", "no such readable file") for name, path in unreadable]
+        return [Problem(name, f"= {shown(path)}", why) for name, path, why in unreadable]
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+        server_context(cert, key)
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or "not PEM"
         return [Problem("TLS_CERT", f"= {cert!r}", f"does not load together with TLS_KEY: {reason}")]

@@ -29,10 +29,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allow_client_api_keys: bool
     strict_params: bool
     config_watch: bool
+    allow_keyless_reload: bool
     tls_cert: str | None
     tls_key: str | None
     shutdown_delay: float
     shutdown_timeout: float
+    worker_timeout: float
     max_head_bytes: int
     max_headers: int
     max_body_bytes: int

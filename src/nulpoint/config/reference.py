@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from nulpoint.config.identities import identity_variables
-from nulpoint.config.settings import SETTINGS
-from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS, PREFIXES
-from nulpoint.providers.equivalents import CONTEXTS, TIERS, WITHOUT_IMAGES, tier_of
+from nulpoint.config.settings import SETTINGS, Setting
+from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PATTERNS, PREFIXES
+from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
@@ -43,7 +43,8 @@ def configuration() -> str:
         "[config.schema.json](config.schema.json).", "",
         "`config.yaml` is read again when it changes ([operations.md](operations.md#change-without-a-restart)); settings",
         "marked *restart* count from the next start on. Settings marked *later* are validated, but this version does not act",
-        "on them; it says so at start.",
+        "on them; it says so at start. Those marked *environment only* are refused in files, `.env` included: they say how",
+        "far a file is trusted.",
     ]  # fmt: skip
     group = ""
     for setting in SETTINGS:
@@ -51,14 +52,14 @@ def configuration() -> str:
             group = setting.group
             lines += ["", f"## {group}", "", "| Variable | Default | Meaning |", "|---|---|---|"]
         default = "unset" if setting.default in (None, "") else f"`{setting.default}`"
-        mark = " *(later)*" if setting.pending else " *(restart)*" if setting.restart else ""
+        mark = _mark(setting)
         lines.append(f"| `{setting.name}` | {default} | {setting.text}{mark} |")
     lines += [
         "", "## Providers", "",
         "A provider is in use when its key variable is set (for hosts without keys: when its base URL is). Each has",
         "`<NAME>_BASE_URL` to reach it elsewhere. All rows: [providers.md](providers.md). Own rows and aliases:", "",
         "```yaml", "providers:", "  - name: poe", "    base_url: https://api.poe.com/v1", "    key_env: POE_API_KEY",
-        "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/llama-3.1-8b-instant", "```", "",
+        "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/openai/gpt-oss-20b", "```", "",
         "A record with the name of a known provider changes just the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`",
         "every provider that takes a key can be used with the caller's own.", "",
         "A record may begin from a known one under another name (`like`), for instance for a second Azure resource; names in",
@@ -71,15 +72,22 @@ def configuration() -> str:
         "### Fallbacks", "",
         "For a model name or a pattern an ordered chain of `provider/model`; a mapping instead of a name spreads by weights.",
         "All about it: [failover.md](failover.md).", "",
-        "```yaml", "fallbacks:", "  gpt-4o: [anthropic/claude-sonnet-4-5, {gemini/gemini-2.5-pro: 3, mistral/mistral-large-latest: 1}]",
-        '  "claude-*": [openai/gpt-4o]', "```", "",
+        "```yaml", "fallbacks:",
+        "  gpt-5.4: [anthropic/claude-sonnet-5, {gemini/gemini-3.8-flash: 3, mistral/mistral-large-latest: 1}]",
+        '  "claude-*": [openai/gpt-5.4]', "```", "",
         "A plain word in its place is the setting: `fallbacks: off`.", "",
         "### Prices", "",
         "What models cost, in dollars a million tokens, before the built-in list; all about it:",
         "[request-log.md](request-log.md#prices).", "",
-        "```yaml", "prices:", "  openai/gpt-4o: {input: 2.5, output: 10, cached: 1.25}", "```", "",
+        "```yaml", "prices:", "  openai/gpt-5.4: {input: 2.5, output: 15, cached: 0.25}", "```", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _mark(setting: Setting) -> str:
+    if setting.environment_only:
+        return " *(environment only)*"
+    return " *(later)*" if setting.pending else " *(restart)*" if setting.restart else ""
 
 
 def providers() -> str:
@@ -99,6 +107,8 @@ def providers() -> str:
         "in OpenAI's.",
         "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.",
         "Names in braces are variables to set; how each cloud is set up: [clouds.md](clouds.md).", "",
+        "### Hosts that have ended or changed", "",
+        *(f"- {name}: {note}." for name, note in NOTES.items()), "",
         "## Which provider a model goes to", "",
         "In this order: an alias of `config.yaml`; an alias below; `provider/model`; the longest prefix below;",
         "`DEFAULT_PROVIDER`. Before that a name that begins with the name of a cloud is spelled out:", "",
@@ -148,8 +158,7 @@ def equivalents() -> str:
 
 
 def _equivalent(name: str) -> str:
-    pictures = "; no pictures" if name in WITHOUT_IMAGES else ""
-    return f"`{name.partition('/')[2]}` ({CONTEXTS[name]:,}{pictures})"
+    return f"`{name.partition('/')[2]}` ({CONTEXTS[name]:,})"
 
 
 def failover() -> str:
@@ -164,7 +173,12 @@ def schema() -> str:
     """docs/config.schema.json, for editors."""
     plain = {"type": ["string", "number", "boolean", "array", "null"]}
     properties: dict[str, Any] = {
-        setting.key: {**plain, "description": setting.text, "default": setting.default} for setting in SETTINGS
+        setting.key: {
+            **({"not": {}} if setting.environment_only else plain),
+            "description": setting.text,
+            "default": setting.default,
+        }
+        for setting in SETTINGS
     }
     for spec in CATALOG.values():
         properties[spec.base_url_env.lower()] = {"type": "string", "description": f"Where {spec.name} is reached."}
@@ -213,8 +227,17 @@ def example() -> str:
     lines += [f"{'' if spec.name == 'openai' else '# '}{spec.key_env}=" for spec in CATALOG.values() if spec.key_env]
     own = [name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))]
     lines += ["", "# Clouds: docs/clouds.md", *(f"# {name}=" for name in dict.fromkeys(own))]
-    lines += ["", *(f"# {setting.name}={setting.default or ''}" for setting in SETTINGS)]
+    lines += ["", *(_example_line(setting) for setting in SETTINGS if not setting.environment_only)]
+    lines += [
+        "",
+        "# In the environment of the process only (compose's env_file, systemd's EnvironmentFile); --env-file refuses it:",
+    ]
+    lines += [_example_line(setting) for setting in SETTINGS if setting.environment_only]
     return "\n".join([*lines, ""])
+
+
+def _example_line(setting: Setting) -> str:
+    return f"# {setting.name}={setting.default or ''}"
 
 
 FILES: dict[str, Callable[[], str]] = {

@@ -14,6 +14,7 @@ class Setting(NamedTuple):
     """`default` is text as a user would write it; None means unset.
 
     `pending`: validated, not yet acted upon. `restart`: a change counts from the next start on, not from a reload.
+    `environment_only`: refused in config.yaml and in the file of --env-file.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Setting(NamedTuple):
     pending: bool = False
     secret: bool = False
     restart: bool = False
+    environment_only: bool = False
 
     @property
     def key(self) -> str:
@@ -59,12 +61,19 @@ SETTINGS = (
     ),
     Setting("CONFIG_WATCH", values.flag, "true", SERVER,
             "Read `config.yaml` (and the file of `--env-file`) again when it has changed; SIGHUP and `POST /admin/reload` do so in any case."),
+    Setting(
+        "ALLOW_KEYLESS_RELOAD", values.flag, "false", SERVER,
+        "Let a reload take `GATEWAY_API_KEYS` or `ADMIN_API_KEY` away altogether; otherwise it is refused, and a restart is needed.",
+        environment_only=True,
+    ),
     Setting("TLS_CERT", values.text_value, None, SERVER, "PEM file with the certificate chain; with TLS_KEY serves https.", restart=True),
     Setting("TLS_KEY", values.text_value, None, SERVER, "PEM file with the private key.", restart=True),
     Setting("SHUTDOWN_DELAY", values.duration, "2s", SERVER,
             "After SIGTERM, how long new requests are still served while `/readiness` already says 503; SIGINT skips it."),
     Setting("SHUTDOWN_TIMEOUT", values.duration, "25s", SERVER,
             "After SIGTERM, how long all of it may take; then what is in flight ends in an error.", restart=True),
+    Setting("WORKER_TIMEOUT", values.duration_or_off(2.0), "10s", SERVER,
+            "With several workers: one whose event loop has not run for this long is killed and another one started; 0 lets it be.", restart=True),
     Setting("MAX_HEAD_BYTES", values.size, "32KiB", CALLER_LIMITS, "Request line and header fields together; more is 431."),
     Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CALLER_LIMITS, "Header fields; more is 431."),
     Setting("MAX_BODY_BYTES", values.size, "20MiB", CALLER_LIMITS, "Request body; more is 413."),

@@ -26,6 +26,8 @@ _CUT_REPETITION = re.compile(r"(?<!\\)\{\d*$")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _OWN_PORTS = {"http": "80", "https": "443"}
 _PLACEHOLDER = re.compile(r"(?i)change.?me.*|your[-_].*|<.*>|x{3,}|\*+|\.{3,}|placeholder|example|secret|password|todo")
+_REFERENCE = re.compile(r"\$\{.*\}|\$\w+")
+_NO_KEYS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "none", "nil", "~", "[]", "{}", '""', "''"})
 _ESCAPES = "in a password / # ? and @ are written %2F, %23, %3F and %40"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -46,6 +48,18 @@ def positive_duration(text: str) -> float:
     if seconds <= 0:
         raise ValueError("use a duration above zero, for example 30s")
     return seconds
+
+
+def duration_or_off(least: float) -> Reader:
+    """A duration of `least` seconds and more, or 0, which turns something off."""
+
+    def read(text: str) -> float:
+        seconds = duration(text)
+        if 0 < seconds < least:
+            raise ValueError(f"use a duration of {least:g}s and more, for example 10s, or 0 to turn it off")
+        return seconds
+
+    return read
 
 
 def size(text: str) -> int:
@@ -126,8 +140,10 @@ def gateway_keys(text: str) -> tuple[bytes, ...]:
     return found
 
 
-def gateway_key(text: str) -> bytes:
-    """One such key."""
+def gateway_key(text: str) -> bytes | None:
+    """One such key; None where nothing stands."""
+    if not text:
+        return None
     if "," in text:
         raise ValueError("use one key, without a comma")
     return _digest(text)
@@ -135,6 +151,10 @@ def gateway_key(text: str) -> bytes:
 
 def _digest(key: str) -> bytes:
     """Whoever reads our examples must not be able to guess it."""
+    if _REFERENCE.fullmatch(key):
+        raise ValueError("is the name of a variable, and nothing puts its value here; write the key itself")
+    if key.lower() in _NO_KEYS:
+        raise ValueError("is a word anybody could guess; leave the setting out to have no key")
     if _PLACEHOLDER.fullmatch(key):
         raise ValueError("is what stands in examples; use a key nobody can guess, as `openssl rand -hex 32` prints")
     return key_digest(key)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
+from nulpoint.files import read_regular_file
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 
@@ -98,12 +99,21 @@ class EntraSource:
     def fetch(self) -> Held:
         from azure.core.exceptions import AzureError
 
+        if TOKEN_FILE in self._values:
+            self._check_token_file()
         try:
             with _credential(self._values) as credential:
                 token = credential.get_token(self._values.get(_SCOPE, SCOPE))
         except AzureError as error:
             raise CannotFetch(self._told(error)) from None
         return Held(Bearer(token.token), float(token.expires_on))
+
+    def _check_token_file(self) -> None:
+        """Refuse a pipe, say: the library would wait for its writer without an end."""
+        try:
+            read_regular_file(self._values[TOKEN_FILE])
+        except OSError as error:
+            raise CannotFetch(f"{TOKEN_FILE} cannot be read: {error.strerror}") from None
 
     def _told(self, error: Exception) -> str:
         """Entra's own sentence, which names the mistake by number (AADSTS...)."""

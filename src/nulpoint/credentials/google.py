@@ -6,13 +6,13 @@ What counts, in this order, is google-auth's ("Application Default Credentials";
 from collections.abc import Mapping
 from datetime import UTC
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from nulpoint.credentials.lending import Lending
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
+from nulpoint.files import read_regular_file
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 from nulpoint.wire.foreign import NOT_JSON
@@ -41,7 +41,7 @@ def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values
 def _problem(path: str) -> str | None:
     """What is wrong with a credentials file. Nothing of what stands in it is ever said."""
     try:
-        document = msgspec.json.decode(Path(path).read_bytes())
+        document = msgspec.json.decode(read_regular_file(path))
     except OSError as error:
         return f"the credentials file cannot be read: {error.strerror or type(error).__name__}"
     except NOT_JSON:
@@ -101,8 +101,9 @@ def _find(path: str | None) -> Any:
     if path is None:
         with _environment.holding({}):
             return google.auth.default(scopes=[SCOPE])[0]
-    if msgspec.json.decode(Path(path).read_bytes()).get("type") == SERVICE_ACCOUNT:
-        return service_account.Credentials.from_service_account_file(path, scopes=[SCOPE])  # type: ignore[no-untyped-call]
+    document = msgspec.json.decode(read_regular_file(path))
+    if document.get("type") == SERVICE_ACCOUNT:
+        return service_account.Credentials.from_service_account_info(document, scopes=[SCOPE])  # type: ignore[no-untyped-call]
     with _environment.holding({FILE: path}):  # it may stand in config.yaml; google-auth reads it only there
         return google.auth.default(scopes=[SCOPE])[0]
 

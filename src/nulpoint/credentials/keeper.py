@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import inf
@@ -12,6 +11,7 @@ from nulpoint.credentials.schedule import Schedule
 from nulpoint.credentials.source import CannotFetch, Held, Source
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Signer
+from nulpoint.threads import in_daemon_thread
 
 logger = logging.getLogger("nulpoint")
 
@@ -143,34 +143,17 @@ def _resolve(future: "asyncio.Future[None]") -> None:
 
 
 async def in_thread(work: Callable[[], Held]) -> Held:
-    """Run it in a thread that nobody waits for at the end of the process, as one of the loop's own would be."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Held] = loop.create_future()
+    """Fetch in a thread that nobody waits for at the end of the process."""
 
-    def tell(held: Held | None, error: Exception | None) -> None:
-        if done.done():  # cancelled
-            return
-        if error is not None:
-            done.set_exception(error)
-        elif held is not None:
-            done.set_result(held)
-
-    def run() -> None:
-        held: Held | None = None
-        wrong: Exception | None = None
+    def guarded() -> Held:
         try:
-            held = work()
-        except Exception as error:  # noqa: BLE001 - handed over to who waits
-            wrong = error
+            return work()
+        except Exception:
+            raise
         except BaseException as error:  # noqa: BLE001 - a panic in a library's Rust, say: whoever waits must be told
-            wrong = CannotFetch(f"{type(error).__name__} of its library")
-        try:
-            loop.call_soon_threadsafe(tell, held, wrong)
-        except RuntimeError:
-            return  # the loop has ended meanwhile
+            raise CannotFetch(f"{type(error).__name__} of its library") from None
 
-    threading.Thread(target=run, name="credential", daemon=True).start()
-    return await done
+    return await in_daemon_thread(guarded, "credential")
 
 
 def _unix() -> float:

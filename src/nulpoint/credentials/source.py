@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 from nulpoint.providers.auth import Signer
 from nulpoint.providers.spec import Secret
-from nulpoint.wire.redaction import redact
+from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.wire.redaction import beginning, redact
 
 
 class Held(NamedTuple):
@@ -78,7 +79,8 @@ def shown(text: str) -> str:
 
 def told(text: str, secret: str | None = None) -> str:
     """What a cloud or its library says of an error, in one line without credentials."""
-    return redact(" ".join(text.split()), secret)[:_TOLD]
+    credential = CredentialMatcher(secret) if secret else None
+    return beginning(" ".join(text.split()), _TOLD, lambda text: redact(text, credential))
 
 
 def quiet(*libraries: str) -> None:

@@ -69,7 +69,7 @@ class Admin:
     def _explain(self, request: Request) -> dict[str, Any]:
         given = _parameters(request, "model", "route")
         if not given.get("model"):
-            text = f"say which model: {EXPLAIN}?model=gpt-4o"
+            text = f"say which model: {EXPLAIN}?model=gpt-5.4"
             raise rejected(text, param="model", code="missing_parameter")
         for route in _ROUTES:
             if given.get("route", "chat") == route:

@@ -9,7 +9,7 @@ from nulpoint.errors import rejected
 from nulpoint.gateway.admission import check_content_type
 from nulpoint.gateway.rules import AskRules
 from nulpoint.http.message import Headers, Request
-from nulpoint.routing.callers import Caller
+from nulpoint.routing.callers import Caller, Callers
 from nulpoint.wire.envelope import Envelope, read_envelope
 
 
@@ -20,6 +20,7 @@ class Asked(msgspec.Struct, frozen=True):
         body: what is to be answered; of embeddings it may be less than the caller sent.
         own_key: the provider's key that the caller brought, `own` a digest of it.
         strict: members that a provider cannot take are refused.
+        callers: says which header values no provider may see.
         until: the deadline, in loop time.
         max_json_nodes: names and values of the body, or of an answer to it, that may be decoded as a whole.
         translation: what the request may hold where it is translated.
@@ -34,6 +35,7 @@ class Asked(msgspec.Struct, frozen=True):
     own: bytes | None
     strict: bool
     until: float
+    callers: Callers
     max_json_nodes: int
     translation: TranslationLimits
 
@@ -54,6 +56,7 @@ def read_request(request: Request, rules: AskRules, now: float) -> Asked:
         caller.namespace if caller.own_key else None,
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
+        rules.callers,
         rules.max_json_nodes,
         rules.translation,
     )

@@ -15,13 +15,14 @@ from nulpoint.gateway.outlet import Outlet
 from nulpoint.gateway.relay import Relay, is_stream
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.gateway.translation_thread import ALWAYS_LONG, ALWAYS_SHORT, TranslationThread, takes_long
-from nulpoint.gateway.whole import check_answer, whole_body
+from nulpoint.gateway.whole import check_answer, other_form, whole_body
 from nulpoint.http.client import Client
 from nulpoint.http.message import JSON_TYPE, Headers, field
 from nulpoint.http.upstream import Upstream
 from nulpoint.providers.auth import Signer
 from nulpoint.routing.course import Leg
 from nulpoint.wire.completions import from_chat
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.foreign import unusable
 from nulpoint.wire.json_nodes import check_answer_node_count, exceeds_node_count
 from nulpoint.wire.provider_error import hide, provider_failure
@@ -71,6 +72,7 @@ class Attempt(msgspec.Struct):
                 self._send_whole(connection, body)
         except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
             hide(failure, self._secret)
+            entry.answered_model = self._secret.redact(entry.answered_model)  # the caller is told that, too
             if self.signer is not None and failure.kind is Kind.AUTH:
                 raise _not_ours(failure, destination.name) from None
             raise
@@ -81,7 +83,7 @@ class Attempt(msgspec.Struct):
         asked, leg, call = self.asked, self.leg, self.call
         return call.destination.message(
             call.prepared.body,
-            for_provider(asked.request.headers, asked.own_key is not None),
+            for_provider(asked.request.headers, asked.own_key is not None, asked.callers),
             asked.own_key,
             leg.admission.credential,
             leg.target.model,
@@ -104,13 +106,13 @@ class Attempt(msgspec.Struct):
         return await client.send(destination.pool, self._message(), self.leg.timeout, self.asked.until)
 
     @property
-    def _secret(self) -> str | None:
-        return self.call.destination.secret(self.asked.own_key, self.leg.admission.credential, self.signer)
+    def _secret(self) -> CredentialMatcher:
+        return self.call.destination.matcher(self.asked.own_key, self.leg.admission.credential, self.signer)
 
     async def _bring_back(self, connection: Upstream) -> None:
         if connection.status != 200:
             raise await self._provider_failure(connection)
-        if self.outlet.stream is not None and is_stream(connection, self.call.destination.stream_content):
+        if self.outlet.stream is not None and is_stream(connection.headers, self.call.destination.stream_content):
             await self._relay(connection, self.outlet.stream)
         else:
             body = connection.whole or await whole_body(connection, self.max_answer)
@@ -158,10 +160,11 @@ class Attempt(msgspec.Struct):
             body = prepared.answer(body, headers, _unix_seconds(), self.asked.body, self.leg.target.model)
         facts = read_facts(body) if self.outlet.keeper is None else read_whole(body)
         if facts.suspect:
+            if not self.asked.stream and is_stream(headers, destination.stream_content):
+                raise other_form("a whole answer", "a stream")
             check_answer(destination.name, body, self._secret, self.asked.max_json_nodes)
         if self.asked.stream:
-            text = "the provider was asked for a stream and sent a whole answer"
-            raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed")
+            raise other_form("a stream", "a whole answer")
         if destination.through_chat:
             check_answer_node_count(body, self.asked.max_json_nodes)
             body = from_chat(body)
@@ -210,8 +213,9 @@ class Attempt(msgspec.Struct):
         destination = self.call.destination
         if destination.read_error is not None:
             status, body = destination.read_error(status, headers, body)
-        failure = provider_failure(destination.name, status, body, wait, self._secret)
-        failure.fields = for_caller_of_failure(headers, beside_limits=bool(self.outlet.entry.limit))
+        credential = self._secret
+        failure = provider_failure(destination.name, status, body, wait, credential)
+        failure.fields = for_caller_of_failure(headers, credential, beside_limits=bool(self.outlet.entry.limit))
         return failure
 
     def _fields(self, connection: Upstream) -> bytes:
@@ -220,7 +224,7 @@ class Attempt(msgspec.Struct):
         dropped = field(b"x-nulpoint-dropped", ",".join(prepared.dropped).encode()) if prepared.dropped else b""
         destination, model = self.call.destination, leg.target.model
         introduction = destination.introductions.get(model) or destination.introduce(model)
-        passed = for_caller(connection.headers, beside_limits=bool(self.outlet.entry.limit))
+        passed = for_caller(connection.headers, self._secret, beside_limits=bool(self.outlet.entry.limit))
         shared = self.outlet.shared_fields
         return b"%b%bx-nulpoint-attempts: %d\r\n%b%b" % (passed, introduction, leg.number, dropped, shared)
 

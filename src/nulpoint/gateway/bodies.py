@@ -1,20 +1,19 @@
 """Bodies for the request log, where LOG_BODIES asks for them: bounded, and without what looks like a credential."""
 
 from nulpoint.stores.record import Record
-from nulpoint.wire.redaction import redact
+from nulpoint.wire.redaction import BEYOND, beginning_of_body, redact
 
-_BEYOND = 512  # bytes looked at behind the cut, so that a credential which begins before it is known for one
 _CUT = " [cut]"
 
 
 class BodyCopy:
-    """What of an answer is kept for the log as it goes out: `most` bytes and a little more."""
+    """What of an answer is kept for the log as it goes out: `most` bytes, and what is searched behind them."""
 
     __slots__ = ("_kept", "_left")
 
     def __init__(self, most: int) -> None:
         self._kept: list[bytes] = []
-        self._left = most + _BEYOND
+        self._left = most + BEYOND + 1  # the last one tells that there is more
 
     def add(self, data: bytes) -> None:
         if self._left > 0 and data:
@@ -41,5 +40,5 @@ class Bodies:
             record.response_body = self._shown(bytes(answer))
 
     def _shown(self, body: bytes) -> str:
-        text = redact(body[: self._most + _BEYOND].decode("utf-8", "replace"))
-        return text if len(body) <= self._most else text[: self._most] + _CUT
+        text = beginning_of_body(body, self._most, redact)
+        return text if len(body) <= self._most else text + _CUT

@@ -11,9 +11,10 @@ from nulpoint.gateway.asked import Asked
 from nulpoint.gateway.destination import Destination
 from nulpoint.gateway.preparation import Prepared, prepare
 from nulpoint.gateway.translation_thread import TranslationThread, takes_long
-from nulpoint.providers.equivalents import CONTEXTS, WITHOUT_IMAGES
+from nulpoint.providers.equivalents import CONTEXTS, refuses, renamed_members
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Target
+from nulpoint.wire import splice
 from nulpoint.wire.foreign import MISSHAPEN
 from nulpoint.wire.json_nodes import check_node_count
 
@@ -64,7 +65,7 @@ class Calls(msgspec.Struct):
         """Raises Failure as `prepare_call` does."""
         made = self.ready.get(target.name)
         if made is None:
-            made = _call_or_failure(self.asked, self.route, self.destination(target.provider), target)
+            made = self._make(target)
             self.ready[target.name] = made
         if isinstance(made, Failure):
             raise made
@@ -77,8 +78,22 @@ class Calls(msgspec.Struct):
         for target in targets:
             destination = self.destination(target.provider)
             if destination.translates and target.name not in self.ready and self._may_fit(target):
-                work = partial(_call_or_failure, self.asked, self.route, destination, target)
-                self.ready[target.name] = await self.thread.run(work)
+                self.ready[target.name] = await self.thread.run(partial(self._make, target))
+
+    def _make(self, target: Target) -> Call | Failure:
+        """It changes nothing, since it may run in a thread."""
+        try:
+            return prepare_call(self._spelled_for(target), self.route, self.destination(target.provider), target)
+        except Failure as failure:
+            return failure
+
+    def _spelled_for(self, target: Target) -> Asked:
+        """The request with the member names that a model takes which the caller did not ask for."""
+        names = renamed_members(target.name) if self.route == "chat" else None
+        if not names:
+            return self.asked
+        body, _ = splice.rewrite(self.asked.body, names, frozenset())
+        return msgspec.structs.replace(self.asked, body=body)
 
     def fits(self, target: Target) -> bool:
         """Whether a target that the caller did not ask for can express the whole request, as far as is known."""
@@ -93,17 +108,12 @@ class Calls(msgspec.Struct):
     def _may_fit(self, target: Target) -> bool:
         """What is known without translating the request."""
         body = self.asked.body
-        if target.name in WITHOUT_IMAGES and b'"image_url"' in body:
-            return False
+        if self.route == "chat" and renamed_members(target.name):
+            frame = self.asked.envelope.frame
+            if refuses(target.name, {member.key: frame[member.start : member.end] for member in splice.members(frame)}):
+                return False
         context = CONTEXTS.get(target.name)
         return context is None or len(body) <= context * _BYTES_A_TOKEN or b";base64," in body
-
-
-def _call_or_failure(asked: Asked, route: Route, destination: Destination, target: Target) -> Call | Failure:
-    try:
-        return prepare_call(asked, route, destination, target)
-    except Failure as failure:
-        return failure
 
 
 def _unreadable(provider: str) -> Failure:

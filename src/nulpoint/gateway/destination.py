@@ -15,6 +15,7 @@ from nulpoint.http.message import field
 from nulpoint.providers.auth import Identity, Signer, credential_headers
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.providers.wires import WIRES, Paths
+from nulpoint.wire.credential_matcher import NO_CREDENTIAL, CredentialMatcher
 
 _HEADS = 1024  # of models, where the model stands in the path
 METHOD = "POST"
@@ -51,8 +52,9 @@ class Destination:
         self._heads: dict[tuple[str, bool], Head] = {}
         self.introductions: dict[str, bytes] = {}  # the header fields that say who answers, by model
         self._fixed = self._encode(self._paths.whole) if self._paths.fixed else None
-        self._secrets = [credential.reveal() for credential in provider.credentials]
-        self._credentials = [self._fields_for(secret) for secret in self._secrets]
+        secrets = [credential.reveal() for credential in provider.credentials]
+        self._credentials = [self._fields_for(secret) for secret in secrets]
+        self._matchers = [CredentialMatcher(secret, long_lived=True) for secret in secrets]
         # only callers with their own can use it
         self.lacks_key = spec.auth != "none" and not self._credentials and identity is None
 
@@ -116,13 +118,15 @@ class Destination:
         ]
         return Head("\r\n".join([*lines, ""]).encode("ascii"), path)
 
-    def secret(self, own_key: str | None, credential: Hashable, signer: Signer | None) -> str | None:
-        """The credential that `message` put in, to be kept out of what is shown."""
+    def matcher(self, own_key: str | None, credential: Hashable, signer: Signer | None) -> CredentialMatcher:
+        """Recognises the credential that `message` put in, to be kept out of what is shown."""
         if signer is not None:
-            return signer.secret
-        if own_key or not self._secrets or not isinstance(credential, int):
-            return own_key
-        return self._secrets[credential]
+            return signer.matcher
+        if own_key:
+            return CredentialMatcher(own_key)
+        if self._matchers and isinstance(credential, int):
+            return self._matchers[credential]
+        return NO_CREDENTIAL
 
 
 def _host(origin: Origin) -> str:

@@ -19,7 +19,7 @@ from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.course import Course, Leg, settle
 from nulpoint.routing.retry import elsewhere
-from nulpoint.routing.standing import Standing
+from nulpoint.routing.standing import Standing, rest_scope
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -132,7 +132,7 @@ class Failover:
         refused = self._newly_refused(leg, failure, now)
         self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
         if refused:
-            self._journal.key_refused(name, refused, failure)
+            self._journal.key_refused(name, refused, failure, rest_scope(failure, leg.target.model))
         self._journal.attempt_failed(name, self._route, failure, now - began)
         journey.attempts.failed(leg.target, failure, now - began)
 
@@ -154,7 +154,8 @@ class Failover:
         credential, standing = leg.admission.credential, self._standings[leg.target.provider.spec.name]
         if failure.kind not in (Kind.AUTH, Kind.QUOTA) or not isinstance(credential, int):
             return 0
-        return 0 if standing.rests.until(credential, "", now) else credential + 1
+        scope = rest_scope(failure, leg.target.model)
+        return 0 if standing.rests.until(credential, scope, now) else credential + 1
 
     def _note(self, leg: Leg, changed: State | None) -> None:
         if changed is not None:

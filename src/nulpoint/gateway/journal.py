@@ -121,7 +121,7 @@ class Journal:
             status,
             entry.model[:200],
             entry.provider,
-            entry.answered_model,
+            entry.answered_model[:200],
             entry.stream,
             int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
             int((now - entry.started) * 1e6),
@@ -162,11 +162,12 @@ class Journal:
         logger.warning("circuit breaker of %s: %s", provider, state.label)
         self._metrics.breaker_changed(provider, state.label)
 
-    def key_refused(self, provider: str, number: int, failure: Failure) -> None:
-        """A configured key, counted from 1, begins to rest because the provider did not accept it."""
+    def key_refused(self, provider: str, number: int, failure: Failure, model: str) -> None:
+        """A configured key, counted from 1, begins to rest because the provider did not accept it; "" is any model."""
         what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
-        text = "key %d of %s %s (status %d): it rests for %d s"
-        logger.error(text, number, provider, what, failure.answered, REFUSED)
+        scope = f", for the model {model[:100]!a}" if model else ""  # callers name models, with whatever in the name
+        text = "key %d of %s %s (status %d): it rests for %d s%s"
+        logger.error(text, number, provider, what, failure.answered, REFUSED, scope)
 
     def breaker_hinted(self, provider: str) -> None:
         """A provider's breaker has opened because another replica's has."""

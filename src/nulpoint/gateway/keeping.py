@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause
 from nulpoint.gateway.question import Question
+from nulpoint.gateway.whole import unreadable
 from nulpoint.routing.chains import Plan, Target
 from nulpoint.stores.cache import Cache
 from nulpoint.wire.answer import Answer, recorded
@@ -84,8 +85,7 @@ class VectorKeeper(Keeper):
         try:
             self.fresh = self._read(body, batch, source)
         except Mismatch:
-            text = "the provider's answer cannot be used: it has not one vector for each input"
-            raise Failure(Kind.UPSTREAM, 502, text, code="provider_malformed") from None
+            raise unreadable("it has not one vector for each input", CallerCause.INPUTS_UNMATCHED) from None
         return join(batch, {**self.found, **self.fresh}, body)
 
     def keep_whole(self, body: bytes, source: Source) -> None:

@@ -5,9 +5,10 @@ import contextlib
 import zlib
 from typing import Any
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.gateway.stream_answer import StreamAnswer
 from nulpoint.gateway.whole import AUTOMATIC, unreadable
+from nulpoint.http.message import Headers
 from nulpoint.http.ticker import NEVER
 from nulpoint.http.upstream import Upstream
 from nulpoint.wire import sse
@@ -19,9 +20,9 @@ END_SECONDS = 0.5  # after `[DONE]`, for the body to end; nearly always that com
 _COLON = ord(":")
 
 
-def is_stream(connection: Upstream, content: bytes) -> bool:
+def is_stream(headers: Headers, content: bytes) -> bool:
     """Whether the answer comes as what this format's streams are."""
-    return connection.headers.get(b"content-type", b"")[: len(content)].lower() == content
+    return headers.get(b"content-type", b"")[: len(content)].lower() == content
 
 
 class Relay:
@@ -143,7 +144,7 @@ class Relay:
         except zlib.error:
             raise unreadable("its compression is broken") from None
         if self._decoder.unconsumed_tail:
-            raise unreadable("it grows too much when decompressed")
+            raise unreadable("it grows too much when decompressed", CallerCause.OVER_BOUND)
         return plain
 
 

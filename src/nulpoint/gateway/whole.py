@@ -4,8 +4,10 @@ import zlib
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure
 from nulpoint.http.upstream import Upstream
+from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.wire.foreign import unusable
 from nulpoint.wire.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.wire.provider_error import embedded_error, embedded_failure
 
@@ -28,7 +30,7 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     except zlib.error:
         raise unreadable("its compression is broken") from None
     if decoder.unconsumed_tail:
-        raise unreadable(f"it is over {limit} bytes when decompressed")
+        raise unreadable(f"it is over {limit} bytes when decompressed", CallerCause.OVER_BOUND)
     if not decoder.eof:
         raise unreadable("its compressed body is cut")
     return plain
@@ -40,14 +42,16 @@ class _Object(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
-def check_answer(provider: str, body: bytes, secret: str | None, max_json_nodes: int = DEFAULT_MAX_JSON_NODES) -> None:
+def check_answer(
+    provider: str, body: bytes, credential: CredentialMatcher | None, max_json_nodes: int = DEFAULT_MAX_JSON_NODES
+) -> None:
     """Raise Failure for a good status over something that is no answer: no JSON object, or an error.
 
     Of a long answer, such as a batch of vectors, only its own `error` is looked at.
     """
     long = exceeds_node_count(body, max_json_nodes)
     if not long and embedded_error(body):
-        raise embedded_failure(provider, body, secret)
+        raise embedded_failure(provider, body, credential)
     try:
         error = bytes(msgspec.json.decode(body, type=_Object).error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -56,5 +60,10 @@ def check_answer(provider: str, body: bytes, secret: str | None, max_json_nodes:
         raise unreadable(f"it has an error among more than {max_json_nodes} JSON names and values (MAX_JSON_NODES)")
 
 
-def unreadable(why: str) -> Failure:
-    return Failure(Kind.UPSTREAM, 502, f"the provider's answer cannot be used: {why}", code="provider_malformed")
+def unreadable(why: str, cause: CallerCause | None = None) -> Failure:
+    return unusable(f"the provider's answer cannot be used: {why}", cause)
+
+
+def other_form(asked: str, sent: str) -> Failure:
+    """The failure for an answer in the form that was not asked for."""
+    return unusable(f"the provider was asked for {asked} and sent {sent}", CallerCause.OTHER_FORM)

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.http.dial import Dialer, Origin
 from nulpoint.http.limits import ClientLimits
 from nulpoint.http.strand import Signal
@@ -143,6 +143,8 @@ class Pool:
         timeout = self._limits.wait_timeout
         if self._dial_if_possible():
             timeout += self._limits.connect_timeout
+        elif not self._dials:
+            waiter.cause = CallerCause.NO_PLACE
         waiter.deadline = min(self._loop.time() + timeout, begin_by, until)
         self._ticker.watch(waiter)
         try:
@@ -239,7 +241,7 @@ class Pool:
 class _Waiter:
     """A strand's place in the queue for a connection."""
 
-    __slots__ = ("begin_by", "connection", "deadline", "failure", "new", "signal", "until")
+    __slots__ = ("begin_by", "cause", "connection", "deadline", "failure", "new", "signal", "until")
 
     def __init__(self, new: bool, begin_by: float, until: float) -> None:
         self.new = new
@@ -248,6 +250,7 @@ class _Waiter:
         self.signal = Signal()
         self.connection: Upstream | None = None
         self.failure: Failure | None = None
+        self.cause: CallerCause | None = None  # of a wait that comes to nothing
         self.deadline = NEVER
 
     def expire(self, now: float) -> None:
@@ -256,7 +259,7 @@ class _Waiter:
             self.failure = deadline_exceeded()
         elif now >= self.begin_by:
             text = "no connection to the provider could be had in the time for one attempt"
-            self.failure = Failure(Kind.TIMEOUT, 504, text, code="provider_timeout")
+            self.failure = Failure(Kind.TIMEOUT, 504, text, code="provider_timeout", caller_cause=self.cause)
         else:
             text = "all connections to the provider are busy; raise UPSTREAM_MAX_CONNECTIONS or try again"
             self.failure = Failure(Kind.OVERLOADED, 503, text, code="no_free_connection", retry_after=1.0)

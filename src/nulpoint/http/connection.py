@@ -18,7 +18,15 @@ import httptools
 
 from nulpoint.errors import Failure, Kind, rejected
 from nulpoint.http.again import Again
-from nulpoint.http.framing import check_head, joined_fields
+from nulpoint.http.framing import (
+    EMPTY_LINE,
+    END_OF_HEAD,
+    check_head,
+    check_request_line,
+    has_request_line,
+    joined_fields,
+    malformed,
+)
 from nulpoint.http.known_head import KnownHead
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.message import Headers, Request
@@ -30,6 +38,7 @@ BACKLOG_BYTES = 65_536  # pipelined bytes kept while a request is being answered
 REFUSALS = 32  # connections over the limit that are told so at one time; any more are dropped without a word
 STRANGE_HEADS = 4  # a caller who sends as many different ones in a row will hardly send one again
 LINGER_SECONDS = 2.0  # how long a refused caller may go on sending before the connection is closed under it
+_NO_LINE_END = "its lines must end with CR and LF"
 _PLAIN_ONLY = "only plain HTTP/1.1 is spoken here: no Upgrade, no CONNECT"
 
 
@@ -67,10 +76,11 @@ class Connection(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_again", "_backlog", "_begun", "_body", "_body_bytes", "_body_started", "_ended", "_fields", "_framed_bytes",
-        "_head_bytes", "_headers", "_in_body", "_in_head", "_known", "_learning", "_learnt", "_limits", "_lingering",
-        "_loop", "_parser", "_refusal", "_repeat", "_reply", "_server", "_strand", "_strange", "_target",
-        "_transport", "_unsent", "_version", "_waiting", "closing", "deadline", "paused", "writable",
+        "_again", "_backlog", "_begun", "_blank_line", "_body", "_body_bytes", "_body_started", "_fields",
+        "_framed_bytes", "_head_bytes", "_headers", "_in_body", "_in_head", "_known", "_learning", "_learnt",
+        "_limits", "_line", "_line_ended", "_lingering", "_loop", "_may_end", "_parser", "_refusal", "_repeat",
+        "_reply", "_server", "_strand", "_strange", "_tail", "_target", "_transport", "_unsent", "_version",
+        "_waiting", "closing", "deadline", "paused", "writable",
     )  # fmt: skip
 
     def __init__(self, server: Listener, loop: asyncio.AbstractEventLoop) -> None:
@@ -84,13 +94,17 @@ class Connection(asyncio.Protocol):
         self._version = ""
         self._headers: dict[bytes, bytes] = {}
         self._fields = 0
+        self._line = b""  # the request line, as far as it has come
+        self._line_ended = False
+        self._blank_line = False  # one came before the request line
+        self._may_end = False  # what the parser is given ends where a head or a body may end
+        self._tail = b""  # the last bytes of what it was given before, if they may be the beginning of such an end
         self._head_bytes = 0  # of a head that has not come whole yet
         self._in_head = False
         self._in_body = False
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._framed_bytes = 0  # the same with its framing, as it came
-        self._ended = False  # a request, with the bytes that came last
         self._body_started = 0.0
         # knowing the next head by the last
         self._known: KnownHead | None = None
@@ -206,6 +220,7 @@ class Connection(asyncio.Protocol):
         if repeat is None:
             return False
         self._reply = reply = Reply(self, self._transport, repeat.request)
+        self._blank_line = False
         try:
             if not repeat.answer(reply):
                 self._reply = None
@@ -220,7 +235,7 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, again: Again, data: bytes) -> None:
         """Read it, and note what it is if it was exactly one request that could be answered at once."""
-        begins = not (self._in_head or self._in_body)
+        begins = not (self._in_head or self._in_body or data.startswith(EMPTY_LINE))
         self._begun = 0
         self._repeat = None
         self._read(data)
@@ -238,6 +253,7 @@ class Connection(asyncio.Protocol):
         request = known.read(data, self._limits.max_body, perf_counter()) if known is not None else None
         if request is not None:
             self._begun = 1
+            self._blank_line = False
             self._strange = 0
             self.deadline = NEVER
             self._start(request)
@@ -258,13 +274,8 @@ class Connection(asyncio.Protocol):
             self._known = KnownHead.of(data, request, self._limits.max_head)
 
     def _parse(self, data: bytes) -> None:
-        self._ended = False
         try:
-            self._parser.feed_data(data)
-            if self._in_head:
-                self._count_head(1 if self._ended else len(data))
-            elif self._in_body:
-                self._count_framing(len(data))
+            self._parse_messages(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, Failure):
@@ -277,11 +288,77 @@ class Connection(asyncio.Protocol):
         except Failure as failure:
             self._refuse(failure)
 
-    def _count_head(self, size: int) -> None:
-        """The parser keeps an unfinished field without a bound; this is the bound, and its timer.
+    def _parse_messages(self, data: bytes) -> None:
+        """Check request lines, and give the parser one head or body at a time.
 
-        Of bytes in which another request ends nobody can say how many are the head's: they go free, once.
+        The parser reads a request line too liberally, and does not say where a message ends and the next line begins.
+        Raises Failure, and what the parser raises.
         """
+        start, size, view = 0, len(data), memoryview(data)
+        while start < size and not (self.closing or self._lingering):
+            if self._line_ended or (not self._line and has_request_line(data, start)):
+                self._line_ended = True
+                start = self._parse_piece(data, view, start)
+            else:
+                start = self._read_line(data, start)
+
+    def _read_line(self, data: bytes, start: int) -> int:
+        """Read what is not a whole request line: a part of one, or an empty line before it. Gives where that ends."""
+        end = data.find(b"\n", start) + 1 or len(data)
+        if not self._line:
+            self._begin_head()
+        self._line = line = self._line + data[start:end]
+        if not self._blank_line and line == EMPTY_LINE:  # one is skipped (RFC 9112, 2.2)
+            self._blank_line = True
+            self._in_head = False
+            self._head_bytes = 0
+            self._line = b""
+            return end
+        if self._blank_line or not EMPTY_LINE.startswith(line):
+            check_request_line(line)
+        self._count_head(end - start)
+        if line.endswith(b"\n"):
+            self._line_ended = True
+            self._line = b""
+            self._parser.feed_data(line)
+            self._tail = EMPTY_LINE
+        return end
+
+    def _begin_head(self) -> None:
+        self._target = b""
+        self._headers = {}
+        self._fields = 0
+        self._in_head = True
+
+    def _parse_piece(self, data: bytes, view: memoryview, start: int) -> int:
+        """Give the parser what goes on with a message, to where it may end. Gives that place."""
+        end = self._end_of_piece(data, start)
+        in_body = self._in_body
+        self._parser.feed_data(view[start:end])
+        if self._in_head:
+            self._count_head(end - start)
+        elif in_body and self._in_body:
+            self._count_framing(end - start)
+        return end
+
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        """Gives where the head or the body that goes on at `start` may end, or the end of what has come."""
+        if self._in_body and (length := self._headers.get(b"content-length")) is not None:
+            return min(len(data), start + int(length) - self._body_bytes)
+        tail, end = self._tail, -1
+        if tail and (found := (tail + data[start : start + 3]).find(END_OF_HEAD)) >= 0:
+            end = start + found + len(END_OF_HEAD) - len(tail)
+        elif (found := data.find(END_OF_HEAD, start)) >= 0:
+            end = found + len(END_OF_HEAD)
+        self._may_end = end >= 0
+        if self._may_end:
+            self._tail = b""
+            return end
+        self._tail = (tail + data[max(start, len(data) - 3) :])[-3:]
+        return len(data)
+
+    def _count_head(self, size: int) -> None:
+        """The parser keeps an unfinished field without a bound; this is the bound, and its timer."""
         if self._head_bytes == 0:
             self.deadline = self._loop.time() + self._limits.head_timeout
         self._head_bytes += size
@@ -295,10 +372,9 @@ class Connection(asyncio.Protocol):
             raise rejected("the chunks of this body are nearly all framing", code="bad_request")
 
     def on_message_begin(self) -> None:
-        self._target = b""
-        self._headers = {}
-        self._fields = 0
-        self._in_head = True
+        if not self._line_ended:  # it ended a message where none can end
+            raise malformed(_NO_LINE_END)
+        self._begin_head()
         self._begun += 1
 
     def on_url(self, target: bytes) -> None:
@@ -317,6 +393,8 @@ class Connection(asyncio.Protocol):
         headers[name] = value
 
     def on_headers_complete(self) -> None:
+        if not self._may_end:
+            raise malformed(_NO_LINE_END)
         self._in_head = False
         self._head_bytes = 0
         headers = self._headers
@@ -353,8 +431,10 @@ class Connection(asyncio.Protocol):
         self._body.append(data)
 
     def on_message_complete(self) -> None:
+        if not self._may_end and b"content-length" not in self._headers:
+            raise malformed(_NO_LINE_END)
         self._in_body = False
-        self._ended = True
+        self._line_ended = self._blank_line = False
         self.deadline = NEVER
         if self.closing or self._lingering:
             return

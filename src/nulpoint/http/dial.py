@@ -15,6 +15,7 @@ import aiohappyeyeballs
 import certifi
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.files import path_of_regular_file
 
 SECOND_FAMILY_AFTER = 0.25  # seconds; RFC 8305, 5 ("Connection Attempt Delay")
 CONNECT_ANSWER_BYTES = 16_384
@@ -45,7 +46,11 @@ def origin_of(url: str) -> Origin:
 
 def tls_context(roots: str | None = None) -> ssl.SSLContext:
     """Verify against the PEM file `roots`, or else the system's roots; certifi's where the system has none."""
-    context = ssl.create_default_context(cafile=roots)
+    if roots:
+        with path_of_regular_file(roots) as path:
+            context = ssl.create_default_context(cafile=path)
+    else:
+        context = ssl.create_default_context()
     if not roots and not context.get_ca_certs() and not ssl.get_default_verify_paths().cafile:
         context.load_verify_locations(certifi.where())
     context.set_alpn_protocols(["http/1.1"])

@@ -15,7 +15,7 @@ _ERROR_TYPES = {
 _STOPS = {
     "stop": "end_turn", "length": "max_tokens", "sequence": "stop_sequence", "calls": "tool_use", "refusal": "refusal",
 }  # fmt: skip
-_MODELS = ("claude-sonnet-4-5", "claude-opus-4-8")
+_MODELS = ("claude-sonnet-5", "claude-haiku-5-5", "claude-opus-5")
 
 
 def answer(call: Call) -> Answer:

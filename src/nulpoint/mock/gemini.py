@@ -30,7 +30,7 @@ def answer(call: Call) -> Answer:
         reason = {"@type": f"{_TYPE}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
         return error(400, "API key not valid. Please pass a valid API key.", [reason])
     if call.path == "/v1beta/models":
-        return json_answer({"models": [{"name": "models/gemini-2.5-flash", "inputTokenLimit": 1_048_576}]})
+        return json_answer({"models": [{"name": "models/gemini-3.8-flash", "inputTokenLimit": 1_048_576}]})
     found = _CALL.fullmatch(call.path)
     verbs = {
         "generateContent": generate,

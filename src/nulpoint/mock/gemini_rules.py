@@ -327,7 +327,7 @@ def _thinking(given: Any, model: str, version: _Version) -> Iterator[str]:
         yield "Thinking level is not supported for this model."
     if level is not None and level.upper() not in ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"):
         yield f"Invalid value at 'generation_config.thinking_config.thinking_level' (ThinkingLevel), \"{level}\""
-    if level is not None and level.upper() == "MINIMAL" and "pro" in model:
+    if level is not None and level.upper() == "MINIMAL" and ("pro" in model or version >= (3, 7)):
         yield "Thinking level MINIMAL is not supported for this model. Please retry with other thinking level."
     if budget is not None and version == (2, 5):
         yield from _budget(budget, model)

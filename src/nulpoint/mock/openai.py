@@ -34,7 +34,7 @@ from nulpoint.mock.model import (
 from nulpoint.mock.openai_rules import parts_of, problem
 
 DONE = b"data: [DONE]\n\n"
-MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
+MODELS = ("gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-6-sol", "text-embedding-3-small")
 FINISHES = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
 _SYSTEM = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}

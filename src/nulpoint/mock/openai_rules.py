@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 from nulpoint.mock.shapes import Path, Rows, json_type, misfits, record
 
 _ROLES = ("system", "assistant", "user", "function", "tool", "developer")
-_REASONING = re.compile(r"o\d|gpt-5")
+_REASONING = re.compile(r"o\d|gpt-[5-9]")
+_GPT_5 = re.compile(r"gpt-[5-9]")
+# These do not think unless they are asked to; from gpt-5.4 on they take no functions while they do.
+_EFFORT_NONE_BY_DEFAULT = re.compile(r"gpt-5\.[124]")
+_TOOLS_WITH_EVERY_EFFORT = re.compile(r"o\d|gpt-5(\.[12])?(-|$)")
+_NEVER_TOOLS = re.compile(r"gpt-6(\.\d)?-astra|gpt-6\.[1-9]-sol")
+_REFUSED_BY_GPT_5 = ("stop", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "modalities", "audio",
+                     "web_search_options")  # fmt: skip
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _PARTS = {
     "user": ("text", "image_url", "input_audio", "file"),
@@ -197,9 +204,35 @@ def _together(body: dict[str, Any]) -> Iterator[Refusal]:
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
         )
         yield Refusal(text, "max_tokens", "unsupported_parameter")
-    if body.get("temperature") not in (None, 1):
+    if _thinks(body) and body.get("temperature") not in (None, 1):
         text = f"Unsupported value: 'temperature' does not support {body['temperature']} with this model. Only the default (1) value is supported."
         yield Refusal(text, "temperature", "unsupported_value")
+    yield from _of_gpt_5(body)
+
+
+def _of_gpt_5(body: dict[str, Any]) -> Iterator[Refusal]:
+    """What models from gpt-5 on refuse."""
+    model = body["model"]
+    if not _GPT_5.match(model):
+        return
+    for name in _REFUSED_BY_GPT_5:
+        if body.get(name) is not None:
+            text = f"Unsupported parameter: '{name}' is not supported with this model."
+            yield Refusal(text, name, "unsupported_parameter")
+    if not body.get("tools") or _TOOLS_WITH_EVERY_EFFORT.match(model):
+        return
+    if _thinks(body) or _NEVER_TOOLS.match(model):
+        text = (
+            f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. To use"
+            " function tools, use /v1/responses or set reasoning_effort to 'none'."
+        )
+        yield Refusal(text, "reasoning_effort")
+
+
+def _thinks(body: dict[str, Any]) -> bool:
+    """Whether a reasoning model thinks about this request."""
+    default = "none" if _EFFORT_NONE_BY_DEFAULT.match(body["model"]) else "medium"
+    return (body.get("reasoning_effort") or default) != "none"
 
 
 def _reasoning(body: dict[str, Any]) -> Iterator[Refusal]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nulpoint.providers.spec import ProviderSpec
+from nulpoint.wire.credential_matcher import CredentialMatcher
 
 
 def credential_headers(spec: ProviderSpec, key: str) -> list[tuple[bytes, bytes]]:
@@ -27,7 +28,11 @@ class Signer(Protocol):
 
     @property
     def secret(self) -> str:
-        """What must not be shown, should a provider repeat it."""
+        """What tells this credential from the one before it."""
+
+    @property
+    def matcher(self) -> CredentialMatcher:
+        """Recognises what must not be shown, should a provider repeat it."""
 
     def refused(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
         """Whether an answer says that this credential does not count any more, where another one may."""
@@ -51,12 +56,13 @@ Identities = Mapping[str, Identity]
 class Bearer:
     """A token, sent as it is. Raises ValueError for what is no token (RFC 6750, 2.1, leaves less than this)."""
 
-    __slots__ = ("_fields", "secret")
+    __slots__ = ("_fields", "matcher", "secret")
 
     def __init__(self, token: str) -> None:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("not a token")
         self.secret = token
+        self.matcher = CredentialMatcher(token, long_lived=True)
         self._fields = b"authorization: Bearer %b\r\n" % token.encode("ascii")
 
     def fields(self, _method: str, _host: str, _path: str, _body: bytes, _now: float) -> bytes:

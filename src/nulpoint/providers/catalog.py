@@ -1,7 +1,8 @@
 """The providers nulpoint knows, one row each, and which model names belong to whom.
 
-Base URLs are those of the providers' own documentation (2026-11). A row that is wrong or missing can be put right in
-config.yaml with the same record, under `providers`.
+Base URLs and model names are those of the providers' own documentation and of published model tables (2026-11-30); the
+listed models are served today and have no announced end before March 2027. A row that is wrong or missing can be put
+right in config.yaml with the same record, under `providers`.
 """
 
 from types import MappingProxyType
@@ -30,19 +31,22 @@ _ROWS = (
         completions=True,
         embeddings=True,
         models=(
-            "gpt-4",
-            "gpt-4o",
-            "gpt-4o-mini",
-            "gpt-4-turbo",
-            "gpt-4.1",
-            "gpt-4.1-mini",
-            "gpt-4.1-nano",
-            "gpt-3.5-turbo",
-            "gpt-3.5-turbo-instruct",
-            "o1",
-            "o3",
-            "o3-mini",
-            "o4-mini",
+            "gpt-6.2-astra",
+            "gpt-6.2-sol",
+            "gpt-6.1-sol",
+            "gpt-6.1-terra",
+            "gpt-6-astra",
+            "gpt-6-sol",
+            "gpt-6-luna",
+            "gpt-5.6-sol",
+            "gpt-5.6-terra",
+            "gpt-5.6-luna",
+            "gpt-5.5",
+            "gpt-5.4",
+            "gpt-5.4-mini",
+            "gpt-5.4-nano",
+            "gpt-5.2",
+            "gpt-5.1",
             "text-embedding-3-small",
             "text-embedding-3-large",
             "text-embedding-ada-002",
@@ -55,7 +59,16 @@ _ROWS = (
         wire="anthropic",
         auth="x-api-key",
         headers={"anthropic-version": "2023-06-01"},
-        models=("claude-3-7-sonnet-20250219", "claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
+        models=(
+            "claude-fable-5-2",
+            "claude-fable-5-1",
+            "claude-opus-5-5",
+            "claude-opus-5",
+            "claude-opus-4-8",
+            "claude-sonnet-5-5",
+            "claude-sonnet-5",
+            "claude-haiku-5-5",
+        ),
     ),
     ProviderSpec(
         name="gemini",
@@ -65,7 +78,15 @@ _ROWS = (
         auth="x-goog-api-key",
         sends_done=False,
         embeddings=True,
-        models=("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.0-flash", "gemini-embedding-001"),
+        models=(
+            "gemini-4-argon",
+            "gemini-3.8-flash",
+            "gemini-3.6-flash",
+            "gemini-3.5-flash-lite",
+            "gemini-3.1-pro-preview",
+            "gemini-embedding-2",
+            "gemini-embedding-001",
+        ),
     ),
     ProviderSpec(
         name="mistral",
@@ -74,20 +95,27 @@ _ROWS = (
         embeddings=True,
         wire="mistral",
         stream_usage="inline",
-        models=("mistral-large-latest", "mistral-medium-latest", "mistral-small-latest", "codestral-latest"),
+        models=(
+            "mistral-large-latest",
+            "mistral-medium-latest",
+            "mistral-small-latest",
+            "magistral-medium-latest",
+            "codestral-latest",
+            "mistral-embed",
+        ),
     ),
-    ProviderSpec(name="xai", base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", models=("grok-3", "grok-3-mini")),
+    ProviderSpec(name="xai", base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", models=("grok-4.7", "grok-4.3")),
     ProviderSpec(
         name="deepseek",
         base_url="https://api.deepseek.com/v1",
         key_env="DEEPSEEK_API_KEY",
-        models=("deepseek-chat", "deepseek-reasoner"),
+        models=("deepseek-flash", "deepseek-v4-pro"),
     ),
     ProviderSpec(
         name="groq",
         base_url="https://api.groq.com/openai/v1",
         key_env="GROQ_API_KEY",
-        models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
+        models=("openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/qwen3.8-27b"),
     ),
     ProviderSpec(
         name="together",
@@ -102,9 +130,14 @@ _ROWS = (
         key_env="PERPLEXITY_API_KEY",
         stream_usage="inline",
         sends_done=False,
-        models=("sonar", "sonar-pro", "sonar-reasoning"),
     ),
-    ProviderSpec(name="cerebras", base_url="https://api.cerebras.ai/v1", key_env="CEREBRAS_API_KEY", completions=True),
+    ProviderSpec(
+        name="cerebras",
+        base_url="https://api.cerebras.ai/v1",
+        key_env="CEREBRAS_API_KEY",
+        completions=True,
+        models=("gpt-oss-120b", "zai-glm-4.7", "qwen-3.8-27b"),
+    ),
     ProviderSpec(name="moonshot", base_url="https://api.moonshot.ai/v1", key_env="MOONSHOT_API_KEY"),
     ProviderSpec(name="minimax", base_url="https://api.minimax.io/v1", key_env="MINIMAX_API_KEY"),
     ProviderSpec(
@@ -112,7 +145,7 @@ _ROWS = (
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env="QWEN_API_KEY",
         embeddings=True,
-        models=("qwen-turbo", "qwen-plus", "qwen-max"),
+        models=("qwen4-max", "qwen3.8-max", "qwen3.8-flash", "qwen-plus"),
     ),
     ProviderSpec(
         name="nebius",
@@ -209,7 +242,13 @@ _ROWS = (
         variants=_VERTEX_PLACES,
         sends_done=False,
         embeddings=True,
-        models=("gemini-2.5-pro", "gemini-2.5-flash", "text-embedding-005", "gemini-embedding-001"),
+        models=(
+            "gemini-4-argon",
+            "gemini-3.8-flash",
+            "gemini-3.5-flash-lite",
+            "text-embedding-005",
+            "gemini-embedding-001",
+        ),
     ),
     ProviderSpec(
         name="vertexai-claude",
@@ -223,7 +262,7 @@ _ROWS = (
         },
         variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
         variants=_VERTEX_PLACES,
-        models=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
+        models=("claude-fable-5-2", "claude-sonnet-5-5", "claude-opus-4-8", "claude-haiku-5-5"),
     ),
     ProviderSpec(
         name="bedrock",
@@ -239,21 +278,14 @@ _ROWS = (
         asked_for_by=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BEDROCK_ENDPOINT_URL"),
         embeddings=True,
         models=(
-            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-            "anthropic.claude-3-5-sonnet-20241022-v2:0",
-            "anthropic.claude-3-opus-20240229-v1:0",
-            "anthropic.claude-3-haiku-20240307-v1:0",
-            "anthropic.claude-3-sonnet-20240229-v1:0",
-            "meta.llama3-70b-instruct-v1:0",
-            "meta.llama3-8b-instruct-v1:0",
-            "meta.llama3-1-70b-instruct-v1:0",
-            "amazon.titan-text-express-v1",
-            "amazon.titan-text-lite-v1",
+            "us.anthropic.claude-opus-5-5",
+            "us.anthropic.claude-opus-5",
+            "us.anthropic.claude-sonnet-5-5",
+            "us.anthropic.claude-sonnet-5",
+            "us.anthropic.claude-haiku-5-5",
             "amazon.nova-pro-v1:0",
             "amazon.nova-lite-v1:0",
             "amazon.nova-micro-v1:0",
-            "mistral.mistral-large-2402-v1:0",
-            "ai21.jamba-1-5-large-v1:0",
             "amazon.titan-embed-text-v2:0",
             "cohere.embed-english-v3",
             "cohere.embed-multilingual-v3",
@@ -291,13 +323,26 @@ _ROWS = (
 
 CATALOG = MappingProxyType({row.name: row for row in _ROWS})
 
+# What a user should know of a host that has ended or changed since its row was written.
+NOTES = MappingProxyType(
+    {
+        "perplexity": "its chat completions (Sonar) ended on 27 September 2026 and now answer with an error that names"
+        " the Agent API, which takes the Responses format; nulpoint still sends requests there and passes the error on",
+        "groq": "`llama-3.3-70b-versatile` and `llama-3.1-8b-instant` ended on 16 August 2026",
+        "xai": "`grok-3` ended on 15 May 2026",
+        "deepseek": "`deepseek-chat` and `deepseek-reasoner` ended on 24 July 2026",
+        "together": "its documentation now names https://api.together.ai/v1; this address is the older one and goes on"
+        " working",
+        "novita": "newer integrations use https://api.novita.ai/openai/v1; this address is the older one",
+    }
+)
+
 # Names that stand for another one: `provider/model` as the provider spells it. Names a provider serves as they are
-# need no row here, its pattern below is enough.
+# need no row here, its pattern below is enough. Most of these names are those of earlier versions of nulpoint: the
+# Claude 3 models, Gemini 1.x, Mixtral and Google's older embedding models have ended, and their provider says so.
 ALIASES = MappingProxyType(
     {
         "claude-3-5-sonnet": "anthropic/claude-3-5-sonnet-latest",
-        "claude-3-5-haiku": "anthropic/claude-3-5-haiku-latest",
-        "claude-3-7-sonnet": "anthropic/claude-3-7-sonnet-latest",
         "claude-3-opus": "anthropic/claude-3-opus-latest",
         "claude-3-haiku": "anthropic/claude-3-haiku-20240307",
         "gemini-pro": "gemini/gemini-pro",

@@ -2,8 +2,8 @@
 
 Every name is written out: whether a dated name costs what the plain one does is the provider's to say, and
 gpt-4o-2024-05-13 does not. A `-latest` name is here where its model is known for the day. What is missing costs null:
-models priced by request or by the hour (Perplexity, DeepSeek), names that moved to a model with another price
-(mistral-large-latest, mistral-small-latest). The user's `prices` in config.yaml come first.
+models priced by the hour (DeepSeek), names that moved to a model with another price (mistral-large-latest,
+mistral-small-latest). The user's `prices` in config.yaml come first. Models that have ended keep their last price.
 """
 
 from nulpoint.providers.prices import Price, Row
@@ -12,8 +12,8 @@ _OPENAI = "https://developers.openai.com/api/docs/pricing"
 _ANTHROPIC = "https://platform.claude.com/docs/en/about-claude/pricing"
 _GEMINI = "https://ai.google.dev/gemini-api/docs/pricing"
 _MISTRAL = "https://mistral.ai/pricing/api"
-_XAI = "https://docs.x.ai/docs/models"
-_GROQ = "https://groq.com/pricing"
+# A published table of many providers' prices, where the provider's own page was not seen.
+_LITELLM = "https://github.com/BerriAI/litellm/blob/main/model_prices_and_context_window.json"
 
 
 def _openai(*names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-03-21") -> Row:
@@ -21,17 +21,42 @@ def _openai(*names: str, input: float, output: float, cached: float | None = Non
     return Row(provider="openai", names=names, price=price, source=_OPENAI, seen=seen)
 
 
-def _anthropic(*names: str, input: float, output: float, cached: float | None = None) -> Row:
+def _openai_of_2026(name: str, *, input: float, output: float, cached: float, writes: bool = True) -> Row:
+    """A model from gpt-5.4 on: above 272,000 prompt tokens, input costs twice as much and output 1.5 times as much.
+
+    `writes`: writing to the cache costs 1.25 times the input, as it does from gpt-5.6 on.
+    """
+    written = input * 1.25 if writes else None
+    beyond = Price(input=input * 2, output=output * 1.5, cached=cached * 2, written=written and written * 2)
+    price = Price(input=input, output=output, cached=cached, written=written, over=272_000, beyond=beyond)
+    return Row(provider="openai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
+
+
+def _anthropic(*names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-10-24") -> Row:
     """Reading its cache costs a tenth of the input unless given; writing to it 1.25 times, for an hour twice."""
     read = input / 10 if cached is None else cached
     price = Price(input=input, output=output, cached=read, written=input * 1.25, written_1h=input * 2)
-    return Row(provider="anthropic", names=names, price=price, source=_ANTHROPIC, seen="2026-10-24")
+    return Row(provider="anthropic", names=names, price=price, source=_ANTHROPIC, seen=seen)
 
 
-def _gemini(*names: str, input: float, output: float, cached: float, beyond: Price | None = None) -> Row:
+def _gemini(
+    *names: str,
+    input: float,
+    output: float,
+    cached: float | None,
+    beyond: Price | None = None,
+    seen: str = "2026-11-18",
+) -> Row:
     over = 200_000 if beyond is not None else None
     price = Price(input=input, output=output, cached=cached, over=over, beyond=beyond)
-    return Row(provider="gemini", names=names, price=price, source=_GEMINI, seen="2026")
+    return Row(provider="gemini", names=names, price=price, source=_GEMINI, seen=seen)
+
+
+def _xai(name: str, *, input: float, output: float, cached: float) -> Row:
+    """Above 200,000 prompt tokens everything costs twice as much."""
+    beyond = Price(input=input * 2, output=output * 2, cached=cached * 2)
+    price = Price(input=input, output=output, cached=cached, over=200_000, beyond=beyond)
+    return Row(provider="xai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
 
 
 def _mistral(*names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-06-09") -> Row:
@@ -59,6 +84,22 @@ PRICE_LIST = (
     _openai("gpt-5-nano", "gpt-5-nano-2025-08-07", input=0.05, output=0.4, cached=0.005),
     _openai("gpt-5.1", input=1.25, output=10, cached=0.125),
     _openai("gpt-5.2", input=1.75, output=14, cached=0.175),
+    _openai_of_2026("gpt-5.4", input=2.5, output=15, cached=0.25, writes=False),
+    Row(provider="openai", names=("gpt-5.4-mini",), price=Price(input=0.75, output=4.5, cached=0.075),
+        source=_LITELLM, seen="2026-11"),
+    Row(provider="openai", names=("gpt-5.4-nano",), price=Price(input=0.2, output=1.25, cached=0.02),
+        source=_LITELLM, seen="2026-11"),
+    _openai_of_2026("gpt-5.5", input=5, output=30, cached=0.5, writes=False),
+    _openai_of_2026("gpt-5.6-sol", input=4, output=20, cached=0.4),
+    _openai_of_2026("gpt-5.6-terra", input=2, output=12, cached=0.2),
+    _openai_of_2026("gpt-5.6-luna", input=0.2, output=1.2, cached=0.02),
+    _openai_of_2026("gpt-6-astra", input=10, output=50, cached=1),
+    _openai_of_2026("gpt-6-sol", input=2, output=10, cached=0.2),
+    _openai_of_2026("gpt-6-luna", input=0.1, output=0.5, cached=0.01),
+    _openai_of_2026("gpt-6.1-sol", input=2, output=10, cached=0.1),
+    _openai_of_2026("gpt-6.1-terra", input=1, output=5, cached=0.05),
+    _openai_of_2026("gpt-6.2-sol", input=2, output=10, cached=0.1),
+    _openai_of_2026("gpt-6.2-astra", input=8, output=40, cached=0.4),
     _openai("text-embedding-3-small", input=0.02, output=0),
     _openai("text-embedding-3-large", input=0.13, output=0),
     _openai("text-embedding-ada-002", "text-embedding-ada-002-v2", input=0.1, output=0),
@@ -72,9 +113,24 @@ PRICE_LIST = (
     _anthropic("claude-opus-5-5", input=4, output=20, cached=0.2),
     _anthropic("claude-sonnet-5", input=2, output=10),
     _anthropic("claude-sonnet-5-5", input=2, output=10, cached=0.1),
+    _anthropic("claude-sonnet-4-6", input=3, output=15, seen="2026-11-24"),
+    _anthropic("claude-fable-5", input=10, output=50, seen="2026-11-24"),
+    _anthropic("claude-fable-5-1", input=10, output=50, cached=0.25, seen="2026-11-20"),
+    _anthropic("claude-fable-5-2", input=8, output=40, cached=0.2, seen="2026-11"),
+    Row(provider="anthropic", names=("claude-haiku-5-5",), source=_ANTHROPIC, seen="2026-10",
+        price=Price(input=0.1, output=0.5, cached=0.01, written=0.125, written_1h=0.2, over=100_000,
+                    beyond=Price(input=0.5, output=2.5, cached=0.05, written=0.625, written_1h=1))),
     _gemini("gemini-2.5-pro", input=1.25, output=10, cached=0.125, beyond=Price(input=2.5, output=15, cached=0.25)),
     _gemini("gemini-2.5-flash", input=0.3, output=2.5, cached=0.03),
     _gemini("gemini-2.5-flash-lite", input=0.1, output=0.4, cached=0.01),
+    _gemini("gemini-3.1-flash-lite", input=0.25, output=1.5, cached=0.025),
+    _gemini("gemini-3.1-pro-preview", input=2, output=12, cached=0.2, beyond=Price(input=4, output=18, cached=0.4)),
+    _gemini("gemini-3.5-flash-lite", input=0.3, output=2.5, cached=0.03),
+    # Until 31 December 2026; from then on twice as much.
+    _gemini("gemini-3.6-flash", "gemini-3.7-flash", "gemini-3.8-flash", input=0.75, output=3.75, cached=0.075),
+    # From 1 December 2026 on; before that half as much.
+    _gemini("gemini-4-argon", "gemini-4-carbon", input=4, output=20, cached=0.2),
+    _gemini("gemini-embedding-001", input=0.15, output=0, cached=None, seen="2026-11-20"),
     _mistral("mistral-large-2512", input=0.5, output=1.5, cached=0.05),
     _mistral("mistral-medium-latest", "mistral-medium-3-5", "mistral-medium-3.5", input=1.5, output=7.5, cached=0.15,
              seen="2026-08-24"),
@@ -83,12 +139,6 @@ PRICE_LIST = (
     _mistral("codestral-latest", "codestral-2508", input=0.3, output=0.9, cached=0.03),
     _mistral("magistral-medium-latest", "magistral-medium-2509", input=2, output=5, seen="2025-08-12"),
     _mistral("mistral-embed", input=0.1, output=0, seen="2025-07-04"),
-    Row(provider="xai", names=("grok-3", "grok-3-latest"), price=Price(input=3, output=15, cached=0.75),
-        source=_XAI, seen="2025-07-12"),
-    Row(provider="xai", names=("grok-3-mini", "grok-3-mini-latest"), price=Price(input=0.3, output=0.5, cached=0.075),
-        source=_XAI, seen="2025-07-12"),
-    Row(provider="groq", names=("llama-3.3-70b-versatile",), price=Price(input=0.59, output=0.79), source=_GROQ,
-        seen="2026-01"),
-    Row(provider="groq", names=("llama-3.1-8b-instant",), price=Price(input=0.05, output=0.08), source=_GROQ,
-        seen="2026-01"),
+    _xai("grok-4.7", input=2, output=6, cached=0.5),
+    _xai("grok-4.3", input=1.25, output=2.5, cached=0.2),
 )  # fmt: skip

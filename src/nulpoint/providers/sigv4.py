@@ -12,6 +12,8 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote
 
+from nulpoint.wire.credential_matcher import CredentialMatcher
+
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _CONTENT_TYPE = "application/json"
 _ERROR_TYPE = b"x-amzn-errortype"
@@ -41,6 +43,7 @@ class AwsSigner:
         self._scope_end = f"{region}/{service}/aws4_request"
         self._region, self._service = region, service
         self._day, self._key = "", b""
+        self.matcher = CredentialMatcher(*(part for part in keys if part is not None), long_lived=True)
 
     @property
     def secret(self) -> str:

@@ -5,10 +5,12 @@
     half-open  --the probe succeeds-->                    closed, failures forgotten
     half-open  --the probe fails-->                       open, for the same time again
     half-open  --the probe is neither (caller left)-->    the place is free for the next probe
+    half-open  --half_open_timeout, and no end of it-->   another probe is let through beside it
 
 A success does not erase failures: an answer in between says little about a provider that fails half of the time.
 What was let through before the breaker opened and ends later decides nothing any more, not even when the breaker has
-closed again by then: a stream may end minutes after it began.
+closed again by then: a stream may end minutes after it began. For the same reason a probe keeps its place only so long:
+one caller whose stream does not end would keep the provider from all others.
 """
 
 from collections import deque
@@ -64,7 +66,7 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Breaker:
     """One provider's."""
 
-    __slots__ = ("_calls", "_failures", "_opened", "_rules", "counts_calls", "normal", "state")
+    __slots__ = ("_calls", "_failures", "_opened", "_probed", "_rules", "counts_calls", "normal", "state")
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
@@ -72,6 +74,7 @@ class Breaker:
         self._calls = _Calls() if rules.ratio else None
         self.counts_calls = bool(rules.ratio)  # successes matter too
         self._opened = 0.0
+        self._probed = 0.0  # when the newest probe was let through
         self.normal = Permit(False, 0)  # what every call gets while the breaker is closed
         self.state = State.CLOSED
 
@@ -91,24 +94,26 @@ class Breaker:
         """Leave to call the provider, or None. In half-open state only the first who asks gets it."""
         if self.state is State.CLOSED:
             return self.normal
-        if self.state is State.OPEN and now >= self._opened + self._rules.half_open_timeout:
-            self.state = State.HALF_OPEN
-            return Permit(True, self.normal.opening)
-        return None
+        since = self._opened if self.state is State.OPEN else self._probed
+        if now < since + self._rules.half_open_timeout:
+            return None
+        self.state = State.HALF_OPEN
+        self._probed = now
+        return Permit(True, self.normal.opening)
 
     def probe_in(self, now: float) -> float:
-        """Seconds until a call may be let through; while a probe is under way, as if it failed now."""
+        """Seconds until a call may be let through; while a probe is under way, until another one may be."""
         if self.state is State.CLOSED:
             return 0.0
-        since = now if self.state is State.HALF_OPEN else self._opened
+        since = self._probed if self.state is State.HALF_OPEN else self._opened
         return max(0.0, since + self._rules.half_open_timeout - now)
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> State | None:
         """The call has ended. Gives the new state where that changes it."""
+        if permit.opening != self.normal.opening or permit.probe == (self.state is State.CLOSED):
+            return None
         if permit.probe:
             return self._settle_probe(outcome, now)
-        if self.state is not State.CLOSED or permit.opening != self.normal.opening:
-            return None
         if self._calls is not None and outcome is not Outcome.NEUTRAL:
             self._calls.add(outcome is Outcome.FAILURE, now)
         if outcome is Outcome.FAILURE:
@@ -121,17 +126,18 @@ class Breaker:
         """Another replica has opened its breaker for this provider: open as well, as if at the same moment."""
         return self._open(since) if self.state is State.CLOSED else None
 
-    def _settle_probe(self, outcome: Outcome, now: float) -> State:
+    def _settle_probe(self, outcome: Outcome, now: float) -> State | None:
+        before = self.state  # open already if another probe beside this one was neither
         if outcome is Outcome.SUCCESS:
             self._failures.clear()
             if self._calls is not None:
                 self._calls = _Calls()
             self.state = State.CLOSED
-            return State.CLOSED
-        if outcome is Outcome.FAILURE:
-            return self._open(now)
-        self.state = State.OPEN  # since the same moment as before, so the next request is the probe
-        return State.OPEN
+        elif outcome is Outcome.FAILURE:
+            self._open(now)
+        else:
+            self.state = State.OPEN  # since the same moment as before, so the next request is the probe
+        return self.state if self.state is not before else None
 
     def _is_bad(self, now: float) -> bool:
         failures = self._failures

@@ -1,6 +1,7 @@
 """Who is calling: a credential becomes a digest before anything is looked up, and is kept nowhere."""
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from nulpoint.errors import Failure, Kind
 
 # Where providers' keys are forwarded as well, the gateway's own may come in a field of its own.
 KEY_FIELD = b"x-nulpoint-api-key"
+_SHORTEST = 8  # bytes; a shorter key may be part of a word by chance
+_SEPARATORS = re.compile(rb"[\s,;:=&?/|\"'`<>()\[\]{}]+")
 
 
 class Caller(NamedTuple):
@@ -29,11 +32,14 @@ ANYBODY = Caller(b"", b"", b"")
 class Callers:
     """`keys`: SHA-256 digests of the gateway's keys; none: anybody may call. `forward`: callers bring provider keys.
 
-    `tell_apart`: limits for each key are on.
+    `tell_apart`: limits for each key are on. `reserved`: digests of other keys that no provider may see.
     """
 
-    def __init__(self, keys: Sequence[bytes], *, forward: bool, tell_apart: bool) -> None:
+    def __init__(
+        self, keys: Sequence[bytes], *, forward: bool, tell_apart: bool, reserved: Sequence[bytes] = ()
+    ) -> None:
         self._keys = tuple(keys)
+        self._withheld = frozenset((*keys, *reserved))
         self._forward = forward
         self._anybody = not (self._keys or forward or tell_apart)
 
@@ -41,16 +47,38 @@ class Callers:
         """`fields`: header fields by lower-case name. Raises Failure (401), always the same."""
         if self._anybody:
             return ANYBODY
-        presented = credential(fields)
         if not self._keys:
+            presented = credential(fields)
             identity = sha256(presented).digest() if presented else b""
-            return Caller(identity, identity, presented) if self._forward else Caller(identity, b"", b"")
+            own_key = self._own_key(fields)
+            return Caller(identity, sha256(own_key).digest() if own_key else b"", own_key)
         named = fields.get(KEY_FIELD, b"")
-        identity = sha256(named or presented).digest()
+        identity = sha256(named or credential(fields)).digest()
         if not self._knows(identity):
             raise unauthorised()
-        own_key = presented if self._forward and named else b""
+        own_key = self._own_key(fields) if named else b""
         return Caller(identity, sha256(identity + own_key).digest() if own_key else identity, own_key)
+
+    def _own_key(self, fields: Mapping[bytes, bytes]) -> bytes:
+        """The first credential that may be forwarded, if any may."""
+        if not self._forward:
+            return b""
+        candidates = (_bearer(fields), fields.get(b"x-api-key", b"").strip())
+        return next((one for one in candidates if one and not self.withholds(one, fields)), b"")
+
+    def withholds(self, value: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether this value of a header field holds one of the gateway's keys, so that no provider may see it.
+
+        Only digests of the keys are known. The key that the caller identified itself with is found anywhere in the
+        value, in upper or lower case; others are found where they stand by themselves.
+        """
+        if not self._withheld:
+            return False
+        if self._keys:
+            presented = fields.get(KEY_FIELD) or credential(fields)
+            if len(presented) >= _SHORTEST and presented.lower() in value.lower():
+                return True
+        return any(sha256(word).digest() in self._withheld for word in {value.strip(), *_words(value)})
 
     def _knows(self, identity: bytes) -> bool:
         """Takes the same time whichever key it is, and if it is none."""
@@ -62,10 +90,17 @@ class Callers:
 
 def credential(fields: Mapping[bytes, bytes]) -> bytes:
     """A bearer token, else `x-api-key`, else nothing."""
+    return _bearer(fields) or fields.get(b"x-api-key", b"").strip()
+
+
+def _bearer(fields: Mapping[bytes, bytes]) -> bytes:
     scheme, _, token = fields.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer" and token.strip():
-        return token.strip()
-    return fields.get(b"x-api-key", b"").strip()
+    return token.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _words(value: bytes) -> list[bytes]:
+    """What could be a key in there: keys have no spaces, and rarely anything else that separates words."""
+    return [*value.split(), *_SEPARATORS.split(value)]
 
 
 def unauthorised() -> Failure:

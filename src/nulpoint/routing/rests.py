@@ -1,7 +1,8 @@
 """Which credentials rest, and until when: pure, `now` is monotonic seconds.
 
-A credential rests for one model (429, 529) or as a whole (refused, or its credit used up). A rest puts it last: it is
-used all the same where no other target can be called, since what held one request back need not hold the next.
+A credential rests for one model (a limit, no permission, its credit used up) or as a whole (not accepted at all). A
+rest puts it last: it is used all the same where no other target can be called, since what held one request back need
+not hold the next.
 """
 
 from collections.abc import Hashable, Mapping
@@ -27,9 +28,9 @@ class Rests:
         seconds = UNNAMED if retry_after is None else min(retry_after, LONGEST)
         self._put((credential, model), now + seconds)
 
-    def refused(self, credential: Hashable, now: float) -> None:
-        """The provider did not accept the credential, or its credit is used up."""
-        self._put((credential, ""), now + REFUSED)
+    def refused(self, credential: Hashable, model: str, now: float) -> None:
+        """The provider did not accept the credential for this model, or its credit is used up; "" is for any model."""
+        self._put((credential, model), now + REFUSED)
 
     def until(self, credential: Hashable, model: str, now: float) -> float:
         """When the rest that keeps this credential from this model ends; 0 where it does not rest."""

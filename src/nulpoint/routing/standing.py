@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import Evidence, Failure, Kind
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, Permit, State
 from nulpoint.routing.rests import Rests
 from nulpoint.routing.retry import Budget
 
-# Failures that say the provider is unwell. A 4xx, a limit or our own overload says nothing of the kind.
-_UNWELL = frozenset({Kind.CONNECT, Kind.UPSTREAM, Kind.TIMEOUT})
+# The evidence that counts against a provider, by whether the call was made with a configured credential. The breaker is
+# everybody's, and what comes back to a caller's own key may be about the account behind it: one caller whose account
+# fails, or who makes it fail, would switch the provider off for all others.
+_COUNTED = {True: frozenset({Evidence.OF_ACCOUNT, Evidence.OF_PROVIDER}), False: frozenset({Evidence.OF_PROVIDER})}
 RESTING = "resting"
 _BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
 
@@ -107,14 +109,12 @@ class Standing:
         """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""
         if admission.budget is not None:
             admission.budget.done()
-        if failure is None:
-            changed = self.breaker.settle(admission.permit, Outcome.SUCCESS, now)
-            if changed is not None:
-                self._plain = self._plain_admissions()
-            return changed
-        self._rest(admission.credential, model, failure, now)
-        unwell = failure.kind in _UNWELL and not 400 <= failure.answered < 500
-        return self.breaker.settle(admission.permit, Outcome.FAILURE if unwell else Outcome.NEUTRAL, now)
+        if failure is not None:
+            self._rest(admission.credential, model, failure, now)
+        changed = self.breaker.settle(admission.permit, _outcome(admission, failure), now)
+        if changed is State.CLOSED:
+            self._plain = self._plain_admissions()
+        return changed
 
     def forgo(self, admission: Admission, now: float) -> State | None:
         """The call was not made, or nobody waits for its end: it says nothing about the provider.
@@ -141,7 +141,7 @@ class Standing:
         configured = isinstance(credential, int)
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
             if configured:  # a key the caller brought is the caller's to mend
-                self.rests.refused(credential, now)
+                self.rests.refused(credential, rest_scope(failure, model), now)
         elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
             self.rests.limited(credential, model, failure.named_wait, now)
 
@@ -157,3 +157,24 @@ class Standing:
         until, credential = min(ends, key=lambda one: one[0])
         self._turn = (credential + 1) % self._count  # so that no neighbour of one that rests gets a double share
         return credential, until
+
+
+def rest_scope(failure: Failure, model: str) -> str:
+    """The model for which a credential rests that was refused, or whose credit is used up; "" for all models.
+
+    Only a 401 is about the credential itself. A 403 or a quota may be about the model, or the size of the request, and
+    any caller can ask for what a key may not use: that must not move the others away from its other models.
+    """
+    return "" if failure.answered == 401 else model
+
+
+def _outcome(admission: Admission, failure: Failure | None) -> Outcome:
+    """What the end of a call says about the provider.
+
+    A success of a caller's own key is no more evidence than its failures, except as a probe: a gateway that has no keys
+    of its own learns by nothing else that the provider is well again.
+    """
+    configured = isinstance(admission.credential, int)
+    if failure is None:
+        return Outcome.SUCCESS if configured or admission.permit.probe else Outcome.NEUTRAL
+    return Outcome.FAILURE if failure.evidence in _COUNTED[configured] else Outcome.NEUTRAL

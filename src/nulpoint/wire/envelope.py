@@ -89,7 +89,7 @@ def read_envelope(body: bytes) -> Envelope:
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
     if not members.model or members.model.isspace():
-        raise rejected("`model` is empty; name a model, for example gpt-4o", param="model", code="invalid_value")
+        raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
     if len(members.model) > LONGEST_MODEL:
         text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
         raise rejected(text, param="model", code="invalid_value")
@@ -98,7 +98,7 @@ def read_envelope(body: bytes) -> Envelope:
 
 def _invalid_member(problem: str) -> Failure:
     if "missing required field `model`" in problem:
-        text = "`model` is missing; name a model, for example gpt-4o"
+        text = "`model` is missing; name a model, for example gpt-5.4"
         return rejected(text, param="model", code="missing_required_parameter")
     where = _WHERE.search(problem)
     if where is None:

@@ -4,7 +4,7 @@ import struct
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Also of code that reads members as if all were there and of the right type.
@@ -13,6 +13,6 @@ MISSHAPEN = (
 )  # fmt: skip
 
 
-def unusable(why: str) -> Failure:
-    """A good status over something nobody can use."""
-    return Failure(Kind.UPSTREAM, 502, why, code="provider_malformed")
+def unusable(why: str, cause: CallerCause | None = None) -> Failure:
+    """A good status over something nobody can use. `cause`: why a caller may have brought it about, if one can."""
+    return Failure(Kind.UPSTREAM, 502, why, code="provider_malformed", caller_cause=cause)

@@ -6,18 +6,22 @@ Mistral's `{"message": ..}`, `{"detail": ..}`, plain `{"error": "text", "code": 
 in between. A status may be refined by what is typed in the body (`type`, `code`, `reason`), never by its prose.
 """
 
-import contextlib
 import re
 from typing import Any, NamedTuple
 
 import msgspec
 
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.foreign import MISSHAPEN, NOT_JSON
-from nulpoint.wire.redaction import INSTEAD, SHORTEST, redact
+from nulpoint.wire.redaction import BEYOND, beginning, beginning_of_body, redact
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
-_FOREIGN_TEXT = 200  # characters shown of an answer in no known shape
+_MESSAGE = 8192  # characters shown of a message
+_LABEL = 256  # characters shown of a code, a type or the name of a parameter
+_PAGE = 8192  # bytes read of an answer in no known shape
+_FOREIGN_TEXT = 200  # characters shown of it
+_MOST_DETAILS = 100  # of Google's `details`, and of the violations in each
 _INNER_TEXT = 8192  # characters of an `innererror`; a longer one is no filter's verdict
 _INNER_PARTS = 200  # objects and lists in it, which bounds how deep it is nested
 _TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
@@ -71,20 +75,24 @@ class _Error(NamedTuple):
 
 
 def provider_failure(
-    provider: str, status: int, body: bytes, retry_after: float | None, secret: str | None = None
+    provider: str, status: int, body: bytes, retry_after: float | None, credential: CredentialMatcher | None = None
 ) -> Failure:
     """The failure an error answer stands for. Statuses as in the product brief: 5xx becomes 502, other 4xx 400.
 
-    `secret` is the credential that was sent, in case the provider repeats it.
+    `credential` recognises what was sent, in case the provider repeats it. None: see `embedded_failure`.
     """
-    return _failure(provider, status, _read(body, secret), retry_after, secret)
+    return _failure(provider, status, _read(body, credential), retry_after, credential)
 
 
-def embedded_failure(provider: str, body: bytes, secret: str | None = None) -> Failure:
-    """The failure for an error that came with a good status or inside a stream. It says itself what it means."""
-    error = _read(body, secret)
+def embedded_failure(provider: str, body: bytes, credential: CredentialMatcher | None = None) -> Failure:
+    """The failure for an error that came with a good status or inside a stream. It says itself what it means.
+
+    Codecs do not know the credential: whoever calls them passes the failure to `hide`. Until then its texts are longer
+    than what is shown, so that no credential is cut before it can be recognised.
+    """
+    error = _read(body, credential)
     meant = error.number or _MEANT.get(error.type or "") or _MEANT.get(error.code or "") or 500
-    return _failure(provider, meant, error, None, secret)
+    return _failure(provider, meant, error, None, credential)
 
 
 def embedded_error(body: bytes) -> bool:
@@ -101,7 +109,9 @@ def embedded_error(body: bytes) -> bool:
     return bool(answer.get("error")) or answer.get("object") == "error"
 
 
-def _failure(provider: str, status: int, error: _Error, retry_after: float | None, secret: str | None) -> Failure:
+def _failure(
+    provider: str, status: int, error: _Error, retry_after: float | None, credential: CredentialMatcher | None
+) -> Failure:
     if any(one.get("reason") == "API_KEY_INVALID" for one in error.details):
         status = 401  # Gemini says 400
     kind = _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
@@ -126,29 +136,38 @@ def _failure(provider: str, status: int, error: _Error, retry_after: float | Non
         wait_guessed=guessed,
     )
     if error.inner is not None:
-        with contextlib.suppress(*MISSHAPEN):
-            failure.inner = _without_secrets(error.inner, secret)
-    hide(failure, secret)
+        failure.inner = error.inner
+    if credential is not None:
+        hide(failure, credential)
     return failure
 
 
-def _without_secrets(inner: dict[str, Any], secret: str | None) -> dict[str, Any] | None:
+def hide(failure: Failure, credential: CredentialMatcher) -> None:
+    """Bound everything a failure says, and take the credential out of it; its text is cleared of whatever looks like
+    one. Does no harm when done twice."""
+    failure.message = beginning(failure.message, _MESSAGE, lambda text: redact(text, credential))
+    failure.args = (failure.message,)
+    failure.code = failure.code and _label(failure.code, credential)
+    failure.param = failure.param and _label(failure.param, credential)
+    failure.type = _label(failure.type, credential)
+    if failure.inner is not None:
+        failure.inner = _without_secrets(failure.inner, credential)
+
+
+def _label(text: str, credential: CredentialMatcher) -> str:
+    return beginning(text, _LABEL, credential.redact)
+
+
+def _without_secrets(inner: dict[str, Any], credential: CredentialMatcher) -> dict[str, Any] | None:
     """As it came, but for what must not be shown; None where that would break it, or it is too much to tell."""
-    text = msgspec.json.encode(inner).decode()
+    try:
+        text = msgspec.json.encode(inner).decode()
+    except MISSHAPEN:
+        return None
     if len(text) > _INNER_TEXT or text.count("{") + text.count("[") > _INNER_PARTS:
         return None
-    shown = _decoded(redact(text, secret).encode())
+    shown = _decoded(redact(text, credential).encode())
     return shown if isinstance(shown, dict) else None
-
-
-def hide(failure: Failure, secret: str | None) -> None:
-    """Take the credential out of everything a failure says; its text is cleared of whatever looks like one."""
-    failure.message = redact(failure.message, secret)
-    failure.args = (failure.message,)
-    if secret and len(secret) >= SHORTEST:
-        failure.code = failure.code and failure.code.replace(secret, INSTEAD)
-        failure.param = failure.param and failure.param.replace(secret, INSTEAD)
-        failure.type = failure.type.replace(secret, INSTEAD)
 
 
 def _code(status: int, error: _Error) -> str:
@@ -168,8 +187,8 @@ def _type(status: int, kind: Kind, error: _Error) -> str:
 
 def _quota_of_a_day(error: _Error) -> bool:
     """Whether a google.rpc.QuotaFailure names a quota that no wait of seconds brings back."""
-    lists = [one["violations"] for one in error.details if isinstance(one.get("violations"), list)]
-    violations = [one for listed in lists for one in listed if isinstance(one, dict)]
+    lists = [found for detail in error.details if isinstance(found := detail.get("violations"), list)]
+    violations = [one for found in lists for one in found[:_MOST_DETAILS] if isinstance(one, dict)]
     return any("PerDay" in str(one.get("quotaId")) for one in violations)
 
 
@@ -190,35 +209,37 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
-def _read(body: bytes, secret: str | None) -> _Error:
+def _read(body: bytes, credential: CredentialMatcher | None) -> _Error:
     """What an error body in any of the known shapes tells, and the beginning of its text where it has none of them."""
     try:
-        return _told(body, secret)
+        return _told(body, credential)
     except MISSHAPEN:
-        return _Error(_plain_text(body, secret))
+        return _Error(_plain_text(body, credential))
 
 
-def _told(body: bytes, secret: str | None) -> _Error:
+def _told(body: bytes, credential: CredentialMatcher | None) -> _Error:
     answer = _decoded(body)
     if isinstance(answer, list) and answer:
         answer = answer[0]
     if not isinstance(answer, dict):
-        return _Error(_plain_text(body, secret))
+        return _Error(_plain_text(body, credential))
     error = answer.get("error") or answer
     if isinstance(error, str):
         error = {**answer, "message": error, "error": None}
     if not isinstance(error, dict):
-        return _Error(_plain_text(body, secret))
+        return _Error(_plain_text(body, credential))
     message = error.get("message") or error.get("detail") or ""
     details, inner = error.get("details"), error.get("innererror")
+    if not isinstance(message, str):
+        message = msgspec.json.encode(message).decode()
     return _Error(
-        message if isinstance(message, str) else msgspec.json.encode(message).decode(),
+        message[: _MESSAGE + BEYOND + 1],
         _text(error.get("code")),
         _text(error.get("param")),
         _text(error.get("type")),
         _text(error.get("status")),
         _number(error),
-        tuple(one for one in details if isinstance(one, dict)) if isinstance(details, list) else (),
+        tuple(one for one in details[:_MOST_DETAILS] if isinstance(one, dict)) if isinstance(details, list) else (),
         inner if isinstance(inner, dict) else None,
     )
 
@@ -229,17 +250,15 @@ def _number(error: dict[str, Any]) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[: _LABEL + BEYOND + 1] if isinstance(value, str) and value else None
 
 
-def _plain_text(body: bytes, secret: str | None) -> str:
+def _plain_text(body: bytes, credential: CredentialMatcher | None) -> str:
     """What people read of a page, or the text as it is; the beginning of either.
 
-    The credential goes first: a cut through it would leave a part that nobody recognises.
+    The credential goes before each cut: one through it would leave a part that nobody recognises.
     """
-    if secret:
-        body = body.replace(secret.encode(), INSTEAD.encode())
-    text = body[:8192].decode("utf-8", "replace").strip()
+    text = beginning_of_body(body, _PAGE, lambda text: redact(text, credential)).strip()
     if text.startswith("<"):
         text = _TAG.sub(" ", text)
-    return " ".join(text.split())[:_FOREIGN_TEXT]
+    return redact(" ".join(text.split()), credential)[:_FOREIGN_TEXT]

@@ -9,12 +9,13 @@ import re
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import CallerCause, Failure, Kind
 
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
 EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 BOM = b"\xef\xbb\xbf"
+_LF, _CR = b"\n\r"
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 
@@ -36,7 +37,7 @@ class TooLarge(Failure):
 
     def __init__(self) -> None:
         text = f"the provider sent an event of over {MAX_EVENT_BYTES} bytes"
-        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed")
+        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed", caller_cause=CallerCause.OVER_BOUND)
 
 
 def parse(block: bytes) -> Event:
@@ -55,25 +56,35 @@ class Splitter:
     """Cuts a stream into the blocks that each hold one event, their empty line included."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()  # it grows without being copied, however small the reads are
 
     def feed(self, data: bytes) -> list[bytes]:
         """The blocks that are complete now. Raises TooLarge."""
-        rest = self._rest + data if self._rest else data
+        searched_from = 0
+        if self._rest:
+            # What is left of earlier reads holds no end of an event: one that is found now ends in `data`.
+            searched_from = max(0, len(self._rest) - 3)
+            self._rest += data
+            if EVENT_END.search(self._rest, searched_from) is None:
+                self._check_size()
+                return []
+            data = bytes(self._rest)
         blocks = []
         start = 0
-        # What is left of earlier reads holds no end of an event: one that is found now ends in `data`.
-        for end in EVENT_END.finditer(rest, max(0, len(self._rest) - 3)):
-            blocks.append(rest[start : end.end()])
+        for end in EVENT_END.finditer(data, searched_from):
+            blocks.append(data[start : end.end()])
             start = end.end()
-        self._rest = rest[start:]
+        self._rest = bytearray(data[start:])
+        self._check_size()
+        return blocks
+
+    def _check_size(self) -> None:
         if len(self._rest) > MAX_EVENT_BYTES:
             raise TooLarge
-        return blocks
 
     def rest(self) -> bytes:
         """What has come since the last complete block."""
-        return self._rest
+        return bytes(self._rest)
 
 
 class Decoder:
@@ -81,7 +92,8 @@ class Decoder:
     bytes 1 us in place of the 4 us of regular expressions."""
 
     def __init__(self) -> None:
-        self._line = b""  # what has come of an unfinished line
+        self._line = bytearray()  # what has come of an unfinished line
+        self._held = 0  # bytes of an unfinished event, and one for each line
         self._after_cr = False  # the last byte was a CR: a LF that comes next belongs to it
         self._at_start = True
         self._data: list[bytes] = []  # of an unfinished event
@@ -89,13 +101,8 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now. Raises TooLarge."""
-        if not data:
-            return []
-        if self._after_cr:
-            data = data.removeprefix(b"\n")
-        self._after_cr = data.endswith(b"\r")
-        lines = (self._line + data).splitlines()
-        self._line = b"" if data.endswith((b"\n", b"\r")) or not lines else lines.pop()
+        lines = self._whole_lines(data) if data else []
+        known = len(self._data)
         if self._at_start and lines:
             lines[0] = lines[0].removeprefix(BOM)
             self._at_start = False
@@ -113,9 +120,30 @@ class Decoder:
                 self._data.append(value.removeprefix(b" "))
             elif field == b"event":
                 self._name = value.removeprefix(b" ")
-        if (self._line or self._data) and len(self._line) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
-            raise TooLarge
+        if self._data or self._line:
+            self._note_held(known, b"" in lines)
+        else:  # nearly always
+            self._held = 0
         return events
+
+    def _whole_lines(self, data: bytes) -> list[bytes]:
+        """The lines that are complete with this read."""
+        if self._after_cr:
+            data = data.removeprefix(b"\n")
+        self._after_cr = data.endswith(b"\r")
+        if _LF not in data and _CR not in data:
+            self._line += data
+            return []
+        lines = (bytes(self._line) + data if self._line else data).splitlines()
+        self._line = bytearray() if data.endswith((b"\n", b"\r")) else bytearray(lines.pop())
+        return lines
+
+    def _note_held(self, known: int, began_anew: bool) -> None:
+        """Count what was added to the unfinished event, which had this many lines before, unless it is a new one."""
+        added = self._data if began_anew else self._data[known:]
+        self._held = sum(map(len, added)) + len(added) + (0 if began_anew else self._held)
+        if self._held + len(self._line) > MAX_EVENT_BYTES:
+            raise TooLarge
 
     def close(self) -> list[Event]:
         """The last event of a stream that ended without its empty line, if there is one."""

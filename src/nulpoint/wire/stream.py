@@ -22,14 +22,13 @@ DONE = b"[DONE]"
 # Usage that is not plainly null. It may match too much, but nothing it does not match holds usage.
 USAGE = re.compile(rb'"usage"\s*+(?::\s*+(?!null)|[^:\s])')
 # What is looked for in every read, cheapest first. An ordinary event is one line of JSON and an empty line, both ended
-# by LF, in which no letter of the member name `error` is written as an escape (they are U+0065, U+006F and U+0072).
+# alike, in which no letter of the member name `error` is written as an escape (they are U+0065, U+006F and U+0072).
 _LF, _CR, _BACKSLASH = b"\n\r\\"
 _BEGIN = b"data: {"
+_BEGINS = (_BEGIN, b"data:{")
 _LINES = re.compile(rb"(?:data: \{[^\n]*+\n\n)++").fullmatch
-_ESCAPE, _ESCAPE_6, _ESCAPE_7 = b"\\u00", b"\\u006", b"\\u007"
+_ESCAPE = b"\\u00"
 _ERROR = b'"error"'
-# The same of one event in any of the usual forms, and of the beginning of one.
-_ORDINARY = re.compile(rb"data: ?\{[^\\\r\n]*+(?:\\(?!u00[67])[^\\\r\n]*+)*+(?:\n\n|\r\n\r\n)").fullmatch
 _PLAIN_BEGINNING = re.compile(rb"data: ?(?! *\[)[^\\\r\n]*+(?:\\(?!u00[67])[^\\\r\n]*+)*+").fullmatch
 
 
@@ -95,15 +94,15 @@ class PassOn:
         self._done = b""  # the event that said `[DONE]`
 
     def feed(self, data: bytes) -> bytes:
-        if (
-            not self._may_pass
-            or _CR in data
-            or data[:7] != _BEGIN
-            or data[-1] != _LF
-            or (data.find(_LF) != len(data) - 2 and _LINES(data) is None)
-            or (_BACKSLASH in data and _ESCAPE in data and (_ESCAPE_6 in data or _ESCAPE_7 in data))
-            or _ERROR in data
-        ):
+        if not (
+            self._may_pass
+            and data[:7] == _BEGIN
+            and data.find(_LF) == len(data) - 2
+            and data[-1] == _LF
+            and _CR not in data
+            and _ERROR not in data
+            and (_BACKSLASH not in data or not _escapes_a_letter(data))
+        ) and not (self._may_pass and _are_ordinary(data)):
             data = self._carefully(data)
             if not data:
                 return data
@@ -120,14 +119,14 @@ class PassOn:
         searched = max(0, len(held) - 3)  # what came before holds no end of an event
         held += data
         passed = []
-        if sse.EVENT_END.search(held, searched) is not None:
+        ends = [match.end() for match in sse.EVENT_END.finditer(held, searched)]
+        if ends and ends[-1] == len(held) and held[-1] == _CR and not self._closing:
+            ends.pop()  # a LF that comes next belongs to it
+        if ends:
             text = bytes(held)
             held.clear()
             start = 0
-            for match in sse.EVENT_END.finditer(text, searched):
-                end = match.end()
-                if end == len(text) and text[-1] == _CR and not self._closing:
-                    break  # a LF that comes next belongs to it
+            for end in ends:
                 passed.append(self._event(text[start:end]))
                 start = end
             held += text[start:]
@@ -145,7 +144,7 @@ class PassOn:
         in_pieces = already > 0 or (len(block) > HELD_BYTES and _begins_plainly(block))
         if not in_pieces and len(block) > sse.MAX_EVENT_BYTES:
             self._fail(sse.TooLarge())
-        elif _ORDINARY(block) is None or _ERROR in block:
+        elif not _is_ordinary(block):
             self._judge(block)
         if self._choices is not None:
             for choice in _choices_of(block):
@@ -299,6 +298,33 @@ def _empty_line(block: bytes) -> bytes:
     if b"\r" not in block:
         return b"\n\n"
     return b"\r\n\r\n" if b"\r\n" in block else b"\r\r"
+
+
+def _is_ordinary(block: bytes) -> bool:
+    """Whether a block is an ordinary event, with either kind of line ends."""
+    size = len(block)
+    if block[-1:] != b"\n" or not block.startswith(_BEGINS):
+        return False
+    one_line = block.find(_LF) == size - 2
+    if _CR in block:
+        one_line = block.find(_CR) == size - 4 and block[-4:] == b"\r\n\r\n"
+    return one_line and _ERROR not in block and not _escapes_a_letter(block)
+
+
+def _are_ordinary(data: bytes) -> bool:
+    """The same of all the events of a read, where there are several."""
+    if data[:7] == _BEGIN and _CR not in data and _LINES(data) is not None:
+        return _ERROR not in data and not _escapes_a_letter(data)
+    return _is_ordinary(data)
+
+
+def _escapes_a_letter(data: bytes) -> bool:
+    at = data.find(_ESCAPE) if _BACKSLASH in data else -1
+    while at >= 0:
+        if data[at + 4 : at + 5] in (b"6", b"7"):
+            return True
+        at = data.find(_ESCAPE, at + 6)
+    return False
 
 
 def _begins_plainly(block: bytes) -> bool:

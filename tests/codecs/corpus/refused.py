@@ -7,6 +7,7 @@ from typing import Any
 from corpus.formats import same
 from corpus.records import Recording
 from nulpoint.errors import Kind
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from nulpoint.wire.provider_error import provider_failure
 from nulpoint.wire.retry_after import seconds_to_wait
 
@@ -30,7 +31,7 @@ def judge_error(recording: Recording) -> None:
     headers = {name.lower(): value for name, value in record["response_headers"].items()}
     wait = headers.get("retry-after")
     wait = seconds_to_wait(wait.encode() if wait else None, 0.0)
-    failure = provider_failure(recording.host.name, record["status"], recording.body, wait, SECRET)
+    failure = provider_failure(recording.host.name, record["status"], recording.body, wait, CredentialMatcher(SECRET))
     error = _error(record["response_body"])
     status = _status(record["status"], error)
     same("status", failure.status, status)

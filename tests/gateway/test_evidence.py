@@ -1,0 +1,102 @@
+"""What is evidence against a provider, where the failures are made. What counts by then is in tests/routing/test_standing.py."""
+
+import gzip
+import zlib
+
+import pytest
+
+from nulpoint.codecs import bedrock, gemini_answers, mistral
+from nulpoint.errors import CallerCause, Evidence, Failure, Kind
+from nulpoint.gateway.whole import check_answer, other_form, whole_body
+from nulpoint.http.upstream import deadline_exceeded
+from nulpoint.wire import sse
+from nulpoint.wire.foreign import unusable
+from nulpoint.wire.provider_error import embedded_failure, provider_failure
+
+EVIDENCE_BY_KIND = {
+    Kind.CONNECT: Evidence.OF_PROVIDER,
+    Kind.UPSTREAM: Evidence.OF_ACCOUNT,
+    Kind.TIMEOUT: Evidence.OF_ACCOUNT,
+    **dict.fromkeys(
+        (Kind.REJECTED, Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT, Kind.OVERLOADED, Kind.CALLER_LEFT, Kind.INTERNAL),
+        Evidence.NONE,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_by_kind(kind):
+    assert Failure(kind, 500, "why").evidence is EVIDENCE_BY_KIND[kind]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("cause", CallerCause)
+def test_what_a_caller_can_bring_about_is_none_whatever_its_kind(kind, cause):
+    assert Failure(kind, 500, "why", caller_cause=cause).evidence is Evidence.NONE
+
+
+@pytest.mark.parametrize("status", range(400, 600))
+def test_by_the_status_the_provider_answered(status):
+    """A 4xx is about the request or the key, also where it is told as a 502 or 504."""
+    failure = provider_failure("openai", status, b"{}", None)
+    assert failure.evidence is (Evidence.NONE if status < 500 else Evidence.OF_ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("body", "evidence"),
+    [
+        (b'{"error":{"message":"m","type":"invalid_request_error"}}', Evidence.NONE),
+        (b'{"error":{"message":"m","type":"rate_limit_error"}}', Evidence.NONE),
+        (b'{"error":{"message":"m","code":424}}', Evidence.NONE),
+        (b'{"error":{"message":"m","type":"overloaded_error"}}', Evidence.OF_ACCOUNT),
+        (b'{"error":{"message":"m"}}', Evidence.OF_ACCOUNT),  # it does not say what it means
+    ],
+)
+def test_an_error_with_a_good_status_is_what_it_means(body, evidence):
+    assert embedded_failure("openai", body).evidence is evidence
+
+
+class Answer:
+    def __init__(self, body, encoding):
+        self._body, self.headers = body, {b"content-encoding": encoding}
+
+    async def body(self):
+        return self._body
+
+
+def read(body, encoding, limit=1000):
+    with pytest.raises(Failure) as raised:
+        whole_body(Answer(body, encoding), limit).send(None)
+    return raised.value
+
+
+def raised_by(function, *arguments):
+    with pytest.raises(Failure) as raised:
+        function(*arguments)
+    return raised.value
+
+
+MADE = {
+    "the request's own deadline": (deadline_exceeded, CallerCause.DEADLINE),
+    "an event over the bound": (sse.TooLarge, CallerCause.OVER_BOUND),
+    "an answer that grows over the bound": (lambda: read(gzip.compress(b"x" * 9000), b"gzip"), CallerCause.OVER_BOUND),
+    "an answer whose compression is broken": (lambda: read(b"no gzip", b"gzip"), None),
+    "an answer whose compressed body is cut": (lambda: read(zlib.compress(b"{}")[:-2], b"deflate"), None),
+    "a compression nobody asked for": (lambda: read(b"{}", b"br"), None),
+    "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), CallerCause.OTHER_FORM),
+    "no JSON": (lambda: raised_by(check_answer, "openai", b"<html>", None), None),
+    "another type than the API has": (lambda: unusable("it has no choices"), None),
+    "Gemini made nothing and says why": (lambda: gemini_answers.nothing_made(["OTHER"]), CallerCause.NOTHING_MADE),
+    "Gemini made nothing and says nothing": (lambda: gemini_answers.nothing_made([None]), None),
+    "Bedrock could not read the model": (lambda: bedrock.nothing_made("malformed_tool_use"), CallerCause.NOTHING_MADE),
+    "Mistral's model failed": (
+        lambda: raised_by(mistral.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0),
+        CallerCause.NOTHING_MADE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_where_they_are_made(name):
+    make, cause = MADE[name]
+    assert make().caller_cause is cause

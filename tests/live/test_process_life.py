@@ -1,0 +1,331 @@
+"""Processes end when they should and stay otherwise: held loops, stopped workers, dead supervisors, early signals.
+
+A `sitecustomize` of ours is in every process of the gateway. It sends signals at named places of the start, so that no
+test has to hit a moment, and holds the event loop when it is told to by SIGUSR1.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+
+import pytest
+
+from conftest import STREAM, Caller, post, run
+from nulpoint.mock import MockSettings, start
+from test_process import SERVE, free_port, get, process, wait_until_up
+from test_reload_process import until, workers_of
+
+HOOKS = '''
+import os, signal, sys
+
+def hold(*_):
+    with open(os.environ["HOLDS"], "w") as file:
+        file.write("now")
+    if os.environ.get("HELD_IN") == "C":
+        sum(range(10**12))  # neither signals nor other threads are looked after
+    elif os.environ.get("HELD_IN") == "re":
+        import re
+        re.match(r"(a+)+$", "a" * 60 + "b")
+    while True:
+        pass
+
+signal.signal(signal.SIGUSR1, hold)
+
+def send(place):
+    number = os.environ.get("SIGNAL_AT_" + place)
+    if number:
+        os.kill(os.getpid(), int(number))
+
+class Finder:
+    """Sends as the data plane is about to be imported: the configuration has been read."""
+    def find_spec(self, name, path=None, target=None):
+        if name == "nulpoint.process":
+            send("IMPORT")
+
+sys.meta_path.insert(0, Finder())
+
+if any(name.startswith("SIGNAL_AT_") for name in os.environ):
+    import atexit, subprocess, uvloop
+    atexit.register(send, "EXIT")
+    run, create_server, popen = uvloop.run, uvloop.Loop.create_server, subprocess.Popen.__init__
+
+    def run_and_send(main, **more):
+        send("RUN")
+        return run(main, **more)
+
+    async def create_server_and_send(self, *arguments, **more):
+        send("LISTEN")
+        server = await create_server(self, *arguments, **more)
+        send("LISTENING")
+        return server
+
+    def popen_and_send(self, *arguments, **more):
+        popen(self, *arguments, **more)
+        send("POPEN")
+
+    uvloop.run, uvloop.Loop.create_server, subprocess.Popen.__init__ = run_and_send, create_server_and_send, popen_and_send
+'''
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Starts `nulpoint serve` with the hooks."""
+    (tmp_path / "sitecustomize.py").write_text(HOOKS)
+    holds = tmp_path / "holds"
+
+    def begin(*, port, **environ):
+        hooked = {"PYTHONPATH": str(tmp_path), "HOLDS": str(holds), "SHUTDOWN_DELAY": "0", **SERVE, **environ}
+        return process("serve", cwd=tmp_path, PORT=str(port), **hooked)
+
+    begin.holds = holds
+    return begin
+
+
+def hold(pid, serve):
+    """The process's event loop is held when this returns."""
+    os.kill(int(pid), signal.SIGUSR1)
+    until(lambda: serve.holds.exists() and serve.holds.read_text() == "now")
+
+
+def both_workers(child, port):
+    """Their process ids, once both listen."""
+    address = f"0100007F:{port:04X} 00000000:0000 0A "
+
+    def listen():
+        with open("/proc/net/tcp") as file:
+            return sum(address in line for line in file) == 2
+
+    until(listen, 20.0)
+    return workers_of(child)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+# -- early signals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("place", ["RUN", "LISTEN", "LISTENING"])
+def test_a_signal_while_the_listener_opens_is_an_orderly_end(serve, place, number):
+    with serve(port=free_port(), **{f"SIGNAL_AT_{place}": str(int(number))}) as child:
+        _, err = child.communicate(timeout=20)
+        assert child.returncode == 0, err
+        assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_before_anything_has_begun_ends_it_as_the_system_does(serve, number):
+    with serve(port=free_port(), SIGNAL_AT_IMPORT=str(int(number))) as child:
+        _, err = child.communicate(timeout=20)
+        assert child.returncode == -number
+        assert err == b""
+
+
+@pytest.mark.parametrize("place", ["IMPORT", "RUN", "LISTEN", "LISTENING"])
+def test_to_read_again_while_it_starts_is_no_end_and_is_done_later(serve, place):
+    port = free_port()
+    hangup = {f"SIGNAL_AT_{place}": str(int(signal.SIGHUP)), "CONFIG_WATCH": "false"}
+    with serve(port=port, **hangup) as child:
+        wait_until_up(port)
+        until(lambda: 'gateway_config_reloads_total{result="unchanged"} 1.0' in get(port, "/metrics"))
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=20)
+        assert child.returncode == 0, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_when_all_is_done_changes_nothing(serve, number):
+    port = free_port()
+    with serve(port=port, SIGNAL_AT_EXIT=str(int(number))) as child:
+        wait_until_up(port)
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=20)
+        assert child.returncode == 0, err
+        assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_supervisor_is_told_to_stop_between_two_workers(serve, number):
+    with serve(port=free_port(), WORKERS="3", SIGNAL_AT_POPEN=str(int(number))) as child:
+        _, err = child.communicate(timeout=20)
+        assert child.returncode == 0, err
+        assert b"Traceback" not in err
+
+
+# -- held loops --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held_in", ["Python", "re"])
+def test_a_single_process_whose_loop_is_held_ends_after_the_timeout(serve, held_in):
+    """And says where it was held."""
+    port = free_port()
+    with serve(port=port, SHUTDOWN_TIMEOUT="100ms", HELD_IN=held_in) as child:
+        wait_until_up(port)
+        hold(child.pid, serve)
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=30)
+        assert child.returncode == 1
+        assert b"most recent call first" in err
+        assert b"in hold" in err
+
+
+@pytest.mark.slow
+def test_being_told_twice_it_does_not_wait_for_the_timeout(serve):
+    port = free_port()
+    with serve(port=port, SHUTDOWN_TIMEOUT="1h") as child:
+        wait_until_up(port)
+        hold(child.pid, serve)
+        child.send_signal(signal.SIGTERM)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+        assert child.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held_in", ["Python", "C"])
+def test_a_worker_whose_loop_is_held_is_ended_with_the_others(serve, held_in):
+    port = free_port()
+    with serve(port=port, WORKERS="2", SHUTDOWN_TIMEOUT="100ms", WORKER_TIMEOUT="0", HELD_IN=held_in) as child:
+        workers = both_workers(child, port)
+        hold(workers[0], serve)
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=30)
+        assert child.returncode in (1, 9)
+        assert not any(map(is_running, workers))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["Python", "C", "stopped"])
+def test_a_worker_that_does_not_answer_is_replaced(serve, how):
+    port = free_port()
+    with serve(port=port, WORKERS="2", WORKER_TIMEOUT="2s", HELD_IN=how) as child:
+        silent, other = both_workers(child, port)
+        if how == "stopped":
+            os.kill(int(silent), signal.SIGSTOP)
+        else:
+            hold(silent, serve)
+        until(lambda: silent not in workers_of(child) and len(workers_of(child)) == 2, 30.0)
+        assert other in workers_of(child)
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=30)
+        text = err.decode()
+        assert f"worker {silent} has not answered for" in text
+        assert "(WORKER_TIMEOUT=2s)" in text
+        assert text.count("has not answered") == text.count("died with exit code -9") == 1
+        assert child.returncode == 0
+
+
+# -- a supervisor that is gone -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_supervisor_is_gone_and_the_port_is_free(serve):
+    port = free_port()
+    with serve(port=port, WORKERS="2") as child:
+        workers = both_workers(child, port)
+        child.kill()
+        child.wait()
+        until(lambda: not any(map(is_running, workers)))
+    with serve(port=port) as child:
+        wait_until_up(port)
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=20)
+        assert child.returncode == 0
+
+
+@pytest.mark.slow
+def test_what_is_in_flight_ends_whole_though_the_supervisor_is_gone(serve):
+    """Meanwhile another gateway has the port."""
+
+    async def main():
+        provider = await start("openai", settings=MockSettings(stream_words=60, chunk_ms=50.0))
+        port = free_port()
+        here = {"OPENAI_BASE_URL": provider.url + "/v1"}
+        with serve(port=port, WORKERS="2", **here) as child:
+            workers = await asyncio.to_thread(both_workers, child, port)
+            caller = await Caller.connect(port)
+            caller.send(post(STREAM))
+            await caller.reader.readuntil(b"data: ")
+            child.kill()
+            child.wait()
+            await asyncio.to_thread(until, lambda: not _listens(port))
+            with serve(port=port, **here) as next_one:
+                await asyncio.to_thread(wait_until_up, port)
+                assert (await caller.rest()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+                await asyncio.to_thread(until, lambda: not any(map(is_running, workers)))
+                next_one.send_signal(signal.SIGTERM)
+                assert next_one.wait(20) == 0
+        await provider.close()
+
+    run(main())
+
+
+def _listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_a_worker_whose_loop_is_held_ends_too(serve):
+    port = free_port()
+    with serve(port=port, WORKERS="2", SHUTDOWN_TIMEOUT="100ms", WORKER_TIMEOUT="0") as child:
+        workers = both_workers(child, port)
+        hold(workers[0], serve)
+        child.kill()
+        child.wait()
+        until(lambda: not any(map(is_running, workers)), 30.0)
+
+
+@pytest.mark.slow
+def test_workers_whose_supervisor_dies_as_it_starts_them(serve):
+    with serve(port=free_port(), WORKERS="2", SIGNAL_AT_POPEN=str(int(signal.SIGKILL))) as child:
+        child.wait(20)
+        until(lambda: not _orphans())
+
+
+def _orphans():
+    """Workers whose environment says that they belong to the test above."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environ = file.read()
+        except OSError:
+            continue
+        if b"NULPOINT_WORKER=1\0" in environ and b"SIGNAL_AT_POPEN=9\0" in environ and is_running(pid):
+            found.append(pid)
+    return found
+
+
+# -- files that are none -----------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_in_the_place_of_a_file_is_told_at_the_start(serve, tmp_path):
+    os.mkfifo(tmp_path / "config.yaml")
+    with serve(port=free_port()) as child:
+        _, err = child.communicate(timeout=20)
+        assert child.returncode == 2
+        assert b"config.yaml: cannot be read: it is a pipe (FIFO), and only regular files are read" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_pipe_in_the_place_of_a_file_keeps_nothing_from_ending(serve, tmp_path, workers):
+    (tmp_path / "config.yaml").write_text("max_retries: 7\n")
+    port = free_port()
+    with serve(port=port, WORKERS=workers) as child:
+        wait_until_up(port)
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "pipe").replace(tmp_path / "config.yaml")
+        until(lambda: "it is a pipe (FIFO)" in get(port, "/health"))
+        child.send_signal(signal.SIGHUP)
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=20)
+        assert child.returncode == 0

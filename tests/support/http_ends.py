@@ -1,0 +1,185 @@
+"""Both ends of the gateway's HTTP without sockets: bytes go in, and what was read comes out."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from nulpoint.errors import Failure
+from nulpoint.http.again import Again
+from nulpoint.http.connection import Connection
+from nulpoint.http.limits import ClientLimits, ServerLimits
+from nulpoint.http.message import Headers, Request
+from nulpoint.http.reply import Reply
+from nulpoint.http.upstream import Upstream
+
+
+class StillLoop:
+    """An event loop whose time stands still. What it is to do soon is done by `turn`."""
+
+    def __init__(self) -> None:
+        self._soon: list[Callable[[], object]] = []
+
+    def time(self) -> float:
+        return 1000.0
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
+        self._soon.append(lambda: callback(*arguments))
+
+    def turn(self) -> None:
+        while self._soon:
+            soon, self._soon = self._soon, []
+            for callback in soon:
+                callback()
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written; nothing is ever left unsent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def write_eof(self) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+# -- the caller's side -------------------------------------------------------------------------------------------------
+
+
+class Asked(NamedTuple):
+    """One request as the service gets it."""
+
+    method: str
+    path: str
+    query: str
+    version: str
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class Heard(NamedTuple):
+    """`refused`: status and code of the refusal that ended the connection, if one did."""
+
+    requests: list[Asked]
+    refused: tuple[int, str | None] | None
+    closed: bool
+
+
+class _Service:
+    """Notes every request and answers it at once."""
+
+    def __init__(self) -> None:
+        self.requests: list[Asked] = []
+        self.refusal: tuple[int, str | None] | None = None
+
+    def precheck(self, request: Request) -> None:
+        pass
+
+    def answer(self, request: Request, reply: Reply) -> None:
+        asked = Asked(request.method, request.path, request.query, request.version, dict(request.headers), request.body)
+        self.requests.append(asked)
+        reply.send(200, b"", b"ok")
+
+    def refused(self, failure: Failure, headers: Headers) -> bytes:
+        assert self.refusal is None, "a connection was refused twice"
+        self.refusal = (failure.status, failure.code)
+        return b""
+
+    def crashed(self, reply: Reply, crash: Exception) -> None:
+        raise crash
+
+
+def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None, again: Again | None = None) -> Heard:
+    """What the gateway makes of a caller's bytes, as they come in these pieces."""
+    loop, service = StillLoop(), _Service()
+    ticker = SimpleNamespace(date=b"", watch=lambda timed: None, forget=lambda timed: None)
+    server = SimpleNamespace(
+        service=service, again=again, limits=limits or ServerLimits(), ticker=ticker, connections=set(), draining=False
+    )
+    connection = Connection(server, loop)  # type: ignore[arg-type]
+    transport = Transport()
+    connection.connection_made(transport)
+    for piece in pieces:
+        if transport.closed:
+            break
+        connection.data_received(piece)
+        loop.turn()
+    return Heard(service.requests, service.refusal, transport.closed or service.refusal is not None)
+
+
+# -- the provider's side -----------------------------------------------------------------------------------------------
+
+
+class Told(NamedTuple):
+    """One answer as the gateway has read it. `reusable`: the connection may be used again."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+    failure: Failure | None
+    ended: bool
+    reusable: bool
+
+
+def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, close: bool = True) -> Told:
+    """What the gateway makes of a provider's bytes; `close`: the provider closes the connection after them."""
+    freed: list[Upstream] = []
+    upstream = Upstream(limits or ClientLimits(), StillLoop(), lambda lost: None, freed.append)  # type: ignore[arg-type]
+    transport = Transport()
+    upstream.connection_made(transport)
+    upstream.send(b"GET / HTTP/1.1\r\n\r\n", 1e9, 1.0)
+    body = bytearray()
+    failure: Failure | None = None
+
+    def take() -> None:
+        nonlocal failure
+        try:
+            if upstream.answers():
+                while data := upstream.take():
+                    body.extend(data)
+        except Failure as error:
+            failure = error
+
+    for piece in pieces:
+        for at in range(0, len(piece), len(upstream.get_buffer(-1))):
+            part = piece[at : at + len(upstream.get_buffer(-1))]
+            if transport.closed:
+                break
+            upstream.get_buffer(-1)[: len(part)] = part
+            upstream.buffer_updated(len(part))
+            take()
+    if (close and not upstream.ended) or transport.closed:
+        upstream.connection_lost(None)
+    take()
+    ended = upstream.ended
+    upstream.release()
+    return Told(upstream.status, upstream.headers, bytes(body), failure, ended, bool(freed))
