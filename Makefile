@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
-	chaos bench bench-against bench-peers corpus lint fmt docs
+	fuzz chaos bench bench-against bench-peers corpus lint fmt docs
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ mock-cover: test-cover
 
 corpus: $(DEV_STAMP) ## replay recorded provider traffic, where it is, through the codecs and print a table
 	@$(BIN)/python tests/codecs/codecs_corpus.py
+
+fuzz: $(DEV_STAMP) ## inputs that are nearly valid for every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
+	@$(BIN)/python tests/fuzz --seconds $(or $(SECONDS),60) --target "$(TARGET)" $(if $(SEED),--seed $(SEED))
 
 chaos: $(DEV_STAMP) ## random faults on three mock providers under load; SECONDS=120 SEED=1 RATE=100
 	@$(BIN)/python tests/faults/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1) --rate $(or $(RATE),100)

@@ -170,11 +170,19 @@ VECTORS: dict[str, tuple[str, Callable[[int], Any]]] = {
 
 def _vectors() -> Iterator[Case]:
     for wire, (model, build) in VECTORS.items():
-        codec = EMBEDDINGS[wire]
         for encoding in ("float", "base64"):
-            request = json.dumps({"model": model, "input": "x", "encoding_format": encoding}).encode()
-            read = lambda body, codec=codec, request=request, model=model: codec.decode(body, request, model)  # noqa: E731
-            yield case(f"{wire} vectors: {encoding}", build, read, 10_000)
+            yield Case(f"{wire} vectors: {encoding}", _decoding(wire, model, build, encoding), 10_000)
+
+
+def _decoding(wire: str, model: str, build: Callable[[int], Any], encoding: str) -> Callable[[int], Work]:
+    codec = EMBEDDINGS[wire]
+
+    def make(size: int) -> Work:
+        request = json.dumps({"model": model, "input": ["x"] * size, "encoding_format": encoding}).encode()
+        body = json.dumps(build(size)).encode()
+        return lambda: codec.decode(body, request, model)
+
+    return make
 
 
 # -- kept answers ------------------------------------------------------------------------------------------------------

@@ -10,18 +10,21 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from time import thread_time
 from typing import Any, NamedTuple
 
 from nulpoint.errors import Failure
 
 Work = Callable[[], object]
-STEP = 4  # how much larger each input is than the one before
-# Four times the input may cost up to this many times the work. Linear work costs four times as much, quadratic sixteen.
-MOST_LINES = 4.6
+STEP = 4  # how much larger each input is than the one before, where time is measured
+# Twice the input may cost up to so many times the lines: linear work costs twice as many, quadratic four times.
+MOST_LINES = 2.3
+HOPELESS = 50
+# Four times the input may cost up to so many times the time: linear work costs four times as much, quadratic sixteen.
 MOST_TIME = 7.0
 FREE_LINES = 400  # what a call costs whatever its input, and caches that are filled on the way
-SHORTEST = 0.008  # seconds; what takes less is not judged by its time
+SHORTEST = 0.02  # seconds; what takes less is not judged by its time
 LEAST = SHORTEST / MOST_TIME
 ROUNDS = 5  # a measurement that fails is repeated: noise only ever adds
 
@@ -56,15 +59,21 @@ def check(case: Case) -> None:
 
 
 def _check_lines(case: Case) -> None:
+    """Twice the size must not cost far more than twice the lines. Once it may: longer inputs may be read in another
+    way than short ones, and that other way may cost more."""
     size = max(2, case.largest // 100)
-    first = lines_of(case.make(size), sys.maxsize)
-    for factor in (2, STEP):
-        bound = int(first * factor * MOST_LINES / STEP) + FREE_LINES
+    counts = [lines_of(case.make(size), sys.maxsize)]
+    for factor in (2, 4):
         try:
-            lines_of(case.make(size * factor), bound)
+            counts.append(lines_of(case.make(size * factor), HOPELESS * counts[-1] + FREE_LINES))
         except _TooManyLines:
-            text = f"{case.name}: {first} lines run for a size of {size}, over {bound} for {factor} times that size"
-            raise GrowsTooFast(text) from None
+            counts.append(sys.maxsize)
+            break
+    if all(larger > MOST_LINES * smaller + FREE_LINES for smaller, larger in pairwise(counts)):
+        text = (
+            f"{case.name}: {' and '.join(map(str, counts))} lines run for a size of {size} and twice as much each time"
+        )
+        raise GrowsTooFast(text)
 
 
 def lines_of(work: Work, most: int) -> int:

@@ -13,8 +13,10 @@ from nulpoint.gateway.cors import CrossOrigin
 from nulpoint.gateway.headers import failure_fields, for_caller, for_provider, provider_fields
 from nulpoint.http.again import Again
 from nulpoint.routing.callers import Callers
+from nulpoint.wire.credential_matcher import CredentialMatcher
 from support.http_ends import read_answer, read_requests
 
+CREDENTIAL = CredentialMatcher("Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1")
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -107,8 +109,11 @@ def _texts() -> Iterator[Case]:
 
         return prepared
 
-    yield Case("fields for a provider", reading(fields, lambda given: for_provider(given, True)), 1_000)
-    yield Case("fields for a caller", reading(fields, lambda given: for_caller(given, beside_limits=False)), 1_000)
+    callers = Callers([b"x" * 32], forward=True, tell_apart=True)
+    yield Case("fields for a provider", reading(fields, lambda given: for_provider(given, True, callers)), 1_000)
+    yield Case(
+        "fields for a caller", reading(fields, lambda given: for_caller(given, CREDENTIAL, beside_limits=False)), 1_000
+    )
     yield Case("CORS", reading(fields, CrossOrigin(("*",)).options_fields), 1_000)
     yield Case("CORS preflight", reading(_preflight, CrossOrigin(("o",)).options_fields), 20_000)
     yield Case("a model's name", reading(lambda size: "é\n" * size, lambda name: provider_fields(b"p", name)), 200_000)
@@ -116,7 +121,6 @@ def _texts() -> Iterator[Case]:
     yield Case(
         "fields of a failure", reading(lambda size: b"x" * size, lambda name: failure_fields(failure, name)), 400_000
     )
-    callers = Callers([b"x" * 32], forward=True, tell_apart=True)
     yield Case(
         "a long key",
         reading(lambda size: {b"authorization": b"Bearer " + b"x" * size}, callers.identify),

@@ -20,6 +20,7 @@ from nulpoint.wire.completions import to_chat
 from nulpoint.wire.embedding_batch import join, read_batch, read_vectors
 from nulpoint.wire.envelope import read_envelope
 from nulpoint.wire.fingerprint import fingerprint
+from nulpoint.wire.json_nodes import exceeds_node_count
 from nulpoint.wire.splice import members, model_span, rewrite
 from nulpoint.wire.token_estimate import estimated_tokens
 
@@ -452,6 +453,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "rewrite": lambda body: rewrite(body, {"max_tokens": "max_completion_tokens", "a": "b"}, frozenset({"a7"})),
     "passed on": _passed_on,
     "fingerprint": lambda body: fingerprint(body, "chat", b"", b""),
+    "count of nodes": lambda body: exceeds_node_count(body, len(body) // 2),
     "token estimate": lambda body: estimated_tokens(body, False),
 }
 COMPLETIONS: dict[str, tuple[Callable[[int], bytes], int]] = {
@@ -492,7 +494,7 @@ def _batched(size: int) -> Work:
     """A whole turn of a batch: read, asked, answered, joined."""
     body = json.dumps({"model": "m", "input": [f"text {at}" for at in range(size)]}).encode()
     data = [{"object": "embedding", "index": at, "embedding": [0.5] * 8} for at in range(size)]
-    usage = {"prompt_tokens": 10**15, "total_tokens": 10**15}
+    usage = {"prompt_tokens": 10_000, "total_tokens": 10_000}
     answer = json.dumps({"object": "list", "data": data, "model": "m", "usage": usage}).encode()
 
     def work() -> None:

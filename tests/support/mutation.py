@@ -55,6 +55,7 @@ def inside(value: Any, at: Path) -> Any:
 
 def changed(value: Any, kind: str, first: int, second: int, odd: Any) -> Any:
     """The value with one change; the numbers choose places, whatever their size."""
+    odd = copy.deepcopy(odd)
     places = paths(value)
     if not places:
         return odd

@@ -4,7 +4,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -140,19 +140,38 @@ def _of_lines(data: bytes, where: str) -> sqlite3.Connection:
     return connection
 
 
-class _Least(msgspec.Struct):
-    """What every record has."""
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what SQLite's integers hold
+
+
+class _Record(msgspec.Struct):
+    """What every record has, and the types of what figures are made of."""
 
     time: str
     id: str
     route: str
-    status: int
+    status: _Count
+    model: str | None = None
+    provider: str | None = None
+    key: str | None = None
+    cache: str | None = None
+    error: str | None = None
+    total_us: _Count = 0
+    added_us: _Count = 0
+    first_byte_us: _Count | None = None
+    first_token_us: _Count | None = None
+    usage: dict[str, _Count | None] | None = None
+    cost: float | None = None
+    saved: float | None = None
+    stream: bool = False
+    coalesced: bool = False
+    attempts: list[Any] | None = None
 
 
 def _is_record(line: bytes) -> bool:
     try:
-        msgspec.json.decode(line, type=_Least)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        line.decode()
+        msgspec.json.decode(line, type=_Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

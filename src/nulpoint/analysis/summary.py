@@ -62,8 +62,8 @@ class Figures(msgspec.Struct):
         self.failed_over += (row["tries"] or 0) > 1
         if row["prompt"] is not None and bought:
             self.prompt += row["prompt"]
-            self.completion += row["completion"]
-            self.cached += row["cached"]
+            self.completion += row["completion"] or 0
+            self.cached += row["cached"] or 0
             self.unpriced += row["cost"] is None
         self.cost += round((row["cost"] or 0) * PICO)
         self.saved += round((row["saved"] or 0) * PICO)

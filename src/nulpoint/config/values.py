@@ -14,11 +14,12 @@ from nulpoint.wire.redaction import redact
 Reader = Callable[[str], Any]
 
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d)")
+_DURATION_PART = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ns|us|µs|ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)?")
 _SIZE_UNITS = {
     "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
 }  # fmt: skip
+_MOST_SHOWN = 2000  # characters; a longer text is no value of a setting, and searching it takes long
 _USER_INFO = re.compile(r"://\S*@")
 _QUERY = re.compile(r"\?\S+")
 _DOCUMENT = re.compile(r"\s*(?:\{\s*\"|-----BEGIN )")  # a key itself where the path of its file belongs
@@ -248,6 +249,6 @@ def _split_with_password(text: str) -> Any:
 
 def shown(text: str) -> str:
     """A setting's text for a message: without what may be a credential that got into the wrong place."""
-    if _DOCUMENT.match(text):
+    if _DOCUMENT.match(text) or len(text) > _MOST_SHOWN:
         return "'***'"
     return repr(redact(_QUERY.sub("?***", _USER_INFO.sub("://***@", text)))[:100])

@@ -84,9 +84,9 @@ class VectorKeeper(Keeper):
             return body
         try:
             self.fresh = self._read(body, batch, source)
+            return join(batch, {**self.found, **self.fresh}, body)
         except Mismatch:
             raise unreadable("it has not one vector for each input", CallerCause.INPUTS_UNMATCHED) from None
-        return join(batch, {**self.found, **self.fresh}, body)
 
     def keep_whole(self, body: bytes, source: Source) -> None:
         batch = self.question.batch

@@ -9,7 +9,7 @@ from nulpoint.http.message import Headers
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.wire import splice
 from nulpoint.wire.completions import Chained, CompletionStream, to_chat
-from nulpoint.wire.envelope import Envelope, asks_for_usage
+from nulpoint.wire.envelope import Envelope, asks_for_usage, decode_member
 from nulpoint.wire.stream import HideUsage, PassOn, Watcher
 
 
@@ -101,5 +101,5 @@ def _ask_for_usage(body: bytes, envelope: Envelope) -> splice.Edit:
     if envelope.stream_options is UNSET:
         return splice.add_member(body, "stream_options", b'{"include_usage":true}')
     member = [member for member in splice.members(body) if member.key == "stream_options"][-1]
-    options = msgspec.json.decode(body[member.start : member.end]) or {}
+    options = decode_member("stream_options", body[member.start : member.end]) or {}
     return splice.Edit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))

@@ -11,6 +11,7 @@ import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.wire import sse
+from nulpoint.wire.envelope import decode_member
 from nulpoint.wire.foreign import MISSHAPEN, unusable
 from nulpoint.wire.stream import PassOn, Watcher, WatcherOver
 
@@ -23,7 +24,7 @@ def to_chat(body: bytes) -> tuple[bytes, list[str]]:
     """The same question as a chat request, and the names of the members that were dropped. Raises Failure (400)."""
     request: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     for name, neutral in _NEUTRAL.items():
-        if name in request and msgspec.json.decode(request.pop(name)) not in neutral:
+        if name in request and decode_member(name, request.pop(name)) not in neutral:
             raise _unsupported(name, f"`{name}` has no counterpart in chat")
     chat: dict[str, Any] = {key: value for key, value in request.items() if key not in ("prompt", "logprobs")}
     chat["messages"] = [{"role": "user", "content": _single_prompt(request)}]
@@ -34,7 +35,7 @@ def to_chat(body: bytes) -> tuple[bytes, list[str]]:
 def _single_prompt(request: dict[str, msgspec.Raw]) -> str:
     if "prompt" not in request:
         raise rejected("`prompt` is missing", param="prompt", code="missing_required_parameter")
-    prompt = msgspec.json.decode(request["prompt"])
+    prompt = decode_member("prompt", request["prompt"])
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
     if not isinstance(prompt, str):

@@ -13,7 +13,7 @@ import msgspec
 
 from nulpoint.wire import splice
 from nulpoint.wire.fingerprint import Unfit, canonical, digest, separate
-from nulpoint.wire.foreign import MISSHAPEN
+from nulpoint.wire.foreign import MISSHAPEN, NOT_JSON
 from nulpoint.wire.usage import Tokens
 
 MAX_INPUTS = 2048  # OpenAI's own bound of a batch
@@ -102,7 +102,7 @@ class _Usage(msgspec.Struct):
 class _Answer(msgspec.Struct):
     data: list[dict[str, msgspec.Raw]]
     model: str = ""
-    usage: _Usage | None = None
+    usage: dict[str, Any] | None = None  # all of it is decoded, since the joined answer repeats it
 
 
 def read_vectors(
@@ -113,15 +113,14 @@ def read_vectors(
         raise Mismatch
     try:
         decoded = msgspec.json.decode(answer, type=_Answer)
+        usage = msgspec.convert(decoded.usage or {}, _Usage)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
     except MISSHAPEN:
         raise Mismatch from None
     whole = all("embedding" in item for item in decoded.data)
     if not whole or len(decoded.data) != len(asked) or sorted(items) != [*range(len(asked))]:
         raise Mismatch
-    shares = _shares(
-        decoded.usage.prompt_tokens if decoded.usage else None, [_length(batch.inputs[position]) for position in asked]
-    )
+    shares = _shares(usage.prompt_tokens, [_length(batch.inputs[position]) for position in asked])
     return {
         batch.keys[position]: Vector(
             _without_index(items[at]), shares[at], provider, decoded.model, now, target, dropped
@@ -160,11 +159,15 @@ def _shares(total: int | None, lengths: Sequence[int]) -> list[int] | list[None]
 
 
 def join(batch: Batch, vectors: Mapping[bytes, Vector], answer: bytes | None) -> bytes:
-    """The answer to the whole batch. `answer`: the provider's to what was asked of it, None where nothing was."""
+    """The answer to the whole batch. `answer`: the provider's to what was asked of it, None where nothing was. Raises
+    Mismatch where a name in that is no UTF-8."""
     ordered = [vectors[key] for key in batch.keys]
     members: dict[str, Any] = {"object": "list", "model": ordered[0].model}
     if answer is not None:
-        members |= msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+        try:
+            members |= msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+        except NOT_JSON:
+            raise Mismatch from None
         del members["data"]
     tokens = [vector.tokens for vector in ordered if vector.tokens is not None]
     reported = msgspec.json.decode(members.pop("usage", b"null")) or {}

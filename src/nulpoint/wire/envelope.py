@@ -1,11 +1,13 @@
 """The few members of a request that the gateway acts on; the rest of the body is only checked to be JSON."""
 
 import re
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.wire.foreign import NOT_JSON
 from nulpoint.wire.request_names import (
     DECODED,
     LONG,
@@ -94,6 +96,14 @@ def read_envelope(body: bytes) -> Envelope:
         text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
         raise rejected(text, param="model", code="invalid_value")
     return Envelope(members.model, members.stream, members.stream_options, frame)
+
+
+def decode_member(name: str, value: bytes | msgspec.Raw) -> Any:
+    """The value of a member that the envelope has passed over, where a text need not be UTF-8. Raises Failure (400)."""
+    try:
+        return msgspec.json.decode(value)
+    except NOT_JSON as error:
+        raise rejected(f"`{name}` is not valid JSON: {error}"[: _SHOWN * 2], param=name, code="invalid_json") from None
 
 
 def _invalid_member(problem: str) -> Failure:

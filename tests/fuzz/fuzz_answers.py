@@ -1,0 +1,168 @@
+"""What providers answer, in every format: whatever is in it, it is read or it is the provider's failure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from target import Target
+
+from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, codec_of, unwrapping
+from nulpoint.codecs.table import ERRORS as ERROR_READERS
+from nulpoint.codecs.wrapping import Wrapped
+from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.whole import check_answer
+from nulpoint.providers.price_list import PRICE_LIST
+from nulpoint.providers.prices import Prices
+from nulpoint.wire.completions import from_chat
+from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.wire.provider_error import embedded_error, embedded_failure, hide, provider_failure
+from nulpoint.wire.retry_after import seconds_to_wait, wait_of
+from nulpoint.wire.usage import Facts, Usage, read_facts, read_whole
+from support.mutation import mutated_json
+from support.samples import ANSWERS, CHUNKS, ERRORS, OPENAI, VECTORS
+
+SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
+CREATED = 1_700_000_000
+WRAPPED = (Wrapped(custom=frozenset({"f"})), Wrapped(schema_tool="f"), Wrapped(legacy=True))
+_PRICES = Prices(PRICE_LIST)
+_STATUSES = {400, 401, 402, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529}
+
+
+def read_or_failed(read: Callable[[], Any]) -> Any:
+    """What was read; None where it failed as what a provider answers may fail."""
+    try:
+        return read()
+    except Failure as failure:
+        check_failure(failure)
+        return None
+
+
+def check_failure(failure: Failure) -> None:
+    assert failure.kind not in (Kind.INTERNAL, Kind.CALLER_LEFT), failure
+    assert failure.status in _STATUSES, failure.status
+    assert isinstance(failure.message, str)
+    assert failure.message
+    assert failure.retry_after is None or failure.retry_after > 0
+    told = msgspec.json.decode(failure.envelope())["error"]
+    assert all(told[name] is None or isinstance(told[name], str) for name in ("message", "type", "param", "code"))
+
+
+def check_facts(facts: Facts) -> None:
+    """What is counted and priced of it must be numbers that a log, a metric and a limit can hold."""
+    assert facts.model is None or isinstance(facts.model, str)
+    usage = facts.usage
+    if usage is None:
+        return
+    assert isinstance(usage, Usage)
+    for count in (usage.prompt, usage.completion, usage.cached, usage.reasoning, usage.written, usage.written_1h):
+        assert isinstance(count, int), usage
+        assert not isinstance(count, bool), usage
+        assert 0 <= count < 2**63, usage
+    _PRICES.cost("openai", "gpt-4o", "gpt-4o", usage)
+
+
+def check_completion(body: bytes) -> None:
+    answer = msgspec.json.decode(body)
+    assert isinstance(answer["choices"], list)
+    for choice in answer["choices"]:
+        assert isinstance(choice["message"], dict)
+        assert choice["message"].get("content") is None or isinstance(choice["message"]["content"], str)
+        for call in choice["message"].get("tool_calls") or ():
+            assert call["id"] is None or isinstance(call["id"], str)
+            assert call["type"] in ("function", "custom")
+    facts = read_facts(body)
+    check_facts(facts)
+    check_facts(read_whole(body))
+    if facts.suspect:
+        read_or_failed(lambda: check_answer("p", body, None))
+
+
+def decoding(wire: str) -> Callable[[bytes], None]:
+    def check(body: bytes) -> None:
+        plain: Codec | None = codec_of(wire, "some-model")
+        assert plain is not None
+        for codec in (plain, *(unwrapping(plain, wrapped) for wrapped in WRAPPED)):
+            made = read_or_failed(lambda codec=codec: codec.decode(body, CREATED))
+            if made is not None:
+                check_completion(made)
+                read_or_failed(lambda made=made: from_chat(made))
+
+    return check
+
+
+def passed_on(body: bytes) -> None:
+    """An answer in OpenAI's format is only looked at."""
+    check_facts(read_facts(body))
+    check_facts(read_whole(body))
+    read_or_failed(lambda: check_answer("p", body, None))
+    made = read_or_failed(lambda: from_chat(body))
+    assert made is None or isinstance(msgspec.json.decode(made)["choices"], list)
+
+
+def vectors(wire: str) -> Callable[[tuple[bytes, bytes]], None]:
+    def check(given: tuple[bytes, bytes]) -> None:
+        body, count = given
+        for encoding in ("float", "base64"):
+            request = msgspec.json.encode({"model": "m", "input": ["a", "b"], "encoding_format": encoding})
+            codec = EMBEDDINGS[wire]
+            made = read_or_failed(lambda codec=codec, request=request: codec.decode(body, request, "m"))
+            if made is not None and codec.count_in:
+                made = codec.counted(made, count)
+                msgspec.json.decode(made)
+            if made is not None:
+                check_facts(read_facts(made))
+
+    return check
+
+
+def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
+    status, body, kind, wait = given
+    credential = CredentialMatcher(SECRET)
+    embedded_error(body)
+    status, told = ERROR_READERS["bedrock"](status, {b"x-amzn-errortype": kind}, body)
+    for one in (body, told):
+        for failure in (
+            provider_failure("p", status, one, wait_of(wait, wait, 0.0), credential),
+            embedded_failure("p", one, credential),
+        ):
+            hide(failure, credential)
+            check_failure(failure)
+            assert SECRET not in failure.envelope().decode()
+            assert len(failure.message) <= 10_000
+
+
+def waits(given: tuple[bytes, float]) -> None:
+    value, now = given
+    seconds = seconds_to_wait(value, now)
+    assert seconds is None or 0 < seconds < float("inf")
+
+
+_WAITS = st.binary(max_size=12) | st.sampled_from(
+    (b"5", b"1.5", b"-1", b"nan", b"inf", b"1e400", b"", b"Wed, 21 Oct 2026 07:28:00 GMT", b"Wed, 99 Oct 2026 07:28:00 GMT",
+     b"Wed, 21 Oct 99999 07:28:00 GMT", b"21 Oct 2026", b"0 0 0 0 0", b"Wed, 21 Oct 2026 07:28:00 +9999", b"1_0", b"\xd9\xa1")
+) | st.text("0123456789:,+- GMTWedOct", max_size=30).map(str.encode)  # fmt: skip
+error_inputs = st.tuples(
+    st.sampled_from((400, 401, 403, 404, 408, 413, 422, 424, 429, 499, 500, 503, 529, 302, 600)),
+    mutated_json([*ERRORS, {"error": {"message": f"key {SECRET}", "code": SECRET, "param": SECRET}}]),
+    st.sampled_from((b"", b"ThrottlingException:http://x", b"ValidationException", b"#", b":", b"\xff")),
+    _WAITS,
+)
+TARGETS = (
+    *(
+        Target(f"an answer of {wire}", mutated_json(ANSWERS[wire]), decoding(wire))
+        for wire in ANSWERS
+        if wire in CODECS
+    ),
+    Target("an answer that is passed on", mutated_json([*OPENAI, *CHUNKS]), passed_on),
+    *(
+        Target(
+            f"vectors of {wire}",
+            st.tuples(mutated_json(VECTORS[wire]), st.binary(max_size=10) | st.integers(0).map(lambda n: b"%d" % n)),
+            vectors(wire),
+        )
+        for wire in VECTORS
+    ),
+    Target("errors", error_inputs, errors),
+    Target("retry-after", st.tuples(_WAITS, st.floats(0, 2e9)), waits),
+)

@@ -1,0 +1,75 @@
+"""Answers that are kept and given out again, in the form they came in or in the other one."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from target import Target
+
+from nulpoint.wire.answer import Answer, recorded
+from nulpoint.wire.assembly import NotWhole, assemble
+from support.mutation import mutated, mutated_json
+from support.samples import CHUNKS, OPENAI
+
+
+def _kept(content: bytes, usage_event: bytes, streamed: bool) -> Answer:
+    return Answer(content, usage_event, streamed, "p", "m", None, 0.0)
+
+
+def streams_kept(chunks: list[Any]) -> None:
+    """A stream is kept only if it is whole, and what it is put together to is an answer; else there is no other form."""
+    body = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    kept = recorded(body)
+    if kept is None:
+        return
+    answer = _kept(*kept, streamed=True)
+    assert answer.as_stream("chat", with_usage=True).endswith(b"data: [DONE]\n\n")
+    for route in ("chat", "completions"):
+        try:
+            whole = answer.as_body(route)
+        except NotWhole:
+            continue
+        choices = msgspec.json.decode(whole)["choices"]
+        assert choices
+        assert all(choice["finish_reason"] for choice in choices)
+
+
+def bodies_kept(body: bytes) -> None:
+    for route in ("chat", "completions"):
+        answer = _kept(body, b"", streamed=False)
+        assert answer.as_body(route) == body
+        try:
+            stream = answer.as_stream(route, with_usage=True)
+        except NotWhole:
+            continue
+        assert stream.endswith(b"data: [DONE]\n\n")
+        for line in stream.split(b"\n"):
+            if line.startswith(b"data: {"):
+                assert isinstance(msgspec.json.decode(line[6:])["choices"], list)
+
+
+def pieces(given: tuple[str, str, list[int]]) -> None:
+    """Put together again, the chunks of an answer give its texts and its arguments."""
+    text, arguments, places = given
+    edges = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
+    deltas: list[Any] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": text[start:end]} for start, end in pairwise(edges)]
+    deltas += [
+        {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]}
+    ]
+    deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": letter}}]} for letter in arguments]
+    made = [{"id": "i", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    made.append({"id": "i", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    (choice,) = msgspec.json.decode(assemble("chat", [json.dumps(chunk).encode() for chunk in made]))["choices"]
+    assert choice["message"]["content"] == text
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
+_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+TARGETS = (
+    Target("a stream that is kept", st.lists(mutated(CHUNKS), max_size=8), streams_kept),
+    Target("an answer that is kept", mutated_json(OPENAI), bodies_kept),
+    Target("chunks put together", st.tuples(_text, _text, st.lists(st.integers(0, 99), max_size=5)), pieces),
+)

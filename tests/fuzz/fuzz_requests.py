@@ -1,0 +1,127 @@
+"""Requests of callers for every format: whatever is in them, they are sent or they are refused as the caller's mistake."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from target import Target
+
+from nulpoint.codecs.limits import DEFAULT_LIMITS
+from nulpoint.codecs.table import EMBEDDINGS as EMBEDDING_CODECS
+from nulpoint.codecs.table import codec_of
+from nulpoint.errors import Failure, Kind
+from nulpoint.gateway.preparation import Prepared, prepare
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.spec import Route
+from nulpoint.wire.envelope import read_envelope
+from support.mutation import mutated_json
+from support.samples import COMPLETIONS, EMBEDDINGS, REQUESTS
+
+MODELS = {
+    "anthropic": ("claude-3-5-haiku-latest", "claude-sonnet-4-0", "claude-sonnet-4-5", "claude-opus-4-8"),
+    "bedrock": (
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "amazon.nova-pro-v1:0",
+        "us.meta.llama3-1-70b-instruct-v1:0",
+        "mistral.mistral-large-2407-v1:0",
+    ),
+    "gemini": ("gemini-2.0-flash", "gemini-2.5-pro", "gemini-3-pro-preview"),
+    "mistral": ("mistral-large-latest",),
+    "vertex-anthropic": ("claude-sonnet-4-5",),
+}
+EMBEDDING_MODELS = {
+    "bedrock": ("amazon.titan-embed-text-v2:0", "amazon.titan-embed-image-v1", "cohere.embed-v4:0", "cohere.embed-english-v3"),
+    "gemini": ("gemini-embedding-001",), "mistral": ("mistral-embed",), "vertex": ("text-embedding-005",),
+}  # fmt: skip
+
+
+def refused_or_sent(encode: Callable[[], Any]) -> Any:
+    """What was made of a request; None where it was refused in the way a caller's mistake is."""
+    try:
+        return encode()
+    except Failure as failure:
+        check_refusal(failure)
+        return None
+
+
+def check_refusal(failure: Failure) -> None:
+    assert (failure.kind, failure.status) == (Kind.REJECTED, 400), failure
+    assert failure.code, failure
+    assert len(failure.message) < 2000, f"a message of {len(failure.message)} characters"
+    msgspec.json.decode(failure.envelope())
+
+
+def check_sent(body: bytes, dropped: list[str]) -> None:
+    assert isinstance(msgspec.json.decode(body), dict)
+    assert all(name.isascii() and name.isprintable() for name in dropped), dropped
+    assert len(dropped) <= 40
+
+
+def encoding(wire: str) -> Callable[[bytes], None]:
+    def check(body: bytes) -> None:
+        for model in MODELS[wire]:
+            codec = codec_of(wire, model)
+            assert codec is not None
+            encoded = refused_or_sent(lambda codec=codec, model=model: codec.encode(body, model, DEFAULT_LIMITS))
+            if encoded is not None:
+                check_sent(encoded.body, encoded.dropped)
+
+    return check
+
+
+def embedding(body: bytes) -> None:
+    for wire, models in EMBEDDING_MODELS.items():
+        for model in models:
+            codec = EMBEDDING_CODECS[wire]
+            encoded = refused_or_sent(lambda codec=codec, model=model: codec.encode(body, model, DEFAULT_LIMITS))
+            if encoded is not None:
+                check_sent(encoded.body, encoded.dropped)
+
+
+def preparing(route: Route) -> Callable[[bytes], None]:
+    """The whole way from a body to what is sent, for every host that there is."""
+
+    def check(body: bytes) -> None:
+        envelope = refused_or_sent(lambda: read_envelope(body))
+        if envelope is None:
+            return
+        for spec in CATALOG.values():
+            through_chat = route == "completions" and not spec.completions
+            if route == "embeddings" and not spec.embeddings:
+                continue
+            prepared: Prepared | None = refused_or_sent(
+                lambda spec=spec, through_chat=through_chat: prepare(
+                    body, envelope, spec, "a-model", route, through_chat
+                )
+            )
+            if prepared is not None:
+                sent = msgspec.json.decode(prepared.body, type=dict[str, msgspec.Raw])
+                assert (
+                    "model" not in sent or msgspec.json.decode(sent["model"]) == "a-model" or prepared.codec is not None
+                )
+
+    return check
+
+
+requests = mutated_json(REQUESTS)
+TARGETS = (
+    *(Target(f"a request for {wire}", requests, encoding(wire)) for wire in MODELS),
+    Target("a request for embeddings", mutated_json(EMBEDDINGS), embedding),
+    Target(
+        "a chat for every host",
+        requests,
+        preparing("chat"),
+        (b'{"model":"m","stream":true,"stream_options":{"a":"\x80"},"messages":[]}',),
+    ),
+    Target(
+        "completions for every host",
+        mutated_json(COMPLETIONS),
+        preparing("completions"),
+        (
+            b'{"model":"m","prompt":"\x80"}',
+            b'{"model":"m","prompt":"a","suffix":"\x80"}',
+            b'{"model":"m","prompt":"\\ud800"}',
+        ),
+    ),
+    Target("embeddings for every host", mutated_json(EMBEDDINGS), preparing("embeddings")),
+)

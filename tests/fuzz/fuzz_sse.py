@@ -1,0 +1,148 @@
+"""Server-sent events: the decoder, the splitter, and what passes streams on in OpenAI's format."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hypothesis import strategies as st
+from target import Target
+
+from nulpoint.errors import Failure
+from nulpoint.wire import sse
+from nulpoint.wire.completions import CompletionStream
+from nulpoint.wire.recording import Recorder
+from nulpoint.wire.stream import HideUsage, PassOn, Watcher
+from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one
+from support.samples import CHUNKS, STREAM_ERRORS
+
+_ENDS = st.sampled_from((b"\n", b"\r\n", b"\r"))
+_LINES = st.sampled_from(
+    (b"", b"", b"data: {}", b"data:x", b"data", b"data: ", b"event: error", b"event:", b": ping", b":", b"id: 1", b"retry: 5",
+     b"data: [DONE]", b"data:  [DONE]", b"\xef\xbb\xbfdata: x", b"datax: y", b" data: x", "data: \u2028é".encode())
+)  # fmt: skip
+texts = st.lists(st.builds(lambda line, end: line + end, _LINES, _ENDS), max_size=12).map(b"".join)
+
+
+def reference(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and data of the events by the WHATWG's rules, with what this gateway adds: the end of the stream ends an
+    event; data that is nothing but white space, or a comment of a proxy, is none; an error need not have any."""
+    text = data.removeprefix(sse.BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    events, lines, name = [], [], b""
+    for line in [*text.split(b"\n"), b""]:
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not line:
+            joined = b"\n".join(lines)
+            if name == b"error" or (joined.strip() and not joined.startswith(b":")):
+                events.append((name, joined))
+            lines, name = [], b""
+        elif field == b"data":
+            lines.append(value)
+        elif field == b"event":
+            name = value
+    return events
+
+
+def check_decoder(given: tuple[bytes, list[int]]) -> None:
+    data, places = given
+    expected = reference(data)
+    for pieces in ([data], cut(data, places), one_by_one(data)):
+        decoder = sse.Decoder()
+        events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
+        assert [(event.name, event.data) for event in events] == expected
+
+
+def check_splitter(given: tuple[bytes, list[int]]) -> None:
+    """The blocks are the stream, and the events in them those of the decoder."""
+    data, places = given
+    for pieces in ([data], cut(data, places), one_by_one(data)):
+        splitter = sse.Splitter()
+        blocks = [block for piece in pieces for block in splitter.feed(piece)] + [bytes(splitter.rest())]
+        assert b"".join(blocks) == data
+        if sse.BOM not in data[1:]:
+            found = [event for event in map(sse.parse, blocks) if not event.is_empty]
+            assert [(event.name, event.data) for event in found] == reference(data)
+
+
+# -- what passes streams on --------------------------------------------------------------------------------------------
+
+
+class Seen(tuple[Any, ...]):
+    """What left for the caller and how it ended: all of that must be the same however the network cuts."""
+
+    __slots__ = ()
+
+
+def watched(watcher: Watcher, pieces: Iterable[bytes]) -> Seen:
+    """Feed a watcher, and check what holds for each of them at any time."""
+    out = []
+    for piece in pieces:
+        before = watcher.failure
+        passed = watcher.feed(piece)
+        assert before is None or not passed, "something was passed on after a failure"
+        out.append(passed)
+        assert watcher.failure is None or not watcher.finished(), "finished beside a failure"
+        if watcher.failure is not None:
+            break  # as the relay does
+    if watcher.failure is None:
+        out.append(watcher.close())
+    watcher.facts()
+    failure = watcher.failure
+    assert failure is None or isinstance(failure, Failure)
+    assert failure is None or not watcher.finished(), "finished beside a failure"
+    assert failure is None or not watcher.has_finish_reason(), "a finish reason beside a failure"
+    told = None if failure is None else (failure.kind, failure.status, failure.message, failure.code)
+    return Seen((b"".join(out), told, watcher.finished()))
+
+
+def check_cuts(make: Callable[[], Watcher]) -> Callable[[tuple[bytes, list[int]]], None]:
+    def check(given: tuple[bytes, list[int]]) -> None:
+        data, places = given
+        whole = watched(make(), [data])
+        for pieces in (cut(data, places), one_by_one(data)):
+            seen = watched(make(), pieces)
+            assert seen[1:] == whole[1:], f"other cuts, another end: {seen[1:]} and {whole[1:]}"
+            assert seen[0] == whole[0], "other cuts, other bytes"
+        done = any(data.strip() == b"[DONE]" for _, data in reference(whole[0]))
+        assert not (done and whole[1] is not None), "a clean end beside a failure"
+
+    return check
+
+
+@st.composite
+def streams(draw: Any) -> bytes:
+    """Chunks, now and then changed, with errors, comments and ends among them."""
+    made = []
+    for _ in range(draw(st.integers(0, 5))):
+        made.append(
+            draw(
+                st.builds(lambda one: b"data: " + as_json(one), mutated(CHUNKS))
+                | st.builds(lambda one: b"data: " + as_json(one), mutated(STREAM_ERRORS))
+                | st.sampled_from(
+                    (
+                        b": ping",
+                        b"data: [DONE]",
+                        b"data: [DONE]",
+                        b"event: error\ndata: {}",
+                        b"event: error\ndata: x",
+                        b"data:",
+                        b"id: 7",
+                    )
+                )
+            )
+        )
+    end = draw(st.sampled_from((b"\n\n", b"\r\n\r\n", b"\n\n")))
+    body = end.join([*made, b""]) if draw(st.booleans()) else end.join(made)
+    return body if draw(st.booleans()) else draw(garbled(st.just(body)))
+
+
+# Two things that are wrong in one read: the first counts.
+_SEEDS = ((b'data: x{"choices":[]}\n\ndata: {"error":{"message":"x"}}\n\n', [25]),)
+fed = st.tuples(streams(), cuts)
+TARGETS = (
+    Target("events, decoded", st.tuples(texts | garbled(texts), cuts), check_decoder),
+    Target("events, split", st.tuples(texts | garbled(texts), cuts), check_splitter),
+    Target("a stream that is passed on", fed, check_cuts(PassOn)),
+    Target("a stream without its usage", fed, check_cuts(HideUsage)),
+    Target("a stream of completions", fed, check_cuts(lambda: CompletionStream(hide_usage=True)), _SEEDS),
+    Target("a stream that is recorded", fed, check_cuts(lambda: Recorder(PassOn(), True, 1_000_000))),
+)

@@ -1,0 +1,126 @@
+"""Streams in every format: the network's cuts make no difference, and only a proper end is an end."""
+
+import copy
+import struct
+from binascii import crc32
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from fuzz_answers import CREATED, WRAPPED, check_facts, check_failure
+from fuzz_sse import watched
+from hypothesis import strategies as st
+from target import Target
+
+from nulpoint.codecs.table import codec_of
+from nulpoint.wire.completions import Chained
+from nulpoint.wire.stream import Watcher
+from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
+from support.samples import STREAM_ERRORS, STREAMS
+
+
+def framed(wire: str, events: list[Any], end: bytes) -> bytes:
+    if wire == "bedrock":
+        return b"".join(map(_message, events))
+    body = b"".join(b"data: " + (one if isinstance(one, bytes) else as_json(one)) + end for one in events)
+    return body + (b"data: [DONE]\n\n" if wire == "mistral" else b"")
+
+
+def _message(event: Any) -> bytes:
+    """A message of AWS's event stream: of the event's one member, or an exception."""
+    name, value = next(iter(event.items())) if isinstance(event, dict) and event else ("messageStop", event)
+    exception = name == "error"
+    headers = {
+        ":exception-type" if exception else ":event-type": name,
+        ":message-type": "exception" if exception else "event",
+    }
+    block = b""
+    for key, text in headers.items():
+        encoded = str(text).encode("utf-8", "replace")
+        block += struct.pack(f">B{len(key)}sBH{len(encoded)}s", len(key), key.encode(), 7, len(encoded), encoded)
+    payload = as_json(value)
+    prelude = struct.pack(">II", len(block) + len(payload) + 16, len(block))
+    message = prelude + struct.pack(">I", crc32(prelude)) + block + payload
+    return message + struct.pack(">I", crc32(message))
+
+
+@st.composite
+def streams(draw: Any, wire: str) -> bytes:
+    """The events of one answer: some left out, said again or in another order, some changed inside."""
+    events: list[Any] = copy.deepcopy(draw(st.sampled_from(STREAMS[wire])))
+    for _ in range(draw(st.integers(0, 4))):
+        kind = draw(st.sampled_from(("drop", "repeat", "swap", "change", "change", "change", "error", "raw")))
+        at, other = draw(st.integers(0, len(events))), draw(st.integers(0, len(events)))
+        if kind == "error" or not events or at == len(events):
+            events.insert(at, draw(st.sampled_from(STREAM_ERRORS)))
+        elif kind == "drop":
+            del events[at]
+        elif kind == "repeat":
+            events.insert(other, events[at])
+        elif kind == "swap" and other < len(events):
+            events[at], events[other] = events[other], events[at]
+        elif kind == "change":
+            how = draw(
+                st.sampled_from(
+                    ("replace", "replace", "delete", "move", "rename", "in a list", "in an object", "add", "empty")
+                )
+            )
+            event = msgspec.json.decode(as_json(events[at])) if not isinstance(events[at], bytes) else {}
+            events[at] = changed(event, how, draw(st.integers(0, 2**16)), draw(st.integers(0, 2**16)), draw(odd_values))
+        elif kind == "raw" and wire != "bedrock":
+            events[at] = draw(
+                st.sampled_from(
+                    (b"[DONE]", b"{", b"null", b"7", b'"x"', b"[]", b"{}", b'{"x":"\\ud800"}', b"\xff", b"1" * 5000)
+                )
+            )
+    events = [one if isinstance(one, bytes) or _has_json(one) else {} for one in events]
+    body = framed(wire, events, draw(st.sampled_from((b"\n\n", b"\n\n", b"\r\n\r\n"))))
+    body = body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 9)) == 0 else body
+    return draw(garbled(st.just(body))) if draw(st.integers(0, 4)) == 0 else body
+
+
+def _has_json(value: Any) -> bool:
+    try:
+        as_json(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
+    codec = codec_of(wire, "some-model")
+    assert codec is not None
+    watchers: list[Callable[[], Watcher]] = [
+        lambda: codec.stream(CREATED, True),
+        lambda: codec.stream(CREATED, False),
+        lambda: Chained(codec.stream(CREATED, True)),
+        *(lambda wrapped=wrapped: wrapped.stream(codec.stream(CREATED, True)) for wrapped in WRAPPED),  # type: ignore[misc]
+    ]
+
+    def check(given: tuple[bytes, list[int]]) -> None:
+        body, places = given
+        for make in watchers:
+            expected = watched(make(), [body])
+            for pieces in (cut(body, places), one_by_one(body)):
+                assert watched(make(), pieces) == expected, "other cuts, another stream"
+            _check_end(make(), body)
+
+    return check
+
+
+def _check_end(watcher: Watcher, body: bytes) -> None:
+    out = watcher.feed(body)
+    if watcher.failure is None:
+        out += watcher.close()
+    check_facts(watcher.facts())
+    done = out.endswith(b"data: [DONE]\n\n")
+    assert done == watcher.finished(), "the end that was told is not the end that counts"
+    assert out.count(b"data: [DONE]") == done
+    if watcher.failure is not None:
+        check_failure(watcher.failure)
+    for line in out.split(b"\n"):
+        if line.startswith(b"data: {"):
+            assert isinstance(msgspec.json.decode(line[6:])["choices"], list)
+
+
+TARGETS = tuple(Target(f"a stream of {wire}", st.tuples(streams(wire), cuts), watching(wire)) for wire in STREAMS)

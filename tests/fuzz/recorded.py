@@ -1,0 +1,45 @@
+"""Recorded traffic of providers, where it is, as further documents to change. It is no part of the project."""
+
+import json
+from typing import Any
+
+from corpus.records import Recording, recordings
+
+from support import samples
+
+_MOST = 40  # of each kind
+_LONGEST = 4000  # bytes
+
+
+def add() -> None:
+    """Add them to the samples, before the targets are made of these."""
+    for recording in recordings():
+        if len(recording.body) <= _LONGEST and not recording.left_out():
+            _add(recording)
+
+
+def _add(recording: Recording) -> None:
+    wire = recording.host.wire
+    if recording.failed:
+        found, into = _json(recording.body), samples.ERRORS
+    elif recording.is_stream:
+        found, into = _events(recording.body), samples.STREAMS.get(wire)
+    elif recording.kind == "answer":
+        found, into = _json(recording.body), samples.ANSWERS.get(wire, samples.OPENAI)
+    else:
+        return
+    if found and into is not None and len(into) < _MOST:
+        into.append(found)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _events(body: bytes) -> list[Any]:
+    lines = [line.removeprefix(b"data:") for line in body.splitlines() if line.startswith(b"data:")]
+    events = [_json(line) for line in lines]
+    return [event for event in events if event is not None]

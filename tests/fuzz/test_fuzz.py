@@ -1,0 +1,10 @@
+"""A few inputs of every fuzz target, always the same; `make fuzz` tries more of them, others each time."""
+
+import pytest
+from target import Target, run
+from targets import TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
+def test_a_few_inputs(target: Target):
+    run(target, examples=25)
