@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
 from nulpoint.wire import json_nodes
-from nulpoint.wire.json_nodes import check_answer_node_count, check_node_count, exceeds_node_count
+from nulpoint.wire.json_nodes import (
+    MAX_DIGITS,
+    check_answer_node_count,
+    check_node_count,
+    exceeds_node_count,
+    holds_long_number,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='a",:[{}]\\\n', max_size=12),
@@ -62,3 +68,22 @@ def test_the_failures_name_the_setting():
     assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
     check_node_count(body, 200)
     check_answer_node_count(body, 200)
+
+
+@given(VALUES, st.integers(1, 40), st.integers(MAX_DIGITS - 1, MAX_DIGITS + 2), st.booleans())
+def test_long_numbers_are_found_outside_strings_only(value, piece, digits, in_a_string):
+    number = "7" * digits
+    text = b'{"a":%b,"b":%b}' % (json.dumps(value).encode(), (f'"{number}"' if in_a_string else number).encode())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_nodes, "_PIECE", piece)
+        assert holds_long_number(text) == (digits > MAX_DIGITS and not in_a_string)
+
+
+@pytest.mark.parametrize(("check", "status"), [(check_node_count, 400), (check_answer_node_count, 502)])
+def test_long_numbers_in_long_texts_are_refused(check, status):
+    number = b"3" * (MAX_DIGITS + 1)
+    check(b'{"a":%b}' % number, 1000)
+    check(b'{"a":"%b %b"}' % (b" " * json_nodes.LONG_TEXT, number), 1000)
+    with pytest.raises(Failure, match=f"more than {MAX_DIGITS} digits") as caught:
+        check(b'{"b":"%b","a":%b}' % (b" " * json_nodes.LONG_TEXT, number), 1000)
+    assert caught.value.status == status

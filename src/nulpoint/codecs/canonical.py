@@ -153,14 +153,14 @@ def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
 def too_many(count: int, most: int, field: str, setting: str) -> Failure:
     """A request that has more of something than may be translated."""
     text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
-    return wrong(field, text, "array_above_max_length")
+    return wrong(field, text, code="array_above_max_length")
 
 
 def check_json_inside(text: str, where: str, limit: int) -> None:
     """Raise Failure (400) for a text that is to be read as JSON and holds too many names and values."""
     if len(text) > limit and exceeds_node_count(text.encode(), limit):
         problem = f"holds more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
-        raise wrong(where, problem, "too_many_json_nodes")
+        raise wrong(where, problem, code="too_many_json_nodes")
 
 
 def optional_text(value: Any, where: str) -> str:

@@ -35,7 +35,7 @@ class Rewriting:
                 f"makes a schema of more than {self._most_nodes} nodes, which is not translated; "
                 "make it smaller (the gateway's operator can raise MAX_SCHEMA_NODES)"
             )
-            raise wrong(self.where, text, "schema_too_large")
+            raise wrong(self.where, text, code="schema_too_large")
 
     def report(self, members: Members) -> None:
         """Note the keywords that were lost."""

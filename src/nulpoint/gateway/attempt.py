@@ -127,14 +127,17 @@ class Attempt(msgspec.Struct):
         return translates and takes_long(body)
 
     async def _send_long(self, connection: Upstream, body: bytes) -> None:
+        self.outlet.entry.first_byte = perf_counter()  # all the time until now was the provider's
         read = await self.translation.run(partial(self._read_whole, connection.headers, body))
         self._send_whole(connection, body, read)
 
     def _send_whole(self, connection: Upstream, body: bytes, read: tuple[bytes, Facts] | None = None) -> None:
         """Send a whole answer. `read`: what `_read_whole` makes of it, where that is known already."""
         entry, keeper = self.outlet.entry, self.outlet.keeper
-        entry.first_byte = perf_counter()  # all the time until now was the provider's
-        body, facts = read or self._read_whole(connection.headers, body)
+        if read is None:
+            entry.first_byte = perf_counter()  # all the time until now was the provider's
+            read = self._read_whole(connection.headers, body)
+        body, facts = read
         entry.usage = facts.usage
         entry.answered_model = (facts.model or entry.answered_model)[:NAME_SHOWN]
         source = None

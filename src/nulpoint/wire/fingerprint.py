@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.wire.json_nodes import exceeds_node_count
+from nulpoint.wire.json_nodes import LONG_TEXT, exceeds_node_count, holds_long_number
 
 # These say how an answer is delivered, not what it is: a whole body and a stream share an entry.
 DELIVERY = ("stream", "stream_options")
@@ -50,6 +50,8 @@ def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> byte
 def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
     """The canonical text of a request without the named members, and those of them that are there. Raises Unfit."""
     if len(body) > MAX_BYTES or (len(body) > _COUNTED and exceeds_node_count(body, MAX_NODES)):
+        raise Unfit
+    if len(body) > LONG_TEXT and holds_long_number(body):
         raise Unfit
     _DECIMALS.left = MAX_DECIMALS
     try:
