@@ -14,6 +14,7 @@ from nulpoint.wire.foreign import unusable
 DEFAULT_MAX_JSON_NODES = 512_000  # room for 100,000 short messages; decoding the most costly shape takes 50 to 100 ms
 _STRUCTURAL = b",:[{"
 _OTHER_BYTES = bytes(set(range(256)).difference(_STRUCTURAL))
+_DIGITS = re.compile(rb"[0-9]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 MAX_DIGITS = 100  # of a number in a long text; numbers that programs write have some twenty
 LONG_TEXT = 64 * 1024  # bytes; in a shorter text, numbers of any length take a few milliseconds at most
@@ -63,9 +64,7 @@ def _outside_strings(text: bytes) -> Iterator[bytes]:
     """The text without its strings, piece by piece; a number is never divided between two pieces."""
     position = 0
     while position < len(text):
-        end = position + _PIECE
-        while text[end : end + 1].isdigit():
-            end += 1
+        end = _DIGITS.match(text, min(position + _PIECE, len(text))).end()  # type: ignore[union-attr]  # it matches
         piece = text[position:end]
         outside, quote, unfinished = _STRING.sub(b"", piece).partition(b'"')
         yield outside
