@@ -12,17 +12,17 @@ from statistics import median
 from typing import Any
 
 from figures import Row
-from nulpoint.gateway.journal import Entry, Journal
+from nulpoint.request.recorder import Entry, Journal
 from nulpoint.http.message import Request
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
-from nulpoint.stores.calendar import calendar
-from nulpoint.stores.log_database import DatabaseSink
-from nulpoint.stores.log_files import DescriptorSink
-from nulpoint.stores.log_writer import Sink
-from nulpoint.stores.metrics import Metrics
-from nulpoint.stores.requestlog import RequestLog
-from nulpoint.wire.usage import Usage
+from nulpoint.telemetry.wall_clock import calendar
+from nulpoint.telemetry.request_log.sqlite import DatabaseSink
+from nulpoint.telemetry.request_log.files import DescriptorSink
+from nulpoint.telemetry.request_log.writer import Sink
+from nulpoint.telemetry.metrics.metrics import Metrics
+from nulpoint.telemetry.request_log.request_log import RequestLog
+from nulpoint.protocols.openai.usage import Usage
 
 REQUESTS = 5_000  # a round
 PROVIDERS, ROUTES, STATUSES = ("openai", "anthropic", "gemini", "mistral"), ("chat", "embeddings"), (200, 429, 502)

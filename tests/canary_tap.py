@@ -6,7 +6,7 @@ S01 has a sweep of its own with everything that can go wrong (tests/canary); thi
 import logging
 from typing import Any
 
-from nulpoint.http.connection import Connection
+from nulpoint.http.server.connection import Connection
 
 PLANTED = b"sk-configured-"  # every configured provider key of a test begins like this
 leaks: list[str] = []

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 
 import canary_tap
 import clouds
-from nulpoint.app import App
+from nulpoint.app.app import App
 from nulpoint.config import Place
 from nulpoint.mock import MockServer, MockSettings, start
 from nulpoint.routing.breaker import State

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from nulpoint.stores.calendar import Calendar
-from nulpoint.stores.log_database import DatabaseSink
-from nulpoint.stores.record import Record
+from nulpoint.telemetry.wall_clock import Calendar
+from nulpoint.telemetry.request_log.sqlite import DatabaseSink
+from nulpoint.telemetry.request_log.record import Record
 
 WHEN = datetime(2026, 11, 26, 14, 0, 0, tzinfo=UTC)
 DAY = 86400.0

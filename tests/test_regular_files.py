@@ -10,7 +10,7 @@ import pytest
 
 from nulpoint.config import ConfigError, Place
 from nulpoint.files import MAX_FILE_BYTES, path_of_regular_file, read_regular_file
-from nulpoint.http.dial import tls_context
+from nulpoint.http.client.connector import tls_context
 
 KEY = {"OPENAI_API_KEY": "sk-configured"}
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 
 from conftest import run, until
-from nulpoint.http.strand import Cancelled, Signal, Strand
-from nulpoint.stores.log_files import ATOMIC_BYTES, DescriptorSink
-from nulpoint.stores.record import Record
-from nulpoint.stores.requestlog import RequestLog
+from nulpoint.http.coroutine_runner import Cancelled, Signal, Strand
+from nulpoint.telemetry.request_log.files import ATOMIC_BYTES, DescriptorSink
+from nulpoint.telemetry.request_log.record import Record
+from nulpoint.telemetry.request_log.request_log import RequestLog
 
 
 def record(**fields):

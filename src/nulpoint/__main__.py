@@ -1,6 +1,6 @@
 """`python -m nulpoint` is the `nulpoint` command."""
 
-from nulpoint.cli import main
+from nulpoint.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -16,12 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 from log_parts import Clock, database
-from nulpoint.analysis import query
-from nulpoint.analysis.shown import width
-from nulpoint.cli import main as nulpoint
-from nulpoint.stores.log_schema import APPLICATION, SCHEMA, open_to_write
-from nulpoint.stores.record import Attempt, Record
-from nulpoint.wire.usage import Usage
+from nulpoint.cli.log import filters
+from nulpoint.cli.log.formatting import width
+from nulpoint.cli.main import main as nulpoint
+from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, SCHEMA, open_to_write
+from nulpoint.telemetry.request_log.record import Attempt, Record
+from nulpoint.protocols.openai.usage import Usage
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FAILED_OVER = [Attempt("openai", "gpt-4o", "upstream", 310, "server_error", 2),
@@ -117,9 +117,9 @@ def test_a_filter_that_means_nothing_is_told(log, option, value, remedy):
 
 def test_times_are_utc_unless_they_say_otherwise():
     now = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    assert query.since("90m", now) == "2026-11-26T10:30:00.000Z"
-    assert query.since("2026-11-26T14:00", now) == "2026-11-26T14:00:00.000Z"
-    assert query.since("2026-11-26T14:00+02:00", now) == "2026-11-26T12:00:00.000Z"
+    assert filters.since("90m", now) == "2026-11-26T10:30:00.000Z"
+    assert filters.since("2026-11-26T14:00", now) == "2026-11-26T14:00:00.000Z"
+    assert filters.since("2026-11-26T14:00+02:00", now) == "2026-11-26T12:00:00.000Z"
 
 
 def test_a_record_for_programs_is_the_line_of_the_log(log):

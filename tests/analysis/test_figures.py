@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.analysis.shown import clean, count, dollars, fit, share, time_taken, width
-from nulpoint.analysis.summary import percentile
-from nulpoint.analysis.table import Cell, Column, Table
+from nulpoint.cli.log.formatting import clean, count, dollars, fit, share, time_taken, width
+from nulpoint.cli.log.summary import percentile
+from nulpoint.cli.log.table import Cell, Column, Table
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([50, 95, 99, 100]))

@@ -15,8 +15,8 @@ from nulpoint.errors import Failure
 from nulpoint.mock import MockSettings
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.routing.chains import Chains
-from nulpoint.routing.plan import Router
-from nulpoint.stores.families import FAMILIES
+from nulpoint.routing.router import Router
+from nulpoint.telemetry.metrics.definitions import FAMILIES
 
 KEYS = {name: "sk-x" for spec in CATALOG.values() if (name := spec.key_env) and not spec.variables}
 PROVIDERS = {"OpenAI": "openai", "Anthropic": "anthropic", "Google Gemini": "gemini", "Mistral": "mistral"}

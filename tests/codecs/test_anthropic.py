@@ -6,8 +6,9 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import anthropic, anthropic_request
-from nulpoint.codecs.anthropic_stream import AnthropicStream
+from nulpoint.protocols.anthropic import response as anthropic_response
+from nulpoint.protocols.anthropic import request as anthropic_request
+from nulpoint.protocols.anthropic.stream import AnthropicStream
 from nulpoint.errors import Failure
 
 MODEL = "claude-sonnet-4-5"
@@ -272,7 +273,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ]
     answer = {"id": "m", "type": "message", "role": "assistant", "model": MODEL, "content": blocks,
               "stop_reason": "tool_use", "usage": {"input_tokens": 1, "output_tokens": 2}}  # fmt: skip
-    message = json.loads(anthropic.decode(json.dumps(answer).encode(), 0))["choices"][0]["message"]
+    message = json.loads(anthropic_response.decode(json.dumps(answer).encode(), 0))["choices"][0]["message"]
     assert message["reasoning_content"] == "hm"
     result = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
     body, dropped = encoded(messages=[*HI, message, result])

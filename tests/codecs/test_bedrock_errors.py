@@ -5,10 +5,10 @@ import json
 import pytest
 from bedrock_judge import service
 
-from nulpoint.codecs import bedrock_errors
-from nulpoint.codecs.bedrock_errors import plain
+from nulpoint.protocols.bedrock import errors as bedrock_errors
+from nulpoint.protocols.bedrock.errors import plain
 from nulpoint.errors import Kind
-from nulpoint.wire.provider_error import provider_failure
+from nulpoint.protocols.provider_errors import provider_failure
 
 URI = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
 VALIDATION, THROTTLING = "ValidationException", "ThrottlingException"

@@ -5,7 +5,7 @@ import json
 import pytest
 from bedrock_judge import judge_bedrock
 
-from nulpoint.codecs.table import CODECS
+from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
 
 CLAUDE, OLD_CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"

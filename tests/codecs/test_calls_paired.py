@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from nulpoint.codecs.chat_request import read_request
-from nulpoint.codecs.limits import DEFAULT_LIMITS
-from nulpoint.codecs.table import CODECS
+from nulpoint.protocols.openai.chat_request import read_request
+from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
 
 HI = {"role": "user", "content": "hi"}

@@ -5,7 +5,7 @@ from corpus.gateway import show_stream
 from corpus.records import HOSTS
 from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
-from nulpoint.wire.sse import MAX_EVENT_BYTES
+from nulpoint.formats.sse import MAX_EVENT_BYTES
 
 USAGE = {"input_tokens": 3, "output_tokens": 4}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_round_trip import handed_back, named_calls, signatures, spoken
 
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, codec_of
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_of
 from nulpoint.errors import Failure, Kind
 
 USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}

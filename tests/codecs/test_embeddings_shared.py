@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.codecs.table import EMBEDDINGS
+from nulpoint.protocols.registry import EMBEDDINGS
 from nulpoint.errors import Failure
 
 ANSWERS = {

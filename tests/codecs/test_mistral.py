@@ -7,7 +7,8 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.codecs import mistral, mistral_request
+from nulpoint.protocols.mistral import response as mistral_response
+from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.errors import Failure
 
 MODEL = "mistral-large-latest"
@@ -134,7 +135,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ]
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
     whole = json.dumps({"id": "x", "choices": [choice]}).encode()
-    message = json.loads(mistral.decode(whole, 0))["choices"][0]["message"]
+    message = json.loads(mistral_response.decode(whole, 0))["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("so", "hm")
     body, _ = encoded(messages=[*HI, message, *HI])
     assert body["messages"][1]["content"] == content
@@ -154,7 +155,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ],
 )
 def test_failures_in_a_stream(events, status):
-    stream = mistral.MistralStream(0, False)
+    stream = mistral_response.MistralStream(0, False)
     assert stream.feed(events + b"data: [DONE]\n\n") == b""
     assert not stream.finished()
     assert stream.failure.status == status

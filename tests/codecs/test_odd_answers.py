@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd_values import MISSING, ODD, odd_ones, places, replaced
 
-from nulpoint.codecs.canonical import EXTRA
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, codec_of, unwrapping
-from nulpoint.codecs.wrapping import Wrapped
+from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_of, unwrapping
+from nulpoint.protocols.emulation import Wrapped
 from nulpoint.errors import Failure, Kind
-from nulpoint.wire import sse
-from nulpoint.wire.assembly import NotWhole, assemble
-from nulpoint.wire.completions import Chained, from_chat
-from nulpoint.wire.usage import MOST_TOKENS, read_facts
+from nulpoint.formats import sse
+from nulpoint.protocols.openai.accumulate import NotWhole, assemble
+from nulpoint.protocols.openai.completions import Chained, from_chat
+from nulpoint.protocols.openai.usage import MOST_TOKENS, read_facts
 
 ANTHROPIC_USAGE = {
     "input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 3,

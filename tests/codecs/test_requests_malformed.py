@@ -6,7 +6,7 @@ import json
 import pytest
 from test_requests_table import CASES, HI, MODELS
 
-from nulpoint.codecs.table import CODECS
+from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
 
 ODD = (None, True, 5, "", "x", [], ["x"], {}, {"x": 1}, [[]], [None], [{}])

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from nulpoint.codecs.anthropic_schema import object_schema, strict_schema
-from nulpoint.codecs.gemini_schema import response_schema
-from nulpoint.codecs.json_schema import Rewriting
+from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
+from nulpoint.protocols.gemini.schema import response_schema
+from nulpoint.protocols.json_schema import Rewriting
 from nulpoint.errors import Failure
 
 MOST = 1000  # nodes

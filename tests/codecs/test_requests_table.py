@@ -13,8 +13,9 @@ from typing import NamedTuple
 import pytest
 from request_judges import JUDGES, check, mistral_embedding_types
 
-from nulpoint.codecs import gemini_embeddings, mistral_embeddings
-from nulpoint.codecs.table import CODECS
+from nulpoint.protocols.gemini import embeddings as gemini_embeddings
+from nulpoint.protocols.mistral import embeddings as mistral_embeddings
+from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
 
 OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5 = "claude-3-5-haiku-latest", "claude-sonnet-4-0", "claude-sonnet-4-5"

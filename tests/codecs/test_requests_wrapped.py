@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from test_requests_table import CUSTOM, FORMAT, HI, TOOL
 
 from conftest import gateway, run
-from nulpoint.codecs.table import CODECS, unwrapping
+from nulpoint.protocols.registry import CODECS, unwrapping
 
 OLD = "claude-3-5-haiku-latest"
 MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}

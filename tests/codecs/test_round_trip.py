@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 from request_judges import JUDGES
 
-from nulpoint.codecs.table import CODECS
+from nulpoint.protocols.registry import CODECS
 
 MODELS = {
     "anthropic": ("claude-3-5-haiku-latest", "claude-sonnet-4-5", "claude-opus-4-8"),

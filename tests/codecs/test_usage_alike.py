@@ -5,8 +5,8 @@ import json
 import pytest
 from bedrock_judge import framed
 
-from nulpoint.codecs.table import codec_of
-from nulpoint.wire.usage import Usage, read_facts
+from nulpoint.protocols.registry import codec_of
+from nulpoint.protocols.openai.usage import Usage, read_facts
 
 ANTHROPIC = {
     "input_tokens": 5,

@@ -8,7 +8,7 @@ import pytest
 
 from nulpoint.config import load
 from nulpoint.config.loader import ConfigError
-from nulpoint.credentials import table
+from nulpoint.credentials import kinds
 from nulpoint.credentials.aws import KIND, ChainSource, StaticSource
 from nulpoint.credentials.source import CannotFetch
 
@@ -69,7 +69,7 @@ def test_what_is_asked_for(environ, url, identity, keys):
 
 def test_without_the_extra(monkeypatch):
     """Keys need no package; the chain does; a region alone asks for nothing then."""
-    monkeypatch.setattr(table.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(kinds.importlib.util, "find_spec", lambda name: None)
     assert "bedrock" in load({**KEY, **SECRET, **REGION}, NOWHERE).providers
     assert list(load({**OPENAI, **REGION}, NOWHERE).providers) == ["openai"]
     (told,) = problems(**REGION, **ENDPOINT)

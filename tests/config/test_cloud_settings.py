@@ -5,8 +5,9 @@ import json
 import pytest
 
 import clouds
-from nulpoint.config import ConfigError, identities, load
-from nulpoint.config.places import unsound
+from nulpoint.config import ConfigError, load
+from nulpoint.config.sections import identities
+from nulpoint.config.sections.endpoints import unsound
 from nulpoint.providers.spec import ProviderSpec
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"

@@ -10,18 +10,20 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.cli import main
-from nulpoint.codecs.table import CODECS
-from nulpoint.config import Config, ConfigError, load, reference, values
-from nulpoint.config.places import unsound
+from nulpoint.cli.main import main
+from nulpoint.protocols.registry import CODECS
+from nulpoint.config import Config, ConfigError, load
+from nulpoint.config import reference
+from nulpoint.config import values
+from nulpoint.config.sections.endpoints import unsound
 from nulpoint.config.settings import SETTINGS
 from nulpoint.errors import Failure
 from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PATTERNS, PREFIXES
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
-from nulpoint.providers.wires import WIRES
+from nulpoint.providers.wire_formats import WIRES
 from nulpoint.routing.chains import Chains
-from nulpoint.routing.plan import Router
+from nulpoint.routing.router import Router
 
 REPOSITORY = Path(__file__).parent.parent.parent
 KEY = {"OPENAI_API_KEY": "sk-x"}

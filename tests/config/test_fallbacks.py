@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nulpoint.cli import main
-from nulpoint.config import ConfigError, load, reference
+from nulpoint.cli.main import main
+from nulpoint.config import ConfigError, load
+from nulpoint.config import reference
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Secret
 from nulpoint.routing.chains import Weighted

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import gateway, run
-from nulpoint.cli import main
-from nulpoint.config import ConfigError, Place, hints, load
+from nulpoint.cli.main import main
+from nulpoint.config import ConfigError, Place, load
+from nulpoint.config import autodetect
 from nulpoint.credentials.aws import KIND
 
 OPENAI = {"OPENAI_API_KEY": "sk-Zt7Qp2Lk9Vx4Rm8Wc3"}
@@ -65,7 +66,7 @@ def test_what_is_there_and_broken_stays_to_be_told_of(tmp_path):
 )
 def test_who_says_more_than_a_region_means_it(more, monkeypatch):
     """And nobody is asked."""
-    monkeypatch.setattr(hints, "finds", lambda provider: pytest.fail("asked"))
+    monkeypatch.setattr(autodetect, "finds", lambda provider: pytest.fail("asked"))
     assert "bedrock" in loaded(**OPENAI, **REGION, **more).providers
 
 
@@ -92,13 +93,13 @@ def test_no_start_is_held_up_for_long(monkeypatch, instances):
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}/")
         began = time.monotonic()
         config = loaded(**OPENAI, **REGION)
-        assert time.monotonic() - began < hints.PATIENCE + 0.5
+        assert time.monotonic() - began < autodetect.PATIENCE + 0.5
     assert "bedrock" not in config.providers
 
 
 def test_an_answer_that_does_not_come_is_no_no(monkeypatch):
-    monkeypatch.setattr(hints, "PATIENCE", 0.05)
-    monkeypatch.setattr(hints, "KINDS", {"aws": KIND._replace(found=lambda: time.sleep(0.3))})
+    monkeypatch.setattr(autodetect, "PATIENCE", 0.05)
+    monkeypatch.setattr(autodetect, "KINDS", {"aws": KIND._replace(found=lambda: time.sleep(0.3))})
     assert "bedrock" in loaded(**OPENAI, **REGION).providers
 
 
@@ -124,5 +125,5 @@ def test_a_gateway_is_well_without_it():
 
 
 def test_reading_the_configuration_alone_asks_nobody(monkeypatch):
-    monkeypatch.setattr(hints, "finds", lambda provider: pytest.fail("asked"))
+    monkeypatch.setattr(autodetect, "finds", lambda provider: pytest.fail("asked"))
     assert load({**OPENAI, **REGION}, NOWHERE).providers["bedrock"].hinted

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from nulpoint.config import load
-from nulpoint.config.difference import changes
-from nulpoint.config.identities import identity_variables
+from nulpoint.config.diff import changes
+from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS
 from nulpoint.providers.catalog import CATALOG
 

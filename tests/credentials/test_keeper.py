@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from conftest import run, until
-from nulpoint.credentials import keeper as keeper_module
+from nulpoint.credentials import refresher as keeper_module
 from nulpoint.credentials import schedule
-from nulpoint.credentials.keeper import Keeper
+from nulpoint.credentials.refresher import Keeper
 from nulpoint.credentials.source import CannotFetch, Held
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Bearer

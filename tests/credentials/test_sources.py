@@ -10,11 +10,13 @@ import pytest
 
 import clouds
 from conftest import run
-from nulpoint.credentials import entra, google
-from nulpoint.credentials.keeper import in_thread
+from nulpoint.credentials import entra
+from nulpoint.credentials import google
+from nulpoint.credentials.refresher import in_thread
 from nulpoint.credentials.source import CannotFetch
-from nulpoint.credentials.table import KINDS, has_extra
-from nulpoint.mock import MockSettings, azure, start
+from nulpoint.credentials.kinds import KINDS, has_extra
+from nulpoint.mock import MockSettings, start
+from nulpoint.mock.openai import azure
 from nulpoint.providers.spec import Secret
 
 CLIENT_SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"

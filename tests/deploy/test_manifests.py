@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from nulpoint.config.settings import SETTINGS
-from nulpoint.workers import GRACE_SECONDS
+from nulpoint.app.supervisor import GRACE_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}

@@ -11,8 +11,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import CHAT, Caller, gateway, post, run
-from nulpoint.stores.exposition import page
-from nulpoint.stores.families import FAMILIES, Buckets, Numbers
+from nulpoint.telemetry.metrics.exposition import page
+from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Numbers
 
 ROOT = Path(__file__).parent.parent.parent
 DASHBOARD = json.loads((ROOT / "deploy/grafana/nulpoint.json").read_text())

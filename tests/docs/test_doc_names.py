@@ -6,12 +6,12 @@ import click
 import pytest
 from fenced import PAGES, ROOT
 
-from nulpoint.cli import main
+from nulpoint.cli.main import main
 from nulpoint.config.reference import example
 from nulpoint.config.settings import SETTINGS
 from nulpoint.mock.faults import FAULTS
 from nulpoint.providers.catalog import CATALOG
-from nulpoint.stores.families import FAMILIES
+from nulpoint.telemetry.metrics.definitions import FAMILIES
 
 GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]
 TEXT = {page: page.read_text(encoding="utf-8") for page in GUIDES}

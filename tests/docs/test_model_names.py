@@ -9,7 +9,8 @@ import re
 import pytest
 from fenced import PAGES, ROOT
 
-from nulpoint.mock import anthropic, openai
+from nulpoint.mock.anthropic import server as anthropic_server
+from nulpoint.mock.openai import server as openai_server
 from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS
 from nulpoint.providers.equivalents import TIERS
 
@@ -76,7 +77,7 @@ def test_tiers(names):
 
 def test_listed_models_and_those_of_mocks():
     listed = [model for spec in CATALOG.values() for model in spec.models]
-    assert not ended("\n".join([*listed, *openai.MODELS, *anthropic._MODELS]))
+    assert not ended("\n".join([*listed, *openai_server.MODELS, *anthropic_server._MODELS]))
 
 
 def test_aliases_that_are_not_from_the_first_versions():

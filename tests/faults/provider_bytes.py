@@ -4,7 +4,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 import clouds
-from nulpoint.mock import MockServer, MockSettings, eventstream
+from nulpoint.mock import MockServer, MockSettings
+from nulpoint.mock.bedrock import eventstream
 from nulpoint.mock.answers import Call
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import CHAT, Caller, gateway, left_in, post, run, until
 from faultd import pause, send, serve
-from nulpoint.routing.overload import Pace
+from nulpoint.proxy.overload import Pace
 from provider_bytes import GOOD
 
 LATENCY = 0.4  # seconds the provider takes

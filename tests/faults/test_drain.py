@@ -13,7 +13,7 @@ import pytest
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from faultd import send, serve, silence, wait
-from nulpoint.app import App
+from nulpoint.app.app import App
 from nulpoint.config import Place
 from nulpoint.mock import MockSettings, start
 from outcome import Outcome

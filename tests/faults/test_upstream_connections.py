@@ -16,7 +16,7 @@ import pytest
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from faultd import BlackHole, Nobody, drip, pause, reset, send, serve, silence
-from nulpoint.http.ticker import TICK
+from nulpoint.http.deadlines import TICK
 from nulpoint.mock import start
 from outcome import Outcome, ask
 from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, chunk, good_stream

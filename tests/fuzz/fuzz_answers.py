@@ -7,18 +7,18 @@ import msgspec
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, Codec, codec_of, unwrapping
-from nulpoint.codecs.table import ERRORS as ERROR_READERS
-from nulpoint.codecs.wrapping import Wrapped
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, Codec, codec_of, unwrapping
+from nulpoint.protocols.registry import ERRORS as ERROR_READERS
+from nulpoint.protocols.emulation import Wrapped
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.whole import check_answer
+from nulpoint.proxy.response_body import check_answer
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
-from nulpoint.wire.completions import from_chat
-from nulpoint.wire.credential_matcher import CredentialMatcher
-from nulpoint.wire.provider_error import embedded_error, embedded_failure, hide, provider_failure
-from nulpoint.wire.retry_after import seconds_to_wait, wait_of
-from nulpoint.wire.usage import Facts, Usage, read_facts, read_whole
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, hide, provider_failure
+from nulpoint.formats.retry_after import seconds_to_wait, wait_of
+from nulpoint.protocols.openai.usage import Facts, Usage, read_facts, read_whole
 from support.mutation import mutated_json
 from support.samples import ANSWERS, CHUNKS, ERRORS, OPENAI, VECTORS
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure
-from nulpoint.wire import splice
-from nulpoint.wire.embedding_batch import Mismatch, join, read_batch, read_vectors
-from nulpoint.wire.envelope import asks_for_usage, read_envelope
-from nulpoint.wire.fingerprint import fingerprint
-from nulpoint.wire.json_nodes import exceeds_node_count
-from nulpoint.wire.token_estimate import estimated_tokens
+from nulpoint.formats import json_edit
+from nulpoint.cache.embeddings import Mismatch, join, read_batch, read_vectors
+from nulpoint.protocols.openai.envelope import asks_for_usage, read_envelope
+from nulpoint.cache.fingerprint import fingerprint
+from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.ratelimit.token_estimate import estimated_tokens
 from support.mutation import any_json, garbled, mutated_json
 from support.samples import EMBEDDINGS, REQUESTS
 
@@ -92,15 +92,15 @@ def positions(body: bytes) -> None:
     pairs = pairs_of(body)
     if not pairs:
         return
-    found = splice.members(body)
+    found = json_edit.members(body)
     assert [(member.key, json.loads(body[member.start : member.end])) for member in found] == pairs
     assert [json.loads(body[member.key_start : member.key_end].rstrip(b" \t\r\n:")) for member in found] == [
         key for key, _ in pairs
     ]
-    added = splice.apply(body, [splice.add_member(body, "added", b"[1]")])
+    added = json_edit.apply(body, [json_edit.add_member(body, "added", b"[1]")])
     assert pairs_of(added) == [*pairs, ("added", [1])]
     if [key for key, _ in pairs].count("model") == 1:
-        changed = splice.apply(body, [splice.set_model(body, 'n"')])
+        changed = json_edit.apply(body, [json_edit.set_model(body, 'n"')])
         assert pairs_of(changed) == [(key, 'n"' if key == "model" else value) for key, value in pairs]
 
 
@@ -110,7 +110,7 @@ def rewriting(body: bytes) -> None:
         return
     rename, drop = {"max_tokens": "max_completion_tokens", "a": "b"}, frozenset({"user", "metadata"})
     names = {key for key, _ in pairs}
-    sent, dropped = splice.rewrite(body, rename, drop)
+    sent, dropped = json_edit.rewrite(body, rename, drop)
     lost = [key in drop or (key in rename and rename[key] in names) for key, _ in pairs]
     expected = [(rename.get(key, key), value) for (key, value), gone in zip(pairs, lost, strict=True) if not gone]
     assert (pairs_of(sent) or []) == expected

@@ -10,7 +10,7 @@ from target import Target
 
 from nulpoint.config import ConfigError, load
 from nulpoint.config.document import Unreadable, read_document
-from nulpoint.config.place import read_env_file
+from nulpoint.config.source import read_env_file
 from nulpoint.config.settings import SETTINGS
 from support.mutation import garbled, mutated
 

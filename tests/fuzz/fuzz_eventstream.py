@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.wire.eventstream import Decoder
+from nulpoint.formats.eventstream import Decoder
 from support.mutation import cut, cuts, garbled, one_by_one
 
 _NAMES = st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=8)

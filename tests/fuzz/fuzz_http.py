@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.again import Again
+from nulpoint.http.server.repeated_requests import Again
 from support.http_ends import Told, read_answer, read_requests
 from support.mutation import cut, cuts, garbled, one_by_one
 

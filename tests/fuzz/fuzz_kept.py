@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.wire.answer import Answer, recorded
-from nulpoint.wire.assembly import NotWhole, assemble
+from nulpoint.cache.entry import Answer, recorded
+from nulpoint.protocols.openai.accumulate import NotWhole, assemble
 from support.mutation import mutated, mutated_json
 from support.samples import CHUNKS, OPENAI
 

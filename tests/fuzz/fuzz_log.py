@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.analysis import reader
-from nulpoint.analysis.summary import summarise
+from nulpoint.cli.log import reader
+from nulpoint.cli.log.summary import summarise
 from support.mutation import as_json, garbled, mutated
 
 RECORDS: list[Any] = [

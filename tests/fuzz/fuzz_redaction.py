@@ -8,8 +8,8 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.wire.credential_matcher import CredentialMatcher
-from nulpoint.wire.redaction import INSTEAD, RUN, SEARCHED, redact, without_request
+from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.redaction.text import INSTEAD, RUN, SEARCHED, redact, without_request
 
 SECRETS = (
     "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1",

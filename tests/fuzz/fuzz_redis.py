@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from redis.exceptions import NoScriptError, ResponseError
 from target import Target
 
-from nulpoint.routing.limits import Rules, Verdict
-from nulpoint.stores.limits import LocalLimits
-from nulpoint.stores.redis_cache import RedisCache, seal, unseal
-from nulpoint.stores.redis_limits import RedisLimits
-from nulpoint.stores.redis_link import LOST, REFUSED
-from nulpoint.wire.answer import Answer
-from nulpoint.wire.embedding_batch import Vector
-from nulpoint.wire.usage import Usage
+from nulpoint.ratelimit.limiter import Rules, Verdict
+from nulpoint.ratelimit.backend import LocalLimits
+from nulpoint.cache.redis import RedisCache, seal, unseal
+from nulpoint.ratelimit.redis import RedisLimits
+from nulpoint.redis_client.connection import LOST, REFUSED
+from nulpoint.cache.entry import Answer
+from nulpoint.cache.embeddings import Vector
+from nulpoint.protocols.openai.usage import Usage
 from support.mutation import garbled
 
 KEY = b"k" * 32

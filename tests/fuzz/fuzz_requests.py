@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 from target import Target
 
-from nulpoint.codecs.limits import DEFAULT_LIMITS
-from nulpoint.codecs.table import EMBEDDINGS as EMBEDDING_CODECS
-from nulpoint.codecs.table import codec_of
+from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDING_CODECS
+from nulpoint.protocols.registry import codec_of
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.preparation import Prepared, prepare
+from nulpoint.proxy.upstream_request import Prepared, prepare
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Route
-from nulpoint.wire.envelope import read_envelope
+from nulpoint.protocols.openai.envelope import read_envelope
 from support.mutation import mutated_json
 from support.samples import COMPLETIONS, EMBEDDINGS, REQUESTS
 

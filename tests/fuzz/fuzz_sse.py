@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure
-from nulpoint.wire import sse
-from nulpoint.wire.completions import CompletionStream
-from nulpoint.wire.recording import Recorder
-from nulpoint.wire.stream import HideUsage, PassOn, Watcher
+from nulpoint.formats import sse
+from nulpoint.protocols.openai.completions import CompletionStream
+from nulpoint.cache.recorder import Recorder
+from nulpoint.protocols.openai.stream import HideUsage, PassOn, Watcher
 from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one
 from support.samples import CHUNKS, STREAM_ERRORS
 

@@ -12,9 +12,9 @@ from fuzz_sse import watched
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.codecs.table import codec_of
-from nulpoint.wire.completions import Chained
-from nulpoint.wire.stream import Watcher
+from nulpoint.protocols.registry import codec_of
+from nulpoint.protocols.openai.completions import Chained
+from nulpoint.protocols.openai.stream import Watcher
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
 from support.samples import STREAM_ERRORS, STREAMS
 

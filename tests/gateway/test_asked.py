@@ -7,10 +7,10 @@ import pytest
 
 from conftest import Caller, gateway, post, run
 from nulpoint.errors import Failure
-from nulpoint.gateway.asked import read_request
-from nulpoint.gateway.rules import AskRules
+from nulpoint.request.request import read_request
+from nulpoint.proxy.rules import AskRules
 from nulpoint.http.message import Request
-from nulpoint.routing.callers import Callers
+from nulpoint.request.client_auth import Callers
 
 BODY = b'{"model":"gpt-4o","messages":[]}'
 

@@ -15,7 +15,7 @@ from test_formats_matrix import tool_loop
 import clouds
 from clouds import AWS
 from conftest import gateway, run
-from nulpoint.mock import bedrock as mock_bedrock
+from nulpoint.mock.bedrock import server as mock_bedrock
 from nulpoint.mock import start
 
 CLAUDE = Row("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0")

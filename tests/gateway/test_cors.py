@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run
-from nulpoint.gateway.cors import CrossOrigin
+from nulpoint.api.cors import CrossOrigin
 
 HERE, EVIL = b"https://app.example.com", b"https://evil.example"
 ALL, LIST = CrossOrigin(("*",)), CrossOrigin((HERE.decode(), "http://localhost:3000"))

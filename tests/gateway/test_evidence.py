@@ -5,13 +5,15 @@ import zlib
 
 import pytest
 
-from nulpoint.codecs import bedrock, gemini_answers, mistral
+from nulpoint.protocols.bedrock import response as bedrock_response
+from nulpoint.protocols.gemini import candidates
+from nulpoint.protocols.mistral import response as mistral_response
 from nulpoint.errors import CallerCause, Evidence, Failure, Kind
-from nulpoint.gateway.whole import check_answer, other_form, whole_body
-from nulpoint.http.upstream import deadline_exceeded
-from nulpoint.wire import sse
-from nulpoint.wire.foreign import unusable
-from nulpoint.wire.provider_error import embedded_failure, provider_failure
+from nulpoint.proxy.response_body import check_answer, other_form, whole_body
+from nulpoint.http.client.connection import deadline_exceeded
+from nulpoint.formats import sse
+from nulpoint.formats.malformed import unusable
+from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
 
 EVIDENCE_BY_KIND = {
     Kind.CONNECT: Evidence.OF_PROVIDER,
@@ -86,11 +88,11 @@ MADE = {
     "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), CallerCause.OTHER_FORM),
     "no JSON": (lambda: raised_by(check_answer, "openai", b"<html>", None), None),
     "another type than the API has": (lambda: unusable("it has no choices"), None),
-    "Gemini made nothing and says why": (lambda: gemini_answers.nothing_made(["OTHER"]), CallerCause.NOTHING_MADE),
-    "Gemini made nothing and says nothing": (lambda: gemini_answers.nothing_made([None]), None),
-    "Bedrock could not read the model": (lambda: bedrock.nothing_made("malformed_tool_use"), CallerCause.NOTHING_MADE),
+    "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), CallerCause.NOTHING_MADE),
+    "Gemini made nothing and says nothing": (lambda: candidates.nothing_made([None]), None),
+    "Bedrock could not read the model": (lambda: bedrock_response.nothing_made("malformed_tool_use"), CallerCause.NOTHING_MADE),
     "Mistral's model failed": (
-        lambda: raised_by(mistral.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0),
+        lambda: raised_by(mistral_response.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0),
         CallerCause.NOTHING_MADE,
     ),
 }

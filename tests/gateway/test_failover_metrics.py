@@ -5,8 +5,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.routing.breaker import State
-from nulpoint.stores.families import Numbers
-from nulpoint.workers import METRICS_DIRECTORY
+from nulpoint.telemetry.metrics.definitions import Numbers
+from nulpoint.app.supervisor import METRICS_DIRECTORY
 
 NAMES = ("openai", "anthropic")
 ALONE = CHAT.replace(b"gpt-4o", b"openai/gpt-4o")

@@ -7,13 +7,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from test_asked import BODY, asked
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway import flight as module
-from nulpoint.gateway.flight import Flight
-from nulpoint.gateway.journal import Entry
-from nulpoint.gateway.outlet import Outlet
-from nulpoint.gateway.question import Questions
-from nulpoint.gateway.sharing import Flights, identity
-from nulpoint.http.strand import Strand
+from nulpoint.proxy import shared_call as module
+from nulpoint.proxy.shared_call import Flight
+from nulpoint.request.recorder import Entry
+from nulpoint.proxy.response_sink import Outlet
+from nulpoint.cache.policy import Questions
+from nulpoint.proxy.singleflight import Flights, identity
+from nulpoint.http.coroutine_runner import Strand
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
 from nulpoint.routing.chains import Plan, Target

@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from conftest import run
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway import gate as module
-from nulpoint.gateway.gate import Gate, GateLimits
-from nulpoint.http.strand import Strand
-from nulpoint.http.ticker import NEVER
+from nulpoint.proxy import admission as module
+from nulpoint.proxy.admission import Gate, GateLimits
+from nulpoint.http.coroutine_runner import Strand
+from nulpoint.http.deadlines import NEVER
 
 
 class Clock:

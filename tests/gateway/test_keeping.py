@@ -6,12 +6,12 @@ import pytest
 from test_question import OTHER, OWN, PLAN, TARGET, read
 
 from nulpoint.errors import Failure
-from nulpoint.gateway.keeping import MOST_BYTES, Keeper, Source, VectorKeeper
-from nulpoint.stores.cache import MemoryCache
-from nulpoint.wire.answer import Answer
-from nulpoint.wire.embedding_batch import Vector
-from nulpoint.wire.stream import PassOn
-from nulpoint.wire.usage import Usage, read_whole
+from nulpoint.cache.writer import MOST_BYTES, Keeper, Source, VectorKeeper
+from nulpoint.cache.backend import MemoryCache
+from nulpoint.cache.entry import Answer
+from nulpoint.cache.embeddings import Vector
+from nulpoint.protocols.openai.stream import PassOn
+from nulpoint.protocols.openai.usage import Usage, read_whole
 
 GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
 STREAM = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'

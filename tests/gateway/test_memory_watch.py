@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.gateway.memory_watch import PAUSE, MemoryWatch
+from nulpoint.proxy.memory_monitor import PAUSE, MemoryWatch
 
 
 @pytest.mark.parametrize(

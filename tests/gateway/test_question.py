@@ -6,11 +6,11 @@ import pytest
 from test_asked import BODY, asked
 
 from nulpoint.errors import Failure
-from nulpoint.gateway.question import Questions
+from nulpoint.cache.policy import Questions
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
 from nulpoint.routing.chains import Plan, Target
-from nulpoint.routing.exclusions import Exclusions
+from nulpoint.cache.exclusions import Exclusions
 
 OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
 TARGET, OTHER = Target.at(OPENAI, "there"), Target.at(OPENAI, "elsewhere")

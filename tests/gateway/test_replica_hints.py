@@ -9,7 +9,7 @@ from test_shared_redis import health, replicas
 
 from conftest import run, until
 from nulpoint.routing.breaker import State
-from nulpoint.stores.breaker_hints import PERIOD
+from nulpoint.redis_client.breaker_hints import PERIOD
 from redis_server import free_port, needs_redis, redis_server
 
 FAILURES = 3

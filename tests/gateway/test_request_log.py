@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
-from nulpoint.cli import main as nulpoint
+from nulpoint.cli.main import main as nulpoint
 from nulpoint.mock import MockSettings, start
 from test_process import free_port, get, process, wait_until_up
 

@@ -7,10 +7,11 @@ import threading
 import pytest
 
 from conftest import CHAT, Caller, gateway, post, run, until
-from nulpoint.codecs.limits import DEFAULT_LIMITS
+from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.config.settings import BY_KEY
-from nulpoint.gateway import attempt, calls
-from nulpoint.gateway.translation_thread import TranslationThread, takes_long
+from nulpoint.proxy import attempt
+from nulpoint.proxy import prepared_requests
+from nulpoint.proxy.translation_thread import TranslationThread, takes_long
 
 CLAUDE = "anthropic/claude-sonnet-4-5"
 LIMITS = {"MAX_MESSAGES": "3", "MAX_CONTENT_PARTS": "4", "MAX_TOOLS": "2", "MAX_SCHEMA_NODES": "5"}
@@ -138,7 +139,7 @@ class Held:
 
 
 def test_a_long_request_is_translated_while_others_are_served(monkeypatch):
-    held = Held(monkeypatch, calls, "prepare")
+    held = Held(monkeypatch, prepared_requests, "prepare")
 
     async def main():
         async with gateway(names=("openai", "anthropic")) as running:
@@ -155,7 +156,7 @@ def test_a_long_request_is_translated_while_others_are_served(monkeypatch):
 
 
 def test_a_caller_who_leaves_meanwhile_leaves_nothing_behind(monkeypatch):
-    held = Held(monkeypatch, calls, "prepare")
+    held = Held(monkeypatch, prepared_requests, "prepare")
 
     async def main():
         async with gateway(names=("anthropic",)) as running:
@@ -178,7 +179,7 @@ def test_a_caller_who_leaves_meanwhile_leaves_nothing_behind(monkeypatch):
 
 def test_a_long_request_that_fails_over_is_translated_in_the_thread(monkeypatch, tmp_path):
     (tmp_path / "config.yaml").write_text(f"fallbacks:\n  gpt-4o: [openai/gpt-4o, {CLAUDE}, gemini/gemini-2.5-pro]\n")
-    held = Held(monkeypatch, calls, "prepare")
+    held = Held(monkeypatch, prepared_requests, "prepare")
     held.go.set()
 
     async def main():

@@ -7,17 +7,17 @@ from typing import Any
 
 from measure import Case, Work
 
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, ERRORS, codec_of, unwrapping
-from nulpoint.codecs.wrapping import Wrapped
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERRORS, codec_of, unwrapping
+from nulpoint.protocols.emulation import Wrapped
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.bodies import Bodies
-from nulpoint.wire.answer import Answer, recorded
-from nulpoint.wire.completions import from_chat
-from nulpoint.wire.credential_matcher import CredentialMatcher
-from nulpoint.wire.provider_error import embedded_error, embedded_failure, hide, provider_failure
-from nulpoint.wire.redaction import SEARCHED, redact, without_request
-from nulpoint.wire.retry_after import seconds_to_wait
-from nulpoint.wire.usage import read_facts, read_whole
+from nulpoint.telemetry.request_log.bodies import Bodies
+from nulpoint.cache.entry import Answer, recorded
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, hide, provider_failure
+from nulpoint.redaction.text import SEARCHED, redact, without_request
+from nulpoint.formats.retry_after import seconds_to_wait
+from nulpoint.protocols.openai.usage import read_facts, read_whole
 
 JSON = dict[str, Any]
 CREATED = 1_700_000_000

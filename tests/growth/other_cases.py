@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 
 from measure import Case, Work
 
-from nulpoint.analysis import reader
-from nulpoint.analysis.summary import summarise
+from nulpoint.cli.log import reader
+from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.cors import CrossOrigin
-from nulpoint.gateway.headers import failure_fields, for_caller, for_provider, provider_fields
-from nulpoint.http.again import Again
-from nulpoint.routing.callers import Callers
-from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.api.cors import CrossOrigin
+from nulpoint.request.headers import failure_fields, for_caller, for_provider, provider_fields
+from nulpoint.http.server.repeated_requests import Again
+from nulpoint.request.client_auth import Callers
+from nulpoint.redaction.credential_matcher import CredentialMatcher
 from support.http_ends import read_answer, read_requests
 
 CREDENTIAL = CredentialMatcher("Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1")

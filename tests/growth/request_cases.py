@@ -8,21 +8,21 @@ from typing import Any
 
 from measure import Case, Work
 
-from nulpoint.codecs.table import CODECS, EMBEDDINGS, codec_of
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_of
 from nulpoint.errors import Failure
-from nulpoint.gateway.preparation import prepare
+from nulpoint.proxy.upstream_request import prepare
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.equivalents import tier_of
 from nulpoint.providers.spec import Provider
 from nulpoint.routing.chains import Chains, Weighted
-from nulpoint.routing.plan import Router
-from nulpoint.wire.completions import to_chat
-from nulpoint.wire.embedding_batch import join, read_batch, read_vectors
-from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.fingerprint import fingerprint
-from nulpoint.wire.json_nodes import exceeds_node_count
-from nulpoint.wire.splice import members, model_span, rewrite
-from nulpoint.wire.token_estimate import estimated_tokens
+from nulpoint.routing.router import Router
+from nulpoint.protocols.openai.completions import to_chat
+from nulpoint.cache.embeddings import join, read_batch, read_vectors
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.cache.fingerprint import fingerprint
+from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.formats.json_edit import members, model_span, rewrite
+from nulpoint.ratelimit.token_estimate import estimated_tokens
 
 JSON = dict[str, Any]
 HI = {"role": "user", "content": "hi"}

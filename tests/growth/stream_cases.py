@@ -8,15 +8,16 @@ from typing import Any
 from answer_cases import CREATED, fragment
 from measure import Case, Work
 
-from nulpoint.codecs.table import codec_of
-from nulpoint.codecs.wrapping import Wrapped
-from nulpoint.mock.eventstream import event as bedrock_event
-from nulpoint.mock.eventstream import exception
-from nulpoint.wire import eventstream, sse
-from nulpoint.wire.completions import Chained, CompletionStream
-from nulpoint.wire.opening import Opening
-from nulpoint.wire.recording import Recorder
-from nulpoint.wire.stream import HideUsage, PassOn, Watcher
+from nulpoint.protocols.registry import codec_of
+from nulpoint.protocols.emulation import Wrapped
+from nulpoint.mock.bedrock.eventstream import event as bedrock_event
+from nulpoint.mock.bedrock.eventstream import exception
+from nulpoint.formats import eventstream
+from nulpoint.formats import sse
+from nulpoint.protocols.openai.completions import Chained, CompletionStream
+from nulpoint.protocols.openai.first_content import Opening
+from nulpoint.cache.recorder import Recorder
+from nulpoint.protocols.openai.stream import HideUsage, PassOn, Watcher
 
 JSON = dict[str, Any]
 Build = Callable[[int], bytes]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from conftest import Caller, gateway, post, run
-from nulpoint.http.again import MOST, MOST_BYTES, Again
+from nulpoint.http.server.repeated_requests import MOST, MOST_BYTES, Again
 
 BODY = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}'
 KEY = "Authorization: Bearer sk-canary-of-a-caller"

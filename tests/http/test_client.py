@@ -11,12 +11,12 @@ import pytest
 
 from conftest import run, until
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.client import Client
-from nulpoint.http.dial import Dialer, Origin, origin_of
+from nulpoint.http.client.pool import Client
+from nulpoint.http.client.connector import Dialer, Origin, origin_of
 from nulpoint.http.limits import ClientLimits
-from nulpoint.http.strand import Strand
-from nulpoint.http.ticker import Ticker
-from nulpoint.http.upstream import UNREAD_BYTES
+from nulpoint.http.coroutine_runner import Strand
+from nulpoint.http.deadlines import Ticker
+from nulpoint.http.client.connection import UNREAD_BYTES
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

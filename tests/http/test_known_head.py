@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from test_server import SMUGGLING
 
 from conftest import run
-from nulpoint.http.connection import STRANGE_HEADS, Connection
-from nulpoint.http.known_head import KnownHead
+from nulpoint.http.server.connection import STRANGE_HEADS, Connection
+from nulpoint.http.server.head_cache import KnownHead
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.message import Request
-from nulpoint.http.server import Server
-from nulpoint.http.ticker import Ticker
+from nulpoint.http.server.server import Server
+from nulpoint.http.deadlines import Ticker
 
 LIMITS = ServerLimits(max_body=2000, max_head=600)
 FIRST = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: x\r\n"

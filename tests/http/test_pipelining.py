@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from test_known_head import Transport, message
 
 from conftest import run
-from nulpoint.http.connection import Connection
+from nulpoint.http.server.connection import Connection
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.server import Server
-from nulpoint.http.strand import Signal
-from nulpoint.http.ticker import Ticker
+from nulpoint.http.server.server import Server
+from nulpoint.http.coroutine_runner import Signal
+from nulpoint.http.deadlines import Ticker
 
 FIRST, SECOND = message(b"1"), message(b"the second")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_known_head import message, read
 
 from nulpoint.errors import Failure
-from nulpoint.http.framing import check_request_line
+from nulpoint.http.server.head_validation import check_request_line
 
 HOST = b"Host: x\r\n\r\n"
 BODY = b"Host: x\r\nContent-Length: 2\r\n\r\n{}"

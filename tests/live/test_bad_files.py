@@ -106,7 +106,7 @@ def test_a_bug_while_it_is_put_in_force_changes_nothing(tmp_path, monkeypatch):
             async def broken(backing):
                 raise RuntimeError("a bug")
 
-            monkeypatch.setattr("nulpoint.backing.Backing.start", broken)
+            monkeypatch.setattr("nulpoint.app.backends.Backing.start", broken)
             running.write(rpm_limit=1)
             status, page = await running.reload()
             assert (status, len(page["error"]["problems"])) == (422, 1)
@@ -149,7 +149,7 @@ def as_kubernetes_does(folder, text):
 
 @pytest.mark.parametrize("write", [in_place, by_rename, as_vim_does, as_kubernetes_does])
 def test_a_change_is_seen_however_it_is_written(tmp_path, monkeypatch, write):
-    monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.03)
+    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.03)
 
     async def main():
         async with live(tmp_path, file={"rpm_limit": 1}) as running:
@@ -163,7 +163,7 @@ def test_a_change_is_seen_however_it_is_written(tmp_path, monkeypatch, write):
 
 
 def test_a_file_that_is_being_written_is_left_alone_until_it_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.06)
+    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.06)
 
     async def main():
         async with live(tmp_path, file={"rpm_limit": 1}) as running:
@@ -185,7 +185,7 @@ def test_a_file_that_is_being_written_is_left_alone_until_it_is_whole(tmp_path, 
 
 
 def test_watching_can_be_turned_off_and_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file={"config_watch": False}) as running:
@@ -201,7 +201,7 @@ def test_watching_can_be_turned_off_and_on(tmp_path, monkeypatch):
 
 
 def test_a_bad_file_is_told_once_and_mended_by_itself(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file={"rpm_limit": 1}) as running:

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from conftest import gateway, run
-from nulpoint.explaining import CannotExplain, ask
+from nulpoint.cli.explain import CannotExplain, ask
 
 
 @pytest.fixture(scope="module")

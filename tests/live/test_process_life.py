@@ -40,7 +40,7 @@ def send(place):
 class Finder:
     """Sends as the data plane is about to be imported: the configuration has been read."""
     def find_spec(self, name, path=None, target=None):
-        if name == "nulpoint.process":
+        if name == "nulpoint.app.process":
             send("IMPORT")
 
 sys.meta_path.insert(0, Finder())

@@ -12,9 +12,9 @@ from conftest import run, until
 from live_parts import live
 from nulpoint.config import ConfigError, Place
 from nulpoint.config.document import Unreadable, read_document
-from nulpoint.config.in_force import InForce
+from nulpoint.config.safeguards import InForce
 from nulpoint.config.last_good import LastGood
-from nulpoint.reload import MOST_READINGS
+from nulpoint.app.reload import MOST_READINGS
 
 KEYS = {"gateway_api_keys": "one-key-of-a-caller", "rpm_limit": 5000}
 NOTHING = {
@@ -280,7 +280,7 @@ def test_what_is_in_force_can_be_written_down_whatever_a_file_is_called():
 
 def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path, monkeypatch):
     """Neither a reload, nor the watch, nor the end; and what is put there afterwards is read."""
-    monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:
@@ -354,7 +354,7 @@ def test_after_one_that_went_well_those_that_hang_elsewhere_matter_no_more(tmp_p
 
 
 def test_sighup_and_the_watch_are_refused_alike(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("nulpoint.reload.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:

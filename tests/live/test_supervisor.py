@@ -13,9 +13,9 @@ from conftest import run
 from nulpoint.config import Place
 from nulpoint.config.last_good import LastGood, load_last_good
 from nulpoint.config.settings import SETTINGS
-from nulpoint.signals import Signals
-from nulpoint.worker_link import BEAT_SECONDS, START_SECONDS, SupervisorLink, WorkerLink
-from nulpoint.workers import InBackground, Supervisor, Times, Worker
+from nulpoint.app.signals import Signals
+from nulpoint.app.worker_link import BEAT_SECONDS, START_SECONDS, SupervisorLink, WorkerLink
+from nulpoint.app.supervisor import InBackground, Supervisor, Times, Worker
 
 ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_and_the_files_are_written_when_there_is_room(tmp_pa
 
 def test_a_worker_that_cannot_be_started_is_tried_again(caplog, monkeypatch, new_link):
     """As where no process may be made for a while, or no memory is left for one."""
-    monkeypatch.setattr("nulpoint.workers.RESTART_SECONDS", 0.05)
+    monkeypatch.setattr("nulpoint.app.supervisor.RESTART_SECONDS", 0.05)
     started = []
 
     def start():

@@ -3,7 +3,7 @@
 import pytest
 
 from nulpoint.mock.answers import signature
-from nulpoint.mock.anthropic_rules import problem
+from nulpoint.mock.anthropic.rules import problem
 
 OLD, SONNET_4, HAIKU = "claude-3-5-sonnet-20241022", "claude-sonnet-4-20250514", "claude-haiku-4-5-20251001"
 SONNET_46, OPUS_47, OPUS_48 = "claude-sonnet-4-6", "claude-opus-4-7", "claude-opus-4-8"

@@ -11,7 +11,11 @@ import test_rules_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nulpoint.mock import anthropic, bedrock, gemini, mistral, openai
+from nulpoint.mock.anthropic import server as anthropic_server
+from nulpoint.mock.bedrock import server as bedrock_server
+from nulpoint.mock.gemini import server as gemini_server
+from nulpoint.mock.mistral import server as mistral_server
+from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.answers import Call
 
 JSON = st.recursive(
@@ -25,31 +29,31 @@ BEARER = {"authorization": "Bearer k"}
 # the provider, its path and header fields, and requests it takes
 MOCKS = {
     "anthropic": (
-        anthropic,
+        anthropic_server,
         "/v1/messages",
         {"x-api-key": "k", "anthropic-version": "2023-06-01"},
         [test_rules_anthropic.request(change) for change in test_rules_anthropic.TAKEN.values()],
     ),
     "bedrock": (
-        bedrock,
+        bedrock_server,
         f"/model/{test_rules_bedrock.MODEL}/converse-stream",
         BEARER,
         [test_rules_bedrock.request(change) for change in test_rules_bedrock.TAKEN.values()],
     ),
     "gemini": (
-        gemini,
+        gemini_server,
         "/v1beta/models/gemini-3-flash:streamGenerateContent",
         {"x-goog-api-key": "k"},
         [test_rules_gemini.request(change) for _, change in test_rules_gemini.TAKEN.values()],
     ),
     "mistral": (
-        mistral,
+        mistral_server,
         "/v1/chat/completions",
         BEARER,
         [test_rules_mistral.request(change) for change in test_rules_mistral.TAKEN.values()],
     ),
     "openai": (
-        openai,
+        openai_server,
         "/v1/chat/completions",
         BEARER,
         [test_rules_openai.request(change) for change in test_rules_openai.TAKEN.values()],

@@ -11,10 +11,11 @@ from botocore.exceptions import ClientError, EventStreamError
 
 from clouds import AWS
 from conftest import run
-from nulpoint.mock import bedrock, start
+from nulpoint.mock import start
+from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.answers import Call, signature
-from nulpoint.mock.aws_auth import refusal
-from nulpoint.mock.bedrock_rules import problem
+from nulpoint.mock.bedrock.aws_auth import refusal
+from nulpoint.mock.bedrock.rules import problem
 
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 PROFILE = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
@@ -212,5 +213,5 @@ def test_who_is_let_in(authorization, kind):
 
 @pytest.mark.parametrize("path", ["/", "/model/x.y/else", "/v1/chat/completions", "/model//converse"])
 def test_other_paths_are_not_there(path):
-    answer = bedrock.DIALECT.answer(Call("POST", path, {"authorization": "Bearer k"}, {}, 1, 10))
+    answer = bedrock_server.DIALECT.answer(Call("POST", path, {"authorization": "Bearer k"}, {}, 1, 10))
     assert answer.status in (400, 404)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.mock.gemini_rules import SKIP, embedding_problem, plain, problem, sign
+from nulpoint.mock.gemini.rules import SKIP, embedding_problem, plain, problem, sign
 
 FLASH, PRO, LITE, OLD = "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-2.0-flash"
 THREE, THREE_PRO, NEWEST = "gemini-3-flash-preview", "gemini-3-pro-preview", "gemini-3.7-flash"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.mock.mistral_rules import EMBEDDINGS, problem, unknown
+from nulpoint.mock.mistral.rules import EMBEDDINGS, problem, unknown
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.mock.openai_rules import problem
+from nulpoint.mock.openai.rules import problem
 
 USER = {"role": "user", "content": "give me json"}
 TOOL = {"type": "function", "function": {"name": "f"}}

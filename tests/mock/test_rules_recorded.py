@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nulpoint.mock import anthropic_rules, gemini_rules, mistral_rules, openai_rules
+from nulpoint.mock.anthropic import rules as anthropic_rules
+from nulpoint.mock.gemini import rules as gemini_rules
+from nulpoint.mock.mistral import rules as mistral_rules
+from nulpoint.mock.openai import rules as openai_rules
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 FEWEST = {"anthropic": 500, "gemini": 400, "mistral": 70, "openai": 500}

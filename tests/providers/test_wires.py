@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.providers.wires import WIRES, Paths
+from nulpoint.providers.wire_formats import WIRES, Paths
 
 DATED = {"chat": "/openai/deployments/{model}/chat/completions?api-version=2024-10-21"}
 

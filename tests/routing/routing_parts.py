@@ -5,8 +5,8 @@ from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, Secret
 from nulpoint.routing.breaker import BreakerRules
 from nulpoint.routing.chains import Target
-from nulpoint.routing.course import CourseRules
-from nulpoint.routing.standing import Standing
+from nulpoint.routing.attempt_planner import CourseRules
+from nulpoint.routing.provider_health import Standing
 
 PROVIDERS = {
     name: Provider(spec=spec, base_url="http://x", credentials=(Secret("k"),)) for name, spec in CATALOG.items()

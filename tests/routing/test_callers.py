@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.routing.callers import ANYBODY, Callers, key_digest, unauthorised
+from nulpoint.request.client_auth import ANYBODY, Callers, key_digest, unauthorised
 
 
 def digest(text):

@@ -11,7 +11,7 @@ from routing_parts import PROVIDERS, target
 from nulpoint.errors import Failure
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.routing.chains import Chains, Plan, Target, Turns, Weighted
-from nulpoint.routing.plan import Router
+from nulpoint.routing.router import Router
 
 BIG = ("openai", "anthropic", "gemini", "mistral")
 

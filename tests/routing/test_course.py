@@ -10,8 +10,8 @@ from routing_parts import FAILURES, standings, target
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.routing.breaker import State
-from nulpoint.routing.course import Course, CourseRules, settle, straight
-from nulpoint.routing.standing import Admission
+from nulpoint.routing.attempt_planner import Course, CourseRules, settle, straight
+from nulpoint.routing.provider_health import Admission
 
 A, B, C, D = "openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro", "mistral/mistral-large-latest"
 A2 = "openai/gpt-4.1"

@@ -5,7 +5,7 @@ from time import perf_counter
 import pytest
 
 from nulpoint.config.values import patterns
-from nulpoint.routing.exclusions import Exclusions
+from nulpoint.cache.exclusions import Exclusions
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
-from nulpoint.routing.limits import Limiter, Rules
-from nulpoint.routing.rests import Rests
-from nulpoint.routing.standing import RESTING, Admission, Standing
+from nulpoint.ratelimit.limiter import Limiter, Rules
+from nulpoint.routing.cooldowns import Rests
+from nulpoint.routing.provider_health import RESTING, Admission, Standing
 
 RULES = BreakerRules(threshold=3, window=60.0, half_open_timeout=30.0)
 DOWN = Failure(Kind.UPSTREAM, 502, "down")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Kind
-from nulpoint.routing.limit_fields import duration, limit_fields, refusal_failure
-from nulpoint.routing.limits import CALLERS, WINDOW, Bucket, Limiter, Refusal, Rules, Standing, Verdict, Window
-from nulpoint.wire.token_estimate import MEDIUM, MOST_OUTPUT, UNSAID_OUTPUT, estimated_tokens
+from nulpoint.ratelimit.headers import duration, limit_fields, refusal_failure
+from nulpoint.ratelimit.limiter import CALLERS, WINDOW, Bucket, Limiter, Refusal, Rules, Standing, Verdict, Window
+from nulpoint.ratelimit.token_estimate import MEDIUM, MOST_OUTPUT, UNSAID_OUTPUT, estimated_tokens
 
 A, B = b"a", b"b"
 GAPS = st.lists(st.floats(0, 20, allow_nan=False), max_size=60)

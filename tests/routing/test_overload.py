@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.routing.overload import LATE, SAMPLES, LagWatch
+from nulpoint.proxy.overload import LATE, SAMPLES, LagWatch
 
 
 @pytest.mark.parametrize(

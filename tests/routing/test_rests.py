@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nulpoint.routing import rests
-from nulpoint.routing.rests import LONGEST, REFUSED, UNNAMED, Rests
+from nulpoint.routing import cooldowns
+from nulpoint.routing.cooldowns import LONGEST, REFUSED, UNNAMED, Rests
 
 
 def test_the_numbers():
@@ -80,14 +80,14 @@ def test_ten_thousand_callers_keys_take_bounded_memory_and_ours_still_rest():
     one = Rests()
     for number in range(10_000):
         one.limited(number.to_bytes(32, "big"), "m", 300, 0)
-    assert len(one._until) == rests._REMEMBERED
+    assert len(one._until) == cooldowns._REMEMBERED
     one.refused(0, "", 1)
     one.limited(1, "m", 10, 1)
     assert one.until(0, "m", 1) == 301
     assert one.until(1, "m", 1) == 11
-    assert one.resting(1) == rests._REMEMBERED
+    assert one.resting(1) == cooldowns._REMEMBERED
     one.limited(1, "m", 20, 2)  # a rest that is known takes nobody's place
-    assert len(one._until) == rests._REMEMBERED
+    assert len(one._until) == cooldowns._REMEMBERED
     assert one.until((9_999).to_bytes(32, "big"), "m", 2) == 300
 
 

@@ -11,7 +11,7 @@ from routing_parts import FAILURES
 from nulpoint.errors import CallerCause
 from nulpoint.routing.breaker import BreakerRules, State
 from nulpoint.routing.retry import Budget
-from nulpoint.routing.standing import Admission, Passed, Standing
+from nulpoint.routing.provider_health import Admission, Passed, Standing
 
 OWN = b"digest of a caller's key"
 

@@ -6,8 +6,8 @@ import pytest
 
 from conftest import run, until
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
-from nulpoint.stores.breaker_hints import PREFIX, BreakerHints
-from nulpoint.stores.redis_link import DOWN, REFUSED, TIMED_OUT, RedisLink, connections
+from nulpoint.redis_client.breaker_hints import PREFIX, BreakerHints
+from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisLink, connections
 from redis_server import needs_redis, redis_server
 
 TIMEOUT = 30.0

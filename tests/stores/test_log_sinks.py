@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from log_parts import DAY, WHEN, Clock, database, lines, record, rows
-from nulpoint.stores import log_writer
-from nulpoint.stores.calendar import TOLERANCE
-from nulpoint.stores.log_files import DescriptorSink, FileSink, write_lines
-from nulpoint.stores.log_schema import APPLICATION, COLUMNS, SCHEMA, open_to_write
-from nulpoint.stores.log_writer import SinkError, Writer, weight
-from nulpoint.stores.record import Attempt, Record
-from nulpoint.wire.usage import Usage
+from nulpoint.telemetry.request_log import writer
+from nulpoint.telemetry.wall_clock import TOLERANCE
+from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink, write_lines
+from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, COLUMNS, SCHEMA, open_to_write
+from nulpoint.telemetry.request_log.writer import SinkError, Writer, weight
+from nulpoint.telemetry.request_log.record import Attempt, Record
+from nulpoint.protocols.openai.usage import Usage
 
 # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -366,7 +366,7 @@ def wait_for(condition, seconds=5.0):
 
 
 def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch, caplog):
-    monkeypatch.setattr(log_writer, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.02)
     sink, dropped = Faulty(), []
     writer = Writer(sink, 100, lambda: dropped.append(1))
     for number in range(50):

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run
 from nulpoint.routing.breaker import Breaker, BreakerRules, State
-from nulpoint.routing.limits import Rules
-from nulpoint.stores.breaker_hints import BreakerHints
-from nulpoint.stores.limits import LocalLimits
-from nulpoint.stores.redis_cache import RedisCache, _decoded, seal
-from nulpoint.stores.redis_limits import RedisLimits
-from nulpoint.stores.redis_link import WAITING, RedisLink, connections
-from nulpoint.wire.answer import Answer
-from nulpoint.wire.embedding_batch import Vector
-from nulpoint.wire.usage import Usage
+from nulpoint.ratelimit.limiter import Rules
+from nulpoint.redis_client.breaker_hints import BreakerHints
+from nulpoint.ratelimit.backend import LocalLimits
+from nulpoint.cache.redis import RedisCache, _decoded, seal
+from nulpoint.ratelimit.redis import RedisLimits
+from nulpoint.redis_client.connection import WAITING, RedisLink, connections
+from nulpoint.cache.entry import Answer
+from nulpoint.cache.embeddings import Vector
+from nulpoint.protocols.openai.usage import Usage
 
 KEY = bytes(32)
 RULES = Rules(3, 3, 1000, 1000, 3)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.stores.memory import OVERHEAD, Memory
-from nulpoint.wire.answer import Answer
-from nulpoint.wire.embedding_batch import Vector
-from nulpoint.wire.usage import Usage
+from nulpoint.cache.memory import OVERHEAD, Memory
+from nulpoint.cache.entry import Answer
+from nulpoint.cache.embeddings import Vector
+from nulpoint.protocols.openai.usage import Usage
 
 ROOM = 3  # entries of 100 bytes
 KEYS = [bytes([number]) for number in range(6)]

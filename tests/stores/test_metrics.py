@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from nulpoint.errors import Kind
-from nulpoint.stores.exposition import page
-from nulpoint.stores.families import FAMILIES, Buckets, Numbers
-from nulpoint.stores.metrics import Metrics
-from nulpoint.stores.record import Record
-from nulpoint.wire.usage import Usage
+from nulpoint.telemetry.metrics.exposition import page
+from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Numbers
+from nulpoint.telemetry.metrics.metrics import Metrics
+from nulpoint.telemetry.request_log.record import Record
+from nulpoint.protocols.openai.usage import Usage
 
 ROOT = Path(__file__).parent.parent.parent
 KINDS = {family.name: family.kind for family in FAMILIES}

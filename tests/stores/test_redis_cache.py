@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import run, until
-from nulpoint.stores.cache import MemoryCache
-from nulpoint.stores.redis_cache import PREFIX, VERSION, RedisCache, seal, unseal
-from nulpoint.stores.redis_link import RedisLink, connections
-from nulpoint.wire.answer import Answer
-from nulpoint.wire.embedding_batch import Vector
-from nulpoint.wire.usage import Usage
+from nulpoint.cache.backend import MemoryCache
+from nulpoint.cache.redis import PREFIX, VERSION, RedisCache, seal, unseal
+from nulpoint.redis_client.connection import RedisLink, connections
+from nulpoint.cache.entry import Answer
+from nulpoint.cache.embeddings import Vector
+from nulpoint.protocols.openai.usage import Usage
 from redis_server import needs_redis, redis_server
 
 KEY, OTHER = bytes(range(32)), bytes(32)

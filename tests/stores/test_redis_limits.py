@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from conftest import run, until
-from nulpoint.http.strand import Cancelled, Strand
-from nulpoint.routing.limits import Refusal, Rules
-from nulpoint.stores.limits import LocalLimits
-from nulpoint.stores.redis_limits import PREFIX, RedisLimits
-from nulpoint.stores.redis_link import WAITING, RedisLink, connections
+from nulpoint.http.coroutine_runner import Cancelled, Strand
+from nulpoint.ratelimit.limiter import Refusal, Rules
+from nulpoint.ratelimit.backend import LocalLimits
+from nulpoint.ratelimit.redis import PREFIX, RedisLimits
+from nulpoint.redis_client.connection import WAITING, RedisLink, connections
 from redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
@@ -46,10 +46,10 @@ async def admitted(limits, count, caller=A, tokens=1):
 
 WORKER = """
 import asyncio, json, sys, uvloop
-from nulpoint.routing.limits import Rules
-from nulpoint.stores.limits import LocalLimits
-from nulpoint.stores.redis_limits import RedisLimits
-from nulpoint.stores.redis_link import RedisLink, connections
+from nulpoint.ratelimit.limiter import Rules
+from nulpoint.ratelimit.backend import LocalLimits
+from nulpoint.ratelimit.redis import RedisLimits
+from nulpoint.redis_client.connection import RedisLink, connections
 
 async def main(url, requests, limit):
     link = RedisLink(connections(url), timeout=5.0)

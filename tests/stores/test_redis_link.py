@@ -14,8 +14,8 @@ import time
 import pytest
 
 from conftest import run, until
-from nulpoint.http.strand import Strand
-from nulpoint.stores.redis_link import LOST, REFUSED, TIMED_OUT, TIMEOUT, WAITING, RedisLink, Unavailable, connections
+from nulpoint.http.coroutine_runner import Strand
+from nulpoint.redis_client.connection import LOST, REFUSED, TIMED_OUT, TIMEOUT, WAITING, RedisLink, Unavailable, connections
 from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
 
 pytestmark = needs_redis

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from test_metrics import record, samples
 
-from nulpoint.stores.families import Buckets, Numbers, merge
-from nulpoint.stores.metrics import Metrics
-from nulpoint.stores.snapshots import Snapshots, bury
+from nulpoint.telemetry.metrics.definitions import Buckets, Numbers, merge
+from nulpoint.telemetry.metrics.metrics import Metrics
+from nulpoint.telemetry.metrics.multiprocess import Snapshots, bury
 
 
 def by_another_worker(directory, pid, numbers):

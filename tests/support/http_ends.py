@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from nulpoint.errors import Failure
-from nulpoint.http.again import Again
-from nulpoint.http.connection import Connection
+from nulpoint.http.server.repeated_requests import Again
+from nulpoint.http.server.connection import Connection
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.message import Headers, Request
-from nulpoint.http.reply import Reply
-from nulpoint.http.upstream import Upstream
+from nulpoint.http.server.response import Reply
+from nulpoint.http.client.connection import Upstream
 
 
 class StillLoop:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from nulpoint.wire import sse
-from nulpoint.wire.answer import Answer, recorded
-from nulpoint.wire.assembly import NotWhole, assemble
-from nulpoint.wire.chunking import PIECE
-from nulpoint.wire.usage import read_whole
+from nulpoint.formats import sse
+from nulpoint.cache.entry import Answer, recorded
+from nulpoint.protocols.openai.accumulate import NotWhole, assemble
+from nulpoint.protocols.openai.chunking import PIECE
+from nulpoint.protocols.openai.usage import read_whole
 from sdk_answers import by_sdk, shown, without_nulls
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.wire.completions import CompletionStream
-from nulpoint.wire.recording import Recorder
-from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.protocols.openai.completions import CompletionStream
+from nulpoint.cache.recorder import Recorder
+from nulpoint.protocols.openai.stream import HELD_BYTES, HideUsage, PassOn
 
 WATCHERS = {
     "pass on": PassOn,

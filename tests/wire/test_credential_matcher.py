@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credential_spellings import SPELLINGS, percent_encoded
-from nulpoint.wire.credential_matcher import INSTEAD, NO_CREDENTIAL, RUN, SHORTEST, CredentialMatcher
+from nulpoint.redaction.credential_matcher import INSTEAD, NO_CREDENTIAL, RUN, SHORTEST, CredentialMatcher
 
 KEYS = {
     "of no known form": "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1Aa5",

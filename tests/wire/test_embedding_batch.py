@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
-from nulpoint.wire.embedding_batch import MAX_INPUTS, Mismatch, join, read_batch, read_vectors
+from nulpoint.cache.embeddings import MAX_INPUTS, Mismatch, join, read_batch, read_vectors
 
 CHAIN, NOW = b"openai/text-embedding-3-small", 1000.0
 

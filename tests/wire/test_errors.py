@@ -5,13 +5,13 @@ import json
 import pytest
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.gateway.headers import failure_fields
-from nulpoint.wire.completions import to_chat
-from nulpoint.wire.credential_matcher import CredentialMatcher
-from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.provider_error import embedded_failure, provider_failure
-from nulpoint.wire.redaction import redact
-from nulpoint.wire.retry_after import retry_after_value, seconds_to_wait, wait_of
+from nulpoint.request.headers import failure_fields
+from nulpoint.protocols.openai.completions import to_chat
+from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
+from nulpoint.redaction.text import redact
+from nulpoint.formats.retry_after import retry_after_value, seconds_to_wait, wait_of
 
 
 @pytest.mark.parametrize(

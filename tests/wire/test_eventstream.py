@@ -9,7 +9,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.wire.eventstream import MOST_BYTES, MOST_HEADER_BYTES, Decoder
+from nulpoint.formats.eventstream import MOST_BYTES, MOST_HEADER_BYTES, Decoder
 
 PAYLOAD = b"{'foo':'bar'}"
 # Of the AWS SDK for JavaScript (eventstream-marshaller, TestVectors).

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nulpoint.wire.fingerprint import MAX_BYTES, MAX_DECIMALS, MAX_NODES, digest, fingerprint
+from nulpoint.cache.fingerprint import MAX_BYTES, MAX_DECIMALS, MAX_NODES, digest, fingerprint
 
 ROUTE, ALL, CHAIN = "chat", b"", b"openai/gpt-4o"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.7, "seed": 1}

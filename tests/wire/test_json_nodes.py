@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.wire import json_nodes
-from nulpoint.wire.json_nodes import (
+from nulpoint.formats import json_nodes
+from nulpoint.formats.json_nodes import (
     MAX_DIGITS,
     check_answer_node_count,
     check_node_count,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.wire.opening import MOST_HELD, Opening
-from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.protocols.openai.first_content import MOST_HELD, Opening
+from nulpoint.protocols.openai.stream import HELD_BYTES, HideUsage, PassOn
 
 ROLE = (
     '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from nulpoint.wire.recording import Recorder
-from nulpoint.wire.stream import HideUsage, PassOn
+from nulpoint.cache.recorder import Recorder
+from nulpoint.protocols.openai.stream import HideUsage, PassOn
 
 EVENTS = (
     b'data: {"choices":[{"delta":{"content":"usage"}}],"usage":null}\n\n: a comment\n\n',

@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.wire import envelope, request_names
-from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.request_names import MOST_MEMBERS, READ_NAMES, SINGLE_NAMES
+from nulpoint.protocols.openai import envelope
+from nulpoint.protocols.openai import request_names
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.openai.request_names import MOST_MEMBERS, READ_NAMES, SINGLE_NAMES
 
 LONG = '"' + "x" * 3000 + '"'
 FILLERS = [

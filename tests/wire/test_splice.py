@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.wire import splice
+from nulpoint.formats import json_edit
 
 KEYS = st.one_of(
     st.text(max_size=8), st.sampled_from(['model"', '\\"model', "model", "mode", '"model":', "stream_options"])
@@ -47,8 +47,8 @@ def bodies(draw):
 @given(bodies(), st.text(min_size=1, max_size=12))
 def test_only_the_model_changes(body_and_model, new):
     body, _ = body_and_model
-    start, end = splice.model_span(body)
-    changed = splice.apply(body, [splice.set_model(body, new)])
+    start, end = json_edit.model_span(body)
+    changed = json_edit.apply(body, [json_edit.set_model(body, new)])
     assert changed[:start] == body[:start]
     assert changed[len(changed) - (len(body) - end) :] == body[end:]
     assert json.loads(changed) == {**json.loads(body), "model": new}
@@ -57,14 +57,14 @@ def test_only_the_model_changes(body_and_model, new):
 @given(bodies())
 def test_a_member_can_be_added_to_any_object(body_and_model):
     body, _ = body_and_model
-    edits = [splice.add_member(body, "added", b"[1]"), splice.set_model(body, "m")]
-    assert json.loads(splice.apply(body, edits)) == {**json.loads(body), "model": "m", "added": [1]}
+    edits = [json_edit.add_member(body, "added", b"[1]"), json_edit.set_model(body, "m")]
+    assert json.loads(json_edit.apply(body, edits)) == {**json.loads(body), "model": "m", "added": [1]}
 
 
 @given(bodies())
 def test_members_are_found_where_they_stand(body_and_model):
     body, _ = body_and_model
-    found = {m.key: json.loads(body[m.start : m.end]) for m in splice.members(body)}
+    found = {m.key: json.loads(body[m.start : m.end]) for m in json_edit.members(body)}
     assert found == json.loads(body)
 
 
@@ -73,7 +73,7 @@ def test_rewrite_drops_and_renames_and_keeps_the_rest(body_and_model, drop):
     body, _ = body_and_model
     drop = frozenset(drop - {"model"})
     before = json.loads(body)
-    changed, dropped = splice.rewrite(body, {"model": "engine"}, drop)
+    changed, dropped = json_edit.rewrite(body, {"model": "engine"}, drop)
     after = json.loads(changed)
     kept = {key: value for key, value in before.items() if key not in drop and key != "model"}
     assert after == {**kept, "engine": before["model"]} or "engine" in before
@@ -90,7 +90,7 @@ def test_rewrite_drops_and_renames_and_keeps_the_rest(body_and_model, drop):
 )
 def test_a_model_given_twice_is_refused(body):
     with pytest.raises(Failure, match="more than once") as caught:
-        splice.set_model(body, "x")
+        json_edit.set_model(body, "x")
     assert caught.value.param == "model"
 
 
@@ -105,12 +105,12 @@ def test_a_model_given_twice_is_refused(body):
     ],
 )
 def test_awkward_places(body, expected):
-    assert splice.apply(body, [splice.set_model(body, "NEW")]) == expected
+    assert json_edit.apply(body, [json_edit.set_model(body, "NEW")]) == expected
 
 
 def test_deep_nesting_does_not_recurse():
     body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b',"model":"m","b":{"model":1}}'
-    assert splice.apply(body, [splice.set_model(body, "x")]).endswith(b',"model":"x","b":{"model":1}}')
+    assert json_edit.apply(body, [json_edit.set_model(body, "x")]).endswith(b',"model":"x","b":{"model":1}}')
 
 
 @pytest.mark.parametrize("rest", ["}", " }", '\n,"z":1}', '  ,  "z" : [ ] }'])
@@ -120,10 +120,10 @@ def test_deep_nesting_does_not_recurse():
 )
 def test_where_a_value_ends(value, rest):
     body = ('{"a":' + value + rest).encode()
-    assert body[5 : splice.value_end(body, 5)] == value.encode()
+    assert body[5 : json_edit.value_end(body, 5)] == value.encode()
 
 
 def test_no_more_members_than_asked_for():
     body = b"{" + b",".join([b'"a":[1]'] * 50) + b"}"
-    assert len(splice.members(body, 7)) == 7
-    assert len(splice.members(body)) == 50
+    assert len(json_edit.members(body, 7)) == 7
+    assert len(json_edit.members(body)) == 50

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.wire import sse
-from nulpoint.wire.completions import CompletionStream
-from nulpoint.wire.stream import HELD_BYTES, HideUsage, PassOn
-from nulpoint.wire.usage import Usage
+from nulpoint.formats import sse
+from nulpoint.protocols.openai.completions import CompletionStream
+from nulpoint.protocols.openai.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.protocols.openai.usage import Usage
 
 CHUNK = (
     '{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"a\u2028b é"},"finish_reason":null}],"usage":null}'

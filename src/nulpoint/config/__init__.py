@@ -2,6 +2,6 @@
 
 from nulpoint.config.loader import ConfigError, Problem, load
 from nulpoint.config.model import Config
-from nulpoint.config.place import Place
+from nulpoint.config.source import ConfigSource
 
-__all__ = ["Config", "ConfigError", "Place", "Problem", "load"]
+__all__ = ["Config", "ConfigError", "ConfigSource", "Problem", "load"]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from nulpoint.config.in_force import InForce
+from nulpoint.config.safeguards import InForce
 from nulpoint.config.loader import FILE, ConfigError
 from nulpoint.config.model import Config
-from nulpoint.config.place import Place, Signature
+from nulpoint.config.source import Place, Signature
 from nulpoint.files import read_regular_file
 
 logger = logging.getLogger("nulpoint")

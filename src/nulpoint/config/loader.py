@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nulpoint.config.document import Unreadable, read_document
-from nulpoint.config.fallbacks import read_chains
-from nulpoint.config.identities import identity_variables
-from nulpoint.config.in_force import InForce, environment_only
+from nulpoint.config.sections.fallbacks import read_chains
+from nulpoint.config.sections.identities import identity_variables
+from nulpoint.config.safeguards import InForce, environment_only
 from nulpoint.config.model import Config
-from nulpoint.config.prices import read_prices
-from nulpoint.config.providers import read_providers
-from nulpoint.config.request_log import unusable
+from nulpoint.config.sections.prices import read_prices
+from nulpoint.config.sections.providers import read_providers
+from nulpoint.config.sections.request_log import unusable
 from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 from nulpoint.config.values import shown
 from nulpoint.files import read_regular_file
-from nulpoint.http.tls import server_context
+from nulpoint.http.server.tls import server_context
 from nulpoint.providers.spec import ProviderSpec
 
 FILE = "config.yaml"
@@ -196,7 +196,7 @@ def _redis_problems(fields: dict[str, Any]) -> list[Problem]:
         return [Problem("REDIS_URL", "is not set", "CACHE_MODE=redis needs it, e.g. redis://localhost:6379")]
     if importlib.util.find_spec("redis") is None:
         return [Problem("REDIS_URL", "is set", "needs the package redis: pip install 'nulpoint[redis]'")]
-    from nulpoint.stores.redis_link import connections  # only now: whoever has no Redis need not have the package
+    from nulpoint.redis_client.connection import connections  # only now: whoever has no Redis need not have the package
 
     try:
         connections(fields["redis_url"].reveal())

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from nulpoint.config.request_log import LogTarget
+from nulpoint.config.sections.request_log import LogTarget
 from nulpoint.http.loopback import is_loopback
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.config.identities import identity_variables
+from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PATTERNS, PREFIXES
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of

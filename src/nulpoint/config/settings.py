@@ -3,11 +3,11 @@
 from sys import intern
 from typing import Any, NamedTuple
 
-from nulpoint.codecs.limits import DEFAULT_LIMITS
+from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.config import values
-from nulpoint.config.request_log import log_targets
+from nulpoint.config.sections.request_log import log_targets
 from nulpoint.config.values import Reader
-from nulpoint.wire.json_nodes import DEFAULT_MAX_JSON_NODES
+from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES
 
 
 class Setting(NamedTuple):

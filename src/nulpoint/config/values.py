@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import re2
 
 from nulpoint.providers.spec import Secret
-from nulpoint.routing.callers import key_digest
-from nulpoint.wire.redaction import redact
+from nulpoint.request.client_auth import key_digest
+from nulpoint.redaction.text import redact
 
 Reader = Callable[[str], Any]
 

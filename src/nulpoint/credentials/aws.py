@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from nulpoint.credentials.lending import Lending
+from nulpoint.credentials.environ import Lending
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 from nulpoint.providers.spec import Secret

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.credentials.lending import Lending
+from nulpoint.credentials.environ import Lending
 from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
 from nulpoint.files import read_regular_file
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
-from nulpoint.wire.foreign import NOT_JSON
+from nulpoint.formats.malformed import NOT_JSON
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 FILE = "GOOGLE_APPLICATION_CREDENTIALS"

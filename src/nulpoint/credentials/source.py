@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 from nulpoint.providers.auth import Signer
 from nulpoint.providers.spec import Secret
-from nulpoint.wire.credential_matcher import CredentialMatcher
-from nulpoint.wire.redaction import beginning, redact
+from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.redaction.text import beginning, redact
 
 
 class Held(NamedTuple):

@@ -14,7 +14,14 @@ import httptools
 import msgspec
 import uvloop
 
-from nulpoint.mock import anthropic, azure, bedrock, faults, gemini, mistral, openai, vertexai
+from nulpoint.mock.anthropic import server as anthropic_server
+from nulpoint.mock.openai import azure
+from nulpoint.mock.bedrock import server as bedrock_server
+from nulpoint.mock import faults
+from nulpoint.mock.gemini import server as gemini_server
+from nulpoint.mock.mistral import server as mistral_server
+from nulpoint.mock.openai import server as openai_server
+from nulpoint.mock.gemini import vertexai
 from nulpoint.mock.answers import Answer, Call, Dialect, json_answer
 from nulpoint.mock.faults import Fault
 from nulpoint.mock.sending import Sender, faulty
@@ -23,11 +30,11 @@ from nulpoint.mock.settings import MockSettings, SettingsError
 PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004, "bedrock": 19005, "azure": 19006,
          "vertexai": 19007}  # fmt: skip
 _DIALECTS: dict[str, Dialect] = {
-    "openai": openai.DIALECT,
-    "anthropic": anthropic.DIALECT,
-    "gemini": gemini.DIALECT,
-    "mistral": mistral.DIALECT,
-    "bedrock": bedrock.DIALECT,
+    "openai": openai_server.DIALECT,
+    "anthropic": anthropic_server.DIALECT,
+    "gemini": gemini_server.DIALECT,
+    "mistral": mistral_server.DIALECT,
+    "bedrock": bedrock_server.DIALECT,
     "azure": azure.DIALECT,
     "vertexai": vertexai.DIALECT,
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nulpoint.providers.spec import ProviderSpec
-from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 
 def credential_headers(spec: ProviderSpec, key: str) -> list[tuple[bytes, bytes]]:

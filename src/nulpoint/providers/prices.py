@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from nulpoint.wire.usage import Usage
+from nulpoint.protocols.openai.usage import Usage
 
 PICO = 10**12  # in a dollar
 _PER_TOKEN = 10**6  # picodollars a token, of a dollar a million tokens

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote
 
-from nulpoint.wire.credential_matcher import CredentialMatcher
+from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _CONTENT_TYPE = "application/json"

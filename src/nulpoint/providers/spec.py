@@ -5,7 +5,7 @@ from typing import Literal, NoReturn
 
 import msgspec
 
-from nulpoint.providers.wires import Call, Wire
+from nulpoint.providers.wire_formats import Call, Wire
 
 Route = Literal["chat", "completions", "embeddings"]
 IdentityKind = Literal["entra", "google", "aws"]

@@ -7,15 +7,15 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from nulpoint.codecs.table import CODECS
+from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
-from nulpoint.gateway.preparation import Prepared, prepare
-from nulpoint.gateway.relay import Relay, error_event
-from nulpoint.gateway.whole import check_answer
+from nulpoint.proxy.upstream_request import Prepared, prepare
+from nulpoint.proxy.stream_relay import Relay, error_event
+from nulpoint.proxy.response_body import check_answer
 from nulpoint.providers.spec import ProviderSpec, Route
-from nulpoint.wire.completions import from_chat
-from nulpoint.wire.envelope import read_envelope
-from nulpoint.wire.usage import Facts, read_facts
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.openai.usage import Facts, read_facts
 
 CREATED = 1_700_000_000
 MODEL = "some-model"

@@ -10,7 +10,7 @@ from corpus.formats import Format, compare, same
 from corpus.gateway import CREATED, show_stream, show_whole, translated
 from corpus.kept import lost
 from corpus.records import Recording
-from nulpoint.wire.usage import Usage
+from nulpoint.protocols.openai.usage import Usage
 
 FORMATS = {"anthropic": anthropic.FORMAT, "gemini": gemini.FORMAT, "mistral": mistral.FORMAT}
 

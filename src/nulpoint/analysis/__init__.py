@@ -1,1 +1,0 @@
-"""Reading the request log: what `nulpoint logs` and `nulpoint stats` show."""

@@ -1,0 +1,1 @@
+"""The HTTP surface: which handler answers which path, and the gateway's own pages."""

@@ -1,0 +1,158 @@
+"""What the configuration says, in the words of each part that is built from it."""
+
+import resource
+import ssl
+from functools import partial
+
+from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.config import Config
+from nulpoint.telemetry.request_log.bodies import Bodies
+from nulpoint.proxy.admission import GateLimits
+from nulpoint.proxy.rules import AskRules, ProxyRules
+from nulpoint.http.client.pool import PoolKey
+from nulpoint.http.server.connection import REFUSALS
+from nulpoint.http.client.connector import Dialer, origin_of, tls_context
+from nulpoint.http.limits import ClientLimits, ServerLimits
+from nulpoint.http.server.tls import server_context
+from nulpoint.providers.price_list import PRICE_LIST
+from nulpoint.providers.prices import Prices
+from nulpoint.routing.breaker import BreakerRules
+from nulpoint.request.client_auth import Callers
+from nulpoint.routing.chains import Chains
+from nulpoint.routing.attempt_planner import CourseRules
+from nulpoint.ratelimit.limiter import Rules
+from nulpoint.routing.router import Router
+
+
+def breaker_rules(config: Config) -> BreakerRules:
+    return BreakerRules(
+        threshold=config.cb_error_threshold,
+        window=config.cb_time_window,
+        half_open_timeout=config.cb_half_open_timeout,
+        ratio=config.cb_failure_ratio,
+    )
+
+
+def bodies_of(config: Config) -> Bodies | None:
+    if config.log_bodies == "none":
+        return None
+    return Bodies(config.log_body_bytes, all_of_them=config.log_bodies == "all")
+
+
+def prices_of(config: Config) -> Prices:
+    return Prices(PRICE_LIST, config.prices)
+
+
+def callers_of(config: Config) -> Callers:
+    tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
+    reserved = [config.admin_api_key] if config.admin_api_key else []
+    return Callers(
+        config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart, reserved=reserved
+    )
+
+
+def proxy_rules(config: Config, callers: Callers) -> ProxyRules:
+    return ProxyRules(
+        ask=AskRules(
+            callers, config.strict_params, config.request_timeout, config.max_json_nodes, translation_limits(config)
+        ),
+        course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
+        keepalive=config.stream_keepalive,
+        max_answer=config.upstream_max_body_bytes,
+    )
+
+
+def translation_limits(config: Config) -> TranslationLimits:
+    return TranslationLimits(
+        messages=config.max_messages,
+        parts=config.max_content_parts,
+        tools=config.max_tools,
+        schema_nodes=config.max_schema_nodes,
+        json_nodes=config.max_json_nodes,
+    )
+
+
+def gate_limits(config: Config) -> GateLimits:
+    return GateLimits(
+        requests=config.max_requests,
+        streams=config.max_streams,
+        held_bytes=config.max_held_bytes,
+        wait=config.queue_timeout,
+    )
+
+
+def server_limits(config: Config) -> ServerLimits:
+    return ServerLimits(
+        max_connections=_most_connections(),
+        max_head=config.max_head_bytes,
+        max_headers=config.max_headers,
+        max_body=config.max_body_bytes,
+        head_timeout=config.head_timeout,
+        body_timeout=config.body_timeout,
+        body_min_rate=config.body_min_rate,
+        keepalive_timeout=config.keepalive_timeout,
+        write_timeout=config.write_timeout,
+        stream_buffer=config.stream_buffer_bytes,
+    )
+
+
+def _most_connections() -> int:
+    """Half of the files that may be open, with what is being refused; the others are for providers and the rest."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(8, files // 2 - REFUSALS)
+
+
+def client_limits(config: Config) -> ClientLimits:
+    return ClientLimits(
+        connect_timeout=config.connect_timeout,
+        first_byte_timeout=config.provider_timeout,
+        read_timeout=config.stream_idle_timeout,
+        write_timeout=config.upstream_write_timeout,
+        idle_timeout=config.upstream_idle_timeout,
+        max_connections=config.upstream_max_connections,
+        wait_timeout=config.upstream_wait_timeout,
+        max_head=config.upstream_max_head_bytes,
+        max_body=config.upstream_max_body_bytes,
+    )
+
+
+def dialer_of(config: Config) -> Dialer:
+    return Dialer(
+        connect_timeout=config.connect_timeout,
+        dns_ttl=config.dns_ttl,
+        https_proxy=config.https_proxy.reveal() if config.https_proxy else None,
+        no_proxy=config.no_proxy,
+        tls=partial(tls_context, config.ssl_cert_file),
+    )
+
+
+def server_tls(config: Config) -> ssl.SSLContext | None:
+    if not config.tls_cert or not config.tls_key:
+        return None
+    context = server_context(config.tls_cert, config.tls_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def limit_rules(config: Config) -> Rules:
+    return Rules(
+        config.rpm_limit,
+        config.rpm_limit_per_key,
+        config.tpm_limit,
+        config.tpm_limit_per_key,
+        config.max_parallel_per_key,
+    )
+
+
+def router_of(config: Config) -> Router:
+    chains = Chains(config.chains, automatic=config.fallbacks == "auto")
+    return Router(config.providers, config.aliases, config.default_provider, config.known, chains)
+
+
+def operators_of(config: Config) -> Callers:
+    return Callers([config.admin_api_key] if config.admin_api_key else [], forward=False, tell_apart=False)
+
+
+def pools_of(config: Config) -> frozenset[PoolKey]:
+    """The pools of the providers in use."""
+    return frozenset((origin_of(one.base_url), one.spec.idle_timeout) for one in config.providers.values())

@@ -1,0 +1,134 @@
+"""An answer as it is kept, be it in the memory of this process or in Redis: a whole body, or the events of a stream.
+
+Both are given out in either form. In its own form an answer is the provider's bytes; the other form is made.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from nulpoint.errors import Failure
+from nulpoint.formats import sse
+from nulpoint.protocols.openai.accumulate import CompletionRoute, NotWhole, assemble
+from nulpoint.protocols.openai.chunking import chunks
+from nulpoint.formats.malformed import MISSHAPEN, NOT_JSON
+from nulpoint.protocols.openai.stream import DONE
+from nulpoint.protocols.openai.usage import LASTING, Usage
+
+_LASTING = frozenset(reason.encode() for reason in LASTING)
+_FINISH = re.compile(rb'"finish_reason"\s*+:\s*+(?!null)"?+([^",}]*+)')
+_USAGE = re.compile(rb'"usage"\s*+:\s*+\{')
+_DONE_EVENT = sse.encode(DONE)
+_T = TypeVar("_T")
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A good and whole answer.
+
+    Fields:
+        content: the JSON body; of a stream its events, without `[DONE]` and the event that holds only usage.
+        usage_event: that event, where a stream had one.
+        streamed: `content` is events.
+        provider, model: the target that answered.
+        usage: what it took then.
+        stored: when it was kept, in Unix seconds.
+        answered_model: the model as the provider calls it in its answer.
+        dropped: request members that the provider could not take, comma-separated.
+    """
+
+    content: bytes
+    usage_event: bytes
+    streamed: bool
+    provider: str
+    model: str
+    usage: Usage | None
+    stored: float
+    answered_model: str = ""
+    dropped: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        texts = len(self.model) + len(self.answered_model) + len(self.dropped)
+        return len(self.content) + len(self.usage_event) + texts
+
+    def as_body(self, route: CompletionRoute) -> bytes:
+        """The answer to a request without `stream`. Raises NotWhole where the stream does not say it all."""
+        if not self.streamed:
+            return self.content
+        return _made(lambda: assemble(route, [event.data for event in _events(self.content + self.usage_event)]))
+
+    def as_stream(self, route: CompletionRoute, with_usage: bool) -> bytes:
+        """The events that answer a request with `stream`, `[DONE]` included. Raises NotWhole."""
+        if self.streamed:
+            return b"".join((self.content, self.usage_event if with_usage else b"", _DONE_EVENT))
+        made, usage = _made(lambda: chunks(route, self.content))
+        shown = [*made, usage] if usage and with_usage else made
+        return b"".join([*map(sse.encode, shown), _DONE_EVENT])
+
+
+def _made(make: Callable[[], _T]) -> _T:
+    """What a host sent may be JSON of any shape: where it is not an answer's, there is no other form of it."""
+    try:
+        return make()
+    except (*MISSHAPEN, Failure):
+        raise NotWhole("the answer is not of the shape of an answer") from None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Finished(msgspec.Struct):
+    choices: list[_Choice]
+    error: Any = None
+    usage: Any = None
+
+
+def recorded(wire: bytes) -> tuple[bytes, bytes] | None:
+    """`content` and `usage_event` of a stream that the provider ended properly; None where it must not be kept.
+
+    `wire`: all its bytes.
+    """
+    content: list[bytes] = []
+    usage_event = b""
+    for event in _events(wire):
+        data = event.data.strip().replace(b"\n", b" ")
+        if data == DONE:
+            continue
+        if event.name or not (data.startswith(b"{") and data.endswith(b"}")):
+            return None
+        if b'"error"' in data or _USAGE.search(data):
+            chunk = _chunk(data)
+            if chunk is None or chunk.error is not None:
+                return None
+            if chunk.usage is not None and not chunk.choices:
+                usage_event = sse.encode(data)
+                continue
+        content.append(sse.encode(data))
+    kept = b"".join(content)
+    reasons = set(_FINISH.findall(kept)) - {b""}
+    return (kept, usage_event) if reasons and reasons <= _LASTING else None
+
+
+def _chunk(data: bytes) -> _Finished | None:
+    try:
+        return msgspec.json.decode(data, type=_Finished)
+    except NOT_JSON:
+        return None
+
+
+def _events(wire: bytes) -> list[sse.Event]:
+    if b"\r" in wire or not wire.endswith(b"\n\n"):
+        decoder = sse.Decoder()
+        return [*decoder.feed(wire), *decoder.close()]
+    return [event for block in wire.split(b"\n\n") if not (event := _event(block)).is_empty]
+
+
+def _event(block: bytes) -> sse.Event:
+    """Nearly always one line, which needs no parser."""
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return sse.Event(block[6:])
+    return sse.parse(block)

@@ -1,0 +1,57 @@
+"""The configuration in force as a page: every value and where it comes from, secrets as stars."""
+
+from typing import Any
+
+import msgspec
+
+from nulpoint.config.sections.identities import identity_variables
+from nulpoint.config.model import Config
+from nulpoint.config.settings import SETTINGS, Setting
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.spec import Provider
+
+STARS = "***"
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """Durations in seconds, sizes in bytes. Of a secret one sees that it is set, and how many there are of it."""
+    return {
+        "settings": {
+            setting.name: {"value": _value(setting, config), "origin": config.origins.get(setting.name, "default")}
+            for setting in SETTINGS
+        },
+        "providers": {name: _provider(provider, config) for name, provider in config.providers.items()},
+        "left_out": dict(config.left_out),
+        "aliases": dict(config.aliases),
+        "fallbacks": {
+            model: [{one.target: one.weight for one in step} for step in chain]
+            for model, chain in config.chains.items()
+        },
+        "prices": msgspec.to_builtins(config.prices),
+        "files": sorted(config.files),
+        "after_restart": list(config.after_restart),
+    }
+
+
+def _value(setting: Setting, config: Config) -> Any:
+    value = getattr(config, setting.key)
+    if setting.key == "request_log":
+        return list(map(str, value))
+    if not setting.secret or value is None:
+        return value
+    return [STARS] * len(value) if isinstance(value, tuple) else STARS
+
+
+def _provider(provider: Provider, config: Config) -> dict[str, Any]:
+    """Fixed header fields may hold a credential, so only their names are told."""
+    spec = provider.spec
+    variables = (spec.base_url_env, spec.key_env, spec.keys_env, *spec.variables, *identity_variables(spec))
+    return {
+        "base_url": provider.base_url,
+        "format": spec.wire,
+        "keys": [STARS] * len(provider.credentials),
+        "identity": provider.identity.kind if provider.identity is not None else None,
+        "headers": dict.fromkeys(spec.headers, STARS),
+        "row": "built-in" if CATALOG.get(spec.name) == spec else "config.yaml",
+        "origins": {name: config.origins[name] for name in variables if name and name in config.origins},
+    }

@@ -1,0 +1,1 @@
+"""The parts of the configuration that are more than single settings."""

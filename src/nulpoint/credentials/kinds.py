@@ -1,0 +1,22 @@
+"""The kinds of identity there are. A further one is a file beside these, and a row here."""
+
+import importlib.util
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from nulpoint.credentials import aws
+from nulpoint.credentials import entra
+from nulpoint.credentials import google
+from nulpoint.credentials.source import Kind
+from nulpoint.providers.spec import IdentityKind
+
+KINDS: Mapping[IdentityKind, Kind] = MappingProxyType({"aws": aws.KIND, "entra": entra.KIND, "google": google.KIND})
+
+
+def has_extra(kind: Kind) -> bool:
+    """Whether what it needs is installed; nothing of it is imported to find out."""
+    parts = kind.module.split(".")
+    try:
+        return all(importlib.util.find_spec(".".join(parts[: end + 1])) is not None for end in range(len(parts)))
+    except ModuleNotFoundError:
+        return False

@@ -1,1 +1,0 @@
-"""One request's life: admitted, prepared, tried, answered, settled."""

@@ -1,0 +1,1 @@
+"""Mocks of the Gemini API and of Vertex AI."""

@@ -1,0 +1,1 @@
+"""Mock providers that speak OpenAI's API."""

@@ -1,0 +1,217 @@
+"""The messages of a chat as Gemini's system instruction and contents.
+
+Facts: the request types of the `google-genai` SDK and recorded traffic. The responses to the calls of one turn stand in
+one content by themselves, right after it; text of the user follows in a content of its own.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from nulpoint.protocols.openai.chat import (
+    EXTRA,
+    Members,
+    data_url,
+    joined_texts,
+    kept_parts,
+    optional_text,
+    parts_of,
+    wrong,
+)
+from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.gemini.candidates import text_of
+from nulpoint.protocols.gemini.capabilities import Abilities
+
+# Where a history comes from another provider there is no signature; Google documents this one for that case.
+_SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
+_NOTHING = {"text": " "}
+_TYPES = {
+    "jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif",
+    "heic": "image/heic", "heif": "image/heif", "pdf": "application/pdf", "txt": "text/plain", "mp3": "audio/mp3",
+    "wav": "audio/wav", "mp4": "video/mp4", "webm": "video/webm", "mov": "video/mov",
+}  # fmt: skip
+_OF_MESSAGE = frozenset({"role", "content"})
+_OF_ASSISTANT = _OF_MESSAGE | {"tool_calls", "refusal", "audio", EXTRA, "extra_content", "annotations"}
+_OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
+_OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
+
+
+class Contents(NamedTuple):
+    system: list[dict[str, Any]]
+    turns: list[dict[str, Any]]
+
+
+def read_contents(messages: list[dict[str, Any]], able: Abilities, members: Members) -> Contents:
+    """Raises Failure (400) for what Gemini cannot be told."""
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    ids: dict[str, str | None] = {}  # of calls: ours to the one that is sent
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        role = message["role"]
+        if role == "assistant":
+            parts = _model_parts(message, where, able, members, ids)
+            if parts and not turns:  # a conversation may not open with the model
+                turns.append({"role": "user", "parts": [_NOTHING]})
+            _turn(turns, "model", parts)
+        elif role == "tool":
+            _result(turns, message, ids, where, able, members)
+        elif role in ("user", "system", "developer"):
+            members.drop_others(message, _OF_MESSAGE, "messages")
+            parts = [_part(part, where, able, members) for part in parts_of(message.get("content"), where)]
+            if role == "user" or turns:
+                _turn(turns, "user", parts)
+            else:
+                system += parts
+        else:
+            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+    if not turns:
+        turns.append({"role": "user", "parts": [_NOTHING]})
+    if turns[-1]["role"] == "model" and able.newest:
+        text = "must not be the assistant's: Gemini 3 and newer continue no answer; add a message of the user"
+        raise wrong(f"messages[{len(messages) - 1}]", text, "unsupported_value")
+    return Contents(system, turns)
+
+
+def _turn(turns: list[dict[str, Any]], role: str, parts: list[dict[str, Any]]) -> None:
+    if not parts:
+        return
+    if turns and turns[-1]["role"] == role and not _holds_results(turns[-1]):
+        turns[-1]["parts"] += parts
+    else:
+        turns.append({"role": role, "parts": parts})
+
+
+def _holds_results(turn: dict[str, Any]) -> bool:
+    return "functionResponse" in turn["parts"][0]
+
+
+def _result(
+    turns: list[dict[str, Any]],
+    message: dict[str, Any],
+    ids: dict[str, str | None],
+    where: str,
+    able: Abilities,
+    members: Members,
+) -> None:
+    """Puts a response with the others of its turn, whatever the caller wrote between them."""
+    members.drop_others(message, _OF_RESULT, "messages")
+    parts = [_part(part, where, able, members) for part in parts_of(message.get("content"), where)]
+    response: dict[str, Any] = {"name": message["name"], "response": _response(text_of(parts))}
+    sent = ids.get(message["tool_call_id"])
+    if sent is not None:
+        response["id"] = sent
+    media = [part for part in parts if set(part) != {"text"}]
+    if media and able.newest:
+        response["parts"] = media
+    at = len(turns)
+    while turns[at - 1]["role"] != "model":
+        at -= 1
+    if at < len(turns) and _holds_results(turns[at]):
+        turns[at]["parts"].append({"functionResponse": response})
+    else:
+        turns.insert(at, {"role": "user", "parts": [{"functionResponse": response}]})
+    if media and not able.newest:
+        _turn(turns, "user", media)
+
+
+_read_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def _response(text: str) -> Any:
+    """An object, which is all Gemini takes: the one in the text, or the text (a list as a list) as `output`."""
+    begins = text.lstrip(" \t\r\n")[:1]
+    if begins not in ("{", "["):
+        return {"output": text}
+    try:
+        value = _read_json(text)  # as it is: nobody here looks into it
+    except (msgspec.DecodeError, RecursionError):
+        return {"output": text}
+    return value if begins == "{" else {"output": value}
+
+
+def _model_parts(
+    message: dict[str, Any], where: str, able: Abilities, members: Members, ids: dict[str, str | None]
+) -> list[dict[str, Any]]:
+    calls = message.get("tool_calls") or []
+    kept = _kept_parts(message, where)
+    if kept is not None:
+        functions = [part["functionCall"] for part in kept if "functionCall" in part]
+        ids.update({call["id"]: function.get("id") for call, function in zip(calls, functions, strict=True)})
+        return [*kept]
+    members.drop_others(message, _OF_ASSISTANT, "messages")
+    content = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
+    parts = [_part(part, where, able, members) for part in parts_of(content, where)]
+    for number, call in enumerate(calls):
+        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
+        ids[call["id"]] = call["id"]
+        part: dict[str, Any] = {"functionCall": {"name": call["function"]["name"], "args": arguments, "id": call["id"]}}
+        signature = _signature(call)
+        if signature:
+            part["thoughtSignature"] = signature
+        elif number == 0 and able.newest:
+            part["thoughtSignature"] = _SKIP_SIGNATURE
+        parts.append(part)
+    return parts
+
+
+def _signature(call: dict[str, Any]) -> Any:
+    extra = call.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return google.get("thought_signature") if isinstance(google, dict) else None
+
+
+def _kept_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
+    """The parts of our own answer, handed back: used only if the caller has not changed text or calls since."""
+    parts = kept_parts(message, "gemini", "parts", where)
+    if not parts:
+        return None
+    if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
+        raise wrong(f"{where}.{EXTRA}.gemini.parts", "must have objects as `functionCall`")
+    text = joined_texts(parts_of(message.get("content"), where))
+    names = [call["function"]["name"] for call in message.get("tool_calls") or []]
+    kept_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
+    return parts if (text, names) == (text_of(parts), kept_names) else None
+
+
+def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -> dict[str, Any]:
+    """A part as Gemini has it; those in its own shape pass as they are."""
+    kind = part.get("type")
+    if kind in ("text", "refusal"):
+        text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
+        made: dict[str, Any] = {"text": text or ""}
+    elif kind == "image_url":
+        image = part.get("image_url")
+        given = image if isinstance(image, dict) else {"url": image}
+        members.drop_others(given, {"url"}, "messages.content.image_url")
+        made = _media(given.get("url"), f"{where}.content.image_url", able)
+    elif kind == "file" and isinstance(part.get("file"), dict):
+        made = _file(part["file"], f"{where}.content.file", able, members)
+    elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
+        audio = part["input_audio"]
+        members.drop_others(audio, {"data", "format"}, "messages.content.input_audio")
+        kind = optional_text(audio.get("format"), f"{where}.content.input_audio.format") or "wav"
+        made = {"inlineData": {"mimeType": f"audio/{kind}", "data": audio.get("data")}}
+    else:
+        return part
+    members.drop_others(part, _OF_PART, "messages.content")
+    return made
+
+
+def _file(file: dict[str, Any], where: str, able: Abilities, members: Members) -> dict[str, Any]:
+    members.drop_others(file, {"file_id", "file_data"}, "messages.content.file")  # a name has no place there
+    if file.get("file_id"):
+        return {"fileData": {"fileUri": file["file_id"]}}
+    return _media(file.get("file_data"), f"{where}.file_data", able)
+
+
+def _media(url: Any, where: str, able: Abilities) -> dict[str, Any]:
+    if not isinstance(url, str):
+        raise wrong(where, "must hold a URL")
+    data = data_url(url, where)
+    if data:
+        return {"inlineData": {"mimeType": data[0], "data": data[1]}}
+    if not able.fetches:
+        raise wrong(where, "must be a data URL: this model fetches nothing", "unsupported_value")
+    named = _TYPES.get(url.partition("?")[0].rpartition(".")[2].lower())
+    return {"fileData": {"fileUri": url, **({"mimeType": named} if named else {})}}

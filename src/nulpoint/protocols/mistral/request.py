@@ -1,0 +1,280 @@
+"""A chat request as Mistral's chat API takes it: nearly OpenAI's, but what it does not know is refused, at every level.
+
+Facts: the request types of the `mistralai` SDK and recorded traffic. So every level is built from the members that are
+known there; only top-level members and parts in Mistral's own shape pass as they are.
+"""
+
+from typing import Any
+
+import msgspec
+
+from nulpoint.protocols.openai.chat import (
+    EXTRA,
+    Encoded,
+    Members,
+    deep_nesting_refused,
+    end_user,
+    kept_parts,
+    object_of,
+    optional_text,
+    output_limit,
+    parts_of,
+    stop_sequences,
+    write_body,
+    wrong,
+)
+from nulpoint.protocols.openai.chat_request import INVALID_JSON, arguments_of, read_request
+from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.mistral.response import joined_text
+from nulpoint.protocols.mistral.call_id import call_id
+from nulpoint.protocols.openai.response_format import read_format
+from nulpoint.protocols.openai.tools import Tools
+
+# Members that mean the same there and pass as they are.
+_SAME = (
+    "temperature", "top_p", "presence_penalty", "frequency_penalty", "n", "logprobs", "top_logprobs",
+    "reasoning_effort", "prompt_cache_key",
+)  # fmt: skip
+_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+_OF_MESSAGE = frozenset({"role", "content"})
+_OF_ASSISTANT = _OF_MESSAGE | {
+    "tool_calls",
+    "refusal",
+    "reasoning_content",
+    "prefix",
+    EXTRA,
+    "extra_content",
+    "annotations",
+}
+_OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
+_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
+_OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
+_DETAILS = ("low", "auto", "high")
+
+
+@deep_nesting_refused
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
+    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
+    members, messages, tools, wrapped = read_request(body, limits)
+    request: dict[str, Any] = {"model": model, "messages": _messages(messages, members)}
+    limit = output_limit(members)
+    if limit is not None:
+        request["max_tokens"] = limit
+    if members.take("stream"):
+        request["stream"] = True
+    members.take("stream_options")
+    stops = stop_sequences(members)
+    if stops:
+        request["stop"] = stops
+    seed = members.take("seed")
+    if seed is not None:
+        request["random_seed"] = seed
+    for name in _SAME:
+        value = members.take(name)
+        if value is not None:
+            request[name] = value
+    _tools(request, tools, members)
+    if wrapped.legacy and "tools" in request:
+        request["parallel_tool_calls"] = False
+    _output(request, members)
+    _account(request, members)
+    request.update(members.rest())
+    return Encoded(write_body(request), members.dropped, wrapped)
+
+
+def _messages(messages: list[dict[str, Any]], members: Members) -> list[dict[str, Any]]:
+    translated: list[dict[str, Any]] = []
+    media: list[dict[str, Any]] = []  # of results, which hold text only: they follow in a message of the user
+    held: list[dict[str, Any]] = []  # what was said before all results were there
+    waiting: set[str] = set()
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        role = message["role"]
+        if role in ("system", "developer", "user"):
+            members.drop_others(message, _OF_MESSAGE, "messages")
+            content = _content(message.get("content"), where, members)
+            said = {"role": "user" if role == "user" else "system", "content": content}
+            held.append(said) if waiting else _say(translated, said)
+        elif role == "assistant":
+            translated += _assistant(message, where, members)
+            waiting = {call["id"] for call in message.get("tool_calls") or ()}
+        elif role == "tool":
+            translated.append(_result(message, where, members, media))
+            waiting.discard(message["tool_call_id"])
+            if not waiting:
+                for said in [{"role": "user", "content": media}, *held] if media else held:
+                    _say(translated, said)
+                media, held = [], []
+        else:
+            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+    _end(translated)
+    return translated
+
+
+def _end(translated: list[dict[str, Any]]) -> None:
+    """The last message must be of the user, a result, or one that is marked to be continued."""
+    last: dict[str, Any] = translated[-1] if translated else {"role": "user"}
+    if last["role"] == "assistant":
+        last["prefix"] = True
+    elif last["role"] == "system":
+        last["role"] = "user"
+
+
+def _say(translated: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    """A message of user or system. After a result Mistral takes only the assistant's, and that must not be empty."""
+    if translated and translated[-1]["role"] == "tool":
+        translated.append({"role": "assistant", "content": " "})
+    translated.append(message)
+
+
+def _result(message: dict[str, Any], where: str, members: Members, media: list[dict[str, Any]]) -> dict[str, Any]:
+    members.drop_others(message, _OF_RESULT, "messages")
+    own = call_id(message["tool_call_id"])
+    content = _content(message.get("content"), where, members)
+    if isinstance(content, list):
+        others = [part for part in content if part.get("type") != "text"]
+        if others:
+            media += [{"type": "text", "text": f"From the result of call {own}:"}, *others]
+        content = joined_text(content)
+    return {"role": "tool", "name": message["name"], "content": content, "tool_call_id": own}
+
+
+def _assistant(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
+    """The message, or nothing where it says nothing: Mistral refuses that."""
+    members.drop_others(message, _OF_ASSISTANT, "messages")
+    calls = [
+        _call(call, f"{where}.tool_calls[{number}]", members)
+        for number, call in enumerate(message.get("tool_calls") or [])
+    ]
+    content = _kept_content(message, where)
+    if content is None:
+        said = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
+        content = _content(said, where, members)
+        thought = optional_text(message.get("reasoning_content"), f"{where}.reasoning_content")
+        if thought:
+            thinking = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
+            content = [thinking, *parts_of(content, where)]
+    if not content and not calls:
+        return []
+    made: dict[str, Any] = {"role": "assistant", "content": content}
+    return [{**made, "tool_calls": calls}] if calls else [made]
+
+
+def _call(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+    function = call["function"]
+    arguments = arguments_of(call, where, members)
+    text = function.get("arguments") or "{}"
+    if INVALID_JSON in arguments or not isinstance(text, str):
+        text = msgspec.json.encode(arguments).decode()
+    return {"id": call_id(call["id"]), "type": "function", "function": {"name": function["name"], "arguments": text}}
+
+
+def _kept_content(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
+    """The list of our own answer, handed back: used only if the caller has not changed the text since."""
+    content = kept_parts(message, "mistral", "content", where)
+    if content is None:
+        return None
+    return content if joined_text(content) == joined_text(parts_of(message.get("content"), where)) else None
+
+
+def _content(content: Any, where: str, members: Members) -> Any:
+    if isinstance(content, list):
+        return [_part(part, where, members) for part in parts_of(content, where)]
+    if content is not None and not isinstance(content, str):
+        raise wrong(f"{where}.content", "must be text or a list of parts")
+    return content or ""
+
+
+def _part(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+    """A part as Mistral has it; those in its own shape pass as they are."""
+    kind = part.get("type")
+    if kind in ("text", "refusal"):
+        text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
+        made = {"type": "text", "text": text or ""}
+    elif kind == "image_url":
+        made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", members)}
+    elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
+        members.drop_others(part["input_audio"], {"data", "format"}, "messages.content.input_audio")
+        made = {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
+    elif kind == "file" and isinstance(part.get("file"), dict):
+        made = _file(part["file"], f"{where}.content.file", members)
+    else:
+        return part
+    members.drop_others(part, _OF_PART, "messages.content")
+    return made
+
+
+def _image(image: Any, where: str, members: Members) -> Any:
+    url = image.get("url") if isinstance(image, dict) else image
+    if not isinstance(url, str):
+        raise wrong(where, "must hold a URL")
+    detail = image.get("detail") if isinstance(image, dict) else None
+    if detail in _DETAILS:
+        return {"url": url, "detail": detail}
+    if isinstance(image, dict):
+        members.drop_others(image, {"url"}, "messages.content.image_url")
+    return {"url": url}
+
+
+def _file(file: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+    if file.get("file_id"):
+        members.drop_others(file, {"file_id"}, "messages.content.file")
+        return {"type": "file", "file_id": file["file_id"]}
+    if not isinstance(file.get("file_data"), str):
+        raise wrong(where, "must have file_data or file_id")
+    members.drop_others(file, {"file_data", "filename"}, "messages.content.file")
+    named = {"document_name": file["filename"]} if file.get("filename") else {}
+    return {"type": "document_url", "document_url": file["file_data"], **named}
+
+
+def _tools(request: dict[str, Any], tools: Tools, members: Members) -> None:
+    made = [_tool(tool, members) for tool in tools.allowed()] + tools.own
+    parallel = members.take("parallel_tool_calls")
+    if not made:
+        return
+    request["tools"] = made
+    if parallel is not None:
+        request["parallel_tool_calls"] = parallel
+    choice = tools.choice
+    if choice is None:
+        return
+    if choice.mode == "required" and choice.names is not None and len(choice.names) == 1:
+        request["tool_choice"] = {"type": "function", "function": {"name": next(iter(choice.names))}}
+    else:
+        request["tool_choice"] = "any" if choice.mode == "required" else choice.mode
+
+
+def _tool(tool: dict[str, Any], members: Members) -> dict[str, Any]:
+    function = tool["function"]
+    members.drop_others(function, _OF_FUNCTION, "tools.function")
+    if tool.get("cache_control"):
+        members.drop("tools.cache_control")
+    made = {name: value for name, value in function.items() if name in _OF_FUNCTION and value is not None}
+    return {"type": "function", "function": {"parameters": {}, **made}}
+
+
+def _output(request: dict[str, Any], members: Members) -> None:
+    prediction = members.take("prediction")
+    if isinstance(prediction, dict):
+        members.drop_others(prediction, {"type", "content"}, "prediction")
+        text = joined_text(parts_of(prediction.get("content"), "prediction"))
+        request["prediction"] = {"type": "content", "content": text}
+    wanted = read_format(members)
+    if wanted is not None and wanted.given:
+        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": {}, **wanted.given}}
+    elif wanted is not None:
+        request["response_format"] = {"type": "json_object"}
+
+
+def _account(request: dict[str, Any], members: Members) -> None:
+    metadata = object_of(members.take("metadata"), "metadata")
+    user = end_user(members)
+    if user:  # there is no member for it
+        metadata = {"user": user, **metadata}
+    if metadata:
+        request["metadata"] = metadata
+    tier = members.take("service_tier")
+    if str(tier) in _TIERS:
+        request["service_tier"] = _TIERS[str(tier)]
+    elif tier is not None:
+        members.drop("service_tier")

@@ -1,0 +1,117 @@
+"""The few members of a request that the gateway acts on; the rest of the body is only checked to be JSON."""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from nulpoint.errors import Failure, rejected
+from nulpoint.formats.malformed import NOT_JSON
+from nulpoint.protocols.openai.request_names import (
+    DECODED,
+    LONG,
+    READ_NAMES,
+    SHORT,
+    check_names,
+    decode_members,
+    frame_of_long,
+    without_large_values,
+)
+
+_WHERE = re.compile(r" - at `\$\.(\w+)")
+LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may have so many
+_ABSENT = msgspec.Raw()
+_SHOWN = 100  # at most this much of what a caller sent is shown back
+
+
+class StreamOptions(msgspec.Struct):
+    """`stream_options` of the OpenAI API, as far as it matters here."""
+
+    include_usage: bool | None = None
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What the gateway acts on of a chat, completions or embeddings request in the OpenAI format.
+
+    `frame` is the request without its bulk: its other members, and the names of all, are there.
+    """
+
+    model: str
+    stream: bool | None
+    stream_options: StreamOptions | UnsetType | None
+    frame: bytes
+
+
+class _Members(msgspec.Struct):
+    """Those members, and those that a request mostly consists of."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | UnsetType | None = UNSET
+    messages: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    tools: msgspec.Raw = _ABSENT
+
+    def large_values(self) -> tuple[tuple[bytes, msgspec.Raw], ...]:
+        """What a request mostly consists of, each with its name; empty what is not there."""
+        return (
+            (b'"messages"', self.messages), (b'"input"', self.input),
+            (b'"prompt"', self.prompt), (b'"tools"', self.tools),
+        )  # fmt: skip
+
+
+_DECODER = msgspec.json.Decoder(_Members)
+_encode = msgspec.json.Encoder().encode
+
+
+def asks_for_usage(envelope: Envelope) -> bool:
+    """Whether the caller wants a stream to say at its end what it took."""
+    options = envelope.stream_options
+    return options is not UNSET and options is not None and bool(options.include_usage)
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """Raises Failure (400), naming the member that is wrong, or that a provider could read in another way."""
+    try:
+        if len(body) <= LONG:
+            members = _DECODER.decode(body)
+            frame = body if len(body) <= SHORT else without_large_values(body, members.large_values())
+        else:
+            frame = frame_of_long(body)
+            members = _DECODER.decode(frame)
+        named = decode_members(frame) if len(frame) <= DECODED else {}
+        if not READ_NAMES.issuperset(named) or len(_encode(named)) != len(frame):
+            check_names(frame, named)  # not every name is known, or one may stand twice
+    except msgspec.ValidationError as error:
+        raise _invalid_member(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
+    except RecursionError:
+        raise rejected("the request body is nested too deeply", code="invalid_json") from None
+    if not members.model or members.model.isspace():
+        raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
+    if len(members.model) > LONGEST_MODEL:
+        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
+        raise rejected(text, param="model", code="invalid_value")
+    return Envelope(members.model, members.stream, members.stream_options, frame)
+
+
+def decode_member(name: str, value: bytes | msgspec.Raw) -> Any:
+    """The value of a member that the envelope has passed over, where a text need not be UTF-8. Raises Failure (400)."""
+    try:
+        return msgspec.json.decode(value)
+    except NOT_JSON as error:
+        raise rejected(f"`{name}` is not valid JSON: {error}"[: _SHOWN * 2], param=name, code="invalid_json") from None
+
+
+def _invalid_member(problem: str) -> Failure:
+    if "missing required field `model`" in problem:
+        text = "`model` is missing; name a model, for example gpt-5.4"
+        return rejected(text, param="model", code="missing_required_parameter")
+    where = _WHERE.search(problem)
+    if where is None:
+        return rejected("the request body must be a JSON object", code="invalid_type")
+    what = problem[: where.start()]
+    return rejected(f"`{where[1]}` is wrong: {what.lower()}", param=where[1], code="invalid_type")

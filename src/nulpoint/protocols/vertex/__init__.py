@@ -1,0 +1,1 @@
+"""What Vertex AI needs beyond the APIs of Anthropic and Gemini."""

@@ -1,0 +1,1 @@
+"""One proxied request from its bytes to its record: admission, cache, single flight, attempts, failover, streaming."""

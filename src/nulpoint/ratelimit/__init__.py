@@ -1,0 +1,1 @@
+"""Rate limits: requests and tokens a minute and parallel calls, in this process or shared through Redis."""

@@ -1,0 +1,1 @@
+"""One Redis connection for the whole process, and what replicas tell one another through it."""

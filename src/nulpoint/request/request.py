@@ -1,0 +1,74 @@
+"""What a caller asks for: the request as far as the gateway acts on it."""
+
+import math
+
+import msgspec
+
+from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.errors import rejected
+from nulpoint.request.content_type import check_content_type
+from nulpoint.proxy.rules import AskRules
+from nulpoint.http.message import Headers, Request
+from nulpoint.request.client_auth import Caller, Callers
+from nulpoint.protocols.openai.envelope import Envelope, read_envelope
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One request's wishes.
+
+    Fields:
+        body: what is to be answered; of embeddings it may be less than the caller sent.
+        own_key: the provider's key that the caller brought, `own` a digest of it.
+        strict: members that a provider cannot take are refused.
+        callers: says which header values no provider may see.
+        until: the deadline, in loop time.
+        max_json_nodes: names and values of the body, or of an answer to it, that may be decoded as a whole.
+        translation: what the request may hold where it is translated.
+    """
+
+    request: Request
+    body: bytes
+    envelope: Envelope
+    stream: bool
+    caller: Caller
+    own_key: str | None
+    own: bytes | None
+    strict: bool
+    until: float
+    callers: Callers
+    max_json_nodes: int
+    translation: TranslationLimits
+
+
+def read_request(request: Request, rules: AskRules, now: float) -> Asked:
+    """`now` in loop time. Raises Failure (401, before anything else is looked at; 400, 415) naming what is wrong."""
+    headers = request.headers
+    caller = rules.callers.identify(headers)
+    check_content_type(headers)
+    envelope = read_envelope(request.body)
+    return Asked(
+        request,
+        request.body,
+        envelope,
+        bool(envelope.stream),
+        caller,
+        caller.own_key.decode("ascii") or None,
+        caller.namespace if caller.own_key else None,
+        rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
+        now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
+        rules.callers,
+        rules.max_json_nodes,
+        rules.translation,
+    )
+
+
+def _timeout(headers: Headers, longest: float) -> float:
+    """The seconds this request may take; a caller may ask for less than REQUEST_TIMEOUT, never for more."""
+    try:
+        seconds = float(headers[b"x-nulpoint-timeout"])
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0 or math.isinf(seconds):
+        text = "x-nulpoint-timeout must be a number of seconds over 0, for example 30"
+        raise rejected(text, param="x-nulpoint-timeout", code="invalid_header")
+    return min(seconds, longest)

@@ -1,0 +1,1 @@
+"""What is recorded about requests: the request log and the metrics."""

@@ -1,0 +1,1 @@
+"""Prometheus metrics: definitions, counters, the exposition format, and adding up several workers."""

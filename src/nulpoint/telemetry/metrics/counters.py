@@ -1,0 +1,141 @@
+"""What requests of one kind have counted: a request adds to plain numbers and looks nothing up by a label."""
+
+from bisect import bisect_left
+
+from nulpoint.telemetry.metrics.definitions import ADDED, BYTES, SECONDS, Buckets, Labels, Numbers, count, pour
+from nulpoint.telemetry.request_log.record import Record
+
+HIT, MISS = "HIT", "MISS"  # what a record says of the cache
+BYPASS = "bypass"  # the value of the label where a record says nothing
+_MICRO = 1e-6
+_SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # records have whole microseconds
+_ADDED = tuple(int(bound * 1e6) for bound in ADDED)
+
+
+class Tally:
+    """Of the requests with one (route, provider, status, cache)."""
+
+    __slots__ = ("_added", "_answered", "_attempt", "_bytes_in", "_bytes_out", "_coalesced", "_completion", "_cost",
+                 "_errors", "_first_byte", "_first_token", "_is_hit", "_key", "_microseconds", "_prompt",
+                 "_reached", "_saved", "_used")  # fmt: skip
+
+    def __init__(self, route: str, provider: str, status: int, cache: str) -> None:
+        self._key = (route, provider, str(status), cache)
+        self._is_hit = cache == HIT
+        self._answered, self._attempt = _spread(_SECONDS), _spread(_SECONDS)
+        self._first_byte, self._first_token, self._added = _spread(_SECONDS), _spread(_SECONDS), _spread(_ADDED)
+        self._bytes_in, self._bytes_out = _spread(BYTES), _spread(BYTES)
+        self._reached = self._microseconds = 0
+        self._coalesced = self._used = self._prompt = self._completion = 0
+        self._cost = self._saved = 0.0  # dollars
+        self._errors: dict[str, int] = {}
+
+    def add(self, record: Record, attempt_us: int) -> None:
+        """`attempt_us`: what the attempt took that answered it. This runs once a request: it calls nothing of ours."""
+        self._answered[bisect_left(_SECONDS, record.total_us)] += 1
+        self._answered[-1] += record.total_us
+        self._bytes_in[bisect_left(BYTES, record.bytes_in)] += 1
+        self._bytes_in[-1] += record.bytes_in
+        self._bytes_out[bisect_left(BYTES, record.bytes_out)] += 1
+        self._bytes_out[-1] += record.bytes_out
+        if record.cost:
+            self._cost += record.cost
+        if record.saved:
+            self._saved += record.saved
+        if record.coalesced:  # what the provider did is counted where the call was made
+            self._coalesced += 1
+            return
+        if not self._key[1]:
+            return
+        usage = record.usage
+        if usage is not None:
+            self._used += 1
+            self._prompt += usage.prompt
+            self._completion += usage.completion
+        if self._is_hit:  # no provider had to do anything
+            return
+        self._reached += 1
+        self._microseconds += record.total_us
+        if record.first_byte_us is not None:
+            self._first_byte[bisect_left(_SECONDS, record.first_byte_us)] += 1
+            self._first_byte[-1] += record.first_byte_us
+            self._added[bisect_left(_ADDED, record.added_us)] += 1
+            self._added[-1] += record.added_us
+        if record.first_token_us is not None:
+            self._first_token[bisect_left(_SECONDS, record.first_token_us)] += 1
+            self._first_token[-1] += record.first_token_us
+        if record.error:
+            self._errors[record.error] = self._errors.get(record.error, 0) + 1
+        else:
+            self._attempt[bisect_left(_SECONDS, attempt_us)] += 1
+            self._attempt[-1] += attempt_us
+
+    def hand_over(self, numbers: Numbers) -> None:
+        """Add what has been counted to the numbers, and begin anew."""
+        route, provider, status, cache = self._key
+        shown = cache.lower() or BYPASS
+        answered: list[tuple[dict[Labels, Buckets], Labels]] = [(numbers.http_seconds, (route,))]
+        if provider:
+            answered.append((numbers.request_seconds, (provider, route, shown)))
+        times = _hand_over(self._answered, _MICRO, *answered)
+        _count(numbers.http, (route, status), times)
+        if self._is_hit:
+            _count(numbers.cache_hits, (), times)
+        elif cache == MISS:
+            _count(numbers.cache_misses, (), times)
+        _hand_over(self._bytes_in, 1, (numbers.request_bytes, (route,)))
+        _hand_over(self._bytes_out, 1, (numbers.response_bytes, (route, status)))
+        _count(numbers.coalesced, (route,), self._coalesced)
+        self._coalesced = 0
+        if provider:
+            self._hand_over_calls(numbers, provider, route, status)
+            self._hand_over_tokens(numbers, provider, route, shown)
+
+    def _hand_over_calls(self, numbers: Numbers, provider: str, route: str, status: str) -> None:
+        if self._reached:
+            count(numbers.requests, (provider, status), self._reached)
+            before = numbers.milliseconds.get((provider,), 0.0)
+            numbers.milliseconds[(provider,)] = before + self._microseconds * 1e-3
+            self._reached = self._microseconds = 0
+        succeeded = (provider, route, "success")
+        times = _hand_over(self._attempt, _MICRO, (numbers.attempt_seconds, succeeded))
+        _count(numbers.attempts, succeeded, times)
+        _hand_over(self._first_byte, _MICRO, (numbers.first_byte, (provider,)))
+        _hand_over(self._first_token, _MICRO, (numbers.first_token, (provider, route)))
+        _hand_over(self._added, _MICRO, (numbers.added, (route,)))
+        for error, times in self._errors.items():
+            count(numbers.errors, (provider, error), times)
+        self._errors.clear()
+
+    def _hand_over_tokens(self, numbers: Numbers, provider: str, route: str, cache: str) -> None:
+        for dollars, amount in ((numbers.cost, self._cost), (numbers.saved, self._saved)):
+            if amount:
+                dollars[(provider, route)] = dollars.get((provider, route), 0.0) + amount
+        self._cost = self._saved = 0.0
+        if not self._used:
+            return
+        directions = {"input": self._prompt, "output": self._completion, "total": self._prompt + self._completion}
+        for direction, tokens in directions.items():
+            count(numbers.tokens, (provider, route, direction, cache), tokens)
+        self._used = self._prompt = self._completion = 0
+
+
+def _spread(bounds: tuple[float, ...]) -> list[int]:
+    """A histogram since its numbers were last wanted: a count for each bound, one beyond the last, and the sum."""
+    return [0] * (len(bounds) + 2)
+
+
+def _hand_over(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
+    """Add to every target, the sum times `unit`, and begin anew. Gives how many there were."""
+    *counts, total = spread
+    times = sum(counts)
+    if times:
+        for into, labels in targets:
+            pour(into, labels, counts, total * unit)
+        spread[:] = [0] * len(spread)
+    return times
+
+
+def _count(numbers: dict[Labels, int], labels: Labels, amount: int) -> None:
+    if amount:
+        count(numbers, labels, amount)

@@ -1,0 +1,49 @@
+"""The page of the metrics: Prometheus' text format, version 0.0.4.
+
+Written here rather than by prometheus_client, whose writer takes 7 us a line: a page of 2,000 lines would hold up every
+request for 15 ms. The tests read the page with the library's parser.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Family, Labels, Numbers
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def page(numbers: Numbers) -> bytes:
+    return "".join(line for family in FAMILIES for line in _family(family, getattr(numbers, family.numbers))).encode()
+
+
+def _family(family: Family, values: Mapping[Labels, float | Buckets]) -> Iterator[str]:
+    name = family.name
+    yield f"# HELP {name} {family.text}\n# TYPE {name} {family.kind}\n"
+    if not values and not family.labels and family.join is None:
+        yield f"{name} 0.0\n"
+    in_order = sorted(zip(family.labels, range(len(family.labels)), strict=True))
+    for labels, value in values.items():
+        shown = ",".join([f'{key}="{_escaped(labels[index])}"' for key, index in in_order])
+        if isinstance(value, Buckets):
+            yield from _histogram(family, shown, value)
+        else:
+            yield f"{name}{{{shown}}} {float(value)}\n" if shown else f"{name} {float(value)}\n"
+
+
+def _histogram(family: Family, shown: str, buckets: Buckets) -> Iterator[str]:
+    """The counts of the page are running totals."""
+    opened, running = f"{family.name}_bucket{{{shown},le=", 0
+    for edge, number in zip(_edges(family.bounds), buckets.counts, strict=True):
+        running += number
+        yield f"{opened}{edge} {running}.0\n"
+    yield f"{family.name}_sum{{{shown}}} {buckets.total}\n{family.name}_count{{{shown}}} {running}.0\n"
+
+
+@cache
+def _edges(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(f'"{bound}"}}' for bound in (*bounds, "+Inf"))
+
+
+def _escaped(value: str) -> str:
+    return value.translate(_ESCAPES)

@@ -1,0 +1,94 @@
+"""How several workers make one page: each leaves a snapshot of its numbers in a directory they share.
+
+What a page has shown is never taken back: a worker writes its snapshot before it shows its numbers. Of a worker that
+dies everything stays counted but its last second, at most, and only where nobody had been shown that yet.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from secrets import token_hex
+
+import msgspec
+
+from nulpoint.telemetry.metrics.definitions import Numbers, forget_gauges, merge
+
+_DEAD = "dead"
+_LOOKS = 20  # at the directory, while workers are being buried
+
+
+class Dead(msgspec.Struct):
+    """What all the dead had counted, and the snapshot that was added last: it may still be there."""
+
+    last: str = ""
+    numbers: Numbers = msgspec.field(default_factory=Numbers)
+
+
+class Snapshots:
+    """One worker's view of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        # A process id may come again, and then it is another worker.
+        self._mine = directory / f"{os.getpid()}-{token_hex(4)}.snapshot"
+
+    def publish(self, numbers: Numbers) -> None:
+        """Raises OSError."""
+        _write(self._mine, numbers)
+
+    def of_others(self) -> Numbers:
+        """The sum of all other workers', living and dead. Raises OSError."""
+        for _ in range(_LOOKS):
+            dead = _dead(self._directory)
+            with contextlib.suppress(FileNotFoundError):  # it is being buried
+                total = self._add_others(dead)
+                if _dead(self._directory).last == dead.last:  # else one that was buried meanwhile may be missing
+                    return total
+        raise OSError("workers die faster than their numbers can be read")
+
+    def _add_others(self, dead: Dead) -> Numbers:
+        total = dead.numbers
+        for path in self._directory.glob("*.snapshot"):
+            if path.name not in (self._mine.name, dead.last):
+                other = msgspec.msgpack.decode(path.read_bytes(), type=Numbers)
+                if not _alive(int(path.stem.split("-")[0])):
+                    forget_gauges(other)
+                merge(total, other)
+        return total
+
+
+def bury(directory: Path, pid: int) -> None:
+    """Add a dead worker's snapshot to those of all the dead, so that they take no more room than one. To be called by
+    one process only. Raises OSError.
+    """
+    for path in directory.glob(f"{pid}-*.snapshot"):
+        dead = _dead(directory)
+        numbers = msgspec.msgpack.decode(path.read_bytes(), type=Numbers)
+        forget_gauges(numbers)
+        merge(dead.numbers, numbers)
+        _write(directory / _DEAD, Dead(path.name, dead.numbers))
+        path.unlink()
+    for unfinished in directory.glob(f"{pid}-*.new"):
+        unfinished.unlink()
+
+
+def _dead(directory: Path) -> Dead:
+    try:
+        return msgspec.msgpack.decode((directory / _DEAD).read_bytes(), type=Dead)
+    except FileNotFoundError:
+        return Dead()
+
+
+def _write(path: Path, content: Numbers | Dead) -> None:
+    """Whole or not at all, for whoever reads it."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.msgpack.encode(content))
+    fresh.replace(path)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

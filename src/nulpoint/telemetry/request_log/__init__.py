@@ -1,0 +1,1 @@
+"""The request log: records, and the sinks they are written to."""

@@ -1,0 +1,76 @@
+"""The request log: a record a request for every sink, without ever making a request wait.
+
+A record is encoded as a line of JSON where it arises; ten times a second what has gathered goes to the sinks' writers
+(`log_writer`), each with a thread of its own, which alone may block. All queues are bounded: what a sink cannot take is
+dropped and counted, never kept without end and never waited for.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from nulpoint.telemetry.request_log.writer import Sink, Writer, weight
+from nulpoint.telemetry.request_log.record import Record
+
+FLUSH_SECONDS = 0.1
+LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
+_NOTHING = 9  # a level above all others
+
+
+class RequestLog:
+    """Call `put` from the event loop only."""
+
+    def __init__(self, sinks: Sequence[Sink], level: str, capacity: int, on_drop: Callable[[], None]) -> None:
+        """`capacity`: records that wait for a sink; a long one counts as several (`log_writer.weight`)."""
+        self._level = LEVELS[level] if sinks else _NOTHING
+        self._capacity = capacity
+        self._on_drop = on_drop
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._weight = 0
+        self._flush_handle: asyncio.TimerHandle | None = None
+        self._writers = [Writer(sink, capacity, on_drop) for sink in sinks]
+
+    def set_level(self, level: str) -> None:
+        """What is below it is not logged from now on."""
+        self._level = LEVELS[level] if self._writers else _NOTHING
+
+    def put(self, record: Record) -> None:
+        if LEVELS[record.level] < self._level:
+            return
+        if self._weight >= self._capacity:
+            self._on_drop()
+            return
+        line = self._encode(record)
+        self._weight += weight(line)
+        self._lines.append(line)
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        lines, self._lines, self._weight = self._lines, [], 0
+        if lines:
+            for writer in self._writers:
+                writer.take(lines)
+
+    @property
+    def failing(self) -> bool:
+        """A sink cannot be written just now."""
+        return any(writer.error for writer in self._writers)
+
+    def health(self) -> list[dict[str, Any]]:
+        """How each sink stands."""
+        return [writer.health() for writer in self._writers]
+
+    def close(self, timeout: float) -> None:
+        """Write what is left, for at most `timeout` seconds a sink."""
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+        self._flush()
+        for writer in self._writers:
+            writer.end()
+        for writer in self._writers:
+            writer.join(timeout)

@@ -1,0 +1,152 @@
+"""The sink that writes to an SQLite file, by itself or together with other workers."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from nulpoint.telemetry.wall_clock import Calendar
+from nulpoint.telemetry.request_log.files import directory_locked, inode
+from nulpoint.telemetry.request_log.sqlite_schema import INSERT, NotOurs, is_damage, open_to_write
+from nulpoint.telemetry.request_log.writer import SinkError
+
+logger = logging.getLogger(__name__)
+
+BATCH_LINES, BATCH_BYTES = 2000, 4 * 1024 * 1024  # of one transaction
+LOOK_SECONDS = 60.0  # between two looks for damage and for records that are too old
+CLEAN_RECORDS = 10_000  # removed in one transaction
+_T = TypeVar("_T")
+_TOO_OLD = "DELETE FROM requests WHERE number IN (SELECT number FROM requests WHERE time < ? ORDER BY time LIMIT ?)"
+
+
+class DatabaseSink:
+    """`steady` gives seconds of a clock that only goes on.
+
+    `patience`: seconds a file that was removed is left alone before it is made anew. Where several processes have it
+    open, each must let go of the old one before: who closes it last removes the write-ahead file, by its name.
+    """
+
+    def __init__(
+        self, path: Path, retention: float, calendar: Calendar, steady: Callable[[], float], patience: float
+    ) -> None:
+        self.name = f"sqlite:{path.name}"
+        self._path = path
+        self._retention = retention
+        self._calendar = calendar
+        self._steady = steady
+        self._patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._gone = -patience  # when it was found removed
+        self._look_at = steady()
+
+    def write(self, lines: list[bytes]) -> None:
+        while lines:
+            count = _fitting(lines)
+            batch = b"[%b]" % b",".join(lines[:count])
+            self._do(partial(_in_one, statement=INSERT, values=(batch.decode(),)))
+            del lines[:count]
+
+    def tend(self) -> None:
+        if self._connection is None or not self._is_there():
+            return
+        if self._steady() >= self._look_at:
+            self._look_at = self._steady() + LOOK_SECONDS
+            self.close()  # only who opens a file anew sees what others have done to it
+            self._do(lambda _: None)
+            now = self._calendar.now() if self._retention else None
+            if now is not None:
+                self._clean(now - self._retention)
+
+    def _clean(self, oldest: float) -> None:
+        """Remove what is older, some of it now and the rest next time; the file shrinks with it."""
+        limit = datetime.fromtimestamp(oldest, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        removed = self._do(partial(_in_one, statement=_TOO_OLD, values=(limit, CLEAN_RECORDS)))
+        if removed:
+            self._do(lambda connection: connection.executescript("PRAGMA incremental_vacuum(2000)"))
+        if removed == CLEAN_RECORDS:
+            self._look_at = self._steady()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Raises SinkError, having put right what can be."""
+        try:
+            return work(self._opened())
+        except NotOurs as error:
+            raise SinkError(str(error)) from None
+        except sqlite3.Error as error:
+            if self._connection is not None and self._connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            self.close()
+            if is_damage(error):
+                raise SinkError(self._set_aside()) from None
+            raise SinkError(str(error)) from None
+        except OSError as error:
+            self.close()
+            raise SinkError(error.strerror) from None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and self._is_there():
+            return self._connection
+        if self._steady() < self._gone + self._patience:
+            raise SinkError("it was removed; it is made anew in a moment")
+        self._inode = inode(self._path)
+        self._connection = open_to_write(self._path)
+        with contextlib.suppress(OSError):
+            os.chmod(self._path, 0o600)  # it tells who asked what
+        self._inode = inode(self._path)
+        return self._connection
+
+    def _is_there(self) -> bool:
+        """Whether the file is still the one that is open; else it is closed."""
+        if inode(self._path) == self._inode:
+            return True
+        self.close()
+        self._gone = self._steady()
+        logger.warning("the request log %s was removed or replaced while it was written; it is made anew", self.name)
+        return False
+
+    def _set_aside(self) -> str:
+        """Move a damaged file out of the way, once. Gives what there is to say."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = f"{self._path.name}.damaged-{stamp}"
+        try:
+            with directory_locked(self._path):
+                if inode(self._path) != self._inode:  # another worker has done it
+                    return "it was damaged and is set aside"
+                for end in ("", "-wal", "-shm"):
+                    with contextlib.suppress(FileNotFoundError):
+                        self._path.with_name(self._path.name + end).replace(self._path.with_name(aside + end))
+        except OSError as error:
+            return f"it is damaged, and cannot be set aside: {error.strerror}"
+        self._gone = self._steady()
+        return f"it is damaged; it is set aside as {aside}"
+
+
+def _fitting(lines: list[bytes]) -> int:
+    """How many go into one transaction."""
+    size = 0
+    for count, line in enumerate(lines[:BATCH_LINES]):
+        size += len(line)
+        if count and size > BATCH_BYTES:
+            return count
+    return min(len(lines), BATCH_LINES)
+
+
+def _in_one(connection: sqlite3.Connection, statement: str, values: tuple[str | int, ...]) -> int:
+    """In a transaction; gives the number of rows."""
+    connection.execute("BEGIN IMMEDIATE")
+    count = connection.execute(statement, values).rowcount
+    connection.execute("COMMIT")
+    return count

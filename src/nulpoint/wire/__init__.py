@@ -1,1 +1,0 @@
-"""Wire formats: bytes and values, without I/O, clock or chance."""
