@@ -12,17 +12,17 @@ from statistics import median
 from typing import Any
 
 from figures import Row
-from nulpoint.request.recorder import Entry, Journal
-from nulpoint.http.message import Request
+from nulpoint.http.message import HttpRequest
+from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
-from nulpoint.telemetry.wall_clock import calendar
-from nulpoint.telemetry.request_log.sqlite import DatabaseSink
-from nulpoint.telemetry.request_log.files import DescriptorSink
-from nulpoint.telemetry.request_log.writer import Sink
+from nulpoint.request.recorder import RequestContext, RequestRecorder
 from nulpoint.telemetry.metrics.metrics import Metrics
+from nulpoint.telemetry.request_log.files import DescriptorSink
 from nulpoint.telemetry.request_log.request_log import RequestLog
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.telemetry.request_log.sqlite import SqliteSink
+from nulpoint.telemetry.request_log.writer import LogSink
+from nulpoint.telemetry.wall_clock import trusted_clock
 
 REQUESTS = 5_000  # a round
 PROVIDERS, ROUTES, STATUSES = ("openai", "anthropic", "gemini", "mistral"), ("chat", "embeddings"), (200, 429, 502)
@@ -35,13 +35,13 @@ class _Reply:
     body_bytes = 900
 
 
-REQUEST = Request("POST", b"/v1/chat/completions", {}, "1.1", True, 0.0)
+REQUEST = HttpRequest("POST", b"/v1/chat/completions", {}, "1.1", True, 0.0)
 REPLY: Any = _Reply()
 
 
 def measure_settling(rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        database = DatabaseSink(Path(folder) / "requests.db", 0.0, calendar(), time.monotonic, 0.0)
+        database = SqliteSink(Path(folder) / "requests.db", 0.0, trusted_clock(), time.monotonic, 0.0)
         both, alone, page, lines = asyncio.run(_measure(rounds))
         kept = asyncio.run(_with(database, rounds))
     raw["log and metrics"] = {"both us": both, "metrics us": alone, "page ms": page, "SQLite us": kept}
@@ -61,9 +61,9 @@ async def _measure(rounds: int) -> tuple[list[float], list[float], list[float], 
     for provider in PROVIDERS:
         for route in ROUTES:
             for status in STATUSES:
-                record = journal.record(_entry(provider, route), REQUEST, REPLY)
+                record = journal.build_record(_entry(provider, route), REQUEST, REPLY)
                 record.status = status
-                metrics.settle(record)
+                metrics.request_finished(record)
     for _ in range(rounds):
         began = time.process_time()
         text = metrics.page()
@@ -73,24 +73,24 @@ async def _measure(rounds: int) -> tuple[list[float], list[float], list[float], 
     return both, alone, page, text.count(b"\n")
 
 
-async def _with(sink: Sink, rounds: int) -> list[float]:
+async def _with(sink: LogSink, rounds: int) -> list[float]:
     _, log, journal = _parts(sink)
     taken = [await _settled(log, journal) for _ in range(rounds)]
     log.close(5.0)
     return taken
 
 
-def _parts(sink: Sink) -> tuple[Metrics, RequestLog, Journal]:
+def _parts(sink: LogSink) -> tuple[Metrics, RequestLog, RequestRecorder]:
     metrics = Metrics("bench")
     log = RequestLog([sink], "info", 10 * REQUESTS, metrics.log_dropped)
-    return metrics, log, Journal(log, metrics, Prices(PRICE_LIST), None)
+    return metrics, log, RequestRecorder(log, metrics, Prices(PRICE_LIST), None)
 
 
-async def _settled(log: RequestLog, journal: Journal) -> float:
+async def _settled(log: RequestLog, journal: RequestRecorder) -> float:
     """Microseconds a request, all threads together, until the last record is written."""
     began = time.process_time()
     for _ in range(REQUESTS):
-        journal.settle(_entry(), REQUEST, REPLY)
+        journal.finish(_entry(), REQUEST, REPLY)
     await asyncio.sleep(0.15)  # the log's batch
     while log.health()[0]["waiting"]:
         await asyncio.sleep(0.05)
@@ -100,21 +100,21 @@ async def _settled(log: RequestLog, journal: Journal) -> float:
     return (2 * made - began - time.process_time()) / REQUESTS * 1e6
 
 
-def _metrics_alone(journal: Journal, metrics: Metrics) -> float:
-    record = journal.record(_entry(), REQUEST, REPLY)
+def _metrics_alone(journal: RequestRecorder, metrics: Metrics) -> float:
+    record = journal.build_record(_entry(), REQUEST, REPLY)
     began = time.process_time()
     for _ in range(REQUESTS):
-        metrics.settle(record, 4000)
+        metrics.request_finished(record, 4000)
     return (time.process_time() - began) / REQUESTS * 1e6
 
 
-def _entry(provider: str = "openai", route: str = "chat") -> Entry:
+def _entry(provider: str = "openai", route: str = "chat") -> RequestContext:
     """Of a plain request that went well."""
     now = time.perf_counter()
-    return Entry(
+    return RequestContext(
         id=b"0123456789abcdef01230000000000ab", route=route, started=now - 0.005, sent=now - 0.0049,
-        first_byte=now - 0.0001, began=now - 0.00005, model="gpt-4o", provider=provider,
-        answered_model="gpt-4o-2024-08-06", cache="MISS", usage=Usage(12, 34),
+        first_byte=now - 0.0001, response_started=now - 0.00005, model="gpt-4o", provider=provider,
+        response_model="gpt-4o-2024-08-06", cache="MISS", usage=Usage(12, 34),
     )  # fmt: skip
 
 

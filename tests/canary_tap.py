@@ -6,7 +6,7 @@ S01 has a sweep of its own with everything that can go wrong (tests/canary); thi
 import logging
 from typing import Any
 
-from nulpoint.http.server.connection import Connection
+from nulpoint.http.server.connection import ServerConnection
 
 PLANTED = b"sk-configured-"  # every configured provider key of a test begins like this
 leaks: list[str] = []
@@ -42,10 +42,10 @@ class _LogTap(logging.Handler):
 
 def install() -> None:
     """For the whole run."""
-    connection_made = Connection.connection_made
+    connection_made = ServerConnection.connection_made
 
-    def tapped(self: Connection, transport: Any) -> None:
+    def tapped(self: ServerConnection, transport: Any) -> None:
         connection_made(self, _Tap(transport))
 
-    Connection.connection_made = tapped  # type: ignore[method-assign]
+    ServerConnection.connection_made = tapped  # type: ignore[method-assign]
     logging.getLogger().addHandler(_LogTap())

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 import canary_tap
 import clouds
 from nulpoint.app.app import App
-from nulpoint.config import Place
+from nulpoint.config import ConfigSource
 from nulpoint.mock import MockServer, MockSettings, start
 from nulpoint.routing.breaker import State
 
@@ -99,7 +99,7 @@ async def gateway(
     mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
     environ = {"PORT": "0", "CACHE_MODE": "none", **addresses(mocks), **settings}
     log_fd = os.memfd_create("request-log")
-    place = Place(environ, directory or Path("/nonexistent"))
+    place = ConfigSource(environ, directory or Path("/nonexistent"))
     app = App(place.load(), place, log_fd)
     try:
         yield Running(app, await app.listen(), mocks, log_fd)
@@ -121,18 +121,20 @@ async def gateway(
 
 def left_in(app: App) -> dict[str, Any]:
     """What a gateway without callers still holds, and should not."""
-    standings = app.runtime.standings.items()
+    standings = app.runtime.provider_health.items()
     held = {
         "connections of callers": len(app.server.connections),
-        "in flight": app.runtime.journal.inflight,
+        "in flight": app.runtime.recorder.inflight,
         "at the gate": (
-            app.gate.requests,
-            app.gate.streams,
-            app.gate.held_bytes,
-            sum(map(len, app.gate._waiting.values())),
+            app.admission.requests,
+            app.admission.streams,
+            app.admission.held_bytes,
+            sum(map(len, app.admission._waiting.values())),
         ),
-        "shared calls": len(app.runtime.flights or ()),
-        "attempts from the budget": {name: one.budget.running for name, one in standings if one.budget.running},
+        "shared calls": len(app.runtime.single_flight or ()),
+        "attempts from the budget": {
+            name: one.retry_budget.running for name, one in standings if one.retry_budget.running
+        },
         "probes": [name for name, one in standings if one.breaker.state is State.HALF_OPEN],
         "waiting for a connection": sum(len(pool._waiters) for pool in app.runtime.client._pools.values()),
         "busy connections to providers": sum(

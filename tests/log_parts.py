@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from nulpoint.telemetry.wall_clock import Calendar
-from nulpoint.telemetry.request_log.sqlite import DatabaseSink
-from nulpoint.telemetry.request_log.record import Record
+from nulpoint.telemetry.request_log.record import RequestRecord
+from nulpoint.telemetry.request_log.sqlite import SqliteSink
+from nulpoint.telemetry.wall_clock import TrustedClock
 
 WHEN = datetime(2026, 11, 26, 14, 0, 0, tzinfo=UTC)
 DAY = 86400.0
@@ -25,12 +25,12 @@ class Clock:
         self.steady += seconds
 
     def calendar(self):
-        return Calendar(lambda: self.wall, lambda: self.steady)
+        return TrustedClock(lambda: self.wall, lambda: self.steady)
 
 
 def record(**fields):
     known = {"time": WHEN, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
-    return Record(**{**known, **fields})
+    return RequestRecord(**{**known, **fields})
 
 
 def lines(*ids, **fields):
@@ -39,7 +39,7 @@ def lines(*ids, **fields):
 
 def database(path, clock=None, retention=0.0, patience=0.0):
     clock = clock or Clock()
-    return DatabaseSink(path, retention, clock.calendar(), lambda: clock.steady, patience)
+    return SqliteSink(path, retention, clock.calendar(), lambda: clock.steady, patience)
 
 
 def rows(path, what="id"):

@@ -114,7 +114,7 @@ def test_calls_a_request(provider, model, allowed):
             return calls
 
     calls = run(main())
-    assert calls["Journal.settle"] == REQUESTS
+    assert calls["RequestRecorder.finish"] == REQUESTS
     assert calls.total() / REQUESTS <= allowed, calls.most_common(60)
 
 
@@ -138,7 +138,7 @@ def test_calls_a_chunk(provider, model, around, allowed):
             return calls
 
     calls = run(main())
-    reads = calls["Upstream.buffer_updated"]
+    reads = calls["UpstreamConnection.buffer_updated"]
     assert reads > 100
     assert (calls.total() - around) / reads <= allowed, calls.most_common(20)
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from nulpoint.config import ConfigError, Place
+from nulpoint.config import ConfigError, ConfigSource
 from nulpoint.files import MAX_FILE_BYTES, path_of_regular_file, read_regular_file
 from nulpoint.http.client.connector import tls_context
 
@@ -109,7 +109,7 @@ def test_the_name_of_an_open_file_leads_to_the_file_that_was_checked(tmp_path):
 
 def refused(environ, folder, env_file=None):
     with pytest.raises(ConfigError) as caught:
-        Place({**KEY, **environ}, folder, env_file).load()
+        ConfigSource({**KEY, **environ}, folder, env_file).load()
     return "\n".join(map(str, caught.value.problems))
 
 
@@ -121,9 +121,9 @@ def test_config_yaml_and_the_env_file(odd, tmp_path):
 
 
 def test_a_missing_env_file_is_no_error(tmp_path):
-    assert Place(KEY, tmp_path, tmp_path / "nowhere").load().providers
+    assert ConfigSource(KEY, tmp_path, tmp_path / "nowhere").load().providers
     (tmp_path / "file").write_text("")
-    assert Place(KEY, tmp_path, tmp_path / "file" / "below").load().providers
+    assert ConfigSource(KEY, tmp_path, tmp_path / "file" / "below").load().providers
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_certificates_and_roots(odd, certificate, tmp_path):
     with pytest.raises(OSError, match=reason.replace("(", r"\(").replace(")", r"\)")):
         tls_context(str(path))
     good = {"TLS_CERT": str(cert), "TLS_KEY": str(key), "SSL_CERT_FILE": str(cert)}
-    assert Place({**KEY, **good}, tmp_path).load().tls_cert == str(cert)
+    assert ConfigSource({**KEY, **good}, tmp_path).load().tls_cert == str(cert)
     assert isinstance(tls_context(str(cert)), ssl.SSLContext)
 
 

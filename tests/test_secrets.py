@@ -18,7 +18,7 @@ from nulpoint.providers.spec import Secret
 
 SOURCE = Path(__file__).parent.parent / "src" / "nulpoint"
 # Who sends it: to the provider, to Redis, to the proxy. Everybody else passes it on unopened.
-MAY_REVEAL = {"parts.py", "backing.py", "config/loader.py", "proxy/endpoint.py",
+MAY_REVEAL = {"app/wiring.py", "app/backends.py", "config/loader.py", "proxy/endpoint.py",
               "credentials/aws.py", "credentials/entra.py", "credentials/google.py"}  # fmt: skip
 VALUE = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 

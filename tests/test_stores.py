@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import pytest
 
 from conftest import run, until
-from nulpoint.http.coroutine_runner import Cancelled, Signal, Strand
+from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled, WakeEvent
 from nulpoint.telemetry.request_log.files import ATOMIC_BYTES, DescriptorSink
-from nulpoint.telemetry.request_log.record import Record
+from nulpoint.telemetry.request_log.record import RequestRecord
 from nulpoint.telemetry.request_log.request_log import RequestLog
 
 
 def record(**fields):
     known = {"time": datetime.now(UTC), "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
-    return Record(**{**known, **fields})
+    return RequestRecord(**{**known, **fields})
 
 
 def test_a_blocked_pipe_blocks_nobody_and_drops_are_counted():
@@ -125,14 +125,14 @@ def test_levels(level, lines):
 
 
 def test_a_strand_runs_until_it_waits_and_goes_on_when_woken():
-    signal, steps, ended = Signal(), [], []
+    signal, steps, ended = WakeEvent(), [], []
 
     async def body():
         steps.append(1)
         await signal
         steps.append(2)
 
-    strand = Strand(body(), ended.append)
+    strand = CoroutineRunner(body(), ended.append)
     signal.wake()  # nobody waits yet: nothing
     strand.resume()
     assert steps == [1]
@@ -142,17 +142,17 @@ def test_a_strand_runs_until_it_waits_and_goes_on_when_woken():
 
 
 def test_cancelling_runs_the_clean_up_which_may_wait_again():
-    signal, after, steps = Signal(), Signal(), []
+    signal, after, steps = WakeEvent(), WakeEvent(), []
 
     async def body():
         try:
             await signal
-        except Cancelled:
+        except RequestCancelled:
             await after
             steps.append("cleaned")
             raise
 
-    strand = Strand(body(), steps.append)
+    strand = CoroutineRunner(body(), steps.append)
     strand.resume()
     strand.cancel()
     strand.cancel()
@@ -170,7 +170,7 @@ def test_a_crash_is_given_to_who_started_it_and_futures_can_be_awaited():
         async def body():
             raise ValueError(await future)
 
-        Strand(body(), ended.append).resume()
+        CoroutineRunner(body(), ended.append).resume()
         future.set_result("x")
         await asyncio.sleep(0)
         assert str(ended[0]) == "x"

@@ -19,14 +19,14 @@ from log_parts import Clock, database
 from nulpoint.cli.log import filters
 from nulpoint.cli.log.formatting import width
 from nulpoint.cli.main import main as nulpoint
-from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, SCHEMA, open_to_write
-from nulpoint.telemetry.request_log.record import Attempt, Record
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord
+from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, SCHEMA, open_to_write
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-FAILED_OVER = [Attempt("openai", "gpt-4o", "upstream", 310, "server_error", 2),
-               Attempt("mistral", "mistral-large-latest", "open", 0, "", 312),
-               Attempt("anthropic", "claude-sonnet-4-5", "ok", 920, "", 313)]  # fmt: skip
+FAILED_OVER = [AttemptRecord("openai", "gpt-4o", "upstream", 310, "server_error", 2),
+               AttemptRecord("mistral", "mistral-large-latest", "open", 0, "", 312),
+               AttemptRecord("anthropic", "claude-sonnet-4-5", "ok", 920, "", 313)]  # fmt: skip
 REQUESTS = (
     {"id": "old", "model": "gpt-4o", "provider": "openai", "time": NOW - timedelta(days=2), "total_us": 1000},
     {"id": "good", "model": "gpt-4o", "provider": "openai", "answered_model": "gpt-4o-2024-08-06", "total_us": 42_000,
@@ -40,7 +40,7 @@ REQUESTS = (
      "message": "too many requests; \x1b[31mwait", "limit": "limited", "key": "999999999999"},
     {"id": "broken", "model": "gemini-2.5-pro", "provider": "gemini", "status": 502, "level": "error",
      "error": "upstream", "message": "the provider failed", "total_us": 2_500_000,
-     "attempts": [Attempt("gemini", "gemini-2.5-pro", "upstream", 2490, "", 3)]},
+     "attempts": [AttemptRecord("gemini", "gemini-2.5-pro", "upstream", 2490, "", 3)]},
     {"id": "wide", "model": "模型名称很长很长很长很长很长很长很长很长", "provider": "openai", "total_us": 90_000},
     {"id": "left", "model": "gpt-4o", "provider": "openai", "status": 499, "error": "caller_left", "level": "warn"},
     {"id": "page", "route": "/health", "method": "GET"},
@@ -49,7 +49,7 @@ REQUESTS = (
 
 def line(**fields):
     known = {"time": NOW, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
-    return msgspec.json.encode(Record(**{**known, **fields}))
+    return msgspec.json.encode(RequestRecord(**{**known, **fields}))
 
 
 @pytest.fixture(scope="module")

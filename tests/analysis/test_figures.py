@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nulpoint.cli.log.formatting import clean, count, dollars, fit, share, time_taken, width
 from nulpoint.cli.log.summary import percentile
-from nulpoint.cli.log.table import Cell, Column, Table
+from nulpoint.cli.log.table import Table, TableCell, TableColumn
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([50, 95, 99, 100]))
@@ -73,7 +73,7 @@ def test_what_is_cut_fits(text, columns):
 
 @given(st.integers(20, 200), st.lists(st.tuples(st.text(max_size=60), st.text(max_size=9)), max_size=5))
 def test_a_table_fits_whatever_is_in_it(most, texts):
-    columns = (Column("NAME", least=4), Column("VALUE", right=True, rank=1))
-    rows = [[Cell(clean(name)), Cell(clean(value))] for name, value in texts]
+    columns = (TableColumn("NAME", least=4), TableColumn("VALUE", right=True, rank=1))
+    rows = [[TableCell(clean(name)), TableCell(clean(value))] for name, value in texts]
     table = Table(columns, rows, most, lambda text, _: text)
     assert all(width(one) <= most for one in (table.head(), *map(table.row, rows)))

@@ -14,7 +14,7 @@ from nulpoint.config.settings import BY_KEY
 from nulpoint.errors import Failure
 from nulpoint.mock import MockSettings
 from nulpoint.providers.catalog import CATALOG
-from nulpoint.routing.chains import Chains
+from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
 from nulpoint.telemetry.metrics.definitions import FAMILIES
 
@@ -71,7 +71,7 @@ def test_redis_needs_its_url_and_some_provider_a_key(tmp_path):
 def route_to(model, route, tmp_path):
     config = load(KEYS, tmp_path)
     router = Router(
-        config.providers, config.aliases, config.default_provider, config.known, Chains({}, automatic=False)
+        config.providers, config.aliases, config.default_provider, config.known, FallbackChains({}, automatic=False)
     )
     return router.plan(model, route).primary.provider.spec.name
 

@@ -6,10 +6,10 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.protocols.anthropic import response as anthropic_response
-from nulpoint.protocols.anthropic import request as anthropic_request
-from nulpoint.protocols.anthropic.stream import AnthropicStream
 from nulpoint.errors import Failure
+from nulpoint.protocols.anthropic import request as anthropic_request
+from nulpoint.protocols.anthropic import response as anthropic_response
+from nulpoint.protocols.anthropic.stream import AnthropicStream
 
 MODEL = "claude-sonnet-4-5"
 HI = [{"role": "user", "content": "hi"}]

@@ -5,9 +5,9 @@ import json
 import pytest
 from bedrock_judge import service
 
+from nulpoint.errors import Kind
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock.errors import plain
-from nulpoint.errors import Kind
 from nulpoint.protocols.provider_errors import provider_failure
 
 URI = ":http://internal.amazon.com/coral/com.amazon.bedrock/"

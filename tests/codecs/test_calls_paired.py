@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from nulpoint.protocols.openai.chat_request import read_request
-from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
+from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.chat_request import read_request
+from nulpoint.protocols.registry import CODECS
 
 HI = {"role": "user", "content": "hi"}
 TOOLS = [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]

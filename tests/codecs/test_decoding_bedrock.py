@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_round_trip import handed_back, named_calls, signatures, spoken
 
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_of
 from nulpoint.errors import Failure, Kind
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 
 USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
 TEXT = {"text": "hi"}
@@ -254,13 +254,13 @@ def test_a_stream_without_a_message_is_none():
 def test_any_text_at_any_split(texts, cuts):
     body = framed(*events([None, *({"text": text} for text in texts)]))
     edges = sorted({0, len(body), *(cut % len(body) for cut in cuts)})
-    stream = codec_of("bedrock", "the.model").stream(1, False)
+    stream = codec_for_model("bedrock", "the.model").stream(1, False)
     sent = b"".join([stream.feed(body[a:b]) for a, b in itertools.pairwise(edges)]) + stream.close()
     chunks = [json.loads(event[6:]) for event in sent.decode().split("\n\n")[:-2]]
     assert [one for chunk in chunks if (one := chunk["choices"][0]["delta"].get("content"))] == texts
     assert {chunk["model"] for chunk in chunks} == {"the.model"}
     assert len({chunk["id"] for chunk in chunks}) == 1
-    assert (stream.finished(), stream.facts().usage.prompt, stream.facts().model) == (True, 3, "the.model")
+    assert (stream.finished(), stream.metadata().usage.prompt, stream.metadata().model) == (True, 3, "the.model")
 
 
 # -- handed back -------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nulpoint.protocols.registry import EMBEDDINGS
 from nulpoint.errors import Failure
+from nulpoint.protocols.registry import EMBEDDINGS
 
 ANSWERS = {
     "bedrock": b'{"embedding":%b}',

@@ -6,9 +6,9 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.protocols.gemini import response as gemini_response
-from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.errors import Failure
+from nulpoint.protocols.gemini import request as gemini_request
+from nulpoint.protocols.gemini import response as gemini_response
 from nulpoint.protocols.provider_errors import provider_failure
 
 MODEL = "gemini-2.5-flash"

@@ -7,9 +7,9 @@ import openai
 import pytest
 
 from conftest import gateway, run
-from nulpoint.protocols.mistral import response as mistral_response
-from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.errors import Failure
+from nulpoint.protocols.mistral import request as mistral_request
+from nulpoint.protocols.mistral import response as mistral_response
 
 MODEL = "mistral-large-latest"
 HI = [{"role": "user", "content": "hi"}]

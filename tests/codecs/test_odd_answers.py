@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd_values import MISSING, ODD, odd_ones, places, replaced
 
-from nulpoint.protocols.openai.chat import EXTRA
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_of, unwrapping
-from nulpoint.protocols.emulation import Wrapped
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
-from nulpoint.protocols.openai.accumulate import NotWhole, assemble
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
+from nulpoint.protocols.openai.chat import EXTRA
 from nulpoint.protocols.openai.completions import Chained, from_chat
-from nulpoint.protocols.openai.usage import MOST_TOKENS, read_facts
+from nulpoint.protocols.openai.usage import MOST_TOKENS, read_metadata
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
 
 ANTHROPIC_USAGE = {
     "input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 3,
@@ -142,10 +142,10 @@ def mistral():
 
 WIRES = {"anthropic": anthropic, "bedrock": bedrock, "gemini": gemini, "mistral": mistral}
 WRAPPED = {
-    "plain": Wrapped(),
-    "a custom tool": Wrapped(custom=frozenset({"f"})),
-    "a schema": Wrapped(schema_tool="f"),
-    "functions": Wrapped(legacy=True),
+    "plain": Emulation(),
+    "a custom tool": Emulation(custom=frozenset({"f"})),
+    "a schema": Emulation(schema_tool="f"),
+    "functions": Emulation(legacy=True),
 }
 
 
@@ -169,7 +169,7 @@ def streamed(codec, pieces, *, completions=False, show_usage=True):
     if completions:
         watcher = Chained(watcher)
     out = b"".join([*map(watcher.feed, pieces), watcher.close()])
-    facts = watcher.facts()
+    facts = watcher.metadata()
     check_usage(facts.usage)
     assert facts.model is None or isinstance(facts.model, str)
     failure = watcher.failure
@@ -179,7 +179,7 @@ def streamed(codec, pieces, *, completions=False, show_usage=True):
         assert b"[DONE]" not in out
         check_failure(failure)
     assert watcher.finished() is out.endswith(b"data: [DONE]\n\n")
-    decoder = sse.Decoder()
+    decoder = sse.SseDecoder()
     chunks = [json.loads(event.data) for event in decoder.feed(out) if event.data != b"[DONE]"]
     for chunk in chunks:
         for choice in chunk["choices"]:
@@ -227,8 +227,8 @@ def check_choice(choice, said):
 
 
 def codec_for(wire, wrapped):
-    codec = codec_of(wire, "m")
-    return unwrapping(codec, wrapped) if wrapped.anything() else codec
+    codec = codec_for_model(wire, "m")
+    return with_emulation(codec, wrapped) if wrapped.any() else codec
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -259,7 +259,7 @@ def test_an_odd_value_in_a_stream(wire, way):
             body = written(wire, replaced(events, way, odd))
         except (TypeError, ValueError):  # there is no frame for such a type
             continue
-        results = [streamed(codec_of(wire, "m"), [body], show_usage=shown)[1:] for shown in (True, False)]
+        results = [streamed(codec_for_model(wire, "m"), [body], show_usage=shown)[1:] for shown in (True, False)]
         assert str(results[0]) == str(results[1])
 
 
@@ -286,7 +286,7 @@ def test_an_odd_value_in_a_whole_answer(wire):
     whole, _ = WIRES[wire]()
     for way in places(whole):
         for odd in [MISSING, *ODD] if way else ODD:
-            decoded(codec_for(wire, Wrapped()), written_json(replaced(whole, way, odd)))
+            decoded(codec_for(wire, Emulation()), written_json(replaced(whole, way, odd)))
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -307,7 +307,7 @@ def decoded(codec, body):
     assert isinstance(completion["id"], str)
     assert isinstance(completion["model"], str)
     check_counts(completion.get("usage"))
-    check_usage(read_facts(made).usage)
+    check_usage(read_metadata(made).usage)
     for choice, other in zip(completion["choices"], text["choices"], strict=True):
         check_choice(choice, choice["message"])
         assert isinstance(other["text"], str)
@@ -360,11 +360,11 @@ CHUNKS = [
     st.sampled_from(["chat", "completions"]),
 )
 def test_odd_chunks_are_assembled_or_not_whole(chunks, route):
-    with contextlib.suppress(NotWhole):
-        assert json.loads(assemble(route, map(written_json, chunks)))["choices"]
+    with contextlib.suppress(IncompleteStreamError):
+        assert json.loads(accumulate(route, map(written_json, chunks)))["choices"]
 
 
 def test_every_codec_is_tried():
     assert {codec.stream(1, True).__class__ for codec in CODECS.values()} == {
-        codec_of(wire, "m").stream(1, True).__class__ for wire in WIRES
+        codec_for_model(wire, "m").stream(1, True).__class__ for wire in WIRES
     }

@@ -6,8 +6,8 @@ import json
 import pytest
 from test_requests_table import CASES, HI, MODELS
 
-from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
+from nulpoint.protocols.registry import CODECS
 
 ODD = (None, True, 5, "", "x", [], ["x"], {}, {"x": 1}, [[]], [None], [{}])
 TARGETS = [(provider, model) for provider, models in MODELS.items() for model in {models[0], models[-1]}]

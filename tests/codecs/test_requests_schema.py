@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from nulpoint.errors import Failure
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.gemini.schema import response_schema
 from nulpoint.protocols.json_schema import Rewriting
-from nulpoint.errors import Failure
 
 MOST = 1000  # nodes
 CLOSED = {"type": "object", "additionalProperties": False}

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pytest
 from request_judges import JUDGES, check, mistral_embedding_types
 
+from nulpoint.errors import Failure
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.registry import CODECS
-from nulpoint.errors import Failure
 
 OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5 = "claude-3-5-haiku-latest", "claude-sonnet-4-0", "claude-sonnet-4-5"
 NEW_CLAUDE = ("claude-opus-4-6", "claude-opus-4-8", "claude-sonnet-5", "claude-fable-5")

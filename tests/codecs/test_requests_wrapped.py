@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from test_requests_table import CUSTOM, FORMAT, HI, TOOL
 
 from conftest import gateway, run
-from nulpoint.protocols.registry import CODECS, unwrapping
+from nulpoint.protocols.registry import CODECS, with_emulation
 
 OLD = "claude-3-5-haiku-latest"
 MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}
@@ -39,8 +39,8 @@ def answered(model, request, *calls, provider="anthropic"):
     """The choice shown for an answer with these calls: whole, and from the stream in pieces of several sizes."""
     codec = CODECS[provider]
     encoded = codec.encode(json.dumps({"model": model, "messages": HI, **request}).encode(), model)
-    assert encoded.wrapped.anything()
-    codec = unwrapping(codec, encoded.wrapped)
+    assert encoded.emulation.any()
+    codec = with_emulation(codec, encoded.emulation)
     answer = anthropic_answer(*calls)
     whole = codec.decode(json.dumps(answer).encode(), 0)
     ChatCompletion.model_validate_json(whole, strict=True)
@@ -55,7 +55,7 @@ def streamed_in(codec, body, size):
     out = b"".join(stream.feed(body[at : at + size]) for at in range(0, len(body), size)) + stream.close()
     assert stream.finished()
     assert stream.failure is None
-    assert stream.facts().usage.completion == 2
+    assert stream.metadata().usage.completion == 2
     *events, done = [line[6:] for line in out.decode().split("\n") if line.startswith("data: ")]
     assert done == "[DONE]"
     return tuple(events)
@@ -113,7 +113,7 @@ def test_callers_of_functions_read_function_call():
 def test_input_that_was_cut_is_given_as_it_came():
     codec = CODECS["mistral"]
     request = json.dumps({"messages": HI, "tools": [CUSTOM]}).encode()
-    codec = unwrapping(codec, codec.encode(request, "m").wrapped)
+    codec = with_emulation(codec, codec.encode(request, "m").emulation)
     call = {"id": "abcdefghi", "function": {"name": "shell", "arguments": '{"input": "l'}}
     answer = {
         "id": "x",

@@ -5,8 +5,8 @@ import json
 import pytest
 from bedrock_judge import framed
 
-from nulpoint.protocols.registry import codec_of
-from nulpoint.protocols.openai.usage import Usage, read_facts
+from nulpoint.protocols.openai.usage import Usage, read_metadata
+from nulpoint.protocols.registry import codec_for_model
 
 ANTHROPIC = {
     "input_tokens": 5,
@@ -78,9 +78,9 @@ def gemini():
 )
 def test_a_stream_tells_what_a_whole_answer_tells(wire, made, expected):
     whole, events = made()
-    codec = codec_of(wire, "m")
-    assert read_facts(codec.decode(json.dumps(whole).encode(), 1)).usage == expected
+    codec = codec_for_model(wire, "m")
+    assert read_metadata(codec.decode(json.dumps(whole).encode(), 1)).usage == expected
     stream = codec.stream(1, False)
     stream.feed(events)
     stream.close()
-    assert (stream.failure, stream.finished(), stream.facts().usage) == (None, True, expected)
+    assert (stream.failure, stream.finished(), stream.metadata().usage) == (None, True, expected)

@@ -10,7 +10,7 @@ from nulpoint.config import load
 from nulpoint.config.loader import ConfigError
 from nulpoint.credentials import kinds
 from nulpoint.credentials.aws import KIND, ChainSource, StaticSource
-from nulpoint.credentials.source import CannotFetch
+from nulpoint.credentials.source import CredentialError
 
 KEY, SECRET = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEEXAMPLE01"}, {"AWS_SECRET_ACCESS_KEY": "x4Rm8Wc3Nb6Hy1Zt7Qp2"}
 REGION = {"AWS_REGION": "us-east-1"}
@@ -98,7 +98,7 @@ def nothing_around(monkeypatch):
 
 
 def test_a_chain_that_finds_nothing_says_so(nothing_around):
-    with pytest.raises(CannotFetch, match="botocore's chain found none"):
+    with pytest.raises(CredentialError, match="botocore's chain found none"):
         ChainSource("us-east-1").fetch()
 
 
@@ -119,7 +119,7 @@ def test_a_profile(nothing_around, monkeypatch, tmp_path):
 def test_a_profile_whose_keys_cannot_go_out(nothing_around, monkeypatch, tmp_path, secret):
     (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {secret}\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    with pytest.raises(CannotFetch, match="is no credential") as told:
+    with pytest.raises(CredentialError, match="is no credential") as told:
         ChainSource("us-east-1").fetch()
     assert "x4Rm8" not in str(told.value)
 
@@ -152,7 +152,7 @@ def test_two_rows_with_profiles_of_their_own(nothing_around, monkeypatch, tmp_pa
 
 def test_a_profile_that_is_not_there_is_told_without_a_secret(nothing_around, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(CannotFetch, match="nobody"):
+    with pytest.raises(CredentialError, match="nobody"):
         ChainSource("us-east-1").fetch()
 
 

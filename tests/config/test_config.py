@@ -11,18 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.cli.main import main
-from nulpoint.protocols.registry import CODECS
-from nulpoint.config import Config, ConfigError, load
-from nulpoint.config import reference
-from nulpoint.config import values
+from nulpoint.config import Config, ConfigError, load, reference, values
 from nulpoint.config.sections.endpoints import unsound
 from nulpoint.config.settings import SETTINGS
 from nulpoint.errors import Failure
+from nulpoint.protocols.registry import CODECS
 from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PATTERNS, PREFIXES
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.providers.wire_formats import WIRES
-from nulpoint.routing.chains import Chains
+from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -291,7 +289,7 @@ def test_a_user_adds_a_provider_an_alias_and_changes_a_row(tmp_path):
     assert config.providers["groq"].spec.base_url == CATALOG["groq"].base_url
     assert config.providers["groq"].spec.stream_usage == "inline"
     router = Router(
-        config.providers, config.aliases, config.default_provider, config.known, Chains({}, automatic=False)
+        config.providers, config.aliases, config.default_provider, config.known, FallbackChains({}, automatic=False)
     )
     assert router.plan("fast", "chat").primary.model == "some/model"
 
@@ -334,7 +332,7 @@ def router(*names, default="openai"):
     providers = {
         name: Provider(spec=CATALOG[name], base_url="http://x", credentials=(Secret("k"),)) for name in names or CATALOG
     }
-    return Router(providers, {}, default, CATALOG, Chains({}, automatic=False))
+    return Router(providers, {}, default, CATALOG, FallbackChains({}, automatic=False))
 
 
 @pytest.mark.parametrize(
@@ -380,7 +378,7 @@ def test_what_is_remembered_is_bounded():
     one = router()
     for number in range(10_000):
         one.plan(f"m{number}", "chat")
-    assert len(one._remembered) <= 4096
+    assert len(one._plan_cache) <= 4096
 
 
 def test_credentials_as_each_host_wants_them():

@@ -8,11 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from nulpoint.cli.main import main
-from nulpoint.config import ConfigError, load
-from nulpoint.config import reference
+from nulpoint.config import ConfigError, load, reference
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Secret
-from nulpoint.routing.chains import Weighted
+from nulpoint.routing.chains import WeightedTarget
 
 KEY = {"OPENAI_API_KEY": "sk-x"}
 
@@ -45,12 +44,12 @@ fallbacks:
     )
     assert config.chains == {
         "gpt-4o": (
-            (Weighted("anthropic/claude-sonnet-4-5"),),
-            (Weighted("gemini/gemini-2.5-pro", 3), Weighted("mistral/mistral-large-latest", 1)),
+            (WeightedTarget("anthropic/claude-sonnet-4-5"),),
+            (WeightedTarget("gemini/gemini-2.5-pro", 3), WeightedTarget("mistral/mistral-large-latest", 1)),
         ),
-        "claude-*": ((Weighted("openai/gpt-4o"),),),
-        "my-name": ((Weighted("openrouter/meta/llama-3.3-70b"),),),
-        "42": ((Weighted("groq/llama-3.1-8b-instant"),),),
+        "claude-*": ((WeightedTarget("openai/gpt-4o"),),),
+        "my-name": ((WeightedTarget("openrouter/meta/llama-3.3-70b"),),),
+        "42": ((WeightedTarget("groq/llama-3.1-8b-instant"),),),
     }
     assert config.fallbacks == "auto"
 
@@ -58,7 +57,7 @@ fallbacks:
 def test_a_chain_may_name_a_provider_of_the_user_s_own(tmp_path):
     rows = "providers:\n  - {name: mine, base_url: http://10.0.0.5/v1, key_env: null, auth: none}\n"
     config = loaded(tmp_path, f"{rows}fallbacks: {{gpt-4o: [mine/llama]}}\n")
-    assert config.chains["gpt-4o"] == ((Weighted("mine/llama"),),)
+    assert config.chains["gpt-4o"] == ((WeightedTarget("mine/llama"),),)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 
 from conftest import gateway, run
 from nulpoint.cli.main import main
-from nulpoint.config import ConfigError, Place, load
-from nulpoint.config import autodetect
+from nulpoint.config import ConfigError, ConfigSource, autodetect, load
 from nulpoint.credentials.aws import KIND
 
 OPENAI = {"OPENAI_API_KEY": "sk-Zt7Qp2Lk9Vx4Rm8Wc3"}
@@ -30,7 +29,7 @@ def nothing_around(monkeypatch, tmp_path):
 
 
 def loaded(directory=NOWHERE, **environ):
-    return Place(environ, directory).load()
+    return ConfigSource(environ, directory).load()
 
 
 def test_a_region_alone_without_credentials_is_no_bedrock():
@@ -66,7 +65,7 @@ def test_what_is_there_and_broken_stays_to_be_told_of(tmp_path):
 )
 def test_who_says_more_than_a_region_means_it(more, monkeypatch):
     """And nobody is asked."""
-    monkeypatch.setattr(autodetect, "finds", lambda provider: pytest.fail("asked"))
+    monkeypatch.setattr(autodetect, "is_available", lambda provider: pytest.fail("asked"))
     assert "bedrock" in loaded(**OPENAI, **REGION, **more).providers
 
 
@@ -125,5 +124,5 @@ def test_a_gateway_is_well_without_it():
 
 
 def test_reading_the_configuration_alone_asks_nobody(monkeypatch):
-    monkeypatch.setattr(autodetect, "finds", lambda provider: pytest.fail("asked"))
+    monkeypatch.setattr(autodetect, "is_available", lambda provider: pytest.fail("asked"))
     assert load({**OPENAI, **REGION}, NOWHERE).providers["bedrock"].hinted

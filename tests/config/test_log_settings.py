@@ -9,11 +9,11 @@ import yaml
 
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections.request_log import LogTarget, configured
+from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Price, Prices
 from nulpoint.telemetry.request_log.sqlite_schema import SCHEMA, open_to_write
-from nulpoint.protocols.openai.usage import Usage
 
 KEY = {"OPENAI_API_KEY": "sk-x"}
 

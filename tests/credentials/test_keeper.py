@@ -9,8 +9,8 @@ import pytest
 from conftest import run, until
 from nulpoint.credentials import refresher as keeper_module
 from nulpoint.credentials import schedule
-from nulpoint.credentials.refresher import Keeper
-from nulpoint.credentials.source import CannotFetch, Held
+from nulpoint.credentials.refresher import CredentialRefresher
+from nulpoint.credentials.source import Credential, CredentialError
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Bearer
 
@@ -39,7 +39,7 @@ class Scripted:
         self.running -= 1
         if isinstance(step, Exception):
             raise step
-        return Held(Bearer(f"token-{self.fetches}"), unix() + step)
+        return Credential(Bearer(f"token-{self.fetches}"), unix() + step)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def fast(monkeypatch):
 def kept(use, *steps):
     async def main():
         source = Scripted(*steps)
-        keeper = Keeper("cloud", source, lambda: 0.5)
+        keeper = CredentialRefresher("cloud", source, lambda: 0.5)
         try:
             await use(keeper, source)
         finally:
@@ -108,7 +108,11 @@ def test_what_cannot_be_fetched_is_told_once_and_comes_by_itself(caplog):
         assert keeper.health()["failures"] == 0
 
     kept(
-        use, CannotFetch("AADSTS700016: unknown client"), CannotFetch("AADSTS700016: unknown client"), KeyError("k"), 60
+        use,
+        CredentialError("AADSTS700016: unknown client"),
+        CredentialError("AADSTS700016: unknown client"),
+        KeyError("k"),
+        60,
     )
     assert [record.getMessage() for record in caplog.records] == [
         "no credential for cloud can be fetched: AADSTS700016: unknown client",
@@ -127,7 +131,7 @@ def test_a_panic_of_a_library_is_a_failure_too():
             raise Panic
 
     async def main():
-        with pytest.raises(CannotFetch, match="Panic of its library"):
+        with pytest.raises(CredentialError, match="Panic of its library"):
             await keeper_module.in_thread(Source().fetch)
 
     run(main())
@@ -148,7 +152,7 @@ def test_one_that_ran_out_is_not_used():
         with pytest.raises(Failure, match="no valid credential"):
             held(keeper)
 
-    kept(use, 0.1, CannotFetch("away"))
+    kept(use, 0.1, CredentialError("away"))
 
 
 def test_a_start_does_not_wait_for_a_server_that_is_silent(monkeypatch):
@@ -187,7 +191,7 @@ def test_a_refused_one_that_cannot_be_replaced():
         assert not await keeper.renewed(keeper.signer(unix()))
         assert held(keeper) == "token-1"
 
-    kept(use, 3600, CannotFetch("away"))
+    kept(use, 3600, CredentialError("away"))
 
 
 def test_it_can_be_stopped_in_the_middle_of_a_fetch():

@@ -2,13 +2,13 @@
 
 import pytest
 
-from nulpoint.credentials.schedule import REFUSED_APART, Schedule
+from nulpoint.credentials.schedule import REFUSED_APART, RefreshSchedule
 
 INFINITE = float("inf")
 
 
 def played(*events):
-    schedule = Schedule()
+    schedule = RefreshSchedule()
     for name, *arguments in events:
         getattr(schedule, name)(*arguments)
     return schedule

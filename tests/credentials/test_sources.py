@@ -10,11 +10,10 @@ import pytest
 
 import clouds
 from conftest import run
-from nulpoint.credentials import entra
-from nulpoint.credentials import google
-from nulpoint.credentials.refresher import in_thread
-from nulpoint.credentials.source import CannotFetch
+from nulpoint.credentials import entra, google
 from nulpoint.credentials.kinds import KINDS, has_extra
+from nulpoint.credentials.refresher import in_thread
+from nulpoint.credentials.source import CredentialError
 from nulpoint.mock import MockSettings, start
 from nulpoint.mock.openai import azure
 from nulpoint.providers.spec import Secret
@@ -58,7 +57,7 @@ def test_what_google_says_is_told_without_the_assertion(fault, word):
     async def use(server):
         server.set_fault(fault)
         source = source_of(google.KIND, {google.FILE: clouds.service_account(server)})
-        with pytest.raises(CannotFetch, match=word) as told:
+        with pytest.raises(CredentialError, match=word) as told:
             await in_thread(source.fetch)
         assert "eyJ" not in str(told.value)
         assert len(str(told.value)) <= 300
@@ -73,7 +72,7 @@ def test_a_private_key_that_is_none(tmp_path):
     account = {"type": "service_account", "client_email": "a@b", "private_key": pem, "token_uri": "http://x/token"}
     path.write_text(json.dumps(account))
     source = source_of(google.KIND, {google.FILE: str(path)})
-    with pytest.raises(CannotFetch) as told:
+    with pytest.raises(CredentialError) as told:
         source.fetch()
     assert "private key" in str(told.value)
     assert inside not in str(told.value)
@@ -156,7 +155,7 @@ def test_what_entra_says_is_told_without_the_secret(monkeypatch, certificate, fa
     async def use(server):
         if fault:
             server.set_fault(fault)
-        with pytest.raises(CannotFetch, match=word) as told:
+        with pytest.raises(CredentialError, match=word) as told:
             await in_thread(entra_of(server, monkeypatch, certificate, secret).fetch)
         assert CLIENT_SECRET not in str(told.value)
 

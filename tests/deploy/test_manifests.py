@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nulpoint.config.settings import SETTINGS
 from nulpoint.app.supervisor import GRACE_SECONDS
+from nulpoint.config.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent.parent
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}

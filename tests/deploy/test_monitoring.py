@@ -11,8 +11,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import CHAT, Caller, gateway, post, run
+from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, MetricValues
 from nulpoint.telemetry.metrics.exposition import page
-from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Numbers
 
 ROOT = Path(__file__).parent.parent.parent
 DASHBOARD = json.loads((ROOT / "deploy/grafana/nulpoint.json").read_text())
@@ -30,8 +30,8 @@ def a_full_page():
     filled = {}
     for family in FAMILIES:
         value = Buckets([1] * (len(family.bounds) + 1), 1.0) if family.bounds else 1
-        filled[family.numbers] = {("x",) * len(family.labels): value}
-    return page(Numbers(**filled)).decode()
+        filled[family.values] = {("x",) * len(family.labels): value}
+    return page(MetricValues(**filled)).decode()
 
 
 SHOWN = dict(BY_PROMETHEUS)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from nulpoint.mock import MockServer, MockSettings
-from nulpoint.mock import faults
+from nulpoint.mock import MockServer, MockSettings, faults
 from nulpoint.mock.answers import Answer, Call
 from nulpoint.mock.faults import Fault
 

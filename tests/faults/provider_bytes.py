@@ -5,8 +5,8 @@ from zlib import crc32
 
 import clouds
 from nulpoint.mock import MockServer, MockSettings
-from nulpoint.mock.bedrock import eventstream
 from nulpoint.mock.answers import Call
+from nulpoint.mock.bedrock import eventstream
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"

@@ -33,7 +33,7 @@ def numbered(body, number):
 
 
 def state(running, name="openai"):
-    return running.app.runtime.standings[name].breaker.state.name
+    return running.app.runtime.provider_health[name].breaker.state.name
 
 
 async def steadily(port, body, count, rate):
@@ -249,7 +249,7 @@ def test_U30_a_flood_of_one_caller_s_own_mistakes(body, status):
                         outcome = await ask(running.port, numbered(body, number), path, *others)
                         assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "1")
                         assert outcome.headers["x-nulpoint-provider"] == "openai"
-            assert {state(running, name) for name in running.app.runtime.standings} == {"CLOSED"}
+            assert {state(running, name) for name in running.app.runtime.provider_health} == {"CLOSED"}
             assert running.mocks["mistral"].requests == 0  # a key goes to nobody else
 
     run(main())
@@ -327,7 +327,7 @@ def test_U32_all_breakers_open(body):
         providers = {"openai": faultd, "mistral": faultd}
         async with gateway({"CB_ERROR_THRESHOLD": "1", "CB_HALF_OPEN_TIMEOUT": "30s"}, providers=providers) as running:
             await ask(running.port)
-            assert {state(running, name) for name in running.app.runtime.standings} == {"OPEN"}
+            assert {state(running, name) for name in running.app.runtime.provider_health} == {"OPEN"}
             asked = len(faultd.requests)
             caller = await Caller.connect(running.port)
 

@@ -81,7 +81,7 @@ def test_C01_C02_C03_a_caller_who_leaves_ends_the_provider_s_work(body, script, 
             await until(lambda: not left_in(running.app), 1)
             await until(lambda: files() <= baseline[1] + 2 and faultd.open == 0, 1)
             assert len(asyncio.all_tasks()) <= baseline[0] + TIMES + 1  # the scripts', which wait for nothing more
-            assert not any(standing.breaker._failures for standing in running.app.runtime.standings.values())
+            assert not any(standing.breaker._failures for standing in running.app.runtime.provider_health.values())
             assert running.mocks["mistral"].requests == 0
             records = [json.loads(line) for line in running.log().splitlines()]
             assert [record["status"] for record in records] == [499] * TIMES
@@ -107,16 +107,16 @@ def test_C03_leaving_while_waiting_for_a_place_or_a_connection_or_the_next_attem
             at_the_gate, at_the_pool = await Caller.connect(running.port), await Caller.connect(running.port)
             at_the_gate.send(post(numbered(STREAM, 2)))
             at_the_pool.send(post(numbered(CHAT, 3)))
-            await until(lambda: running.app.runtime.journal.inflight == 3)
+            await until(lambda: running.app.runtime.recorder.inflight == 3)
             for caller in (at_the_gate, at_the_pool):
                 caller.writer.transport.abort()
-            await until(lambda: running.app.runtime.journal.inflight == 1, 0.5)
+            await until(lambda: running.app.runtime.recorder.inflight == 1, 0.5)
             first.writer.transport.abort()
             await until(lambda: not left_in(running.app))
             backing_off = await Caller.connect(running.port)
             backing_off.send(post(numbered(CHAT, 4)))
             await until(lambda: len(faultd.requests) == 2)
-            await until(lambda: running.app.runtime.standings["openai"].budget.running == 1)
+            await until(lambda: running.app.runtime.provider_health["openai"].retry_budget.running == 1)
             backing_off.writer.transport.abort()
             await until(lambda: not left_in(running.app))
             assert len(faultd.requests) == 2
@@ -195,7 +195,9 @@ def test_C28_leaving_at_any_byte_of_the_request_or_of_the_answer():
                 assert (await ask(running.port, body)).verdict == "answer"
             running.app.runtime.client.close()
             await until(lambda: files() <= baseline + 2, 2)
-            assert all(standing.breaker.state.name == "CLOSED" for standing in running.app.runtime.standings.values())
+            assert all(
+                standing.breaker.state.name == "CLOSED" for standing in running.app.runtime.provider_health.values()
+            )
             ids = [json.loads(line)["id"] for line in running.log().splitlines()]
             page = running.app.runtime.status.metrics()[2].decode()
             counted = [line for line in page.splitlines() if line.startswith("gateway_http_requests_total")]
@@ -212,10 +214,10 @@ def test_a_caller_who_leaves_a_good_stream_is_not_counted_against_anybody():
             caller = await Caller.connect(running.port)
             caller.writer.transport.pause_reading()
             caller.send(post(STREAM))
-            await until(lambda: running.app.runtime.journal.inflight == 1)
+            await until(lambda: running.app.runtime.recorder.inflight == 1)
             leave(caller, "reset")
             await until(lambda: not left_in(running.app))
-            assert running.app.runtime.standings["openai"].breaker.state.name == "CLOSED"
+            assert running.app.runtime.provider_health["openai"].breaker.state.name == "CLOSED"
 
     run(main())
 

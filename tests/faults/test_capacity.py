@@ -7,7 +7,7 @@ import pytest
 
 from conftest import CHAT, Caller, gateway, left_in, post, run, until
 from faultd import pause, send, serve
-from nulpoint.proxy.overload import Pace
+from nulpoint.proxy.overload import DrainRateEstimator
 from provider_bytes import GOOD
 
 LATENCY = 0.4  # seconds the provider takes
@@ -46,22 +46,22 @@ async def offered(port, rate, seconds):
 )
 def test_the_wait_that_can_be_foreseen(freed, ahead, seconds):
     """In one second so many places came free."""
-    pace = Pace()
+    pace = DrainRateEstimator()
     pace.begin(5.0)
     for number in range(freed):
-        pace.freed(5.0 + number / freed)
+        pace.slot_freed(5.0 + number / freed)
     assert pace.wait(ahead, 6.0) == pytest.approx(seconds)
     pace.begin(6.0)
     assert pace.wait(ahead, 6.0) == 0.0
 
 
 def test_a_pace_that_changes_is_followed():
-    pace = Pace()
+    pace = DrainRateEstimator()
     pace.begin(0.0)
     for number in range(1000):
-        pace.freed(number * 0.1)  # ten a second, and then a hundred
+        pace.slot_freed(number * 0.1)  # ten a second, and then a hundred
     for number in range(1000):
-        pace.freed(100 + number * 0.01)
+        pace.slot_freed(100 + number * 0.01)
     assert pace.wait(99, 110.0) == pytest.approx(1.0, rel=0.1)
 
 

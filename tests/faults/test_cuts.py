@@ -127,7 +127,7 @@ def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
             records = [json.loads(line) for line in running.log().splitlines()]
             assert len(records) == len(planned)
             assert sum("error" in record for record in records) == errors
-            failures = sum(len(standing.breaker._failures) for standing in running.app.runtime.standings.values())
+            failures = sum(len(standing.breaker._failures) for standing in running.app.runtime.provider_health.values())
             assert failures == errors
             assert sum(len(faultd.requests) for faultd in providers.values()) == len(planned)  # nothing tried again
             assert any("error" in record and "usage" in record for record in records)
@@ -180,7 +180,7 @@ def test_U08_after_fifty_chunks_too():
                 assert outcome.verdict == "error"
                 assert set(outcome.text) <= {"a"}
             assert other.requests == 0
-            assert len(running.app.runtime.standings["openai"].breaker._failures) == 50
+            assert len(running.app.runtime.provider_health["openai"].breaker._failures) == 50
 
     run(main())
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from faultd import send, serve, silence, wait
 from nulpoint.app.app import App
-from nulpoint.config import Place
+from nulpoint.config import ConfigSource
 from nulpoint.mock import MockSettings, start
 from outcome import Outcome
 from test_process import free_port, process, wait_until_up
@@ -141,7 +141,7 @@ def test_X02_at_every_stage_alone_and_shared(body, script, status):
             callers = [await Caller.connect(running.port) for _ in range(3)]
             for caller in callers:
                 caller.send(post(body))
-            await until(lambda: faultd.requests and running.app.runtime.journal.inflight == 3)
+            await until(lambda: faultd.requests and running.app.runtime.recorder.inflight == 3)
             if status == 200:
                 await asyncio.gather(*(caller.reader.readuntil(b"word ") for caller in callers))
             await running.app.stop()
@@ -155,7 +155,7 @@ def test_X02_at_every_stage_alone_and_shared(body, script, status):
                     assert outcome.headers["retry-after"] == "1"
                     assert outcome.headers["connection"] == "close"
             assert len(faultd.requests) == 1
-            assert running.app.runtime.standings["openai"].breaker.state.name == "CLOSED"
+            assert running.app.runtime.provider_health["openai"].breaker.state.name == "CLOSED"
             assert running.app.runtime.client.connections() == 0
 
     run(main())
@@ -170,7 +170,7 @@ def test_X02_a_half_sent_request_and_one_that_waits_for_its_turn():
             await until(lambda: faultd.requests)
             waiting.send(post(numbered(CHAT, 2)))
             half.send(post(CHAT)[:-5])
-            await until(lambda: running.app.runtime.journal.inflight == 2)
+            await until(lambda: running.app.runtime.recorder.inflight == 2)
             await asyncio.sleep(0.02)
             await running.app.stop()
             for caller in (first, waiting, half):
@@ -204,7 +204,7 @@ def test_a_caller_who_does_not_listen_does_not_hold_up_the_end():
     async def main():
         faultd = await serve([send(STREAM_HEAD, *[WORD * 100] * 500), silence()])
         environ = {"PORT": "0", "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{faultd.url}/v1"}
-        place = Place({**environ, "SHUTDOWN_TIMEOUT": "100ms"}, Path("/nonexistent"))
+        place = ConfigSource({**environ, "SHUTDOWN_TIMEOUT": "100ms"}, Path("/nonexistent"))
         app = App(place.load(), place, 2)
         with contextlib.closing(app):
             caller = await Caller.connect(await app.listen())
@@ -214,7 +214,7 @@ def test_a_caller_who_does_not_listen_does_not_hold_up_the_end():
             began = time.monotonic()
             assert not await app.drain()
             assert time.monotonic() - began <= 0.1 + 1
-            assert app.runtime.journal.inflight == 0
+            assert app.runtime.recorder.inflight == 0
         await faultd.close()
 
     run(main())

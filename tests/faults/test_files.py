@@ -68,7 +68,7 @@ def test_D13_no_file_left_for_a_provider_is_our_failure_not_the_provider_s(monke
                 patched.setattr("aiohappyeyeballs.start_connection", refuse)
                 outcome = await ask(running.port)
             assert (outcome.status, outcome.error["code"]) == (503, "too_many_connections")
-            assert running.app.runtime.standings["openai"].breaker.state.name == "CLOSED"
+            assert running.app.runtime.provider_health["openai"].breaker.state.name == "CLOSED"
             assert (await ask(running.port)).verdict == "answer"
             assert not left_in(running.app)
             assert json.loads(running.log().splitlines()[0])["error"] == "overloaded"

@@ -12,7 +12,7 @@ import pytest
 from conftest import CHAT, STREAM, gateway, run
 from faultd import BlackHole, Nobody, fin, reset, send, serve, silence
 from nulpoint.credentials import google
-from nulpoint.credentials.source import Held
+from nulpoint.credentials.source import Credential
 from nulpoint.mock import MockSettings, start
 from nulpoint.providers.auth import Bearer
 from outcome import ask
@@ -239,7 +239,7 @@ async def play(case: Case) -> str | None:
         body = EMBED if case.embeddings else STREAM if case.stream else CHAT
         path = "/v1/embeddings" if case.embeddings else "/v1/chat/completions"
         outcome = await ask(running.port, body.replace(b"gpt-4o", form.model.encode()), path)
-        standing = running.app.runtime.standings[case.form]
+        standing = running.app.runtime.provider_health[case.form]
         calls = len(getattr(first, "requests", ())), running.mocks[other].requests if case.second else 0
         records = [json.loads(line) for line in running.log().splitlines()]
         got = Expected(
@@ -302,7 +302,7 @@ def untrue_about_who(case: Case, outcome) -> Iterator[str]:
 def a_token_at_once(monkeypatch):
     """How tokens come is not the matter here, and a signature for each case would be most of its time."""
     monkeypatch.setattr(
-        google.GoogleSource, "fetch", lambda _: Held(Bearer("ya29.a-token-of-the-matrix"), float("inf"))
+        google.GoogleSource, "fetch", lambda _: Credential(Bearer("ya29.a-token-of-the-matrix"), float("inf"))
     )
 
 

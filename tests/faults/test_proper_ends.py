@@ -99,7 +99,7 @@ def test_the_breaker_counts_it(script):
         async with gateway({**ONCE, "CB_ERROR_THRESHOLD": "1"}, providers={"anthropic": faultd}) as running:
             asked = STREAM.replace(b"gpt-4o", FORMATS["anthropic"].model.encode())
             assert (await ask(running.port, asked)).verdict == "error"
-            assert running.app.runtime.standings["anthropic"].breaker.state.name == "OPEN"
+            assert running.app.runtime.provider_health["anthropic"].breaker.state.name == "OPEN"
 
     run(main())
 

@@ -49,8 +49,8 @@ def test_the_next_key_answers_before_another_target_does(body, bad):
             assert used[0] == "a"
             assert "a" not in used[1:]
             assert {"b", "c"} <= set(used)
-            standing = running.app.runtime.standings["openai"]
-            assert standing.rests.resting(asyncio.get_running_loop().time()) == 1
+            standing = running.app.runtime.provider_health["openai"]
+            assert standing.cooldowns.active(asyncio.get_running_loop().time()) == 1
             assert standing.breaker.state.name == "CLOSED"
             assert running.mocks["mistral"].requests == 0
 

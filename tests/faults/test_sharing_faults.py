@@ -66,7 +66,7 @@ def test_K01_500_callers_with_one_question_make_one_call(body):
                 return await asking(running.port, body)
 
             opened = await asyncio.gather(*(one() for _ in range(callers)))
-            await until(lambda: running.app.runtime.journal.inflight == callers, 5)
+            await until(lambda: running.app.runtime.recorder.inflight == callers, 5)
             all_here.set()
             outcomes = await outcomes_of(opened)
             assert len(faultd.requests) == 1
@@ -106,7 +106,7 @@ def test_K02_the_first_caller_leaves_and_the_others_are_served(begin, shown, how
             if shown:
                 await leader.reader.readuntil(shown)
             followers = [await asking(running.port, STREAM) for _ in range(3)]
-            await until(lambda: running.app.runtime.journal.inflight == 4)
+            await until(lambda: running.app.runtime.recorder.inflight == 4)
             if how == "leaves":
                 leader.writer.transport.abort()
             else:
@@ -114,7 +114,7 @@ def test_K02_the_first_caller_leaves_and_the_others_are_served(begin, shown, how
                 assert b"[DONE]" not in await leader.rest()
             await asyncio.sleep(0.01)
             followers.append(await asking(running.port, STREAM))  # one more can still join
-            await until(lambda: running.app.runtime.journal.inflight == 5)
+            await until(lambda: running.app.runtime.recorder.inflight == 5)
             go_on.set()
             outcomes = await outcomes_of(followers)
             assert {outcome.verdict for outcome in outcomes} == {"answer"}
@@ -145,7 +145,7 @@ def test_K02_the_last_who_leaves_ends_the_call():
                     await asyncio.sleep(0.01)
                 await until(lambda: faultd.open == 0, 0.2)
                 await until(lambda: not left_in(running.app))
-            assert running.app.runtime.standings["openai"].breaker._failures.__len__() == 0
+            assert running.app.runtime.provider_health["openai"].breaker._failures.__len__() == 0
 
     run(main())
 
@@ -169,7 +169,7 @@ def test_K02_a_failure_is_everybody_s_once_and_nobody_s_after(body, script, stat
         faultd = await serve([wait(go_on), *script], [send(good)])
         async with gateway({**SHARING, "MAX_RETRIES": "1"}, providers={"openai": faultd}) as running:
             callers = [await asking(running.port, body) for _ in range(20)]
-            await until(lambda: running.app.runtime.journal.inflight == 20)
+            await until(lambda: running.app.runtime.recorder.inflight == 20)
             go_on.set()
             outcomes = await outcomes_of(callers)
             assert {outcome.verdict for outcome in outcomes} == {"error"}
@@ -177,7 +177,7 @@ def test_K02_a_failure_is_everybody_s_once_and_nobody_s_after(body, script, stat
             if status is not None:
                 assert {outcome.status for outcome in outcomes} == {status}
             assert len(faultd.requests) == 1
-            assert len(running.app.runtime.standings["openai"].breaker._failures) == 1
+            assert len(running.app.runtime.provider_health["openai"].breaker._failures) == 1
             assert (await ask(running.port, body)).verdict == "answer"  # not remembered
             assert len(faultd.requests) == 2
 
@@ -195,7 +195,7 @@ def test_K02_a_second_target_takes_over_for_all():
             leader = await asking(running.port, STREAM)
             shown = await leader.reader.readuntil(b"\r\n\r\n")
             followers = [await asking(running.port, STREAM) for _ in range(3)]
-            await until(lambda: running.app.runtime.journal.inflight == 4)
+            await until(lambda: running.app.runtime.recorder.inflight == 4)
             cut.set()
             first = Outcome(shown + await leader.rest())
             others = await outcomes_of(followers)
@@ -248,7 +248,7 @@ def test_a_slow_first_caller_who_leaves_does_not_hold_up_the_others():
             await until(lambda: any(one.paused for one in running.app.server.connections))
             (connection,) = running.app.server.connections
             follower = await asking(running.port, STREAM)
-            await until(lambda: running.app.runtime.journal.inflight == 2)
+            await until(lambda: running.app.runtime.recorder.inflight == 2)
             leader.writer.transport.abort()
             outcome = Outcome(await follower.rest())
             assert outcome.verdict == "answer"

@@ -84,7 +84,7 @@ def test_U01_connect_refused(body):
             assert min(failed_over)[0] - min(direct)[0] <= 0.005
             works = [statistics.median(work for _, work in times) for times in (failed_over, direct)]
             assert works[0] - works[1] <= 0.005
-            assert len(running.app.runtime.standings["openai"].breaker._failures) == 40
+            assert len(running.app.runtime.provider_health["openai"].breaker._failures) == 40
 
     run(main())
 
@@ -228,7 +228,7 @@ def test_U13_U14_U15_a_stream_that_does_not_go_on(script):
             assert (outcome.verdict, outcome.error["code"]) == ("error", "provider_timeout")
             assert "0.4 s" in outcome.error["message"]
             await until(lambda: faultd.open == 0, 0.1)
-            assert len(running.app.runtime.standings["openai"].breaker._failures) == 1
+            assert len(running.app.runtime.provider_health["openai"].breaker._failures) == 1
 
     run(main())
 
@@ -266,7 +266,7 @@ def test_U16_the_deadline_is_shared():
             assert (outcome.status, outcome.verdict) == (504, "error")
             assert [one["provider"] for one in outcome.error["attempts"]] == ["openai", "anthropic"]
             # What a short deadline cut says nothing about the providers.
-            assert not any(standing.breaker._failures for standing in running.app.runtime.standings.values())
+            assert not any(standing.breaker._failures for standing in running.app.runtime.provider_health.values())
 
     run(main())
 

@@ -7,24 +7,24 @@ import msgspec
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, Codec, codec_of, unwrapping
-from nulpoint.protocols.registry import ERRORS as ERROR_READERS
-from nulpoint.protocols.emulation import Wrapped
 from nulpoint.errors import Failure, Kind
-from nulpoint.proxy.response_body import check_answer
+from nulpoint.formats.retry_after import retry_after_seconds, seconds_to_wait
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.usage import ResponseMetadata, Usage, read_final_metadata, read_metadata
+from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, provider_failure, redact_failure
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, Codec, codec_for_model, with_emulation
+from nulpoint.protocols.registry import ERRORS as ERROR_READERS
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
-from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.proxy.response_body import check_response
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, hide, provider_failure
-from nulpoint.formats.retry_after import seconds_to_wait, wait_of
-from nulpoint.protocols.openai.usage import Facts, Usage, read_facts, read_whole
 from support.mutation import mutated_json
 from support.samples import ANSWERS, CHUNKS, ERRORS, OPENAI, VECTORS
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 CREATED = 1_700_000_000
-WRAPPED = (Wrapped(custom=frozenset({"f"})), Wrapped(schema_tool="f"), Wrapped(legacy=True))
+WRAPPED = (Emulation(custom=frozenset({"f"})), Emulation(schema_tool="f"), Emulation(legacy=True))
 _PRICES = Prices(PRICE_LIST)
 _STATUSES = {400, 401, 402, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529}
 
@@ -48,7 +48,7 @@ def check_failure(failure: Failure) -> None:
     assert all(told[name] is None or isinstance(told[name], str) for name in ("message", "type", "param", "code"))
 
 
-def check_facts(facts: Facts) -> None:
+def check_facts(facts: ResponseMetadata) -> None:
     """What is counted and priced of it must be numbers that a log, a metric and a limit can hold."""
     assert facts.model is None or isinstance(facts.model, str)
     usage = facts.usage
@@ -71,18 +71,18 @@ def check_completion(body: bytes) -> None:
         for call in choice["message"].get("tool_calls") or ():
             assert call["id"] is None or isinstance(call["id"], str)
             assert call["type"] in ("function", "custom")
-    facts = read_facts(body)
+    facts = read_metadata(body)
     check_facts(facts)
-    check_facts(read_whole(body))
+    check_facts(read_final_metadata(body))
     if facts.suspect:
-        read_or_failed(lambda: check_answer("p", body, None))
+        read_or_failed(lambda: check_response("p", body, None))
 
 
 def decoding(wire: str) -> Callable[[bytes], None]:
     def check(body: bytes) -> None:
-        plain: Codec | None = codec_of(wire, "some-model")
+        plain: Codec | None = codec_for_model(wire, "some-model")
         assert plain is not None
-        for codec in (plain, *(unwrapping(plain, wrapped) for wrapped in WRAPPED)):
+        for codec in (plain, *(with_emulation(plain, wrapped) for wrapped in WRAPPED)):
             made = read_or_failed(lambda codec=codec: codec.decode(body, CREATED))
             if made is not None:
                 check_completion(made)
@@ -93,9 +93,9 @@ def decoding(wire: str) -> Callable[[bytes], None]:
 
 def passed_on(body: bytes) -> None:
     """An answer in OpenAI's format is only looked at."""
-    check_facts(read_facts(body))
-    check_facts(read_whole(body))
-    read_or_failed(lambda: check_answer("p", body, None))
+    check_facts(read_metadata(body))
+    check_facts(read_final_metadata(body))
+    read_or_failed(lambda: check_response("p", body, None))
     made = read_or_failed(lambda: from_chat(body))
     assert made is None or isinstance(msgspec.json.decode(made)["choices"], list)
 
@@ -111,7 +111,7 @@ def vectors(wire: str) -> Callable[[tuple[bytes, bytes]], None]:
                 made = codec.counted(made, count)
                 msgspec.json.decode(made)
             if made is not None:
-                check_facts(read_facts(made))
+                check_facts(read_metadata(made))
 
     return check
 
@@ -123,10 +123,10 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
     status, told = ERROR_READERS["bedrock"](status, {b"x-amzn-errortype": kind}, body)
     for one in (body, told):
         for failure in (
-            provider_failure("p", status, one, wait_of(wait, wait, 0.0), credential),
+            provider_failure("p", status, one, retry_after_seconds(wait, wait, 0.0), credential),
             embedded_failure("p", one, credential),
         ):
-            hide(failure, credential)
+            redact_failure(failure, credential)
             check_failure(failure)
             assert SECRET not in failure.envelope().decode()
             assert len(failure.message) <= 10_000

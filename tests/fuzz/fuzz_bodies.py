@@ -11,12 +11,12 @@ from fuzz_requests import check_refusal
 from hypothesis import strategies as st
 from target import Target
 
+from nulpoint.cache.embeddings import VectorMismatchError, join, read_batch, read_vectors
+from nulpoint.cache.fingerprint import fingerprint
 from nulpoint.errors import Failure
 from nulpoint.formats import json_edit
-from nulpoint.cache.embeddings import Mismatch, join, read_batch, read_vectors
-from nulpoint.protocols.openai.envelope import asks_for_usage, read_envelope
-from nulpoint.cache.fingerprint import fingerprint
 from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.protocols.openai.envelope import asks_for_usage, read_envelope
 from nulpoint.ratelimit.token_estimate import estimated_tokens
 from support.mutation import any_json, garbled, mutated_json
 from support.samples import EMBEDDINGS, REQUESTS
@@ -190,7 +190,7 @@ def batches(given: tuple[bytes, bytes]) -> None:
     assert "input" in part
     try:
         joined = join(batch, read_vectors(answer, batch, missing, "p", 0.0), answer)
-    except Mismatch:
+    except VectorMismatchError:
         return
     decoded = msgspec.json.decode(joined, type=_Joined)  # its other members are the provider's, byte for byte
     assert [one.index for one in decoded.data] == [*range(len(batch.keys))]

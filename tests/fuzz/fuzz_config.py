@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.config import ConfigError, load
-from nulpoint.config.document import Unreadable, read_document
-from nulpoint.config.source import read_env_file
+from nulpoint.config.document import UnreadableConfigError, read_document
 from nulpoint.config.settings import SETTINGS
+from nulpoint.config.source import read_env_file
 from support.mutation import garbled, mutated
 
 DOCUMENTS: list[Any] = [
@@ -40,7 +40,7 @@ def document(data: bytes) -> None:
         for expected in (False, True):
             try:
                 read = read_document(path, expected=expected)
-            except Unreadable:
+            except UnreadableConfigError:
                 continue
             assert isinstance(read, dict)
             says_nothing = not any(

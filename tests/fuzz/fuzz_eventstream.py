@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.formats.eventstream import Decoder
+from nulpoint.formats.eventstream import EventStreamDecoder
 from support.mutation import cut, cuts, garbled, one_by_one
 
 _NAMES = st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=8)
@@ -39,7 +39,7 @@ lists = st.lists(_MESSAGES, max_size=4)
 
 
 def read(pieces: list[bytes]) -> tuple[list[tuple[dict[str, Any], bytes]], str | None, bool]:
-    decoder = Decoder()
+    decoder = EventStreamDecoder()
     found = [(dict(one.headers), bytes(one.payload)) for piece in pieces for one in decoder.feed(piece)]
     return found, decoder.broken, decoder.broken is None and decoder.inside_message()
 

@@ -8,20 +8,20 @@ import msgspec
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.cache.entry import Answer, recorded
-from nulpoint.protocols.openai.accumulate import NotWhole, assemble
+from nulpoint.cache.entry import CacheEntry, entry_from_stream
+from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
 from support.mutation import mutated, mutated_json
 from support.samples import CHUNKS, OPENAI
 
 
-def _kept(content: bytes, usage_event: bytes, streamed: bool) -> Answer:
-    return Answer(content, usage_event, streamed, "p", "m", None, 0.0)
+def _kept(content: bytes, usage_event: bytes, streamed: bool) -> CacheEntry:
+    return CacheEntry(content, usage_event, streamed, "p", "m", None, 0.0)
 
 
 def streams_kept(chunks: list[Any]) -> None:
     """A stream is kept only if it is whole, and what it is put together to is an answer; else there is no other form."""
     body = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
-    kept = recorded(body)
+    kept = entry_from_stream(body)
     if kept is None:
         return
     answer = _kept(*kept, streamed=True)
@@ -29,7 +29,7 @@ def streams_kept(chunks: list[Any]) -> None:
     for route in ("chat", "completions"):
         try:
             whole = answer.as_body(route)
-        except NotWhole:
+        except IncompleteStreamError:
             continue
         choices = msgspec.json.decode(whole)["choices"]
         assert choices
@@ -42,7 +42,7 @@ def bodies_kept(body: bytes) -> None:
         assert answer.as_body(route) == body
         try:
             stream = answer.as_stream(route, with_usage=True)
-        except NotWhole:
+        except IncompleteStreamError:
             continue
         assert stream.endswith(b"data: [DONE]\n\n")
         for line in stream.split(b"\n"):
@@ -62,7 +62,7 @@ def pieces(given: tuple[str, str, list[int]]) -> None:
     deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": letter}}]} for letter in arguments]
     made = [{"id": "i", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     made.append({"id": "i", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    (choice,) = msgspec.json.decode(assemble("chat", [json.dumps(chunk).encode() for chunk in made]))["choices"]
+    (choice,) = msgspec.json.decode(accumulate("chat", [json.dumps(chunk).encode() for chunk in made]))["choices"]
     assert choice["message"]["content"] == text
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == arguments
 

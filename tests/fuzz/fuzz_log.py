@@ -20,9 +20,9 @@ RECORDS: list[Any] = [
 def lines(data: bytes) -> None:
     try:
         connection = reader._of_lines(data, "here")
-    except reader.Unreadable:
+    except reader.UnreadableLogError:
         return
-    log = reader.Log(connection, reader.STDIN, live=False)
+    log = reader.RequestLogReader(connection, reader.STDIN, live=False)
     try:
         rows = log.rows("1", ())
         for row in rows:

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from redis.exceptions import NoScriptError, ResponseError
 from target import Target
 
-from nulpoint.ratelimit.limiter import Rules, Verdict
-from nulpoint.ratelimit.backend import LocalLimits
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import RedisCache, seal, unseal
-from nulpoint.ratelimit.redis import RedisLimits
-from nulpoint.redis_client.connection import LOST, REFUSED
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.ratelimit.backend import LocalLimitBackend
+from nulpoint.ratelimit.limiter import LimitRules, Verdict
+from nulpoint.ratelimit.redis import RedisLimitBackend
+from nulpoint.redis_client.connection import LOST, REFUSED
 from support.mutation import garbled
 
 KEY = b"k" * 32
@@ -46,8 +46,8 @@ class _Link:
 
 def limits(reply: Any) -> None:
     async def main() -> None:
-        rules = Rules(*(10 for _ in Rules._fields))
-        made = RedisLimits(_Link(reply), rules, LocalLimits(rules, 0.0), "deny")  # type: ignore[arg-type]
+        rules = LimitRules(*(10 for _ in LimitRules._fields))
+        made = RedisLimitBackend(_Link(reply), rules, LocalLimitBackend(rules, 0.0), "deny")  # type: ignore[arg-type]
         try:
             verdict, grant = await made.admit(b"caller", 5, 0.0)
             assert isinstance(verdict, Verdict)
@@ -55,7 +55,7 @@ def limits(reply: Any) -> None:
             if verdict.refusal is not None:
                 assert 0 <= verdict.refusal.wait < 1e12
             if grant is not None:
-                made.settle(grant, 7, 0.0)
+                made.finish(grant, 7, 0.0)
             await asyncio.sleep(0)
         finally:
             made.close()
@@ -63,8 +63,8 @@ def limits(reply: Any) -> None:
     asyncio.run(main())
 
 
-ANSWER = Answer(b'{"choices":[]}', b"", False, "p", "m", Usage(1, 2), 5.0)
-VECTOR = Vector(b'{"embedding":[1]}', 3, "p", "m", 5.0)
+ANSWER = CacheEntry(b'{"choices":[]}', b"", False, "p", "m", Usage(1, 2), 5.0)
+VECTOR = CachedVector(b'{"embedding":[1]}', 3, "p", "m", 5.0)
 _SEALED = st.sampled_from(
     [seal(KEY, msgspec.msgpack.encode(one)) for one in (ANSWER, VECTOR)] + [seal(KEY, b"x" * 2000)]
 )
@@ -72,7 +72,7 @@ _SEALED = st.sampled_from(
 
 def cache(reply: Any) -> None:
     made = RedisCache(_Link(reply))  # type: ignore[arg-type]
-    for kind in (Answer, Vector):
+    for kind in (CacheEntry, CachedVector):
         found = made.read([KEY, b"j" * 32], reply, kind)
         assert all(isinstance(value, kind) for value in found.values())
         for value in found.values():

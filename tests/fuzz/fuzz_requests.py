@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 from target import Target
 
-from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDING_CODECS
-from nulpoint.protocols.registry import codec_of
 from nulpoint.errors import Failure, Kind
-from nulpoint.proxy.upstream_request import Prepared, prepare
+from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDING_CODECS
+from nulpoint.protocols.registry import codec_for_model
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Route
-from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
 from support.mutation import mutated_json
 from support.samples import COMPLETIONS, EMBEDDINGS, REQUESTS
 
@@ -60,7 +60,7 @@ def check_sent(body: bytes, dropped: list[str]) -> None:
 def encoding(wire: str) -> Callable[[bytes], None]:
     def check(body: bytes) -> None:
         for model in MODELS[wire]:
-            codec = codec_of(wire, model)
+            codec = codec_for_model(wire, model)
             assert codec is not None
             encoded = refused_or_sent(lambda codec=codec, model=model: codec.encode(body, model, DEFAULT_LIMITS))
             if encoded is not None:
@@ -89,7 +89,7 @@ def preparing(route: Route) -> Callable[[bytes], None]:
             through_chat = route == "completions" and not spec.completions
             if route == "embeddings" and not spec.embeddings:
                 continue
-            prepared: Prepared | None = refused_or_sent(
+            prepared: UpstreamRequest | None = refused_or_sent(
                 lambda spec=spec, through_chat=through_chat: prepare(
                     body, envelope, spec, "a-model", route, through_chat
                 )

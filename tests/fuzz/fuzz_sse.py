@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import strategies as st
 from target import Target
 
+from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.completions import CompletionStream
-from nulpoint.cache.recorder import Recorder
-from nulpoint.protocols.openai.stream import HideUsage, PassOn, Watcher
+from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one
 from support.samples import CHUNKS, STREAM_ERRORS
 
@@ -46,7 +46,7 @@ def check_decoder(given: tuple[bytes, list[int]]) -> None:
     data, places = given
     expected = reference(data)
     for pieces in ([data], cut(data, places), one_by_one(data)):
-        decoder = sse.Decoder()
+        decoder = sse.SseDecoder()
         events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
         assert [(event.name, event.data) for event in events] == expected
 
@@ -55,7 +55,7 @@ def check_splitter(given: tuple[bytes, list[int]]) -> None:
     """The blocks are the stream, and the events in them those of the decoder."""
     data, places = given
     for pieces in ([data], cut(data, places), one_by_one(data)):
-        splitter = sse.Splitter()
+        splitter = sse.SseSplitter()
         blocks = [block for piece in pieces for block in splitter.feed(piece)] + [bytes(splitter.rest())]
         assert b"".join(blocks) == data
         if sse.BOM not in data[1:]:
@@ -72,7 +72,7 @@ class Seen(tuple[Any, ...]):
     __slots__ = ()
 
 
-def watched(watcher: Watcher, pieces: Iterable[bytes]) -> Seen:
+def watched(watcher: StreamTransformer, pieces: Iterable[bytes]) -> Seen:
     """Feed a watcher, and check what holds for each of them at any time."""
     out = []
     for piece in pieces:
@@ -85,7 +85,7 @@ def watched(watcher: Watcher, pieces: Iterable[bytes]) -> Seen:
             break  # as the relay does
     if watcher.failure is None:
         out.append(watcher.close())
-    watcher.facts()
+    watcher.metadata()
     failure = watcher.failure
     assert failure is None or isinstance(failure, Failure)
     assert failure is None or not watcher.finished(), "finished beside a failure"
@@ -94,7 +94,7 @@ def watched(watcher: Watcher, pieces: Iterable[bytes]) -> Seen:
     return Seen((b"".join(out), told, watcher.finished()))
 
 
-def check_cuts(make: Callable[[], Watcher]) -> Callable[[tuple[bytes, list[int]]], None]:
+def check_cuts(make: Callable[[], StreamTransformer]) -> Callable[[tuple[bytes, list[int]]], None]:
     def check(given: tuple[bytes, list[int]]) -> None:
         data, places = given
         whole = watched(make(), [data])
@@ -141,8 +141,8 @@ fed = st.tuples(streams(), cuts)
 TARGETS = (
     Target("events, decoded", st.tuples(texts | garbled(texts), cuts), check_decoder),
     Target("events, split", st.tuples(texts | garbled(texts), cuts), check_splitter),
-    Target("a stream that is passed on", fed, check_cuts(PassOn)),
-    Target("a stream without its usage", fed, check_cuts(HideUsage)),
+    Target("a stream that is passed on", fed, check_cuts(PassThrough)),
+    Target("a stream without its usage", fed, check_cuts(UsageStripper)),
     Target("a stream of completions", fed, check_cuts(lambda: CompletionStream(hide_usage=True)), _SEEDS),
-    Target("a stream that is recorded", fed, check_cuts(lambda: Recorder(PassOn(), True, 1_000_000))),
+    Target("a stream that is recorded", fed, check_cuts(lambda: StreamRecorder(PassThrough(), True, 1_000_000))),
 )

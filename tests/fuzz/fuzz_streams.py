@@ -12,9 +12,9 @@ from fuzz_sse import watched
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.protocols.registry import codec_of
 from nulpoint.protocols.openai.completions import Chained
-from nulpoint.protocols.openai.stream import Watcher
+from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.registry import codec_for_model
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
 from support.samples import STREAM_ERRORS, STREAMS
 
@@ -88,9 +88,9 @@ def _has_json(value: Any) -> bool:
 
 
 def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
-    codec = codec_of(wire, "some-model")
+    codec = codec_for_model(wire, "some-model")
     assert codec is not None
-    watchers: list[Callable[[], Watcher]] = [
+    watchers: list[Callable[[], StreamTransformer]] = [
         lambda: codec.stream(CREATED, True),
         lambda: codec.stream(CREATED, False),
         lambda: Chained(codec.stream(CREATED, True)),
@@ -108,11 +108,11 @@ def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
     return check
 
 
-def _check_end(watcher: Watcher, body: bytes) -> None:
+def _check_end(watcher: StreamTransformer, body: bytes) -> None:
     out = watcher.feed(body)
     if watcher.failure is None:
         out += watcher.close()
-    check_facts(watcher.facts())
+    check_facts(watcher.metadata())
     done = out.endswith(b"data: [DONE]\n\n")
     assert done == watcher.finished(), "the end that was told is not the end that counts"
     assert out.count(b"data: [DONE]") == done

@@ -7,20 +7,20 @@ import pytest
 
 from conftest import Caller, gateway, post, run
 from nulpoint.errors import Failure
-from nulpoint.request.request import read_request
-from nulpoint.proxy.rules import AskRules
-from nulpoint.http.message import Request
-from nulpoint.request.client_auth import Callers
+from nulpoint.http.message import HttpRequest
+from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.request import parse_request
+from nulpoint.request.rules import RequestRules
 
 BODY = b'{"model":"gpt-4o","messages":[]}'
 
 
 def asked(headers=(), *, forward_keys=False, strict=False, body=BODY, keys=()):
     given = {b"content-type": b"application/json", **dict(headers)}
-    request = Request("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
+    request = HttpRequest("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
     request.body = body
-    callers = Callers(keys, forward=forward_keys, tell_apart=False)
-    return read_request(request, AskRules(callers, strict, 600.0), 1000.0)
+    callers = ClientAuthenticator(keys, forward=forward_keys, distinguish=False)
+    return parse_request(request, RequestRules(callers, strict, 600.0), 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def asked(headers=(), *, forward_keys=False, strict=False, body=BODY, keys=()):
 )  # fmt: skip
 def test_a_caller_may_ask_for_less_time_and_never_for_more(value, seconds):
     headers = {} if value is None else {b"x-nulpoint-timeout": value}
-    assert asked(headers).until == 1000 + seconds
+    assert asked(headers).deadline == 1000 + seconds
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_no_number_of_seconds(value):
 )  # fmt: skip
 def test_whose_key_it_is(headers, key):
     one = asked(headers, forward_keys=True)
-    assert one.own_key == key
-    assert one.own == (hashlib.sha256(key.encode()).digest() if key else None)
+    assert one.client_api_key == key
+    assert one.client_key_digest == (hashlib.sha256(key.encode()).digest() if key else None)
     unforwarded = asked(headers)
-    assert (unforwarded.own_key, unforwarded.own) == (None, None)
+    assert (unforwarded.client_api_key, unforwarded.client_key_digest) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_a_stream_that_is_refused_before_it_is_sent_leaves_nothing_behind():
     async def main():
         async with gateway({"STREAM_KEEPALIVE": "50ms"}, names=("openai", "anthropic")) as running:
             caller = await Caller.connect(running.port)
-            watched = len(running.app.ticker.watched())
+            watched = len(running.app.deadlines.watched())
             caller.send(post(body))
             status, _, _ = await caller.answer()
             assert status == 400
-            assert len(running.app.ticker.watched()) == watched
+            assert len(running.app.deadlines.watched()) == watched
             with pytest.raises(asyncio.TimeoutError):  # nothing comes after the answer
                 await asyncio.wait_for(caller.reader.read(1), 0.3)
 

@@ -15,8 +15,8 @@ from test_formats_matrix import tool_loop
 import clouds
 from clouds import AWS
 from conftest import gateway, run
-from nulpoint.mock.bedrock import server as mock_bedrock
 from nulpoint.mock import start
+from nulpoint.mock.bedrock import server as mock_bedrock
 
 CLAUDE = Row("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0")
 NOVA = Row("bedrock", "amazon.nova-pro-v1:0")
@@ -356,7 +356,7 @@ def test_an_identity_that_a_stream_refuses_is_not_the_caller_s_fault(monkeypatch
         with pytest.raises(openai.APIStatusError) as caught:
             await ask(client, stream=True)
         assert (caught.value.status_code, caught.value.code) == (502, "provider_credential_refused")
-        assert running.app.runtime.standings["bedrock"].rests.resting(0) == 0
+        assert running.app.runtime.provider_health["bedrock"].cooldowns.active(0) == 0
 
     with_bedrock(use, MAX_RETRIES="1")
 

@@ -401,7 +401,7 @@ def test_k04_an_answer_whose_caller_left_is_not_kept():
             caller.send(post(json.dumps({**QUESTION, "stream": True}).encode()))
             await caller.reader.readuntil(b"data: ")
             await caller.close()
-            await until(lambda: running.app.runtime.journal.inflight == 0)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
             assert await outcome(running) == "MISS"
 
     run(main())
@@ -467,7 +467,7 @@ def test_large_answers_are_not_kept():
 
 
 def cache_of(running):
-    return running.app.runtime.backing.cache.memory
+    return running.app.runtime.backends.cache.memory
 
 
 # -- many at once (K01) ------------------------------------------------------------------------------------------------
@@ -513,7 +513,7 @@ def test_a_leader_who_leaves_still_fills_the_cache_for_others():
             leader.send(post(json.dumps(QUESTION).encode()))
             await until(lambda: running.mock.requests == 1)
             other = asyncio.create_task(ask(running))
-            await until(lambda: running.app.runtime.journal.inflight == 2)
+            await until(lambda: running.app.runtime.recorder.inflight == 2)
             await leader.close()
             assert (await other)[0] == 200
             assert await outcome(running) == "HIT"

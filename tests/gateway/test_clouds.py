@@ -361,18 +361,18 @@ def test_another_configuration_goes_on_with_the_tokens_there_are():
         mocks = {"vertexai": server, "openai": await start("openai")}
         async with gateway({}, providers=mocks) as running:
             app, environ = running.app, {**clouds.addresses(mocks), "OPENAI_API_KEY": "k", "CACHE_MODE": "none"}
-            keeper = app.runtime.vault.by_provider["vertexai"]
+            keeper = app.runtime.credentials.by_provider["vertexai"]
             await app.serve(load({**environ, "STRICT_PARAMS": "true"}, Path("/nonexistent")))
-            assert app.runtime.vault.by_provider["vertexai"] is keeper
+            assert app.runtime.credentials.by_provider["vertexai"] is keeper
             async with sdk(running.url) as client:
                 assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS
             assert server.tokens == 1
             await app.serve(load({"OPENAI_API_KEY": "k"}, Path("/nonexistent")))
             await asyncio.sleep(0)
-            assert app.runtime.vault.by_provider == {}
+            assert app.runtime.credentials.by_provider == {}
             assert keeper._task.cancelled()
             await app.serve(load(environ, Path("/nonexistent")))
-            assert app.runtime.vault.by_provider["vertexai"] is not keeper
+            assert app.runtime.credentials.by_provider["vertexai"] is not keeper
             async with sdk(running.url) as client:
                 assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS
             assert server.tokens == 2
@@ -391,7 +391,7 @@ def test_without_a_first_token_it_starts_says_so_and_recovers(caplog):
                     await ask(client, "vertexai-gemini-2.5-flash")
                 assert refused.value.code == "provider_credential_unavailable"
                 for _ in range(40):
-                    if not running.app.runtime.vault.degraded:
+                    if not running.app.runtime.credentials.degraded:
                         break
                     await asyncio.sleep(0.05)
                 assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS

@@ -3,10 +3,10 @@
 import pytest
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run
-from nulpoint.api.cors import CrossOrigin
+from nulpoint.api.cors import CorsPolicy
 
 HERE, EVIL = b"https://app.example.com", b"https://evil.example"
-ALL, LIST = CrossOrigin(("*",)), CrossOrigin((HERE.decode(), "http://localhost:3000"))
+ALL, LIST = CorsPolicy(("*",)), CorsPolicy((HERE.decode(), "http://localhost:3000"))
 
 
 def fields(block):
@@ -15,7 +15,7 @@ def fields(block):
 
 @pytest.mark.parametrize("headers", [{}, {b"origin": HERE}, {b"origin": b"null"}], ids=["none", "some", "null"])
 def test_all_origins_get_the_same_always_so_that_no_cache_mixes_them_up(headers):
-    assert fields(ALL.answer_fields(headers)) == {
+    assert fields(ALL.response_headers(headers)) == {
         b"access-control-allow-origin": b"*",
         b"access-control-expose-headers": b"*",
     }
@@ -31,18 +31,18 @@ def test_all_origins_get_the_same_always_so_that_no_cache_mixes_them_up(headers)
 )  # fmt: skip
 def test_s12_a_list_names_the_origin_that_asked_or_none(origin, allowed):
     headers = {} if origin is None else {b"origin": origin}
-    answer = fields(LIST.answer_fields(headers))
+    answer = fields(LIST.response_headers(headers))
     assert answer[b"vary"] == b"Origin"
     assert answer.get(b"access-control-allow-origin") == (origin if allowed else None)
     assert (b"access-control-expose-headers" in answer) == allowed
-    preflight = fields(LIST.options_fields({**headers, b"access-control-request-method": b"POST"}))
+    preflight = fields(LIST.preflight_headers({**headers, b"access-control-request-method": b"POST"}))
     assert preflight.get(b"access-control-allow-origin") == (origin if allowed else None)
     assert (b"access-control-allow-methods" in preflight) == allowed
 
 
 def preflight(cors, asked=None):
     headers = {b"origin": HERE, b"access-control-request-method": b"POST"}
-    return fields(cors.options_fields({**headers, **({b"access-control-request-headers": asked} if asked else {})}))
+    return fields(cors.preflight_headers({**headers, **({b"access-control-request-headers": asked} if asked else {})}))
 
 
 @pytest.mark.parametrize(("cors", "origin"), [(ALL, b"*"), (LIST, HERE)], ids=["all", "list"])
@@ -64,11 +64,11 @@ def test_only_header_names_are_said_back(asked):
 @pytest.mark.parametrize("cors", [ALL, LIST], ids=["all", "list"])
 def test_credentials_are_never_allowed(cors):
     asked = {b"origin": HERE, b"access-control-request-method": b"POST", b"cookie": b"a=b"}
-    assert b"credentials" not in cors.answer_fields(asked) + cors.options_fields(asked)
+    assert b"credentials" not in cors.response_headers(asked) + cors.preflight_headers(asked)
 
 
 def test_options_without_a_method_asked_for_is_no_preflight():
-    assert LIST.options_fields({b"origin": HERE}) == LIST.answer_fields({b"origin": HERE})
+    assert LIST.preflight_headers({b"origin": HERE}) == LIST.response_headers({b"origin": HERE})
 
 
 ORIGIN = f"Origin: {HERE.decode()}"

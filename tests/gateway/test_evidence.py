@@ -5,15 +5,15 @@ import zlib
 
 import pytest
 
+from nulpoint.errors import CallerCause, Evidence, Failure, Kind
+from nulpoint.formats import sse
+from nulpoint.formats.malformed import malformed_response
+from nulpoint.http.client.connection import deadline_exceeded
 from nulpoint.protocols.bedrock import response as bedrock_response
 from nulpoint.protocols.gemini import candidates
 from nulpoint.protocols.mistral import response as mistral_response
-from nulpoint.errors import CallerCause, Evidence, Failure, Kind
-from nulpoint.proxy.response_body import check_answer, other_form, whole_body
-from nulpoint.http.client.connection import deadline_exceeded
-from nulpoint.formats import sse
-from nulpoint.formats.malformed import unusable
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
+from nulpoint.proxy.response_body import check_response, other_form, read_body
 
 EVIDENCE_BY_KIND = {
     Kind.CONNECT: Evidence.OF_PROVIDER,
@@ -68,7 +68,7 @@ class Answer:
 
 def read(body, encoding, limit=1000):
     with pytest.raises(Failure) as raised:
-        whole_body(Answer(body, encoding), limit).send(None)
+        read_body(Answer(body, encoding), limit).send(None)
     return raised.value
 
 
@@ -80,19 +80,24 @@ def raised_by(function, *arguments):
 
 MADE = {
     "the request's own deadline": (deadline_exceeded, CallerCause.DEADLINE),
-    "an event over the bound": (sse.TooLarge, CallerCause.OVER_BOUND),
+    "an event over the bound": (sse.EventTooLargeError, CallerCause.OVER_BOUND),
     "an answer that grows over the bound": (lambda: read(gzip.compress(b"x" * 9000), b"gzip"), CallerCause.OVER_BOUND),
     "an answer whose compression is broken": (lambda: read(b"no gzip", b"gzip"), None),
     "an answer whose compressed body is cut": (lambda: read(zlib.compress(b"{}")[:-2], b"deflate"), None),
     "a compression nobody asked for": (lambda: read(b"{}", b"br"), None),
     "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), CallerCause.OTHER_FORM),
-    "no JSON": (lambda: raised_by(check_answer, "openai", b"<html>", None), None),
-    "another type than the API has": (lambda: unusable("it has no choices"), None),
+    "no JSON": (lambda: raised_by(check_response, "openai", b"<html>", None), None),
+    "another type than the API has": (lambda: malformed_response("it has no choices"), None),
     "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), CallerCause.NOTHING_MADE),
     "Gemini made nothing and says nothing": (lambda: candidates.nothing_made([None]), None),
-    "Bedrock could not read the model": (lambda: bedrock_response.nothing_made("malformed_tool_use"), CallerCause.NOTHING_MADE),
+    "Bedrock could not read the model": (
+        lambda: bedrock_response.nothing_made("malformed_tool_use"),
+        CallerCause.NOTHING_MADE,
+    ),
     "Mistral's model failed": (
-        lambda: raised_by(mistral_response.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0),
+        lambda: raised_by(
+            mistral_response.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0
+        ),
         CallerCause.NOTHING_MADE,
     ),
 }

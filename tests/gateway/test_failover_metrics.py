@@ -4,9 +4,9 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
-from nulpoint.routing.breaker import State
-from nulpoint.telemetry.metrics.definitions import Numbers
 from nulpoint.app.supervisor import METRICS_DIRECTORY
+from nulpoint.routing.breaker import State
+from nulpoint.telemetry.metrics.definitions import MetricValues
 
 NAMES = ("openai", "anthropic")
 ALONE = CHAT.replace(b"gpt-4o", b"openai/gpt-4o")
@@ -107,14 +107,14 @@ def test_breakers_transitions_and_what_they_did_not_let_through():
 
 def test_a_probe_is_a_transition_as_well():
     async def play(running, asking):
-        assert running.app.runtime.standings["openai"].breaker.hint_open(-100.0) is State.OPEN
+        assert running.app.runtime.provider_health["openai"].breaker.open_by_hint(-100.0) is State.OPEN
         assert await asking.statuses(CHAT) == [200]
         assert await asking.counted("gateway_circuit_breaker_transitions") == {
             ("openai", "half_open"): 1,
             ("openai", "closed"): 1,
         }
         running.mocks["openai"].set_fault("status", count=1, arg=400)
-        running.app.runtime.standings["openai"].breaker.hint_open(-100.0)
+        running.app.runtime.provider_health["openai"].breaker.open_by_hint(-100.0)
         assert await asking.statuses(CHAT) == [400]
         assert await asking.counted("gateway_circuit_breaker_transitions") == {
             ("openai", "half_open"): 2,
@@ -127,18 +127,18 @@ def test_a_probe_is_a_transition_as_well():
 
 def test_a_caller_who_leaves_gives_back_the_probe_and_the_budget():
     async def play(running, asking):
-        standings = running.app.runtime.standings
+        standings = running.app.runtime.provider_health
         for name in NAMES:
-            standings[name].breaker.hint_open(-100.0)
+            standings[name].breaker.open_by_hint(-100.0)
         running.mocks["openai"].set_fault("status", arg=500)
         running.mocks["anthropic"].set_fault("stall")
         asking.caller.send(post(CHAT))
         await until(lambda: running.mocks["anthropic"].requests == 1)
         assert standings["anthropic"].breaker.state is State.HALF_OPEN
-        assert standings["openai"].budget.running == 1
+        assert standings["openai"].retry_budget.running == 1
         await asking.caller.close()
         await until(lambda: standings["anthropic"].breaker.state is State.OPEN)
-        assert standings["openai"].budget.running == 0
+        assert standings["openai"].retry_budget.running == 0
         asking = Asking(await Caller.connect(running.port))
         assert await asking.counted("gateway_circuit_breaker_transitions") == {
             ("openai", "half_open"): 1,
@@ -183,7 +183,7 @@ def test_a_key_that_may_not_use_a_model_is_told_with_the_model_on_one_line(caplo
 def test_all_open_is_nothing_left():
     async def play(running, asking):
         for name in NAMES:
-            running.app.runtime.standings[name].breaker.hint_open(1e9)
+            running.app.runtime.provider_health[name].breaker.open_by_hint(1e9)
         assert await asking.statuses(CHAT) == [503]
         assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
         assert await asking.counted("gateway_circuit_breaker_rejections") == {
@@ -198,10 +198,10 @@ def test_other_workers_see_the_state_of_a_breaker(tmp_path, monkeypatch):
     monkeypatch.setenv(METRICS_DIRECTORY, str(tmp_path))
 
     async def play(running, asking):
-        running.app.runtime.standings["openai"].breaker.hint_open(0.0)
+        running.app.runtime.provider_health["openai"].breaker.open_by_hint(0.0)
         running.app._publish()
         (snapshot,) = tmp_path.glob("*.snapshot")
-        numbers = msgspec.msgpack.decode(snapshot.read_bytes(), type=Numbers)
+        numbers = msgspec.msgpack.decode(snapshot.read_bytes(), type=MetricValues)
         assert numbers.breakers == {("openai",): 1, ("anthropic",): 0}
 
     scenario(play)

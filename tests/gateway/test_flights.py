@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from test_asked import BODY, asked
 
+from nulpoint.cache.policy import CachePolicy
 from nulpoint.errors import Failure, Kind
-from nulpoint.proxy import shared_call as module
-from nulpoint.proxy.shared_call import Flight
-from nulpoint.request.recorder import Entry
-from nulpoint.proxy.response_sink import Outlet
-from nulpoint.cache.policy import Questions
-from nulpoint.proxy.singleflight import Flights, identity
-from nulpoint.http.coroutine_runner import Strand
+from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
-from nulpoint.routing.chains import Plan, Target
+from nulpoint.proxy import shared_call as module
+from nulpoint.proxy.response_sink import ResponseSink
+from nulpoint.proxy.shared_call import SharedCall
+from nulpoint.proxy.singleflight import SingleFlight, call_key
+from nulpoint.request.recorder import RequestContext
+from nulpoint.routing.chains import Target, TargetPlan
 
 PIECE = b"x" * 1024
 
@@ -37,12 +37,12 @@ class Leader:
 
 
 def entry():
-    return Entry(b"id", "chat", 0.0)
+    return RequestContext(b"id", "chat", 0.0)
 
 
 def led():
     leader = Leader()
-    return leader, Flight(leader, entry())
+    return leader, SharedCall(leader, entry())
 
 
 # -- one flight --------------------------------------------------------------------------------------------------------
@@ -53,18 +53,18 @@ def test_who_joins_late_gets_what_has_come_and_then_follows():
     early = flight.join()
     flight.start(200, b"fields")
     flight.write(b"a")
-    assert flight.next_for(early) == b"a"
+    assert flight.read(early) == b"a"
     flight.write(b"b")
     late = flight.join()
-    assert flight.has_news(late)
-    assert (flight.next_for(late), flight.next_for(early)) == (b"ab", b"b")
-    assert not flight.has_news(late)
-    assert flight.next_for(late) == b""
+    assert flight.has_unread(late)
+    assert (flight.read(late), flight.read(early)) == (b"ab", b"b")
+    assert not flight.has_unread(late)
+    assert flight.read(late) == b""
     flight.add(b"c")  # the leader's caller gets it in another way
-    flight.land(None)
-    assert flight.has_news(early)
-    assert (flight.next_for(late), flight.next_for(early)) == (b"c", b"c")
-    assert flight.has_news(early)  # that it has ended
+    flight.finish(None)
+    assert flight.has_unread(early)
+    assert (flight.read(late), flight.read(early)) == (b"c", b"c")
+    assert flight.has_unread(early)  # that it has ended
     assert leader.written == [b"a", b"b"]
     assert leader.audience is None
     assert flight.head == (200, b"fields")
@@ -76,20 +76,20 @@ def test_followers_are_woken_by_every_piece_and_by_the_end():
 
     async def following():
         while flight.head is None:
-            await follower.news
+            await follower.wakeup
         seen.append("head")
         while not flight.ended:
-            seen.append(flight.next_for(follower))
-            if not flight.has_news(follower):
-                await follower.news
-        seen.append(flight.next_for(follower))
+            seen.append(flight.read(follower))
+            if not flight.has_unread(follower):
+                await follower.wakeup
+        seen.append(flight.read(follower))
 
-    Strand(following(), lambda crash: seen.append(crash)).resume()
+    CoroutineRunner(following(), lambda crash: seen.append(crash)).resume()
     flight.start(200, b"")
     flight.write(b"a")
     flight.write(b"b")
     flight.add(b"c")
-    flight.land(None)
+    flight.finish(None)
     assert seen == ["head", b"", b"a", b"b", b"c", b"", None]
 
 
@@ -98,7 +98,7 @@ def test_the_last_who_leaves_cancels_the_call():
     one, other = flight.join(), flight.join()
     flight.leave(one)
     assert not leader.cancelled
-    assert flight.goes_on()  # the leader's caller has left, another still waits
+    assert flight.has_followers()  # the leader's caller has left, another still waits
     assert not leader.cancelled
     flight.leave(other)
     assert leader.cancelled == 1
@@ -109,15 +109,15 @@ def test_a_leader_who_leaves_with_nobody_there_ends_it():
     leader, flight = led()
     flight.leave(flight.join())
     assert not leader.cancelled
-    assert not flight.goes_on()
+    assert not flight.has_followers()
     assert not leader.cancelled  # its own strand is cancelled by whoever asked
 
 
 def test_leaving_after_the_end_cancels_nothing():
     leader, flight = led()
     follower = flight.join()
-    assert flight.goes_on()
-    flight.land(None)
+    assert flight.has_followers()
+    flight.finish(None)
     flight.leave(follower)
     assert not leader.cancelled
 
@@ -139,10 +139,10 @@ def test_a_long_answer_is_kept_only_for_followers_who_are_near():
     for _ in range(module.MOST_BYTES // len(PIECE) * 3):
         flight.write(PIECE)
         assert flight._bytes <= module.MOST_BYTES
-        assert flight.next_for(near) == PIECE
+        assert flight.read(near) == PIECE
     assert not flight.joinable
     with pytest.raises(Failure, match="faster than it was read") as caught:
-        flight.next_for(far)
+        flight.read(far)
     assert (caught.value.kind, caught.value.code) == (Kind.OVERLOADED, "reader_too_slow")
 
 
@@ -150,39 +150,39 @@ def test_a_long_answer_is_kept_only_for_followers_who_are_near():
 
 
 def outlet():
-    return Outlet(Leader(), entry(), b"")
+    return ResponseSink(Leader(), entry(), b"")
 
 
 def test_a_flight_is_made_when_the_second_caller_comes_and_found_while_it_can_be_joined():
-    flights, leader = Flights(), outlet()
+    flights, leader = SingleFlight(), outlet()
     assert flights.find(b"k") is None
     flights.lead(b"k", leader)
-    assert (len(flights), leader.flight) == (1, None)
+    assert (len(flights), leader.shared_call) == (1, None)
     flight = flights.find(b"k")
-    assert flight is leader.flight is flights.find(b"k")
+    assert flight is leader.shared_call is flights.find(b"k")
     flight.joinable = False
     assert flights.find(b"k") is None
     failure = Failure(Kind.UPSTREAM, 502, "x")
-    flights.land(b"k", leader, failure)
+    flights.finish(b"k", leader, failure)
     assert (len(flights), flight.ended, flight.failure) == (0, True, failure)
 
 
 def test_one_that_nobody_joined_leaves_nothing():
-    flights, leader = Flights(), outlet()
+    flights, leader = SingleFlight(), outlet()
     flights.lead(b"k", leader)
-    flights.land(b"k", leader, None)
-    assert (len(flights), leader.flight) == (0, None)
+    flights.finish(b"k", leader, None)
+    assert (len(flights), leader.shared_call) == (0, None)
 
 
 def test_one_that_cannot_be_joined_any_more_makes_room_for_the_next():
-    flights, first, second = Flights(), outlet(), outlet()
+    flights, first, second = SingleFlight(), outlet(), outlet()
     flights.lead(b"k", first)
     flights.find(b"k").joinable = False
     assert flights.find(b"k") is None
     flights.lead(b"k", second)
-    flights.land(b"k", first, None)
-    assert flights.find(b"k") is second.flight
-    flights.land(b"k", second, None)
+    flights.finish(b"k", first, None)
+    assert flights.find(b"k") is second.shared_call
+    flights.finish(b"k", second, None)
     assert len(flights) == 0
 
 
@@ -215,7 +215,7 @@ class AnyCrowd(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_reads(self, data):
         follower = data.draw(st.sampled_from(list(self.got)))
-        self.got[follower] += self.flight.next_for(follower)
+        self.got[follower] += self.flight.read(follower)
         assert self.got[follower] == self.sent
 
     @precondition(lambda self: self.got)
@@ -228,15 +228,15 @@ class AnyCrowd(RuleBasedStateMachine):
     @precondition(lambda self: not self.flight.leader_left and not self.flight.ended)
     @rule()
     def the_leader_leaves(self):
-        goes_on = self.flight.goes_on()
+        goes_on = self.flight.has_followers()
         assert goes_on == bool(self.got)
         if not goes_on:
-            self.flight.land(None)
+            self.flight.finish(None)
 
     @precondition(lambda self: not self.ended())
     @rule()
     def it_lands(self):
-        self.flight.land(None)
+        self.flight.finish(None)
 
     @rule()
     def nothing_happens(self):
@@ -258,16 +258,16 @@ TestAnyCrowd = AnyCrowd.TestCase
 # -- which requests share ----------------------------------------------------------------------------------------------
 
 OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
-PLAN = Plan(Target.at(OPENAI, "m"), [[(Target.at(OPENAI, "m"), 1)]])
-OTHER_PLAN = Plan(Target.at(OPENAI, "n"), [[(Target.at(OPENAI, "n"), 1)]])
+PLAN = TargetPlan(Target.at(OPENAI, "m"), [[(Target.at(OPENAI, "m"), 1)]])
+OTHER_PLAN = TargetPlan(Target.at(OPENAI, "n"), [[(Target.at(OPENAI, "n"), 1)]])
 
 
 def key(headers=(), *, body=BODY, route="chat", plan=PLAN, own=None):
     if own:
         headers = {**dict(headers), b"authorization": b"Bearer " + own}
     one = asked(headers, body=body, forward_keys=own is not None)
-    question = Questions(route, None, 60.0).read(one, plan)
-    return identity(one, question) if question is not None and question.look else None
+    question = CachePolicy(route, None, 60.0).lookup_for(one, plan)
+    return call_key(one, question) if question is not None and question.may_read else None
 
 
 def test_the_same_question_is_the_same_however_it_is_spelt():

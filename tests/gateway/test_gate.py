@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from conftest import run
 from nulpoint.errors import Failure, Kind
-from nulpoint.proxy import admission as module
-from nulpoint.proxy.admission import Gate, GateLimits
-from nulpoint.http.coroutine_runner import Strand
+from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.http.deadlines import NEVER
+from nulpoint.proxy import admission as module
+from nulpoint.proxy.admission import AdmissionController, AdmissionLimits
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
     def pass_by(self, now):
         for timed in tuple(self.watched):
             if timed.deadline <= now:
-                timed.expire(now)
+                timed.on_deadline(now)
 
 
 class Memory:
@@ -33,7 +33,7 @@ class Memory:
 
     full = False
 
-    def look(self, now):
+    def sample(self, now):
         pass
 
 
@@ -58,7 +58,7 @@ class Scene:
         self.clock, self.loop, self.memory = Clock(), Loop(), Memory()
         loop, asyncio.get_running_loop = asyncio.get_running_loop, lambda: self.loop
         try:
-            self.gate = Gate(GateLimits(**limits), self.clock, self.memory)
+            self.gate = AdmissionController(AdmissionLimits(**limits), self.clock, self.memory)
         finally:
             asyncio.get_running_loop = loop
         self.told = {}  # by name: "in", a Failure
@@ -69,13 +69,13 @@ class Scene:
 
         async def request():
             try:
-                if self.gate.closed or not self.gate.take(size, stream):
-                    await self.gate.wait(size, stream)
+                if self.gate.closed or not self.gate.try_acquire(size, stream):
+                    await self.gate.acquire(size, stream)
                 self.told[name] = "in"
             except Failure as failure:
                 self.told[name] = failure
 
-        strand = self.strands[name] = Strand(request(), lambda crash: self.told.setdefault(name, crash))
+        strand = self.strands[name] = CoroutineRunner(request(), lambda crash: self.told.setdefault(name, crash))
         strand.resume()
         return self.told.get(name)
 
@@ -101,9 +101,9 @@ def test_bounds_of_requests_and_streams_are_apart(make):
     assert scene.come("s", stream=True) == "in"
     assert scene.come("t", stream=True) is None
     assert (scene.gate.requests, scene.gate.streams, scene.gate.held_bytes) == (2, 1, 3)
-    scene.gate.leave(1, True)
+    scene.gate.release(1, True)
     assert (scene.told.get("t"), scene.told.get("c")) == ("in", None)
-    scene.gate.leave(1, False)
+    scene.gate.release(1, False)
     assert scene.told["c"] == "in"
     assert not scene.gate.closed
 
@@ -121,7 +121,7 @@ def test_bytes_of_both_count_together(make):
     assert scene.come("a", 60) == "in"
     assert scene.come("s", 40, stream=True) == "in"
     assert scene.come("b", 1) is None
-    scene.gate.leave(40, True)
+    scene.gate.release(40, True)
     assert scene.told["b"] == "in"
     assert scene.gate.held_bytes == 61
 
@@ -130,10 +130,10 @@ def test_a_request_larger_than_the_limit_passes_alone(make):
     scene = make(held_bytes=100)
     assert scene.come("huge", 500) == "in"
     assert scene.come("a") is None
-    scene.gate.leave(500, False)
+    scene.gate.release(500, False)
     assert scene.told["a"] == "in"
     assert scene.come("huge again", 500) is None
-    scene.gate.leave(1, False)
+    scene.gate.release(1, False)
     assert scene.told["huge again"] == "in"
 
 
@@ -144,7 +144,7 @@ def test_they_are_let_in_in_the_order_they_came(make):
         scene.come(name)
     for name in "abc":
         assert name not in scene.told
-        scene.gate.leave(1, False)
+        scene.gate.release(1, False)
         assert scene.told[name] == "in"
     assert scene.gate.requests == 1
 
@@ -154,7 +154,7 @@ def test_nobody_overtakes_in_his_own_queue(make):
     scene.come("a", 90)
     assert scene.come("large", 50) is None
     assert scene.come("small", 5) is None
-    scene.gate.leave(90, False)
+    scene.gate.release(90, False)
     assert (scene.told["large"], scene.told["small"]) == ("in", "in")
 
 
@@ -169,7 +169,7 @@ def test_the_wait_is_bounded(make):
     scene.tick(0.1)
     assert "too many requests are in flight" in scene.refused("b")
     assert "c" not in scene.told
-    scene.gate.leave(1, False)
+    scene.gate.release(1, False)
     assert scene.told["c"] == "in"
     assert (scene.gate.requests, scene.gate.held_bytes, scene.gate.closed) == (1, 1, False)
     assert not scene.clock.watched
@@ -210,9 +210,9 @@ def test_a_caller_who_leaves_while_he_waits(make):
         scene.come(name)
     scene.strands["b"].cancel()
     assert scene.strands["b"].done
-    scene.gate.leave(1, False)
+    scene.gate.release(1, False)
     assert scene.told["c"] == "in"
-    scene.gate.leave(1, False)
+    scene.gate.release(1, False)
     assert (scene.gate.requests, scene.gate.held_bytes, scene.gate.closed) == (0, 0, False)
     assert not scene.clock.watched
 
@@ -224,11 +224,11 @@ def test_a_place_that_comes_as_the_caller_leaves_is_given_back(make):
 
         async def request():
             strand.cancel()  # by something it calls itself: it hears of that at its next wait
-            await scene.gate.wait(1, False)
+            await scene.gate.acquire(1, False)
 
-        strand = Strand(request(), lambda crash: None)
+        strand = CoroutineRunner(request(), lambda crash: None)
         strand.resume()
-        scene.gate.leave(1, False)
+        scene.gate.release(1, False)
         assert scene.gate.requests == 1  # it has been let in
         await asyncio.sleep(0)
         assert strand.done
@@ -266,7 +266,7 @@ def test_who_waits_already_is_served_while_it_sheds(make):
         scene.clock.on_tick(0.2)
     scene.come("c")
     assert scene.refused("c")
-    scene.gate.leave(1, False)
+    scene.gate.release(1, False)
     assert scene.told["b"] == "in"
     assert scene.gate.closed
     scene.clock.on_tick(0.0)
@@ -300,7 +300,7 @@ class AnyCrowd(RuleBasedStateMachine):
     def somebody_has_his_answer(self, data):
         name = data.draw(st.sampled_from(self.inside()))
         self.gone.add(name)
-        self.scene.gate.leave(*self.known[name])
+        self.scene.gate.release(*self.known[name])
 
     @precondition(lambda self: self.waiting())
     @rule(data=st.data())
@@ -329,7 +329,7 @@ class AnyCrowd(RuleBasedStateMachine):
         for stream in (False, True):  # the first of each queue waits for a reason
             heads = [name for name in waiting if self.known[name][1] == stream]
             if heads:
-                assert not gate.take(*self.known[heads[0]])
+                assert not gate.try_acquire(*self.known[heads[0]])
 
 
 AnyCrowd.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
@@ -341,5 +341,5 @@ def test_a_waiter_that_has_expired_is_not_looked_at_again(make):
     scene.come("a")
     scene.come("b")
     (waiter,) = scene.clock.watched
-    waiter.expire(1.0)
+    waiter.on_deadline(1.0)
     assert waiter.deadline == NEVER

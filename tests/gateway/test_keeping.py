@@ -5,13 +5,13 @@ import json
 import pytest
 from test_question import OTHER, OWN, PLAN, TARGET, read
 
-from nulpoint.errors import Failure
-from nulpoint.cache.writer import MOST_BYTES, Keeper, Source, VectorKeeper
 from nulpoint.cache.backend import MemoryCache
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
-from nulpoint.protocols.openai.stream import PassOn
-from nulpoint.protocols.openai.usage import Usage, read_whole
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.writer import MOST_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
+from nulpoint.errors import Failure
+from nulpoint.protocols.openai.stream import PassThrough
+from nulpoint.protocols.openai.usage import Usage, read_final_metadata
 
 GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
 STREAM = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'
@@ -20,12 +20,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 def source(target=TARGET, dropped=("user", "n"), body=GOOD):
-    return Source(target, "there-2024", Usage(prompt=1, completion=2), dropped, read_whole(body).ended)
+    return ResponseOrigin(target, "there-2024", Usage(prompt=1, completion=2), dropped, read_final_metadata(body).ended)
 
 
 def keeper(plan=PLAN, headers=()):
     cache = MemoryCache(1 << 24)
-    return cache, Keeper(cache, read(headers), plan, lambda: 5.0, lambda: 1700.0)
+    return cache, CacheWriter(cache, read(headers), plan, lambda: 5.0, lambda: 1700.0)
 
 
 def kept(cache):
@@ -34,9 +34,9 @@ def kept(cache):
 
 def test_a_whole_answer():
     cache, one = keeper()
-    assert one.whole(GOOD, source()) is GOOD
-    one.keep_whole(GOOD, source())
-    expected = Answer(
+    assert one.complete(GOOD, source()) is GOOD
+    one.store_body(GOOD, source())
+    expected = CacheEntry(
         GOOD, b"", False, "openai", "there", Usage(prompt=1, completion=2), 1700.0, "there-2024", "user,n"
     )
     assert cache.memory.get(read().key, 5.0) == expected
@@ -46,10 +46,10 @@ def test_a_whole_answer():
 @pytest.mark.parametrize("hide", [False, True])
 def test_a_stream(hide):
     cache, one = keeper()
-    recorder = one.record(PassOn(), hide)
+    recorder = one.record(PassThrough(), hide)
     assert recorder.feed(STREAM + USAGE_EVENT + DONE) == STREAM + (b"" if hide else USAGE_EVENT)
     assert recorder.close() == DONE
-    one.keep_stream(recorder, source())
+    one.store_stream(recorder, source())
     (answer,) = kept(cache)
     assert (answer.content, answer.usage_event, answer.streamed) == (STREAM, USAGE_EVENT, True)
 
@@ -67,7 +67,7 @@ NOT_KEPT = {
 def test_not_kept(case):
     body, plan, target, headers = NOT_KEPT[case]
     cache, one = keeper(plan, headers)
-    one.keep_whole(body, source(target, body=body))
+    one.store_body(body, source(target, body=body))
     assert kept(cache) == []
 
 
@@ -75,15 +75,15 @@ def test_of_a_stream_neither():
     for events, target in ((STREAM, OTHER), (STREAM.replace(b'"stop"', b"null"), TARGET), (STREAM + b"data: x\n\n", TARGET),
                            (STREAM.replace(b"x", b"x" * MOST_BYTES), TARGET)):  # fmt: skip
         cache, one = keeper()
-        recorder = one.record(PassOn(), False)
+        recorder = one.record(PassThrough(), False)
         recorder.feed(events + DONE)
-        one.keep_stream(recorder, source(target))
+        one.store_stream(recorder, source(target))
         assert kept(cache) == []
 
 
 def test_in_a_chain_of_the_user_s_own_every_target_speaks():
     cache, one = keeper(OWN)
-    one.keep_whole(GOOD, source(OTHER))
+    one.store_body(GOOD, source(OTHER))
     assert [answer.model for answer in kept(cache)] == ["elsewhere"]
 
 
@@ -102,15 +102,15 @@ def vectors(*numbers):
 def vector_keeper(question, found=(), plan=PLAN):
     cache = MemoryCache(1 << 24)
     missing = question.batch.missing(dict(found))
-    return cache, VectorKeeper(cache, question, plan, lambda: 5.0, lambda: 1700.0, dict(found), missing)
+    return cache, VectorCacheWriter(cache, question, plan, lambda: 5.0, lambda: 1700.0, dict(found), missing)
 
 
 def test_a_whole_batch_passes_as_it_came():
     question = batch("a", "b")
     cache, one = vector_keeper(question)
     body = vectors(1, 2)
-    assert one.whole(body, source()) is body
-    one.keep_whole(body, source())
+    assert one.complete(body, source()) is body
+    one.store_body(body, source())
     assert [vector.item for vector in kept(cache)] == [
         b'{"object":"embedding","embedding":[1]}', b'{"object":"embedding","embedding":[2]}'
     ]  # fmt: skip
@@ -119,26 +119,26 @@ def test_a_whole_batch_passes_as_it_came():
 
 def test_a_part_is_joined_with_what_was_there():
     question = batch("a", "b")
-    found = {question.batch.keys[0]: Vector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
+    found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
     cache, one = vector_keeper(question, found)
-    joined = one.whole(vectors(7), source())
+    joined = one.complete(vectors(7), source())
     assert [item["embedding"] for item in json.loads(joined)["data"]] == [[9], [7]]
-    one.keep_whole(joined, source())
+    one.store_body(joined, source())
     assert [vector.item for vector in kept(cache)] == [b'{"object":"embedding","embedding":[7]}']
 
 
 def test_what_is_no_answer_to_the_part_is_a_failure():
     question = batch("a", "b")
-    found = {question.batch.keys[0]: Vector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
+    found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
     cache, one = vector_keeper(question, found)
     with pytest.raises(Failure, match="one vector for each input") as caught:
-        one.whole(vectors(7, 8), source())
+        one.complete(vectors(7, 8), source())
     assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
     assert kept(cache) == []
 
 
 def test_what_is_no_answer_to_the_whole_is_the_provider_s_business():
     cache, one = vector_keeper(batch("a", "b"))
-    assert one.whole(vectors(7), source()) == vectors(7)
-    one.keep_whole(vectors(7), source())
+    assert one.complete(vectors(7), source()) == vectors(7)
+    one.store_body(vectors(7), source())
     assert kept(cache) == []

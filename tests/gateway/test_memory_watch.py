@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.proxy.memory_monitor import PAUSE, MemoryWatch
+from nulpoint.proxy.memory_monitor import PAUSE, MemoryMonitor
 
 
 @pytest.mark.parametrize(
@@ -12,11 +12,11 @@ from nulpoint.proxy.memory_monitor import PAUSE, MemoryWatch
 def test_full_from_95_per_cent_of_the_limit_on(tmp_path, current, most):
     (tmp_path / "memory").mkdir()
     (tmp_path / most).write_text("1000\n")
-    watch = MemoryWatch(tmp_path)
+    watch = MemoryMonitor(tmp_path)
     seen = []
     for step, used in enumerate((949, 950, 1000, 100)):
         (tmp_path / current).write_text(f"{used}\n")
-        watch.look(step * PAUSE)
+        watch.sample(step * PAUSE)
         seen.append(watch.full)
     assert seen == [False, True, True, False]
 
@@ -24,12 +24,12 @@ def test_full_from_95_per_cent_of_the_limit_on(tmp_path, current, most):
 def test_it_looks_only_now_and_then(tmp_path):
     (tmp_path / "memory.max").write_text("1000")
     (tmp_path / "memory.current").write_text("10")
-    watch = MemoryWatch(tmp_path)
-    watch.look(1.0)
+    watch = MemoryMonitor(tmp_path)
+    watch.sample(1.0)
     (tmp_path / "memory.current").write_text("999")
-    watch.look(1.0 + PAUSE / 2)
+    watch.sample(1.0 + PAUSE / 2)
     assert not watch.full
-    watch.look(1.0 + PAUSE)
+    watch.sample(1.0 + PAUSE)
     assert watch.full
 
 
@@ -37,16 +37,16 @@ def test_it_looks_only_now_and_then(tmp_path):
 def test_without_a_limit_nothing_is_ever_full(tmp_path, limit):
     (tmp_path / "memory.max").write_text(limit)
     (tmp_path / "memory.current").write_text("10")
-    watch = MemoryWatch(tmp_path)
-    watch.look(1.0)
+    watch = MemoryMonitor(tmp_path)
+    watch.sample(1.0)
     assert not watch.full
-    MemoryWatch(tmp_path / "nowhere").look(1.0)
+    MemoryMonitor(tmp_path / "nowhere").sample(1.0)
 
 
 def test_a_file_that_goes_away_is_no_reason_to_refuse(tmp_path):
     (tmp_path / "memory.max").write_text("1000")
     (tmp_path / "memory.current").write_text("999")
-    watch = MemoryWatch(tmp_path)
+    watch = MemoryMonitor(tmp_path)
     (tmp_path / "memory.current").unlink()
-    watch.look(1.0)
+    watch.sample(1.0)
     assert not watch.full

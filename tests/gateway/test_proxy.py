@@ -167,7 +167,7 @@ def test_faults_before_the_answer_has_begun(fault, stream, status, code):
                 assert "<" not in error["message"]
             assert ("retry-after" in headers) == (status == 429)
             assert (await ask(running))[0] == 200  # and the next one is well
-            assert running.app.runtime.journal.inflight == 0
+            assert running.app.runtime.recorder.inflight == 0
 
     run(main())
 
@@ -295,7 +295,7 @@ def test_own_pages():
             assert health["status"] == "ok"
             assert set(health["providers"]) == {"openai", "gemini"}
             assert (await get("/readiness"))[0] == 200
-            running.app.life.ready = False
+            running.app.process_state.ready = False
             assert (await get("/readiness"))[0] == 503
             models = {m["id"]: m["owned_by"] for m in json.loads((await get("/v1/models"))[1])["data"]}
             assert models["gpt-5.4"] == "openai"
@@ -330,7 +330,7 @@ def test_metric_labels_are_bounded_and_every_request_is_counted_once():
             assert sum(float(line.split()[-1]) for line in counted) == 300
             assert len(counted) == 2
             assert len(running.log().splitlines()) == 300
-            assert running.app.runtime.journal.inflight == 0
+            assert running.app.runtime.recorder.inflight == 0
 
     run(main())
 
@@ -384,6 +384,6 @@ def test_streams_are_never_mixed():
                 assert events.endswith(b"[DONE]\n\n")
 
             await asyncio.gather(*(one(number) for number in range(150)))
-            await until(lambda: running.app.runtime.journal.inflight == 0)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
 
     run(main())

@@ -5,21 +5,21 @@ import math
 import pytest
 from test_asked import BODY, asked
 
+from nulpoint.cache.exclusions import CacheExclusions
+from nulpoint.cache.policy import CachePolicy
 from nulpoint.errors import Failure
-from nulpoint.cache.policy import Questions
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
-from nulpoint.routing.chains import Plan, Target
-from nulpoint.cache.exclusions import Exclusions
+from nulpoint.routing.chains import Target, TargetPlan
 
 OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
 TARGET, OTHER = Target.at(OPENAI, "there"), Target.at(OPENAI, "elsewhere")
-PLAN = Plan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]])
+PLAN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]])
 TTL = 3600.0
 
 
 def read(headers=(), *, body=BODY, route="chat", plan=PLAN, excluded=None, **how):
-    return Questions(route, excluded, TTL).read(asked(headers, body=body, **how), plan)
+    return CachePolicy(route, excluded, TTL).lookup_for(asked(headers, body=body, **how), plan)
 
 
 WISHES = [  # headers, look, max_age, ttl
@@ -44,7 +44,7 @@ WISHES = [  # headers, look, max_age, ttl
 def test_what_the_caller_allows(headers, look, max_age, ttl, route):
     body = BODY if route == "chat" else b'{"model":"m","input":["x"]}'
     question = read(headers, route=route, body=body)
-    assert (question.look, question.max_age, question.ttl) == (look, max_age, ttl)
+    assert (question.may_read, question.max_age, question.ttl) == (look, max_age, ttl)
     assert question.key == read(route=route, body=body).key
 
 
@@ -60,11 +60,11 @@ def test_a_ttl_that_is_none(value):
     assert (caught.value.status, caught.value.param) == (400, "x-nulpoint-cache-ttl")
 
 
-OWN = Plan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], own=True)
+OWN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], configured=True)
 KEYS = {
     "another body": {"body": BODY[:-1] + b',"seed":1}'},
     "another route": {"route": "completions"},
-    "other targets": {"plan": Plan(OTHER, [[(OTHER, 1)]])},
+    "other targets": {"plan": TargetPlan(OTHER, [[(OTHER, 1)]])},
     "a chain of the user's own": {"plan": OWN},
     "strict": {"strict": True},
     "strict by field": {"headers": {b"x-nulpoint-strict": b"true"}},
@@ -97,7 +97,7 @@ EXCLUSIONS = [
 
 @pytest.mark.parametrize(("exact", "patterns", "excluded"), EXCLUSIONS)
 def test_excluded_by_the_name_asked_for_or_any_it_leads_to(exact, patterns, excluded):
-    assert (read(excluded=Exclusions(exact, patterns)) is None) is excluded
+    assert (read(excluded=CacheExclusions(exact, patterns)) is None) is excluded
 
 
 def test_vectors_have_a_key_each():

@@ -31,7 +31,7 @@ async def tokens_left(running, *fields, **more):
 
 def bucket(running):
     """The level of the bucket of all callers."""
-    return running.app.runtime.backing.limiting._limits._limiter._bucket._level
+    return running.app.runtime.backends.limiter._limits._limiter._bucket._level
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_what_was_set_aside_is_settled_with_what_was_used(streamed):
             set_aside = 3000 - int(headers[OURS])
             assert 500 < set_aside < 600
             assert headers["x-ratelimit-limit-tokens"] == "3000"
-            await until(lambda: running.app.runtime.journal.inflight == 0)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
             used = 3000 - bucket(running)
             record = json.loads(running.log().splitlines()[0])
             taken = record["usage"]["prompt"] + record["usage"]["completion"]
@@ -183,7 +183,7 @@ def test_of_a_shared_call_one_pays():
                 caller.send(post(json.dumps({**QUESTION, "max_tokens": 100}).encode()))
             for caller in callers:
                 assert (await caller.answer())[0] == 200
-            await until(lambda: running.app.runtime.journal.inflight == 0)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
             assert 10 < 3000 - bucket(running) < 50
 
     run(main())
@@ -232,9 +232,9 @@ def test_who_leaves_before_any_answer_pays_nothing_and_who_leaves_in_the_middle_
                 if paid:
                     await caller.reader.readuntil(b"data: ")
                 else:
-                    await until(lambda: running.app.runtime.journal.inflight == 1)
+                    await until(lambda: running.app.runtime.recorder.inflight == 1)
                 await caller.close()
-                await until(lambda: running.app.runtime.journal.inflight == 0)
+                await until(lambda: running.app.runtime.recorder.inflight == 0)
                 assert abs(before - bucket(running) - paid) < 100
             assert await statuses(running, [QUESTION]) == [200]  # no place is lost
 
@@ -265,8 +265,8 @@ def test_k07_never_more_at_a_time_and_no_place_is_lost():
 
             outcomes = await asyncio.gather(*(one(number) for number in range(200)))
             assert set(outcomes) <= {200, 429, None}
-            await until(lambda: running.app.runtime.journal.inflight == 0)
-            limiter = running.app.runtime.backing.limiting._limits._limiter
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
+            limiter = running.app.runtime.backends.limiter._limits._limiter
             assert {caller.parallel for caller in limiter._callers.values()} == {0}
             callers = [await Caller.connect(running.port) for _ in range(6)]
             for caller in callers:

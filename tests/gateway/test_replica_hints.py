@@ -8,8 +8,8 @@ from test_cache import QUESTION, ask
 from test_shared_redis import health, replicas
 
 from conftest import run, until
-from nulpoint.routing.breaker import State
 from nulpoint.redis_client.breaker_hints import PERIOD
+from nulpoint.routing.breaker import State
 from redis_server import free_port, needs_redis, redis_server
 
 FAILURES = 3
@@ -17,7 +17,7 @@ SETTINGS = {"CACHE_MODE": "none", "FALLBACKS": "off", "MAX_RETRIES": "1", "CB_ER
 
 
 def breaker(running):
-    return running.app.runtime.standings["openai"].breaker
+    return running.app.runtime.provider_health["openai"].breaker
 
 
 async def fail(running):
@@ -55,8 +55,8 @@ def test_nobody_waits_longer_than_the_one_who_saw_it():
                 await fail(one)
                 await until(lambda: breaker(other).state is State.OPEN, 2 * PERIOD)
                 clock = asyncio.get_running_loop().time
-                assert breaker(other).probe_in(clock()) <= breaker(one).probe_in(clock()) + 0.1
-                await until(lambda: breaker(other).probe_in(clock()) == 0, 3)
+                assert breaker(other).seconds_to_probe(clock()) <= breaker(one).seconds_to_probe(clock()) + 0.1
+                await until(lambda: breaker(other).seconds_to_probe(clock()) == 0, 3)
                 assert (await ask(other, QUESTION))[0] == 200
                 assert breaker(other).state is State.CLOSED
                 assert breaker(one).state is State.OPEN  # it has its own probe
@@ -70,7 +70,7 @@ def test_without_redis_each_goes_by_what_it_sees(there):
     async def main(url, kill):
         async with replicas(url, **SETTINGS) as (one, other):
             kill()
-            await until(lambda: not one.app.runtime.backing.link.up and not other.app.runtime.backing.link.up)
+            await until(lambda: not one.app.runtime.backends.redis.up and not other.app.runtime.backends.redis.up)
             await fail(one)
             for _ in range(20):
                 assert (await ask(other, QUESTION))[0] == 200

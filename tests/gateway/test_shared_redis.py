@@ -33,7 +33,7 @@ async def replicas(url, number=2, mock=None, **more):
 
 
 def link(running):
-    return running.app.runtime.backing.link
+    return running.app.runtime.backends.redis
 
 
 async def told(running):
@@ -188,7 +188,7 @@ def test_k07_places_are_given_back_by_all_replicas():
                 outcomes = await asyncio.gather(*(one(number) for number in range(120)))
                 assert set(outcomes) <= {200, 429, None}
                 for running in both:
-                    await until(lambda running=running: running.app.runtime.journal.inflight == 0)
+                    await until(lambda running=running: running.app.runtime.recorder.inflight == 0)
                     await told(running)
                 callers = [await Caller.connect(both[number % 2].port) for number in range(4)]
                 for caller in callers:

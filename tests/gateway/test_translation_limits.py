@@ -7,10 +7,9 @@ import threading
 import pytest
 
 from conftest import CHAT, Caller, gateway, post, run, until
-from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.config.settings import BY_KEY
-from nulpoint.proxy import attempt
-from nulpoint.proxy import prepared_requests
+from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.proxy import attempt, prepared_requests
 from nulpoint.proxy.translation_thread import TranslationThread, takes_long
 
 CLAUDE = "anthropic/claude-sonnet-4-5"
@@ -163,10 +162,10 @@ def test_a_caller_who_leaves_meanwhile_leaves_nothing_behind(monkeypatch):
             callers = [await Caller.connect(running.port) for _ in range(3)]
             for caller in callers:  # the first is being translated, the others wait for the thread
                 caller.send(post(LONG))
-            await until(lambda: held.threads and running.app.runtime.journal.inflight == 3)
+            await until(lambda: held.threads and running.app.runtime.recorder.inflight == 3)
             for caller in callers:
                 await caller.close()
-            await until(lambda: running.app.runtime.journal.inflight == 0)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
             held.go.set()
             last = await Caller.connect(running.port)
             last.send(post(LONG))
@@ -206,7 +205,7 @@ def test_a_wrong_long_request_is_told_so_from_the_thread():
 
 
 def test_a_long_answer_is_translated_in_the_thread(monkeypatch):
-    held = Held(monkeypatch, attempt, "read_facts")
+    held = Held(monkeypatch, attempt, "read_metadata")
     held.go.set()
     words = [{"type": "text", "text": "word "}] * 10_000
     answer = {

@@ -7,17 +7,17 @@ from typing import Any
 
 from measure import Case, Work
 
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERRORS, codec_of, unwrapping
-from nulpoint.protocols.emulation import Wrapped
+from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.errors import Failure, Kind
-from nulpoint.telemetry.request_log.bodies import Bodies
-from nulpoint.cache.entry import Answer, recorded
-from nulpoint.protocols.openai.completions import from_chat
-from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, hide, provider_failure
-from nulpoint.redaction.text import SEARCHED, redact, without_request
 from nulpoint.formats.retry_after import seconds_to_wait
-from nulpoint.protocols.openai.usage import read_facts, read_whole
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
+from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, provider_failure, redact_failure
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERRORS, codec_for_model, with_emulation
+from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.redaction.text import SEARCHED, redact, without_request
+from nulpoint.telemetry.request_log.bodies import BodyLogger
 
 JSON = dict[str, Any]
 CREATED = 1_700_000_000
@@ -144,10 +144,10 @@ ANSWERS: dict[str, dict[str, Shape]] = {
 
 
 def _codec(wire: str, wrapped: bool) -> Callable[[bytes], object]:
-    codec = codec_of(wire, "some-model")
+    codec = codec_for_model(wire, "some-model")
     assert codec is not None
     if wrapped:
-        codec = unwrapping(codec, Wrapped(custom=frozenset({"f"}), schema_tool="g", legacy=True))
+        codec = with_emulation(codec, Emulation(custom=frozenset({"f"}), schema_tool="g", legacy=True))
     return lambda body: codec.decode(body, CREATED)
 
 
@@ -188,8 +188,8 @@ def _decoding(wire: str, model: str, build: Callable[[int], Any], encoding: str)
 # -- kept answers ------------------------------------------------------------------------------------------------------
 
 
-def _kept(content: bytes, streamed: bool) -> Answer:
-    return Answer(content, b"", streamed, "p", "m", None, 0.0)
+def _kept(content: bytes, streamed: bool) -> CacheEntry:
+    return CacheEntry(content, b"", streamed, "p", "m", None, 0.0)
 
 
 def _replayed(body: bytes) -> None:
@@ -197,7 +197,7 @@ def _replayed(body: bytes) -> None:
 
 
 def _put_together(stream: bytes) -> None:
-    kept = recorded(stream)
+    kept = entry_from_stream(stream)
     assert kept is not None
     _kept(kept[0], streamed=True).as_body("chat")
 
@@ -312,13 +312,13 @@ LONGEST = 40_000
 
 
 def _hidden(text: str) -> None:
-    hide(Failure(Kind.UPSTREAM, 502, text, code=text, param=text, type=text), CREDENTIAL)
+    redact_failure(Failure(Kind.UPSTREAM, 502, text, code=text, param=text, type=text), CREDENTIAL)
 
 
 def _logged(text: str) -> None:
     body = text.encode()
-    bodies = Bodies(len(body), all_of_them=True)
-    bodies.note(SimpleNamespace(level="info"), body, bodies.copy())
+    bodies = BodyLogger(len(body), all_of_them=True)
+    bodies.attach(SimpleNamespace(level="info"), body, bodies.copy())
 
 
 def _error(text: str) -> None:
@@ -445,7 +445,7 @@ def _errors() -> Iterator[Case]:
     for name, (build, largest) in BEDROCK_ERRORS.items():
         yield case(f"bedrock error: {name}", build, lambda body: ERRORS["bedrock"](400, {}, body), largest)
     for name, (build, largest) in USAGES.items():
-        yield case(f"usage: {name}", build, lambda body: (read_facts(body), read_whole(body)), largest)
+        yield case(f"usage: {name}", build, lambda body: (read_metadata(body), read_final_metadata(body)), largest)
     for name, piece in (("digits", b"1"), ("spaces", b" "), ("commas", b","), ("dates", b"Mon, 1 Jan ")):
         build = lambda size, piece=piece: piece * (size // len(piece) + 1)  # noqa: E731
         yield case(f"retry-after: {name}", build, lambda value: seconds_to_wait(value, 0.0), 60_000)

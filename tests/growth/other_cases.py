@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 
 from measure import Case, Work
 
+from nulpoint.api.cors import CorsPolicy
 from nulpoint.cli.log import reader
 from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
-from nulpoint.api.cors import CrossOrigin
-from nulpoint.request.headers import failure_fields, for_caller, for_provider, provider_fields
 from nulpoint.http.server.repeated_requests import Again
-from nulpoint.request.client_auth import Callers
 from nulpoint.redaction.credential_matcher import CredentialMatcher
+from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.headers import failure_headers, headers_for_client, headers_for_provider, provider_headers
 from support.http_ends import read_answer, read_requests
 
 CREDENTIAL = CredentialMatcher("Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1")
@@ -109,21 +109,25 @@ def _texts() -> Iterator[Case]:
 
         return prepared
 
-    callers = Callers([b"x" * 32], forward=True, tell_apart=True)
-    yield Case("fields for a provider", reading(fields, lambda given: for_provider(given, True, callers)), 1_000)
+    callers = ClientAuthenticator([b"x" * 32], forward=True, distinguish=True)
     yield Case(
-        "fields for a caller", reading(fields, lambda given: for_caller(given, CREDENTIAL, beside_limits=False)), 1_000
+        "fields for a provider", reading(fields, lambda given: headers_for_provider(given, True, callers)), 1_000
     )
-    yield Case("CORS", reading(fields, CrossOrigin(("*",)).options_fields), 1_000)
-    yield Case("CORS preflight", reading(_preflight, CrossOrigin(("o",)).options_fields), 20_000)
-    yield Case("a model's name", reading(lambda size: "é\n" * size, lambda name: provider_fields(b"p", name)), 200_000)
+    yield Case(
+        "fields for a caller",
+        reading(fields, lambda given: headers_for_client(given, CREDENTIAL, beside_limits=False)),
+        1_000,
+    )
+    yield Case("CORS", reading(fields, CorsPolicy(("*",)).preflight_headers), 1_000)
+    yield Case("CORS preflight", reading(_preflight, CorsPolicy(("o",)).preflight_headers), 20_000)
+    yield Case("a model's name", reading(lambda size: "é\n" * size, lambda name: provider_headers(b"p", name)), 200_000)
     failure = Failure(Kind.UPSTREAM, 502, "x")
     yield Case(
-        "fields of a failure", reading(lambda size: b"x" * size, lambda name: failure_fields(failure, name)), 400_000
+        "fields of a failure", reading(lambda size: b"x" * size, lambda name: failure_headers(failure, name)), 400_000
     )
     yield Case(
         "a long key",
-        reading(lambda size: {b"authorization": b"Bearer " + b"x" * size}, callers.identify),
+        reading(lambda size: {b"authorization": b"Bearer " + b"x" * size}, callers.authenticate),
         400_000,
         refused=True,
     )
@@ -167,7 +171,7 @@ def _log() -> Iterator[Case]:
             lines = build(size)
 
             def work() -> None:
-                log = reader.Log(reader._of_lines(lines, "here"), reader.STDIN, live=False)
+                log = reader.RequestLogReader(reader._of_lines(lines, "here"), reader.STDIN, live=False)
                 for row in log.rows("1", ()):
                     reader.as_record(row)
                 log.close()

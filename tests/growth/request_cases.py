@@ -8,21 +8,21 @@ from typing import Any
 
 from measure import Case, Work
 
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_of
+from nulpoint.cache.embeddings import join, read_batch, read_vectors
+from nulpoint.cache.fingerprint import fingerprint
 from nulpoint.errors import Failure
-from nulpoint.proxy.upstream_request import prepare
+from nulpoint.formats.json_edit import members, model_span, rewrite
+from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.protocols.openai.completions import to_chat
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.equivalents import tier_of
 from nulpoint.providers.spec import Provider
-from nulpoint.routing.chains import Chains, Weighted
-from nulpoint.routing.router import Router
-from nulpoint.protocols.openai.completions import to_chat
-from nulpoint.cache.embeddings import join, read_batch, read_vectors
-from nulpoint.protocols.openai.envelope import read_envelope
-from nulpoint.cache.fingerprint import fingerprint
-from nulpoint.formats.json_nodes import exceeds_node_count
-from nulpoint.formats.json_edit import members, model_span, rewrite
+from nulpoint.proxy.upstream_request import prepare
 from nulpoint.ratelimit.token_estimate import estimated_tokens
+from nulpoint.routing.chains import FallbackChains, WeightedTarget
+from nulpoint.routing.router import Router
 
 JSON = dict[str, Any]
 HI = {"role": "user", "content": "hi"}
@@ -363,7 +363,7 @@ TRIED = {
 
 
 def encoding(wire: str, model: str, build: Callable[[int], JSON]) -> Callable[[int], Work]:
-    codec = codec_of(wire, model)
+    codec = codec_for_model(wire, model)
     assert codec is not None
 
     def make(size: int) -> Work:
@@ -538,8 +538,8 @@ _PIECES = (
     "x",
 )
 _NUMBERS = itertools.count()
-_CHAINS = Chains(
-    {"*a*b*c*": ((Weighted("openai/gpt-4o"),),), "[a-z]*-*-*x": ((Weighted("openai/o3"),),)}, automatic=True
+_CHAINS = FallbackChains(
+    {"*a*b*c*": ((WeightedTarget("openai/gpt-4o"),),), "[a-z]*-*-*x": ((WeightedTarget("openai/o3"),),)}, automatic=True
 )
 
 

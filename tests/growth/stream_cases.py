@@ -8,16 +8,15 @@ from typing import Any
 from answer_cases import CREATED, fragment
 from measure import Case, Work
 
-from nulpoint.protocols.registry import codec_of
-from nulpoint.protocols.emulation import Wrapped
+from nulpoint.cache.recorder import StreamRecorder
+from nulpoint.formats import eventstream, sse
 from nulpoint.mock.bedrock.eventstream import event as bedrock_event
 from nulpoint.mock.bedrock.eventstream import exception
-from nulpoint.formats import eventstream
-from nulpoint.formats import sse
+from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.completions import Chained, CompletionStream
-from nulpoint.protocols.openai.first_content import Opening
-from nulpoint.cache.recorder import Recorder
-from nulpoint.protocols.openai.stream import HideUsage, PassOn, Watcher
+from nulpoint.protocols.openai.first_content import FirstContentDetector
+from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
+from nulpoint.protocols.registry import codec_for_model
 
 JSON = dict[str, Any]
 Build = Callable[[int], bytes]
@@ -42,12 +41,12 @@ def fed(make: Callable[[], Any], body: bytes, piece: int) -> Work:
         reader = make()
         for part in parts:
             reader.feed(part)
-        if isinstance(reader, sse.Splitter):
+        if isinstance(reader, sse.SseSplitter):
             reader.rest()
-        elif not isinstance(reader, eventstream.Decoder):
+        elif not isinstance(reader, eventstream.EventStreamDecoder):
             reader.close()
         if hasattr(reader, "facts"):
-            reader.facts(), reader.finished(), reader.has_finish_reason()
+            reader.metadata(), reader.finished(), reader.has_finish_reason()
 
     return work
 
@@ -93,7 +92,7 @@ class _Opened:
     """Holds a stream back until its first content, as the relay does."""
 
     def __init__(self) -> None:
-        self._opening = Opening()
+        self._opening = FirstContentDetector()
 
     def feed(self, part: bytes) -> None:
         self._opening.feed(part)
@@ -103,12 +102,12 @@ class _Opened:
 
 
 def _sse() -> Iterator[Case]:
-    yield from cases("sse.Decoder", sse.Decoder, BYTES, (0, 100))
-    yield from cases("sse.Splitter", sse.Splitter, BYTES, (0, 100))
-    yield from cases("PassOn", PassOn, BYTES, (0, 200))
-    yield from cases("HideUsage", HideUsage, BYTES, (0,))
+    yield from cases("sse.Decoder", sse.SseDecoder, BYTES, (0, 100))
+    yield from cases("sse.Splitter", sse.SseSplitter, BYTES, (0, 100))
+    yield from cases("PassOn", PassThrough, BYTES, (0, 200))
+    yield from cases("HideUsage", UsageStripper, BYTES, (0,))
     yield from cases("CompletionStream", lambda: CompletionStream(hide_usage=True), {**FEW, **CHAT}, (0, 200))
-    yield from cases("Recorder", lambda: Recorder(PassOn(), True, 10_000_000), {**FEW, **CHAT}, (0, 200))
+    yield from cases("Recorder", lambda: StreamRecorder(PassThrough(), True, 10_000_000), {**FEW, **CHAT}, (0, 200))
     yield from cases("Opening", _Opened, {name: BYTES[name] for name in ("comments", "line ends", "events")}, (0, 200))
 
 
@@ -129,7 +128,7 @@ FRAMES: dict[str, Shape] = {
 
 
 def _eventstream() -> Iterator[Case]:
-    yield from cases("eventstream", eventstream.Decoder, FRAMES, (0, 100))
+    yield from cases("eventstream", eventstream.EventStreamDecoder, FRAMES, (0, 100))
 
 
 # -- streams in other formats ------------------------------------------------------------------------------------------
@@ -373,12 +372,12 @@ MISTRAL: dict[str, Shape] = {
 FORMATS = {"anthropic": ANTHROPIC, "gemini": GEMINI, "bedrock": BEDROCK, "mistral": MISTRAL}
 
 
-def watcher(wire: str, wrapped: Wrapped | None = None, through_chat: bool = False) -> Callable[[], Watcher]:
-    codec = codec_of(wire, "some-model")
+def watcher(wire: str, wrapped: Emulation | None = None, through_chat: bool = False) -> Callable[[], StreamTransformer]:
+    codec = codec_for_model(wire, "some-model")
     assert codec is not None
 
-    def make() -> Watcher:
-        made: Watcher = codec.stream(CREATED, True)
+    def make() -> StreamTransformer:
+        made: StreamTransformer = codec.stream(CREATED, True)
         if wrapped is not None:
             made = wrapped.stream(made)
         return Chained(made) if through_chat else made
@@ -387,9 +386,9 @@ def watcher(wire: str, wrapped: Wrapped | None = None, through_chat: bool = Fals
 
 
 UNWRAPPED = {
-    "a custom tool": Wrapped(custom=frozenset({"f"})),
-    "a schema": Wrapped(schema_tool="f"),
-    "function_call": Wrapped(legacy=True),
+    "a custom tool": Emulation(custom=frozenset({"f"})),
+    "a schema": Emulation(schema_tool="f"),
+    "function_call": Emulation(legacy=True),
 }
 
 

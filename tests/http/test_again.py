@@ -223,10 +223,10 @@ def test_the_cache_decides_each_time():
             headers, body = await asked(caller, ONE)
             assert headers["x-cache"] == "MISS"
             assert body != renewed
-            running.app.runtime.backing.cache.memory._entries.clear()
+            running.app.runtime.backends.cache.memory._entries.clear()
             assert (await asked(caller, ONE))[0]["x-cache"] == "MISS"
             for age, outcome in ((0, "HIT"), (5, "MISS")):
-                running.app.ticker.unix += age
+                running.app.deadlines.unix += age
                 assert (await asked(caller, young))[0]["x-cache"] == outcome
 
     run(main())

@@ -11,12 +11,12 @@ import pytest
 
 from conftest import run, until
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.client.pool import Client
-from nulpoint.http.client.connector import Dialer, Origin, origin_of
-from nulpoint.http.limits import ClientLimits
-from nulpoint.http.coroutine_runner import Strand
-from nulpoint.http.deadlines import Ticker
 from nulpoint.http.client.connection import UNREAD_BYTES
+from nulpoint.http.client.connector import Connector, Origin, origin_of
+from nulpoint.http.client.pool import UpstreamClient
+from nulpoint.http.coroutine_runner import CoroutineRunner
+from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.http.limits import ClientLimits
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -27,8 +27,8 @@ SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))
 async def upstream(script, **limits):
     """A raw server run by `script(reader, writer)`, and a client with its pool."""
     server = await asyncio.start_server(script, "127.0.0.1", 0)
-    ticker = Ticker(asyncio.get_running_loop())
-    client = Client(Dialer(connect_timeout=2, dns_ttl=60), ClientLimits(**limits), ticker)
+    ticker = DeadlineSweeper(asyncio.get_running_loop())
+    client = UpstreamClient(Connector(connect_timeout=2, dns_ttl=60), ClientLimits(**limits), ticker)
     pool = client.pool(Origin("http", "127.0.0.1", server.sockets[0].getsockname()[1]))
     try:
         yield client, pool
@@ -67,7 +67,7 @@ async def in_strand(coroutine):
         except Exception as error:
             done.set_exception(error)
 
-    Strand(body(), lambda crash: None).resume()
+    CoroutineRunner(body(), lambda crash: None).resume()
     return await done
 
 
@@ -339,7 +339,7 @@ def test_a_storm_of_cancellations_leaves_the_pool_whole():
                     connection.release()
 
             for _ in range(300):
-                strands = [Strand(one(), lambda crash: None) for _ in range(20)]
+                strands = [CoroutineRunner(one(), lambda crash: None) for _ in range(20)]
                 for strand in strands:
                     strand.resume()
                 await asyncio.sleep(chance.choice((0, 0.0005, 0.001, 0.002)))
@@ -375,8 +375,8 @@ def test_timeouts(phase):
 
 def test_refused_and_unknown_hosts():
     async def main():
-        ticker = Ticker(asyncio.get_running_loop())
-        client = Client(Dialer(connect_timeout=2, dns_ttl=60), ClientLimits(), ticker)
+        ticker = DeadlineSweeper(asyncio.get_running_loop())
+        client = UpstreamClient(Connector(connect_timeout=2, dns_ttl=60), ClientLimits(), ticker)
         for origin in (Origin("http", "127.0.0.1", 1), Origin("http", "nowhere.invalid", 80)):
             with pytest.raises(Failure) as caught:
                 await exchange(client, client.pool(origin))
@@ -417,11 +417,11 @@ def test_tls_is_verified_and_a_proxy_is_asked_for_a_tunnel(tmp_path):
 
         proxying = await asyncio.start_server(proxy, "127.0.0.1", 0)
         proxy_url = f"http://user:pa%20ss@127.0.0.1:{proxying.sockets[0].getsockname()[1]}"
-        ticker = Ticker(asyncio.get_running_loop())
+        ticker = DeadlineSweeper(asyncio.get_running_loop())
 
         async def ask(**options):
-            dialer = Dialer(connect_timeout=2, dns_ttl=60, **options)
-            client = Client(dialer, ClientLimits(), ticker)
+            dialer = Connector(connect_timeout=2, dns_ttl=60, **options)
+            client = UpstreamClient(dialer, ClientLimits(), ticker)
             try:
                 return await exchange(client, client.pool(Origin("https", "localhost", port)))
             finally:

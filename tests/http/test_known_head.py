@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from test_server import SMUGGLING
 
 from conftest import run
-from nulpoint.http.server.connection import STRANGE_HEADS, Connection
-from nulpoint.http.server.head_cache import KnownHead
+from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.message import Request
-from nulpoint.http.server.server import Server
-from nulpoint.http.deadlines import Ticker
+from nulpoint.http.message import HttpRequest
+from nulpoint.http.server.connection import STRANGE_HEADS, ServerConnection
+from nulpoint.http.server.head_cache import ParsedHeadCache
+from nulpoint.http.server.server import HttpServer
 
 LIMITS = ServerLimits(max_body=2000, max_head=600)
 FIRST = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: x\r\n"
@@ -48,14 +48,14 @@ class Service:
     def __init__(self):
         self.asked = []
 
-    def answer(self, request, reply):
+    def handle(self, request, reply):
         self.asked.append(
             (request.method, request.path, request.query, dict(request.headers), request.body, request.version,
              request.keep_alive)
         )  # fmt: skip
         reply.send(200, b"", b"ok")
 
-    def refused(self, failure, headers):
+    def request_rejected(self, failure, headers):
         return b""
 
 
@@ -64,11 +64,11 @@ def read(pieces, *, learns):
 
     async def main():
         loop = asyncio.get_running_loop()
-        ticker = Ticker(loop)
+        ticker = DeadlineSweeper(loop)
         service = Service()
-        connection = Connection(Server(service, LIMITS, ticker), loop)
+        connection = ServerConnection(HttpServer(service, LIMITS, ticker), loop)
         if not learns:
-            connection._strange = STRANGE_HEADS
+            connection._unknown_heads = STRANGE_HEADS
         transport = Transport()
         connection.connection_made(transport)
         known = 0
@@ -178,9 +178,9 @@ def test_what_is_misframed_is_refused_after_a_known_head_too(shape):
 )
 def test_what_a_head_alone_does_not_tell_is_never_known(changed):
     data = message(b"{}")
-    request = Request("POST", b"/", {}, "1.1", True, 0.0)
+    request = HttpRequest("POST", b"/", {}, "1.1", True, 0.0)
     request.body = b"{}"
-    assert KnownHead.of(data, request, 1000) is not None
+    assert ParsedHeadCache.of(data, request, 1000) is not None
     for name, value in changed.items():
         setattr(request, name, value)
-    assert KnownHead.of(data, request, 1000) is None
+    assert ParsedHeadCache.of(data, request, 1000) is None

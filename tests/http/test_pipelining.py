@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from test_known_head import Transport, message
 
 from conftest import run
-from nulpoint.http.server.connection import Connection
+from nulpoint.http.coroutine_runner import WakeEvent
+from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.server.server import Server
-from nulpoint.http.coroutine_runner import Signal
-from nulpoint.http.deadlines import Ticker
+from nulpoint.http.server.connection import ServerConnection
+from nulpoint.http.server.server import HttpServer
 
 FIRST, SECOND = message(b"1"), message(b"the second")
 
@@ -26,24 +26,24 @@ class Waiting:
     """Answers when it is told to."""
 
     def __init__(self):
-        self.told = Signal()
+        self.told = WakeEvent()
         self.bodies = []
         self.refusals = []
 
-    async def answer(self, request, reply):
+    async def handle(self, request, reply):
         self.bodies.append(request.body)
         await self.told
         reply.send(200, b"", b"ok")
 
-    def refused(self, failure, headers):
+    def request_rejected(self, failure, headers):
         self.refusals.append(failure.status)
         return b""
 
 
 async def connected(limits):
     loop = asyncio.get_running_loop()
-    service, ticker = Waiting(), Ticker(loop)
-    connection = Connection(Server(service, limits, ticker), loop)
+    service, ticker = Waiting(), DeadlineSweeper(loop)
+    connection = ServerConnection(HttpServer(service, limits, ticker), loop)
     connection.connection_made(Reading())
     return connection, service, ticker
 
@@ -74,7 +74,7 @@ def test_no_time_runs_for_a_request_that_is_not_read_on():
         for cut in (len(SECOND) - 3, 30):
             connection.data_received(FIRST + SECOND[:cut])
             connection.data_received(SECOND[cut:])
-            connection.expire(asyncio.get_running_loop().time() + 1)
+            connection.on_deadline(asyncio.get_running_loop().time() + 1)
             for _ in range(2):
                 service.told.wake()
                 await asyncio.sleep(0)
@@ -121,8 +121,8 @@ def test_however_the_bytes_come_and_the_answers_end_the_same_is_read(bodies, cut
                     service.told.wake()
                 elif step == "turn":
                     await asyncio.sleep(0)
-                elif connection._strand is not None:
-                    connection.expire(asyncio.get_running_loop().time() + 1)
+                elif connection._runner is not None:
+                    connection.on_deadline(asyncio.get_running_loop().time() + 1)
         for _ in range(3 * len(bodies)):
             await asyncio.sleep(0)
             service.told.wake()

@@ -333,7 +333,7 @@ def test_a_caller_who_leaves_cancels_the_provider_call_at_once(body):
             await until(lambda: running.mock.requests == 1)
             caller.writer.transport.abort()
             await until(lambda: running.mock.aborted == 1, 0.5)
-            await until(lambda: running.app.runtime.journal.inflight == 0, 0.5)
+            await until(lambda: running.app.runtime.recorder.inflight == 0, 0.5)
             assert running.app.runtime.client.connections() == 0
             assert json.loads(running.log())["status"] == 499
 
@@ -351,7 +351,7 @@ def test_a_caller_who_leaves_in_the_middle_of_a_stream():
                 caller.writer.transport.abort()
             await until(lambda: running.mock.aborted == 20)
             await until(lambda: not running.app.server.connections)
-            assert running.app.runtime.journal.inflight == 0
+            assert running.app.runtime.recorder.inflight == 0
 
     run(main())
 

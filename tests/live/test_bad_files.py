@@ -106,7 +106,7 @@ def test_a_bug_while_it_is_put_in_force_changes_nothing(tmp_path, monkeypatch):
             async def broken(backing):
                 raise RuntimeError("a bug")
 
-            monkeypatch.setattr("nulpoint.app.backends.Backing.start", broken)
+            monkeypatch.setattr("nulpoint.app.backends.Backends.start", broken)
             running.write(rpm_limit=1)
             status, page = await running.reload()
             assert (status, len(page["error"]["problems"])) == (422, 1)

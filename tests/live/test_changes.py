@@ -153,9 +153,9 @@ def test_places_and_who_waits_for_one(tmp_path):
         slow = MockSettings(latency_ms=300.0)
         async with live(tmp_path, file={"max_requests": 1, "queue_timeout": "5s"}, mock=slow) as running:
             asked = [asyncio.create_task(running.chat(text=str(number))) for number in range(4)]
-            await until(lambda: sum(map(len, running.app.gate._waiting.values())) == 3)
+            await until(lambda: sum(map(len, running.app.admission._waiting.values())) == 3)
             await running.change(max_requests=10, queue_timeout="5s")
-            assert running.app.gate.requests == 4  # at once
+            assert running.app.admission.requests == 4  # at once
             assert {status for status, _, _ in await asyncio.gather(*asked)} == {200}
 
     run(main())
@@ -204,7 +204,7 @@ def test_a_stream_ends_as_it_began(tmp_path):
             assert len(running.app._runtimes) == 2
             assert (await caller.reader.readuntil(b"0\r\n\r\n")).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
             await until(lambda: len(running.app._runtimes) == 1, 3)
-            await until(lambda: running.app.life.connections == 0)  # none is kept to a provider that has gone
+            await until(lambda: running.app.process_state.connections == 0)  # none is kept to a provider that has gone
             status, _, body = await running.chat()
             assert (status, json.loads(body)["error"]["code"]) == (400, "provider_not_configured")
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from conftest import gateway, run
-from nulpoint.cli.explain import CannotExplain, ask
+from nulpoint.cli.explain import ExplainError, fetch_explanation
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,11 @@ def test_its_own_certificate_is_believed_and_no_other_of_the_same_authority(cert
         tls = {"TLS_CERT": str(certificates / f"{name}.pem"), "TLS_KEY": str(certificates / f"{name}.key")}
         async with gateway({**tls, "ADMIN_API_KEY": "the-operators-key"}) as running:
             url, own = f"https://127.0.0.1:{running.port}", str(certificates / "own.pem")
-            asked = asyncio.to_thread(ask, url, "the-operators-key", "gpt-4o", "chat", own)
+            asked = asyncio.to_thread(fetch_explanation, url, "the-operators-key", "gpt-4o", "chat", own)
             if name == "own":
                 assert (await asked)["provider"] == "openai"
                 return
-            with pytest.raises(CannotExplain, match="cannot be asked"):
+            with pytest.raises(ExplainError, match="cannot be asked"):
                 await asked
 
     run(main())

@@ -85,7 +85,7 @@ def test_what_nginx_passes_on_as_it_comes_out_of_its_package_is_refused():
 
 
 def test_another_machine_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("nulpoint.http.server.connection.Connection.peer", "192.0.2.7")
+    monkeypatch.setattr("nulpoint.http.server.connection.ServerConnection.peer", "192.0.2.7")
 
     async def main():
         async with live(tmp_path) as running:

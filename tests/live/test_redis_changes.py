@@ -29,12 +29,12 @@ def test_it_comes_moves_and_goes(tmp_path):
                 links = []
                 for server in (one, other):
                     await running.change(**FILE, redis_url=server.url, rpm_limit=100_000)
-                    links.append(running.app.runtime.backing.link)
+                    links.append(running.app.runtime.backends.redis)
                     assert links[-1].up
                     assert await outcome() == "MISS"
                     assert await found()
                 await running.change(**FILE, redis_url=other.url, rpm_limit=200_000, aliases={"a": "openai/b"})
-                assert running.app.runtime.backing.link is links[1]
+                assert running.app.runtime.backends.redis is links[1]
                 assert await outcome() == "HIT"
                 await until(lambda: not links[0].up, 3)  # nobody has it any more
                 await running.change(cache_mode="memory")
@@ -72,7 +72,7 @@ def test_hints_and_shared_limits_go_on(tmp_path):
                 one.mock.set_fault("status", arg=500)
                 assert [(await one.chat())[0] for _ in range(2)] == [502, 502]  # six by now, and an opening
                 assert [(await running.chat())[0] for running in (one, other)] == [429, 429]
-                breaker = other.app.runtime.standings["openai"].breaker
+                breaker = other.app.runtime.provider_health["openai"].breaker
                 await until(lambda: breaker.state.label == "open", 3)
                 await other.change(**{**file, "rpm_limit": 0, "cb_half_open_timeout": "90s"})
                 assert (await other.chat())[0] == 503

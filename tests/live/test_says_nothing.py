@@ -10,11 +10,11 @@ import pytest
 
 from conftest import run, until
 from live_parts import live
-from nulpoint.config import ConfigError, Place
-from nulpoint.config.document import Unreadable, read_document
-from nulpoint.config.safeguards import InForce
-from nulpoint.config.last_good import LastGood
 from nulpoint.app.reload import MOST_READINGS
+from nulpoint.config import ConfigError, ConfigSource
+from nulpoint.config.document import UnreadableConfigError, read_document
+from nulpoint.config.last_good import LastGood
+from nulpoint.config.safeguards import InForce
 
 KEYS = {"gateway_api_keys": "one-key-of-a-caller", "rpm_limit": 5000}
 NOTHING = {
@@ -89,7 +89,7 @@ def test_at_the_start_it_is_what_it_was(tmp_path, text):
     path.write_text(text)
     try:
         document = read_document(path, expected=False)
-    except Unreadable as error:
+    except UnreadableConfigError as error:
         assert "has nothing in it" not in str(error)  # noqa: PT017 - either is right
     else:
         assert not [value for value in document.values() if value is not None]
@@ -204,7 +204,7 @@ ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 
 def in_the_env_file(tmp_path, before, after, **environ):
     """The problems of a reload after the env file has changed."""
-    place = Place({**ENVIRON, **environ}, tmp_path, tmp_path / "env")
+    place = ConfigSource({**ENVIRON, **environ}, tmp_path, tmp_path / "env")
     place.env_file.write_text(before)
     config = place.load()
     place.env_file.write_text(after)
@@ -249,7 +249,7 @@ def test_nor_does_the_env_file_say_how_far_it_is_trusted(tmp_path):
     assert told[0].startswith(f"ALLOW_KEYLESS_RELOAD ({tmp_path / 'env'}): counts in the environment of the process")
     assert [problem.partition(" ")[0] for problem in told[1:]] == ["RPM_LIMIT", "GATEWAY_API_KEYS"]
     assert len(in_the_env_file(tmp_path, ENV_FILE, ENV_FILE + text, ALLOW_KEYLESS_RELOAD="true")) == 1
-    place = Place(ENVIRON, tmp_path, tmp_path / "env")
+    place = ConfigSource(ENVIRON, tmp_path, tmp_path / "env")
     with pytest.raises(ConfigError, match="ALLOW_KEYLESS_RELOAD"):
         place.load()  # at a start likewise
 
@@ -260,7 +260,7 @@ def test_keys_that_the_environment_holds_are_there_whatever_a_file_says(tmp_path
 
 def test_a_worker_that_takes_a_dead_one_s_place_is_no_way_round_it(tmp_path):
     """It reads the files anew, and is told of what is in force."""
-    place = Place(ENVIRON, tmp_path)
+    place = ConfigSource(ENVIRON, tmp_path)
     (tmp_path / "config.yaml").write_text("gateway_api_keys: one-key-of-a-caller\n")
     good = LastGood(place, place.load(), tmp_path / "last-good")
     in_force = InForce.decode(good.in_force.encode())
@@ -301,7 +301,7 @@ def test_a_file_system_that_hangs_holds_up_nobody(tmp_path, monkeypatch):
     """The thread that waits for it is left to itself, and the next reading has one of its own."""
     hanging, released, hung = threading.Event(), threading.Event(), []
     hanging.set()
-    load = Place.load
+    load = ConfigSource.load
 
     def hangs(self, *arguments):
         if hanging.is_set():
@@ -311,7 +311,7 @@ def test_a_file_system_that_hangs_holds_up_nobody(tmp_path, monkeypatch):
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:
-            monkeypatch.setattr(Place, "load", hangs)
+            monkeypatch.setattr(ConfigSource, "load", hangs)
             monkeypatch.setattr(running.app.reloading._readings, "_seconds", 0.02)
             for _ in range(MOST_READINGS):
                 status, page = await running.reload()

@@ -10,12 +10,12 @@ import threading
 import pytest
 
 from conftest import run
-from nulpoint.config import Place
+from nulpoint.app.signals import Signals
+from nulpoint.app.supervisor import InBackground, Supervisor, Times, Worker
+from nulpoint.app.worker_link import BEAT_SECONDS, START_SECONDS, SupervisorLink, WorkerLink
+from nulpoint.config import ConfigSource
 from nulpoint.config.last_good import LastGood, load_last_good
 from nulpoint.config.settings import SETTINGS
-from nulpoint.app.signals import Signals
-from nulpoint.app.worker_link import BEAT_SECONDS, START_SECONDS, SupervisorLink, WorkerLink
-from nulpoint.app.supervisor import InBackground, Supervisor, Times, Worker
 
 ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 
@@ -37,7 +37,7 @@ def new_link():
 
 def test_a_full_disk_is_told_and_the_files_are_written_when_there_is_room(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text("max_retries: 7")
-    place = Place(ENVIRON, tmp_path)
+    place = ConfigSource(ENVIRON, tmp_path)
     shared = tmp_path / "shared"
     shared.write_text("no folder can be made in what is none, as none can be on a full disk")
     good = LastGood(place, place.load(), shared / "config")
@@ -175,7 +175,7 @@ def supervised(new_link, timeout, count=2):
     supervisor._checked = 100.0
     supervisor._workers = [Worker(Process(), new_link()) for _ in range(count)]
     for worker in supervisor._workers:
-        beats(worker.link)
+        beats(worker.redis)
     supervisor._kill_the_silent(100.0)
     return supervisor, supervisor._workers
 
@@ -183,7 +183,7 @@ def supervised(new_link, timeout, count=2):
 def test_the_silent_one_is_killed_and_no_other(new_link):
     supervisor, (talks, silent) = supervised(new_link, 10.0)
     for step in range(1, 60):
-        beats(talks.link)
+        beats(talks.redis)
         supervisor._kill_the_silent(100.0 + step / 5)
     assert (talks.process.kills, silent.process.kills) == (0, 1)
 

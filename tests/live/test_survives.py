@@ -77,7 +77,7 @@ def test_a_probe_under_way_does_not_hold_up_its_successor(tmp_path):
             running.mock.clear()
             await asyncio.sleep(0.06)
             probe = asyncio.create_task(running.chat(text="probe"))
-            await until(lambda: running.app.life.inflight == 1)
+            await until(lambda: running.app.process_state.inflight == 1)
             await running.change(**file, openai_api_keys=["sk-second"])
             assert (await running.chat(text="after"))[0] == 200
             assert (await probe)[0] == 200
@@ -90,9 +90,9 @@ def test_keys_that_rest_go_on_resting_under_their_new_number(tmp_path):
         async with live(tmp_path, {"OPENAI_API_KEY": ""}, file={"openai_api_keys": ["sk-one", "sk-two"]}) as running:
             running.mock.set_fault("status", count=1, arg=401)
             assert (await running.chat())[0] == 200  # by the other key
-            assert [key for key, _ in running.app.runtime.standings["openai"].rests._until] == [0]
+            assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._end] == [0]
             await running.change(openai_api_keys=["sk-three", "sk-two", "sk-one"])
-            assert [key for key, _ in running.app.runtime.standings["openai"].rests._until] == [2]
+            assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._end] == [2]
             await running.change(openai_api_keys=["sk-three", "sk-two"])
             assert (await running.get("/health"))[1]["providers"]["openai"]["resting_credentials"] == 0
 
@@ -174,7 +174,7 @@ def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
             try:
                 for number in range(4):
                     runtime = running.app.runtime
-                    parts = (runtime, runtime.backing, runtime.status, runtime.service, runtime.service._admin)
+                    parts = (runtime, runtime.backends, runtime.status, runtime.service, runtime.service._admin)
                     old += [weakref.ref(part) for part in parts]
                     del runtime, parts
                     caller = await Caller.connect(running.port)
@@ -183,7 +183,7 @@ def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
                     await running.change(rpm_limit=1000 + number)
                     assert old[-1]() is not None
                 assert len(running.app._runtimes) == 5
-                await until(lambda: not running.app.life.inflight, 5)
+                await until(lambda: not running.app.process_state.inflight, 5)
                 await until(lambda: len(running.app._runtimes) == 1, 3)
                 await asyncio.sleep(0.2)
                 assert [one() for one in old] == [None] * len(old)
@@ -198,7 +198,7 @@ def test_a_thousand_changes_leave_no_memory_behind(tmp_path):
     async def main():
         async with live(tmp_path, {"CACHE_MODE": "memory"}, file={"rpm_limit": 1}) as running:
             blocks = []
-            place, app = running.app.reloading._place, running.app
+            place, app = running.app.reloading._source, running.app
             for number in range(1100):
                 running.write(rpm_limit=10_000 + number, aliases={f"a{number}": "openai/gpt-4o"}, coalesce=number % 2)
                 await app.serve(place.load(app.runtime.config))
@@ -208,7 +208,7 @@ def test_a_thousand_changes_leave_no_memory_behind(tmp_path):
                     gc.collect()
                     blocks.append(sys.getallocatedblocks())
             assert len(app._runtimes) == 1
-            assert len(app.ticker._watched) <= 3
+            assert len(app.deadlines._watched) <= 3
             return blocks
 
     blocks = run(main())

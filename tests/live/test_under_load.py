@@ -57,7 +57,7 @@ def test_60_changes_under_load_and_no_request_fails(tmp_path):
             await until(lambda: len(running.app._runtimes) == 1, 3)
             assert not {key: value for key, value in left_in(running.app).items() if key != "connections of callers"}
             kept = sum(pool.free for pool in running.app.runtime.client._pools.values())
-            assert running.app.life.connections == kept
+            assert running.app.process_state.connections == kept
             await until(lambda: sum(len(mock.connections) for mock in running.mocks.values()) == kept)
 
     run(main())
@@ -173,18 +173,18 @@ def test_10_000_model_names(tmp_path):
             await asyncio.gather(*(ask(range(first, 10_000, 8)) for first in range(8)))
             runtime = running.app.runtime
             proxy = runtime.service._posts["/v1/chat/completions"].__self__
-            router = proxy._around.router
-            assert len(router._remembered) <= 4096
-            for destination in proxy._destinations.values():
-                assert len(destination.introductions) <= 1024
+            router = proxy._services.router
+            assert len(router._plan_cache) <= 4096
+            for destination in proxy._endpoints.values():
+                assert len(destination.attribution_by_model) <= 1024
                 assert len(destination._heads) <= 1024
-            assert len(runtime.backing.parts.excluded._known) <= 1024
-            assert runtime.backing.cache.memory.bytes <= 2**20
+            assert len(runtime.backends.parts.excluded._known) <= 1024
+            assert runtime.backends.cache.memory.bytes <= 2**20
             page = running.app.metrics.page()
             assert b"made-up" not in page
             assert len(page) < 100_000
-            for standing in runtime.standings.values():
-                assert len(standing.rests._until) <= 4096
+            for standing in runtime.provider_health.values():
+                assert len(standing.cooldowns._end) <= 4096
             await running.change(**{**file, "rpm_limit": 1_000_000})
             assert (await running.chat())[0] == 200
 

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 
 from conftest import run
 from nulpoint.cli.main import main as main_command
-from nulpoint.mock import MockSettings, SettingsError, start
-from nulpoint.mock import faults
+from nulpoint.mock import MockSettings, SettingsError, faults, start
 from nulpoint.mock.server import fault_for, start_all
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -11,12 +11,12 @@ import test_rules_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nulpoint.mock.answers import Call
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.gemini import server as gemini_server
 from nulpoint.mock.mistral import server as mistral_server
 from nulpoint.mock.openai import server as openai_server
-from nulpoint.mock.answers import Call
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.text(max_size=3),

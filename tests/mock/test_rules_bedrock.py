@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError, EventStreamError
 from clouds import AWS
 from conftest import run
 from nulpoint.mock import start
-from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.answers import Call, signature
+from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.bedrock.aws_auth import refusal
 from nulpoint.mock.bedrock.rules import problem
 

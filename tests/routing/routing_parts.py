@@ -3,15 +3,15 @@
 from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, Secret
+from nulpoint.routing.attempt_planner import AttemptRules
 from nulpoint.routing.breaker import BreakerRules
 from nulpoint.routing.chains import Target
-from nulpoint.routing.attempt_planner import CourseRules
-from nulpoint.routing.provider_health import Standing
+from nulpoint.routing.provider_health import ProviderHealth
 
 PROVIDERS = {
     name: Provider(spec=spec, base_url="http://x", credentials=(Secret("k"),)) for name, spec in CATALOG.items()
 }
-RULES = CourseRules()
+RULES = AttemptRules()
 
 
 def target(name):
@@ -23,7 +23,7 @@ def target(name):
 def standings(*keys, **rules):
     """Of all providers the tests use; `keys` as `("openai", 3)` for those with more than one."""
     count = dict(keys)
-    return {name: Standing(BreakerRules(**rules), count.get(name, 1)) for name in PROVIDERS}
+    return {name: ProviderHealth(BreakerRules(**rules), count.get(name, 1)) for name in PROVIDERS}
 
 
 # What an attempt may come to, by a short name.

@@ -18,16 +18,16 @@ def play(script, **rules):
     for step, (now, event, expected) in enumerate(script):
         first, _, second = event.partition(" ")
         if first == "admit":
-            permit = permits[second] = breaker.admit(now)
+            permit = permits[second] = breaker.acquire(now)
             given = None if permit is None else "probe" if permit.probe else "normal"
         elif first == "one":
-            given = breaker.settle(breaker.admit(now), OUTCOMES[second], now)
+            given = breaker.record(breaker.acquire(now), OUTCOMES[second], now)
         elif first == "wait":
-            given = breaker.probe_in(now)
+            given = breaker.seconds_to_probe(now)
         elif first == "hint":
-            given = breaker.hint_open(now)
+            given = breaker.open_by_hint(now)
         else:
-            given = breaker.settle(permits.pop(first), OUTCOMES[second], now)
+            given = breaker.record(permits.pop(first), OUTCOMES[second], now)
         assert given == expected, f"step {step}: {now} {event}"
 
 
@@ -169,7 +169,7 @@ class AgainstTheDefinition(RuleBasedStateMachine):
 
     @rule()
     def admit(self):
-        permit = self.breaker.admit(self.now)
+        permit = self.breaker.acquire(self.now)
         since = self.opened if self.state is State.OPEN else self.probed
         waited = self.now >= since + self.rules.half_open_timeout
         if self.state is State.CLOSED:
@@ -189,7 +189,7 @@ class AgainstTheDefinition(RuleBasedStateMachine):
     def settle(self, data, outcome):
         permit, counts = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         before = self.state
-        given = self.breaker.settle(permit, outcome, self.now)
+        given = self.breaker.record(permit, outcome, self.now)
         if permit.probe and counts:
             self.probe_ends(outcome)
         elif not permit.probe and counts and self.state is State.CLOSED:
@@ -200,12 +200,12 @@ class AgainstTheDefinition(RuleBasedStateMachine):
     def many_at_once(self, good, bad):
         for outcome in [Outcome.SUCCESS] * good + [Outcome.FAILURE] * bad:
             if self.state is State.CLOSED:
-                self.breaker.settle(self.breaker.admit(self.now), outcome, self.now)
+                self.breaker.record(self.breaker.acquire(self.now), outcome, self.now)
                 self.call_ends(outcome)
 
     @rule()
     def another_replica_opens(self):
-        given = self.breaker.hint_open(self.now)
+        given = self.breaker.open_by_hint(self.now)
         assert given == (State.OPEN if self.state is State.CLOSED else None)
         if given is not None:
             self.opens()
@@ -246,7 +246,7 @@ class AgainstTheDefinition(RuleBasedStateMachine):
         probes = sum(permit.probe and counts for permit, counts in self.under_way)
         assert probes >= (self.state is State.HALF_OPEN)
         assert probes == 0 or self.state is not State.CLOSED
-        wait = self.breaker.probe_in(self.now)
+        wait = self.breaker.seconds_to_probe(self.now)
         assert 0 <= wait <= self.rules.half_open_timeout
         if self.state is State.OPEN:
             assert (wait == 0) == (self.now >= self.opened + self.rules.half_open_timeout)

@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.request.client_auth import ANYBODY, Callers, key_digest, unauthorised
+from nulpoint.request.client_auth import ANONYMOUS, ClientAuthenticator, key_digest, unauthorised
 
 
 def digest(text):
@@ -17,7 +17,7 @@ BEARER = {b"authorization": b"Bearer first-key"}
 
 
 def callers(keys=KEYS, *, forward=False, tell_apart=False):
-    return Callers(keys, forward=forward, tell_apart=tell_apart)
+    return ClientAuthenticator(keys, forward=forward, distinguish=tell_apart)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def callers(keys=KEYS, *, forward=False, tell_apart=False):
     ],
 )
 def test_a_key_that_is_known(fields, key):
-    assert callers().identify(fields) == (digest(key), digest(key), b"")
+    assert callers().authenticate(fields) == (digest(key), digest(key), b"")
 
 
 @pytest.mark.parametrize(
@@ -54,39 +54,39 @@ def test_a_key_that_is_known(fields, key):
 )
 def test_s02_every_refusal_is_the_same(fields):
     with pytest.raises(Failure) as caught:
-        callers().identify(fields)
+        callers().authenticate(fields)
     assert caught.value.status == 401
     assert caught.value.envelope() == unauthorised().envelope()
 
 
 def test_without_keys_anybody_may_call():
-    assert callers(()).identify({}) == ANYBODY
-    assert callers(()).identify(BEARER) == ANYBODY
+    assert callers(()).authenticate({}) == ANONYMOUS
+    assert callers(()).authenticate(BEARER) == ANONYMOUS
 
 
 def test_limits_for_each_key_tell_callers_apart_but_not_their_cached_answers():
     several = callers((), tell_apart=True)
-    assert several.identify(BEARER) == (digest("first-key"), b"", b"")
-    assert several.identify({}) == ANYBODY
+    assert several.authenticate(BEARER) == (digest("first-key"), b"", b"")
+    assert several.authenticate({}) == ANONYMOUS
 
 
 def test_forwarded_keys_have_a_namespace_each():
     forwarding = callers((), forward=True)
-    one = forwarding.identify({b"authorization": b"Bearer sk-one"})
-    other = forwarding.identify({b"x-api-key": b"sk-other"})
+    one = forwarding.authenticate({b"authorization": b"Bearer sk-one"})
+    other = forwarding.authenticate({b"x-api-key": b"sk-other"})
     assert one == (digest("sk-one"), digest("sk-one"), b"sk-one")
-    assert other.own_key == b"sk-other"
-    assert len({one.namespace, other.namespace, forwarding.identify({}).namespace}) == 3
+    assert other.api_key == b"sk-other"
+    assert len({one.cache_namespace, other.cache_namespace, forwarding.authenticate({}).cache_namespace}) == 3
 
 
 def test_a_gateway_key_is_never_forwarded():
     both = callers(forward=True)
-    assert both.identify(BEARER).own_key == b""
-    one = both.identify({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer sk-one"})
-    other = both.identify({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer sk-other"})
-    assert (one.own_key, other.own_key) == (b"sk-one", b"sk-other")
+    assert both.authenticate(BEARER).api_key == b""
+    one = both.authenticate({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer sk-one"})
+    other = both.authenticate({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer sk-other"})
+    assert (one.api_key, other.api_key) == (b"sk-one", b"sk-other")
     assert one.identity == other.identity == digest("first-key")
-    assert len({one.namespace, other.namespace, both.identify(BEARER).namespace}) == 3
+    assert len({one.cache_namespace, other.cache_namespace, both.authenticate(BEARER).cache_namespace}) == 3
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from routing_parts import PROVIDERS, target
 
 from nulpoint.errors import Failure
 from nulpoint.providers.catalog import CATALOG
-from nulpoint.routing.chains import Chains, Plan, Target, Turns, Weighted
+from nulpoint.routing.chains import FallbackChains, Target, TargetPlan, WeightedRoundRobin, WeightedTarget
 from nulpoint.routing.router import Router
 
 BIG = ("openai", "anthropic", "gemini", "mistral")
@@ -19,12 +19,12 @@ BIG = ("openai", "anthropic", "gemini", "mistral")
 def chain(*steps):
     """Each step a name, or a mapping of names to weights."""
     written = [{step: 1} if isinstance(step, str) else step for step in steps]
-    return tuple(tuple(Weighted(name, weight) for name, weight in step.items()) for step in written)
+    return tuple(tuple(WeightedTarget(name, weight) for name, weight in step.items()) for step in written)
 
 
 def router(own=(), names=BIG, *, automatic=True, aliases=(), default="openai"):
     providers = {name: PROVIDERS[name] for name in names}
-    return Router(providers, dict(aliases), default, CATALOG, Chains(dict(own), automatic=automatic))
+    return Router(providers, dict(aliases), default, CATALOG, FallbackChains(dict(own), automatic=automatic))
 
 
 def names(plan, **how):
@@ -178,7 +178,7 @@ def test_a_plan_is_remembered_so_that_turns_go_on_and_bounded():
     assert [names(one.plan("gpt-4o", "chat"))[0] for _ in range(4)] == ["openai/gpt-4o", "gemini/b"] * 2
     for number in range(10_000):
         one.plan(f"made-up-{number}", "chat")
-    assert len(one._remembered) <= 4096
+    assert len(one._plan_cache) <= 4096
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------
@@ -186,8 +186,8 @@ def test_a_plan_is_remembered_so_that_turns_go_on_and_bounded():
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 3))
 def test_every_round_gives_each_exactly_its_share(weights, rounds):
-    turns = Turns(weights)
-    firsts = [turns.order() for _ in range(sum(weights) * rounds)]
+    turns = WeightedRoundRobin(weights)
+    firsts = [turns.next_order() for _ in range(sum(weights) * rounds)]
     assert all(sorted(order) == list(range(len(weights))) for order in firsts)
     for number in range(rounds):
         part = firsts[number * sum(weights) : (number + 1) * sum(weights)]
@@ -195,15 +195,15 @@ def test_every_round_gives_each_exactly_its_share(weights, rounds):
 
 
 def test_the_share_is_spread_evenly_over_time():
-    turns = Turns([5, 1, 1])
-    assert [turns.order()[0] for _ in range(7)] == [0, 0, 1, 0, 2, 0, 0]  # as nginx documents it
+    turns = WeightedRoundRobin([5, 1, 1])
+    assert [turns.next_order()[0] for _ in range(7)] == [0, 0, 1, 0, 2, 0, 0]  # as nginx documents it
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=4))
 def test_nobody_is_ever_more_than_a_turn_from_his_share(weights):
-    turns, counts, total = Turns(weights), [0] * len(weights), sum(weights)
+    turns, counts, total = WeightedRoundRobin(weights), [0] * len(weights), sum(weights)
     for turn in range(1, total * 2 + 1):
-        counts[turns.order()[0]] += 1
+        counts[turns.next_order()[0]] += 1
         for count, weight in zip(counts, weights, strict=True):
             assert abs(count - turn * weight / total) <= len(weights)
 
@@ -218,13 +218,13 @@ def test_a_step_with_weights_and_what_comes_after_it():
 
 def test_a_plan_without_a_choice_is_made_once():
     plan = router().plan("gpt-4o", "chat")
-    assert plan.fixed is plan.targets() is plan.targets(own_key=True)
+    assert plan.fixed is plan.targets() is plan.targets(has_client_key=True)
 
 
 def test_a_caller_s_key_begins_with_the_provider_it_is_for():
     own = chain({"gemini/b": 1, "openai/gpt-4o": 1, "openai/gpt-4.1": 2}, "mistral/c", "openai/o3")
     plan = router({"gpt-4o": own}).plan("gpt-4o", "chat")
-    orders = [names(plan, own_key=True) for _ in range(8)]
+    orders = [names(plan, has_client_key=True) for _ in range(8)]
     assert {name.partition("/")[0] for order in orders for name in order[:3]} == {"openai"}
     assert {tuple(order[3:]) for order in orders} == {("gemini/b", "mistral/c")}
     assert collections.Counter(order[0] for order in orders)["openai/gpt-4.1"] >= 4
@@ -235,7 +235,9 @@ def test_a_caller_s_key_begins_with_the_provider_it_is_for():
 
 
 def plan_of(*steps):
-    return Plan(target("openai/a"), [[(target(one.target), one.weight) for one in step] for step in chain(*steps)])
+    return TargetPlan(
+        target("openai/a"), [[(target(one.target), one.weight) for one in step] for step in chain(*steps)]
+    )
 
 
 def test_the_identity_tells_plans_apart():

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from routing_parts import FAILURES, standings, target
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.routing.attempt_planner import AttemptPlanner, AttemptRules, plan_first_attempt, record_failure
 from nulpoint.routing.breaker import State
-from nulpoint.routing.attempt_planner import Course, CourseRules, settle, straight
-from nulpoint.routing.provider_health import Admission
+from nulpoint.routing.provider_health import Lease
 
 A, B, C, D = "openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro", "mistral/mistral-large-latest"
 A2 = "openai/gpt-4.1"
@@ -46,27 +46,27 @@ def travel(
     """Every attempt takes `took` seconds; `outcomes` are those of the attempts in order, the last one of all others."""
     targets = [target(name) for name in targets]
     world = world or standings()
-    rules = CourseRules(attempts=attempts, provider_timeout=timeout)
+    rules = AttemptRules(attempts=attempts, provider_timeout=timeout)
     outcomes = itertools.chain(outcomes, itertools.repeat(outcomes[-1]))
     legs, course = [], None
 
     def end(what, retry_after=None):
-        several = {leg.target.name for leg in legs if leg.admission.credential not in (0, OWN)}
+        several = {leg.target.name for leg in legs if leg.lease.credential not in (0, OWN)}
         tried = [
             leg.target.name
-            + (f"#{leg.admission.credential}" if leg.target.name in several else "")
+            + (f"#{leg.lease.credential}" if leg.target.name in several else "")
             + (f"+{leg.wait:g}" if leg.wait else "")
             for leg in legs
         ]
-        passed = [(one.name, why.why) for one, why in course.passed] if course else []
+        passed = [(one.name, why.reason) for one, why in course.skipped] if course else []
         return Travelled(tried, what, retry_after, legs, passed)
 
     def fits(one):
         return one.name not in unfit
 
-    leg = straight(targets, world, rules, until, own, now)
+    leg = plan_first_attempt(targets, world, rules, until, own, now)
     if leg is None:
-        course = Course(targets, world, rules, until, own, fits, begun=False)
+        course = AttemptPlanner(targets, world, rules, until, own, fits, begun=False)
         try:
             leg = course.first(now)
         except Failure as failure:
@@ -78,14 +78,14 @@ def travel(
         standing = world[leg.target.provider.spec.name]
         if outcome == OK:
             if course is not None:  # one made straight need not be given back
-                standing.settle(leg.admission, leg.target.model, None, now)
+                standing.record(leg.lease, leg.target.model, None, now)
             return end(OK)
         failure = FAILURES[outcome]()
-        course = course or Course(targets, world, rules, until, own, fits, begun=True)
-        settle(leg, world, rules, failure, now)
-        leg = course.after(leg, failure, now, chance)
+        course = course or AttemptPlanner(targets, world, rules, until, own, fits, begun=True)
+        record_failure(leg, world, rules, failure, now)
+        leg = course.next_after(leg, failure, now, chance)
         if leg is None:
-            last = course.last_word(failure)
+            last = course.final_error(failure)
             return end(last.status, last.retry_after)
 
 
@@ -145,7 +145,7 @@ def test_a_target_that_cannot_express_the_request_is_passed_over_but_never_the_o
 def test_a_caller_s_key_goes_to_nobody_else():
     travelled = travel([A, B, A2], ["500", OK], own=OWN)
     assert (travelled.tried, travelled.passed) == ([A, A2], [(B, "foreign")])
-    assert {leg.admission.credential for leg in travelled.legs} == {OWN}
+    assert {leg.lease.credential for leg in travelled.legs} == {OWN}
 
 
 @pytest.mark.parametrize("name", ["401", "403", "402", "quota"])
@@ -188,7 +188,7 @@ def resting(*names, wait="429 in 20", now=0.0):
     for name in names:
         one = target(name)
         standing = world[one.provider.spec.name]
-        standing.settle(Admission(0, standing.breaker.normal), one.model, FAILURES[wait](), now)
+        standing.record(Lease(0, standing.breaker.unconditional_permit), one.model, FAILURES[wait](), now)
     return world
 
 
@@ -220,7 +220,7 @@ def test_a_rest_is_of_one_model_and_ends():
 def opened(*times_and_providers):
     world = standings()
     for now, name in times_and_providers:
-        assert world[name].breaker.hint_open(now) is State.OPEN
+        assert world[name].breaker.open_by_hint(now) is State.OPEN
     return world
 
 
@@ -229,8 +229,8 @@ def test_an_open_breaker_is_passed_over_and_costs_nothing():
     travelled = travel([A, B], [OK], world, now=1.0)
     assert (travelled.tried, travelled.passed) == ([B], [(A, "open")])
     assert [leg.number for leg in travelled.legs] == [1]
-    assert world["openai"].budget.saved == 0
-    assert world["anthropic"].budget.saved > 0
+    assert world["openai"].retry_budget.saved == 0
+    assert world["anthropic"].retry_budget.saved > 0
 
 
 def test_all_open_is_told_at_once_with_the_time_of_the_earliest_probe():
@@ -241,7 +241,7 @@ def test_all_open_is_told_at_once_with_the_time_of_the_earliest_probe():
     travelled = travel([B, A], [OK], world, now=29.9)
     assert (travelled.end, travelled.retry_after) == (503, 1)
     with pytest.raises(Failure, match="try again in 10 s") as caught:
-        Course([target(B)], world, CourseRules(), 600.0, None, lambda _: True, begun=False).first(30.25)
+        AttemptPlanner([target(B)], world, AttemptRules(), 600.0, None, lambda _: True, begun=False).first(30.25)
     assert (caught.value.kind, caught.value.code) == (Kind.OVERLOADED, "no_provider_available")
 
 
@@ -252,14 +252,14 @@ def test_open_and_unfit_is_all_open():
 
 def test_the_probe_is_somebody_s_request_and_the_others_pass_it_over():
     world = opened((0.0, "openai"))
-    course = Course([target(A), target(B)], world, CourseRules(), 600.0, None, lambda _: True, begun=False)
+    course = AttemptPlanner([target(A), target(B)], world, AttemptRules(), 600.0, None, lambda _: True, begun=False)
     probe = course.first(30.0)
     assert probe.target.name == A
     travelled = travel([A, B], [OK], world, now=31.0)
     assert (travelled.tried, travelled.passed) == ([B], [(A, "half_open")])
     failure = FAILURES["500"]()
-    assert settle(probe, world, CourseRules(), failure, 31.0) is State.OPEN
-    assert course.after(probe, failure, 31.0, 1.0).target.name == B
+    assert record_failure(probe, world, AttemptRules(), failure, 31.0) is State.OPEN
+    assert course.next_after(probe, failure, 31.0, 1.0).target.name == B
 
 
 def test_a_breaker_that_may_be_probed_by_now_is_looked_at_again():
@@ -271,7 +271,7 @@ def test_a_breaker_that_may_be_probed_by_now_is_looked_at_again():
 def test_a_wait_that_outlasts_the_opening_ends_in_a_probe():
     travelled = travel([A], ["503 in 1", OK], standings(threshold=1, half_open_timeout=0.75))
     assert (travelled.tried, travelled.end) == ([A, f"{A}+1"], OK)
-    assert travelled.legs[1].admission.permit.probe
+    assert travelled.legs[1].lease.permit.probe
     assert travel([A], ["503 in 1", OK], standings(threshold=1, half_open_timeout=1.25)).tried == [A]
 
 
@@ -297,41 +297,41 @@ def test_the_failure_that_opens_the_breaker_is_not_followed_by_the_same_target()
     ],
 )
 def test_the_deadline_is_shared_so_that_a_fallback_keeps_a_usable_part(targets, until, attempts, timeouts):
-    offered, now, world, rules = [], 1000.0, standings(), CourseRules(attempts=attempts)
+    offered, now, world, rules = [], 1000.0, standings(), AttemptRules(attempts=attempts)
     targets, until = [target(name) for name in targets], now + until
-    course = Course(targets, world, rules, until, None, lambda _: True, begun=False)
+    course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, begun=False)
     assert course.first(now).timeout == pytest.approx(timeouts[0])
-    leg = straight(targets, world, rules, until, None, now)
-    course = Course(targets, world, rules, until, None, lambda _: True, begun=True)
+    leg = plan_first_attempt(targets, world, rules, until, None, now)
+    course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, begun=True)
     while leg is not None:
         offered.append(leg.timeout)
         now += leg.timeout  # it stalls to its limit
         failure = FAILURES["timeout"]()
-        settle(leg, world, rules, failure, now)
-        leg = course.after(leg, failure, now, 1.0)
+        record_failure(leg, world, rules, failure, now)
+        leg = course.next_after(leg, failure, now, 1.0)
     assert offered == pytest.approx(timeouts)
     assert now <= until
 
 
 @given(until=st.floats(1.5, 1000), timeout=st.floats(0.1, 1000))
 def test_the_second_target_is_offered_two_fifths_of_the_deadline(until, timeout):
-    rules = CourseRules(provider_timeout=timeout)
+    rules = AttemptRules(provider_timeout=timeout)
     for begun in (True, False):
         world = standings()
         targets = [target(A), target(B)]
-        course = Course(targets, world, rules, until, None, lambda _: True, begun=begun)
-        first = straight(targets, world, rules, until, None, 0.0) if begun else course.first(0.0)
+        course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, begun=begun)
+        first = plan_first_attempt(targets, world, rules, until, None, 0.0) if begun else course.first(0.0)
         assert first.timeout == pytest.approx(min(timeout, 0.6 * until))
-        second = course.after(first, FAILURES["timeout"](), first.timeout, 1.0)
+        second = course.next_after(first, FAILURES["timeout"](), first.timeout, 1.0)
         if until - first.timeout > 1:
             assert second.timeout >= min(timeout, 0.4 * until) - 1e-9
 
 
 def test_a_caller_s_key_has_no_fallback_to_keep_time_for():
     for names, share in [([A, B], 1.0), ([A, B, A2], 0.6)]:
-        targets, rules = [target(name) for name in names], CourseRules()
-        assert straight(targets, standings(), rules, 10.0, OWN, 0.0).timeout == pytest.approx(10 * share)
-        course = Course(targets, standings(), rules, 10.0, OWN, lambda _: True, begun=False)
+        targets, rules = [target(name) for name in names], AttemptRules()
+        assert plan_first_attempt(targets, standings(), rules, 10.0, OWN, 0.0).timeout == pytest.approx(10 * share)
+        course = AttemptPlanner(targets, standings(), rules, 10.0, OWN, lambda _: True, begun=False)
         assert course.first(0.0).timeout == pytest.approx(10 * share)
 
 
@@ -389,13 +389,13 @@ def test_the_shortest_wait_if_all_were_limits_else_the_last_failure(outcomes, en
 
 def failed_at_once(world, targets, many):
     """So many requests whose first attempts are all under way when the provider dies: which targets come next?"""
-    targets, rules, following = [target(name) for name in targets], CourseRules(), []
-    legs = [straight(targets, world, rules, 600.0, None, 0.0) for _ in range(many)]
+    targets, rules, following = [target(name) for name in targets], AttemptRules(), []
+    legs = [plan_first_attempt(targets, world, rules, 600.0, None, 0.0) for _ in range(many)]
     for leg in legs:
         failure = FAILURES["cut"]()
-        settle(leg, world, rules, failure, 1.0)
-        course = Course(targets, world, rules, 600.0, None, lambda _: True, begun=True)
-        following.append(course.after(leg, failure, 1.0, 1.0))
+        record_failure(leg, world, rules, failure, 1.0)
+        course = AttemptPlanner(targets, world, rules, 600.0, None, lambda _: True, begun=True)
+        following.append(course.next_after(leg, failure, 1.0, 1.0))
     return [leg for leg in following if leg is not None]
 
 
@@ -404,8 +404,8 @@ def test_an_outage_is_not_answered_with_a_multiple_of_the_load():
     following = failed_at_once(world, [A, B], 200)
     assert len(following) == 20 + 3
     for leg in following:
-        world["anthropic"].settle(leg.admission, leg.target.model, None, 2.0)
-    assert world["openai"].budget.running == 0
+        world["anthropic"].record(leg.lease, leg.target.model, None, 2.0)
+    assert world["openai"].retry_budget.running == 0
 
 
 def test_a_provider_that_only_stands_in_for_others_is_there_when_they_all_fail_at_once():
@@ -418,13 +418,13 @@ def test_a_provider_that_only_stands_in_for_others_is_there_when_they_all_fail_a
 def test_what_the_budget_refuses_leaves_nothing_behind():
     world = standings()
     for _ in range(3):
-        world["openai"].budget.take()
-    world["openai"].budget.saved = 0.0
-    world["anthropic"].breaker.hint_open(-30.0)
+        world["openai"].retry_budget.take()
+    world["openai"].retry_budget.saved = 0.0
+    world["anthropic"].breaker.open_by_hint(-30.0)
     travelled = travel([A, B], ["500"], world)
     assert (travelled.tried, travelled.end) == ([A], 502)
     assert world["anthropic"].breaker.state is State.OPEN  # the probe's place is free again
-    assert world["openai"].budget.running == 3
+    assert world["openai"].retry_budget.running == 3
 
 
 # -- anything ----------------------------------------------------------------------------------------------------------
@@ -441,14 +441,16 @@ def test_anything_in_any_order(data):
         targets = [target(name) for name in data.draw(st.permutations(names))[: data.draw(st.integers(1, 4))]]
         unfit = data.draw(st.sets(st.sampled_from(names), max_size=2))
         own = data.draw(st.sampled_from([None, None, OWN]))
-        rules = CourseRules(attempts=data.draw(st.integers(1, 4)), provider_timeout=30.0)
+        rules = AttemptRules(attempts=data.draw(st.integers(1, 4)), provider_timeout=30.0)
         until = now + data.draw(st.sampled_from([2.0, 10.0, 600.0]))
-        course = Course(targets, world, rules, until, own, lambda one, unfit=unfit: one.name not in unfit, begun=False)
+        course = AttemptPlanner(
+            targets, world, rules, until, own, lambda one, unfit=unfit: one.name not in unfit, begun=False
+        )
         made = []
         try:
             leg = course.first(now)
         except Failure:
-            assert all(why.why in ("open", "half_open", "unfit", "foreign") for _, why in course.passed)
+            assert all(why.reason in ("open", "half_open", "unfit", "foreign") for _, why in course.skipped)
             leg = None
         while leg is not None:
             made.append(leg)
@@ -456,24 +458,24 @@ def test_anything_in_any_order(data):
             assert leg.timeout <= min(30.0, until - now - leg.wait) + 1e-9
             assert len(made) == 1 or leg.timeout >= 1.0
             assert leg.target is targets[0] or leg.target.name not in unfit
-            assert (leg.admission.credential == OWN) == (own is not None)
+            assert (leg.lease.credential == OWN) == (own is not None)
             assert own is None or leg.target.provider is targets[0].provider
             assert leg.wait == 0 or leg.target is made[-2].target
             standing = world[leg.target.provider.spec.name]
             now += leg.wait + data.draw(st.sampled_from([0.0, 0.5, 4.0]))
             outcome = data.draw(st.sampled_from([OK, "caller leaves", *FAILURES]), "outcome")
             if outcome == OK:
-                standing.settle(leg.admission, leg.target.model, None, now)
+                standing.record(leg.lease, leg.target.model, None, now)
                 break
             if outcome == "caller leaves":
-                standing.forgo(leg.admission, now)
+                standing.release(leg.lease, now)
                 break
             failure = FAILURES[outcome]()
-            settle(leg, world, rules, failure, now)
-            leg = course.after(leg, failure, now, data.draw(st.sampled_from([0.0, 0.5, 1.0])))
-        noted = [(one.name, why.why) for one, why in course.passed]
+            record_failure(leg, world, rules, failure, now)
+            leg = course.next_after(leg, failure, now, data.draw(st.sampled_from([0.0, 0.5, 1.0])))
+        noted = [(one.name, why.reason) for one, why in course.skipped]
         assert len(noted) == len(set(noted))
         now += data.draw(st.sampled_from([0.0, 6.0, 301.0]))
     for standing in world.values():  # all has been given back
-        assert standing.budget.running == 0
+        assert standing.retry_budget.running == 0
         assert standing.breaker.state is not State.HALF_OPEN

@@ -4,8 +4,8 @@ from time import perf_counter
 
 import pytest
 
+from nulpoint.cache.exclusions import CacheExclusions
 from nulpoint.config.values import patterns
-from nulpoint.cache.exclusions import Exclusions
 
 
 @pytest.mark.parametrize(
@@ -14,13 +14,13 @@ from nulpoint.cache.exclusions import Exclusions
      ("GPT-4O", False), ("", False)],
 )  # fmt: skip
 def test_names_and_patterns(model, excluded):
-    exclusions = Exclusions(["gpt-4o"], ["^o1", r"-search-\d"])
+    exclusions = CacheExclusions(["gpt-4o"], ["^o1", r"-search-\d"])
     assert (model in exclusions) == excluded
     assert (model in exclusions) == excluded  # from memory
 
 
 def test_s11_no_pattern_takes_exponential_time():
-    exclusions = Exclusions([], ["(a+)+$", "(a|aa)+$", "(.*a){20}$"])
+    exclusions = CacheExclusions([], ["(a+)+$", "(a|aa)+$", "(.*a){20}$"])
     began = perf_counter()
     assert "a" * 65_536 + "!" not in exclusions
     assert perf_counter() - began < 0.5  # of a name of 64 KiB; `re` would take longer than the universe
@@ -37,6 +37,6 @@ def test_patterns_are_read():
 
 
 def test_names_invented_by_callers_are_not_all_remembered():
-    exclusions = Exclusions(["gpt-4o"], ["x$"])
+    exclusions = CacheExclusions(["gpt-4o"], ["x$"])
     assert sum(f"{number}x" in exclusions for number in range(5000)) == 5000
     assert len(exclusions._known) <= 1024

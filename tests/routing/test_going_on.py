@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.ratelimit.limiter import LimitRules, RateLimiter
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
-from nulpoint.ratelimit.limiter import Limiter, Rules
-from nulpoint.routing.cooldowns import Rests
-from nulpoint.routing.provider_health import RESTING, Admission, Standing
+from nulpoint.routing.cooldowns import Cooldowns
+from nulpoint.routing.provider_health import COOLING_DOWN, Lease, ProviderHealth
 
 RULES = BreakerRules(threshold=3, window=60.0, half_open_timeout=30.0)
 DOWN = Failure(Kind.UPSTREAM, 502, "down")
@@ -16,7 +16,7 @@ DOWN = Failure(Kind.UPSTREAM, 502, "down")
 
 def failed(breaker, times, now=0.0):
     for _ in range(times):
-        breaker.settle(breaker.normal, Outcome.FAILURE, now)
+        breaker.record(breaker.unconditional_permit, Outcome.FAILURE, now)
     return breaker
 
 
@@ -26,25 +26,25 @@ def failed(breaker, times, now=0.0):
 )  # fmt: skip
 def test_failures_are_counted_on_under_the_new_rules(before, threshold, more, state):
     rules = BreakerRules(threshold=threshold, window=60.0)
-    assert failed(failed(Breaker(RULES), before).going_on(rules), more, 1.0).state is state
+    assert failed(failed(Breaker(RULES), before).updated(rules), more, 1.0).state is state
 
 
 def test_an_open_one_stays_open_since_the_same_moment():
     old = failed(Breaker(RULES), 3, 10.0)
-    new = old.going_on(BreakerRules(threshold=3, half_open_timeout=50.0))
-    assert (new.state, new.probe_in(20.0)) == (State.OPEN, 40.0)
-    assert new.admit(59.0) is None
-    assert new.admit(60.0).probe
-    assert old.admit(40.0).probe  # for itself
+    new = old.updated(BreakerRules(threshold=3, half_open_timeout=50.0))
+    assert (new.state, new.seconds_to_probe(20.0)) == (State.OPEN, 40.0)
+    assert new.acquire(59.0) is None
+    assert new.acquire(60.0).probe
+    assert old.acquire(40.0).probe  # for itself
 
 
 def test_a_probe_of_the_old_one_decides_nothing_in_the_new_one():
     old = failed(Breaker(RULES), 3)
-    probe = old.admit(30.0)
-    new = old.going_on(RULES)
+    probe = old.acquire(30.0)
+    new = old.updated(RULES)
     assert new.state is State.OPEN
-    assert new.admit(30.0).probe
-    assert old.settle(probe, Outcome.FAILURE, 31.0) is State.OPEN
+    assert new.acquire(30.0).probe
+    assert old.record(probe, Outcome.FAILURE, 31.0) is State.OPEN
     assert new.state is State.HALF_OPEN
 
 
@@ -52,48 +52,48 @@ def test_the_share_of_failures_goes_on_too():
     rules = BreakerRules(threshold=2, ratio=0.5)
     old = Breaker(rules)
     for _ in range(30):
-        old.settle(old.normal, Outcome.SUCCESS, 0.0)
-    new = failed(old.going_on(rules), 20, 1.0)
+        old.record(old.unconditional_permit, Outcome.SUCCESS, 0.0)
+    new = failed(old.updated(rules), 20, 1.0)
     assert new.state is State.CLOSED
     assert failed(new, 10, 1.0).state is State.OPEN
 
 
 def test_a_standing_is_itself_as_long_as_nothing_changes():
     for count in (0, 1, 3):
-        standing = Standing(RULES, count)
-        assert standing.going_on(RULES, list(range(count))) is standing
-        assert standing.going_on(RULES, [None, *range(count)]) is not standing
-        assert standing.going_on(BreakerRules(threshold=9), list(range(count))) is not standing
+        standing = ProviderHealth(RULES, count)
+        assert standing.updated(RULES, list(range(count))) is standing
+        assert standing.updated(RULES, [None, *range(count)]) is not standing
+        assert standing.updated(BreakerRules(threshold=9), list(range(count))) is not standing
 
 
 @pytest.mark.parametrize(
     ("kept", "resting"), [([0, 1], {0}), ([1, 0], {1}), ([None, None, 0], {2}), ([1], set()), ([None], set())]
 )
 def test_rests_follow_their_key(kept, resting):
-    standing = Standing(RULES, 2)
-    standing.settle(Admission(0, standing.breaker.normal), "m", Failure(Kind.AUTH, 502, "no"), 0.0)
-    after = standing.going_on(RULES, kept)
-    assert {one for one in range(len(kept)) if after.rests.until(one, "m", 1.0)} == resting
-    assert (after.outlook("m", 1.0) is not None) == (resting == set(range(len(kept))))
+    standing = ProviderHealth(RULES, 2)
+    standing.record(Lease(0, standing.breaker.unconditional_permit), "m", Failure(Kind.AUTH, 502, "no"), 0.0)
+    after = standing.updated(RULES, kept)
+    assert {one for one in range(len(kept)) if after.cooldowns.end(one, "m", 1.0)} == resting
+    assert (after.preview("m", 1.0) is not None) == (resting == set(range(len(kept))))
 
 
 def test_rests_of_keys_that_callers_bring_stay():
-    rests = Rests()
-    rests.limited(b"digest", "m", 20.0, 0.0)
-    assert rests.kept({}).until(b"digest", "m", 1.0) == 20.0
+    rests = Cooldowns()
+    rests.rate_limited(b"digest", "m", 20.0, 0.0)
+    assert rests.remapped({}).end(b"digest", "m", 1.0) == 20.0
 
 
 def test_outlook_takes_nothing():
-    standing = Standing(RULES, 1)
-    assert standing.outlook("m", 0.0) is None
+    standing = ProviderHealth(RULES, 1)
+    assert standing.preview("m", 0.0) is None
     failed(standing.breaker, 3)
     for _ in range(3):
-        assert standing.outlook("m", 10.0).wait == 20.0
-        assert standing.outlook("m", 30.0) is None
-    assert standing.admit("m", 30.0, None, last_resort=False).permit.probe
-    assert standing.outlook("m", 30.0).why == "half_open"
-    standing.rests.limited(0, "m", 5.0, 30.0)
-    assert standing.outlook("m", 31.0) == (RESTING, 4.0)
+        assert standing.preview("m", 10.0).wait == 20.0
+        assert standing.preview("m", 30.0) is None
+    assert standing.acquire("m", 30.0, None, last_resort=False).permit.probe
+    assert standing.preview("m", 30.0).reason == "half_open"
+    standing.cooldowns.rate_limited(0, "m", 5.0, 30.0)
+    assert standing.preview("m", 31.0) == (COOLING_DOWN, 4.0)
 
 
 def taken(limiter, times, now, tokens=1):
@@ -103,20 +103,20 @@ def taken(limiter, times, now, tokens=1):
 @pytest.mark.parametrize(
     ("before", "after", "first", "then"),
     [
-        (Rules(requests=3), Rules(requests=5), 3, 2),
-        (Rules(requests=5), Rules(requests=3), 5, 0),
-        (Rules(requests_per_key=3), Rules(requests_per_key=4), 3, 1),
-        (Rules(requests=3), Rules(requests_per_key=2), 3, 2),  # another limit begins with what it sees
-        (Rules(tokens=3), Rules(tokens=5), 3, 2),
-        (Rules(tokens=5), Rules(tokens=3), 2, 1),
-        (Rules(tokens=5), Rules(tokens=3), 4, 0),  # a debt
-        (Rules(parallel_per_key=2), Rules(parallel_per_key=3), 2, 1),
-        (Rules(requests=3), Rules(tokens_per_key=3, requests=4), 3, 1),
-        (Rules(requests=3, tokens=9), Rules(requests=3), 3, 0),
+        (LimitRules(requests=3), LimitRules(requests=5), 3, 2),
+        (LimitRules(requests=5), LimitRules(requests=3), 5, 0),
+        (LimitRules(requests_per_key=3), LimitRules(requests_per_key=4), 3, 1),
+        (LimitRules(requests=3), LimitRules(requests_per_key=2), 3, 2),  # another limit begins with what it sees
+        (LimitRules(tokens=3), LimitRules(tokens=5), 3, 2),
+        (LimitRules(tokens=5), LimitRules(tokens=3), 2, 1),
+        (LimitRules(tokens=5), LimitRules(tokens=3), 4, 0),  # a debt
+        (LimitRules(parallel_per_key=2), LimitRules(parallel_per_key=3), 2, 1),
+        (LimitRules(requests=3), LimitRules(tokens_per_key=3, requests=4), 3, 1),
+        (LimitRules(requests=3, tokens=9), LimitRules(requests=3), 3, 0),
     ],
 )
 def test_limits_that_change_know_what_was_taken(before, after, first, then):
-    limiter = Limiter(before, 0.0)
+    limiter = RateLimiter(before, 0.0)
     assert taken(limiter, first, 0.0) == first
     limiter.renew(after, 0.0)
     assert taken(limiter, 10, 0.0) == then
@@ -125,14 +125,14 @@ def test_limits_that_change_know_what_was_taken(before, after, first, then):
 @pytest.mark.parametrize(
     ("before", "after", "tokens"),
     [
-        (Rules(requests=9), Rules(requests=2), 1),
-        (Rules(requests_per_key=9), Rules(requests_per_key=3), 1),
-        (Rules(tokens=1_000_000), Rules(tokens=1000), 100_000),
-        (Rules(tokens_per_key=1_000_000), Rules(tokens_per_key=1000), 100_000),
+        (LimitRules(requests=9), LimitRules(requests=2), 1),
+        (LimitRules(requests_per_key=9), LimitRules(requests_per_key=3), 1),
+        (LimitRules(tokens=1_000_000), LimitRules(tokens=1000), 100_000),
+        (LimitRules(tokens_per_key=1_000_000), LimitRules(tokens_per_key=1000), 100_000),
     ],
 )
 def test_under_a_lower_limit_who_waits_as_long_as_told_gets_in_and_nobody_waits_for_hours(before, after, tokens):
-    limiter = Limiter(before, 0.0)
+    limiter = RateLimiter(before, 0.0)
     assert [limiter.admit(b"a", tokens, float(second)).refusal for second in range(9)] == [None] * 9
     limiter.renew(after, 9.0)
     refusal = limiter.admit(b"a", 1, 9.0).refusal
@@ -143,11 +143,11 @@ def test_under_a_lower_limit_who_waits_as_long_as_told_gets_in_and_nobody_waits_
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=30))
 def test_no_row_of_changes_ever_gives_more_than_the_highest_limit(steps):
-    limiter, now, admitted = Limiter(Rules(requests=40), 0.0), 0.0, []
+    limiter, now, admitted = RateLimiter(LimitRules(requests=40), 0.0), 0.0, []
     for limit, seconds in steps:
         now += seconds
-        limiter.renew(Rules(requests=limit or 40), now)
+        limiter.renew(LimitRules(requests=limit or 40), now)
         admitted += [now] * taken(limiter, 50, now)
         assert sum(at > now - 60 for at in admitted) <= 40
-    limiter.renew(Rules(), now)
+    limiter.renew(LimitRules(), now)
     assert taken(limiter, 50, now) == 50

@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Kind
-from nulpoint.ratelimit.headers import duration, limit_fields, refusal_failure
-from nulpoint.ratelimit.limiter import CALLERS, WINDOW, Bucket, Limiter, Refusal, Rules, Standing, Verdict, Window
+from nulpoint.ratelimit.headers import duration, limit_headers, refusal_failure
+from nulpoint.ratelimit.limiter import (
+    CALLERS,
+    WINDOW,
+    LimitRefusal,
+    LimitRules,
+    LimitStatus,
+    RateLimiter,
+    SlidingWindow,
+    TokenBucket,
+    Verdict,
+)
 from nulpoint.ratelimit.token_estimate import MEDIUM, MOST_OUTPUT, UNSAID_OUTPUT, estimated_tokens
 
 A, B = b"a", b"b"
@@ -27,7 +37,7 @@ def times(gaps):
 
 @given(GAPS, st.integers(1, 8))
 def test_no_minute_has_more_than_the_limit_and_none_is_refused_before(gaps, limit):
-    window = Window(limit)
+    window = SlidingWindow(limit)
     taken = []
     for now in times(gaps):
         recent = [at for at in taken if at > now - WINDOW]
@@ -43,10 +53,10 @@ def test_no_minute_has_more_than_the_limit_and_none_is_refused_before(gaps, limi
 
 
 def test_a_place_is_free_again_after_the_very_minute():
-    window = Window(2)
+    window = SlidingWindow(2)
     window.take(0.0)
     window.take(10.0)
-    assert window.standing(10.0) == Standing(2, 0, 60.0)
+    assert window.status(10.0) == LimitStatus(2, 0, 60.0)
     assert window.wait(59.999) == pytest.approx(0.001)
     assert window.wait(60.0) == 0
     window.take(60.0)
@@ -58,7 +68,7 @@ def test_a_place_is_free_again_after_the_very_minute():
 
 @given(st.lists(st.tuples(st.floats(0, 30, allow_nan=False), st.integers(1, 150)), max_size=40))
 def test_a_bucket_never_gives_more_than_its_size_and_what_flows_in(asks):
-    bucket = Bucket(100, 0.0)
+    bucket = TokenBucket(100, 0.0)
     now = 0.0
     taken = []
     for gap, tokens in asks:
@@ -76,7 +86,7 @@ def test_a_bucket_never_gives_more_than_its_size_and_what_flows_in(asks):
 @given(st.integers(1, 150), st.integers(0, 100))
 def test_the_wait_of_a_bucket_is_the_time_until_it_says_yes(tokens, used):
     def bucket():
-        drained = Bucket(100, 0.0)
+        drained = TokenBucket(100, 0.0)
         drained.take(used, 0.0)
         return drained
 
@@ -87,31 +97,34 @@ def test_the_wait_of_a_bucket_is_the_time_until_it_says_yes(tokens, used):
 
 
 def test_a_debt_is_paid_before_more_is_given_and_a_return_never_overfills():
-    bucket = Bucket(60, 0.0)
+    bucket = TokenBucket(60, 0.0)
     bucket.take(90, 0.0)
-    assert bucket.standing(0.0) == Standing(60, 0, 90.0)
+    assert bucket.status(0.0) == LimitStatus(60, 0, 90.0)
     assert bucket.wait(1, 0.0) == 31.0
     bucket.take(-500, 1.0)
-    assert bucket.standing(1.0) == Standing(60, 60, 0.0)
+    assert bucket.status(1.0) == LimitStatus(60, 60, 0.0)
     bucket.take(30, 1.0)
-    assert bucket.standing(0.5).remaining == 30  # a clock that steps back fills nothing
+    assert bucket.status(0.5).remaining == 30  # a clock that steps back fills nothing
 
 
 # -- all together ------------------------------------------------------------------------------------------------------
 
 # Rules, then steps (time, caller, tokens) with the limit that refuses, None for admitted.
 TABLE = [
-    (Rules(), [(0, A, 10**9, None)] * 3),
-    (Rules(requests=2), [(0, A, 1, None), (0, B, 1, None), (1, A, 1, ("requests", False, 59.0)), (60, A, 1, None)]),
-    (Rules(requests_per_key=1), [(0, A, 1, None), (0, B, 1, None), (1, A, 1, ("requests", True, 59.0))]),
-    (Rules(tokens=60), [(0, A, 50, None), (0, B, 20, ("tokens", False, 10.0)), (10, B, 20, None)]),
-    (Rules(tokens_per_key=60), [(0, A, 60, None), (0, B, 60, None), (0, A, 6, ("tokens", True, 6.0))]),
-    (Rules(tokens=60), [(0, A, 10**6, None), (1, A, 10**6, ("tokens", False, 59.0)), (60, A, 10**6, None)]),
-    (Rules(parallel_per_key=1), [(0, A, 1, None), (0, B, 1, None), (5, A, 1, ("parallel", True, 1.0))]),
-    # The refusal with the longest wait is told, and a refused request uses nothing up.
-    (Rules(requests=1, tokens=60), [(0, A, 60, None), (30, A, 60, ("requests", False, 30.0)), (60, A, 60, None)]),
+    (LimitRules(), [(0, A, 10**9, None)] * 3),
     (
-        Rules(requests=9, tokens_per_key=60),
+        LimitRules(requests=2),
+        [(0, A, 1, None), (0, B, 1, None), (1, A, 1, ("requests", False, 59.0)), (60, A, 1, None)],
+    ),
+    (LimitRules(requests_per_key=1), [(0, A, 1, None), (0, B, 1, None), (1, A, 1, ("requests", True, 59.0))]),
+    (LimitRules(tokens=60), [(0, A, 50, None), (0, B, 20, ("tokens", False, 10.0)), (10, B, 20, None)]),
+    (LimitRules(tokens_per_key=60), [(0, A, 60, None), (0, B, 60, None), (0, A, 6, ("tokens", True, 6.0))]),
+    (LimitRules(tokens=60), [(0, A, 10**6, None), (1, A, 10**6, ("tokens", False, 59.0)), (60, A, 10**6, None)]),
+    (LimitRules(parallel_per_key=1), [(0, A, 1, None), (0, B, 1, None), (5, A, 1, ("parallel", True, 1.0))]),
+    # The refusal with the longest wait is told, and a refused request uses nothing up.
+    (LimitRules(requests=1, tokens=60), [(0, A, 60, None), (30, A, 60, ("requests", False, 30.0)), (60, A, 60, None)]),
+    (
+        LimitRules(requests=9, tokens_per_key=60),
         [(0, A, 60, None), *[(0, A, 1, ("tokens", True, 1.0))] * 20, (0, B, 1, None)],
     ),
 ]
@@ -119,15 +132,15 @@ TABLE = [
 
 @pytest.mark.parametrize(("rules", "steps"), TABLE)
 def test_who_is_admitted(rules, steps):
-    limiter = Limiter(rules, 0.0)
+    limiter = RateLimiter(rules, 0.0)
     for now, caller, tokens, refused in steps:
         refusal = limiter.admit(caller, tokens, float(now)).refusal
-        assert refusal == (Refusal(*refused) if refused else None), (now, caller)
+        assert refusal == (LimitRefusal(*refused) if refused else None), (now, caller)
 
 
 @pytest.mark.parametrize(("used", "left"), [(10, 90), (100, 0), (130, -30), (0, 100), (None, 0)])
 def test_settling_puts_the_estimate_right(used, left):
-    limiter = Limiter(Rules(tokens=100, tokens_per_key=100, parallel_per_key=1), 0.0)
+    limiter = RateLimiter(LimitRules(tokens=100, tokens_per_key=100, parallel_per_key=1), 0.0)
     assert limiter.admit(A, 250, 0.0).tokens.remaining == 0
     limiter.settle(A, 250, used, 0.0)
     verdict = limiter.admit(A, 100, 0.0)
@@ -138,7 +151,7 @@ def test_settling_puts_the_estimate_right(used, left):
 
 
 def test_places_come_back_whatever_happened():
-    limiter = Limiter(Rules(parallel_per_key=2), 0.0)
+    limiter = RateLimiter(LimitRules(parallel_per_key=2), 0.0)
     for _ in range(100):
         assert limiter.admit(A, 1, 0.0).refusal is None
         assert limiter.admit(A, 1, 0.0).refusal is None
@@ -150,16 +163,16 @@ def test_places_come_back_whatever_happened():
 
 
 def test_the_tighter_limit_is_shown():
-    limiter = Limiter(Rules(requests=10, requests_per_key=3, tokens=1000, tokens_per_key=2000), 0.0)
+    limiter = RateLimiter(LimitRules(requests=10, requests_per_key=3, tokens=1000, tokens_per_key=2000), 0.0)
     verdict = limiter.admit(A, 100, 0.0)
-    assert verdict.requests == Standing(3, 2, 60.0)
-    assert verdict.tokens == Standing(1000, 900, 6.0)
-    verdict = Limiter(Rules(parallel_per_key=5), 0.0).admit(A, 1, 0.0)
+    assert verdict.requests == LimitStatus(3, 2, 60.0)
+    assert verdict.tokens == LimitStatus(1000, 900, 6.0)
+    verdict = RateLimiter(LimitRules(parallel_per_key=5), 0.0).admit(A, 1, 0.0)
     assert (verdict.requests, verdict.tokens) == (None, None)
 
 
 def test_callers_are_forgotten_in_the_end():
-    limiter = Limiter(Rules(requests_per_key=1), 0.0)
+    limiter = RateLimiter(LimitRules(requests_per_key=1), 0.0)
     for number in range(CALLERS + 2):
         limiter.admit(b"%d" % number, 1, 0.0)
     assert limiter.admit(b"%d" % (CALLERS + 1), 1, 1.0).refusal is not None
@@ -170,7 +183,7 @@ def test_callers_are_forgotten_in_the_end():
     ("processes", "shares"), [(1, (100, 7, 0, 1, 0)), (4, (25, 1, 0, 1, 0)), (1000, (1, 1, 0, 1, 0))]
 )
 def test_shares_of_several_processes(processes, shares):
-    assert Rules(100, 7, 0, 1, 0).shared_by(processes) == Rules(*shares)
+    assert LimitRules(100, 7, 0, 1, 0).shared_by(processes) == LimitRules(*shares)
 
 
 # -- told as OpenAI tells ----------------------------------------------------------------------------------------------
@@ -204,8 +217,8 @@ def test_durations_grow(seconds):
 
 
 def test_the_fields():
-    verdict = Verdict(Refusal("requests", False, 1.5), Standing(60, 0, 59.5), Standing(1000, 10, 0.0124), 1)
-    assert limit_fields(verdict).decode().split("\r\n") == [
+    verdict = Verdict(LimitRefusal("requests", False, 1.5), LimitStatus(60, 0, 59.5), LimitStatus(1000, 10, 0.0124), 1)
+    assert limit_headers(verdict).decode().split("\r\n") == [
         "x-ratelimit-limit-requests: 60",
         "x-ratelimit-remaining-requests: 0",
         "x-ratelimit-reset-requests: 59.5s",
@@ -215,34 +228,40 @@ def test_the_fields():
         "retry-after-ms: 1500",
         "",
     ]
-    assert limit_fields(Verdict(None, None, None, 1)) == b""
+    assert limit_headers(Verdict(None, None, None, 1)) == b""
 
 
 @pytest.mark.parametrize(
     ("refusal", "status", "kind", "code", "words"),
     [
         (
-            Refusal("requests", False, 2.0),
+            LimitRefusal("requests", False, 2.0),
             429,
             Kind.RATE_LIMIT,
             "rate_limit_exceeded",
             "5 requests a minute (RPM_LIMIT)",
         ),
-        (Refusal("requests", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "(RPM_LIMIT_PER_KEY)"),
-        (Refusal("tokens", False, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "tokens a minute (TPM_LIMIT)"),
-        (Refusal("tokens", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "try again in 2s"),
+        (LimitRefusal("requests", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "(RPM_LIMIT_PER_KEY)"),
         (
-            Refusal("parallel", True, 1.0),
+            LimitRefusal("tokens", False, 2.0),
+            429,
+            Kind.RATE_LIMIT,
+            "rate_limit_exceeded",
+            "tokens a minute (TPM_LIMIT)",
+        ),
+        (LimitRefusal("tokens", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "try again in 2s"),
+        (
+            LimitRefusal("parallel", True, 1.0),
             429,
             Kind.RATE_LIMIT,
             "rate_limit_exceeded",
             "at a time (MAX_PARALLEL_PER_KEY)",
         ),
-        (Refusal("unavailable", False, 1.0), 503, Kind.OVERLOADED, "limits_unavailable", "RATE_LIMIT_ON_ERROR"),
+        (LimitRefusal("unavailable", False, 1.0), 503, Kind.OVERLOADED, "limits_unavailable", "RATE_LIMIT_ON_ERROR"),
     ],
 )
 def test_the_failure(refusal, status, kind, code, words):
-    failure = refusal_failure(refusal, Rules(5, 5, 5, 5, 5).limit_of(refusal))
+    failure = refusal_failure(refusal, LimitRules(5, 5, 5, 5, 5).limit_of(refusal))
     assert (failure.status, failure.kind, failure.code, failure.retry_after) == (status, kind, code, refusal.wait)
     assert words in failure.message
 
@@ -286,7 +305,7 @@ def test_estimates(body, embeddings, tokens):
 
 def test_windows_of_a_minute_side_by_side():
     """A fixed window would admit twice the limit around its edge."""
-    window = Window(10)
+    window = SlidingWindow(10)
     taken = []
     for now in (step / 10 for step in range(2000)):
         if window.wait(now) == 0:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.proxy.overload import LATE, SAMPLES, LagWatch
+from nulpoint.proxy.overload import LATE, SAMPLES, EventLoopLagMonitor
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from nulpoint.proxy.overload import LATE, SAMPLES, LagWatch
     ],
 )
 def test_ten_late_ticks_in_a_row(lags, overloaded):
-    watch = LagWatch()
+    watch = EventLoopLagMonitor()
     for lag in lags:
         watch.sample(lag)
     assert watch.overloaded == overloaded
@@ -33,7 +33,7 @@ def test_ten_late_ticks_in_a_row(lags, overloaded):
 
 @given(st.lists(st.sampled_from([0.0, LATE, 0.11, 3.0]), max_size=40))
 def test_only_the_last_samples_count(lags):
-    watch = LagWatch()
+    watch = EventLoopLagMonitor()
     for number, lag in enumerate(lags, 1):
         watch.sample(lag)
         last = lags[max(0, number - SAMPLES) : number]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nulpoint.routing import cooldowns
-from nulpoint.routing.cooldowns import LONGEST, REFUSED, UNNAMED, Rests
+from nulpoint.routing.cooldowns import LONGEST, REFUSED, UNNAMED, Cooldowns
 
 
 def test_the_numbers():
@@ -17,11 +17,11 @@ def test_the_numbers():
     ("named", "seconds"), [(None, 60), (1, 1), (0.25, 0.25), (299.5, 299.5), (300, 300), (301, 300), (1e9, 300)]
 )
 def test_a_limit_rests_as_long_as_the_provider_says_but_not_too_long(named, seconds):
-    one = Rests()
-    one.limited(0, "m", named, 100)
-    assert one.until(0, "m", 100) == 100 + seconds
-    assert one.until(0, "m", 100 + seconds - 0.1) == 100 + seconds
-    assert one.until(0, "m", 100 + seconds) == 0
+    one = Cooldowns()
+    one.rate_limited(0, "m", named, 100)
+    assert one.end(0, "m", 100) == 100 + seconds
+    assert one.end(0, "m", 100 + seconds - 0.1) == 100 + seconds
+    assert one.end(0, "m", 100 + seconds) == 0
 
 
 # (time, event, whether credential 0 rests for model a, credential 0 for model b, credential 1 for model a)
@@ -42,53 +42,53 @@ SCRIPT = [
 
 
 def test_a_credential_rests_for_one_model_or_as_a_whole():
-    one = Rests()
+    one = Cooldowns()
     for now, event, expected in SCRIPT:
         if event is not None and event[0] == "limited":
-            one.limited(*event[1:], now)
+            one.rate_limited(*event[1:], now)
         elif event is not None:
-            one.refused(event[1], "", now)
+            one.credential_refused(event[1], "", now)
         shown = [
-            letter if one.until(credential, model, now) else "-"
+            letter if one.end(credential, model, now) else "-"
             for letter, credential, model in [("a", 0, "a"), ("b", 0, "b"), ("1", 1, "a")]
         ]
         assert "".join(shown) == expected, now
 
 
 def test_how_many_rest_is_told():
-    one = Rests()
-    one.limited(0, "a", 10, 0)
-    one.limited(0, "b", 20, 0)
-    one.refused(1, "", 0)
-    assert [one.resting(now) for now in (0, 10, 20, 300)] == [3, 2, 1, 0]
+    one = Cooldowns()
+    one.rate_limited(0, "a", 10, 0)
+    one.rate_limited(0, "b", 20, 0)
+    one.credential_refused(1, "", 0)
+    assert [one.active(now) for now in (0, 10, 20, 300)] == [3, 2, 1, 0]
 
 
 def test_when_all_have_ended_nothing_has_to_be_looked_up_any_more():
-    one = Rests()
+    one = Cooldowns()
     assert not one.any
-    one.limited(0, "a", 10, 0)
-    one.limited(0, "b", 5, 0)
-    assert one.until(0, "b", 7) == 0
+    one.rate_limited(0, "a", 10, 0)
+    one.rate_limited(0, "b", 5, 0)
+    assert one.end(0, "b", 7) == 0
     assert one.any
-    assert one.until(0, "c", 10) == 0
+    assert one.end(0, "c", 10) == 0
     assert not one.any
-    one.refused(0, "", 11)
+    one.credential_refused(0, "", 11)
     assert one.any
 
 
 def test_ten_thousand_callers_keys_take_bounded_memory_and_ours_still_rest():
-    one = Rests()
+    one = Cooldowns()
     for number in range(10_000):
-        one.limited(number.to_bytes(32, "big"), "m", 300, 0)
-    assert len(one._until) == cooldowns._REMEMBERED
-    one.refused(0, "", 1)
-    one.limited(1, "m", 10, 1)
-    assert one.until(0, "m", 1) == 301
-    assert one.until(1, "m", 1) == 11
-    assert one.resting(1) == cooldowns._REMEMBERED
-    one.limited(1, "m", 20, 2)  # a rest that is known takes nobody's place
-    assert len(one._until) == cooldowns._REMEMBERED
-    assert one.until((9_999).to_bytes(32, "big"), "m", 2) == 300
+        one.rate_limited(number.to_bytes(32, "big"), "m", 300, 0)
+    assert len(one._end) == cooldowns._REMEMBERED
+    one.credential_refused(0, "", 1)
+    one.rate_limited(1, "m", 10, 1)
+    assert one.end(0, "m", 1) == 301
+    assert one.end(1, "m", 1) == 11
+    assert one.active(1) == cooldowns._REMEMBERED
+    one.rate_limited(1, "m", 20, 2)  # a rest that is known takes nobody's place
+    assert len(one._end) == cooldowns._REMEMBERED
+    assert one.end((9_999).to_bytes(32, "big"), "m", 2) == 300
 
 
 class AgainstEverything(RuleBasedStateMachine):
@@ -96,7 +96,7 @@ class AgainstEverything(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.rests, self.now, self.ends = Rests(), 0.0, {}
+        self.rests, self.now, self.ends = Cooldowns(), 0.0, {}
 
     credentials, models = st.integers(0, 2), st.sampled_from(["a", "b"])
 
@@ -106,12 +106,12 @@ class AgainstEverything(RuleBasedStateMachine):
 
     @rule(credential=credentials, model=models, named=st.sampled_from([None, 0.5, 20.0, 1000.0]))
     def limited(self, credential, model, named):
-        self.rests.limited(credential, model, named, self.now)
+        self.rests.rate_limited(credential, model, named, self.now)
         self.ends[credential, model] = self.now + (60 if named is None else min(named, 300))
 
     @rule(credential=credentials, model=st.sampled_from(["", "a", "b"]))
     def refused(self, credential, model):
-        self.rests.refused(credential, model, self.now)
+        self.rests.credential_refused(credential, model, self.now)
         self.ends[credential, model] = self.now + 300
 
     @invariant()
@@ -119,9 +119,9 @@ class AgainstEverything(RuleBasedStateMachine):
         for credential in range(3):
             for model in ("a", "b"):
                 ends = max(self.ends.get((credential, name), 0) for name in ("", model))
-                assert self.rests.until(credential, model, self.now) == (ends if ends > self.now else 0)
+                assert self.rests.end(credential, model, self.now) == (ends if ends > self.now else 0)
         alive = sum(end > self.now for end in self.ends.values())
-        assert self.rests.resting(self.now) == alive
+        assert self.rests.active(self.now) == alive
         assert self.rests.any or not alive
 
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from routing_parts import FAILURES
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.routing.retry import BUDGET_FLOOR, BUDGET_SHARE, Budget, again_in, elsewhere
+from nulpoint.routing.retry import BUDGET_FLOOR, BUDGET_SHARE, RetryBudget, backoff_before_retry, can_fail_over
 
 # -- where -------------------------------------------------------------------------------------------------------------
 
@@ -31,7 +31,9 @@ ELSEWHERE = {
 @pytest.mark.parametrize("kind", Kind)
 def test_where_by_kind(kind):
     failure = Failure(kind, 500, "x")
-    assert (elsewhere(failure, own_key=False), elsewhere(failure, own_key=True)) == ELSEWHERE[kind]
+    assert (can_fail_over(failure, has_client_key=False), can_fail_over(failure, has_client_key=True)) == ELSEWHERE[
+        kind
+    ]
 
 
 STAYS = {"400", "404", "413", "422", "internal", "left"}
@@ -39,7 +41,7 @@ STAYS = {"400", "404", "413", "422", "internal", "left"}
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_where_by_what_the_provider_answered(name):
-    assert elsewhere(FAILURES[name](), own_key=False) == (name not in STAYS)
+    assert can_fail_over(FAILURES[name](), has_client_key=False) == (name not in STAYS)
 
 
 # -- when the same again -----------------------------------------------------------------------------------------------
@@ -53,17 +55,17 @@ AGAIN = {
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_is_asked_again_and_when(name):
-    assert again_in(FAILURES[name](), 1, 1.0) == AGAIN.get(name)
+    assert backoff_before_retry(FAILURES[name](), 1, 1.0) == AGAIN.get(name)
 
 
 def test_a_connection_that_never_came_to_be_is_tried_again_whatever_it_says_of_waiting():
-    assert again_in(Failure(Kind.CONNECT, 502, "x", retry_after=9), 1, 1.0) is None
-    assert again_in(Failure(Kind.CONNECT, 502, "x", retry_after=0.7), 1, 1.0) == 0.7
+    assert backoff_before_retry(Failure(Kind.CONNECT, 502, "x", retry_after=9), 1, 1.0) is None
+    assert backoff_before_retry(Failure(Kind.CONNECT, 502, "x", retry_after=0.7), 1, 1.0) == 0.7
 
 
 @pytest.mark.parametrize(("attempts", "most"), [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.8), (5, 1.0), (6, 1.0), (100, 1.0)])
 def test_the_wait_doubles_up_to_a_second_with_full_jitter(attempts, most):
-    waits = [again_in(FAILURES["500"](), attempts, chance) for chance in (0.0, 0.25, 1.0)]
+    waits = [backoff_before_retry(FAILURES["500"](), attempts, chance) for chance in (0.0, 0.25, 1.0)]
     assert waits == pytest.approx([0.0, most / 4, most])
 
 
@@ -75,27 +77,27 @@ def requests(budget, count):
 
 
 def test_a_few_at_one_time_are_always_allowed():
-    budget = Budget()
+    budget = RetryBudget()
     assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
     budget.done()
     assert [budget.take() for _ in range(2)] == [True, False]
 
 
 def test_a_tenth_of_the_requests():
-    budget = Budget()
+    budget = RetryBudget()
     requests(budget, 100)
     assert sum(budget.take() for _ in range(100)) == 10 + BUDGET_FLOOR
 
 
 def test_no_more_than_a_hundred_are_saved_up():
-    budget = Budget()
+    budget = RetryBudget()
     requests(budget, 1_000_000)
     assert sum(budget.take() for _ in range(1000)) == 100 + BUDGET_FLOOR
 
 
 def storm(rate, seconds, latency):
     """So many requests a second, every attempt of which fails after `latency`: how many further ones are made?"""
-    budget, made, events = Budget(), 0, []
+    budget, made, events = RetryBudget(), 0, []
     for number in range(rate * seconds):
         heapq.heappush(events, (number / rate, 0, "arrives"))
     while events:
@@ -130,7 +132,7 @@ def test_all_at_once():
 
 @given(st.lists(st.sampled_from(["request", "take", "done"]), max_size=300))
 def test_what_is_over_the_floor_is_paid_by_requests(events):
-    budget, asked, over_the_floor, running = Budget(), 0, 0, 0
+    budget, asked, over_the_floor, running = RetryBudget(), 0, 0, 0
     for event in events:
         if event == "request":
             requests(budget, 1)
@@ -154,7 +156,7 @@ class AgainstTokens(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.budget, self.tenths, self.running = Budget(), 0, 0
+        self.budget, self.tenths, self.running = RetryBudget(), 0, 0
 
     @rule(count=st.sampled_from([1, 7, 40, 2000]))
     def requests_come(self, count):

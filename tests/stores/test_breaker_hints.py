@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from conftest import run, until
-from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
 from nulpoint.redis_client.breaker_hints import PREFIX, BreakerHints
-from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisLink, connections
+from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisConnection, connections
+from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
 from redis_server import needs_redis, redis_server
 
 TIMEOUT = 30.0
@@ -54,13 +54,13 @@ class Replica:
     def fail(self, name=A):
         breaker = self.breakers[name]
         for _ in range(2):
-            breaker.settle(breaker.normal, Outcome.FAILURE, self.now)
+            breaker.record(breaker.unconditional_permit, Outcome.FAILURE, self.now)
         assert breaker.state is State.OPEN
 
     def probe(self, outcome, name=A):
         """As if the breaker had been open for all its time."""
         breaker = self.breakers[name]
-        breaker.settle(breaker.admit(self.now + TIMEOUT + 1), outcome, self.now)
+        breaker.record(breaker.acquire(self.now + TIMEOUT + 1), outcome, self.now)
 
 
 def with_two(test):
@@ -92,7 +92,7 @@ def test_it_lasts_no_longer_than_that_of_the_replica_that_saw_it(left):
         assert 29_000 < shelf.left[PREFIX + A] <= 30_000
         shelf.left[PREFIX + A] = left
         await other.hints.exchange()
-        assert other.breakers[A].probe_in(other.now) == pytest.approx(min(left / 1000, TIMEOUT), abs=0.1)
+        assert other.breakers[A].seconds_to_probe(other.now) == pytest.approx(min(left / 1000, TIMEOUT), abs=0.1)
 
     with_two(test)
 
@@ -245,7 +245,7 @@ def test_an_opening_that_is_over_is_not_told(outcome):
 def test_with_a_real_redis_that_dies_and_comes_back():
     async def main():
         with redis_server() as server:
-            links = [RedisLink(connections(server.url), retry=0.05) for _ in range(2)]
+            links = [RedisConnection(connections(server.url), retry=0.05) for _ in range(2)]
             one, other = (Replica(link, name) for link, name in zip(links, ("one", "other"), strict=True))
             for link in links:
                 await link.start()

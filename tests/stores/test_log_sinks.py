@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from log_parts import DAY, WHEN, Clock, database, lines, record, rows
-from nulpoint.telemetry.request_log import writer
-from nulpoint.telemetry.wall_clock import TOLERANCE
-from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink, write_lines
-from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, COLUMNS, SCHEMA, open_to_write
-from nulpoint.telemetry.request_log.writer import SinkError, Writer, weight
-from nulpoint.telemetry.request_log.record import Attempt, Record
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.telemetry.request_log import writer
+from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink, write_lines
+from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord
+from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, COLUMNS, SCHEMA, open_to_write
+from nulpoint.telemetry.request_log.writer import LogWriter, SinkError, weight
+from nulpoint.telemetry.wall_clock import TOLERANCE
 
 # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ def test_a_write_that_is_cut_loses_no_line(monkeypatch, goes_on, accepted):
 
 def test_a_file_is_rotated_and_old_ones_fall_away(tmp_path):
     path, clock = tmp_path / "requests.jsonl", Clock()
-    sink = FileSink(path, max_bytes=200, keep=2, retention=DAY, calendar=clock.calendar())
+    sink = FileSink(path, max_bytes=200, keep=2, retention=DAY, clock=clock.calendar())
     for number in range(6):
         sink.write([b"%d" % number * 150])
         sink.write([b"%d" % number * 100])
@@ -69,7 +69,7 @@ def test_a_file_is_rotated_and_old_ones_fall_away(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for number in (1, 2):
         os.utime(tmp_path / f"{path.name}.{number}", (clock.wall, clock.wall - number * 0.6 * DAY))
-    sink.tend()
+    sink.maintain()
     assert sorted(one.name for one in tmp_path.iterdir()) == [path.name, f"{path.name}.1"]
     sink.close()
 
@@ -106,7 +106,7 @@ def test_every_field_of_a_record_has_its_column(tmp_path):
         id="a", model="m", provider="openai", answered_model="m-1", stream=True, first_byte_us=1, total_us=2, added_us=3,
         usage=Usage(4, 5, 6, 7, 8, 9), coalesced=True, cache="HIT", limit="allowed", bytes_in=10, bytes_out=11,
         key="abc", cost=0.1, saved=0.2, first_token_us=12, error="timeout", code="c", message="é\n\"'",
-        attempts=[Attempt("openai", "m", "ok", 1, "", 2)], request_body="{}", response_body="[]",
+        attempts=[AttemptRecord("openai", "m", "ok", 1, "", 2)], request_body="{}", response_body="[]",
     )  # fmt: skip
     sink = database(path)
     sink.write([msgspec.json.encode(whole), msgspec.json.encode(record(id="b"))])
@@ -116,7 +116,7 @@ def test_every_field_of_a_record_has_its_column(tmp_path):
     full, bare = map(dict, connection.execute("SELECT * FROM requests"))
     connection.close()
     assert set(full) == {"number", *(column.name for column in COLUMNS)}
-    fields = set(Record.__struct_fields__) - {"usage"} | set(Usage.__struct_fields__)
+    fields = set(RequestRecord.__struct_fields__) - {"usage"} | set(Usage.__struct_fields__)
     assert set(full) - {"number"} == fields
     assert json.loads(full.pop("attempts")) == [{"provider": "openai", "model": "m", "outcome": "ok", "ms": 1, "at": 2}]
     assert full == {
@@ -149,7 +149,7 @@ def test_old_records_go_and_the_file_shrinks(tmp_path):
     pages = sqlite3.connect(path)
     before = pages.execute("PRAGMA page_count").fetchone()[0]
     clock.pass_by(61)
-    sink.tend()
+    sink.maintain()
     assert rows(path) == ["new"]
     assert pages.execute("PRAGMA page_count").fetchone()[0] < before / 2
     pages.close()
@@ -164,12 +164,12 @@ def test_a_clock_that_jumps_throws_nothing_away(tmp_path, jump, caplog):
     clock.wall += jump
     for _ in range(3):
         clock.pass_by(61)
-        sink.tend()
+        sink.maintain()
     assert rows(path) == ["kept"]
     assert sum("the clock has jumped" in one.message for one in caplog.records) == 1
     clock.wall -= jump
     clock.pass_by(DAY)
-    sink.tend()
+    sink.maintain()
     assert rows(path) == []
     sink.close()
 
@@ -204,7 +204,7 @@ def test_of_several_workers_none_takes_the_new_file_of_another_away(tmp_path):
     for sink in (one, other):
         with pytest.raises(SinkError, match="removed"):
             sink.write(lines("x"))
-        sink.tend()
+        sink.maintain()
         clock.pass_by(1.0)
     clock.pass_by(2.0)
     for number, sink in enumerate((one, other, one, other)):
@@ -253,7 +253,7 @@ def test_damage_while_it_is_written_is_seen_within_a_minute(tmp_path, damage):
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     clock.pass_by(61)
     with pytest.raises(SinkError, match="set aside"):
-        sink.tend()
+        sink.maintain()
     sink.write(lines("after"))
     assert len(asides(tmp_path)) == 1
     assert rows(path) == ["after"]
@@ -271,7 +271,7 @@ def test_of_two_workers_one_sets_aside(tmp_path):
     clock.pass_by(61)
     for sink in (one, other):
         with contextlib.suppress(SinkError):
-            sink.tend()
+            sink.maintain()
     waiting = lines("c"), lines("d")
     for _ in range(3):
         for sink, some in zip((one, other), waiting, strict=True):
@@ -352,7 +352,7 @@ class Faulty:
         self.written += lines
         lines.clear()
 
-    def tend(self): ...
+    def maintain(self): ...
 
     def close(self):
         self.closed = True
@@ -368,17 +368,17 @@ def wait_for(condition, seconds=5.0):
 def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch, caplog):
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.02)
     sink, dropped = Faulty(), []
-    writer = Writer(sink, 100, lambda: dropped.append(1))
+    log_writer = LogWriter(sink, 100, lambda: dropped.append(1))
     for number in range(50):
-        writer.take([b"%d" % (10 * number + one) for one in range(10)])
-    wait_for(lambda: writer.error)
+        log_writer.take([b"%d" % (10 * number + one) for one in range(10)])
+    wait_for(lambda: log_writer.error)
     assert len(dropped) == 400
-    assert writer.health() == {
+    assert log_writer.health() == {
         "sink": "faulty", "status": "failing", "error": "disk full", "waiting": 100, "dropped": 400,
     }  # fmt: skip
     time.sleep(0.1)
     sink.broken = False
-    wait_for(lambda: not writer.error and writer.health()["waiting"] == 0)
+    wait_for(lambda: not log_writer.error and log_writer.health()["waiting"] == 0)
     assert sink.written == [b"%d" % number for number in range(100)]
     said = [(one.levelno, one.getMessage()) for one in caplog.records]
     assert (
@@ -389,8 +389,8 @@ def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch,
         ][: len(said)]
     )
     assert len(said) == 2
-    writer.end()
-    writer.join(2.0)
+    log_writer.end()
+    log_writer.join(2.0)
     assert sink.closed
 
 
@@ -398,7 +398,7 @@ def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch,
 def test_a_writer_that_dies_by_a_bug_is_seen():
     sink = Faulty()
     sink.write = None
-    writer = Writer(sink, 100, lambda: None)
+    writer = LogWriter(sink, 100, lambda: None)
     writer.take([b"x"])
     wait_for(lambda: writer.error)
     assert writer.health()["status"] == "failing"
@@ -408,7 +408,7 @@ def test_a_writer_that_dies_by_a_bug_is_seen():
 def test_long_records_take_more_of_the_queue():
     sink = Faulty()
     dropped = []
-    writer = Writer(sink, 100, lambda: dropped.append(1))
+    writer = LogWriter(sink, 100, lambda: dropped.append(1))
     writer.take([b"x" * 40_000] * 20)
     assert weight(b"x" * 40_000) == 10
     assert len(dropped) == 10
@@ -419,7 +419,7 @@ def test_long_records_take_more_of_the_queue():
 
 def test_ending_waits_for_nobody():
     reading, writing = os.pipe()
-    writer = Writer(DescriptorSink(writing, shared=False), 100_000, lambda: None)
+    writer = LogWriter(DescriptorSink(writing, shared=False), 100_000, lambda: None)
     writer.take([b"x" * 1000] * 1000)
     began = time.monotonic()
     writer.end()

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import CHAT, STREAM, Caller, gateway, post, run
-from nulpoint.routing.breaker import Breaker, BreakerRules, State
-from nulpoint.ratelimit.limiter import Rules
-from nulpoint.redis_client.breaker_hints import BreakerHints
-from nulpoint.ratelimit.backend import LocalLimits
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import RedisCache, _decoded, seal
-from nulpoint.ratelimit.redis import RedisLimits
-from nulpoint.redis_client.connection import WAITING, RedisLink, connections
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.ratelimit.backend import LocalLimitBackend
+from nulpoint.ratelimit.limiter import LimitRules
+from nulpoint.ratelimit.redis import RedisLimitBackend
+from nulpoint.redis_client.breaker_hints import BreakerHints
+from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
+from nulpoint.routing.breaker import Breaker, BreakerRules, State
 
 KEY = bytes(32)
-RULES = Rules(3, 3, 1000, 1000, 3)
+RULES = LimitRules(3, 3, 1000, 1000, 3)
 
 
 def array(*items):
@@ -88,7 +88,7 @@ async def lying(lie):
 @contextlib.asynccontextmanager
 async def link_to_a_liar(lie):
     async with lying(lie) as url:
-        link = RedisLink(connections(url), timeout=5.0, retry=0.05)
+        link = RedisConnection(connections(url), timeout=5.0, retry=0.05)
         await link.start()
         try:
             yield link
@@ -101,7 +101,7 @@ async def link_to_a_liar(lie):
 def test_limits_are_as_if_redis_could_not_be_asked(lie, on_error):
     async def main():
         async with link_to_a_liar(lie) as link:
-            limits = RedisLimits(link, RULES, LocalLimits(RULES, 0.0), on_error)
+            limits = RedisLimitBackend(link, RULES, LocalLimitBackend(RULES, 0.0), on_error)
             for _ in range(2):
                 verdict, grant = await limits.admit(KEY, 1, 0.0)
                 if on_error == "deny":
@@ -109,7 +109,7 @@ def test_limits_are_as_if_redis_could_not_be_asked(lie, on_error):
                 else:
                     assert verdict.refusal is None
                     assert grant.local
-                    limits.settle(grant, 1, 0.0)
+                    limits.finish(grant, 1, 0.0)
             assert limits.undecided == 2
             limits.close()
 
@@ -127,7 +127,7 @@ def test_any_number_in_a_decision(change, item):
     good = [b":%d\r\n" % value for value in (0, 0, 2, 10, 2, 10, 999, 10, 999, 10)]
     reply = [*good[:change], item, *good[change + 1 :]]
     values = [int(one[1:]) if one[:1] == b":" else [one] for one in reply]
-    limits = RedisLimits.__new__(RedisLimits)
+    limits = RedisLimitBackend.__new__(RedisLimitBackend)
     limits._rules = RULES
     verdict = limits._verdict(values, 1)
     if verdict is not None:
@@ -140,9 +140,9 @@ def test_what_it_has_kept_is_a_miss_and_no_opening_is_heard_of(lie):
     async def main():
         async with link_to_a_liar(lie) as link:
             cache = RedisCache(link)
-            assert await cache.get([KEY, b"k" * 32], Answer, 0.0) == {}
-            assert await cache.get([KEY] * 200, Vector, 0.0) == {}
-            cache.put({KEY: Answer(b"{}", b"", False, "openai", "m", None, 0.0)}, 60.0, 0.0)
+            assert await cache.get([KEY, b"k" * 32], CacheEntry, 0.0) == {}
+            assert await cache.get([KEY] * 200, CachedVector, 0.0) == {}
+            cache.put({KEY: CacheEntry(b"{}", b"", False, "openai", "m", None, 0.0)}, 60.0, 0.0)
             breaker = Breaker(BreakerRules())
             hints = BreakerHints(link, {"openai": breaker}, "replica", 30.0, lambda _: None)
             for _ in range(2):
@@ -153,7 +153,7 @@ def test_what_it_has_kept_is_a_miss_and_no_opening_is_heard_of(lie):
     run(main())
 
 
-VALUE = Answer(b'{"choices":[]}', b"", False, "openai", "m", Usage(prompt=1), 1.0)
+VALUE = CacheEntry(b'{"choices":[]}', b"", False, "openai", "m", Usage(prompt=1), 1.0)
 ODD = st.sampled_from(
     [None, True, -1, 7, 2**63, 1.5, math.nan, math.inf, "odd", b"odd", [], [7], {}, {"prompt": -1}, [-1] * 6]
 )
@@ -163,7 +163,7 @@ ODD = st.sampled_from(
 def test_a_kept_answer_with_something_odd_in_it_is_a_miss(place, odd):
     fields = msgspec.msgpack.decode(msgspec.msgpack.encode(VALUE))
     fields[place] = odd
-    found = _decoded(KEY, seal(KEY, msgspec.msgpack.encode(fields)), Answer)
+    found = _decoded(KEY, seal(KEY, msgspec.msgpack.encode(fields)), CacheEntry)
     if found is not None:
         assert math.isfinite(found.stored)
         assert found.usage is None or found.usage.prompt >= 0
@@ -171,7 +171,7 @@ def test_a_kept_answer_with_something_odd_in_it_is_a_miss(place, odd):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_miss(payload):
-    for kind in (Answer, Vector):
+    for kind in (CacheEntry, CachedVector):
         assert _decoded(KEY, payload, kind) is None
         found = _decoded(KEY, seal(KEY, payload), kind)
         assert found is None or isinstance(found, kind)

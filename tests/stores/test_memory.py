@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.cache.memory import OVERHEAD, Memory
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.memory import OVERHEAD, MemoryStore
 from nulpoint.protocols.openai.usage import Usage
 
 ROOM = 3  # entries of 100 bytes
@@ -23,7 +23,7 @@ KEYS = [bytes([number]) for number in range(6)]
     st.lists(st.tuples(st.sampled_from(["get", "put"]), st.sampled_from(KEYS), st.integers(0, 4), st.integers(1, 8)))
 )
 def test_like_a_plain_list_of_entries(steps):
-    memory = Memory(ROOM * (100 + OVERHEAD))
+    memory = MemoryStore(ROOM * (100 + OVERHEAD))
     model = {}  # by key (value, expires); the least recently used first
     now = 0
     for value, (step, key, wait, ttl) in enumerate(steps):
@@ -44,7 +44,7 @@ def test_like_a_plain_list_of_entries(steps):
 
 
 def test_what_is_larger_than_the_cache_is_not_kept_and_pushes_nothing_out():
-    memory = Memory(1000 + OVERHEAD)
+    memory = MemoryStore(1000 + OVERHEAD)
     memory.put(b"a", 1, 10, 60, 0)
     memory.put(b"b", 2, 1001, 60, 0)
     assert (memory.get(b"a", 1), memory.get(b"b", 1), memory.counts.evicted) == (1, None, 0)
@@ -53,7 +53,7 @@ def test_what_is_larger_than_the_cache_is_not_kept_and_pushes_nothing_out():
 
 
 def test_an_entry_lives_until_its_time_and_not_at_it():
-    memory = Memory(10_000)
+    memory = MemoryStore(10_000)
     memory.put(b"a", 1, 10, 5.0, 100.0)
     assert memory.get(b"a", 104.999) == 1
     assert memory.get(b"a", 105.0) is None
@@ -62,17 +62,17 @@ def test_an_entry_lives_until_its_time_and_not_at_it():
 
 def answer(number, size):
     usage = Usage(prompt=number + 1000, completion=number + 1000)
-    return Answer(b"%d" % number + bytes(size), b"", False, "openai", f"gpt-4o-{number}", usage, 0.5 + number)
+    return CacheEntry(b"%d" % number + bytes(size), b"", False, "openai", f"gpt-4o-{number}", usage, 0.5 + number)
 
 
 def vector(number, size):
-    return Vector(b"%d" % number + bytes(size), number + 1000, "openai", f"embedding-{number}", 0.5 + number)
+    return CachedVector(b"%d" % number + bytes(size), number + 1000, "openai", f"embedding-{number}", 0.5 + number)
 
 
 @pytest.mark.parametrize("make", [answer, vector])
 @pytest.mark.parametrize("size", [10, 400, 3000])
 def test_sizes_are_honest(make, size):
-    memory = Memory(1 << 40)
+    memory = MemoryStore(1 << 40)
     gc.collect()
     tracemalloc.start()
     try:
@@ -89,7 +89,7 @@ def test_sizes_are_honest(make, size):
 def test_a_million_prompts_take_the_same_room_and_time_each():
     """K05."""
     cap = 4 << 20
-    memory = Memory(cap)
+    memory = MemoryStore(cap)
     numbers = count()
 
     def some():

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from nulpoint.errors import Kind
-from nulpoint.telemetry.metrics.exposition import page
-from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Numbers
-from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.telemetry.request_log.record import Record
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, MetricValues
+from nulpoint.telemetry.metrics.exposition import page
+from nulpoint.telemetry.metrics.metrics import Metrics
+from nulpoint.telemetry.request_log.record import RequestRecord
 
 ROOT = Path(__file__).parent.parent.parent
 KINDS = {family.name: family.kind for family in FAMILIES}
@@ -22,7 +22,7 @@ KINDS = {family.name: family.kind for family in FAMILIES}
 
 def record(**fields):
     known = {"time": datetime.now(UTC), "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
-    return Record(**{**known, **fields})
+    return RequestRecord(**{**known, **fields})
 
 
 def samples(text, name):
@@ -42,7 +42,7 @@ def samples(text, name):
 
 def test_what_one_request_counts():
     metrics = Metrics("1.2")
-    metrics.settle(
+    metrics.request_finished(
         record(
             provider="openai", total_us=20_000, first_byte_us=9_000, first_token_us=9_500, added_us=80, bytes_in=300,
             bytes_out=5_000, cache="MISS", usage=Usage(prompt=3, completion=4), cost=0.25, limit="allowed",
@@ -84,11 +84,11 @@ def test_what_one_request_counts():
 
 def test_hits_shared_calls_and_failures_count_where_they_belong():
     metrics = Metrics("1")
-    metrics.settle(record(provider="openai", cache="HIT", usage=Usage(3, 4), cost=0.0, saved=0.5))
-    metrics.settle(record(provider="openai", cache="MISS", coalesced=True, usage=Usage(3, 4), saved=0.25))
-    metrics.settle(record(provider="openai", status=502, error="upstream", cache="MISS"))
+    metrics.request_finished(record(provider="openai", cache="HIT", usage=Usage(3, 4), cost=0.0, saved=0.5))
+    metrics.request_finished(record(provider="openai", cache="MISS", coalesced=True, usage=Usage(3, 4), saved=0.25))
+    metrics.request_finished(record(provider="openai", status=502, error="upstream", cache="MISS"))
     metrics.attempt_failed("openai", "chat", "upstream", 0.3)
-    metrics.settle(record(status=404, error="rejected"))
+    metrics.request_finished(record(status=404, error="rejected"))
     text = metrics.page()
     assert samples(text, "gateway_requests_total") == {("", "openai", "502"): 1}
     assert samples(text, "provider_errors_total") == {("", "openai", "upstream"): 1}
@@ -108,13 +108,13 @@ def test_hits_shared_calls_and_failures_count_where_they_belong():
 
 def test_asking_again_counts_nothing_twice():
     metrics = Metrics("1")
-    metrics.settle(record(provider="openai", total_us=5, usage=Usage(1, 1), first_byte_us=1))
+    metrics.request_finished(record(provider="openai", total_us=5, usage=Usage(1, 1), first_byte_us=1))
     assert metrics.page() == metrics.page()
 
 
 @given(st.text(), st.floats(0, 1e9), st.lists(st.integers(0, 2**40), min_size=19, max_size=19))
 def test_whatever_the_numbers_the_page_can_be_read(label, total, counts):
-    numbers = Numbers(errors={(label, "x"): 7}, http_seconds={(label,): Buckets(counts, total)})
+    numbers = MetricValues(errors={(label, "x"): 7}, http_seconds={(label,): Buckets(counts, total)})
     found = samples(page(numbers), "provider_errors_total")
     assert found == {("", label, "x"): 7}
     histogram = samples(page(numbers), "gateway_http_request_duration_seconds")
@@ -126,7 +126,7 @@ def test_callers_cannot_make_the_page_grow():
     metrics = Metrics("1")
     lines = []
     for number in range(10_000):
-        metrics.settle(
+        metrics.request_finished(
             record(
                 route="other", status=404, model=f"m-{number}", id=str(number), method=f"M{number}", error="rejected",
                 message=f"unknown {number}", answered_model=f"a-{number}", code=f"c{number}",

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from conftest import run, until
 from nulpoint.cache.backend import MemoryCache
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import PREFIX, VERSION, RedisCache, seal, unseal
-from nulpoint.redis_client.connection import RedisLink, connections
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.redis_client.connection import RedisConnection, connections
 from redis_server import needs_redis, redis_server
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 
 
 def answer(content=b'{"choices":[]}'):
-    return Answer(content, b"", False, "openai", "gpt-4o", Usage(prompt=3, completion=4), 1700000000.5)
+    return CacheEntry(content, b"", False, "openai", "gpt-4o", Usage(prompt=3, completion=4), 1700000000.5)
 
 
 @given(st.binary(max_size=2000) | st.binary(max_size=3).map(lambda piece: piece * 1000))
@@ -54,7 +54,7 @@ def test_what_is_not_ours_does_not_open(value):
 def with_cache(test):
     async def main():
         with redis_server() as server:
-            link = RedisLink(connections(server.url), timeout=5.0)
+            link = RedisConnection(connections(server.url), timeout=5.0)
             await link.start()
             try:
                 await test(server, link, RedisCache(link))
@@ -68,13 +68,14 @@ def with_cache(test):
 def test_put_and_get_one_and_many():
     async def test(server, link, cache):
         vectors = {
-            bytes([number]) * 32: Vector(b'{"embedding":[%d]}' % number, 2, "openai", "m", 1.5) for number in range(9)
+            bytes([number]) * 32: CachedVector(b'{"embedding":[%d]}' % number, 2, "openai", "m", 1.5)
+            for number in range(9)
         }
         cache.put({KEY: answer(b"x" * 5000)}, 60, 0)
         cache.put(vectors, 60, 0)
-        assert await cache.get([KEY], Answer, 0) == {KEY: answer(b"x" * 5000)}
-        assert await cache.get([*vectors, KEY, b"z" * 32], Vector, 0) == vectors
-        assert await cache.get([b"z" * 32], Answer, 0) == {}
+        assert await cache.get([KEY], CacheEntry, 0) == {KEY: answer(b"x" * 5000)}
+        assert await cache.get([*vectors, KEY, b"z" * 32], CachedVector, 0) == vectors
+        assert await cache.get([b"z" * 32], CacheEntry, 0) == {}
         assert cache.counts.replies["get", "garbage"] == 1  # an Answer is no Vector
 
     with_cache(test)
@@ -84,9 +85,9 @@ def test_put_and_get_one_and_many():
 def test_entries_expire():
     async def test(server, link, cache):
         cache.put({KEY: answer()}, 0.02, 0)
-        assert await cache.get([KEY], Answer, 0) != {}
+        assert await cache.get([KEY], CacheEntry, 0) != {}
         await asyncio.sleep(0.04)
-        assert await cache.get([KEY], Answer, 0) == {}
+        assert await cache.get([KEY], CacheEntry, 0) == {}
         cache.put({KEY: answer()}, 90.0, 0)
         assert 89_000 < int(await link.call("PTTL", PREFIX + KEY.hex().encode())) <= 90_000
 
@@ -105,8 +106,8 @@ GOOD = seal(KEY, msgspec.msgpack.encode(answer()))
 def test_d06_values_set_by_hand_are_a_counted_miss(value):
     async def test(server, link, cache):
         await link.call("SET", PREFIX + KEY.hex().encode(), value)
-        assert await cache.get([KEY], Answer, 0) == {}
-        assert await cache.get([KEY, OTHER], Answer, 0) == {}
+        assert await cache.get([KEY], CacheEntry, 0) == {}
+        assert await cache.get([KEY, OTHER], CacheEntry, 0) == {}
         assert cache.counts.replies == {("get", "garbage"): 2, ("get", "miss"): 3, ("get", "hit"): 0}
 
     with_cache(test)
@@ -116,11 +117,11 @@ def test_d06_values_set_by_hand_are_a_counted_miss(value):
 def test_d06_a_key_of_another_type_is_a_counted_miss():
     async def test(server, link, cache):
         await link.call("LPUSH", PREFIX + KEY.hex().encode(), "x")
-        assert await cache.get([KEY], Answer, 0) == {}
-        assert await cache.get([KEY, OTHER], Answer, 0) == {}
+        assert await cache.get([KEY], CacheEntry, 0) == {}
+        assert await cache.get([KEY, OTHER], CacheEntry, 0) == {}
         assert (cache.counts.replies["get", "miss"], link.failures) == (3, {})
         cache.put({KEY: answer()}, 60, 0)
-        assert await cache.get([KEY], Answer, 0) == {KEY: answer()}
+        assert await cache.get([KEY], CacheEntry, 0) == {KEY: answer()}
 
     with_cache(test)
 
@@ -131,7 +132,7 @@ def test_a_redis_that_is_gone_is_a_miss():
         server.kill()
         await until(lambda: not link.up)
         cache.put({KEY: answer()}, 60, 0)
-        assert await cache.get([KEY], Answer, 0) == {}
+        assert await cache.get([KEY], CacheEntry, 0) == {}
         await until(lambda: cache.counts.replies == {("set", "error"): 1, ("get", "error"): 1})
 
     with_cache(test)
@@ -141,7 +142,7 @@ def test_a_redis_that_is_gone_is_a_miss():
 def test_many_values_go_one_after_another_and_come_so():
     """A batch of embeddings as large as they may be: no command takes long, and none is lost."""
     item = b'{"embedding":"%b"}' % (b"x" * 16_000)
-    many = {number.to_bytes(32): Vector(item, 2, "openai", "m", 1.5) for number in range(700)}
+    many = {number.to_bytes(32): CachedVector(item, 2, "openai", "m", 1.5) for number in range(700)}
 
     async def test(server, link, cache):
         longest = 0
@@ -159,7 +160,7 @@ def test_many_values_go_one_after_another_and_come_so():
         assert longest < 70
         found = {}
         for _ in range(5):  # a slow machine may take several turns: what is not there in time is asked for again
-            found |= await cache.get([key for key in many if key not in found], Vector, 0)
+            found |= await cache.get([key for key in many if key not in found], CachedVector, 0)
         assert found == many
 
     with_cache(test)
@@ -169,8 +170,8 @@ def test_many_values_go_one_after_another_and_come_so():
 def test_a_lookup_that_nobody_waits_for_hurts_nobody():
     async def test(server, link, cache):
         cache.put({KEY: answer()}, 60, 0)
-        cache.get([OTHER], Answer, 0)
-        assert await cache.get([KEY], Answer, 0) == {KEY: answer()}
+        cache.get([OTHER], CacheEntry, 0)
+        assert await cache.get([KEY], CacheEntry, 0) == {KEY: answer()}
 
     with_cache(test)
 
@@ -179,8 +180,8 @@ def test_the_memory_of_this_process():
     async def main():
         memory = MemoryCache(100_000)
         memory.put({KEY: answer()}, 60, 0)
-        assert await memory.get([OTHER, KEY], Answer, 59) == {KEY: answer()}
-        assert await memory.get([KEY], Answer, 61) == {}
+        assert await memory.get([OTHER, KEY], CacheEntry, 59) == {KEY: answer()}
+        assert await memory.get([KEY], CacheEntry, 61) == {}
         assert memory.memory.counts.operations() == {("get", "hit"): 1, ("get", "miss"): 2, ("set", "ok"): 1}
 
     run(main())

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from conftest import run, until
-from nulpoint.http.coroutine_runner import Cancelled, Strand
-from nulpoint.ratelimit.limiter import Refusal, Rules
-from nulpoint.ratelimit.backend import LocalLimits
-from nulpoint.ratelimit.redis import PREFIX, RedisLimits
-from nulpoint.redis_client.connection import WAITING, RedisLink, connections
+from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled
+from nulpoint.ratelimit.backend import LocalLimitBackend
+from nulpoint.ratelimit.limiter import LimitRefusal, LimitRules
+from nulpoint.ratelimit.redis import PREFIX, RedisLimitBackend
+from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
 from redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
@@ -21,15 +21,15 @@ A, B = b"a" * 32, b"b" * 32
 
 def share(rules, processes=1):
     """What one of so many may admit without Redis."""
-    return LocalLimits(rules.shared_by(processes), 0.0)
+    return LocalLimitBackend(rules.shared_by(processes), 0.0)
 
 
 def with_limits(rules, test, on_error="allow", processes=1):
     async def main():
         with redis_server() as server:
-            link = RedisLink(connections(server.url), timeout=5.0, retry=0.05)
+            link = RedisConnection(connections(server.url), timeout=5.0, retry=0.05)
             await link.start()
-            limits = RedisLimits(link, rules, share(rules, processes), on_error)
+            limits = RedisLimitBackend(link, rules, share(rules, processes), on_error)
             try:
                 await test(server, link, limits)
             finally:
@@ -46,15 +46,15 @@ async def admitted(limits, count, caller=A, tokens=1):
 
 WORKER = """
 import asyncio, json, sys, uvloop
-from nulpoint.ratelimit.limiter import Rules
-from nulpoint.ratelimit.backend import LocalLimits
-from nulpoint.ratelimit.redis import RedisLimits
-from nulpoint.redis_client.connection import RedisLink, connections
+from nulpoint.ratelimit.limiter import LimitRules
+from nulpoint.ratelimit.backend import LocalLimitBackend
+from nulpoint.ratelimit.redis import RedisLimitBackend
+from nulpoint.redis_client.connection import RedisConnection, connections
 
 async def main(url, requests, limit):
-    link = RedisLink(connections(url), timeout=5.0)
+    link = RedisConnection(connections(url), timeout=5.0)
     await link.start()
-    limits = RedisLimits(link, Rules(requests=limit), LocalLimits(Rules(requests=limit), 0.0), "deny")
+    limits = RedisLimitBackend(link, LimitRules(requests=limit), LocalLimitBackend(LimitRules(requests=limit), 0.0), "deny")
     done = []
     for _ in range(requests // 50):
         done += await asyncio.gather(*(limits.admit(bytes(32), 1, 0.0) for _ in range(50)))
@@ -76,13 +76,13 @@ def test_k06_four_processes_admit_exactly_the_limit():
 
 
 TABLE = [
-    (Rules(requests=3), [(A, 1), (B, 1), (A, 1), (A, 1, "requests", False)]),
-    (Rules(requests_per_key=1), [(A, 1), (B, 1), (A, 1, "requests", True)]),
-    (Rules(tokens=1000), [(A, 900), (B, 90), (B, 500, "tokens", False)]),
-    (Rules(tokens_per_key=1000), [(A, 900), (B, 900), (B, 500, "tokens", True)]),
-    (Rules(tokens=1000), [(A, 10**9), (A, 10**9, "tokens", False)]),
-    (Rules(parallel_per_key=2), [(A, 1), (A, 1), (B, 1), (A, 1, "parallel", True)]),
-    (Rules(requests=9, tokens_per_key=10), [(A, 10), *[(A, 9, "tokens", True)] * 12, (B, 1)]),
+    (LimitRules(requests=3), [(A, 1), (B, 1), (A, 1), (A, 1, "requests", False)]),
+    (LimitRules(requests_per_key=1), [(A, 1), (B, 1), (A, 1, "requests", True)]),
+    (LimitRules(tokens=1000), [(A, 900), (B, 90), (B, 500, "tokens", False)]),
+    (LimitRules(tokens_per_key=1000), [(A, 900), (B, 900), (B, 500, "tokens", True)]),
+    (LimitRules(tokens=1000), [(A, 10**9), (A, 10**9, "tokens", False)]),
+    (LimitRules(parallel_per_key=2), [(A, 1), (A, 1), (B, 1), (A, 1, "parallel", True)]),
+    (LimitRules(requests=9, tokens_per_key=10), [(A, 10), *[(A, 9, "tokens", True)] * 12, (B, 1)]),
 ]
 
 
@@ -107,7 +107,7 @@ def test_redis_and_memory_decide_alike(rules, steps, kind):
 
     async def test(server, link, limits):
         there = await decide(limits)
-        here = await decide(LocalLimits(rules, 0.0))
+        here = await decide(LocalLimitBackend(rules, 0.0))
         assert counts(there.requests) == counts(here.requests)
         assert (there.tokens and there.tokens.limit) == (here.tokens and here.tokens.limit)
 
@@ -135,7 +135,7 @@ def test_the_times_are_those_of_redis():
         assert verdict.refusal is None
         assert verdict.requests.remaining == 1
 
-    with_limits(Rules(requests=2, tokens=1000), test)
+    with_limits(LimitRules(requests=2, tokens=1000), test)
 
 
 def test_the_list_of_times_stays_short_and_every_key_expires():
@@ -147,35 +147,35 @@ def test_the_list_of_times_stays_short_and_every_key_expires():
         for key in keys:
             assert 0 < await link.call("TTL", key) <= 122
 
-    with_limits(Rules(10, 10, 1000, 1000, 20), test)
+    with_limits(LimitRules(10, 10, 1000, 1000, 20), test)
 
 
 def test_a_lower_limit_counts_what_was_admitted_under_the_higher_one():
     async def test(server, link, limits):
         assert len(await admitted(limits, 20)) == 20
-        lower = RedisLimits(link, Rules(requests=5), share(Rules()), "deny")
+        lower = RedisLimitBackend(link, LimitRules(requests=5), share(LimitRules()), "deny")
         assert await admitted(lower, 5) == []
         lower.close()
 
-    with_limits(Rules(requests=100), test)
+    with_limits(LimitRules(requests=100), test)
 
 
 def test_tokens_are_settled():
     async def test(server, link, limits):
         (grant,) = await admitted(limits, 1, tokens=1000)
         assert await admitted(limits, 1, tokens=500) == []
-        limits.settle(grant, 100, 0.0)
+        limits.finish(grant, 100, 0.0)
         verdict, second = await limits.admit(A, 500, 0.0)
         assert 400 <= verdict.tokens.remaining <= 402
-        limits.settle(second, 1500, 0.0)  # it took more than the estimate, and more than there was
+        limits.finish(second, 1500, 0.0)  # it took more than the estimate, and more than there was
         verdict, _ = await limits.admit(A, 1, 0.0)
         assert verdict.refusal.limit == "tokens"
         assert verdict.refusal.wait == pytest.approx(36, abs=0.5)
         (third,) = await admitted(limits, 1, caller=B, tokens=1000)
-        limits.settle(third, None, 0.0)
+        limits.finish(third, None, 0.0)
         assert await admitted(limits, 1, caller=B, tokens=500) == []
 
-    with_limits(Rules(tokens_per_key=1000), test)
+    with_limits(LimitRules(tokens_per_key=1000), test)
 
 
 def test_k07_places_are_never_exceeded_and_come_back():
@@ -187,14 +187,14 @@ def test_k07_places_are_never_exceeded_and_come_back():
             most = max(most, len(under_way))
             for grant in list(under_way)[: 10 + round_ % 3]:
                 under_way.discard(grant)
-                limits.settle(grant, None, 0.0)
+                limits.finish(grant, None, 0.0)
         assert most == 50
         for grant in under_way:
-            limits.settle(grant, None, 0.0)
+            limits.finish(grant, None, 0.0)
         assert await link.call("EXISTS", PREFIX + A.hex() + ":parallel") == 0
         assert len(await admitted(limits, 60)) == 50
 
-    with_limits(Rules(parallel_per_key=50), test)
+    with_limits(LimitRules(parallel_per_key=50), test)
 
 
 def test_leases_of_a_dead_process_run_out_and_those_of_a_living_one_do_not():
@@ -210,7 +210,7 @@ def test_leases_of_a_dead_process_run_out_and_those_of_a_living_one_do_not():
         scores = await link.call("ZRANGE", key, 0, -1, "WITHSCORES")
         return [float(score) for score in scores[1::2]]
 
-    with_limits(Rules(parallel_per_key=2), test)
+    with_limits(LimitRules(parallel_per_key=2), test)
 
 
 @pytest.mark.race
@@ -218,23 +218,25 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between:
-                link = RedisLink(connections(between.url), timeout=2.0)
+                link = RedisConnection(connections(between.url), timeout=2.0)
                 await link.start()
-                limits = RedisLimits(link, Rules(tokens=10_000, parallel_per_key=100), share(Rules()), "deny")
+                limits = RedisLimitBackend(
+                    link, LimitRules(tokens=10_000, parallel_per_key=100), share(LimitRules()), "deny"
+                )
                 ended = []
 
                 async def request():
                     try:
                         await limits.admit(A, 100, 0.0)
-                    except Cancelled:
+                    except RequestCancelled:
                         ended.append(1)
                         raise
 
                 _, grant = await limits.admit(A, 100, 0.0)  # Redis knows the script now
-                limits.settle(grant, 0, 0.0)
+                limits.finish(grant, 0, 0.0)
                 for _ in range(12):
                     between.pause()  # what Redis says comes when they have left
-                    strands = [Strand(request(), lambda crash: None) for _ in range(WAITING)]
+                    strands = [CoroutineRunner(request(), lambda crash: None) for _ in range(WAITING)]
                     for strand in strands:
                         strand.resume()
                     for strand in strands:
@@ -262,7 +264,7 @@ def test_d08_an_empty_script_cache():
         assert await admitted(limits, 5) == []
         assert link.failures == {}
 
-    with_limits(Rules(requests=10), test)
+    with_limits(LimitRules(requests=10), test)
 
 
 @pytest.mark.parametrize(("on_error", "processes", "share"), [("allow", 1, 10), ("allow", 4, 2), ("deny", 1, 0)])
@@ -275,12 +277,12 @@ def test_d09_redis_dies(on_error, processes, share):
         assert limits.undecided == 20
         if on_error == "deny":
             verdict, _ = await limits.admit(A, 1, 0.0)
-            assert verdict.refusal == Refusal("unavailable", False, 1.0)
+            assert verdict.refusal == LimitRefusal("unavailable", False, 1.0)
         server.start()
         await until(lambda: link.up, 5)
         assert len(await admitted(limits, 20)) == 10  # a Redis that keeps nothing begins anew
 
-    with_limits(Rules(requests=10), test, on_error, processes)
+    with_limits(LimitRules(requests=10), test, on_error, processes)
 
 
 def test_a_grant_of_this_process_is_settled_here():
@@ -292,9 +294,9 @@ def test_a_grant_of_this_process_is_settled_here():
         server.start()
         await until(lambda: link.up, 5)
         for grant in grants:
-            limits.settle(grant, None, 0.0)
+            limits.finish(grant, None, 0.0)
         server.kill()
         await until(lambda: not link.up)
         assert len(await admitted(limits, 5)) == 2
 
-    with_limits(Rules(parallel_per_key=2), test)
+    with_limits(LimitRules(parallel_per_key=2), test)

@@ -14,8 +14,17 @@ import time
 import pytest
 
 from conftest import run, until
-from nulpoint.http.coroutine_runner import Strand
-from nulpoint.redis_client.connection import LOST, REFUSED, TIMED_OUT, TIMEOUT, WAITING, RedisLink, Unavailable, connections
+from nulpoint.http.coroutine_runner import CoroutineRunner
+from nulpoint.redis_client.connection import (
+    LOST,
+    REFUSED,
+    TIMED_OUT,
+    TIMEOUT,
+    WAITING,
+    RedisConnection,
+    RedisUnavailable,
+    connections,
+)
 from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
 
 pytestmark = needs_redis
@@ -24,7 +33,7 @@ RETRY = 0.1  # for the tests; a second in production
 
 @contextlib.asynccontextmanager
 async def link_to(url, timeout=TIMEOUT):
-    link = RedisLink(connections(url), timeout, RETRY)
+    link = RedisConnection(connections(url), timeout, RETRY)
     await link.start()
     try:
         yield link
@@ -108,7 +117,7 @@ def test_d01_down_at_the_start():
             assert not link.up
             assert "refused" in link.problem
             taken, reply = await timed(link, "GET", "key")
-            assert isinstance(reply, Unavailable)
+            assert isinstance(reply, RedisUnavailable)
             assert taken < TIMEOUT / 2
             server.start()
             try:
@@ -192,7 +201,7 @@ def test_a_connection_closed_while_idle_is_made_again_at_once():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between:
-                link = RedisLink(connections(between.url), TIMEOUT, retry=3600)
+                link = RedisConnection(connections(between.url), TIMEOUT, retry=3600)
                 await link.start()
                 between.reset()
                 await until(lambda: between.connections == 2 and link.up)
@@ -212,7 +221,7 @@ def start_task(coroutine):
 
 
 def start_strand(coroutine):
-    strand = Strand(coroutine, lambda crash: None)
+    strand = CoroutineRunner(coroutine, lambda crash: None)
     strand.resume()
     return strand.cancel
 
@@ -232,7 +241,7 @@ def test_d05_cancelled_requests_never_get_another_ones_value(start):
                 return await requests_that_leave(link, between, start)
 
     replies = run(main())
-    answers = [(key, reply) for key, reply in replies if not isinstance(reply, Unavailable)]
+    answers = [(key, reply) for key, reply in replies if not isinstance(reply, RedisUnavailable)]
     assert all(reply == f"{key}:secret".encode() for key, reply in answers)
     assert OPERATIONS / 8 < len(answers) <= len(replies) < OPERATIONS * 7 / 8
     assert len(answers) < len(replies), "no connection broke"

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from test_metrics import record, samples
 
-from nulpoint.telemetry.metrics.definitions import Buckets, Numbers, merge
+from nulpoint.telemetry.metrics.definitions import Buckets, MetricValues, merge
 from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.telemetry.metrics.multiprocess import Snapshots, bury
+from nulpoint.telemetry.metrics.multiprocess import WorkerSnapshots, absorb_exited_worker
 
 
 def by_another_worker(directory, pid, numbers):
@@ -22,7 +22,7 @@ def by_another_worker(directory, pid, numbers):
 def test_workers_add_up_whoever_is_asked(tmp_path):
     workers = [Metrics("1", tmp_path) for _ in range(3)]
     for worker in workers:
-        worker.settle(record(provider="openai", total_us=20_000))
+        worker.request_finished(record(provider="openai", total_us=20_000))
         worker.set_inflight(2)
         worker.publish()
     assert workers[0].page() == workers[1].page() == workers[2].page()
@@ -36,7 +36,9 @@ def test_of_several_workers_the_worst_state_of_a_breaker_counts(tmp_path):
     one.set_breakers({"openai": 1, "groq": 1, "mistral": 0})
     other.set_breakers({"openai": 2, "groq": 0, "gemini": 0})
     other.publish()
-    by_another_worker(tmp_path, 999999999, Numbers(breakers={("mistral",): 2}, health={("mistral",): 0}))  # it is dead
+    by_another_worker(
+        tmp_path, 999999999, MetricValues(breakers={("mistral",): 2}, health={("mistral",): 0})
+    )  # it is dead
     shown = samples(one.page(), "circuit_breaker_state")
     assert shown == {("", "openai"): 2, ("", "groq"): 1, ("", "mistral"): 0, ("", "gemini"): 0}
     shown = samples(one.page(), "gateway_provider_health")
@@ -47,7 +49,7 @@ def test_what_was_shown_is_never_taken_back(tmp_path):
     """A counter that falls is read as one that began anew: all it ever counted would be counted again."""
     dying, other = Metrics("1", tmp_path), Metrics("1", tmp_path)
     dying.publish()
-    dying.settle(record(provider="openai"))
+    dying.request_finished(record(provider="openai"))
     assert samples(dying.page(), "gateway_requests_total") == {("", "openai", "200"): 1}
     del dying  # it has not published again
     assert samples(other.page(), "gateway_requests_total") == {("", "openai", "200"): 1}
@@ -57,17 +59,17 @@ def test_the_dead_are_counted_once_and_take_the_room_of_one(tmp_path):
     living = Metrics("1", tmp_path)
     living.set_inflight(0)
     for _ in range(50):
-        by_another_worker(tmp_path, 999999999, Numbers(http={("chat", "200"): 2}, inflight={(): 7}))
-        bury(tmp_path, 999999999)
-        by_another_worker(tmp_path, 999999999, Numbers())  # another worker with the same number
-        bury(tmp_path, 999999999)
+        by_another_worker(tmp_path, 999999999, MetricValues(http={("chat", "200"): 2}, inflight={(): 7}))
+        absorb_exited_worker(tmp_path, 999999999)
+        by_another_worker(tmp_path, 999999999, MetricValues())  # another worker with the same number
+        absorb_exited_worker(tmp_path, 999999999)
     assert samples(living.page(), "gateway_http_requests_total") == {("", "chat", "200"): 100}
     assert samples(living.page(), "gateway_inflight_requests") == {("",): 0}
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_worker_that_is_being_buried_is_counted_once_whenever_one_looks(tmp_path):
-    snapshots, seen, ended = Snapshots(tmp_path), [], threading.Event()
+    snapshots, seen, ended = WorkerSnapshots(tmp_path), [], threading.Event()
 
     def look():
         while not ended.is_set():
@@ -77,8 +79,8 @@ def test_a_worker_that_is_being_buried_is_counted_once_whenever_one_looks(tmp_pa
     looking = threading.Thread(target=look)
     looking.start()
     for number in range(300):
-        by_another_worker(tmp_path, 900_000_000 + number, Numbers(http={("a", "b"): 1}))
-        bury(tmp_path, 900_000_000 + number)
+        by_another_worker(tmp_path, 900_000_000 + number, MetricValues(http={("a", "b"): 1}))
+        absorb_exited_worker(tmp_path, 900_000_000 + number)
     ended.set()
     looking.join()
     assert seen == sorted(seen)
@@ -92,14 +94,14 @@ def test_a_directory_that_is_gone_is_no_page(tmp_path):
 
 
 def test_merging_is_addition():
-    total = Numbers()
+    total = MetricValues()
     for _ in range(3):
-        merge(total, Numbers(http={("a",): 2}, http_seconds={("a",): Buckets([1, 2], 0.5)}))
+        merge(total, MetricValues(http={("a",): 2}, http_seconds={("a",): Buckets([1, 2], 0.5)}))
     assert total.http == {("a",): 6}
     assert total.http_seconds == {("a",): Buckets([3, 6], 1.5)}
 
 
 def test_a_worker_that_died_while_it_wrote_leaves_nothing(tmp_path):
     (tmp_path / f"{os.getpid()}-aa.new").write_bytes(b"half")
-    bury(tmp_path, os.getpid())
+    absorb_exited_worker(tmp_path, os.getpid())
     assert list(tmp_path.iterdir()) == []

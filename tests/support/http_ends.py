@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from nulpoint.errors import Failure
-from nulpoint.http.server.repeated_requests import Again
-from nulpoint.http.server.connection import Connection
+from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.message import Headers, Request
-from nulpoint.http.server.response import Reply
-from nulpoint.http.client.connection import Upstream
+from nulpoint.http.message import Headers, HttpRequest
+from nulpoint.http.server.connection import ServerConnection
+from nulpoint.http.server.repeated_requests import Again
+from nulpoint.http.server.response import ResponseWriter
 
 
 class StillLoop:
@@ -101,20 +101,20 @@ class _Service:
         self.requests: list[Asked] = []
         self.refusal: tuple[int, str | None] | None = None
 
-    def precheck(self, request: Request) -> None:
+    def precheck(self, request: HttpRequest) -> None:
         pass
 
-    def answer(self, request: Request, reply: Reply) -> None:
+    def handle(self, request: HttpRequest, reply: ResponseWriter) -> None:
         asked = Asked(request.method, request.path, request.query, request.version, dict(request.headers), request.body)
         self.requests.append(asked)
         reply.send(200, b"", b"ok")
 
-    def refused(self, failure: Failure, headers: Headers) -> bytes:
+    def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
         assert self.refusal is None, "a connection was refused twice"
         self.refusal = (failure.status, failure.code)
         return b""
 
-    def crashed(self, reply: Reply, crash: Exception) -> None:
+    def handler_crashed(self, reply: ResponseWriter, crash: Exception) -> None:
         raise crash
 
 
@@ -123,9 +123,14 @@ def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None, a
     loop, service = StillLoop(), _Service()
     ticker = SimpleNamespace(date=b"", watch=lambda timed: None, forget=lambda timed: None)
     server = SimpleNamespace(
-        service=service, again=again, limits=limits or ServerLimits(), ticker=ticker, connections=set(), draining=False
+        service=service,
+        again=again,
+        limits=limits or ServerLimits(),
+        deadlines=ticker,
+        connections=set(),
+        draining=False,
     )
-    connection = Connection(server, loop)  # type: ignore[arg-type]
+    connection = ServerConnection(server, loop)  # type: ignore[arg-type]
     transport = Transport()
     connection.connection_made(transport)
     for piece in pieces:
@@ -152,8 +157,8 @@ class Told(NamedTuple):
 
 def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, close: bool = True) -> Told:
     """What the gateway makes of a provider's bytes; `close`: the provider closes the connection after them."""
-    freed: list[Upstream] = []
-    upstream = Upstream(limits or ClientLimits(), StillLoop(), lambda lost: None, freed.append)  # type: ignore[arg-type]
+    freed: list[UpstreamConnection] = []
+    upstream = UpstreamConnection(limits or ClientLimits(), StillLoop(), lambda lost: None, freed.append)  # type: ignore[arg-type]
     transport = Transport()
     upstream.connection_made(transport)
     upstream.send(b"GET / HTTP/1.1\r\n\r\n", 1e9, 1.0)
@@ -163,7 +168,7 @@ def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, clo
     def take() -> None:
         nonlocal failure
         try:
-            if upstream.answers():
+            if upstream.head_received():
                 while data := upstream.take():
                     body.extend(data)
         except Failure as error:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.formats import sse
-from nulpoint.cache.entry import Answer, recorded
-from nulpoint.protocols.openai.accumulate import NotWhole, assemble
+from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
 from nulpoint.protocols.openai.chunking import PIECE
-from nulpoint.protocols.openai.usage import read_whole
+from nulpoint.protocols.openai.usage import read_final_metadata
 from sdk_answers import by_sdk, shown, without_nulls
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
@@ -23,19 +23,19 @@ CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "sha
 
 def whole(body, streamed=False, usage_event=b""):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(content, usage_event, streamed, "openai", "m", None, 0.0)
+    return CacheEntry(content, usage_event, streamed, "openai", "m", None, 0.0)
 
 
 def kept_stream(wire):
-    parts = recorded(wire)
+    parts = entry_from_stream(wire)
     if parts is None:
-        raise NotWhole
+        raise IncompleteStreamError
     content, usage_event = parts
     return whole(content, True, usage_event)
 
 
 def datas(stream):
-    decoder = sse.Decoder()
+    decoder = sse.SseDecoder()
     return [event.data for event in [*decoder.feed(stream), *decoder.close()]]
 
 
@@ -210,8 +210,8 @@ NEVER_KEPT = {"openai:252", "openai:377", "openai:792", "openai:793", "extra_com
 @needs_corpus
 def test_recorded_answers_asked_for_as_streams():
     for name, body in recordings(stream=False):
-        assert read_whole(body).ended == (name not in NEVER_KEPT), name
-        if read_whole(body).ended:
+        assert read_final_metadata(body).ended == (name not in NEVER_KEPT), name
+        if read_final_metadata(body).ended:
             answer = whole(body)
             assert seen(stream_by_sdk(answer)) == seen(body_by_sdk(answer)), name
             said = json.loads(body)
@@ -225,7 +225,7 @@ def test_recorded_streams_asked_for_whole():
         try:
             answer = kept_stream(wire)
             body = answer.as_body("chat")
-        except NotWhole:
+        except IncompleteStreamError:
             assert name in NEVER_KEPT, name
             continue
         events = [json.loads(event) for event in datas(wire) if event != b"[DONE]"]
@@ -272,7 +272,7 @@ def test_entries_with_an_index_grow_by_index_and_type():
     chunks = [chunk({**summary, "summary": "a", "id": None}), chunk({**summary, "summary": "b", "id": "r1"}),
               chunk({"type": "reasoning.encrypted", "index": 0, "data": "x"}),
               chunk({"index": 0, "summary": "c"}, {**summary, "index": 1, "summary": "d"}), END]  # fmt: skip
-    (choice,) = json.loads(assemble("chat", chunks))["choices"]
+    (choice,) = json.loads(accumulate("chat", chunks))["choices"]
     assert choice["message"]["reasoning_details"] == [
         {**summary, "summary": "abc", "id": "r1"},
         {"type": "reasoning.encrypted", "index": 0, "data": "x"},
@@ -285,7 +285,7 @@ def test_entries_that_a_host_repeats_whole():
     pieces = [
         {"choices": [{"index": 0, "delta": {"executed_tools": [each]}}]} for each in (tool, {**tool, "output": "o"})
     ]
-    (choice,) = json.loads(assemble("chat", [*(json.dumps(piece).encode() for piece in pieces), END]))["choices"]
+    (choice,) = json.loads(accumulate("chat", [*(json.dumps(piece).encode() for piece in pieces), END]))["choices"]
     assert choice["message"]["executed_tools"] == [{**tool, "output": "o"}]
 
 
@@ -300,8 +300,8 @@ def wire(*datas):
 
 @pytest.mark.parametrize("reason", ["content_filter", "error", "insufficient_system_resource", "eos"])
 def test_a_reason_that_may_not_last(reason):
-    assert recorded(wire(CHUNK % f'"{reason}"', "[DONE]")) is None
-    assert not read_whole(
+    assert entry_from_stream(wire(CHUNK % f'"{reason}"', "[DONE]")) is None
+    assert not read_final_metadata(
         b'{"choices":[{"message":{},"finish_reason":"stop"},{"finish_reason":"%b"}]}' % reason.encode()
     ).ended
 
@@ -320,7 +320,7 @@ def test_a_reason_that_may_not_last(reason):
     ],
 )
 def test_a_stream_that_is_not_kept(stream):
-    assert recorded(stream) is None
+    assert entry_from_stream(stream) is None
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_a_stream_that_is_not_kept(stream):
      b'{"error":{"message":"no"},"choices":[{"finish_reason":"stop"}]}', b'{"choices":[{"finish_reason":"stop"}]'],
 )  # fmt: skip
 def test_a_body_that_is_not_kept(body):
-    assert not read_whole(body).ended
+    assert not read_final_metadata(body).ended
 
 
 def test_comments_and_framing_are_left_behind():
@@ -376,7 +376,7 @@ END = b'{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}'
 )
 def test_calls_that_cannot_be_told_apart(calls):
     stream = b"".join(map(sse.encode, (call_chunk(*calls), END)))
-    with pytest.raises(NotWhole):
+    with pytest.raises(IncompleteStreamError):
         kept_stream(stream).as_body("chat")
 
 
@@ -386,7 +386,7 @@ def test_interleaved_calls_in_one_chunk_and_several():
     chunks = [call_chunk(one, two), call_chunk({"index": 0, "function": {"arguments": "{"}}),
               call_chunk({"index": 1, "id": "b", "function": {"name": "g", "arguments": '":1}'}},
                          {"index": 0, "id": "", "function": {"arguments": "}"}}), END]  # fmt: skip
-    (choice,) = json.loads(assemble("chat", chunks))["choices"]
+    (choice,) = json.loads(accumulate("chat", chunks))["choices"]
     assert choice["message"]["tool_calls"] == [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
         {"id": "b", "type": "function", "function": {"name": "g", "arguments": '{"x":1}'}},
@@ -397,7 +397,7 @@ def test_interleaved_calls_in_one_chunk_and_several():
     "body", [{"choices": [1]}, {"choices": [{"message": [1]}]}, {"choices": [{"message": {"tool_calls": [None]}}]}, {}]
 )
 def test_a_body_of_another_shape_has_no_other_form(body):
-    with pytest.raises(NotWhole):
+    with pytest.raises(IncompleteStreamError):
         whole(body).as_stream("chat", True)
 
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.protocols.openai.completions import CompletionStream
-from nulpoint.cache.recorder import Recorder
-from nulpoint.protocols.openai.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
 
 WATCHERS = {
-    "pass on": PassOn,
-    "until the finish": lambda: PassOn(finish_ends=True),
-    "hide usage": HideUsage,
+    "pass on": PassThrough,
+    "until the finish": lambda: PassThrough(finish_ends=True),
+    "hide usage": UsageStripper,
     "completions": lambda: CompletionStream(hide_usage=True),
-    "recorded": lambda: Recorder(PassOn(), hide_usage=True, most=1 << 20),
+    "recorded": lambda: StreamRecorder(PassThrough(), hide_usage=True, most=1 << 20),
 }
 
 
@@ -74,7 +74,7 @@ def outcome(make, pieces):
     failure = watcher.failure
     assert not (failure and (watcher.finished() or watcher.has_finish_reason()))
     assert not watcher.finished() or b"[DONE]" in passed[-1]
-    watcher.facts()
+    watcher.metadata()
     return b"".join(passed), failure and (str(failure), failure.code), watcher.finished(), watcher.has_finish_reason()
 
 
@@ -106,7 +106,7 @@ def test_the_cuts_make_no_difference_to_a_very_large_event(event, failed):
     results = []
     for step in (10_000, HELD_BYTES, 65_536, 1_000_003):
         data = before + event + after
-        results.append(outcome(PassOn, [data[at : at + step] for at in range(0, len(data), step)]))
+        results.append(outcome(PassThrough, [data[at : at + step] for at in range(0, len(data), step)]))
     assert all(result == results[0] for result in results)
     (body, failure, finished, _) = results[0]
     assert (failure is not None) is failed
@@ -129,7 +129,7 @@ AFTER = {
 }
 
 
-@pytest.mark.parametrize("make", [PassOn, HideUsage, lambda: CompletionStream(hide_usage=True)])
+@pytest.mark.parametrize("make", [PassThrough, UsageStripper, lambda: CompletionStream(hide_usage=True)])
 @pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize(("after", "whole"), AFTER.values(), ids=AFTER)
 def test_nothing_follows_the_end(after, whole, apart, make):
@@ -142,7 +142,7 @@ def test_nothing_follows_the_end(after, whole, apart, make):
 
 @pytest.mark.parametrize("choices", [1, 2])
 def test_a_host_without_a_terminal_event_has_ended_when_every_choice_has(choices):
-    watcher = PassOn(finish_ends=True)
+    watcher = PassThrough(finish_ends=True)
     for index in range(choices):
         for finish in (None, "stop"):
             assert not watcher.has_finish_reason()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
-from nulpoint.cache.embeddings import MAX_INPUTS, Mismatch, join, read_batch, read_vectors
+from nulpoint.cache.embeddings import MAX_INPUTS, VectorMismatchError, join, read_batch, read_vectors
 
 CHAIN, NOW = b"openai/text-embedding-3-small", 1000.0
 
@@ -161,7 +161,7 @@ def test_what_is_bypassed(request_body):
     ],
 )
 def test_an_answer_that_does_not_fit(data):
-    with pytest.raises(Mismatch):
+    with pytest.raises(VectorMismatchError):
         read_vectors(json.dumps({"data": data}).encode(), batch(["a", "b"]), [0, 1], "openai", NOW)
 
 
@@ -190,7 +190,7 @@ def test_what_else_a_host_reports_is_of_the_call_that_was_made():
 def test_an_answer_of_a_million_objects_is_not_read(unit):
     asked = batch(["a", "b"])
     answer = b'{"model":"m","data":[%b{}]}' % (unit * 200_000)
-    with pytest.raises(Mismatch):
+    with pytest.raises(VectorMismatchError):
         read_vectors(answer, asked, [0, 1], "openai", NOW)
 
 

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.request.headers import failure_fields
+from nulpoint.formats.retry_after import retry_after_seconds, retry_after_value, seconds_to_wait
 from nulpoint.protocols.openai.completions import to_chat
-from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
+from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.redaction.text import redact
-from nulpoint.formats.retry_after import retry_after_value, seconds_to_wait, wait_of
+from nulpoint.request.headers import failure_headers
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_quotas_of_google(quota, delay, header, code, wait):
 
 
 def test_what_no_wait_mends_says_so():
-    fields = failure_fields(provider_failure("gemini", 429, google("GenerateRequestsPerDay", "5s"), None), b"id")
+    fields = failure_headers(provider_failure("gemini", 429, google("GenerateRequestsPerDay", "5s"), None), b"id")
     assert b"retry-after: 5\r\nx-should-retry: false\r\n" in fields
-    fields = failure_fields(provider_failure("gemini", 429, google("GenerateRequestsPerMinute", "5s"), None), b"id")
+    fields = failure_headers(provider_failure("gemini", 429, google("GenerateRequestsPerMinute", "5s"), None), b"id")
     assert b"x-should-retry" not in fields
 
 
@@ -170,7 +170,7 @@ def test_retry_after(value, seconds):
     ],
 )  # fmt: skip
 def test_milliseconds_before_seconds(milliseconds, seconds, wait):
-    assert wait_of(milliseconds, seconds, now=0.0) == wait
+    assert retry_after_seconds(milliseconds, seconds, now=0.0) == wait
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.formats.eventstream import MOST_BYTES, MOST_HEADER_BYTES, Decoder
+from nulpoint.formats.eventstream import MOST_BYTES, MOST_HEADER_BYTES, EventStreamDecoder
 
 PAYLOAD = b"{'foo':'bar'}"
 # Of the AWS SDK for JavaScript (eventstream-marshaller, TestVectors).
@@ -77,7 +77,7 @@ def in_reads(data: bytes, cuts) -> list[bytes]:
 
 @pytest.mark.parametrize(("encoded", "headers", "payload"), GOOD)
 def test_published_vectors(encoded, headers, payload):
-    decoder = Decoder()
+    decoder = EventStreamDecoder()
     (found,) = decoder.feed(bytes.fromhex(encoded))
     assert (dict(found.headers), found.payload, decoder.broken, decoder.inside_message()) == (
         headers,
@@ -89,7 +89,7 @@ def test_published_vectors(encoded, headers, payload):
 
 @pytest.mark.parametrize("encoded", BAD)
 def test_published_vectors_of_broken_messages(encoded):
-    decoder = Decoder()
+    decoder = EventStreamDecoder()
     assert decoder.feed(bytes.fromhex(encoded)) == []
     assert decoder.broken
     assert decoder.feed(bytes.fromhex(GOOD[0][0])) == []  # no way back
@@ -97,7 +97,7 @@ def test_published_vectors_of_broken_messages(encoded):
 
 @given(MESSAGES, st.lists(st.integers(0, 2000), max_size=6))
 def test_any_split_gives_what_was_written(messages, cuts):
-    decoder = Decoder()
+    decoder = EventStreamDecoder()
     found = [message for read in in_reads(written(messages), cuts) for message in decoder.feed(read)]
     told = [({name: value for name, (value, _, _) in headers.items()}, payload) for headers, payload in messages]
     assert [(dict(one.headers), one.payload) for one in found] == told
@@ -114,15 +114,15 @@ def test_botocore_reads_the_same(messages):
          event.payload)
         for event, (headers, _) in zip(judge, messages, strict=True)
     ]  # fmt: skip
-    assert [(dict(one.headers), one.payload) for one in Decoder().feed(data)] == theirs
+    assert [(dict(one.headers), one.payload) for one in EventStreamDecoder().feed(data)] == theirs
 
 
 @given(MESSAGES.filter(bool), st.integers(0, 10**6), st.integers(1, 255))
 def test_a_changed_byte_is_never_passed_on(messages, place, change):
     data = bytearray(written(messages))
     data[place % len(data)] ^= change
-    decoder = Decoder()
-    good = Decoder().feed(written(messages))
+    decoder = EventStreamDecoder()
+    good = EventStreamDecoder().feed(written(messages))
     found = decoder.feed(bytes(data))
     assert decoder.broken is not None
     assert found == good[: len(found)]
@@ -131,7 +131,7 @@ def test_a_changed_byte_is_never_passed_on(messages, place, change):
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
 def test_any_bytes_end_the_same_way_in_any_split(data, cuts):
-    whole, split = Decoder(), Decoder()
+    whole, split = EventStreamDecoder(), EventStreamDecoder()
     once = whole.feed(data)
     assert [message for read in in_reads(data, cuts) for message in split.feed(read)] == once
     assert (whole.broken, whole.inside_message()) == (split.broken, split.inside_message())
@@ -162,13 +162,13 @@ def test_any_bytes_end_the_same_way_in_any_split(data, cuts):
     ],
 )
 def test_lengths_and_headers_that_lie(message, why):
-    decoder = Decoder()
+    decoder = EventStreamDecoder()
     assert decoder.feed(message) == []
     assert why in decoder.broken
 
 
 def test_a_large_message_in_small_reads_costs_no_more_than_its_bytes():
     data = framed(b"", b"x" * 4_000_000)
-    decoder = Decoder()
+    decoder = EventStreamDecoder()
     found = [message for at in range(0, len(data), 4096) for message in decoder.feed(data[at : at + 4096])]
     assert [len(message.payload) for message in found] == [4_000_000]

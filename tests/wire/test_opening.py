@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.protocols.openai.first_content import MOST_HELD, Opening
-from nulpoint.protocols.openai.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.protocols.openai.first_content import MOST_HELD, FirstContentDetector
+from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
 
 ROLE = (
     '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
@@ -23,7 +23,7 @@ def event(data, end="\n"):
 
 
 def opening(*data):
-    one = Opening()
+    one = FirstContentDetector()
     one.feed(b"".join(event(part) for part in data))
     return one
 
@@ -76,7 +76,7 @@ def encoded(data):
 
 @pytest.mark.parametrize("data", CONTENT.values(), ids=CONTENT)
 def test_content(data):
-    one = Opening()
+    one = FirstContentDetector()
     one.feed(b"data: " + encoded(data) + b"\n\n")
     assert (one.begun, one.has_content) == (True, True)
 
@@ -91,14 +91,14 @@ def test_what_is_no_content(data):
     "data", [b"", b": ping\n\n", b"\n\n", b": a\n\n: b\n\n", b"event: x\n\n", b"id: 7\nretry: 5\n\n"]
 )
 def test_what_says_nothing_at_all_does_not_even_begin_it(data):
-    one = Opening()
+    one = FirstContentDetector()
     one.feed(data)
     assert (one.begun, one.has_content) == (False, False)
     assert one.held() == data
 
 
 def test_all_that_came_is_held_and_given_once():
-    one = Opening()
+    one = FirstContentDetector()
     parts = [b": ping\n\n", event(ROLE), event(CONTENT["text"])]
     for part in parts:
         one.feed(part)
@@ -107,7 +107,7 @@ def test_all_that_came_is_held_and_given_once():
 
 
 def test_what_is_held_is_bounded():
-    one, fed, ping = Opening(), b"", event(NOTHING["an empty delta"])
+    one, fed, ping = FirstContentDetector(), b"", event(NOTHING["an empty delta"])
     while not one.has_content:
         one.feed(ping)
         fed += ping
@@ -117,7 +117,7 @@ def test_what_is_held_is_bounded():
 
 
 def test_an_event_that_is_passed_on_in_pieces_is_content():
-    watcher, one = PassOn(), Opening()
+    watcher, one = PassThrough(), FirstContentDetector()
     data = event(chunk(f'{{"content":"{"x" * HELD_BYTES * 2}"}}'))
     one.feed(watcher.feed(data[: HELD_BYTES + 100]))
     assert (one.begun, one.has_content) == (True, True)
@@ -136,7 +136,7 @@ STREAMS = {
 
 def through(data, cuts, watcher):
     """As the relay feeds it: by a watcher, which gives whole events only."""
-    one, edges = Opening(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    one, edges = FirstContentDetector(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     parts = [watcher.feed(data[begin:end]) for begin, end in itertools.pairwise(edges)]
     for part in [*parts, watcher.close()]:
         one.feed(part)
@@ -146,19 +146,19 @@ def through(data, cuts, watcher):
 @pytest.mark.parametrize("name", STREAMS)
 def test_every_single_split(name):
     data = STREAMS[name]
-    whole = Opening()
+    whole = FirstContentDetector()
     whole.feed(data)
     expected = whole.begun, whole.has_content, data
     for cut in range(len(data) + 1):
-        assert through(data, [cut], PassOn()) == expected, cut
-    assert through(data, range(len(data)), PassOn()) == expected  # each byte by itself
+        assert through(data, [cut], PassThrough()) == expected, cut
+    assert through(data, range(len(data)), PassThrough()) == expected  # each byte by itself
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 10_000), max_size=8))
 def test_any_split(name, cuts):
     data = STREAMS[name]
-    for watcher in (PassOn, HideUsage):
+    for watcher in (PassThrough, UsageStripper):
         begun, has_content, held = through(data, cuts, watcher())
         assert has_content == (name in ("content", "finish only", "end only"))
         assert begun
-        assert held == (data if watcher is PassOn else data.replace(event(NOTHING["usage only"], "\r\n"), b""))
+        assert held == (data if watcher is PassThrough else data.replace(event(NOTHING["usage only"], "\r\n"), b""))

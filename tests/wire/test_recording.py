@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from nulpoint.cache.recorder import Recorder
-from nulpoint.protocols.openai.stream import HideUsage, PassOn
+from nulpoint.cache.recorder import StreamRecorder
+from nulpoint.protocols.openai.stream import PassThrough, UsageStripper
 
 EVENTS = (
     b'data: {"choices":[{"delta":{"content":"usage"}}],"usage":null}\n\n: a comment\n\n',
@@ -23,25 +23,25 @@ def fed(watcher, cuts):
 
 @pytest.mark.parametrize("hide", [False, True])
 def test_the_caller_gets_what_he_would_get_without_it(hide):
-    expected = fed(HideUsage() if hide else PassOn(), [])
+    expected = fed(UsageStripper() if hide else PassThrough(), [])
     for cut in range(1, len(WIRE)):
-        recorder = Recorder(PassOn(), hide, 10_000)
+        recorder = StreamRecorder(PassThrough(), hide, 10_000)
         assert fed(recorder, [cut]) == expected
         assert recorder.record() == WIRE
         assert recorder.finished()
-        assert recorder.facts().usage.prompt == 1
+        assert recorder.metadata().usage.prompt == 1
     assert (EVENTS[2] in expected) is not hide
 
 
 def test_what_is_too_long_is_forgotten():
     for most, kept in ((len(WIRE), True), (len(WIRE) - 1, False)):
-        recorder = Recorder(PassOn(), False, most)
+        recorder = StreamRecorder(PassThrough(), False, most)
         assert fed(recorder, [50]) == WIRE
         assert (recorder.record() is not None) is kept
 
 
 def test_a_failure_of_the_stream_is_seen_through_it():
-    recorder = Recorder(PassOn(), True, 10_000)
+    recorder = StreamRecorder(PassThrough(), True, 10_000)
     recorder.feed(b'data: {"error":{"message":"no"}}\n\n')
     assert recorder.failure is not None
     assert not recorder.finished()

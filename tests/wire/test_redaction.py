@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.redaction import text
+from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
+from nulpoint.redaction import text as redaction_text
 from nulpoint.redaction.credential_matcher import INSTEAD, RUN, CredentialMatcher
-from nulpoint.protocols.provider_errors import embedded_failure, hide, provider_failure
 from nulpoint.redaction.text import BEYOND, SEARCHED, beginning, beginning_of_body, redact, without_request
 
 KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # of no known form, so that nothing but itself gives it away
@@ -160,7 +160,7 @@ def test_what_a_provider_says_is_bounded(place):
         assert KEY[:4] not in failure.envelope().decode()
         embedded = embedded_failure("p", json.dumps({"error": error}).encode())
         assert len(embedded.envelope()) < 10_000
-        hide(embedded, CredentialMatcher(KEY))
+        redact_failure(embedded, CredentialMatcher(KEY))
         assert KEY[:4] not in embedded.envelope().decode()
         assert len(embedded.envelope()) < 9_000
 
@@ -207,9 +207,9 @@ def test_four_times_the_text_is_about_four_times_the_work(unit):
 
 def test_the_patterns_are_re2_s():
     """Python's own go back over a text. Each of these is searched for by itself, and decides within a bounded distance."""
-    patterns = [text._ANY_TOKEN, text._PREFIXED_TOKEN, *text._TOKENS]
+    patterns = [redaction_text._ANY_TOKEN, redaction_text._PREFIXED_TOKEN, *redaction_text._TOKENS]
     assert all(type(pattern).__module__ == "re2" for pattern in patterns)
-    assert not any(isinstance(value, re.Pattern) for value in vars(text).values())
+    assert not any(isinstance(value, re.Pattern) for value in vars(redaction_text).values())
 
 
 class Counted(dict):
@@ -228,5 +228,5 @@ class Counted(dict):
 def test_lookups_grow_with_the_request_and_no_faster(text, said):
     for times in (1, 2, 4):
         windows = Counted({text[at : at + RUN]: [at] for at in range(len(text) - RUN + 1)})
-        text._common(windows, (said * 10_000)[: 10_000 * times])
+        redaction_text._common(windows, (said * 10_000)[: 10_000 * times])
         assert windows.lookups <= 2 * 10_000 * times

@@ -7,8 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.openai import envelope
-from nulpoint.protocols.openai import request_names
+from nulpoint.protocols.openai import envelope, request_names
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.openai.request_names import MOST_MEMBERS, READ_NAMES, SINGLE_NAMES
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.completions import CompletionStream
-from nulpoint.protocols.openai.stream import HELD_BYTES, HideUsage, PassOn
+from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
 from nulpoint.protocols.openai.usage import Usage
 
 CHUNK = (
@@ -46,7 +46,7 @@ def test_the_decoder_gives_the_same_events_at_any_split(cuts, end):
         + framed(CHUNK, USED, end=end)
         + f"event: e{end}data:x{end}data: y{end}id: 1{end}{end}data: last".encode()
     )
-    decoder = sse.Decoder()
+    decoder = sse.SseDecoder()
     events = [event for part in pieces(data, cuts) for event in decoder.feed(part)] + decoder.close()
     assert [event.data.decode() for event in events] == [CHUNK, USED, "x\ny", "last"]
     assert [event.name for event in events] == [b"", b"", b"e", b""]
@@ -63,26 +63,26 @@ def test_the_decoder_gives_the_same_events_at_any_split(cuts, end):
     ],
 )
 def test_lines_end_where_the_standard_says(parts, expected):
-    decoder = sse.Decoder()
+    decoder = sse.SseDecoder()
     events = [event for part in parts for event in decoder.feed(part)] + decoder.close()
     assert [event.data.decode() for event in events] == expected
 
 
 @pytest.mark.parametrize("piece", [b"x" * 100_000, b"data: " + b"x" * 100_000 + b"\n"])
 def test_an_event_without_an_end_is_not_kept(piece):
-    decoder = sse.Decoder()
-    with pytest.raises(sse.TooLarge):
+    decoder = sse.SseDecoder()
+    with pytest.raises(sse.EventTooLargeError):
         for _ in range(sse.MAX_EVENT_BYTES // 100_000 + 1):
             decoder.feed(piece)
 
 
-@pytest.mark.parametrize("reader", [sse.Decoder, sse.Splitter])
+@pytest.mark.parametrize("reader", [sse.SseDecoder, sse.SseSplitter])
 @pytest.mark.parametrize("piece", [b"data:\n", b"data: x\n", b"data:\r\n", b"x", b"event: x", b"data: " + b"x" * 100])
 def test_an_event_that_never_ends_is_bounded_however_it_is_made(reader, piece, monkeypatch):
     """Lines without anything in them take memory, too."""
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 10_000)
     one = reader()
-    with pytest.raises(sse.TooLarge):
+    with pytest.raises(sse.EventTooLargeError):
         for _ in range(10_010):
             assert one.feed(piece) == []
 
@@ -92,11 +92,11 @@ def test_many_events_are_not_taken_for_one(monkeypatch):
     wire = b"data: one\ndata: two\n\ndata: three\n\n" * 200
     for size in (1, 2, 3, 7, 50, 1000):
         pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
-        for reader in (sse.Decoder(), sse.Splitter()):
+        for reader in (sse.SseDecoder(), sse.SseSplitter()):
             assert len([event for piece in pieces for event in reader.feed(piece)]) == 400
 
 
-@pytest.mark.parametrize("reader", [sse.Decoder, sse.Splitter])
+@pytest.mark.parametrize("reader", [sse.SseDecoder, sse.SseSplitter])
 def test_an_event_in_many_reads_is_not_copied_with_each(reader):
     """Four times the reads were sixteen times the work."""
 
@@ -115,65 +115,65 @@ def test_an_event_in_many_reads_is_not_copied_with_each(reader):
 @pytest.mark.parametrize("step", range(1, 40))
 def test_the_watchers_at_every_regular_split(step):
     parts = [SAMPLE[i : i + step] for i in range(0, len(SAMPLE), step)]
-    for watcher, expected in ((PassOn(), SAMPLE), (HideUsage(), WITHOUT_USAGE)):
+    for watcher, expected in ((PassThrough(), SAMPLE), (UsageStripper(), WITHOUT_USAGE)):
         assert feed(watcher, parts) == expected
         assert watcher.finished()
-        assert watcher.facts().usage == Usage(prompt=3, completion=4)
-        assert watcher.facts().model == "m"
+        assert watcher.metadata().usage == Usage(prompt=3, completion=4)
+        assert watcher.metadata().model == "m"
 
 
 @given(CUTS)
 def test_the_watchers_at_any_split(cuts):
-    assert feed(PassOn(), pieces(SAMPLE, cuts)) == SAMPLE
-    assert feed(HideUsage(), pieces(SAMPLE, cuts)) == WITHOUT_USAGE
+    assert feed(PassThrough(), pieces(SAMPLE, cuts)) == SAMPLE
+    assert feed(UsageStripper(), pieces(SAMPLE, cuts)) == WITHOUT_USAGE
 
 
 def test_only_whole_events_go_out():
-    watcher = PassOn()
+    watcher = PassThrough()
     assert watcher.feed(b"data: 1\n\ndata: 2") == b"data: 1\n\n"
     assert watcher.feed(b"2\n") == b""
     assert watcher.feed(b"\n") == b"data: 22\n\n"
 
 
 def test_a_very_large_event_is_not_held():
-    assert len(PassOn().feed(b"data: " + b"x" * HELD_BYTES)) > HELD_BYTES
+    assert len(PassThrough().feed(b"data: " + b"x" * HELD_BYTES)) > HELD_BYTES
 
 
 @pytest.mark.parametrize("cut", range(0, len(SAMPLE) - 1, 7))
 def test_a_cut_stream_is_never_finished(cut):
-    watcher = PassOn()
+    watcher = PassThrough()
     feed(watcher, [SAMPLE[: min(cut, SAMPLE.index(b"[DONE]") + 5)]])
     assert not watcher.finished()
 
 
 def test_usage_beside_choices_is_not_hidden():
     inline = framed('{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}')
-    assert feed(HideUsage(), [inline]) == inline
+    assert feed(UsageStripper(), [inline]) == inline
 
 
 def test_an_error_event_is_a_failure_and_not_passed_on():
     failed = framed('{"choices":[],"usage":{"prompt_tokens":1},"error":{"message":"x"}}')
-    watcher = HideUsage()
+    watcher = UsageStripper()
     assert feed(watcher, [framed(CHUNK) + failed + framed("[DONE]"), framed("[DONE]")]) == framed(CHUNK)
     assert (watcher.failure.message, watcher.finished(), watcher.has_finish_reason()) == ("x", False, False)
 
 
 @pytest.mark.parametrize("data", [": keepalive", "", " ", ":"])
 def test_comments_that_became_data_are_no_events(data):
-    decoder = sse.Decoder()
+    decoder = sse.SseDecoder()
     assert [event.data for event in decoder.feed(framed(data, "{}"))] == [b"{}"]
 
 
 def test_groq_reports_usage_in_a_place_of_its_own():
-    watcher = PassOn()
+    watcher = PassThrough()
     watcher.feed(framed('{"choices":[],"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":6}}}'))
-    assert watcher.facts().usage == Usage(prompt=5, completion=6)
+    assert watcher.metadata().usage == Usage(prompt=5, completion=6)
 
 
 @given(CUTS)
 def test_a_chat_stream_becomes_a_completions_stream(cuts):
     sent = feed(CompletionStream(hide_usage=True), pieces(SAMPLE, cuts))
-    decoder = sse.Decoder()
+    decoder = sse.SseDecoder()
     events = [event.data.decode() for event in decoder.feed(sent)]
     assert '"text":"a\u2028b é"' in events[0]
     assert '"object":"text_completion"' in events[0]

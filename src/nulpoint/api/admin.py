@@ -6,19 +6,19 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind, rejected
-from nulpoint.api.explain import Explainer
+from nulpoint.api.explain import RoutingExplainer
 from nulpoint.api.local_only import check_local
 from nulpoint.api.status import JSON, Page
-from nulpoint.http.message import Request
+from nulpoint.errors import Failure, Kind, rejected
+from nulpoint.http.message import HttpRequest
 from nulpoint.providers.spec import Route
-from nulpoint.request.client_auth import Callers
+from nulpoint.request.client_auth import ClientAuthenticator
 
 CONFIG, EXPLAIN, RELOAD = "/admin/config", "/admin/explain", "/admin/reload"
 _ROUTES: tuple[Route, ...] = get_args(Route)
 
 
-class Refused(Failure):
+class AdminError(Failure):
     """The configuration is not taken; `problems` are all that is wrong with it."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -31,7 +31,7 @@ class Refused(Failure):
         return {**super()._fields(), "problems": self.problems}
 
 
-class Control(Protocol):
+class AdminControl(Protocol):
     """The process, as far as these pages reach into it."""
 
     def health(self) -> dict[str, Any]:
@@ -44,29 +44,31 @@ class Control(Protocol):
         """Read the configuration again, in all processes. Gives what changed; raises Refused."""
 
 
-class Admin:
+class AdminPages:
     """`operators`: who may see the pages; None where there is no key, and this machine is trusted instead."""
 
-    def __init__(self, operators: Callers | None, control: Control, explainer: Explainer) -> None:
+    def __init__(
+        self, operators: ClientAuthenticator | None, control: AdminControl, explainer: RoutingExplainer
+    ) -> None:
         self._operators = operators
         self._control = control
         self._explainer = explainer
 
-    async def page(self, request: Request, peer: str) -> Page:
+    async def page(self, request: HttpRequest, peer: str) -> Page:
         """`peer`: the address the request comes from. Raises Failure: 401, 403, and what the page has to say."""
         if self._operators is not None:
-            self._operators.identify(request.headers)
+            self._operators.authenticate(request.headers)
         else:
             check_local(peer, request)
         return 200, JSON, msgspec.json.encode(await self._content(request))
 
-    async def _content(self, request: Request) -> dict[str, Any]:
+    async def _content(self, request: HttpRequest) -> dict[str, Any]:
         if request.path == EXPLAIN:
             return self._explain(request)
         _parameters(request)
         return await self._control.reload() if request.path == RELOAD else self._control.config()
 
-    def _explain(self, request: Request) -> dict[str, Any]:
+    def _explain(self, request: HttpRequest) -> dict[str, Any]:
         given = _parameters(request, "model", "route")
         if not given.get("model"):
             text = f"say which model: {EXPLAIN}?model=gpt-5.4"
@@ -77,7 +79,7 @@ class Admin:
         raise rejected(f"route must be one of: {', '.join(_ROUTES)}", param="route", code="invalid_parameter")
 
 
-def _parameters(request: Request, *known: str) -> dict[str, str]:
+def _parameters(request: HttpRequest, *known: str) -> dict[str, str]:
     """Raises Failure (400)."""
     given = dict(parse_qsl(request.query, keep_blank_values=True))
     for name in given:

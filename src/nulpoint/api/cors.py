@@ -6,7 +6,7 @@ their own, which any allowed page may send. Without credentials `*` exposes ever
 
 import re
 
-from nulpoint.http.message import Headers, field
+from nulpoint.http.message import Headers, header
 
 # To everybody alike, asked by a browser or not: else a cache could give a page the answer made for something else, and
 # it would need `Vary` (Fetch, "CORS protocol and HTTP caches").
@@ -16,33 +16,36 @@ _PREFLIGHT = b"access-control-allow-methods: GET, POST, OPTIONS\r\naccess-contro
 _NAMES = re.compile(rb"[\w!#$%&'*+.^`|~, -]{1,4096}", re.ASCII)
 
 
-class CrossOrigin:
+class CorsPolicy:
     """Header blocks for one list of allowed origins, as browsers spell them; `*` allows all."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         self._any = "*" in origins
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
 
-    def answer_fields(self, headers: Headers) -> bytes:
+    def response_headers(self, headers: Headers) -> bytes:
         """What an answer to this request says about its origin."""
         if self._any:
             return _TO_ALL
         origin = headers.get(b"origin")
         if origin is None or origin not in self._origins:
             return _BY_ORIGIN
-        return b"%b%baccess-control-expose-headers: *\r\n" % (_BY_ORIGIN, field(b"access-control-allow-origin", origin))
+        return b"%b%baccess-control-expose-headers: *\r\n" % (
+            _BY_ORIGIN,
+            header(b"access-control-allow-origin", origin),
+        )
 
-    def options_fields(self, headers: Headers) -> bytes:
+    def preflight_headers(self, headers: Headers) -> bytes:
         """The answer to an OPTIONS request, be it a browser's preflight, in which it asks whether it may, or not.
 
         The header names it asks for are said back one by one: `*` would not cover `Authorization`.
         """
         origin = headers.get(b"origin")
         if origin is None or b"access-control-request-method" not in headers:
-            return self.answer_fields(headers)
+            return self.response_headers(headers)
         block = b"vary: Origin, Access-Control-Request-Headers\r\n"
         if not self._any and origin not in self._origins:
             return block
-        block += field(b"access-control-allow-origin", b"*" if self._any else origin) + _PREFLIGHT
+        block += header(b"access-control-allow-origin", b"*" if self._any else origin) + _PREFLIGHT
         asked = headers.get(b"access-control-request-headers", b"")
-        return block + field(b"access-control-allow-headers", asked) if _NAMES.fullmatch(asked) else block
+        return block + header(b"access-control-allow-headers", asked) if _NAMES.fullmatch(asked) else block

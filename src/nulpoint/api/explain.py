@@ -4,43 +4,43 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Protocol
 
-from nulpoint.errors import Failure
-from nulpoint.cache.layer import CacheParts
+from nulpoint.cache.layer import CacheServices
 from nulpoint.cache.policy import is_excluded
+from nulpoint.errors import Failure
 from nulpoint.providers.spec import Route
-from nulpoint.routing.chains import Plan, Target
-from nulpoint.ratelimit.limiter import Rules
-from nulpoint.ratelimit.limiter import Standing as Limit
-from nulpoint.routing.router import Router, Rule, Trace
-from nulpoint.routing.provider_health import RESTING, Standing
+from nulpoint.ratelimit.limiter import LimitRules
+from nulpoint.ratelimit.limiter import LimitStatus as Limit
+from nulpoint.routing.chains import Target, TargetPlan
+from nulpoint.routing.provider_health import COOLING_DOWN, ProviderHealth
+from nulpoint.routing.router import ResolutionRule, Router, RoutingTrace
 
 Page = dict[str, Any]
 
 
-class Kept(Protocol):
+class CacheStatus(Protocol):
     """The cache and the limits. `parts`: None where there is no cache."""
 
     @property
-    def parts(self) -> CacheParts | None: ...
+    def parts(self) -> CacheServices | None: ...
 
     def limits_now(self, now: float) -> tuple[Limit | None, Limit | None] | None:
         """How the limits of all callers together stand, of requests and tokens; None where Redis keeps them."""
 
 
-class Explainer:
+class RoutingExplainer:
     """As things stand under one configuration. `attempts` a request; `clock` gives loop time in seconds."""
 
     def __init__(
         self,
         router: Router,
-        standings: Mapping[str, Standing],
+        provider_health: Mapping[str, ProviderHealth],
         attempts: int,
-        kept: Kept,
-        rules: Rules,
+        kept: CacheStatus,
+        rules: LimitRules,
         clock: Callable[[], float],
     ) -> None:
         self._router = router
-        self._standings = standings
+        self._provider_health = provider_health
         self._attempts = attempts
         self._kept = kept
         self._rules = rules
@@ -52,9 +52,9 @@ class Explainer:
         page: Page = {
             "model": model,
             "route": route,
-            "provider": trace.named.provider,
-            "model_there": trace.named.model,
-            "found_by": trace.named.rule.value,
+            "provider": trace.resolution.provider,
+            "model_there": trace.resolution.model,
+            "found_by": trace.resolution.rule.value,
             "chain": _chain(trace, model),
         }
         try:
@@ -65,17 +65,17 @@ class Explainer:
         targets = self._targets(plan, now)
         page |= {"attempts": self._attempts, "targets": targets, "left_out": dict(trace.left_out)}
         page |= {"outcome": _outcome(targets), "cache": self._cache(model, plan), "limits": self._limits(now)}
-        if trace.named.rule is Rule.DEFAULT:
-            asked = trace.named.provider
+        if trace.resolution.rule is ResolutionRule.DEFAULT:
+            asked = trace.resolution.provider
             page["note"] = f"nothing says whose model {model[:100]!r} is; {asked} is asked whether it has it"
             page["similar"] = get_close_matches(model[:100], [name for name, _ in self._router.models()], 3)
         return page
 
-    def _targets(self, plan: Plan, now: float) -> list[Page]:
+    def _targets(self, plan: TargetPlan, now: float) -> list[Page]:
         """In the order in which they would be tried."""
         listed = [
             self._target(target, number, weight, len(step), now)
-            for number, step in enumerate(plan.upcoming(), 1)
+            for number, step in enumerate(plan.preview(), 1)
             for target, weight in step
         ]
         usable = [one for one in listed if not one["passed_over"]]
@@ -85,49 +85,49 @@ class Explainer:
 
     def _target(self, target: Target, step: int, weight: int, beside: int, now: float) -> Page:
         provider = target.provider
-        standing = self._standings[provider.spec.name]
-        outlook = standing.outlook(target.model, now)
+        health = self._provider_health[provider.spec.name]
+        outlook = health.preview(target.model, now)
         page: Page = {"target": target.name, "step": step, "format": provider.spec.wire, "try": None}
         page |= {"weight": weight} if beside > 1 else {}
         page |= {
             "keys": len(provider.credentials),
-            "circuit_breaker": standing.breaker.state.label,
-            "resting": outlook is not None and outlook.why == RESTING,
+            "circuit_breaker": health.breaker.state.label,
+            "resting": outlook is not None and outlook.reason == COOLING_DOWN,
             "passed_over": "",
         }
         if outlook is not None:
-            what = "its keys rest" if outlook.why == RESTING else f"its circuit breaker is {outlook.why}"
+            what = "its keys rest" if outlook.reason == COOLING_DOWN else f"its circuit breaker is {outlook.reason}"
             page["passed_over"] = f"{what}, for {outlook.wait:.0f} s more"
         elif provider.spec.auth != "none" and not provider.credentials:
             page["needs"] = "the caller's own key"
         return page
 
-    def _cache(self, model: str, plan: Plan) -> Page:
+    def _cache(self, model: str, plan: TargetPlan) -> Page:
         parts = self._kept.parts
         if parts is None:
             return {"asked": False, "why": "CACHE_MODE=none"}
         if parts.excluded is not None and is_excluded(parts.excluded, model, plan):
             return {"asked": False, "why": "the model is in CACHE_EXCLUDE_EXACT or CACHE_EXCLUDE_PATTERNS"}
         where = "memory" if parts.cache.memory is not None else "redis"
-        return {"asked": True, "where": where, "ttl_seconds": parts.ttl, "keeps_answers_of": sorted(plan.keeps)}
+        return {"asked": True, "where": where, "ttl_seconds": parts.ttl, "keeps_answers_of": sorted(plan.cacheable)}
 
     def _limits(self, now: float) -> Page:
         if not self._rules.any:
             return {}
         page: Page = {name: limit for name, limit in self._rules._asdict().items() if limit}
-        standings = self._kept.limits_now(now)
-        if standings is None:
+        provider_health = self._kept.limits_now(now)
+        if provider_health is None:
             return page | {"counted": "in Redis"}
-        left = {name: one.remaining for name, one in zip(("requests", "tokens"), standings, strict=True) if one}
+        left = {name: one.remaining for name, one in zip(("requests", "tokens"), provider_health, strict=True) if one}
         return page | {"counted": "in this process", "remaining": left}
 
 
-def _chain(trace: Trace, model: str) -> str:
-    if trace.own_chain is not None:
-        return f"fallbacks.{trace.own_chain} of config.yaml"
-    if trace.chained:
+def _chain(trace: RoutingTrace, model: str) -> str:
+    if trace.configured_chain is not None:
+        return f"fallbacks.{trace.configured_chain} of config.yaml"
+    if trace.uses_chain:
         return "the built-in equivalents (FALLBACKS=auto)"
-    if trace.named.rule is Rule.PREFIX:
+    if trace.resolution.rule is ResolutionRule.PREFIX:
         return "none: a name with its provider stays there"
     return "none"
 

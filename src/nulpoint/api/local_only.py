@@ -9,7 +9,7 @@ import re
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.loopback import is_loopback
-from nulpoint.http.message import Request
+from nulpoint.http.message import HttpRequest
 
 # How what proxies add begins.
 _FORWARDED = (
@@ -26,7 +26,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
 _SAME = (b"none", b"same-origin")
 
 
-def check_local(peer: str, request: Request) -> None:
+def check_local(peer: str, request: HttpRequest) -> None:
     """`peer`: the connection's address. Raises Failure (403)."""
     headers = request.headers
     if not is_loopback(peer):

@@ -3,28 +3,28 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nulpoint.request.recorder import Journal
-from nulpoint.http.client.pool import Client
+from nulpoint.http.client.pool import UpstreamClient
+from nulpoint.request.recorder import RequestRecorder
 
 
-class Generation(Protocol):
+class ConfigGeneration(Protocol):
     """What serves under one configuration."""
 
     @property
-    def journal(self) -> Journal: ...
+    def recorder(self) -> RequestRecorder: ...
 
     @property
-    def client(self) -> Client: ...
+    def client(self) -> UpstreamClient: ...
 
 
-class Reloading(Protocol):
+class ReloadStatus(Protocol):
     """How it went when the configuration was read again."""
 
     def health(self) -> dict[str, Any]:
         """Members of the page."""
 
 
-class Life:
+class ProcessState:
     """`started` in loop time. `ready` turns false when the gateway drains.
 
     `generations`: those with requests in flight; the last one gets the new requests.
@@ -33,12 +33,12 @@ class Life:
     def __init__(self, started: float) -> None:
         self.started = started
         self.ready = True
-        self.generations: Sequence[Generation] = ()
+        self.generations: Sequence[ConfigGeneration] = ()
 
     @property
     def inflight(self) -> int:
         """Requests begun and not yet settled."""
-        return sum(one.journal.inflight for one in self.generations)
+        return sum(one.recorder.inflight for one in self.generations)
 
     @property
     def connections(self) -> int:

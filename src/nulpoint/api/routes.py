@@ -5,16 +5,16 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from nulpoint.api.admin import CONFIG, EXPLAIN, RELOAD, AdminPages
+from nulpoint.api.cors import CorsPolicy
+from nulpoint.api.status import Page, StatusPages
 from nulpoint.errors import Failure, Kind, rejected
-from nulpoint.api.admin import CONFIG, EXPLAIN, RELOAD, Admin
-from nulpoint.api.cors import CrossOrigin
-from nulpoint.request.headers import failure_fields
-from nulpoint.request.recorder import Entry, Journal, request_id
-from nulpoint.proxy.handler import Proxy
-from nulpoint.api.status import Page, Status
-from nulpoint.http.message import Headers, Request, field
-from nulpoint.http.server.response import Reply
-from nulpoint.request.client_auth import Callers
+from nulpoint.http.message import Headers, HttpRequest, header
+from nulpoint.http.server.response import ResponseWriter
+from nulpoint.proxy.handler import ProxyHandler
+from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.headers import failure_headers
+from nulpoint.request.recorder import RequestContext, RequestRecorder, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -22,35 +22,35 @@ MODELS = "/v1/models"
 CALLERS_PAGES = ("/readiness", MODELS)
 OPERATORS = ("/health", "/metrics")
 ADMIN = (CONFIG, EXPLAIN, RELOAD)
-_NOBODY = CrossOrigin(())
+_NOBODY = CorsPolicy(())
 _OPERATORS_OWN = frozenset((*OPERATORS, *ADMIN))  # no page of another origin may read them
 Answer = Coroutine[Any, Any, None] | None
 
 
-class Gateway:
+class Dispatcher:
     """Answers every request of one port: proxied routes, own pages, and refusals."""
 
     def __init__(
         self,
-        proxies: Mapping[str, Proxy],
-        status: Status,
-        journal: Journal,
-        cors: CrossOrigin,
-        callers: Callers,
-        operators: Callers,
-        admin: Admin,
+        proxies: Mapping[str, ProxyHandler],
+        status: StatusPages,
+        recorder: RequestRecorder,
+        cors: CorsPolicy,
+        callers: ClientAuthenticator,
+        operators: ClientAuthenticator,
+        admin: AdminPages,
         *,
         shows: Collection[str],
     ) -> None:
         """`proxies` by path; `shows`: the pages' paths; `callers`: who may ask the proxies and for models, `operators`:
         who may see the pages of OPERATORS; `admin` has those of ADMIN, and knows who may see them."""
         self._status = status
-        self._journal = journal
+        self._recorder = recorder
         self._cors = cors
         self._callers = callers
         self._operators = operators
         self._admin = admin
-        self._posts = {path: proxy.answer for path, proxy in proxies.items()}
+        self._posts = {path: proxy.handle for path, proxy in proxies.items()}
         pages: dict[str, Callable[[], Page]] = {
             "/health": status.health,
             "/readiness": status.readiness,
@@ -60,45 +60,45 @@ class Gateway:
         self._pages = {path: pages[path] for path in shows if path not in ADMIN}
         self._admin_paths = frozenset(ADMIN).intersection(shows)
 
-    def answer(self, request: Request, reply: Reply) -> Answer:
+    def handle(self, request: HttpRequest, response: ResponseWriter) -> Answer:
         if request.method == "POST":
             proxied = self._posts.get(request.path)
             if proxied is not None:
-                return proxied(request, reply)
-        return self._answer_here(request, reply)
+                return proxied(request, response)
+        return self._answer_here(request, response)
 
-    async def _answer_here(self, request: Request, reply: Reply) -> None:
-        entry = Entry(request_id(request.headers), self._route_label(request.path), request.started)
+    async def _answer_here(self, request: HttpRequest, response: ResponseWriter) -> None:
+        entry = RequestContext(request_id(request.headers), self._route_label(request.path), request.started)
         try:
             if request.method == "OPTIONS":
-                self._options(request, reply)
+                self._options(request, response)
             elif request.path in self._admin_paths:
                 self._check_route(request)
-                self._show(await self._admin.page(request, reply.caller.peer), request, reply, entry)
+                self._show(await self._admin.page(request, response.client.peer), request, response, entry)
             else:
-                self._show(self._page(request), request, reply, entry)
+                self._show(self._page(request), request, response, entry)
         except Failure as failure:
             entry.failure = failure
-            fields = failure_fields(failure, entry.id) + self._cross_origin(request).answer_fields(request.headers)
+            fields = failure_headers(failure, entry.id) + self._cross_origin(request).response_headers(request.headers)
             if failure.status == 405:
-                fields += field(b"allow", self._allowed(request.path))
-            reply.send(failure.status, fields, failure.envelope())
+                fields += header(b"allow", self._allowed(request.path))
+            response.send(failure.status, fields, failure.envelope())
         finally:
-            self._journal.settle(entry, request, reply)
+            self._recorder.finish(entry, request, response)
 
-    def _page(self, request: Request) -> Page:
+    def _page(self, request: HttpRequest) -> Page:
         """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method, 401."""
         self._check_route(request)
         if request.path in OPERATORS:
-            self._operators.identify(request.headers)
+            self._operators.authenticate(request.headers)
         elif request.path.startswith(MODELS):
-            self._callers.identify(request.headers)
+            self._callers.authenticate(request.headers)
         page = self._pages.get(request.path)
         if page is not None:
             return page()
         return self._status.model(unquote(request.path.removeprefix(MODELS + "/")))
 
-    def _check_route(self, request: Request) -> None:
+    def _check_route(self, request: HttpRequest) -> None:
         allowed = self._allowed(request.path)
         if not allowed:
             served = ", ".join(sorted({*self._posts, *self._pages}))
@@ -127,40 +127,40 @@ class Gateway:
     def _is_model(self, path: str) -> bool:
         return path.startswith(MODELS + "/") and MODELS in self._pages
 
-    def _options(self, request: Request, reply: Reply) -> None:
+    def _options(self, request: HttpRequest, response: ResponseWriter) -> None:
         allowed = self._allowed(request.path)
         if not allowed and request.path != "*":
             self._check_route(request)
-        cross_origin = self._cross_origin(request).options_fields(request.headers)
-        reply.send(204, field(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + cross_origin, b"")
+        cross_origin = self._cross_origin(request).preflight_headers(request.headers)
+        response.send(204, header(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + cross_origin, b"")
 
-    def _show(self, page: Page, request: Request, reply: Reply, entry: Entry) -> None:
+    def _show(self, page: Page, request: HttpRequest, response: ResponseWriter, entry: RequestContext) -> None:
         status, content_type, body = page
-        fields = field(b"content-type", content_type) + field(b"x-request-id", entry.id)
-        reply.send(status, fields + self._cross_origin(request).answer_fields(request.headers), body)
+        fields = header(b"content-type", content_type) + header(b"x-request-id", entry.id)
+        response.send(status, fields + self._cross_origin(request).response_headers(request.headers), body)
 
-    def _cross_origin(self, request: Request) -> CrossOrigin:
+    def _cross_origin(self, request: HttpRequest) -> CorsPolicy:
         return _NOBODY if request.path in _OPERATORS_OWN else self._cors
 
     # -- what the server asks ------------------------------------------------------------------------------------------
 
-    def precheck(self, request: Request) -> None:
+    def precheck(self, request: HttpRequest) -> None:
         self._check_route(request)
         if request.path in self._posts:
-            self._callers.identify(request.headers)
+            self._callers.authenticate(request.headers)
 
-    def refused(self, failure: Failure, headers: Headers) -> bytes:
+    def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
         logger.debug("refused a connection's request: %s", failure.message)
         new_id = request_id({})
-        self._journal.refused(failure, new_id)
-        return failure_fields(failure, new_id) + self._cors.answer_fields(headers)
+        self._recorder.rejected_by_server(failure, new_id)
+        return failure_headers(failure, new_id) + self._cors.response_headers(headers)
 
-    def crashed(self, reply: Reply, crash: Exception) -> None:
+    def handler_crashed(self, response: ResponseWriter, crash: Exception) -> None:
         """A bug. The caller learns that, and nothing of the inside."""
         logger.error("a request failed by a bug in nulpoint", exc_info=crash)
-        if not reply.committed:
+        if not response.committed:
             text = "nulpoint failed on this request; its log has the details"
             failure = Failure(Kind.INTERNAL, 500, text, code="internal_error")
-            headers = reply.request.headers
-            fields = failure_fields(failure, request_id(headers)) + self._cors.answer_fields(headers)
-            reply.send(500, fields, failure.envelope())
+            headers = response.request.headers
+            fields = failure_headers(failure, request_id(headers)) + self._cors.response_headers(headers)
+            response.send(500, fields, failure.envelope())

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 import msgspec
 
 from nulpoint import __version__
+from nulpoint.api.process_state import ProcessState, ReloadStatus
 from nulpoint.errors import Failure, rejected
-from nulpoint.proxy.admission import Gate
-from nulpoint.api.process_state import Life, Reloading
 from nulpoint.providers.spec import Provider
+from nulpoint.proxy.admission import AdmissionController
 from nulpoint.routing.breaker import State
+from nulpoint.routing.provider_health import ProviderHealth
 from nulpoint.routing.router import Router
-from nulpoint.routing.provider_health import Standing
+from nulpoint.telemetry.metrics.definitions import MetricValues
 from nulpoint.telemetry.metrics.exposition import CONTENT_TYPE
-from nulpoint.telemetry.metrics.definitions import Numbers
 from nulpoint.telemetry.metrics.metrics import Metrics
 from nulpoint.telemetry.request_log.request_log import RequestLog
 
@@ -29,7 +29,7 @@ _CREATED = 0
 Page = tuple[int, bytes, bytes]  # status, content type, body
 
 
-class Backing(Protocol):
+class BackendStatus(Protocol):
     """The cache, and what replicas share."""
 
     @property
@@ -39,11 +39,11 @@ class Backing(Protocol):
     def health(self) -> dict[str, Any]:
         """Members of the page."""
 
-    def note(self, numbers: Numbers) -> None:
+    def add_metrics(self, values: MetricValues) -> None:
         """Enter what has been counted."""
 
 
-class Credentials(Protocol):
+class CredentialStatus(Protocol):
     """Those that the gateway comes by itself."""
 
     @property
@@ -54,29 +54,29 @@ class Credentials(Protocol):
         """Of one provider; None where it has keys, or needs none."""
 
 
-class Status:
+class StatusPages:
     """Makes the pages, as things stand under one configuration. `reloading` tells whether it is the newest there is."""
 
     def __init__(
         self,
         providers: tuple[Provider, ...],
         router: Router,
-        life: Life,
+        process_state: ProcessState,
         metrics: Metrics,
-        standings: Mapping[str, Standing],
-        gate: Gate,
-        backing: Backing,
-        reloading: Reloading,
-        credentials: Credentials,
+        provider_health: Mapping[str, ProviderHealth],
+        admission: AdmissionController,
+        backends: BackendStatus,
+        reloading: ReloadStatus,
+        credentials: CredentialStatus,
         log: RequestLog,
     ) -> None:
         self._providers = providers
         self._router = router
-        self._life = life
+        self._process_state = process_state
         self._metrics = metrics
-        self._standings = standings
-        self._gate = gate
-        self._backing = backing
+        self._provider_health = provider_health
+        self._admission = admission
+        self._backends = backends
         self._reloading = reloading
         self._credentials = credentials
         self._log = log
@@ -85,43 +85,47 @@ class Status:
     def health(self) -> Page:
         """Everything at a glance. Names only: no address, no key."""
         log = self._log
-        degraded = self._backing.degraded or self._credentials.degraded or log.failing
+        degraded = self._backends.degraded or self._credentials.degraded or log.failing
         status = "degraded" if degraded else "ok"
         page = {
-            "status": status if self._life.ready else "draining",
+            "status": status if self._process_state.ready else "draining",
             "version": __version__,
-            "uptime_seconds": round(self._loop.time() - self._life.started, 3),
-            "inflight_requests": self._life.inflight,
-            "places": {"requests": self._gate.requests, "streams": self._gate.streams, "bytes": self._gate.held_bytes},
-            "upstream_connections": self._life.connections,
+            "uptime_seconds": round(self._loop.time() - self._process_state.started, 3),
+            "inflight_requests": self._process_state.inflight,
+            "places": {
+                "requests": self._admission.requests,
+                "streams": self._admission.streams,
+                "bytes": self._admission.held_bytes,
+            },
+            "upstream_connections": self._process_state.connections,
             "providers": {provider.spec.name: self._provider(provider.spec.name) for provider in self._providers},
-            **self._backing.health(),
+            **self._backends.health(),
             "config": self._reloading.health(),
             "request_log": log.health(),
         }
         return 200, JSON, msgspec.json.encode(page)
 
     def _provider(self, name: str) -> dict[str, Any]:
-        standing, now = self._standings[name], self._loop.time()
-        state = standing.breaker.state
+        health, now = self._provider_health[name], self._loop.time()
+        state = health.breaker.state
         credential = self._credentials.health(name)
         return {
             "status": "ok" if state is State.CLOSED else "unavailable",
             "circuit_breaker": state.label,
-            "resting_credentials": standing.rests.resting(now),
-            "further_attempts": standing.budget.running,
+            "resting_credentials": health.cooldowns.active(now),
+            "further_attempts": health.retry_budget.running,
             **({"credential": credential} if credential is not None else {}),
         }
 
     def readiness(self) -> Page:
-        status, word = (200, "ready") if self._life.ready else (503, "draining")
+        status, word = (200, "ready") if self._process_state.ready else (503, "draining")
         return status, JSON, msgspec.json.encode({"status": word})
 
     def observe(self) -> None:
         """Note for the metrics what is so just now."""
-        self._metrics.set_inflight(self._life.inflight)
-        self._backing.note(self._metrics.numbers)
-        self._metrics.set_breakers({name: standing.breaker.state for name, standing in self._standings.items()})
+        self._metrics.set_inflight(self._process_state.inflight)
+        self._backends.add_metrics(self._metrics.numbers)
+        self._metrics.set_breakers({name: health.breaker.state for name, health in self._provider_health.items()})
 
     def metrics(self) -> Page:
         self.observe()

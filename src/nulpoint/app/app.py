@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from nulpoint import __version__
-from nulpoint.config import Config, Place
-from nulpoint.config.dump import shown
-from nulpoint.errors import Failure, Kind
-from nulpoint.api.admin import Refused
-from nulpoint.proxy.admission import Gate
-from nulpoint.api.process_state import Life
-from nulpoint.proxy.memory_monitor import MemoryWatch
-from nulpoint.http.server.server import Server
-from nulpoint.http.deadlines import Ticker
-from nulpoint.app.wiring import gate_limits, server_tls
-from nulpoint.app.reload import CHANGED, REFUSED, Reloading
+from nulpoint.api.admin import AdminError
+from nulpoint.api.process_state import ProcessState
+from nulpoint.app.reload import CHANGED, REFUSED, Reloader
 from nulpoint.app.request_log import request_log
-from nulpoint.app.runtime import Lasting, Runtime
+from nulpoint.app.runtime import ProcessServices, Runtime
+from nulpoint.app.supervisor import METRICS_DIRECTORY, CannotListenError
+from nulpoint.app.wiring import gate_limits, server_tls
+from nulpoint.config import Config, ConfigSource
+from nulpoint.config.dump import dump
+from nulpoint.errors import Failure, Kind
+from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.http.server.server import HttpServer
+from nulpoint.proxy.admission import AdmissionController
+from nulpoint.proxy.memory_monitor import MemoryMonitor
 from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.app.supervisor import METRICS_DIRECTORY, CannotListen
 
 logger = logging.getLogger("nulpoint")
 
@@ -46,7 +46,7 @@ class App:
     def __init__(
         self,
         config: Config,
-        place: Place,
+        source: ConfigSource,
         log_fd: int = STDOUT,
         *,
         tell_others: Callable[[], None] = _nobody,
@@ -55,18 +55,24 @@ class App:
         loop = asyncio.get_running_loop()
         self._tell_others = tell_others
         self._ports = ports
-        self.ticker = Ticker(loop)
+        self.deadlines = DeadlineSweeper(loop)
         self.metrics = Metrics(__version__, _metrics_directory())
         self.log = request_log(config, log_fd, self.metrics.log_dropped)
-        self.gate = Gate(gate_limits(config), self.ticker, MemoryWatch())
-        self.life = Life(loop.time())
-        self.reloading = Reloading(place, lambda: self.runtime.config, self.serve, self.metrics)
-        self._lasting = Lasting(self.ticker, self.metrics, self.log, self.gate, self.life, self)
-        self._runtimes = [Runtime(config, self._lasting)]  # those with requests in flight, the present one last
-        self.life.generations = self._runtimes
+        self.admission = AdmissionController(gate_limits(config), self.deadlines, MemoryMonitor())
+        self.process_state = ProcessState(loop.time())
+        self.reloading = Reloader(source, lambda: self.runtime.config, self.serve, self.metrics)
+        self._process_services = ProcessServices(
+            self.deadlines, self.metrics, self.log, self.admission, self.process_state, self
+        )
+        self._runtimes = [
+            Runtime(config, self._process_services)
+        ]  # those with requests in flight, the present one last
+        self.process_state.generations = self._runtimes
         present = self.runtime
-        self.server = Server(present.service, present.limits, self.ticker, present.again)
-        self.admin = Server(present.admin, present.limits, self.ticker) if config.admin_port is not None else None
+        self.server = HttpServer(present.service, present.limits, self.deadlines, present.again)
+        self.admin = (
+            HttpServer(present.admin, present.limits, self.deadlines) if config.admin_port is not None else None
+        )
         self.admin_port: int | None = None
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
 
@@ -79,7 +85,7 @@ class App:
         """Accept connections; gives the port of callers. Raises CannotListen."""
         config = self.runtime.config
         await self.runtime.start()
-        self.runtime.take_over()
+        self.runtime.activate()
         tls = server_tls(config)
         if self.admin is not None:
             host, port = config.admin_address
@@ -93,17 +99,17 @@ class App:
     async def serve(self, config: Config) -> None:
         """Build a runtime, and let it take the place of the present one. When this raises, nothing has changed."""
         before = self.runtime
-        after = Runtime(config, self._lasting, before)
+        after = Runtime(config, self._process_services, before)
         try:
             await after.start()
         except BaseException:
             _stop_all_but(after, [before])
             raise
-        after.take_over()
+        after.activate()
         self._runtimes.append(after)
-        self.server.renew(after.service, after.limits, after.again)
+        self.server.update(after.service, after.limits, after.again)
         if self.admin is not None:
-            self.admin.renew(after.admin, after.limits)
+            self.admin.update(after.admin, after.limits)
         if config.log_level != before.config.log_level:
             self.log.set_level(config.log_level)
             logger.setLevel(LOG_LEVELS[config.log_level])
@@ -112,7 +118,7 @@ class App:
 
     def _let_go(self) -> None:
         """Of the runtimes whose last request has ended."""
-        ended = [one for one in self._runtimes[:-1] if not one.journal.inflight]
+        ended = [one for one in self._runtimes[:-1] if not one.recorder.inflight]
         self._runtimes[:] = [one for one in self._runtimes if one not in ended]
         for one in ended:
             one.client.retire(one.pools.difference(*(other.pools for other in self._runtimes)))
@@ -124,12 +130,12 @@ class App:
         return self.reloading.health()
 
     def config(self) -> dict[str, Any]:
-        return {**shown(self.runtime.config), "reload": self.reloading.health()}
+        return {**dump(self.runtime.config), "reload": self.reloading.health()}
 
     async def reload(self) -> dict[str, Any]:
         report = await self.reloading.reload()
         if report.result == REFUSED:
-            raise Refused(list(report.problems))
+            raise AdminError(list(report.problems))
         self._tell_others()
         page: dict[str, Any] = {"result": report.result, "after_restart": self.runtime.config.after_restart}
         return page | {"changed": report.changed} if report.result == CHANGED else page
@@ -142,7 +148,7 @@ class App:
         For the first `delay` seconds new requests are served as ever: until whoever spreads the load has seen that
         `/readiness` says 503, it goes on sending them.
         """
-        self.life.ready = False
+        self.process_state.ready = False
         window = self.runtime.config.shutdown_timeout
         delay = min(delay, window)
         await asyncio.sleep(delay)
@@ -179,25 +185,25 @@ class App:
         self._publishing.cancel()
         for one in self._runtimes:
             _stop_all_but(one, [])
-        self.ticker.stop()
+        self.deadlines.stop()
         self.log.close(FLUSH_SECONDS)
 
 
 def _stop_all_but(runtime: Runtime, others: list[Runtime]) -> None:
     """Stop what this runtime holds, but for what others hold too."""
-    kept = {id(part) for other in others for part, _ in other.held}
-    for part, stop in runtime.held:
+    kept = {id(part) for other in others for part, _ in other.closers}
+    for part, stop in runtime.closers:
         if id(part) not in kept:
             stop()
 
 
 async def _listen(
-    server: Server, host: str, port: int, setting: str, tls: ssl.SSLContext | None, reuse_port: bool
+    server: HttpServer, host: str, port: int, setting: str, tls: ssl.SSLContext | None, reuse_port: bool
 ) -> int:
     try:
         return await server.listen(host, port, tls=tls, reuse_port=reuse_port)
     except OSError as error:
-        raise CannotListen(setting, host, port, error) from None
+        raise CannotListenError(setting, host, port, error) from None
 
 
 def _metrics_directory() -> Path | None:

@@ -9,37 +9,37 @@ from collections.abc import Callable, Mapping
 from os import urandom
 from typing import TYPE_CHECKING, Any
 
-from nulpoint.config import Config
-from nulpoint.cache.layer import CacheParts
-from nulpoint.proxy.rate_limits import Limiting
-from nulpoint.http.deadlines import Ticker
 from nulpoint.app.wiring import limit_rules
-from nulpoint.routing.breaker import Breaker
-from nulpoint.cache.exclusions import Exclusions
-from nulpoint.ratelimit.limiter import Standing as Limit
 from nulpoint.cache.backend import Cache, MemoryCache
-from nulpoint.telemetry.metrics.definitions import Numbers
-from nulpoint.ratelimit.backend import LocalLimits
-from nulpoint.cache.memory import Counts
+from nulpoint.cache.exclusions import CacheExclusions
+from nulpoint.cache.layer import CacheServices
+from nulpoint.cache.memory import CacheCounts
+from nulpoint.config import Config
+from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.proxy.rate_limits import RequestLimiter
+from nulpoint.ratelimit.backend import LocalLimitBackend
+from nulpoint.ratelimit.limiter import LimitStatus as Limit
+from nulpoint.routing.breaker import Breaker
+from nulpoint.telemetry.metrics.definitions import MetricValues
 
 if TYPE_CHECKING:
+    from nulpoint.ratelimit.redis import RedisLimitBackend
     from nulpoint.redis_client.breaker_hints import BreakerHints
-    from nulpoint.ratelimit.redis import RedisLimits
-    from nulpoint.redis_client.connection import RedisLink
+    from nulpoint.redis_client.connection import RedisConnection
 
 logger = logging.getLogger("nulpoint")
 
 
-class Backing:
+class Backends:
     """None stands for what is off. `link` is there where REDIS_URL is set. Needs a running event loop."""
 
     def __init__(
         self,
         config: Config,
-        ticker: Ticker,
+        deadlines: DeadlineSweeper,
         breakers: Mapping[str, Breaker],
         hinted: Callable[[str], None],
-        before: "Backing | None" = None,
+        before: "Backends | None" = None,
     ) -> None:
         """`breakers` by provider; `hinted` is told of those that were opened because another replica's were.
 
@@ -49,90 +49,92 @@ class Backing:
         self._config = config
         self._breakers = breakers
         self._rules = limit_rules(config)
-        self._local: LocalLimits | None = None
-        self._redis_limits: RedisLimits | None = None
-        self._counts: Counts = before._counts if before is not None else Counts()
+        self._local: LocalLimitBackend | None = None
+        self._redis_limits: RedisLimitBackend | None = None
+        self._counts: CacheCounts = before._counts if before is not None else CacheCounts()
         self._failures: dict[str, int] = before._failures if before is not None else {}
         same_link = before is not None and before._config.redis_url == config.redis_url
-        self.link: RedisLink | None = before.link if before is not None and same_link else _link(config, self._failures)
+        self.redis: RedisConnection | None = (
+            before.redis if before is not None and same_link else _link(config, self._failures)
+        )
         self.cache: Cache | None = self._cache(before)
-        self.parts: CacheParts | None = None
+        self.parts: CacheServices | None = None
         if self.cache is not None:
             exact, patterns = config.cache_exclude_exact, config.cache_exclude_patterns
-            excluded = Exclusions(exact, patterns) if exact or patterns else None
-            self.parts = CacheParts(self.cache, excluded, config.cache_ttl, loop.time, lambda: ticker.unix)
-        self.limiting = self._limiting(before, loop.time())
+            excluded = CacheExclusions(exact, patterns) if exact or patterns else None
+            self.parts = CacheServices(self.cache, excluded, config.cache_ttl, loop.time, lambda: deadlines.unix)
+        self.limiter = self._limiting(before, loop.time())
         self._hints: BreakerHints | None = (
             before._hints if before is not None and same_link else self._breaker_hints(hinted)
         )
 
-    def _cache(self, before: "Backing | None") -> Cache | None:
+    def _cache(self, before: "Backends | None") -> Cache | None:
         config = self._config
         same_mode = before is not None and before._config.cache_mode == config.cache_mode
-        if before is not None and same_mode and (config.cache_mode == "memory" or before.link is self.link):
+        if before is not None and same_mode and (config.cache_mode == "memory" or before.redis is self.redis):
             return before.cache
         if config.cache_mode == "memory":
             return MemoryCache(self._memory_bytes, self._counts)
-        if config.cache_mode == "redis" and self.link is not None:
+        if config.cache_mode == "redis" and self.redis is not None:
             from nulpoint.cache.redis import RedisCache
 
-            return RedisCache(self.link, self._counts)
+            return RedisCache(self.redis, self._counts)
         return None
 
-    def _limiting(self, before: "Backing | None", now: float) -> Limiting | None:
+    def _limiting(self, before: "Backends | None", now: float) -> RequestLimiter | None:
         if not self._rules.any:
             return None
         self._local = before._local if before is not None else None
-        if self.link is None:
-            self._local = self._local or LocalLimits(self._rules, now)
-            return Limiting(self._local, self._rules, shared=False)
-        from nulpoint.ratelimit.redis import RedisLimits
+        if self.redis is None:
+            self._local = self._local or LocalLimitBackend(self._rules, now)
+            return RequestLimiter(self._local, self._rules, shared=False)
+        from nulpoint.ratelimit.redis import RedisLimitBackend
 
         config = self._config
         own_share = self._rules.shared_by(config.workers)
-        self._local = self._local or LocalLimits(own_share, now)
-        self._redis_limits = RedisLimits(self.link, self._rules, self._local, config.rate_limit_on_error)
-        return Limiting(self._redis_limits, self._rules, shared=True)
+        self._local = self._local or LocalLimitBackend(own_share, now)
+        self._redis_limits = RedisLimitBackend(self.redis, self._rules, self._local, config.rate_limit_on_error)
+        return RequestLimiter(self._redis_limits, self._rules, shared=True)
 
     def _breaker_hints(self, hinted: Callable[[str], None]) -> "BreakerHints | None":
-        if self.link is None:
+        if self.redis is None:
             return None
         from nulpoint.redis_client.breaker_hints import BreakerHints
 
         replica = urandom(8).hex()
-        return BreakerHints(self.link, self._breakers, replica, self._config.cb_half_open_timeout, hinted)
+        return BreakerHints(self.redis, self._breakers, replica, self._config.cb_half_open_timeout, hinted)
 
     async def start(self) -> None:
         """Look for Redis once; where it is not there, it is looked for beside the requests."""
-        if self.link is None or self.link.started:
+        if self.redis is None or self.redis.started:
             return
-        await self.link.start()
-        if not self.link.up:
-            logger.warning("started without Redis: %s; it is tried again every second", self.link.problem)
+        await self.redis.start()
+        if not self.redis.up:
+            logger.warning("started without Redis: %s; it is tried again every second", self.redis.problem)
 
-    def take_over(self) -> None:
+    def activate(self) -> None:
         """From now on what is shared with the one before goes by this configuration."""
         config = self._config
         memory = self.cache.memory if self.cache is not None else None
         if memory is not None:
             memory.resize(self._memory_bytes)
         if self._local is not None:
-            rules = self._rules if self.link is None else self._rules.shared_by(config.workers)
+            rules = self._rules if self.redis is None else self._rules.shared_by(config.workers)
             self._local.renew(rules, asyncio.get_running_loop().time())
         if self._hints is not None:
             self._hints.renew(self._breakers, config.cb_half_open_timeout)
             self._hints.start()
 
     @property
-    def held(self) -> list[tuple[object, Callable[[], None]]]:
+    def closers(self) -> list[tuple[object, Callable[[], None]]]:
         """What has to be stopped when nobody has it any more, and how."""
         held: list[tuple[object, Callable[[], None]]] = []
         if self._redis_limits is not None:
             held.append((self._redis_limits, self._redis_limits.close))
         if self._hints is not None:
             held.append((self._hints, self._hints.stop))
-        if self.link is not None:
-            held.append((self.link, self.link.stop))
+        if self.redis is not None:
+            held.append((self.redis, self.redis.stop))
         return held
 
     @property
@@ -141,19 +143,19 @@ class Backing:
 
     def limits_now(self, now: float) -> tuple[Limit | None, Limit | None] | None:
         """How the limits of all callers together stand, of requests and tokens; None where Redis keeps them."""
-        if self.link is not None:
+        if self.redis is not None:
             return None
-        return self._local.standings(now) if self._local is not None else (None, None)
+        return self._local.statuses(now) if self._local is not None else (None, None)
 
     @property
     def answers_at_once(self) -> bool:
         """Nothing has to be waited for before an answer from the cache."""
-        return self.cache is not None and self.cache.memory is not None and self.limiting is None
+        return self.cache is not None and self.cache.memory is not None and self.limiter is None
 
     @property
     def degraded(self) -> bool:
         """Something that was configured is missing just now."""
-        return self.link is not None and not self.link.answering
+        return self.redis is not None and not self.redis.answering
 
     def health(self) -> dict[str, Any]:
         """For /health: names and numbers only, no address."""
@@ -164,29 +166,29 @@ class Backing:
         elif self.cache is not None:
             cache["status"] = "unavailable" if self.degraded else "ok"
         page: dict[str, Any] = {"cache": cache}
-        if self.link is not None:
-            page["redis"] = {"status": "unavailable" if self.degraded else "ok", "failures": self.link.failures}
+        if self.redis is not None:
+            page["redis"] = {"status": "unavailable" if self.degraded else "ok", "failures": self.redis.failures}
         return page
 
-    def note(self, numbers: Numbers) -> None:
+    def add_metrics(self, values: MetricValues) -> None:
         """For /metrics."""
-        for gauge in (numbers.cache_bytes, numbers.cache_entries, numbers.redis_up):
+        for gauge in (values.cache_bytes, values.cache_entries, values.redis_up):
             gauge.clear()  # of what is off by now
         if self.cache is not None:
-            numbers.cache_operations = self._counts.operations()
+            values.cache_operations = self._counts.operations()
             memory = self.cache.memory
             if memory is not None:
-                numbers.cache_evictions[()] = self._counts.evicted
-                numbers.cache_bytes[()] = memory.bytes
-                numbers.cache_entries[()] = len(memory)
-        if self.link is not None:
-            numbers.redis_up[()] = int(self.link.answering)
-            numbers.redis_failures = {(reason,): times for reason, times in self._failures.items()}
+                values.cache_evictions[()] = self._counts.evicted
+                values.cache_bytes[()] = memory.bytes
+                values.cache_entries[()] = len(memory)
+        if self.redis is not None:
+            values.redis_up[()] = int(self.redis.answering)
+            values.redis_failures = {(reason,): times for reason, times in self._failures.items()}
 
 
-def _link(config: Config, failures: dict[str, int]) -> "RedisLink | None":
+def _link(config: Config, failures: dict[str, int]) -> "RedisConnection | None":
     if config.redis_url is None:
         return None
-    from nulpoint.redis_client.connection import RedisLink, connections
+    from nulpoint.redis_client.connection import RedisConnection, connections
 
-    return RedisLink(connections(config.redis_url.reveal()), failures=failures)
+    return RedisConnection(connections(config.redis_url.reveal()), failures=failures)

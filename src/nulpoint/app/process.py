@@ -14,10 +14,10 @@ import uvloop
 
 from nulpoint import __version__
 from nulpoint.app.app import LOG_LEVELS, App
-from nulpoint.config import Config, Place
 from nulpoint.app.signals import GRACE_SECONDS, STOPPING, Signals
+from nulpoint.app.supervisor import WORKER_MARK, CannotListenError, reserved_ports, supervise, supervisor
 from nulpoint.app.worker_link import SupervisorLink
-from nulpoint.app.supervisor import WORKER_MARK, CannotListen, reserved_ports, supervise, supervisor
+from nulpoint.config import Config, ConfigSource
 
 logger = logging.getLogger("nulpoint")
 
@@ -25,7 +25,7 @@ EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def serve(config: Config, place: Place, signals: Signals, link: SupervisorLink | None = None) -> int:
+def serve(config: Config, source: ConfigSource, signals: Signals, redis: SupervisorLink | None = None) -> int:
     """Run until SIGTERM or SIGINT; gives the exit code. `place`: where the configuration is read again from.
 
     `link`: to the supervisor, in a worker.
@@ -35,15 +35,15 @@ def serve(config: Config, place: Place, signals: Signals, link: SupervisorLink |
     signals.handle(STOPPING)
     is_worker = WORKER_MARK in os.environ
     if config.workers > 1 and not is_worker:
-        return supervise(config, place, signals)
+        return supervise(config, source, signals)
     signals.end_within(config.shutdown_timeout + GRACE_SECONDS)
-    return uvloop.run(_serve(config, place, signals, link, reuse_port=is_worker))
+    return uvloop.run(_serve(config, source, signals, redis, reuse_port=is_worker))
 
 
 async def _serve(
-    config: Config, place: Place, signals: Signals, link: SupervisorLink | None, *, reuse_port: bool
+    config: Config, source: ConfigSource, signals: Signals, redis: SupervisorLink | None, *, reuse_port: bool
 ) -> int:
-    app = App(config, place, tell_others=supervisor(), ports=reserved_ports())
+    app = App(config, source, tell_others=supervisor(), ports=reserved_ports())
     stops: asyncio.Queue[int] = asyncio.Queue()
     signals.deliver(STOPPING, stops.put_nowait)
     told = asyncio.create_task(stops.get())
@@ -55,13 +55,13 @@ async def _serve(
     elif (error := listening.exception()) is not None:
         code = _cannot_listen(error)
     else:
-        if link is not None:
-            link.beat()
+        if redis is not None:
+            redis.beat()
         _begin(app, listening.result())
         signals.deliver([signal.SIGHUP], lambda _: app.reloading.reload())
         await _end(app, await told, stops)
-        if link is not None:
-            link.stop()
+        if redis is not None:
+            redis.stop()
     told.cancel()
     signals.cancel_limit()
     app.close()
@@ -83,7 +83,7 @@ async def _give_up_listening(app: App, listening: "asyncio.Task[int]") -> None:
 
 
 def _cannot_listen(error: BaseException) -> int:
-    if not isinstance(error, CannotListen):
+    if not isinstance(error, CannotListenError):
         raise error
     logger.error("%s", error)
     return EXIT_CANNOT_LISTEN
@@ -92,7 +92,7 @@ def _cannot_listen(error: BaseException) -> int:
 async def _end(app: App, told: int, stops: "asyncio.Queue[int]") -> None:
     """Finish what is in flight; another signal ends it at once."""
     config = app.runtime.config
-    logger.info("draining: up to %g s for %d requests in flight", config.shutdown_timeout, app.life.inflight)
+    logger.info("draining: up to %g s for %d requests in flight", config.shutdown_timeout, app.process_state.inflight)
     hurry = asyncio.create_task(stops.get())
     drain = asyncio.create_task(app.drain(config.shutdown_delay if told == signal.SIGTERM else 0.0))
     await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from nulpoint.config import Config, ConfigError, Place
+from nulpoint.config import Config, ConfigError, ConfigSource
 from nulpoint.config.diff import changes
 from nulpoint.config.safeguards import ALLOW, KEYS
 from nulpoint.config.source import Signature
@@ -29,7 +29,7 @@ MOST_READINGS = 8  # that have not come back, before no other one is begun
 CHANGED, UNCHANGED, REFUSED = "changed", "unchanged", "refused"
 
 
-class Report(msgspec.Struct, frozen=True):
+class ReloadReport(msgspec.Struct, frozen=True):
     """How one reading went. `changed`: names of what is new; `problems`: why nothing is."""
 
     result: str
@@ -83,7 +83,7 @@ class FileReadings:
         return result
 
 
-class Reloading:
+class Reloader:
     """`serve` puts a configuration in force, whole or not at all: when it raises, the one before still is.
 
     `running` gives the one in force. Needs a running event loop.
@@ -91,18 +91,18 @@ class Reloading:
 
     def __init__(
         self,
-        place: Place,
+        source: ConfigSource,
         running: Callable[[], Config],
         serve: Callable[[Config], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
-        self._place = place
+        self._source = source
         self._running = running
         self._serve = serve
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._current: asyncio.Task[Report] | None = None
-        self._next: asyncio.Task[Report] | None = None
+        self._current: asyncio.Task[ReloadReport] | None = None
+        self._next: asyncio.Task[ReloadReport] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._read: Signature | None = None  # of what was read last
         self._readings = FileReadings()
@@ -110,13 +110,13 @@ class Reloading:
         self._times = 0
         self._problems: tuple[str, ...] = ()  # of what was read last
 
-    def reload(self) -> "asyncio.Task[Report]":
+    def reload(self) -> "asyncio.Task[ReloadReport]":
         """Read what is written now. One at a time: all who ask during one get the next, the same for all of them."""
         if self._next is None:
             self._next = self._loop.create_task(self._after(self._current))
         return self._next
 
-    async def _after(self, current: "asyncio.Task[Report] | None") -> Report:
+    async def _after(self, current: "asyncio.Task[ReloadReport] | None") -> ReloadReport:
         if current is not None:
             await asyncio.wait((current,))
         self._current, self._next = self._next, None
@@ -124,25 +124,25 @@ class Reloading:
         self._note(report)
         return report
 
-    async def _read_again(self) -> Report:
+    async def _read_again(self) -> ReloadReport:
         running = self._running()
         try:
-            self._read, config = await self._readings.run(partial(_read, self._place, running))
+            self._read, config = await self._readings.run(partial(_read, self._source, running))
             if isinstance(config, ConfigError):
-                return Report(REFUSED, problems=tuple(map(str, config.problems)))
+                return ReloadReport(REFUSED, problems=tuple(map(str, config.problems)))
             if config == running:
-                return Report(UNCHANGED)
+                return ReloadReport(UNCHANGED)
             await self._serve(config)
         except ReadingTimeoutError as error:
-            return Report(REFUSED, problems=(str(error),))
+            return ReloadReport(REFUSED, problems=(str(error),))
         except Exception:
             logger.error("the configuration could not be put in force by a bug in nulpoint", exc_info=True)
-            return Report(
+            return ReloadReport(
                 REFUSED, problems=("it could not be put in force by a bug in nulpoint; its log has the details",)
             )
-        return Report(CHANGED, changes(running, config))
+        return ReloadReport(CHANGED, changes(running, config))
 
-    def _note(self, report: Report) -> None:
+    def _note(self, report: ReloadReport) -> None:
         self._metrics.configuration_read(report.result)
         before, self._problems = self._problems, report.problems
         if report.result == REFUSED:
@@ -179,7 +179,7 @@ class Reloading:
             if not self._running().config_watch or self._readings.unfinished:
                 continue
             try:
-                now = await self._readings.run(self._place.signature)
+                now = await self._readings.run(self._source.signature)
             except ReadingTimeoutError as error:
                 logger.error("%s; it is watched again once they can be read", error)
                 continue
@@ -205,11 +205,11 @@ class Reloading:
         return page
 
 
-def _read(place: Place, running: Config) -> tuple[Signature, Config | ConfigError]:
+def _read(source: ConfigSource, running: Config) -> tuple[Signature, Config | ConfigError]:
     """The files' signature, taken before they are read, and what they say or what is wrong with it."""
-    signature = place.signature()
+    signature = source.signature()
     try:
-        return signature, place.load(running)
+        return signature, source.load(running)
     except ConfigError as error:
         return signature, error
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from nulpoint.config import Config
 from nulpoint.config.sections.request_log import LogTarget
-from nulpoint.telemetry.wall_clock import calendar
 from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink
-from nulpoint.telemetry.request_log.writer import TEND_SECONDS, Sink
 from nulpoint.telemetry.request_log.request_log import RequestLog
+from nulpoint.telemetry.request_log.writer import TEND_SECONDS, LogSink
+from nulpoint.telemetry.wall_clock import trusted_clock
 
 # A worker without requests looks after its file each TEND_SECONDS; by then all of them have.
 PATIENCE_SECONDS = 2.5 * TEND_SECONDS
@@ -20,14 +20,14 @@ def request_log(config: Config, stdout: int, on_drop: Callable[[], None]) -> Req
     return RequestLog(sinks, config.log_level, config.log_queue, on_drop)
 
 
-def _sink(target: LogTarget, config: Config, stdout: int) -> Sink:
+def _sink(target: LogTarget, config: Config, stdout: int) -> LogSink:
     shared = config.workers > 1
     if target.path is None:
         return DescriptorSink(stdout, shared=shared)
     path, retention = target.path.absolute(), config.request_log_retention
     if target.kind == "file":
-        return FileSink(path, config.request_log_max_bytes, config.request_log_files, retention, calendar())
-    from nulpoint.telemetry.request_log.sqlite import DatabaseSink  # only now: not everybody has such a file
+        return FileSink(path, config.request_log_max_bytes, config.request_log_files, retention, trusted_clock())
+    from nulpoint.telemetry.request_log.sqlite import SqliteSink  # only now: not everybody has such a file
 
     patience = PATIENCE_SECONDS if shared else 0.0
-    return DatabaseSink(path, retention, calendar(), time.monotonic, patience)
+    return SqliteSink(path, retention, trusted_clock(), time.monotonic, patience)

@@ -36,9 +36,9 @@ class Signals:
         """Whether a signal has told the process to stop."""
         return self._stops > 0
 
-    def handle(self, numbers: Iterable[int]) -> None:
+    def handle(self, values: Iterable[int]) -> None:
         """Keep these signals from now on. To be called in the main thread, as all of this."""
-        for number in numbers:
+        for number in values:
             signal.signal(number, self._note)
 
     def _note(self, number: int, _: object) -> None:
@@ -75,10 +75,10 @@ class Signals:
 
     # -- in an event loop ----------------------------------------------------------------------------------------------
 
-    def deliver(self, numbers: Iterable[int], receive: Callable[[int], object]) -> None:
+    def deliver(self, values: Iterable[int], receive: Callable[[int], object]) -> None:
         """Call `receive` in the running loop for each of these signals, beginning with those that have come already."""
         self._loop = asyncio.get_running_loop()
-        self._receivers |= dict.fromkeys(numbers, receive)
+        self._receivers |= dict.fromkeys(values, receive)
         self._hand_over()
 
     def _hand_over(self) -> None:

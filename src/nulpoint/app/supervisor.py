@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nulpoint.config import Config, Place
-from nulpoint.config.safeguards import InForce
-from nulpoint.config.last_good import LastGood, load_last_good
 from nulpoint.app.signals import GRACE_SECONDS, STOPPING, Signals
-from nulpoint.telemetry.metrics.multiprocess import bury
 from nulpoint.app.worker_link import DESCRIPTOR, WorkerLink
+from nulpoint.config import Config, ConfigSource
+from nulpoint.config.last_good import LastGood, load_last_good
+from nulpoint.config.safeguards import InForce
+from nulpoint.telemetry.metrics.multiprocess import absorb_exited_worker
 
 logger = logging.getLogger("nulpoint")
 
@@ -38,7 +38,7 @@ _LOOK_SECONDS = 0.2
 _GAP_SECONDS = 3.0  # a supervisor that has not run for so long cannot say whether its workers have
 
 
-def supervise(config: Config, place: Place, signals: Signals) -> int:
+def supervise(config: Config, source: ConfigSource, signals: Signals) -> int:
     """Run the workers until SIGTERM or SIGINT; gives the exit code."""
     with contextlib.ExitStack() as held:
         held.callback(signals.close)
@@ -46,7 +46,7 @@ def supervise(config: Config, place: Place, signals: Signals) -> int:
             ports = {"PORT": held.enter_context(_reserved("PORT", config.host, config.port))}
             if config.admin_port is not None:
                 ports["ADMIN_PORT"] = held.enter_context(_reserved("ADMIN_PORT", *config.admin_address))
-        except CannotListen as error:
+        except CannotListenError as error:
             logger.error("%s", error)
             return 1
         try:
@@ -59,14 +59,14 @@ def supervise(config: Config, place: Place, signals: Signals) -> int:
             )
             logger.error(text, config.workers, error)
             return 1
-        good = LastGood(place, config, Path(metrics) / _LAST_GOOD)
-        start, buried = _start_worker(ports, metrics, place, good), partial(_bury, Path(metrics))
+        good = LastGood(source, config, Path(metrics) / _LAST_GOOD)
+        start, buried = _start_worker(ports, metrics, source, good), partial(_absorb_exited_worker, Path(metrics))
         times = Times(config.shutdown_timeout, config.worker_timeout)
         supervisor = Supervisor(config.workers, start, times, InBackground(good.look), buried)
         return supervisor.run(signals)
 
 
-class CannotListen(Exception):
+class CannotListenError(Exception):
     """An address cannot be had. The text says which, why, and the setting that changes it."""
 
     def __init__(self, setting: str, host: str, port: int, error: OSError) -> None:
@@ -81,7 +81,7 @@ def _reserved(setting: str, host: str, port: int) -> Iterator[int]:
     try:
         holder = reserve(host, port)
     except OSError as error:
-        raise CannotListen(setting, host, port, error) from None
+        raise CannotListenError(setting, host, port, error) from None
     with holder:
         yield holder.getsockname()[1]
 
@@ -107,7 +107,7 @@ class Worker(NamedTuple):
     """A worker's process, and the link to it."""
 
     process: "subprocess.Popen[bytes]"
-    link: WorkerLink
+    redis: WorkerLink
 
 
 class Times(NamedTuple):
@@ -131,30 +131,30 @@ class InBackground:
             self._thread.start()
 
 
-def _start_worker(ports: Mapping[str, int], metrics: str, place: Place, good: LastGood) -> Callable[[], Worker]:
+def _start_worker(ports: Mapping[str, int], metrics: str, source: ConfigSource, good: LastGood) -> Callable[[], Worker]:
     """A worker reads the configuration itself, at its start and whenever it has changed."""
     given = {_RESERVED + setting: str(port) for setting, port in ports.items()}
-    environment = {**place.environ, **given, WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
+    environment = {**source.environ, **given, WORKER_MARK: "1", METRICS_DIRECTORY: metrics}
     command = [sys.executable, "-m", "nulpoint", "serve"]
-    if place.env_file is not None:
-        command += ["--env-file", str(place.env_file)]
+    if source.env_file is not None:
+        command += ["--env-file", str(source.env_file)]
 
     def start() -> Worker:
-        link = WorkerLink(time.monotonic())
-        descriptor = link.workers_end.fileno()
+        redis = WorkerLink(time.monotonic())
+        descriptor = redis.workers_end.fileno()
         own = {DESCRIPTOR: str(descriptor), _IN_FORCE: good.in_force.encode()}
         try:
             # A process group of its own: Ctrl-C reaches the supervisor alone, who passes it on once.
             with _blocked_at_start():
                 process = subprocess.Popen(
-                    command, env={**environment, **own}, cwd=place.directory, process_group=0, pass_fds=[descriptor]
+                    command, env={**environment, **own}, cwd=source.directory, process_group=0, pass_fds=[descriptor]
                 )
         except OSError:
-            link.close()
+            redis.close()
             raise
         finally:
-            link.close_workers_end()
-        return Worker(process, link)
+            redis.close_workers_end()
+        return Worker(process, redis)
 
     return start
 
@@ -184,10 +184,10 @@ def in_force() -> InForce | None:
     return InForce.decode(text) if text and WORKER_MARK in os.environ else None
 
 
-def last_good(place: Place) -> Config | None:
+def last_good(source: ConfigSource) -> Config | None:
     """In a worker that cannot start with what is written: the configuration the others have. Raises ConfigError."""
     shared = os.environ.get(METRICS_DIRECTORY)
-    return load_last_good(place, Path(shared) / _LAST_GOOD) if shared and WORKER_MARK in os.environ else None
+    return load_last_good(source, Path(shared) / _LAST_GOOD) if shared and WORKER_MARK in os.environ else None
 
 
 def supervisor() -> Callable[[], None]:
@@ -201,9 +201,9 @@ def supervisor() -> Callable[[], None]:
     return tell
 
 
-def _bury(metrics: Path, pid: int) -> None:
+def _absorb_exited_worker(metrics: Path, pid: int) -> None:
     try:
-        bury(metrics, pid)
+        absorb_exited_worker(metrics, pid)
     except OSError as error:
         logger.warning("the metrics of the dead worker %d were not put to those of the others: %s", pid, error)
 
@@ -252,17 +252,17 @@ class Supervisor:
         overslept = now - self._checked > _GAP_SECONDS
         self._checked = now
         for worker in self._workers:
-            worker.link.listen(now)
+            worker.redis.listen(now)
             if overslept:
-                worker.link.excuse(now)
-            silent = worker.link.silent_seconds(now, self._times.worker) if self._times.worker else 0.0
+                worker.redis.excuse(now)
+            silent = worker.redis.silent_seconds(now, self._times.worker) if self._times.worker else 0.0
             if silent and worker.process.poll() is None:
                 logger.error(
                     "worker %d has not answered for %.0f s (WORKER_TIMEOUT=%gs): it is stopped, or something holds its "
                     "event loop; it is killed", worker.process.pid, silent, self._times.worker,
                 )  # fmt: skip
                 worker.process.kill()
-                worker.link.excuse(now)  # and is told of once, however long the kernel takes
+                worker.redis.excuse(now)  # and is told of once, however long the kernel takes
 
     def _replace_the_dead(self) -> bool:
         """Says whether any was missing."""
@@ -270,7 +270,7 @@ class Supervisor:
             process = worker.process
             logger.error("worker %d died with exit code %d; starting another", process.pid, process.returncode)
             self._buried(process.pid)  # before another process can have its number
-            worker.link.close()
+            worker.redis.close()
             self._workers.remove(worker)
         return self._start_missing()
 
@@ -283,9 +283,9 @@ class Supervisor:
             logger.error("a worker cannot be started: %s; it is tried again", error.strerror)
         return missing > 0
 
-    def _end(self, told: int, signals: Signals) -> int:
+    def _end(self, signal_number: int, signals: Signals) -> int:
         """Workers finish what is in flight; a second signal makes them stop at once, as one worker alone does."""
-        self._tell_workers(told)
+        self._tell_workers(signal_number)
         patience = time.monotonic() + self._times.shutdown + GRACE_SECONDS
         processes = [worker.process for worker in self._workers]
         while any(process.poll() is None for process in processes) and time.monotonic() < patience:

@@ -4,24 +4,25 @@ import resource
 import ssl
 from functools import partial
 
-from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.config import Config
-from nulpoint.telemetry.request_log.bodies import Bodies
-from nulpoint.proxy.admission import GateLimits
-from nulpoint.proxy.rules import AskRules, ProxyRules
+from nulpoint.http.client.connector import Connector, origin_of, tls_context
 from nulpoint.http.client.pool import PoolKey
-from nulpoint.http.server.connection import REFUSALS
-from nulpoint.http.client.connector import Dialer, origin_of, tls_context
 from nulpoint.http.limits import ClientLimits, ServerLimits
+from nulpoint.http.server.connection import REFUSALS
 from nulpoint.http.server.tls import server_context
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
+from nulpoint.proxy.admission import AdmissionLimits
+from nulpoint.proxy.rules import ProxyRules
+from nulpoint.ratelimit.limiter import LimitRules
+from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.rules import RequestRules
+from nulpoint.routing.attempt_planner import AttemptRules
 from nulpoint.routing.breaker import BreakerRules
-from nulpoint.request.client_auth import Callers
-from nulpoint.routing.chains import Chains
-from nulpoint.routing.attempt_planner import CourseRules
-from nulpoint.ratelimit.limiter import Rules
+from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
+from nulpoint.telemetry.request_log.bodies import BodyLogger
 
 
 def breaker_rules(config: Config) -> BreakerRules:
@@ -33,32 +34,36 @@ def breaker_rules(config: Config) -> BreakerRules:
     )
 
 
-def bodies_of(config: Config) -> Bodies | None:
+def bodies_of(config: Config) -> BodyLogger | None:
     if config.log_bodies == "none":
         return None
-    return Bodies(config.log_body_bytes, all_of_them=config.log_bodies == "all")
+    return BodyLogger(config.log_body_bytes, all_of_them=config.log_bodies == "all")
 
 
 def prices_of(config: Config) -> Prices:
     return Prices(PRICE_LIST, config.prices)
 
 
-def callers_of(config: Config) -> Callers:
+def callers_of(config: Config) -> ClientAuthenticator:
     tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
     reserved = [config.admin_api_key] if config.admin_api_key else []
-    return Callers(
-        config.gateway_api_keys, forward=config.allow_client_api_keys, tell_apart=tell_apart, reserved=reserved
+    return ClientAuthenticator(
+        config.gateway_api_keys, forward=config.allow_client_api_keys, distinguish=tell_apart, reserved=reserved
     )
 
 
-def proxy_rules(config: Config, callers: Callers) -> ProxyRules:
+def proxy_rules(config: Config, authenticator: ClientAuthenticator) -> ProxyRules:
     return ProxyRules(
-        ask=AskRules(
-            callers, config.strict_params, config.request_timeout, config.max_json_nodes, translation_limits(config)
+        request=RequestRules(
+            authenticator,
+            config.strict_params,
+            config.request_timeout,
+            config.max_json_nodes,
+            translation_limits(config),
         ),
-        course=CourseRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
+        attempts=AttemptRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
         keepalive=config.stream_keepalive,
-        max_answer=config.upstream_max_body_bytes,
+        max_response=config.upstream_max_body_bytes,
     )
 
 
@@ -72,8 +77,8 @@ def translation_limits(config: Config) -> TranslationLimits:
     )
 
 
-def gate_limits(config: Config) -> GateLimits:
-    return GateLimits(
+def gate_limits(config: Config) -> AdmissionLimits:
+    return AdmissionLimits(
         requests=config.max_requests,
         streams=config.max_streams,
         held_bytes=config.max_held_bytes,
@@ -116,8 +121,8 @@ def client_limits(config: Config) -> ClientLimits:
     )
 
 
-def dialer_of(config: Config) -> Dialer:
-    return Dialer(
+def dialer_of(config: Config) -> Connector:
+    return Connector(
         connect_timeout=config.connect_timeout,
         dns_ttl=config.dns_ttl,
         https_proxy=config.https_proxy.reveal() if config.https_proxy else None,
@@ -134,8 +139,8 @@ def server_tls(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def limit_rules(config: Config) -> Rules:
-    return Rules(
+def limit_rules(config: Config) -> LimitRules:
+    return LimitRules(
         config.rpm_limit,
         config.rpm_limit_per_key,
         config.tpm_limit,
@@ -145,12 +150,12 @@ def limit_rules(config: Config) -> Rules:
 
 
 def router_of(config: Config) -> Router:
-    chains = Chains(config.chains, automatic=config.fallbacks == "auto")
+    chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
     return Router(config.providers, config.aliases, config.default_provider, config.known, chains)
 
 
-def operators_of(config: Config) -> Callers:
-    return Callers([config.admin_api_key] if config.admin_api_key else [], forward=False, tell_apart=False)
+def operators_of(config: Config) -> ClientAuthenticator:
+    return ClientAuthenticator([config.admin_api_key] if config.admin_api_key else [], forward=False, distinguish=False)
 
 
 def pools_of(config: Config) -> frozenset[PoolKey]:

@@ -6,11 +6,11 @@ A key belongs to one kind of value for ever: the fingerprint it is made of holds
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from nulpoint.cache.memory import Counts, Memory
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.memory import CacheCounts, MemoryStore
 
-T = TypeVar("T", Answer, Vector)
+T = TypeVar("T", CacheEntry, CachedVector)
 V = TypeVar("V")
 
 
@@ -18,7 +18,7 @@ class Cache(Protocol):
     """`now` and `ttl` are in seconds of the loop's clock. `memory`: where values can be had without waiting."""
 
     @property
-    def memory(self) -> Memory | None: ...
+    def memory(self) -> MemoryStore | None: ...
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> Awaitable[dict[bytes, T]]:
         """Those of the values that are there. The question is on its way when this returns.
@@ -30,7 +30,7 @@ class Cache(Protocol):
         """Keep the values, at some time soon."""
 
 
-class Ready(Generic[V]):
+class CompletedLookup(Generic[V]):
     """An awaitable that has its value already."""
 
     __slots__ = ("_value",)
@@ -44,16 +44,16 @@ class Ready(Generic[V]):
 
 
 class MemoryCache:
-    def __init__(self, max_bytes: int, counts: Counts | None = None) -> None:
-        self.memory = Memory(max_bytes, counts)
+    def __init__(self, max_bytes: int, counts: CacheCounts | None = None) -> None:
+        self.memory = MemoryStore(max_bytes, counts)
 
-    def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> Ready[dict[bytes, T]]:
+    def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> CompletedLookup[dict[bytes, T]]:
         found = {}
         for key in keys:
             value = self.memory.get(key, now)
             if value is not None:
                 found[key] = value
-        return Ready(found)
+        return CompletedLookup(found)
 
     def put(self, values: Mapping[bytes, T], ttl: float, now: float) -> None:
         for key, value in values.items():

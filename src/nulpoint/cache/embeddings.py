@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.cache.fingerprint import UncacheableRequestError, canonical, digest, separate
 from nulpoint.formats import json_edit
-from nulpoint.cache.fingerprint import Unfit, canonical, digest, separate
-from nulpoint.formats.malformed import MISSHAPEN, NOT_JSON
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.openai.usage import Tokens
 
 MAX_INPUTS = 2048  # OpenAI's own bound of a batch
@@ -21,7 +21,7 @@ _COUNTED = 256 * 1024  # bytes of an answer; a shorter one cannot hold many memb
 _MEMBERS_A_VECTOR, _OTHER_MEMBERS = 16, 10_000
 
 
-class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class CachedVector(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One kept embedding.
 
     Fields:
@@ -48,18 +48,18 @@ class Vector(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return len(self.item) + len(self.model)
 
 
-class Mismatch(Exception):
+class VectorMismatchError(Exception):
     """The provider's answer does not hold one vector for each input it was asked for."""
 
 
-class Batch(NamedTuple):
+class EmbeddingBatch(NamedTuple):
     """The inputs of a request, as JSON texts, and the key of each."""
 
     body: bytes
     inputs: list[bytes]
     keys: list[bytes]
 
-    def missing(self, found: Mapping[bytes, Vector]) -> list[int]:
+    def missing(self, found: Mapping[bytes, CachedVector]) -> list[int]:
         """The inputs to ask for, by position; of equal ones the first."""
         first = {key: position for position, key in reversed([*enumerate(self.keys)])}
         return sorted(position for key, position in first.items() if key not in found)
@@ -70,10 +70,10 @@ class Batch(NamedTuple):
             return self.body
         (member,) = [member for member in json_edit.members(self.body) if member.key == "input"]
         text = b"[" + b",".join([self.inputs[position] for position in missing]) + b"]"
-        return json_edit.apply(self.body, [json_edit.Edit(member.start, member.end, text)])
+        return json_edit.apply(self.body, [json_edit.JsonEdit(member.start, member.end, text)])
 
 
-def read_batch(body: bytes, namespace: bytes, chain: bytes) -> Batch | None:
+def read_batch(body: bytes, namespace: bytes, chain: bytes) -> EmbeddingBatch | None:
     """None where the cache has to be bypassed; see `fingerprint` for that and for the arguments."""
     try:
         rest, apart = separate(body, ("input",))
@@ -83,10 +83,10 @@ def read_batch(body: bytes, namespace: bytes, chain: bytes) -> Batch | None:
         if not 0 < len(given) <= MAX_INPUTS:
             return None
         inputs = [canonical(each) for each in given]
-    except Unfit:
+    except UncacheableRequestError:
         return None
     common = digest(b"embeddings", namespace, chain, rest)
-    return Batch(body, inputs, [digest(common, text) for text in inputs])
+    return EmbeddingBatch(body, inputs, [digest(common, text) for text in inputs])
 
 
 def _inputs(value: Any) -> list[Any]:
@@ -106,26 +106,32 @@ class _Answer(msgspec.Struct):
 
 
 def read_vectors(
-    answer: bytes, batch: Batch, asked: Sequence[int], provider: str, now: float, target: str = "", dropped: str = ""
-) -> dict[bytes, Vector]:
+    answer: bytes,
+    batch: EmbeddingBatch,
+    requested: Sequence[int],
+    provider: str,
+    now: float,
+    target: str = "",
+    dropped: str = "",
+) -> dict[bytes, CachedVector]:
     """The vectors of a provider's answer by key, each a copy. Raises Mismatch. `now`: Unix seconds."""
-    if len(answer) > _COUNTED and _has_too_many_members(answer, len(asked)):
-        raise Mismatch
+    if len(answer) > _COUNTED and _has_too_many_members(answer, len(requested)):
+        raise VectorMismatchError
     try:
         decoded = msgspec.json.decode(answer, type=_Answer)
         usage = msgspec.convert(decoded.usage or {}, _Usage)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
-    except MISSHAPEN:
-        raise Mismatch from None
+    except MALFORMED:
+        raise VectorMismatchError from None
     whole = all("embedding" in item for item in decoded.data)
-    if not whole or len(decoded.data) != len(asked) or sorted(items) != [*range(len(asked))]:
-        raise Mismatch
-    shares = _shares(usage.prompt_tokens, [_length(batch.inputs[position]) for position in asked])
+    if not whole or len(decoded.data) != len(requested) or sorted(items) != [*range(len(requested))]:
+        raise VectorMismatchError
+    shares = _shares(usage.prompt_tokens, [_length(batch.inputs[position]) for position in requested])
     return {
-        batch.keys[position]: Vector(
+        batch.keys[position]: CachedVector(
             _without_index(items[at]), shares[at], provider, decoded.model, now, target, dropped
         )
-        for at, position in enumerate(asked)
+        for at, position in enumerate(requested)
     }
 
 
@@ -158,7 +164,7 @@ def _shares(total: int | None, lengths: Sequence[int]) -> list[int] | list[None]
     return shares
 
 
-def join(batch: Batch, vectors: Mapping[bytes, Vector], answer: bytes | None) -> bytes:
+def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], answer: bytes | None) -> bytes:
     """The answer to the whole batch. `answer`: the provider's to what was asked of it, None where nothing was. Raises
     Mismatch where a name in that is no UTF-8."""
     ordered = [vectors[key] for key in batch.keys]
@@ -167,7 +173,7 @@ def join(batch: Batch, vectors: Mapping[bytes, Vector], answer: bytes | None) ->
         try:
             members |= msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
         except NOT_JSON:
-            raise Mismatch from None
+            raise VectorMismatchError from None
         del members["data"]
     tokens = [vector.tokens for vector in ordered if vector.tokens is not None]
     reported = msgspec.json.decode(members.pop("usage", b"null")) or {}

@@ -11,9 +11,9 @@ import msgspec
 
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
-from nulpoint.protocols.openai.accumulate import CompletionRoute, NotWhole, assemble
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON
+from nulpoint.protocols.openai.accumulate import CompletionRoute, IncompleteStreamError, accumulate
 from nulpoint.protocols.openai.chunking import chunks
-from nulpoint.formats.malformed import MISSHAPEN, NOT_JSON
 from nulpoint.protocols.openai.stream import DONE
 from nulpoint.protocols.openai.usage import LASTING, Usage
 
@@ -24,7 +24,7 @@ _DONE_EVENT = sse.encode(DONE)
 _T = TypeVar("_T")
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class CacheEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A good and whole answer.
 
     Fields:
@@ -45,36 +45,36 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     model: str
     usage: Usage | None
     stored: float
-    answered_model: str = ""
+    response_model: str = ""
     dropped: str = ""
 
     @property
     def size(self) -> int:
         """Bytes it holds."""
-        texts = len(self.model) + len(self.answered_model) + len(self.dropped)
+        texts = len(self.model) + len(self.response_model) + len(self.dropped)
         return len(self.content) + len(self.usage_event) + texts
 
     def as_body(self, route: CompletionRoute) -> bytes:
         """The answer to a request without `stream`. Raises NotWhole where the stream does not say it all."""
         if not self.streamed:
             return self.content
-        return _made(lambda: assemble(route, [event.data for event in _events(self.content + self.usage_event)]))
+        return _render(lambda: accumulate(route, [event.data for event in _events(self.content + self.usage_event)]))
 
     def as_stream(self, route: CompletionRoute, with_usage: bool) -> bytes:
         """The events that answer a request with `stream`, `[DONE]` included. Raises NotWhole."""
         if self.streamed:
             return b"".join((self.content, self.usage_event if with_usage else b"", _DONE_EVENT))
-        made, usage = _made(lambda: chunks(route, self.content))
+        made, usage = _render(lambda: chunks(route, self.content))
         shown = [*made, usage] if usage and with_usage else made
         return b"".join([*map(sse.encode, shown), _DONE_EVENT])
 
 
-def _made(make: Callable[[], _T]) -> _T:
+def _render(make: Callable[[], _T]) -> _T:
     """What a host sent may be JSON of any shape: where it is not an answer's, there is no other form of it."""
     try:
         return make()
-    except (*MISSHAPEN, Failure):
-        raise NotWhole("the answer is not of the shape of an answer") from None
+    except (*MALFORMED, Failure):
+        raise IncompleteStreamError("the answer is not of the shape of an answer") from None
 
 
 class _Choice(msgspec.Struct):
@@ -87,7 +87,7 @@ class _Finished(msgspec.Struct):
     usage: Any = None
 
 
-def recorded(wire: bytes) -> tuple[bytes, bytes] | None:
+def entry_from_stream(wire: bytes) -> tuple[bytes, bytes] | None:
     """`content` and `usage_event` of a stream that the provider ended properly; None where it must not be kept.
 
     `wire`: all its bytes.
@@ -120,15 +120,15 @@ def _chunk(data: bytes) -> _Finished | None:
         return None
 
 
-def _events(wire: bytes) -> list[sse.Event]:
+def _events(wire: bytes) -> list[sse.SseEvent]:
     if b"\r" in wire or not wire.endswith(b"\n\n"):
-        decoder = sse.Decoder()
+        decoder = sse.SseDecoder()
         return [*decoder.feed(wire), *decoder.close()]
     return [event for block in wire.split(b"\n\n") if not (event := _event(block)).is_empty]
 
 
-def _event(block: bytes) -> sse.Event:
+def _event(block: bytes) -> sse.SseEvent:
     """Nearly always one line, which needs no parser."""
     if block.startswith(b"data: ") and b"\n" not in block:
-        return sse.Event(block[6:])
+        return sse.SseEvent(block[6:])
     return sse.parse(block)

@@ -7,7 +7,7 @@ import re2
 _REMEMBERED = 1024  # names; callers may invent any number of them
 
 
-class Exclusions:
+class CacheExclusions:
     """`exact`: whole names. `patterns`: RE2 expressions, found anywhere in a name, as Go's `MatchString` does."""
 
     def __init__(self, exact: Sequence[str], patterns: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ _WHOLE_DIGITS = 40  # beyond, a whole number counts by its spelling: 1e999999999
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]")
 
 
-class Unfit(Exception):
+class UncacheableRequestError(Exception):
     """The request has no fingerprint: it is no JSON object, or not every reader would read it alike."""
 
 
@@ -41,25 +41,25 @@ def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> byte
     may answer. A body in which a key is given twice has no fingerprint: some providers read the first, some the last.
     """
     try:
-        question, _ = separate(body, DELIVERY)
-    except Unfit:
+        lookup, _ = separate(body, DELIVERY)
+    except UncacheableRequestError:
         return None
-    return digest(route.encode(), namespace, chain, question)
+    return digest(route.encode(), namespace, chain, lookup)
 
 
 def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
     """The canonical text of a request without the named members, and those of them that are there. Raises Unfit."""
     if len(body) > MAX_BYTES or (len(body) > _COUNTED and exceeds_node_count(body, MAX_NODES)):
-        raise Unfit
+        raise UncacheableRequestError
     if len(body) > LONG_TEXT and holds_long_number(body):
-        raise Unfit
+        raise UncacheableRequestError
     _DECIMALS.left = MAX_DECIMALS
     try:
         members: dict[str, Any] = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        raise Unfit from None
+        raise UncacheableRequestError from None
     if not isinstance(members, dict):
-        raise Unfit
+        raise UncacheableRequestError
     if body.count(b":") > _MANY_NAMES:
         _sort_wide_objects(members)
     apart = {name: members.pop(name) for name in names if name in members}
@@ -96,7 +96,7 @@ def canonical(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, order="sorted")
     except (RecursionError, ValueError):
-        raise Unfit from None
+        raise UncacheableRequestError from None
 
 
 def digest(*parts: bytes) -> bytes:
@@ -112,12 +112,12 @@ def _check_keys(body: bytes, colons: int) -> None:
     """
     if b"\\" not in body or not _ESCAPED_COLON.search(body):  # 160 kB: 2 or 55 us; 150 to search for either spelling
         if body.count(b":") != colons:
-            raise Unfit
+            raise UncacheableRequestError
         return
     try:
         json.loads(body, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
-        raise Unfit from None
+        raise UncacheableRequestError from None
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> None:

@@ -1,101 +1,111 @@
 """The cache as one route uses it: what is asked of it, what it knows, and what is to be done where it does not."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from nulpoint.request.request import Asked
-from nulpoint.cache.writer import Keeper, VectorKeeper
-from nulpoint.proxy.response_sink import Outlet
-from nulpoint.cache.policy import Question, Questions
-from nulpoint.cache.replay import Known, Replay
-from nulpoint.http.message import field
-from nulpoint.providers.spec import Route
-from nulpoint.routing.chains import Plan
-from nulpoint.cache.exclusions import Exclusions
 from nulpoint.cache.backend import Cache
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.exclusions import CacheExclusions
+from nulpoint.cache.policy import CacheLookup, CachePolicy
+from nulpoint.cache.replay import CachedResponse, CacheReplayer
+from nulpoint.cache.writer import CacheWriter, VectorCacheWriter
+from nulpoint.http.message import header
+from nulpoint.providers.spec import Route
+from nulpoint.request.request import ProxyRequest
+from nulpoint.routing.chains import TargetPlan
 
 Found = Mapping[bytes, Any]  # answers or vectors, whichever the route has
 _NOTHING: Found = {}
 
 
-class CacheParts(NamedTuple):
+class CacheableSink(Protocol):
+    """Where a response goes that may be stored: its writer, and headers for every client that shares it."""
+
+    cache_writer: CacheWriter | None
+    shared_headers: bytes
+
+
+class CacheServices(NamedTuple):
     """What all routes share. `ttl` in seconds; `now` and `unix` give seconds of the loop's clock and the calendar."""
 
     cache: Cache
-    excluded: Exclusions | None
+    excluded: CacheExclusions | None
     ttl: float
     now: Callable[[], float]
     unix: Callable[[], float]
 
 
-class Caching:
+class CacheLayer:
     """Chat and completions: answers are kept as wholes."""
 
-    def __init__(self, route: Route, parts: CacheParts) -> None:
-        self.questions = Questions(route, parts.excluded, parts.ttl)
-        self.replay = Replay(route, parts.unix)
+    def __init__(self, route: Route, parts: CacheServices) -> None:
+        self.questions = CachePolicy(route, parts.excluded, parts.ttl)
+        self.replay = CacheReplayer(route, parts.unix)
         self._parts = parts
 
-    def now(self, question: Question, asked: Asked) -> tuple[Known | None, Found | None]:
+    def peek(self, lookup: CacheLookup, proxy_request: ProxyRequest) -> tuple[CachedResponse | None, Found | None]:
         """The answer, if it is known; else what is known of it, or None where one has to wait to hear that."""
         memory = self._parts.cache.memory
         if memory is None:
             return None, None
-        answer = memory.get(question.key, self._parts.now())
+        answer = memory.get(lookup.key, self._parts.now())
         if answer is None:
             return None, _NOTHING
-        return self.replay.answer(answer, question, asked), {question.key: answer}
+        return self.replay.response(answer, lookup, proxy_request), {lookup.key: answer}
 
-    def find(self, question: Question) -> Awaitable[Found]:
+    def lookup(self, lookup: CacheLookup) -> Awaitable[Found]:
         """What is known, to be waited for; the question is on its way when this returns."""
-        return self._parts.cache.get([question.key], Answer, self._parts.now())
+        return self._parts.cache.get([lookup.key], CacheEntry, self._parts.now())
 
-    def known(self, found: Found, question: Question, asked: Asked) -> Known | None:
+    def cached_response(self, found: Found, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
         """The answer, if it is known and may be given."""
-        answer = found.get(question.key)
-        return None if answer is None else self.replay.answer(answer, question, asked)
+        answer = found.get(lookup.key)
+        return None if answer is None else self.replay.response(answer, lookup, proxy_request)
 
-    def miss(self, outlet: Outlet, found: Found, question: Question, plan: Plan, asked: Asked) -> Asked:
+    def on_miss(
+        self, sink: CacheableSink, found: Found, lookup: CacheLookup, plan: TargetPlan, proxy_request: ProxyRequest
+    ) -> ProxyRequest:
         """It is not known, or only in part: the answer that is to come is kept. Gives what is to be asked for."""
         parts = self._parts
-        outlet.keeper = Keeper(parts.cache, question, plan, parts.now, parts.unix)
-        return asked
+        sink.cache_writer = CacheWriter(parts.cache, lookup, plan, parts.now, parts.unix)
+        return proxy_request
 
 
-class VectorCaching(Caching):
+class VectorCacheLayer(CacheLayer):
     """Embeddings: vectors are kept one by one."""
 
-    def now(self, question: Question, asked: Asked) -> tuple[Known | None, Found | None]:
+    def peek(self, lookup: CacheLookup, proxy_request: ProxyRequest) -> tuple[CachedResponse | None, Found | None]:
         memory, now = self._parts.cache.memory, self._parts.now()
-        if memory is None or question.batch is None:
+        if memory is None or lookup.batch is None:
             return None, None
-        values = ((key, memory.get(key, now)) for key in question.batch.keys)
+        values = ((key, memory.get(key, now)) for key in lookup.batch.keys)
         found = {key: value for key, value in values if value is not None}
-        return self.known(found, question, asked), found
+        return self.cached_response(found, lookup, proxy_request), found
 
-    def find(self, question: Question) -> Awaitable[Found]:
-        assert question.batch is not None
-        return self._parts.cache.get([*dict.fromkeys(question.batch.keys)], Vector, self._parts.now())
+    def lookup(self, lookup: CacheLookup) -> Awaitable[Found]:
+        assert lookup.batch is not None
+        return self._parts.cache.get([*dict.fromkeys(lookup.batch.keys)], CachedVector, self._parts.now())
 
-    def known(self, found: Found, question: Question, asked: Asked) -> Known | None:
-        return self.replay.vectors(self.replay.fresh(found, question), question)
+    def cached_response(self, found: Found, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
+        return self.replay.vectors(self.replay.fresh(found, lookup), lookup)
 
-    def miss(self, outlet: Outlet, found: Found, question: Question, plan: Plan, asked: Asked) -> Asked:
-        batch, parts = question.batch, self._parts
+    def on_miss(
+        self, sink: CacheableSink, found: Found, lookup: CacheLookup, plan: TargetPlan, proxy_request: ProxyRequest
+    ) -> ProxyRequest:
+        batch, parts = lookup.batch, self._parts
         assert batch is not None
-        fresh = self.replay.fresh(found, question)
+        fresh = self.replay.fresh(found, lookup)
         missing = batch.missing(fresh)
-        outlet.keeper = VectorKeeper(parts.cache, question, plan, parts.now, parts.unix, fresh, missing)
+        sink.cache_writer = VectorCacheWriter(parts.cache, lookup, plan, parts.now, parts.unix, fresh, missing)
         if len(missing) == len(batch.inputs):
-            return asked
+            return proxy_request
         known = sum(key in fresh for key in batch.keys)
-        outlet.shared_fields = field(b"x-nulpoint-cached-inputs", b"%d" % known) if known else b""
-        return msgspec.structs.replace(asked, body=batch.request(missing))
+        sink.shared_headers = header(b"x-nulpoint-cached-inputs", b"%d" % known) if known else b""
+        return msgspec.structs.replace(proxy_request, body=batch.request(missing))
 
 
-def caching(route: Route, parts: CacheParts) -> Caching:
-    return VectorCaching(route, parts) if route == "embeddings" else Caching(route, parts)
+def cache_layer(route: Route, parts: CacheServices) -> CacheLayer:
+    return VectorCacheLayer(route, parts) if route == "embeddings" else CacheLayer(route, parts)

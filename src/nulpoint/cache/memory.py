@@ -9,7 +9,7 @@ import msgspec
 OVERHEAD = 700
 
 
-class Counts(msgspec.Struct):
+class CacheCounts(msgspec.Struct):
     """Of all the caches that a process has, one after another: what has been counted never becomes less."""
 
     hits: int = 0
@@ -34,13 +34,13 @@ class _Entry(msgspec.Struct, gc=False):
     number: int  # of the `put` that made it
 
 
-class Memory:
+class MemoryStore:
     """Values by key. An operation takes the same time, however many there are. Times in seconds, of any one clock."""
 
-    def __init__(self, max_bytes: int, counts: Counts | None = None) -> None:
+    def __init__(self, max_bytes: int, counts: CacheCounts | None = None) -> None:
         """`counts`: those to go on with."""
         self.max_bytes = max_bytes
-        self.counts = counts or Counts()
+        self.counts = counts or CacheCounts()
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
         self._numbers = 0  # given out

@@ -7,16 +7,16 @@ import math
 
 import msgspec
 
+from nulpoint.cache.embeddings import EmbeddingBatch, read_batch
+from nulpoint.cache.exclusions import CacheExclusions
+from nulpoint.cache.fingerprint import digest, fingerprint
 from nulpoint.errors import rejected
-from nulpoint.request.request import Asked
 from nulpoint.http.message import Headers
 from nulpoint.providers.spec import Route
-from nulpoint.routing.chains import Plan
-from nulpoint.cache.exclusions import Exclusions
-from nulpoint.cache.embeddings import Batch, read_batch
-from nulpoint.cache.fingerprint import digest, fingerprint
+from nulpoint.request.request import ProxyRequest
+from nulpoint.routing.chains import TargetPlan
 
-TTL_FIELD = b"x-nulpoint-cache-ttl"
+TTL_HEADER = b"x-nulpoint-cache-ttl"
 # Fields of the head that reach the provider or change what is sent: requests that differ in one are not the same.
 _COUNT = frozenset(
     {
@@ -26,7 +26,7 @@ _COUNT = frozenset(
 )  # fmt: skip
 
 
-class Question(msgspec.Struct, frozen=True):
+class CacheLookup(msgspec.Struct, frozen=True):
     """One request's.
 
     Fields:
@@ -37,54 +37,56 @@ class Question(msgspec.Struct, frozen=True):
     """
 
     key: bytes
-    batch: Batch | None
-    look: bool
+    batch: EmbeddingBatch | None
+    may_read: bool
     max_age: float
     ttl: float
 
 
-class Questions:
+class CachePolicy:
     """Reads those of one route. `excluded`: models that are never cached; `ttl`: the longest, in seconds."""
 
-    def __init__(self, route: Route, excluded: Exclusions | None, ttl: float) -> None:
+    def __init__(self, route: Route, excluded: CacheExclusions | None, ttl: float) -> None:
         self._route = route
         self._excluded = excluded
         self._ttl = ttl
 
-    def read(self, asked: Asked, plan: Plan) -> Question | None:
+    def lookup_for(self, proxy_request: ProxyRequest, plan: TargetPlan) -> CacheLookup | None:
         """None where the cache has to be bypassed. Raises Failure (400) for a field that is wrong."""
-        headers = asked.request.headers
+        headers = proxy_request.request.headers
         look, max_age, ttl = True, math.inf, self._ttl
-        if b"cache-control" in headers or TTL_FIELD in headers:
+        if b"cache-control" in headers or TTL_HEADER in headers:
             directives = _directives(headers.get(b"cache-control", b""))
             if b"no-store" in directives:
                 return None
             look = b"no-cache" not in directives
             max_age = _seconds(directives[b"max-age"]) if b"max-age" in directives else max_age
-            ttl = min(ttl, _wanted_ttl(headers[TTL_FIELD])) if TTL_FIELD in headers else ttl
-        if self._excluded is not None and is_excluded(self._excluded, asked.envelope.model, plan):
+            ttl = min(ttl, _requested_ttl(headers[TTL_HEADER])) if TTL_HEADER in headers else ttl
+        if self._excluded is not None and is_excluded(self._excluded, proxy_request.envelope.model, plan):
             return None
         context = plan.identity
-        if asked.strict or not _COUNT.isdisjoint(headers):
-            context = digest(context, b"strict" if asked.strict else b"", *_counting(headers))
-        return self._keyed(asked, context, look, max_age, ttl)
+        if proxy_request.strict or not _COUNT.isdisjoint(headers):
+            context = digest(context, b"strict" if proxy_request.strict else b"", *_keyed_headers(headers))
+        return self._with_key(proxy_request, context, look, max_age, ttl)
 
-    def _keyed(self, asked: Asked, context: bytes, look: bool, max_age: float, ttl: float) -> Question | None:
-        namespace = asked.caller.namespace
+    def _with_key(
+        self, proxy_request: ProxyRequest, context: bytes, look: bool, max_age: float, ttl: float
+    ) -> CacheLookup | None:
+        namespace = proxy_request.client.cache_namespace
         if self._route == "embeddings":
-            batch = read_batch(asked.body, namespace, context)
-            return None if batch is None else Question(digest(*batch.keys), batch, look, max_age, ttl)
-        key = fingerprint(asked.body, self._route, namespace, context)
-        return None if key is None else Question(key, None, look, max_age, ttl)
+            batch = read_batch(proxy_request.body, namespace, context)
+            return None if batch is None else CacheLookup(digest(*batch.keys), batch, look, max_age, ttl)
+        key = fingerprint(proxy_request.body, self._route, namespace, context)
+        return None if key is None else CacheLookup(key, None, look, max_age, ttl)
 
 
-def is_excluded(excluded: Exclusions, asked: str, plan: Plan) -> bool:
+def is_excluded(excluded: CacheExclusions, proxy_request: str, plan: TargetPlan) -> bool:
     """By the name that was asked for, and by those it leads to: an alias is no way around."""
     names = (name for target in plan.all for name in (target.model, target.name))
-    return asked in excluded or any(name in excluded for name in names)
+    return proxy_request in excluded or any(name in excluded for name in names)
 
 
-def _counting(headers: Headers) -> list[bytes]:
+def _keyed_headers(headers: Headers) -> list[bytes]:
     return [part for item in sorted(headers.items()) if item[0] in _COUNT for part in item]
 
 
@@ -102,12 +104,12 @@ def _seconds(argument: bytes) -> float:
     return float(argument) if argument.isdigit() else 0.0
 
 
-def _wanted_ttl(value: bytes) -> float:
+def _requested_ttl(value: bytes) -> float:
     try:
         seconds = float(value)
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
         text = "x-nulpoint-cache-ttl must be a number of seconds, for example 300; 0 keeps nothing"
-        raise rejected(text, param=TTL_FIELD.decode(), code="invalid_header")
+        raise rejected(text, param=TTL_HEADER.decode(), code="invalid_header")
     return seconds

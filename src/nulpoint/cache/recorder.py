@@ -1,15 +1,15 @@
 """Remembering a stream on its way to the caller, usage included, so that it can be given out again."""
 
-from nulpoint.protocols.openai.stream import USAGE, Watcher, WatcherOver, without_usage
+from nulpoint.protocols.openai.stream import USAGE, StreamTransformer, WrappingTransformer, without_usage
 
 
-class Recorder(WatcherOver):
+class StreamRecorder(WrappingTransformer):
     """A watcher over another one, whose usage must not be hidden: here it is, with `hide_usage`, from the caller.
 
     What is longer than `most` bytes is forgotten.
     """
 
-    def __init__(self, inner: Watcher, hide_usage: bool, most: int) -> None:
+    def __init__(self, inner: StreamTransformer, hide_usage: bool, most: int) -> None:
         super().__init__(inner)
         self._hide_usage = hide_usage
         self._pieces: list[bytes] | None = []

@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from nulpoint.cache.memory import Counts
-from nulpoint.redis_client.connection import TIMEOUT, RedisLink, Unavailable
-from nulpoint.cache.entry import Answer
-from nulpoint.cache.embeddings import Vector
-from nulpoint.formats.malformed import MISSHAPEN
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.memory import CacheCounts
+from nulpoint.formats.malformed import MALFORMED
+from nulpoint.redis_client.connection import TIMEOUT, RedisConnection, RedisUnavailable
 
-T = TypeVar("T", Answer, Vector)
+T = TypeVar("T", CacheEntry, CachedVector)
 
 VERSION = b"np1"  # a change of Answer, of Vector or of the fingerprint is another version
 PREFIX = b"nulpoint:cache:"
@@ -62,17 +62,17 @@ def _unpacked(payload: bytes) -> bytes | None:
 class RedisCache:
     memory = None
 
-    def __init__(self, link: RedisLink, counts: Counts | None = None) -> None:
+    def __init__(self, redis: RedisConnection, counts: CacheCounts | None = None) -> None:
         """`counts`: those to go on with."""
-        self._link = link
-        self.counts = counts or Counts()
+        self._redis = redis
+        self.counts = counts or CacheCounts()
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> "_Lookup[T]":
         """One round trip; several where there are many keys, but never longer than a single one may take."""
         return _Lookup(self, keys, kind)
 
     def ask(self, keys: Sequence[bytes]) -> "asyncio.Future[Any]":
-        return self._link.call("MGET", *map(_name, keys))
+        return self._redis.call("MGET", *map(_name, keys))
 
     def read(self, keys: Sequence[bytes], reply: object, kind: type[T]) -> dict[bytes, T]:
         """The values of a reply that are there and ours. What is there and none of ours is a miss, counted."""
@@ -102,19 +102,19 @@ class RedisCache:
         while values and size < BYTES_AT_ONCE:
             key, value = values.pop()
             # Vectors are digits without a pattern: a third of a millisecond of each would save a quarter of it.
-            sealed = seal(key, msgspec.msgpack.encode(value), pack=not isinstance(value, Vector))
+            sealed = seal(key, msgspec.msgpack.encode(value), pack=not isinstance(value, CachedVector))
             size += len(sealed)
-            last = self._link.call("SET", _name(key), sealed, "PX", milliseconds)
+            last = self._redis.call("SET", _name(key), sealed, "PX", milliseconds)
             last.add_done_callback(self._has_put)
         if values and last is not None:
             last.add_done_callback(lambda last: self._go_on(last.result(), values, milliseconds))
 
     def _go_on(self, reply: object, values: list[tuple[bytes, T]], milliseconds: int) -> None:
-        if not isinstance(reply, Unavailable):
+        if not isinstance(reply, RedisUnavailable):
             self._put(values, milliseconds)
 
     def _has_put(self, done: "asyncio.Future[Any]") -> None:
-        self._count("set", "error" if isinstance(done.result(), Unavailable) else "ok")
+        self._count("set", "error" if isinstance(done.result(), RedisUnavailable) else "ok")
 
     def _count(self, operation: str, result: str, times: int = 1) -> None:
         self.counts.replies[operation, result] += times
@@ -143,7 +143,7 @@ class _Lookup(Generic[T]):
                     break
                 self._reply = cache.ask(some)
             reply = yield from self._reply.__await__()
-            if isinstance(reply, Unavailable):
+            if isinstance(reply, RedisUnavailable):
                 cache.failed()
                 break
             found |= cache.read(some, reply, self._kind)
@@ -155,7 +155,7 @@ def _decoded(key: bytes, value: object, kind: type[T]) -> T | None:
     payload = unseal(key, value)
     try:
         decoded = msgspec.msgpack.decode(payload or b"", type=kind)
-    except MISSHAPEN:
+    except MALFORMED:
         return None
     return decoded if math.isfinite(decoded.stored) else None
 

@@ -6,25 +6,24 @@ from urllib.parse import quote
 
 import msgspec
 
-from nulpoint.request.request import Asked
-from nulpoint.request.headers import provider_fields
-from nulpoint.request.recorder import Entry
-from nulpoint.cache.policy import Question
-from nulpoint.proxy.stream_response import FIELDS
-from nulpoint.http.message import JSON_TYPE, field
-from nulpoint.http.server.response import Reply
-from nulpoint.providers.spec import Route
-from nulpoint.cache.entry import Answer
-from nulpoint.protocols.openai.accumulate import NotWhole
-from nulpoint.cache.embeddings import Vector, join
+from nulpoint.cache.embeddings import CachedVector, join
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.policy import CacheLookup
+from nulpoint.http.message import JSON_TYPE, STREAM_HEADERS, header
+from nulpoint.http.server.response import ResponseWriter
+from nulpoint.protocols.openai.accumulate import IncompleteStreamError
 from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.protocols.openai.usage import Usage
+from nulpoint.providers.spec import Route
+from nulpoint.request.headers import provider_headers
+from nulpoint.request.recorder import RequestContext
+from nulpoint.request.request import ProxyRequest
 
 PIECE = 64 * 1024  # bytes of a stream that are given out in one write; of more the caller has to take some first
 _REMEMBERED = 1024  # introductions
 
 
-class Known(msgspec.Struct, frozen=True):
+class CachedResponse(msgspec.Struct, frozen=True):
     """A kept answer in the form that was asked for, and what is said of it. `stored` in Unix seconds."""
 
     body: bytes
@@ -36,7 +35,7 @@ class Known(msgspec.Struct, frozen=True):
     dropped: str
 
 
-class Replay:
+class CacheReplayer:
     """Of one route. `unix` gives seconds of the calendar."""
 
     def __init__(self, route: Route, unix: Callable[[], float]) -> None:
@@ -44,31 +43,31 @@ class Replay:
         self._unix = unix
         self._introductions: dict[tuple[str, str], bytes] = {}
 
-    def answer(self, answer: Answer, question: Question, asked: Asked) -> Known | None:
+    def response(self, answer: CacheEntry, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
         """None where it is too old for this caller, or the form that was asked for is not certain."""
-        if self._unix() - answer.stored > question.max_age or self._route == "embeddings":
+        if self._unix() - answer.stored > lookup.max_age or self._route == "embeddings":
             return None
         try:
-            body = self.form(answer, asked.stream, asks_for_usage(asked.envelope))
-        except NotWhole:
+            body = self.render(answer, proxy_request.stream, asks_for_usage(proxy_request.envelope))
+        except IncompleteStreamError:
             return None
-        return Known(
-            body, answer.provider, answer.model, answer.answered_model, answer.usage, answer.stored, answer.dropped
+        return CachedResponse(
+            body, answer.provider, answer.model, answer.response_model, answer.usage, answer.stored, answer.dropped
         )  # fmt: skip
 
-    def form(self, answer: Answer, stream: bool, with_usage: bool) -> bytes:
+    def render(self, answer: CacheEntry, stream: bool, with_usage: bool) -> bytes:
         """Raises NotWhole."""
         assert self._route != "embeddings"
         return answer.as_stream(self._route, with_usage) if stream else answer.as_body(self._route)
 
-    def fresh(self, vectors: Mapping[bytes, Vector], question: Question) -> Mapping[bytes, Vector]:
+    def fresh(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
         """Those that are not too old for this caller."""
-        oldest = self._unix() - question.max_age
+        oldest = self._unix() - lookup.max_age
         return {key: vector for key, vector in vectors.items() if vector.stored >= oldest}
 
-    def vectors(self, vectors: Mapping[bytes, Vector], question: Question) -> Known | None:
+    def vectors(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> CachedResponse | None:
         """The answer to a batch of which every vector is there; None where one is missing."""
-        batch = question.batch
+        batch = lookup.batch
         if batch is None or not all(key in vectors for key in batch.keys):
             return None
         first = vectors[batch.keys[0]]
@@ -76,57 +75,71 @@ class Replay:
         stored = min(vector.stored for vector in vectors.values())
         usage = Usage(prompt=sum(vectors[key].tokens or 0 for key in batch.keys))
         body = join(batch, vectors, None)
-        return Known(body, first.provider, first.target, first.model, usage, stored, ",".join(dropped))
+        return CachedResponse(body, first.provider, first.target, first.model, usage, stored, ",".join(dropped))
 
-    def give(self, known: Known, asked: Asked, reply: Reply, entry: Entry, own_fields: bytes) -> bytes:
+    def send(
+        self,
+        cached: CachedResponse,
+        proxy_request: ProxyRequest,
+        response: ResponseWriter,
+        context: RequestContext,
+        client_headers: bytes,
+    ) -> bytes:
         """All of it, in one write. Gives the header fields that are the same every time."""
-        fields = self._fields(known, asked) + own_fields
-        head = fields + self._note(known, entry)
-        if asked.stream:
-            reply.start(200, head)
-            reply.end(known.body)
+        fields = self._fields(cached, proxy_request) + client_headers
+        head = fields + self._record_hit(cached, context)
+        if proxy_request.stream:
+            response.start(200, head)
+            response.end(cached.body)
         else:
-            reply.send(200, head, known.body)
+            response.send(200, head, cached.body)
         return fields
 
-    async def give_slowly(self, known: Known, asked: Asked, reply: Reply, entry: Entry, own_fields: bytes) -> None:
+    async def send_paced(
+        self,
+        cached: CachedResponse,
+        proxy_request: ProxyRequest,
+        response: ResponseWriter,
+        context: RequestContext,
+        client_headers: bytes,
+    ) -> None:
         """The same; a long stream only as fast as the caller reads it."""
-        if not asked.stream or len(known.body) <= PIECE:
-            self.give(known, asked, reply, entry, own_fields)
+        if not proxy_request.stream or len(cached.body) <= PIECE:
+            self.send(cached, proxy_request, response, context, client_headers)
             return
-        reply.start(200, self._fields(known, asked) + own_fields + self._note(known, entry))
-        last = (len(known.body) - 1) // PIECE * PIECE
+        response.start(200, self._fields(cached, proxy_request) + client_headers + self._record_hit(cached, context))
+        last = (len(cached.body) - 1) // PIECE * PIECE
         for start in range(0, last, PIECE):
-            reply.write(known.body[start : start + PIECE])
-            await reply.drain()
-        reply.end(known.body[last:])
+            response.write(cached.body[start : start + PIECE])
+            await response.drain()
+        response.end(cached.body[last:])
 
-    def _fields(self, known: Known, asked: Asked) -> bytes:
+    def _fields(self, cached: CachedResponse, proxy_request: ProxyRequest) -> bytes:
         """Who had answered."""
-        introduction = self._introductions.get((known.provider, known.model))
+        introduction = self._introductions.get((cached.provider, cached.model))
         if introduction is None:
-            introduction = self._introduce(known.provider, known.model)
-        dropped = field(b"x-nulpoint-dropped", _shown(known.dropped)) if known.dropped else b""
-        return b"%b%b%b" % (FIELDS if asked.stream else JSON_TYPE, introduction, dropped)
+            introduction = self._attribution(cached.provider, cached.model)
+        dropped = header(b"x-nulpoint-dropped", _shown(cached.dropped)) if cached.dropped else b""
+        return b"%b%b%b" % (STREAM_HEADERS if proxy_request.stream else JSON_TYPE, introduction, dropped)
 
-    def _note(self, known: Known, entry: Entry) -> bytes:
+    def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
         """Enter into the record who had answered; gives the header fields that are of this time alone."""
-        entry.cache = "HIT"
-        entry.provider = known.provider
-        entry.answered_model = known.answered_model
-        entry.asked_model = known.model
-        entry.usage = known.usage
-        entry.began = perf_counter()
-        return own_fields_of_a_hit(self._unix() - known.stored, entry.id)
+        context.cache = "HIT"
+        context.provider = cached.provider
+        context.response_model = cached.answered_model
+        context.upstream_model = cached.model
+        context.usage = cached.usage
+        context.response_started = perf_counter()
+        return hit_headers(self._unix() - cached.stored, context.id)
 
-    def _introduce(self, provider: str, model: str) -> bytes:
+    def _attribution(self, provider: str, model: str) -> bytes:
         if len(self._introductions) >= _REMEMBERED:
             self._introductions.clear()
-        fields = self._introductions[provider, model] = provider_fields(_shown(provider), model) + b"x-cache: HIT\r\n"
+        fields = self._introductions[provider, model] = provider_headers(_shown(provider), model) + b"x-cache: HIT\r\n"
         return fields
 
 
-def own_fields_of_a_hit(age: float, own_id: bytes) -> bytes:
+def hit_headers(age: float, own_id: bytes) -> bytes:
     """`age` in seconds; clocks of replicas may disagree."""
     return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (age if age > 0 else 0, own_id, own_id)
 

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from nulpoint.app.backends import Backing
+from nulpoint.api.admin import EXPLAIN
+from nulpoint.api.explain import RoutingExplainer
+from nulpoint.app.backends import Backends
+from nulpoint.app.wiring import breaker_rules, limit_rules, router_of
 from nulpoint.config import Config
 from nulpoint.files import read_regular_file
-from nulpoint.api.admin import EXPLAIN
-from nulpoint.api.explain import Explainer
-from nulpoint.http.deadlines import Ticker
-from nulpoint.app.wiring import breaker_rules, limit_rules, router_of
+from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.providers.spec import Route
-from nulpoint.routing.provider_health import Standing
+from nulpoint.routing.provider_health import ProviderHealth
 
 SECONDS = 5.0
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
@@ -25,7 +25,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 Page = dict[str, Any]
 
 
-class CannotExplain(Exception):
+class ExplainError(Exception):
     """The gateway is there and does not say; the text tells why and what to do."""
 
 
@@ -36,7 +36,7 @@ def address(config: Config) -> str:
     return f"{scheme}://{_EVERYWHERE.get(host, host)}:{port}"
 
 
-def ask(url: str, key: str | None, model: str, route: str, certificate: str | None = None) -> Page | None:
+def fetch_explanation(url: str, key: str | None, model: str, route: str, certificate: str | None = None) -> Page | None:
     """What the gateway at `url` says; None where nothing listens. Raises CannotExplain."""
     request = urllib.request.Request(f"{url.rstrip('/')}{EXPLAIN}?{urlencode({'model': model, 'route': route})}")
     if key:
@@ -50,13 +50,13 @@ def ask(url: str, key: str | None, model: str, route: str, certificate: str | No
             return page
     except urllib.error.HTTPError as error:
         with error:
-            raise CannotExplain(f"{url} answers {error.code}: {_said(error)}") from None
+            raise ExplainError(f"{url} answers {error.code}: {_said(error)}") from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, ConnectionRefusedError):
             return None
-        raise CannotExplain(f"{url} cannot be asked: {error.reason}") from None
+        raise ExplainError(f"{url} cannot be asked: {error.reason}") from None
     except (OSError, ValueError) as error:
-        raise CannotExplain(f"{url} gives no answer that could be read: {error}") from None
+        raise ExplainError(f"{url} gives no answer that could be read: {error}") from None
 
 
 def _tls(certificate: str | None) -> ssl.SSLContext:
@@ -85,11 +85,13 @@ def as_configured(config: Config, model: str, route: Route) -> Page:
 
     async def explain() -> Page:
         loop = asyncio.get_running_loop()
-        ticker = Ticker(loop)
+        ticker = DeadlineSweeper(loop)
         rules = breaker_rules(config)
-        standings = {name: Standing(rules, len(one.credentials)) for name, one in config.providers.items()}
-        kept = Backing(config, ticker, {}, lambda _: None)
-        explainer = Explainer(router_of(config), standings, config.max_retries, kept, limit_rules(config), loop.time)
+        standings = {name: ProviderHealth(rules, len(one.credentials)) for name, one in config.providers.items()}
+        kept = Backends(config, ticker, {}, lambda _: None)
+        explainer = RoutingExplainer(
+            router_of(config), standings, config.max_retries, kept, limit_rules(config), loop.time
+        )
         ticker.stop()
         return explainer.explain(model, route)
 
@@ -114,7 +116,7 @@ def as_text(page: Mapping[str, Any]) -> str:
 
 
 def _target(one: Mapping[str, Any], width: int) -> str:
-    place = f"{one['try']}." if one["try"] else "-"
+    source = f"{one['try']}." if one["try"] else "-"
     facts = [f"breaker {one['circuit_breaker']}", f"{one['keys']} key{'' if one['keys'] == 1 else 's'}"]
     if "weight" in one:
         facts.append(f"weight {one['weight']} in step {one['step']}")
@@ -124,7 +126,7 @@ def _target(one: Mapping[str, Any], width: int) -> str:
         facts.append("beyond MAX_RETRIES")
     if "needs" in one:
         facts.append(f"needs {one['needs']}")
-    return f"  {place:<2} {one['target']:<{width}}  {', '.join(facts)}"
+    return f"  {source:<2} {one['target']:<{width}}  {', '.join(facts)}"
 
 
 def _cache(page: Mapping[str, Any]) -> str:

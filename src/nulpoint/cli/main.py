@@ -10,15 +10,15 @@ from typing import NoReturn, get_args
 import click
 
 from nulpoint import __version__
+from nulpoint.app.signals import Signals
+from nulpoint.app.supervisor import BLOCKED_AT_START, in_force, last_good
+from nulpoint.app.worker_link import supervisor_link
 from nulpoint.cli.log.commands import logs, stats
-from nulpoint.config import Config, ConfigError, Place
-from nulpoint.config.source import read_env_file
+from nulpoint.config import Config, ConfigError, ConfigSource
 from nulpoint.config.sections.request_log import configured as configured_log
+from nulpoint.config.source import read_env_file
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
-from nulpoint.app.signals import Signals
-from nulpoint.app.worker_link import supervisor_link
-from nulpoint.app.supervisor import BLOCKED_AT_START, in_force, last_good
 
 EXIT_BAD_CONFIG = 2
 ROUTES: tuple[Route, ...] = get_args(Route)
@@ -80,13 +80,13 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     beside = _beside(env_file)
     if request_log is not None and configured_log({**beside, **os.environ}, Path("config.yaml")) is None:
         os.environ["REQUEST_LOG"] = request_log
-    place = Place(dict(os.environ), Path.cwd(), env_file)
-    config = _load_or_exit(place)
+    source = ConfigSource(dict(os.environ), Path.cwd(), env_file)
+    config = _load_or_exit(source)
     for name, value in beside.items():  # into the environment itself too: OpenSSL reads its variables there
         os.environ.setdefault(name, value)
     from nulpoint.app.process import serve as run  # late: a bad configuration is told without loading the data plane
 
-    sys.exit(run(config, place, signals, link))
+    sys.exit(run(config, source, signals, link))
 
 
 @main.command()
@@ -101,7 +101,7 @@ def check(env_file: Path | None) -> None:
       nulpoint check
       nulpoint check --env-file .env && systemctl reload nulpoint
     """
-    config = _load_or_exit(Place(os.environ, Path.cwd(), env_file))
+    config = _load_or_exit(ConfigSource(os.environ, Path.cwd(), env_file))
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is good. It would listen on {scheme}://{config.host}:{config.port}")
     if config.admin_port is not None:
@@ -164,7 +164,7 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
       nulpoint explain text-embedding-3-small --route embeddings
       nulpoint explain claude-sonnet-5 --url https://gateway.example.com --json
     """
-    place = Place(os.environ, Path.cwd(), env_file)
+    place = ConfigSource(os.environ, Path.cwd(), env_file)
     config, wrong = None, None
     try:
         config = None if url else place.load()
@@ -174,10 +174,12 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
 
     where = url or (explain.address(config) if config else f"http://127.0.0.1:{os.environ.get('PORT') or 8080}")
     try:
-        page = explain.ask(where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None)
+        page = explain.fetch_explanation(
+            where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None
+        )
     except ConfigError as error:
         _exit_over(error)
-    except explain.CannotExplain as error:
+    except explain.ExplainError as error:
         raise click.ClickException(str(error)) from None
     source = f"as the gateway at {where} sees it now"
     if page is None and wrong is not None:
@@ -235,11 +237,11 @@ def _beside(env_file: Path | None) -> dict[str, str]:
         return {}
 
 
-def _load_or_exit(place: Place) -> Config:
+def _load_or_exit(source: ConfigSource) -> Config:
     try:
-        return place.load(in_force=in_force())
+        return source.load(in_force=in_force())
     except ConfigError as error:
-        if (config := last_good(place)) is not None:  # a worker; once it runs it tells what is wrong
+        if (config := last_good(source)) is not None:  # a worker; once it runs it tells what is wrong
             return config
         _exit_over(error)
 

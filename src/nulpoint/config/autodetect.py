@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from nulpoint.config.sections.identities import key_remedy
 from nulpoint.config.model import Config
+from nulpoint.config.sections.identities import key_remedy
 from nulpoint.credentials.kinds import KINDS
 from nulpoint.providers.spec import Provider
 
@@ -20,7 +20,7 @@ PATIENCE = 2.0  # seconds that a start is held up at most
 Asked = Callable[[Provider], bool]
 
 
-def finds(provider: Provider) -> bool:
+def is_available(provider: Provider) -> bool:
     """Whether its identity finds a credential on this machine. An answer that does not come in time is a yes: what is
     wrong is then told where credentials are fetched."""
     kind = KINDS[provider.identity.kind] if provider.identity else None
@@ -38,7 +38,7 @@ def finds(provider: Provider) -> bool:
     return found != [False]
 
 
-def without_unfounded(config: Config, ask: Asked = finds) -> Config:
+def drop_unavailable(config: Config, ask: Asked = is_available) -> Config:
     """The configuration without what was only hinted at and is not there, by name with what to set.
 
     Where callers bring keys of their own a provider stays, for those.

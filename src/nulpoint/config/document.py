@@ -14,7 +14,7 @@ _DIGITS = 100  # of a number; of thousands Python makes no text any more, for a 
 _QUOTED = re.compile(r"(['\"]).{4,}\1", re.DOTALL)  # signs of YAML are shorter; what is longer may be a password
 
 
-class Unreadable(Exception):
+class UnreadableConfigError(Exception):
     """The file cannot be used; the text says why, and where."""
 
 
@@ -59,19 +59,19 @@ def read_document(path: Path, *, expected: bool) -> dict[str, Any] | None:
         text = read_regular_file(path).decode("utf-8")
     except FileNotFoundError:
         if expected:
-            raise Unreadable(GONE) from None
+            raise UnreadableConfigError(GONE) from None
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        raise UnreadableConfigError(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
     if expected and not text.strip():
-        raise Unreadable(EMPTY)
+        raise UnreadableConfigError(EMPTY)
     document = _parsed(text)
     if expected and _says_nothing(document):
-        raise Unreadable(EMPTY)
+        raise UnreadableConfigError(EMPTY)
     if document is None:
         return {}
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise Unreadable("must be a mapping of setting names to values")
+        raise UnreadableConfigError("must be a mapping of setting names to values")
     return document
 
 
@@ -89,7 +89,7 @@ def _parsed(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         reason = _QUOTED.sub("'...'", str(getattr(error, "problem", None) or "it holds a character YAML forbids"))
-        raise Unreadable(f"is not valid YAML at {where}: {reason}") from None
+        raise UnreadableConfigError(f"is not valid YAML at {where}: {reason}") from None
     except (ValueError, RecursionError) as error:  # a date that is none; brackets without end
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a date or number in it is none"
-        raise Unreadable(f"cannot be read: {reason}") from None
+        raise UnreadableConfigError(f"cannot be read: {reason}") from None

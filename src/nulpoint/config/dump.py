@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.model import Config
+from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
@@ -13,7 +13,7 @@ from nulpoint.providers.spec import Provider
 STARS = "***"
 
 
-def shown(config: Config) -> dict[str, Any]:
+def dump(config: Config) -> dict[str, Any]:
     """Durations in seconds, sizes in bytes. Of a secret one sees that it is set, and how many there are of it."""
     return {
         "settings": {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from nulpoint.config.safeguards import InForce
 from nulpoint.config.loader import FILE, ConfigError
 from nulpoint.config.model import Config
-from nulpoint.config.source import Place, Signature
+from nulpoint.config.safeguards import InForce
+from nulpoint.config.source import ConfigSource, Signature
 from nulpoint.files import read_regular_file
 
 logger = logging.getLogger("nulpoint")
@@ -25,12 +25,12 @@ _ENV_FILE = "env"
 class LastGood:
     """Keeps them. `config`: what has just been loaded from `place`; `folder`: where they go when they are needed."""
 
-    def __init__(self, place: Place, config: Config, folder: Path) -> None:
-        self._place = place
+    def __init__(self, source: ConfigSource, config: Config, folder: Path) -> None:
+        self._source = source
         self._config = config
         self._folder = folder
         self._texts = self._read()
-        self._seen: Signature | None = place.signature()
+        self._seen: Signature | None = source.signature()
         self._before: Signature | None = None
         self._missing = False  # they are needed, and could not be written
 
@@ -41,12 +41,12 @@ class LastGood:
 
     def look(self) -> None:
         """To be called now and then. A change counts when it is found twice, so that no half-written file does."""
-        now = self._place.signature()
+        now = self._source.signature()
         if now != self._seen and now == self._before:
             self._seen = now
             texts = self._read()
             try:
-                self._config = self._place.load(self._config)
+                self._config = self._source.load(self._config)
             except ConfigError:
                 self._keep()
             else:
@@ -71,7 +71,7 @@ class LastGood:
 
     def _read(self) -> dict[str, bytes]:
         found = {}
-        for name, path in _files(self._place).items():
+        for name, path in _files(self._source).items():
             with contextlib.suppress(OSError):
                 found[name] = read_regular_file(path)
         return found
@@ -89,19 +89,19 @@ class LastGood:
         fresh.rename(self._folder)
 
 
-def load_last_good(place: Place, folder: Path) -> Config | None:
+def load_last_good(source: ConfigSource, folder: Path) -> Config | None:
     """In a worker: what `LastGood` has put into `folder`, None where there is nothing. Raises ConfigError."""
     if not folder.is_dir():
         return None
-    stand_in = place._replace(directory=folder, env_file=folder / _ENV_FILE if place.env_file is not None else None)
+    stand_in = source._replace(directory=folder, env_file=folder / _ENV_FILE if source.env_file is not None else None)
     config = stand_in.load()
-    names = {str(stand_in.env_file): str(place.env_file)}
+    names = {str(stand_in.env_file): str(source.env_file)}
     origins = {variable: names.get(origin, origin) for variable, origin in config.origins.items()}
     return msgspec.structs.replace(
         config, origins=origins, files=frozenset(names.get(one, one) for one in config.files)
     )
 
 
-def _files(place: Place) -> dict[str, Path]:
-    files = {FILE: place.directory / FILE}
-    return files | {_ENV_FILE: place.env_file} if place.env_file is not None else files
+def _files(source: ConfigSource) -> dict[str, Path]:
+    files = {FILE: source.directory / FILE}
+    return files | {_ENV_FILE: source.env_file} if source.env_file is not None else files

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nulpoint.config.document import Unreadable, read_document
+from nulpoint.config.document import UnreadableConfigError, read_document
+from nulpoint.config.model import Config
+from nulpoint.config.safeguards import InForce, environment_only
 from nulpoint.config.sections.fallbacks import read_chains
 from nulpoint.config.sections.identities import identity_variables
-from nulpoint.config.safeguards import InForce, environment_only
-from nulpoint.config.model import Config
 from nulpoint.config.sections.prices import read_prices
 from nulpoint.config.sections.providers import read_providers
 from nulpoint.config.sections.request_log import unusable
@@ -48,7 +48,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class Source(NamedTuple):
+class SettingSource(NamedTuple):
     """A setting's text and where it came from."""
 
     text: str
@@ -119,13 +119,13 @@ def _origins(spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[s
 def _read_file(path: Path, in_force: InForce, problems: list[Problem]) -> dict[str, Any] | None:
     try:
         return read_document(path, expected=FILE in in_force.files)
-    except Unreadable as reason:
+    except UnreadableConfigError as reason:
         problems.append(Problem(FILE, "", str(reason)))
         return {}
 
 
-def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[Problem]) -> dict[str, Source]:
-    given: dict[str, Source] = {}
+def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[Problem]) -> dict[str, SettingSource]:
+    given: dict[str, SettingSource] = {}
     for key, value in document.items():
         setting = BY_KEY.get(key)
         if setting is None or (key in SECTIONS and isinstance(value, dict | list)):
@@ -139,17 +139,17 @@ def _given(environ: Mapping[str, str], document: dict[str, Any], problems: list[
             problems.append(Problem(key, f"({FILE})", "must be a plain value, not a mapping"))
         elif value is not None:
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            given[key] = Source(text.strip(), FILE)
+            given[key] = SettingSource(text.strip(), FILE)
     for setting in SETTINGS:
         text = environ.get(setting.name, "")
         if not text and setting.name.endswith("PROXY"):  # these two are customary in lower case too
             text = environ.get(setting.key, "")
         if text:
-            given[setting.key] = Source(text.strip(), "environment")
+            given[setting.key] = SettingSource(text.strip(), "environment")
     return given
 
 
-def _value(setting: Setting, source: Source | None, problems: list[Problem]) -> Any:
+def _value(setting: Setting, source: SettingSource | None, problems: list[Problem]) -> Any:
     if source is None:
         return setting.read_default()
     try:

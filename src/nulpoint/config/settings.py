@@ -3,11 +3,11 @@
 from sys import intern
 from typing import Any, NamedTuple
 
-from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.config import values
 from nulpoint.config.sections.request_log import log_targets
 from nulpoint.config.values import Reader
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES
+from nulpoint.protocols.limits import DEFAULT_LIMITS
 
 
 class Setting(NamedTuple):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import msgspec
 from dotenv import dotenv_values
 
-from nulpoint.config.autodetect import without_unfounded
-from nulpoint.config.safeguards import InForce, environment_only
+from nulpoint.config.autodetect import drop_unavailable
 from nulpoint.config.loader import FILE, NOTHING, ConfigError, Problem, load
 from nulpoint.config.model import Config
+from nulpoint.config.safeguards import InForce, environment_only
 from nulpoint.config.settings import SETTINGS
 from nulpoint.files import read_regular_file
 
@@ -23,7 +23,7 @@ EMPTY_ENV_FILE = (
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 
-class Place(NamedTuple):
+class ConfigSource(NamedTuple):
     """`environ`: as it was when the process started. `env_file`: more variables, which the environment outdoes."""
 
     environ: Mapping[str, str]
@@ -38,7 +38,7 @@ class Place(NamedTuple):
         """
         if in_force is None:
             in_force = InForce.of(running) if running is not None else NOTHING
-        config = without_unfounded(self._load(running, in_force))
+        config = drop_unavailable(self._load(running, in_force))
         if not config.providers:
             raise ConfigError([Problem(name, "is left out", why) for name, why in config.left_out.items()])
         return config
@@ -76,13 +76,15 @@ class Place(NamedTuple):
         return tuple(_signature(path) for path in files)
 
 
-def _load_with(given: Mapping[str, str], name: str, place: Place, running: Config | None, in_force: InForce) -> Config:
+def _load_with(
+    given: Mapping[str, str], name: str, source: ConfigSource, running: Config | None, in_force: InForce
+) -> Config:
     """Load with the variables of the env file `name`, but for those that count in the environment alone."""
     misplaced = [setting.name for setting in SETTINGS if setting.environment_only and setting.name in given]
     problems = [Problem(variable, f"({name})", environment_only(name)) for variable in misplaced]
     rest = {variable: text for variable, text in given.items() if variable not in misplaced}
     try:
-        config = load({**rest, **place.environ}, place.directory, running, in_force)
+        config = load({**rest, **source.environ}, source.directory, running, in_force)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import re2
 
 from nulpoint.providers.spec import Secret
-from nulpoint.request.client_auth import key_digest
 from nulpoint.redaction.text import redact
+from nulpoint.request.client_auth import key_digest
 
 Reader = Callable[[str], Any]
 

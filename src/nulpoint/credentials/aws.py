@@ -10,8 +10,18 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from nulpoint.credentials.environ import Lending
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
+from nulpoint.credentials.environ import ScopedEnviron
+from nulpoint.credentials.source import (
+    Credential,
+    CredentialError,
+    CredentialSource,
+    IdentityDescriptor,
+    InvalidSetting,
+    Values,
+    safe_message,
+    shown,
+    silence_libraries,
+)
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
 from nulpoint.providers.spec import Secret
 
@@ -29,23 +39,23 @@ _HOST = re.compile(
     r"\bbedrock-runtime(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\.(?:vpce\.)?(?:amazonaws\.(?:com(?:\.cn)?|eu)|api\.aws)$"
 )
 _SERVICE = "bedrock"
-_environment = Lending()
+_environment = ScopedEnviron()
 _METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's own server is as near as can be
 
 
-def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], base_url: str, wrong: list[InvalidSetting]) -> Values | None:
     """See `source.Kind`. Without keys it is what botocore finds by itself."""
     region = _region(given, base_url, wrong)
     keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in given]
     wrong += [
-        Wrong(name, "= ***", "must be printable ASCII without spaces; copy it again")
+        InvalidSetting(name, "= ***", "must be printable ASCII without spaces; copy it again")
         for name in keys
         if not _goes_out(given[name])
     ]
     for name in (ACCESS_KEY, SECRET_KEY) if keys else ():
         if name not in given:
             remedy = f"{' and '.join(keys)} alone cannot be used: set {ACCESS_KEY} and {SECRET_KEY} together"
-            wrong.append(Wrong(name, "is not set", remedy))
+            wrong.append(InvalidSetting(name, "is not set", remedy))
     wanted = keys or [name for name in _CHAIN if name in given]
     return {REGION: Secret(region), **{name: Secret(given[name]) for name in wanted}}
 
@@ -55,7 +65,7 @@ def _goes_out(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def _region(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> str:
+def _region(given: Mapping[str, str], base_url: str, wrong: list[InvalidSetting]) -> str:
     """The one a signature is for: that of AWS's host, else what a variable says, so that rows may be of several."""
     host = _HOST.search(urlsplit(base_url).hostname or "")
     if host:
@@ -63,13 +73,13 @@ def _region(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> str:
     name = next((name for name in given if name.endswith("_REGION") and name != REGION), REGION)  # a row's own first
     region = given.get(name, "")
     if not region:
-        wrong.append(Wrong(name, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
+        wrong.append(InvalidSetting(name, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
     elif not _REGION.fullmatch(region):
-        wrong.append(Wrong(name, f"= {shown(region)}", "use the code of a region, e.g. us-east-1"))
+        wrong.append(InvalidSetting(name, f"= {shown(region)}", "use the code of a region, e.g. us-east-1"))
     return region
 
 
-def open_source(values: Values) -> Source:
+def open_source(values: Values) -> CredentialSource:
     """See `source.Kind`."""
     given = {name: value.reveal() for name, value in values.items()}
     region = given.pop(REGION)
@@ -85,8 +95,8 @@ class StaticSource:
     def __init__(self, signer: AwsSigner) -> None:
         self._signer = signer
 
-    def fetch(self) -> Held:
-        return Held(self._signer, float("inf"))
+    def fetch(self) -> Credential:
+        return Credential(self._signer, float("inf"))
 
 
 class ChainSource:
@@ -98,33 +108,35 @@ class ChainSource:
     def __init__(self, region: str, given: Mapping[str, str] = MappingProxyType({})) -> None:
         self._region = region
         self._given = given
-        quiet("botocore", "urllib3")
+        silence_libraries("botocore", "urllib3")
 
-    def fetch(self) -> Held:
+    def fetch(self) -> Credential:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.session import Session
 
         try:
-            with _environment.holding(self._given):
+            with _environment.applied(self._given):
                 credentials = Session().get_credentials()
                 if credentials is None:
-                    raise CannotFetch("botocore's chain found none: no variables, profile, role, container or instance")
+                    raise CredentialError(
+                        "botocore's chain found none: no variables, profile, role, container or instance"
+                    )
                 keys = credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
-            raise CannotFetch(told(str(error))) from None
+            raise CredentialError(safe_message(str(error))) from None
         if not all(_goes_out(text) for text in (keys.access_key, keys.secret_key, keys.token or "")):
-            raise CannotFetch("what botocore's chain found is no credential: not printable ASCII without spaces")
+            raise CredentialError("what botocore's chain found is no credential: not printable ASCII without spaces")
         signer = AwsSigner(AwsKeys(keys.access_key, keys.secret_key, keys.token), self._region, _SERVICE)
-        return Held(signer, _end_of(credentials))
+        return Credential(signer, _end_of(credentials))
 
 
-def found() -> bool:
+def has_default_credentials() -> bool:
     """See `source.Kind`. What is there and broken counts as found: whoever fetches will say what is wrong with it."""
     from botocore.configprovider import ConstantProvider
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session
 
-    quiet("botocore", "urllib3")
+    silence_libraries("botocore", "urllib3")
     session = Session()
     patience = ConstantProvider(_METADATA_TIMEOUT)  # as a variable it would be cut to whole seconds
     session.get_component("config_store").set_config_provider("metadata_service_timeout", patience)
@@ -140,7 +152,7 @@ def _end_of(credentials: Any) -> float:
     return expiry.timestamp() if expiry is not None else float("inf")
 
 
-KIND = Kind(
+KIND = IdentityDescriptor(
     extra="aws",
     module="botocore",
     variables=(ACCESS_KEY, SECRET_KEY, TOKEN, REGION, *_CHAIN),
@@ -149,5 +161,5 @@ KIND = Kind(
     open=open_source,
     by_itself=lambda values: ACCESS_KEY in values,
     hints=(REGION,),
-    found=found,
+    found=has_default_credentials,
 )

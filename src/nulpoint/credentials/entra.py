@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
+from nulpoint.credentials.source import (
+    Credential,
+    CredentialError,
+    CredentialSource,
+    IdentityDescriptor,
+    InvalidSetting,
+    Values,
+    safe_message,
+    shown,
+    silence_libraries,
+)
 from nulpoint.files import read_regular_file
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
@@ -27,7 +37,7 @@ _PATIENCE: dict[str, Any] = {
 }  # seconds; the keeper tries again itself
 
 
-def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], base_url: str, wrong: list[InvalidSetting]) -> Values | None:
     """See `source.Kind`. AZURE_TOKEN_CREDENTIALS says which one where several could be meant."""
     values = _who(given, wrong)
     host = urlsplit(base_url).hostname or ""
@@ -35,31 +45,31 @@ def read(given: Mapping[str, str], base_url: str, wrong: list[Wrong]) -> Values 
     return {**values, _SCOPE: Secret(scope)} if values is not None and scope is not None else values
 
 
-def _who(given: Mapping[str, str], wrong: list[Wrong]) -> Values | None:
+def _who(given: Mapping[str, str], wrong: list[InvalidSetting]) -> Values | None:
     which = given.get(WHICH, "").lower()
     authority = given.get(AUTHORITY, "")
     if authority and not authority.startswith("https://"):
-        wrong.append(Wrong(AUTHORITY, f"= {shown(authority)}", "use an https URL"))
+        wrong.append(InvalidSetting(AUTHORITY, f"= {shown(authority)}", "use an https URL"))
     if which == MANAGED:
         return _chosen(given, CLIENT)
     if which == WORKLOAD or (TOKEN_FILE in given and SECRET not in given):
         return _all_of(given, wrong, TENANT, CLIENT, TOKEN_FILE)
     if which and which != "environmentcredential":
         remedy = "use ManagedIdentityCredential, WorkloadIdentityCredential or EnvironmentCredential, or unset it"
-        wrong.append(Wrong(WHICH, f"= {shown(given[WHICH])}", remedy))
+        wrong.append(InvalidSetting(WHICH, f"= {shown(given[WHICH])}", remedy))
         return {}
     if not which and given.keys().isdisjoint({TENANT, CLIENT, SECRET}):
         return None
     return _all_of(given, wrong, TENANT, CLIENT, SECRET)
 
 
-def _all_of(given: Mapping[str, str], wrong: list[Wrong], *names: str) -> Values:
+def _all_of(given: Mapping[str, str], wrong: list[InvalidSetting], *names: str) -> Values:
     there = [name for name in names if name in given]
     for name in names:
         if name not in given:
             beside = f"{' and '.join(there)} alone" if there else "without it, an Entra identity"
             remedy = f"{beside} cannot be used: set {', '.join(names)} together; for a managed identity set {WHICH}"
-            wrong.append(Wrong(name, "is not set", f"{remedy}=ManagedIdentityCredential"))
+            wrong.append(InvalidSetting(name, "is not set", f"{remedy}=ManagedIdentityCredential"))
     return _chosen(given, *names)
 
 
@@ -67,7 +77,7 @@ def _chosen(given: Mapping[str, str], *names: str) -> Values:
     return {name: Secret(given[name]) for name in (*names, AUTHORITY) if name in given}
 
 
-def open_source(values: Values) -> Source:
+def open_source(values: Values) -> CredentialSource:
     """See `source.Kind`."""
     return EntraSource({name: value.reveal() for name, value in values.items()})
 
@@ -75,7 +85,7 @@ def open_source(values: Values) -> Source:
 def _credential(values: dict[str, str]) -> Any:
     from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 
-    quiet("azure.identity", "msal")
+    silence_libraries("azure.identity", "msal")
     # An authority of the user's own is trusted as it is: the public one, which knows the others, may be out of reach.
     own = AUTHORITY in values
     options: dict[str, Any] = {"authority": values[AUTHORITY], "disable_instance_discovery": True} if own else {}
@@ -96,7 +106,7 @@ class EntraSource:
     def __init__(self, values: dict[str, str]) -> None:
         self._values = values
 
-    def fetch(self) -> Held:
+    def fetch(self) -> Credential:
         from azure.core.exceptions import AzureError
 
         if TOKEN_FILE in self._values:
@@ -105,22 +115,22 @@ class EntraSource:
             with _credential(self._values) as credential:
                 token = credential.get_token(self._values.get(_SCOPE, SCOPE))
         except AzureError as error:
-            raise CannotFetch(self._told(error)) from None
-        return Held(Bearer(token.token), float(token.expires_on))
+            raise CredentialError(self._told(error)) from None
+        return Credential(Bearer(token.token), float(token.expires_on))
 
     def _check_token_file(self) -> None:
         """Refuse a pipe, say: the library would wait for its writer without an end."""
         try:
             read_regular_file(self._values[TOKEN_FILE])
         except OSError as error:
-            raise CannotFetch(f"{TOKEN_FILE} cannot be read: {error.strerror}") from None
+            raise CredentialError(f"{TOKEN_FILE} cannot be read: {error.strerror}") from None
 
     def _told(self, error: Exception) -> str:
         """Entra's own sentence, which names the mistake by number (AADSTS...)."""
-        return told(str(getattr(error, "message", error)), self._values.get(SECRET))
+        return safe_message(str(getattr(error, "message", error)), self._values.get(SECRET))
 
 
-KIND = Kind(
+KIND = IdentityDescriptor(
     extra="azure",
     module="azure.identity",
     variables=(TENANT, CLIENT, SECRET, TOKEN_FILE, AUTHORITY, WHICH),

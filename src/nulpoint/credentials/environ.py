@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
-class Lending:
+class ScopedEnviron:
     """Lends the environment to one thread after the other, so that nobody reads what was put there for somebody else.
 
     Identities that read the same variables share one.
@@ -16,7 +16,7 @@ class Lending:
         self._lock = threading.Lock()
 
     @contextmanager
-    def holding(self, given: Mapping[str, str]) -> Iterator[None]:
+    def applied(self, given: Mapping[str, str]) -> Iterator[None]:
         """The environment has these variables, and afterwards again what it had."""
         with self._lock:
             before = {name: os.environ.get(name) for name in given}

@@ -10,12 +10,22 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.credentials.environ import Lending
-from nulpoint.credentials.source import CannotFetch, Held, Kind, Source, Values, Wrong, quiet, shown, told
+from nulpoint.credentials.environ import ScopedEnviron
+from nulpoint.credentials.source import (
+    Credential,
+    CredentialError,
+    CredentialSource,
+    IdentityDescriptor,
+    InvalidSetting,
+    Values,
+    safe_message,
+    shown,
+    silence_libraries,
+)
 from nulpoint.files import read_regular_file
+from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
-from nulpoint.formats.malformed import NOT_JSON
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 FILE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -23,18 +33,18 @@ SERVICE_ACCOUNT = "service_account"
 _TYPES = (SERVICE_ACCOUNT, "authorized_user", "external_account", "external_account_authorized_user",
           "impersonated_service_account", "gdch_service_account")  # fmt: skip
 _NEEDED = ("client_email", "private_key", "token_uri")  # of a service account's file
-_environment = Lending()
+_environment = ScopedEnviron()
 _TIMEOUT = 10.0  # seconds for one call to the token server
 
 
-def read(given: Mapping[str, str], _base_url: str, wrong: list[Wrong]) -> Values | None:
+def read(given: Mapping[str, str], _base_url: str, wrong: list[InvalidSetting]) -> Values | None:
     """See `source.Kind`. Without the variable it is what google-auth finds by itself."""
     path = given.get(FILE)
     if path is None:
         return {}
     problem = _problem(path)
     if problem is not None:
-        wrong.append(Wrong(FILE, f"= {shown(path)}", problem))
+        wrong.append(InvalidSetting(FILE, f"= {shown(path)}", problem))
     return {FILE: Secret(path)}
 
 
@@ -60,7 +70,7 @@ def _problem(path: str) -> str | None:
     return None
 
 
-def open_source(values: Values) -> Source:
+def open_source(values: Values) -> CredentialSource:
     """See `source.Kind`."""
     path = values.get(FILE)
     return GoogleSource(path.reveal() if path else None)
@@ -74,7 +84,7 @@ class GoogleSource:
         self._path = path
         self._credentials: Any = None
 
-    def fetch(self) -> Held:
+    def fetch(self) -> Credential:
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
@@ -83,37 +93,37 @@ class GoogleSource:
                 self._credentials = _find(self._path)
             self._credentials.refresh(partial(Request(), timeout=_TIMEOUT))
         except GoogleAuthError as error:
-            raise CannotFetch(_told(error)) from None
+            raise CredentialError(_told(error)) from None
         except ValueError:  # a key that cannot be read; the text may hold a part of it
-            raise CannotFetch("the private key in the credentials file cannot be used; download it again") from None
+            raise CredentialError("the private key in the credentials file cannot be used; download it again") from None
         if not self._credentials.token:
-            raise CannotFetch("Google's answer holds no token")
+            raise CredentialError("Google's answer holds no token")
         expiry = self._credentials.expiry  # UTC, without saying so
         expires = expiry.replace(tzinfo=UTC).timestamp() if expiry else float("inf")
-        return Held(Bearer(self._credentials.token), expires)
+        return Credential(Bearer(self._credentials.token), expires)
 
 
 def _find(path: str | None) -> Any:
     import google.auth
     from google.oauth2 import service_account
 
-    quiet("google.auth")
+    silence_libraries("google.auth")
     if path is None:
-        with _environment.holding({}):
+        with _environment.applied({}):
             return google.auth.default(scopes=[SCOPE])[0]
     document = msgspec.json.decode(read_regular_file(path))
     if document.get("type") == SERVICE_ACCOUNT:
         return service_account.Credentials.from_service_account_info(document, scopes=[SCOPE])  # type: ignore[no-untyped-call]
-    with _environment.holding({FILE: path}):  # it may stand in config.yaml; google-auth reads it only there
+    with _environment.applied({FILE: path}):  # it may stand in config.yaml; google-auth reads it only there
         return google.auth.default(scopes=[SCOPE])[0]
 
 
 def _told(error: Exception) -> str:
     """The library's first sentence; further arguments repeat the whole answer of the token server."""
-    return told(str(error.args[0] if error.args else type(error).__name__))
+    return safe_message(str(error.args[0] if error.args else type(error).__name__))
 
 
-KIND = Kind(
+KIND = IdentityDescriptor(
     extra="gcp",
     module="google.auth",
     variables=(FILE,),

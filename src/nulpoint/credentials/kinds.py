@@ -4,16 +4,16 @@ import importlib.util
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nulpoint.credentials import aws
-from nulpoint.credentials import entra
-from nulpoint.credentials import google
-from nulpoint.credentials.source import Kind
+from nulpoint.credentials import aws, entra, google
+from nulpoint.credentials.source import IdentityDescriptor
 from nulpoint.providers.spec import IdentityKind
 
-KINDS: Mapping[IdentityKind, Kind] = MappingProxyType({"aws": aws.KIND, "entra": entra.KIND, "google": google.KIND})
+KINDS: Mapping[IdentityKind, IdentityDescriptor] = MappingProxyType(
+    {"aws": aws.KIND, "entra": entra.KIND, "google": google.KIND}
+)
 
 
-def has_extra(kind: Kind) -> bool:
+def has_extra(kind: IdentityDescriptor) -> bool:
     """Whether what it needs is installed; nothing of it is imported to find out."""
     parts = kind.module.split(".")
     try:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
-from nulpoint.credentials.schedule import Schedule
-from nulpoint.credentials.source import CannotFetch, Held, Source
+from nulpoint.credentials.schedule import RefreshSchedule
+from nulpoint.credentials.source import Credential, CredentialError, CredentialSource
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Signer
 from nulpoint.threads import in_daemon_thread
@@ -20,16 +20,16 @@ SLOW = 30.0  # seconds; a fetch that takes longer is told of
 _LONGEST_SLEEP = 60.0  # the wall clock may be set: the time that is due is looked at anew that often
 
 
-class Keeper:
+class CredentialRefresher:
     """One identity's, perhaps of several providers. Needs a running event loop; `chance` gives numbers from 0 to 1."""
 
-    def __init__(self, label: str, source: Source, chance: Callable[[], float]) -> None:
+    def __init__(self, label: str, source: CredentialSource, random: Callable[[], float]) -> None:
         self._label = label
         self._source = source
-        self._chance = chance
+        self._random = random
         self._loop = asyncio.get_running_loop()
-        self._schedule = Schedule()
-        self._held: Held | None = None
+        self._schedule = RefreshSchedule()
+        self._held: Credential | None = None
         self._problem = ""
         self._wake = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []  # for the end of the fetch under way, or the next one
@@ -46,14 +46,14 @@ class Keeper:
         text = f"the gateway has no valid credential of its own for {self._label} just now; its log tells why"
         raise Failure(Kind.UPSTREAM, 502, text, code="provider_credential_unavailable")
 
-    async def renewed(self, refused: Signer, until: float = inf) -> bool:
+    async def renewed(self, refused: Signer, deadline: float = inf) -> bool:
         """As `providers.auth.Identity` has it."""
         if self._held is not None and self._held.signer is refused:
             if not self._schedule.refused(_unix()):
                 return False
             logger.warning("the credential for %s was refused before its time: fetching another one", self._label)
             self._wake.set()
-            await self._next_fetch(until)
+            await self._next_fetch(deadline)
         return self._held is not None and self._held.signer.secret != refused.secret
 
     # -- its life ------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class Keeper:
         try:
             held = await in_thread(self._source.fetch)
         except Exception as error:  # noqa: BLE001 - a library's; whatever it is, it is tried again
-            self._failed(str(error) if isinstance(error, CannotFetch) else f"{type(error).__name__} of its library")
+            self._failed(str(error) if isinstance(error, CredentialError) else f"{type(error).__name__} of its library")
         else:
             if self._schedule.failures:
                 logger.warning("a credential for %s has come", self._label)
@@ -120,17 +120,17 @@ class Keeper:
         if why != self._problem:  # once, not with every try
             logger.error("no credential for %s can be fetched: %s", self._label, why)
         self._problem = why
-        self._schedule.failed(_unix(), self._chance())
+        self._schedule.failed(_unix(), self._random())
 
     def _tell_slow(self) -> None:
         text = "a credential for %s is being fetched for %g s now: whoever gives it out does not answer"
         logger.warning(text, self._label, SLOW)
 
-    async def _next_fetch(self, until: float = inf) -> None:
+    async def _next_fetch(self, deadline: float = inf) -> None:
         """Wait until a fetch has ended, but not long. Works in a strand: no timeout that asks for the current task."""
         ended = self._loop.create_future()
         self._waiting.append(ended)
-        timer = self._loop.call_at(min(until, self._loop.time() + PATIENCE), _resolve, ended)
+        timer = self._loop.call_at(min(deadline, self._loop.time() + PATIENCE), _resolve, ended)
         try:
             await ended
         finally:
@@ -142,16 +142,16 @@ def _resolve(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-async def in_thread(work: Callable[[], Held]) -> Held:
+async def in_thread(work: Callable[[], Credential]) -> Credential:
     """Fetch in a thread that nobody waits for at the end of the process."""
 
-    def guarded() -> Held:
+    def guarded() -> Credential:
         try:
             return work()
         except Exception:
             raise
         except BaseException as error:  # noqa: BLE001 - a panic in a library's Rust, say: whoever waits must be told
-            raise CannotFetch(f"{type(error).__name__} of its library") from None
+            raise CredentialError(f"{type(error).__name__} of its library") from None
 
     return await in_daemon_thread(guarded, "credential")
 

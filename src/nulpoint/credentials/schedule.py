@@ -7,7 +7,7 @@ _SET_BACK = 60.0  # seconds; a clock that goes back further was set, and what wa
 REFUSED_APART = 10.0  # a credential that is refused so soon after it was fetched would be refused anew
 
 
-class Schedule:
+class RefreshSchedule:
     """One credential's. A fetch is due after `wait`; each must be told with `fetched` or `failed`. The clock may be set
     at any time."""
 
@@ -31,12 +31,12 @@ class Schedule:
         left = expires - now
         self.due = now + max(_LEAST, left - min(AHEAD, left / 4))
 
-    def failed(self, now: float, chance: float) -> None:
+    def failed(self, now: float, random: float) -> None:
         """The next try comes after twice the time, at least half of it by chance."""
         self.failures += 1
         self._planned = now
         longest = min(_BACKOFF_MOST, _BACKOFF_FIRST * 2.0 ** min(self.failures - 1, 10))
-        self.due = now + longest * (0.5 + chance / 2)
+        self.due = now + longest * (0.5 + random / 2)
 
     def refused(self, now: float) -> bool:
         """The provider did not accept it. Whether it makes sense to fetch another one, which then is due now, unless

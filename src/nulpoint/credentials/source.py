@@ -11,25 +11,25 @@ from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.redaction.text import beginning, redact
 
 
-class Held(NamedTuple):
+class Credential(NamedTuple):
     """What was fetched: it signs until `expires` (Unix seconds, infinite for what never ends)."""
 
     signer: Signer
     expires: float
 
 
-class CannotFetch(Exception):
+class CredentialError(Exception):
     """No credential could be had. The text is for operators: it says why, and holds nothing of a credential."""
 
 
-class Source(Protocol):
+class CredentialSource(Protocol):
     """Where credentials come from. It may block: it is only called in a thread of its own, one call at a time."""
 
-    def fetch(self) -> Held:
+    def fetch(self) -> Credential:
         """Raises CannotFetch; whatever else it raises is told by its type alone."""
 
 
-class Wrong(NamedTuple):
+class InvalidSetting(NamedTuple):
     """What is wrong with a variable: its name, what was given (never a secret), and the remedy."""
 
     name: str
@@ -40,7 +40,7 @@ class Wrong(NamedTuple):
 Values = Mapping[str, Secret]
 
 
-class Kind(NamedTuple):
+class IdentityDescriptor(NamedTuple):
     """One kind of identity.
 
     Fields:
@@ -60,8 +60,8 @@ class Kind(NamedTuple):
     module: str
     variables: tuple[str, ...]
     remedy: str
-    read: Callable[[Mapping[str, str], str, list[Wrong]], Values | None]
-    open: Callable[[Values], Source]
+    read: Callable[[Mapping[str, str], str, list[InvalidSetting]], Values | None]
+    open: Callable[[Values], CredentialSource]
     by_itself: Callable[[Values], bool] = lambda _: False
     hints: tuple[str, ...] = ()
     found: Callable[[], bool] = lambda: True
@@ -77,13 +77,13 @@ def shown(text: str) -> str:
     return repr(text) if _HARMLESS.fullmatch(text) and redact(text) == text else "'***'"
 
 
-def told(text: str, secret: str | None = None) -> str:
+def safe_message(text: str, secret: str | None = None) -> str:
     """What a cloud or its library says of an error, in one line without credentials."""
     credential = CredentialMatcher(secret) if secret else None
     return beginning(" ".join(text.split()), _TOLD, lambda text: redact(text, credential))
 
 
-def quiet(*libraries: str) -> None:
+def silence_libraries(*libraries: str) -> None:
     """Keep a library from logging what went wrong: it repeats the server's words as they are. CannotFetch tells it."""
     for name in libraries:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -27,18 +27,18 @@ _REMEMBERED = 64  # blocks of headers; a stream has a few, said again and again
 Value = bool | int | bytes | str | UUID  # a time is in milliseconds since 1970
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class EventStreamMessage(msgspec.Struct, frozen=True, gc=False):
     """One of a stream. Where its headers are, byte for byte, those of an earlier one, `headers` is the same object."""
 
     headers: Mapping[str, Value]
     payload: bytes
 
 
-class _Broken(Exception):
+class _BrokenStreamError(Exception):
     """The bytes are no event stream."""
 
 
-class Decoder:
+class EventStreamDecoder:
     """Fed with reads of any size. `broken` says why no more messages will come: lengths cannot be trusted after it."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Decoder:
         self._headers: dict[bytes, Mapping[str, Value]] = {}
         self.broken: str | None = None
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[EventStreamMessage]:
         """The messages that are whole now, up to the first that is broken."""
         if self.broken is not None:
             return []
@@ -57,7 +57,7 @@ class Decoder:
             if not data:
                 return []
             held.clear()
-        messages: list[Message] = []
+        messages: list[EventStreamMessage] = []
         start, end = 0, len(data)
         try:
             while end - start >= _PRELUDE.size:
@@ -66,7 +66,7 @@ class Decoder:
                     break
                 messages.append(self._message(data, start, length, headers_length, checksum))
                 start += length
-        except _Broken as error:
+        except _BrokenStreamError as error:
             self.broken = str(error)
             return messages
         if start < end:
@@ -80,18 +80,18 @@ class Decoder:
             return False
         try:
             return len(held) >= _lengths(held, 0)[0]
-        except _Broken:
+        except _BrokenStreamError:
             return True
 
     def inside_message(self) -> bool:
         """Whether a message has begun whose end has not come."""
         return bool(self._held)
 
-    def _message(self, data: bytes, start: int, length: int, headers_length: int, checksum: int) -> Message:
+    def _message(self, data: bytes, start: int, length: int, headers_length: int, checksum: int) -> EventStreamMessage:
         """`checksum` is that of the first eight bytes, which the message's own goes on from."""
         end = start + length - _CRC.size
         if crc32(data[start + 8 : end], checksum) != _CRC.unpack_from(data, end)[0]:
-            raise _Broken("the checksum of a message is wrong")
+            raise _BrokenStreamError("the checksum of a message is wrong")
         headers_start = start + _PRELUDE.size
         payload_start = headers_start + headers_length
         block = data[headers_start:payload_start]
@@ -100,7 +100,7 @@ class Decoder:
             headers = MappingProxyType(read_headers(block))
             if len(self._headers) < _REMEMBERED:
                 self._headers[block] = headers
-        return Message(headers, data[payload_start:end])
+        return EventStreamMessage(headers, data[payload_start:end])
 
 
 def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int, int]:
@@ -108,11 +108,11 @@ def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int, int]:
     for."""
     length, headers_length, checksum = _PRELUDE.unpack_from(held, start)
     if crc32(held[start : start + 8]) != checksum:
-        raise _Broken("the checksum of a message's beginning is wrong")
+        raise _BrokenStreamError("the checksum of a message's beginning is wrong")
     if not _LEAST_BYTES <= length <= MOST_BYTES:
-        raise _Broken(f"a message of {length} bytes")
+        raise _BrokenStreamError(f"a message of {length} bytes")
     if headers_length > min(MOST_HEADER_BYTES, length - _LEAST_BYTES):
-        raise _Broken(f"{headers_length} bytes of headers in a message of {length} bytes")
+        raise _BrokenStreamError(f"{headers_length} bytes of headers in a message of {length} bytes")
     return length, headers_length, checksum
 
 
@@ -126,10 +126,10 @@ def read_headers(block: bytes) -> dict[str, Value]:
             name = _exactly(block, at + 1, name_end).decode()
             kind = block[name_end]
             if not name or name in headers:
-                raise _Broken("a header has no name, or that of another")
+                raise _BrokenStreamError("a header has no name, or that of another")
             headers[name], at = _value(block, kind, name_end + 1)
     except (IndexError, struct.error, UnicodeDecodeError):
-        raise _Broken("the headers of a message are cut") from None
+        raise _BrokenStreamError("the headers of a message are cut") from None
     return headers
 
 
@@ -147,7 +147,7 @@ def _value(block: bytes, kind: int, at: int) -> tuple[Value, int]:
         return (text if kind == 6 else text.decode()), end
     if kind == 9:
         return UUID(bytes=_exactly(block, at, at + _UUID_BYTES)), at + _UUID_BYTES
-    raise _Broken(f"a header of type {kind}")
+    raise _BrokenStreamError(f"a header of type {kind}")
 
 
 def _exactly(block: bytes, start: int, end: int) -> bytes:

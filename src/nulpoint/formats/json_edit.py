@@ -28,7 +28,7 @@ _skip_value = msgspec.json.Decoder(msgspec.Raw).decode
 _ESCAPED_LETTER = b"\\u006"
 
 
-class Member(NamedTuple):
+class JsonMember(NamedTuple):
     """One member of the top-level object: its decoded key, and the spans of its key token and of its value."""
 
     key: str
@@ -38,7 +38,7 @@ class Member(NamedTuple):
     end: int
 
 
-class Edit(NamedTuple):
+class JsonEdit(NamedTuple):
     """Replace the bytes from `start` to `end`."""
 
     start: int
@@ -46,18 +46,18 @@ class Edit(NamedTuple):
     text: bytes
 
 
-def members(body: bytes, most: int | None = None) -> list[Member]:
+def members(body: bytes, most: int | None = None) -> list[JsonMember]:
     """The members of the top-level object, in order, repeated keys included; no more than `most`."""
     return _members(body, most, value_end)
 
 
-def _members(body: bytes, most: int | None, find_end: Callable[[bytes, int], int]) -> list[Member]:
-    found: list[Member] = []
+def _members(body: bytes, most: int | None, find_end: Callable[[bytes, int], int]) -> list[JsonMember]:
+    found: list[JsonMember] = []
     position = body.index(b"{") + 1
     while len(found) != most and (key := _KEY.match(body, position)):
         start = key.end()
         end = find_end(body, start)
-        found.append(Member(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
+        found.append(JsonMember(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
         position = end
     return found
 
@@ -72,7 +72,7 @@ def without_long_values(body: bytes, longest: int, most: int, keep: Container[st
     if len(found) > most:
         return None
     long = (one for one in found if one.end - one.start > longest and one.key not in keep)
-    return apply(body, [Edit(one.start, one.end, b"[]") for one in long if body[one.start] in b'{["'])
+    return apply(body, [JsonEdit(one.start, one.end, b"[]") for one in long if body[one.start] in b'{["'])
 
 
 def value_end(body: bytes, start: int) -> int:
@@ -142,16 +142,16 @@ def _has_model_key(body: bytes, position: int) -> bool:
     return False
 
 
-def set_model(body: bytes, model: str) -> Edit:
+def set_model(body: bytes, model: str) -> JsonEdit:
     """The edit that makes `model` the model asked for."""
     start, end = model_span(body)
-    return Edit(start, end, msgspec.json.encode(model))
+    return JsonEdit(start, end, msgspec.json.encode(model))
 
 
-def add_member(body: bytes, key: str, value: bytes) -> Edit:
+def add_member(body: bytes, key: str, value: bytes) -> JsonEdit:
     """The edit that appends a member to an object that has at least one. `value` is JSON text."""
     end = body.rindex(b"}")
-    return Edit(end, end, b",%b:%b" % (msgspec.json.encode(key), value))
+    return JsonEdit(end, end, b",%b:%b" % (msgspec.json.encode(key), value))
 
 
 def rewrite(body: bytes, rename: Mapping[str, str], drop: frozenset[str]) -> tuple[bytes, list[str]]:
@@ -178,7 +178,7 @@ def rewrite(body: bytes, rename: Mapping[str, str], drop: frozenset[str]) -> tup
     return b"{" + b",".join(kept) + b"}", dropped
 
 
-def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
+def apply(body: bytes, edits: Sequence[JsonEdit]) -> bytes:
     """The body with non-overlapping edits made."""
     view = memoryview(body)
     parts: list[bytes | memoryview] = []

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from nulpoint.errors import rejected
-from nulpoint.formats.malformed import unusable
+from nulpoint.formats.malformed import malformed_response
 
 DEFAULT_MAX_JSON_NODES = 512_000  # room for 100,000 short messages; decoding the most costly shape takes 50 to 100 ms
 _STRUCTURAL = b",:[{"
@@ -91,6 +91,8 @@ def check_answer_node_count(body: bytes, limit: int) -> None:
     """Raise Failure (502) for a provider's answer that holds more names and values than the gateway decodes."""
     if exceeds_node_count(body, limit):
         why = f"it holds more than {limit} JSON names and values; raise MAX_JSON_NODES to allow more"
-        raise unusable(f"the provider's answer cannot be used: {why}")
+        raise malformed_response(f"the provider's answer cannot be used: {why}")
     if len(body) > LONG_TEXT and holds_long_number(body):
-        raise unusable(f"the provider's answer cannot be used: it holds a number of more than {MAX_DIGITS} digits")
+        raise malformed_response(
+            f"the provider's answer cannot be used: it holds a number of more than {MAX_DIGITS} digits"
+        )

@@ -19,7 +19,7 @@ def seconds_to_wait(value: bytes | None, now: float) -> float | None:
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
-def wait_of(retry_after_ms: bytes | None, retry_after: bytes | None, now: float) -> float | None:
+def retry_after_seconds(retry_after_ms: bytes | None, retry_after: bytes | None, now: float) -> float | None:
     """The same of OpenAI's finer field and the standard one; the finer counts, as in OpenAI's SDKs."""
     milliseconds = seconds_to_wait(retry_after_ms, now) if (retry_after_ms or b"").isdigit() else None
     return milliseconds / 1000 if milliseconds is not None else seconds_to_wait(retry_after, now)

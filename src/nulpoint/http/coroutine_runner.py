@@ -16,7 +16,7 @@ from typing import Any
 from nulpoint.errors import Failure
 
 
-class Cancelled(BaseException):
+class RequestCancelled(BaseException):
     """Thrown into a strand that must end now: its caller has left, or is to be told `failure` instead of an answer.
 
     Not an `Exception`, so that no handler mistakes it for a failure of the work itself.
@@ -27,29 +27,29 @@ class Cancelled(BaseException):
         self.failure = failure
 
 
-class Signal:
+class WakeEvent:
     """A place where at most one strand waits.
 
     State lives elsewhere: `wake` only says "look again", as with a condition variable. Waking when nobody waits is
     nothing, so test the state before waiting.
     """
 
-    __slots__ = ("_strand",)
+    __slots__ = ("_runner",)
 
     def __init__(self) -> None:
-        self._strand: Strand | None = None
+        self._runner: CoroutineRunner | None = None
 
-    def __await__(self) -> Generator["Signal", None, None]:
+    def __await__(self) -> Generator["WakeEvent", None, None]:
         yield self
 
     def wake(self) -> None:
-        strand = self._strand
-        if strand is not None:
-            self._strand = None
-            strand.resume()
+        runner = self._runner
+        if runner is not None:
+            self._runner = None
+            runner.resume()
 
 
-class Strand:
+class CoroutineRunner:
     """One coroutine, stepped by its signals.
 
     `on_done` is called once, when the coroutine has ended, with what it raised (but `Cancelled`) or None.
@@ -62,7 +62,7 @@ class Strand:
         self._on_done = on_done
         self._waiting_for: Any = None
         self._cancelled = False
-        self._throw: Cancelled | None = None  # cancelled, and the coroutine has not heard of it yet
+        self._throw: RequestCancelled | None = None  # cancelled, and the coroutine has not heard of it yet
         self._running = False
         self.done = False
 
@@ -76,7 +76,7 @@ class Strand:
                 waits_for = self._coroutine.throw(cancelled)
             else:
                 waits_for = self._coroutine.send(None)
-        except (StopIteration, Cancelled):
+        except (StopIteration, RequestCancelled):
             self._end(None)
         except Exception as crash:  # noqa: BLE001 - whoever started the strand gets it
             self._end(crash)
@@ -94,10 +94,10 @@ class Strand:
         if self.done or self._cancelled:
             return
         self._cancelled = True
-        self._throw = Cancelled(failure)
+        self._throw = RequestCancelled(failure)
         if not self._running:
-            if type(self._waiting_for) is Signal:
-                self._waiting_for._strand = None
+            if type(self._waiting_for) is WakeEvent:
+                self._waiting_for._runner = None
             self.resume()
 
     def _wait(self, waits_for: Any) -> None:
@@ -105,8 +105,8 @@ class Strand:
             asyncio.get_running_loop().call_soon(self.resume)
             return
         self._waiting_for = waits_for
-        if type(waits_for) is Signal:
-            waits_for._strand = self
+        if type(waits_for) is WakeEvent:
+            waits_for._runner = self
         else:  # an asyncio future; resetting its flag is the protocol of whoever drives a coroutine
             waits_for._asyncio_future_blocking = False
             waits_for.add_done_callback(self._future_done)

@@ -15,23 +15,23 @@ TICK = 0.1  # seconds
 NEVER = float("inf")
 
 
-class Timed(Protocol):
+class HasDeadline(Protocol):
     """Something with a deadline in loop time (seconds), and what happens when it passes."""
 
     deadline: float
 
-    def expire(self, now: float) -> None: ...
+    def on_deadline(self, now: float) -> None: ...
 
 
 def _ignore(lag: float) -> None: ...
 
 
-class Ticker:
+class DeadlineSweeper:
     """Watches connections and keeps the `Date` header's value (RFC 9110, 6.6.1), renewed once a second."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: set[Timed] = set()
+        self._watched: set[HasDeadline] = set()
         self._handle: asyncio.TimerHandle | None = None
         self._date_at = -1.0
         self.date = b""
@@ -40,13 +40,13 @@ class Ticker:
         self.on_tick: Callable[[float], None] = _ignore  # told by how many seconds the tick was late
         self._tick()
 
-    def watch(self, timed: Timed) -> None:
+    def watch(self, timed: HasDeadline) -> None:
         self._watched.add(timed)
 
-    def forget(self, timed: Timed) -> None:
+    def forget(self, timed: HasDeadline) -> None:
         self._watched.discard(timed)
 
-    def watched(self) -> Iterable[Timed]:
+    def watched(self) -> Iterable[HasDeadline]:
         return tuple(self._watched)
 
     def stop(self) -> None:
@@ -62,6 +62,6 @@ class Ticker:
             self.date = formatdate(usegmt=True).encode()
         expired = [timed for timed in self._watched if timed.deadline <= now]
         for timed in expired:
-            timed.expire(now)
+            timed.on_deadline(now)
         self._expected = self._loop.time() + TICK
         self._handle = self._loop.call_later(TICK, self._tick)

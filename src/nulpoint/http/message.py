@@ -37,9 +37,12 @@ STATUS_LINES = _StatusLines(
 )
 
 JSON_TYPE = b"content-type: application/json\r\n"
+STREAM_HEADERS = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
 
 
-class Request:
+class HttpRequest:
     """A whole request as it arrived. `path` is without the query; header values of repeated fields are joined."""
 
     __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "started", "version")
@@ -56,7 +59,7 @@ class Request:
         self.body = b""
 
     @classmethod
-    def again(cls, like: "Request", headers: dict[bytes, bytes], body: bytes, started: float) -> "Request":
+    def again(cls, like: "HttpRequest", headers: dict[bytes, bytes], body: bytes, started: float) -> "HttpRequest":
         """Another one with the same first line."""
         request = cls.__new__(cls)
         request.method = like.method
@@ -70,6 +73,6 @@ class Request:
         return request
 
 
-def field(name: bytes, value: bytes) -> bytes:
+def header(name: bytes, value: bytes) -> bytes:
     """One line of a header block."""
     return b"%b: %b\r\n" % (name, value)

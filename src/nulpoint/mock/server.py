@@ -14,16 +14,16 @@ import httptools
 import msgspec
 import uvloop
 
-from nulpoint.mock.anthropic import server as anthropic_server
-from nulpoint.mock.openai import azure
-from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock import faults
-from nulpoint.mock.gemini import server as gemini_server
-from nulpoint.mock.mistral import server as mistral_server
-from nulpoint.mock.openai import server as openai_server
-from nulpoint.mock.gemini import vertexai
 from nulpoint.mock.answers import Answer, Call, Dialect, json_answer
+from nulpoint.mock.anthropic import server as anthropic_server
+from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.faults import Fault
+from nulpoint.mock.gemini import server as gemini_server
+from nulpoint.mock.gemini import vertexai
+from nulpoint.mock.mistral import server as mistral_server
+from nulpoint.mock.openai import azure
+from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.sending import Sender, faulty
 from nulpoint.mock.settings import MockSettings, SettingsError
 

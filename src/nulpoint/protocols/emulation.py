@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import MISSHAPEN, unusable
-from nulpoint.protocols.openai.stream import DONE, Watcher, WatcherOver
+from nulpoint.formats.malformed import MALFORMED, malformed_response
+from nulpoint.protocols.openai.stream import DONE, StreamTransformer, WrappingTransformer
 
 
-class Wrapped(NamedTuple):
+class Emulation(NamedTuple):
     """What one request was wrapped in.
 
     `custom`: names of custom tools. `schema_tool`: the function whose arguments are the content of the answer.
@@ -26,7 +26,7 @@ class Wrapped(NamedTuple):
     schema_tool: str | None = None
     legacy: bool = False
 
-    def anything(self) -> bool:
+    def any(self) -> bool:
         return bool(self.custom or self.schema_tool or self.legacy)
 
     def answer(self, body: bytes) -> bytes:
@@ -38,8 +38,8 @@ class Wrapped(NamedTuple):
                 self._unwrap(message, message.pop("tool_calls", None) or [])
                 choice["finish_reason"] = self.finish(choice["finish_reason"], "tool_calls" in message)
             return msgspec.json.encode(completion)
-        except MISSHAPEN:
-            raise unusable("the provider's answer cannot be used: its tool calls are none") from None
+        except MALFORMED:
+            raise malformed_response("the provider's answer cannot be used: its tool calls are none") from None
 
     def _unwrap(self, message: dict[str, Any], calls: list[dict[str, Any]]) -> None:
         kept = []
@@ -61,8 +61,8 @@ class Wrapped(NamedTuple):
             return reason
         return "function_call" if self.legacy else "stop"
 
-    def stream(self, inner: Watcher) -> Watcher:
-        return UnwrappedStream(inner, self)
+    def stream(self, inner: StreamTransformer) -> StreamTransformer:
+        return DeemulatedStream(inner, self)
 
 
 class _CustomArguments(msgspec.Struct):
@@ -74,19 +74,19 @@ def custom_call(call: dict[str, Any]) -> dict[str, Any]:
     arguments = call["function"]["arguments"]
     try:
         text = msgspec.json.decode(arguments, type=_CustomArguments).input
-    except MISSHAPEN:
+    except MALFORMED:
         text = arguments
     rest = {name: value for name, value in call.items() if name != "function"}
     return {**rest, "type": "custom", "custom": {"name": call["function"]["name"], "input": text}}
 
 
-class UnwrappedStream(WatcherOver):
+class DeemulatedStream(WrappingTransformer):
     """A watcher over another one's chunks. Custom calls come whole, when the choice ends; the rest as it comes."""
 
-    def __init__(self, inner: Watcher, wrapped: Wrapped) -> None:
+    def __init__(self, inner: StreamTransformer, emulation: Emulation) -> None:
         super().__init__(inner)
-        self._wrapped = wrapped
-        self._decoder = sse.Decoder()
+        self._emulation = emulation
+        self._decoder = sse.SseDecoder()
         self._calls: dict[int, dict[int, _CallInPieces]] = {}  # by choice and index
         self._shown: set[int] = set()  # choices whose caller sees calls among `tool_calls`
 
@@ -115,8 +115,8 @@ class UnwrappedStream(WatcherOver):
             for choice in chunk.get("choices") or ():
                 self._choice(choice)
             return sse.encode(msgspec.json.encode(chunk))
-        except MISSHAPEN:
-            self._own_failure = unusable("the provider sent a piece of a tool call that is none")
+        except MALFORMED:
+            self._own_failure = malformed_response("the provider sent a piece of a tool call that is none")
             return b""
 
     def _choice(self, choice: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ class UnwrappedStream(WatcherOver):
         if kept:
             self._shown.add(index)
             delta["tool_calls"] = kept
-        choice["finish_reason"] = self._wrapped.finish(choice["finish_reason"], index in self._shown)
+        choice["finish_reason"] = self._emulation.finish(choice["finish_reason"], index in self._shown)
 
     def _fragment(
         self, choice: int, fragment: dict[str, Any], delta: dict[str, Any], kept: list[dict[str, Any]], said: list[str]
@@ -144,11 +144,11 @@ class UnwrappedStream(WatcherOver):
         if call is None:
             call = calls[number] = _CallInPieces(fragment)
         call.name = call.name or function.get("name") or ""
-        if call.name == self._wrapped.schema_tool:
+        if call.name == self._emulation.schema_tool:
             said.append(function.get("arguments") or "")
-        elif call.name in self._wrapped.custom:
+        elif call.name in self._emulation.custom:
             call.arguments.write(function.get("arguments") or "")
-        elif self._wrapped.legacy and number == 0:
+        elif self._emulation.legacy and number == 0:
             delta["function_call"] = {**function, "id": fragment["id"]} if "id" in fragment else function
         else:
             kept.append(fragment)
@@ -156,7 +156,7 @@ class UnwrappedStream(WatcherOver):
     def _held(self, choice: int) -> list[dict[str, Any]]:
         """The custom calls of a choice that has ended, each whole."""
         calls = self._calls.pop(choice, {}).values()
-        return [custom_call(call.whole()) for call in calls if call.name in self._wrapped.custom]
+        return [custom_call(call.whole()) for call in calls if call.name in self._emulation.custom]
 
 
 class _CallInPieces:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from nulpoint.protocols.openai.chat import Members, json_text, wrong
+from nulpoint.protocols.openai.chat import RequestFields, invalid, json_text
 
 _DEEPEST = 64
 _LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
@@ -29,18 +29,18 @@ class Rewriting:
         them could fail."""
         self._nodes += 1
         if depth > _DEEPEST:
-            raise wrong(self.where, f"is nested more than {_DEEPEST} levels deep")
+            raise invalid(self.where, f"is nested more than {_DEEPEST} levels deep")
         if self._nodes > self._most_nodes:
             text = (
                 f"makes a schema of more than {self._most_nodes} nodes, which is not translated; "
                 "make it smaller (the gateway's operator can raise MAX_SCHEMA_NODES)"
             )
-            raise wrong(self.where, text, code="schema_too_large")
+            raise invalid(self.where, text, code="schema_too_large")
 
-    def report(self, members: Members) -> None:
+    def report(self, members: RequestFields) -> None:
         """Note the keywords that were lost."""
         for keyword in sorted(self.lost):
-            members.drop(f"{self.where}.{keyword}")
+            members.report_dropped(f"{self.where}.{keyword}")
 
 
 def lone_reference(schema: dict[str, Any]) -> dict[str, Any]:
@@ -60,11 +60,11 @@ def inner_schemas(name: str, value: Any, where: str, rewrite: Callable[[Any], An
     """The value of a keyword that holds schemas, each rewritten. Raises Failure (400) where it cannot hold any."""
     if name in _LISTS:
         if not isinstance(value, list):
-            raise wrong(f"{where}.{name}", "must be a list of JSON Schemas")
+            raise invalid(f"{where}.{name}", "must be a list of JSON Schemas")
         return [rewrite(one) for one in value]
     if name in _MAPS:
         if not isinstance(value, dict):
-            raise wrong(f"{where}.{name}", "must be an object of JSON Schemas")
+            raise invalid(f"{where}.{name}", "must be an object of JSON Schemas")
         return {key: rewrite(one) for key, one in value.items()}
     return rewrite(value)
 
@@ -72,7 +72,7 @@ def inner_schemas(name: str, value: Any, where: str, rewrite: Callable[[Any], An
 def describe(schema: dict[str, Any], description: Any, told: dict[str, Any], where: str) -> None:
     """Put the description, and as JSON the keywords that can only be told, into the schema."""
     if description is not None and not isinstance(description, str):
-        raise wrong(f"{where}.description", "must be text")
+        raise invalid(f"{where}.description", "must be text")
     notes = json_text(told) if told else ""
     text = "\n\n".join(piece for piece in (description, notes) if piece)
     if text:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.formats.malformed import MISSHAPEN, NOT_JSON
 from nulpoint.redaction.text import BEYOND, beginning, beginning_of_body, redact
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
@@ -138,11 +138,11 @@ def _failure(
     if error.inner is not None:
         failure.inner = error.inner
     if credential is not None:
-        hide(failure, credential)
+        redact_failure(failure, credential)
     return failure
 
 
-def hide(failure: Failure, credential: CredentialMatcher) -> None:
+def redact_failure(failure: Failure, credential: CredentialMatcher) -> None:
     """Bound everything a failure says, and take the credential out of it; its text is cleared of whatever looks like
     one. Does no harm when done twice."""
     failure.message = beginning(failure.message, _MESSAGE, lambda text: redact(text, credential))
@@ -162,7 +162,7 @@ def _without_secrets(inner: dict[str, Any], credential: CredentialMatcher) -> di
     """As it came, but for what must not be shown; None where that would break it, or it is too much to tell."""
     try:
         text = msgspec.json.encode(inner).decode()
-    except MISSHAPEN:
+    except MALFORMED:
         return None
     if len(text) > _INNER_TEXT or text.count("{") + text.count("[") > _INNER_PARTS:
         return None
@@ -213,7 +213,7 @@ def _read(body: bytes, credential: CredentialMatcher | None) -> _Error:
     """What an error body in any of the known shapes tells, and the beginning of its text where it has none of them."""
     try:
         return _told(body, credential)
-    except MISSHAPEN:
+    except MALFORMED:
         return _Error(_plain_text(body, credential))
 
 

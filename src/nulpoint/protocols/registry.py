@@ -5,26 +5,26 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nulpoint.protocols.anthropic import response as anthropic_response
 from nulpoint.protocols.anthropic import request as anthropic_request
-from nulpoint.protocols.bedrock import response as bedrock_response
+from nulpoint.protocols.anthropic import response as anthropic_response
+from nulpoint.protocols.anthropic.stream import AnthropicStream
 from nulpoint.protocols.bedrock import embeddings as bedrock_embeddings
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock import request as bedrock_request
-from nulpoint.protocols.gemini import response as gemini_response
+from nulpoint.protocols.bedrock import response as bedrock_response
+from nulpoint.protocols.bedrock.stream import BedrockStream
+from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
-from nulpoint.protocols.mistral import response as mistral_response
+from nulpoint.protocols.gemini import response as gemini_response
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
+from nulpoint.protocols.mistral import response as mistral_response
+from nulpoint.protocols.openai.chat import EncodedRequest
+from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.vertex import anthropic
 from nulpoint.protocols.vertex import embeddings as vertex_embeddings
-from nulpoint.protocols.anthropic.stream import AnthropicStream
-from nulpoint.protocols.bedrock.stream import BedrockStream
-from nulpoint.protocols.openai.chat import Encoded
-from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.emulation import Wrapped
-from nulpoint.protocols.openai.stream import Watcher
 
 
 class Codec(NamedTuple):
@@ -34,22 +34,22 @@ class Codec(NamedTuple):
     knows it.
     """
 
-    encode: Callable[[bytes, str, TranslationLimits], Encoded]
+    encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
     decode: Callable[[bytes, int], bytes]
-    stream: Callable[[int, bool], Watcher]
+    stream: Callable[[int, bool], StreamTransformer]
     id_in: bytes = b""
     identified: Callable[[bytes], "Codec"] | None = None
 
 
-def unwrapping(codec: Codec, wrapped: Wrapped) -> Codec:
+def with_emulation(codec: Codec, emulation: Emulation) -> Codec:
     """The codec for one request whose answer has something to undo."""
     identified = codec.identified
     return Codec(
         codec.encode,
-        lambda body, created: wrapped.answer(codec.decode(body, created)),
-        lambda created, show_usage: wrapped.stream(codec.stream(created, show_usage)),
+        lambda body, created: emulation.answer(codec.decode(body, created)),
+        lambda created, show_usage: emulation.stream(codec.stream(created, show_usage)),
         codec.id_in,
-        (lambda field: unwrapping(identified(field), wrapped)) if identified is not None else None,
+        (lambda field: with_emulation(identified(field), emulation)) if identified is not None else None,
     )
 
 
@@ -66,7 +66,7 @@ class EmbeddingsCodec(NamedTuple):
     `decode` gives an answer back as it is.
     """
 
-    encode: Callable[[bytes, str, TranslationLimits], Encoded]
+    encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
     decode: Callable[[bytes, bytes, str], bytes]
     count_in: bytes = b""
     counted: Callable[[bytes, bytes], bytes] = lambda answer, _: answer
@@ -117,7 +117,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
 _TOLD_THE_MODEL = {"bedrock": _bedrock}
 
 
-def codec_of(wire: str, model: str) -> Codec | None:
+def codec_for_model(wire: str, model: str) -> Codec | None:
     """The codec for chat with a model; None for hosts that speak the OpenAI format."""
     told = _TOLD_THE_MODEL.get(wire)
     return told(model) if told is not None else CODECS.get(wire)

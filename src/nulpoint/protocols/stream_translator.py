@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
-from nulpoint.protocols.openai.chat import ChunkWriter
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import MISSHAPEN, unusable
+from nulpoint.formats.malformed import MALFORMED, malformed_response
+from nulpoint.protocols.openai.chat import ChunkWriter
 from nulpoint.protocols.openai.stream import DONE, goes_on
-from nulpoint.protocols.openai.usage import Facts, counted
+from nulpoint.protocols.openai.usage import ResponseMetadata, usage_from
 
 Event = TypeVar("Event")
 
@@ -72,8 +72,8 @@ class StreamTranslator(ABC, Generic[Event]):
                 self._fail(goes_on())
         except Failure as failure:
             self._fail(failure)
-        except MISSHAPEN:
-            self._fail(unusable(f"the provider sent an event that is none of {self.format}"))
+        except MALFORMED:
+            self._fail(malformed_response(f"the provider sent an event that is none of {self.format}"))
         return b""
 
     def _fail(self, failure: Failure) -> None:
@@ -87,8 +87,8 @@ class StreamTranslator(ABC, Generic[Event]):
                 last = self._at_end()
         except Failure as failure:
             self._fail(failure)
-        except MISSHAPEN:
-            self._fail(unusable(f"the provider's stream does not end as one of {self.format}"))
+        except MALFORMED:
+            self._fail(malformed_response(f"the provider's stream does not end as one of {self.format}"))
         return last + sse.encode(DONE) if self.finished() else last
 
     def finished(self) -> bool:
@@ -97,19 +97,19 @@ class StreamTranslator(ABC, Generic[Event]):
     def has_finish_reason(self) -> bool:
         return self.finished()
 
-    def facts(self) -> Facts:
+    def metadata(self) -> ResponseMetadata:
         try:
             usage = self._reported_usage()
-            return Facts(counted(usage) if usage else None, self._model or None)
-        except MISSHAPEN:
-            return Facts(None, self._model or None)
+            return ResponseMetadata(usage_from(usage) if usage else None, self._model or None)
+        except MALFORMED:
+            return ResponseMetadata(None, self._model or None)
 
 
-class EventStreamTranslator(StreamTranslator[sse.Event]):
+class EventStreamTranslator(StreamTranslator[sse.SseEvent]):
     """Base of those whose events are server-sent events."""
 
     def __init__(self, created: int, show_usage: bool) -> None:
-        self._decoder = sse.Decoder()
+        self._decoder = sse.SseDecoder()
         super().__init__(created, show_usage, self._decoder.feed)
 
     def _at_end(self) -> bytes:

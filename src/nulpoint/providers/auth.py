@@ -45,7 +45,7 @@ class Identity(Protocol):
         """The one that counts at `now` (Unix seconds). Raises Failure (502, other targets may do better) where there
         is none: not fetched yet, or run out."""
 
-    async def renewed(self, refused: Signer, until: float) -> bool:
+    async def renewed(self, refused: Signer, deadline: float) -> bool:
         """The provider did not accept this one (401). Whether another one is there now, after a short wait at most that
         does not go beyond `until` (time of the loop)."""
 

@@ -6,7 +6,7 @@ models priced by the hour (DeepSeek), names that moved to a model with another p
 mistral-small-latest). The user's `prices` in config.yaml come first. Models that have ended keep their last price.
 """
 
-from nulpoint.providers.prices import Price, Row
+from nulpoint.providers.prices import Price, PriceRow
 
 _OPENAI = "https://developers.openai.com/api/docs/pricing"
 _ANTHROPIC = "https://platform.claude.com/docs/en/about-claude/pricing"
@@ -16,12 +16,14 @@ _MISTRAL = "https://mistral.ai/pricing/api"
 _LITELLM = "https://github.com/BerriAI/litellm/blob/main/model_prices_and_context_window.json"
 
 
-def _openai(*names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-03-21") -> Row:
+def _openai(
+    *names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-03-21"
+) -> PriceRow:
     price = Price(input=input, output=output, cached=cached)
-    return Row(provider="openai", names=names, price=price, source=_OPENAI, seen=seen)
+    return PriceRow(provider="openai", names=names, price=price, source=_OPENAI, seen=seen)
 
 
-def _openai_of_2026(name: str, *, input: float, output: float, cached: float, writes: bool = True) -> Row:
+def _openai_of_2026(name: str, *, input: float, output: float, cached: float, writes: bool = True) -> PriceRow:
     """A model from gpt-5.4 on: above 272,000 prompt tokens, input costs twice as much and output 1.5 times as much.
 
     `writes`: writing to the cache costs 1.25 times the input, as it does from gpt-5.6 on.
@@ -29,14 +31,16 @@ def _openai_of_2026(name: str, *, input: float, output: float, cached: float, wr
     written = input * 1.25 if writes else None
     beyond = Price(input=input * 2, output=output * 1.5, cached=cached * 2, written=written and written * 2)
     price = Price(input=input, output=output, cached=cached, written=written, over=272_000, beyond=beyond)
-    return Row(provider="openai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
+    return PriceRow(provider="openai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
 
 
-def _anthropic(*names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-10-24") -> Row:
+def _anthropic(
+    *names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-10-24"
+) -> PriceRow:
     """Reading its cache costs a tenth of the input unless given; writing to it 1.25 times, for an hour twice."""
     read = input / 10 if cached is None else cached
     price = Price(input=input, output=output, cached=read, written=input * 1.25, written_1h=input * 2)
-    return Row(provider="anthropic", names=names, price=price, source=_ANTHROPIC, seen=seen)
+    return PriceRow(provider="anthropic", names=names, price=price, source=_ANTHROPIC, seen=seen)
 
 
 def _gemini(
@@ -46,22 +50,24 @@ def _gemini(
     cached: float | None,
     beyond: Price | None = None,
     seen: str = "2026-11-18",
-) -> Row:
+) -> PriceRow:
     over = 200_000 if beyond is not None else None
     price = Price(input=input, output=output, cached=cached, over=over, beyond=beyond)
-    return Row(provider="gemini", names=names, price=price, source=_GEMINI, seen=seen)
+    return PriceRow(provider="gemini", names=names, price=price, source=_GEMINI, seen=seen)
 
 
-def _xai(name: str, *, input: float, output: float, cached: float) -> Row:
+def _xai(name: str, *, input: float, output: float, cached: float) -> PriceRow:
     """Above 200,000 prompt tokens everything costs twice as much."""
     beyond = Price(input=input * 2, output=output * 2, cached=cached * 2)
     price = Price(input=input, output=output, cached=cached, over=200_000, beyond=beyond)
-    return Row(provider="xai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
+    return PriceRow(provider="xai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
 
 
-def _mistral(*names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-06-09") -> Row:
+def _mistral(
+    *names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-06-09"
+) -> PriceRow:
     price = Price(input=input, output=output, cached=cached)
-    return Row(provider="mistral", names=names, price=price, source=_MISTRAL, seen=seen)
+    return PriceRow(provider="mistral", names=names, price=price, source=_MISTRAL, seen=seen)
 
 
 PRICE_LIST = (
@@ -85,9 +91,9 @@ PRICE_LIST = (
     _openai("gpt-5.1", input=1.25, output=10, cached=0.125),
     _openai("gpt-5.2", input=1.75, output=14, cached=0.175),
     _openai_of_2026("gpt-5.4", input=2.5, output=15, cached=0.25, writes=False),
-    Row(provider="openai", names=("gpt-5.4-mini",), price=Price(input=0.75, output=4.5, cached=0.075),
+    PriceRow(provider="openai", names=("gpt-5.4-mini",), price=Price(input=0.75, output=4.5, cached=0.075),
         source=_LITELLM, seen="2026-11"),
-    Row(provider="openai", names=("gpt-5.4-nano",), price=Price(input=0.2, output=1.25, cached=0.02),
+    PriceRow(provider="openai", names=("gpt-5.4-nano",), price=Price(input=0.2, output=1.25, cached=0.02),
         source=_LITELLM, seen="2026-11"),
     _openai_of_2026("gpt-5.5", input=5, output=30, cached=0.5, writes=False),
     _openai_of_2026("gpt-5.6-sol", input=4, output=20, cached=0.4),
@@ -117,7 +123,7 @@ PRICE_LIST = (
     _anthropic("claude-fable-5", input=10, output=50, seen="2026-11-24"),
     _anthropic("claude-fable-5-1", input=10, output=50, cached=0.25, seen="2026-11-20"),
     _anthropic("claude-fable-5-2", input=8, output=40, cached=0.2, seen="2026-11"),
-    Row(provider="anthropic", names=("claude-haiku-5-5",), source=_ANTHROPIC, seen="2026-10",
+    PriceRow(provider="anthropic", names=("claude-haiku-5-5",), source=_ANTHROPIC, seen="2026-10",
         price=Price(input=0.1, output=0.5, cached=0.01, written=0.125, written_1h=0.2, over=100_000,
                     beyond=Price(input=0.5, output=2.5, cached=0.05, written=0.625, written_1h=1))),
     _gemini("gemini-2.5-pro", input=1.25, output=10, cached=0.125, beyond=Price(input=2.5, output=15, cached=0.25)),

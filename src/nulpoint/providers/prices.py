@@ -34,7 +34,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     beyond: "Price | None" = None
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a provider's price list.
 
     `names`: every model it is for, in full; `seen`: when it said so, as exactly as is known.
@@ -84,9 +84,9 @@ class _Rates(msgspec.Struct, frozen=True):
 class Prices:
     """A price list. `own`: the user's prices, by `provider/model`, which come before the rows."""
 
-    def __init__(self, rows: Iterable[Row], own: Mapping[str, Price] = {}) -> None:
+    def __init__(self, rows: Iterable[PriceRow], configured: Mapping[str, Price] = {}) -> None:
         self._rates = {(row.provider, name): _rates(row.price) for row in rows for name in row.names}
-        for name, price in own.items():
+        for name, price in configured.items():
             provider, _, model = name.partition("/")
             self._rates[provider, model] = _rates(price)
 

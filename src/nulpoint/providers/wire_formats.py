@@ -1,7 +1,8 @@
 """What each wire format asks of HTTP: the paths of its calls, and how its streams are announced. Pure.
 
 A path is a template after the base URL. `{model}` in it is the model's name, encoded. In rows names in capitals
-(`{VERTEX_PROJECT}`) are variables: they are filled in once, when the configuration is read (`config/sections/endpoints.py`).
+(`{VERTEX_PROJECT}`) are variables: they are filled in once, when the configuration is read (`config/sections/
+endpoints.py`).
 """
 
 from collections.abc import Mapping
@@ -75,8 +76,8 @@ class Paths:
 
     __slots__ = ("_before_model", "fixed", "stream", "whole")
 
-    def __init__(self, wire: Wire, own: Mapping[Call, str], call: Call) -> None:
-        paths = {**WIRES[wire].paths, **own}
+    def __init__(self, wire: Wire, configured: Mapping[Call, str], call: Call) -> None:
+        paths = {**WIRES[wire].paths, **configured}
         self.whole = paths[call] if call in paths else paths["chat"]
         self.stream = paths.get("stream", self.whole) if call == "chat" else self.whole
         self.fixed = self.whole == self.stream and MODEL not in self.whole

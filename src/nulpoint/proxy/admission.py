@@ -10,16 +10,16 @@ from collections import deque
 import msgspec
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.proxy.memory_monitor import MemoryWatch
-from nulpoint.http.coroutine_runner import Signal
-from nulpoint.http.deadlines import NEVER, Ticker
-from nulpoint.proxy.overload import LagWatch, Pace
+from nulpoint.http.coroutine_runner import WakeEvent
+from nulpoint.http.deadlines import NEVER, DeadlineSweeper
+from nulpoint.proxy.memory_monitor import MemoryMonitor
+from nulpoint.proxy.overload import DrainRateEstimator, EventLoopLagMonitor
 
 WAITERS = 1000  # requests that wait for a place; held by the server already, so this bounds memory too
 _HOPE = 0.8  # of the longest wait; who would wait longer by today's pace is refused at once, not at the end of it
 
 
-class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
+class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """`held_bytes`: of the bodies of requests in flight. `wait` in seconds."""
 
     requests: int = 10_000
@@ -28,30 +28,33 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
     wait: float = 1.0
 
 
-class Gate:
+class AdmissionController:
     """Every request that is let in must leave."""
 
-    def __init__(self, limits: GateLimits, ticker: Ticker, memory: MemoryWatch) -> None:
+    def __init__(self, limits: AdmissionLimits, deadlines: DeadlineSweeper, memory: MemoryMonitor) -> None:
         self._limits = limits
-        self._ticker = ticker
+        self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
-        self._lag = LagWatch()
+        self._lag = EventLoopLagMonitor()
         self._memory = memory
-        self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # by whether they are streams
-        self._paces = {False: Pace(), True: Pace()}
-        ticker.on_tick = self._sample
+        self._waiting: dict[bool, deque[_QueuedRequest]] = {
+            False: deque(),
+            True: deque(),
+        }  # by whether they are streams
+        self._drain_rates = {False: DrainRateEstimator(), True: DrainRateEstimator()}
+        deadlines.on_tick = self._sample
         self.closed = False  # requests wait already, or nothing is taken at all: `take` must not be asked
         self.requests = 0  # in flight, streams not included
         self.streams = 0
         self.held_bytes = 0
 
-    def renew(self, limits: GateLimits) -> None:
+    def update_limits(self, limits: AdmissionLimits) -> None:
         """Other limits count from now on. Whoever is inside stays, whoever waits goes on waiting."""
         self._limits = limits
-        self._let_in()
-        self._open_or_close()
+        self._admit_waiting()
+        self._update_closed()
 
-    def take(self, size: int, stream: bool) -> bool:
+    def try_acquire(self, size: int, stream: bool) -> bool:
         """Take a place if there is one. `size` in bytes. A request larger than the limit itself still passes, alone."""
         limits = self._limits
         if self.held_bytes + size > limits.held_bytes and self.held_bytes:
@@ -67,7 +70,7 @@ class Gate:
         self.held_bytes += size
         return True
 
-    async def wait(self, size: int, stream: bool) -> None:
+    async def acquire(self, size: int, stream: bool) -> None:
         """Take a place as soon as there is one.
 
         Raises Failure (503) when that is not soon: at once where it can be foreseen, and while the event loop cannot
@@ -78,67 +81,67 @@ class Gate:
         if self._memory.full:
             raise _full("the gateway's memory is nearly full")
         queue = self._waiting[stream]
-        if not queue and self.take(size, stream):
+        if not queue and self.try_acquire(size, stream):
             return
-        waiter = self._line_up(size, stream)
+        waiter = self._enqueue(size, stream)
         try:
             while not waiter.inside and not waiter.expired:
                 await waiter.signal
         except BaseException:
             if waiter.inside:
-                self.leave(size, stream)
+                self.release(size, stream)
             raise
         finally:
-            self._ticker.forget(waiter)
+            self._deadlines.forget(waiter)
             if waiter in queue:
                 queue.remove(waiter)
-                self._let_in()
-            self._open_or_close()
+                self._admit_waiting()
+            self._update_closed()
         if not waiter.inside:
             raise _full("too many requests are in flight")
 
-    def _line_up(self, size: int, stream: bool) -> "_Waiter":
+    def _enqueue(self, size: int, stream: bool) -> "_QueuedRequest":
         """Raises Failure (503) where nobody more can wait, or would wait in vain."""
-        queue, pace, now = self._waiting[stream], self._paces[stream], self._loop.time()
+        queue, pace, now = self._waiting[stream], self._drain_rates[stream], self._loop.time()
         hopeless = queue and pace.wait(len(queue), now) > self._limits.wait * _HOPE
         if hopeless or sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
             raise _full("too many requests are in flight")
         if not queue:
             pace.begin(now)
-        waiter = _Waiter(size, stream, now + self._limits.wait)
+        waiter = _QueuedRequest(size, stream, now + self._limits.wait)
         queue.append(waiter)
         self.closed = True
-        self._ticker.watch(waiter)
+        self._deadlines.watch(waiter)
         return waiter
 
-    def leave(self, size: int, stream: bool) -> None:
+    def release(self, size: int, stream: bool) -> None:
         self.held_bytes -= size
         if stream:
             self.streams -= 1
         else:
             self.requests -= 1
         if self.closed:
-            self._let_in()
+            self._admit_waiting()
 
-    def _let_in(self) -> None:
+    def _admit_waiting(self) -> None:
         """Those who wait, as far as there is room for them: of each queue in order."""
         for stream, queue in self._waiting.items():
-            while queue and self.take(queue[0].size, stream):
+            while queue and self.try_acquire(queue[0].size, stream):
                 waiter = queue.popleft()
-                self._paces[stream].freed(self._loop.time())
+                self._drain_rates[stream].slot_freed(self._loop.time())
                 waiter.inside = True
                 waiter.signal.wake()
 
     def _sample(self, lag: float) -> None:
         self._lag.sample(lag)
-        self._memory.look(self._loop.time())
-        self._open_or_close()
+        self._memory.sample(self._loop.time())
+        self._update_closed()
 
-    def _open_or_close(self) -> None:
+    def _update_closed(self) -> None:
         self.closed = any(self._waiting.values()) or self._lag.overloaded or self._memory.full
 
 
-class _Waiter:
+class _QueuedRequest:
     """One request's place in the queue."""
 
     __slots__ = ("deadline", "expired", "inside", "signal", "size", "stream")
@@ -147,10 +150,10 @@ class _Waiter:
         self.size = size
         self.stream = stream
         self.deadline = deadline
-        self.signal = Signal()
+        self.signal = WakeEvent()
         self.inside = self.expired = False
 
-    def expire(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         self.deadline = NEVER
         self.expired = True
         self.signal.wake()

@@ -6,30 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.request.request import Asked
-from nulpoint.proxy.attempt import Attempt
-from nulpoint.request.attempts import Attempts
-from nulpoint.proxy.prepared_requests import Calls
-from nulpoint.request.recorder import Journal
-from nulpoint.proxy.response_sink import Outlet
-from nulpoint.proxy.rules import ProxyRules
-from nulpoint.http.client.pool import Client
+from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.providers.spec import Route
+from nulpoint.proxy.attempt import UpstreamAttempt
+from nulpoint.proxy.prepared_requests import PreparedCalls
+from nulpoint.proxy.response_sink import ResponseSink
+from nulpoint.proxy.rules import ProxyRules
+from nulpoint.request.attempts import AttemptHistory
+from nulpoint.request.recorder import RequestRecorder
+from nulpoint.request.request import ProxyRequest
+from nulpoint.routing.attempt_planner import AttemptPlanner, PlannedAttempt, record_failure
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
-from nulpoint.routing.attempt_planner import Course, Leg, settle
-from nulpoint.routing.retry import elsewhere
-from nulpoint.routing.provider_health import Standing, rest_scope
+from nulpoint.routing.provider_health import ProviderHealth, rest_scope
+from nulpoint.routing.retry import can_fail_over
 
 
-class Journey(msgspec.Struct, frozen=True):
+class FailoverContext(msgspec.Struct, frozen=True):
     """One request, where its answer goes, where it may go itself, and where it has been."""
 
-    asked: Asked
-    outlet: Outlet
+    proxy_request: ProxyRequest
+    sink: ResponseSink
     targets: Sequence[Target]
-    calls: Calls
-    attempts: Attempts = msgspec.field(default_factory=Attempts)
+    calls: PreparedCalls
+    attempts: AttemptHistory = msgspec.field(default_factory=AttemptHistory)
 
     @property
     def primary(self) -> str:
@@ -43,120 +43,135 @@ class Failover:
     def __init__(
         self,
         route: Route,
-        standings: Mapping[str, Standing],
-        client: Client,
-        journal: Journal,
-        chance: Callable[[], float],
+        provider_health: Mapping[str, ProviderHealth],
+        client: UpstreamClient,
+        recorder: RequestRecorder,
+        random: Callable[[], float],
         rules: ProxyRules,
     ) -> None:
         self._route = route
-        self._standings = standings
+        self._provider_health = provider_health
         self._client = client
-        self._journal = journal
-        self._chance = chance
+        self._recorder = recorder
+        self._random = random
         self._rules = rules
         self._loop = asyncio.get_running_loop()
 
-    async def go_on(self, journey: Journey, made: Attempt | None, failure: Failure | None, began: float) -> None:
+    async def run(
+        self, journey: FailoverContext, made: UpstreamAttempt | None, failure: Failure | None, began: float
+    ) -> None:
         """Try what can still be tried. `made`: the attempt that failed at `began` (loop time), if there was one.
 
         Raises Failure when no target has answered.
         """
-        journey.attempts.started = journey.outlet.entry.started
-        journey.outlet.entry.attempts = journey.attempts
-        course = Course(
-            journey.targets, self._standings, self._rules.course, journey.asked.until, journey.asked.own,
-            journey.calls.fits, begun=made is not None,
-        )  # fmt: skip
+        journey.attempts.started = journey.sink.context.started
+        journey.sink.context.attempts = journey.attempts
+        planner = AttemptPlanner(
+            journey.targets,
+            self._provider_health,
+            self._rules.attempts,
+            journey.proxy_request.deadline,
+            journey.proxy_request.client_key_digest,
+            journey.calls.can_express,
+            begun=made is not None,
+        )
         attempt = made
-        held: Leg | None = None  # its permit is not given back yet
+        held: PlannedAttempt | None = None  # its permit is not given back yet
         try:
             if made is None or failure is None:
                 await journey.calls.make_ready(journey.targets)
-                held = course.first(self._loop.time())
+                held = planner.first(self._loop.time())
             else:
                 self._failed(journey, made, failure, began)
                 await journey.calls.make_ready(journey.targets)
-                held = self._following(course, made, failure)
-                self._moved(journey, made.leg, held, failure)
+                held = self._plan_next(planner, made, failure)
+                self._record_failover(journey, made.planned, held, failure)
             while True:
-                began, leg = self._loop.time(), held
-                attempt = self._attempt(journey, leg)
+                began, planned = self._loop.time(), held
+                attempt = self._new_attempt(journey, planned)
                 try:
-                    await self._make(attempt)
+                    await self._run_attempt(attempt)
                 except Failure as caught:
                     self._failed(journey, attempt, caught, began)
                     held = None
-                    held = self._following(course, attempt, caught)
-                    self._moved(journey, leg, held, caught)
+                    held = self._plan_next(planner, attempt, caught)
+                    self._record_failover(journey, planned, held, caught)
                 else:
-                    standing = self._standings[leg.target.provider.spec.name]
-                    self._note(leg, standing.settle(leg.admission, leg.target.model, None, self._loop.time()))
+                    health = self._provider_health[planned.target.provider.spec.name]
+                    self._record_breaker_change(
+                        planned, health.record(planned.lease, planned.target.model, None, self._loop.time())
+                    )
                     held = None
-                    self._succeeded(journey, leg, began)
+                    self._succeeded(journey, planned, began)
                     return
         except Failure as last:
             cut = attempt is not None and attempt.committed
-            if not cut and elsewhere(last, own_key=journey.asked.own is not None):
-                self._journal.failover_exhausted(journey.primary)
+            if not cut and can_fail_over(last, has_client_key=journey.proxy_request.client_key_digest is not None):
+                self._recorder.failover_exhausted(journey.primary)
             raise
         finally:
             if held is not None:  # the caller has left, or it is a bug: that says nothing about the provider
                 journey.attempts.abandoned(held.target, self._loop.time() - began)
-                standing = self._standings[held.target.provider.spec.name]
-                self._note(held, standing.forgo(held.admission, self._loop.time()))
-            journey.attempts.passed_over(course.passed)
-            self._journal.passed_over(course.passed)
+                health = self._provider_health[held.target.provider.spec.name]
+                self._record_breaker_change(held, health.release(held.lease, self._loop.time()))
+            journey.attempts.skipped(planner.skipped)
+            self._recorder.targets_skipped(planner.skipped)
 
-    def _attempt(self, journey: Journey, leg: Leg) -> Attempt:
-        call = journey.calls.to(leg.target)
-        return Attempt(leg, call, journey.asked, journey.outlet, self._rules.max_answer, journey.calls.thread)
+    def _new_attempt(self, journey: FailoverContext, planned: PlannedAttempt) -> UpstreamAttempt:
+        call = journey.calls.prepare_for(planned.target)
+        return UpstreamAttempt(
+            planned, call, journey.proxy_request, journey.sink, self._rules.max_response, journey.calls.thread
+        )
 
-    async def _make(self, attempt: Attempt) -> None:
-        leg = attempt.leg
-        if leg.admission.permit.probe:
-            self._note(leg, State.HALF_OPEN)
-        if leg.wait:
-            await asyncio.sleep(leg.wait)
-        await attempt.make(self._client)
+    async def _run_attempt(self, attempt: UpstreamAttempt) -> None:
+        planned = attempt.planned
+        if planned.lease.permit.probe:
+            self._record_breaker_change(planned, State.HALF_OPEN)
+        if planned.wait:
+            await asyncio.sleep(planned.wait)
+        await attempt.run(self._client)
 
-    def _succeeded(self, journey: Journey, leg: Leg, began: float) -> None:
-        journey.attempts.succeeded(leg.target, self._loop.time() - began)
-        if leg.target is not journey.targets[0]:
-            self._journal.failover_succeeded(journey.primary, leg.target.provider.spec.name)
+    def _succeeded(self, journey: FailoverContext, planned: PlannedAttempt, began: float) -> None:
+        journey.attempts.succeeded(planned.target, self._loop.time() - began)
+        if planned.target is not journey.targets[0]:
+            self._recorder.failover_succeeded(journey.primary, planned.target.provider.spec.name)
 
-    def _failed(self, journey: Journey, attempt: Attempt, failure: Failure, began: float) -> None:
+    def _failed(self, journey: FailoverContext, attempt: UpstreamAttempt, failure: Failure, began: float) -> None:
         """Settle a failed attempt, and note it."""
-        leg, now = attempt.leg, self._loop.time()
-        name = leg.target.provider.spec.name
-        refused = self._newly_refused(leg, failure, now)
-        self._note(leg, settle(leg, self._standings, self._rules.course, failure, now))
+        planned, now = attempt.planned, self._loop.time()
+        name = planned.target.provider.spec.name
+        refused = self._newly_refused(planned, failure, now)
+        self._record_breaker_change(
+            planned, record_failure(planned, self._provider_health, self._rules.attempts, failure, now)
+        )
         if refused:
-            self._journal.key_refused(name, refused, failure, rest_scope(failure, leg.target.model))
-        self._journal.attempt_failed(name, self._route, failure, now - began)
-        journey.attempts.failed(leg.target, failure, now - began)
+            self._recorder.key_refused(name, refused, failure, rest_scope(failure, planned.target.model))
+        self._recorder.attempt_failed(name, self._route, failure, now - began)
+        journey.attempts.failed(planned.target, failure, now - began)
 
-    def _following(self, course: Course, attempt: Attempt, failure: Failure) -> Leg:
+    def _plan_next(self, planner: AttemptPlanner, attempt: UpstreamAttempt, failure: Failure) -> PlannedAttempt:
         """The attempt that follows a failed one. Raises Failure when none does."""
         following = None
         if not attempt.committed:
-            following = course.after(attempt.leg, failure, self._loop.time(), self._chance())
+            following = planner.next_after(attempt.planned, failure, self._loop.time(), self._random())
         if following is None:
-            raise course.last_word(failure) from None
+            raise planner.final_error(failure) from None
         return following
 
-    def _moved(self, journey: Journey, leg: Leg, following: Leg, failure: Failure) -> None:
-        names = leg.target.provider.spec.name, following.target.provider.spec.name
-        self._journal.failed_over(journey.primary, *names, failure.kind.value)
+    def _record_failover(
+        self, journey: FailoverContext, planned: PlannedAttempt, following: PlannedAttempt, failure: Failure
+    ) -> None:
+        names = planned.target.provider.spec.name, following.target.provider.spec.name
+        self._recorder.failed_over(journey.primary, *names, failure.kind.value)
 
-    def _newly_refused(self, leg: Leg, failure: Failure, now: float) -> int:
+    def _newly_refused(self, planned: PlannedAttempt, failure: Failure, now: float) -> int:
         """Which configured key, counted from 1, is refused and did not rest for that already; 0 where none is."""
-        credential, standing = leg.admission.credential, self._standings[leg.target.provider.spec.name]
+        credential, health = planned.lease.credential, self._provider_health[planned.target.provider.spec.name]
         if failure.kind not in (Kind.AUTH, Kind.QUOTA) or not isinstance(credential, int):
             return 0
-        scope = rest_scope(failure, leg.target.model)
-        return 0 if standing.rests.until(credential, scope, now) else credential + 1
+        scope = rest_scope(failure, planned.target.model)
+        return 0 if health.cooldowns.end(credential, scope, now) else credential + 1
 
-    def _note(self, leg: Leg, changed: State | None) -> None:
+    def _record_breaker_change(self, planned: PlannedAttempt, changed: State | None) -> None:
         if changed is not None:
-            self._journal.breaker_changed(leg.target.provider.spec.name, changed)
+            self._recorder.breaker_changed(planned.target.provider.spec.name, changed)

@@ -6,189 +6,222 @@ from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from nulpoint.cache.layer import CacheLayer, CacheServices, Found, cache_layer
+from nulpoint.cache.policy import CacheLookup
+from nulpoint.cache.replay import PIECE, CachedResponse
 from nulpoint.errors import Failure, Kind
-from nulpoint.request.request import Asked, read_request
-from nulpoint.proxy.attempt import Attempt
-from nulpoint.cache.layer import CacheParts, Caching, Found, caching
-from nulpoint.proxy.prepared_requests import Call, Calls, prepare_call
-from nulpoint.proxy.endpoint import Destination
-from nulpoint.proxy.failover import Failover, Journey
-from nulpoint.proxy.admission import Gate
-from nulpoint.request.headers import failure_fields, provider_fields
-from nulpoint.request.recorder import Entry, Journal, request_id
-from nulpoint.proxy.rate_limits import Limiting
-from nulpoint.proxy.response_sink import Outlet
-from nulpoint.cache.policy import Question
-from nulpoint.proxy.stream_relay import error_event
-from nulpoint.proxy.repeated_hit import RepeatedHit
-from nulpoint.cache.replay import PIECE, Known
-from nulpoint.proxy.rules import ProxyRules
-from nulpoint.proxy.singleflight import Flights, follow, identity
-from nulpoint.proxy.stream_response import StreamAnswer
-from nulpoint.proxy.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
-from nulpoint.http.client.pool import Client
-from nulpoint.http.message import Headers, Request, field
-from nulpoint.http.server.response import Reply
-from nulpoint.http.coroutine_runner import Cancelled
-from nulpoint.http.deadlines import Ticker
+from nulpoint.http.client.pool import UpstreamClient
+from nulpoint.http.coroutine_runner import RequestCancelled
+from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.http.message import Headers, HttpRequest, header
+from nulpoint.http.server.response import ResponseWriter
+from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.providers.auth import Identities
 from nulpoint.providers.spec import Provider, Route
-from nulpoint.routing.chains import Plan, Target
-from nulpoint.routing.attempt_planner import straight
+from nulpoint.proxy.admission import AdmissionController
+from nulpoint.proxy.attempt import UpstreamAttempt
+from nulpoint.proxy.endpoint import ProviderEndpoint
+from nulpoint.proxy.failover import Failover, FailoverContext
+from nulpoint.proxy.prepared_requests import PreparedCalls, UpstreamCall, prepare_call
+from nulpoint.proxy.rate_limits import RequestLimiter
+from nulpoint.proxy.repeated_hit import RepeatedHit
+from nulpoint.proxy.response_sink import ResponseSink
+from nulpoint.proxy.rules import ProxyRules
+from nulpoint.proxy.singleflight import SingleFlight, call_key, follow
+from nulpoint.proxy.stream_relay import error_event
+from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.proxy.translation_thread import ALWAYS_SHORT, TranslationThread, takes_long
+from nulpoint.request.headers import failure_headers, provider_headers
+from nulpoint.request.recorder import RequestContext, RequestRecorder, request_id
+from nulpoint.request.request import ProxyRequest, parse_request
+from nulpoint.routing.attempt_planner import plan_first_attempt
+from nulpoint.routing.chains import Target, TargetPlan
+from nulpoint.routing.provider_health import ProviderHealth
 from nulpoint.routing.router import Router
-from nulpoint.routing.provider_health import Standing
-from nulpoint.protocols.openai.envelope import asks_for_usage
 
 _LONG = 1024 * 1024  # bytes of a request
 
 
-class Surroundings(NamedTuple):
+class Services(NamedTuple):
     """What all routes share. None stands for what is off: `flights` share calls, `cache` keeps answers, `limiting` says
     how many may be asked for. `chance` gives numbers from 0 to 1. `identities` by provider, of those without keys.
     `translation` is the thread for what takes long to translate.
     """
 
     router: Router
-    standings: Mapping[str, Standing]
-    client: Client
-    journal: Journal
-    gate: Gate
-    flights: Flights | None
-    cache: CacheParts | None
-    limiting: Limiting | None
-    ticker: Ticker
+    provider_health: Mapping[str, ProviderHealth]
+    client: UpstreamClient
+    recorder: RequestRecorder
+    admission: AdmissionController
+    single_flight: SingleFlight | None
+    cache: CacheServices | None
+    limiter: RequestLimiter | None
+    deadlines: DeadlineSweeper
     cross_origin: Callable[[Headers], bytes]
-    chance: Callable[[], float]
+    random: Callable[[], float]
     identities: Identities
     translation: TranslationThread
 
 
-class Proxy:
+class ProxyHandler:
     """Answers the requests of one route: from the cache, or by asking providers."""
 
-    def __init__(self, route: Route, around: Surroundings, rules: ProxyRules) -> None:
+    def __init__(self, route: Route, around: Services, rules: ProxyRules) -> None:
         self._route: Route = route
-        self._around = around
+        self._services = around
         self._rules = rules
-        self._bodies = around.journal.bodies
+        self._bodies = around.recorder.bodies
         self._loop = asyncio.get_running_loop()
-        self._destinations: dict[str, Destination] = {}
-        self._failover = Failover(route, around.standings, around.client, around.journal, around.chance, rules)
-        self._caching = caching(route, around.cache) if around.cache is not None else None
+        self._endpoints: dict[str, ProviderEndpoint] = {}
+        self._failover = Failover(route, around.provider_health, around.client, around.recorder, around.random, rules)
+        self._cache_layer = cache_layer(route, around.cache) if around.cache is not None else None
 
-    def answer(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None] | None:
+    def handle(self, request: HttpRequest, response: ResponseWriter) -> Coroutine[Any, Any, None] | None:
         """One request, from its bytes to its record; whatever happens, it is settled once.
 
         None where that has been done when this returns: it was wrong, or its answer is known.
         """
-        entry = Entry(request_id(request.headers), self._route, request.started)
+        context = RequestContext(request_id(request.headers), self._route, request.started)
         if self._bodies is not None:
-            entry.copy = reply.copy = self._bodies.copy()
+            context.body_copy = response.body_tap = self._bodies.copy()
         going = None
         try:
-            asked = read_request(request, self._rules.ask, self._loop.time())
-            entry.model = asked.envelope.model
-            entry.stream = asked.stream
-            entry.key = asked.caller.identity
-            plan = self._around.router.plan(asked.envelope.model, self._route)
-            if self._caching is None:
-                going = self._go_on(asked, plan, None, None, reply, entry)
+            proxy_request = parse_request(request, self._rules.request, self._loop.time())
+            context.model = proxy_request.envelope.model
+            context.stream = proxy_request.stream
+            context.key = proxy_request.client.identity
+            plan = self._services.router.plan(proxy_request.envelope.model, self._route)
+            if self._cache_layer is None:
+                going = self._process(proxy_request, plan, None, None, response, context)
             else:
-                going = self._look(self._caching, asked, plan, reply, entry)
+                going = self._try_memory_cache(self._cache_layer, proxy_request, plan, response, context)
         except Failure as failure:
-            entry.failure = failure
-            self._tell(failure, request, reply, entry)
+            context.failure = failure
+            self._send_error(failure, request, response, context)
         except BaseException:
-            entry.failure = _bug()
+            context.failure = _internal_error()
             raise
         finally:
             if going is None:
-                self._around.journal.settle(entry, request, reply)
+                self._services.recorder.finish(context, request, response)
         return going
 
-    def _look(
-        self, caching: Caching, asked: Asked, plan: Plan, reply: Reply, entry: Entry
+    def _try_memory_cache(
+        self,
+        cache_layer: CacheLayer,
+        proxy_request: ProxyRequest,
+        plan: TargetPlan,
+        response: ResponseWriter,
+        context: RequestContext,
     ) -> Coroutine[Any, Any, None] | None:
         """Answer from the cache, where that needs no waiting."""
-        question = caching.questions.read(asked, plan)
+        lookup = cache_layer.questions.lookup_for(proxy_request, plan)
         found = None
-        if question is None:
-            entry.cache = "BYPASS"
-        elif question.look and self._around.limiting is None:
-            known, found = caching.now(question, asked)
-            if known is not None:
-                if not asked.stream or len(known.body) <= PIECE:
-                    self._give(caching, known, question, asked, reply, entry)
+        if lookup is None:
+            context.cache = "BYPASS"
+        elif lookup.may_read and self._services.limiter is None:
+            cached, found = cache_layer.peek(lookup, proxy_request)
+            if cached is not None:
+                if not proxy_request.stream or len(cached.body) <= PIECE:
+                    self._send_cached(cache_layer, cached, lookup, proxy_request, response, context)
                     return None
                 found = None  # it has to wait for its reader
-        return self._go_on(asked, plan, question, found, reply, entry)
+        return self._process(proxy_request, plan, lookup, found, response, context)
 
-    def _give(
-        self, caching: Caching, known: Known, question: Question, asked: Asked, reply: Reply, entry: Entry
+    def _send_cached(
+        self,
+        cache_layer: CacheLayer,
+        cached: CachedResponse,
+        lookup: CacheLookup,
+        proxy_request: ProxyRequest,
+        response: ResponseWriter,
+        context: RequestContext,
     ) -> None:
-        origin = self._around.cross_origin(asked.request.headers)
-        fields = caching.replay.give(known, asked, reply, entry, origin)
-        if question.batch is None and b"expect" not in asked.request.headers:
-            reply.repeat = partial(self._repeat, caching, question, asked, reply, entry, fields)
+        origin = self._services.cross_origin(proxy_request.request.headers)
+        fields = cache_layer.replay.send(cached, proxy_request, response, context, origin)
+        if lookup.batch is None and b"expect" not in proxy_request.request.headers:
+            response.repeat = partial(self._repeat, cache_layer, lookup, proxy_request, response, context, fields)
 
     def _repeat(
-        self, caching: Caching, question: Question, asked: Asked, reply: Reply, entry: Entry, fields: bytes
+        self,
+        cache_layer: CacheLayer,
+        lookup: CacheLookup,
+        proxy_request: ProxyRequest,
+        response: ResponseWriter,
+        context: RequestContext,
+        fields: bytes,
     ) -> RepeatedHit | None:
         """How this request, which is answered, can be answered when it comes again."""
-        parts, journal, request = self._around.cache, self._around.journal, asked.request
+        parts, recorder, request = self._services.cache, self._services.recorder, proxy_request.request
         if parts is None or parts.cache.memory is None:
             return None
-        given_id = entry.id if entry.id == request.headers.get(b"x-request-id") else None
+        given_id = context.id if context.id == request.headers.get(b"x-request-id") else None
         return RepeatedHit(
-            parts.cache.memory, parts, caching.replay, journal, question, asks_for_usage(asked.envelope), fields,
-            given_id, journal.record(entry, request, reply), request,
-        )  # fmt: skip
+            parts.cache.memory,
+            parts,
+            cache_layer.replay,
+            recorder,
+            lookup,
+            asks_for_usage(proxy_request.envelope),
+            fields,
+            given_id,
+            recorder.build_record(context, request, response),
+            request,
+        )
 
-    async def _go_on(
-        self, asked: Asked, plan: Plan, question: Question | None, found: Found | None, reply: Reply, entry: Entry
+    async def _process(
+        self,
+        proxy_request: ProxyRequest,
+        plan: TargetPlan,
+        lookup: CacheLookup | None,
+        found: Found | None,
+        response: ResponseWriter,
+        context: RequestContext,
     ) -> None:
         """The rest, with all that may be waited for. `found`: what the cache has; None where it was not asked yet."""
-        journal, gate, limiting = self._around.journal, self._around.gate, self._around.limiting
-        size = len(asked.request.body)
-        journal.inflight += 1
+        recorder, admission, limiter = self._services.recorder, self._services.admission, self._services.limiter
+        size = len(proxy_request.request.body)
+        recorder.inflight += 1
         try:
-            if size > _LONG or gate.closed or not gate.take(size, asked.stream):
-                await self._enter(size, asked.stream)
+            if size > _LONG or admission.closed or not admission.try_acquire(size, proxy_request.stream):
+                await self._enter(size, proxy_request.stream)
             try:
-                if question is not None and found is None:
-                    found = await self._wait_for_cache(question, asked, reply, entry)
-                elif limiting is not None:
-                    await limiting.admit(asked, entry, self._loop.time())
-                if question is None:
-                    await self._serve(asked, plan, self._outlet(asked, reply, entry), None)
-                elif not reply.committed:
-                    await self._ask(asked, plan, question, found or {}, reply, entry)
+                if lookup is not None and found is None:
+                    found = await self._lookup_cache(lookup, proxy_request, response, context)
+                elif limiter is not None:
+                    await limiter.admit(proxy_request, context, self._loop.time())
+                if lookup is None:
+                    await self._call_providers(
+                        proxy_request, plan, self._response_sink(proxy_request, response, context), None
+                    )
+                elif not response.committed:
+                    await self._join_or_call(proxy_request, plan, lookup, found or {}, response, context)
             finally:
-                gate.leave(size, asked.stream)
+                admission.release(size, proxy_request.stream)
         except Failure as failure:
-            entry.failure = failure
-            self._tell(failure, asked.request, reply, entry)
-        except Cancelled as cancelled:
-            entry.failure = cancelled.failure or _caller_left()
+            context.failure = failure
+            self._send_error(failure, proxy_request.request, response, context)
+        except RequestCancelled as cancelled:
+            context.failure = cancelled.failure or _client_disconnected()
             if cancelled.failure is not None:
-                self._tell(cancelled.failure, asked.request, reply, entry)
+                self._send_error(cancelled.failure, proxy_request.request, response, context)
             raise
         except BaseException:
-            entry.failure = _bug()
-            self._tell_if_begun(entry.failure, reply)  # else whoever runs this answers
+            context.failure = _internal_error()
+            self._send_stream_error(context.failure, response)  # else whoever runs this answers
             raise
         finally:
-            journal.inflight -= 1
-            self._settle(asked.request, reply, entry)
+            recorder.inflight -= 1
+            self._finish(proxy_request.request, response, context)
 
     async def _enter(self, size: int, stream: bool) -> None:
         """Take a place at the gate for a long request, or wait for one."""
-        gate = self._around.gate
+        admission = self._services.admission
         if size > _LONG:
             await self._let_others_run()
-            if not gate.closed and gate.take(size, stream):
+            if not admission.closed and admission.try_acquire(size, stream):
                 return
-        await gate.wait(size, stream)
+        await admission.acquire(size, stream)
 
     async def _let_others_run(self) -> None:
         """Let the event loop serve what is waiting: reading over a long request once more takes up to 50 ms."""
@@ -196,152 +229,188 @@ class Proxy:
         self._loop.call_soon(turn.set_result, None)
         await turn
 
-    def _settle(self, request: Request, reply: Reply, entry: Entry) -> None:
+    def _finish(self, request: HttpRequest, response: ResponseWriter, context: RequestContext) -> None:
         """Once a request, when nothing more will happen to it."""
-        if reply.caller_has_left:
-            entry.failure = _caller_left()  # the answer was for others who shared it
-        if self._around.limiting is not None:
-            self._around.limiting.settle(entry, self._loop.time())
-        self._around.journal.settle(entry, request, reply)
+        if response.client_has_left:
+            context.failure = _client_disconnected()  # the answer was for others who shared it
+        if self._services.limiter is not None:
+            self._services.limiter.finish(context, self._loop.time())
+        self._services.recorder.finish(context, request, response)
 
-    async def _wait_for_cache(self, question: Question, asked: Asked, reply: Reply, entry: Entry) -> Found:
+    async def _lookup_cache(
+        self, lookup: CacheLookup, proxy_request: ProxyRequest, response: ResponseWriter, context: RequestContext
+    ) -> Found:
         """Ask the cache, in one round trip together with the limits, and answer if it can. Gives what it has."""
-        caching, limiting = self._caching, self._around.limiting
-        assert caching is not None
-        coming = caching.find(question) if self._has_to_look(question, asked) else None
-        if limiting is not None:
-            await limiting.admit(asked, entry, self._loop.time())
-            if coming is None and self._has_to_look(question, asked):  # the call it was to share has just ended
-                coming = caching.find(question)
+        cache_layer, limiter = self._cache_layer, self._services.limiter
+        assert cache_layer is not None
+        coming = cache_layer.lookup(lookup) if self._should_read_cache(lookup, proxy_request) else None
+        if limiter is not None:
+            await limiter.admit(proxy_request, context, self._loop.time())
+            if coming is None and self._should_read_cache(
+                lookup, proxy_request
+            ):  # the call it was to share has just ended
+                coming = cache_layer.lookup(lookup)
         found: Found = await coming if coming is not None else {}
-        known = caching.known(found, question, asked) if found else None
-        if known is not None:
-            own_fields = self._around.cross_origin(asked.request.headers) + entry.limit_fields
-            await caching.replay.give_slowly(known, asked, reply, entry, own_fields)
+        cached = cache_layer.cached_response(found, lookup, proxy_request) if found else None
+        if cached is not None:
+            client_headers = self._services.cross_origin(proxy_request.request.headers) + context.limit_headers
+            await cache_layer.replay.send_paced(cached, proxy_request, response, context, client_headers)
         return found
 
-    def _has_to_look(self, question: Question, asked: Asked) -> bool:
+    def _should_read_cache(self, lookup: CacheLookup, proxy_request: ProxyRequest) -> bool:
         """Not where the caller wants a fresh answer, or a call under way will bring one."""
-        flights = self._around.flights
-        return question.look and (flights is None or flights.find(identity(asked, question)) is None)
+        single_flight = self._services.single_flight
+        return lookup.may_read and (
+            single_flight is None or single_flight.find(call_key(proxy_request, lookup)) is None
+        )
 
-    async def _ask(
-        self, asked: Asked, plan: Plan, question: Question, found: Found, reply: Reply, entry: Entry
+    async def _join_or_call(
+        self,
+        proxy_request: ProxyRequest,
+        plan: TargetPlan,
+        lookup: CacheLookup,
+        found: Found,
+        response: ResponseWriter,
+        context: RequestContext,
     ) -> None:
         """Get what the cache does not have by another caller's call, or by one of its own. Raises Failure."""
-        assert self._caching is not None
-        entry.cache = "MISS" if question.look else "BYPASS"
-        outlet = self._outlet(asked, reply, entry)
-        asked = self._caching.miss(outlet, found, question, plan, asked)
-        flights = self._around.flights if question.look else None
-        if flights is None:
-            await self._serve(asked, plan, outlet, None)
+        assert self._cache_layer is not None
+        context.cache = "MISS" if lookup.may_read else "BYPASS"
+        sink = self._response_sink(proxy_request, response, context)
+        proxy_request = self._cache_layer.on_miss(sink, found, lookup, plan, proxy_request)
+        single_flight = self._services.single_flight if lookup.may_read else None
+        if single_flight is None:
+            await self._call_providers(proxy_request, plan, sink, None)
             return
-        key = identity(asked, question)
-        flight = flights.find(key)
-        if flight is None:
-            await self._serve(asked, plan, outlet, key)
+        key = call_key(proxy_request, lookup)
+        shared_call = single_flight.find(key)
+        if shared_call is None:
+            await self._call_providers(proxy_request, plan, sink, key)
         else:
-            entry.coalesced = True
-            await follow(flight, outlet)
+            context.coalesced = True
+            await follow(shared_call, sink)
 
-    async def _serve(self, asked: Asked, plan: Plan, outlet: Outlet, key: bytes | None) -> None:
+    async def _call_providers(
+        self, proxy_request: ProxyRequest, plan: TargetPlan, sink: ResponseSink, key: bytes | None
+    ) -> None:
         """Try the targets in turn. Raises Failure when none of them has answered. `key`: others may share the call."""
-        targets = plan.fixed or plan.targets(own_key=asked.own is not None)
+        targets = plan.fixed or plan.targets(has_client_key=proxy_request.client_key_digest is not None)
         primary = targets[0]
-        outlet.entry.provider = primary.provider.spec.name
-        flights = self._around.flights if key is not None else None
+        sink.context.provider = primary.provider.spec.name
+        single_flight = self._services.single_flight if key is not None else None
         ended: Failure | None = None
-        if flights is not None and key is not None:
-            flights.lead(key, outlet)
+        if single_flight is not None and key is not None:
+            single_flight.lead(key, sink)
         try:
             # What the caller did wrong is told before anything is tried.
-            if len(asked.body) <= ALWAYS_SHORT:
-                call = prepare_call(asked, self._route, self._destination(primary.provider), primary)
+            if len(proxy_request.body) <= ALWAYS_SHORT:
+                call = prepare_call(proxy_request, self._route, self._endpoint(primary.provider), primary)
             else:
-                call = await self._prepare_long(asked, primary)
+                call = await self._prepare_long(proxy_request, primary)
             began = self._loop.time()
-            leg = straight(targets, self._around.standings, self._rules.course, asked.until, asked.own, began)
+            planned = plan_first_attempt(
+                targets,
+                self._services.provider_health,
+                self._rules.attempts,
+                proxy_request.deadline,
+                proxy_request.client_key_digest,
+                began,
+            )
             attempt, failure = None, None
-            if leg is not None:
-                attempt = Attempt(leg, call, asked, outlet, self._rules.max_answer, self._around.translation)
+            if planned is not None:
+                attempt = UpstreamAttempt(
+                    planned, call, proxy_request, sink, self._rules.max_response, self._services.translation
+                )
                 try:
-                    await attempt.make(self._around.client)
+                    await attempt.run(self._services.client)
                     return
                 except Failure as caught:
                     failure = caught
-            calls = Calls(asked, self._route, self._destination, self._around.translation, {primary.name: call})
-            await self._failover.go_on(Journey(asked, outlet, targets, calls), attempt, failure, began)
+            calls = PreparedCalls(
+                proxy_request, self._route, self._endpoint, self._services.translation, {primary.name: call}
+            )
+            await self._failover.run(FailoverContext(proxy_request, sink, targets, calls), attempt, failure, began)
         except BaseException as error:
             ended = _for_followers(error)
             raise
         finally:
-            outlet.close()
-            if flights is not None and key is not None:
-                flights.land(key, outlet, ended)
+            sink.close()
+            if single_flight is not None and key is not None:
+                single_flight.finish(key, sink, ended)
 
-    async def _prepare_long(self, asked: Asked, target: Target) -> Call:
+    async def _prepare_long(self, proxy_request: ProxyRequest, target: Target) -> UpstreamCall:
         """A call of a long request, which is translated in a thread where that takes long. Raises Failure."""
-        destination = self._destination(target.provider)
-        if destination.translates and takes_long(asked.body):
-            work = partial(prepare_call, asked, self._route, destination, target)
-            return await self._around.translation.run(work)
-        if len(asked.body) > _LONG:
+        endpoint = self._endpoint(target.provider)
+        if endpoint.translates and takes_long(proxy_request.body):
+            work = partial(prepare_call, proxy_request, self._route, endpoint, target)
+            return await self._services.translation.run(work)
+        if len(proxy_request.body) > _LONG:
             await self._let_others_run()
-        return prepare_call(asked, self._route, destination, target)
+        return prepare_call(proxy_request, self._route, endpoint, target)
 
-    def _destination(self, provider: Provider) -> Destination:
-        destination = self._destinations.get(provider.spec.name)
-        if destination is None:
-            identity = self._around.identities.get(provider.spec.name)
-            destination = Destination(provider, self._route, self._around.client, identity)
-            self._destinations[destination.name] = destination
-        return destination
+    def _endpoint(self, provider: Provider) -> ProviderEndpoint:
+        endpoint = self._endpoints.get(provider.spec.name)
+        if endpoint is None:
+            identity = self._services.identities.get(provider.spec.name)
+            endpoint = ProviderEndpoint(provider, self._route, self._services.client, identity)
+            self._endpoints[endpoint.name] = endpoint
+        return endpoint
 
-    def _outlet(self, asked: Asked, reply: Reply, entry: Entry) -> Outlet:
-        shown, origin = entry.cache.encode() or b"BYPASS", self._around.cross_origin(asked.request.headers)
-        own_fields = b"x-nulpoint-request-id: %b\r\nx-cache: %b\r\n%b%b" % (entry.id, shown, origin, entry.limit_fields)
-        if not asked.stream:
-            return Outlet(reply, entry, own_fields)
-        around, keepalive = self._around, self._rules.keepalive
-        stream = StreamAnswer(reply, entry, own_fields, around.ticker, keepalive, self._loop.time())
-        return Outlet(reply, entry, own_fields, stream)
+    def _response_sink(
+        self, proxy_request: ProxyRequest, response: ResponseWriter, context: RequestContext
+    ) -> ResponseSink:
+        shown, origin = context.cache.encode() or b"BYPASS", self._services.cross_origin(proxy_request.request.headers)
+        client_headers = b"x-nulpoint-request-id: %b\r\nx-cache: %b\r\n%b%b" % (
+            context.id,
+            shown,
+            origin,
+            context.limit_headers,
+        )
+        if not proxy_request.stream:
+            return ResponseSink(response, context, client_headers)
+        around, keepalive = self._services, self._rules.keepalive
+        stream = StreamResponse(response, context, client_headers, around.deadlines, keepalive, self._loop.time())
+        return ResponseSink(response, context, client_headers, stream)
 
-    def _tell(self, failure: Failure, request: Request, reply: Reply, entry: Entry) -> None:
+    def _send_error(
+        self, failure: Failure, request: HttpRequest, response: ResponseWriter, context: RequestContext
+    ) -> None:
         """A status where none has gone out yet; in a stream that has begun, an error event and no proper end."""
-        if reply.committed:
-            self._tell_if_begun(failure, reply)
+        if response.committed:
+            self._send_stream_error(failure, response)
             return
-        entry.began = entry.began or perf_counter()
-        attempts = entry.attempts
+        context.response_started = context.response_started or perf_counter()
+        attempts = context.attempts
         if attempts is not None:
             failure.attempts = attempts.as_builtins()
-        fields = failure_fields(failure, entry.id) + self._around.cross_origin(request.headers) + entry.limit_fields
-        if entry.cache:
-            fields += field(b"x-cache", entry.cache.encode())
-        if entry.provider:
-            fields += provider_fields(entry.provider.encode(), entry.answered_model or entry.model)
-            fields += field(b"x-nulpoint-attempts", b"%d" % (attempts.made if attempts is not None else 0))
+        fields = (
+            failure_headers(failure, context.id) + self._services.cross_origin(request.headers) + context.limit_headers
+        )
+        if context.cache:
+            fields += header(b"x-cache", context.cache.encode())
+        if context.provider:
+            fields += provider_headers(context.provider.encode(), context.response_model or context.model)
+            fields += header(b"x-nulpoint-attempts", b"%d" % (attempts.made if attempts is not None else 0))
         if attempts is not None and b"x-nulpoint-trace" in request.headers:
-            fields += field(b"x-nulpoint-trace", attempts.trace())
-        reply.send(failure.status, fields, failure.envelope())
+            fields += header(b"x-nulpoint-trace", attempts.trace())
+        response.send(failure.status, fields, failure.envelope())
 
-    def _tell_if_begun(self, failure: Failure, reply: Reply) -> None:
-        if reply.committed and not reply.complete:
-            reply.write(error_event(failure))
+    def _send_stream_error(self, failure: Failure, response: ResponseWriter) -> None:
+        if response.committed and not response.complete:
+            response.write(error_event(failure))
 
 
-def _bug() -> Failure:
+def _internal_error() -> Failure:
     return Failure(Kind.INTERNAL, 500, "nulpoint failed on this request; its log has the details")
 
 
-def _caller_left() -> Failure:
+def _client_disconnected() -> Failure:
     return Failure(Kind.CALLER_LEFT, 499, "the caller left")
 
 
 def _for_followers(error: BaseException) -> Failure:
     """What those are told who shared a call that ended so."""
-    if isinstance(error, Cancelled) and error.failure is not None:
+    if isinstance(error, RequestCancelled) and error.failure is not None:
         return error.failure
     bug = Failure(Kind.INTERNAL, 500, "the call this request shared failed by a bug of nulpoint")
     return error if isinstance(error, Failure) else bug

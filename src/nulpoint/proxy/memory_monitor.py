@@ -12,7 +12,7 @@ _FILES = (("memory.current", "memory.max"), ("memory/memory.usage_in_bytes", "me
 _NO_LIMIT = 1 << 60  # version 1 spells "no limit" as a very large number
 
 
-class MemoryWatch:
+class MemoryMonitor:
     """Looks when asked, at most every `PAUSE` seconds. Where there is no limit nothing is ever full."""
 
     __slots__ = ("_current", "_limit", "_next", "full")
@@ -28,7 +28,7 @@ class MemoryWatch:
         self._next = 0.0
         self.full = False
 
-    def look(self, now: float) -> None:
+    def sample(self, now: float) -> None:
         """`now` in seconds of any one clock."""
         if self._current is None or now < self._next:
             return

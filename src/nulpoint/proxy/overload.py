@@ -9,7 +9,7 @@ LATE = 0.1  # seconds; a loop that is later than this cannot keep up
 SAMPLES = 10  # in a row must be late; at ten a second, a second
 
 
-class LagWatch:
+class EventLoopLagMonitor:
     """Fed with every tick's lateness."""
 
     __slots__ = ("_samples", "overloaded")
@@ -28,7 +28,7 @@ KNOWN = 8  # places must have come free before a pace is known
 _REMEMBERED = 256  # places; then the older half counts less and less
 
 
-class Pace:
+class DrainRateEstimator:
     """How fast places come free, since somebody waits for one."""
 
     __slots__ = ("_freed", "_since")
@@ -42,7 +42,7 @@ class Pace:
         self._since = now
         self._freed = 0
 
-    def freed(self, now: float) -> None:
+    def slot_freed(self, now: float) -> None:
         """Somebody who waited has got a place."""
         self._freed += 1
         if self._freed >= _REMEMBERED:

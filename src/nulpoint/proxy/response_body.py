@@ -5,16 +5,16 @@ import zlib
 import msgspec
 
 from nulpoint.errors import CallerCause, Failure
-from nulpoint.http.client.connection import Upstream
-from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.formats.malformed import unusable
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
+from nulpoint.formats.malformed import malformed_response, unusable_response
+from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
 
 
-async def whole_body(connection: Upstream, limit: int) -> bytes:
+async def read_body(connection: UpstreamConnection, limit: int) -> bytes:
     """The body of an answer, decoded where the provider compressed it unasked. Raises Failure."""
     body = await connection.body()
     encoding = connection.headers.get(b"content-encoding", b"identity").lower()
@@ -23,16 +23,16 @@ async def whole_body(connection: Upstream, limit: int) -> bytes:
 
 def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise unreadable(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
+        raise unusable_response(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
     decoder = zlib.decompressobj(AUTOMATIC)
     try:
         plain = decoder.decompress(body, limit)
     except zlib.error:
-        raise unreadable("its compression is broken") from None
+        raise unusable_response("its compression is broken") from None
     if decoder.unconsumed_tail:
-        raise unreadable(f"it is over {limit} bytes when decompressed", CallerCause.OVER_BOUND)
+        raise unusable_response(f"it is over {limit} bytes when decompressed", CallerCause.OVER_BOUND)
     if not decoder.eof:
-        raise unreadable("its compressed body is cut")
+        raise unusable_response("its compressed body is cut")
     return plain
 
 
@@ -42,7 +42,7 @@ class _Object(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
-def check_answer(
+def check_response(
     provider: str, body: bytes, credential: CredentialMatcher | None, max_json_nodes: int = DEFAULT_MAX_JSON_NODES
 ) -> None:
     """Raise Failure for a good status over something that is no answer: no JSON object, or an error.
@@ -55,15 +55,13 @@ def check_answer(
     try:
         error = bytes(msgspec.json.decode(body, type=_Object).error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise unreadable("it is no JSON object") from None
+        raise unusable_response("it is no JSON object") from None
     if long and error not in (b"", b"null"):
-        raise unreadable(f"it has an error among more than {max_json_nodes} JSON names and values (MAX_JSON_NODES)")
-
-
-def unreadable(why: str, cause: CallerCause | None = None) -> Failure:
-    return unusable(f"the provider's answer cannot be used: {why}", cause)
+        raise unusable_response(
+            f"it has an error among more than {max_json_nodes} JSON names and values (MAX_JSON_NODES)"
+        )
 
 
 def other_form(asked: str, sent: str) -> Failure:
     """The failure for an answer in the form that was not asked for."""
-    return unusable(f"the provider was asked for {asked} and sent {sent}", CallerCause.OTHER_FORM)
+    return malformed_response(f"the provider was asked for {asked} and sent {sent}", CallerCause.OTHER_FORM)

@@ -2,33 +2,33 @@
 
 import msgspec
 
-from nulpoint.proxy.shared_call import Flight
-from nulpoint.request.recorder import Entry
-from nulpoint.cache.writer import Keeper
-from nulpoint.proxy.stream_response import StreamAnswer
-from nulpoint.http.server.response import Reply
+from nulpoint.cache.writer import CacheWriter
+from nulpoint.http.server.response import ResponseWriter
+from nulpoint.proxy.shared_call import SharedCall
+from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.request.recorder import RequestContext
 
 
-class Outlet(msgspec.Struct):
+class ResponseSink(msgspec.Struct):
     """One request's.
 
     `stream` is there for those that asked for one, `flight` where the answer is shared with others, `keeper` where it
     may be kept. `own_fields` are the header fields that are this caller's alone, `shared_fields` are for all.
     """
 
-    reply: Reply
-    entry: Entry
-    own_fields: bytes
-    stream: StreamAnswer | None = None
-    flight: Flight | None = None
-    keeper: Keeper | None = None
-    shared_fields: bytes = b""
+    response: ResponseWriter
+    context: RequestContext
+    client_headers: bytes
+    stream: StreamResponse | None = None
+    shared_call: SharedCall | None = None
+    cache_writer: CacheWriter | None = None
+    shared_headers: bytes = b""
 
-    def share(self) -> Flight:
+    def share(self) -> SharedCall:
         """The flight that others can join, made when the first of them comes."""
-        if self.flight is None:
-            self.flight = Flight(self.reply, self.entry)
-        return self.flight
+        if self.shared_call is None:
+            self.shared_call = SharedCall(self.response, self.context)
+        return self.shared_call
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -8,9 +8,9 @@ has left the call is cancelled. A failure is everybody's failure, once.
 from collections import deque
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.request.recorder import Entry
-from nulpoint.http.server.response import Reply
-from nulpoint.http.coroutine_runner import Signal
+from nulpoint.http.coroutine_runner import WakeEvent
+from nulpoint.http.server.response import ResponseWriter
+from nulpoint.request.recorder import RequestContext
 
 MOST_BYTES = 8 * 1024 * 1024  # kept of one answer; a longer one cannot be joined any more
 
@@ -18,23 +18,34 @@ MOST_BYTES = 8 * 1024 * 1024  # kept of one answer; a longer one cannot be joine
 class Follower:
     """One caller's place in an answer: the number of the next piece."""
 
-    __slots__ = ("news", "position")
+    __slots__ = ("position", "wakeup")
 
     def __init__(self) -> None:
-        self.news = Signal()
+        self.wakeup = WakeEvent()
         self.position = 0
 
 
-class Flight:
+class SharedCall:
     """One call and those who wait for it. `head` is None until the answer has begun."""
 
-    __slots__ = ("_bytes", "_dropped", "_followers", "_leader", "_pieces", "ended", "entry", "failure", "head",
-                 "joinable", "leader_left")  # fmt: skip
+    __slots__ = (
+        "_bytes",
+        "_dropped",
+        "_followers",
+        "_leader",
+        "_pieces",
+        "context",
+        "ended",
+        "failure",
+        "head",
+        "joinable",
+        "leader_left",
+    )  # fmt: skip
 
-    def __init__(self, leader: Reply, entry: Entry) -> None:
+    def __init__(self, leader: ResponseWriter, context: RequestContext) -> None:
         self._leader = leader
         self.leader_left = False
-        self.entry = entry  # the leader's notes: who answered, and what was used
+        self.context = context  # the leader's notes: who answered, and what was used
         self._followers: set[Follower] = set()
         self._pieces: deque[bytes] = deque()
         self._dropped = 0  # pieces at the beginning that everybody has
@@ -68,7 +79,7 @@ class Flight:
         self._bytes += len(data)
         self._wake()
 
-    def land(self, failure: Failure | None) -> None:
+    def finish(self, failure: Failure | None) -> None:
         """The call has ended, well or with a failure."""
         self.joinable = False
         self.ended = True
@@ -76,7 +87,7 @@ class Flight:
         self._leader.audience = None
         self._wake()
 
-    def goes_on(self) -> bool:
+    def has_followers(self) -> bool:
         """The leader's caller has left."""
         self.leader_left = True
         return bool(self._followers)
@@ -95,10 +106,10 @@ class Flight:
             self.joinable = False
             self._leader.cancel()
 
-    def has_news(self, follower: Follower) -> bool:
+    def has_unread(self, follower: Follower) -> bool:
         return self.ended or follower.position < self._dropped + len(self._pieces)
 
-    def next_for(self, follower: Follower) -> bytes:
+    def read(self, follower: Follower) -> bytes:
         """All that has come since this follower looked last. Raises Failure for one who is too far behind."""
         start = follower.position - self._dropped
         if start < 0:
@@ -110,7 +121,7 @@ class Flight:
 
     def _wake(self) -> None:
         for follower in tuple(self._followers):
-            follower.news.wake()
+            follower.wakeup.wake()
 
     def _shorten(self) -> None:
         """Nobody can join from the beginning any more; what is kept is for followers a little behind."""

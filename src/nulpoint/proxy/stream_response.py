@@ -8,89 +8,107 @@ content on the answer is one provider's, and no other can take over any more.
 from collections.abc import Callable
 from time import perf_counter
 
-from nulpoint.proxy.shared_call import Flight
-from nulpoint.request.recorder import Entry
-from nulpoint.http.server.response import Caller, Reply
-from nulpoint.http.deadlines import Ticker
+from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.http.message import STREAM_HEADERS
+from nulpoint.http.server.response import ClientConnection, ResponseWriter
+from nulpoint.proxy.shared_call import SharedCall
+from nulpoint.request.recorder import RequestContext
 
-FIELDS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 WAITING = b": waiting\n\n"
 
 
-class StreamAnswer:
+class StreamResponse:
     """One, over all the attempts of its request. The ticker calls `expire` when the caller has waited too long."""
 
-    __slots__ = ("_by", "_entry", "_fields", "_flight", "_keepalive", "_reply", "_shared_fields", "_shown_by",
-                 "_ticker", "deadline", "own_fields", "write")  # fmt: skip
+    __slots__ = (
+        "_by",
+        "_context",
+        "_deadlines",
+        "_fields",
+        "_keepalive",
+        "_response",
+        "_shared_call",
+        "_shared_fields",
+        "_shown_by",
+        "client_headers",
+        "deadline",
+        "write",
+    )  # fmt: skip
 
     def __init__(
-        self, reply: Reply, entry: Entry, own_fields: bytes, ticker: Ticker, keepalive: float, now: float
+        self,
+        response: ResponseWriter,
+        context: RequestContext,
+        client_headers: bytes,
+        deadlines: DeadlineSweeper,
+        keepalive: float,
+        now: float,
     ) -> None:
-        self._reply = reply
-        self._entry = entry
-        self._flight: Flight | None = None
-        self.own_fields = self._fields = own_fields  # of this caller alone, before anybody has answered
+        self._response = response
+        self._context = context
+        self._shared_call: SharedCall | None = None
+        self.client_headers = self._fields = client_headers  # of this caller alone, before anybody has answered
         self._shared_fields = b""
         self._by = self._shown_by = b""
-        self._ticker = ticker
+        self._deadlines = deadlines
         self._keepalive = keepalive
         self.deadline = now + keepalive
-        self.write: Callable[[bytes], None] = reply.write
-        ticker.watch(self)
+        self.write: Callable[[bytes], None] = response.write
+        deadlines.watch(self)
 
-    def share(self, flight: Flight) -> None:
+    def share(self, shared_call: SharedCall) -> None:
         """What is written goes to others too."""
-        self._flight = flight
-        self.write = flight.write
+        self._shared_call = shared_call
+        self.write = shared_call.write
 
     @property
-    def caller(self) -> Caller:
-        return self._reply.caller
+    def client(self) -> ClientConnection:
+        return self._response.client
 
     async def drain(self) -> None:
-        await self._reply.drain()
+        await self._response.drain()
 
-    def offer(self, shared_fields: bytes, own_fields: bytes, by: bytes) -> None:
+    def set_headers(self, shared_fields: bytes, client_headers: bytes, by: bytes) -> None:
         """An attempt has an answer: the header fields it would go out with, and the provider's name."""
         self._shared_fields = shared_fields
-        self._fields = shared_fields + own_fields
+        self._fields = shared_fields + client_headers
         self._by = by
 
-    def show_head(self) -> None:
+    def send_head(self) -> None:
         """The first commit point, if it is not passed yet."""
-        if not self._reply.committed:
+        if not self._response.committed:
             self._start()
-            self._reply.write(b"")
+            self._response.write(b"")
 
     def commit(self) -> None:
         """The second commit point: content follows."""
-        self._entry.first_token = perf_counter()
+        self._context.first_token = perf_counter()
         self.close()
-        if self._flight is not None:
-            self._flight.start(200, self._shared_fields)
-        if not self._reply.committed:
+        if self._shared_call is not None:
+            self._shared_call.start(200, self._shared_fields)
+        if not self._response.committed:
             self._start()
         elif self._shown_by != self._by:
             # The head named another provider, or none: the truth follows before any content.
-            self._reply.write(b": answered by %b\n\n" % self._by)
+            self._response.write(b": answered by %b\n\n" % self._by)
 
     def end(self, data: bytes) -> None:
         """The last piece: the answer is whole."""
-        if self._flight is not None:
-            self._flight.add(data)
-        self._reply.end(data)
+        if self._shared_call is not None:
+            self._shared_call.add(data)
+        self._response.end(data)
 
     def close(self) -> None:
         """Nobody needs to be kept waiting any more."""
-        self._ticker.forget(self)
+        self._deadlines.forget(self)
 
-    def expire(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         self.deadline = now + self._keepalive
-        if not self._reply.committed:
+        if not self._response.committed:
             self._start()
-        self._reply.write(WAITING)
+        self._response.write(WAITING)
 
     def _start(self) -> None:
         self._shown_by = self._by
-        self._entry.began = self._entry.began or perf_counter()
-        self._reply.start(200, FIELDS + self._fields)
+        self._context.response_started = self._context.response_started or perf_counter()
+        self._response.start(200, STREAM_HEADERS + self._fields)

@@ -3,17 +3,17 @@
 import msgspec
 from msgspec import UNSET
 
-from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.registry import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_of, unwrapping
-from nulpoint.http.message import Headers
-from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.formats import json_edit
+from nulpoint.http.message import Headers
+from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.completions import Chained, CompletionStream, to_chat
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage, decode_member
-from nulpoint.protocols.openai.stream import HideUsage, PassOn, Watcher
+from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
+from nulpoint.protocols.registry import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_for_model, with_emulation
+from nulpoint.providers.spec import ProviderSpec, Route
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """`dropped` names the request members this provider cannot take; `hide_usage`: the caller did not ask for it.
 
     `codec` is None for hosts that speak the OpenAI format. `finish_ends`: its streams end with a finish reason, not
@@ -27,7 +27,7 @@ class Prepared(msgspec.Struct, frozen=True):
     embeddings: EmbeddingsCodec | None = None
     finish_ends: bool = False
 
-    def answer(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
+    def decode_response(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
         """A whole answer as the caller gets it, but for what goes through chat. Raises Failure (502).
 
         `headers`: of the answer. `created`: Unix seconds, for answers without a date. `request`: the caller's body.
@@ -46,7 +46,9 @@ class Prepared(msgspec.Struct, frozen=True):
         """Whether `answer` reads the whole body; else it passes byte for byte."""
         return self.codec is not None or (self.embeddings is not None and not self.embeddings.passes_answers)
 
-    def watcher(self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False) -> Watcher:
+    def stream_transformer(
+        self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False
+    ) -> StreamTransformer:
         """What passes the stream of answers on to the caller. `headers` and `created` as for `answer`.
 
         `all_usage`: show it in any case.
@@ -57,7 +59,7 @@ class Prepared(msgspec.Struct, frozen=True):
             return Chained(translated) if through_chat else translated
         if through_chat:
             return CompletionStream(hide_usage=hide_usage, finish_ends=self.finish_ends)
-        return HideUsage(finish_ends=self.finish_ends) if hide_usage else PassOn(finish_ends=self.finish_ends)
+        return UsageStripper(finish_ends=self.finish_ends) if hide_usage else PassThrough(finish_ends=self.finish_ends)
 
 
 def prepare(
@@ -68,7 +70,7 @@ def prepare(
     route: Route,
     through_chat: bool,
     limits: TranslationLimits = DEFAULT_LIMITS,
-) -> Prepared:
+) -> UpstreamRequest:
     """Raises Failure (400) for what cannot be said to this provider."""
     dropped: list[str] = []
     if through_chat:
@@ -76,13 +78,13 @@ def prepare(
     embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
     if embeddings is not None:
         encoded = embeddings.encode(body, model, limits)
-        return Prepared(encoded.body, encoded.dropped, False, embeddings=embeddings)
-    codec = codec_of(spec.wire, model) if route != "embeddings" else None
+        return UpstreamRequest(encoded.body, encoded.dropped, False, embeddings=embeddings)
+    codec = codec_for_model(spec.wire, model) if route != "embeddings" else None
     if codec is not None:
         encoded = codec.encode(body, model, limits)
-        if encoded.wrapped.anything():
-            codec = unwrapping(codec, encoded.wrapped)
-        return Prepared(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)
+        if encoded.emulation.any():
+            codec = with_emulation(codec, encoded.emulation)
+        return UpstreamRequest(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)
     if spec.rename or spec.drop:
         body, more = json_edit.rewrite(body, spec.rename, spec.drop)
         dropped = [*dropped, *more]
@@ -93,13 +95,13 @@ def prepare(
     if hide_usage:
         edits.append(_ask_for_usage(body, envelope))
     edited = json_edit.apply(body, edits) if edits else body
-    return Prepared(edited, dropped, hide_usage, finish_ends=not spec.sends_done)
+    return UpstreamRequest(edited, dropped, hide_usage, finish_ends=not spec.sends_done)
 
 
-def _ask_for_usage(body: bytes, envelope: Envelope) -> json_edit.Edit:
+def _ask_for_usage(body: bytes, envelope: Envelope) -> json_edit.JsonEdit:
     """Turn on `stream_options.include_usage`, keeping the other options as they are."""
     if envelope.stream_options is UNSET:
         return json_edit.add_member(body, "stream_options", b'{"include_usage":true}')
     member = [member for member in json_edit.members(body) if member.key == "stream_options"][-1]
     options = decode_member("stream_options", body[member.start : member.end]) or {}
-    return json_edit.Edit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))
+    return json_edit.JsonEdit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from nulpoint.ratelimit.limiter import Limiter, Rules, Standing, Verdict
+from nulpoint.ratelimit.limiter import LimitRules, LimitStatus, RateLimiter, Verdict
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -16,33 +16,33 @@ class Grant(msgspec.Struct, frozen=True):
     local: bool = True
 
 
-class Limits(Protocol):
+class LimitBackend(Protocol):
     """`caller`: the digest of its key. `now`: loop time in seconds."""
 
     async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
         """Ask for a request of about that many tokens. May be awaited in a strand and never raises."""
 
-    def settle(self, grant: Grant, used: int | None, now: float) -> None:
+    def finish(self, grant: Grant, used: int | None, now: float) -> None:
         """Once for each grant. `used`: the tokens it took; None: nobody said, the estimate stands."""
 
 
-class LocalLimits:
+class LocalLimitBackend:
     """Of one process."""
 
-    def __init__(self, rules: Rules, now: float) -> None:
-        self._limiter = Limiter(rules, now)
+    def __init__(self, rules: LimitRules, now: float) -> None:
+        self._limiter = RateLimiter(rules, now)
 
-    def renew(self, rules: Rules, now: float) -> None:
+    def renew(self, rules: LimitRules, now: float) -> None:
         """Other limits count from now on; what has been taken stays taken."""
         self._limiter.renew(rules, now)
 
-    def standings(self, now: float) -> tuple[Standing | None, Standing | None]:
+    def statuses(self, now: float) -> tuple[LimitStatus | None, LimitStatus | None]:
         """How those of all callers together stand: of requests, of tokens."""
-        return self._limiter.standings(now)
+        return self._limiter.statuses(now)
 
     async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
         verdict = self._limiter.admit(caller, tokens, now)
         return verdict, Grant(caller, tokens) if verdict.refusal is None else None
 
-    def settle(self, grant: Grant, used: int | None, now: float) -> None:
+    def finish(self, grant: Grant, used: int | None, now: float) -> None:
         self._limiter.settle(grant.caller, grant.reserved, used, now)

@@ -3,7 +3,7 @@
 import math
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.ratelimit.limiter import Refusal, Standing, Verdict
+from nulpoint.ratelimit.limiter import LimitRefusal, LimitStatus, Verdict
 
 # What each limit counts, in the words of the refusal, and the setting it comes from: for all callers, for each.
 _WORDS = {
@@ -13,7 +13,7 @@ _WORDS = {
 }
 
 
-def limit_fields(verdict: Verdict) -> bytes:
+def limit_headers(verdict: Verdict) -> bytes:
     """The `x-ratelimit-*` header block; of a refusal also `retry-after-ms`, which is finer than `Retry-After`."""
     block = _standing_fields(b"requests", verdict.requests) + _standing_fields(b"tokens", verdict.tokens)
     if verdict.refusal is not None:
@@ -21,7 +21,7 @@ def limit_fields(verdict: Verdict) -> bytes:
     return block
 
 
-def _standing_fields(what: bytes, standing: Standing | None) -> bytes:
+def _standing_fields(what: bytes, standing: LimitStatus | None) -> bytes:
     if standing is None:
         return b""
     return (
@@ -47,7 +47,7 @@ def duration(seconds: float) -> bytes:
     return b"%dh%b" % (hours, text) if hours else text
 
 
-def refusal_failure(refusal: Refusal, limit: int) -> Failure:
+def refusal_failure(refusal: LimitRefusal, limit: int) -> Failure:
     """The 429 of our own limits, or the 503 of limits that cannot be asked."""
     if refusal.limit == "unavailable":
         text = "the limits cannot be checked just now and RATE_LIMIT_ON_ERROR is deny; try again shortly"

@@ -16,7 +16,7 @@ CALLERS = 100_000  # whose windows are remembered; the least recently seen is fo
 Limit = Literal["requests", "tokens", "parallel", "unavailable"]
 
 
-class Rules(NamedTuple):
+class LimitRules(NamedTuple):
     """The limits as configured; 0 is none. `_per_key` are of one caller, the others of all together."""
 
     requests: int = 0
@@ -29,7 +29,7 @@ class Rules(NamedTuple):
     def any(self) -> bool:
         return any(self)
 
-    def limit_of(self, refusal: "Refusal") -> int:
+    def limit_of(self, refusal: "LimitRefusal") -> int:
         """The number that a refusal is about."""
         return {
             ("requests", False): self.requests,
@@ -39,12 +39,12 @@ class Rules(NamedTuple):
             ("parallel", True): self.parallel_per_key,
         }.get((refusal.limit, refusal.per_key), 0)
 
-    def shared_by(self, processes: int) -> "Rules":
+    def shared_by(self, processes: int) -> "LimitRules":
         """What one of several processes may admit that do not know of each other; at least one."""
-        return Rules(*(max(1, rule // processes) if rule else 0 for rule in self))
+        return LimitRules(*(max(1, rule // processes) if rule else 0 for rule in self))
 
 
-class Standing(msgspec.Struct, frozen=True):
+class LimitStatus(msgspec.Struct, frozen=True):
     """How a limit stands after a request: what the `x-ratelimit-*` fields say. `reset`: seconds until it is whole."""
 
     limit: int
@@ -52,7 +52,7 @@ class Standing(msgspec.Struct, frozen=True):
     reset: float
 
 
-class Refusal(NamedTuple):
+class LimitRefusal(NamedTuple):
     """Which limit says no, whether it is the caller's own, and after how many seconds to ask again."""
 
     limit: Limit
@@ -66,13 +66,13 @@ class Verdict(msgspec.Struct, frozen=True):
     `requests`, `tokens`: how the tighter limit of each kind stands, None where there is none.
     """
 
-    refusal: Refusal | None
-    requests: Standing | None
-    tokens: Standing | None
+    refusal: LimitRefusal | None
+    requests: LimitStatus | None
+    tokens: LimitStatus | None
     reserved: int
 
 
-class Window:
+class SlidingWindow:
     """At most `limit` requests in any stretch of 60 seconds: the times of the last ones are kept."""
 
     def __init__(self, limit: int) -> None:
@@ -80,7 +80,7 @@ class Window:
         self._taken: deque[float] = deque()
 
     @classmethod
-    def renewed(cls, before: "Window | None", limit: int) -> "Window | None":
+    def renewed(cls, before: "SlidingWindow | None", limit: int) -> "SlidingWindow | None":
         """With another limit (0: none), and the same requests taken."""
         if not limit:
             return None
@@ -98,12 +98,12 @@ class Window:
     def take(self, now: float) -> None:
         self._taken.append(now)
 
-    def standing(self, now: float) -> Standing:
+    def status(self, now: float) -> LimitStatus:
         reset = self._taken[-1] + WINDOW - now if self._taken else 0.0
-        return Standing(self.limit, max(0, self.limit - len(self._taken)), max(0.0, reset))
+        return LimitStatus(self.limit, max(0, self.limit - len(self._taken)), max(0.0, reset))
 
 
-class Bucket:
+class TokenBucket:
     """Tokens that fill up at `limit` a minute, up to `limit`. What is taken is an estimate, set right afterwards."""
 
     def __init__(self, limit: int, now: float) -> None:
@@ -112,7 +112,7 @@ class Bucket:
         self._at = now
 
     @classmethod
-    def renewed(cls, before: "Bucket | None", limit: int, now: float) -> "Bucket | None":
+    def renewed(cls, before: "TokenBucket | None", limit: int, now: float) -> "TokenBucket | None":
         """With another limit (0: none). What is missing in it stays missing, so that nobody gets a full one by that.
 
         But under a much lower limit it would fill again for hours, so no more than that limit is owed.
@@ -141,59 +141,59 @@ class Bucket:
         self._fill(now)
         self._level = min(float(self.limit), self._level - tokens)
 
-    def standing(self, now: float) -> Standing:
+    def status(self, now: float) -> LimitStatus:
         self._fill(now)
-        return Standing(self.limit, max(0, int(self._level)), (self.limit - self._level) * WINDOW / self.limit)
+        return LimitStatus(self.limit, max(0, int(self._level)), (self.limit - self._level) * WINDOW / self.limit)
 
 
-class _Caller:
+class _ClientLimits:
     """What is remembered of one caller. `windows` and `buckets` are those its requests have to pass, the ones for all
     callers first, each with whether it is the caller's own."""
 
     __slots__ = ("_bucket", "_rules", "_window", "buckets", "parallel", "windows")
 
     def __init__(self) -> None:
-        self._rules: Rules | None = None
-        self._window: Window | None = None
-        self._bucket: Bucket | None = None
-        self.windows: list[tuple[Window, bool]] = []
-        self.buckets: list[tuple[Bucket, bool]] = []
+        self._rules: LimitRules | None = None
+        self._window: SlidingWindow | None = None
+        self._bucket: TokenBucket | None = None
+        self.windows: list[tuple[SlidingWindow, bool]] = []
+        self.buckets: list[tuple[TokenBucket, bool]] = []
         self.parallel = 0
 
-    def follow(self, rules: Rules, window: Window | None, bucket: Bucket | None, now: float) -> None:
+    def follow(self, rules: LimitRules, window: SlidingWindow | None, bucket: TokenBucket | None, now: float) -> None:
         """Go by these rules, and by the window and the bucket of all callers: at first, and when it is seen again after
         a change, since there may be 100,000 of them."""
         if self._rules is rules:
             return
         self._rules = rules
-        self._window = Window.renewed(self._window, rules.requests_per_key)
-        self._bucket = Bucket.renewed(self._bucket, rules.tokens_per_key, now)
+        self._window = SlidingWindow.renewed(self._window, rules.requests_per_key)
+        self._bucket = TokenBucket.renewed(self._bucket, rules.tokens_per_key, now)
         self.windows = [(one, own) for one, own in ((window, False), (self._window, True)) if one is not None]
         self.buckets = [(one, own) for one, own in ((bucket, False), (self._bucket, True)) if one is not None]
 
 
-class Limiter:
+class RateLimiter:
     """All limits of one process."""
 
-    def __init__(self, rules: Rules, now: float) -> None:
-        self._window: Window | None = None
-        self._bucket: Bucket | None = None
-        self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
+    def __init__(self, rules: LimitRules, now: float) -> None:
+        self._window: SlidingWindow | None = None
+        self._bucket: TokenBucket | None = None
+        self._callers: OrderedDict[bytes, _ClientLimits] = OrderedDict()
         self.renew(rules, now)
 
-    def renew(self, rules: Rules, now: float) -> None:
+    def renew(self, rules: LimitRules, now: float) -> None:
         """Other limits count from now on, with what has been taken until now."""
         self._rules = rules
-        self._window = Window.renewed(self._window, rules.requests)
-        self._bucket = Bucket.renewed(self._bucket, rules.tokens, now)
+        self._window = SlidingWindow.renewed(self._window, rules.requests)
+        self._bucket = TokenBucket.renewed(self._bucket, rules.tokens, now)
 
-    def standings(self, now: float) -> tuple[Standing | None, Standing | None]:
+    def statuses(self, now: float) -> tuple[LimitStatus | None, LimitStatus | None]:
         """How the limits of all callers together stand: of requests, of tokens. Nothing is taken."""
         if self._window is not None:
             self._window.wait(now)  # lets go of what is over
         return (
-            self._window.standing(now) if self._window is not None else None,
-            self._bucket.standing(now) if self._bucket is not None else None,
+            self._window.status(now) if self._window is not None else None,
+            self._bucket.status(now) if self._bucket is not None else None,
         )
 
     def admit(self, caller: bytes, tokens: int, now: float) -> Verdict:
@@ -206,13 +206,13 @@ class Limiter:
                 window.take(now)
             for bucket, _ in one.buckets:
                 bucket.take(min(tokens, bucket.limit), now)
-        requests = tightest([window.standing(now) for window, _ in one.windows])
-        return Verdict(refusal, requests, tightest([bucket.standing(now) for bucket, _ in one.buckets]), tokens)
+        requests = tightest([window.status(now) for window, _ in one.windows])
+        return Verdict(refusal, requests, tightest([bucket.status(now) for bucket, _ in one.buckets]), tokens)
 
-    def _caller(self, caller: bytes, now: float) -> _Caller:
+    def _caller(self, caller: bytes, now: float) -> _ClientLimits:
         one = self._callers.get(caller)
         if one is None:
-            one = self._callers[caller] = _Caller()
+            one = self._callers[caller] = _ClientLimits()
             if len(self._callers) > CALLERS:
                 self._callers.popitem(last=False)
         else:
@@ -220,19 +220,19 @@ class Limiter:
         one.follow(self._rules, self._window, self._bucket, now)
         return one
 
-    def _refusal(self, one: _Caller, tokens: int, now: float) -> Refusal | None:
+    def _refusal(self, one: _ClientLimits, tokens: int, now: float) -> LimitRefusal | None:
         """The limit that takes longest to say yes."""
         refusal, longest = None, 0.0
         for window, own in one.windows:
             wait = window.wait(now)
             if wait > longest:
-                refusal, longest = Refusal("requests", own, wait), wait
+                refusal, longest = LimitRefusal("requests", own, wait), wait
         for bucket, own in one.buckets:
             wait = bucket.wait(tokens, now)
             if wait > longest:
-                refusal, longest = Refusal("tokens", own, wait), wait
+                refusal, longest = LimitRefusal("tokens", own, wait), wait
         if 0 < self._rules.parallel_per_key <= one.parallel and longest < PARALLEL_WAIT:
-            refusal = Refusal("parallel", True, PARALLEL_WAIT)
+            refusal = LimitRefusal("parallel", True, PARALLEL_WAIT)
         return refusal
 
     def settle(self, caller: bytes, reserved: int, used: int | None, now: float) -> None:
@@ -249,7 +249,7 @@ class Limiter:
                 bucket.take(used - min(reserved, bucket.limit), now)
 
 
-def tightest(standings: Sequence[Standing]) -> Standing | None:
+def tightest(standings: Sequence[LimitStatus]) -> LimitStatus | None:
     """Of the limit for all and the caller's own the one with less left."""
     if len(standings) == 1:
         return standings[0]

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeGuard
 
 from redis.exceptions import NoScriptError
 
-from nulpoint.ratelimit.limiter import Limit, Refusal, Rules, Standing, Verdict, tightest
-from nulpoint.ratelimit.backend import Grant, LocalLimits
-from nulpoint.redis_client.connection import RedisLink
+from nulpoint.ratelimit.backend import Grant, LocalLimitBackend
+from nulpoint.ratelimit.limiter import Limit, LimitRefusal, LimitRules, LimitStatus, Verdict, tightest
+from nulpoint.redis_client.connection import RedisConnection
 
 SCRIPT = Path(__file__).with_name("limits.lua").read_bytes()
 SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # Redis's name for it
@@ -33,19 +33,19 @@ def _is_decision(reply: object) -> TypeGuard[list[int]]:
     return numbers and reply[0] <= len(_REFUSED)
 
 
-class RedisLimits:
+class RedisLimitBackend:
     """`on_error`: what happens while Redis cannot be asked: `deny`, or `allow` each process its share of the limits."""
 
     def __init__(
         self,
-        link: RedisLink,
-        rules: Rules,
-        local: LocalLimits,
+        redis: RedisConnection,
+        rules: LimitRules,
+        local: LocalLimitBackend,
         on_error: Literal["allow", "deny"],
     ) -> None:
         """`local`: this process's share of the limits."""
         loop = asyncio.get_running_loop()
-        self._link = link
+        self._redis = redis
         self._rules = rules
         self._deny = on_error == "deny"
         self._local = local
@@ -65,7 +65,7 @@ class RedisLimits:
         if verdict is None:
             self.undecided += 1
             if self._deny:
-                return Verdict(Refusal("unavailable", False, DENY_WAIT), None, None, 0), None
+                return Verdict(LimitRefusal("unavailable", False, DENY_WAIT), None, None, 0), None
             return await self._local.admit(caller, tokens, now)
         if verdict.refusal is not None:
             return verdict, None
@@ -79,7 +79,7 @@ class RedisLimits:
         return (len(keys), *keys, what, lease, *numbers)
 
     async def _ask(self, verb: str, script: str | bytes, command: tuple[Any, ...], grant: Grant) -> Any:
-        asked = self._link.call(verb, script, *command)
+        asked = self._redis.call(verb, script, *command)
         try:
             return await asked
         except BaseException:
@@ -90,24 +90,24 @@ class RedisLimits:
     def _give_back(self, asked: "asyncio.Future[Any]", grant: Grant) -> None:
         verdict = None if asked.cancelled() else self._verdict(asked.result(), grant.reserved)
         if verdict is not None and verdict.refusal is None:
-            self.settle(grant, 0, 0.0)
+            self.finish(grant, 0, 0.0)
 
     def _verdict(self, reply: object, tokens: int) -> Verdict | None:
         """What the script has decided; None where the reply is none of its, as if Redis could not be asked."""
         if not _is_decision(reply):
             return None
         refused, wait, *standings = reply
-        refusal = Refusal(*_REFUSED[refused - 1], wait / 1e6) if refused else None
+        refusal = LimitRefusal(*_REFUSED[refused - 1], wait / 1e6) if refused else None
         shown = [
-            Standing(limit, remaining, reset / 1e6) if limit else None
+            LimitStatus(limit, remaining, reset / 1e6) if limit else None
             for limit, remaining, reset in zip(self._rules[:4], standings[::2], standings[1::2], strict=True)
         ]
         requests, per_token = ([one for one in pair if one] for pair in (shown[:2], shown[2:]))
         return Verdict(refusal, tightest(requests), tightest(per_token), tokens)
 
-    def settle(self, grant: Grant, used: int | None, now: float) -> None:
+    def finish(self, grant: Grant, used: int | None, now: float) -> None:
         if grant.local:
-            self._local.settle(grant, used, now)
+            self._local.finish(grant, used, now)
             return
         self._leases.pop(grant.lease, None)
         limits = (self._rules.tokens, self._rules.tokens_per_key)
@@ -126,9 +126,9 @@ class RedisLimits:
 
         def again(told: "asyncio.Future[Any]") -> None:
             if isinstance(told.result(), NoScriptError):
-                self._link.call("EVAL", SCRIPT, *command)
+                self._redis.call("EVAL", SCRIPT, *command)
 
-        self._link.call("EVALSHA", SHA, *command).add_done_callback(again)
+        self._redis.call("EVALSHA", SHA, *command).add_done_callback(again)
 
     def close(self) -> None:
         self._renewing.cancel()

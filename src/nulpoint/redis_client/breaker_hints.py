@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nulpoint.redis_client.connection import RedisConnection, RedisUnavailable
 from nulpoint.routing.breaker import Breaker, State
-from nulpoint.redis_client.connection import RedisLink, Unavailable
 
 PREFIX = "nulpoint:breaker:"
 PERIOD = 1.0  # seconds between two looks
@@ -25,14 +25,14 @@ class BreakerHints:
 
     def __init__(
         self,
-        link: RedisLink,
+        redis: RedisConnection,
         breakers: Mapping[str, Breaker],
         replica: str,
         timeout: float,
         hinted: Callable[[str], None],
         period: float = PERIOD,
     ) -> None:
-        self._link = link
+        self._redis = redis
         self._breakers = breakers
         self._replica = replica
         self._timeout = timeout
@@ -72,7 +72,7 @@ class BreakerHints:
     async def exchange(self) -> None:
         """Tell of own openings and act upon those of others."""
         self._look()
-        if self._link.up:
+        if self._redis.up:
             await self._tell()
             await self._listen()
 
@@ -88,14 +88,14 @@ class BreakerHints:
             breaker = self._breakers.get(name)
             if breaker is None:  # it went while the last one was told
                 continue
-            left = int(breaker.probe_in(self._loop.time()) * 1000) if breaker.state is State.OPEN else 0
-            opening = f"{self._replica}:{breaker.normal.opening}"
-            if left == 0 or not _failed(await self._link.call("SET", PREFIX + name, opening, "PX", left)):
+            left = int(breaker.seconds_to_probe(self._loop.time()) * 1000) if breaker.state is State.OPEN else 0
+            opening = f"{self._replica}:{breaker.unconditional_permit.opening}"
+            if left == 0 or not _failed(await self._redis.call("SET", PREFIX + name, opening, "PX", left)):
                 self._untold.discard(name)
 
     async def _listen(self) -> None:
         breakers = self._breakers  # the answer is about these, should there be others when it comes
-        values = await self._link.call("MGET", *self._keys)
+        values = await self._redis.call("MGET", *self._keys)
         if not isinstance(values, list):
             return
         own = self._replica.encode() + b":"
@@ -104,7 +104,7 @@ class BreakerHints:
                 await self._act_upon(name, value)
 
     async def _act_upon(self, name: str, opening: bytes) -> None:
-        left = await self._link.call("PTTL", PREFIX + name)
+        left = await self._redis.call("PTTL", PREFIX + name)
         if not isinstance(left, int):
             return  # next time
         self._known[name] = opening
@@ -112,10 +112,10 @@ class BreakerHints:
             return
         since = self._loop.time() - self._timeout + min(left, self._timeout * 1000) / 1000
         breaker = self._breakers.get(name)
-        if breaker is not None and breaker.hint_open(since) is not None:
+        if breaker is not None and breaker.open_by_hint(since) is not None:
             self._states[name] = State.OPEN
             self._hinted(name)
 
 
 def _failed(reply: Any) -> bool:
-    return isinstance(reply, Unavailable | Exception)
+    return isinstance(reply, RedisUnavailable | Exception)

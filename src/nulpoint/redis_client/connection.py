@@ -31,18 +31,18 @@ RETRY_SECONDS = 1.0
 WARN_SECONDS = 10.0
 
 
-class Unavailable:
+class RedisUnavailable:
     """What a call gives instead of a reply. `reason` is one of a few words, for metrics."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
-DOWN: Final = Unavailable("down")  # not connected, or left alone: nothing was sent
-SILENT: Final = Unavailable("silent")  # others wait already: nothing was sent
-TIMED_OUT: Final = Unavailable("timeout")
-LOST: Final = Unavailable("lost")  # the connection broke before the reply
-REFUSED: Final = Unavailable("refused")  # an error reply
+DOWN: Final = RedisUnavailable("down")  # not connected, or left alone: nothing was sent
+SILENT: Final = RedisUnavailable("silent")  # others wait already: nothing was sent
+TIMED_OUT: Final = RedisUnavailable("timeout")
+LOST: Final = RedisUnavailable("lost")  # the connection broke before the reply
+REFUSED: Final = RedisUnavailable("refused")  # an error reply
 Reply = Any  # what the command returns, a NoScriptError (scripts are the caller's business), or an Unavailable
 
 
@@ -54,7 +54,7 @@ class _Sent:
         self.future = future
 
 
-class RedisLink:
+class RedisConnection:
     """Needs a running event loop. Without `start`, or while Redis is away, every call gives `DOWN` at once."""
 
     def __init__(
@@ -102,7 +102,7 @@ class RedisLink:
             self._watch = self._loop.call_at(now + self._timeout, self._check)
         return future
 
-    def _refusal(self, now: float) -> Unavailable | None:
+    def _refusal(self, now: float) -> RedisUnavailable | None:
         if not self.up or now < self._rests_until:
             return DOWN
         if len(self._sent) >= WAITING:
@@ -111,7 +111,7 @@ class RedisLink:
                 return SILENT
         return None
 
-    def _count(self, unavailable: Unavailable) -> None:
+    def _count(self, unavailable: RedisUnavailable) -> None:
         self.failures[unavailable.reason] = self.failures.get(unavailable.reason, 0) + 1
 
     def _check(self, late: _Sent | None = None) -> None:
@@ -237,12 +237,12 @@ class RedisLink:
                 reply = error
             self._settle(reply)
 
-    def _drop(self, why: Unavailable, problem: str) -> None:
+    def _drop(self, why: RedisUnavailable, problem: str) -> None:
         self.problem = problem
         self._warn(f"Redis is not used: {problem}")
         self._give_up(why)
 
-    def _give_up(self, why: Unavailable) -> None:
+    def _give_up(self, why: RedisUnavailable) -> None:
         """Let go of the connection and of everything that waits for it."""
         self.up = False
         waiting, self._sent, self._queue = self._sent, deque(), []

@@ -7,19 +7,19 @@ import msgspec
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.routing.chains import Target
-from nulpoint.routing.provider_health import Passed
-from nulpoint.telemetry.request_log.record import Attempt
+from nulpoint.routing.provider_health import SkipReason
+from nulpoint.telemetry.request_log.record import AttemptRecord
 
 OK = "ok"
 
 
-class Attempts:
+class AttemptHistory:
     """In order. `started`: when the request had come, in `perf_counter` seconds."""
 
     __slots__ = ("_all", "made", "started")
 
     def __init__(self) -> None:
-        self._all: list[Attempt] = []
+        self._all: list[AttemptRecord] = []
         self.started = 0.0
         self.made = 0  # those that reached for a provider
 
@@ -35,18 +35,20 @@ class Attempts:
         """It was under way, or about to be, when nobody waited for it any more."""
         self._add(target, Kind.CALLER_LEFT.value, seconds)
 
-    def passed_over(self, passed: list[tuple[Target, Passed]]) -> None:
-        for target, why in passed:
-            self._add(target, why.why, 0.0)
+    def skipped(self, skipped: list[tuple[Target, SkipReason]]) -> None:
+        for target, why in skipped:
+            self._add(target, why.reason, 0.0)
 
     def _add(self, target: Target, outcome: str, seconds: float, code: str = "") -> None:
         name, at = target.provider.spec.name, perf_counter() - seconds - self.started
-        self._all.append(Attempt(name, target.model[:200], outcome, int(seconds * 1000), code, max(0, int(at * 1000))))
+        self._all.append(
+            AttemptRecord(name, target.model[:200], outcome, int(seconds * 1000), code, max(0, int(at * 1000)))
+        )
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def listed(self) -> list[Attempt]:
+    def as_list(self) -> list[AttemptRecord]:
         return list(self._all)
 
     def as_builtins(self) -> list[dict[str, Any]]:

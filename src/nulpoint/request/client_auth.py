@@ -9,12 +9,12 @@ from typing import NamedTuple
 from nulpoint.errors import Failure, Kind
 
 # Where providers' keys are forwarded as well, the gateway's own may come in a field of its own.
-KEY_FIELD = b"x-nulpoint-api-key"
+KEY_HEADER = b"x-nulpoint-api-key"
 _SHORTEST = 8  # bytes; a shorter key may be part of a word by chance
 _SEPARATORS = re.compile(rb"[\s,;:=&?/|\"'`<>()\[\]{}]+")
 
 
-class Caller(NamedTuple):
+class ClientIdentity(NamedTuple):
     """Digests, empty where there is nothing to tell apart.
 
     `identity` is whose limits count; `namespace` whose cached answers may be given out; `own_key` is the provider
@@ -22,42 +22,42 @@ class Caller(NamedTuple):
     """
 
     identity: bytes
-    namespace: bytes
-    own_key: bytes
+    cache_namespace: bytes
+    api_key: bytes
 
 
-ANYBODY = Caller(b"", b"", b"")
+ANONYMOUS = ClientIdentity(b"", b"", b"")
 
 
-class Callers:
+class ClientAuthenticator:
     """`keys`: SHA-256 digests of the gateway's keys; none: anybody may call. `forward`: callers bring provider keys.
 
     `tell_apart`: limits for each key are on. `reserved`: digests of other keys that no provider may see.
     """
 
     def __init__(
-        self, keys: Sequence[bytes], *, forward: bool, tell_apart: bool, reserved: Sequence[bytes] = ()
+        self, keys: Sequence[bytes], *, forward: bool, distinguish: bool, reserved: Sequence[bytes] = ()
     ) -> None:
         self._keys = tuple(keys)
         self._withheld = frozenset((*keys, *reserved))
         self._forward = forward
-        self._anybody = not (self._keys or forward or tell_apart)
+        self._anonymous = not (self._keys or forward or distinguish)
 
-    def identify(self, fields: Mapping[bytes, bytes]) -> Caller:
+    def authenticate(self, headers: Mapping[bytes, bytes]) -> ClientIdentity:
         """`fields`: header fields by lower-case name. Raises Failure (401), always the same."""
-        if self._anybody:
-            return ANYBODY
+        if self._anonymous:
+            return ANONYMOUS
         if not self._keys:
-            presented = credential(fields)
+            presented = credential(headers)
             identity = sha256(presented).digest() if presented else b""
-            own_key = self._own_key(fields)
-            return Caller(identity, sha256(own_key).digest() if own_key else b"", own_key)
-        named = fields.get(KEY_FIELD, b"")
-        identity = sha256(named or credential(fields)).digest()
-        if not self._knows(identity):
+            own_key = self._own_key(headers)
+            return ClientIdentity(identity, sha256(own_key).digest() if own_key else b"", own_key)
+        named = headers.get(KEY_HEADER, b"")
+        identity = sha256(named or credential(headers)).digest()
+        if not self._is_known(identity):
             raise unauthorised()
-        own_key = self._own_key(fields) if named else b""
-        return Caller(identity, sha256(identity + own_key).digest() if own_key else identity, own_key)
+        own_key = self._own_key(headers) if named else b""
+        return ClientIdentity(identity, sha256(identity + own_key).digest() if own_key else identity, own_key)
 
     def _own_key(self, fields: Mapping[bytes, bytes]) -> bytes:
         """The first credential that may be forwarded, if any may."""
@@ -75,12 +75,12 @@ class Callers:
         if not self._withheld:
             return False
         if self._keys:
-            presented = fields.get(KEY_FIELD) or credential(fields)
+            presented = fields.get(KEY_HEADER) or credential(fields)
             if len(presented) >= _SHORTEST and presented.lower() in value.lower():
                 return True
         return any(sha256(word).digest() in self._withheld for word in {value.strip(), *_words(value)})
 
-    def _knows(self, identity: bytes) -> bool:
+    def _is_known(self, identity: bytes) -> bool:
         """Takes the same time whichever key it is, and if it is none."""
         found = False
         for key in self._keys:

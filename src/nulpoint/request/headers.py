@@ -3,10 +3,10 @@
 from urllib.parse import quote
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.message import JSON_TYPE, Headers, field
-from nulpoint.request.client_auth import Callers
-from nulpoint.redaction.credential_matcher import INSTEAD, CredentialMatcher
 from nulpoint.formats.retry_after import retry_after_value
+from nulpoint.http.message import JSON_TYPE, Headers, header
+from nulpoint.redaction.credential_matcher import INSTEAD, CredentialMatcher
+from nulpoint.request.client_auth import ClientAuthenticator
 
 _INSTEAD = INSTEAD.encode()
 
@@ -57,16 +57,16 @@ _names = _Names((_LIMIT_PREFIX, *_TO_CALLER_PREFIXES))
 _names_beside_limits = _Names(_TO_CALLER_PREFIXES)
 
 
-def for_provider(headers: Headers, own_key: bool, callers: Callers) -> bytes:
+def headers_for_provider(headers: Headers, has_client_key: bool, callers: ClientAuthenticator) -> bytes:
     """The fields of a request that go to the provider, as a header block; none that holds a key of the gateway's."""
-    allowed = _WITH_OWN_KEY if own_key else _TO_PROVIDER
+    allowed = _WITH_OWN_KEY if has_client_key else _TO_PROVIDER
     if allowed.isdisjoint(headers):
         return b""
-    passed = [(name, value) for name, value in headers.items() if name in allowed]
-    return b"".join([field(name, value) for name, value in passed if not callers.withholds(value, headers)])
+    skipped = [(name, value) for name, value in headers.items() if name in allowed]
+    return b"".join([header(name, value) for name, value in skipped if not callers.withholds(value, headers)])
 
 
-def for_caller(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:
+def headers_for_client(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:
     """The fields of a provider's answer that go back, as a header block. Content fields are the gateway's own.
 
     `credential` is what the provider was sent: a value that repeats it is replaced. `beside_limits`: the gateway has
@@ -91,7 +91,7 @@ def _shown(line: bytes, credential: CredentialMatcher) -> bytes:
     """A field line without the credential; bytes beyond ASCII, which clients read in several ways, percent-encoded."""
     name, _, value = line.removesuffix(b"\r\n").partition(b": ")
     if credential.is_in(value):
-        return field(name, _INSTEAD)
+        return header(name, _INSTEAD)
     if line.isascii():
         return line
     return b"".join([b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in line])
@@ -101,13 +101,13 @@ def _shown(line: bytes, credential: CredentialMatcher) -> bytes:
 _OWN_OF_FAILURES = frozenset({b"retry-after", b"retry-after-ms", b"x-request-id", b"x-should-retry"})
 
 
-def for_caller_of_failure(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:
+def headers_for_client_error(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:
     """The fields of a provider's error answer that go back: limits left, ids to ask the provider about."""
     others = {name: value for name, value in headers.items() if name not in _OWN_OF_FAILURES}
-    return for_caller(others, credential, beside_limits=beside_limits)
+    return headers_for_client(others, credential, beside_limits=beside_limits)
 
 
-def provider_fields(provider: bytes, model: str) -> bytes:
+def provider_headers(provider: bytes, model: str) -> bytes:
     """Who answers. The caller may have made up the model's name, so it is made safe."""
     shown = model if model.isascii() and model.isprintable() else quote(model)
     return b"x-nulpoint-provider: %b\r\nx-nulpoint-model: %b\r\n" % (provider, shown[:200].encode("ascii"))
@@ -117,11 +117,11 @@ def provider_fields(provider: bytes, model: str) -> bytes:
 _TRIED_ENOUGH = (502, 504)
 
 
-def failure_fields(failure: Failure, request_id: bytes) -> bytes:
+def failure_headers(failure: Failure, request_id: bytes) -> bytes:
     """The header block of an answer that is an error of ours."""
-    block = JSON_TYPE + field(b"x-request-id", request_id) + field(b"x-nulpoint-request-id", request_id)
+    block = JSON_TYPE + header(b"x-request-id", request_id) + header(b"x-nulpoint-request-id", request_id)
     if failure.retry_after is not None:
-        block += field(b"retry-after", retry_after_value(failure.retry_after))
+        block += header(b"retry-after", retry_after_value(failure.retry_after))
     if failure.kind is Kind.QUOTA or (failure.status in _TRIED_ENOUGH and len(failure.attempts) > 1):
         block += b"x-should-retry: false\r\n"
     return block + failure.fields

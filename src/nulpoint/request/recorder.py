@@ -10,21 +10,21 @@ from time import perf_counter
 import msgspec
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.request.attempts import OK, Attempts
-from nulpoint.telemetry.request_log.bodies import Bodies, BodyCopy
-from nulpoint.http.message import Headers, Request
-from nulpoint.http.server.response import Reply
+from nulpoint.http.message import Headers, HttpRequest
+from nulpoint.http.server.response import ResponseWriter
+from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.prices import Prices
+from nulpoint.ratelimit.backend import Grant
+from nulpoint.redaction.text import without_request
+from nulpoint.request.attempts import OK, AttemptHistory
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.cooldowns import REFUSED
-from nulpoint.routing.provider_health import Passed
-from nulpoint.ratelimit.backend import Grant
+from nulpoint.routing.provider_health import SkipReason
 from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.telemetry.request_log.record import Attempt, Record
+from nulpoint.telemetry.request_log.bodies import BodyCopy, BodyLogger
+from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord
 from nulpoint.telemetry.request_log.request_log import RequestLog
-from nulpoint.redaction.text import without_request
-from nulpoint.protocols.openai.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _NUMBERS = itertools.count(1)
 _SANE_ID = re.compile(rb"[\w-]{1,64}", re.ASCII)
 
 
-class Entry(msgspec.Struct):
+class RequestContext(msgspec.Struct):
     """Notes on one request. The clock marks are `perf_counter` seconds; 0.0 is not yet."""
 
     id: bytes
@@ -45,30 +45,30 @@ class Entry(msgspec.Struct):
     started: float  # the request had come whole
     sent: float = 0.0  # it went to the provider
     first_byte: float = 0.0  # the provider began to answer
-    began: float = 0.0  # the answer began to go to the caller
+    response_started: float = 0.0  # the answer began to go to the caller
     model: str = ""
     provider: str = ""
-    asked_model: str = ""  # the name sent to the provider
-    answered_model: str = ""
+    upstream_model: str = ""  # the name sent to the provider
+    response_model: str = ""
     stream: bool = False
     key: bytes = b""  # digest of the caller's
     first_token: float = 0.0  # content of a stream came
     coalesced: bool = False  # it got the answer to another caller's request
     cache: str = ""  # HIT, MISS or BYPASS
-    limit: str = ""  # what the limits said: `limiting.RESULTS`
-    limit_fields: bytes = b""  # header fields that tell how they stand
+    limit_result: str = ""  # what the limits said: `limiting.RESULTS`
+    limit_headers: bytes = b""  # header fields that tell how they stand
     grant: Grant | None = None  # what it holds of them
     committed: bool = False  # some of a stream's content has come
-    attempts: Attempts | None = None  # where the first one did not succeed
+    attempts: AttemptHistory | None = None  # where the first one did not succeed
     dropped: int = 0  # members of the request that the provider cannot take
     usage: Usage | None = None
     failure: Failure | None = None
-    copy: BodyCopy | None = None  # of the answer's body
+    body_copy: BodyCopy | None = None  # of the answer's body
 
-    def added(self) -> float:
+    def gateway_seconds(self) -> float:
         """Seconds the gateway itself has taken until the answer began."""
-        to_provider = (self.sent or self.began) - self.started
-        return to_provider + (self.began - self.first_byte if self.first_byte else 0.0)
+        to_provider = (self.sent or self.response_started) - self.started
+        return to_provider + (self.response_started - self.first_byte if self.first_byte else 0.0)
 
 
 def request_id(headers: Headers) -> bytes:
@@ -83,76 +83,76 @@ def new_id() -> bytes:
     return b"%b%012x" % (_PROCESS, next(_NUMBERS))
 
 
-class Journal:
+class RequestRecorder:
     """Settles requests. `bodies`: how they come into the log, where they do."""
 
-    def __init__(self, log: RequestLog, metrics: Metrics, prices: Prices, bodies: Bodies | None) -> None:
+    def __init__(self, log: RequestLog, metrics: Metrics, prices: Prices, bodies: BodyLogger | None) -> None:
         self.log = log
         self.bodies = bodies
         self._metrics = metrics
         self._prices = prices
         self.inflight = 0  # requests begun and not yet settled
 
-    def settle(self, entry: Entry, request: Request, reply: Reply) -> None:
+    def finish(self, context: RequestContext, request: HttpRequest, response: ResponseWriter) -> None:
         """To be called exactly once for a request, when nothing more will happen to it."""
-        if entry.dropped:
-            self._metrics.fields_dropped(entry.provider, entry.dropped)
-        record = self.record(entry, request, reply)
+        if context.dropped:
+            self._metrics.fields_dropped(context.provider, context.dropped)
+        record = self.build_record(context, request, response)
         self.log.put(record)
-        self._metrics.settle(record, record.total_us - int((entry.sent - entry.started) * 1e6))
+        self._metrics.request_finished(record, record.total_us - int((context.sent - context.started) * 1e6))
 
-    def note(self, record: Record) -> None:
+    def record_finished(self, record: RequestRecord) -> None:
         """A request of which all is known already."""
         self.log.put(record)
-        self._metrics.settle(record)
+        self._metrics.request_finished(record)
 
-    def record(self, entry: Entry, request: Request, reply: Reply) -> Record:
+    def build_record(self, context: RequestContext, request: HttpRequest, response: ResponseWriter) -> RequestRecord:
         """What there is to say of a request."""
-        failure, now = entry.failure, perf_counter()
-        status = reply.status or (failure.status if failure else 0)
+        failure, now = context.failure, perf_counter()
+        status = response.status or (failure.status if failure else 0)
         if failure is not None and failure.kind is Kind.CALLER_LEFT:
             status = CALLER_LEFT
-        record = Record(  # by position, which costs a fifth of what it costs by name
+        record = RequestRecord(  # by position, which costs a fifth of what it costs by name
             datetime.now(UTC),
             _level(status, failure),
-            entry.id.decode("ascii"),
-            entry.route,
+            context.id.decode("ascii"),
+            context.route,
             request.method,
             status,
-            entry.model[:200],
-            entry.provider,
-            entry.answered_model[:200],
-            entry.stream,
-            int((entry.first_byte - entry.started) * 1e6) if entry.first_byte else None,
-            int((now - entry.started) * 1e6),
-            int(entry.added() * 1e6) if entry.began else 0,
-            entry.usage,
-            entry.coalesced,
-            entry.cache,
-            entry.limit,
-            _attempts(entry, now),
+            context.model[:200],
+            context.provider,
+            context.response_model[:200],
+            context.stream,
+            int((context.first_byte - context.started) * 1e6) if context.first_byte else None,
+            int((now - context.started) * 1e6),
+            int(context.gateway_seconds() * 1e6) if context.response_started else 0,
+            context.usage,
+            context.coalesced,
+            context.cache,
+            context.limit_result,
+            _attempts(context, now),
             len(request.body),
-            reply.body_bytes,
-            entry.key[:KEY_BYTES].hex(),
+            response.body_bytes,
+            context.key[:KEY_BYTES].hex(),
         )
-        if entry.usage is not None or entry.coalesced:
-            self._note_cost(record, entry)
-        if entry.first_token:
-            record.first_token_us = int((entry.first_token - entry.started) * 1e6)
+        if context.usage is not None or context.coalesced:
+            self._add_cost(record, context)
+        if context.first_token:
+            record.first_token_us = int((context.first_token - context.started) * 1e6)
         if failure is not None:
             record.error = failure.kind.value
             record.code = failure.code or ""
             record.message = without_request(failure.message[:SHOWN], request.body)
-        if self.bodies is not None and entry.copy is not None:
-            self.bodies.note(record, request.body, entry.copy)
+        if self.bodies is not None and context.body_copy is not None:
+            self.bodies.attach(record, request.body, context.body_copy)
         return record
 
-    def _note_cost(self, record: Record, entry: Entry) -> None:
+    def _add_cost(self, record: RequestRecord, context: RequestContext) -> None:
         """What was bought, or would have been."""
-        usage, cost = entry.usage, None
+        usage, cost = context.usage, None
         if usage is not None:
-            cost = self._prices.cost(entry.provider, entry.answered_model, entry.asked_model, usage)
-        if entry.coalesced or entry.cache == "HIT":
+            cost = self._prices.cost(context.provider, context.response_model, context.upstream_model, usage)
+        if context.coalesced or context.cache == "HIT":
             record.cost, record.saved = 0.0, cost
         else:
             record.cost = cost
@@ -169,7 +169,7 @@ class Journal:
         text = "key %d of %s %s (status %d): it rests for %d s%s"
         logger.error(text, number, provider, what, failure.answered, REFUSED, scope)
 
-    def breaker_hinted(self, provider: str) -> None:
+    def breaker_opened_elsewhere(self, provider: str) -> None:
         """A provider's breaker has opened because another replica's has."""
         logger.warning("circuit breaker of %s: open, since another replica's is", provider)
         self._metrics.breaker_changed(provider, State.OPEN.label)
@@ -186,15 +186,15 @@ class Journal:
     def failover_exhausted(self, primary: str) -> None:
         self._metrics.failover_exhausted(primary)
 
-    def passed_over(self, passed: list[tuple[Target, Passed]]) -> None:
+    def targets_skipped(self, skipped: list[tuple[Target, SkipReason]]) -> None:
         """Targets that could not be called."""
-        for target, why in passed:
+        for target, why in skipped:
             if why.by_breaker:
-                self._metrics.breaker_rejected(target.provider.spec.name, why.why)
+                self._metrics.breaker_rejected(target.provider.spec.name, why.reason)
 
-    def refused(self, failure: Failure, request_id: bytes) -> None:
+    def rejected_by_server(self, failure: Failure, request_id: bytes) -> None:
         """A request that never came whole: refused by the server before anything could be known of it."""
-        record = Record(
+        record = RequestRecord(
             time=datetime.now(UTC),
             level="warn",
             id=request_id.decode("ascii"),
@@ -206,20 +206,27 @@ class Journal:
             message=failure.message,
         )
         self.log.put(record)
-        self._metrics.settle(record)
+        self._metrics.request_finished(record)
 
 
-def _attempts(entry: Entry, now: float) -> list[Attempt]:
+def _attempts(context: RequestContext, now: float) -> list[AttemptRecord]:
     """All of them; nearly always it is one, of which nobody has made a note."""
-    if entry.attempts is not None:
-        return entry.attempts.listed()
-    if not entry.sent:
+    if context.attempts is not None:
+        return context.attempts.as_list()
+    if not context.sent:
         return []
-    failure = entry.failure
+    failure = context.failure
     outcome, code = (OK, "") if failure is None else (failure.kind.value, failure.code or "")
-    began = entry.sent - entry.started
+    began = context.sent - context.started
     return [
-        Attempt(entry.provider, entry.asked_model[:200], outcome, int((now - entry.sent) * 1e3), code, int(began * 1e3))
+        AttemptRecord(
+            context.provider,
+            context.upstream_model[:200],
+            outcome,
+            int((now - context.sent) * 1e3),
+            code,
+            int(began * 1e3),
+        )
     ]
 
 

@@ -4,16 +4,16 @@ import math
 
 import msgspec
 
-from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.errors import rejected
-from nulpoint.request.content_type import check_content_type
-from nulpoint.proxy.rules import AskRules
-from nulpoint.http.message import Headers, Request
-from nulpoint.request.client_auth import Caller, Callers
+from nulpoint.http.message import Headers, HttpRequest
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.envelope import Envelope, read_envelope
+from nulpoint.request.client_auth import ClientAuthenticator, ClientIdentity
+from nulpoint.request.content_type import check_content_type
+from nulpoint.request.rules import RequestRules
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ProxyRequest(msgspec.Struct, frozen=True):
     """One request's wishes.
 
     Fields:
@@ -26,37 +26,37 @@ class Asked(msgspec.Struct, frozen=True):
         translation: what the request may hold where it is translated.
     """
 
-    request: Request
+    request: HttpRequest
     body: bytes
     envelope: Envelope
     stream: bool
-    caller: Caller
-    own_key: str | None
-    own: bytes | None
+    client: ClientIdentity
+    client_api_key: str | None
+    client_key_digest: bytes | None
     strict: bool
-    until: float
-    callers: Callers
+    deadline: float
+    authenticator: ClientAuthenticator
     max_json_nodes: int
     translation: TranslationLimits
 
 
-def read_request(request: Request, rules: AskRules, now: float) -> Asked:
+def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> ProxyRequest:
     """`now` in loop time. Raises Failure (401, before anything else is looked at; 400, 415) naming what is wrong."""
     headers = request.headers
-    caller = rules.callers.identify(headers)
+    caller = rules.authenticator.authenticate(headers)
     check_content_type(headers)
     envelope = read_envelope(request.body)
-    return Asked(
+    return ProxyRequest(
         request,
         request.body,
         envelope,
         bool(envelope.stream),
         caller,
-        caller.own_key.decode("ascii") or None,
-        caller.namespace if caller.own_key else None,
+        caller.api_key.decode("ascii") or None,
+        caller.cache_namespace if caller.api_key else None,
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
-        rules.callers,
+        rules.authenticator,
         rules.max_json_nodes,
         rules.translation,
     )

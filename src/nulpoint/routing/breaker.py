@@ -66,7 +66,7 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Breaker:
     """One provider's."""
 
-    __slots__ = ("_calls", "_failures", "_opened", "_probed", "_rules", "counts_calls", "normal", "state")
+    __slots__ = ("_calls", "_failures", "_opened", "_probed", "_rules", "counts_calls", "state", "unconditional_permit")
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
@@ -75,58 +75,58 @@ class Breaker:
         self.counts_calls = bool(rules.ratio)  # successes matter too
         self._opened = 0.0
         self._probed = 0.0  # when the newest probe was let through
-        self.normal = Permit(False, 0)  # what every call gets while the breaker is closed
+        self.unconditional_permit = Permit(False, 0)  # what every call gets while the breaker is closed
         self.state = State.CLOSED
 
-    def going_on(self, rules: BreakerRules) -> "Breaker":
+    def updated(self, rules: BreakerRules) -> "Breaker":
         """Another that stands as this one does, under other rules. A probe that is under way says nothing to it."""
         successor = Breaker(rules)
         successor._failures.extend(self._failures)
         if successor._calls is not None and self._calls is not None:
             successor._calls = self._calls.copy()
-        successor.normal = self.normal
+        successor.unconditional_permit = self.unconditional_permit
         if self.state is not State.CLOSED:
             successor._opened = self._opened
             successor.state = State.OPEN
         return successor
 
-    def admit(self, now: float) -> Permit | None:
+    def acquire(self, now: float) -> Permit | None:
         """Leave to call the provider, or None. In half-open state only the first who asks gets it."""
         if self.state is State.CLOSED:
-            return self.normal
+            return self.unconditional_permit
         since = self._opened if self.state is State.OPEN else self._probed
         if now < since + self._rules.half_open_timeout:
             return None
         self.state = State.HALF_OPEN
         self._probed = now
-        return Permit(True, self.normal.opening)
+        return Permit(True, self.unconditional_permit.opening)
 
-    def probe_in(self, now: float) -> float:
+    def seconds_to_probe(self, now: float) -> float:
         """Seconds until a call may be let through; while a probe is under way, until another one may be."""
         if self.state is State.CLOSED:
             return 0.0
         since = self._probed if self.state is State.HALF_OPEN else self._opened
         return max(0.0, since + self._rules.half_open_timeout - now)
 
-    def settle(self, permit: Permit, outcome: Outcome, now: float) -> State | None:
+    def record(self, permit: Permit, outcome: Outcome, now: float) -> State | None:
         """The call has ended. Gives the new state where that changes it."""
-        if permit.opening != self.normal.opening or permit.probe == (self.state is State.CLOSED):
+        if permit.opening != self.unconditional_permit.opening or permit.probe == (self.state is State.CLOSED):
             return None
         if permit.probe:
-            return self._settle_probe(outcome, now)
+            return self._record_probe(outcome, now)
         if self._calls is not None and outcome is not Outcome.NEUTRAL:
             self._calls.add(outcome is Outcome.FAILURE, now)
         if outcome is Outcome.FAILURE:
             self._failures.append(now)
-            if self._is_bad(now):
+            if self._should_open(now):
                 return self._open(now)
         return None
 
-    def hint_open(self, since: float) -> State | None:
+    def open_by_hint(self, since: float) -> State | None:
         """Another replica has opened its breaker for this provider: open as well, as if at the same moment."""
         return self._open(since) if self.state is State.CLOSED else None
 
-    def _settle_probe(self, outcome: Outcome, now: float) -> State | None:
+    def _record_probe(self, outcome: Outcome, now: float) -> State | None:
         before = self.state  # open already if another probe beside this one was neither
         if outcome is Outcome.SUCCESS:
             self._failures.clear()
@@ -139,14 +139,14 @@ class Breaker:
             self.state = State.OPEN  # since the same moment as before, so the next request is the probe
         return self.state if self.state is not before else None
 
-    def _is_bad(self, now: float) -> bool:
+    def _should_open(self, now: float) -> bool:
         failures = self._failures
         enough = len(failures) == self._rules.threshold and now - failures[0] <= self._rules.window
         return enough and (self._calls is None or self._calls.ratio(now) >= self._rules.ratio)
 
     def _open(self, now: float) -> State:
         self._opened = now
-        self.normal = Permit(False, self.normal.opening + 1)
+        self.unconditional_permit = Permit(False, self.unconditional_permit.opening + 1)
         self.state = State.OPEN
         return State.OPEN
 

@@ -13,51 +13,51 @@ REFUSED = 300.0  # of a credential that the provider refused
 _REMEMBERED = 4096  # rests, the newest; callers bring as many keys as they like
 
 
-class Rests:
+class Cooldowns:
     """The rests at one provider. Keys are (credential, model), or (credential, "") for all its models."""
 
-    __slots__ = ("_last_end", "_until", "any")
+    __slots__ = ("_end", "_last_end", "any")
 
     def __init__(self) -> None:
-        self._until: dict[tuple[Hashable, str], float] = {}  # in the order in which they were begun
+        self._end: dict[tuple[Hashable, str], float] = {}  # in the order in which they were begun
         self._last_end = 0.0
         self.any = False  # there may be one
 
-    def limited(self, credential: Hashable, model: str, retry_after: float | None, now: float) -> None:
+    def rate_limited(self, credential: Hashable, model: str, retry_after: float | None, now: float) -> None:
         """The provider had too many requests; `retry_after` is the wait it named, in seconds."""
         seconds = UNNAMED if retry_after is None else min(retry_after, LONGEST)
         self._put((credential, model), now + seconds)
 
-    def refused(self, credential: Hashable, model: str, now: float) -> None:
+    def credential_refused(self, credential: Hashable, model: str, now: float) -> None:
         """The provider did not accept the credential for this model, or its credit is used up; "" is for any model."""
         self._put((credential, model), now + REFUSED)
 
-    def until(self, credential: Hashable, model: str, now: float) -> float:
+    def end(self, credential: Hashable, model: str, now: float) -> float:
         """When the rest that keeps this credential from this model ends; 0 where it does not rest."""
         if now >= self._last_end:  # all have ended
-            self._until.clear()
+            self._end.clear()
             self.any = False
             return 0.0
-        ends = max(self._until.get((credential, name), 0.0) for name in ("", model))
+        ends = max(self._end.get((credential, name), 0.0) for name in ("", model))
         return ends if ends > now else 0.0
 
-    def kept(self, credentials: Mapping[Hashable, Hashable]) -> "Rests":
+    def remapped(self, credentials: Mapping[Hashable, Hashable]) -> "Cooldowns":
         """Those of the credentials named, under their new names. Others, which callers brought, keep theirs."""
-        same = Rests()
-        for (credential, model), until in self._until.items():
+        same = Cooldowns()
+        for (credential, model), end in self._end.items():
             name = credentials.get(credential) if isinstance(credential, int) else credential
             if name is not None:
-                same._put((name, model), until)
+                same._put((name, model), end)
         return same
 
-    def resting(self, now: float) -> int:
+    def active(self, now: float) -> int:
         """How many there are."""
-        return sum(until > now for until in self._until.values())
+        return sum(end > now for end in self._end.values())
 
-    def _put(self, key: tuple[Hashable, str], until: float) -> None:
-        self._until.pop(key, None)
-        if len(self._until) >= _REMEMBERED:
-            del self._until[next(iter(self._until))]
-        self._until[key] = until
-        self._last_end = max(self._last_end, until)
+    def _put(self, key: tuple[Hashable, str], end: float) -> None:
+        self._end.pop(key, None)
+        if len(self._end) >= _REMEMBERED:
+            del self._end[next(iter(self._end))]
+        self._end[key] = end
+        self._last_end = max(self._last_end, end)
         self.any = True

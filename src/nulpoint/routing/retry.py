@@ -8,7 +8,7 @@ to another target where there is one; only else to the same again, and then afte
 from nulpoint.errors import Failure, Kind
 
 FIRST_SHARE = 0.6  # of the deadline, the most for the first attempt's first byte where another one is possible
-LAST_CHANCE = 1.0  # seconds; with less of the deadline left no further attempt is begun
+MIN_ATTEMPT_SECONDS = 1.0  # seconds; with less of the deadline left no further attempt is begun
 BUDGET_SHARE = 0.1  # of the requests may be further attempts
 BUDGET_FLOOR = 3  # further attempts at one time are always allowed
 _BUDGET_MOST = 100.0  # saved up
@@ -22,7 +22,7 @@ _ELSEWHERE = frozenset(
 _AGAIN = frozenset({429, 500, 502, 503, 504, 529})
 
 
-class Budget:
+class RetryBudget:
     """How many further attempts the requests of one provider may get: a share of them, and a few at any time.
 
     A request belongs to the provider of its first attempt, wherever the further ones go: a provider that only stands in
@@ -49,14 +49,14 @@ class Budget:
         self.running -= 1
 
 
-def elsewhere(failure: Failure, *, own_key: bool) -> bool:
+def can_fail_over(failure: Failure, *, has_client_key: bool) -> bool:
     """Whether another target may do better. A key the caller brought is refused by nobody's fault but the caller's."""
-    if own_key and failure.kind in (Kind.AUTH, Kind.QUOTA):
+    if has_client_key and failure.kind in (Kind.AUTH, Kind.QUOTA):
         return False
     return failure.kind in _ELSEWHERE
 
 
-def again_in(failure: Failure, attempts: int, chance: float) -> float | None:
+def backoff_before_retry(failure: Failure, attempts: int, random: float) -> float | None:
     """Seconds until the same target may be tried again; None where it should not be.
 
     `attempts` have been made, `chance` is from 0 to 1 (full jitter). A wait the provider named counts instead if it is
@@ -67,4 +67,4 @@ def again_in(failure: Failure, attempts: int, chance: float) -> float | None:
     named = failure.named_wait
     if named is not None:
         return named if named <= _BACKOFF_MOST else None
-    return chance * min(_BACKOFF_MOST, _BACKOFF_FIRST * 2.0 ** (attempts - 1))
+    return random * min(_BACKOFF_MOST, _BACKOFF_FIRST * 2.0 ** (attempts - 1))

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from nulpoint.errors import Failure, rejected
 from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS, PREFIXES
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
-from nulpoint.routing.chains import Chain, Chains, Plan, Target
+from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
 _REMEMBERED = 4096  # names; callers may make up as many as they like
 
 
-class Rule(StrEnum):
+class ResolutionRule(StrEnum):
     """How a model's own provider is found."""
 
     ALIAS = "an alias of config.yaml"
@@ -26,15 +26,15 @@ class Rule(StrEnum):
     DEFAULT = "DEFAULT_PROVIDER, since the name tells nothing"
 
 
-class Named(NamedTuple):
+class Resolution(NamedTuple):
     """The provider, and the model's name there."""
 
     provider: str
     model: str
-    rule: Rule
+    rule: ResolutionRule
 
 
-class Trace(NamedTuple):
+class RoutingTrace(NamedTuple):
     """How a plan comes about.
 
     Fields:
@@ -45,10 +45,10 @@ class Trace(NamedTuple):
         left_out: targets of the chain that cannot be used here, and why.
     """
 
-    named: Named
+    resolution: Resolution
     primary: str
-    own_chain: str | None
-    chained: bool
+    configured_chain: str | None
+    uses_chain: bool
     left_out: Mapping[str, str]
 
 
@@ -61,7 +61,7 @@ class Router:
         aliases: Mapping[str, str],
         default_provider: str,
         known: Mapping[str, ProviderSpec],
-        chains: Chains,
+        chains: FallbackChains,
     ) -> None:
         self._providers = providers
         self._own_aliases = aliases
@@ -69,22 +69,22 @@ class Router:
         self._default = default_provider
         self._known = known
         self._chains = chains
-        self._remembered: dict[tuple[str, Route], Plan] = {}
+        self._plan_cache: dict[tuple[str, Route], TargetPlan] = {}
 
-    def plan(self, model: str, route: Route) -> Plan:
+    def plan(self, model: str, route: Route) -> TargetPlan:
         """Raises Failure (400) when the model's own provider is not configured or does not have this route."""
-        remembered = self._remembered.get((model, route))
+        remembered = self._plan_cache.get((model, route))
         if remembered is not None:
             return remembered
-        name, there, _ = self._named(model)
+        name, there, _ = self._resolve(model)
         target = Target.at(self._configured(name, model), there)
         if route == "embeddings" and not target.provider.spec.embeddings:
             raise self._no_embeddings(name)
-        steps = list(self._steps(self._chains.of(model, target), target, route))
-        plan = Plan(target, steps, own=self._chains.own_name(model) is not None)
-        if len(self._remembered) >= _REMEMBERED:
-            self._remembered.clear()
-        self._remembered[model, route] = plan
+        steps = list(self._steps(self._chains.chain_for(model, target), target, route))
+        plan = TargetPlan(target, steps, configured=self._chains.configured_name(model) is not None)
+        if len(self._plan_cache) >= _REMEMBERED:
+            self._plan_cache.clear()
+        self._plan_cache[model, route] = plan
         return plan
 
     def _steps(self, chain: Chain, primary: Target, route: Route) -> Iterator[list[tuple[Target, int]]]:
@@ -107,8 +107,8 @@ class Router:
 
     def find(self, model: str) -> Target | None:
         """The target of a name that says itself where it belongs, if that provider is configured."""
-        found = self._named(model)
-        if found.rule is Rule.DEFAULT or found.provider not in self._providers:
+        found = self._resolve(model)
+        if found.rule is ResolutionRule.DEFAULT or found.provider not in self._providers:
             return None
         return Target.at(self._providers[found.provider], found.model)
 
@@ -121,34 +121,36 @@ class Router:
                 listed[alias] = provider
         for name, provider_ in self._providers.items():
             for model in provider_.spec.models:
-                named = self._named(model)
-                is_plain = named.rule is not Rule.DEFAULT and (named.provider, named.model) == (name, model)
+                named = self._resolve(model)
+                is_plain = named.rule is not ResolutionRule.DEFAULT and (named.provider, named.model) == (name, model)
                 listed.setdefault(model if is_plain else f"{name}/{model}", name)
         return sorted(listed.items())
 
-    def _named(self, model: str) -> Named:
+    def _resolve(self, model: str) -> Resolution:
         """By alias, prefix or pattern; else by default, for a name that tells nothing."""
         alias = self._aliases.get(model)
         if alias is not None:
             provider, _, there = alias.partition("/")
-            return Named(provider, there, Rule.ALIAS if model in self._own_aliases else Rule.KNOWN_ALIAS)
+            return Resolution(
+                provider, there, ResolutionRule.ALIAS if model in self._own_aliases else ResolutionRule.KNOWN_ALIAS
+            )
         model = _spelled_out(model)
         provider, slash, there = model.partition("/")
         if slash and there and provider in self._known:
-            return Named(provider, there, Rule.PREFIX)
+            return Resolution(provider, there, ResolutionRule.PREFIX)
         # `maker/model`, as hosts of many makers' models have it: no pattern speaks for those
         matching = [] if slash else [prefix for prefix in PATTERNS if model.startswith(prefix)]
         if matching:
-            return Named(PATTERNS[max(matching, key=len)], model, Rule.PATTERN)
-        return Named(self._default, model, Rule.DEFAULT)
+            return Resolution(PATTERNS[max(matching, key=len)], model, ResolutionRule.PATTERN)
+        return Resolution(self._default, model, ResolutionRule.DEFAULT)
 
-    def trace(self, model: str, route: Route) -> Trace:
+    def trace(self, model: str, route: Route) -> RoutingTrace:
         """Why `plan` plans as it does, also where it refuses to."""
-        named = self._named(model)
-        own = self._chains.own_name(model)
+        named = self._resolve(model)
+        own = self._chains.configured_name(model)
         spec = self._known[named.provider]
         primary = Target(Provider(spec=spec, base_url=spec.base_url), named.model, f"{named.provider}/{named.model}")
-        chain = self._chains.of(model, primary)
+        chain = self._chains.chain_for(model, primary)
         left_out = {
             one.target: why
             for step in chain
@@ -156,7 +158,7 @@ class Router:
             for provider, _, there in [one.target.partition("/")]
             if (why := self._why_not(provider, there, primary, route))
         }
-        return Trace(named, primary.name, own, len(chain) > 1, left_out)
+        return RoutingTrace(named, primary.name, own, len(chain) > 1, left_out)
 
     def _why_not(self, provider: str, model: str, primary: Target, route: Route) -> str:
         if provider not in self._providers:

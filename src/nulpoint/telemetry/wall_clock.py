@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 3600.0  # seconds two clocks may drift apart before one of them has jumped
 
 
-class Calendar:
+class TrustedClock:
     """Knows the time until the clock jumps: what is too old is not decided by a clock that was just moved.
 
     `wall` gives Unix seconds, `steady` seconds of a clock that only goes on, sleep of the machine included.
@@ -44,6 +44,6 @@ def _steady() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def calendar() -> Calendar:
+def trusted_clock() -> TrustedClock:
     """Of this machine."""
-    return Calendar(_wall, _steady)
+    return TrustedClock(_wall, _steady)

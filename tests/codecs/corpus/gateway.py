@@ -7,15 +7,15 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from nulpoint.protocols.registry import CODECS
 from nulpoint.errors import Failure
-from nulpoint.proxy.upstream_request import Prepared, prepare
-from nulpoint.proxy.stream_relay import Relay, error_event
-from nulpoint.proxy.response_body import check_answer
-from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.envelope import read_envelope
-from nulpoint.protocols.openai.usage import Facts, read_facts
+from nulpoint.protocols.openai.usage import ResponseMetadata, read_metadata
+from nulpoint.protocols.registry import CODECS
+from nulpoint.providers.spec import ProviderSpec, Route
+from nulpoint.proxy.response_body import check_response
+from nulpoint.proxy.stream_relay import StreamRelay, error_event
+from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
 
 CREATED = 1_700_000_000
 MODEL = "some-model"
@@ -25,12 +25,12 @@ class Shown(NamedTuple):
     """What left for the caller: status and body, or the failure that was told instead of one or after a part of it."""
 
     body: bytes
-    facts: Facts
+    facts: ResponseMetadata
     failure: Failure | None = None
     began: bool = True  # a part of the answer was out before it failed
 
 
-def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, Prepared, bool]:
+def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, UpstreamRequest, bool]:
     """The caller's request and what was made of it; whether a completion is answered through chat."""
     through_chat = route == "completions" and not host.completions
     asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
@@ -48,11 +48,11 @@ def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) ->
             body = ready.codec.decode(body, CREATED)
         elif ready.embeddings is not None:
             body = ready.embeddings.decode(body, request, MODEL)
-        facts = read_facts(body)
+        facts = read_metadata(body)
         if facts.suspect:
-            check_answer(host.name, body, None)
+            check_response(host.name, body, None)
     except Failure as failure:
-        return Shown(b"", Facts(), failure, began=False)
+        return Shown(b"", ResponseMetadata(), failure, began=False)
     return Shown(from_chat(body) if through_chat else body, facts)
 
 
@@ -70,9 +70,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool, route: Route) -> Shown:
     _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
-    watcher = ready.watcher(through_chat, {}, CREATED)
+    watcher = ready.stream_transformer(through_chat, {}, CREATED)
     answer = _Answer()
-    relay = Relay(_Upstream(pieces), answer, watcher, host.sends_done)
+    relay = StreamRelay(_Upstream(pieces), answer, watcher, host.sends_done)
     failure = None
     try:
         await relay.run()
@@ -82,7 +82,7 @@ async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool,
         assert not answer.ended
     if failure is not None and answer.sent:
         answer.write(error_event(failure))
-    return Shown(bytes(answer.sent), watcher.facts(), failure, bool(answer.sent))
+    return Shown(bytes(answer.sent), watcher.metadata(), failure, bool(answer.sent))
 
 
 class _Upstream:
@@ -95,7 +95,7 @@ class _Upstream:
         self._pieces = iter(pieces)
         self.ended = False
 
-    async def pour(self, pass_on: Callable[[bytes], bool]) -> None:
+    async def pump_to(self, pass_on: Callable[[bytes], bool]) -> None:
         for piece in self._pieces:
             if not pass_on(piece):
                 return
@@ -104,13 +104,13 @@ class _Upstream:
     def take(self) -> bytes:
         return b""
 
-    def pace(self) -> float:
+    def start_idle_timeout(self) -> float:
         return 0.0
 
     def progress(self) -> None:
         pass
 
-    def may_go_on(self) -> None:
+    def lift_deadline(self) -> None:
         pass
 
 
@@ -120,11 +120,11 @@ class _Answer:
     paused = False
 
     def __init__(self) -> None:
-        self.caller = self
+        self.client = self
         self.sent = bytearray()
         self.ended = False
 
-    def show_head(self) -> None:
+    def send_head(self) -> None:
         pass
 
     def commit(self) -> None:

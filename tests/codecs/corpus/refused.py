@@ -7,9 +7,9 @@ from typing import Any
 from corpus.formats import same
 from corpus.records import Recording
 from nulpoint.errors import Kind
-from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.protocols.provider_errors import provider_failure
 from nulpoint.formats.retry_after import seconds_to_wait
+from nulpoint.protocols.provider_errors import provider_failure
+from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 SECRET = "hunter2-configured"
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}

@@ -13,18 +13,15 @@ from typing import Any
 import click
 import msgspec
 
-from nulpoint.cli.log import stats_table
-from nulpoint.cli.log import filters
-from nulpoint.cli.log import waterfall
-from nulpoint.cli.log.listing import Listing
+from nulpoint.cli.log import filters, stats_table, waterfall
 from nulpoint.cli.log.filters import Filters
-from nulpoint.cli.log.reader import Log, Unreadable, as_record, open_log
+from nulpoint.cli.log.listing import Listing
+from nulpoint.cli.log.reader import RequestLogReader, UnreadableLogError, as_record, open_log
 from nulpoint.cli.log.summary import GROUPS, summarise
 from nulpoint.cli.log.table import Paint
-from nulpoint.config import ConfigError
-from nulpoint.config import values
-from nulpoint.config.source import read_env_file
+from nulpoint.config import ConfigError, values
 from nulpoint.config.sections.request_log import UNSET, configured
+from nulpoint.config.source import read_env_file
 
 EXIT_UNREADABLE = 1
 FOLLOW_SECONDS = 0.3
@@ -95,9 +92,9 @@ def logs(request: str | None, last: int, follow: bool, file: Path | None, as_jso
         where, given = Filters(**asked).condition()
         rows = log.rows(where, given, f"ORDER BY number DESC LIMIT {last}")[::-1]
         if not follow and not rows:
-            raise Unreadable(_nothing(log, where))
+            raise UnreadableLogError(_nothing(log, where))
         if follow and not log.live:
-            raise Unreadable("only an SQLite log can be followed; for lines of a file use tail -f")
+            raise UnreadableLogError("only an SQLite log can be followed; for lines of a file use tail -f")
         show = _shower(rows, as_json)
         show(rows)
         if follow:
@@ -125,7 +122,7 @@ def stats(by: str, most: int, file: Path | None, as_json: bool, **asked: Any) ->
         where, given = Filters(**asked).condition()
         rows = log.rows(where, given, columns=(*_COUNTED, _TRIES))
         if not rows and not as_json:
-            raise Unreadable(_nothing(log, where))
+            raise UnreadableLogError(_nothing(log, where))
         total, groups = summarise(rows, by)
         if as_json:
             document = {"total": total.as_json(), "by": by, "groups": {k: v.as_json() for k, v in groups.items()}}
@@ -141,12 +138,12 @@ _COUNTED = ("time", "model", "provider", "key", "status", "error", "total_us", "
             "prompt", "completion", "cached", "cost", "saved")  # fmt: skip
 
 
-def _one(log: Log, request: str, as_json: bool) -> None:
+def _one(log: RequestLogReader, request: str, as_json: bool) -> None:
     number = request.removeprefix("#")
     rows = log.rows("number = ?", (int(number),)) if number.isdecimal() and len(number) < 19 else []
     rows = rows or log.rows("id = ?", (request,))
     if not rows:
-        raise Unreadable(f"there is no request {request!r} in {str(log.path)!r}")
+        raise UnreadableLogError(f"there is no request {request!r} in {str(log.path)!r}")
     for row in rows:  # callers may send one id twice
         if as_json:
             click.echo(msgspec.json.encode(as_record(row)))
@@ -168,7 +165,7 @@ def _echo(lines: Iterable[str | bytes]) -> None:
         click.echo(line)
 
 
-def _follow(log: Log, where: str, given: tuple[Any, ...], show: Callable[[list[Any]], None]) -> None:
+def _follow(log: RequestLogReader, where: str, given: tuple[Any, ...], show: Callable[[list[Any]], None]) -> None:
     pause, last = threading.Event(), log.last()
     while not pause.wait(FOLLOW_SECONDS):
         log.look_again()
@@ -180,20 +177,20 @@ def _follow(log: Log, where: str, given: tuple[Any, ...], show: Callable[[list[A
             last = newest
 
 
-def _nothing(log: Log, where: str) -> str:
+def _nothing(log: RequestLogReader, where: str) -> str:
     if where == filters.ROUTES:
         return f"no request has been logged in {str(log.path)!r} yet"
     return f"no request in {str(log.path)!r} is like that"
 
 
 @contextmanager
-def _opened(file: Path | None) -> Iterator[Log]:
+def _opened(file: Path | None) -> Iterator[RequestLogReader]:
     """Says why not, and ends, where there is nothing to show."""
     log = None
     try:
         log = open_log(file or _configured_file())
         yield log
-    except Unreadable as error:
+    except UnreadableLogError as error:
         click.echo(f"nulpoint: {error}", err=True)
         sys.exit(EXIT_UNREADABLE)
     except KeyboardInterrupt:  # of --follow, which has no other end
@@ -208,14 +205,14 @@ def _configured_file() -> Path:
     try:
         given = read_env_file(Path(".env")) or {}
     except ConfigError as error:
-        raise Unreadable(f"{error}; name the request log with --file") from None
+        raise UnreadableLogError(f"{error}; name the request log with --file") from None
     targets = configured({**given, **os.environ}, Path("config.yaml"))
     paths = [target.path for target in targets or () if target.path is not None]
     if paths:
         return paths[0]
     if targets is not None and not Path(UNSET).exists():
         text = "REQUEST_LOG names no file; set it to sqlite:PATH, or name one with --file (- is standard input)"
-        raise Unreadable(text)
+        raise UnreadableLogError(text)
     return Path(UNSET)
 
 

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 import msgspec
 
 from nulpoint.cli.log import formatting
-from nulpoint.cli.log.table import Cell, Column, Paint, Table
+from nulpoint.cli.log.table import Paint, Table, TableCell, TableColumn
 
 COLUMNS = (
-    Column("#", right=True),
-    Column("UTC"),
-    Column("CODE", right=True),
-    Column("MODEL", least=14),
-    Column("PROVIDER", least=7, rank=1),
-    Column("TOTAL", right=True),
-    Column("FIRST", right=True, rank=5),
-    Column("TOKENS", right=True, rank=4),
-    Column("COST", right=True, rank=2),
-    Column("", rank=3),
-    Column("KEY", rank=7),
-    Column("ERROR", least=20, rank=6),
+    TableColumn("#", right=True),
+    TableColumn("UTC"),
+    TableColumn("CODE", right=True),
+    TableColumn("MODEL", least=14),
+    TableColumn("PROVIDER", least=7, rank=1),
+    TableColumn("TOTAL", right=True),
+    TableColumn("FIRST", right=True, rank=5),
+    TableColumn("TOKENS", right=True, rank=4),
+    TableColumn("COST", right=True, rank=2),
+    TableColumn("", rank=3),
+    TableColumn("KEY", rank=7),
+    TableColumn("ERROR", least=20, rank=6),
 )
 
 
@@ -38,20 +38,20 @@ class Listing:
         return self._table.row(_cells(row, self._days))
 
 
-def _cells(row: sqlite3.Row, days: bool) -> list[Cell]:
+def _cells(row: sqlite3.Row, days: bool) -> list[TableCell]:
     return [
-        Cell(str(row["number"]), "dim"),
-        Cell(_time(row["time"], days)),
-        Cell(str(row["status"]), status_style(row["status"], row["error"])),
-        Cell(_model(row)),
-        Cell(formatting.clean(row["provider"] or "")),
-        Cell(formatting.time_taken(row["total_us"])),
-        Cell(formatting.time_taken(_first(row))),
-        Cell(_tokens(row)),
-        Cell(formatting.dollars(row["cost"])),
-        Cell(_marks(row), "mark"),
-        Cell(row["key"] or "", "dim"),
-        Cell(formatting.clean(row["message"] or row["error"] or ""), "bad" if row["error"] else ""),
+        TableCell(str(row["number"]), "dim"),
+        TableCell(_time(row["time"], days)),
+        TableCell(str(row["status"]), status_style(row["status"], row["error"])),
+        TableCell(_model(row)),
+        TableCell(formatting.clean(row["provider"] or "")),
+        TableCell(formatting.time_taken(row["total_us"])),
+        TableCell(formatting.time_taken(_first(row))),
+        TableCell(_tokens(row)),
+        TableCell(formatting.dollars(row["cost"])),
+        TableCell(_marks(row), "mark"),
+        TableCell(row["key"] or "", "dim"),
+        TableCell(formatting.clean(row["message"] or row["error"] or ""), "bad" if row["error"] else ""),
     ]
 
 

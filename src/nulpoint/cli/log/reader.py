@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import msgspec
 
 from nulpoint.telemetry.request_log.files import inode
-from nulpoint.telemetry.request_log.sqlite_schema import COLUMNS, INSERT, NotOurs, columns_of, is_damage, is_new, memory
+from nulpoint.telemetry.request_log.sqlite_schema import (
+    COLUMNS,
+    INSERT,
+    ForeignDatabaseError,
+    columns_of,
+    is_damage,
+    is_new,
+    memory,
+)
 
 STDIN = Path("-")
 _SQLITE_HEAD = b"SQLite format 3\0"
@@ -18,11 +26,11 @@ _USAGE = ("prompt", "completion", "cached", "reasoning", "written", "written_1h"
 _FLAGS = ("stream", "coalesced")
 
 
-class Unreadable(Exception):
+class UnreadableLogError(Exception):
     """There is no request log to read. The text says why and what to do."""
 
 
-class Log:
+class RequestLogReader:
     """An open one. `number` is a record's place in it. `live`: more may come."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, live: bool) -> None:
@@ -46,7 +54,7 @@ class Log:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise Unreadable(_damaged(self.path, error)) from None
+            raise UnreadableLogError(_damaged(self.path, error)) from None
 
     def last(self) -> int:
         """The highest number; 0 where there is none."""
@@ -60,7 +68,7 @@ class Log:
             return
         try:
             connection = _of_file(self.path)
-        except Unreadable:  # nothing is in it yet
+        except UnreadableLogError:  # nothing is in it yet
             return
         self.close()
         self._use(connection)
@@ -69,39 +77,41 @@ class Log:
         self._connection.close()
 
 
-def open_log(path: Path) -> Log:
+def open_log(path: Path) -> RequestLogReader:
     """Raises Unreadable."""
     if path == STDIN:
-        return Log(_of_lines(sys.stdin.buffer.read(), "standard input"), path, live=False)
+        return RequestLogReader(_of_lines(sys.stdin.buffer.read(), "standard input"), path, live=False)
     try:
         with path.open("rb") as file:
             head = file.read(len(_SQLITE_HEAD))
             lines = head + file.read() if head[:1] == b"{" else None
     except FileNotFoundError:
         text = f"there is no request log {str(path)!r}; REQUEST_LOG=sqlite:{path} makes one with the first request"
-        raise Unreadable(text) from None
+        raise UnreadableLogError(text) from None
     except OSError as error:
-        raise Unreadable(f"the request log {str(path)!r} cannot be read: {error.strerror}") from None
+        raise UnreadableLogError(f"the request log {str(path)!r} cannot be read: {error.strerror}") from None
     if lines is not None:
-        return Log(_of_lines(lines, repr(str(path))), path, live=False)
+        return RequestLogReader(_of_lines(lines, repr(str(path))), path, live=False)
     if not head:
-        raise Unreadable(f"{str(path)!r} is empty: no request has been logged yet")
+        raise UnreadableLogError(f"{str(path)!r} is empty: no request has been logged yet")
     if head != _SQLITE_HEAD:
-        raise Unreadable(f"{str(path)!r} is no request log: neither SQLite nor lines of JSON; it may be damaged")
-    return Log(_of_file(path), path, live=True)
+        raise UnreadableLogError(
+            f"{str(path)!r} is no request log: neither SQLite nor lines of JSON; it may be damaged"
+        )
+    return RequestLogReader(_of_file(path), path, live=True)
 
 
 def _of_file(path: Path) -> sqlite3.Connection:
     for mode in ("mode=ro", "mode=ro&immutable=1"):  # the second where nobody may make the files SQLite needs beside it
         try:
             return _opened(path, mode)
-        except NotOurs as error:
-            raise Unreadable(f"{str(path)!r} cannot be read: {error}") from None
+        except ForeignDatabaseError as error:
+            raise UnreadableLogError(f"{str(path)!r} cannot be read: {error}") from None
         except sqlite3.Error as error:
             reason = error
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _is_written(path):
                 break
-    raise Unreadable(_damaged(path, reason))
+    raise UnreadableLogError(_damaged(path, reason))
 
 
 def _opened(path: Path, mode: str) -> sqlite3.Connection:
@@ -109,7 +119,7 @@ def _opened(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=5)
     try:
         if is_new(connection):
-            raise Unreadable(f"{str(path)!r} is empty: no request has been logged yet")
+            raise UnreadableLogError(f"{str(path)!r} is empty: no request has been logged yet")
     except BaseException:
         connection.close()
         raise
@@ -133,7 +143,7 @@ def _of_lines(data: bytes, where: str) -> sqlite3.Connection:
     """What is no record is passed by: a line that was cut, words of another program."""
     lines = [line for line in data.splitlines() if _is_record(line)]
     if not lines:
-        raise Unreadable(f"there is no request in {where}" if data.strip() else f"{where} is empty")
+        raise UnreadableLogError(f"there is no request in {where}" if data.strip() else f"{where} is empty")
     connection = memory()
     for start in range(0, len(lines), _AT_ONCE):
         connection.execute(INSERT, ((b"[%b]" % b",".join(lines[start : start + _AT_ONCE])).decode(),))

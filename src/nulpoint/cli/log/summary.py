@@ -12,13 +12,13 @@ GROUPS = ("model", "provider", "key", "hour")
 _CALLER_LEFT = 499
 
 
-class Row(Protocol):
+class LogRow(Protocol):
     """A record's fields by name; what it does not have is None."""
 
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-class Figures(msgspec.Struct):
+class Statistics(msgspec.Struct):
     """Of some requests. Times in microseconds, money in picodollars.
 
     Fields:
@@ -45,7 +45,7 @@ class Figures(msgspec.Struct):
     coalesced: int = 0
     failed_over: int = 0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: LogRow) -> None:
         self.requests += 1
         if row["status"] == _CALLER_LEFT:
             self.left += 1
@@ -80,14 +80,14 @@ class Figures(msgspec.Struct):
         }  # fmt: skip
 
 
-def summarise(rows: Iterable[Row], by: str) -> tuple[Figures, dict[str, Figures]]:
+def summarise(rows: Iterable[LogRow], by: str) -> tuple[Statistics, dict[str, Statistics]]:
     """Of all, and of each group: hours in order, others by their number of requests, most first. "" has none."""
-    total = Figures()
-    groups: dict[str, Figures] = {}
+    total = Statistics()
+    groups: dict[str, Statistics] = {}
     for row in rows:
         total.add(row)
         name = row["time"][:13] + ":00Z" if by == "hour" else row[by] or ""
-        groups.setdefault(name, Figures()).add(row)
+        groups.setdefault(name, Statistics()).add(row)
     if by == "hour":
         return total, dict(sorted(groups.items()))
     return total, dict(sorted(groups.items(), key=lambda item: (-item[1].requests, item[0])))

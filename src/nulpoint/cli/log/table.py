@@ -10,7 +10,7 @@ GAP = 2
 Paint = Callable[[str, str], str]  # text and the name of a style to the text in colour
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """`least`: columns it can shrink to; 0 where it cannot. The highest `rank` goes first; rank 0 never does."""
 
     title: str
@@ -19,7 +19,7 @@ class Column(NamedTuple):
     rank: int = 0
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """`style`: see `Paint`; empty is plain."""
 
     text: str
@@ -29,19 +29,21 @@ class Cell(NamedTuple):
 class Table:
     """A layout found for some rows; others can be shown in it too."""
 
-    def __init__(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], most: int, paint: Paint) -> None:
+    def __init__(
+        self, columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], most: int, paint: Paint
+    ) -> None:
         """`most`: columns of the terminal."""
         self._columns = columns
         self._paint = paint
         self._widths = _layout(columns, rows, most)
 
     def head(self) -> str:
-        return self._line([Cell(column.title, "head") for column in self._columns])
+        return self._line([TableCell(column.title, "head") for column in self._columns])
 
-    def row(self, cells: Sequence[Cell]) -> str:
+    def row(self, cells: Sequence[TableCell]) -> str:
         return self._line(cells)
 
-    def _line(self, cells: Sequence[Cell]) -> str:
+    def _line(self, cells: Sequence[TableCell]) -> str:
         parts = []
         for number, cells_width in self._widths:
             column, cell = self._columns[number], cells[number]
@@ -52,7 +54,7 @@ class Table:
         return (" " * GAP).join(parts).rstrip()
 
 
-def _layout(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], most: int) -> list[tuple[int, int]]:
+def _layout(columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], most: int) -> list[tuple[int, int]]:
     """Which columns are shown, by number, and how wide."""
     natural = [
         max([width(column.title), *(width(row[number].text) for row in rows)]) for number, column in enumerate(columns)
@@ -70,7 +72,7 @@ def _layout(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], most: int
         shown.remove(max(droppable, key=lambda number: columns[number].rank))
 
 
-def _shrunk(columns: Sequence[Column], shown: Sequence[int], natural: Sequence[int], most: int) -> dict[int, int]:
+def _shrunk(columns: Sequence[TableColumn], shown: Sequence[int], natural: Sequence[int], most: int) -> dict[int, int]:
     """The widest of those that can shrink gives way first."""
     widths = {number: natural[number] for number in shown}
     excess = sum(widths.values()) + GAP * (len(shown) - 1) - most

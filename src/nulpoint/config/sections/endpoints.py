@@ -20,7 +20,7 @@ Lookup = Callable[[str], str | None]
 Found = list[tuple[str, str, str]]  # key, what was given, remedy
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     base_url: str
     paths: Mapping[Call, str]
 
@@ -30,7 +30,7 @@ def is_asked_for(spec: ProviderSpec, lookup: Lookup) -> bool:
     return any(lookup(name) for name in spec.asked_for_by or spec.needs)
 
 
-def place(spec: ProviderSpec, base_url: str | None, lookup: Lookup, found: Found) -> Place:
+def resolve_endpoint(spec: ProviderSpec, base_url: str | None, lookup: Lookup, found: Found) -> Endpoint:
     """The base URL (`base_url` counts before the row's) and the row's own paths. What is wrong goes to `found`."""
     filled = _Filled(spec, lookup, found)
     own_url, own_paths = spec.base_url, dict(spec.paths)
@@ -45,7 +45,7 @@ def place(spec: ProviderSpec, base_url: str | None, lookup: Lookup, found: Found
         first = _VARIABLE.match(own_url)
         name = spec.base_url_env if base_url or not first else first[1]
         found.append((name, f"= {values.shown(url)}", f"leave out {before}: the paths of {spec.name} begin with it"))
-    return Place(url, paths)
+    return Endpoint(url, paths)
 
 
 def unsound(where: str, row: ProviderSpec) -> Found:

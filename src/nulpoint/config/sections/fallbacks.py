@@ -10,7 +10,7 @@ from nulpoint.config.sections.endpoints import Found
 from nulpoint.config.sections.providers import FILE
 from nulpoint.config.sections.targets import remedy_for
 from nulpoint.providers.spec import ProviderSpec
-from nulpoint.routing.chains import Chain, Step, Weighted
+from nulpoint.routing.chains import Chain, Step, WeightedTarget
 
 SECTION = "fallbacks"
 _EXAMPLE = "for example [anthropic/claude-sonnet-5, {gemini/gemini-3.8-flash: 3, mistral/mistral-large-latest: 1}]"
@@ -53,7 +53,9 @@ def _step(where: str, step: Any, known: Mapping[str, ProviderSpec], found: Found
     return tuple(_weighted(where, step, known, found))
 
 
-def _weighted(where: str, step: dict[Any, Any], known: Mapping[str, ProviderSpec], found: Found) -> Iterator[Weighted]:
+def _weighted(
+    where: str, step: dict[Any, Any], known: Mapping[str, ProviderSpec], found: Found
+) -> Iterator[WeightedTarget]:
     for name, weight in step.items():
         if remedy := remedy_for(str(name), known):
             found.append((where, f"= {repr(name)[:100]}", remedy))
@@ -62,4 +64,4 @@ def _weighted(where: str, step: dict[Any, Any], known: Mapping[str, ProviderSpec
                 (where, f"= {repr(weight)[:100]}", f"the weight of {name} must be a whole number from 1 to 1000000")
             )
         else:
-            yield Weighted(str(name), weight)
+            yield WeightedTarget(str(name), weight)

@@ -1,8 +1,8 @@
 """The identities part of the configuration: whose tokens stand in for keys."""
 
 from nulpoint.config.sections.endpoints import Found, Lookup
-from nulpoint.credentials.source import Values, Wrong
 from nulpoint.credentials.kinds import KINDS, has_extra
+from nulpoint.credentials.source import InvalidSetting, Values
 from nulpoint.providers.spec import IdentityKind, IdentitySettings, ProviderSpec
 
 
@@ -17,7 +17,7 @@ def identity_is_set(spec: ProviderSpec, lookup: Lookup) -> bool:
 
 
 def _read(
-    identity: IdentityKind, spec: ProviderSpec, base_url: str, lookup: Lookup, wrong: list[Wrong]
+    identity: IdentityKind, spec: ProviderSpec, base_url: str, lookup: Lookup, wrong: list[InvalidSetting]
 ) -> Values | None:
     names = (*KINDS[identity].variables, *spec.variables)
     given = {name: text for name in names if (text := lookup(name) or spec.variables.get(name))}
@@ -29,13 +29,13 @@ def read_identity(spec: ProviderSpec, base_url: str, lookup: Lookup, found: Foun
     if spec.identity is None:
         return None
     kind = KINDS[spec.identity]
-    wrong: list[Wrong] = []
+    wrong: list[InvalidSetting] = []
     values = _read(spec.identity, spec, base_url, lookup, wrong)
     if values is None:
         return None
     if not kind.by_itself(values) and not has_extra(kind):
         remedy = f"needs the package {kind.module}: pip install 'nulpoint[{kind.extra}]'"
-        wrong.append(Wrong(spec.needs[0] if spec.needs else spec.name, "is set", remedy))
+        wrong.append(InvalidSetting(spec.needs[0] if spec.needs else spec.name, "is set", remedy))
     known = {name for name, _, _ in found}
     found += [(one.name, one.given, one.remedy) for one in wrong if one.name not in known]
     return IdentitySettings(spec.identity, tuple(sorted(values.items())))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.config import values
+from nulpoint.config.sections.endpoints import Found, Lookup, is_asked_for, resolve_endpoint, unsound
 from nulpoint.config.sections.identities import (
     identity_is_set,
     identity_variables,
@@ -17,9 +18,8 @@ from nulpoint.config.sections.identities import (
     read_identity,
     speaks_for_itself,
 )
-from nulpoint.config.sections.endpoints import Found, Lookup, is_asked_for, place, unsound
-from nulpoint.config.settings import BY_KEY
 from nulpoint.config.sections.targets import remedy_for
+from nulpoint.config.settings import BY_KEY
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 
@@ -141,7 +141,7 @@ def _placed(
     found: Found,
 ) -> Provider:  # fmt: skip
     """A provider that must be told where it is, or who we are there."""
-    where = place(spec, base_url, lookup, found)
+    where = resolve_endpoint(spec, base_url, lookup, found)
     identity = None if keys else read_identity(spec, where.base_url, lookup, found)
     if not keys and identity is None and not forward_keys and spec.auth != "none":
         found.append((spec.name, "is asked for, but has no credential", f"set {key_remedy(spec)}"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
-from nulpoint.config.document import Unreadable, read_document
+from nulpoint.config.document import UnreadableConfigError, read_document
 
 _REMEDY = "use stdout, file:PATH or sqlite:PATH, several of them with commas, or none"
 UNSET = "requests.db"  # where `make run` writes, and the commands look when nothing is set
@@ -69,7 +69,7 @@ def _not_ours(path: Path) -> str:
     """A damaged file is no reason: it is set aside."""
     import sqlite3  # only now: not everybody has such a file
 
-    from nulpoint.telemetry.request_log.sqlite_schema import NotOurs, is_new
+    from nulpoint.telemetry.request_log.sqlite_schema import ForeignDatabaseError, is_new
 
     if not path.is_file():
         return "is no regular file"
@@ -79,7 +79,7 @@ def _not_ours(path: Path) -> str:
             is_new(connection)
         finally:
             connection.close()
-    except NotOurs as error:
+    except ForeignDatabaseError as error:
         return str(error)
     except sqlite3.Error:
         pass
@@ -103,7 +103,7 @@ def configured(environ: Mapping[str, str], file: Path) -> tuple[LogTarget, ...] 
 def _in_file(file: Path) -> str:
     try:
         document = read_document(file, expected=False) or {}
-    except Unreadable:
+    except UnreadableConfigError:
         return ""
     value = document.get("request_log")
     return ",".join(map(str, value)) if isinstance(value, list) else str(value or "")

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import httptools
 
 from nulpoint.errors import CallerCause, Failure, Kind
-from nulpoint.http.limits import ClientLimits
-from nulpoint.http.coroutine_runner import Signal
+from nulpoint.http.coroutine_runner import WakeEvent
 from nulpoint.http.deadlines import NEVER
+from nulpoint.http.limits import ClientLimits
 
 READ_BYTES = 65_536  # at most this much is taken from the socket at once
 UNREAD_BYTES = 32_768  # more than this not yet read by the strand pauses the socket
@@ -30,7 +30,7 @@ _READ_BUFFER = memoryview(bytearray(READ_BYTES))
 Sink = Callable[[bytes], bool]
 
 
-class Upstream(asyncio.BufferedProtocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """A connection to a provider. `on_lost` is called once when it is gone, `on_free` when it may be used again."""
 
     __slots__ = (
@@ -72,8 +72,8 @@ class Upstream(asyncio.BufferedProtocol):
         self,
         limits: ClientLimits,
         loop: asyncio.AbstractEventLoop,
-        on_lost: "Callable[[Upstream], None]",
-        on_free: "Callable[[Upstream], None]",
+        on_lost: "Callable[[UpstreamConnection], None]",
+        on_free: "Callable[[UpstreamConnection], None]",
     ) -> None:
         self._limits = limits
         self._loop = loop
@@ -81,7 +81,7 @@ class Upstream(asyncio.BufferedProtocol):
         self._on_free = on_free
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self._parser = httptools.HttpResponseParser(self)
-        self.arrival = Signal()
+        self.arrival = WakeEvent()
         self._paused_reading = False
         self._paused_writing = False
         self._unsent = 0
@@ -113,7 +113,7 @@ class Upstream(asyncio.BufferedProtocol):
 
     # -- the strand's side ---------------------------------------------------------------------------------------------
 
-    def send(self, message: bytes, begin_by: float, timeout: float, until: float = NEVER) -> None:
+    def send(self, message: bytes, begin_by: float, timeout: float, deadline: float = NEVER) -> None:
         """Send one whole request. Its first answer byte must come before `begin_by` (loop time), which is `timeout`
         seconds after somebody began to wait for it.
 
@@ -122,8 +122,8 @@ class Upstream(asyncio.BufferedProtocol):
         self._begin()
         self.uses += 1
         self.first_byte_timeout = timeout
-        self._until = until
-        self.deadline = begin_by if begin_by < until else until
+        self._until = deadline
+        self.deadline = begin_by if begin_by < deadline else deadline
         if self.lost:
             self._fail(_gone("closed the connection"))
         else:
@@ -133,7 +133,7 @@ class Upstream(asyncio.BufferedProtocol):
         """The present phase may take so long from now."""
         self.deadline = min(self._loop.time() + seconds, self._until)
 
-    def pace(self) -> float:
+    def start_idle_timeout(self) -> float:
         """From now on only `progress` counts against the idle timeout: bytes alone may be nothing but comments.
 
         Gives that timeout, in seconds.
@@ -145,7 +145,7 @@ class Upstream(asyncio.BufferedProtocol):
         """An event has come."""
         self._allow(self._limits.read_timeout)
 
-    def may_go_on(self) -> None:
+    def lift_deadline(self) -> None:
         """The answer is no longer bound by the request's deadline, only by the idle timeout.
 
         Whoever calls this may also set `deadline` instead of calling `progress`.
@@ -153,7 +153,7 @@ class Upstream(asyncio.BufferedProtocol):
         self._until = NEVER
         self.progress()
 
-    def answers(self) -> bool:
+    def head_received(self) -> bool:
         """Whether status and headers of the answer have come; else wait for `arrival`. Raises Failure.
 
         No coroutine: one costs a request more than all that is asked here.
@@ -182,7 +182,7 @@ class Upstream(asyncio.BufferedProtocol):
             raise self._failure
         return b""
 
-    async def pour(self, sink: Sink) -> None:
+    async def pump_to(self, sink: Sink) -> None:
         """Give every read to `sink` until it says False or the body has ended; what came last is left to `take`.
 
         A stream's chunks pass without a step of the strand, which costs more than all else that is done to them.
@@ -334,7 +334,7 @@ class Upstream(asyncio.BufferedProtocol):
         self._paused_writing = False
         self._allow(self.first_byte_timeout)
 
-    def expire(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         """The deadline of the present phase has passed."""
         if not self._busy:
             self.close()

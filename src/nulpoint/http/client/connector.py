@@ -57,7 +57,7 @@ def tls_context(roots: str | None = None) -> ssl.SSLContext:
     return context
 
 
-class Dialer:
+class Connector:
     """Opens connections. Names are looked up by the loop's threads and remembered for `dns_ttl` seconds."""
 
     def __init__(

@@ -5,36 +5,40 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from nulpoint.errors import CallerCause, Failure, Kind
-from nulpoint.http.client.connector import Dialer, Origin
+from nulpoint.http.client.connection import UpstreamConnection, deadline_exceeded
+from nulpoint.http.client.connector import Connector, Origin
+from nulpoint.http.coroutine_runner import WakeEvent
+from nulpoint.http.deadlines import NEVER, DeadlineSweeper
 from nulpoint.http.limits import ClientLimits
-from nulpoint.http.coroutine_runner import Signal
-from nulpoint.http.deadlines import NEVER, Ticker
-from nulpoint.http.client.connection import Upstream, deadline_exceeded
 
 PoolKey = tuple[Origin, float | None]  # where, and the seconds a kept connection may idle there if not as everywhere
 
 
-class Client:
+class UpstreamClient:
     """Sends requests to providers. To be called from its event loop only."""
 
     def __init__(
-        self, dialer: Dialer, limits: ClientLimits, ticker: Ticker, on_replay: Callable[[], None] = lambda: None
+        self,
+        dialer: Connector,
+        limits: ClientLimits,
+        deadlines: DeadlineSweeper,
+        on_replay: Callable[[], None] = lambda: None,
     ) -> None:
         self._dialer = dialer
         self._limits = limits
-        self._ticker = ticker
+        self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
-        self._pools: dict[PoolKey, Pool] = {}
-        self._retired: list[Pool] = []  # with connections that are still in use
+        self._pools: dict[PoolKey, ConnectionPool] = {}
+        self._retired: list[ConnectionPool] = []  # with connections that are still in use
         self._on_replay = on_replay  # a request goes out again because its kept connection had died unused
 
-    def pool(self, origin: Origin, idle_timeout: float | None = None) -> "Pool":
+    def pool(self, origin: Origin, idle_timeout: float | None = None) -> "ConnectionPool":
         """The pool of an origin, made when first asked for. `idle_timeout`: seconds a kept connection may idle."""
         key = (origin, idle_timeout)
         pool = self._pools.get(key)
         if pool is None:
             idle = self._limits.idle_timeout if idle_timeout is None else idle_timeout
-            pool = self._pools[key] = Pool(origin, self._dialer, self._limits, idle, self._ticker)
+            pool = self._pools[key] = ConnectionPool(origin, self._dialer, self._limits, idle, self._deadlines)
         return pool
 
     def retire(self, pools: Iterable[PoolKey]) -> None:
@@ -47,8 +51,8 @@ class Client:
                 self._retired.append(pool)
 
     async def send(
-        self, pool: "Pool", message: bytes, first_byte_timeout: float | None = None, until: float = NEVER
-    ) -> Upstream:
+        self, pool: "ConnectionPool", message: bytes, first_byte_timeout: float | None = None, deadline: float = NEVER
+    ) -> UpstreamConnection:
         """Send a request and wait for the head of its answer. Whoever gets the connection must `release` it.
 
         The first byte must come within `first_byte_timeout` seconds from now, a wait for a connection included, and
@@ -61,10 +65,10 @@ class Client:
         timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
         now = self._loop.time()
         begin_by = now + timeout
-        connection = pool.take(now) or await pool.wait(begin_by, until)
+        connection = pool.try_acquire(now) or await pool.acquire(begin_by, deadline)
         try:
-            connection.send(message, begin_by, timeout, until)
-            while not connection.answers():
+            connection.send(message, begin_by, timeout, deadline)
+            while not connection.head_received():
                 await connection.arrival
             return connection
         except Failure:
@@ -76,10 +80,10 @@ class Client:
             raise
         self._on_replay()
         pool.drop_free()
-        connection = await pool.wait(begin_by, until, new=True)
+        connection = await pool.acquire(begin_by, deadline, new=True)
         try:
-            connection.send(message, begin_by, timeout, until)
-            while not connection.answers():
+            connection.send(message, begin_by, timeout, deadline)
+            while not connection.head_received():
                 await connection.arrival
             return connection
         except BaseException:
@@ -96,22 +100,22 @@ class Client:
         return sum(pool.size for pool in (*self._pools.values(), *self._retired))
 
 
-class Pool:
+class ConnectionPool:
     """The connections to one origin. The one used last is used next, so that a burst's surplus can expire."""
 
     def __init__(
-        self, origin: Origin, dialer: Dialer, limits: ClientLimits, idle_timeout: float, ticker: Ticker
+        self, origin: Origin, dialer: Connector, limits: ClientLimits, idle_timeout: float, deadlines: DeadlineSweeper
     ) -> None:
         self.origin = origin
         self._dialer = dialer
         self._limits = limits
         self._idle_timeout = idle_timeout
-        self._ticker = ticker
+        self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
-        self._free: list[Upstream] = []
-        self._open: set[Upstream] = set()
+        self._free: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
         self._dials: set[asyncio.Task[None]] = set()
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[_ConnectionWaiter] = deque()
         self._retired = False
 
     @property
@@ -122,7 +126,7 @@ class Pool:
     def free(self) -> int:
         return len(self._free)
 
-    def take(self, now: float) -> Upstream | None:
+    def try_acquire(self, now: float) -> UpstreamConnection | None:
         """A free connection that is alive, if there is one. `now` in loop time."""
         free = self._free
         while free:
@@ -132,21 +136,23 @@ class Pool:
             connection.close()
         return None
 
-    async def wait(self, begin_by: float = NEVER, until: float = NEVER, *, new: bool = False) -> Upstream:
+    async def acquire(
+        self, begin_by: float = NEVER, deadline: float = NEVER, *, new: bool = False
+    ) -> UpstreamConnection:
         """A connection as soon as one is opened or comes free; with `new`, only one that was never used.
 
         Raises Failure: of kind CONNECT when opening failed, OVERLOADED when no place came free in time, TIMEOUT at
         `begin_by`, the end of the attempt, or `until`, that of the request (both in loop time).
         """
-        waiter = _Waiter(new, begin_by, until)
+        waiter = _ConnectionWaiter(new, begin_by, deadline)
         self._waiters.append(waiter)
         timeout = self._limits.wait_timeout
         if self._dial_if_possible():
             timeout += self._limits.connect_timeout
         elif not self._dials:
             waiter.cause = CallerCause.NO_PLACE
-        waiter.deadline = min(self._loop.time() + timeout, begin_by, until)
-        self._ticker.watch(waiter)
+        waiter.deadline = min(self._loop.time() + timeout, begin_by, deadline)
+        self._deadlines.watch(waiter)
         try:
             while waiter.connection is None and waiter.failure is None:
                 await waiter.signal
@@ -155,7 +161,7 @@ class Pool:
                 self._offer(waiter.connection)
             raise
         finally:
-            self._ticker.forget(waiter)
+            self._deadlines.forget(waiter)
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
         if waiter.connection is None:
@@ -193,12 +199,12 @@ class Pool:
 
     async def _dial(self) -> None:
         connection = await self._dialer.connect(
-            self.origin, lambda: Upstream(self._limits, self._loop, self._lost, self._freed)
+            self.origin, lambda: UpstreamConnection(self._limits, self._loop, self._lost, self._freed)
         )
         if connection.lost:
             raise Failure(Kind.CONNECT, 502, f"{self.origin} closed the connection at once", code="connect_failed")
         self._open.add(connection)
-        self._ticker.watch(connection)
+        self._deadlines.watch(connection)
         self._dials.discard(asyncio.current_task())  # this very task; it counts as open now
         connection.idle_since = self._loop.time()
         self._freed(connection)  # whoever wanted it may have left: then it is kept, and expires, like any other
@@ -211,11 +217,11 @@ class Pool:
             waiter.failure = error if isinstance(error, Failure) else Failure(Kind.INTERNAL, 500, "dialling failed")
             waiter.signal.wake()
 
-    def _freed(self, connection: Upstream) -> None:
+    def _freed(self, connection: UpstreamConnection) -> None:
         connection.deadline = connection.idle_since + self._idle_timeout
         self._offer(connection)
 
-    def _offer(self, connection: Upstream) -> None:
+    def _offer(self, connection: UpstreamConnection) -> None:
         """Give a usable connection to whoever waits longest, or keep it."""
         if connection.lost:
             return
@@ -230,32 +236,32 @@ class Pool:
         else:
             self._free.append(connection)
 
-    def _lost(self, connection: Upstream) -> None:
+    def _lost(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
-        self._ticker.forget(connection)
+        self._deadlines.forget(connection)
         if connection in self._free:
             self._free.remove(connection)
         self._dial_if_possible()
 
 
-class _Waiter:
+class _ConnectionWaiter:
     """A strand's place in the queue for a connection."""
 
-    __slots__ = ("begin_by", "cause", "connection", "deadline", "failure", "new", "signal", "until")
+    __slots__ = ("begin_by", "cause", "connection", "deadline", "failure", "new", "request_deadline", "signal")
 
-    def __init__(self, new: bool, begin_by: float, until: float) -> None:
+    def __init__(self, new: bool, begin_by: float, request_deadline: float) -> None:
         self.new = new
         self.begin_by = begin_by
-        self.until = until
-        self.signal = Signal()
-        self.connection: Upstream | None = None
+        self.request_deadline = request_deadline
+        self.signal = WakeEvent()
+        self.connection: UpstreamConnection | None = None
         self.failure: Failure | None = None
         self.cause: CallerCause | None = None  # of a wait that comes to nothing
         self.deadline = NEVER
 
-    def expire(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         self.deadline = NEVER
-        if now >= self.until:
+        if now >= self.request_deadline:
             self.failure = deadline_exceeded()
         elif now >= self.begin_by:
             text = "no connection to the provider could be had in the time for one attempt"

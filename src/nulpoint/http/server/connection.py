@@ -17,22 +17,22 @@ from typing import Any, Protocol
 import httptools
 
 from nulpoint.errors import Failure, Kind, rejected
-from nulpoint.http.server.repeated_requests import Again
+from nulpoint.http.coroutine_runner import CoroutineRunner, WakeEvent
+from nulpoint.http.deadlines import NEVER, DeadlineSweeper
+from nulpoint.http.limits import ServerLimits
+from nulpoint.http.message import Headers, HttpRequest
+from nulpoint.http.server.head_cache import ParsedHeadCache
 from nulpoint.http.server.head_validation import (
     EMPTY_LINE,
     END_OF_HEAD,
     check_head,
     check_request_line,
     has_request_line,
-    joined_fields,
+    join_headers,
     malformed,
 )
-from nulpoint.http.server.head_cache import KnownHead
-from nulpoint.http.limits import ServerLimits
-from nulpoint.http.message import Headers, Request
-from nulpoint.http.server.response import Repeat, Reply
-from nulpoint.http.coroutine_runner import Signal, Strand
-from nulpoint.http.deadlines import NEVER, Ticker
+from nulpoint.http.server.repeated_requests import Again
+from nulpoint.http.server.response import Repeat, ResponseWriter
 
 BACKLOG_BYTES = 65_536  # pipelined bytes kept while a request is being answered
 REFUSALS = 32  # connections over the limit that are told so at one time; any more are dropped without a word
@@ -42,45 +42,79 @@ _NO_LINE_END = "its lines must end with CR and LF"
 _PLAIN_ONLY = "only plain HTTP/1.1 is spoken here: no Upgrade, no CONNECT"
 
 
-class Service(Protocol):
+class RequestHandler(Protocol):
     """What answers requests."""
 
-    def precheck(self, request: Request) -> None:
+    def precheck(self, request: HttpRequest) -> None:
         """Raise `Failure` for a request whose body need not be asked for (`Expect: 100-continue`)."""
 
-    def answer(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None] | None:
+    def handle(self, request: HttpRequest, response: ResponseWriter) -> Coroutine[Any, Any, None] | None:
         """Answer through `reply`: at once, or by the coroutine that this gives."""
 
-    def refused(self, failure: Failure, headers: Headers) -> bytes:
+    def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
         """A request was refused before it could be answered: note it, and give the header block for the refusal.
 
         `headers`: those that have come of it.
         """
 
-    def crashed(self, reply: Reply, crash: Exception) -> None:
+    def handler_crashed(self, response: ResponseWriter, crash: Exception) -> None:
         """`answer` raised: note it, and answer if that is still possible."""
 
 
 class Listener(Protocol):
     """What a connection belongs to. `again`: requests that need not be read again, where there may be such."""
 
-    service: Service
+    service: RequestHandler
     again: Again | None
     limits: ServerLimits
-    ticker: Ticker
-    connections: "set[Connection]"
+    deadlines: DeadlineSweeper
+    connections: "set[ServerConnection]"
     draining: bool
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_again", "_backlog", "_begun", "_blank_line", "_body", "_body_bytes", "_body_started", "_fields",
-        "_framed_bytes", "_head_bytes", "_headers", "_in_body", "_in_head", "_known", "_learning", "_learnt",
-        "_limits", "_line", "_line_ended", "_lingering", "_loop", "_may_end", "_parser", "_refusal", "_repeat",
-        "_reply", "_server", "_strand", "_strange", "_tail", "_target", "_transport", "_unsent", "_version",
-        "_waiting", "closing", "deadline", "paused", "writable",
+        "_again",
+        "_backlog",
+        "_begun",
+        "_blank_line",
+        "_body",
+        "_body_bytes",
+        "_body_started",
+        "_fields",
+        "_framed_bytes",
+        "_head_bytes",
+        "_headers",
+        "_in_body",
+        "_in_head",
+        "_known",
+        "_learning",
+        "_learnt",
+        "_limits",
+        "_line",
+        "_line_ended",
+        "_lingering",
+        "_loop",
+        "_may_end",
+        "_parser",
+        "_refusal",
+        "_repeat",
+        "_response",
+        "_runner",
+        "_server",
+        "_tail",
+        "_target",
+        "_transport",
+        "_unknown_heads",
+        "_unsent",
+        "_version",
+        "_waiting",
+        "closing",
+        "deadline",
+        "paused",
+        "writable",
     )  # fmt: skip
 
     def __init__(self, server: Listener, loop: asyncio.AbstractEventLoop) -> None:
@@ -107,14 +141,14 @@ class Connection(asyncio.Protocol):
         self._framed_bytes = 0  # the same with its framing, as it came
         self._body_started = 0.0
         # knowing the next head by the last
-        self._known: KnownHead | None = None
-        self._strange = 0
+        self._known: ParsedHeadCache | None = None
+        self._unknown_heads = 0
         self._learning = False
-        self._learnt: Request | None = None  # the last one that was parsed meanwhile
+        self._learnt: HttpRequest | None = None  # the last one that was parsed meanwhile
         # requests read and not yet answered
-        self._strand: Strand | None = None
-        self._reply: Reply | None = None
-        self._waiting: list[Request] = []
+        self._runner: CoroutineRunner | None = None
+        self._response: ResponseWriter | None = None
+        self._waiting: list[HttpRequest] = []
         self._backlog = b""
         self._refusal: Failure | None = None
         self._again = server.again
@@ -122,19 +156,19 @@ class Connection(asyncio.Protocol):
         self._repeat: Callable[[], Repeat | None] | None = None  # of the one among them that was answered at once
         # writing
         self.paused = False
-        self.writable = Signal()
+        self.writable = WakeEvent()
         self._unsent = 0
         # the connection
         self._lingering = False  # nothing more is read from it
         self.closing = False  # nothing more is written to it
         self.deadline = NEVER
 
-    def renew(self) -> None:
+    def update_settings(self) -> None:
         """What the server has now counts here too; what was known of requests to come does not any more."""
         self._limits = self._server.limits
         self._again = self._server.again
         self._known = None
-        self._strange = 0
+        self._unknown_heads = 0
 
     @property
     def draining(self) -> bool:
@@ -148,7 +182,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def date(self) -> bytes:
-        return self._server.ticker.date
+        return self._server.deadlines.date
 
     # -- the transport's side ------------------------------------------------------------------------------------------
 
@@ -156,7 +190,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass
         self._transport.set_write_buffer_limits(high=self._limits.stream_buffer // 4)
         self._server.connections.add(self)
-        self._server.ticker.watch(self)
+        self._server.deadlines.watch(self)
         self.deadline = self._loop.time() + self._limits.head_timeout
         over = len(self._server.connections) - self._limits.max_connections
         if over > 0:
@@ -172,7 +206,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
-        self._server.ticker.forget(self)
+        self._server.deadlines.forget(self)
         self._leave()
 
     def eof_received(self) -> None:
@@ -183,12 +217,12 @@ class Connection(asyncio.Protocol):
         self.paused = False  # nobody reads here any more, so nobody need wait for it
         self._waiting.clear()
         self._backlog = b""
-        if self._strand is None or self._reply is None:
+        if self._runner is None or self._response is None:
             return
-        if self._reply.caller_left():
+        if self._response.client_disconnected():
             self.writable.wake()  # the work goes on for others, who need not wait for this caller
         else:
-            self._strand.cancel()
+            self._runner.cancel()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -204,7 +238,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing or self._lingering:
             return
-        if self._strand is None and not self._waiting and not self._backlog:
+        if self._runner is None and not self._waiting and not self._backlog:
             if self._again is None:
                 self._read(data)
             elif self._in_head or self._in_body or not self._answer_again(self._again, data):
@@ -219,11 +253,11 @@ class Connection(asyncio.Protocol):
         repeat = again.find(data)
         if repeat is None:
             return False
-        self._reply = reply = Reply(self, self._transport, repeat.request)
+        self._response = response = ResponseWriter(self, self._transport, repeat.request)
         self._blank_line = False
         try:
-            if not repeat.answer(reply):
-                self._reply = None
+            if not repeat.answer(response):
+                self._response = None
                 return False
         except Exception as crash:  # noqa: BLE001 - the service is told, as it is of those in a strand
             self._finished(crash)
@@ -254,10 +288,10 @@ class Connection(asyncio.Protocol):
         if request is not None:
             self._begun = 1
             self._blank_line = False
-            self._strange = 0
+            self._unknown_heads = 0
             self.deadline = NEVER
             self._start(request)
-        elif self._strange < STRANGE_HEADS:
+        elif self._unknown_heads < STRANGE_HEADS:
             self._learn(data)
         else:
             self._parse(data)
@@ -265,13 +299,13 @@ class Connection(asyncio.Protocol):
     def _learn(self, data: bytes) -> None:
         """Parse it, and remember its head if it was exactly one request."""
         self._begun = 0
-        self._strange += 1
+        self._unknown_heads += 1
         self._learning = True
         self._parse(data)
         self._learning = False
         request, self._learnt = self._learnt, None
         if request is not None and self._begun == 1 and not (self._in_head or self._in_body or self._lingering):
-            self._known = KnownHead.of(data, request, self._limits.max_head)
+            self._known = ParsedHeadCache.of(data, request, self._limits.max_head)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -389,7 +423,7 @@ class Connection(asyncio.Protocol):
         name = name.lower()
         headers = self._headers
         if name in headers:
-            value = joined_fields(name, headers[name], value)
+            value = join_headers(name, headers[name], value)
         headers[name] = value
 
     def on_headers_complete(self) -> None:
@@ -421,7 +455,7 @@ class Connection(asyncio.Protocol):
             raise rejected("the only expectation known here is 100-continue", status=417, code="expectation_failed")
         request = self._request()
         self._server.service.precheck(request)
-        if request.version == "1.1" and self._strand is None and not self._waiting:
+        if request.version == "1.1" and self._runner is None and not self._waiting:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
@@ -445,43 +479,45 @@ class Connection(asyncio.Protocol):
             self._body = []
         if self._learning:
             self._learnt = request
-        if self._strand is None and not self._waiting:
+        if self._runner is None and not self._waiting:
             self._start(request)
         else:
             self._waiting.append(request)
 
-    def _request(self) -> Request:
+    def _request(self) -> HttpRequest:
         parser = self._parser
         method = parser.get_method().decode("ascii")
-        return Request(method, self._target, self._headers, self._version, parser.should_keep_alive(), perf_counter())
+        return HttpRequest(
+            method, self._target, self._headers, self._version, parser.should_keep_alive(), perf_counter()
+        )
 
     # -- answering -----------------------------------------------------------------------------------------------------
 
-    def _start(self, request: Request) -> None:
-        self._reply = reply = Reply(self, self._transport, request)
+    def _start(self, request: HttpRequest) -> None:
+        self._response = response = ResponseWriter(self, self._transport, request)
         try:
-            work = self._server.service.answer(request, reply)
+            work = self._server.service.handle(request, response)
         except Exception as crash:  # noqa: BLE001 - the service is told, as it is of those in a strand
             self._finished(crash)
             return
         if work is None:
-            self._repeat = reply.repeat
+            self._repeat = response.repeat
             self._finished(None)
             return
-        self._strand = Strand(work, self._finished)
-        reply.cancel = self._strand.cancel
-        self._strand.resume()
+        self._runner = CoroutineRunner(work, self._finished)
+        response.cancel = self._runner.cancel
+        self._runner.resume()
 
     def _finished(self, crash: Exception | None) -> None:
         """The strand has ended: with a whole answer, with one that was cut, or by cancellation."""
-        reply = self._reply
-        assert reply is not None
-        self._strand = self._reply = None
+        response = self._response
+        assert response is not None
+        self._runner = self._response = None
         if crash is not None:
-            self._server.service.crashed(reply, crash)
+            self._server.service.handler_crashed(response, crash)
         if self.closing:
             return
-        if not reply.complete or not reply.keep_alive or self._server.draining:
+        if not response.complete or not response.keep_alive or self._server.draining:
             self._close()
         elif self._waiting or self._backlog or self._refusal:
             self._loop.call_soon(self._next)  # not at once: a thousand pipelined requests would recurse
@@ -491,7 +527,7 @@ class Connection(asyncio.Protocol):
     def _expect_more(self) -> None:
         """The caller's time runs again, unless an answer is being made: for the rest of a request, or another one."""
         now, limits = self._loop.time(), self._limits
-        if self._strand is not None:
+        if self._runner is not None:
             self.deadline = NEVER
         elif self._in_body:
             self._body_started = now
@@ -500,7 +536,7 @@ class Connection(asyncio.Protocol):
             self.deadline = now + (limits.head_timeout if self._in_head else limits.keepalive_timeout)
 
     def _next(self) -> None:
-        if self.closing or self._strand is not None:
+        if self.closing or self._runner is not None:
             return
         if self._waiting:
             self._start(self._waiting.pop(0))
@@ -519,16 +555,16 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         self._in_head = self._in_body = False
         self._body = []
-        if self._strand is None and not self._waiting:
+        if self._runner is None and not self._waiting:
             self._answer_refusal(failure)
         else:
             self._refusal = failure
 
     def _answer_refusal(self, failure: Failure) -> None:
         """Answer, then go on reading for a while: closing with unread bytes would reset the answer away."""
-        request = Request("", self._target or b"/", self._headers, "1.1", False, perf_counter())
-        fields = self._server.service.refused(failure, self._headers)
-        Reply(self, self._transport, request).send(failure.status, fields, failure.envelope())
+        request = HttpRequest("", self._target or b"/", self._headers, "1.1", False, perf_counter())
+        fields = self._server.service.request_rejected(failure, self._headers)
+        ResponseWriter(self, self._transport, request).send(failure.status, fields, failure.envelope())
         if self._transport.can_write_eof():
             self._transport.write_eof()
             self.deadline = self._loop.time() + LINGER_SECONDS
@@ -538,7 +574,7 @@ class Connection(asyncio.Protocol):
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def close_if_idle(self) -> None:
-        busy = self._strand is not None or self._waiting or self._in_head or self._in_body
+        busy = self._runner is not None or self._waiting or self._in_head or self._in_body
         if not busy:
             self._close()
 
@@ -546,8 +582,8 @@ class Connection(asyncio.Protocol):
         """Tell the caller who waits for an answer, or is still sending a request, that none will come."""
         self._waiting.clear()
         self._backlog = b""
-        if self._strand is not None:
-            self._strand.cancel(failure)
+        if self._runner is not None:
+            self._runner.cancel(failure)
         elif self._in_head or self._in_body:
             self._refuse(failure)
 
@@ -560,13 +596,13 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
-    def expire(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         """The deadline of the present phase has passed."""
         if self.paused or self.closing:
             self._expire_write(now)
         elif self._lingering:
             self._close()
-        elif self._strand is not None or self._waiting:  # nothing is read meanwhile
+        elif self._runner is not None or self._waiting:  # nothing is read meanwhile
             self.deadline = NEVER
         elif self._in_body:
             self._expire_body(now)

@@ -7,7 +7,7 @@ seventh of what a request costs.
 
 import re
 
-from nulpoint.http.message import Request
+from nulpoint.http.message import HttpRequest
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _END = b"\r\n\r\n"
@@ -16,19 +16,19 @@ _DIGITS = 12  # a length has fewer
 _SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
-class KnownHead:
+class ParsedHeadCache:
     """Made by `of`; it stands for what came before the length, what came after it, and what they were read as."""
 
     __slots__ = ("_length", "_request", "_rest", "_start")
 
-    def __init__(self, start: bytes, rest: bytes, length: bytes, request: Request) -> None:
+    def __init__(self, start: bytes, rest: bytes, length: bytes, request: HttpRequest) -> None:
         self._start = start
         self._rest = rest
         self._length = length
         self._request = request
 
     @classmethod
-    def of(cls, data: bytes, request: Request, max_head: int) -> "KnownHead | None":
+    def of(cls, data: bytes, request: HttpRequest, max_head: int) -> "ParsedHeadCache | None":
         """`data` was read as `request` and nothing else. None for a head that tells too little by itself."""
         if not request.keep_alive or request.version != "1.1" or not _SPECIAL.isdisjoint(request.headers):
             return None
@@ -38,10 +38,10 @@ class KnownHead:
         found = _LENGTH.search(head)
         if found is None or int(found[1]) != len(request.body):
             return None
-        headless = Request.again(request, request.headers, b"", 0.0)
+        headless = HttpRequest.again(request, request.headers, b"", 0.0)
         return cls(head[: found.start(1)], head[found.end(1) :], found[1], headless)
 
-    def read(self, data: bytes, max_body: int, now: float) -> Request | None:
+    def read(self, data: bytes, max_body: int, now: float) -> HttpRequest | None:
         """The request that `data` is, if it is exactly one with this head. `now`: perf_counter seconds."""
         start, rest = self._start, self._rest
         if not data.startswith(start):
@@ -57,4 +57,4 @@ class KnownHead:
         headers = self._request.headers
         if length != self._length:
             headers = {**headers, b"content-length": length}
-        return Request.again(self._request, headers, data[body:], now)
+        return HttpRequest.again(self._request, headers, data[body:], now)

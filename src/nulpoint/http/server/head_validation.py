@@ -37,7 +37,7 @@ def check_request_line(line: bytes) -> None:
         raise malformed(_LINE)
 
 
-def joined_fields(name: bytes, first: bytes, second: bytes) -> bytes:
+def join_headers(name: bytes, first: bytes, second: bytes) -> bytes:
     """The value of a repeated field (RFC 9110, 5.3). Raises Failure where a field may stand only once."""
     if name in _ONCE:
         raise malformed(f"more than one {name.decode()} field")

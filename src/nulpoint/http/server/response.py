@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from nulpoint.http.message import STATUS_LINES, Request
-from nulpoint.http.coroutine_runner import Signal
+from nulpoint.http.coroutine_runner import WakeEvent
+from nulpoint.http.message import STATUS_LINES, HttpRequest
 
 
-class Caller(Protocol):
+class ClientConnection(Protocol):
     """The connection an answer goes out on."""
 
     paused: bool
     closing: bool
-    writable: Signal
+    writable: WakeEvent
 
     @property
     def draining(self) -> bool: ...
@@ -28,29 +28,29 @@ class Caller(Protocol):
 def _nothing() -> None: ...
 
 
-class Copy(Protocol):
+class BodyTap(Protocol):
     """Somebody who wants to see what goes out."""
 
     def add(self, data: bytes) -> None: ...
 
 
-class Audience(Protocol):
+class SharedAudience(Protocol):
     """Those who share one answer."""
 
-    def goes_on(self) -> bool:
+    def has_followers(self) -> bool:
         """The caller of this reply has left: whether the work goes on for others."""
 
 
 class Repeat(Protocol):
     """How one request is answered when it comes again. `request` is it, without fields and body."""
 
-    request: Request
+    request: HttpRequest
 
-    def answer(self, reply: "Reply") -> bool:
+    def answer(self, response: "ResponseWriter") -> bool:
         """Answer it as if it had been read. False where that cannot be done any more, and nothing has been."""
 
 
-class _Nobody:
+class _DisconnectedClient:
     """The connection of a caller who has left, for an answer that others still wait for."""
 
     paused = False
@@ -58,26 +58,41 @@ class _Nobody:
     draining = False
     peer = ""
     date = b""
-    writable = Signal()
+    writable = WakeEvent()
 
 
-class _Nowhere(asyncio.Transport):
+class _NullTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """What nobody is there to read."""
 
 
-class Reply:
+class ResponseWriter:
     """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true.
 
     `audience` is set while the answer is shared, `cancel` stops the work for it. `repeat` makes what answers the same
     request when it comes again, where there is such a thing. `copy` sees the body, where somebody wants one.
     """
 
-    __slots__ = ("_chunked", "_head", "_transport", "audience", "body_bytes", "caller", "caller_has_left", "cancel",
-                 "committed", "complete", "copy", "keep_alive", "repeat", "request", "status")  # fmt: skip
+    __slots__ = (
+        "_chunked",
+        "_head",
+        "_transport",
+        "audience",
+        "body_bytes",
+        "body_tap",
+        "cancel",
+        "client",
+        "client_has_left",
+        "committed",
+        "complete",
+        "keep_alive",
+        "repeat",
+        "request",
+        "status",
+    )  # fmt: skip
 
-    def __init__(self, caller: Caller, transport: asyncio.Transport, request: Request) -> None:
-        self.caller = caller
+    def __init__(self, caller: ClientConnection, transport: asyncio.Transport, request: HttpRequest) -> None:
+        self.client = caller
         self._transport = transport
         self._head = b""
         self._chunked = False
@@ -87,10 +102,10 @@ class Reply:
         self.complete = False
         self.status = 0
         self.body_bytes = 0
-        self.audience: Audience | None = None
-        self.caller_has_left = False  # and others are still to get the answer
+        self.audience: SharedAudience | None = None
+        self.client_has_left = False  # and others are still to get the answer
         self.repeat: Callable[[], Repeat | None] | None = None
-        self.copy: Copy | None = None
+        self.body_tap: BodyTap | None = None
         self.cancel: Callable[[], None] = _nothing
 
     def send(self, status: int, fields: bytes, body: bytes) -> None:
@@ -98,8 +113,8 @@ class Reply:
         self.committed = self.complete = True
         self.status = status
         self.body_bytes = len(body)
-        if self.copy is not None:
-            self.copy.add(body)
+        if self.body_tap is not None:
+            self.body_tap.add(body)
         # RFC 9110, 8.6: a 204 must not have the field
         framing = b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body)
         shown = b"" if self.request.method == "HEAD" else body
@@ -121,8 +136,8 @@ class Reply:
             return
         self.committed = True
         self.body_bytes += len(data)
-        if self.copy is not None:
-            self.copy.add(data)
+        if self.body_tap is not None:
+            self.body_tap.add(data)
         if self._chunked and data:
             self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         else:
@@ -133,8 +148,8 @@ class Reply:
         head, self._head = self._head, b""
         self.committed = self.complete = True
         self.body_bytes += len(data)
-        if self.copy is not None:
-            self.copy.add(data)
+        if self.body_tap is not None:
+            self.body_tap.add(data)
         if not self._chunked:
             self._transport.write(head + data)
         elif data:
@@ -142,22 +157,22 @@ class Reply:
         else:
             self._transport.write(head + b"0\r\n\r\n")
 
-    def caller_left(self) -> bool:
+    def client_disconnected(self) -> bool:
         """The connection is gone. Says whether the work for this answer goes on: then what is written goes nowhere."""
-        if self.audience is None or not self.audience.goes_on():
+        if self.audience is None or not self.audience.has_followers():
             return False
-        self.caller = _Nobody()
-        self._transport = _Nowhere()
-        self.caller_has_left = True
+        self.client = _DisconnectedClient()
+        self._transport = _NullTransport()
+        self.client_has_left = True
         return True
 
     async def drain(self) -> None:
         """Wait until the caller has read enough for more to be written."""
-        while self.caller.paused:
-            await self.caller.writable
+        while self.client.paused:
+            await self.client.writable
 
     def _head_for(self, status: int, fields: bytes) -> bytes:
-        caller = self.caller
+        caller = self.client
         if caller.draining:
             self.keep_alive = False
         if not self.keep_alive:

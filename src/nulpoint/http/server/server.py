@@ -5,21 +5,23 @@ import ssl
 from collections.abc import Callable
 
 from nulpoint.errors import Failure
-from nulpoint.http.server.repeated_requests import Again
-from nulpoint.http.server.connection import Connection, Service
+from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.deadlines import Ticker
+from nulpoint.http.server.connection import RequestHandler, ServerConnection
+from nulpoint.http.server.repeated_requests import Again
 
 
-class Server:
+class HttpServer:
     """A listener and its connections. `again`: requests that need not be read again, where there may be such."""
 
-    def __init__(self, service: Service, limits: ServerLimits, ticker: Ticker, again: Again | None = None) -> None:
+    def __init__(
+        self, service: RequestHandler, limits: ServerLimits, deadlines: DeadlineSweeper, again: Again | None = None
+    ) -> None:
         self.service = service
         self.again = again
         self.limits = limits
-        self.ticker = ticker
-        self.connections: set[Connection] = set()
+        self.deadlines = deadlines
+        self.connections: set[ServerConnection] = set()
         self.draining = False
         self._listener: asyncio.Server | None = None
 
@@ -27,16 +29,16 @@ class Server:
         """Start to accept connections; gives the port. Raises OSError when the address cannot be had."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            lambda: Connection(self, loop), host, port, ssl=tls, backlog=4096, reuse_port=reuse_port or None
+            lambda: ServerConnection(self, loop), host, port, ssl=tls, backlog=4096, reuse_port=reuse_port or None
         )
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
-    def renew(self, service: Service, limits: ServerLimits, again: Again | None = None) -> None:
+    def update(self, service: RequestHandler, limits: ServerLimits, again: Again | None = None) -> None:
         """From the next request on others answer, on the connections that are there as well."""
         self.service, self.limits, self.again = service, limits, again
         for connection in self.connections:
-            connection.renew()
+            connection.update_settings()
 
     def drain(self) -> None:
         """Accept no more; idle connections are closed now, busy ones after their answer."""

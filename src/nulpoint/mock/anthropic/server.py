@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, json_text, signature, token_count
 from nulpoint.mock.anthropic.rules import blocks_of, marks_in, problem, turns_of
 from nulpoint.mock.model import SOURCE, Asked, Reply, Tool, Turn, fragments, pieces, reply, sight
+from nulpoint.mock.openai import server as openai_server
 
 _ERROR_TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",

@@ -5,8 +5,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from nulpoint.mock.bedrock import eventstream
 from nulpoint.mock.answers import Answer, Call, Dialect, json_answer, json_text, signature, token_count, vector
+from nulpoint.mock.bedrock import eventstream
 from nulpoint.mock.bedrock.aws_auth import refusal
 from nulpoint.mock.bedrock.rules import present, problem
 from nulpoint.mock.model import Asked, Reply, Tool, Turn, fragments, pieces, reply, sight

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, token_count, vector
 from nulpoint.mock.gemini.rules import embedding_problem, functions_of, plain, problem, sign, version_of
 from nulpoint.mock.model import ANY_OBJECT, SOURCE, Asked, Reply, Tool, Turn, pieces, reply, sight
+from nulpoint.mock.openai import server as openai_server
 
 _COMPATIBLE = "/v1beta/openai/"
 _CALL = re.compile(r"/v1beta/models/([^/:]+):(\w+)")

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
+from nulpoint.mock.answers import Answer, Call, Dialect, json_answer, token_count, vector
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.gemini import server as gemini_server
-from nulpoint.mock.answers import Answer, Call, Dialect, json_answer, token_count, vector
 from nulpoint.mock.gemini.rules import plain
 from nulpoint.mock.tokens import google_token, is_valid
 
@@ -97,5 +97,10 @@ def _dialect_of(path: str) -> Dialect | None:
 
 
 DIALECT = Dialect(
-    answer, error, gemini_server.DIALECT.rate_limited, gemini_server.DIALECT.error_event, _dialect_of, lambda path: path == TOKEN
+    answer,
+    error,
+    gemini_server.DIALECT.rate_limited,
+    gemini_server.DIALECT.error_event,
+    _dialect_of,
+    lambda path: path == TOKEN,
 )

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.answers import CREATED, Answer, Call, Dialect, event, json_answer, token_count
 from nulpoint.mock.mistral.rules import CHAT, EMBEDDINGS, problem, unknown
 from nulpoint.mock.model import Reply, pieces, reply
+from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.openai.rules import parts_of
 
 _MODEL = re.compile(r"(mistral|magistral|ministral|codestral|devstral|pixtral|voxtral|open-mi)")

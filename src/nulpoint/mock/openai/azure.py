@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, json_text
+from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.tokens import entra_token, is_valid, managed_token
 
 FILTERED = "please filter"

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from nulpoint.protocols.openai.chat import wrong
+from nulpoint.protocols.openai.chat import invalid
 
 _VERSION_IN_NAME = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?![0-9])")
 # The most a model may answer, by the version in its name: what it gets when the caller sets no limit.
@@ -18,7 +18,7 @@ _CEILINGS = (((4, 6), 128_000), ((4, 2), 64_000), ((4, 0), 32_000), ((3, 7), 64_
 _LONGEST_NAME = 512
 
 
-class Abilities(NamedTuple):
+class AnthropicCapabilities(NamedTuple):
     """`thinking`: `budget` takes a number of tokens, `adaptive` an effort.
 
     `always_thinks`: thinking cannot be turned off. `samples`: it takes temperature and top_p; `samples_both`: together.
@@ -38,15 +38,15 @@ class Abilities(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def abilities(model: str) -> Abilities:
+def capabilities_of(model: str) -> AnthropicCapabilities:
     """Raises Failure (400) for a name too long to look for a version in."""
     if len(model) > _LONGEST_NAME:
-        raise wrong("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
+        raise invalid("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
     version = _version(model)
     ceiling = next(ceiling for since, ceiling in _CEILINGS if version >= since)
     if version == (4, 0) and "opus" not in model:  # Sonnet 4
         ceiling = 64_000
-    return Abilities(
+    return AnthropicCapabilities(
         ceiling=ceiling,
         thinking="adaptive" if version >= (4, 6) else "budget" if version >= (3, 7) else "none",
         always_thinks="fable" in model or "mythos" in model or (version == (5, 5) and "haiku" not in model),

@@ -9,16 +9,16 @@ import re
 from base64 import b64decode
 from typing import Any, NamedTuple
 
-from nulpoint.protocols.anthropic.capabilities import Abilities
+from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
 from nulpoint.protocols.openai.chat import (
     EXTRA,
-    Members,
+    RequestFields,
     data_url,
+    invalid,
     joined_texts,
     kept_parts,
     optional_text,
     parts_of,
-    wrong,
 )
 from nulpoint.protocols.openai.chat_request import arguments_of
 
@@ -35,7 +35,7 @@ _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
 _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "cache_control", "prompt_cache_breakpoint"})
 
 
-class Conversation(NamedTuple):
+class AnthropicConversation(NamedTuple):
     system: list[dict[str, Any]]
     turns: list[dict[str, Any]]
 
@@ -61,7 +61,9 @@ class Conversation(NamedTuple):
         return not (results and before) or before[-1]["content"][0].get("type") in _THINKING
 
 
-def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: Members) -> Conversation:
+def read_conversation(
+    messages: list[dict[str, Any]], capabilities: AnthropicCapabilities, fields: RequestFields
+) -> AnthropicConversation:
     """Raises Failure (400) for what Anthropic cannot be told."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
@@ -70,28 +72,28 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
         where = f"messages[{index}]"
         role = message["role"]
         if role in ("system", "developer"):
-            blocks = _text_blocks(message, where, members)
-            (held if turns and able.system_in_place else system).extend(blocks)
+            blocks = _text_blocks(message, where, fields)
+            (held if turns and capabilities.system_in_place else system).extend(blocks)
         elif role == "assistant":
             _place(held, system, turns)
-            _turn(turns, "assistant", _assistant_blocks(message, where, members))
+            _turn(turns, "assistant", _assistant_blocks(message, where, fields))
         elif role == "tool":
-            _turn(turns, "user", [_tool_result(message, where, members)])
+            _turn(turns, "user", [_tool_result(message, where, fields)])
         elif role == "user":
-            members.drop_others(message, _OF_MESSAGE, "messages")
+            fields.report_other_members(message, _OF_MESSAGE, "messages")
             parts = parts_of(message.get("content"), where)
-            _turn(turns, "user", _visible([_block(part, where, members) for part in parts]))
+            _turn(turns, "user", _visible([_block(part, where, fields) for part in parts]))
         else:
-            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+            raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
     _place(held, system, turns)
     for turn in turns:  # results must come first in a turn, whatever the caller wrote between them
         if turn["role"] == "user" and len(turn["content"]) > 1:
             turn["content"].sort(key=_is_no_result)
     if not turns or turns[0]["role"] != "user":
-        raise wrong("messages", "must begin, after system messages, with the user's, and it must say something")
+        raise invalid("messages", "must begin, after system messages, with the user's, and it must say something")
     if turns[-1]["role"] == "assistant":
-        _check_prefill(turns[-1], able, len(messages) - 1)
-    return Conversation(system, turns)
+        _check_prefill(turns[-1], capabilities, len(messages) - 1)
+    return AnthropicConversation(system, turns)
 
 
 def _place(held: list[dict[str, Any]], system: list[dict[str, Any]], turns: list[dict[str, Any]]) -> None:
@@ -118,10 +120,10 @@ def _is_no_result(block: dict[str, Any]) -> bool:
     return block.get("type") != "tool_result"
 
 
-def _check_prefill(turn: dict[str, Any], able: Abilities, index: int) -> None:
-    if not able.prefill:
+def _check_prefill(turn: dict[str, Any], capabilities: AnthropicCapabilities, index: int) -> None:
+    if not capabilities.prefill:
         text = "must not be the assistant's: Claude 4.6 and newer continue no answer; add a message of the user"
-        raise wrong(f"messages[{index}]", text, "unsupported_value")
+        raise invalid(f"messages[{index}]", text, "unsupported_value")
     last = turn["content"][-1]
     if last.get("type") == "text":  # white space at the very end is refused
         turn["content"][-1] = {**last, "text": last["text"].rstrip()}
@@ -132,22 +134,22 @@ def _visible(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in blocks if block.get("type") != "text" or (block.get("text") or "").strip()]
 
 
-def _text_blocks(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
-    members.drop_others(message, _OF_MESSAGE, "messages")
-    return _visible([_text(part, where, members) for part in parts_of(message.get("content"), where)])
+def _text_blocks(message: dict[str, Any], where: str, fields: RequestFields) -> list[dict[str, Any]]:
+    fields.report_other_members(message, _OF_MESSAGE, "messages")
+    return _visible([_text(part, where, fields) for part in parts_of(message.get("content"), where)])
 
 
-def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
+def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields) -> list[dict[str, Any]]:
     kept = _kept_blocks(message, where)
     if kept is not None:
         return kept
-    members.drop_others(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
-    blocks = _visible([_spoken(part, where, members) for part in parts_of(message.get("content"), where)])
+    fields.report_other_members(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
+    blocks = _visible([_spoken(part, where, fields) for part in parts_of(message.get("content"), where)])
     refusal = optional_text(message.get("refusal"), f"{where}.refusal")
     if refusal and not blocks:
         blocks = [{"type": "text", "text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
+        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call_id(call["id"]), "name": name, "input": arguments})
     return blocks
@@ -170,13 +172,11 @@ def call_id(given: str) -> str:
     return given if _CALL_ID.fullmatch(given) else f"call_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
 
 
-def _tool_result(message: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
-    members.drop_others(message, _OF_RESULT, "messages")
+def _tool_result(message: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+    fields.report_other_members(message, _OF_RESULT, "messages")
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call_id(message["tool_call_id"])}
     content = message.get("content")
-    blocks = (
-        content if isinstance(content, str) else [_block(part, where, members) for part in parts_of(content, where)]
-    )
+    blocks = content if isinstance(content, str) else [_block(part, where, fields) for part in parts_of(content, where)]
     if isinstance(blocks, list):
         blocks = _visible(blocks)
     if blocks:
@@ -186,18 +186,18 @@ def _tool_result(message: dict[str, Any], where: str, members: Members) -> dict[
     return _marked(result, message)
 
 
-def _text(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def _text(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     if part.get("type") not in ("text", "refusal"):
-        raise wrong(f"{where}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
-    members.drop_others(part, _OF_PART, "messages.content")
+        raise invalid(f"{where}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
+    fields.report_other_members(part, _OF_PART, "messages.content")
     text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{where}.content")
     return _marked({"type": "text", "text": text or ""}, part)
 
 
-def _spoken(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def _spoken(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     """A part of the assistant's message. Blocks in Anthropic's own shape pass as they are."""
     openai = part.get("type") in ("text", "refusal", "image_url", "input_audio", "file")
-    return _text(part, where, members) if openai else part
+    return _text(part, where, fields) if openai else part
 
 
 def _marked(block: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
@@ -209,57 +209,59 @@ def _marked(block: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return block
 
 
-def _block(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def _block(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     """A part of a user's message, or of a result, as a block. Parts in Anthropic's own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        return _text(part, where, members)
+        return _text(part, where, fields)
     if kind == "image_url":
-        members.drop_others(part, _OF_PART, "messages.content")
-        return _marked(_image(part.get("image_url"), f"{where}.content.image_url", members), part)
+        fields.report_other_members(part, _OF_PART, "messages.content")
+        return _marked(_image(part.get("image_url"), f"{where}.content.image_url", fields), part)
     if kind == "file":
-        members.drop_others(part, _OF_PART, "messages.content")
-        return _marked(_file(part.get("file"), f"{where}.content.file", members), part)
+        fields.report_other_members(part, _OF_PART, "messages.content")
+        return _marked(_file(part.get("file"), f"{where}.content.file", fields), part)
     if kind == "input_audio":
-        raise wrong(f"{where}.content", "holds audio, which Anthropic's models do not take", "unsupported_value")
+        raise invalid(f"{where}.content", "holds audio, which Anthropic's models do not take", "unsupported_value")
     return part
 
 
-def _image(image: Any, where: str, members: Members) -> dict[str, Any]:
+def _image(image: Any, where: str, fields: RequestFields) -> dict[str, Any]:
     given = image if isinstance(image, dict) else {"url": image}
-    members.drop_others(given, {"url"}, "messages.content.image_url")
+    fields.report_other_members(given, {"url"}, "messages.content.image_url")
     return {"type": "image", "source": _source(given.get("url"), where, _IMAGES)}
 
 
 def _source(url: Any, where: str, types: frozenset[str]) -> dict[str, Any]:
     if not isinstance(url, str):
-        raise wrong(where, "must hold a URL")
+        raise invalid(where, "must hold a URL")
     data = data_url(url, where)
     if data is None and not url.startswith(("https://", "http://")):
-        raise wrong(where, "must be a data URL or an https URL")
+        raise invalid(where, "must be a data URL or an https URL")
     if data is None:
         return {"type": "url", "url": url}
     if data[0] not in types:
-        raise wrong(where, f"is of type {data[0][:60]}; Anthropic's models take {', '.join(sorted(types))}")
+        raise invalid(where, f"is of type {data[0][:60]}; Anthropic's models take {', '.join(sorted(types))}")
     return {"type": "base64", "media_type": data[0], "data": data[1]}
 
 
-def _file(file: Any, where: str, members: Members) -> dict[str, Any]:
+def _file(file: Any, where: str, fields: RequestFields) -> dict[str, Any]:
     """A document, or an image that came as a file. Raises Failure for a file id that is not Anthropic's."""
     if not isinstance(file, dict):
-        raise wrong(where, "must be an object")
-    members.drop_others(file, {"file_id", "file_data", "filename"}, "messages.content.file")
+        raise invalid(where, "must be an object")
+    fields.report_other_members(file, {"file_id", "file_data", "filename"}, "messages.content.file")
     title = {"title": file["filename"]} if file.get("filename") else {}
     given = file.get("file_id")
     if given:
         if not isinstance(given, str) or not given.startswith("file_"):
-            raise wrong(f"{where}.file_id", "must be the id of a file at Anthropic; else send the file as `file_data`")
+            raise invalid(
+                f"{where}.file_id", "must be the id of a file at Anthropic; else send the file as `file_data`"
+            )
         return {"type": "document", "source": {"type": "file", "file_id": given}, **title}
     where = f"{where}.file_data"
     data = data_url(file["file_data"], where) if isinstance(file.get("file_data"), str) else None
     if data and data[0] in _IMAGES:
         if title:
-            members.drop("messages.content.file.filename")
+            fields.report_dropped("messages.content.file.filename")
         return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
     if data and (data[0].startswith("text/") or data[0] in _TEXTS):
         source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], where)}
@@ -272,4 +274,4 @@ def _decoded(base64: str, where: str) -> str:
     try:
         return b64decode(base64, validate=True).decode()
     except ValueError:  # of the alphabet, of its end, or of UTF-8
-        raise wrong(where, "must be base64 of UTF-8 text") from None
+        raise invalid(where, "must be base64 of UTF-8 text") from None

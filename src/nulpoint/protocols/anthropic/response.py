@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.response_types import AnthropicMessage
+from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
-from nulpoint.formats.malformed import MISSHAPEN, unusable
+from nulpoint.protocols.response_types import AnthropicMessage
 
 _STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
@@ -29,8 +29,8 @@ def decode(body: bytes, created: int) -> bytes:
     try:
         _check(body)
         return msgspec.json.encode(_completion(answer, created))
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it is no message of Anthropic's API") from None
+    except MALFORMED:
+        raise malformed_response("the provider's answer cannot be used: it is no message of Anthropic's API") from None
 
 
 def _completion(answer: dict[str, Any], created: int) -> dict[str, Any]:

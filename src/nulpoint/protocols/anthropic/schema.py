@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.openai.chat import wrong
 from nulpoint.protocols.json_schema import Rewriting, describe, holds_schemas, inner_schemas, lone_reference
+from nulpoint.protocols.openai.chat import invalid
 
 _PLAIN = frozenset({"title", "default", "$ref", "$anchor", "required"})
 _REMADE = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
@@ -115,7 +115,7 @@ def _one_type_each(schema: dict[str, Any], kinds: list[Any], where: str) -> dict
     With several, each gets the keywords that are about it, so that no keyword's schemas are there twice.
     """
     if not kinds or not all(isinstance(kind, str) and kind in _KEYWORDS_OF for kind in kinds):
-        raise wrong(f"{where}.type", f"must be one of {', '.join(_KEYWORDS_OF)}, or a list of them")
+        raise invalid(f"{where}.type", f"must be one of {', '.join(_KEYWORDS_OF)}, or a list of them")
     rest = {name: value for name, value in schema.items() if name != "type"}
     if "enum" in schema:
         return rest
@@ -149,7 +149,7 @@ def object_schema(schema: dict[str, Any], rewriting: Rewriting) -> dict[str, Any
     """A tool's schema with an object at its top. Alternatives there are refused for the whole request; they become
     one object with the members of all, and their keyword counts as lost. Raises Failure for another type."""
     if schema.get("type", "object") != "object":
-        raise wrong(rewriting.where, "must describe an object")
+        raise invalid(rewriting.where, "must describe an object")
     combined = [name for name in _COMBINED if isinstance(schema.get(name), list)]
     if not combined:
         return {"type": "object", **schema}
@@ -191,7 +191,7 @@ def _referred(schema: dict[str, Any], root: dict[str, Any], where: str) -> dict[
         _, section, name = ref.split("/", 2)
         definitions = root.get(section, {})
         if not isinstance(definitions, dict):
-            raise wrong(f"{where}.{section}", "must be an object of JSON Schemas")
+            raise invalid(f"{where}.{section}", "must be an object of JSON Schemas")
         found = definitions.get(name)
         return found if isinstance(found, dict) else {}
     return schema

@@ -10,13 +10,20 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.response_types import AnthropicEvent
-from nulpoint.protocols.anthropic.response import annotations_of, arguments_text, extra_of, finish_of, refusal_of, usage_of
-from nulpoint.protocols.openai.chat import EXTRA
-from nulpoint.protocols.stream_translator import EventStreamTranslator
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import NOT_JSON, unusable
+from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.anthropic.response import (
+    annotations_of,
+    arguments_text,
+    extra_of,
+    finish_of,
+    refusal_of,
+    usage_of,
+)
+from nulpoint.protocols.openai.chat import EXTRA
 from nulpoint.protocols.provider_errors import embedded_failure
+from nulpoint.protocols.response_types import AnthropicEvent
+from nulpoint.protocols.stream_translator import EventStreamTranslator
 
 _PING = b": ping\n"
 _check = msgspec.json.Decoder(AnthropicEvent).decode
@@ -43,7 +50,7 @@ class AnthropicStream(EventStreamTranslator):
     def _reported_usage(self) -> dict[str, Any] | None:
         return usage_of(self._usage) if self._usage else None
 
-    def _translate(self, event: sse.Event) -> bytes:
+    def _translate(self, event: sse.SseEvent) -> bytes:
         data = event.data
         if event.name == b"error":
             raise embedded_failure("anthropic", data)
@@ -90,7 +97,7 @@ class AnthropicStream(EventStreamTranslator):
     def _start(self, message: dict[str, Any]) -> bytes:
         """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
         if self._blocks:
-            raise unusable("the provider began a second answer within one stream")
+            raise malformed_response("the provider began a second answer within one stream")
         begun = bool(self._answer)
         self._answer = {name: value for name, value in message.items() if name not in ("content", "usage")}
         self._add_usage(message.get("usage"))
@@ -192,7 +199,7 @@ class AnthropicStream(EventStreamTranslator):
     def _end(self) -> bytes:
         """Raises Failure where no answer has begun."""
         if not self._answer:
-            raise unusable("the provider's stream ended without a message")
+            raise malformed_response("the provider's stream ended without a message")
         last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # where a stop is missing
         blocks = self._whole_blocks()
         delta: dict[str, Any] = {}

@@ -9,34 +9,34 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from nulpoint.protocols.anthropic import capabilities as anthropic_capabilities
-from nulpoint.protocols.openai.chat import wrong
+from nulpoint.protocols.openai.chat import invalid
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._/-]{0,2047}")
 _MAKER = re.compile(r"(?:^|[./])([a-z0-9]+)\.([a-z0-9-]+)")
 _REGIONS = frozenset({"us", "eu", "apac", "us-gov", "global", "jp", "au", "ca", "sa"})  # of inference profiles
 
 
-class Abilities(NamedTuple):
+class BedrockCapabilities(NamedTuple):
     """`claude`: what is known of Anthropic's models, for one of them. `forces`: how one tool can be made to be called.
 
     `effort`: where an effort of reasoning is said, beside Claude's two ways.
     """
 
-    claude: anthropic_capabilities.Abilities | None
+    claude: anthropic_capabilities.AnthropicCapabilities | None
     forces: Literal["none", "any", "tool"]
     effort: Literal["none", "nova", "openai"]
 
 
 @lru_cache(maxsize=256)
-def abilities(model: str) -> Abilities:
+def capabilities_of(model: str) -> BedrockCapabilities:
     maker, name = _maker(model)
     if maker == "anthropic":
-        return Abilities(anthropic_capabilities.abilities(name), "tool", "none")
+        return BedrockCapabilities(anthropic_capabilities.capabilities_of(name), "tool", "none")
     if maker == "amazon" and name.startswith("nova"):
-        return Abilities(None, "tool", "nova" if name.startswith("nova-2") else "none")
+        return BedrockCapabilities(None, "tool", "nova" if name.startswith("nova-2") else "none")
     if maker == "mistral" and "large" in name:
-        return Abilities(None, "any", "none")
-    return Abilities(None, "none", "openai" if maker == "openai" else "none")
+        return BedrockCapabilities(None, "any", "none")
+    return BedrockCapabilities(None, "none", "openai" if maker == "openai" else "none")
 
 
 def _maker(model: str) -> tuple[str, str]:
@@ -53,4 +53,4 @@ def check_model(model: str) -> None:
     """Raises Failure (400): the name goes into the path."""
     if not _ID.fullmatch(model):
         text = "must be the id of a Bedrock model, an inference profile or an ARN (letters, digits and `:._/-`)"
-        raise wrong("model", text)
+        raise invalid("model", text)

@@ -6,7 +6,7 @@ Facts: the service model of `bedrock-runtime` and Converse's errors. Data goes i
 import re
 from typing import Any
 
-from nulpoint.protocols.openai.chat import Members, data_url, optional_text, wrong
+from nulpoint.protocols.openai.chat import RequestFields, data_url, invalid, optional_text
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -26,30 +26,30 @@ _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z\s\-()\[\]]+")
 _NAME_LENGTH = 190  # of 200; a number may follow
 
 
-def image_block(image: Any, where: str, members: Members) -> dict[str, Any]:
+def image_block(image: Any, where: str, fields: RequestFields) -> dict[str, Any]:
     given = image if isinstance(image, dict) else {"url": image}
-    members.drop_others(given, {"url"}, "messages.content.image_url")
+    fields.report_other_members(given, {"url"}, "messages.content.image_url")
     kind, data = _data(given.get("url"), where)
     if kind not in _IMAGES:
-        raise wrong(where, f"is of type {kind[:60]}; Bedrock takes images in png, jpeg, gif and webp")
+        raise invalid(where, f"is of type {kind[:60]}; Bedrock takes images in png, jpeg, gif and webp")
     return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
 
 
-def sound_block(sound: Any, where: str, members: Members) -> dict[str, Any]:
+def sound_block(sound: Any, where: str, fields: RequestFields) -> dict[str, Any]:
     given = sound if isinstance(sound, dict) else {}
-    members.drop_others(given, {"data", "format"}, "messages.content.input_audio")
+    fields.report_other_members(given, {"data", "format"}, "messages.content.input_audio")
     if given.get("format") not in _SOUNDS or not isinstance(given.get("data"), str):
-        raise wrong(where, f"must have base64 `data`, and a `format` of {', '.join(_SOUNDS)}")
+        raise invalid(where, f"must have base64 `data`, and a `format` of {', '.join(_SOUNDS)}")
     return {"audio": {"format": given["format"], "source": {"bytes": given["data"]}}}
 
 
-def file_block(file: Any, where: str, members: Members) -> dict[str, Any]:
+def file_block(file: Any, where: str, fields: RequestFields) -> dict[str, Any]:
     """A document, or a picture or film that came as a file. Raises Failure for an id: Bedrock keeps no files."""
     if not isinstance(file, dict):
-        raise wrong(where, "must be an object")
-    members.drop_others(file, {"file_id", "file_data", "filename"}, "messages.content.file")
+        raise invalid(where, "must be an object")
+    fields.report_other_members(file, {"file_id", "file_data", "filename"}, "messages.content.file")
     if file.get("file_id"):
-        raise wrong(f"{where}.file_id", f"is nothing Bedrock knows; send the file as `file_data`, or {_ELSEWHERE}")
+        raise invalid(f"{where}.file_id", f"is nothing Bedrock knows; send the file as `file_data`, or {_ELSEWHERE}")
     kind, data = _data(file.get("file_data"), f"{where}.file_data")
     source = {"bytes": data}
     name = optional_text(file.get("filename"), f"{where}.filename")
@@ -57,21 +57,21 @@ def file_block(file: Any, where: str, members: Members) -> dict[str, Any]:
         made = _document_name(name)
         return {"document": {"format": _DOCUMENTS.get(kind, "txt"), "name": made, "source": source}}
     if name:
-        members.drop("messages.content.file.filename")
+        fields.report_dropped("messages.content.file.filename")
     if kind in _IMAGES:
         return {"image": {"format": _IMAGES[kind], "source": source}}
     if kind in _FILMS:
         return {"video": {"format": _FILMS[kind], "source": source}}
     text = f"is of type {kind[:60]}; Bedrock takes pdf, csv, doc, docx, xls, xlsx, html, txt, md, images, films"
-    raise wrong(f"{where}.file_data", text)
+    raise invalid(f"{where}.file_data", text)
 
 
 def _data(url: Any, where: str) -> tuple[str, str]:
     if not isinstance(url, str):
-        raise wrong(where, "must hold a data URL")
+        raise invalid(where, "must hold a data URL")
     data = data_url(url, where)
     if data is None:
-        raise wrong(
+        raise invalid(
             where, f"must be a data URL: Bedrock fetches nothing from the web; {_ELSEWHERE}", "unsupported_value"
         )
     return data[0].lower(), data[1]

@@ -9,11 +9,19 @@ import re
 from itertools import dropwhile
 from typing import Any, NamedTuple
 
+from nulpoint.formats.malformed import MALFORMED
+from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.media import file_block, image_block, name_apart, sound_block
-from nulpoint.protocols.bedrock.capabilities import Abilities
-from nulpoint.protocols.openai.chat import EXTRA, Members, joined_texts, kept_parts, optional_text, parts_of, wrong
+from nulpoint.protocols.openai.chat import (
+    EXTRA,
+    RequestFields,
+    invalid,
+    joined_texts,
+    kept_parts,
+    optional_text,
+    parts_of,
+)
 from nulpoint.protocols.openai.chat_request import arguments_of
-from nulpoint.formats.malformed import MISSHAPEN
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 # What is read of messages, parts and calls; other members are reported. Those of our own answers that say nothing more
@@ -30,7 +38,7 @@ _OF_PART = frozenset(
 Block = dict[str, Any]
 
 
-class Conversation(NamedTuple):
+class BedrockConversation(NamedTuple):
     """`kinds`: of the blocks in its turns, so that what is not there need not be looked for."""
 
     system: list[Block]
@@ -57,7 +65,9 @@ class Conversation(NamedTuple):
         return not (results and before) or "reasoningContent" in before[-1]["content"][0]
 
 
-def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: Members) -> Conversation:
+def read_conversation(
+    messages: list[dict[str, Any]], capabilities: BedrockCapabilities, fields: RequestFields
+) -> BedrockConversation:
     """Raises Failure (400) for what Converse cannot be told."""
     system: list[Block] = []
     begun: list[_Turn] = []
@@ -65,23 +75,23 @@ def read_conversation(messages: list[dict[str, Any]], able: Abilities, members: 
         where = f"messages[{index}]"
         match message["role"]:
             case "system" | "developer":
-                members.drop_others(message, _OF_MESSAGE, "messages")
-                system += _visible(_marked(message, _parts(message, where, members, _text)))
+                fields.report_other_members(message, _OF_MESSAGE, "messages")
+                system += _visible(_marked(message, _parts(message, where, fields, _text)))
             case "assistant":
-                _say(begun, "assistant", _assistant_blocks(message, where, members))
+                _say(begun, "assistant", _assistant_blocks(message, where, fields))
             case "tool":
-                _answer(begun, _marked(message, [_tool_result(message, where, members)]))
+                _answer(begun, _marked(message, [_tool_result(message, where, fields)]))
             case "user":
-                members.drop_others(message, _OF_MESSAGE, "messages")
-                _say(begun, "user", _visible(_marked(message, _parts(message, where, members, _block))))
+                fields.report_other_members(message, _OF_MESSAGE, "messages")
+                _say(begun, "user", _visible(_marked(message, _parts(message, where, fields, _block))))
             case _:
-                raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+                raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
     turns = [{"role": turn.role, "content": turn.results + turn.others} for turn in begun]
     kinds = {name for turn in turns for block in turn["content"] for name in block}
-    _check(turns, kinds, able, len(messages) - 1)
+    _check(turns, kinds, capabilities, len(messages) - 1)
     if not kinds.isdisjoint(_WITH_DOCUMENTS):
         name_apart(turns)
-    return Conversation(system, turns, kinds)
+    return BedrockConversation(system, turns, kinds)
 
 
 class _Turn(NamedTuple):
@@ -109,18 +119,20 @@ def _answer(turns: list[_Turn], blocks: list[Block]) -> None:
     turns[-1].results.extend(blocks)
 
 
-def _check(turns: list[dict[str, Any]], kinds: set[str], able: Abilities, last: int) -> None:
+def _check(turns: list[dict[str, Any]], kinds: set[str], capabilities: BedrockCapabilities, last: int) -> None:
     if not turns or turns[0]["role"] != "user":
-        raise wrong("messages", "must begin, after system messages, with the user's, and it must say something")
+        raise invalid("messages", "must begin, after system messages, with the user's, and it must say something")
     for turn in turns if "document" in kinds else ():
         here = {name for block in turn["content"] for name in block}
         if "document" in here and "text" not in here:
-            raise wrong("messages", "has a document in a turn without text, which Bedrock refuses; say what it is for")
+            raise invalid(
+                "messages", "has a document in a turn without text, which Bedrock refuses; say what it is for"
+            )
     if turns[-1]["role"] != "assistant":
         return
-    if able.claude is not None and not able.claude.prefill:
+    if capabilities.claude is not None and not capabilities.claude.prefill:
         text = "must not be the assistant's: Claude 4.6 and newer continue no answer; add a message of the user"
-        raise wrong(f"messages[{last}]", text, "unsupported_value")
+        raise invalid(f"messages[{last}]", text, "unsupported_value")
     block = turns[-1]["content"][-1]
     if isinstance(block.get("text"), str):  # white space at the very end is refused
         turns[-1]["content"][-1] = {"text": block["text"].rstrip()}
@@ -136,15 +148,15 @@ def _is_cache_point(block: Block) -> bool:
     return block.keys() == {"cachePoint"}
 
 
-def _parts(message: dict[str, Any], where: str, members: Members, read: Any) -> list[Block]:
+def _parts(message: dict[str, Any], where: str, fields: RequestFields, read: Any) -> list[Block]:
     """The blocks of a message's parts, each with the mark that is set on it."""
     blocks: list[Block] = []
     for part in parts_of(message.get("content"), where):
         if "type" not in part:  # a block in Converse's own shape
             blocks.append(part)
             continue
-        members.drop_others(part, _OF_PART, "messages.content")
-        blocks += _marked(part, [read(part, where, members)])
+        fields.report_other_members(part, _OF_PART, "messages.content")
+        blocks += _marked(part, [read(part, where, fields)])
     return blocks
 
 
@@ -159,17 +171,17 @@ def cache_point(mark: Any) -> Block:
     return {"cachePoint": {"type": "default", "ttl": ttl} if ttl in ("5m", "1h") else {"type": "default"}}
 
 
-def _assistant_blocks(message: dict[str, Any], where: str, members: Members) -> list[Block]:
+def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields) -> list[Block]:
     kept = _kept_blocks(message, where)
     if kept is not None:
         return kept
-    members.drop_others(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
-    blocks = _visible(_parts(message, where, members, _text))
+    fields.report_other_members(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
+    blocks = _visible(_parts(message, where, fields, _text))
     refusal = optional_text(message.get("refusal"), f"{where}.refusal")
     if refusal and not blocks:
         blocks = [{"text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
+        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
         use = {"toolUseId": _call_id(call["id"]), "name": call["function"]["name"], "input": arguments}
         blocks.append({"toolUse": use})
     return _marked(message, blocks) if blocks else blocks
@@ -184,8 +196,8 @@ def _kept_blocks(message: dict[str, Any], where: str) -> list[Block] | None:
     ids = [call["id"] for call in message.get("tool_calls") or []]
     try:
         kept = text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)]
-    except MISSHAPEN:
-        raise wrong(f"{where}.{EXTRA}.bedrock.content", "must hold blocks as the answer had them") from None
+    except MALFORMED:
+        raise invalid(f"{where}.{EXTRA}.bedrock.content", "must hold blocks as the answer had them") from None
     return _visible(blocks) if (text, ids) == kept else None
 
 
@@ -208,10 +220,10 @@ def _call_id(given: str) -> str:
     return given if _CALL_ID.fullmatch(given) else f"call_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
 
 
-def _tool_result(message: dict[str, Any], where: str, members: Members) -> Block:
-    members.drop_others(message, _OF_RESULT, "messages")
+def _tool_result(message: dict[str, Any], where: str, fields: RequestFields) -> Block:
+    fields.report_other_members(message, _OF_RESULT, "messages")
     unmarked = {**message, "cache_control": None}
-    content = [block for block in _visible(_parts(unmarked, where, members, _block)) if "cachePoint" not in block]
+    content = [block for block in _visible(_parts(unmarked, where, fields, _block)) if "cachePoint" not in block]
     result: dict[str, Any] = {"toolUseId": _call_id(message["tool_call_id"]), "content": content}
     if message.get("is_error"):
         result["status"] = "error"
@@ -219,20 +231,20 @@ def _tool_result(message: dict[str, Any], where: str, members: Members) -> Block
     return {"toolResult": result}
 
 
-def _text(part: dict[str, Any], where: str, _: Members) -> Block:
+def _text(part: dict[str, Any], where: str, _: RequestFields) -> Block:
     if part["type"] not in ("text", "refusal"):
-        raise wrong(f"{where}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
+        raise invalid(f"{where}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
     text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{where}.content")
     return {"text": text or ""}
 
 
-def _block(part: dict[str, Any], where: str, members: Members) -> Block:
+def _block(part: dict[str, Any], where: str, fields: RequestFields) -> Block:
     """A part of a user's message, or of a result."""
     match part["type"]:
         case "image_url":
-            return image_block(part.get("image_url"), f"{where}.content.image_url", members)
+            return image_block(part.get("image_url"), f"{where}.content.image_url", fields)
         case "file":
-            return file_block(part.get("file"), f"{where}.content.file", members)
+            return file_block(part.get("file"), f"{where}.content.file", fields)
         case "input_audio":
-            return sound_block(part.get("input_audio"), f"{where}.content.input_audio", members)
-    return _text(part, where, members)
+            return sound_block(part.get("input_audio"), f"{where}.content.input_audio", fields)
+    return _text(part, where, fields)

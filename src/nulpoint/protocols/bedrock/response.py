@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.response_types import BedrockAnswer
+from nulpoint.errors import CallerCause, Failure
+from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
 from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
-from nulpoint.errors import CallerCause, Failure
-from nulpoint.formats.malformed import MISSHAPEN, unusable
+from nulpoint.protocols.response_types import BedrockAnswer
 
 _STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "max_tokens": "length",
@@ -42,8 +42,8 @@ def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
         made = _completion(answer, created, model)
         made["id"] = made_id(answer_id, body)
         return msgspec.json.encode(made)
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it is none of Bedrock's Converse API") from None
+    except MALFORMED:
+        raise malformed_response("the provider's answer cannot be used: it is none of Bedrock's Converse API") from None
 
 
 def made_id(answer_id: str, body: bytes) -> str:
@@ -79,7 +79,7 @@ def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
 
 
 def nothing_made(reason: str) -> Failure:
-    return unusable(f"the model's answer could not be read by Bedrock ({reason})", CallerCause.NOTHING_MADE)
+    return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", CallerCause.NOTHING_MADE)
 
 
 def finish_of(reason: Any, called: bool) -> str:

@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.response_types import BedrockEvent, Index
-from nulpoint.protocols.bedrock.response import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
-from nulpoint.protocols.bedrock.errors import in_stream
-from nulpoint.protocols.openai.chat import EXTRA
-from nulpoint.protocols.stream_translator import StreamTranslator
 from nulpoint.errors import Failure
-from nulpoint.formats.eventstream import Decoder, Message
-from nulpoint.formats.malformed import NOT_JSON, unusable
+from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
+from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.bedrock.errors import in_stream
+from nulpoint.protocols.bedrock.response import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
+from nulpoint.protocols.openai.chat import EXTRA
 from nulpoint.protocols.provider_errors import embedded_failure
+from nulpoint.protocols.response_types import BedrockEvent, Index
+from nulpoint.protocols.stream_translator import StreamTranslator
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -37,13 +37,13 @@ _read_piece = msgspec.json.Decoder(_Piece).decode
 _PADDING = "p"  # random letters that hide how long a piece is
 
 
-class BedrockStream(StreamTranslator[Message]):
+class BedrockStream(StreamTranslator[EventStreamMessage]):
     """A watcher that translates. `show_usage`: the caller asked for the usage chunk. `model`: what was asked."""
 
     format = "Bedrock's Converse API"
 
     def __init__(self, created: int, show_usage: bool, model: str, answer_id: str = "") -> None:
-        self._decoder = Decoder()
+        self._decoder = EventStreamDecoder()
         super().__init__(created, show_usage, self._decoder.feed)
         self._id = answer_id
         self._model = model
@@ -60,7 +60,7 @@ class BedrockStream(StreamTranslator[Message]):
     def feed(self, data: bytes) -> bytes:
         passed = super().feed(data)
         if self._decoder.broken is not None and not self.over:
-            self._fail(unusable(f"the provider sent a broken event stream: {self._decoder.broken}"))
+            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.broken}"))
         return passed
 
     def _at_end(self) -> bytes:
@@ -72,7 +72,7 @@ class BedrockStream(StreamTranslator[Message]):
         usage = self._answer.get("usage")
         return usage_of(usage) if usage else None
 
-    def _translate(self, message: Message) -> bytes:
+    def _translate(self, message: EventStreamMessage) -> bytes:
         headers = message.headers
         if headers is self._piece_headers:
             return self._piece(message.payload)
@@ -100,7 +100,7 @@ class BedrockStream(StreamTranslator[Message]):
     def _start(self, payload: bytes) -> bytes:
         """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
         if self._blocks:
-            raise unusable("the provider began a second answer within one stream")
+            raise malformed_response("the provider began a second answer within one stream")
         if self._begun:
             return b""
         self._begun = True
@@ -176,7 +176,7 @@ class BedrockStream(StreamTranslator[Message]):
     def _end(self) -> bytes:
         """Raises Failure where no answer has begun, or none that could be read."""
         if not self._begun:
-            raise unusable("the provider's stream ended without a message")
+            raise malformed_response("the provider's stream ended without a message")
         blocks = [self._whole(index) for index in sorted(self._blocks)]
         reason = self._answer["stopReason"]
         check_made(blocks, reason)
@@ -221,7 +221,7 @@ def _input_of(text: str) -> Any:
         return {}  # cut by the token limit; the caller has the text as it came
 
 
-def _failure(message: Message) -> Failure:
+def _failure(message: EventStreamMessage) -> Failure:
     """An exception the service knows, or an error of its framing (`:message-type` `error`)."""
     headers = message.headers
     name = str(headers.get(":exception-type") or headers.get(":error-code") or "")

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nulpoint.protocols.openai.chat import EXTRA, index_of, json_text
 from nulpoint.errors import CallerCause, Failure, Kind
-from nulpoint.formats.malformed import unusable
+from nulpoint.formats.malformed import malformed_response
+from nulpoint.protocols.openai.chat import EXTRA, index_of, json_text
 
 _FILTERED = frozenset(
     {
@@ -146,7 +146,7 @@ def _citations(text: bytes, grounding: dict[str, Any]) -> Iterator[dict[str, Any
                 cited = {"url": source["uri"], "title": source.get("title") or ""}
                 size += len(cited["url"]) + len(cited["title"])
                 if size > _MOST_CITED:
-                    raise unusable(f"the provider sent citations of over {_MOST_CITED} characters")
+                    raise malformed_response(f"the provider sent citations of over {_MOST_CITED} characters")
                 yield {"type": "url_citation", "url_citation": {**place, **cited}}
 
 

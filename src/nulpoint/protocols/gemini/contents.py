@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.protocols.gemini.candidates import text_of
+from nulpoint.protocols.gemini.capabilities import GeminiCapabilities
 from nulpoint.protocols.openai.chat import (
     EXTRA,
-    Members,
+    RequestFields,
     data_url,
+    invalid,
     joined_texts,
     kept_parts,
     optional_text,
     parts_of,
-    wrong,
 )
 from nulpoint.protocols.openai.chat_request import arguments_of
-from nulpoint.protocols.gemini.candidates import text_of
-from nulpoint.protocols.gemini.capabilities import Abilities
 
 # Where a history comes from another provider there is no signature; Google documents this one for that case.
 _SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -41,7 +41,7 @@ class Contents(NamedTuple):
     turns: list[dict[str, Any]]
 
 
-def read_contents(messages: list[dict[str, Any]], able: Abilities, members: Members) -> Contents:
+def read_contents(messages: list[dict[str, Any]], capabilities: GeminiCapabilities, fields: RequestFields) -> Contents:
     """Raises Failure (400) for what Gemini cannot be told."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
@@ -50,26 +50,26 @@ def read_contents(messages: list[dict[str, Any]], able: Abilities, members: Memb
         where = f"messages[{index}]"
         role = message["role"]
         if role == "assistant":
-            parts = _model_parts(message, where, able, members, ids)
+            parts = _model_parts(message, where, capabilities, fields, ids)
             if parts and not turns:  # a conversation may not open with the model
                 turns.append({"role": "user", "parts": [_NOTHING]})
             _turn(turns, "model", parts)
         elif role == "tool":
-            _result(turns, message, ids, where, able, members)
+            _result(turns, message, ids, where, capabilities, fields)
         elif role in ("user", "system", "developer"):
-            members.drop_others(message, _OF_MESSAGE, "messages")
-            parts = [_part(part, where, able, members) for part in parts_of(message.get("content"), where)]
+            fields.report_other_members(message, _OF_MESSAGE, "messages")
+            parts = [_part(part, where, capabilities, fields) for part in parts_of(message.get("content"), where)]
             if role == "user" or turns:
                 _turn(turns, "user", parts)
             else:
                 system += parts
         else:
-            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+            raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
     if not turns:
         turns.append({"role": "user", "parts": [_NOTHING]})
-    if turns[-1]["role"] == "model" and able.newest:
+    if turns[-1]["role"] == "model" and capabilities.newest:
         text = "must not be the assistant's: Gemini 3 and newer continue no answer; add a message of the user"
-        raise wrong(f"messages[{len(messages) - 1}]", text, "unsupported_value")
+        raise invalid(f"messages[{len(messages) - 1}]", text, "unsupported_value")
     return Contents(system, turns)
 
 
@@ -91,18 +91,18 @@ def _result(
     message: dict[str, Any],
     ids: dict[str, str | None],
     where: str,
-    able: Abilities,
-    members: Members,
+    capabilities: GeminiCapabilities,
+    fields: RequestFields,
 ) -> None:
     """Puts a response with the others of its turn, whatever the caller wrote between them."""
-    members.drop_others(message, _OF_RESULT, "messages")
-    parts = [_part(part, where, able, members) for part in parts_of(message.get("content"), where)]
+    fields.report_other_members(message, _OF_RESULT, "messages")
+    parts = [_part(part, where, capabilities, fields) for part in parts_of(message.get("content"), where)]
     response: dict[str, Any] = {"name": message["name"], "response": _response(text_of(parts))}
     sent = ids.get(message["tool_call_id"])
     if sent is not None:
         response["id"] = sent
     media = [part for part in parts if set(part) != {"text"}]
-    if media and able.newest:
+    if media and capabilities.newest:
         response["parts"] = media
     at = len(turns)
     while turns[at - 1]["role"] != "model":
@@ -111,7 +111,7 @@ def _result(
         turns[at]["parts"].append({"functionResponse": response})
     else:
         turns.insert(at, {"role": "user", "parts": [{"functionResponse": response}]})
-    if media and not able.newest:
+    if media and not capabilities.newest:
         _turn(turns, "user", media)
 
 
@@ -131,7 +131,11 @@ def _response(text: str) -> Any:
 
 
 def _model_parts(
-    message: dict[str, Any], where: str, able: Abilities, members: Members, ids: dict[str, str | None]
+    message: dict[str, Any],
+    where: str,
+    capabilities: GeminiCapabilities,
+    fields: RequestFields,
+    ids: dict[str, str | None],
 ) -> list[dict[str, Any]]:
     calls = message.get("tool_calls") or []
     kept = _kept_parts(message, where)
@@ -139,17 +143,17 @@ def _model_parts(
         functions = [part["functionCall"] for part in kept if "functionCall" in part]
         ids.update({call["id"]: function.get("id") for call, function in zip(calls, functions, strict=True)})
         return [*kept]
-    members.drop_others(message, _OF_ASSISTANT, "messages")
+    fields.report_other_members(message, _OF_ASSISTANT, "messages")
     content = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
-    parts = [_part(part, where, able, members) for part in parts_of(content, where)]
+    parts = [_part(part, where, capabilities, fields) for part in parts_of(content, where)]
     for number, call in enumerate(calls):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", members)
+        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
         ids[call["id"]] = call["id"]
         part: dict[str, Any] = {"functionCall": {"name": call["function"]["name"], "args": arguments, "id": call["id"]}}
         signature = _signature(call)
         if signature:
             part["thoughtSignature"] = signature
-        elif number == 0 and able.newest:
+        elif number == 0 and capabilities.newest:
             part["thoughtSignature"] = _SKIP_SIGNATURE
         parts.append(part)
     return parts
@@ -167,14 +171,14 @@ def _kept_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | N
     if not parts:
         return None
     if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
-        raise wrong(f"{where}.{EXTRA}.gemini.parts", "must have objects as `functionCall`")
+        raise invalid(f"{where}.{EXTRA}.gemini.parts", "must have objects as `functionCall`")
     text = joined_texts(parts_of(message.get("content"), where))
     names = [call["function"]["name"] for call in message.get("tool_calls") or []]
     kept_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
     return parts if (text, names) == (text_of(parts), kept_names) else None
 
 
-def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -> dict[str, Any]:
+def _part(part: dict[str, Any], where: str, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
     """A part as Gemini has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
@@ -183,35 +187,35 @@ def _part(part: dict[str, Any], where: str, able: Abilities, members: Members) -
     elif kind == "image_url":
         image = part.get("image_url")
         given = image if isinstance(image, dict) else {"url": image}
-        members.drop_others(given, {"url"}, "messages.content.image_url")
-        made = _media(given.get("url"), f"{where}.content.image_url", able)
+        fields.report_other_members(given, {"url"}, "messages.content.image_url")
+        made = _media(given.get("url"), f"{where}.content.image_url", capabilities)
     elif kind == "file" and isinstance(part.get("file"), dict):
-        made = _file(part["file"], f"{where}.content.file", able, members)
+        made = _file(part["file"], f"{where}.content.file", capabilities, fields)
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         audio = part["input_audio"]
-        members.drop_others(audio, {"data", "format"}, "messages.content.input_audio")
+        fields.report_other_members(audio, {"data", "format"}, "messages.content.input_audio")
         kind = optional_text(audio.get("format"), f"{where}.content.input_audio.format") or "wav"
         made = {"inlineData": {"mimeType": f"audio/{kind}", "data": audio.get("data")}}
     else:
         return part
-    members.drop_others(part, _OF_PART, "messages.content")
+    fields.report_other_members(part, _OF_PART, "messages.content")
     return made
 
 
-def _file(file: dict[str, Any], where: str, able: Abilities, members: Members) -> dict[str, Any]:
-    members.drop_others(file, {"file_id", "file_data"}, "messages.content.file")  # a name has no place there
+def _file(file: dict[str, Any], where: str, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
+    fields.report_other_members(file, {"file_id", "file_data"}, "messages.content.file")  # a name has no place there
     if file.get("file_id"):
         return {"fileData": {"fileUri": file["file_id"]}}
-    return _media(file.get("file_data"), f"{where}.file_data", able)
+    return _media(file.get("file_data"), f"{where}.file_data", capabilities)
 
 
-def _media(url: Any, where: str, able: Abilities) -> dict[str, Any]:
+def _media(url: Any, where: str, capabilities: GeminiCapabilities) -> dict[str, Any]:
     if not isinstance(url, str):
-        raise wrong(where, "must hold a URL")
+        raise invalid(where, "must hold a URL")
     data = data_url(url, where)
     if data:
         return {"inlineData": {"mimeType": data[0], "data": data[1]}}
-    if not able.fetches:
-        raise wrong(where, "must be a data URL: this model fetches nothing", "unsupported_value")
+    if not capabilities.fetches:
+        raise invalid(where, "must be a data URL: this model fetches nothing", "unsupported_value")
     named = _TYPES.get(url.partition("?")[0].rpartition(".")[2].lower())
     return {"fileData": {"fileUri": url, **({"mimeType": named} if named else {})}}

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.response_types import GeminiAnswer
-from nulpoint.protocols.openai.chat import EXTRA, index_of, read_answer
+from nulpoint.formats import sse
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON, malformed_response
 from nulpoint.protocols.gemini.candidates import (
     answer_id,
     blocked_of,
@@ -30,10 +30,10 @@ from nulpoint.protocols.gemini.candidates import (
     usage_of,
 )
 from nulpoint.protocols.gemini.partial_calls import OpenCall, in_pieces
-from nulpoint.protocols.stream_translator import StreamTranslator
-from nulpoint.formats import sse
-from nulpoint.formats.malformed import MISSHAPEN, NOT_JSON, unusable
+from nulpoint.protocols.openai.chat import EXTRA, index_of, read_answer
 from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.protocols.response_types import GeminiAnswer
+from nulpoint.protocols.stream_translator import StreamTranslator
 
 _check = msgspec.json.Decoder(GeminiAnswer).decode
 
@@ -44,8 +44,8 @@ def decode(body: bytes, created: int) -> bytes:
     try:
         _check(body)
         return msgspec.json.encode(_completion(answer, answer_id(answer, body), created))
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it is none of Gemini's API") from None
+    except MALFORMED:
+        raise malformed_response("the provider's answer cannot be used: it is none of Gemini's API") from None
 
 
 def _completion(answer: dict[str, Any], made_id: str, created: int) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _check_made(candidates: list[dict[str, Any]]) -> None:
 def _blocked_choice(answer: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     blocked = blocked_of(answer)
     if blocked is None:
-        raise unusable("the provider's answer cannot be used: it has no candidates")
+        raise malformed_response("the provider's answer cannot be used: it has no candidates")
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": blocked, EXTRA: {"gemini": more}}
     return {"index": 0, "message": message, "logprobs": None, "finish_reason": "content_filter"}
 
@@ -93,7 +93,7 @@ class GeminiStream(StreamTranslator[bytes]):
     format = "Gemini's API"
 
     def __init__(self, created: int, show_usage: bool) -> None:
-        self._splitter = sse.Splitter()
+        self._splitter = sse.SseSplitter()
         super().__init__(created, show_usage, self._splitter.feed)
         self._id = ""
         self._usage: dict[str, Any] = {}

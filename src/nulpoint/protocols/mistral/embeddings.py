@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from nulpoint.protocols.openai.chat import Encoded, Members, deep_nesting_refused, read_body, write_body
-from nulpoint.protocols.openai.embeddings import take_input
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.openai.chat import EncodedRequest, RequestFields, deep_nesting_refused, read_body, write_body
+from nulpoint.protocols.openai.embeddings import take_input
 
 
 @deep_nesting_refused
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) for token ids: only OpenAI's models read them. Mistral's own members pass."""
-    members = Members(read_body(body), limits)
-    members.take("model")
-    request: dict[str, Any] = {"model": model, "input": take_input(members)}
+    fields = RequestFields(read_body(body), limits)
+    fields.pop("model")
+    request: dict[str, Any] = {"model": model, "input": take_input(fields)}
     for name, there in (("dimensions", "output_dimension"), ("metadata", "metadata")):
-        value = members.take(name)
+        value = fields.pop(name)
         if value is not None:
             request[there] = value
-    request |= members.rest()
-    return Encoded(write_body(request), members.dropped)
+    request |= fields.leftovers()
+    return EncodedRequest(write_body(request), fields.dropped)
 
 
 def decode(body: bytes, _request: bytes, _model: str) -> bytes:

@@ -8,12 +8,16 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.mistral.call_id import call_id
+from nulpoint.protocols.mistral.response import joined_text
 from nulpoint.protocols.openai.chat import (
     EXTRA,
-    Encoded,
-    Members,
+    EncodedRequest,
+    RequestFields,
     deep_nesting_refused,
     end_user,
+    invalid,
     kept_parts,
     object_of,
     optional_text,
@@ -21,14 +25,10 @@ from nulpoint.protocols.openai.chat import (
     parts_of,
     stop_sequences,
     write_body,
-    wrong,
 )
 from nulpoint.protocols.openai.chat_request import INVALID_JSON, arguments_of, read_request
-from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.mistral.response import joined_text
-from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.openai.response_format import read_format
-from nulpoint.protocols.openai.tools import Tools
+from nulpoint.protocols.openai.tools import ToolSet
 
 # Members that mean the same there and pass as they are.
 _SAME = (
@@ -53,36 +53,36 @@ _DETAILS = ("low", "auto", "high")
 
 
 @deep_nesting_refused
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> Encoded:
+def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
-    members, messages, tools, wrapped = read_request(body, limits)
-    request: dict[str, Any] = {"model": model, "messages": _messages(messages, members)}
-    limit = output_limit(members)
+    fields, messages, tools, emulation = read_request(body, limits)
+    request: dict[str, Any] = {"model": model, "messages": _messages(messages, fields)}
+    limit = output_limit(fields)
     if limit is not None:
         request["max_tokens"] = limit
-    if members.take("stream"):
+    if fields.pop("stream"):
         request["stream"] = True
-    members.take("stream_options")
-    stops = stop_sequences(members)
+    fields.pop("stream_options")
+    stops = stop_sequences(fields)
     if stops:
         request["stop"] = stops
-    seed = members.take("seed")
+    seed = fields.pop("seed")
     if seed is not None:
         request["random_seed"] = seed
     for name in _SAME:
-        value = members.take(name)
+        value = fields.pop(name)
         if value is not None:
             request[name] = value
-    _tools(request, tools, members)
-    if wrapped.legacy and "tools" in request:
+    _tools(request, tools, fields)
+    if emulation.legacy and "tools" in request:
         request["parallel_tool_calls"] = False
-    _output(request, members)
-    _account(request, members)
-    request.update(members.rest())
-    return Encoded(write_body(request), members.dropped, wrapped)
+    _output(request, fields)
+    _account(request, fields)
+    request.update(fields.leftovers())
+    return EncodedRequest(write_body(request), fields.dropped, emulation)
 
 
-def _messages(messages: list[dict[str, Any]], members: Members) -> list[dict[str, Any]]:
+def _messages(messages: list[dict[str, Any]], fields: RequestFields) -> list[dict[str, Any]]:
     translated: list[dict[str, Any]] = []
     media: list[dict[str, Any]] = []  # of results, which hold text only: they follow in a message of the user
     held: list[dict[str, Any]] = []  # what was said before all results were there
@@ -91,22 +91,22 @@ def _messages(messages: list[dict[str, Any]], members: Members) -> list[dict[str
         where = f"messages[{index}]"
         role = message["role"]
         if role in ("system", "developer", "user"):
-            members.drop_others(message, _OF_MESSAGE, "messages")
-            content = _content(message.get("content"), where, members)
+            fields.report_other_members(message, _OF_MESSAGE, "messages")
+            content = _content(message.get("content"), where, fields)
             said = {"role": "user" if role == "user" else "system", "content": content}
             held.append(said) if waiting else _say(translated, said)
         elif role == "assistant":
-            translated += _assistant(message, where, members)
+            translated += _assistant(message, where, fields)
             waiting = {call["id"] for call in message.get("tool_calls") or ()}
         elif role == "tool":
-            translated.append(_result(message, where, members, media))
+            translated.append(_result(message, where, fields, media))
             waiting.discard(message["tool_call_id"])
             if not waiting:
                 for said in [{"role": "user", "content": media}, *held] if media else held:
                     _say(translated, said)
                 media, held = [], []
         else:
-            raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
+            raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
     _end(translated)
     return translated
 
@@ -127,10 +127,10 @@ def _say(translated: list[dict[str, Any]], message: dict[str, Any]) -> None:
     translated.append(message)
 
 
-def _result(message: dict[str, Any], where: str, members: Members, media: list[dict[str, Any]]) -> dict[str, Any]:
-    members.drop_others(message, _OF_RESULT, "messages")
+def _result(message: dict[str, Any], where: str, fields: RequestFields, media: list[dict[str, Any]]) -> dict[str, Any]:
+    fields.report_other_members(message, _OF_RESULT, "messages")
     own = call_id(message["tool_call_id"])
-    content = _content(message.get("content"), where, members)
+    content = _content(message.get("content"), where, fields)
     if isinstance(content, list):
         others = [part for part in content if part.get("type") != "text"]
         if others:
@@ -139,17 +139,17 @@ def _result(message: dict[str, Any], where: str, members: Members, media: list[d
     return {"role": "tool", "name": message["name"], "content": content, "tool_call_id": own}
 
 
-def _assistant(message: dict[str, Any], where: str, members: Members) -> list[dict[str, Any]]:
+def _assistant(message: dict[str, Any], where: str, fields: RequestFields) -> list[dict[str, Any]]:
     """The message, or nothing where it says nothing: Mistral refuses that."""
-    members.drop_others(message, _OF_ASSISTANT, "messages")
+    fields.report_other_members(message, _OF_ASSISTANT, "messages")
     calls = [
-        _call(call, f"{where}.tool_calls[{number}]", members)
+        _call(call, f"{where}.tool_calls[{number}]", fields)
         for number, call in enumerate(message.get("tool_calls") or [])
     ]
     content = _kept_content(message, where)
     if content is None:
         said = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
-        content = _content(said, where, members)
+        content = _content(said, where, fields)
         thought = optional_text(message.get("reasoning_content"), f"{where}.reasoning_content")
         if thought:
             thinking = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
@@ -160,9 +160,9 @@ def _assistant(message: dict[str, Any], where: str, members: Members) -> list[di
     return [{**made, "tool_calls": calls}] if calls else [made]
 
 
-def _call(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def _call(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     function = call["function"]
-    arguments = arguments_of(call, where, members)
+    arguments = arguments_of(call, where, fields)
     text = function.get("arguments") or "{}"
     if INVALID_JSON in arguments or not isinstance(text, str):
         text = msgspec.json.encode(arguments).decode()
@@ -177,59 +177,59 @@ def _kept_content(message: dict[str, Any], where: str) -> list[dict[str, Any]] |
     return content if joined_text(content) == joined_text(parts_of(message.get("content"), where)) else None
 
 
-def _content(content: Any, where: str, members: Members) -> Any:
+def _content(content: Any, where: str, fields: RequestFields) -> Any:
     if isinstance(content, list):
-        return [_part(part, where, members) for part in parts_of(content, where)]
+        return [_part(part, where, fields) for part in parts_of(content, where)]
     if content is not None and not isinstance(content, str):
-        raise wrong(f"{where}.content", "must be text or a list of parts")
+        raise invalid(f"{where}.content", "must be text or a list of parts")
     return content or ""
 
 
-def _part(part: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def _part(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     """A part as Mistral has it; those in its own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
         text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
         made = {"type": "text", "text": text or ""}
     elif kind == "image_url":
-        made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", members)}
+        made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", fields)}
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
-        members.drop_others(part["input_audio"], {"data", "format"}, "messages.content.input_audio")
+        fields.report_other_members(part["input_audio"], {"data", "format"}, "messages.content.input_audio")
         made = {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
     elif kind == "file" and isinstance(part.get("file"), dict):
-        made = _file(part["file"], f"{where}.content.file", members)
+        made = _file(part["file"], f"{where}.content.file", fields)
     else:
         return part
-    members.drop_others(part, _OF_PART, "messages.content")
+    fields.report_other_members(part, _OF_PART, "messages.content")
     return made
 
 
-def _image(image: Any, where: str, members: Members) -> Any:
+def _image(image: Any, where: str, fields: RequestFields) -> Any:
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str):
-        raise wrong(where, "must hold a URL")
+        raise invalid(where, "must hold a URL")
     detail = image.get("detail") if isinstance(image, dict) else None
     if detail in _DETAILS:
         return {"url": url, "detail": detail}
     if isinstance(image, dict):
-        members.drop_others(image, {"url"}, "messages.content.image_url")
+        fields.report_other_members(image, {"url"}, "messages.content.image_url")
     return {"url": url}
 
 
-def _file(file: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def _file(file: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     if file.get("file_id"):
-        members.drop_others(file, {"file_id"}, "messages.content.file")
+        fields.report_other_members(file, {"file_id"}, "messages.content.file")
         return {"type": "file", "file_id": file["file_id"]}
     if not isinstance(file.get("file_data"), str):
-        raise wrong(where, "must have file_data or file_id")
-    members.drop_others(file, {"file_data", "filename"}, "messages.content.file")
+        raise invalid(where, "must have file_data or file_id")
+    fields.report_other_members(file, {"file_data", "filename"}, "messages.content.file")
     named = {"document_name": file["filename"]} if file.get("filename") else {}
     return {"type": "document_url", "document_url": file["file_data"], **named}
 
 
-def _tools(request: dict[str, Any], tools: Tools, members: Members) -> None:
-    made = [_tool(tool, members) for tool in tools.allowed()] + tools.own
-    parallel = members.take("parallel_tool_calls")
+def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> None:
+    made = [_tool(tool, fields) for tool in tools.allowed()] + tools.own
+    parallel = fields.pop("parallel_tool_calls")
     if not made:
         return
     request["tools"] = made
@@ -244,37 +244,37 @@ def _tools(request: dict[str, Any], tools: Tools, members: Members) -> None:
         request["tool_choice"] = "any" if choice.mode == "required" else choice.mode
 
 
-def _tool(tool: dict[str, Any], members: Members) -> dict[str, Any]:
+def _tool(tool: dict[str, Any], fields: RequestFields) -> dict[str, Any]:
     function = tool["function"]
-    members.drop_others(function, _OF_FUNCTION, "tools.function")
+    fields.report_other_members(function, _OF_FUNCTION, "tools.function")
     if tool.get("cache_control"):
-        members.drop("tools.cache_control")
+        fields.report_dropped("tools.cache_control")
     made = {name: value for name, value in function.items() if name in _OF_FUNCTION and value is not None}
     return {"type": "function", "function": {"parameters": {}, **made}}
 
 
-def _output(request: dict[str, Any], members: Members) -> None:
-    prediction = members.take("prediction")
+def _output(request: dict[str, Any], fields: RequestFields) -> None:
+    prediction = fields.pop("prediction")
     if isinstance(prediction, dict):
-        members.drop_others(prediction, {"type", "content"}, "prediction")
+        fields.report_other_members(prediction, {"type", "content"}, "prediction")
         text = joined_text(parts_of(prediction.get("content"), "prediction"))
         request["prediction"] = {"type": "content", "content": text}
-    wanted = read_format(members)
+    wanted = read_format(fields)
     if wanted is not None and wanted.given:
         request["response_format"] = {"type": "json_schema", "json_schema": {"schema": {}, **wanted.given}}
     elif wanted is not None:
         request["response_format"] = {"type": "json_object"}
 
 
-def _account(request: dict[str, Any], members: Members) -> None:
-    metadata = object_of(members.take("metadata"), "metadata")
-    user = end_user(members)
+def _account(request: dict[str, Any], fields: RequestFields) -> None:
+    metadata = object_of(fields.pop("metadata"), "metadata")
+    user = end_user(fields)
     if user:  # there is no member for it
         metadata = {"user": user, **metadata}
     if metadata:
         request["metadata"] = metadata
-    tier = members.take("service_tier")
+    tier = fields.pop("service_tier")
     if str(tier) in _TIERS:
         request["service_tier"] = _TIERS[str(tier)]
     elif tier is not None:
-        members.drop("service_tier")
+        fields.report_dropped("service_tier")

@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.response_types import MistralAnswer
-from nulpoint.protocols.openai.chat import EXTRA, ChunkWriter, index_of, read_answer
-from nulpoint.protocols.mistral.call_id import call_id
-from nulpoint.protocols.stream_translator import EventStreamTranslator
 from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import MISSHAPEN, unusable
-from nulpoint.protocols.provider_errors import embedded_failure
+from nulpoint.formats.malformed import MALFORMED, malformed_response
+from nulpoint.protocols.mistral.call_id import call_id
+from nulpoint.protocols.openai.chat import EXTRA, ChunkWriter, index_of, read_answer
 from nulpoint.protocols.openai.stream import DONE
+from nulpoint.protocols.provider_errors import embedded_failure
+from nulpoint.protocols.response_types import MistralAnswer
+from nulpoint.protocols.stream_translator import EventStreamTranslator
 
 _check = msgspec.json.Decoder(MistralAnswer).decode
 _FINISHES = {
@@ -37,15 +37,15 @@ def decode(body: bytes, created: int) -> bytes:
     try:
         _check(body)
         return msgspec.json.encode(_completion(answer, created))
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it is no chat completion") from None
+    except MALFORMED:
+        raise malformed_response("the provider's answer cannot be used: it is no chat completion") from None
 
 
 def _completion(answer: dict[str, Any], created: int) -> dict[str, Any]:
     given = {name: value for name, value in answer.items() if value is not None}
     choices = [_choice(choice, number, given.get("id", "")) for number, choice in enumerate(answer["choices"])]
     if not choices:
-        raise unusable("the provider's answer cannot be used: it has no choices")
+        raise malformed_response("the provider's answer cannot be used: it has no choices")
     completion = {"id": "", "object": "chat.completion", "created": created, "model": "", **given, "choices": choices}
     if answer.get("usage"):
         completion["usage"] = _usage(answer["usage"])
@@ -207,13 +207,13 @@ class MistralStream(EventStreamTranslator):
     def has_finish_reason(self) -> bool:
         return self.failure is None and bool(self._roles) and self._roles <= self._ended
 
-    def _goes_on(self, event: sse.Event) -> bool:
+    def _goes_on(self, event: sse.SseEvent) -> bool:
         return event.data.strip() != DONE
 
     def _reported_usage(self) -> dict[str, Any] | None:
         return self._last_usage
 
-    def _translate(self, event: sse.Event) -> bytes:
+    def _translate(self, event: sse.SseEvent) -> bytes:
         data = event.data
         if event.name == b"error":
             raise embedded_failure("mistral", data)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from nulpoint.formats.malformed import MISSHAPEN
+from nulpoint.formats.malformed import MALFORMED
 
 CompletionRoute = Literal["chat", "completions"]
 # Texts that come whole. Everything else that is text, unknown members included, comes in pieces.
@@ -20,16 +20,16 @@ _OF_A_CHOICE = frozenset({"index", "delta", "message", "text", "finish_reason", 
 _OF_A_CHUNK = frozenset({"choices", "obfuscation"})
 
 
-class NotWhole(Exception):
+class IncompleteStreamError(Exception):
     """The chunks do not add up to one answer that every reader would agree on."""
 
 
-def assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
+def accumulate(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
     """The JSON body that the chunks (JSON texts, without `[DONE]`) add up to. Raises NotWhole."""
     try:
         return _assemble(route, chunks)
-    except MISSHAPEN:
-        raise NotWhole("a chunk is not of the shape of one") from None
+    except MALFORMED:
+        raise IncompleteStreamError("a chunk is not of the shape of one") from None
 
 
 def _assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
@@ -41,7 +41,7 @@ def _assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
         for choice in chunk.get("choices") or ():
             _add_choice(choices, choice)
     if not choices or not all(choice["finish_reason"] for choice in choices.values()):
-        raise NotWhole("a choice has no finish reason")
+        raise IncompleteStreamError("a choice has no finish reason")
     kind, finished = ("chat.completion", _finished_chat) if route == "chat" else ("text_completion", _finished_text)
     ordered = [finished(_settled(choice)) for _, choice in sorted(choices.items())]
     return msgspec.json.encode({**answer, "object": kind, "choices": ordered})
@@ -50,7 +50,7 @@ def _assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
 def _decoded(text: bytes) -> dict[str, Any]:
     chunk = msgspec.json.decode(text)
     if not isinstance(chunk, dict) or chunk.get("error") is not None:
-        raise NotWhole("a chunk is an error")
+        raise IncompleteStreamError("a chunk is an error")
     return chunk
 
 
@@ -90,12 +90,12 @@ class _Entries:
         """Add an entry, or a piece of one. `name` is that of the list. Raises NotWhole."""
         index = piece.get("index") if isinstance(piece, dict) else None
         if index is None and name == "tool_calls":
-            raise NotWhole("a tool call has no index")
+            raise IncompleteStreamError("a tool call has no index")
         entry = self._entry_of(index, piece) if index is not None else None
         if entry is None:
             self._append(index, piece)
         elif name == "tool_calls" and piece.get("id") not in (None, "", entry.get("id")):
-            raise NotWhole("two tool calls have one index")
+            raise IncompleteStreamError("two tool calls have one index")
         elif name in _WHOLE_ENTRIES:
             entry.update(piece)
         else:
@@ -137,7 +137,7 @@ def _grow(held: dict[str, Any], piece: dict[str, Any]) -> None:
 
 def _longer(name: str, before: Any, pieces: list[Any]) -> _Entries:
     if before and not isinstance(before, list | _Entries):
-        raise NotWhole("a list goes on something else")
+        raise IncompleteStreamError("a list goes on something else")
     entries = before if isinstance(before, _Entries) else _Entries(before or [])
     for piece in pieces:
         entries.add(name, piece)
@@ -163,7 +163,7 @@ def _finished_chat(choice: dict[str, Any]) -> dict[str, Any]:
     """With the members that the API description requires of a whole answer, and calls without their index."""
     message = {"role": "assistant", "content": None, "refusal": None, **choice["message"]}
     if "audio" in message:
-        raise NotWhole("the pieces of audio are not those of one file")
+        raise IncompleteStreamError("the pieces of audio are not those of one file")
     calls = message.get("tool_calls")
     if calls:
         ordered = sorted(calls, key=lambda call: int(call["index"]))

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
-from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.emulation import Wrapped
 from nulpoint.errors import Failure, rejected
-from nulpoint.formats.malformed import NOT_JSON, unusable
 from nulpoint.formats.json_nodes import exceeds_node_count
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
+from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
 
 # Any other top-level member belongs to the provider and reaches it as it is.
 OPENAI_MEMBERS = CHAT_MEMBERS
@@ -73,15 +73,15 @@ def deep_nesting_refused(encode: Callable[_Parameters, _Result]) -> Callable[_Pa
     return refusing
 
 
-class Encoded(NamedTuple):
+class EncodedRequest(NamedTuple):
     """A request in a provider's format, the names of what it cannot hold, and what to undo in the answer."""
 
     body: bytes
     dropped: list[str]
-    wrapped: Wrapped = Wrapped()
+    emulation: Emulation = Emulation()
 
 
-class Members:
+class RequestFields:
     """The top-level members of a request. What nobody has taken in the end is either the provider's own or lost.
 
     `limits` bound what may be made of them.
@@ -92,36 +92,36 @@ class Members:
         self._left = {name: value for name, value in request.items() if value is not None}
         self.dropped: list[str] = []
 
-    def take(self, name: str, default: Any = None) -> Any:
+    def pop(self, name: str, default: Any = None) -> Any:
         return self._left.pop(name, default)
 
-    def given(self, name: str) -> Any:
+    def get(self, name: str) -> Any:
         """A member that stays where it is."""
         return self._left.get(name)
 
-    def drop(self, name: str) -> None:
+    def report_dropped(self, name: str) -> None:
         """Note a loss by its path. Names inside a request are the caller's, and the list goes into a header field."""
         name = _NOT_IN_NAMES.sub("?", name[:_NAME_LENGTH])
         if name in self.dropped or len(self.dropped) > _MOST_NAMES:
             return
         self.dropped.append(name if len(self.dropped) < _MOST_NAMES else "and more")
 
-    def drop_others(self, given: dict[str, Any], taken: Set[str], where: str) -> None:
+    def report_other_members(self, given: dict[str, Any], taken: Set[str], where: str) -> None:
         """Note what stands in `given`, somewhere inside the request, beside the members that were taken."""
         if given.keys() <= taken:
             return
         for name, value in given.items():
             if name not in taken and value not in _SAYS_NOTHING:
-                self.drop(f"{where}.{name}")
+                self.report_dropped(f"{where}.{name}")
 
-    def rest(self) -> dict[str, Any]:
+    def leftovers(self) -> dict[str, Any]:
         """The provider's own members; OpenAI's that are left are noted as dropped, unless they say nothing."""
         own = {}
         for name, value in self._left.items():
             if name not in OPENAI_MEMBERS:
                 own[name] = value
             elif value not in _NEUTRAL.get(name, ()):
-                self.drop(name)
+                self.report_dropped(name)
         return own
 
 
@@ -130,12 +130,12 @@ def read_answer(provider: str, body: bytes) -> dict[str, Any]:
     try:
         answer = msgspec.json.decode(body)
     except NOT_JSON:
-        raise unusable("the provider's answer cannot be used: it is not JSON") from None
+        raise malformed_response("the provider's answer cannot be used: it is not JSON") from None
     good = isinstance(answer, dict) and not answer.get("error") and answer.get("object") != "error"
     if not good and embedded_error(body):
         raise embedded_failure(provider, body)
     if not isinstance(answer, dict):
-        raise unusable("the provider's answer cannot be used: it is no JSON object")
+        raise malformed_response("the provider's answer cannot be used: it is no JSON object")
     return answer
 
 
@@ -145,7 +145,7 @@ def index_of(choice: dict[str, Any], number: int) -> int:
     return number if index is None else index
 
 
-def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
+def invalid(param: str, problem: str, code: str = "invalid_value") -> Failure:
     """A request that is wrong, or that this provider cannot take, at `param`."""
     return rejected(f"`{param}` {problem}", param=param, code=code)
 
@@ -153,14 +153,14 @@ def wrong(param: str, problem: str, code: str = "invalid_value") -> Failure:
 def too_many(count: int, most: int, field: str, setting: str) -> Failure:
     """A request that has more of something than may be translated."""
     text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
-    return wrong(field, text, code="array_above_max_length")
+    return invalid(field, text, code="array_above_max_length")
 
 
 def check_json_inside(text: str, where: str, limit: int) -> None:
     """Raise Failure (400) for a text that is to be read as JSON and holds too many names and values."""
     if len(text) > limit and exceeds_node_count(text.encode(), limit):
         problem = f"holds more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
-        raise wrong(where, problem, code="too_many_json_nodes")
+        raise invalid(where, problem, code="too_many_json_nodes")
 
 
 def optional_text(value: Any, where: str) -> str:
@@ -168,7 +168,7 @@ def optional_text(value: Any, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise wrong(where, "must be text")
+        raise invalid(where, "must be text")
     return value
 
 
@@ -177,7 +177,7 @@ def object_of(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise wrong(where, "must be an object")
+        raise invalid(where, "must be an object")
     return value
 
 
@@ -188,14 +188,14 @@ def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     if not isinstance(content, list):
-        raise wrong(f"{where}.content", "must be text or a list of parts")
+        raise invalid(f"{where}.content", "must be text or a list of parts")
     parts = []
     for part in content:
         check_part(part, f"{where}.content")
         if part.get("type") != "text":
             parts.append(part)
         elif not isinstance(part.get("text", ""), str):
-            raise wrong(f"{where}.content", "must have text in its parts of type text")
+            raise invalid(f"{where}.content", "must have text in its parts of type text")
         elif part.get("text"):
             parts.append(part)
     return parts
@@ -205,10 +205,10 @@ def check_part(part: Any, where: str) -> None:
     """Raise Failure (400) for what can be no part of a message, ours or a provider's own: whoever reads one may rely
     on `type` and `text` being texts where they are there."""
     if not isinstance(part, dict):
-        raise wrong(where, "must be text or a list of parts")
+        raise invalid(where, "must be text or a list of parts")
     for name in ("type", "text"):
         if not isinstance(part.get(name), str | None):
-            raise wrong(where, f"must have text as the `{name}` of its parts")
+            raise invalid(where, f"must have text as the `{name}` of its parts")
 
 
 def kept_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
@@ -228,9 +228,9 @@ def joined_texts(parts: Iterable[dict[str, Any]]) -> str:
     return "".join([part.get("text") or "" for part in parts])
 
 
-def output_limit(members: Members) -> int | None:
+def output_limit(members: RequestFields) -> int | None:
     """The most tokens an answer may have; the newer of OpenAI's two names wins. Raises Failure for no whole number."""
-    limit, older = members.take("max_completion_tokens"), members.take("max_tokens")
+    limit, older = members.pop("max_completion_tokens"), members.pop("max_tokens")
     if limit is not None:
         check_whole_number(limit, "max_completion_tokens")
     if older is not None:
@@ -238,30 +238,30 @@ def output_limit(members: Members) -> int | None:
     if limit is None:
         return older  # type: ignore[no-any-return]
     if older not in (None, limit):
-        members.drop("max_tokens")
+        members.report_dropped("max_tokens")
     return limit  # type: ignore[no-any-return]
 
 
 def check_whole_number(number: Any, where: str) -> None:
     """Raise Failure (400) for anything else than a whole number."""
     if not isinstance(number, int) or isinstance(number, bool):
-        raise wrong(where, "must be a whole number")
+        raise invalid(where, "must be a whole number")
 
 
-def end_user(members: Members) -> str | None:
+def end_user(members: RequestFields) -> str | None:
     """Whom the request is for; the newer of OpenAI's two names wins."""
-    user, older = members.take("safety_identifier"), members.take("user")
+    user, older = members.pop("safety_identifier"), members.pop("user")
     if user and older not in (None, user):
-        members.drop("user")
+        members.report_dropped("user")
     return user or older  # type: ignore[no-any-return]
 
 
-def stop_sequences(members: Members) -> list[str]:
+def stop_sequences(members: RequestFields) -> list[str]:
     """`stop` as a list; an empty text stops nothing. Raises Failure (400)."""
-    stop = members.take("stop")
+    stop = members.pop("stop")
     given = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise wrong("stop", "must be text or a list of texts")
+        raise invalid("stop", "must be text or a list of texts")
     return [one for one in given if one]
 
 
@@ -275,7 +275,7 @@ def data_url(url: str, where: str) -> tuple[str, str] | None:
     if found:
         return found[1], found[2]
     if url.startswith("data:"):
-        raise wrong(where, "must be base64: `data:<type>;base64,<data>`")
+        raise invalid(where, "must be base64: `data:<type>;base64,<data>`")
     return None
 
 
@@ -298,7 +298,7 @@ class ChunkWriter:
     def begin(self, answer_id: str, model: str) -> None:
         """Raises Failure (502) for names so long that a stream which repeats them would grow without bounds."""
         if len(answer_id) + len(model) > _LONGEST_NAMES:
-            raise unusable(f"the provider sent an id and a model's name of over {_LONGEST_NAMES} characters")
+            raise malformed_response(f"the provider sent an id and a model's name of over {_LONGEST_NAMES} characters")
         frame = {"id": answer_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
         self._before_text = self._frame + b'{"index":0,"delta":{"content":'

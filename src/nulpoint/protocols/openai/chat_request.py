@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.errors import rejected
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
-    Members,
+    RequestFields,
     check_json_inside,
+    invalid,
     json_text,
     optional_text,
     read_body,
     too_many,
-    wrong,
 )
-from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.tools import Tools, read_tools
-from nulpoint.protocols.emulation import Wrapped
-from nulpoint.errors import rejected
+from nulpoint.protocols.openai.tools import ToolSet, read_tools
 
 # Where a model's arguments are no JSON (cut by a token limit, say), the text is handed back under this name, as
 # Anthropic's guide to fine-grained streaming has it.
@@ -35,16 +35,16 @@ _OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
 class ChatRequest(NamedTuple):
     """`messages` hold `tool_calls` of functions only, with ids of their own, each answered by one `tool` message."""
 
-    members: Members
+    fields: RequestFields
     messages: list[dict[str, Any]]
-    tools: Tools
-    wrapped: Wrapped
+    tools: ToolSet
+    emulation: Emulation
 
 
 def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
     """The whole request. Raises Failure (400) where it is wrong for any provider, naming the member."""
-    members = Members(read_body(body), limits)
-    messages = members.take("messages")
+    fields = RequestFields(read_body(body), limits)
+    messages = fields.pop("messages")
     if not isinstance(messages, list) or not messages:
         raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
     if len(messages) > limits.messages:
@@ -52,34 +52,34 @@ def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
     parts = 0
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise wrong(f"messages[{index}]", "must be an object with a `role`")
+            raise invalid(f"messages[{index}]", "must be an object with a `role`")
         _modernize(message, index)
         content, calls = message.get("content"), message.get("tool_calls")
         parts += (len(content) if isinstance(content, list) else 0) + (len(calls) if calls else 0)
     if parts > limits.parts:
         raise too_many(parts, limits.parts, "messages[].content", "MAX_CONTENT_PARTS")
     _pair(messages)
-    members.take("model")
-    tools, wrapped = read_tools(members)
-    return ChatRequest(members, messages, tools, wrapped)
+    fields.pop("model")
+    tools, emulation = read_tools(fields)
+    return ChatRequest(fields, messages, tools, emulation)
 
 
-def arguments_of(call: dict[str, Any], where: str, members: Members) -> dict[str, Any]:
+def arguments_of(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     """The arguments of a function call as an object, whose values stay the JSON they are. Raises Failure for other
     JSON: no provider takes it."""
-    members.drop_others(call, _OF_CALL, "messages.tool_calls")
-    members.drop_others(call["function"], _OF_CALLED, "messages.tool_calls.function")
+    fields.report_other_members(call, _OF_CALL, "messages.tool_calls")
+    fields.report_other_members(call["function"], _OF_CALLED, "messages.tool_calls.function")
     text = call["function"].get("arguments") or "{}"
     where = f"{where}.function.arguments"
     if isinstance(text, dict):
         return text
     if not isinstance(text, str):
-        raise wrong(where, "must be the JSON text of an object")
-    check_json_inside(text, where, members.limits.json_nodes)
+        raise invalid(where, "must be the JSON text of an object")
+    check_json_inside(text, where, fields.limits.json_nodes)
     try:
         return _read_arguments(text)
     except msgspec.ValidationError:
-        raise wrong(where, "must be the JSON text of an object") from None
+        raise invalid(where, "must be the JSON text of an object") from None
     except (msgspec.DecodeError, RecursionError):
         return {INVALID_JSON: text}
 
@@ -92,7 +92,7 @@ def _modernize(message: dict[str, Any], index: int) -> None:
         message["tool_calls"] = [_legacy_call(legacy, index)]
     elif calls:
         if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise wrong(f"messages[{index}].tool_calls", "must be a list of calls")
+            raise invalid(f"messages[{index}].tool_calls", "must be a list of calls")
         message["tool_calls"] = [
             _function_call(call, f"messages[{index}].tool_calls[{at}]") for at, call in enumerate(calls)
         ]
@@ -102,7 +102,7 @@ def _legacy_call(legacy: dict[str, Any], index: int) -> dict[str, Any]:
     """A `function_call` as a call. The id is ours, where one of our own answers is handed back."""
     where = f"messages[{index}].function_call"
     if not isinstance(legacy.get("name"), str):
-        raise wrong(where, "must have a `name`")
+        raise invalid(where, "must have a `name`")
     given = optional_text(legacy.get("id"), f"{where}.id")
     function = {name: value for name, value in legacy.items() if name != "id"}
     return {"id": given or f"call_{index}", "type": "function", "function": function}
@@ -110,7 +110,7 @@ def _legacy_call(legacy: dict[str, Any], index: int) -> dict[str, Any]:
 
 def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(call.get("id"), str) or not call["id"]:
-        raise wrong(f"{where}.id", "must be text")
+        raise invalid(f"{where}.id", "must be text")
     custom = call.get("custom")
     if isinstance(custom, dict):
         arguments = json_text({"input": custom.get("input", "")})
@@ -118,7 +118,7 @@ def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
         call = {**rest, "type": "function", "function": {"name": custom.get("name"), "arguments": arguments}}
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise wrong(f"{where}.function", "must have a `name`")
+        raise invalid(f"{where}.function", "must have a `name`")
     return call
 
 
@@ -166,14 +166,14 @@ class _Calls:
             if own in self._waiting:  # else it was answered under its other name
                 message.update(role="tool", tool_call_id=own, name=self._waiting.pop(own)[1])
                 return
-        raise wrong(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
+        raise invalid(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
 
     def check_all_answered(self, asked: int) -> None:
         """Raise Failure where calls of the message at index `asked` have no result."""
         if self._waiting:
             ids = ", ".join(given[:60] for given, _ in islice(self._waiting.values(), 5))
             text = f"must each have a `tool` message with its result: {ids} has none"
-            raise wrong(f"messages[{asked}].tool_calls", text)
+            raise invalid(f"messages[{asked}].tool_calls", text)
 
 
 def _pair(messages: list[dict[str, Any]]) -> None:

@@ -11,9 +11,9 @@ import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats import sse
+from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.openai.envelope import decode_member
-from nulpoint.formats.malformed import MISSHAPEN, unusable
-from nulpoint.protocols.openai.stream import PassOn, Watcher, WatcherOver
+from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, WrappingTransformer
 
 # Completions have no such end; calls stand in the choice.
 _CALLED = frozenset({"tool_calls", "function_call"})
@@ -74,8 +74,8 @@ def from_chat(body: bytes) -> bytes:
     try:
         _check(body)
         return msgspec.json.encode(_completion(msgspec.json.decode(body), "message"))
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it is no chat completion") from None
+    except MALFORMED:
+        raise malformed_response("the provider's answer cannot be used: it is no chat completion") from None
 
 
 def _completion(chat: dict[str, Any], text_in: str) -> dict[str, Any]:
@@ -94,10 +94,10 @@ def _choice(choice: dict[str, Any], text_in: str) -> dict[str, Any]:
     return {**more, **rest, "text": message.get("content") or "", "logprobs": None}
 
 
-class Chained(WatcherOver):
+class Chained(WrappingTransformer):
     """A stream of chat chunks that another watcher makes, turned into completions."""
 
-    def __init__(self, first: Watcher) -> None:
+    def __init__(self, first: StreamTransformer) -> None:
         super().__init__(first)
         self._then = CompletionStream(hide_usage=False)
 
@@ -114,12 +114,12 @@ class Chained(WatcherOver):
         return turned
 
 
-class CompletionStream(PassOn):
+class CompletionStream(PassThrough):
     """Turns the chunks of a chat stream into those of a completions stream."""
 
     def __init__(self, *, hide_usage: bool, finish_ends: bool = False) -> None:
         super().__init__(finish_ends=finish_ends)
-        self._decoder = sse.Decoder()
+        self._decoder = sse.SseDecoder()
         self._hide_usage = hide_usage
 
     def feed(self, data: bytes) -> bytes:
@@ -127,8 +127,8 @@ class CompletionStream(PassOn):
         try:
             for event in self._decoder.feed(super().feed(data)):
                 made.append(self._translated(event.data))
-        except MISSHAPEN:
-            self._fail_first(unusable("the provider sent an event that is no chunk of a chat completion"))
+        except MALFORMED:
+            self._fail_first(malformed_response("the provider sent an event that is no chunk of a chat completion"))
         except Failure as failure:
             self._fail_first(failure)
         return b"".join(made)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.protocols.openai.chat import EXTRA, Members, optional_text, read_answer, too_many, wrong
-from nulpoint.formats.malformed import MISSHAPEN, unusable
+from nulpoint.formats.malformed import MALFORMED, malformed_response
+from nulpoint.protocols.openai.chat import EXTRA, RequestFields, invalid, optional_text, read_answer, too_many
 from nulpoint.protocols.openai.usage import Tokens
 
 
-class Found(NamedTuple):
+class VectorsFound(NamedTuple):
     """What an answer holds. `tokens`: None where it does not tell; `more`: what OpenAI's shape has no place for."""
 
     vectors: Sequence[Any]
@@ -24,60 +24,62 @@ class Found(NamedTuple):
 _MOST_REPEATED = 8 * 1024 * 1024  # characters that are said again for each text
 
 
-def take_input(members: Members) -> str | list[str]:
+def take_input(fields: RequestFields) -> str | list[str]:
     """The caller's text or texts. Raises Failure (400), for token ids too: only OpenAI's models read those."""
-    texts = members.take("input")
+    texts = fields.pop("input")
     several = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
     if not several and not isinstance(texts, str):
-        raise wrong("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
-    if several and len(texts) > members.limits.parts:
-        raise too_many(len(texts), members.limits.parts, "input", "MAX_CONTENT_PARTS")
+        raise invalid("input", "must be a text or a list of texts; token ids are read by OpenAI's models only")
+    if several and len(texts) > fields.limits.parts:
+        raise too_many(len(texts), fields.limits.parts, "input", "MAX_CONTENT_PARTS")
     return texts  # type: ignore[no-any-return]  # looked at just now
 
 
-def take_texts(members: Members) -> list[str]:
+def take_texts(fields: RequestFields) -> list[str]:
     """The same as a list, for providers that answer in numbers alone, whatever encoding is asked for."""
-    texts = take_input(members)
-    if members.take("encoding_format") not in (None, "float", "base64"):
-        raise wrong("encoding_format", "must be float or base64")
+    texts = take_input(fields)
+    if fields.pop("encoding_format") not in (None, "float", "base64"):
+        raise invalid("encoding_format", "must be float or base64")
     return [texts] if isinstance(texts, str) else texts
 
 
-def repeated(members: Members, names: Mapping[str, str], texts: list[str]) -> dict[str, str]:
+def repeated(fields: RequestFields, names: Mapping[str, str], texts: list[str]) -> dict[str, str]:
     """The texts among the members that a provider wants said of each text to embed, by the provider's names.
 
     Raises Failure (400) for what is no text, and for what would be too much when said so often.
     """
     made = {}
     for name, there in names.items():
-        text = optional_text(members.take(name), name)
+        text = optional_text(fields.pop(name), name)
         if text:
             made[there] = text
         if len(text) * len(texts) > _MOST_REPEATED:
             problem = f"is repeated for each of the {len(texts)} texts in `input`, over {_MOST_REPEATED} characters"
-            raise wrong(name, f"{problem} in all; shorten it, or send fewer texts a request")
+            raise invalid(name, f"{problem} in all; shorten it, or send fewer texts a request")
     return made
 
 
-def decoded(provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], Found]) -> bytes:
+def decoded(
+    provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], VectorsFound]
+) -> bytes:
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
     answer = read_answer(provider, body)
     as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
     try:
         return msgspec.json.encode(_shaped(provider, _checked(find(answer)), model, as_base64))
-    except MISSHAPEN:
-        raise unusable("the provider's answer cannot be used: it has no embeddings") from None
+    except MALFORMED:
+        raise malformed_response("the provider's answer cannot be used: it has no embeddings") from None
 
 
-def _checked(found: Found) -> Found:
+def _checked(found: VectorsFound) -> VectorsFound:
     """Raises msgspec.ValidationError where a vector is not one of numbers, or tokens are no count."""
     msgspec.convert(found.vectors, list[list[float]])
     msgspec.convert(found.tokens, Tokens | None)
     return found
 
 
-def _shaped(provider: str, found: Found, model: str, as_base64: bool) -> dict[str, Any]:
+def _shaped(provider: str, found: VectorsFound, model: str, as_base64: bool) -> dict[str, Any]:
     data = [
         {"object": "embedding", "index": index, "embedding": _packed(vector) if as_base64 else vector}
         for index, vector in enumerate(found.vectors)

@@ -25,7 +25,7 @@ class Chunk(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(Chunk)
 
 
-class Opening:
+class FirstContentDetector:
     """Fed with whole events, as a watcher gives them: errors are none of them. `begun`: one has come."""
 
     __slots__ = ("_bytes", "_held", "begun", "has_content")
@@ -40,7 +40,7 @@ class Opening:
         """Look at what has come, until it is known what this stream is."""
         self._held.append(data)
         self._bytes += len(data)
-        splitter = sse.Splitter()
+        splitter = sse.SseSplitter()
         for block in [*splitter.feed(data), splitter.rest()]:
             event = sse.parse(block)
             if not event.is_empty and not self.has_content:

@@ -2,14 +2,14 @@
 
 from typing import Any, NamedTuple
 
-from nulpoint.protocols.openai.chat import Members, json_text, object_of, optional_text, wrong
+from nulpoint.protocols.openai.chat import RequestFields, invalid, json_text, object_of, optional_text
 
 SCHEMA = "response_format.json_schema.schema"
 _OF_SCHEMA = frozenset({"name", "description", "schema", "strict"})
 JSON_ONLY = "Answer with one JSON value and nothing else: no words around it and no code fence."
 
 
-class Format(NamedTuple):
+class ResponseFormat(NamedTuple):
     """JSON, of a schema where there is one. `given` is `json_schema` as the caller wrote it, less what is unknown."""
 
     given: dict[str, Any]
@@ -29,24 +29,26 @@ class Format(NamedTuple):
         return f"{JSON_ONLY} It must follow this JSON Schema:\n{json_text(self.described())}"
 
 
-def read_format(members: Members) -> Format | None:
+def read_format(fields: RequestFields) -> ResponseFormat | None:
     """Takes `response_format`; None for text. Raises Failure (400)."""
-    wanted = members.take("response_format")
+    wanted = fields.pop("response_format")
     if wanted is None:
         return None
     if not isinstance(wanted, dict) or wanted.get("type") not in ("text", "json_object", "json_schema"):
-        raise wrong("response_format", "must be of type text, json_object or json_schema")
-    members.drop_others(wanted, {"type", "json_schema"}, "response_format")
+        raise invalid("response_format", "must be of type text, json_object or json_schema")
+    fields.report_other_members(wanted, {"type", "json_schema"}, "response_format")
     if wanted["type"] == "text":
         return None
     given = wanted.get("json_schema") if wanted["type"] == "json_schema" else None
     if given is None:
-        return Format({}, None)
+        return ResponseFormat({}, None)
     given = object_of(given, "response_format.json_schema")
-    members.drop_others(given, _OF_SCHEMA, "response_format.json_schema")
+    fields.report_other_members(given, _OF_SCHEMA, "response_format.json_schema")
     schema = given.get("schema")
     if schema is not None and not isinstance(schema, dict):
-        raise wrong(SCHEMA, "must be a JSON Schema")
+        raise invalid(SCHEMA, "must be a JSON Schema")
     for name in ("name", "description"):
         optional_text(given.get(name), f"response_format.json_schema.{name}")
-    return Format({name: value for name, value in given.items() if name in _OF_SCHEMA and value is not None}, schema)
+    return ResponseFormat(
+        {name: value for name, value in given.items() if name in _OF_SCHEMA and value is not None}, schema
+    )

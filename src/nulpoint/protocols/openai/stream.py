@@ -12,9 +12,9 @@ import msgspec
 
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import NOT_JSON, unusable
+from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.openai.usage import NOTHING, ResponseMetadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure
-from nulpoint.protocols.openai.usage import NOTHING, Facts, read_facts
 
 TAIL_BYTES = 8192  # of each of the last three reads: usage stands in one of the last events
 HELD_BYTES = 32_768  # of an unfinished event
@@ -32,7 +32,7 @@ _ERROR = b'"error"'
 _PLAIN_BEGINNING = re.compile(rb"data: ?(?! *\[)[^\\\r\n]*+(?:\\(?!u00[67])[^\\\r\n]*+)*+").fullmatch
 
 
-class Watcher(Protocol):
+class StreamTransformer(Protocol):
     """What passes a stream on. The caller of `feed` writes what it gives, if anything, in one write.
 
     `[DONE]` is given by `close` alone: what a provider sends after it is still to be seen by then.
@@ -49,7 +49,7 @@ class Watcher(Protocol):
     def has_finish_reason(self) -> bool:
         """Whether every choice has ended with a `finish_reason`, for hosts that never say `[DONE]`."""
 
-    def facts(self) -> Facts: ...
+    def metadata(self) -> ResponseMetadata: ...
 
     @property
     def failure(self) -> Failure | None:
@@ -62,10 +62,10 @@ class Watcher(Protocol):
 
 def goes_on() -> Failure:
     """An answer that goes on after its own end. Callers stop reading there and would take it for whole."""
-    return unusable("the provider sent more after the end of its answer")
+    return malformed_response("the provider sent more after the end of its answer")
 
 
-class PassOn:
+class PassThrough:
     """Gives the caller every event as it came, byte for byte.
 
     What has come of an unfinished event waits for its end, so that a stream that is cut ends between two events and
@@ -143,7 +143,7 @@ class PassOn:
             return b""
         in_pieces = already > 0 or (len(block) > HELD_BYTES and _begins_plainly(block))
         if not in_pieces and len(block) > sse.MAX_EVENT_BYTES:
-            self._fail(sse.TooLarge())
+            self._fail(sse.EventTooLargeError())
         elif not _is_ordinary(block):
             self._judge(block)
         if self._choices is not None:
@@ -162,7 +162,7 @@ class PassOn:
             self._begins_plainly = _begins_plainly(bytes(held[:HELD_BYTES]))
         if not self._begins_plainly:
             if len(held) > sse.MAX_EVENT_BYTES:
-                self._fail(sse.TooLarge())
+                self._fail(sse.EventTooLargeError())
             return b""
         piece = bytes(held[self._passed :])
         if len(held) > sse.MAX_EVENT_BYTES:  # nobody can keep all of it to look for an error in its end
@@ -183,7 +183,7 @@ class PassOn:
         elif self.over:
             self._fail(goes_on())
         elif event.data.startswith(DONE):  # readers that look no further take it for the end
-            self._fail(unusable("the provider sent an event that begins as `[DONE]` and is more"))
+            self._fail(malformed_response("the provider sent an event that begins as `[DONE]` and is more"))
 
     def _fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
@@ -208,35 +208,35 @@ class PassOn:
     def has_finish_reason(self) -> bool:
         return self.failure is None and bool(self._choices) and all((self._choices or {}).values())
 
-    def facts(self) -> Facts:
+    def metadata(self) -> ResponseMetadata:
         """Usage and model by the last event that tells them."""
         last = NOTHING
         for event in reversed(self._events()):
-            facts = read_facts(event.data)
-            last = Facts(last.usage or facts.usage, last.model or facts.model)
+            metadata = read_metadata(event.data)
+            last = ResponseMetadata(last.usage or metadata.usage, last.model or metadata.model)
             if last.usage and last.model:
                 break
         return last
 
-    def _events(self) -> list[sse.Event]:
-        decoder = sse.Decoder()
+    def _events(self) -> list[sse.SseEvent]:
+        decoder = sse.SseDecoder()
         return [*decoder.feed(self._third + self._second + self._last), *decoder.close()]
 
 
-class HideUsage(PassOn):
+class UsageStripper(PassThrough):
     """Keeps from the caller the event that holds only usage: we asked for it, the caller did not."""
 
     def feed(self, data: bytes) -> bytes:
-        data = PassOn.feed(self, data)  # `super()` would cost a third of this function
+        data = PassThrough.feed(self, data)  # `super()` would cost a third of this function
         if b"usage" not in data or USAGE.search(data) is None:
             return data
         return without_usage(data)
 
 
-class WatcherOver:
+class WrappingTransformer:
     """Base of the watchers that change what another one gives. What fails here is a failure of the stream too."""
 
-    def __init__(self, inner: Watcher) -> None:
+    def __init__(self, inner: StreamTransformer) -> None:
         self._inner = inner
         self._own_failure: Failure | None = None
 
@@ -254,8 +254,8 @@ class WatcherOver:
     def has_finish_reason(self) -> bool:
         return self._own_failure is None and self._inner.has_finish_reason()
 
-    def facts(self) -> Facts:
-        return self._inner.facts()
+    def metadata(self) -> ResponseMetadata:
+        return self._inner.metadata()
 
 
 def without_usage(data: bytes) -> bytes:
@@ -283,7 +283,7 @@ class _Failed(msgspec.Struct):
     object: Any = None
 
 
-def _is_error(event: sse.Event) -> bool:
+def _is_error(event: sse.SseEvent) -> bool:
     if event.name == b"error":
         return True
     try:
@@ -355,7 +355,7 @@ def _choices_of(block: bytes) -> list[_Choice]:
 
 
 def _blocks(data: bytes) -> list[bytes]:
-    splitter = sse.Splitter()
+    splitter = sse.SseSplitter()
     return [*splitter.feed(data), splitter.rest()]
 
 

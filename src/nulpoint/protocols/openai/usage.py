@@ -67,7 +67,7 @@ class _WithoutUsage(msgspec.Struct):
     error: msgspec.Raw = _ABSENT
 
 
-class Facts(msgspec.Struct, frozen=True):
+class ResponseMetadata(msgspec.Struct, frozen=True):
     """What is worth knowing of a whole answer or of one chunk of a stream."""
 
     usage: Usage | None = None
@@ -86,25 +86,25 @@ class _Whole(_Answer):
 
 # After any other reason (a content filter, an error of the host) the same question may bring a better answer.
 LASTING = frozenset({"stop", "length", "tool_calls", "function_call"})
-NOTHING = Facts()
-_UNREADABLE = Facts(suspect=True)
+NOTHING = ResponseMetadata()
+_UNREADABLE = ResponseMetadata(suspect=True)
 _DECODER = msgspec.json.Decoder(_Answer)
 _WHOLE_DECODER = msgspec.json.Decoder(_Whole)
 _WITHOUT_USAGE_DECODER = msgspec.json.Decoder(_WithoutUsage)
 
 
-def read_facts(answer: bytes) -> Facts:
+def read_metadata(answer: bytes) -> ResponseMetadata:
     """Usage and model of an answer or chunk; whatever cannot be read is None."""
     return _read(answer, _DECODER)
 
 
-def read_whole(answer: bytes) -> Facts:
+def read_final_metadata(answer: bytes) -> ResponseMetadata:
     """The same of a whole answer, and whether it came to its end."""
-    facts = _read(answer, _WHOLE_DECODER)
-    return _read(answer, _DECODER) if facts is _UNREADABLE else facts
+    metadata = _read(answer, _WHOLE_DECODER)
+    return _read(answer, _DECODER) if metadata is _UNREADABLE else metadata
 
 
-def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> Facts:
+def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> ResponseMetadata:
     try:
         decoded: _Answer | _Whole = decoder.decode(answer)
     except NOT_JSON:
@@ -113,18 +113,18 @@ def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> Facts:
     fault = decoded.error not in _NO_ERROR
     suspect = fault or decoded.model is None  # Mistral's errors have no `error`
     ended = isinstance(decoded, _Whole) and not fault and _have_ended(decoded.choices)
-    return Facts(_counts(reported) if reported else None, decoded.model, suspect, ended)
+    return ResponseMetadata(_counts(reported) if reported else None, decoded.model, suspect, ended)
 
 
-def _without_usage(answer: bytes) -> Facts:
+def _without_usage(answer: bytes) -> ResponseMetadata:
     try:
         decoded = _WITHOUT_USAGE_DECODER.decode(answer)
     except NOT_JSON:
         return _UNREADABLE
-    return Facts(None, decoded.model, suspect=decoded.error not in _NO_ERROR or decoded.model is None)
+    return ResponseMetadata(None, decoded.model, suspect=decoded.error not in _NO_ERROR or decoded.model is None)
 
 
-def counted(usage: Mapping[str, Any]) -> Usage:
+def usage_from(usage: Mapping[str, Any]) -> Usage:
     """Of usage in OpenAI's shape, as codecs make it. Raises msgspec.ValidationError where it is not made of counts."""
     return _counts(msgspec.convert(usage, _Usage))
 

@@ -2,8 +2,17 @@
 
 from bisect import bisect_left
 
-from nulpoint.telemetry.metrics.definitions import ADDED, BYTES, SECONDS, Buckets, Labels, Numbers, count, pour
-from nulpoint.telemetry.request_log.record import Record
+from nulpoint.telemetry.metrics.definitions import (
+    ADDED,
+    BYTES,
+    SECONDS,
+    Buckets,
+    Labels,
+    MetricValues,
+    add_histogram,
+    count,
+)
+from nulpoint.telemetry.request_log.record import RequestRecord
 
 HIT, MISS = "HIT", "MISS"  # what a record says of the cache
 BYPASS = "bypass"  # the value of the label where a record says nothing
@@ -12,7 +21,7 @@ _SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # records have whole mi
 _ADDED = tuple(int(bound * 1e6) for bound in ADDED)
 
 
-class Tally:
+class RequestCounters:
     """Of the requests with one (route, provider, status, cache)."""
 
     __slots__ = ("_added", "_answered", "_attempt", "_bytes_in", "_bytes_out", "_coalesced", "_completion", "_cost",
@@ -30,7 +39,7 @@ class Tally:
         self._cost = self._saved = 0.0  # dollars
         self._errors: dict[str, int] = {}
 
-    def add(self, record: Record, attempt_us: int) -> None:
+    def add(self, record: RequestRecord, attempt_us: int) -> None:
         """`attempt_us`: what the attempt took that answered it. This runs once a request: it calls nothing of ours."""
         self._answered[bisect_left(_SECONDS, record.total_us)] += 1
         self._answered[-1] += record.total_us
@@ -70,45 +79,45 @@ class Tally:
             self._attempt[bisect_left(_SECONDS, attempt_us)] += 1
             self._attempt[-1] += attempt_us
 
-    def hand_over(self, numbers: Numbers) -> None:
+    def flush_into(self, values: MetricValues) -> None:
         """Add what has been counted to the numbers, and begin anew."""
         route, provider, status, cache = self._key
         shown = cache.lower() or BYPASS
-        answered: list[tuple[dict[Labels, Buckets], Labels]] = [(numbers.http_seconds, (route,))]
+        answered: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
         if provider:
-            answered.append((numbers.request_seconds, (provider, route, shown)))
+            answered.append((values.request_seconds, (provider, route, shown)))
         times = _hand_over(self._answered, _MICRO, *answered)
-        _count(numbers.http, (route, status), times)
+        _count(values.http, (route, status), times)
         if self._is_hit:
-            _count(numbers.cache_hits, (), times)
+            _count(values.cache_hits, (), times)
         elif cache == MISS:
-            _count(numbers.cache_misses, (), times)
-        _hand_over(self._bytes_in, 1, (numbers.request_bytes, (route,)))
-        _hand_over(self._bytes_out, 1, (numbers.response_bytes, (route, status)))
-        _count(numbers.coalesced, (route,), self._coalesced)
+            _count(values.cache_misses, (), times)
+        _hand_over(self._bytes_in, 1, (values.request_bytes, (route,)))
+        _hand_over(self._bytes_out, 1, (values.response_bytes, (route, status)))
+        _count(values.coalesced, (route,), self._coalesced)
         self._coalesced = 0
         if provider:
-            self._hand_over_calls(numbers, provider, route, status)
-            self._hand_over_tokens(numbers, provider, route, shown)
+            self._hand_over_calls(values, provider, route, status)
+            self._hand_over_tokens(values, provider, route, shown)
 
-    def _hand_over_calls(self, numbers: Numbers, provider: str, route: str, status: str) -> None:
+    def _hand_over_calls(self, values: MetricValues, provider: str, route: str, status: str) -> None:
         if self._reached:
-            count(numbers.requests, (provider, status), self._reached)
-            before = numbers.milliseconds.get((provider,), 0.0)
-            numbers.milliseconds[(provider,)] = before + self._microseconds * 1e-3
+            count(values.requests, (provider, status), self._reached)
+            before = values.milliseconds.get((provider,), 0.0)
+            values.milliseconds[(provider,)] = before + self._microseconds * 1e-3
             self._reached = self._microseconds = 0
         succeeded = (provider, route, "success")
-        times = _hand_over(self._attempt, _MICRO, (numbers.attempt_seconds, succeeded))
-        _count(numbers.attempts, succeeded, times)
-        _hand_over(self._first_byte, _MICRO, (numbers.first_byte, (provider,)))
-        _hand_over(self._first_token, _MICRO, (numbers.first_token, (provider, route)))
-        _hand_over(self._added, _MICRO, (numbers.added, (route,)))
+        times = _hand_over(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
+        _count(values.attempts, succeeded, times)
+        _hand_over(self._first_byte, _MICRO, (values.first_byte, (provider,)))
+        _hand_over(self._first_token, _MICRO, (values.first_token, (provider, route)))
+        _hand_over(self._added, _MICRO, (values.added, (route,)))
         for error, times in self._errors.items():
-            count(numbers.errors, (provider, error), times)
+            count(values.errors, (provider, error), times)
         self._errors.clear()
 
-    def _hand_over_tokens(self, numbers: Numbers, provider: str, route: str, cache: str) -> None:
-        for dollars, amount in ((numbers.cost, self._cost), (numbers.saved, self._saved)):
+    def _hand_over_tokens(self, values: MetricValues, provider: str, route: str, cache: str) -> None:
+        for dollars, amount in ((values.cost, self._cost), (values.saved, self._saved)):
             if amount:
                 dollars[(provider, route)] = dollars.get((provider, route), 0.0) + amount
         self._cost = self._saved = 0.0
@@ -116,7 +125,7 @@ class Tally:
             return
         directions = {"input": self._prompt, "output": self._completion, "total": self._prompt + self._completion}
         for direction, tokens in directions.items():
-            count(numbers.tokens, (provider, route, direction, cache), tokens)
+            count(values.tokens, (provider, route, direction, cache), tokens)
         self._used = self._prompt = self._completion = 0
 
 
@@ -131,11 +140,11 @@ def _hand_over(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buck
     times = sum(counts)
     if times:
         for into, labels in targets:
-            pour(into, labels, counts, total * unit)
+            add_histogram(into, labels, counts, total * unit)
         spread[:] = [0] * len(spread)
     return times
 
 
-def _count(numbers: dict[Labels, int], labels: Labels, amount: int) -> None:
+def _count(values: dict[Labels, int], labels: Labels, amount: int) -> None:
     if amount:
-        count(numbers, labels, amount)
+        count(values, labels, amount)

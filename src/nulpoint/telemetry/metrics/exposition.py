@@ -7,17 +7,17 @@ request for 15 ms. The tests read the page with the library's parser.
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Family, Labels, Numbers
+from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, Labels, MetricFamily, MetricValues
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def page(numbers: Numbers) -> bytes:
-    return "".join(line for family in FAMILIES for line in _family(family, getattr(numbers, family.numbers))).encode()
+def page(values: MetricValues) -> bytes:
+    return "".join(line for family in FAMILIES for line in _family(family, getattr(values, family.values))).encode()
 
 
-def _family(family: Family, values: Mapping[Labels, float | Buckets]) -> Iterator[str]:
+def _family(family: MetricFamily, values: Mapping[Labels, float | Buckets]) -> Iterator[str]:
     name = family.name
     yield f"# HELP {name} {family.text}\n# TYPE {name} {family.kind}\n"
     if not values and not family.labels and family.join is None:
@@ -31,7 +31,7 @@ def _family(family: Family, values: Mapping[Labels, float | Buckets]) -> Iterato
             yield f"{name}{{{shown}}} {float(value)}\n" if shown else f"{name} {float(value)}\n"
 
 
-def _histogram(family: Family, shown: str, buckets: Buckets) -> Iterator[str]:
+def _histogram(family: MetricFamily, shown: str, buckets: Buckets) -> Iterator[str]:
     """The counts of the page are running totals."""
     opened, running = f"{family.name}_bucket{{{shown},le=", 0
     for edge, number in zip(_edges(family.bounds), buckets.counts, strict=True):

@@ -8,92 +8,92 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 
+from nulpoint.telemetry.metrics.counters import RequestCounters
+from nulpoint.telemetry.metrics.definitions import SECONDS, Labels, MetricValues, add_histogram, count, merge
 from nulpoint.telemetry.metrics.exposition import page
-from nulpoint.telemetry.metrics.definitions import SECONDS, Labels, Numbers, count, merge, pour
-from nulpoint.telemetry.request_log.record import Record
-from nulpoint.telemetry.metrics.multiprocess import Snapshots
-from nulpoint.telemetry.metrics.counters import Tally
+from nulpoint.telemetry.metrics.multiprocess import WorkerSnapshots
+from nulpoint.telemetry.request_log.record import RequestRecord
 
 
 class Metrics:
     """Counts requests and makes the page. `directory` is shared by the workers; None where there is only one."""
 
     def __init__(self, version: str, directory: Path | None = None) -> None:
-        self._numbers = Numbers(build={(version,): 1})
-        self._snapshots = Snapshots(directory) if directory is not None else None
-        self._tallies: dict[tuple[str, str, int, str], Tally] = {}
+        self._values = MetricValues(build={(version,): 1})
+        self._snapshots = WorkerSnapshots(directory) if directory is not None else None
+        self._tallies: dict[tuple[str, str, int, str], RequestCounters] = {}
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> MetricValues:
         """All that has been counted until now."""
-        for tally in self._tallies.values():
-            tally.hand_over(self._numbers)
-        return self._numbers
+        for counters in self._tallies.values():
+            counters.flush_into(self._values)
+        return self._values
 
-    def settle(self, record: Record, attempt_us: int = 0) -> None:
+    def request_finished(self, record: RequestRecord, attempt_us: int = 0) -> None:
         """Count one request, whatever became of it. `attempt_us`: what the attempt took that answered it."""
         key = (record.route, record.provider, record.status, record.cache)
-        tally = self._tallies.get(key)
-        if tally is None:
-            tally = self._tallies[key] = Tally(*key)
-        tally.add(record, attempt_us)
+        counters = self._tallies.get(key)
+        if counters is None:
+            counters = self._tallies[key] = RequestCounters(*key)
+        counters.add(record, attempt_us)
         if record.limit:
-            count(self._numbers.rate_limits, (record.limit,))
+            count(self._values.rate_limits, (record.limit,))
 
     def configuration_read(self, result: str) -> None:
         """Again: `changed`, `unchanged` or `refused`."""
-        count(self._numbers.config_reads, (result,))
-        self._numbers.config_refused[()] = int(result == "refused")
+        count(self._values.config_reads, (result,))
+        self._values.config_refused[()] = int(result == "refused")
 
     def log_dropped(self) -> None:
-        count(self._numbers.log_dropped, ())
+        count(self._values.log_dropped, ())
 
     def replayed(self) -> None:
-        count(self._numbers.replays, ())
+        count(self._values.replays, ())
 
     def attempt_failed(self, provider: str, route: str, outcome: str, seconds: float) -> None:
         """Attempts that succeed are counted with their request."""
         labels = (provider, route, outcome)
-        count(self._numbers.attempts, labels)
-        _observe(self._numbers, labels, seconds)
+        count(self._values.attempts, labels)
+        _observe(self._values, labels, seconds)
 
     def failed_over(self, primary: str, provider: str, to: str, reason: str) -> None:
         """A failed attempt at `provider` is followed by one at `to`, which may be the same."""
-        count(self._numbers.failovers, (primary, provider, to, reason))
+        count(self._values.failovers, (primary, provider, to, reason))
 
     def failover_succeeded(self, primary: str, to: str) -> None:
         """Another target than the one asked first has answered."""
-        count(self._numbers.failover_successes, (primary, to))
+        count(self._values.failover_successes, (primary, to))
 
     def failover_exhausted(self, primary: str) -> None:
         """No target could answer what another one might have."""
-        count(self._numbers.failovers_exhausted, (primary,))
+        count(self._values.failovers_exhausted, (primary,))
 
     def breaker_rejected(self, provider: str, state: str) -> None:
-        count(self._numbers.rejections, (provider, state))
+        count(self._values.rejections, (provider, state))
 
     def breaker_changed(self, provider: str, state: str) -> None:
-        count(self._numbers.transitions, (provider, state))
+        count(self._values.transitions, (provider, state))
 
     def fields_dropped(self, provider: str, fields: int) -> None:
-        count(self._numbers.dropped_fields, (provider,), fields)
+        count(self._values.dropped_fields, (provider,), fields)
 
     def set_inflight(self, requests: int) -> None:
-        self._numbers.inflight[()] = requests
+        self._values.inflight[()] = requests
 
     def set_breakers(self, states: Mapping[str, int]) -> None:
         """0 closed, 1 open, 2 half-open, by provider; a provider is well while it is closed."""
-        self._numbers.breakers = {(provider,): int(state) for provider, state in states.items()}
-        self._numbers.health = {(provider,): int(not state) for provider, state in states.items()}
+        self._values.breakers = {(provider,): int(state) for provider, state in states.items()}
+        self._values.health = {(provider,): int(not state) for provider, state in states.items()}
 
     def page(self) -> bytes:
         """The text exposition, of all workers where there are several. Raises OSError: never a part of it."""
-        numbers = self.numbers
+        values = self.numbers
         if self._snapshots is None:
-            return page(numbers)
-        self._snapshots.publish(numbers)
+            return page(values)
+        self._snapshots.publish(values)
         total = self._snapshots.of_others()
-        merge(total, numbers)
+        merge(total, values)
         return page(total)
 
     def publish(self) -> None:
@@ -102,7 +102,7 @@ class Metrics:
             self._snapshots.publish(self.numbers)
 
 
-def _observe(numbers: Numbers, labels: Labels, seconds: float) -> None:
+def _observe(values: MetricValues, labels: Labels, seconds: float) -> None:
     counts = [0] * (len(SECONDS) + 1)
     counts[bisect_left(SECONDS, seconds)] = 1
-    pour(numbers.attempt_seconds, labels, counts, seconds)
+    add_histogram(values.attempt_seconds, labels, counts, seconds)

@@ -11,20 +11,20 @@ from secrets import token_hex
 
 import msgspec
 
-from nulpoint.telemetry.metrics.definitions import Numbers, forget_gauges, merge
+from nulpoint.telemetry.metrics.definitions import MetricValues, forget_gauges, merge
 
 _DEAD = "dead"
 _LOOKS = 20  # at the directory, while workers are being buried
 
 
-class Dead(msgspec.Struct):
+class ExitedWorker(msgspec.Struct):
     """What all the dead had counted, and the snapshot that was added last: it may still be there."""
 
     last: str = ""
-    numbers: Numbers = msgspec.field(default_factory=Numbers)
+    values: MetricValues = msgspec.field(default_factory=MetricValues)
 
 
-class Snapshots:
+class WorkerSnapshots:
     """One worker's view of them."""
 
     def __init__(self, directory: Path) -> None:
@@ -32,11 +32,11 @@ class Snapshots:
         # A process id may come again, and then it is another worker.
         self._mine = directory / f"{os.getpid()}-{token_hex(4)}.snapshot"
 
-    def publish(self, numbers: Numbers) -> None:
+    def publish(self, values: MetricValues) -> None:
         """Raises OSError."""
-        _write(self._mine, numbers)
+        _write(self._mine, values)
 
-    def of_others(self) -> Numbers:
+    def of_others(self) -> MetricValues:
         """The sum of all other workers', living and dead. Raises OSError."""
         for _ in range(_LOOKS):
             dead = _dead(self._directory)
@@ -46,40 +46,40 @@ class Snapshots:
                     return total
         raise OSError("workers die faster than their numbers can be read")
 
-    def _add_others(self, dead: Dead) -> Numbers:
-        total = dead.numbers
+    def _add_others(self, dead: ExitedWorker) -> MetricValues:
+        total = dead.values
         for path in self._directory.glob("*.snapshot"):
             if path.name not in (self._mine.name, dead.last):
-                other = msgspec.msgpack.decode(path.read_bytes(), type=Numbers)
+                other = msgspec.msgpack.decode(path.read_bytes(), type=MetricValues)
                 if not _alive(int(path.stem.split("-")[0])):
                     forget_gauges(other)
                 merge(total, other)
         return total
 
 
-def bury(directory: Path, pid: int) -> None:
+def absorb_exited_worker(directory: Path, pid: int) -> None:
     """Add a dead worker's snapshot to those of all the dead, so that they take no more room than one. To be called by
     one process only. Raises OSError.
     """
     for path in directory.glob(f"{pid}-*.snapshot"):
         dead = _dead(directory)
-        numbers = msgspec.msgpack.decode(path.read_bytes(), type=Numbers)
-        forget_gauges(numbers)
-        merge(dead.numbers, numbers)
-        _write(directory / _DEAD, Dead(path.name, dead.numbers))
+        values = msgspec.msgpack.decode(path.read_bytes(), type=MetricValues)
+        forget_gauges(values)
+        merge(dead.values, values)
+        _write(directory / _DEAD, ExitedWorker(path.name, dead.values))
         path.unlink()
     for unfinished in directory.glob(f"{pid}-*.new"):
         unfinished.unlink()
 
 
-def _dead(directory: Path) -> Dead:
+def _dead(directory: Path) -> ExitedWorker:
     try:
-        return msgspec.msgpack.decode((directory / _DEAD).read_bytes(), type=Dead)
+        return msgspec.msgpack.decode((directory / _DEAD).read_bytes(), type=ExitedWorker)
     except FileNotFoundError:
-        return Dead()
+        return ExitedWorker()
 
 
-def _write(path: Path, content: Numbers | Dead) -> None:
+def _write(path: Path, content: MetricValues | ExitedWorker) -> None:
     """Whole or not at all, for whoever reads it."""
     fresh = path.with_suffix(".new")
     fresh.write_bytes(msgspec.msgpack.encode(content))

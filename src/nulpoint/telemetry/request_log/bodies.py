@@ -1,7 +1,7 @@
 """Bodies for the request log, where LOG_BODIES asks for them: bounded, and without what looks like a credential."""
 
-from nulpoint.telemetry.request_log.record import Record
 from nulpoint.redaction.text import BEYOND, beginning_of_body, redact
+from nulpoint.telemetry.request_log.record import RequestRecord
 
 _CUT = " [cut]"
 
@@ -24,7 +24,7 @@ class BodyCopy:
         return b"".join(self._kept)
 
 
-class Bodies:
+class BodyLogger:
     """`all_of_them`: of every request, else of those that failed. `most`: bytes of each."""
 
     def __init__(self, most: int, *, all_of_them: bool) -> None:
@@ -34,7 +34,7 @@ class Bodies:
     def copy(self) -> BodyCopy:
         return BodyCopy(self._most)
 
-    def note(self, record: Record, request: bytes, answer: BodyCopy) -> None:
+    def attach(self, record: RequestRecord, request: bytes, answer: BodyCopy) -> None:
         if self._all or record.level != "info":
             record.request_body = self._shown(request)
             record.response_body = self._shown(bytes(answer))

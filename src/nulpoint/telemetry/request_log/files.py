@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from nulpoint.telemetry.wall_clock import Calendar
 from nulpoint.telemetry.request_log.writer import SinkError
+from nulpoint.telemetry.wall_clock import TrustedClock
 
 # A pipe takes this much at once or not at all (POSIX PIPE_BUF), so lines of several workers never mix.
 ATOMIC_BYTES = 4096
@@ -28,7 +28,7 @@ class DescriptorSink:
     def write(self, lines: list[bytes]) -> None:
         write_lines(self._fd, lines, ATOMIC_BYTES if self._shared else PIECE_BYTES, goes_on=not self._shared)
 
-    def tend(self) -> None: ...
+    def maintain(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -77,13 +77,13 @@ class FileSink:
     whatever their age) are removed.
     """
 
-    def __init__(self, path: Path, max_bytes: int, keep: int, retention: float, calendar: Calendar) -> None:
+    def __init__(self, path: Path, max_bytes: int, keep: int, retention: float, clock: TrustedClock) -> None:
         self.name = f"file:{path.name}"
         self._path = path
         self._max_bytes = max_bytes
         self._keep = keep
         self._retention = retention
-        self._calendar = calendar
+        self._clock = clock
         self._fd = -1
 
     def write(self, lines: list[bytes]) -> None:
@@ -118,8 +118,8 @@ class FileSink:
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
-    def tend(self) -> None:
-        now = self._calendar.now() if self._retention else None
+    def maintain(self) -> None:
+        now = self._clock.now() if self._retention else None
         if now is None:
             return
         for number in range(1, self._keep + 1):

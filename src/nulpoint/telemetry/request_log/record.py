@@ -7,7 +7,7 @@ import msgspec
 from nulpoint.protocols.openai.usage import Usage
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One attempt, or one target passed over (`ms` 0).
 
     `outcome`: `ok`, an `errors.Kind`, or why it was passed over. `at`: milliseconds from the request's last byte to its
@@ -22,7 +22,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     at: int = 0
 
 
-class Record(msgspec.Struct, omit_defaults=True):
+class RequestRecord(msgspec.Struct, omit_defaults=True):
     """Times in microseconds, sizes in bytes. What is not known is left out."""
 
     time: datetime
@@ -42,7 +42,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     coalesced: bool = False  # the answer to another caller's request was shared
     cache: str = ""  # HIT, MISS or BYPASS, where there is a cache
     limit: str = ""  # what the rate limits said, where there are any
-    attempts: list[Attempt] = []  # every one that was made, and targets passed over on the way
+    attempts: list[AttemptRecord] = []  # every one that was made, and targets passed over on the way
     bytes_in: int = 0
     bytes_out: int = 0
     key: str = ""  # of the caller: the first 48 bits of its SHA-256, where callers are told apart

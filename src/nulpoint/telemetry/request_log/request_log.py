@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.telemetry.request_log.writer import Sink, Writer, weight
-from nulpoint.telemetry.request_log.record import Record
+from nulpoint.telemetry.request_log.record import RequestRecord
+from nulpoint.telemetry.request_log.writer import LogSink, LogWriter, weight
 
 FLUSH_SECONDS = 0.1
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
@@ -22,7 +22,7 @@ _NOTHING = 9  # a level above all others
 class RequestLog:
     """Call `put` from the event loop only."""
 
-    def __init__(self, sinks: Sequence[Sink], level: str, capacity: int, on_drop: Callable[[], None]) -> None:
+    def __init__(self, sinks: Sequence[LogSink], level: str, capacity: int, on_drop: Callable[[], None]) -> None:
         """`capacity`: records that wait for a sink; a long one counts as several (`log_writer.weight`)."""
         self._level = LEVELS[level] if sinks else _NOTHING
         self._capacity = capacity
@@ -31,13 +31,13 @@ class RequestLog:
         self._lines: list[bytes] = []
         self._weight = 0
         self._flush_handle: asyncio.TimerHandle | None = None
-        self._writers = [Writer(sink, capacity, on_drop) for sink in sinks]
+        self._writers = [LogWriter(sink, capacity, on_drop) for sink in sinks]
 
     def set_level(self, level: str) -> None:
         """What is below it is not logged from now on."""
         self._level = LEVELS[level] if self._writers else _NOTHING
 
-    def put(self, record: Record) -> None:
+    def put(self, record: RequestRecord) -> None:
         if LEVELS[record.level] < self._level:
             return
         if self._weight >= self._capacity:

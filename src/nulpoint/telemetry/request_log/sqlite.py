@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from nulpoint.telemetry.wall_clock import Calendar
 from nulpoint.telemetry.request_log.files import directory_locked, inode
-from nulpoint.telemetry.request_log.sqlite_schema import INSERT, NotOurs, is_damage, open_to_write
+from nulpoint.telemetry.request_log.sqlite_schema import INSERT, ForeignDatabaseError, is_damage, open_to_write
 from nulpoint.telemetry.request_log.writer import SinkError
+from nulpoint.telemetry.wall_clock import TrustedClock
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 _TOO_OLD = "DELETE FROM requests WHERE number IN (SELECT number FROM requests WHERE time < ? ORDER BY time LIMIT ?)"
 
 
-class DatabaseSink:
+class SqliteSink:
     """`steady` gives seconds of a clock that only goes on.
 
     `patience`: seconds a file that was removed is left alone before it is made anew. Where several processes have it
@@ -32,12 +32,12 @@ class DatabaseSink:
     """
 
     def __init__(
-        self, path: Path, retention: float, calendar: Calendar, steady: Callable[[], float], patience: float
+        self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float], patience: float
     ) -> None:
         self.name = f"sqlite:{path.name}"
         self._path = path
         self._retention = retention
-        self._calendar = calendar
+        self._clock = clock
         self._steady = steady
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
@@ -52,14 +52,14 @@ class DatabaseSink:
             self._do(partial(_in_one, statement=INSERT, values=(batch.decode(),)))
             del lines[:count]
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         if self._connection is None or not self._is_there():
             return
         if self._steady() >= self._look_at:
             self._look_at = self._steady() + LOOK_SECONDS
             self.close()  # only who opens a file anew sees what others have done to it
             self._do(lambda _: None)
-            now = self._calendar.now() if self._retention else None
+            now = self._clock.now() if self._retention else None
             if now is not None:
                 self._clean(now - self._retention)
 
@@ -82,7 +82,7 @@ class DatabaseSink:
         """Raises SinkError, having put right what can be."""
         try:
             return work(self._opened())
-        except NotOurs as error:
+        except ForeignDatabaseError as error:
             raise SinkError(str(error)) from None
         except sqlite3.Error as error:
             if self._connection is not None and self._connection.in_transaction:

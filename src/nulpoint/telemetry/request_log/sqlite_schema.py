@@ -17,7 +17,7 @@ BUSY_SECONDS = 5.0  # for another worker's transaction to end
 _WAL_BYTES = 16 * 1024 * 1024  # what the write-ahead file may keep when its content is in the main file
 
 
-class Column(NamedTuple):
+class LogColumn(NamedTuple):
     """`value` makes it of a record, which is the row `value` of `json_each`."""
 
     name: str
@@ -25,21 +25,21 @@ class Column(NamedTuple):
     value: str
 
 
-def _plain(name: str, kind: str = "TEXT") -> Column:
-    return Column(name, kind, f"json_extract(value, '$.{name}')")
+def _plain(name: str, kind: str = "TEXT") -> LogColumn:
+    return LogColumn(name, kind, f"json_extract(value, '$.{name}')")
 
 
-def _number(name: str) -> Column:
-    return Column(name, "INTEGER", f"ifnull(json_extract(value, '$.{name}'), 0)")
+def _number(name: str) -> LogColumn:
+    return LogColumn(name, "INTEGER", f"ifnull(json_extract(value, '$.{name}'), 0)")
 
 
-def _usage(name: str) -> Column:
-    return Column(name, "INTEGER", f"json_extract(value, '$.usage.{name}')")
+def _usage(name: str) -> LogColumn:
+    return LogColumn(name, "INTEGER", f"json_extract(value, '$.usage.{name}')")
 
 
 COLUMNS = (
     # of one length, so that they sort as they follow
-    Column("time", "TEXT", "strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(value, '$.time'))"),
+    LogColumn("time", "TEXT", "strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(value, '$.time'))"),
     *map(_plain, ("level", "id", "route", "method")),
     _number("status"),
     *map(_plain, ("model", "provider", "answered_model")),
@@ -65,7 +65,7 @@ _CREATE = f"CREATE TABLE requests (number INTEGER PRIMARY KEY, {_TABLE})"
 _INDEX = "CREATE INDEX requests_time ON requests (time)"
 
 
-class NotOurs(Exception):
+class ForeignDatabaseError(Exception):
     """The file is no request log that this version can use. The text says why and what to do."""
 
 
@@ -96,12 +96,12 @@ def is_new(connection: sqlite3.Connection) -> bool:
     ours = _pragma(connection, "application_id") == APPLICATION
     version = _pragma(connection, "user_version")
     if ours and version > SCHEMA:
-        raise NotOurs(
+        raise ForeignDatabaseError(
             f"it was written by a newer nulpoint (schema {version}, this one knows {SCHEMA}); use that version"
         )
     empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
     if not ours and not empty:
-        raise NotOurs("it is an SQLite file of another program; name another one")
+        raise ForeignDatabaseError("it is an SQLite file of another program; name another one")
     return empty
 
 

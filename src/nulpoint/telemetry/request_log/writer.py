@@ -17,7 +17,7 @@ class SinkError(Exception):
     """A sink cannot be written now. The text says why, for operators; it may pass."""
 
 
-class Sink(Protocol):
+class LogSink(Protocol):
     """Where records go. Called from one thread only."""
 
     @property
@@ -27,7 +27,7 @@ class Sink(Protocol):
     def write(self, lines: list[bytes]) -> None:
         """Write all lines, and take what is safe out of the list. Raises SinkError with the others left in it."""
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """What is to be done now and then, whether records come or not. Raises SinkError."""
 
     def close(self) -> None: ...
@@ -38,10 +38,10 @@ def weight(line: bytes) -> int:
     return 1 + len(line) // _LONG
 
 
-class Writer:
+class LogWriter:
     """Writes to one sink. While it fails, records wait for it up to `capacity`; more are dropped and counted."""
 
-    def __init__(self, sink: Sink, capacity: int, on_drop: Callable[[], None]) -> None:
+    def __init__(self, sink: LogSink, capacity: int, on_drop: Callable[[], None]) -> None:
         self._sink = sink
         self._capacity = capacity
         self._on_drop = on_drop
@@ -124,7 +124,7 @@ class Writer:
     def _tend(self) -> None:
         """When this is called, all that came has been written."""
         try:
-            self._sink.tend()
+            self._sink.maintain()
             self._well()
         except SinkError as error:
             self._failed(error)
