@@ -114,7 +114,7 @@ def read_vectors(
     target: str = "",
     dropped: str = "",
 ) -> dict[bytes, CachedVector]:
-    """The vectors of a provider's answer by key, each a copy. Raises Mismatch. `now`: Unix seconds."""
+    """The vectors of a provider's answer by key, each a copy. Raises VectorMismatchError. `now`: Unix seconds."""
     if len(answer) > _COUNTED and _has_too_many_members(answer, len(requested)):
         raise VectorMismatchError
     try:
@@ -166,7 +166,7 @@ def _shares(total: int | None, lengths: Sequence[int]) -> list[int] | list[None]
 
 def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], answer: bytes | None) -> bytes:
     """The answer to the whole batch. `answer`: the provider's to what was asked of it, None where nothing was. Raises
-    Mismatch where a name in that is no UTF-8."""
+    VectorMismatchError where a name in that is no UTF-8."""
     ordered = [vectors[key] for key in batch.keys]
     members: dict[str, Any] = {"object": "list", "model": ordered[0].model}
     if answer is not None:

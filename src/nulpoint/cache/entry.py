@@ -55,13 +55,13 @@ class CacheEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return len(self.content) + len(self.usage_event) + texts
 
     def as_body(self, route: CompletionRoute) -> bytes:
-        """The answer to a request without `stream`. Raises NotWhole where the stream does not say it all."""
+        """Return the response to a request without `stream`. Raises IncompleteStreamError if the stream lacks a part of it."""
         if not self.streamed:
             return self.content
         return _render(lambda: accumulate(route, [event.data for event in _events(self.content + self.usage_event)]))
 
     def as_stream(self, route: CompletionRoute, with_usage: bool) -> bytes:
-        """The events that answer a request with `stream`, `[DONE]` included. Raises NotWhole."""
+        """The events that answer a request with `stream`, `[DONE]` included. Raises IncompleteStreamError."""
         if self.streamed:
             return b"".join((self.content, self.usage_event if with_usage else b"", _DONE_EVENT))
         made, usage = _render(lambda: chunks(route, self.content))

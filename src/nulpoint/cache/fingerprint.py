@@ -48,7 +48,10 @@ def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> byte
 
 
 def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
-    """The canonical text of a request without the named members, and those of them that are there. Raises Unfit."""
+    """Return the canonical text of a request without the named members, and those of them that it has.
+
+    Raises UncacheableRequestError.
+    """
     if len(body) > MAX_BYTES or (len(body) > _COUNTED and exceeds_node_count(body, MAX_NODES)):
         raise UncacheableRequestError
     if len(body) > LONG_TEXT and holds_long_number(body):
@@ -92,7 +95,7 @@ def _sort_wide_objects(value: Any) -> None:
 
 
 def canonical(value: Any) -> bytes:
-    """The JSON text of a decoded value: keys sorted, no white space. Raises Unfit."""
+    """The JSON text of a decoded value: keys sorted, no white space. Raises UncacheableRequestError."""
     try:
         return msgspec.json.encode(value, order="sorted")
     except (RecursionError, ValueError):
@@ -105,7 +108,7 @@ def digest(*parts: bytes) -> bytes:
 
 
 def _check_keys(body: bytes, colons: int) -> None:
-    """Raise Unfit where a key stands twice in one object of `body`, at any depth.
+    """Raise UncacheableRequestError where a key stands twice in one object of `body`, at any depth.
 
     `colons`: how many the same has when it is written again after decoding. That kept one of the two, so it lacks at
     least the colon between the other and its value; only a colon that the body spells as an escape can make up for it.

@@ -56,7 +56,7 @@ class CacheReplayer:
         )  # fmt: skip
 
     def render(self, answer: CacheEntry, stream: bool, with_usage: bool) -> bytes:
-        """Raises NotWhole."""
+        """Raises IncompleteStreamError."""
         assert self._route != "embeddings"
         return answer.as_stream(self._route, with_usage) if stream else answer.as_body(self._route)
 

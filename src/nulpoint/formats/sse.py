@@ -59,7 +59,7 @@ class SseSplitter:
         self._rest = bytearray()  # it grows without being copied, however small the reads are
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The blocks that are complete now. Raises TooLarge."""
+        """The blocks that are complete now. Raises EventTooLargeError."""
         searched_from = 0
         if self._rest:
             # What is left of earlier reads holds no end of an event: one that is found now ends in `data`.
@@ -100,7 +100,7 @@ class SseDecoder:
         self._name = b""
 
     def feed(self, data: bytes) -> list[SseEvent]:
-        """The events that are complete now. Raises TooLarge."""
+        """The events that are complete now. Raises EventTooLargeError."""
         lines = self._whole_lines(data) if data else []
         known = len(self._data)
         if self._at_start and lines:

@@ -31,11 +31,13 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SkipReason(NamedTuple):
-    """Why a target is passed over, and the seconds until that may change."""
+    """Why a target is skipped, and the seconds until that may change.
 
-    reason: (
-        str  # the breaker is "open" or "half_open", the credentials are RESTING, or by the request: "unfit", "foreign"
-    )
+    `reason` is "open" or "half_open" for the breaker, COOLING_DOWN for the credentials, and "unfit" or "foreign" where
+    the request cannot go to the target.
+    """
+
+    reason: str
     wait: float
 
     @property

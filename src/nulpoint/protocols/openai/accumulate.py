@@ -25,7 +25,7 @@ class IncompleteStreamError(Exception):
 
 
 def accumulate(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
-    """The JSON body that the chunks (JSON texts, without `[DONE]`) add up to. Raises NotWhole."""
+    """The JSON body that the chunks (JSON texts, without `[DONE]`) add up to. Raises IncompleteStreamError."""
     try:
         return _assemble(route, chunks)
     except MALFORMED:
@@ -87,7 +87,7 @@ class _Entries:
             self._append(entry.get("index") if isinstance(entry, dict) else None, entry)
 
     def add(self, name: str, piece: Any) -> None:
-        """Add an entry, or a piece of one. `name` is that of the list. Raises NotWhole."""
+        """Add an entry, or a piece of one. `name` is that of the list. Raises IncompleteStreamError."""
         index = piece.get("index") if isinstance(piece, dict) else None
         if index is None and name == "tool_calls":
             raise IncompleteStreamError("a tool call has no index")
