@@ -55,7 +55,7 @@ class CacheEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return len(self.content) + len(self.usage_event) + texts
 
     def as_body(self, route: CompletionRoute) -> bytes:
-        """Return the response to a request without `stream`. Raises IncompleteStreamError if the stream lacks a part of it."""
+        """Return the response to a request without `stream`. Raises IncompleteStreamError if a part is missing."""
         if not self.streamed:
             return self.content
         return _render(lambda: accumulate(route, [event.data for event in _events(self.content + self.usage_event)]))
