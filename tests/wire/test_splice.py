@@ -127,3 +127,11 @@ def test_no_more_members_than_asked_for():
     body = b"{" + b",".join([b'"a":[1]'] * 50) + b"}"
     assert len(json_edit.members(body, 7)) == 7
     assert len(json_edit.members(body)) == 50
+
+
+@pytest.mark.parametrize("value", [rb'"\ud800"', rb'"a\udfff\"b"', rb'["\ud800", {"b": "]"}]'])
+def test_half_a_surrogate_pair_hides_no_member(value):
+    body = b'{"user": %b, "model": "m"}' % value
+    found = json_edit.members(body)
+    assert [(member.key, body[member.start : member.end]) for member in found] == [("user", value), ("model", b'"m"')]
+    assert json_edit.rewrite(body, {}, frozenset({"user"})) == (b'{"model": "m"}', ["user"])

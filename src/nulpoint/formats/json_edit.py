@@ -14,6 +14,7 @@ import msgspec
 from nulpoint.errors import rejected
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TEXT = re.compile(_STRING, re.DOTALL)
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]++")
 _OBJECT = re.compile(rb"\s*+\{")
@@ -76,11 +77,15 @@ def without_long_values(body: bytes, longest: int, most: int, keep: Container[st
 
 
 def value_end(body: bytes, start: int) -> int:
-    """Where the JSON value that begins at `start`, a member's, ends. It may be nested however deeply."""
+    """Where the JSON value that begins at `start`, a member's, ends.
+
+    It may be nested however deeply, and strings in it may hold half a surrogate pair, which the decoder does not take.
+    """
     try:
         return _decoded_end(body, start)
     except (msgspec.DecodeError, RecursionError):
-        return _closing_bracket(body, start)
+        text = _TEXT.match(body, start)
+        return _closing_bracket(body, start) if text is None else text.end()
 
 
 def _decoded_end(body: bytes, start: int) -> int:
