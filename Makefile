@@ -84,6 +84,7 @@ lint: $(DEV_STAMP) ## format check, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict bench
 	$(BIN)/python -m pytest tests/test_layers.py
 
 fmt: $(DEV_STAMP) ## format the code and mend what lint can mend
