@@ -66,13 +66,13 @@ def measure_cache(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: lis
             runs.append((gateway(REDIS, CACHE_MODE="redis", REDIS_URL=url), same))
             runs.append((gateway(SHARED_LIMITS, RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT, REDIS_URL=url), same))
         measured = _rounds(runs, CONNECTIONS, rounds, seconds, wrk)
-    raw["cpu us a request, cache and limits"] = measured
+    raw["cpu us per request, cache and limits"] = measured
     rows += _request_rows(measured)
     measure_batches(folder, rounds, seconds, wrk, rows, raw)
 
 
 def _request_rows(measured: list[dict[str, float]]) -> list[Row]:
-    rows = [(f"CPU a request, 260 B: {MEMORY}", f"{median(costs[MEMORY] for costs in measured):.1f} us", "")]
+    rows = [(f"CPU per request, 260 B: {MEMORY}", f"{median(costs[MEMORY] for costs in measured):.1f} us", "")]
     rows.append(_ratio(MEMORY, "nginx", measured, "< 1.0"))
     rows.append(_ratio(HEADS, "nginx", measured))
     rows.append(_added(LIMITS, measured))
@@ -95,8 +95,8 @@ def measure_batches(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: l
     ):
         _post(memory.port, unclosed[:-1] + "]}")
         measured = _rounds([(off, script), (memory, script)], BATCHES, rounds, seconds, wrk)
-    raw["cpu us a batch of embeddings"] = measured
-    unit = "CPU a batch of 100 embeddings"
+    raw["cpu us per batch of embeddings"] = measured
+    unit = "CPU per batch of 100 embeddings"
     low, mid, high = interval(ratios(measured, MEMORY, OFF))
     rows.append((f"{unit}: {OFF}", f"{median(costs[OFF] for costs in measured):.0f} us", ""))
     rows.append((f"{unit}: half of them known / {OFF}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""))
@@ -122,7 +122,7 @@ def _rounds(
 
 def _ratio(name: str, reference: str, measured: list[dict[str, float]], target: str = "") -> Row:
     low, mid, high = interval(ratios(measured, name, reference))
-    return f"CPU a request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
 
 
 def _added(name: str, measured: list[dict[str, float]]) -> Row:

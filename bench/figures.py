@@ -28,13 +28,13 @@ def ratios(rounds: list[dict[str, float]], subject: str, reference: str) -> list
 def pass_through_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
     """Compare what the gateway spends on another host of OpenAI's format with what it spends on OpenAI."""
     low, mid, high = interval(ratios(rounds, name, "nulpoint"))
-    return f"CPU a {what}: {name} passed on / OpenAI passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per {what}: {name} passed on / OpenAI passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
 
 
 def translated_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
     """Compare what the gateway spends on a format that it translates with what it spends on one that it passes on."""
     low, mid, high = interval(ratios(rounds, name, "nulpoint"))
-    return f"CPU a {what}: {name} translated / passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per {what}: {name} translated / passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
 
 
 def retry_if_disturbed(measure: Callable[[], T], tries: int = 5) -> T:

@@ -86,8 +86,8 @@ def measure(
     run = wrk(subject.port, 16, max(seconds, 5), script)
     cpu = (cpu_ns(subject.pids) - before) / run["requests"] / 1000
     memory = rss_kib(subject.pids) / 1024
-    raw[subject.name] = {"cpu us a request": cpu, "rss MiB": memory, **run}
+    raw[subject.name] = {"cpu us per request": cpu, "rss MiB": memory, **run}
     return [
-        (f"CPU a request, 260 B: {subject.name}", f"{cpu:.0f} us", ""),
+        (f"CPU per request, 260 B: {subject.name}", f"{cpu:.0f} us", ""),
         (f"Resident memory: {subject.name}", f"{memory:.0f} MiB", ""),
     ]

@@ -10,15 +10,15 @@ ROOT = Path(__file__).parent.parent
 PERFORMANCE, README = ROOT / "docs/performance.md", ROOT / "README.md"
 # Rows of the table in docs/performance.md, and their names in README.md. A row that was not measured is left out.
 ROWS = {
-    "CPU a request, 260 B: nginx": "CPU a request: nginx, doing nothing but proxying",
-    "CPU a request, 260 B: nulpoint": "CPU a request: nulpoint",
-    "CPU a request, 260 B: Portkey": "CPU a request: Portkey",
-    "CPU a request, 260 B: LiteLLM": "CPU a request: LiteLLM",
-    "CPU a request, 260 B: nulpoint / nginx": "CPU a request: nulpoint / nginx",
-    "CPU a chunk, 500 streams, bursts: nulpoint / nginx": "CPU a chunk of a stream: nulpoint / nginx",
+    "CPU per request, 260 B: nginx": "CPU per request: nginx, doing nothing but proxying",
+    "CPU per request, 260 B: nulpoint": "CPU per request: nulpoint",
+    "CPU per request, 260 B: Portkey": "CPU per request: Portkey",
+    "CPU per request, 260 B: LiteLLM": "CPU per request: LiteLLM",
+    "CPU per request, 260 B: nulpoint / nginx": "CPU per request: nulpoint / nginx",
+    "CPU per chunk, 500 streams, bursts: nulpoint / nginx": "CPU per chunk of a stream: nulpoint / nginx",
     "P50 added at one connection: nulpoint": "Latency added, median",
     "First proxied answer after start, median": "First answer after start",
-    "Memory an idle stream, 2000 streams": "Memory an open stream",
+    "Memory per idle stream, 2000 streams": "Memory per open stream",
     "Resident memory, idle": "Memory, idle",
 }
 

@@ -74,7 +74,7 @@ def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None
             for subject in subjects:
                 wrk(subject.port, 64, 1, scripts[subject.model])
             rounds = [cpu_round(subjects, scripts, number) for number in range(ROUNDS)]
-            raw[f"cpu us a request, {name}"] = rounds
+            raw[f"cpu us per request, {name}"] = rounds
             rows += cpu_rows(name, rounds)
         latency(upstream, [reference, ours], lua(folder, "latency", 150), rows, raw)
         raw["rss"] = rss_kib(ours.pids)
@@ -97,11 +97,11 @@ def cpu_rows(name: str, rounds: list[dict[str, float]]) -> list[Row]:
     m_low, m_mid, m_high = interval(ratios(rounds, MISSES, "nulpoint"))
     target, translation_target = ("<= 3.0 (aim 2.0)", "<= 2.0") if name == "260 B" else ("", "")
     return [
-        (f"CPU a request, {name}: nginx", f"{median(costs['nginx'] for costs in rounds):.1f} us", ""),
-        (f"CPU a request, {name}: nulpoint", f"{median(costs['nulpoint'] for costs in rounds):.1f} us", ""),
-        (f"CPU a request, {name}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
-        (f"CPU a request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
-        (f"CPU a request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
+        (f"CPU per request, {name}: nginx", f"{median(costs['nginx'] for costs in rounds):.1f} us", ""),
+        (f"CPU per request, {name}: nulpoint", f"{median(costs['nulpoint'] for costs in rounds):.1f} us", ""),
+        (f"CPU per request, {name}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
+        (f"CPU per request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
+        (f"CPU per request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
         *(translated_row(f"request, {name}", form.name, rounds, translation_target) for form in TRANSLATED),
         translated_row(f"request, {name}", SIGNED_NAME, rounds, ""),
         *(

@@ -45,8 +45,8 @@ def measure_settling(rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
         both, metrics_only, page, lines = asyncio.run(_measure(rounds))
         with_sqlite = asyncio.run(_measure_with_sink(database, rounds))
     raw["log and metrics"] = {"both us": both, "metrics us": metrics_only, "page ms": page, "SQLite us": with_sqlite}
-    rows.append(("CPU of log and metrics together, a request", f"{median(both):.1f} us", "<= 6"))
-    rows.append(("CPU of the metrics alone, a request", f"{median(metrics_only):.1f} us", ""))
+    rows.append(("CPU of log and metrics together, per request", f"{median(both):.1f} us", "<= 6"))
+    rows.append(("CPU of the metrics alone, per request", f"{median(metrics_only):.1f} us", ""))
     rows.append(("The same two with SQLite, whose thread takes most of it", f"{median(with_sqlite):.1f} us", ""))
     rows.append((f"CPU of a page of /metrics with {lines} lines", f"{median(page):.1f} ms", ""))
 

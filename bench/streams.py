@@ -71,7 +71,7 @@ def measure_streams(folder: Path, turns: int, rows: list[Row], raw: dict[str, An
             reference = stack.enter_context(nginx_proxy(place / "nginx", port))
             ours = stack.enter_context(nulpoint(place, port))
             rounds, delays = take_turns([Subject("direct", port, []), reference, ours], pipe, turns)
-        raw[f"streams, {arrival}"] = {"us a chunk": rounds, "P50 us": delays}
+        raw[f"streams, {arrival}"] = {"us per chunk": rounds, "P50 us": delays}
         rows += stream_rows(f"{STREAMS} streams, {arrival}", rounds, delays, target)
 
 
@@ -84,7 +84,7 @@ def measure_translated_streams(folder: Path, turns: int, rows: list[Row], raw: d
         ours = stack.enter_context(nulpoint(place, port))
         others = [stack.enter_context(nulpoint(place, port, form.name, form.model)) for form in TRANSLATED]
         rounds, _ = take_turns([ours, *others], pipe, turns)
-    raw["streams, translated"] = {"us a chunk": rounds}
+    raw["streams, translated"] = {"us per chunk": rounds}
     for form in TRANSLATED:
         rows.append(translated_row(f"chunk, {STREAMS} streams, bursts", form.name, rounds, "<= 2.5"))
 
@@ -142,8 +142,8 @@ def stream_rows(what: str, rounds: list[dict[str, float]], delays: dict[str, int
     low, mid, high = interval(ratios(rounds, "nulpoint", "nginx"))
     names = ("nginx", "nulpoint")
     return [
-        *((f"CPU a chunk, {what}: {name}", f"{median(costs[name] for costs in rounds):.1f} us", "") for name in names),
-        (f"CPU a chunk, {what}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
+        *((f"CPU per chunk, {what}: {name}", f"{median(costs[name] for costs in rounds):.1f} us", "") for name in names),
+        (f"CPU per chunk, {what}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
         *((f"P50 added to a chunk, {what}: {name}", f"{delays[name] - delays['direct']} us", "") for name in names),
     ]
 
@@ -161,5 +161,5 @@ def measure_idle_streams(folder: Path, rows: list[Row], raw: dict[str, Any]) -> 
             median_delay("nulpoint", load.read_line())
     raw["idle streams"] = {"before": before, "after": after, "streams": IDLE_STREAMS}
     each = (after - before) / IDLE_STREAMS
-    rows.append((f"Memory an idle stream, {IDLE_STREAMS} streams", f"{each:.1f} KiB", "<= 64 KiB"))
+    rows.append((f"Memory per idle stream, {IDLE_STREAMS} streams", f"{each:.1f} KiB", "<= 64 KiB"))
     rows.append(("Resident memory, idle", f"{before / 1024:.0f} MiB", "<= 80 MB"))
