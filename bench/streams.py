@@ -142,7 +142,10 @@ def stream_rows(what: str, rounds: list[dict[str, float]], delays: dict[str, int
     low, mid, high = interval(ratios(rounds, "nulpoint", "nginx"))
     names = ("nginx", "nulpoint")
     return [
-        *((f"CPU per chunk, {what}: {name}", f"{median(costs[name] for costs in rounds):.1f} us", "") for name in names),
+        *(
+            (f"CPU per chunk, {what}: {name}", f"{median(costs[name] for costs in rounds):.1f} us", "")
+            for name in names
+        ),
         (f"CPU per chunk, {what}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
         *((f"P50 added to a chunk, {what}: {name}", f"{delays[name] - delays['direct']} us", "") for name in names),
     ]
