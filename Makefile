@@ -84,6 +84,7 @@ lint: $(DEV_STAMP) ## check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict bench
 	$(BIN)/python -m pytest tests/test_layers.py
 
 fmt: $(DEV_STAMP) ## format the code and fix what the linter can fix
