@@ -8,7 +8,7 @@ from test_question import OTHER, OWN, PLAN, TARGET, read
 from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
-from nulpoint.cache.writer import MOST_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
+from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.stream import PassThrough
 from nulpoint.protocols.openai.usage import Usage, read_final_metadata
@@ -58,7 +58,7 @@ NOT_KEPT = {
     "a built-in equivalent's": (GOOD, PLAN, OTHER, {}),
     "nothing of it": (GOOD, PLAN, TARGET, {b"x-nulpoint-cache-ttl": b"0"}),
     "filtered": (GOOD.replace(b"stop", b"content_filter"), PLAN, TARGET, {}),
-    "too large": (GOOD[:-1] + b" " * MOST_BYTES + b"}", PLAN, TARGET, {}),
+    "too large": (GOOD[:-1] + b" " * MAX_RESPONSE_BYTES + b"}", PLAN, TARGET, {}),
     "no answer": (b'{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}', PLAN, TARGET, {}),
 }
 
@@ -73,7 +73,7 @@ def test_not_kept(case):
 
 def test_of_a_stream_neither():
     for events, target in ((STREAM, OTHER), (STREAM.replace(b'"stop"', b"null"), TARGET), (STREAM + b"data: x\n\n", TARGET),
-                           (STREAM.replace(b"x", b"x" * MOST_BYTES), TARGET)):  # fmt: skip
+                           (STREAM.replace(b"x", b"x" * MAX_RESPONSE_BYTES), TARGET)):  # fmt: skip
         cache, one = keeper()
         recorder = one.record(PassThrough(), False)
         recorder.feed(events + DONE)

@@ -259,10 +259,10 @@ def test_targets_have_names():
 
 def test_finding_and_listing():
     one = router(names=("openai", "groq"), aliases={"fast": "groq/llama", "gone": "mistral/x"})
-    assert one.find("groq/x").name == "groq/x"
-    assert one.find("gpt-4o").name == "openai/gpt-4o"
-    assert one.find("fast").name == "groq/llama"
-    assert [one.find(name) for name in ("who-knows", "claude-3-opus", "mistral/x", "maker/model")] == [None] * 4
+    assert one.find_target("groq/x").name == "groq/x"
+    assert one.find_target("gpt-4o").name == "openai/gpt-4o"
+    assert one.find_target("fast").name == "groq/llama"
+    assert [one.find_target(name) for name in ("who-knows", "claude-3-opus", "mistral/x", "maker/model")] == [None] * 4
     listed = dict(one.models())
     assert listed["fast"] == "groq"
     assert listed["gpt-5.4"] == "openai"

@@ -66,7 +66,7 @@ def travel(
 
     leg = plan_first_attempt(targets, world, rules, until, own, now)
     if leg is None:
-        course = AttemptPlanner(targets, world, rules, until, own, fits, begun=False)
+        course = AttemptPlanner(targets, world, rules, until, own, fits, first_attempt_made=False)
         try:
             leg = course.first(now)
         except Failure as failure:
@@ -81,7 +81,7 @@ def travel(
                 standing.record(leg.lease, leg.target.model, None, now)
             return end(OK)
         failure = FAILURES[outcome]()
-        course = course or AttemptPlanner(targets, world, rules, until, own, fits, begun=True)
+        course = course or AttemptPlanner(targets, world, rules, until, own, fits, first_attempt_made=True)
         record_failure(leg, world, rules, failure, now)
         leg = course.next_after(leg, failure, now, chance)
         if leg is None:
@@ -241,7 +241,9 @@ def test_all_open_is_told_at_once_with_the_time_of_the_earliest_probe():
     travelled = travel([B, A], [OK], world, now=29.9)
     assert (travelled.end, travelled.retry_after) == (503, 1)
     with pytest.raises(Failure, match="try again in 10 s") as caught:
-        AttemptPlanner([target(B)], world, AttemptRules(), 600.0, None, lambda _: True, begun=False).first(30.25)
+        AttemptPlanner([target(B)], world, AttemptRules(), 600.0, None, lambda _: True, first_attempt_made=False).first(
+            30.25
+        )
     assert (caught.value.kind, caught.value.code) == (Kind.OVERLOADED, "no_provider_available")
 
 
@@ -252,7 +254,9 @@ def test_open_and_unfit_is_all_open():
 
 def test_the_probe_is_somebody_s_request_and_the_others_pass_it_over():
     world = opened((0.0, "openai"))
-    course = AttemptPlanner([target(A), target(B)], world, AttemptRules(), 600.0, None, lambda _: True, begun=False)
+    course = AttemptPlanner(
+        [target(A), target(B)], world, AttemptRules(), 600.0, None, lambda _: True, first_attempt_made=False
+    )
     probe = course.first(30.0)
     assert probe.target.name == A
     travelled = travel([A, B], [OK], world, now=31.0)
@@ -299,10 +303,10 @@ def test_the_failure_that_opens_the_breaker_is_not_followed_by_the_same_target()
 def test_the_deadline_is_shared_so_that_a_fallback_keeps_a_usable_part(targets, until, attempts, timeouts):
     offered, now, world, rules = [], 1000.0, standings(), AttemptRules(attempts=attempts)
     targets, until = [target(name) for name in targets], now + until
-    course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, begun=False)
+    course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, first_attempt_made=False)
     assert course.first(now).timeout == pytest.approx(timeouts[0])
     leg = plan_first_attempt(targets, world, rules, until, None, now)
-    course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, begun=True)
+    course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, first_attempt_made=True)
     while leg is not None:
         offered.append(leg.timeout)
         now += leg.timeout  # it stalls to its limit
@@ -319,7 +323,7 @@ def test_the_second_target_is_offered_two_fifths_of_the_deadline(until, timeout)
     for begun in (True, False):
         world = standings()
         targets = [target(A), target(B)]
-        course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, begun=begun)
+        course = AttemptPlanner(targets, world, rules, until, None, lambda _: True, first_attempt_made=begun)
         first = plan_first_attempt(targets, world, rules, until, None, 0.0) if begun else course.first(0.0)
         assert first.timeout == pytest.approx(min(timeout, 0.6 * until))
         second = course.next_after(first, FAILURES["timeout"](), first.timeout, 1.0)
@@ -331,7 +335,7 @@ def test_a_caller_s_key_has_no_fallback_to_keep_time_for():
     for names, share in [([A, B], 1.0), ([A, B, A2], 0.6)]:
         targets, rules = [target(name) for name in names], AttemptRules()
         assert plan_first_attempt(targets, standings(), rules, 10.0, OWN, 0.0).timeout == pytest.approx(10 * share)
-        course = AttemptPlanner(targets, standings(), rules, 10.0, OWN, lambda _: True, begun=False)
+        course = AttemptPlanner(targets, standings(), rules, 10.0, OWN, lambda _: True, first_attempt_made=False)
         assert course.first(0.0).timeout == pytest.approx(10 * share)
 
 
@@ -394,7 +398,7 @@ def failed_at_once(world, targets, many):
     for leg in legs:
         failure = FAILURES["cut"]()
         record_failure(leg, world, rules, failure, 1.0)
-        course = AttemptPlanner(targets, world, rules, 600.0, None, lambda _: True, begun=True)
+        course = AttemptPlanner(targets, world, rules, 600.0, None, lambda _: True, first_attempt_made=True)
         following.append(course.next_after(leg, failure, 1.0, 1.0))
     return [leg for leg in following if leg is not None]
 
@@ -418,7 +422,7 @@ def test_a_provider_that_only_stands_in_for_others_is_there_when_they_all_fail_a
 def test_what_the_budget_refuses_leaves_nothing_behind():
     world = standings()
     for _ in range(3):
-        world["openai"].retry_budget.take()
+        world["openai"].retry_budget.acquire()
     world["openai"].retry_budget.saved = 0.0
     world["anthropic"].breaker.open_by_hint(-30.0)
     travelled = travel([A, B], ["500"], world)
@@ -444,7 +448,7 @@ def test_anything_in_any_order(data):
         rules = AttemptRules(attempts=data.draw(st.integers(1, 4)), provider_timeout=30.0)
         until = now + data.draw(st.sampled_from([2.0, 10.0, 600.0]))
         course = AttemptPlanner(
-            targets, world, rules, until, own, lambda one, unfit=unfit: one.name not in unfit, begun=False
+            targets, world, rules, until, own, lambda one, unfit=unfit: one.name not in unfit, first_attempt_made=False
         )
         made = []
         try:

@@ -73,14 +73,14 @@ def test_rests_follow_their_key(kept, resting):
     standing = ProviderHealth(RULES, 2)
     standing.record(Lease(0, standing.breaker.unconditional_permit), "m", Failure(Kind.AUTH, 502, "no"), 0.0)
     after = standing.updated(RULES, kept)
-    assert {one for one in range(len(kept)) if after.cooldowns.end(one, "m", 1.0)} == resting
+    assert {one for one in range(len(kept)) if after.cooldowns.end_of(one, "m", 1.0)} == resting
     assert (after.preview("m", 1.0) is not None) == (resting == set(range(len(kept))))
 
 
 def test_rests_of_keys_that_callers_bring_stay():
     rests = Cooldowns()
     rests.rate_limited(b"digest", "m", 20.0, 0.0)
-    assert rests.remapped({}).end(b"digest", "m", 1.0) == 20.0
+    assert rests.remapped({}).end_of(b"digest", "m", 1.0) == 20.0
 
 
 def test_outlook_takes_nothing():
@@ -118,7 +118,7 @@ def taken(limiter, times, now, tokens=1):
 def test_limits_that_change_know_what_was_taken(before, after, first, then):
     limiter = RateLimiter(before, 0.0)
     assert taken(limiter, first, 0.0) == first
-    limiter.renew(after, 0.0)
+    limiter.update(after, 0.0)
     assert taken(limiter, 10, 0.0) == then
 
 
@@ -134,7 +134,7 @@ def test_limits_that_change_know_what_was_taken(before, after, first, then):
 def test_under_a_lower_limit_who_waits_as_long_as_told_gets_in_and_nobody_waits_for_hours(before, after, tokens):
     limiter = RateLimiter(before, 0.0)
     assert [limiter.admit(b"a", tokens, float(second)).refusal for second in range(9)] == [None] * 9
-    limiter.renew(after, 9.0)
+    limiter.update(after, 9.0)
     refusal = limiter.admit(b"a", 1, 9.0).refusal
     assert 0 < refusal.wait <= 61
     assert limiter.admit(b"a", 1, 9.0 + refusal.wait - 0.001).refusal is not None
@@ -146,8 +146,8 @@ def test_no_row_of_changes_ever_gives_more_than_the_highest_limit(steps):
     limiter, now, admitted = RateLimiter(LimitRules(requests=40), 0.0), 0.0, []
     for limit, seconds in steps:
         now += seconds
-        limiter.renew(LimitRules(requests=limit or 40), now)
+        limiter.update(LimitRules(requests=limit or 40), now)
         admitted += [now] * taken(limiter, 50, now)
         assert sum(at > now - 60 for at in admitted) <= 40
-    limiter.renew(LimitRules(), now)
+    limiter.update(LimitRules(), now)
     assert taken(limiter, 50, now) == 50

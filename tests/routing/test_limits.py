@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nulpoint.errors import Kind
 from nulpoint.ratelimit.headers import duration, limit_headers, refusal_failure
 from nulpoint.ratelimit.limiter import (
-    CALLERS,
+    MAX_CLIENTS,
     WINDOW,
     LimitRefusal,
     LimitRules,
@@ -19,7 +19,7 @@ from nulpoint.ratelimit.limiter import (
     TokenBucket,
     Verdict,
 )
-from nulpoint.ratelimit.token_estimate import MEDIUM, MOST_OUTPUT, UNSAID_OUTPUT, estimated_tokens
+from nulpoint.ratelimit.token_estimate import DEFAULT_OUTPUT, MAX_OUTPUT, MEDIUM_TOKENS, estimated_tokens
 
 A, B = b"a", b"b"
 GAPS = st.lists(st.floats(0, 20, allow_nan=False), max_size=60)
@@ -142,7 +142,7 @@ def test_who_is_admitted(rules, steps):
 def test_settling_puts_the_estimate_right(used, left):
     limiter = RateLimiter(LimitRules(tokens=100, tokens_per_key=100, parallel_per_key=1), 0.0)
     assert limiter.admit(A, 250, 0.0).tokens.remaining == 0
-    limiter.settle(A, 250, used, 0.0)
+    limiter.finish(A, 250, used, 0.0)
     verdict = limiter.admit(A, 100, 0.0)
     assert verdict.tokens.remaining == (0 if left == 100 else max(0, left))
     assert (verdict.refusal is None) == (left == 100)
@@ -156,9 +156,9 @@ def test_places_come_back_whatever_happened():
         assert limiter.admit(A, 1, 0.0).refusal is None
         assert limiter.admit(A, 1, 0.0).refusal is None
         assert limiter.admit(A, 1, 0.0).refusal is not None
-        limiter.settle(A, 1, None, 0.0)
-        limiter.settle(A, 1, 7, 0.0)
-    limiter.settle(A, 1, 0, 0.0)  # once too often: no place is won
+        limiter.finish(A, 1, None, 0.0)
+        limiter.finish(A, 1, 7, 0.0)
+    limiter.finish(A, 1, 0, 0.0)  # once too often: no place is won
     assert [limiter.admit(A, 1, 0.0).refusal is None for _ in range(3)] == [True, True, False]
 
 
@@ -173,9 +173,9 @@ def test_the_tighter_limit_is_shown():
 
 def test_callers_are_forgotten_in_the_end():
     limiter = RateLimiter(LimitRules(requests_per_key=1), 0.0)
-    for number in range(CALLERS + 2):
+    for number in range(MAX_CLIENTS + 2):
         limiter.admit(b"%d" % number, 1, 0.0)
-    assert limiter.admit(b"%d" % (CALLERS + 1), 1, 1.0).refusal is not None
+    assert limiter.admit(b"%d" % (MAX_CLIENTS + 1), 1, 1.0).refusal is not None
     assert limiter.admit(b"0", 1, 1.0).refusal is None
 
 
@@ -273,11 +273,11 @@ def test_the_failure(refusal, status, kind, code, words):
     ("body", "embeddings", "tokens"),
     [
         (b'{"input":"%b"}' % (b"a" * 388), True, 100),
-        (b'{"a":"%b"}' % (b"a" * 392), False, 100 + UNSAID_OUTPUT),
+        (b'{"a":"%b"}' % (b"a" * 392), False, 100 + DEFAULT_OUTPUT),
         (b'{"max_tokens":50,"p":"%b"}' % (b"a" * 377), False, 100 + 50),
         (b'{"max_completion_tokens":7,"max_tokens":50,"n":3}', False, 12 + 21),
-        (b'{"max_tokens":null,"n":null}', False, 7 + UNSAID_OUTPUT),
-        (b'{"max_tokens":"x"}', False, 4 + UNSAID_OUTPUT),
+        (b'{"max_tokens":null,"n":null}', False, 7 + DEFAULT_OUTPUT),
+        (b'{"max_tokens":"x"}', False, 4 + DEFAULT_OUTPUT),
         (b'{"max_tokens":"150000","n":"2"}', False, 7 + 300_000),
         (b'{"max_tokens":1.5e5,"n":2.0}', False, 7 + 300_000),
         (b'{"max_tokens":15e4,"n":1}', False, 6 + 150_000),
@@ -289,13 +289,13 @@ def test_the_failure(refusal, status, kind, code, words):
         (b'{"m\\u0061x_tokens":150000}', False, 6 + 150_000),
         (b'{"max_completion_tokens":"x","max_tokens":150000}', False, 12 + 150_000),
         (b'{"max_tokens":10,"best_of":20}', False, 7 + 200),
-        (b'{"max_tokens":"nan"}', False, 5 + MOST_OUTPUT),
-        (b'{"max_tokens":"inf"}', False, 5 + MOST_OUTPUT),
-        (b'{"max_tokens":1e999}', False, 5 + MOST_OUTPUT),
-        (b'{"max_tokens":9%b}' % (b"9" * 100), False, 29 + MOST_OUTPUT),
-        (b'{"max_tokens":%b,"n":%b}' % (b"9" * 40, b"9" * 40), False, 25 + MOST_OUTPUT),
+        (b'{"max_tokens":"nan"}', False, 5 + MAX_OUTPUT),
+        (b'{"max_tokens":"inf"}', False, 5 + MAX_OUTPUT),
+        (b'{"max_tokens":1e999}', False, 5 + MAX_OUTPUT),
+        (b'{"max_tokens":9%b}' % (b"9" * 100), False, 29 + MAX_OUTPUT),
+        (b'{"max_tokens":%b,"n":%b}' % (b"9" * 40, b"9" * 40), False, 25 + MAX_OUTPUT),
         (b'{"max_tokens":-5}', False, 4),
-        (b'{"url":"data:image/png;base64,%b"}' % (b"A" * 100_000), True, 6 + MEDIUM),
+        (b'{"url":"data:image/png;base64,%b"}' % (b"A" * 100_000), True, 6 + MEDIUM_TOKENS),
         (b"{}", True, 1),
     ],
 )

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nulpoint.routing import cooldowns
-from nulpoint.routing.cooldowns import LONGEST, REFUSED, UNNAMED, Cooldowns
+from nulpoint.routing.cooldowns import DEFAULT_SECONDS, MAX_SECONDS, REFUSED_SECONDS, Cooldowns
 
 
 def test_the_numbers():
-    assert (LONGEST, UNNAMED, REFUSED) == (300, 60, 300)
+    assert (MAX_SECONDS, DEFAULT_SECONDS, REFUSED_SECONDS) == (300, 60, 300)
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,9 @@ def test_the_numbers():
 def test_a_limit_rests_as_long_as_the_provider_says_but_not_too_long(named, seconds):
     one = Cooldowns()
     one.rate_limited(0, "m", named, 100)
-    assert one.end(0, "m", 100) == 100 + seconds
-    assert one.end(0, "m", 100 + seconds - 0.1) == 100 + seconds
-    assert one.end(0, "m", 100 + seconds) == 0
+    assert one.end_of(0, "m", 100) == 100 + seconds
+    assert one.end_of(0, "m", 100 + seconds - 0.1) == 100 + seconds
+    assert one.end_of(0, "m", 100 + seconds) == 0
 
 
 # (time, event, whether credential 0 rests for model a, credential 0 for model b, credential 1 for model a)
@@ -49,7 +49,7 @@ def test_a_credential_rests_for_one_model_or_as_a_whole():
         elif event is not None:
             one.credential_refused(event[1], "", now)
         shown = [
-            letter if one.end(credential, model, now) else "-"
+            letter if one.end_of(credential, model, now) else "-"
             for letter, credential, model in [("a", 0, "a"), ("b", 0, "b"), ("1", 1, "a")]
         ]
         assert "".join(shown) == expected, now
@@ -65,30 +65,30 @@ def test_how_many_rest_is_told():
 
 def test_when_all_have_ended_nothing_has_to_be_looked_up_any_more():
     one = Cooldowns()
-    assert not one.any
+    assert not one.maybe_active
     one.rate_limited(0, "a", 10, 0)
     one.rate_limited(0, "b", 5, 0)
-    assert one.end(0, "b", 7) == 0
-    assert one.any
-    assert one.end(0, "c", 10) == 0
-    assert not one.any
+    assert one.end_of(0, "b", 7) == 0
+    assert one.maybe_active
+    assert one.end_of(0, "c", 10) == 0
+    assert not one.maybe_active
     one.credential_refused(0, "", 11)
-    assert one.any
+    assert one.maybe_active
 
 
 def test_ten_thousand_callers_keys_take_bounded_memory_and_ours_still_rest():
     one = Cooldowns()
     for number in range(10_000):
         one.rate_limited(number.to_bytes(32, "big"), "m", 300, 0)
-    assert len(one._end) == cooldowns._REMEMBERED
+    assert len(one._ends) == cooldowns._MAX_ENTRIES
     one.credential_refused(0, "", 1)
     one.rate_limited(1, "m", 10, 1)
-    assert one.end(0, "m", 1) == 301
-    assert one.end(1, "m", 1) == 11
-    assert one.active(1) == cooldowns._REMEMBERED
+    assert one.end_of(0, "m", 1) == 301
+    assert one.end_of(1, "m", 1) == 11
+    assert one.active(1) == cooldowns._MAX_ENTRIES
     one.rate_limited(1, "m", 20, 2)  # a rest that is known takes nobody's place
-    assert len(one._end) == cooldowns._REMEMBERED
-    assert one.end((9_999).to_bytes(32, "big"), "m", 2) == 300
+    assert len(one._ends) == cooldowns._MAX_ENTRIES
+    assert one.end_of((9_999).to_bytes(32, "big"), "m", 2) == 300
 
 
 class AgainstEverything(RuleBasedStateMachine):
@@ -119,10 +119,10 @@ class AgainstEverything(RuleBasedStateMachine):
         for credential in range(3):
             for model in ("a", "b"):
                 ends = max(self.ends.get((credential, name), 0) for name in ("", model))
-                assert self.rests.end(credential, model, self.now) == (ends if ends > self.now else 0)
+                assert self.rests.end_of(credential, model, self.now) == (ends if ends > self.now else 0)
         alive = sum(end > self.now for end in self.ends.values())
         assert self.rests.active(self.now) == alive
-        assert self.rests.any or not alive
+        assert self.rests.maybe_active or not alive
 
 
 AgainstEverything.TestCase.settings = settings(max_examples=60, stateful_step_count=30)

@@ -78,21 +78,21 @@ def requests(budget, count):
 
 def test_a_few_at_one_time_are_always_allowed():
     budget = RetryBudget()
-    assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
-    budget.done()
-    assert [budget.take() for _ in range(2)] == [True, False]
+    assert [budget.acquire() for _ in range(5)] == [True, True, True, False, False]
+    budget.release()
+    assert [budget.acquire() for _ in range(2)] == [True, False]
 
 
 def test_a_tenth_of_the_requests():
     budget = RetryBudget()
     requests(budget, 100)
-    assert sum(budget.take() for _ in range(100)) == 10 + BUDGET_FLOOR
+    assert sum(budget.acquire() for _ in range(100)) == 10 + BUDGET_FLOOR
 
 
 def test_no_more_than_a_hundred_are_saved_up():
     budget = RetryBudget()
     requests(budget, 1_000_000)
-    assert sum(budget.take() for _ in range(1000)) == 100 + BUDGET_FLOOR
+    assert sum(budget.acquire() for _ in range(1000)) == 100 + BUDGET_FLOOR
 
 
 def storm(rate, seconds, latency):
@@ -106,11 +106,11 @@ def storm(rate, seconds, latency):
             requests(budget, 1)
             heapq.heappush(events, (now + latency, 1, "first fails"))
         elif what == "first fails":
-            if budget.take():
+            if budget.acquire():
                 made += 1
                 heapq.heappush(events, (now + latency, 0, "further ends"))
         else:
-            budget.done()
+            budget.release()
     return made
 
 
@@ -139,13 +139,13 @@ def test_what_is_over_the_floor_is_paid_by_requests(events):
             asked += 1
         elif event == "take":
             free = running < BUDGET_FLOOR
-            if budget.take():
+            if budget.acquire():
                 running += 1
                 over_the_floor += not free
             else:
                 assert not free
         elif running:
-            budget.done()
+            budget.release()
             running -= 1
         assert budget.running == running
         assert over_the_floor <= BUDGET_SHARE * asked + 1e-9
@@ -165,7 +165,7 @@ class AgainstTokens(RuleBasedStateMachine):
 
     @rule()
     def take(self):
-        taken = self.budget.take()
+        taken = self.budget.acquire()
         if self.running < BUDGET_FLOOR:
             assert taken
         else:
@@ -180,7 +180,7 @@ class AgainstTokens(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule()
     def done(self):
-        self.budget.done()
+        self.budget.release()
         self.running -= 1
 
     @invariant()

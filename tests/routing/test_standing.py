@@ -101,8 +101,8 @@ def test_what_an_end_says_of_provider_and_credential(name, expected):
     one = standing(threshold=1)
     changed = fails(one, name, 100.0)
     assert changed == (State.OPEN if counts else None)
-    assert one.cooldowns.end(0, "m", 100.0) == (100 + same if same else 0)
-    assert one.cooldowns.end(0, "other", 100.0) == (100 + other if other else 0)
+    assert one.cooldowns.end_of(0, "m", 100.0) == (100 + same if same else 0)
+    assert one.cooldowns.end_of(0, "other", 100.0) == (100 + other if other else 0)
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -110,7 +110,7 @@ def test_a_caller_s_own_key_rests_only_for_limits(name):
     one = standing(threshold=1)
     fails(one, name, 100.0, credential=OWN)
     limited = name.startswith(("429", "529"))
-    assert bool(one.cooldowns.end(OWN, "m", 100.0)) == limited
+    assert bool(one.cooldowns.end_of(OWN, "m", 100.0)) == limited
     assert one.cooldowns.active(100.0) == limited
 
 
@@ -158,7 +158,7 @@ def test_ten_thousand_of_them_never_open_the_breaker(name):
 def test_success_and_what_was_not_made():
     one = standing(threshold=1)
     budget = RetryBudget()
-    budget.take()
+    budget.acquire()
     fails(one, "500", 0.0)
     assert admit(one, 1.0) == SkipReason("open", 29.0)
     assert not SkipReason("resting", 1.0).by_breaker
@@ -176,7 +176,7 @@ def test_success_and_what_was_not_made():
 def test_a_further_attempt_is_given_back_to_the_budget_it_was_taken_from():
     for end in (None, FAILURES["500"](), FAILURES["400"]()):
         one, budget = standing(), RetryBudget()
-        budget.take()
+        budget.acquire()
         one.record(Lease(0, one.breaker.unconditional_permit, budget), "m", end, 0.0)
         assert (budget.running, one.retry_budget.running) == (0, 0)
 
@@ -215,7 +215,7 @@ class AnythingInAnyOrder(RuleBasedStateMachine):
     @rule(own=st.sampled_from([None, None, OWN]), model=st.sampled_from("ab"), last_resort=st.booleans())
     def admit(self, own, model, last_resort):
         rests = self.standing.cooldowns
-        free = [key for key in range(self.keys) if not rests.end(key, model, self.now)]
+        free = [key for key in range(self.keys) if not rests.end_of(key, model, self.now)]
         admitted = self.standing.acquire(model, self.now, own, last_resort=last_resort)
         if isinstance(admitted, SkipReason):
             assert admitted.wait >= 0
@@ -223,7 +223,7 @@ class AnythingInAnyOrder(RuleBasedStateMachine):
             assert admitted.by_breaker == (admitted.reason != "resting")
             if admitted.reason == "resting":
                 assert not last_resort
-                assert rests.end(OWN, model, self.now) if own else not free
+                assert rests.end_of(OWN, model, self.now) if own else not free
             return
         self.under_way.append((admitted, model))
         if own:

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import run, until
 from nulpoint.redis_client.breaker_hints import PREFIX, BreakerHints
-from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisConnection, connections
+from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisConnection, connection_factory
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
 from redis_server import needs_redis, redis_server
 
@@ -245,7 +245,7 @@ def test_an_opening_that_is_over_is_not_told(outcome):
 def test_with_a_real_redis_that_dies_and_comes_back():
     async def main():
         with redis_server() as server:
-            links = [RedisConnection(connections(server.url), retry=0.05) for _ in range(2)]
+            links = [RedisConnection(connection_factory(server.url), retry=0.05) for _ in range(2)]
             one, other = (Replica(link, name) for link, name in zip(links, ("one", "other"), strict=True))
             for link in links:
                 await link.start()

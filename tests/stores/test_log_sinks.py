@@ -45,9 +45,9 @@ def test_a_write_that_is_cut_loses_no_line(monkeypatch, goes_on, accepted):
     monkeypatch.setattr(os, "write", write)
     whole = sum(len(line) + 1 for line in waiting)
     with pytest.raises(SinkError, match="No space left") if accepted < whole else contextlib.nullcontext():
-        write_lines(1, waiting, 4096, goes_on=goes_on)
+        write_lines(1, waiting, 4096, resume=goes_on)
     room[0] = 1000
-    write_lines(1, waiting, 4096, goes_on=goes_on)
+    write_lines(1, waiting, 4096, resume=goes_on)
     assert waiting == []
     found = bytes(written).splitlines()
     if goes_on:
@@ -370,7 +370,7 @@ def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch,
     sink, dropped = Faulty(), []
     log_writer = LogWriter(sink, 100, lambda: dropped.append(1))
     for number in range(50):
-        log_writer.take([b"%d" % (10 * number + one) for one in range(10)])
+        log_writer.enqueue([b"%d" % (10 * number + one) for one in range(10)])
     wait_for(lambda: log_writer.error)
     assert len(dropped) == 400
     assert log_writer.health() == {
@@ -389,7 +389,7 @@ def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch,
         ][: len(said)]
     )
     assert len(said) == 2
-    log_writer.end()
+    log_writer.stop()
     log_writer.join(2.0)
     assert sink.closed
 
@@ -399,7 +399,7 @@ def test_a_writer_that_dies_by_a_bug_is_seen():
     sink = Faulty()
     sink.write = None
     writer = LogWriter(sink, 100, lambda: None)
-    writer.take([b"x"])
+    writer.enqueue([b"x"])
     wait_for(lambda: writer.error)
     assert writer.health()["status"] == "failing"
     assert "bug" in writer.health()["error"]
@@ -409,10 +409,10 @@ def test_long_records_take_more_of_the_queue():
     sink = Faulty()
     dropped = []
     writer = LogWriter(sink, 100, lambda: dropped.append(1))
-    writer.take([b"x" * 40_000] * 20)
+    writer.enqueue([b"x" * 40_000] * 20)
     assert weight(b"x" * 40_000) == 10
     assert len(dropped) == 10
-    writer.end()
+    writer.stop()
     writer.join(2.0)
     assert len(dropped) == 20  # what could not be written at the end was dropped too
 
@@ -420,9 +420,9 @@ def test_long_records_take_more_of_the_queue():
 def test_ending_waits_for_nobody():
     reading, writing = os.pipe()
     writer = LogWriter(DescriptorSink(writing, shared=False), 100_000, lambda: None)
-    writer.take([b"x" * 1000] * 1000)
+    writer.enqueue([b"x" * 1000] * 1000)
     began = time.monotonic()
-    writer.end()
+    writer.stop()
     writer.join(0.2)
     assert time.monotonic() - began < 1.0
     os.close(reading)  # lets the thread go

@@ -20,7 +20,7 @@ from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.ratelimit.redis import RedisLimitBackend
 from nulpoint.redis_client.breaker_hints import BreakerHints
-from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
+from nulpoint.redis_client.connection import MAX_WAITING, RedisConnection, connection_factory
 from nulpoint.routing.breaker import Breaker, BreakerRules, State
 
 KEY = bytes(32)
@@ -88,7 +88,7 @@ async def lying(lie):
 @contextlib.asynccontextmanager
 async def link_to_a_liar(lie):
     async with lying(lie) as url:
-        link = RedisConnection(connections(url), timeout=5.0, retry=0.05)
+        link = RedisConnection(connection_factory(url), timeout=5.0, retry=0.05)
         await link.start()
         try:
             yield link
@@ -110,7 +110,7 @@ def test_limits_are_as_if_redis_could_not_be_asked(lie, on_error):
                     assert verdict.refusal is None
                     assert grant.local
                     limits.finish(grant, 1, 0.0)
-            assert limits.undecided == 2
+            assert limits.fallbacks == 2
             limits.close()
 
     run(main())
@@ -147,7 +147,7 @@ def test_what_it_has_kept_is_a_miss_and_no_opening_is_heard_of(lie):
             hints = BreakerHints(link, {"openai": breaker}, "replica", 30.0, lambda _: None)
             for _ in range(2):
                 await hints.exchange()
-            await hints._act_upon("openai", b"other:1")
+            await hints._apply_hint("openai", b"other:1")
             assert breaker.state in (State.CLOSED, State.OPEN)
 
     run(main())
@@ -186,7 +186,7 @@ def test_callers_get_no_error_of_the_gateway_s_own(lie, on_error):
             async with gateway(settings) as running:
                 caller = await Caller.connect(running.port)
                 answers = []
-                for body in (CHAT, STREAM) * WAITING:
+                for body in (CHAT, STREAM) * MAX_WAITING:
                     caller.send(post(body))
                     answers.append(await caller.answer())
                 expected = (200, False) if on_error == "allow" else (503, True)

@@ -135,7 +135,7 @@ def test_callers_cannot_make_the_page_grow():
         if number % 5000 == 0:
             lines.append(metrics.page().count(b"\n"))
     assert len(set(lines)) == 1
-    assert len(metrics._tallies) == 1
+    assert len(metrics._counters) == 1
 
 
 # -- the documents -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import PREFIX, VERSION, RedisCache, seal, unseal
 from nulpoint.protocols.openai.usage import Usage
-from nulpoint.redis_client.connection import RedisConnection, connections
+from nulpoint.redis_client.connection import RedisConnection, connection_factory
 from redis_server import needs_redis, redis_server
 
 KEY, OTHER = bytes(range(32)), bytes(32)
@@ -54,7 +54,7 @@ def test_what_is_not_ours_does_not_open(value):
 def with_cache(test):
     async def main():
         with redis_server() as server:
-            link = RedisConnection(connections(server.url), timeout=5.0)
+            link = RedisConnection(connection_factory(server.url), timeout=5.0)
             await link.start()
             try:
                 await test(server, link, RedisCache(link))

@@ -12,7 +12,7 @@ from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRefusal, LimitRules
 from nulpoint.ratelimit.redis import PREFIX, RedisLimitBackend
-from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
+from nulpoint.redis_client.connection import MAX_WAITING, RedisConnection, connection_factory
 from redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
@@ -27,7 +27,7 @@ def share(rules, processes=1):
 def with_limits(rules, test, on_error="allow", processes=1):
     async def main():
         with redis_server() as server:
-            link = RedisConnection(connections(server.url), timeout=5.0, retry=0.05)
+            link = RedisConnection(connection_factory(server.url), timeout=5.0, retry=0.05)
             await link.start()
             limits = RedisLimitBackend(link, rules, share(rules, processes), on_error)
             try:
@@ -218,7 +218,7 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between:
-                link = RedisConnection(connections(between.url), timeout=2.0)
+                link = RedisConnection(connection_factory(between.url), timeout=2.0)
                 await link.start()
                 limits = RedisLimitBackend(
                     link, LimitRules(tokens=10_000, parallel_per_key=100), share(LimitRules()), "deny"
@@ -236,14 +236,14 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
                 limits.finish(grant, 0, 0.0)
                 for _ in range(12):
                     between.pause()  # what Redis says comes when they have left
-                    strands = [CoroutineRunner(request(), lambda crash: None) for _ in range(WAITING)]
+                    strands = [CoroutineRunner(request(), lambda crash: None) for _ in range(MAX_WAITING)]
                     for strand in strands:
                         strand.resume()
                     for strand in strands:
                         strand.cancel()
                     between.resume()
                     await until(lambda: not link._sent)
-                assert len(ended) == 12 * WAITING
+                assert len(ended) == 12 * MAX_WAITING
                 await link.call("PING")  # after what the verdicts made us say
                 assert await link.call("EXISTS", PREFIX + A.hex() + ":parallel") == 0
                 verdict, _ = await limits.admit(A, 100, 0.0)

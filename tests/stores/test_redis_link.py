@@ -17,13 +17,13 @@ from conftest import run, until
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.redis_client.connection import (
     LOST,
+    MAX_WAITING,
     REFUSED,
     TIMED_OUT,
     TIMEOUT,
-    WAITING,
     RedisConnection,
     RedisUnavailable,
-    connections,
+    connection_factory,
 )
 from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
 
@@ -33,7 +33,7 @@ RETRY = 0.1  # for the tests; a second in production
 
 @contextlib.asynccontextmanager
 async def link_to(url, timeout=TIMEOUT):
-    link = RedisConnection(connections(url), timeout, RETRY)
+    link = RedisConnection(connection_factory(url), timeout, RETRY)
     await link.start()
     try:
         yield link
@@ -137,7 +137,7 @@ def test_d02_killed_under_load():
             await asyncio.sleep(0.1)
             server.kill()
             results = [*await before, *await traffic(link, 0.2)]
-            assert len(slow(results)) <= WAITING
+            assert len(slow(results)) <= MAX_WAITING
             assert max(taken for taken, _ in results) < TIMEOUT + 0.05
             assert not link.up
             server.start()
@@ -159,9 +159,9 @@ def test_d03_frozen(how):
                 (server.freeze if how == "frozen process" else between.pause)()
                 results = await traffic(link, 1.0)
                 waited = slow(results)
-                assert 1 <= len(waited) <= WAITING
+                assert 1 <= len(waited) <= MAX_WAITING
                 assert max(waited) < TIMEOUT + 0.03
-                assert [reply for _, reply in results].count(TIMED_OUT) <= WAITING
+                assert [reply for _, reply in results].count(TIMED_OUT) <= MAX_WAITING
                 assert not link.up
                 (server.thaw if how == "frozen process" else between.resume)()
                 await until(lambda: link.up, 5)
@@ -176,7 +176,7 @@ def test_d04_slow():
             async with relay(server.port) as between, link_to(between.url) as link:
                 between.delay = 0.2
                 results = await traffic(link, 1.5)
-                assert len(slow(results)) <= WAITING
+                assert len(slow(results)) <= MAX_WAITING
                 assert max(slow(results)) < 0.06 + 0.03
                 between.delay = 0.0
                 await until(lambda: link.up, 5)
@@ -201,7 +201,7 @@ def test_a_connection_closed_while_idle_is_made_again_at_once():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between:
-                link = RedisConnection(connections(between.url), TIMEOUT, retry=3600)
+                link = RedisConnection(connection_factory(between.url), TIMEOUT, retry=3600)
                 await link.start()
                 between.reset()
                 await until(lambda: between.connections == 2 and link.up)
@@ -286,7 +286,7 @@ def test_d07_error_replies_are_a_miss_and_soon_not_even_asked_for(options, comma
             async with link_to(server.url) as link:
                 results = [await timed(link, *command) for _ in range(50)]
                 assert not slow(results)
-                assert [reply for _, reply in results].count(REFUSED) <= WAITING
+                assert [reply for _, reply in results].count(REFUSED) <= MAX_WAITING
                 assert sum(link.failures.values()) == 50
 
     run(main())

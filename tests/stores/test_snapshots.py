@@ -74,7 +74,7 @@ def test_a_worker_that_is_being_buried_is_counted_once_whenever_one_looks(tmp_pa
     def look():
         while not ended.is_set():
             with contextlib.suppress(OSError):  # it has given up: nobody dies that often
-                seen.append(snapshots.of_others().http.get(("a", "b"), 0))
+                seen.append(snapshots.sum_of_others().http.get(("a", "b"), 0))
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -84,7 +84,7 @@ def test_a_worker_that_is_being_buried_is_counted_once_whenever_one_looks(tmp_pa
     ended.set()
     looking.join()
     assert seen == sorted(seen)
-    assert snapshots.of_others().http == {("a", "b"): 300}
+    assert snapshots.sum_of_others().http == {("a", "b"): 300}
 
 
 def test_a_directory_that_is_gone_is_no_page(tmp_path):

@@ -48,16 +48,16 @@ class AdminPages:
     """`operators`: who may see the pages; None where there is no key, and this machine is trusted instead."""
 
     def __init__(
-        self, operators: ClientAuthenticator | None, control: AdminControl, explainer: RoutingExplainer
+        self, operator_auth: ClientAuthenticator | None, control: AdminControl, explainer: RoutingExplainer
     ) -> None:
-        self._operators = operators
+        self._operator_auth = operator_auth
         self._control = control
         self._explainer = explainer
 
     async def page(self, request: HttpRequest, peer: str) -> Page:
         """`peer`: the address the request comes from. Raises Failure: 401, 403, and what the page has to say."""
-        if self._operators is not None:
-            self._operators.authenticate(request.headers)
+        if self._operator_auth is not None:
+            self._operator_auth.authenticate(request.headers)
         else:
             check_local(peer, request)
         return 200, JSON, msgspec.json.encode(await self._content(request))

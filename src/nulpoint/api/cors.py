@@ -10,8 +10,8 @@ from nulpoint.http.message import Headers, header
 
 # To everybody alike, asked by a browser or not: else a cache could give a page the answer made for something else, and
 # it would need `Vary` (Fetch, "CORS protocol and HTTP caches").
-_TO_ALL = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
-_BY_ORIGIN = b"vary: Origin\r\n"
+_ANY_ORIGIN = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
+_VARY_ORIGIN = b"vary: Origin\r\n"
 _PREFLIGHT = b"access-control-allow-methods: GET, POST, OPTIONS\r\naccess-control-max-age: 600\r\n"
 _NAMES = re.compile(rb"[\w!#$%&'*+.^`|~, -]{1,4096}", re.ASCII)
 
@@ -26,12 +26,12 @@ class CorsPolicy:
     def response_headers(self, headers: Headers) -> bytes:
         """What an answer to this request says about its origin."""
         if self._any:
-            return _TO_ALL
+            return _ANY_ORIGIN
         origin = headers.get(b"origin")
         if origin is None or origin not in self._origins:
-            return _BY_ORIGIN
+            return _VARY_ORIGIN
         return b"%b%baccess-control-expose-headers: *\r\n" % (
-            _BY_ORIGIN,
+            _VARY_ORIGIN,
             header(b"access-control-allow-origin", origin),
         )
 

@@ -17,7 +17,7 @@ from nulpoint.routing.router import ResolutionRule, Router, RoutingTrace
 Page = dict[str, Any]
 
 
-class CacheStatus(Protocol):
+class CacheAndLimitStatus(Protocol):
     """The cache and the limits. `parts`: None where there is no cache."""
 
     @property
@@ -35,14 +35,14 @@ class RoutingExplainer:
         router: Router,
         provider_health: Mapping[str, ProviderHealth],
         attempts: int,
-        kept: CacheStatus,
+        status: CacheAndLimitStatus,
         rules: LimitRules,
         clock: Callable[[], float],
     ) -> None:
         self._router = router
         self._provider_health = provider_health
         self._attempts = attempts
-        self._kept = kept
+        self._status = status
         self._rules = rules
         self._clock = clock
 
@@ -63,7 +63,7 @@ class RoutingExplainer:
             return page | {"refused": {"status": failure.status, "code": failure.code, "message": failure.message}}
         now = self._clock()
         targets = self._targets(plan, now)
-        page |= {"attempts": self._attempts, "targets": targets, "left_out": dict(trace.left_out)}
+        page |= {"attempts": self._attempts, "targets": targets, "left_out": dict(trace.unusable_targets)}
         page |= {"outcome": _outcome(targets), "cache": self._cache(model, plan), "limits": self._limits(now)}
         if trace.resolution.rule is ResolutionRule.DEFAULT:
             asked = trace.resolution.provider
@@ -103,19 +103,19 @@ class RoutingExplainer:
         return page
 
     def _cache(self, model: str, plan: TargetPlan) -> Page:
-        parts = self._kept.parts
+        parts = self._status.parts
         if parts is None:
             return {"asked": False, "why": "CACHE_MODE=none"}
-        if parts.excluded is not None and is_excluded(parts.excluded, model, plan):
+        if parts.exclusions is not None and is_excluded(parts.exclusions, model, plan):
             return {"asked": False, "why": "the model is in CACHE_EXCLUDE_EXACT or CACHE_EXCLUDE_PATTERNS"}
         where = "memory" if parts.cache.memory is not None else "redis"
         return {"asked": True, "where": where, "ttl_seconds": parts.ttl, "keeps_answers_of": sorted(plan.cacheable)}
 
     def _limits(self, now: float) -> Page:
-        if not self._rules.any:
+        if not self._rules.any_configured:
             return {}
         page: Page = {name: limit for name, limit in self._rules._asdict().items() if limit}
-        provider_health = self._kept.limits_now(now)
+        provider_health = self._status.limits_now(now)
         if provider_health is None:
             return page | {"counted": "in Redis"}
         left = {name: one.remaining for name, one in zip(("requests", "tokens"), provider_health, strict=True) if one}

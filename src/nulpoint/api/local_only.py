@@ -23,21 +23,21 @@ _FORWARDED = (
     b"x-envoy-",
 )
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
-_SAME = (b"none", b"same-origin")
+_SAME_SITE = (b"none", b"same-origin")
 
 
 def check_local(peer: str, request: HttpRequest) -> None:
     """`peer`: the connection's address. Raises Failure (403)."""
     headers = request.headers
     if not is_loopback(peer):
-        raise _refused("it is reached from another machine")
+        raise _local_only_error("it is reached from another machine")
     if not is_loopback(_host(headers.get(b"host", b""))):
-        raise _refused("its Host field must be localhost or a loopback address")
+        raise _local_only_error("its Host field must be localhost or a loopback address")
     # nginx adds nothing unless it is told to and puts our address into Host, but it speaks HTTP/1.0 then.
     if request.version == "1.0" or any(name.startswith(_FORWARDED) for name in headers):
-        raise _refused("the request came through a proxy")
-    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in _SAME:
-        raise _refused("the request comes from a page in a browser")
+        raise _local_only_error("the request came through a proxy")
+    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in _SAME_SITE:
+        raise _local_only_error("the request comes from a page in a browser")
 
 
 def _host(field: bytes) -> str:
@@ -46,6 +46,6 @@ def _host(field: bytes) -> str:
     return found[1] or found[2] if found else ""
 
 
-def _refused(why: str) -> Failure:
+def _local_only_error(why: str) -> Failure:
     text = f"without ADMIN_API_KEY this page is for this machine alone, and {why}; set ADMIN_API_KEY and send it"
     return Failure(Kind.AUTH, 403, text, code="admin_key_needed")

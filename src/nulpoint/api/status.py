@@ -121,14 +121,14 @@ class StatusPages:
         status, word = (200, "ready") if self._process_state.ready else (503, "draining")
         return status, JSON, msgspec.json.encode({"status": word})
 
-    def observe(self) -> None:
+    def update_gauges(self) -> None:
         """Note for the metrics what is so just now."""
         self._metrics.set_inflight(self._process_state.inflight)
-        self._backends.add_metrics(self._metrics.numbers)
+        self._backends.add_metrics(self._metrics.values)
         self._metrics.set_breakers({name: health.breaker.state for name, health in self._provider_health.items()})
 
     def metrics(self) -> Page:
-        self.observe()
+        self.update_gauges()
         try:
             return 200, CONTENT_TYPE, self._metrics.page()
         except OSError as error:  # counts of some workers alone would look as if the others had begun anew
@@ -142,7 +142,7 @@ class StatusPages:
 
     def model(self, name: str) -> Page:
         """`GET /v1/models/{id}`. Raises Failure (404)."""
-        target = self._router.find(name)
+        target = self._router.find_target(name)
         if target is None:
             raise unknown_model(name)
         return 200, JSON, msgspec.json.encode(_model(name, target.provider.spec.name))

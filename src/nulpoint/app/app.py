@@ -168,7 +168,7 @@ class App:
 
     def _publish(self) -> None:
         self._let_go()
-        self.runtime.status.observe()
+        self.runtime.status.update_gauges()
         try:
             self.metrics.publish()
         except OSError as error:

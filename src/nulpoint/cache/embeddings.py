@@ -59,10 +59,10 @@ class EmbeddingBatch(NamedTuple):
     inputs: list[bytes]
     keys: list[bytes]
 
-    def missing(self, found: Mapping[bytes, CachedVector]) -> list[int]:
+    def missing(self, cached: Mapping[bytes, CachedVector]) -> list[int]:
         """The inputs to ask for, by position; of equal ones the first."""
         first = {key: position for position, key in reversed([*enumerate(self.keys)])}
-        return sorted(position for key, position in first.items() if key not in found)
+        return sorted(position for key, position in first.items() if key not in cached)
 
     def request(self, missing: Sequence[int]) -> bytes:
         """The caller's request, for those inputs only. The same bytes where that is all of them."""
@@ -99,14 +99,14 @@ class _Usage(msgspec.Struct):
     prompt_tokens: Tokens | None = None
 
 
-class _Answer(msgspec.Struct):
+class _EmbeddingsResponse(msgspec.Struct):
     data: list[dict[str, msgspec.Raw]]
     model: str = ""
     usage: dict[str, Any] | None = None  # all of it is decoded, since the joined answer repeats it
 
 
 def read_vectors(
-    answer: bytes,
+    response: bytes,
     batch: EmbeddingBatch,
     requested: Sequence[int],
     provider: str,
@@ -115,10 +115,10 @@ def read_vectors(
     dropped: str = "",
 ) -> dict[bytes, CachedVector]:
     """The vectors of a provider's answer by key, each a copy. Raises VectorMismatchError. `now`: Unix seconds."""
-    if len(answer) > _COUNTED and _has_too_many_members(answer, len(requested)):
+    if len(response) > _COUNTED and _has_too_many_members(response, len(requested)):
         raise VectorMismatchError
     try:
-        decoded = msgspec.json.decode(answer, type=_Answer)
+        decoded = msgspec.json.decode(response, type=_EmbeddingsResponse)
         usage = msgspec.convert(decoded.usage or {}, _Usage)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
     except MALFORMED:
@@ -135,10 +135,10 @@ def read_vectors(
     }
 
 
-def _has_too_many_members(answer: bytes, vectors: int) -> bool:
+def _has_too_many_members(response: bytes, vectors: int) -> bool:
     """Whether it is made of so many objects or members that reading them would hold up the event loop."""
     most = vectors * _MEMBERS_A_VECTOR + _OTHER_MEMBERS
-    return answer.count(b"{") > most or answer.count(b":") > most
+    return response.count(b"{") > most or response.count(b":") > most
 
 
 def _without_index(item: dict[str, msgspec.Raw]) -> bytes:
@@ -164,14 +164,14 @@ def _shares(total: int | None, lengths: Sequence[int]) -> list[int] | list[None]
     return shares
 
 
-def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], answer: bytes | None) -> bytes:
+def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], response: bytes | None) -> bytes:
     """The answer to the whole batch. `answer`: the provider's to what was asked of it, None where nothing was. Raises
     VectorMismatchError where a name in that is no UTF-8."""
     ordered = [vectors[key] for key in batch.keys]
     members: dict[str, Any] = {"object": "list", "model": ordered[0].model}
-    if answer is not None:
+    if response is not None:
         try:
-            members |= msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+            members |= msgspec.json.decode(response, type=dict[str, msgspec.Raw])
         except NOT_JSON:
             raise VectorMismatchError from None
         del members["data"]

@@ -18,7 +18,7 @@ from nulpoint.routing.chains import TargetPlan
 
 TTL_HEADER = b"x-nulpoint-cache-ttl"
 # Fields of the head that reach the provider or change what is sent: requests that differ in one are not the same.
-_COUNT = frozenset(
+_KEYED_HEADERS = frozenset(
     {
         b"openai-beta", b"anthropic-beta", b"idempotency-key", b"openai-organization", b"openai-project",
         b"http-referer", b"x-title",
@@ -46,9 +46,9 @@ class CacheLookup(msgspec.Struct, frozen=True):
 class CachePolicy:
     """Reads those of one route. `excluded`: models that are never cached; `ttl`: the longest, in seconds."""
 
-    def __init__(self, route: Route, excluded: CacheExclusions | None, ttl: float) -> None:
+    def __init__(self, route: Route, exclusions: CacheExclusions | None, ttl: float) -> None:
         self._route = route
-        self._excluded = excluded
+        self._exclusions = exclusions
         self._ttl = ttl
 
     def lookup_for(self, proxy_request: ProxyRequest, plan: TargetPlan) -> CacheLookup | None:
@@ -62,10 +62,10 @@ class CachePolicy:
             look = b"no-cache" not in directives
             max_age = _seconds(directives[b"max-age"]) if b"max-age" in directives else max_age
             ttl = min(ttl, _requested_ttl(headers[TTL_HEADER])) if TTL_HEADER in headers else ttl
-        if self._excluded is not None and is_excluded(self._excluded, proxy_request.envelope.model, plan):
+        if self._exclusions is not None and is_excluded(self._exclusions, proxy_request.envelope.model, plan):
             return None
         context = plan.identity
-        if proxy_request.strict or not _COUNT.isdisjoint(headers):
+        if proxy_request.strict or not _KEYED_HEADERS.isdisjoint(headers):
             context = digest(context, b"strict" if proxy_request.strict else b"", *_keyed_headers(headers))
         return self._with_key(proxy_request, context, look, max_age, ttl)
 
@@ -80,14 +80,14 @@ class CachePolicy:
         return None if key is None else CacheLookup(key, None, look, max_age, ttl)
 
 
-def is_excluded(excluded: CacheExclusions, proxy_request: str, plan: TargetPlan) -> bool:
+def is_excluded(exclusions: CacheExclusions, model: str, plan: TargetPlan) -> bool:
     """By the name that was asked for, and by those it leads to: an alias is no way around."""
     names = (name for target in plan.all for name in (target.model, target.name))
-    return proxy_request in excluded or any(name in excluded for name in names)
+    return model in exclusions or any(name in exclusions for name in names)
 
 
 def _keyed_headers(headers: Headers) -> list[bytes]:
-    return [part for item in sorted(headers.items()) if item[0] in _COUNT for part in item]
+    return [part for item in sorted(headers.items()) if item[0] in _KEYED_HEADERS for part in item]
 
 
 def _directives(value: bytes) -> dict[bytes, bytes]:

@@ -9,11 +9,11 @@ class StreamRecorder(WrappingTransformer):
     What is longer than `most` bytes is forgotten.
     """
 
-    def __init__(self, inner: StreamTransformer, hide_usage: bool, most: int) -> None:
+    def __init__(self, inner: StreamTransformer, hide_usage: bool, max_bytes: int) -> None:
         super().__init__(inner)
         self._hide_usage = hide_usage
         self._pieces: list[bytes] | None = []
-        self._left = most
+        self._bytes_left = max_bytes
 
     def feed(self, data: bytes) -> bytes:
         return self._recorded(self._inner.feed(data))
@@ -24,8 +24,8 @@ class StreamRecorder(WrappingTransformer):
     def _recorded(self, data: bytes) -> bytes:
         if self._pieces is not None and data:
             self._pieces.append(data)
-            self._left -= len(data)
-            if self._left < 0:
+            self._bytes_left -= len(data)
+            if self._bytes_left < 0:
                 self._pieces = None
         if not self._hide_usage or b"usage" not in data or USAGE.search(data) is None:
             return data

@@ -31,9 +31,9 @@ KEYS_AT_ONCE = 128
 BYTES_AT_ONCE = 1024 * 1024
 
 
-def seal(key: bytes, payload: bytes, pack: bool = True) -> bytes:
+def seal(key: bytes, payload: bytes, compress: bool = True) -> bytes:
     """The value as it stands in Redis: with `pack` compressed where that saves a tenth or more."""
-    if pack and len(payload) >= _WORTH_PACKING:
+    if compress and len(payload) >= _WORTH_PACKING:
         packed = zlib.compress(payload, 1)
         if len(packed) <= len(payload) * 0.9:
             return VERSION + key + _PACKED + packed
@@ -71,10 +71,10 @@ class RedisCache:
         """One round trip; several where there are many keys, but never longer than a single one may take."""
         return _Lookup(self, keys, kind)
 
-    def ask(self, keys: Sequence[bytes]) -> "asyncio.Future[Any]":
+    def send_get(self, keys: Sequence[bytes]) -> "asyncio.Future[Any]":
         return self._redis.call("MGET", *map(_name, keys))
 
-    def read(self, keys: Sequence[bytes], reply: object, kind: type[T]) -> dict[bytes, T]:
+    def read_reply(self, keys: Sequence[bytes], reply: object, kind: type[T]) -> dict[bytes, T]:
         """The values of a reply that are there and ours. What is there and none of ours is a miss, counted."""
         found = {}
         for key, value in zip(keys, reply if isinstance(reply, list) else [], strict=False):
@@ -88,7 +88,7 @@ class RedisCache:
         self._count("get", "miss", len(keys) - len(found))
         return found
 
-    def failed(self) -> None:
+    def lookup_failed(self) -> None:
         """A lookup had no reply."""
         self._count("get", "error")
 
@@ -102,18 +102,18 @@ class RedisCache:
         while values and size < BYTES_AT_ONCE:
             key, value = values.pop()
             # Vectors are digits without a pattern: a third of a millisecond of each would save a quarter of it.
-            sealed = seal(key, msgspec.msgpack.encode(value), pack=not isinstance(value, CachedVector))
+            sealed = seal(key, msgspec.msgpack.encode(value), compress=not isinstance(value, CachedVector))
             size += len(sealed)
             last = self._redis.call("SET", _name(key), sealed, "PX", milliseconds)
-            last.add_done_callback(self._has_put)
+            last.add_done_callback(self._count_put)
         if values and last is not None:
-            last.add_done_callback(lambda last: self._go_on(last.result(), values, milliseconds))
+            last.add_done_callback(lambda last: self._put_rest(last.result(), values, milliseconds))
 
-    def _go_on(self, reply: object, values: list[tuple[bytes, T]], milliseconds: int) -> None:
+    def _put_rest(self, reply: object, values: list[tuple[bytes, T]], milliseconds: int) -> None:
         if not isinstance(reply, RedisUnavailable):
             self._put(values, milliseconds)
 
-    def _has_put(self, done: "asyncio.Future[Any]") -> None:
+    def _count_put(self, done: "asyncio.Future[Any]") -> None:
         self._count("set", "error" if isinstance(done.result(), RedisUnavailable) else "ok")
 
     def _count(self, operation: str, result: str, times: int = 1) -> None:
@@ -129,7 +129,7 @@ class _Lookup(Generic[T]):
         self._cache = cache
         self._keys = keys
         self._kind: type[T] = kind
-        self._reply = cache.ask(keys[:KEYS_AT_ONCE])
+        self._reply = cache.send_get(keys[:KEYS_AT_ONCE])
 
     def __await__(self) -> Generator[Any, None, dict[bytes, T]]:
         cache, keys = self._cache, self._keys
@@ -141,12 +141,12 @@ class _Lookup(Generic[T]):
             if start:
                 if time() > end:
                     break
-                self._reply = cache.ask(some)
+                self._reply = cache.send_get(some)
             reply = yield from self._reply.__await__()
             if isinstance(reply, RedisUnavailable):
-                cache.failed()
+                cache.lookup_failed()
                 break
-            found |= cache.read(some, reply, self._kind)
+            found |= cache.read_reply(some, reply, self._kind)
         return found
 
 

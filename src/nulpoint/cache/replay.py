@@ -41,26 +41,26 @@ class CacheReplayer:
     def __init__(self, route: Route, unix: Callable[[], float]) -> None:
         self._route = route
         self._unix = unix
-        self._introductions: dict[tuple[str, str], bytes] = {}
+        self._attributions: dict[tuple[str, str], bytes] = {}
 
-    def response(self, answer: CacheEntry, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
+    def response(self, entry: CacheEntry, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
         """None where it is too old for this caller, or the form that was asked for is not certain."""
-        if self._unix() - answer.stored > lookup.max_age or self._route == "embeddings":
+        if self._unix() - entry.stored > lookup.max_age or self._route == "embeddings":
             return None
         try:
-            body = self.render(answer, proxy_request.stream, asks_for_usage(proxy_request.envelope))
+            body = self.render(entry, proxy_request.stream, asks_for_usage(proxy_request.envelope))
         except IncompleteStreamError:
             return None
         return CachedResponse(
-            body, answer.provider, answer.model, answer.response_model, answer.usage, answer.stored, answer.dropped
+            body, entry.provider, entry.model, entry.response_model, entry.usage, entry.stored, entry.dropped
         )  # fmt: skip
 
-    def render(self, answer: CacheEntry, stream: bool, with_usage: bool) -> bytes:
+    def render(self, entry: CacheEntry, stream: bool, with_usage: bool) -> bytes:
         """Raises IncompleteStreamError."""
         assert self._route != "embeddings"
-        return answer.as_stream(self._route, with_usage) if stream else answer.as_body(self._route)
+        return entry.as_stream(self._route, with_usage) if stream else entry.as_body(self._route)
 
-    def fresh(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
+    def drop_stale(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
         """Those that are not too old for this caller."""
         oldest = self._unix() - lookup.max_age
         return {key: vector for key, vector in vectors.items() if vector.stored >= oldest}
@@ -86,7 +86,7 @@ class CacheReplayer:
         client_headers: bytes,
     ) -> bytes:
         """All of it, in one write. Gives the header fields that are the same every time."""
-        fields = self._fields(cached, proxy_request) + client_headers
+        fields = self._cached_headers(cached, proxy_request) + client_headers
         head = fields + self._record_hit(cached, context)
         if proxy_request.stream:
             response.start(200, head)
@@ -107,19 +107,21 @@ class CacheReplayer:
         if not proxy_request.stream or len(cached.body) <= PIECE:
             self.send(cached, proxy_request, response, context, client_headers)
             return
-        response.start(200, self._fields(cached, proxy_request) + client_headers + self._record_hit(cached, context))
+        response.start(
+            200, self._cached_headers(cached, proxy_request) + client_headers + self._record_hit(cached, context)
+        )
         last = (len(cached.body) - 1) // PIECE * PIECE
         for start in range(0, last, PIECE):
             response.write(cached.body[start : start + PIECE])
             await response.drain()
         response.end(cached.body[last:])
 
-    def _fields(self, cached: CachedResponse, proxy_request: ProxyRequest) -> bytes:
+    def _cached_headers(self, cached: CachedResponse, proxy_request: ProxyRequest) -> bytes:
         """Who had answered."""
-        introduction = self._introductions.get((cached.provider, cached.model))
+        introduction = self._attributions.get((cached.provider, cached.model))
         if introduction is None:
             introduction = self._attribution(cached.provider, cached.model)
-        dropped = header(b"x-nulpoint-dropped", _shown(cached.dropped)) if cached.dropped else b""
+        dropped = header(b"x-nulpoint-dropped", _escaped(cached.dropped)) if cached.dropped else b""
         return b"%b%b%b" % (STREAM_HEADERS if proxy_request.stream else JSON_TYPE, introduction, dropped)
 
     def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
@@ -133,17 +135,21 @@ class CacheReplayer:
         return hit_headers(self._unix() - cached.stored, context.id)
 
     def _attribution(self, provider: str, model: str) -> bytes:
-        if len(self._introductions) >= _REMEMBERED:
-            self._introductions.clear()
-        fields = self._introductions[provider, model] = provider_headers(_shown(provider), model) + b"x-cache: HIT\r\n"
+        if len(self._attributions) >= _REMEMBERED:
+            self._attributions.clear()
+        fields = self._attributions[provider, model] = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
         return fields
 
 
-def hit_headers(age: float, own_id: bytes) -> bytes:
+def hit_headers(age: float, request_id: bytes) -> bytes:
     """`age` in seconds; clocks of replicas may disagree."""
-    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (age if age > 0 else 0, own_id, own_id)
+    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
+        age if age > 0 else 0,
+        request_id,
+        request_id,
+    )
 
 
-def _shown(text: str) -> bytes:
+def _escaped(text: str) -> bytes:
     """Fit for a header field, whatever somebody may have written into Redis."""
     return quote(text, safe=",.[]_- ").encode("ascii")

@@ -10,7 +10,7 @@ from nulpoint.ratelimit.limiter import LimitRules, LimitStatus, RateLimiter, Ver
 class Grant(msgspec.Struct, frozen=True):
     """What an admitted request holds until it is settled. `lease`: its place among the parallel ones, in Redis."""
 
-    caller: bytes
+    client: bytes
     reserved: int
     lease: bytes = b""
     local: bool = True
@@ -19,7 +19,7 @@ class Grant(msgspec.Struct, frozen=True):
 class LimitBackend(Protocol):
     """`caller`: the digest of its key. `now`: loop time in seconds."""
 
-    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+    async def admit(self, client: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
         """Ask for a request of about that many tokens. May be awaited in a strand and never raises."""
 
     def finish(self, grant: Grant, used: int | None, now: float) -> None:
@@ -32,17 +32,17 @@ class LocalLimitBackend:
     def __init__(self, rules: LimitRules, now: float) -> None:
         self._limiter = RateLimiter(rules, now)
 
-    def renew(self, rules: LimitRules, now: float) -> None:
+    def update(self, rules: LimitRules, now: float) -> None:
         """Other limits count from now on; what has been taken stays taken."""
-        self._limiter.renew(rules, now)
+        self._limiter.update(rules, now)
 
     def statuses(self, now: float) -> tuple[LimitStatus | None, LimitStatus | None]:
         """How those of all callers together stand: of requests, of tokens."""
         return self._limiter.statuses(now)
 
-    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
-        verdict = self._limiter.admit(caller, tokens, now)
-        return verdict, Grant(caller, tokens) if verdict.refusal is None else None
+    async def admit(self, client: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+        verdict = self._limiter.admit(client, tokens, now)
+        return verdict, Grant(client, tokens) if verdict.refusal is None else None
 
     def finish(self, grant: Grant, used: int | None, now: float) -> None:
-        self._limiter.settle(grant.caller, grant.reserved, used, now)
+        self._limiter.finish(grant.client, grant.reserved, used, now)

@@ -15,18 +15,18 @@ _WORDS = {
 
 def limit_headers(verdict: Verdict) -> bytes:
     """The `x-ratelimit-*` header block; of a refusal also `retry-after-ms`, which is finer than `Retry-After`."""
-    block = _standing_fields(b"requests", verdict.requests) + _standing_fields(b"tokens", verdict.tokens)
+    block = _status_headers(b"requests", verdict.requests) + _status_headers(b"tokens", verdict.tokens)
     if verdict.refusal is not None:
         block += b"retry-after-ms: %d\r\n" % max(1, math.ceil(verdict.refusal.wait * 1000))
     return block
 
 
-def _standing_fields(what: bytes, standing: LimitStatus | None) -> bytes:
-    if standing is None:
+def _status_headers(what: bytes, status: LimitStatus | None) -> bytes:
+    if status is None:
         return b""
     return (
         b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n"
-        % (what, standing.limit, what, standing.remaining, what, duration(standing.reset))
+        % (what, status.limit, what, status.remaining, what, duration(status.reset))
     )  # fmt: skip
 
 

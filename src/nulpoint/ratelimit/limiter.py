@@ -12,7 +12,7 @@ import msgspec
 
 WINDOW = 60.0  # seconds; every limit is "a minute"
 PARALLEL_WAIT = 1.0  # nobody knows when one of the requests under way will end
-CALLERS = 100_000  # whose windows are remembered; the least recently seen is forgotten first
+MAX_CLIENTS = 100_000  # whose windows are remembered; the least recently seen is forgotten first
 Limit = Literal["requests", "tokens", "parallel", "unavailable"]
 
 
@@ -26,7 +26,7 @@ class LimitRules(NamedTuple):
     parallel_per_key: int = 0
 
     @property
-    def any(self) -> bool:
+    def any_configured(self) -> bool:
         return any(self)
 
     def limit_of(self, refusal: "LimitRefusal") -> int:
@@ -160,7 +160,9 @@ class _ClientLimits:
         self.buckets: list[tuple[TokenBucket, bool]] = []
         self.parallel = 0
 
-    def follow(self, rules: LimitRules, window: SlidingWindow | None, bucket: TokenBucket | None, now: float) -> None:
+    def apply_rules(
+        self, rules: LimitRules, window: SlidingWindow | None, bucket: TokenBucket | None, now: float
+    ) -> None:
         """Go by these rules, and by the window and the bucket of all callers: at first, and when it is seen again after
         a change, since there may be 100,000 of them."""
         if self._rules is rules:
@@ -178,10 +180,10 @@ class RateLimiter:
     def __init__(self, rules: LimitRules, now: float) -> None:
         self._window: SlidingWindow | None = None
         self._bucket: TokenBucket | None = None
-        self._callers: OrderedDict[bytes, _ClientLimits] = OrderedDict()
-        self.renew(rules, now)
+        self._clients: OrderedDict[bytes, _ClientLimits] = OrderedDict()
+        self.update(rules, now)
 
-    def renew(self, rules: LimitRules, now: float) -> None:
+    def update(self, rules: LimitRules, now: float) -> None:
         """Other limits count from now on, with what has been taken until now."""
         self._rules = rules
         self._window = SlidingWindow.renewed(self._window, rules.requests)
@@ -196,9 +198,9 @@ class RateLimiter:
             self._bucket.status(now) if self._bucket is not None else None,
         )
 
-    def admit(self, caller: bytes, tokens: int, now: float) -> Verdict:
+    def admit(self, client: bytes, tokens: int, now: float) -> Verdict:
         """Whether a request of about that many tokens may go on. `caller`: the digest of its key."""
-        one = self._caller(caller, now)
+        one = self._limits_of(client, now)
         refusal = self._refusal(one, tokens, now)
         if refusal is None:
             one.parallel += 1
@@ -209,15 +211,15 @@ class RateLimiter:
         requests = tightest([window.status(now) for window, _ in one.windows])
         return Verdict(refusal, requests, tightest([bucket.status(now) for bucket, _ in one.buckets]), tokens)
 
-    def _caller(self, caller: bytes, now: float) -> _ClientLimits:
-        one = self._callers.get(caller)
+    def _limits_of(self, client: bytes, now: float) -> _ClientLimits:
+        one = self._clients.get(client)
         if one is None:
-            one = self._callers[caller] = _ClientLimits()
-            if len(self._callers) > CALLERS:
-                self._callers.popitem(last=False)
+            one = self._clients[client] = _ClientLimits()
+            if len(self._clients) > MAX_CLIENTS:
+                self._clients.popitem(last=False)
         else:
-            self._callers.move_to_end(caller)
-        one.follow(self._rules, self._window, self._bucket, now)
+            self._clients.move_to_end(client)
+        one.apply_rules(self._rules, self._window, self._bucket, now)
         return one
 
     def _refusal(self, one: _ClientLimits, tokens: int, now: float) -> LimitRefusal | None:
@@ -235,11 +237,11 @@ class RateLimiter:
             refusal = LimitRefusal("parallel", True, PARALLEL_WAIT)
         return refusal
 
-    def settle(self, caller: bytes, reserved: int, used: int | None, now: float) -> None:
+    def finish(self, client: bytes, reserved: int, used: int | None, now: float) -> None:
         """The request has ended. `used`: its tokens, None where nobody said (then the estimate stands)."""
-        one = self._callers.get(caller)
+        one = self._clients.get(client)
         if one is not None:
-            one.follow(self._rules, self._window, self._bucket, now)
+            one.apply_rules(self._rules, self._window, self._bucket, now)
             one.parallel = max(0, one.parallel - 1)
             buckets = [bucket for bucket, _ in one.buckets]
         else:  # it has been forgotten
@@ -249,8 +251,8 @@ class RateLimiter:
                 bucket.take(used - min(reserved, bucket.limit), now)
 
 
-def tightest(standings: Sequence[LimitStatus]) -> LimitStatus | None:
+def tightest(statuses: Sequence[LimitStatus]) -> LimitStatus | None:
     """Of the limit for all and the caller's own the one with less left."""
-    if len(standings) == 1:
-        return standings[0]
-    return min(standings, key=lambda standing: standing.remaining, default=None)
+    if len(statuses) == 1:
+        return statuses[0]
+    return min(statuses, key=lambda standing: standing.remaining, default=None)

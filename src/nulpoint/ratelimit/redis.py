@@ -51,43 +51,43 @@ class RedisLimitBackend:
         self._local = local
         self._leases: dict[bytes, bytes] = {}  # of requests under way: the caller of each
         self._names = (b"%b-%d" % (os.urandom(8).hex().encode(), number) for number in count())
-        self._renewing = loop.call_later(LEASE_SECONDS / 3, self._renew)
-        self.undecided = 0  # requests that Redis was not there for
+        self._renewing = loop.call_later(LEASE_SECONDS / 3, self._renew_leases)
+        self.fallbacks = 0  # requests that Redis was not there for
 
-    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+    async def admit(self, client: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
         lease = next(self._names)
-        command = self._command(caller, "admit", lease, *self._rules, tokens, LEASE_SECONDS)
-        grant = Grant(caller, tokens, lease, local=False)
-        reply = await self._ask("EVALSHA", SHA, command, grant)
+        command = self._command(client, "admit", lease, *self._rules, tokens, LEASE_SECONDS)
+        grant = Grant(client, tokens, lease, local=False)
+        reply = await self._evaluate("EVALSHA", SHA, command, grant)
         if isinstance(reply, NoScriptError):  # Redis has been started anew
-            reply = await self._ask("EVAL", SCRIPT, command, grant)
+            reply = await self._evaluate("EVAL", SCRIPT, command, grant)
         verdict = self._verdict(reply, tokens)
         if verdict is None:
-            self.undecided += 1
+            self.fallbacks += 1
             if self._deny:
                 return Verdict(LimitRefusal("unavailable", False, DENY_WAIT), None, None, 0), None
-            return await self._local.admit(caller, tokens, now)
+            return await self._local.admit(client, tokens, now)
         if verdict.refusal is not None:
             return verdict, None
         if self._rules.parallel_per_key:
-            self._leases[lease] = caller
+            self._leases[lease] = client
         return verdict, grant
 
-    def _command(self, caller: bytes, what: str, lease: bytes, *numbers: float) -> tuple[Any, ...]:
-        one = PREFIX + caller.hex()
+    def _command(self, client: bytes, what: str, lease: bytes, *numbers: float) -> tuple[Any, ...]:
+        one = PREFIX + client.hex()
         keys = (PREFIX + "requests", one + ":requests", PREFIX + "tokens", one + ":tokens", one + ":parallel")
         return (len(keys), *keys, what, lease, *numbers)
 
-    async def _ask(self, verb: str, script: str | bytes, command: tuple[Any, ...], grant: Grant) -> Any:
+    async def _evaluate(self, verb: str, script: str | bytes, command: tuple[Any, ...], grant: Grant) -> Any:
         asked = self._redis.call(verb, script, *command)
         try:
             return await asked
         except BaseException:
             # The caller has left; what Redis is about to grant has to be given back.
-            asked.add_done_callback(lambda asked: self._give_back(asked, grant))
+            asked.add_done_callback(lambda asked: self._release_grant(asked, grant))
             raise
 
-    def _give_back(self, asked: "asyncio.Future[Any]", grant: Grant) -> None:
+    def _release_grant(self, asked: "asyncio.Future[Any]", grant: Grant) -> None:
         verdict = None if asked.cancelled() else self._verdict(asked.result(), grant.reserved)
         if verdict is not None and verdict.refusal is None:
             self.finish(grant, 0, 0.0)
@@ -113,16 +113,16 @@ class RedisLimitBackend:
         limits = (self._rules.tokens, self._rules.tokens_per_key)
         more = [0 if used is None else used - min(grant.reserved, limit) for limit in limits]
         if self._rules.parallel_per_key or any(limit and each for limit, each in zip(limits, more, strict=True)):
-            self._later(grant.caller, "settle", grant.lease, 0, 0, *limits, 0, *more)
+            self._send(grant.client, "settle", grant.lease, 0, 0, *limits, 0, *more)
 
-    def _renew(self) -> None:
-        self._renewing = asyncio.get_running_loop().call_later(LEASE_SECONDS / 3, self._renew)
+    def _renew_leases(self) -> None:
+        self._renewing = asyncio.get_running_loop().call_later(LEASE_SECONDS / 3, self._renew_leases)
         for lease, caller in self._leases.items():
-            self._later(caller, "renew", lease, 0, 0, 0, 0, 0, LEASE_SECONDS)
+            self._send(caller, "renew", lease, 0, 0, 0, 0, 0, LEASE_SECONDS)
 
-    def _later(self, caller: bytes, what: str, lease: bytes, *numbers: float) -> None:
+    def _send(self, client: bytes, what: str, lease: bytes, *numbers: float) -> None:
         """Tell Redis something that nobody waits for."""
-        command = self._command(caller, what, lease, *numbers)
+        command = self._command(client, what, lease, *numbers)
 
         def again(told: "asyncio.Future[Any]") -> None:
             if isinstance(told.result(), NoScriptError):

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 BYTES_A_TOKEN = 4  # English text; JSON around it is counted too
-UNSAID_OUTPUT = 256  # where a request does not bound its answer
-MEDIUM = 1000  # an image or a file, however many bytes
-MOST_OUTPUT = 10**12  # beyond any limit; larger numbers are taken for this one
-_MOST_MEDIA = 1000  # of a request; more count as the text they are written in
+DEFAULT_OUTPUT = 256  # where a request does not bound its answer
+MEDIUM_TOKENS = 1000  # an image or a file, however many bytes
+MAX_OUTPUT = 10**12  # beyond any limit; larger numbers are taken for this one
+_MAX_MEDIA = 1000  # of a request; more count as the text they are written in
 _LONGEST_NUMBER = 64  # characters of a number as text
 _BEFORE_MEDIUM = b";base64,"
 _MEDIUM = re.compile(rb";base64,[A-Za-z0-9+/=]*+")
@@ -32,7 +32,7 @@ _DECODER = msgspec.json.Decoder(_Bounds)
 def estimated_tokens(body: bytes, embeddings: bool, frame: bytes | None = None) -> int:
     """Prompt and answers together; never less than 1. `frame`: the request without its large values, where known."""
     media, size = _media(body)
-    prompt = (len(body) - size) // BYTES_A_TOKEN + media * MEDIUM
+    prompt = (len(body) - size) // BYTES_A_TOKEN + media * MEDIUM_TOKENS
     return max(1, prompt + (0 if embeddings else _output(body if frame is None else frame)))
 
 
@@ -40,7 +40,7 @@ def _media(body: bytes) -> tuple[int, int]:
     """How many there are, and their bytes."""
     count = size = 0
     start = body.find(_BEFORE_MEDIUM)
-    while start >= 0 and count < _MOST_MEDIA and (medium := _MEDIUM.match(body, start)):
+    while start >= 0 and count < _MAX_MEDIA and (medium := _MEDIUM.match(body, start)):
         count += 1
         size += medium.end() - start
         start = body.find(_BEFORE_MEDIUM, medium.end())
@@ -52,9 +52,9 @@ def _output(body: bytes) -> int:
     try:
         bounds = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return UNSAID_OUTPUT  # the provider will refuse it
-    length = _number(bounds.max_completion_tokens) or _number(bounds.max_tokens) or UNSAID_OUTPUT
-    return min(MOST_OUTPUT, max(0, length) * max(1, _number(bounds.n), _number(bounds.best_of)))
+        return DEFAULT_OUTPUT  # the provider will refuse it
+    length = _number(bounds.max_completion_tokens) or _number(bounds.max_tokens) or DEFAULT_OUTPUT
+    return min(MAX_OUTPUT, max(0, length) * max(1, _number(bounds.n), _number(bounds.best_of)))
 
 
 def _number(written: msgspec.Raw) -> int:
@@ -63,11 +63,11 @@ def _number(written: msgspec.Raw) -> int:
     Hosts written in Python take a number that is written as text, too.
     """
     if len(written) > _LONGEST_NUMBER:
-        return MOST_OUTPUT
+        return MAX_OUTPUT
     try:
         value: Any = msgspec.json.decode(written) if len(written) else 0
-        return math.ceil(max(-MOST_OUTPUT, min(MOST_OUTPUT, float(value))))
+        return math.ceil(max(-MAX_OUTPUT, min(MAX_OUTPUT, float(value))))
     except msgspec.DecodeError:  # more than a float can hold
-        return MOST_OUTPUT
+        return MAX_OUTPUT
     except (ValueError, TypeError):
         return 0

@@ -29,31 +29,31 @@ class BreakerHints:
         breakers: Mapping[str, Breaker],
         replica: str,
         timeout: float,
-        hinted: Callable[[str], None],
+        on_open: Callable[[str], None],
         period: float = PERIOD,
     ) -> None:
         self._redis = redis
         self._breakers = breakers
         self._replica = replica
         self._timeout = timeout
-        self._hinted = hinted
+        self._on_open = on_open
         self._period = period
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._keys = [PREFIX + name for name in breakers]
         self._states = {name: breaker.state for name, breaker in breakers.items()}  # at the last look
-        self._untold: set[str] = set()
-        self._known: dict[str, bytes] = {}  # the newest opening of others, by provider
+        self._unreported: set[str] = set()
+        self._handled: dict[str, bytes] = {}  # the newest opening of others, by provider
 
-    def renew(self, breakers: Mapping[str, Breaker], timeout: float) -> None:
+    def update(self, breakers: Mapping[str, Breaker], timeout: float) -> None:
         """Others from now on. What is known of those that stay is kept."""
-        self._look()
+        self._note_openings()
         self._breakers = breakers
         self._timeout = timeout
         self._keys = [PREFIX + name for name in breakers]
         self._states = {name: self._states.get(name, breaker.state) for name, breaker in breakers.items()}
-        self._untold &= breakers.keys()
-        self._known = {name: opening for name, opening in self._known.items() if name in breakers}
+        self._unreported &= breakers.keys()
+        self._handled = {name: opening for name, opening in self._handled.items() if name in breakers}
 
     def start(self) -> None:
         """Begin, if that has not been done."""
@@ -71,50 +71,50 @@ class BreakerHints:
 
     async def exchange(self) -> None:
         """Tell of own openings and act upon those of others."""
-        self._look()
+        self._note_openings()
         if self._redis.up:
-            await self._tell()
-            await self._listen()
+            await self._publish()
+            await self._read_hints()
 
-    def _look(self) -> None:
+    def _note_openings(self) -> None:
         """Which breakers have opened by themselves since the last look."""
         for name, breaker in self._breakers.items():
             before, self._states[name] = self._states[name], breaker.state
             if before is State.CLOSED and breaker.state is State.OPEN:
-                self._untold.add(name)
+                self._unreported.add(name)
 
-    async def _tell(self) -> None:
-        for name in tuple(self._untold):
+    async def _publish(self) -> None:
+        for name in tuple(self._unreported):
             breaker = self._breakers.get(name)
             if breaker is None:  # it went while the last one was told
                 continue
             left = int(breaker.seconds_to_probe(self._loop.time()) * 1000) if breaker.state is State.OPEN else 0
-            opening = f"{self._replica}:{breaker.unconditional_permit.opening}"
+            opening = f"{self._replica}:{breaker.unconditional_permit.openings}"
             if left == 0 or not _failed(await self._redis.call("SET", PREFIX + name, opening, "PX", left)):
-                self._untold.discard(name)
+                self._unreported.discard(name)
 
-    async def _listen(self) -> None:
+    async def _read_hints(self) -> None:
         breakers = self._breakers  # the answer is about these, should there be others when it comes
         values = await self._redis.call("MGET", *self._keys)
         if not isinstance(values, list):
             return
         own = self._replica.encode() + b":"
         for name, value in zip(breakers, values, strict=False):
-            if isinstance(value, bytes) and not value.startswith(own) and value != self._known.get(name):
-                await self._act_upon(name, value)
+            if isinstance(value, bytes) and not value.startswith(own) and value != self._handled.get(name):
+                await self._apply_hint(name, value)
 
-    async def _act_upon(self, name: str, opening: bytes) -> None:
+    async def _apply_hint(self, name: str, opening: bytes) -> None:
         left = await self._redis.call("PTTL", PREFIX + name)
         if not isinstance(left, int):
             return  # next time
-        self._known[name] = opening
+        self._handled[name] = opening
         if left <= 0:  # gone by now; or without an end, which is none of ours
             return
         since = self._loop.time() - self._timeout + min(left, self._timeout * 1000) / 1000
         breaker = self._breakers.get(name)
         if breaker is not None and breaker.open_by_hint(since) is not None:
             self._states[name] = State.OPEN
-            self._hinted(name)
+            self._on_open(name)
 
 
 def _failed(reply: Any) -> bool:

@@ -13,7 +13,13 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.provider_health import COOLING_DOWN, Lease, ProviderHealth, SkipReason
-from nulpoint.routing.retry import BUDGET_SHARE, FIRST_SHARE, MIN_ATTEMPT_SECONDS, backoff_before_retry, can_fail_over
+from nulpoint.routing.retry import (
+    BUDGET_SHARE,
+    FIRST_ATTEMPT_SHARE,
+    MIN_ATTEMPT_SECONDS,
+    backoff_before_retry,
+    can_fail_over,
+)
 
 _BY_CREDENTIAL = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})  # another key of the same provider may do better
 
@@ -73,7 +79,7 @@ def plan_first_attempt(
     shared = len(targets) > 1 and rules.attempts > 1
     if shared and client_key_digest is not None:
         shared = not all(_is_foreign(one, target, client_key_digest) for one in targets[1:])
-    timeout = min(rules.provider_timeout, (deadline - now) * (FIRST_SHARE if shared else 1.0))
+    timeout = min(rules.provider_timeout, (deadline - now) * (FIRST_ATTEMPT_SHARE if shared else 1.0))
     return PlannedAttempt(target, lease, 1, timeout)
 
 
@@ -92,9 +98,9 @@ class AttemptPlanner:
         "_number",
         "_primary",
         "_provider_health",
+        "_rate_limit_waits",
         "_remaining",
         "_rules",
-        "_waits",
         "skipped",
     )  # fmt: skip
 
@@ -107,18 +113,18 @@ class AttemptPlanner:
         client_key_digest: Hashable | None,
         fits: Callable[[Target], bool],
         *,
-        begun: bool,
+        first_attempt_made: bool,
     ) -> None:
         self._primary = targets[0]
-        self._remaining = list(targets[1:] if begun else targets)
+        self._remaining = list(targets[1:] if first_attempt_made else targets)
         self._provider_health = provider_health
         self._budget = provider_health[self._primary.provider.spec.name].retry_budget
         self._rules = rules
         self._deadline = deadline
         self._client_key_digest = client_key_digest
         self._fits = fits
-        self._number = 1 if begun else 0
-        self._waits: list[float | None] = []  # after each failed attempt: seconds, where it was a rate limit
+        self._number = 1 if first_attempt_made else 0
+        self._rate_limit_waits: list[float | None] = []  # after each failed attempt: seconds, where it was a rate limit
         self.skipped: list[tuple[Target, SkipReason]] = []  # over targets that could not be called
 
     def first(self, now: float) -> PlannedAttempt:
@@ -132,7 +138,7 @@ class AttemptPlanner:
 
     def next_after(self, planned: PlannedAttempt, failure: Failure, now: float, random: float) -> PlannedAttempt | None:
         """The attempt that follows a failed and settled one; None when there is none."""
-        self._waits.append(failure.retry_after if failure.kind is Kind.RATE_LIMIT else None)
+        self._rate_limit_waits.append(failure.retry_after if failure.kind is Kind.RATE_LIMIT else None)
         possible = (
             self._number < self._rules.attempts
             and self._deadline - now > MIN_ATTEMPT_SECONDS
@@ -152,8 +158,8 @@ class AttemptPlanner:
 
     def final_error(self, failure: Failure) -> Failure:
         """What the caller is told when nothing is left: the last failure, with the shortest wait if all were limits."""
-        waits = [wait for wait in self._waits if wait is not None]
-        if waits and len(waits) == len(self._waits):
+        waits = [wait for wait in self._rate_limit_waits if wait is not None]
+        if waits and len(waits) == len(self._rate_limit_waits):
             failure.retry_after = min(waits)
         return failure
 
@@ -204,11 +210,11 @@ class AttemptPlanner:
         self._number = number = self._number + 1
         first = number == 1 and self._rules.attempts > 1
         shared = first and not all(_is_foreign(one, self._primary, self._client_key_digest) for one in self._remaining)
-        timeout = min(self._rules.provider_timeout, (self._deadline - now) * (FIRST_SHARE if shared else 1.0))
+        timeout = min(self._rules.provider_timeout, (self._deadline - now) * (FIRST_ATTEMPT_SHARE if shared else 1.0))
         return PlannedAttempt(target, lease, number, timeout, wait)
 
     def _within_budget(self, planned: PlannedAttempt, now: float) -> PlannedAttempt | None:
-        if self._budget.take():
+        if self._budget.acquire():
             further = Lease(planned.lease.credential, planned.lease.permit, self._budget)
             return PlannedAttempt(planned.target, further, planned.number, planned.timeout, planned.wait)
         self._provider_health[planned.target.provider.spec.name].release(planned.lease, now)

@@ -51,7 +51,7 @@ class Permit(NamedTuple):
     """
 
     probe: bool
-    opening: int
+    openings: int
 
 
 class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +66,24 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Breaker:
     """One provider's."""
 
-    __slots__ = ("_calls", "_failures", "_opened", "_probed", "_rules", "counts_calls", "state", "unconditional_permit")
+    __slots__ = (
+        "_calls",
+        "_failures",
+        "_opened_at",
+        "_probed_at",
+        "_rules",
+        "counts_calls",
+        "state",
+        "unconditional_permit",
+    )
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
         self._failures: deque[float] = deque(maxlen=rules.threshold)  # when the newest ones happened
-        self._calls = _Calls() if rules.ratio else None
+        self._calls = _CallCounts() if rules.ratio else None
         self.counts_calls = bool(rules.ratio)  # successes matter too
-        self._opened = 0.0
-        self._probed = 0.0  # when the newest probe was let through
+        self._opened_at = 0.0
+        self._probed_at = 0.0  # when the newest probe was let through
         self.unconditional_permit = Permit(False, 0)  # what every call gets while the breaker is closed
         self.state = State.CLOSED
 
@@ -86,7 +95,7 @@ class Breaker:
             successor._calls = self._calls.copy()
         successor.unconditional_permit = self.unconditional_permit
         if self.state is not State.CLOSED:
-            successor._opened = self._opened
+            successor._opened_at = self._opened_at
             successor.state = State.OPEN
         return successor
 
@@ -94,23 +103,23 @@ class Breaker:
         """Leave to call the provider, or None. In half-open state only the first who asks gets it."""
         if self.state is State.CLOSED:
             return self.unconditional_permit
-        since = self._opened if self.state is State.OPEN else self._probed
+        since = self._opened_at if self.state is State.OPEN else self._probed_at
         if now < since + self._rules.half_open_timeout:
             return None
         self.state = State.HALF_OPEN
-        self._probed = now
-        return Permit(True, self.unconditional_permit.opening)
+        self._probed_at = now
+        return Permit(True, self.unconditional_permit.openings)
 
     def seconds_to_probe(self, now: float) -> float:
         """Seconds until a call may be let through; while a probe is under way, until another one may be."""
         if self.state is State.CLOSED:
             return 0.0
-        since = self._probed if self.state is State.HALF_OPEN else self._opened
+        since = self._probed_at if self.state is State.HALF_OPEN else self._opened_at
         return max(0.0, since + self._rules.half_open_timeout - now)
 
     def record(self, permit: Permit, outcome: Outcome, now: float) -> State | None:
         """The call has ended. Gives the new state where that changes it."""
-        if permit.opening != self.unconditional_permit.opening or permit.probe == (self.state is State.CLOSED):
+        if permit.openings != self.unconditional_permit.openings or permit.probe == (self.state is State.CLOSED):
             return None
         if permit.probe:
             return self._record_probe(outcome, now)
@@ -131,7 +140,7 @@ class Breaker:
         if outcome is Outcome.SUCCESS:
             self._failures.clear()
             if self._calls is not None:
-                self._calls = _Calls()
+                self._calls = _CallCounts()
             self.state = State.CLOSED
         elif outcome is Outcome.FAILURE:
             self._open(now)
@@ -145,20 +154,20 @@ class Breaker:
         return enough and (self._calls is None or self._calls.ratio(now) >= self._rules.ratio)
 
     def _open(self, now: float) -> State:
-        self._opened = now
-        self.unconditional_permit = Permit(False, self.unconditional_permit.opening + 1)
+        self._opened_at = now
+        self.unconditional_permit = Permit(False, self.unconditional_permit.openings + 1)
         self.state = State.OPEN
         return State.OPEN
 
 
-class _Calls:
+class _CallCounts:
     """Calls and failures of the last seconds, counted by whole seconds."""
 
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, int, int]] = deque(maxlen=RATIO_SECONDS + 1)  # second, calls, failures
 
-    def copy(self) -> "_Calls":
-        same = _Calls()
+    def copy(self) -> "_CallCounts":
+        same = _CallCounts()
         same._seconds.extend(self._seconds)
         return same
 

@@ -116,25 +116,25 @@ class FallbackChains:
         self._patterns = sorted((name for name in configured if _is_pattern(name)), key=len, reverse=True)
         self._automatic = automatic
 
-    def chain_for(self, requested: str, primary: Target) -> Chain:
+    def chain_for(self, model: str, primary: Target) -> Chain:
         """The whole chain of the model `asked` for. The model's own target comes first, unless the user's chain
         names it in its first step; where a later step names it, it is left out there."""
         first = WeightedTarget(primary.name)
-        own = self._configured_chain(requested)
+        own = self._configured_chain(model)
         if own is not None:
             return own if _names(own[0], primary) else ((first,), *_without(own, primary))
-        if not self._automatic or requested.startswith(f"{primary.provider.spec.name}/"):
+        if not self._automatic or model.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
         return ((first,), *((WeightedTarget(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
 
-    def configured_name(self, asked: str) -> str | None:
+    def configured_name(self, model: str) -> str | None:
         """Under which name or pattern the chain of this model is among the user's; None where it is not."""
-        if asked in self._configured:
-            return asked
-        return next((name for name in self._patterns if fnmatch.fnmatchcase(asked, name)), None)
+        if model in self._configured:
+            return model
+        return next((name for name in self._patterns if fnmatch.fnmatchcase(model, name)), None)
 
-    def _configured_chain(self, asked: str) -> Chain | None:
-        name = self.configured_name(asked)
+    def _configured_chain(self, model: str) -> Chain | None:
+        name = self.configured_name(model)
         return None if name is None else self._configured[name]
 
 

@@ -110,7 +110,7 @@ class ProviderHealth:
 
         It need not be given back, unless the call has failed.
         """
-        if self.breaker.state is not State.CLOSED or self.cooldowns.any or self.breaker.counts_calls:
+        if self.breaker.state is not State.CLOSED or self.cooldowns.maybe_active or self.breaker.counts_calls:
             return None
         if client_key_digest is not None:
             return Lease(client_key_digest, self.breaker.unconditional_permit)
@@ -125,7 +125,7 @@ class ProviderHealth:
     def record(self, lease: Lease, model: str, failure: Failure | None, now: float) -> State | None:
         """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""
         if lease.budget is not None:
-            lease.budget.done()
+            lease.budget.release()
         if failure is not None:
             self._cool_down(lease.credential, model, failure, now)
         changed = self.breaker.record(lease.permit, _outcome(lease, failure), now)
@@ -139,16 +139,16 @@ class ProviderHealth:
         Gives the breaker's new state where that changes it: a probe's place is free again.
         """
         if lease.budget is not None:
-            lease.budget.done()
+            lease.budget.release()
         return self.breaker.record(lease.permit, Outcome.NEUTRAL, now)
 
     def has_available_credential(self, model: str, now: float) -> bool:
         """Whether a configured credential does not rest."""
-        return any(not self.cooldowns.end(credential, model, now) for credential in range(self._count))
+        return any(not self.cooldowns.end_of(credential, model, now) for credential in range(self._count))
 
     def preview(self, model: str, now: float) -> SkipReason | None:
         """What `admit` would say to a request without a key of its own: None for leave. Nothing is taken."""
-        end = min(self.cooldowns.end(credential, model, now) for credential in range(self._count))
+        end = min(self.cooldowns.end_of(credential, model, now) for credential in range(self._count))
         if end:
             return SkipReason(COOLING_DOWN, end - now)
         wait = self.breaker.seconds_to_probe(now)
@@ -158,19 +158,19 @@ class ProviderHealth:
         configured = isinstance(credential, int)
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
             if configured:  # a key the caller brought is the caller's to mend
-                self.cooldowns.credential_refused(credential, rest_scope(failure, model), now)
+                self.cooldowns.credential_refused(credential, cooldown_scope(failure, model), now)
         elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
             self.cooldowns.rate_limited(credential, model, failure.named_wait, now)
 
     def _choose_credential(self, model: str, now: float, client_key_digest: Hashable | None) -> tuple[Hashable, float]:
         """The first credential that does not rest, beginning with the one whose turn it is, and 0; else the one that
         rests shortest, and until when."""
-        if not self.cooldowns.any:
+        if not self.cooldowns.maybe_active:
             return (self.next_credential() if client_key_digest is None else client_key_digest), 0.0
         if client_key_digest is not None:
-            return client_key_digest, self.cooldowns.end(client_key_digest, model, now)
+            return client_key_digest, self.cooldowns.end_of(client_key_digest, model, now)
         candidates = [(self._next_credential + step) % self._count for step in range(self._count)]
-        ends = [(self.cooldowns.end(credential, model, now), credential) for credential in candidates]
+        ends = [(self.cooldowns.end_of(credential, model, now), credential) for credential in candidates]
         end, credential = min(ends, key=lambda one: one[0])
         self._next_credential = (
             credential + 1
@@ -178,7 +178,7 @@ class ProviderHealth:
         return credential, end
 
 
-def rest_scope(failure: Failure, model: str) -> str:
+def cooldown_scope(failure: Failure, model: str) -> str:
     """The model for which a credential rests that was refused, or whose credit is used up; "" for all models.
 
     Only a 401 is about the credential itself. A 403 or a quota may be about the model, or the size of the request, and

@@ -13,14 +13,14 @@ from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS, PREF
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
-_REMEMBERED = 4096  # names; callers may make up as many as they like
+_MAX_CACHED_PLANS = 4096  # names; callers may make up as many as they like
 
 
 class ResolutionRule(StrEnum):
     """How a model's own provider is found."""
 
     ALIAS = "an alias of config.yaml"
-    KNOWN_ALIAS = "a built-in alias"
+    BUILT_IN_ALIAS = "a built-in alias"
     PREFIX = "provider/model"
     PATTERN = "what the name begins with"
     DEFAULT = "DEFAULT_PROVIDER, since the name tells nothing"
@@ -49,7 +49,7 @@ class RoutingTrace(NamedTuple):
     primary: str
     configured_chain: str | None
     uses_chain: bool
-    left_out: Mapping[str, str]
+    unusable_targets: Mapping[str, str]
 
 
 class Router:
@@ -60,14 +60,14 @@ class Router:
         providers: Mapping[str, Provider],
         aliases: Mapping[str, str],
         default_provider: str,
-        known: Mapping[str, ProviderSpec],
+        specs: Mapping[str, ProviderSpec],
         chains: FallbackChains,
     ) -> None:
         self._providers = providers
-        self._own_aliases = aliases
+        self._configured_aliases = aliases
         self._aliases = {**ALIASES, **aliases}
         self._default = default_provider
-        self._known = known
+        self._specs = specs
         self._chains = chains
         self._plan_cache: dict[tuple[str, Route], TargetPlan] = {}
 
@@ -82,7 +82,7 @@ class Router:
             raise self._no_embeddings(name)
         steps = list(self._steps(self._chains.chain_for(model, target), target, route))
         plan = TargetPlan(target, steps, configured=self._chains.configured_name(model) is not None)
-        if len(self._plan_cache) >= _REMEMBERED:
+        if len(self._plan_cache) >= _MAX_CACHED_PLANS:
             self._plan_cache.clear()
         self._plan_cache[model, route] = plan
         return plan
@@ -94,7 +94,7 @@ class Router:
                 (Target.at(self._providers[provider], model), one.weight)
                 for one in step
                 for provider, _, model in [one.target.partition("/")]
-                if not self._why_not(provider, model, primary, route)
+                if not self._unusable_reason(provider, model, primary, route)
             ]
             if usable:
                 yield usable
@@ -105,7 +105,7 @@ class Router:
             return True
         return model == primary.model and self._providers[provider].spec.embeddings
 
-    def find(self, model: str) -> Target | None:
+    def find_target(self, model: str) -> Target | None:
         """The target of a name that says itself where it belongs, if that provider is configured."""
         found = self._resolve(model)
         if found.rule is ResolutionRule.DEFAULT or found.provider not in self._providers:
@@ -132,11 +132,13 @@ class Router:
         if alias is not None:
             provider, _, there = alias.partition("/")
             return Resolution(
-                provider, there, ResolutionRule.ALIAS if model in self._own_aliases else ResolutionRule.KNOWN_ALIAS
+                provider,
+                there,
+                ResolutionRule.ALIAS if model in self._configured_aliases else ResolutionRule.BUILT_IN_ALIAS,
             )
-        model = _spelled_out(model)
+        model = _with_provider(model)
         provider, slash, there = model.partition("/")
-        if slash and there and provider in self._known:
+        if slash and there and provider in self._specs:
             return Resolution(provider, there, ResolutionRule.PREFIX)
         # `maker/model`, as hosts of many makers' models have it: no pattern speaks for those
         matching = [] if slash else [prefix for prefix in PATTERNS if model.startswith(prefix)]
@@ -148,7 +150,7 @@ class Router:
         """Why `plan` plans as it does, also where it refuses to."""
         named = self._resolve(model)
         own = self._chains.configured_name(model)
-        spec = self._known[named.provider]
+        spec = self._specs[named.provider]
         primary = Target(Provider(spec=spec, base_url=spec.base_url), named.model, f"{named.provider}/{named.model}")
         chain = self._chains.chain_for(model, primary)
         left_out = {
@@ -156,13 +158,13 @@ class Router:
             for step in chain
             for one in step
             for provider, _, there in [one.target.partition("/")]
-            if (why := self._why_not(provider, there, primary, route))
+            if (why := self._unusable_reason(provider, there, primary, route))
         }
         return RoutingTrace(named, primary.name, own, len(chain) > 1, left_out)
 
-    def _why_not(self, provider: str, model: str, primary: Target, route: Route) -> str:
+    def _unusable_reason(self, provider: str, model: str, primary: Target, route: Route) -> str:
         if provider not in self._providers:
-            spec = self._known[provider]
+            spec = self._specs[provider]
             return f"{provider} is not configured; set {spec.to_set}"
         if not self._takes(provider, model, primary, route):
             return "embeddings of another model mean something else"
@@ -172,7 +174,7 @@ class Router:
         provider = self._providers.get(name)
         if provider is not None:
             return provider
-        spec = self._known[name]
+        spec = self._specs[name]
         variable = spec.to_set
         text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
@@ -185,7 +187,7 @@ class Router:
         return rejected(text, param="model", code="embeddings_not_supported")
 
 
-def _spelled_out(model: str) -> str:
+def _with_provider(model: str) -> str:
     """The name with its provider before a slash, where its beginning tells which."""
     matching = [prefix for prefix in PREFIXES if model.startswith(prefix) and ("/" in prefix) == ("/" in model)]
     if not matching:

@@ -20,17 +20,17 @@ class TrustedClock:
         self._wall = wall
         self._steady = steady
         self._ahead = wall() - steady()
-        self._told = False
+        self._jump_reported = False
 
     def now(self) -> float | None:
         """Unix seconds; None since the clock has jumped, until it is back."""
         wall = self._wall()
         jump = wall - self._steady() - self._ahead
         if abs(jump) <= TOLERANCE:
-            self._told = False
+            self._jump_reported = False
             return wall
-        if not self._told:
-            self._told = True
+        if not self._jump_reported:
+            self._jump_reported = True
             text = "the clock has jumped by %.0f s: nothing of the request log is thrown away until the next start"
             logger.warning(text, jump)
         return None

@@ -31,9 +31,13 @@ class RequestCounters:
     def __init__(self, route: str, provider: str, status: int, cache: str) -> None:
         self._key = (route, provider, str(status), cache)
         self._is_hit = cache == HIT
-        self._answered, self._attempt = _spread(_SECONDS), _spread(_SECONDS)
-        self._first_byte, self._first_token, self._added = _spread(_SECONDS), _spread(_SECONDS), _spread(_ADDED)
-        self._bytes_in, self._bytes_out = _spread(BYTES), _spread(BYTES)
+        self._answered, self._attempt = _empty_histogram(_SECONDS), _empty_histogram(_SECONDS)
+        self._first_byte, self._first_token, self._added = (
+            _empty_histogram(_SECONDS),
+            _empty_histogram(_SECONDS),
+            _empty_histogram(_ADDED),
+        )
+        self._bytes_in, self._bytes_out = _empty_histogram(BYTES), _empty_histogram(BYTES)
         self._reached = self._microseconds = 0
         self._coalesced = self._used = self._prompt = self._completion = 0
         self._cost = self._saved = 0.0  # dollars
@@ -86,37 +90,37 @@ class RequestCounters:
         answered: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
         if provider:
             answered.append((values.request_seconds, (provider, route, shown)))
-        times = _hand_over(self._answered, _MICRO, *answered)
+        times = _flush(self._answered, _MICRO, *answered)
         _count(values.http, (route, status), times)
         if self._is_hit:
             _count(values.cache_hits, (), times)
         elif cache == MISS:
             _count(values.cache_misses, (), times)
-        _hand_over(self._bytes_in, 1, (values.request_bytes, (route,)))
-        _hand_over(self._bytes_out, 1, (values.response_bytes, (route, status)))
+        _flush(self._bytes_in, 1, (values.request_bytes, (route,)))
+        _flush(self._bytes_out, 1, (values.response_bytes, (route, status)))
         _count(values.coalesced, (route,), self._coalesced)
         self._coalesced = 0
         if provider:
-            self._hand_over_calls(values, provider, route, status)
-            self._hand_over_tokens(values, provider, route, shown)
+            self._flush_calls(values, provider, route, status)
+            self._flush_tokens(values, provider, route, shown)
 
-    def _hand_over_calls(self, values: MetricValues, provider: str, route: str, status: str) -> None:
+    def _flush_calls(self, values: MetricValues, provider: str, route: str, status: str) -> None:
         if self._reached:
             count(values.requests, (provider, status), self._reached)
             before = values.milliseconds.get((provider,), 0.0)
             values.milliseconds[(provider,)] = before + self._microseconds * 1e-3
             self._reached = self._microseconds = 0
         succeeded = (provider, route, "success")
-        times = _hand_over(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
+        times = _flush(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
         _count(values.attempts, succeeded, times)
-        _hand_over(self._first_byte, _MICRO, (values.first_byte, (provider,)))
-        _hand_over(self._first_token, _MICRO, (values.first_token, (provider, route)))
-        _hand_over(self._added, _MICRO, (values.added, (route,)))
+        _flush(self._first_byte, _MICRO, (values.first_byte, (provider,)))
+        _flush(self._first_token, _MICRO, (values.first_token, (provider, route)))
+        _flush(self._added, _MICRO, (values.added, (route,)))
         for error, times in self._errors.items():
             count(values.errors, (provider, error), times)
         self._errors.clear()
 
-    def _hand_over_tokens(self, values: MetricValues, provider: str, route: str, cache: str) -> None:
+    def _flush_tokens(self, values: MetricValues, provider: str, route: str, cache: str) -> None:
         for dollars, amount in ((values.cost, self._cost), (values.saved, self._saved)):
             if amount:
                 dollars[(provider, route)] = dollars.get((provider, route), 0.0) + amount
@@ -129,12 +133,12 @@ class RequestCounters:
         self._used = self._prompt = self._completion = 0
 
 
-def _spread(bounds: tuple[float, ...]) -> list[int]:
+def _empty_histogram(bounds: tuple[float, ...]) -> list[int]:
     """A histogram since its numbers were last wanted: a count for each bound, one beyond the last, and the sum."""
     return [0] * (len(bounds) + 2)
 
 
-def _hand_over(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
+def _flush(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
     """Add to every target, the sum times `unit`, and begin anew. Gives how many there were."""
     *counts, total = spread
     times = sum(counts)

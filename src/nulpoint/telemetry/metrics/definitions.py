@@ -97,7 +97,7 @@ class MetricFamily(msgspec.Struct, frozen=True):
 
     values: str
     name: str
-    text: str
+    help: str
     labels: Labels = ()
     bounds: tuple[float, ...] = ()
     join: Join | None = None
@@ -223,11 +223,11 @@ def count(values: dict[Labels, int], labels: Labels, amount: int = 1) -> None:
     values[labels] = values.get(labels, 0) + amount
 
 
-def add_histogram(into: dict[Labels, Buckets], labels: Labels, counts: list[int], total: float) -> None:
+def add_histogram(histograms: dict[Labels, Buckets], labels: Labels, counts: list[int], total: float) -> None:
     """Add to a histogram."""
-    buckets = into.get(labels)
+    buckets = histograms.get(labels)
     if buckets is None:
-        into[labels] = Buckets(list(counts), total)
+        histograms[labels] = Buckets(list(counts), total)
     else:
         buckets.counts = [one + other for one, other in zip(buckets.counts, counts, strict=True)]
         buckets.total += total

@@ -19,7 +19,7 @@ def page(values: MetricValues) -> bytes:
 
 def _family(family: MetricFamily, values: Mapping[Labels, float | Buckets]) -> Iterator[str]:
     name = family.name
-    yield f"# HELP {name} {family.text}\n# TYPE {name} {family.kind}\n"
+    yield f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
     if not values and not family.labels and family.join is None:
         yield f"{name} 0.0\n"
     in_order = sorted(zip(family.labels, range(len(family.labels)), strict=True))

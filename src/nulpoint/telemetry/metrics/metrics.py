@@ -21,21 +21,21 @@ class Metrics:
     def __init__(self, version: str, directory: Path | None = None) -> None:
         self._values = MetricValues(build={(version,): 1})
         self._snapshots = WorkerSnapshots(directory) if directory is not None else None
-        self._tallies: dict[tuple[str, str, int, str], RequestCounters] = {}
+        self._counters: dict[tuple[str, str, int, str], RequestCounters] = {}
 
     @property
-    def numbers(self) -> MetricValues:
+    def values(self) -> MetricValues:
         """All that has been counted until now."""
-        for counters in self._tallies.values():
+        for counters in self._counters.values():
             counters.flush_into(self._values)
         return self._values
 
     def request_finished(self, record: RequestRecord, attempt_us: int = 0) -> None:
         """Count one request, whatever became of it. `attempt_us`: what the attempt took that answered it."""
         key = (record.route, record.provider, record.status, record.cache)
-        counters = self._tallies.get(key)
+        counters = self._counters.get(key)
         if counters is None:
-            counters = self._tallies[key] = RequestCounters(*key)
+            counters = self._counters[key] = RequestCounters(*key)
         counters.add(record, attempt_us)
         if record.limit:
             count(self._values.rate_limits, (record.limit,))
@@ -88,18 +88,18 @@ class Metrics:
 
     def page(self) -> bytes:
         """The text exposition, of all workers where there are several. Raises OSError: never a part of it."""
-        values = self.numbers
+        values = self.values
         if self._snapshots is None:
             return page(values)
         self._snapshots.publish(values)
-        total = self._snapshots.of_others()
+        total = self._snapshots.sum_of_others()
         merge(total, values)
         return page(total)
 
     def publish(self) -> None:
         """Leave a snapshot for the other workers. Raises OSError."""
         if self._snapshots is not None:
-            self._snapshots.publish(self.numbers)
+            self._snapshots.publish(self.values)
 
 
 def _observe(values: MetricValues, labels: Labels, seconds: float) -> None:

@@ -13,11 +13,11 @@ import msgspec
 
 from nulpoint.telemetry.metrics.definitions import MetricValues, forget_gauges, merge
 
-_DEAD = "dead"
-_LOOKS = 20  # at the directory, while workers are being buried
+_EXITED = "dead"
+_READS = 20  # at the directory, while workers are being buried
 
 
-class ExitedWorker(msgspec.Struct):
+class ExitedWorkers(msgspec.Struct):
     """What all the dead had counted, and the snapshot that was added last: it may still be there."""
 
     last: str = ""
@@ -30,26 +30,26 @@ class WorkerSnapshots:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         # A process id may come again, and then it is another worker.
-        self._mine = directory / f"{os.getpid()}-{token_hex(4)}.snapshot"
+        self._path = directory / f"{os.getpid()}-{token_hex(4)}.snapshot"
 
     def publish(self, values: MetricValues) -> None:
         """Raises OSError."""
-        _write(self._mine, values)
+        _write(self._path, values)
 
-    def of_others(self) -> MetricValues:
+    def sum_of_others(self) -> MetricValues:
         """The sum of all other workers', living and dead. Raises OSError."""
-        for _ in range(_LOOKS):
-            dead = _dead(self._directory)
+        for _ in range(_READS):
+            dead = _read_exited(self._directory)
             with contextlib.suppress(FileNotFoundError):  # it is being buried
                 total = self._add_others(dead)
-                if _dead(self._directory).last == dead.last:  # else one that was buried meanwhile may be missing
+                if _read_exited(self._directory).last == dead.last:  # else one that was buried meanwhile may be missing
                     return total
         raise OSError("workers die faster than their numbers can be read")
 
-    def _add_others(self, dead: ExitedWorker) -> MetricValues:
+    def _add_others(self, dead: ExitedWorkers) -> MetricValues:
         total = dead.values
         for path in self._directory.glob("*.snapshot"):
-            if path.name not in (self._mine.name, dead.last):
+            if path.name not in (self._path.name, dead.last):
                 other = msgspec.msgpack.decode(path.read_bytes(), type=MetricValues)
                 if not _alive(int(path.stem.split("-")[0])):
                     forget_gauges(other)
@@ -62,24 +62,24 @@ def absorb_exited_worker(directory: Path, pid: int) -> None:
     one process only. Raises OSError.
     """
     for path in directory.glob(f"{pid}-*.snapshot"):
-        dead = _dead(directory)
+        dead = _read_exited(directory)
         values = msgspec.msgpack.decode(path.read_bytes(), type=MetricValues)
         forget_gauges(values)
         merge(dead.values, values)
-        _write(directory / _DEAD, ExitedWorker(path.name, dead.values))
+        _write(directory / _EXITED, ExitedWorkers(path.name, dead.values))
         path.unlink()
     for unfinished in directory.glob(f"{pid}-*.new"):
         unfinished.unlink()
 
 
-def _dead(directory: Path) -> ExitedWorker:
+def _read_exited(directory: Path) -> ExitedWorkers:
     try:
-        return msgspec.msgpack.decode((directory / _DEAD).read_bytes(), type=ExitedWorker)
+        return msgspec.msgpack.decode((directory / _EXITED).read_bytes(), type=ExitedWorkers)
     except FileNotFoundError:
-        return ExitedWorker()
+        return ExitedWorkers()
 
 
-def _write(path: Path, content: MetricValues | ExitedWorker) -> None:
+def _write(path: Path, content: MetricValues | ExitedWorkers) -> None:
     """Whole or not at all, for whoever reads it."""
     fresh = path.with_suffix(".new")
     fresh.write_bytes(msgspec.msgpack.encode(content))

@@ -26,32 +26,32 @@ class DescriptorSink:
         self._shared = shared
 
     def write(self, lines: list[bytes]) -> None:
-        write_lines(self._fd, lines, ATOMIC_BYTES if self._shared else PIECE_BYTES, goes_on=not self._shared)
+        write_lines(self._fd, lines, ATOMIC_BYTES if self._shared else PIECE_BYTES, resume=not self._shared)
 
     def maintain(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def write_lines(fd: int, lines: list[bytes], piece_bytes: int, *, goes_on: bool) -> None:
+def write_lines(fd: int, lines: list[bytes], piece_bytes: int, *, resume: bool) -> None:
     """Write and remove them, whole lines at a time. Raises SinkError.
 
     A line that was cut goes on where it was cut when nobody else writes (`goes_on`), else it comes again.
     """
     while lines:
-        count = _fitting(lines, piece_bytes)
+        count = _lines_that_fit(lines, piece_bytes)
         piece = memoryview(b"\n".join((*lines[:count], b"")))
         done = 0
         try:
             while done < len(piece):
                 done += os.write(fd, piece[done:])
         except OSError as error:
-            _take_out(lines, done, goes_on)
+            _remove_written(lines, done, resume)
             raise SinkError(error.strerror) from None
         del lines[:count]
 
 
-def _fitting(lines: list[bytes], limit: int) -> int:
+def _lines_that_fit(lines: list[bytes], limit: int) -> int:
     """How many whole lines go into one piece; a longer line is a piece of its own."""
     size = 0
     for count, line in enumerate(lines):
@@ -61,13 +61,13 @@ def _fitting(lines: list[bytes], limit: int) -> int:
     return len(lines)
 
 
-def _take_out(lines: list[bytes], done: int, goes_on: bool) -> None:
+def _remove_written(lines: list[bytes], done: int, resume: bool) -> None:
     """So many bytes have been written."""
     while lines and done > len(lines[0]):
         done -= len(lines[0]) + 1
         del lines[0]
     if done:
-        lines[0] = lines[0][done:] if goes_on else b"\n" + lines[0]
+        lines[0] = lines[0][done:] if resume else b"\n" + lines[0]
 
 
 class FileSink:
@@ -91,7 +91,7 @@ class FileSink:
             self._open()
         except OSError as error:
             raise SinkError(error.strerror) from None
-        write_lines(self._fd, lines, PIECE_BYTES, goes_on=False)
+        write_lines(self._fd, lines, PIECE_BYTES, resume=False)
 
     def _open(self) -> None:
         if self._fd >= 0 and inode(self._path) != inode(self._fd):
@@ -134,10 +134,10 @@ class FileSink:
             self._fd = -1
 
 
-def inode(place: Path | int) -> tuple[int, int] | None:
+def inode(file: Path | int) -> tuple[int, int] | None:
     """Which file this is; None where there is none."""
     try:
-        about = os.stat(place)
+        about = os.stat(file)
     except FileNotFoundError:
         return None
     return about.st_dev, about.st_ino

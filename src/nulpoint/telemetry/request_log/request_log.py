@@ -54,7 +54,7 @@ class RequestLog:
         lines, self._lines, self._weight = self._lines, [], 0
         if lines:
             for writer in self._writers:
-                writer.take(lines)
+                writer.enqueue(lines)
 
     @property
     def failing(self) -> bool:
@@ -71,6 +71,6 @@ class RequestLog:
             self._flush_handle.cancel()
         self._flush()
         for writer in self._writers:
-            writer.end()
+            writer.stop()
         for writer in self._writers:
             writer.join(timeout)

@@ -18,7 +18,7 @@ from nulpoint.telemetry.wall_clock import TrustedClock
 logger = logging.getLogger(__name__)
 
 BATCH_LINES, BATCH_BYTES = 2000, 4 * 1024 * 1024  # of one transaction
-LOOK_SECONDS = 60.0  # between two looks for damage and for records that are too old
+MAINTENANCE_SECONDS = 60.0  # between two looks for damage and for records that are too old
 CLEAN_RECORDS = 10_000  # removed in one transaction
 _T = TypeVar("_T")
 _TOO_OLD = "DELETE FROM requests WHERE number IN (SELECT number FROM requests WHERE time < ? ORDER BY time LIMIT ?)"
@@ -32,33 +32,33 @@ class SqliteSink:
     """
 
     def __init__(
-        self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float], patience: float
+        self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float], recreate_delay: float
     ) -> None:
         self.name = f"sqlite:{path.name}"
         self._path = path
         self._retention = retention
         self._clock = clock
         self._steady = steady
-        self._patience = patience
+        self._recreate_delay = recreate_delay
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
-        self._gone = -patience  # when it was found removed
-        self._look_at = steady()
+        self._removed_at = -recreate_delay  # when it was found removed
+        self._next_maintenance = steady()
 
     def write(self, lines: list[bytes]) -> None:
         while lines:
-            count = _fitting(lines)
+            count = _lines_that_fit(lines)
             batch = b"[%b]" % b",".join(lines[:count])
-            self._do(partial(_in_one, statement=INSERT, values=(batch.decode(),)))
+            self._run(partial(_in_transaction, statement=INSERT, values=(batch.decode(),)))
             del lines[:count]
 
     def maintain(self) -> None:
-        if self._connection is None or not self._is_there():
+        if self._connection is None or not self._is_same_file():
             return
-        if self._steady() >= self._look_at:
-            self._look_at = self._steady() + LOOK_SECONDS
+        if self._steady() >= self._next_maintenance:
+            self._next_maintenance = self._steady() + MAINTENANCE_SECONDS
             self.close()  # only who opens a file anew sees what others have done to it
-            self._do(lambda _: None)
+            self._run(lambda _: None)
             now = self._clock.now() if self._retention else None
             if now is not None:
                 self._clean(now - self._retention)
@@ -66,11 +66,11 @@ class SqliteSink:
     def _clean(self, oldest: float) -> None:
         """Remove what is older, some of it now and the rest next time; the file shrinks with it."""
         limit = datetime.fromtimestamp(oldest, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        removed = self._do(partial(_in_one, statement=_TOO_OLD, values=(limit, CLEAN_RECORDS)))
+        removed = self._run(partial(_in_transaction, statement=_TOO_OLD, values=(limit, CLEAN_RECORDS)))
         if removed:
-            self._do(lambda connection: connection.executescript("PRAGMA incremental_vacuum(2000)"))
+            self._run(lambda connection: connection.executescript("PRAGMA incremental_vacuum(2000)"))
         if removed == CLEAN_RECORDS:
-            self._look_at = self._steady()
+            self._next_maintenance = self._steady()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -78,10 +78,10 @@ class SqliteSink:
                 self._connection.close()
             self._connection = None
 
-    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Raises SinkError, having put right what can be."""
         try:
-            return work(self._opened())
+            return work(self._open())
         except ForeignDatabaseError as error:
             raise SinkError(str(error)) from None
         except sqlite3.Error as error:
@@ -96,10 +96,10 @@ class SqliteSink:
             self.close()
             raise SinkError(error.strerror) from None
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None and self._is_there():
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._is_same_file():
             return self._connection
-        if self._steady() < self._gone + self._patience:
+        if self._steady() < self._removed_at + self._recreate_delay:
             raise SinkError("it was removed; it is made anew in a moment")
         self._inode = inode(self._path)
         self._connection = open_to_write(self._path)
@@ -108,12 +108,12 @@ class SqliteSink:
         self._inode = inode(self._path)
         return self._connection
 
-    def _is_there(self) -> bool:
+    def _is_same_file(self) -> bool:
         """Whether the file is still the one that is open; else it is closed."""
         if inode(self._path) == self._inode:
             return True
         self.close()
-        self._gone = self._steady()
+        self._removed_at = self._steady()
         logger.warning("the request log %s was removed or replaced while it was written; it is made anew", self.name)
         return False
 
@@ -130,11 +130,11 @@ class SqliteSink:
                         self._path.with_name(self._path.name + end).replace(self._path.with_name(aside + end))
         except OSError as error:
             return f"it is damaged, and cannot be set aside: {error.strerror}"
-        self._gone = self._steady()
+        self._removed_at = self._steady()
         return f"it is damaged; it is set aside as {aside}"
 
 
-def _fitting(lines: list[bytes]) -> int:
+def _lines_that_fit(lines: list[bytes]) -> int:
     """How many go into one transaction."""
     size = 0
     for count, line in enumerate(lines[:BATCH_LINES]):
@@ -144,7 +144,7 @@ def _fitting(lines: list[bytes]) -> int:
     return min(len(lines), BATCH_LINES)
 
 
-def _in_one(connection: sqlite3.Connection, statement: str, values: tuple[str | int, ...]) -> int:
+def _in_transaction(connection: sqlite3.Connection, statement: str, values: tuple[str | int, ...]) -> int:
     """In a transaction; gives the number of rows."""
     connection.execute("BEGIN IMMEDIATE")
     count = connection.execute(statement, values).rowcount

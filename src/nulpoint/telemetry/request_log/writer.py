@@ -9,7 +9,7 @@ from typing import Any, Protocol
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-TEND_SECONDS = 1.0
+MAINTENANCE_SECONDS = 1.0
 _LONG = 4096  # bytes; a longer line counts as several records
 
 
@@ -46,30 +46,30 @@ class LogWriter:
         self._capacity = capacity
         self._on_drop = on_drop
         self._batches: SimpleQueue[tuple[int, list[bytes]] | None] = SimpleQueue()  # with their weights
-        self._taken = 0  # weights; changed by the loop only
+        self._enqueued = 0  # weights; changed by the loop only
         self._done = 0  # changed by the thread only
         self._dropped = 0
-        self._told = 0  # how many of them have been told of
-        self._ending = threading.Event()
+        self._reported = 0  # how many of them have been told of
+        self._stopping = threading.Event()
         self._error = ""
         self._thread = threading.Thread(target=self._run, name=f"request-log-{sink.name}", daemon=True)
         self._thread.start()
 
-    def take(self, lines: list[bytes]) -> None:
+    def enqueue(self, lines: list[bytes]) -> None:
         """As many of them as there is room for."""
-        room, batch = self._capacity - (self._taken - self._done), list(lines)
+        room, batch = self._capacity - (self._enqueued - self._done), list(lines)
         heavy = sum(map(weight, batch))
         while heavy > room and batch:
             heavy -= weight(batch.pop())
         if len(batch) < len(lines):
             self._drop(len(lines) - len(batch))
         if batch:
-            self._taken += heavy
+            self._enqueued += heavy
             self._batches.put((heavy, batch))
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Write what is there, once, and stop."""
-        self._ending.set()
+        self._stopping.set()
         self._batches.put(None)
 
     def join(self, timeout: float) -> None:
@@ -78,13 +78,13 @@ class LogWriter:
     @property
     def error(self) -> str:
         """Why it cannot write just now; empty while it can."""
-        died = not self._thread.is_alive() and not self._ending.is_set()
+        died = not self._thread.is_alive() and not self._stopping.is_set()
         return "its writer has ended by a bug; stderr has the details" if died else self._error
 
     def health(self) -> dict[str, Any]:
         error = self.error
         state = {"status": "failing", "error": error} if error else {"status": "ok"}
-        return {"sink": self._sink.name, **state, "waiting": self._taken - self._done, "dropped": self._dropped}
+        return {"sink": self._sink.name, **state, "waiting": self._enqueued - self._done, "dropped": self._dropped}
 
     def _drop(self, count: int) -> None:
         self._dropped += count
@@ -96,46 +96,46 @@ class LogWriter:
     def _run(self) -> None:
         while True:
             try:
-                taken = self._batches.get(timeout=TEND_SECONDS)
+                taken = self._batches.get(timeout=MAINTENANCE_SECONDS)
             except Empty:
-                self._tend()
+                self._maintain()
                 continue
             if taken is None:
                 break
             heavy, batch = taken
             self._write(batch)
             self._done += heavy
-            if not self._ending.is_set():
-                self._tend()
+            if not self._stopping.is_set():
+                self._maintain()
         self._sink.close()
 
     def _write(self, batch: list[bytes]) -> None:
         while batch:
             try:
                 self._sink.write(batch)
-                self._well()
+                self._write_succeeded()
             except SinkError as error:
-                self._failed(error)
-                if self._ending.wait(RETRY_SECONDS):
+                self._write_failed(error)
+                if self._stopping.wait(RETRY_SECONDS):
                     break
         if batch:
             self._drop(len(batch))
 
-    def _tend(self) -> None:
+    def _maintain(self) -> None:
         """When this is called, all that came has been written."""
         try:
             self._sink.maintain()
-            self._well()
+            self._write_succeeded()
         except SinkError as error:
-            self._failed(error)
+            self._write_failed(error)
 
-    def _failed(self, error: SinkError) -> None:
+    def _write_failed(self, error: SinkError) -> None:
         if not self._error:
             logger.error("the request log %s cannot be written: %s", self._sink.name, error)
         self._error = str(error)
 
-    def _well(self) -> None:
+    def _write_succeeded(self) -> None:
         if self._error:
             self._error = ""
-            lost, self._told = self._dropped - self._told, self._dropped
+            lost, self._reported = self._dropped - self._reported, self._dropped
             logger.warning("the request log %s is written again; %d records were dropped", self._sink.name, lost)
