@@ -49,10 +49,10 @@ import asyncio, json, sys, uvloop
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.redis import RedisLimitBackend
-from nulpoint.redis_client.connection import RedisConnection, connections
+from nulpoint.redis_client.connection import RedisConnection, connection_factory
 
 async def main(url, requests, limit):
-    link = RedisConnection(connections(url), timeout=5.0)
+    link = RedisConnection(connection_factory(url), timeout=5.0)
     await link.start()
     limits = RedisLimitBackend(link, LimitRules(requests=limit), LocalLimitBackend(LimitRules(requests=limit), 0.0), "deny")
     done = []
@@ -60,7 +60,7 @@ async def main(url, requests, limit):
         done += await asyncio.gather(*(limits.admit(bytes(32), 1, 0.0) for _ in range(50)))
     limits.close()
     await link.close()
-    print(json.dumps([sum(grant is not None for _, grant in done), limits.undecided]))
+    print(json.dumps([sum(grant is not None for _, grant in done), limits.fallbacks]))
 
 uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """
@@ -72,7 +72,7 @@ def test_k06_four_processes_admit_exactly_the_limit():
         workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
         results = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
     assert sum(granted for granted, _ in results) == 1000
-    assert sum(undecided for _, undecided in results) == 0
+    assert sum(fallbacks for _, fallbacks in results) == 0
 
 
 TABLE = [
@@ -274,7 +274,7 @@ def test_d09_redis_dies(on_error, processes, share):
         server.kill()
         await until(lambda: not link.up)
         assert len(await admitted(limits, 20)) == share
-        assert limits.undecided == 20
+        assert limits.fallbacks == 20
         if on_error == "deny":
             verdict, _ = await limits.admit(A, 1, 0.0)
             assert verdict.refusal == LimitRefusal("unavailable", False, 1.0)

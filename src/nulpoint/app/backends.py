@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nulpoint.redis_client.breaker_hints import BreakerHints
     from nulpoint.redis_client.connection import RedisConnection
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 
 class Backends:

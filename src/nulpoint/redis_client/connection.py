@@ -20,7 +20,7 @@ from typing import Any, Final
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 TIMEOUT = 0.05  # seconds a request may wait for a reply
 MAX_WAITING = 5  # requests that may wait while Redis is silent, and error replies in a row before it is left alone
