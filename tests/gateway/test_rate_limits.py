@@ -51,7 +51,7 @@ def test_a_refusal_is_an_openai_429_that_names_the_setting():
             error = json.loads(body)["error"]
             assert (status, error["type"], error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
             assert error["message"].startswith(
-                "Rate limit exceeded: this gateway may have 3 requests a minute (RPM_LIMIT)"
+                "Rate limit exceeded: this gateway may have 3 requests per minute (RPM_LIMIT)"
             )
             assert 55 <= int(headers["retry-after"]) <= 60
             assert 55_000 < int(headers["retry-after-ms"]) <= 60_000
@@ -100,7 +100,7 @@ def test_each_key_has_its_own():
             for key in ("Authorization: Bearer a", "x-api-key: b"):
                 assert await statuses(running, questions(3), key) == [200, 200, 429]
             _, _, body = await ask(running, QUESTION, "Authorization: Bearer a")
-            assert "your key may have 2 requests a minute (RPM_LIMIT_PER_KEY)" in body.decode()
+            assert "your key may have 2 requests per minute (RPM_LIMIT_PER_KEY)" in body.decode()
             assert await statuses(running, questions(2)) == [200, 429]  # callers without a key; all together had five
             _, _, body = await ask(running)
             assert "(RPM_LIMIT)" in body.decode()
@@ -157,7 +157,7 @@ def test_an_estimate_that_does_not_fit_is_refused():
             answers = [await caller.answer() for caller in callers]
             assert sorted(status for status, _, _ in answers) == [200, 429]
             (refused,) = [answer for answer in answers if answer[0] == 429]
-            assert "1000 tokens a minute (TPM_LIMIT)" in refused[2].decode()
+            assert "1000 tokens per minute (TPM_LIMIT)" in refused[2].decode()
             assert await statuses(running, [large]) == [200]  # what the first did not use has come back
 
     run(main())
@@ -267,7 +267,7 @@ def test_k07_never_more_at_a_time_and_no_place_is_lost():
             assert set(outcomes) <= {200, 429, None}
             await until(lambda: running.app.runtime.recorder.inflight == 0)
             limiter = running.app.runtime.backends.limiter._limits._limiter
-            assert {caller.parallel for caller in limiter._callers.values()} == {0}
+            assert {caller.parallel for caller in limiter._clients.values()} == {0}
             callers = [await Caller.connect(running.port) for _ in range(6)]
             for caller in callers:
                 caller.send(post(json.dumps(QUESTION).encode(), "/v1/chat/completions", "x-api-key: a"))

@@ -239,7 +239,7 @@ def test_the_fields():
             429,
             Kind.RATE_LIMIT,
             "rate_limit_exceeded",
-            "5 requests a minute (RPM_LIMIT)",
+            "5 requests per minute (RPM_LIMIT)",
         ),
         (LimitRefusal("requests", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "(RPM_LIMIT_PER_KEY)"),
         (
@@ -247,7 +247,7 @@ def test_the_fields():
             429,
             Kind.RATE_LIMIT,
             "rate_limit_exceeded",
-            "tokens a minute (TPM_LIMIT)",
+            "tokens per minute (TPM_LIMIT)",
         ),
         (LimitRefusal("tokens", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "try again in 2s"),
         (

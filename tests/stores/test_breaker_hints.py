@@ -100,7 +100,7 @@ def test_it_lasts_no_longer_than_that_of_the_replica_that_saw_it(left):
 def test_what_is_told_lives_until_the_own_probe():
     async def test(one, other, shelf):
         one.fail()
-        one.breakers[A]._opened -= 25  # Redis was away for so long
+        one.breakers[A]._opened_at -= 25  # Redis was away for so long
         await one.hints.exchange()
         assert 4_000 < shelf.left[PREFIX + A] <= 5_000
 
@@ -170,11 +170,11 @@ def test_one_that_is_open_already_stays_as_it_is():
     async def test(one, other, shelf):
         one.fail()
         other.fail()
-        opened = other.breakers[A]._opened
+        opened = other.breakers[A]._opened_at
         await one.hints.exchange()
         shelf.left[PREFIX + A] = 1000
         await other.hints.exchange()
-        assert other.breakers[A]._opened == opened
+        assert other.breakers[A]._opened_at == opened
         assert other.hinted == []
 
     with_two(test)
@@ -233,7 +233,7 @@ def test_an_opening_that_is_over_is_not_told(outcome):
         if outcome is Outcome.SUCCESS:
             one.probe(outcome)
         else:
-            one.breakers[A]._opened -= TIMEOUT
+            one.breakers[A]._opened_at -= TIMEOUT
         shelf.up = True
         await one.hints.exchange()
         assert "SET" not in [command[0] for command in shelf.commands]

@@ -203,7 +203,7 @@ def test_leases_of_a_dead_process_run_out_and_those_of_a_living_one_do_not():
         await link.call("ZADD", key, 1, b"of a dead process")
         assert len(await admitted(limits, 3)) == 2
         (early, _), (late, _) = await ends(link, key), await ends(link, key)
-        limits._renew()
+        limits._renew_leases()
         assert early <= late < (await ends(link, key))[0]
 
     async def ends(link, key):
@@ -260,7 +260,7 @@ def test_d08_an_empty_script_cache():
         await link.call("SCRIPT FLUSH")
         assert len(await admitted(limits, 20)) == 7
         await link.call("SCRIPT FLUSH")
-        limits._later(A, "settle", b"-", 0, 0, 0, 0, 0, 0, 0)
+        limits._send(A, "finish", b"-", 0, 0, 0, 0, 0, 0, 0)
         assert await admitted(limits, 5) == []
         assert link.failures == {}
 
