@@ -39,4 +39,4 @@ def test_patterns_are_read():
 def test_names_invented_by_callers_are_not_all_remembered():
     exclusions = CacheExclusions(["gpt-4o"], ["x$"])
     assert sum(f"{number}x" in exclusions for number in range(5000)) == 5000
-    assert len(exclusions._known) <= 1024
+    assert len(exclusions._results) <= 1024

@@ -1,4 +1,4 @@
-"""The cache as one route uses it: what is asked of it, what it knows, and what is to be done where it does not."""
+"""The cache as one route uses it: looks a request up, serves it if its response is cached, and else has it stored."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -17,19 +17,22 @@ from nulpoint.providers.spec import Route
 from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.chains import TargetPlan
 
-CachedValues = Mapping[bytes, Any]  # answers or vectors, whichever the route has
+CachedValues = Mapping[bytes, Any]  # entries or vectors by key, depending on the route
 _NOTHING: CachedValues = {}
 
 
 class CacheableSink(Protocol):
-    """Where a response goes that may be stored: its writer, and headers for every client that shares it."""
+    """The sink of a response that may be cached: it has a cache writer, and headers for all clients that share it."""
 
     cache_writer: CacheWriter | None
     shared_headers: bytes
 
 
 class CacheServices(NamedTuple):
-    """What all routes share. `ttl` in seconds; `now` and `unix` give seconds of the loop's clock and the calendar."""
+    """The objects that the cache layers of all routes share.
+
+    `ttl` is in seconds. `now` returns the event loop's time, and `unix` the time of day in Unix seconds.
+    """
 
     cache: Cache
     exclusions: CacheExclusions | None
@@ -39,7 +42,7 @@ class CacheServices(NamedTuple):
 
 
 class CacheLayer:
-    """Chat and completions: answers are kept as wholes."""
+    """The cache of chat and completions, which stores whole responses."""
 
     def __init__(self, route: Route, services: CacheServices) -> None:
         self.policy = CachePolicy(route, services.exclusions, services.ttl)
@@ -49,25 +52,29 @@ class CacheLayer:
     def peek(
         self, lookup: CacheLookup, proxy_request: ProxyRequest
     ) -> tuple[CachedResponse | None, CachedValues | None]:
-        """The answer, if it is known; else what is known of it, or None where one has to wait to hear that."""
+        """Look a request up without waiting.
+
+        Return the cached response, or None and the cached values that are a part of it. The latter are None if the
+        lookup has to wait; then `lookup` must be used.
+        """
         memory = self._services.cache.memory
         if memory is None:
             return None, None
-        answer = memory.get(lookup.key, self._services.now())
-        if answer is None:
+        entry = memory.get(lookup.key, self._services.now())
+        if entry is None:
             return None, _NOTHING
-        return self.replayer.response(answer, lookup, proxy_request), {lookup.key: answer}
+        return self.replayer.response(entry, lookup, proxy_request), {lookup.key: entry}
 
     def lookup(self, lookup: CacheLookup) -> Awaitable[CachedValues]:
-        """What is known, to be waited for; the question is on its way when this returns."""
+        """Look a request up. The lookup has started when this returns; awaiting the result yields the cached values."""
         return self._services.cache.get([lookup.key], CacheEntry, self._services.now())
 
     def cached_response(
         self, values: CachedValues, lookup: CacheLookup, proxy_request: ProxyRequest
     ) -> CachedResponse | None:
-        """The answer, if it is known and may be given."""
-        answer = values.get(lookup.key)
-        return None if answer is None else self.replayer.response(answer, lookup, proxy_request)
+        """Return the response made of the cached values; None if it is incomplete or must not be served."""
+        entry = values.get(lookup.key)
+        return None if entry is None else self.replayer.response(entry, lookup, proxy_request)
 
     def on_miss(
         self,
@@ -77,14 +84,14 @@ class CacheLayer:
         plan: TargetPlan,
         proxy_request: ProxyRequest,
     ) -> ProxyRequest:
-        """It is not known, or only in part: the answer that is to come is kept. Gives what is to be asked for."""
-        parts = self._services
-        sink.cache_writer = CacheWriter(parts.cache, lookup, plan, parts.now, parts.unix)
+        """Have the coming response stored. Return the request to send: for embeddings only the missing inputs."""
+        services = self._services
+        sink.cache_writer = CacheWriter(services.cache, lookup, plan, services.now, services.unix)
         return proxy_request
 
 
 class VectorCacheLayer(CacheLayer):
-    """Embeddings: vectors are kept one by one."""
+    """The cache of embeddings, which stores each vector by itself."""
 
     def peek(
         self, lookup: CacheLookup, proxy_request: ProxyRequest
@@ -92,9 +99,9 @@ class VectorCacheLayer(CacheLayer):
         memory, now = self._services.cache.memory, self._services.now()
         if memory is None or lookup.batch is None:
             return None, None
-        values = ((key, memory.get(key, now)) for key in lookup.batch.keys)
-        found = {key: value for key, value in values if value is not None}
-        return self.cached_response(found, lookup, proxy_request), found
+        stored = ((key, memory.get(key, now)) for key in lookup.batch.keys)
+        values = {key: value for key, value in stored if value is not None}
+        return self.cached_response(values, lookup, proxy_request), values
 
     def lookup(self, lookup: CacheLookup) -> Awaitable[CachedValues]:
         assert lookup.batch is not None
@@ -113,15 +120,17 @@ class VectorCacheLayer(CacheLayer):
         plan: TargetPlan,
         proxy_request: ProxyRequest,
     ) -> ProxyRequest:
-        batch, parts = lookup.batch, self._services
+        batch, services = lookup.batch, self._services
         assert batch is not None
-        fresh = self.replayer.drop_stale(values, lookup)
-        missing = batch.missing(fresh)
-        sink.cache_writer = VectorCacheWriter(parts.cache, lookup, plan, parts.now, parts.unix, fresh, missing)
+        vectors = self.replayer.drop_stale(values, lookup)
+        missing = batch.missing(vectors)
+        sink.cache_writer = VectorCacheWriter(
+            services.cache, lookup, plan, services.now, services.unix, vectors, missing
+        )
         if len(missing) == len(batch.inputs):
             return proxy_request
-        known = sum(key in fresh for key in batch.keys)
-        sink.shared_headers = header(b"x-nulpoint-cached-inputs", b"%d" % known) if known else b""
+        cached = sum(key in vectors for key in batch.keys)
+        sink.shared_headers = header(b"x-nulpoint-cached-inputs", b"%d" % cached) if cached else b""
         return msgspec.structs.replace(proxy_request, body=batch.request(missing))
 
 

@@ -1,12 +1,13 @@
-"""Remembering a stream on its way to the caller, usage included, so that it can be given out again."""
+"""Records a stream, usage included, on its way to the client, so that it can be cached."""
 
 from nulpoint.protocols.openai.stream import USAGE, StreamTransformer, WrappingTransformer, without_usage
 
 
 class StreamRecorder(WrappingTransformer):
-    """A watcher over another one, whose usage must not be hidden: here it is, with `hide_usage`, from the caller.
+    """Records the output of another transformer, which must not hide the usage.
 
-    What is longer than `most` bytes is forgotten.
+    With `hide_usage`, the usage is recorded but not passed on to the client. A stream longer than `max_bytes` is not
+    recorded.
     """
 
     def __init__(self, inner: StreamTransformer, hide_usage: bool, max_bytes: int) -> None:
@@ -32,5 +33,5 @@ class StreamRecorder(WrappingTransformer):
         return without_usage(data)
 
     def record(self) -> bytes | None:
-        """All bytes of the stream; None where they were too many."""
+        """Return all bytes of the stream; None if there were too many."""
         return None if self._pieces is None else b"".join(self._pieces)

@@ -1,4 +1,4 @@
-"""Giving out kept answers, whole or as a stream, whichever way they were kept."""
+"""Serves cached responses, as a JSON body or as a stream, in whichever form they were stored."""
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -19,12 +19,12 @@ from nulpoint.request.headers import provider_headers
 from nulpoint.request.recorder import RequestContext
 from nulpoint.request.request import ProxyRequest
 
-PIECE = 64 * 1024  # bytes of a stream that are given out in one write; of more the caller has to take some first
-_REMEMBERED = 1024  # introductions
+PIECE = 64 * 1024  # bytes of a stream that are sent in one write; a longer one waits for the client between writes
+_MAX_ATTRIBUTIONS = 1024
 
 
 class CachedResponse(msgspec.Struct, frozen=True):
-    """A kept answer in the form that was asked for, and what is said of it. `stored` in Unix seconds."""
+    """A cached response in the requested form, with what the headers and the log report. `stored`: Unix seconds."""
 
     body: bytes
     provider: str
@@ -36,7 +36,7 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
 
 class CacheReplayer:
-    """Of one route. `unix` gives seconds of the calendar."""
+    """Serves the cached responses of one route. `unix` returns the time of day in Unix seconds."""
 
     def __init__(self, route: Route, unix: Callable[[], float]) -> None:
         self._route = route
@@ -44,7 +44,10 @@ class CacheReplayer:
         self._attributions: dict[tuple[str, str], bytes] = {}
 
     def response(self, entry: CacheEntry, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
-        """None where it is too old for this caller, or the form that was asked for is not certain."""
+        """Return a cache entry as a response.
+
+        Return None if it is older than the client allows, or cannot be converted to the requested form.
+        """
         if self._unix() - entry.stored > lookup.max_age or self._route == "embeddings":
             return None
         try:
@@ -53,25 +56,25 @@ class CacheReplayer:
             return None
         return CachedResponse(
             body, entry.provider, entry.model, entry.response_model, entry.usage, entry.stored, entry.dropped
-        )  # fmt: skip
+        )
 
     def render(self, entry: CacheEntry, stream: bool, with_usage: bool) -> bytes:
-        """Raises IncompleteStreamError."""
+        """Return the body or the events of a cache entry. Raises IncompleteStreamError."""
         assert self._route != "embeddings"
         return entry.as_stream(self._route, with_usage) if stream else entry.as_body(self._route)
 
     def drop_stale(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
-        """Those that are not too old for this caller."""
+        """Return the vectors that are not older than the client allows."""
         oldest = self._unix() - lookup.max_age
         return {key: vector for key, vector in vectors.items() if vector.stored >= oldest}
 
     def vectors(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> CachedResponse | None:
-        """The answer to a batch of which every vector is there; None where one is missing."""
+        """Return the response to a batch, made of the cached vectors; None if one is missing."""
         batch = lookup.batch
         if batch is None or not all(key in vectors for key in batch.keys):
             return None
         first = vectors[batch.keys[0]]
-        dropped = dict.fromkeys(name for one in vectors.values() for name in one.dropped.split(",") if name)
+        dropped = dict.fromkeys(name for vector in vectors.values() for name in vector.dropped.split(",") if name)
         stored = min(vector.stored for vector in vectors.values())
         usage = Usage(prompt=sum(vectors[key].tokens or 0 for key in batch.keys))
         body = join(batch, vectors, None)
@@ -85,15 +88,15 @@ class CacheReplayer:
         context: RequestContext,
         client_headers: bytes,
     ) -> bytes:
-        """All of it, in one write. Gives the header fields that are the same every time."""
-        fields = self._cached_headers(cached, proxy_request) + client_headers
-        head = fields + self._record_hit(cached, context)
+        """Send the response in one write. Return the headers that are the same for every hit on this entry."""
+        headers = self._cached_headers(cached, proxy_request) + client_headers
+        head = headers + self._record_hit(cached, context)
         if proxy_request.stream:
             response.start(200, head)
             response.end(cached.body)
         else:
             response.send(200, head, cached.body)
-        return fields
+        return headers
 
     async def send_paced(
         self,
@@ -103,7 +106,7 @@ class CacheReplayer:
         context: RequestContext,
         client_headers: bytes,
     ) -> None:
-        """The same; a long stream only as fast as the caller reads it."""
+        """Send the response. A long stream is sent only as fast as the client reads it."""
         if not proxy_request.stream or len(cached.body) <= PIECE:
             self.send(cached, proxy_request, response, context, client_headers)
             return
@@ -117,15 +120,15 @@ class CacheReplayer:
         response.end(cached.body[last:])
 
     def _cached_headers(self, cached: CachedResponse, proxy_request: ProxyRequest) -> bytes:
-        """Who had answered."""
-        introduction = self._attributions.get((cached.provider, cached.model))
-        if introduction is None:
-            introduction = self._attribution(cached.provider, cached.model)
+        """Return the headers that are the same for every hit on this entry, such as the provider's name."""
+        attribution = self._attributions.get((cached.provider, cached.model))
+        if attribution is None:
+            attribution = self._attribution(cached.provider, cached.model)
         dropped = header(b"x-nulpoint-dropped", _escaped(cached.dropped)) if cached.dropped else b""
-        return b"%b%b%b" % (STREAM_HEADERS if proxy_request.stream else JSON_TYPE, introduction, dropped)
+        return b"%b%b%b" % (STREAM_HEADERS if proxy_request.stream else JSON_TYPE, attribution, dropped)
 
     def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
-        """Enter into the record who had answered; gives the header fields that are of this time alone."""
+        """Record the hit in the request's context. Return the headers that are for this hit alone."""
         context.cache = "HIT"
         context.provider = cached.provider
         context.response_model = cached.answered_model
@@ -135,14 +138,15 @@ class CacheReplayer:
         return hit_headers(self._unix() - cached.stored, context.id)
 
     def _attribution(self, provider: str, model: str) -> bytes:
-        if len(self._attributions) >= _REMEMBERED:
+        if len(self._attributions) >= _MAX_ATTRIBUTIONS:
             self._attributions.clear()
-        fields = self._attributions[provider, model] = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
-        return fields
+        headers = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
+        self._attributions[provider, model] = headers
+        return headers
 
 
 def hit_headers(age: float, request_id: bytes) -> bytes:
-    """`age` in seconds; clocks of replicas may disagree."""
+    """Return the headers of a hit. `age` is in seconds and may be negative, because the replicas' clocks may differ."""
     return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
         age if age > 0 else 0,
         request_id,
@@ -151,5 +155,5 @@ def hit_headers(age: float, request_id: bytes) -> bytes:
 
 
 def _escaped(text: str) -> bytes:
-    """Fit for a header field, whatever somebody may have written into Redis."""
+    """Escape text for use in a header, because a value in Redis may contain anything."""
     return quote(text, safe=",.[]_- ").encode("ascii")
