@@ -1,4 +1,4 @@
-"""What requests of one kind have counted: a request adds to plain numbers and looks nothing up by a label."""
+"""Counters for requests with the same labels. A request adds to plain numbers without looking anything up by label."""
 
 from bisect import bisect_left
 
@@ -14,24 +14,41 @@ from nulpoint.telemetry.metrics.definitions import (
 )
 from nulpoint.telemetry.request_log.record import RequestRecord
 
-HIT, MISS = "HIT", "MISS"  # what a record says of the cache
-BYPASS = "bypass"  # the value of the label where a record says nothing
+HIT, MISS = "HIT", "MISS"  # values of `RequestRecord.cache`
+BYPASS = "bypass"  # the value of the label if the record has none
 _MICRO = 1e-6
-_SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # records have whole microseconds
+_SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # in microseconds, as in records
 _ADDED = tuple(int(bound * 1e6) for bound in ADDED)
 
 
 class RequestCounters:
-    """Of the requests with one (route, provider, status, cache)."""
+    """Counts the requests with the same route, provider, status and cache result."""
 
-    __slots__ = ("_added", "_answered", "_attempt", "_bytes_in", "_bytes_out", "_coalesced", "_completion", "_cost",
-                 "_errors", "_first_byte", "_first_token", "_is_hit", "_key", "_microseconds", "_prompt",
-                 "_reached", "_saved", "_used")  # fmt: skip
+    __slots__ = (
+        "_added",
+        "_attempt",
+        "_bytes_in",
+        "_bytes_out",
+        "_coalesced",
+        "_completion",
+        "_cost",
+        "_errors",
+        "_first_byte",
+        "_first_token",
+        "_is_hit",
+        "_key",
+        "_microseconds",
+        "_prompt",
+        "_reached",
+        "_saved",
+        "_total",
+        "_used",
+    )
 
     def __init__(self, route: str, provider: str, status: int, cache: str) -> None:
         self._key = (route, provider, str(status), cache)
         self._is_hit = cache == HIT
-        self._answered, self._attempt = _empty_histogram(_SECONDS), _empty_histogram(_SECONDS)
+        self._total, self._attempt = _empty_histogram(_SECONDS), _empty_histogram(_SECONDS)
         self._first_byte, self._first_token, self._added = (
             _empty_histogram(_SECONDS),
             _empty_histogram(_SECONDS),
@@ -44,9 +61,12 @@ class RequestCounters:
         self._errors: dict[str, int] = {}
 
     def add(self, record: RequestRecord, attempt_us: int) -> None:
-        """`attempt_us`: what the attempt took that answered it. This runs once a request: it calls nothing of ours."""
-        self._answered[bisect_left(_SECONDS, record.total_us)] += 1
-        self._answered[-1] += record.total_us
+        """Count one request. `attempt_us` is the duration of the attempt that served it.
+
+        This runs for every request, so it calls no other Python functions.
+        """
+        self._total[bisect_left(_SECONDS, record.total_us)] += 1
+        self._total[-1] += record.total_us
         self._bytes_in[bisect_left(BYTES, record.bytes_in)] += 1
         self._bytes_in[-1] += record.bytes_in
         self._bytes_out[bisect_left(BYTES, record.bytes_out)] += 1
@@ -55,7 +75,7 @@ class RequestCounters:
             self._cost += record.cost
         if record.saved:
             self._saved += record.saved
-        if record.coalesced:  # what the provider did is counted where the call was made
+        if record.coalesced:  # the call to the provider is counted with the request that made it
             self._coalesced += 1
             return
         if not self._key[1]:
@@ -65,7 +85,7 @@ class RequestCounters:
             self._used += 1
             self._prompt += usage.prompt
             self._completion += usage.completion
-        if self._is_hit:  # no provider had to do anything
+        if self._is_hit:  # no provider was called
             return
         self._reached += 1
         self._microseconds += record.total_us
@@ -84,13 +104,13 @@ class RequestCounters:
             self._attempt[-1] += attempt_us
 
     def flush_into(self, values: MetricValues) -> None:
-        """Add what has been counted to the numbers, and begin anew."""
+        """Add the counts to the metrics, and reset them."""
         route, provider, status, cache = self._key
-        shown = cache.lower() or BYPASS
-        answered: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
+        cache_label = cache.lower() or BYPASS
+        targets: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
         if provider:
-            answered.append((values.request_seconds, (provider, route, shown)))
-        times = _flush(self._answered, _MICRO, *answered)
+            targets.append((values.request_seconds, (provider, route, cache_label)))
+        times = _flush(self._total, _MICRO, *targets)
         _count(values.http, (route, status), times)
         if self._is_hit:
             _count(values.cache_hits, (), times)
@@ -102,7 +122,7 @@ class RequestCounters:
         self._coalesced = 0
         if provider:
             self._flush_calls(values, provider, route, status)
-            self._flush_tokens(values, provider, route, shown)
+            self._flush_tokens(values, provider, route, cache_label)
 
     def _flush_calls(self, values: MetricValues, provider: str, route: str, status: str) -> None:
         if self._reached:
@@ -134,18 +154,18 @@ class RequestCounters:
 
 
 def _empty_histogram(bounds: tuple[float, ...]) -> list[int]:
-    """A histogram since its numbers were last wanted: a count for each bound, one beyond the last, and the sum."""
+    """Return an empty histogram: a count for each bound, one for values beyond the last bound, and the sum."""
     return [0] * (len(bounds) + 2)
 
 
-def _flush(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
-    """Add to every target, the sum times `unit`, and begin anew. Gives how many there were."""
-    *counts, total = spread
+def _flush(histogram: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
+    """Add a histogram, its sum times `unit`, to all targets and reset it. Return the number of its values."""
+    *counts, total = histogram
     times = sum(counts)
     if times:
-        for into, labels in targets:
-            add_histogram(into, labels, counts, total * unit)
-        spread[:] = [0] * len(spread)
+        for histograms, labels in targets:
+            add_histogram(histograms, labels, counts, total * unit)
+        histogram[:] = [0] * len(histogram)
     return times
 
 

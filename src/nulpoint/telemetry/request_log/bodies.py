@@ -1,4 +1,4 @@
-"""Bodies for the request log, where LOG_BODIES asks for them: bounded, and without what looks like a credential."""
+"""Copies request and response bodies into the request log if LOG_BODIES asks for it, shortened and redacted."""
 
 from nulpoint.redaction.text import BEYOND, beginning_of_body, redact
 from nulpoint.telemetry.request_log.record import RequestRecord
@@ -7,13 +7,16 @@ _CUT = " [cut]"
 
 
 class BodyCopy:
-    """What of an answer is kept for the log as it goes out: `most` bytes, and what is searched behind them."""
+    """A copy of the beginning of a response body, made while it is sent.
+
+    It has `max_bytes` bytes, and those after them that redaction needs to see.
+    """
 
     __slots__ = ("_bytes_left", "_pieces")
 
     def __init__(self, max_bytes: int) -> None:
         self._pieces: list[bytes] = []
-        self._bytes_left = max_bytes + BEYOND + 1  # the last one tells that there is more
+        self._bytes_left = max_bytes + BEYOND + 1  # one more byte shows whether the body is longer
 
     def add(self, data: bytes) -> None:
         if self._bytes_left > 0 and data:
@@ -25,7 +28,7 @@ class BodyCopy:
 
 
 class BodyLogger:
-    """`all_of_them`: of every request, else of those that failed. `most`: bytes of each."""
+    """Adds bodies of at most `max_bytes` to the records of all requests, or only to those of failed ones."""
 
     def __init__(self, max_bytes: int, *, all_requests: bool) -> None:
         self._max_bytes = max_bytes
