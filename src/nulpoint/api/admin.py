@@ -32,7 +32,7 @@ class AdminError(Failure):
 
 
 class AdminControl(Protocol):
-    """What the admin pages need of the process."""
+    """The operations of the process that the admin pages need."""
 
     def health(self) -> dict[str, Any]:
         """Return the outcome of the last reload of the configuration."""

@@ -83,7 +83,7 @@ class StatusPages:
         self._loop = asyncio.get_running_loop()
 
     def health(self) -> Page:
-        """`GET /health`: the state of everything, without addresses and keys."""
+        """Make `GET /health`: the state of everything, without addresses and keys."""
         log = self._log
         degraded = self._backends.degraded or self._credentials.degraded or log.failing
         status = "degraded" if degraded else "ok"
@@ -118,7 +118,7 @@ class StatusPages:
         }
 
     def readiness(self) -> Page:
-        """`GET /readiness`: 503 while the gateway drains."""
+        """Make `GET /readiness`: 503 while the gateway drains."""
         status, word = (200, "ready") if self._process_state.ready else (503, "draining")
         return status, JSON, msgspec.json.encode({"status": word})
 
@@ -129,7 +129,7 @@ class StatusPages:
         self._metrics.set_breakers({name: health.breaker.state for name, health in self._provider_health.items()})
 
     def metrics(self) -> Page:
-        """`GET /metrics`: the metrics of all workers."""
+        """Make `GET /metrics`: the metrics of all workers."""
         self.update_gauges()
         try:
             return 200, CONTENT_TYPE, self._metrics.page()
@@ -142,12 +142,12 @@ class StatusPages:
             )
 
     def models(self) -> Page:
-        """`GET /v1/models`: the models known by name. Other models of the configured providers can be used too."""
+        """Make `GET /v1/models`: the models known by name. Other models of the configured providers can be used too."""
         listed = [_model(name, owner) for name, owner in self._router.models()]
         return 200, JSON, msgspec.json.encode({"object": "list", "data": listed})
 
     def model(self, name: str) -> Page:
-        """`GET /v1/models/{id}`: one model. Raises Failure (404)."""
+        """Make `GET /v1/models/{id}`: one model. Raises Failure (404)."""
         target = self._router.find_target(name)
         if target is None:
             raise unknown_model(name)

@@ -22,7 +22,7 @@ _MEMBERS_PER_VECTOR, _OTHER_MEMBERS = 16, 10_000
 
 
 class CachedVector(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One cached embedding.
+    """A cached embedding.
 
     Fields:
         item: the JSON object that the provider sent, without `index`.

@@ -29,7 +29,7 @@ class CacheCounts(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct, gc=False):
-    """One value and its expiry.
+    """A stored value and when it expires.
 
     The garbage collector ignores it (`gc=False`): it is never part of a cycle, and there may be a million of them.
     """

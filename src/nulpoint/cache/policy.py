@@ -33,7 +33,7 @@ _KEYED_HEADERS = frozenset(
 
 
 class CacheLookup(msgspec.Struct, frozen=True):
-    """How one request uses the cache.
+    """The use that one request makes of the cache.
 
     Fields:
         key: the cache key of the request.

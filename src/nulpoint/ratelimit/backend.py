@@ -11,7 +11,7 @@ from nulpoint.ratelimit.limiter import LimitRules, LimitStatus, RateLimiter, Ver
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What an admitted request holds until it is finished. `lease` names its parallel slot in Redis."""
+    """The reservation of an admitted request, returned when it ends. `lease` names its parallel slot in Redis."""
 
     client: bytes
     reserved: int

@@ -48,7 +48,7 @@ def duration(seconds: float) -> bytes:
 def refusal_failure(refusal: LimitRefusal, limit: int) -> Failure:
     """Return the error for a refusal: a 429, or a 503 if the limits could not be checked."""
     if refusal.limit == "unavailable":
-        text = "the limits cannot be checked just now and RATE_LIMIT_ON_ERROR is deny; try again shortly"
+        text = "the limits cannot be checked at present and RATE_LIMIT_ON_ERROR is deny; try again shortly"
         return Failure(Kind.OVERLOADED, 503, text, code="limits_unavailable", retry_after=refusal.wait)
     what, for_all, for_each = _WORDS[refusal.limit]
     setting = for_each if refusal.per_key else for_all

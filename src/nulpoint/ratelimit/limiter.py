@@ -145,7 +145,7 @@ class TokenBucket:
         return missing * WINDOW / self.limit if missing > 0 else 0.0
 
     def take(self, tokens: int, now: float) -> None:
-        """Take tokens. The level may become negative: tokens used beyond the estimate are a debt."""
+        """Take tokens, also if that makes the level negative: tokens used beyond the estimate are a debt."""
         self._fill(now)
         self._level = min(float(self.limit), self._level - tokens)
 

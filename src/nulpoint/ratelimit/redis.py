@@ -21,8 +21,12 @@ DENY_WAIT = 1.0  # seconds; by then Redis may be back
 _REPLY_LENGTH = 10  # numbers in a reply
 _LARGEST = 2**53  # the largest whole number that scripts in Redis represent exactly
 _REFUSED: tuple[tuple[Limit, bool], ...] = (
-    ("requests", False), ("requests", True), ("tokens", False), ("tokens", True), ("parallel", True),
-)  # fmt: skip
+    ("requests", False),
+    ("requests", True),
+    ("tokens", False),
+    ("tokens", True),
+    ("parallel", True),
+)
 
 
 def _is_decision(reply: object) -> TypeGuard[list[int]]:

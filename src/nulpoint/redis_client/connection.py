@@ -1,4 +1,4 @@
-"""One connection to Redis for the whole process, shared by all requests.
+"""The connection to Redis, which all requests of the process share.
 
 Commands of different requests are pipelined: those of one turn of the event loop take one write and one round trip.
 Only one task reads replies from the connection, in order. If a request is cancelled, its reply is still read, and then
@@ -42,9 +42,8 @@ SILENT: Final = RedisUnavailable("silent")  # other requests are waiting already
 TIMED_OUT: Final = RedisUnavailable("timeout")
 LOST: Final = RedisUnavailable("lost")  # the connection broke before the reply came
 REFUSED: Final = RedisUnavailable("refused")  # Redis sent an error reply
-Reply = (
-    Any  # the value the command returns, a NoScriptError (to be handled by whoever runs scripts), or RedisUnavailable
-)
+# The value that a command returns, a NoScriptError (whoever runs a script handles it), or a RedisUnavailable.
+Reply = Any
 
 
 class _SentCommand:

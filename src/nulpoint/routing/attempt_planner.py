@@ -36,7 +36,7 @@ class AttemptRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedAttempt(msgspec.Struct, frozen=True):
-    """One attempt to make at one target.
+    """An attempt to be made at one target.
 
     `number` counts from 1. `wait` is the delay in seconds before the attempt, and `timeout` the time in seconds it has
     to the first byte of the response.
@@ -112,7 +112,7 @@ class AttemptPlanner:
         "_remaining",
         "_rules",
         "skipped",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class State(IntEnum):
 
 
 class Outcome(StrEnum):
-    """What a call says about the provider. NEUTRAL says nothing: the client made a mistake or disconnected."""
+    """The evidence of a call about the provider. NEUTRAL is none: the client made a mistake or disconnected."""
 
     SUCCESS = "success"
     FAILURE = "failure"

@@ -1,4 +1,4 @@
-"""Fallback chains: the ordered steps of targets that may serve the requests for a model.
+"""Chains of targets: for each model, the ordered steps of targets that may serve its requests.
 
 A step is one target or several targets with weights. Requests are spread over the targets of a step by weight; if the
 chosen one fails, the other targets of the step come next. Chains are configured (`fallbacks` in config.yaml) or, for
@@ -83,10 +83,9 @@ class TargetPlan:
         self.cacheable = frozenset(
             target.name for step in (self._steps if configured else self._steps[:1]) for target in step
         )
-        single = all(len(step) == 1 for step in self._steps)
-        self.fixed = (
-            tuple(step[0] for step in self._steps) if single else None
-        )  # the targets, if their order never changes
+        single_targets = all(len(step) == 1 for step in self._steps)
+        # The targets if their order never changes, else None.
+        self.fixed = tuple(step[0] for step in self._steps) if single_targets else None
 
     def targets(self, *, has_client_key: bool = False) -> tuple[Target, ...]:
         """Return the targets in the order in which to try them for this request, and take a turn in each step.

@@ -17,7 +17,7 @@ _MAX_CACHED_PLANS = 4096  # the limit is needed because clients can send any num
 
 
 class ResolutionRule(StrEnum):
-    """How the provider of a model was found. The values are shown to operators."""
+    """The rule by which the provider of a model was found. The values are shown to operators."""
 
     ALIAS = "an alias of config.yaml"
     BUILT_IN_ALIAS = "a built-in alias"

@@ -38,7 +38,7 @@ BYTES = tuple(256 << 2 * step for step in range(9))  # 256 B to 16 MiB
 
 
 class Buckets(msgspec.Struct):
-    """A histogram: a count for each bound, one for values beyond the last bound, and the sum of all values."""
+    """The values of a histogram: a count per bound, one for values beyond the last bound, and the sum of all."""
 
     counts: list[int]
     total: float = 0.0
@@ -90,7 +90,7 @@ class MetricValues(msgspec.Struct):
 
 
 class MetricFamily(msgspec.Struct, frozen=True):
-    """One metric family.
+    """A family of metrics with the same name.
 
     Fields:
         values: the attribute of MetricValues that has its values.

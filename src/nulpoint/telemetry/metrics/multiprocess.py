@@ -42,10 +42,8 @@ class WorkerSnapshots:
             exited = _read_exited(self._directory)
             with contextlib.suppress(FileNotFoundError):  # an exited worker's snapshot is being added up
                 total = self._add_others(exited)
-                if (
-                    _read_exited(self._directory).last == exited.last
-                ):  # else a worker that exited meanwhile may be missing
-                    return total
+                if _read_exited(self._directory).last == exited.last:
+                    return total  # otherwise a worker that exited meanwhile may be missing
         raise OSError("workers exit faster than their metrics can be read")
 
     def _add_others(self, exited: ExitedWorkers) -> MetricValues:

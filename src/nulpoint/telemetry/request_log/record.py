@@ -8,7 +8,7 @@ from nulpoint.protocols.openai.usage import Usage
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One attempt, or one target that was skipped (with `ms` 0).
+    """An attempt, or a target that was skipped (with `ms` 0).
 
     `outcome` is `ok`, an `errors.Kind`, or why the target was skipped. `at` is when the attempt began, in milliseconds
     after the request's last byte.
