@@ -1,4 +1,4 @@
-"""Kept answers: a hit equals a miss, whether it was kept as a body or as a stream, whichever is asked for."""
+"""Tests cache entries: a hit equals a miss, stored and requested as a body or as a stream."""
 
 import gzip
 import json
