@@ -69,7 +69,7 @@ class App:
         ]  # those with requests in flight, the present one last
         self.process_state.generations = self._runtimes
         present = self.runtime
-        self.server = HttpServer(present.service, present.limits, self.deadlines, present.again)
+        self.server = HttpServer(present.service, present.limits, self.deadlines)
         self.admin = (
             HttpServer(present.admin, present.limits, self.deadlines) if config.admin_port is not None else None
         )
@@ -107,7 +107,7 @@ class App:
             raise
         after.activate()
         self._runtimes.append(after)
-        self.server.update(after.service, after.limits, after.again)
+        self.server.update(after.service, after.limits)
         if self.admin is not None:
             self.admin.update(after.admin, after.limits)
         if config.log_level != before.config.log_level:

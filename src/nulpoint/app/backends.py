@@ -148,11 +148,6 @@ class Backends:
         return self._local.statuses(now) if self._local is not None else (None, None)
 
     @property
-    def answers_at_once(self) -> bool:
-        """Nothing has to be waited for before an answer from the cache."""
-        return self.cache is not None and self.cache.memory is not None and self.limiter is None
-
-    @property
     def degraded(self) -> bool:
         """Something that was configured is missing just now."""
         return self.redis is not None and not self.redis.usable

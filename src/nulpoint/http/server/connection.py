@@ -10,7 +10,7 @@ answers in order. What it promises to what stands above it:
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -31,8 +31,7 @@ from nulpoint.http.server.head_validation import (
     join_headers,
     malformed,
 )
-from nulpoint.http.server.repeated_requests import Again
-from nulpoint.http.server.response import Repeat, ResponseWriter
+from nulpoint.http.server.response import ResponseWriter
 
 BACKLOG_BYTES = 65_536  # pipelined bytes kept while a request is being answered
 REFUSALS = 32  # connections over the limit that are told so at one time; any more are dropped without a word
@@ -62,10 +61,9 @@ class RequestHandler(Protocol):
 
 
 class Listener(Protocol):
-    """What a connection belongs to. `again`: requests that need not be read again, where there may be such."""
+    """What a connection belongs to."""
 
     service: RequestHandler
-    again: Again | None
     limits: ServerLimits
     deadlines: DeadlineSweeper
     connections: "set[ServerConnection]"
@@ -76,7 +74,6 @@ class ServerConnection(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_again",
         "_backlog",
         "_begun",
         "_blank_line",
@@ -100,7 +97,6 @@ class ServerConnection(asyncio.Protocol):
         "_may_end",
         "_parser",
         "_refusal",
-        "_repeat",
         "_response",
         "_runner",
         "_server",
@@ -151,9 +147,7 @@ class ServerConnection(asyncio.Protocol):
         self._waiting: list[HttpRequest] = []
         self._backlog = b""
         self._refusal: Failure | None = None
-        self._again = server.again
         self._begun = 0  # requests, by the bytes that came last
-        self._repeat: Callable[[], Repeat | None] | None = None  # of the one among them that was answered at once
         # writing
         self.paused = False
         self.writable = WakeEvent()
@@ -166,7 +160,6 @@ class ServerConnection(asyncio.Protocol):
     def update_settings(self) -> None:
         """What the server has now counts here too; what was known of requests to come does not any more."""
         self._limits = self._server.limits
-        self._again = self._server.again
         self._known = None
         self._unknown_heads = 0
 
@@ -239,45 +232,13 @@ class ServerConnection(asyncio.Protocol):
         if self.closing or self._lingering:
             return
         if self._runner is None and not self._waiting and not self._backlog:
-            if self._again is None:
-                self._read(data)
-            elif self._in_head or self._in_body or not self._answer_again(self._again, data):
-                self._feed(self._again, data)
+            self._read(data)
             return
         self._backlog += data
         if len(self._backlog) > BACKLOG_BYTES:
             self._transport.pause_reading()
 
-    def _answer_again(self, again: Again, data: bytes) -> bool:
-        """Answer a request that is known, byte for byte, without reading it. Says whether it was one."""
-        repeat = again.find(data)
-        if repeat is None:
-            return False
-        self._response = response = ResponseWriter(self, self._transport, repeat.request)
-        self._blank_line = False
-        try:
-            if not repeat.answer(response):
-                self._response = None
-                return False
-        except Exception as crash:  # noqa: BLE001 - the service is told, as it is of those in a strand
-            self._finished(crash)
-            return True
-        self._finished(None)
-        return True
-
     # -- reading a request ---------------------------------------------------------------------------------------------
-
-    def _feed(self, again: Again, data: bytes) -> None:
-        """Read it, and note what it is if it was exactly one request that could be answered at once."""
-        begins = not (self._in_head or self._in_body or data.startswith(EMPTY_LINE))
-        self._begun = 0
-        self._repeat = None
-        self._read(data)
-        make, self._repeat = self._repeat, None
-        # Only of bytes from the first of a request to its last can it be said what they mean.
-        ends = self._begun == 1 and not (self._in_head or self._in_body or self._lingering)
-        if make is not None and begins and ends:
-            again.note(data, make)
 
     def _read(self, data: bytes) -> None:
         if self._in_head or self._in_body:
@@ -501,7 +462,6 @@ class ServerConnection(asyncio.Protocol):
             self._finished(crash)
             return
         if work is None:
-            self._repeat = response.repeat
             self._finished(None)
             return
         self._runner = CoroutineRunner(work, self._finished)

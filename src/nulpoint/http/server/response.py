@@ -41,15 +41,6 @@ class SharedAudience(Protocol):
         """The caller of this reply has left: whether the work goes on for others."""
 
 
-class Repeat(Protocol):
-    """How one request is answered when it comes again. `request` is it, without fields and body."""
-
-    request: HttpRequest
-
-    def answer(self, response: "ResponseWriter") -> bool:
-        """Answer it as if it had been read. False where that cannot be done any more, and nothing has been."""
-
-
 class _DisconnectedClient:
     """The connection of a caller who has left, for an answer that others still wait for."""
 
@@ -69,8 +60,8 @@ class _NullTransport(asyncio.Transport):
 class ResponseWriter:
     """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true.
 
-    `audience` is set while the answer is shared, `cancel` stops the work for it. `repeat` makes what answers the same
-    request when it comes again, where there is such a thing. `copy` sees the body, where somebody wants one.
+    `audience` is set while the answer is shared, `cancel` stops the work for it. `body_tap` sees the
+    body, if somebody wants to see it.
     """
 
     __slots__ = (
@@ -86,7 +77,6 @@ class ResponseWriter:
         "committed",
         "complete",
         "keep_alive",
-        "repeat",
         "request",
         "status",
     )  # fmt: skip
@@ -104,7 +94,6 @@ class ResponseWriter:
         self.body_bytes = 0
         self.audience: SharedAudience | None = None
         self.client_has_left = False  # and others are still to get the answer
-        self.repeat: Callable[[], Repeat | None] | None = None
         self.body_tap: BodyTap | None = None
         self.cancel: Callable[[], None] = _nothing
 

@@ -8,17 +8,13 @@ from nulpoint.errors import Failure
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.server.connection import RequestHandler, ServerConnection
-from nulpoint.http.server.repeated_requests import Again
 
 
 class HttpServer:
-    """A listener and its connections. `again`: requests that need not be read again, where there may be such."""
+    """A listener and its connections."""
 
-    def __init__(
-        self, service: RequestHandler, limits: ServerLimits, deadlines: DeadlineSweeper, again: Again | None = None
-    ) -> None:
+    def __init__(self, service: RequestHandler, limits: ServerLimits, deadlines: DeadlineSweeper) -> None:
         self.service = service
-        self.again = again
         self.limits = limits
         self.deadlines = deadlines
         self.connections: set[ServerConnection] = set()
@@ -34,9 +30,9 @@ class HttpServer:
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
-    def update(self, service: RequestHandler, limits: ServerLimits, again: Again | None = None) -> None:
+    def update(self, service: RequestHandler, limits: ServerLimits) -> None:
         """From the next request on others answer, on the connections that are there as well."""
-        self.service, self.limits, self.again = service, limits, again
+        self.service, self.limits = service, limits
         for connection in self.connections:
             connection.update_settings()
 
