@@ -122,10 +122,11 @@ def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None) -
     loop, service = StillLoop(), _Service()
     ticker = SimpleNamespace(date=b"", watch=lambda timed: None, forget=lambda timed: None)
     server = SimpleNamespace(
-        service=service,
+        handler=service,
         limits=limits or ServerLimits(),
         deadlines=ticker,
         connections=set(),
+        connection_closed=lambda connection: None,
         draining=False,
     )
     connection = ServerConnection(server, loop)  # type: ignore[arg-type]
@@ -159,7 +160,7 @@ def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, clo
     upstream = UpstreamConnection(limits or ClientLimits(), StillLoop(), lambda lost: None, freed.append)  # type: ignore[arg-type]
     transport = Transport()
     upstream.connection_made(transport)
-    upstream.send(b"GET / HTTP/1.1\r\n\r\n", 1e9, 1.0)
+    upstream.send(b"GET / HTTP/1.1\r\n\r\n", b"", 1e9, 1.0)
     body = bytearray()
     failure: Failure | None = None
 

@@ -153,7 +153,7 @@ class App:
         delay = min(delay, window)
         await asyncio.sleep(delay)
         self.server.drain()
-        if await self.server.drained(window - delay):
+        if await self.server.wait_drained(window - delay):
             return True
         await self.stop()
         return False
@@ -161,10 +161,10 @@ class App:
     async def stop(self) -> None:
         """End what is in flight now: callers are told so, and have a moment to hear it."""
         self.server.drain()
-        self.server.give_up(_shutting_down)
-        if not await self.server.drained(FAREWELL_SECONDS):
+        self.server.fail_requests(_shutting_down)
+        if not await self.server.wait_drained(FAREWELL_SECONDS):
             self.server.abort()
-            await self.server.drained(FAREWELL_SECONDS)
+            await self.server.wait_drained(FAREWELL_SECONDS)
 
     def _publish(self) -> None:
         self._let_go()

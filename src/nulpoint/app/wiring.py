@@ -8,7 +8,7 @@ from nulpoint.config import Config
 from nulpoint.http.client.connector import Connector, origin_of, tls_context
 from nulpoint.http.client.pool import PoolKey
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.server.connection import REFUSALS
+from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
@@ -104,7 +104,7 @@ def server_limits(config: Config) -> ServerLimits:
 def _most_connections() -> int:
     """Half of the files that may be open, with what is being refused; the others are for providers and the rest."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(8, files // 2 - REFUSALS)
+    return max(8, files // 2 - MAX_REJECTED_CONNECTIONS)
 
 
 def client_limits(config: Config) -> ClientLimits:
