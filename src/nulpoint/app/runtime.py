@@ -23,7 +23,7 @@ from nulpoint.app.wiring import (
     breaker_rules,
     callers_of,
     client_limits,
-    dialer_of,
+    connector_of,
     gate_limits,
     limit_rules,
     operators_of,
@@ -165,7 +165,7 @@ def _client(config: Config, process_services: ProcessServices, before: Runtime |
     if before is not None and _dials_alike(before.config, config):
         return before.client
     return UpstreamClient(
-        dialer_of(config), client_limits(config), process_services.deadlines, process_services.metrics.replayed
+        connector_of(config), client_limits(config), process_services.deadlines, process_services.metrics.replayed
     )
 
 

@@ -121,7 +121,7 @@ def client_limits(config: Config) -> ClientLimits:
     )
 
 
-def dialer_of(config: Config) -> Connector:
+def connector_of(config: Config) -> Connector:
     return Connector(
         connect_timeout=config.connect_timeout,
         dns_ttl=config.dns_ttl,
