@@ -161,7 +161,7 @@ def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, clo
     upstream = UpstreamConnection(limits or ClientLimits(), StillLoop(), lambda lost: None, freed.append)  # type: ignore[arg-type]
     transport = Transport()
     upstream.connection_made(transport)
-    upstream.send(b"GET / HTTP/1.1\r\n\r\n", 1e9, 1.0)
+    upstream.send(b"GET / HTTP/1.1\r\n\r\n", b"", 1e9, 1.0)
     body = bytearray()
     failure: Failure | None = None
 

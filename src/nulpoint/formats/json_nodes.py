@@ -19,6 +19,8 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 MAX_DIGITS = 100  # of a number in a long text; numbers that programs write have some twenty
 LONG_TEXT = 64 * 1024  # bytes; in a shorter text, numbers of any length take a few milliseconds at most
 _LONG_RUN = b"0" * (MAX_DIGITS + 1)
+_SAMPLE = 16  # bytes between two that are looked at first
+_SAMPLED_RUN = b"0" * ((MAX_DIGITS + 1) // _SAMPLE)
 _DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _PIECE = 256 * 1024  # bytes; the interpreter may switch threads between pieces, and each costs less than a millisecond
 
@@ -55,7 +57,12 @@ def holds_long_number(text: bytes) -> bool:
 
 
 def _has_long_run(text: bytes) -> bool:
-    """The same for digits anywhere in the text, in strings too: this is cheap, and nearly always False."""
+    """Return whether there are so many digits in a row anywhere, in strings too: a cheap test that is rarely passed.
+
+    Where they are, every sixteenth byte of the text is a digit at least six times in a row.
+    """
+    if _SAMPLED_RUN not in text[::_SAMPLE].translate(_DIGITS_ALIKE):
+        return False
     pieces = range(0, len(text), _PIECE)
     return any(_LONG_RUN in text[start : start + _PIECE + MAX_DIGITS].translate(_DIGITS_ALIKE) for start in pieces)
 

@@ -60,9 +60,7 @@ class UpstreamAttempt(msgspec.Struct):
             head = self._request_head()
         context.first_byte = 0.0
         context.sent = perf_counter()
-        connection = await client.send(
-            endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body
-        )
+        connection = await client.send(endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body)
         if self.signer is not None and self.signer.refused(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
         context.first_byte = perf_counter()

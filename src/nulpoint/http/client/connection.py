@@ -117,8 +117,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def send(self, head: bytes, body: bytes, begin_by: float, timeout: float, deadline: float = NEVER) -> None:
         """Send one whole request.
 
-        The first byte of the response must come before `begin_by` (loop time), which is `timeout` seconds after somebody
-        began to wait for it, and all of it before `deadline` (loop time), however steadily it comes.
+        The first byte of the response must come before `begin_by` (loop time), which is `timeout` seconds after
+        somebody began to wait for it, and all of it before `deadline` (loop time), however steadily it comes.
         """
         self._begin()
         self.uses += 1
