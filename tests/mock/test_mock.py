@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import run
 from nulpoint.cli.main import main as main_command
 from nulpoint.mock import MockSettings, SettingsError, faults, start
-from nulpoint.mock.server import fault_for, start_all
+from nulpoint.mock.server import parse_provider_fault, start_all
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 KEYS = {
@@ -388,7 +388,7 @@ def test_faults_by_admin_call_and_header():
     ],
 )
 def test_faults_as_they_are_written(text, provider, arg, count):
-    assert faults.parse_for(text) == (
+    assert faults.parse_with_provider(text) == (
         provider,
         faults.Fault(text.split(":")[-1].split("=")[0].split("*")[0], arg, count),
     )
@@ -397,12 +397,16 @@ def test_faults_as_they_are_written(text, provider, arg, count):
 @pytest.mark.parametrize("text", ["nonsense", "status=", "a:b:c", ""])
 def test_faults_nobody_can_read(text):
     with pytest.raises(ValueError):
-        faults.parse_for(text)
+        faults.parse_with_provider(text)
 
 
 def test_faults_by_command_line():
     async def main():
-        wanted = [fault_for("gemini:status=503*1"), fault_for("stall"), fault_for("mistral:status=400")]
+        wanted = [
+            parse_provider_fault("gemini:status=503*1"),
+            parse_provider_fault("stall"),
+            parse_provider_fault("mistral:status=400"),
+        ]
         servers = await start_all(MockSettings(), "127.0.0.1", dict.fromkeys(PROVIDERS, 0), wanted)
         assert [(server.fault.name, server.fault.arg) for server in servers] == [
             ("stall", 0),

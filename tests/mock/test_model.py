@@ -5,27 +5,41 @@ import json
 import pytest
 from pydantic import BaseModel, Field
 
-from nulpoint.mock.model import Asked, Tool, Turn, fragments, media_of, pieces, reply
-from nulpoint.mock.schema import example
+from nulpoint.mock.model import (
+    ModelRequest,
+    Tool,
+    Turn,
+    describe_media_url,
+    generate_reply,
+    split_arguments,
+    split_words,
+)
+from nulpoint.mock.schema_example import example
 
 TOOLS = [Tool("first", {"type": "object", "properties": {"city": {"type": "string"}}}), Tool("second", None)]
 
 
 def says(*turns, tools=(), **asked):
-    return reply(
-        Asked(
-            turns=[Turn(True, "hello"), *turns] if turns else [Turn(True, "hello")], words=4, tools=list(tools), **asked
+    return generate_reply(
+        ModelRequest(
+            turns=[Turn(True, "hello"), *turns] if turns else [Turn(True, "hello")],
+            word_count=4,
+            tools=list(tools),
+            **asked,
         )
     )
 
 
 def asks(prompt, *results, **asked):
-    said = reply(
-        Asked(
-            turns=[Turn(True, prompt), *(Turn(True, results=[one]) for one in results)], words=4, tools=TOOLS, **asked
+    said = generate_reply(
+        ModelRequest(
+            turns=[Turn(True, prompt), *(Turn(True, results=[one]) for one in results)],
+            word_count=4,
+            tools=TOOLS,
+            **asked,
         )
     )
-    return [wish.name for wish in said.wishes] or said.text
+    return [wish.name for wish in said.tool_calls] or said.text
 
 
 def test_words():
@@ -39,13 +53,13 @@ def test_words():
         ("x", [], {}, ["first"]),
         ("x", ["sunny"], {}, "I was told: sunny."),
         ("in parallel", [], {}, ["first", "second"]),
-        ("in parallel", [], {"one_call": True}, ["first"]),
+        ("in parallel", [], {"single_call": True}, ["first"]),
         ("in parallel", ["sunny", "noon"], {}, "I was told: sunny; noon."),
         ("step by step", [], {}, ["first"]),
         ("step by step", ["sunny"], {}, ["second"]),
         ("step by step", ["sunny", "noon"], {}, "I was told: sunny; noon."),
-        ("x", ["sunny"], {"forced": "second"}, ["second"]),
-        ("x", ["sunny"], {"forced": ""}, ["second"]),
+        ("x", ["sunny"], {"forced_tool": "second"}, ["second"]),
+        ("x", ["sunny"], {"forced_tool": ""}, ["second"]),
     ],
 )
 def test_tools(prompt, results, asked, said):
@@ -54,27 +68,29 @@ def test_tools(prompt, results, asked, said):
 
 def test_only_what_came_since_the_newest_question_counts():
     turns = [Turn(True, "x"), Turn(False, ""), Turn(True, results=["old"]), Turn(False, "fine"), Turn(True, "and now?")]
-    assert [wish.name for wish in reply(Asked(turns=turns, words=1, tools=TOOLS)).wishes] == ["first"]
+    assert [wish.name for wish in generate_reply(ModelRequest(turns=turns, word_count=1, tools=TOOLS)).tool_calls] == [
+        "first"
+    ]
 
 
 def test_what_it_sees_thinks_searches_and_refuses():
     assert says(Turn(True, "look", media=["image/png of 3 bytes"])).text == "I see image/png of 3 bytes."
-    assert says(thinks=True).thought
-    assert says(searches=True).query == "hello"
+    assert says(thinking=True).thought
+    assert says(web_search=True).search_query == "hello"
     refused = says(Turn(True, "Please refuse this"), tools=TOOLS)
-    assert (refused.finish, refused.text, refused.wishes) == ("refusal", "", [])
+    assert (refused.finish, refused.text, refused.tool_calls) == ("refusal", "", [])
     assert refused.refusal
 
 
 @pytest.mark.parametrize(
     ("asked", "text", "finish"),
     [
-        ({"limit": 4}, "a mock answer made", "stop"),
-        ({"limit": 2}, "a mock", "length"),
-        ({"stops": [" answer"]}, "a mock", "sequence"),
-        ({"stops": ["never said"]}, "a mock answer made", "stop"),
+        ({"max_tokens": 4}, "a mock answer made", "stop"),
+        ({"max_tokens": 2}, "a mock", "length"),
+        ({"stop_sequences": [" answer"]}, "a mock", "sequence"),
+        ({"stop_sequences": ["never said"]}, "a mock answer made", "stop"),
         ({"system": "Answer in JSON."}, '{"answer":"text"}', "stop"),
-        ({"schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
+        ({"output_schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
     ],
 )
 def test_how_it_ends(asked, text, finish):
@@ -84,14 +100,14 @@ def test_how_it_ends(asked, text, finish):
 
 def test_pieces_join_to_the_whole():
     text = '{"a": [1, 2],\n  "b": "c  d"} '
-    assert "".join(pieces(text)) == text
-    assert "".join(fragments(text)) == text
-    assert fragments("") == pieces("") == []
+    assert "".join(split_words(text)) == text
+    assert "".join(split_arguments(text)) == text
+    assert split_arguments("") == split_words("") == []
 
 
 def test_media():
-    assert media_of("data:image/png;base64,iVBORw==") == "image/png of 4 bytes"
-    assert media_of("https://example.com/a.png") == "https://example.com/a.png"
+    assert describe_media_url("data:image/png;base64,iVBORw==") == "image/png of 4 bytes"
+    assert describe_media_url("https://example.com/a.png") == "https://example.com/a.png"
 
 
 class Leaf(BaseModel):

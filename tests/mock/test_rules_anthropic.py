@@ -2,8 +2,8 @@
 
 import pytest
 
-from nulpoint.mock.answers import signature
-from nulpoint.mock.anthropic.rules import problem
+from nulpoint.mock.anthropic.rules import find_problem
+from nulpoint.mock.interface import signature
 
 OLD, SONNET_4, HAIKU = "claude-3-5-sonnet-20241022", "claude-sonnet-4-20250514", "claude-haiku-4-5-20251001"
 SONNET_46, OPUS_47, OPUS_48 = "claude-sonnet-4-6", "claude-opus-4-7", "claude-opus-4-8"
@@ -186,16 +186,16 @@ def request(change):
 
 @pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
 def test_taken(change):
-    assert problem(request(change), HEADERS) is None
+    assert find_problem(request(change), HEADERS) is None
 
 
 @pytest.mark.parametrize(("change", "words"), REFUSED, ids=[words[:60] for _, words in REFUSED])
 def test_refused(change, words):
-    assert words in (problem(request(change), HEADERS) or "taken")
+    assert words in (find_problem(request(change), HEADERS) or "taken")
 
 
 def test_the_newer_version_knows_no_sampling_and_a_beta_opens_members():
-    assert problem(request({"temperature": 1}), {"anthropic-version": "2026-10-21"}) == (
+    assert find_problem(request({"temperature": 1}), {"anthropic-version": "2026-10-21"}) == (
         "temperature: Extra inputs are not permitted"
     )
-    assert problem(request({"context_management": {}}), {**HEADERS, "anthropic-beta": "any"}) is None
+    assert find_problem(request({"context_management": {}}), {**HEADERS, "anthropic-beta": "any"}) is None

@@ -11,10 +11,10 @@ import test_rules_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nulpoint.mock.answers import Call
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.gemini import server as gemini_server
+from nulpoint.mock.interface import MockRequest
 from nulpoint.mock.mistral import server as mistral_server
 from nulpoint.mock.openai import server as openai_server
 
@@ -85,7 +85,7 @@ def test_any_change_is_answered(provider, data):
     module, path, headers, bodies = MOCKS[provider]
     body = data.draw(st.sampled_from(bodies))
     place = data.draw(st.sampled_from(list(places(body))))
-    call = Call("POST", path, headers, changed(body, place, data.draw(JSON)), 1, 3)
-    answer = module.DIALECT.answer(call)
+    call = MockRequest("POST", path, headers, changed(body, place, data.draw(JSON)), 1, 3)
+    answer = module.API.respond(call)
     assert answer.status in (200, 400, 404, 422)
     assert answer.events or answer.body

@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError, EventStreamError
 from clouds import AWS
 from conftest import run
 from nulpoint.mock import start
-from nulpoint.mock.answers import Call, signature
 from nulpoint.mock.bedrock import server as bedrock_server
-from nulpoint.mock.bedrock.aws_auth import refusal
-from nulpoint.mock.bedrock.rules import problem
+from nulpoint.mock.bedrock.aws_auth import check_authorization
+from nulpoint.mock.bedrock.rules import find_problem
+from nulpoint.mock.interface import MockRequest, signature
 
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 PROFILE = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
@@ -98,12 +98,12 @@ REFUSED = [
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_is_taken(name):
-    assert problem(request(TAKEN[name]), MODEL) is None
+    assert find_problem(request(TAKEN[name]), MODEL) is None
 
 
 @pytest.mark.parametrize(("change", "words"), REFUSED)
 def test_what_is_refused(change, words):
-    assert words in problem(request(change), MODEL)
+    assert words in find_problem(request(change), MODEL)
 
 
 # -- botocore as caller ------------------------------------------------------------------------------------------------
@@ -207,11 +207,11 @@ def test_botocore_is_told_whose_fault_it_is(credentials, kind):
     ],
 )
 def test_who_is_let_in(authorization, kind):
-    call = Call("POST", f"/model/{MODEL}/converse", {"authorization": authorization}, {}, 1, 10)
-    assert (refusal(call) or (None,))[0] == kind
+    call = MockRequest("POST", f"/model/{MODEL}/converse", {"authorization": authorization}, {}, 1, 10)
+    assert (check_authorization(call) or (None,))[0] == kind
 
 
 @pytest.mark.parametrize("path", ["/", "/model/x.y/else", "/v1/chat/completions", "/model//converse"])
 def test_other_paths_are_not_there(path):
-    answer = bedrock_server.DIALECT.answer(Call("POST", path, {"authorization": "Bearer k"}, {}, 1, 10))
+    answer = bedrock_server.API.respond(MockRequest("POST", path, {"authorization": "Bearer k"}, {}, 1, 10))
     assert answer.status in (400, 404)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.mock.gemini.rules import SKIP, embedding_problem, plain, problem, sign
+from nulpoint.mock.gemini.rules import SKIP_SIGNATURE, find_embedding_problem, find_problem, normalize, sign
 
 FLASH, PRO, LITE, OLD = "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-2.0-flash"
 THREE, THREE_PRO, NEWEST = "gemini-3-flash-preview", "gemini-3-pro-preview", "gemini-3.7-flash"
@@ -59,7 +59,7 @@ TAKEN = {
     ),
     "lost signature": (
         THREE,
-        {"contents": [user(TEXT), model({**CALL, "thoughtSignature": SKIP}), user(RESPONSE)], **TOOLS},
+        {"contents": [user(TEXT), model({**CALL, "thoughtSignature": SKIP_SIGNATURE}), user(RESPONSE)], **TOOLS},
     ),
     "unsigned before the newest question": (
         THREE,
@@ -175,27 +175,27 @@ REFUSED = [
 
 def request(change):
     body = {"contents": [user(TEXT)], **change}
-    return plain({name: value for name, value in body.items() if value is not None})
+    return normalize({name: value for name, value in body.items() if value is not None})
 
 
 @pytest.mark.parametrize(("name", "change"), TAKEN.values(), ids=TAKEN)
 def test_taken(name, change):
-    assert problem(request(change), name) is None
+    assert find_problem(request(change), name) is None
 
 
 @pytest.mark.parametrize(("name", "change", "words"), REFUSED, ids=[row[2][:60] for row in REFUSED])
 def test_refused(name, change, words):
-    refusal = problem(request(change), name)
+    refusal = find_problem(request(change), name)
     assert words in (refusal.message if refusal else "taken")
 
 
 def test_all_that_is_unknown_is_named():
-    refusal = problem(request({"seed": 1, **config(user="x")}), FLASH)
+    refusal = find_problem(request({"seed": 1, **config(user="x")}), FLASH)
     assert refusal.message.count("Cannot find field.") == 2
-    assert refusal.fields == ("", "generation_config")
+    assert refusal.paths == ("", "generation_config")
 
 
 def test_embeddings():
-    assert embedding_problem({"requests": [{"content": {"parts": [TEXT]}, "taskType": "X"}]}, batch=True) is None
-    assert "must not be empty" in embedding_problem({"content": None}, batch=False).message
-    assert "Unknown name" in embedding_problem({"requests": [{"content": {}, "input": 1}]}, batch=True).message
+    assert find_embedding_problem({"requests": [{"content": {"parts": [TEXT]}, "taskType": "X"}]}, batch=True) is None
+    assert "must not be empty" in find_embedding_problem({"content": None}, batch=False).message
+    assert "Unknown name" in find_embedding_problem({"requests": [{"content": {}, "input": 1}]}, batch=True).message

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.mock.mistral.rules import EMBEDDINGS, problem, unknown
+from nulpoint.mock.mistral.rules import EMBEDDINGS, find_problem, validation_errors
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -92,27 +92,28 @@ def request(change):
 
 @pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
 def test_taken(change):
-    assert unknown(request(change)) == []
-    assert problem(request(change)) is None
+    assert validation_errors(request(change)) == []
+    assert find_problem(request(change)) is None
 
 
 @pytest.mark.parametrize(("change", "place"), UNKNOWN, ids=[str(place) for _, place in UNKNOWN])
 def test_unknown(change, place):
-    assert place in [one["loc"] for one in unknown(request(change))]
+    assert place in [one["loc"] for one in validation_errors(request(change))]
 
 
 @pytest.mark.parametrize(("change", "code", "words"), REFUSED, ids=[words for _, _, words in REFUSED])
 def test_refused(change, code, words):
-    assert unknown(request(change)) == []
-    refusal = problem(request(change))
+    assert validation_errors(request(change)) == []
+    refusal = find_problem(request(change))
     assert refusal is not None
     assert words in refusal.message
     assert refusal.code == code
 
 
 def test_embeddings():
-    assert unknown({"model": "mistral-embed", "input": ["x"], "output_dimension": 8}, EMBEDDINGS) == []
-    assert unknown({"model": "mistral-embed", "input": [1, 2]}, EMBEDDINGS)[0]["loc"] == ["body", "input", 0]
+    assert validation_errors({"model": "mistral-embed", "input": ["x"], "output_dimension": 8}, EMBEDDINGS) == []
+    assert validation_errors({"model": "mistral-embed", "input": [1, 2]}, EMBEDDINGS)[0]["loc"] == ["body", "input", 0]
     assert (
-        unknown({"model": "mistral-embed", "input": "x", "dimensions": 8}, EMBEDDINGS)[0]["type"] == "extra_forbidden"
+        validation_errors({"model": "mistral-embed", "input": "x", "dimensions": 8}, EMBEDDINGS)[0]["type"]
+        == "extra_forbidden"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.mock.openai.rules import problem
+from nulpoint.mock.openai.rules import find_problem
 
 USER = {"role": "user", "content": "give me json"}
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -86,12 +86,12 @@ def request(change):
 
 @pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
 def test_taken(change):
-    assert problem(request(change)) is None
+    assert find_problem(request(change)) is None
 
 
 @pytest.mark.parametrize(("change", "param", "code", "words"), REFUSED, ids=[f"{row[1]} {row[3]}" for row in REFUSED])
 def test_refused(change, param, code, words):
-    refusal = problem(request(change))
+    refusal = find_problem(request(change))
     assert refusal is not None
     assert (refusal.param, refusal.code) == (param, code)
     assert words in refusal.message

@@ -23,24 +23,24 @@ pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the recordings are 
 
 
 def anthropic(record, body):
-    return anthropic_rules.problem(body, {"anthropic-beta": "any"}, lambda block: True)
+    return anthropic_rules.find_problem(body, {"anthropic-beta": "any"}, lambda block: True)
 
 
 def gemini(record, body):
     if record["kind"] == "batchEmbedContents":
-        return gemini_rules.embedding_problem(gemini_rules.plain(body), batch=True)
+        return gemini_rules.find_embedding_problem(gemini_rules.normalize(body), batch=True)
     model = record["path"].partition("models/")[2].partition(":")[0]
-    return gemini_rules.problem(gemini_rules.plain(body), model, lambda part: True)
+    return gemini_rules.find_problem(gemini_rules.normalize(body), model, lambda part: True)
 
 
 def mistral(record, body):
     if record["kind"] == "embeddings":
-        return mistral_rules.unknown(body, mistral_rules.EMBEDDINGS)
-    return mistral_rules.unknown(body) or mistral_rules.problem(body)
+        return mistral_rules.validation_errors(body, mistral_rules.EMBEDDINGS)
+    return mistral_rules.validation_errors(body) or mistral_rules.find_problem(body)
 
 
 def openai(record, body):
-    return openai_rules.problem(body)
+    return openai_rules.find_problem(body)
 
 
 JUDGES = {

@@ -220,7 +220,7 @@ def mock(host: str, faults: tuple[str, ...]) -> None:
     """
     from nulpoint.mock import run
 
-    sys.exit(run(os.environ, host, broken=faults))
+    sys.exit(run(os.environ, host, fault_options=faults))
 
 
 @main.command()

@@ -39,7 +39,7 @@ FAULTS: dict[str, float | None] = {
     "informational": 1,  # N interim answers first
     "huge_head": None,  # a header field of 128 KiB
 }
-_WRITTEN = re.compile(r"(?:(\w+):)?(\w+)(?:=([\d.]+))?(?:\*(\d+))?")
+_FAULT_TEXT = re.compile(r"(?:(\w+):)?(\w+)(?:=([\d.]+))?(?:\*(\d+))?")
 
 
 class Fault(msgspec.Struct):
@@ -52,12 +52,12 @@ class Fault(msgspec.Struct):
 
 def parse(text: str) -> Fault:
     """`NAME`, `NAME=N`, and for some requests only `NAME*COUNT`. Raises ValueError."""
-    return parse_for(text)[1]
+    return parse_with_provider(text)[1]
 
 
-def parse_for(text: str) -> tuple[str | None, Fault]:
+def parse_with_provider(text: str) -> tuple[str | None, Fault]:
     """The same, perhaps for one provider only: `PROVIDER:NAME=N*COUNT`. Raises ValueError."""
-    written = _WRITTEN.fullmatch(text)
+    written = _FAULT_TEXT.fullmatch(text)
     if written is None:
         raise ValueError(f"cannot read fault {text!r}; write NAME, NAME=N or PROVIDER:NAME=N*COUNT")
     provider, name, arg, count = written.groups()

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.mock.answers import json_text
-from nulpoint.mock.schema import example
+from nulpoint.mock.interface import json_text
+from nulpoint.mock.schema_example import example
 
-REFUSE = "please refuse"
-PARALLEL = "parallel"
-CHAIN = "step by step"
-SOURCE = ("https://example.com/mock", "The mock encyclopedia")
+REFUSAL_PROMPT = "please refuse"
+PARALLEL_PROMPT = "parallel"
+CHAIN_PROMPT = "step by step"
+SEARCH_SOURCE = ("https://example.com/mock", "The mock encyclopedia")
 ANY_OBJECT = {
     "type": "object",
     "properties": {"answer": {"type": "string"}},
@@ -48,103 +48,103 @@ class Tool(NamedTuple):
 class Turn(NamedTuple):
     """A message of any provider: what a person (`user`) or the model says, or results of tools."""
 
-    user: bool
+    is_user: bool
     text: str = ""
     results: Sequence[str] = ()
     media: Sequence[str] = ()
 
 
-class Asked(msgspec.Struct, kw_only=True):
+class ModelRequest(msgspec.Struct, kw_only=True):
     """A request without its dialect. `forced` is the name of the one tool that must be called; "" is any of them."""
 
     turns: list[Turn]
-    words: int
+    word_count: int
     tools: list[Tool] = []
     system: str = ""
-    forced: str | None = None
-    one_call: bool = False
-    schema: Any = None
-    thinks: bool = False
-    searches: bool = False
-    limit: int | None = None
-    stops: list[str] = []
+    forced_tool: str | None = None
+    single_call: bool = False
+    output_schema: Any = None
+    thinking: bool = False
+    web_search: bool = False
+    max_tokens: int | None = None
+    stop_sequences: list[str] = []
 
 
-class Wish(NamedTuple):
+class ToolCall(NamedTuple):
     """A call of a tool the model wishes for."""
 
     name: str
     arguments: dict[str, Any]
 
 
-class Reply(msgspec.Struct, kw_only=True):
+class ModelReply(msgspec.Struct, kw_only=True):
     """`finish`: `stop`, `length`, `sequence` (then `stopped_by` says which), `calls` or `refusal`."""
 
     finish: str = "stop"
     text: str = ""
     thought: str = ""
-    wishes: list[Wish] = []
-    query: str = ""
+    tool_calls: list[ToolCall] = []
+    search_query: str = ""
     refusal: str = ""
-    stopped_by: str | None = None
+    stop_sequence: str | None = None
 
 
-def reply(asked: Asked) -> Reply:
-    prompt, results, media = _newest(asked.turns)
-    if REFUSE in prompt.lower():
-        return Reply(finish="refusal", refusal="I will not answer that.")
-    thought = f'The question is "{prompt[:60]}", and {len(results)} results are here.' if asked.thinks else ""
-    wishes = _wishes(asked, prompt, len(results))
+def generate_reply(request: ModelRequest) -> ModelReply:
+    prompt, results, media = _since_latest_question(request.turns)
+    if REFUSAL_PROMPT in prompt.lower():
+        return ModelReply(finish="refusal", refusal="I will not answer that.")
+    thought = f'The question is "{prompt[:60]}", and {len(results)} results are here.' if request.thinking else ""
+    wishes = _choose_tool_calls(request, prompt, len(results))
     if wishes:
-        said = "I ask for all of it at once." if PARALLEL in prompt.lower() else ""
-        return Reply(finish="calls", text=said, thought=thought, wishes=wishes)
-    text, finish, stopped_by = _cut(_text(asked, results, media), asked)
-    query = prompt[:60] if asked.searches else ""
-    return Reply(finish=finish, text=text, thought=thought, query=query, stopped_by=stopped_by)
+        said = "I ask for all of it at once." if PARALLEL_PROMPT in prompt.lower() else ""
+        return ModelReply(finish="calls", text=said, thought=thought, tool_calls=wishes)
+    text, finish, stopped_by = _truncate(_compose_text(request, results, media), request)
+    query = prompt[:60] if request.web_search else ""
+    return ModelReply(finish=finish, text=text, thought=thought, search_query=query, stop_sequence=stopped_by)
 
 
-def _newest(turns: list[Turn]) -> tuple[str, list[str], list[str]]:
+def _since_latest_question(turns: list[Turn]) -> tuple[str, list[str], list[str]]:
     """The newest question, and the results and media that have come with it and since."""
-    start = max((number for number, turn in enumerate(turns) if turn.user and turn.text), default=0)
+    start = max((number for number, turn in enumerate(turns) if turn.is_user and turn.text), default=0)
     results = [result for turn in turns[start:] for result in turn.results]
     media = [one for turn in turns[start:] for one in turn.media]
     return (turns[start].text if turns else ""), results, media
 
 
-def _wishes(asked: Asked, prompt: str, results: int) -> list[Wish]:
-    tools = [tool for tool in asked.tools if not asked.forced or tool.name == asked.forced]
+def _choose_tool_calls(asked: ModelRequest, prompt: str, results: int) -> list[ToolCall]:
+    tools = [tool for tool in asked.tools if not asked.forced_tool or tool.name == asked.forced_tool]
     if not tools:
         return []
-    if asked.forced is None and results >= (2 if CHAIN in prompt.lower() else 1):
+    if asked.forced_tool is None and results >= (2 if CHAIN_PROMPT in prompt.lower() else 1):
         return []
-    at_once = PARALLEL in prompt.lower() and not asked.one_call
+    at_once = PARALLEL_PROMPT in prompt.lower() and not asked.single_call
     wanted = tools if at_once else [tools[results % len(tools)]]
-    return [Wish(tool.name, example(tool.schema)) for tool in wanted]
+    return [ToolCall(tool.name, example(tool.schema)) for tool in wanted]
 
 
-def _text(asked: Asked, results: list[str], media: list[str]) -> str:
-    schema = ANY_OBJECT if asked.schema is None and "json" in asked.system.lower() else asked.schema
+def _compose_text(asked: ModelRequest, results: list[str], media: list[str]) -> str:
+    schema = ANY_OBJECT if asked.output_schema is None and "json" in asked.system.lower() else asked.output_schema
     if schema is not None:
         return json_text(example(schema))
     said = [f"I was told: {'; '.join(results)}."] if results else []
     if media:
         said.append(f"I see {', '.join(media)}.")
-    if asked.searches:
+    if asked.web_search:
         said.append("A mock is a thing that stands in for another.")
-    return " ".join(said) or "".join(words(asked.words))
+    return " ".join(said) or "".join(sample_words(asked.word_count))
 
 
-def _cut(text: str, asked: Asked) -> tuple[str, str, str | None]:
+def _truncate(text: str, asked: ModelRequest) -> tuple[str, str, str | None]:
     """Up to the first stop sequence, or as many pieces as there may be tokens."""
-    for stop in asked.stops:
+    for stop in asked.stop_sequences:
         if stop and stop in text:
             return text[: text.index(stop)], "sequence", stop
-    if asked.limit is not None and len(whole := pieces(text)) > asked.limit:
-        return "".join(whole[: asked.limit]), "length", None
+    if asked.max_tokens is not None and len(whole := split_words(text)) > asked.max_tokens:
+        return "".join(whole[: asked.max_tokens]), "length", None
     return text, "stop", None
 
 
-def words(count: int) -> list[str]:
+def sample_words(count: int) -> list[str]:
     """Pieces that join to a text of `count` words."""
     return [_WORDS[i % len(_WORDS)] if i == 0 else " " + _WORDS[i % len(_WORDS)] for i in range(count)]
 
@@ -152,12 +152,12 @@ def words(count: int) -> list[str]:
 _PIECE = re.compile(r"\s*\S+|\s+")
 
 
-def pieces(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The text in the pieces a stream brings it in: a word each, with the space before it."""
     return _PIECE.findall(text)
 
 
-def fragments(arguments: str, size: int = 8) -> list[str]:
+def split_arguments(arguments: str, size: int = 8) -> list[str]:
     """The JSON text of arguments in the pieces a stream brings it in."""
     return [arguments[start : start + size] for start in range(0, len(arguments), size)]
 
@@ -165,12 +165,12 @@ def fragments(arguments: str, size: int = 8) -> list[str]:
 _DATA_URL = re.compile(r"data:([^;,]+)[^,]*,(.*)", re.DOTALL)
 
 
-def media_of(url: str) -> str:
+def describe_media_url(url: str) -> str:
     """A picture or document as the model sees it: type and size, or where it is."""
     found = _DATA_URL.fullmatch(url)
-    return sight(found[1], found[2]) if found else url
+    return describe_media(found[1], found[2]) if found else url
 
 
-def sight(kind: str, data: str) -> str:
+def describe_media(kind: str, data: str) -> str:
     """`data` is base64."""
     return f"{kind} of {len(data.rstrip('=')) * 3 // 4} bytes"

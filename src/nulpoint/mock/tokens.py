@@ -11,63 +11,70 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from nulpoint.mock.answers import Answer, Call, json_answer
+from nulpoint.mock.interface import MockRequest, MockResponse, json_response
 
 _NUMBERS = itertools.count(1)
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
-def google_token(call: Call) -> Answer:
+def google_token(call: MockRequest) -> MockResponse:
     """What oauth2.googleapis.com/token answers to a service account's assertion. Signatures are not looked at."""
     form = _form(call)
     claims = _claims(form.get("assertion", ""))
     if form.get("grant_type") != _JWT_BEARER or claims is None:
-        return refused("invalid_grant", "Invalid JWT Signature.")
+        return oauth_error("invalid_grant", "Invalid JWT Signature.")
     if "cloud-platform" not in str(claims.get("scope")):
-        return refused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    return json_answer({"access_token": new("ya29.mock", call), **_life(call), "token_type": "Bearer"})
+        return oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+    return json_response({"access_token": new_token("ya29.mock", call), **_expires_in(call), "token_type": "Bearer"})
 
 
-def entra_token(call: Call) -> Answer:
+def entra_token(call: MockRequest) -> MockResponse:
     """What login.microsoftonline.com answers to a client and its secret."""
     form = _form(call)
     if form.get("grant_type") != "client_credentials" or not form.get("client_secret"):
-        return refused("invalid_request", "AADSTS900144: The request body must contain 'client_secret'.")
+        return oauth_error("invalid_request", "AADSTS900144: The request body must contain 'client_secret'.")
     if form["client_secret"].startswith("bad"):
-        return refused("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
-    return json_answer({"access_token": new("eyJmock.entra", call), **_life(call), "token_type": "Bearer"})
-
-
-def managed_token(call: Call) -> Answer:
-    """What the endpoint of a managed identity answers (App Service's, 2019-08-01)."""
-    if not call.headers.get("x-identity-header"):
-        return json_answer({"statusCode": 401, "message": "no identity header"}, 401)
-    until = str(int(time() + call.token_seconds))
-    return json_answer(
-        {"access_token": new("eyJmock.managed", call), "expires_on": until, "resource": "x", "token_type": "Bearer"}
+        return oauth_error("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
+    return json_response(
+        {"access_token": new_token("eyJmock.entra", call), **_expires_in(call), "token_type": "Bearer"}
     )
 
 
-def refused(error: str, description: str, status: int = 400) -> Answer:
-    return json_answer({"error": error, "error_description": description}, status)
+def managed_token(call: MockRequest) -> MockResponse:
+    """What the endpoint of a managed identity answers (App Service's, 2019-08-01)."""
+    if not call.headers.get("x-identity-header"):
+        return json_response({"statusCode": 401, "message": "no identity header"}, 401)
+    until = str(int(time() + call.token_seconds))
+    return json_response(
+        {
+            "access_token": new_token("eyJmock.managed", call),
+            "expires_on": until,
+            "resource": "x",
+            "token_type": "Bearer",
+        }
+    )
 
 
-def new(kind: str, call: Call) -> str:
+def oauth_error(error: str, description: str, status: int = 400) -> MockResponse:
+    return json_response({"error": error, "error_description": description}, status)
+
+
+def new_token(kind: str, call: MockRequest) -> str:
     """A token unlike any other."""
     return f"{kind}-{next(_NUMBERS)}-{int((time() + call.token_seconds) * 1000)}"
 
 
-def is_valid(token: str) -> bool:
+def is_valid_token(token: str) -> bool:
     """One of ours that has not run out."""
     until = token.rpartition("-")[2]
     return token.startswith(("ya29.mock-", "eyJmock.")) and until.isdigit() and time() * 1000 < int(until)
 
 
-def _form(call: Call) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(call.raw.decode("latin-1")).items()}
+def _form(call: MockRequest) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(call.raw_body.decode("latin-1")).items()}
 
 
-def _life(call: Call) -> dict[str, int]:
+def _expires_in(call: MockRequest) -> dict[str, int]:
     return {"expires_in": max(1, round(call.token_seconds))}
 
 

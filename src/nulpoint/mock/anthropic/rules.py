@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from nulpoint.mock.answers import signature
-from nulpoint.mock.anthropic.shapes import BETA, BLOCKS, EFFORT, REQUEST, TOOL
-from nulpoint.mock.shapes import Misfit, Path, Record, json_type, misfits
+from nulpoint.mock.anthropic.request_schema import BETA, BLOCKS, EFFORT, REQUEST, TOOL
+from nulpoint.mock.interface import signature
+from nulpoint.mock.request_schema import Path, Record, Violation, json_type, violations
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?!\d)")
 # The newest first: from this version on, a model writes at most so many tokens.
@@ -22,22 +22,24 @@ _EFFORTS = (((4, 7), EFFORT), ((4, 6), EFFORT - {"xhigh"}), ((4, 5), frozenset({
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _UNSUPPORTED = ("minimum", "maximum", "multipleOf", "minLength", "maxLength")  # in the schema of an output
-_MARKS = 4
+_MAX_CACHE_MARKS = 4
 
-Signed = Callable[[dict[str, Any]], bool]
+SignatureCheck = Callable[[dict[str, Any]], bool]
 
 
-def ours(block: dict[str, Any]) -> bool:
+def is_signed_by_mock(block: dict[str, Any]) -> bool:
     """Whether this mock wrote that thought, and nobody has changed it."""
     return bool(block["signature"] == signature("thinking", block["thinking"]))
 
 
-def problem(body: dict[str, Any], headers: Mapping[str, str], signed: Signed = ours) -> str | None:
+def find_problem(
+    body: dict[str, Any], headers: Mapping[str, str], check_signature: SignatureCheck = is_signed_by_mock
+) -> str | None:
     """The first thing that is wrong, as Anthropic words it; `signed` judges a thinking block's signature."""
     members = {**REQUEST.members, **(BETA if "anthropic-beta" in headers else {})}
-    for misfit in misfits(body, Record(members, REQUEST.required)):
-        return _words(misfit, body)
-    version = version_of(body["model"])
+    for misfit in violations(body, Record(members, REQUEST.required)):
+        return _violation_message(misfit, body)
+    version = model_version(body["model"])
     for rule in _RULES:
         for text in rule(body, version):
             return text
@@ -45,47 +47,47 @@ def problem(body: dict[str, Any], headers: Mapping[str, str], signed: Signed = o
         for name in ("temperature", "top_p", "top_k"):
             if name in body:
                 return f"{name}: Extra inputs are not permitted"
-    return next(_unsigned(body, signed), None)
+    return next(_signatures(body, check_signature), None)
 
 
-def version_of(model: str) -> tuple[int, int]:
+def model_version(model: str) -> tuple[int, int]:
     """The version in a model's name; a name without one counts as the newest."""
     found = _VERSION.search(model)
     return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
 
 
-def blocks_of(content: Any) -> list[dict[str, Any]]:
+def as_blocks(content: Any) -> list[dict[str, Any]]:
     """Content as blocks, whichever way it was written."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
 
 
-def turns_of(body: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+def merge_turns(body: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Roles and blocks; Anthropic takes neighbours of one role for one turn."""
     together = groupby(body["messages"], key=lambda message: message["role"])
-    return [(role, [block for one in some for block in blocks_of(one["content"])]) for role, some in together]
+    return [(role, [block for one in some for block in as_blocks(one["content"])]) for role, some in together]
 
 
 # -- words for a shape that does not fit -------------------------------------------------------------------------------
 
 
-def _words(misfit: Misfit, body: Any) -> str:
-    place = _place(misfit.path, body)
+def _violation_message(misfit: Violation, body: Any) -> str:
+    place = _violation_path(misfit.path, body)
     match misfit.kind:
         case "unknown":
             return f"{place}: Extra inputs are not permitted"
         case "missing":
             return f"{place}: Field required"
         case "value":
-            wanted = ", ".join(f"'{one}'" for one in misfit.wanted)
+            wanted = ", ".join(f"'{one}'" for one in misfit.expected)
             if misfit.path[-1] == "type":
                 return f"{place}: Input tag '{misfit.value}' does not match any of the expected tags: {wanted}"
             return f"{place}: Input should be {wanted}"
     kinds = {"object": "dictionary", "array": "list"}
-    kind = json_type(misfit.wanted)
+    kind = json_type(misfit.expected)
     return f"{place}: Input should be a valid {kinds.get(kind, kind)}"
 
 
-def _place(path: Path, body: Any) -> str:
+def _violation_path(path: Path, body: Any) -> str:
     """`messages.1.content.0.tool_use.index`: where a record was told by its tag, the tag is named."""
     names: list[str] = []
     value = body
@@ -142,9 +144,9 @@ def _roles(body: dict[str, Any], version: _Version) -> Iterator[str]:
 def _prefill(body: dict[str, Any], version: _Version) -> Iterator[str]:
     if body["messages"][-1]["role"] != "assistant":
         return
-    if version >= (4, 6) or _thinks(body):
+    if version >= (4, 6) or _has_thinking(body):
         yield "This model does not support assistant message prefill. The conversation must end with a user message."
-    last = turns_of(body)[-1][1]
+    last = merge_turns(body)[-1][1]
     if last and last[-1]["type"] == "text" and last[-1]["text"] != last[-1]["text"].rstrip():
         yield "messages: final assistant content cannot end with trailing whitespace"
 
@@ -154,7 +156,7 @@ def _empty(body: dict[str, Any], _: _Version) -> Iterator[str]:
     for number, message in enumerate(body["messages"]):
         if not message["content"] and not (number == last and message["role"] == "assistant"):
             yield f"messages.{number}: all messages must have non-empty content except for the optional final assistant message"
-        yield from _empty_texts("messages", message["role"], blocks_of(message["content"]))
+        yield from _empty_texts("messages", message["role"], as_blocks(message["content"]))
     if isinstance(body.get("system"), list):
         yield from _empty_texts("system", "system", body["system"])
 
@@ -171,7 +173,7 @@ def _empty_texts(where: str, role: str, blocks: list[dict[str, Any]]) -> Iterato
 
 def _media(body: dict[str, Any], _: _Version) -> Iterator[str]:
     for number, message in enumerate(body["messages"]):
-        for place, block in enumerate(blocks_of(message["content"])):
+        for place, block in enumerate(as_blocks(message["content"])):
             source = block.get("source")
             if not isinstance(source, dict) or source.get("type") != "base64":
                 continue
@@ -186,7 +188,7 @@ def _media(body: dict[str, Any], _: _Version) -> Iterator[str]:
 
 
 def _pairing(body: dict[str, Any], _: _Version) -> Iterator[str]:
-    turns = turns_of(body)
+    turns = merge_turns(body)
     for number, (role, blocks) in enumerate(turns):
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         if len(set(calls)) < len(calls):
@@ -195,7 +197,7 @@ def _pairing(body: dict[str, Any], _: _Version) -> Iterator[str]:
         if calls and (following is not None or role == "user"):
             yield from _unanswered(number, calls, following or [])
         before = [block["id"] for block in turns[number - 1][1] if block["type"] == "tool_use"] if number else []
-        yield from _unasked(number, blocks, before)
+        yield from _unexpected_results(number, blocks, before)
 
 
 def _unanswered(number: int, calls: list[str], following: list[dict[str, Any]]) -> Iterator[str]:
@@ -209,7 +211,7 @@ def _unanswered(number: int, calls: list[str], following: list[dict[str, Any]]) 
         )
 
 
-def _unasked(number: int, blocks: list[dict[str, Any]], before: list[str]) -> Iterator[str]:
+def _unexpected_results(number: int, blocks: list[dict[str, Any]], before: list[str]) -> Iterator[str]:
     results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
     for place, one in enumerate(results):
         if one not in before:
@@ -229,8 +231,8 @@ def _tools(body: dict[str, Any], _: _Version) -> Iterator[str]:
     for number, tool in enumerate(tools):
         if tool.get("type", "custom") != "custom":
             continue  # Anthropic's own have members of their own
-        for misfit in misfits(tool, TOOL):
-            yield f"tools.{number}.custom.{_words(misfit, tool)}"
+        for misfit in violations(tool, TOOL):
+            yield f"tools.{number}.custom.{_violation_message(misfit, tool)}"
         yield from _tool(f"tools.{number}.custom", tool)
     names = [str(tool.get("name")) for tool in tools]
     if len(set(names)) < len(names):
@@ -240,7 +242,7 @@ def _tools(body: dict[str, Any], _: _Version) -> Iterator[str]:
         yield "tool_choice: may only be specified while providing tools"
     if choice.get("type") == "tool" and choice["name"] not in names:
         yield f"Tool '{choice['name']}' not found in provided tools"
-    blocks = [block["type"] for message in body["messages"] for block in blocks_of(message["content"])]
+    blocks = [block["type"] for message in body["messages"] for block in as_blocks(message["content"])]
     if not tools and ("tool_use" in blocks or "tool_result" in blocks):
         yield "Requests which include `tool_use` or `tool_result` blocks must define tools."
 
@@ -256,7 +258,7 @@ def _tool(where: str, tool: dict[str, Any]) -> Iterator[str]:
     elif schema["type"] != "object":
         yield f"{where}.input_schema.type: Input should be 'object'"
     if tool.get("strict"):
-        yield from _closed(where, schema)
+        yield from _strict_schema(where, schema)
 
 
 def _thinking(body: dict[str, Any], version: _Version) -> Iterator[str]:
@@ -279,16 +281,16 @@ def _thinking(body: dict[str, Any], version: _Version) -> Iterator[str]:
         yield "`max_tokens` must be greater than `thinking.budget_tokens`."
     if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
         yield "Thinking may not be enabled when tool_choice forces tool use."
-    yield from _thought_first(body)
+    yield from _thinking_comes_first(body)
 
 
-def _thinks(body: dict[str, Any]) -> bool:
+def _has_thinking(body: dict[str, Any]) -> bool:
     return (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
 
 
-def _thought_first(body: dict[str, Any]) -> Iterator[str]:
+def _thinking_comes_first(body: dict[str, Any]) -> Iterator[str]:
     """With a thinking budget every answer since the newest question of a person begins with its thought."""
-    turns = turns_of(body)
+    turns = merge_turns(body)
     asked = [
         number for number, (role, blocks) in enumerate(turns)
         if role == "user" and any(block["type"] in BLOCKS for block in blocks)
@@ -304,10 +306,10 @@ def _thought_first(body: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _unsigned(body: dict[str, Any], signed: Signed) -> Iterator[str]:
+def _signatures(body: dict[str, Any], check_signature: SignatureCheck) -> Iterator[str]:
     for number, message in enumerate(body["messages"]):
-        for place, block in enumerate(blocks_of(message["content"])):
-            if block["type"] == "thinking" and not signed(block):
+        for place, block in enumerate(as_blocks(message["content"])):
+            if block["type"] == "thinking" and not check_signature(block):
                 yield f"messages.{number}.content.{place}: Invalid `signature` in `thinking` block"
 
 
@@ -320,7 +322,7 @@ def _sampling(body: dict[str, Any], version: _Version) -> Iterator[str]:
         yield "temperature: range: 0..1"
     if version >= (4, 1) and {"temperature", "top_p"} <= set(given):
         yield "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
-    if not _thinks(body):
+    if not _has_thinking(body):
         return
     if "temperature" in given and body["temperature"] != 1:
         yield "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode."
@@ -346,14 +348,14 @@ def _output(body: dict[str, Any], version: _Version) -> Iterator[str]:
         return
     if version < (4, 5):
         yield f"'{body['model']}' does not support output format."
-    yield from _closed("output_config.format", wanted["schema"])
+    yield from _strict_schema("output_config.format", wanted["schema"])
 
 
-def _closed(where: str, schema: Any) -> Iterator[str]:
+def _strict_schema(where: str, schema: Any) -> Iterator[str]:
     """Schemas that are held to: every object closed, no keyword that the grammar cannot express."""
     if isinstance(schema, list):
         for one in schema:
-            yield from _closed(where, one)
+            yield from _strict_schema(where, one)
     if not isinstance(schema, dict):
         return
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
@@ -366,24 +368,24 @@ def _closed(where: str, schema: Any) -> Iterator[str]:
             inner.values() if name in ("properties", "$defs", "definitions") and isinstance(inner, dict) else [inner]
         )
         for member in members:
-            yield from _closed(where, member)
+            yield from _strict_schema(where, member)
 
 
-def _marks(body: dict[str, Any], _: _Version) -> Iterator[str]:
-    marked = marks_in([body.get("tools") or [], body.get("system") or [], body["messages"]])
-    if marked > _MARKS:
-        yield f"A maximum of {_MARKS} blocks with cache_control may be provided. Found {marked}."
+def _cache_marks(body: dict[str, Any], _: _Version) -> Iterator[str]:
+    marked = count_cache_marks([body.get("tools") or [], body.get("system") or [], body["messages"]])
+    if marked > _MAX_CACHE_MARKS:
+        yield f"A maximum of {_MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {marked}."
 
 
-def marks_in(value: Any) -> int:
+def count_cache_marks(value: Any) -> int:
     """Cache marks anywhere in it."""
     if isinstance(value, list):
-        return sum(marks_in(one) for one in value)
+        return sum(count_cache_marks(one) for one in value)
     if not isinstance(value, dict):
         return 0
-    return bool(value.get("cache_control")) + sum(marks_in(one) for one in value.values())
+    return bool(value.get("cache_control")) + sum(count_cache_marks(one) for one in value.values())
 
 
 _RULES: tuple[Callable[[dict[str, Any], _Version], Iterator[str]], ...] = (
-    _length, _roles, _empty, _prefill, _media, _pairing, _tools, _thinking, _sampling, _output, _marks,
+    _length, _roles, _empty, _prefill, _media, _pairing, _tools, _thinking, _sampling, _output, _cache_marks,
 )  # fmt: skip

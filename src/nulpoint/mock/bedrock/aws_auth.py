@@ -14,7 +14,7 @@ import time
 from calendar import timegm
 from urllib.parse import quote
 
-from nulpoint.mock.answers import Call
+from nulpoint.mock.interface import MockRequest
 
 SECRET_KEY = "mock-secret-access-key"
 _SKEW = 300  # seconds a signature's time may be off
@@ -26,29 +26,29 @@ _TIME = re.compile(r"\d{8}T\d{6}Z")
 _UNTIL = re.compile(r"until-(\d+)")
 _MUST_BE_SIGNED = {"host", "x-amz-date"}
 
-Refusal = tuple[str, str]  # the error's type and its sentence
+Rejection = tuple[str, str]  # the error's type and its sentence
 
 
-def refusal(call: Call, now: float | None = None) -> Refusal | None:
+def check_authorization(request: MockRequest, now: float | None = None) -> Rejection | None:
     """Why this call is not let in."""
-    given = call.headers.get("authorization", "")
+    given = request.headers.get("authorization", "")
     if given.startswith("Bearer "):
         key = given.removeprefix("Bearer ")
         return ("UnrecognizedClientException", "Invalid API Key format") if key in ("", "bad-key") else None
     found = _AUTHORIZATION.fullmatch(given)
     if found is None:
         return "MissingAuthenticationTokenException", "Missing Authentication Token"
-    return _refused(call, found, time.time() if now is None else now)
+    return _check_signature(request, found, time.time() if now is None else now)
 
 
-def _refused(call: Call, found: re.Match[str], now: float) -> Refusal | None:
+def _check_signature(request: MockRequest, found: re.Match[str], now: float) -> Rejection | None:
     access_key, day, region, names, signature = found.groups()
     if access_key == "bad-key":
         return "UnrecognizedClientException", "The security token included in the request is invalid."
-    stamp = call.headers.get("x-amz-date", "")
+    stamp = request.headers.get("x-amz-date", "")
     if not _TIME.fullmatch(stamp) or not stamp.startswith(day) or abs(_seconds(stamp) - now) > _SKEW:
         return "InvalidSignatureException", f"Signature expired: {stamp} is now earlier than it may be"
-    token = call.headers.get("x-amz-security-token")
+    token = request.headers.get("x-amz-security-token")
     ends = _UNTIL.fullmatch(token or "")
     if ends is not None and now >= int(ends[1]):
         return "ExpiredTokenException", "The security token included in the request is expired"
@@ -56,7 +56,7 @@ def _refused(call: Call, found: re.Match[str], now: float) -> Refusal | None:
     signed = names.split(";")
     if not must <= set(signed) or signed != sorted(signed):
         return "InvalidSignatureException", f"{', '.join(sorted(must))} must be signed headers, in order"
-    if signature != _signature(call, signed, stamp, region):
+    if signature != _signature(request, signed, stamp, region):
         text = (
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret"
             " Access Key and signing method. Consult the service documentation for details."
@@ -69,16 +69,16 @@ def _seconds(stamp: str) -> int:
     return timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
 
 
-def _signature(call: Call, signed: list[str], stamp: str, region: str) -> str:
+def _signature(request: MockRequest, signed: list[str], stamp: str, region: str) -> str:
     canonical = "\n".join(
         [
-            call.method,
-            quote(call.path, safe="/~"),
+            request.method,
+            quote(request.path, safe="/~"),
             "",
-            *(f"{name}:{call.headers.get(name, '').strip()}" for name in signed),
+            *(f"{name}:{request.headers.get(name, '').strip()}" for name in signed),
             "",
             ";".join(signed),
-            hashlib.sha256(call.raw).hexdigest(),
+            hashlib.sha256(request.raw_body).hexdigest(),
         ]
     )
     scope = [stamp[:8], region, "bedrock", "aws4_request"]

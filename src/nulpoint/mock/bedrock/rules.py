@@ -9,44 +9,44 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nulpoint.mock.answers import signature
-from nulpoint.mock.bedrock.shapes import REQUEST, UNIONS
-from nulpoint.mock.shapes import Misfit, json_type, misfits
+from nulpoint.mock.bedrock.request_schema import REQUEST, UNIONS
+from nulpoint.mock.interface import signature
+from nulpoint.mock.request_schema import Violation, json_type, violations
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _DOCUMENT_NAME = re.compile(r"(?!.*\s\s)[\w\s\-()\[\]]{1,200}", re.ASCII)
 _CONSTRAINT = "1 validation error detected: Value at '{}' failed to satisfy constraint: Member must {}"
 _LIMITS = {"temperature": (0, 1), "topP": (0, 1), "maxTokens": (1, 10**9)}
-_MARKS = 4
+_MAX_CACHE_POINTS = 4
 
-Signed = Callable[[dict[str, Any]], bool]
+SignatureCheck = Callable[[dict[str, Any]], bool]
 
 
-def ours(thought: dict[str, Any]) -> bool:
+def is_signed_by_mock(thought: dict[str, Any]) -> bool:
     """Whether this mock wrote that thought, and nobody has changed it."""
     return bool(thought.get("signature") == signature("bedrock", thought["text"]))
 
 
-def problem(body: dict[str, Any], model: str, signed: Signed = ours) -> str | None:
+def find_problem(body: dict[str, Any], model: str, check_signature: SignatureCheck = is_signed_by_mock) -> str | None:
     """The first thing that is wrong, as Bedrock words it; `signed` judges the signature of a thought."""
-    for misfit in misfits(body, REQUEST):
-        return _words(misfit)
-    body = present(body)
+    for misfit in violations(body, REQUEST):
+        return _violation_message(misfit)
+    body = without_nulls(body)
     for rule in _RULES:
         for text in rule(body):
             return text
-    return next(_thoughts(body, model, signed), None)
+    return next(_thoughts(body, model, check_signature), None)
 
 
-def present(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
     """Without members that are null, which say nothing."""
     if isinstance(value, dict):
-        return {name: present(inner) for name, inner in value.items() if inner is not None}
-    return [present(inner) for inner in value] if isinstance(value, list) else value
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _words(misfit: Misfit) -> str:
+def _violation_message(misfit: Violation) -> str:
     place = ".".join(str(step + 1) + ".member" if isinstance(step, int) else step for step in misfit.path)
     match misfit.kind:
         case "unknown":
@@ -54,8 +54,8 @@ def _words(misfit: Misfit) -> str:
         case "missing":
             return _CONSTRAINT.format(place, "not be null")
         case "value":
-            return _CONSTRAINT.format(place, f"satisfy enum value set: [{', '.join(misfit.wanted)}]")
-    return f"STRUCTURE_VALUE or {json_type(misfit.wanted)} expected at '{place}'"
+            return _CONSTRAINT.format(place, f"satisfy enum value set: [{', '.join(misfit.expected)}]")
+    return f"STRUCTURE_VALUE or {json_type(misfit.expected)} expected at '{place}'"
 
 
 # -- rules: each gives what is wrong in its own matter -----------------------------------------------------------------
@@ -125,7 +125,7 @@ def _pairing(body: dict[str, Any]) -> Iterator[str]:
         yield "The toolConfig field must be defined when using toolUse and toolResult content blocks."
     for number, message in enumerate(messages):
         before = messages[number - 1]["content"] if number else []
-        asked = [block["toolUse"]["toolUseId"] for block in before if _waits(block)]
+        asked = [block["toolUse"]["toolUseId"] for block in before if _needs_result(block)]
         given = [block["toolResult"]["toolUseId"] for block in message["content"] if "toolResult" in block]
         missing = [one for one in asked if one not in given]
         if missing:
@@ -147,7 +147,7 @@ def _pairing(body: dict[str, Any]) -> Iterator[str]:
             yield f"The content field at {where}.toolResult cannot be empty when status value is error."
 
 
-def _waits(block: dict[str, Any]) -> bool:
+def _needs_result(block: dict[str, Any]) -> bool:
     return "toolUse" in block and block["toolUse"].get("type") != "server_tool_use"
 
 
@@ -157,7 +157,7 @@ def _media(body: dict[str, Any]) -> Iterator[str]:
         kinds = {name for block in message["content"] for name in block}
         if "document" in kinds and "text" not in kinds:
             yield f"messages.{number}: a text block must be included when a document is"
-    for where, block in [*_blocks(body), *_inside(body)]:
+    for where, block in [*_blocks(body), *_result_blocks(body)]:
         for kind in ("image", "document", "video", "audio"):
             data = ((block.get(kind) or {}).get("source") or {}).get("bytes")
             if data is not None and not _is_base64(data):
@@ -175,7 +175,7 @@ def _media(body: dict[str, Any]) -> Iterator[str]:
         yield "Messages contain duplicate document names."
 
 
-def _inside(body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _result_blocks(body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """What stands in results."""
     results = [(where, block["toolResult"]) for where, block in _blocks(body) if "toolResult" in block]
     return [(f"{where}.toolResult.content", inner) for where, result in results for inner in result["content"]]
@@ -230,15 +230,15 @@ def _cache_points(body: dict[str, Any]) -> Iterator[str]:
             if "cachePoint" in block and not at:
                 yield "cachePoint cannot be inserted before anything that could be cached."
     count += sum("cachePoint" in tool for tool in (body.get("toolConfig") or {}).get("tools", ()))
-    if count > _MARKS:
-        yield f"A maximum of {_MARKS} cachePoint blocks may be provided. Found {count}."
+    if count > _MAX_CACHE_POINTS:
+        yield f"A maximum of {_MAX_CACHE_POINTS} cachePoint blocks may be provided. Found {count}."
 
 
-def _thoughts(body: dict[str, Any], model: str, signed: Signed) -> Iterator[str]:
+def _thoughts(body: dict[str, Any], model: str, check_signature: SignatureCheck) -> Iterator[str]:
     """Claude checks the thoughts it is handed back, and how it samples while it thinks."""
     for where, block in _blocks(body):
         thought = (block.get("reasoningContent") or {}).get("reasoningText")
-        if thought is not None and not signed(thought):
+        if thought is not None and not check_signature(thought):
             yield f"{where}: Invalid `signature` in `thinking` block"
     fields = body.get("additionalModelRequestFields") or {}
     if "anthropic." not in model or (fields.get("thinking") or {}).get("type") != "enabled":

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from nulpoint.mock.answers import json_text, signature, sorted_json
-from nulpoint.mock.shapes import Keyed, Misfit, Path, Record, Rows, json_type, misfits, record
+from nulpoint.mock.interface import json_text, signature, sorted_json
+from nulpoint.mock.request_schema import ListOf, MapOf, Path, Record, Violation, json_type, record, violations
 
 
-def _many(shape: Any) -> Any:
-    return (Rows(shape), shape)
+def _one_or_many(shape: Any) -> Any:
+    return (ListOf(shape), shape)
 
 
 _schema: dict[str, Any] = {
     "type": str, "format": str, "title": str, "description": str, "nullable": bool, "enum": list, "pattern": str,
-    "default": object, "example": object, "required": _many(str), "propertyOrdering": _many(str), "ref": str,
+    "default": object, "example": object, "required": _one_or_many(str), "propertyOrdering": _one_or_many(str), "ref": str,
     "additionalProperties": object,
     **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"), (str, int)),
     **dict.fromkeys(("minimum", "maximum"), float),
 }  # fmt: skip
 SCHEMA = Record(_schema)  # what `parameters` and `responseSchema` may hold: a part of OpenAPI's
-_schema.update(items=SCHEMA, anyOf=_many(SCHEMA), properties=Keyed(SCHEMA), defs=Keyed(SCHEMA))
+_schema.update(items=SCHEMA, anyOf=_one_or_many(SCHEMA), properties=MapOf(SCHEMA), defs=MapOf(SCHEMA))
 
 _BLOB = record("data mimeType", mimeType=str, data=str, displayName=str)
 _FILE = record("fileUri", fileUri=str, mimeType=str, displayName=str)
@@ -34,7 +34,7 @@ PAYLOADS = {
     "text": str, "inlineData": _BLOB, "fileData": _FILE,
     "functionCall": record("name", name=str, args=dict, id=str),
     "functionResponse": record("name response", name=str, response=dict, id=str, willContinue=bool, scheduling=str,
-                               parts=_many(record("", inlineData=_BLOB, fileData=_FILE))),
+                               parts=_one_or_many(record("", inlineData=_BLOB, fileData=_FILE))),
     "executableCode": record("code", code=str, language=str, id=str),
     "codeExecutionResult": record("outcome", outcome=str, output=str, id=str),
     "toolCall": record("toolType", id=str, toolType=str, args=dict),
@@ -42,46 +42,46 @@ PAYLOADS = {
 }  # fmt: skip
 _PART = record("", **PAYLOADS, thought=bool, thoughtSignature=str, videoMetadata=dict, mediaResolution=(dict, str),
                partMetadata=dict)  # fmt: skip
-_CONTENT = record("", role=str, parts=_many(_PART))
+_CONTENT = record("", role=str, parts=_one_or_many(_PART))
 _FUNCTION = record("name", name=str, description=str, parameters=SCHEMA, parametersJsonSchema=object, response=SCHEMA,
                    responseJsonSchema=object, behavior=str)  # fmt: skip
 _TOOL = record(
-    "", functionDeclarations=_many(_FUNCTION),
+    "", functionDeclarations=_one_or_many(_FUNCTION),
     **dict.fromkeys(("googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "fileSearch",
                      "computerUse", "googleMaps"), dict), mcpServers=list,
 )  # fmt: skip
 _THINKING = record("", includeThoughts=bool, thinkingBudget=int, thinkingLevel=str)
 _CONFIG = record(
     "", temperature=float, topP=float, topK=float, candidateCount=int, maxOutputTokens=int, seed=int, logprobs=int,
-    stopSequences=_many(str), responseLogprobs=bool, presencePenalty=float, frequencyPenalty=float,
+    stopSequences=_one_or_many(str), responseLogprobs=bool, presencePenalty=float, frequencyPenalty=float,
     responseMimeType=str, responseSchema=SCHEMA, responseJsonSchema=object, responseFormat=object,
-    responseModalities=_many(str), mediaResolution=str, thinkingConfig=_THINKING, speechConfig=dict, imageConfig=dict,
+    responseModalities=_one_or_many(str), mediaResolution=str, thinkingConfig=_THINKING, speechConfig=dict, imageConfig=dict,
     enableEnhancedCivicAnswers=bool,
 )  # fmt: skip
-_CALLING = record("", mode=str, allowedFunctionNames=_many(str))
+_CALLING = record("", mode=str, allowedFunctionNames=_one_or_many(str))
 _TOOL_CONFIG = record("", functionCallingConfig=_CALLING, retrievalConfig=dict, includeServerSideToolInvocations=bool)
 _REQUEST = record(
-    "", contents=_many(_CONTENT), systemInstruction=_CONTENT, tools=_many(_TOOL), toolConfig=_TOOL_CONFIG, model=str,
-    generationConfig=_CONFIG, safetySettings=_many(dict), cachedContent=str, serviceTier=str, store=bool, labels=dict,
+    "", contents=_one_or_many(_CONTENT), systemInstruction=_CONTENT, tools=_one_or_many(_TOOL), toolConfig=_TOOL_CONFIG, model=str,
+    generationConfig=_CONFIG, safetySettings=_one_or_many(dict), cachedContent=str, serviceTier=str, store=bool, labels=dict,
 )  # fmt: skip
 _EMBED = record("content", model=str, content=_CONTENT, taskType=str, title=str, outputDimensionality=int)
-_EMBED_BATCH = record("requests", model=str, requests=Rows(_EMBED))
+_EMBED_BATCH = record("requests", model=str, requests=ListOf(_EMBED))
 
 # Google documents this in place of a signature that got lost (base64 of `skip_thought_signature_validator`).
-SKIP = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
+SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 _VERSION = re.compile(r"gemini-(\d)(?:\.(\d))?(?!\d)")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
-_MOST_TOKENS = 65_536
+_MAX_OUTPUT_TOKENS = 65_536
 _DOCS = "https://ai.google.dev/gemini-api/docs/thought-signatures"
 
-Signed = Callable[[dict[str, Any]], bool]
+SignatureCheck = Callable[[dict[str, Any]], bool]
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """`fields`: where, for those that name places."""
 
     message: str
-    fields: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 def sign(part: dict[str, Any]) -> str:
@@ -94,34 +94,34 @@ def sign(part: dict[str, Any]) -> str:
     )
 
 
-def ours(part: dict[str, Any]) -> bool:
+def is_signed_by_mock(part: dict[str, Any]) -> bool:
     """Whether the signature is this mock's own and belongs to that part, or says that it got lost."""
-    known = part["thoughtSignature"] == SKIP
+    known = part["thoughtSignature"] == SKIP_SIGNATURE
     return known or (("text" in part or "functionCall" in part) and part["thoughtSignature"] == sign(part))
 
 
-def problem(given: Any, model: str, signed: Signed = ours) -> Refusal | None:
+def find_problem(body: Any, model: str, check_signature: SignatureCheck = is_signed_by_mock) -> Rejection | None:
     """What is wrong with a generateContent request; `given` is the body as `plain` has made it."""
-    misfit = [one for one in misfits(given, _REQUEST)]
+    misfit = [one for one in violations(body, _REQUEST)]
     if misfit:
-        return _refusal(misfit, given)
-    version = version_of(model)
+        return _rejection(misfit, body)
+    version = model_version(model)
     for rule in _RULES:
-        for text in rule(given, model, version):
-            return Refusal(text)
-    for part in (part for content in _listed(given["contents"]) for part in _listed(content["parts"])):
-        if part.get("thoughtSignature") and not signed(part):
-            return Refusal("Corrupted thought signature.")
+        for text in rule(body, model, version):
+            return Rejection(text)
+    for part in (part for content in _as_list(body["contents"]) for part in _as_list(content["parts"])):
+        if part.get("thoughtSignature") and not check_signature(part):
+            return Rejection("Corrupted thought signature.")
     return None
 
 
-def embedding_problem(given: Any, batch: bool) -> Refusal | None:
+def find_embedding_problem(body: Any, batch: bool) -> Rejection | None:
     """What is wrong with an embedContent or batchEmbedContents request."""
-    misfit = list(misfits(given, _EMBED_BATCH if batch else _EMBED))
-    return _refusal(misfit, given) if misfit else None
+    misfit = list(violations(body, _EMBED_BATCH if batch else _EMBED))
+    return _rejection(misfit, body) if misfit else None
 
 
-def version_of(model: str) -> tuple[int, int]:
+def model_version(model: str) -> tuple[int, int]:
     """The version in a model's name; a name without one counts as the newest."""
     found = _VERSION.search(model)
     return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
@@ -133,10 +133,10 @@ _OPAQUE = frozenset(
 _KEYED = frozenset({"properties", "defs"})
 
 
-def plain(value: Any, keyed: bool = False) -> Any:
+def normalize(value: Any, keyed: bool = False) -> Any:
     """The request in camelCase and without nulls, whichever way it was written; JSON of the caller's own is left alone."""
     if isinstance(value, list):
-        return [plain(one) for one in value]
+        return [normalize(one) for one in value]
     if not isinstance(value, dict):
         return value
     made = {}
@@ -144,31 +144,31 @@ def plain(value: Any, keyed: bool = False) -> Any:
         if member is None:
             continue  # protocol buffers know no null
         there = name if keyed else re.sub(r"(?<=[a-z])_([a-z])", lambda found: found[1].upper(), name)
-        made[there] = member if there in _OPAQUE and not keyed else plain(member, there in _KEYED and not keyed)
+        made[there] = member if there in _OPAQUE and not keyed else normalize(member, there in _KEYED and not keyed)
     return made
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def functions_of(given: Any) -> list[dict[str, Any]]:
+def declared_functions(body: Any) -> list[dict[str, Any]]:
     """All declared functions."""
-    return [one for tool in _listed(given.get("tools")) for one in _listed(tool.get("functionDeclarations"))]
+    return [one for tool in _as_list(body.get("tools")) for one in _as_list(tool.get("functionDeclarations"))]
 
 
 # -- words for a shape that does not fit -------------------------------------------------------------------------------
 
 
-def _refusal(all_of_them: list[Misfit], given: Any) -> Refusal:
+def _rejection(problems: list[Violation], body: Any) -> Rejection:
     """Gemini names them all."""
-    lines = [_words(misfit, given) for misfit in all_of_them]
-    return Refusal("\n".join(lines), tuple(_place(one.path[:-1], given) for one in all_of_them))
+    lines = [_violation_message(misfit, body) for misfit in problems]
+    return Rejection("\n".join(lines), tuple(_violation_path(one.path[:-1], body) for one in problems))
 
 
-def _words(misfit: Misfit, given: Any) -> str:
-    place = _place(misfit.path, given)
-    above = _place(misfit.path[:-1], given)
+def _violation_message(misfit: Violation, body: Any) -> str:
+    place = _violation_path(misfit.path, body)
+    above = _violation_path(misfit.path[:-1], body)
     at = f" at '{above}'" if above else ""
     if misfit.kind == "unknown":
         return f'Invalid JSON payload received. Unknown name "{misfit.name}"{at}: Cannot find field.'
@@ -177,13 +177,13 @@ def _words(misfit: Misfit, given: Any) -> str:
     if isinstance(misfit.value, list):
         name = misfit.path[-1] if misfit.path else ""
         return f'Invalid JSON payload received. Unknown name "{name}"{at}: Proto field is not repeating, cannot start list.'
-    return f"Invalid value at '{place}' ({json_type(misfit.wanted)}), {json_text(misfit.value)[:80]}"
+    return f"Invalid value at '{place}' ({json_type(misfit.expected)}), {json_text(misfit.value)[:80]}"
 
 
-def _place(path: Path, given: Any) -> str:
+def _violation_path(path: Path, body: Any) -> str:
     """`tools[0].function_declarations[0].parameters.properties[1].value`"""
     text = ""
-    value = given
+    value = body
     for number, step in enumerate(path):
         if isinstance(step, int):
             text += f"[{step}]"
@@ -203,16 +203,16 @@ _Version = tuple[int, int]
 
 
 def _contents(given: Any, model: str, version: _Version) -> Iterator[str]:
-    contents = _listed(given.get("contents"))
+    contents = _as_list(given.get("contents"))
     if not contents:
         yield "* GenerateContentRequest.contents: contents is not specified\n"
         return
     for number, content in enumerate(contents):
         if content.get("role") not in (None, "user", "model"):
             yield "Please use a valid role: user, model."
-        if not _listed(content.get("parts")):
+        if not _as_list(content.get("parts")):
             yield f"* GenerateContentRequest.contents[{number}].parts: contents.parts must not be empty.\n"
-        for place, part in enumerate(_listed(content.get("parts"))):
+        for place, part in enumerate(_as_list(content.get("parts"))):
             where = f"contents[{number}].parts[{place}]"
             payloads = [name for name in PAYLOADS if part.get(name) is not None]
             if not part:
@@ -231,8 +231,8 @@ class _Turn(NamedTuple):
 
 def _turns(given: Any) -> list[_Turn]:
     turns = []
-    for role, some in groupby(_listed(given["contents"]), key=lambda content: content.get("role") or "user"):
-        parts = [part for content in some for part in _listed(content["parts"])]
+    for role, some in groupby(_as_list(given["contents"]), key=lambda content: content.get("role") or "user"):
+        parts = [part for content in some for part in _as_list(content["parts"])]
         calls = [part["functionCall"] for part in parts if "functionCall" in part]
         turns.append(_Turn(role, calls, [part["functionResponse"] for part in parts if "functionResponse" in part]))
     return turns
@@ -270,13 +270,13 @@ def _signatures(given: Any, model: str, version: _Version) -> Iterator[str]:
     """From Gemini 3 on, the first call of each step since the newest question has its signature."""
     if version < (3, 0):
         return
-    contents = _listed(given["contents"])
+    contents = _as_list(given["contents"])
     asked = [
         number for number, content in enumerate(contents)
-        if content.get("role") != "model" and any("functionResponse" not in part for part in _listed(content["parts"]))
+        if content.get("role") != "model" and any("functionResponse" not in part for part in _as_list(content["parts"]))
     ]  # fmt: skip
     for number, content in enumerate(contents):
-        calls = [part for part in _listed(content["parts"]) if "functionCall" in part]
+        calls = [part for part in _as_list(content["parts"]) if "functionCall" in part]
         if number > max(asked, default=-1) and calls and not calls[0].get("thoughtSignature"):
             yield (
                 "Function call is missing a thought_signature in functionCall parts. This is required for tools to work"
@@ -287,7 +287,7 @@ def _signatures(given: Any, model: str, version: _Version) -> Iterator[str]:
 
 
 def _tools(given: Any, model: str, version: _Version) -> Iterator[str]:
-    functions = functions_of(given)
+    functions = declared_functions(given)
     for number, function in enumerate(functions):
         where = f"* GenerateContentRequest.tools[0].function_declarations[{number}]"
         if not _NAME.fullmatch(function["name"]):
@@ -306,7 +306,7 @@ def _tools(given: Any, model: str, version: _Version) -> Iterator[str]:
     mode = calling.get("mode", "AUTO").upper()
     if mode not in ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"):
         yield f"Invalid value at 'tool_config.function_calling_config.mode' (Mode), \"{calling['mode']}\""
-    allowed = _listed(calling.get("allowedFunctionNames"))
+    allowed = _as_list(calling.get("allowedFunctionNames"))
     if allowed and mode not in ("ANY", "VALIDATED"):
         yield "Function calling config has allowed function names, but the mode is not ANY or VALIDATED."
     for name in allowed:
@@ -346,21 +346,21 @@ def _config(given: Any, model: str, version: _Version) -> Iterator[str]:
     where = "* GenerateContentRequest.generation_config"
     for name, least, most in (("temperature", 0, 2), ("topP", 0, 1), ("candidateCount", 1, 8), ("logprobs", 0, 20)):
         if config.get(name) is not None and not least <= config[name] <= most:
-            yield f"{where}.{_place((name,), {})}: must be in the range [{least}, {most}]\n"
-    if not 1 <= (config.get("maxOutputTokens") or 1) <= _MOST_TOKENS:
+            yield f"{where}.{_violation_path((name,), {})}: must be in the range [{least}, {most}]\n"
+    if not 1 <= (config.get("maxOutputTokens") or 1) <= _MAX_OUTPUT_TOKENS:
         yield (
             f"Unable to submit request because it has a maxOutputTokens value of {config['maxOutputTokens']} but the"
-            f" supported range is from 1 (inclusive) to {_MOST_TOKENS + 1} (exclusive). Update the value and try again."
+            f" supported range is from 1 (inclusive) to {_MAX_OUTPUT_TOKENS + 1} (exclusive). Update the value and try again."
         )
-    if len(_listed(config.get("stopSequences"))) > 5:
+    if len(_as_list(config.get("stopSequences"))) > 5:
         yield f"{where}.stop_sequences: at most 5 stop sequences are allowed\n"
     as_json = config.get("responseMimeType") == "application/json"
     schemas = [name for name in ("responseSchema", "responseJsonSchema") if config.get(name) is not None]
     if schemas and not as_json:
-        yield f"{where}.{_place((schemas[0],), {})}: only allowed with response_mime_type application/json\n"
+        yield f"{where}.{_violation_path((schemas[0],), {})}: only allowed with response_mime_type application/json\n"
     if len(schemas) > 1:
         yield f"{where}: response_schema and response_json_schema cannot both be set\n"
-    if as_json and functions_of(given) and version < (3, 0):
+    if as_json and declared_functions(given) and version < (3, 0):
         yield "Function calling with a response mime type: 'application/json' is unsupported"
 
 

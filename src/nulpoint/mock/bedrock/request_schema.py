@@ -1,6 +1,6 @@
 """What a request to Converse may look like: the service model of `bedrock-runtime`, as tables."""
 
-from nulpoint.mock.shapes import Keyed, Rows, record
+from nulpoint.mock.request_schema import ListOf, MapOf, record
 
 CACHE_POINT = record("type", type=frozenset({"default"}), ttl=frozenset({"5m", "1h"}))
 _S3 = record("uri", uri=str, bucketOwner=str)
@@ -8,7 +8,7 @@ _BYTES = record("", bytes=str, s3Location=_S3)
 _IMAGE = record("format source", format=frozenset({"png", "jpeg", "gif", "webp"}), source=_BYTES, error=dict)
 _DOCUMENT = record(
     "name source", format=frozenset({"pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"}), name=str,
-    source=record("", bytes=str, s3Location=_S3, text=str, content=Rows(record("", text=str))), context=str,
+    source=record("", bytes=str, s3Location=_S3, text=str, content=ListOf(record("", text=str))), context=str,
     citations=record("enabled", enabled=bool),
 )  # fmt: skip
 _VIDEO = record(
@@ -17,22 +17,26 @@ _VIDEO = record(
     source=_BYTES,
 )
 _AUDIO = record("format source", format=str, source=_BYTES, error=dict)
-_SEARCH = record("source title content", source=str, title=str, content=Rows(record("text", text=str)), citations=dict)
+_SEARCH = record(
+    "source title content", source=str, title=str, content=ListOf(record("text", text=str)), citations=dict
+)
 _RESULT = record(
     "toolUseId content", toolUseId=str, status=frozenset({"success", "error"}), type=str,
-    content=Rows(record("", json=dict, text=str, image=_IMAGE, document=_DOCUMENT, video=_VIDEO, searchResult=_SEARCH)),
+    content=ListOf(
+        record("", json=dict, text=str, image=_IMAGE, document=_DOCUMENT, video=_VIDEO, searchResult=_SEARCH)
+    ),
 )  # fmt: skip
-_GUARDED = record("", text=record("text", text=str, qualifiers=Rows(str)), image=dict)
+_GUARDED = record("", text=record("text", text=str, qualifiers=ListOf(str)), image=dict)
 _REASONING = record("", reasoningText=record("text", text=str, signature=str), redactedContent=str)
 _BLOCK = record(
     "", text=str, image=_IMAGE, document=_DOCUMENT, video=_VIDEO, audio=_AUDIO, toolResult=_RESULT,
     toolUse=record("toolUseId name input", toolUseId=str, name=str, input=dict, type=str), guardContent=_GUARDED,
     cachePoint=CACHE_POINT, reasoningContent=_REASONING,
-    citationsContent=record("", content=Rows(record("", text=str)), citations=Rows(dict)), searchResult=_SEARCH,
+    citationsContent=record("", content=ListOf(record("", text=str)), citations=ListOf(dict)), searchResult=_SEARCH,
     toolAddition=dict, toolRemoval=dict,
 )  # fmt: skip
 _SYSTEM = record("", text=str, guardContent=_GUARDED, cachePoint=CACHE_POINT)
-_MESSAGE = record("role content", role=frozenset({"user", "assistant", "system"}), content=Rows(_BLOCK))
+_MESSAGE = record("role content", role=frozenset({"user", "assistant", "system"}), content=ListOf(_BLOCK))
 _SPEC = record("name inputSchema", name=str, description=str, inputSchema=record("json", json=dict), strict=bool)
 _TOOL = record("", toolSpec=_SPEC, systemTool=record("name", name=str), cachePoint=CACHE_POINT)
 _CHOICE = record("", auto=record(), any=record(), tool=record("name", name=str))
@@ -41,14 +45,14 @@ _FORMAT = record(
     structure=record("jsonSchema", jsonSchema=record("schema", schema=str, name=str, description=str)),
 )  # fmt: skip
 REQUEST = record(
-    "", messages=Rows(_MESSAGE), system=Rows(_SYSTEM),
-    inferenceConfig=record("", maxTokens=int, temperature=float, topP=float, stopSequences=Rows(str)),
-    toolConfig=record("tools", tools=Rows(_TOOL), toolChoice=_CHOICE),
+    "", messages=ListOf(_MESSAGE), system=ListOf(_SYSTEM),
+    inferenceConfig=record("", maxTokens=int, temperature=float, topP=float, stopSequences=ListOf(str)),
+    toolConfig=record("tools", tools=ListOf(_TOOL), toolChoice=_CHOICE),
     guardrailConfig=record("", guardrailIdentifier=str, guardrailVersion=str,
                            trace=frozenset({"enabled", "disabled", "enabled_full"}),
                            streamProcessingMode=frozenset({"sync", "async"})),
     projectIdentifier=str, additionalModelRequestFields=dict, promptVariables=dict,
-    additionalModelResponseFieldPaths=Rows(str), requestMetadata=Keyed(str),
+    additionalModelResponseFieldPaths=ListOf(str), requestMetadata=MapOf(str),
     performanceConfig=record("", latency=frozenset({"standard", "optimized"})),
     serviceTier=record("type", type=frozenset({"priority", "default", "flex", "reserved"})),
     outputConfig=record("", textFormat=_FORMAT, effort=str),

@@ -6,51 +6,53 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from nulpoint.mock.answers import Answer, Call, Dialect, json_text
 from nulpoint.mock.faults import Fault
-from nulpoint.mock.tokens import refused
+from nulpoint.mock.interface import MockRequest, MockResponse, ProviderApi, json_text
+from nulpoint.mock.tokens import oauth_error
 
 _HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Error</h1>cloudflare</body></html>"
 _FAILED = "The server had an error while processing your request."
 
 
-def faulty(dialect: Dialect, call: Call, answer: Answer, fault: Fault | None) -> Answer:
+def apply_fault(api: ProviderApi, request: MockRequest, response: MockResponse, fault: Fault | None) -> MockResponse:
     """The answer a fault replaces the good one with; faults of the connection leave it as it is."""
     if fault is not None and fault.name.startswith("token_"):
-        told = "The mock was told to refuse." if fault.name != "token_repeat" else call.raw.decode("latin-1")
-        return refused("invalid_grant", told, int(fault.arg or 400))
+        told = "The mock was told to refuse." if fault.name != "token_repeat" else request.raw_body.decode("latin-1")
+        return oauth_error("invalid_grant", told, int(fault.arg or 400))
     match fault:
         case Fault(name="rate_limit"):
-            return dialect.rate_limited(fault.arg)
+            return api.rate_limited(fault.arg)
         case Fault(name="status" | "repeat"):
-            return dialect.error(int(fault.arg), _told(fault, call, f"The mock was told to answer {int(fault.arg)}."))
+            return api.error(
+                int(fault.arg), _error_message(fault, request, f"The mock was told to answer {int(fault.arg)}.")
+            )
         case Fault(name="expired_token"):
-            return dialect.error(int(fault.arg), "The access token has expired.")
+            return api.error(int(fault.arg), "The access token has expired.")
         case Fault(name="html_error"):
-            return Answer(status=int(fault.arg), body=_HTML, headers={"content-type": "text/html"})
+            return MockResponse(status=int(fault.arg), body=_HTML, headers={"content-type": "text/html"})
         case Fault(name="error_in_200" | "repeat_in_200"):
-            return Answer(body=dialect.error(500, _told(fault, call, "Provider returned error")).body)
+            return MockResponse(body=api.error(500, _error_message(fault, request, "Provider returned error")).body)
         case Fault(name="malformed_json"):
-            return Answer(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
-        case Fault(name="error_first" | "repeat_first") if answer.events is not None:
-            first = dialect.error_event(int(fault.arg), _told(fault, call, "Overloaded"))
-            return Answer(events=[first], headers=answer.headers)
-        case Fault(name="error_mid_stream" | "repeat_mid_stream") if answer.events is not None:
-            wrong = dialect.error_event(500, _told(fault, call, _FAILED))
-            return Answer(events=[*answer.events[: int(fault.arg)], wrong], headers=answer.headers)
-    return answer
+            return MockResponse(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
+        case Fault(name="error_first" | "repeat_first") if response.events is not None:
+            first = api.error_event(int(fault.arg), _error_message(fault, request, "Overloaded"))
+            return MockResponse(events=[first], headers=response.headers)
+        case Fault(name="error_mid_stream" | "repeat_mid_stream") if response.events is not None:
+            wrong = api.error_event(500, _error_message(fault, request, _FAILED))
+            return MockResponse(events=[*response.events[: int(fault.arg)], wrong], headers=response.headers)
+    return response
 
 
-def _told(fault: Fault, call: Call, usual: str) -> str:
+def _error_message(fault: Fault, request: MockRequest, default: str) -> str:
     """What an error says: the usual, or what a careless provider says of a request, which is all of it."""
     if not fault.name.startswith("repeat"):
-        return usual
+        return default
     fields = ("x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key")
-    key = next((call.headers[name] for name in fields if name in call.headers), "none")
-    return f"Incorrect API key provided: {key.removeprefix('Bearer ')}. The request was: {json_text(call.body)}"
+    key = next((request.headers[name] for name in fields if name in request.headers), "none")
+    return f"Incorrect API key provided: {key.removeprefix('Bearer ')}. The request was: {json_text(request.body)}"
 
 
-class Sender:
+class ResponseSender:
     """Sends one answer. `pause` is in seconds, between the events of a stream."""
 
     def __init__(
@@ -62,7 +64,7 @@ class Sender:
         self._name = self._fault.name
         self._pause = pause
 
-    async def send(self, answer: Answer, *, keep_alive: bool) -> None:
+    async def send(self, answer: MockResponse, *, keep_alive: bool) -> None:
         if self._name in ("reset_before_head", "close_before_head"):
             self._end(reset=self._name.startswith("reset"))
             return
@@ -79,7 +81,7 @@ class Sender:
         else:
             await self._send_whole(answer, keep_alive)
 
-    async def _send_whole(self, answer: Answer, keep_alive: bool) -> None:
+    async def _send_whole(self, answer: MockResponse, keep_alive: bool) -> None:
         body = answer.body
         fields = {"content-type": "application/json", **answer.headers}
         if self._name == "gzip":
@@ -96,7 +98,7 @@ class Sender:
         if self._name in ("wrong_length", "close_delimited") or not keep_alive:
             self._end(reset=False)
 
-    async def _send_stream(self, answer: Answer, events: list[bytes]) -> None:
+    async def _send_stream(self, answer: MockResponse, events: list[bytes]) -> None:
         whole = not self._name.endswith("_mid_stream") or self._name in ("error_mid_stream", "repeat_mid_stream")
         if not whole:
             events = events[: int(self._fault.arg)]

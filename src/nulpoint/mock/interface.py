@@ -11,7 +11,7 @@ import msgspec
 CREATED = 1_790_000_000  # Unix time; fixed, so that equal requests get equal answers
 
 
-class Call(msgspec.Struct):
+class MockRequest(msgspec.Struct):
     """A request as the providers' code sees it. `number` counts the requests of this server, from 1.
 
     `query` is what follows the path's question mark, `raw` the body as it came; tokens given out last `token_seconds`.
@@ -22,13 +22,13 @@ class Call(msgspec.Struct):
     headers: dict[str, str]
     body: Any
     number: int
-    words: int
+    word_count: int
     query: str = ""
-    raw: bytes = b""
+    raw_body: bytes = b""
     token_seconds: float = 3600.0
 
 
-class Answer(msgspec.Struct):
+class MockResponse(msgspec.Struct):
     """A whole body, or the events of a stream as they go onto the wire."""
 
     status: int = 200
@@ -37,25 +37,25 @@ class Answer(msgspec.Struct):
     headers: dict[str, str] = {}
 
 
-class Dialect(NamedTuple):
+class ProviderApi(NamedTuple):
     """How one provider speaks: its answers, and its words for what went wrong."""
 
-    answer: Callable[[Call], Answer]
-    error: Callable[[int, str], Answer]
-    rate_limited: Callable[[float], Answer]  # seconds to wait; 0 where it does not say
+    respond: Callable[[MockRequest], MockResponse]
+    error: Callable[[int, str], MockResponse]
+    rate_limited: Callable[[float], MockResponse]  # seconds to wait; 0 where it does not say
     error_event: Callable[[int, str], bytes]  # inside a stream
-    of_path: Callable[[str], Any] | None = None  # the dialect that speaks on this path, where it is another one
-    gives_tokens: Callable[[str], bool] = lambda _: False  # whether this path is the token server's
+    api_for_path: Callable[[str], Any] | None = None  # the dialect that speaks on this path, where it is another one
+    is_token_path: Callable[[str], bool] = lambda _: False  # whether this path is the token server's
 
 
-def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    return Answer(status=status, body=msgspec.json.encode(value), headers=headers or {})
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> MockResponse:
+    return MockResponse(status=status, body=msgspec.json.encode(value), headers=headers or {})
 
 
-def event(value: Any, name: str = "", end: bytes = b"\n") -> bytes:
+def sse_event(value: Any, name: str = "", line_end: bytes = b"\n") -> bytes:
     """One server-sent event."""
-    head = b"event: " + name.encode() + end if name else b""
-    return head + b"data: " + msgspec.json.encode(value) + end + end
+    head = b"event: " + name.encode() + line_end if name else b""
+    return head + b"data: " + msgspec.json.encode(value) + line_end + line_end
 
 
 def json_text(value: Any) -> str:
@@ -83,7 +83,7 @@ def vector(text: str, dimensions: int) -> list[float]:
     return [struct.unpack("<f", struct.pack("<f", number / dimensions**0.5))[0] for number in numbers[:dimensions]]
 
 
-def packed(numbers: list[float]) -> str:
+def base64_floats(numbers: list[float]) -> str:
     """base64 of little-endian float32, as the OpenAI API has it."""
     return b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nulpoint.mock.shapes import Rows, Tagged, record
+from nulpoint.mock.request_schema import ListOf, TaggedUnion, record
 
 _CACHE = record("type", type=frozenset({"ephemeral"}), ttl=frozenset({"5m", "1h"}))
 _SOURCES = {
@@ -16,13 +16,13 @@ _PLAIN = {
 }
 _SWITCH = record("", enabled=bool)
 _TEXT = record("text", type=str, text=str, cache_control=_CACHE, citations=object)
-_IMAGE = record("source", type=str, source=Tagged("type", _SOURCES), cache_control=_CACHE, transformations=dict)
+_IMAGE = record("source", type=str, source=TaggedUnion("type", _SOURCES), cache_control=_CACHE, transformations=dict)
 _DOCUMENT = record(
-    "source", type=str, source=Tagged("type", {**_SOURCES, **_PLAIN}), cache_control=_CACHE, citations=_SWITCH,
+    "source", type=str, source=TaggedUnion("type", {**_SOURCES, **_PLAIN}), cache_control=_CACHE, citations=_SWITCH,
     context=str, title=str,
 )  # fmt: skip
 _SEARCH_RESULT = record(
-    "content source title", type=str, content=Rows(_TEXT), source=str, title=str, cache_control=_CACHE,
+    "content source title", type=str, content=ListOf(_TEXT), source=str, title=str, cache_control=_CACHE,
     citations=_SWITCH,
 )  # fmt: skip
 _IN_RESULTS = {
@@ -37,8 +37,9 @@ _BLOCKS = {
     "thinking": record("signature thinking", type=str, signature=str, thinking=str),
     "redacted_thinking": record("data", type=str, data=str),
     "tool_use": record("id input name", **_USE, toolset_name=str),
-    "tool_result": record("tool_use_id", type=str, tool_use_id=str, content=(str, Rows(Tagged("type", _IN_RESULTS))),
-                          is_error=bool, cache_control=_CACHE, toolset_name=str),
+    "tool_result": record("tool_use_id", type=str, tool_use_id=str,
+                          content=(str, ListOf(TaggedUnion("type", _IN_RESULTS))), is_error=bool, cache_control=_CACHE,
+                          toolset_name=str),
     "server_tool_use": record("id input name", **_USE),
     "mcp_tool_use": record("id input name server_name", **_USE, server_name=str),
     "container_upload": record("file_id", type=str, file_id=str, cache_control=_CACHE),
@@ -52,7 +53,7 @@ _BLOCKS = {
 }  # fmt: skip
 BLOCKS = frozenset({"text", "image", "document"})  # what a person says, beside results
 _MESSAGE = record(
-    "role content", role=frozenset({"user", "assistant", "system"}), content=(str, Rows(Tagged("type", _BLOCKS)))
+    "role content", role=frozenset({"user", "assistant", "system"}), content=(str, ListOf(TaggedUnion("type", _BLOCKS)))
 )
 TOOL = record(
     "name input_schema", type=str, name=str, description=str, input_schema=dict, strict=bool, cache_control=_CACHE,
@@ -74,12 +75,12 @@ _THINKING = {
 _FORMAT = record("type schema", type=frozenset({"json_schema"}), schema=dict)
 EFFORT = frozenset({"low", "medium", "high", "xhigh", "max"})
 REQUEST = record(
-    "model max_tokens messages", model=str, max_tokens=int, messages=Rows(_MESSAGE), stream=bool, temperature=float,
-    system=(str, Rows(Tagged("type", {"text": _TEXT}))), stop_sequences=Rows(str), top_p=float, top_k=int,
-    tool_choice=Tagged("type", _CHOICES), thinking=Tagged("type", _THINKING), cache_control=_CACHE,
+    "model max_tokens messages", model=str, max_tokens=int, messages=ListOf(_MESSAGE), stream=bool, temperature=float,
+    system=(str, ListOf(TaggedUnion("type", {"text": _TEXT}))), stop_sequences=ListOf(str), top_p=float, top_k=int,
+    tool_choice=TaggedUnion("type", _CHOICES), thinking=TaggedUnion("type", _THINKING), cache_control=_CACHE,
     output_config=record("", effort=EFFORT, format=_FORMAT, task_budget=dict), metadata=record("", user_id=str),
     service_tier=frozenset({"auto", "standard_only"}), container=(str, dict), diagnostics=dict, inference_geo=str,
-    speed=frozenset({"standard", "fast"}), user_profile_id=str, workspace_id=str, tools=Rows(dict),
+    speed=frozenset({"standard", "fast"}), user_profile_id=str, workspace_id=str, tools=ListOf(dict),
 )  # fmt: skip
 # Members that exist only for those who ask for a beta in the `anthropic-beta` field.
 BETA: dict[str, Any] = {"context_management": dict, "mcp_servers": list, "output_format": _FORMAT}
