@@ -1,4 +1,4 @@
-"""What the server and the providers' code say to each other: a call comes in, an answer goes out, in one dialect."""
+"""The interface between the mock HTTP server and the mock providers, and helpers that all providers use."""
 
 import hashlib
 import struct
@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-CREATED = 1_790_000_000  # Unix time; fixed, so that equal requests get equal answers
+CREATED = 1_790_000_000  # Unix time; fixed, so that equal requests get equal responses
 
 
 class MockRequest(msgspec.Struct):
-    """A request as the providers' code sees it. `number` counts the requests of this server, from 1.
+    """A request to a mock provider.
 
-    `query` is what follows the path's question mark, `raw` the body as it came; tokens given out last `token_seconds`.
+    `number` counts the requests to this server, from 1. `body` is the decoded JSON, and None if the body is not JSON.
+    `word_count` is the length of the model's usual text, and `token_seconds` is the lifetime of access tokens.
     """
 
     method: str
@@ -29,7 +30,7 @@ class MockRequest(msgspec.Struct):
 
 
 class MockResponse(msgspec.Struct):
-    """A whole body, or the events of a stream as they go onto the wire."""
+    """A response with a complete body, or with the encoded events of a stream if `events` is set."""
 
     status: int = 200
     body: bytes = b""
@@ -38,14 +39,14 @@ class MockResponse(msgspec.Struct):
 
 
 class ProviderApi(NamedTuple):
-    """How one provider speaks: its answers, and its words for what went wrong."""
+    """The API of one mock provider: how it responds, and how it reports errors."""
 
     respond: Callable[[MockRequest], MockResponse]
     error: Callable[[int, str], MockResponse]
-    rate_limited: Callable[[float], MockResponse]  # seconds to wait; 0 where it does not say
-    error_event: Callable[[int, str], bytes]  # inside a stream
-    api_for_path: Callable[[str], Any] | None = None  # the dialect that speaks on this path, where it is another one
-    is_token_path: Callable[[str], bool] = lambda _: False  # whether this path is the token server's
+    rate_limited: Callable[[float], MockResponse]  # takes the seconds to wait; 0 leaves the wait out
+    error_event: Callable[[int, str], bytes]  # takes a status and a message; used inside a stream
+    api_for_path: Callable[[str], Any] | None = None  # the API whose error format this path uses, if it differs
+    is_token_path: Callable[[str], bool] = lambda _: False  # whether the path belongs to the token server
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> MockResponse:
@@ -53,7 +54,7 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 
 def sse_event(value: Any, name: str = "", line_end: bytes = b"\n") -> bytes:
-    """One server-sent event."""
+    """Encode one server-sent event."""
     head = b"event: " + name.encode() + line_end if name else b""
     return head + b"data: " + msgspec.json.encode(value) + line_end + line_end
 
@@ -63,17 +64,17 @@ def json_text(value: Any) -> str:
 
 
 def sorted_json(value: Any) -> str:
-    """JSON text that does not depend on the order of members."""
+    """Encode JSON with sorted keys, so that the text does not depend on their order."""
     return msgspec.json.encode(value, order="sorted").decode()
 
 
 def token_count(value: Any) -> int:
-    """A stand-in for a tokenizer: a token is four bytes of the JSON text."""
+    """Count tokens roughly: every four bytes of the JSON text count as one token."""
     return max(1, len(msgspec.json.encode(value)) // 4)
 
 
 def vector(text: str, dimensions: int) -> list[float]:
-    """A unit-ish vector that depends on the text alone."""
+    """Return an embedding of about unit length that depends only on the text."""
     numbers: list[float] = []
     block = 0
     while len(numbers) < dimensions:
@@ -84,10 +85,13 @@ def vector(text: str, dimensions: int) -> list[float]:
 
 
 def base64_floats(numbers: list[float]) -> str:
-    """base64 of little-endian float32, as the OpenAI API has it."""
+    """Encode numbers as base64 of little-endian float32, as the OpenAI API does."""
     return b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
 def signature(*parts: str) -> str:
-    """What this mock signs a thought with, so that it knows its own when they come back: changed ones do not match."""
+    """Return a signature over the parts.
+
+    The mocks sign their thoughts with it, and so notice when a client sends a thought back that was changed.
+    """
     return b64encode(hashlib.sha256("\x1f".join(("nulpoint mock", *parts)).encode()).digest()).decode()

@@ -1,6 +1,6 @@
-"""What a request may look like, written as tables, and what in a given one does not fit.
+"""Schemas for requests, and a validator that reports what in a request violates its schema.
 
-A shape is a Python type (`str`, `bool`, `int`, `float`, `dict`; `object` is anything), a frozenset of the allowed
+A schema is a Python type (`str`, `bool`, `int`, `float`, `dict`; `object` allows anything), a frozenset of the allowed
 values, one of the classes below, or a tuple of alternatives of different JSON types. Null is allowed wherever a member
 may be left out.
 """
@@ -19,24 +19,30 @@ class Record(NamedTuple):
 
 
 class ListOf(NamedTuple):
+    """A list whose items match one schema."""
+
     item: Any
 
 
 class MapOf(NamedTuple):
-    """An object with members of any name."""
+    """An object with members of any name, whose values match one schema."""
 
     item: Any
 
 
 class TaggedUnion(NamedTuple):
-    """One of several records, told by the member `tag`."""
+    """One of several records; the value of the member `tag` says which."""
 
     tag: str
     records: Mapping[str, Record]
 
 
 class Violation(NamedTuple):
-    """`kind`: `unknown` member, `missing` member, wrong `type`, or a `value` that is none of the allowed."""
+    """A place where a request does not match its schema.
+
+    `kind` is `unknown` (a member that does not exist), `missing` (a required member), `type` (the wrong JSON type) or
+    `value` (not one of the allowed values).
+    """
 
     kind: str
     path: Path
@@ -46,15 +52,17 @@ class Violation(NamedTuple):
 
 
 def record(required: str = "", /, **members: Any) -> Record:
-    """The names in `required` are separated by spaces."""
+    """Make a record schema; `required` names the required members, separated by spaces."""
     return Record(members, frozenset(required.split()))
 
 
 def violations(value: Any, schema: Any, path: Path = ()) -> Iterator[Violation]:
-    """All that does not fit, in the order of the request."""
+    """Yield everything that violates the schema, in the order of the request."""
     if type(schema) is tuple:
         alternatives = schema
-        schema = next((one for one in alternatives if _has_json_type(value, one)), alternatives[0])
+        schema = next(
+            (alternative for alternative in alternatives if _has_json_type(value, alternative)), alternatives[0]
+        )
     if not _has_json_type(value, schema):
         yield Violation("type", path, value=value, expected=schema)
         return
@@ -73,16 +81,16 @@ def violations(value: Any, schema: Any, path: Path = ()) -> Iterator[Violation]:
             yield from _union_violations(value, schema, path)
 
 
-_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
+_JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
 
 
 def json_type(schema: Any) -> str:
-    """What a shape is in JSON: `object`, `array`, `string`, `integer`, `number` or `boolean`."""
+    """Return the JSON type of a schema: `object`, `array`, `string`, `integer`, `number` or `boolean`."""
     if isinstance(schema, ListOf):
         return "array"
     if isinstance(schema, frozenset):
         return "string"
-    return _TYPES.get(schema, "object") if isinstance(schema, type) else "object"
+    return _JSON_TYPES.get(schema, "object") if isinstance(schema, type) else "object"
 
 
 def _record_violations(value: dict[str, Any], schema: Record, path: Path) -> Iterator[Violation]:
@@ -107,7 +115,7 @@ def _union_violations(value: dict[str, Any], schema: TaggedUnion, path: Path) ->
 
 
 def _has_json_type(value: Any, schema: Any) -> bool:
-    """Whether the JSON type is right; what is inside is looked at elsewhere."""
+    """Return whether the value has the JSON type of the schema; its contents are not checked."""
     if isinstance(schema, Record | MapOf | TaggedUnion):
         return isinstance(value, dict)
     if isinstance(schema, ListOf):

@@ -1,4 +1,4 @@
-"""An answer on its way to the socket, sent as it should be or as a fault says."""
+"""Sends responses to the socket, correctly or with an injected fault."""
 
 import asyncio
 import gzip
@@ -11,14 +11,16 @@ from nulpoint.mock.interface import MockRequest, MockResponse, ProviderApi, json
 from nulpoint.mock.tokens import oauth_error
 
 _HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Error</h1>cloudflare</body></html>"
-_FAILED = "The server had an error while processing your request."
+_SERVER_ERROR = "The server had an error while processing your request."
 
 
 def apply_fault(api: ProviderApi, request: MockRequest, response: MockResponse, fault: Fault | None) -> MockResponse:
-    """The answer a fault replaces the good one with; faults of the connection leave it as it is."""
+    """Return the response that the fault puts in place of the good one. Connection faults leave it as it is."""
     if fault is not None and fault.name.startswith("token_"):
-        told = "The mock was told to refuse." if fault.name != "token_repeat" else request.raw_body.decode("latin-1")
-        return oauth_error("invalid_grant", told, int(fault.arg or 400))
+        description = (
+            "The mock was told to refuse." if fault.name != "token_repeat" else request.raw_body.decode("latin-1")
+        )
+        return oauth_error("invalid_grant", description, int(fault.arg or 400))
     match fault:
         case Fault(name="rate_limit"):
             return api.rate_limited(fault.arg)
@@ -35,25 +37,27 @@ def apply_fault(api: ProviderApi, request: MockRequest, response: MockResponse, 
         case Fault(name="malformed_json"):
             return MockResponse(body=b'{"id":"chatcmpl-mock","choices":[{"index":0,"mess')
         case Fault(name="error_first" | "repeat_first") if response.events is not None:
-            first = api.error_event(int(fault.arg), _error_message(fault, request, "Overloaded"))
-            return MockResponse(events=[first], headers=response.headers)
+            error_event = api.error_event(int(fault.arg), _error_message(fault, request, "Overloaded"))
+            return MockResponse(events=[error_event], headers=response.headers)
         case Fault(name="error_mid_stream" | "repeat_mid_stream") if response.events is not None:
-            wrong = api.error_event(500, _error_message(fault, request, _FAILED))
-            return MockResponse(events=[*response.events[: int(fault.arg)], wrong], headers=response.headers)
+            error_event = api.error_event(500, _error_message(fault, request, _SERVER_ERROR))
+            return MockResponse(events=[*response.events[: int(fault.arg)], error_event], headers=response.headers)
     return response
 
 
 def _error_message(fault: Fault, request: MockRequest, default: str) -> str:
-    """What an error says: the usual, or what a careless provider says of a request, which is all of it."""
+    """Return the default text, or a text that repeats the credential and the request, as a careless provider does."""
     if not fault.name.startswith("repeat"):
         return default
-    fields = ("x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key")
-    key = next((request.headers[name] for name in fields if name in request.headers), "none")
-    return f"Incorrect API key provided: {key.removeprefix('Bearer ')}. The request was: {json_text(request.body)}"
+    credential_headers = ("x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key")
+    credential = next((request.headers[name] for name in credential_headers if name in request.headers), "none")
+    return (
+        f"Incorrect API key provided: {credential.removeprefix('Bearer ')}. The request was: {json_text(request.body)}"
+    )
 
 
 class ResponseSender:
-    """Sends one answer. `pause` is in seconds, between the events of a stream."""
+    """Sends one response. `pause` is the time in seconds between the events of a stream."""
 
     def __init__(
         self, transport: asyncio.Transport, writable: asyncio.Event, fault: Fault | None, pause: float
@@ -64,7 +68,7 @@ class ResponseSender:
         self._name = self._fault.name
         self._pause = pause
 
-    async def send(self, answer: MockResponse, *, keep_alive: bool) -> None:
+    async def send(self, response: MockResponse, *, keep_alive: bool) -> None:
         if self._name in ("reset_before_head", "close_before_head"):
             self._end(reset=self._name.startswith("reset"))
             return
@@ -73,44 +77,44 @@ class ResponseSender:
         if self._name == "informational":
             self._transport.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * int(self._fault.arg))
         if self._name == "reset_after_head":
-            self._transport.write(_head(answer.status, {"content-type": "application/json", "content-length": "9"}))
+            self._transport.write(_head(response.status, {"content-type": "application/json", "content-length": "9"}))
             await asyncio.sleep(0.01)
             self._end(reset=True)
-        elif answer.events is not None:
-            await self._send_stream(answer, answer.events)
+        elif response.events is not None:
+            await self._send_stream(response, response.events)
         else:
-            await self._send_whole(answer, keep_alive)
+            await self._send_whole(response, keep_alive)
 
-    async def _send_whole(self, answer: MockResponse, keep_alive: bool) -> None:
-        body = answer.body
-        fields = {"content-type": "application/json", **answer.headers}
+    async def _send_whole(self, response: MockResponse, keep_alive: bool) -> None:
+        body = response.body
+        headers = {"content-type": "application/json", **response.headers}
         if self._name == "gzip":
             body = gzip.compress(body, mtime=0)
-            fields["content-encoding"] = "gzip"
+            headers["content-encoding"] = "gzip"
         if self._name == "huge_head":
-            fields["x-huge"] = "x" * 131_072
+            headers["x-huge"] = "x" * 131_072
         if self._name == "close_delimited":
-            fields["connection"] = "close"
+            headers["connection"] = "close"
         else:
-            fields["content-length"] = str(len(body) + (10 if self._name == "wrong_length" else 0))
-        more = b"HTTP/1.1 200" if self._name == "short_length" else b""
-        await self._write(_head(answer.status, fields) + body + more)
+            headers["content-length"] = str(len(body) + (10 if self._name == "wrong_length" else 0))
+        extra = b"HTTP/1.1 200" if self._name == "short_length" else b""
+        await self._write(_head(response.status, headers) + body + extra)
         if self._name in ("wrong_length", "close_delimited") or not keep_alive:
             self._end(reset=False)
 
-    async def _send_stream(self, answer: MockResponse, events: list[bytes]) -> None:
-        whole = not self._name.endswith("_mid_stream") or self._name in ("error_mid_stream", "repeat_mid_stream")
-        if not whole:
+    async def _send_stream(self, response: MockResponse, events: list[bytes]) -> None:
+        complete = not self._name.endswith("_mid_stream") or self._name in ("error_mid_stream", "repeat_mid_stream")
+        if not complete:
             events = events[: int(self._fault.arg)]
-        head = _head(200, {"content-type": "text/event-stream", **answer.headers, "transfer-encoding": "chunked"})
+        head = _head(200, {"content-type": "text/event-stream", **response.headers, "transfer-encoding": "chunked"})
         for number, event in enumerate(events):
-            last = b"0\r\n\r\n" if whole and number == len(events) - 1 else b""
+            last = b"0\r\n\r\n" if complete and number == len(events) - 1 else b""
             await self._write(b"%b%x\r\n%b\r\n%b" % (head, len(event), event, last))
             head = b""
             if self._pause:
                 await asyncio.sleep(self._pause)
             await self._writable.wait()
-        if not whole:
+        if not complete:
             await self._break_off(head)
 
     async def _break_off(self, head: bytes) -> None:
@@ -140,6 +144,6 @@ class ResponseSender:
             self._transport.close()
 
 
-def _head(status: int, fields: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Error'}", *(f"{k}: {v}" for k, v in fields.items())]
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Error'}", *(f"{k}: {v}" for k, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

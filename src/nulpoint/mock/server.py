@@ -1,4 +1,4 @@
-"""The mock providers' server: a small HTTP/1.1 server that can also misbehave at the socket."""
+"""The HTTP/1.1 server of the mock providers, which can also inject faults at the socket."""
 
 import asyncio
 import random
@@ -27,8 +27,15 @@ from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.response_sender import ResponseSender, apply_fault
 from nulpoint.mock.settings import MockSettings, SettingsError
 
-PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004, "bedrock": 19005, "azure": 19006,
-         "vertexai": 19007}  # fmt: skip
+PORTS = {
+    "openai": 19001,
+    "anthropic": 19002,
+    "gemini": 19003,
+    "mistral": 19004,
+    "bedrock": 19005,
+    "azure": 19006,
+    "vertexai": 19007,
+}
 _APIS: dict[str, ProviderApi] = {
     "openai": openai_server.API,
     "anthropic": anthropic_server.API,
@@ -41,7 +48,7 @@ _APIS: dict[str, ProviderApi] = {
 
 
 class MockServer:
-    """One provider on one port."""
+    """A mock of one provider, listening on one port."""
 
     def __init__(self, name: str, settings: MockSettings) -> None:
         self.name = name
@@ -49,7 +56,7 @@ class MockServer:
         self.settings = settings
         self.fault: Fault | None = None
         self.port = 0
-        self.requests = 0  # those to the token server are counted apart
+        self.requests = 0  # requests to the token server are counted in token_requests
         self.token_requests = 0
         self.aborted = 0
         self.by_path: Counter[str] = Counter()
@@ -75,7 +82,7 @@ class MockServer:
         await asyncio.sleep(0)
 
     def set_fault(self, name: str, count: int | None = None, arg: float | None = None) -> None:
-        """The next `count` requests (all, without it) meet this fault. Raises ValueError."""
+        """Inject a fault into the next `count` requests, or into all if it is None. Raises ValueError."""
         self.fault = faults.make(name, arg, count)
 
     def clear(self) -> None:
@@ -92,7 +99,10 @@ class MockServer:
         }
 
     def take_fault(self, headers: Mapping[str, str] | None, path: str = "") -> Fault | None:
-        """The fault of this request: the one its header names, else the one that was set."""
+        """Return the fault for this request: the one in its x-mock-fault header, else the one that was set.
+
+        `headers` is None for a new connection, before any request.
+        """
         if headers is not None and "x-mock-fault" in headers:
             return faults.parse(headers["x-mock-fault"])
         fault = self.fault
@@ -106,13 +116,13 @@ class MockServer:
                 self.fault = None
         return fault
 
-    def respond(self, call: MockRequest) -> MockResponse:
+    def respond(self, request: MockRequest) -> MockResponse:
         if self._random.random() < self.settings.error_rate:
             return self.api.error(500, "The server had an error while processing your request.")
-        return self.api.respond(call)
+        return self.api.respond(request)
 
     def admin(self, method: str, path: str, body: Any) -> MockResponse:
-        """`/mock/fault` and `/mock/stats`."""
+        """Handle `/mock/fault` and `/mock/stats`."""
         if path == "/mock/stats" and method == "DELETE":
             self.requests = self.aborted = 0
             self.by_path.clear()
@@ -124,12 +134,14 @@ class MockServer:
             except (ValueError, TypeError) as error:
                 return json_response({"error": str(error)}, 400)
         elif path != "/mock/stats":
-            return json_response({"error": "POST or DELETE /mock/fault, GET or DELETE /mock/stats"}, 404)
+            return json_response(
+                {"error": "unknown path; use POST or DELETE /mock/fault, GET or DELETE /mock/stats"}, 404
+            )
         return json_response(self.stats())
 
 
 class Connection(asyncio.Protocol):
-    """One connection; one request at a time."""
+    """A client connection, which serves one request at a time."""
 
     def __init__(self, server: MockServer) -> None:
         self.server = server
@@ -175,9 +187,9 @@ class Connection(asyncio.Protocol):
         self.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        field = name.decode("latin-1").lower(), value.decode("latin-1")
-        self.raw_headers.append(field)
-        self.headers[field[0]] = field[1]
+        header = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.raw_headers.append(header)
+        self.headers[header[0]] = header[1]
 
     def on_headers_complete(self) -> None:
         if self.headers.get("expect", "").lower() == "100-continue":
@@ -193,9 +205,9 @@ class Connection(asyncio.Protocol):
         server = self.server
         method = self.parser.get_method().decode()
         path, _, query = self.target.decode("latin-1").partition("?")
-        raw = b"".join(self.body)
+        raw_body = b"".join(self.body)
         try:
-            body = msgspec.json.decode(raw) if raw else None
+            body = msgspec.json.decode(raw_body) if raw_body else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             body = None
         if path.startswith("/mock/"):
@@ -206,7 +218,12 @@ class Connection(asyncio.Protocol):
         else:
             server.requests += 1
             server.by_path[path] += 1
-            server.last = {"method": method, "path": path, "headers": self.raw_headers, "body": b64encode(raw).decode()}
+            server.last = {
+                "method": method,
+                "path": path,
+                "headers": self.raw_headers,
+                "body": b64encode(raw_body).decode(),
+            }
         try:
             fault = server.take_fault(self.headers, path)
         except ValueError as error:
@@ -215,19 +232,27 @@ class Connection(asyncio.Protocol):
         if server.settings.latency_ms:
             await asyncio.sleep(server.settings.latency_ms / 1000)
         settings = server.settings
-        call = MockRequest(
-            method, path, self.headers, body, server.requests, settings.stream_words, query, raw, settings.token_seconds
+        request = MockRequest(
+            method,
+            path,
+            self.headers,
+            body,
+            server.requests,
+            settings.stream_words,
+            query,
+            raw_body,
+            settings.token_seconds,
         )
         try:
-            answer = server.respond(call)
-        except Exception as error:  # noqa: BLE001 - a mock that falls silent would look like a stall
-            answer = server.api.error(500, f"The mock itself failed: {error!r}")
-        dialect = (server.api.api_for_path and server.api.api_for_path(path)) or server.api
-        await self._send(apply_fault(dialect, call, answer, fault), fault)
+            response = server.respond(request)
+        except Exception as error:  # noqa: BLE001 - no response would look like a stalled provider
+            response = server.api.error(500, f"The mock itself failed: {error!r}")
+        api = (server.api.api_for_path and server.api.api_for_path(path)) or server.api
+        await self._send(apply_fault(api, request, response, fault), fault)
 
-    async def _send(self, answer: MockResponse, fault: Fault | None = None) -> None:
+    async def _send(self, response: MockResponse, fault: Fault | None = None) -> None:
         sender = ResponseSender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)
-        await sender.send(answer, keep_alive=self.parser.should_keep_alive())
+        await sender.send(response, keep_alive=self.parser.should_keep_alive())
 
 
 async def start(
@@ -237,7 +262,7 @@ async def start(
     settings: MockSettings | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> MockServer:
-    """A running mock of one of the names in `PORTS`."""
+    """Start a mock of one of the providers in `PORTS`."""
     server = MockServer(name, settings or MockSettings())
     await server.listen(host, port, tls)
     return server
@@ -249,7 +274,7 @@ async def start_all(
     ports: Mapping[str, int],
     provider_faults: Sequence[tuple[str | None, Fault]] = (),
 ) -> list[MockServer]:
-    """One running mock a port, each with the faults that are for it (None: for all); the last one counts."""
+    """Start one mock for each port, with the faults for its provider (None: for all). The last fault wins."""
     servers = [await start(name, port, host, settings) for name, port in ports.items()]
     for server in servers:
         for provider, fault in provider_faults:
@@ -261,15 +286,18 @@ async def start_all(
 def run(
     environ: Mapping[str, str], host: str, ports: Mapping[str, int] | None = None, fault_options: Sequence[str] = ()
 ) -> int:
-    """Serve all until SIGINT or SIGTERM, with these faults (as `faults.parse_for` reads them); the exit code."""
+    """Serve all mocks until SIGINT or SIGTERM, and return the exit code.
+
+    `fault_options` are written as `faults.parse_with_provider` reads them.
+    """
     try:
         settings = MockSettings.from_environment(environ)
-        wanted = [parse_provider_fault(text) for text in fault_options]
+        provider_faults = [parse_provider_fault(text) for text in fault_options]
     except (SettingsError, ValueError) as error:
         print(f"nulpoint mock: {error}", file=sys.stderr)
         return 2
     try:
-        uvloop.run(_serve(settings, host, ports or PORTS, wanted))
+        uvloop.run(_serve(settings, host, ports or PORTS, provider_faults))
     except OSError as error:
         print(f"nulpoint mock: cannot listen: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -277,7 +305,7 @@ def run(
 
 
 def parse_provider_fault(text: str) -> tuple[str | None, Fault]:
-    """A fault as the command line has it. Raises ValueError."""
+    """Parse a fault as written on the command line. Raises ValueError."""
     provider, fault = faults.parse_with_provider(text)
     if provider not in (None, *PORTS):
         raise ValueError(f"unknown provider {provider!r}; known: {', '.join(PORTS)}")

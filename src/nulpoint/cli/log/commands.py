@@ -27,9 +27,13 @@ EXIT_UNREADABLE = 1
 POLL_SECONDS = 0.3
 DEFAULT_WIDTH = 140  # columns, if the output is not a terminal
 _STYLES: dict[str, dict[str, Any]] = {
-    "head": {"bold": True}, "dim": {"dim": True}, "good": {"fg": "green"}, "warn": {"fg": "yellow"},
-    "bad": {"fg": "red"}, "mark": {"fg": "cyan"},
-}  # fmt: skip
+    "head": {"bold": True},
+    "dim": {"dim": True},
+    "good": {"fg": "green"},
+    "warn": {"fg": "yellow"},
+    "bad": {"fg": "red"},
+    "mark": {"fg": "cyan"},
+}
 _ATTEMPT_COUNT = "json_array_length(attempts) AS tries"
 
 
@@ -44,23 +48,39 @@ def _parse_with(parse: Callable[[str], Any]) -> Callable[[click.Context, click.P
 
 
 _OPTIONS = (
-    click.option("--file", "file", type=click.Path(path_type=Path),
-                 help=f"The request log; - is standard input. Default: the file in REQUEST_LOG, else {UNSET}."),
+    click.option(
+        "--file",
+        "file",
+        type=click.Path(path_type=Path),
+        help=f"The request log; - is standard input. Default: the file in REQUEST_LOG, else {UNSET}.",
+    ),
     click.option("--model", help="Requested or responding model, or a pattern such as 'gpt-*'."),
     click.option("--provider", help="The provider that responded."),
-    click.option("--status", callback=_parse_with(filters.status),
-                 help="A status such as 429, a class such as 5xx, or error."),
+    click.option(
+        "--status", callback=_parse_with(filters.status), help="A status such as 429, a class such as 5xx, or error."
+    ),
     click.option("--key", metavar="DIGEST", help="The digest of the client's key, or its beginning."),
-    click.option("--cache", type=click.Choice(["HIT", "MISS", "BYPASS"], case_sensitive=False),
-                 help="The result of the cache lookup."),
-    click.option("--since", callback=_parse_with(lambda text: filters.since(text, datetime.now(UTC))), metavar="WHEN",
-                 help="A duration such as 30m, 24h or 7d, or a time in UTC such as 2026-11-26T14:00."),
-    click.option("--slower-than", callback=_parse_with(values.duration), metavar="DURATION",
-                 help="Only requests that took longer, for example 2s or 500ms."),
+    click.option(
+        "--cache",
+        type=click.Choice(["HIT", "MISS", "BYPASS"], case_sensitive=False),
+        help="The result of the cache lookup.",
+    ),
+    click.option(
+        "--since",
+        callback=_parse_with(lambda text: filters.since(text, datetime.now(UTC))),
+        metavar="WHEN",
+        help="A duration such as 30m, 24h or 7d, or a time in UTC such as 2026-11-26T14:00.",
+    ),
+    click.option(
+        "--slower-than",
+        callback=_parse_with(values.duration),
+        metavar="DURATION",
+        help="Only requests that took longer, for example 2s or 500ms.",
+    ),
     click.option("--failed-over", is_flag=True, help="Only requests that took more than one attempt."),
     click.option("--all", "all_routes", is_flag=True, help="Include the gateway's own pages and malformed requests."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-)  # fmt: skip
+)
 
 
 def _with_filters(command: Callable[..., None]) -> Callable[..., None]:
@@ -141,8 +161,23 @@ def stats(by: str, limit: int, file: Path | None, as_json: bool, **filter_option
             click.echo(f"{len(groups) - len(names)} more are left out; use -n {len(groups)} to show all")
 
 
-_SUMMARY_COLUMNS = ("time", "model", "provider", "key", "status", "error", "total_us", "first_token_us", "cache",
-                    "coalesced", "prompt", "completion", "cached", "cost", "saved")  # fmt: skip
+_SUMMARY_COLUMNS = (
+    "time",
+    "model",
+    "provider",
+    "key",
+    "status",
+    "error",
+    "total_us",
+    "first_token_us",
+    "cache",
+    "coalesced",
+    "prompt",
+    "completion",
+    "cached",
+    "cost",
+    "saved",
+)
 
 
 def _print_request(log: RequestLogReader, request: str, as_json: bool) -> None:

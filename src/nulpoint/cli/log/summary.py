@@ -76,13 +76,19 @@ class Statistics(msgspec.Struct):
     def as_json(self) -> dict[str, Any]:
         """Return the statistics, with percentiles, as a JSON object. Money is in dollars."""
         return {
-            "requests": self.requests, "errors": self.errors, "callers_left": self.disconnected,
-            "latency_us": _percentiles(self.latencies_us), "first_token_us": _percentiles(self.first_token_us),
+            "requests": self.requests,
+            "errors": self.errors,
+            "callers_left": self.disconnected,
+            "latency_us": _percentiles(self.latencies_us),
+            "first_token_us": _percentiles(self.first_token_us),
             "tokens": {"prompt": self.prompt, "completion": self.completion, "cached": self.cached},
-            "cost": self.cost / PICO, "saved": self.saved / PICO, "unpriced_requests": self.unpriced,
-            "cache": {"asked": self.cache_lookups, "hits": self.cache_hits}, "coalesced": self.coalesced,
+            "cost": self.cost / PICO,
+            "saved": self.saved / PICO,
+            "unpriced_requests": self.unpriced,
+            "cache": {"asked": self.cache_lookups, "hits": self.cache_hits},
+            "coalesced": self.coalesced,
             "failed_over": self.failed_over,
-        }  # fmt: skip
+        }
 
 
 def summarise(rows: Iterable[LogRow], by: str) -> tuple[Statistics, dict[str, Statistics]]:

@@ -1,65 +1,121 @@
-"""What a request to Anthropic's Messages API may look like: the request types of the `anthropic` SDK, as tables."""
+"""The schema of requests to Anthropic's Messages API, written down from the request types of the `anthropic` SDK."""
 
 from typing import Any
 
 from nulpoint.mock.request_schema import ListOf, TaggedUnion, record
 
-_CACHE = record("type", type=frozenset({"ephemeral"}), ttl=frozenset({"5m", "1h"}))
+_CACHE_CONTROL = record("type", type=frozenset({"ephemeral"}), ttl=frozenset({"5m", "1h"}))
 _SOURCES = {
     "base64": record("media_type data", type=str, media_type=str, data=str),
     "url": record("url", type=str, url=str),
     "file": record("file_id", type=str, file_id=str),
 }
-_PLAIN = {
+_TEXT_SOURCES = {
     "text": record("media_type data", type=str, media_type=frozenset({"text/plain"}), data=str),
     "content": record("content", type=str, content=object),
 }
-_SWITCH = record("", enabled=bool)
-_TEXT = record("text", type=str, text=str, cache_control=_CACHE, citations=object)
-_IMAGE = record("source", type=str, source=TaggedUnion("type", _SOURCES), cache_control=_CACHE, transformations=dict)
+_CITATIONS_SWITCH = record("", enabled=bool)
+_TEXT = record("text", type=str, text=str, cache_control=_CACHE_CONTROL, citations=object)
+_IMAGE = record(
+    "source", type=str, source=TaggedUnion("type", _SOURCES), cache_control=_CACHE_CONTROL, transformations=dict
+)
 _DOCUMENT = record(
-    "source", type=str, source=TaggedUnion("type", {**_SOURCES, **_PLAIN}), cache_control=_CACHE, citations=_SWITCH,
-    context=str, title=str,
-)  # fmt: skip
+    "source",
+    type=str,
+    source=TaggedUnion("type", {**_SOURCES, **_TEXT_SOURCES}),
+    cache_control=_CACHE_CONTROL,
+    citations=_CITATIONS_SWITCH,
+    context=str,
+    title=str,
+)
 _SEARCH_RESULT = record(
-    "content source title", type=str, content=ListOf(_TEXT), source=str, title=str, cache_control=_CACHE,
-    citations=_SWITCH,
-)  # fmt: skip
-_IN_RESULTS = {
-    "text": _TEXT, "image": _IMAGE, "document": _DOCUMENT, "search_result": _SEARCH_RESULT,
-    "tool_reference": record("tool_name", type=str, tool_name=str, cache_control=_CACHE),
-}  # fmt: skip
-_SERVER_RESULT = record("content tool_use_id", type=str, content=object, tool_use_id=str, cache_control=_CACHE,
-                        caller=dict, is_error=bool)  # fmt: skip
-_USE = {"type": str, "id": str, "input": dict, "name": str, "cache_control": _CACHE, "caller": dict}
-_BLOCKS = {
-    "text": _TEXT, "image": _IMAGE, "document": _DOCUMENT, "search_result": _SEARCH_RESULT,
+    "content source title",
+    type=str,
+    content=ListOf(_TEXT),
+    source=str,
+    title=str,
+    cache_control=_CACHE_CONTROL,
+    citations=_CITATIONS_SWITCH,
+)
+_RESULT_BLOCKS = {
+    "text": _TEXT,
+    "image": _IMAGE,
+    "document": _DOCUMENT,
+    "search_result": _SEARCH_RESULT,
+    "tool_reference": record("tool_name", type=str, tool_name=str, cache_control=_CACHE_CONTROL),
+}
+_SERVER_RESULT = record(
+    "content tool_use_id",
+    type=str,
+    content=object,
+    tool_use_id=str,
+    cache_control=_CACHE_CONTROL,
+    caller=dict,
+    is_error=bool,
+)
+_TOOL_USE_MEMBERS = {
+    "type": str,
+    "id": str,
+    "input": dict,
+    "name": str,
+    "cache_control": _CACHE_CONTROL,
+    "caller": dict,
+}
+_CONTENT_BLOCKS = {
+    "text": _TEXT,
+    "image": _IMAGE,
+    "document": _DOCUMENT,
+    "search_result": _SEARCH_RESULT,
     "thinking": record("signature thinking", type=str, signature=str, thinking=str),
     "redacted_thinking": record("data", type=str, data=str),
-    "tool_use": record("id input name", **_USE, toolset_name=str),
-    "tool_result": record("tool_use_id", type=str, tool_use_id=str,
-                          content=(str, ListOf(TaggedUnion("type", _IN_RESULTS))), is_error=bool, cache_control=_CACHE,
-                          toolset_name=str),
-    "server_tool_use": record("id input name", **_USE),
-    "mcp_tool_use": record("id input name server_name", **_USE, server_name=str),
-    "container_upload": record("file_id", type=str, file_id=str, cache_control=_CACHE),
+    "tool_use": record("id input name", **_TOOL_USE_MEMBERS, toolset_name=str),
+    "tool_result": record(
+        "tool_use_id",
+        type=str,
+        tool_use_id=str,
+        content=(str, ListOf(TaggedUnion("type", _RESULT_BLOCKS))),
+        is_error=bool,
+        cache_control=_CACHE_CONTROL,
+        toolset_name=str,
+    ),
+    "server_tool_use": record("id input name", **_TOOL_USE_MEMBERS),
+    "mcp_tool_use": record("id input name server_name", **_TOOL_USE_MEMBERS, server_name=str),
+    "container_upload": record("file_id", type=str, file_id=str, cache_control=_CACHE_CONTROL),
     "tool_addition": record("tool", type=str, tool=dict),
-    "compaction": record("content", type=str, content=str, cache_control=_CACHE),
+    "compaction": record("content", type=str, content=str, cache_control=_CACHE_CONTROL),
     **{
         f"{name}_tool_result": _SERVER_RESULT
-        for name in ("web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution",
-                     "tool_search", "mcp")
+        for name in (
+            "web_search",
+            "web_fetch",
+            "code_execution",
+            "bash_code_execution",
+            "text_editor_code_execution",
+            "tool_search",
+            "mcp",
+        )
     },
-}  # fmt: skip
-BLOCKS = frozenset({"text", "image", "document"})  # what a person says, beside results
+}
+USER_BLOCKS = frozenset({"text", "image", "document"})  # the content of a user, as opposed to tool results
 _MESSAGE = record(
-    "role content", role=frozenset({"user", "assistant", "system"}), content=(str, ListOf(TaggedUnion("type", _BLOCKS)))
+    "role content",
+    role=frozenset({"user", "assistant", "system"}),
+    content=(str, ListOf(TaggedUnion("type", _CONTENT_BLOCKS))),
 )
 TOOL = record(
-    "name input_schema", type=str, name=str, description=str, input_schema=dict, strict=bool, cache_control=_CACHE,
-    allowed_callers=list, defer_loading=bool, eager_input_streaming=bool, input_examples=list,
-)  # fmt: skip
-_CHOICES = {
+    "name input_schema",
+    type=str,
+    name=str,
+    description=str,
+    input_schema=dict,
+    strict=bool,
+    cache_control=_CACHE_CONTROL,
+    allowed_callers=list,
+    defer_loading=bool,
+    eager_input_streaming=bool,
+    input_examples=list,
+)
+_TOOL_CHOICES = {
     "auto": record("", type=str, disable_parallel_tool_use=bool),
     "any": record("", type=str, disable_parallel_tool_use=bool),
     "tool": record("name", type=str, name=str, disable_parallel_tool_use=bool),
@@ -72,15 +128,32 @@ _THINKING = {
     "between_tools": record("", type=str),
     "disabled": record("", type=str),
 }
-_FORMAT = record("type schema", type=frozenset({"json_schema"}), schema=dict)
+_OUTPUT_FORMAT = record("type schema", type=frozenset({"json_schema"}), schema=dict)
 EFFORT = frozenset({"low", "medium", "high", "xhigh", "max"})
 REQUEST = record(
-    "model max_tokens messages", model=str, max_tokens=int, messages=ListOf(_MESSAGE), stream=bool, temperature=float,
-    system=(str, ListOf(TaggedUnion("type", {"text": _TEXT}))), stop_sequences=ListOf(str), top_p=float, top_k=int,
-    tool_choice=TaggedUnion("type", _CHOICES), thinking=TaggedUnion("type", _THINKING), cache_control=_CACHE,
-    output_config=record("", effort=EFFORT, format=_FORMAT, task_budget=dict), metadata=record("", user_id=str),
-    service_tier=frozenset({"auto", "standard_only"}), container=(str, dict), diagnostics=dict, inference_geo=str,
-    speed=frozenset({"standard", "fast"}), user_profile_id=str, workspace_id=str, tools=ListOf(dict),
-)  # fmt: skip
-# Members that exist only for those who ask for a beta in the `anthropic-beta` field.
-BETA: dict[str, Any] = {"context_management": dict, "mcp_servers": list, "output_format": _FORMAT}
+    "model max_tokens messages",
+    model=str,
+    max_tokens=int,
+    messages=ListOf(_MESSAGE),
+    stream=bool,
+    temperature=float,
+    system=(str, ListOf(TaggedUnion("type", {"text": _TEXT}))),
+    stop_sequences=ListOf(str),
+    top_p=float,
+    top_k=int,
+    tool_choice=TaggedUnion("type", _TOOL_CHOICES),
+    thinking=TaggedUnion("type", _THINKING),
+    cache_control=_CACHE_CONTROL,
+    output_config=record("", effort=EFFORT, format=_OUTPUT_FORMAT, task_budget=dict),
+    metadata=record("", user_id=str),
+    service_tier=frozenset({"auto", "standard_only"}),
+    container=(str, dict),
+    diagnostics=dict,
+    inference_geo=str,
+    speed=frozenset({"standard", "fast"}),
+    user_profile_id=str,
+    workspace_id=str,
+    tools=ListOf(dict),
+)
+# Members that are accepted only if the `anthropic-beta` header asks for a beta.
+BETA_MEMBERS: dict[str, Any] = {"context_management": dict, "mcp_servers": list, "output_format": _OUTPUT_FORMAT}

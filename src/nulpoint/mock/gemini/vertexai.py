@@ -1,4 +1,4 @@
-"""Vertex AI: Gemini's and Anthropic's models under one roof, behind Google's access tokens; with the token server."""
+"""A mock of Vertex AI with Gemini and Anthropic models, Google access tokens and the token server."""
 
 import re
 from typing import Any
@@ -14,59 +14,59 @@ _MODEL_PATH = re.compile(r"/v1/projects/([^/]+)/locations/([^/]+)/publishers/(go
 _VERSION = "vertex-2023-10-16"
 _EMBEDDING_MODELS = re.compile(r"(text-embedding-00\d|gemini-embedding-001|text-multilingual-embedding-002)")
 _SINGLE_INSTANCE_MODEL = "gemini-embedding-001"
-_DENIED = (
+_UNAUTHENTICATED = (
     "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
     "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
 )
-_REASON = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "ACCESS_TOKEN_EXPIRED"}
+_TOKEN_EXPIRED = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "ACCESS_TOKEN_EXPIRED"}
 
 
 def respond(request: MockRequest) -> MockResponse:
     if request.path == TOKEN_PATH:
         return google_token(request)
     if not is_valid_token(request.headers.get("authorization", "").removeprefix("Bearer ")):
-        return error(401, _DENIED)
-    found = _MODEL_PATH.fullmatch(request.path)
-    if found is None:
+        return error(401, _UNAUTHENTICATED)
+    match = _MODEL_PATH.fullmatch(request.path)
+    if match is None:
         return error(404, "Not found.")
-    project, location, publisher, model, verb = found.groups()
+    project, location, publisher, model, method = match.groups()
     if project.startswith("other"):
-        place = f"//aiplatform.googleapis.com/projects/{project}/locations/{location}"
-        denied = f"Permission 'aiplatform.endpoints.predict' denied on resource '{place}' (or it may not exist)."
-        return error(403, denied)
+        resource = f"//aiplatform.googleapis.com/projects/{project}/locations/{location}"
+        message = f"Permission 'aiplatform.endpoints.predict' denied on resource '{resource}' (or it may not exist)."
+        return error(403, message)
     model = model.replace("%40", "@")
     if not isinstance(request.body, dict):
         return error(400, "Invalid JSON payload received.")
-    known = {"google": _google, "anthropic": _anthropic}[publisher](request, model, verb)
-    if known is None:
+    response = {"google": _google, "anthropic": _anthropic}[publisher](request, model, method)
+    if response is None:
         text = f"Publisher Model `projects/{project}/locations/{location}/publishers/{publisher}/models/{model}` "
         return error(404, f"{text}was not found or your project does not have access to it.")
-    return known
+    return response
 
 
-def _google(request: MockRequest, model: str, verb: str) -> MockResponse | None:
-    if verb == "predict":
+def _google(request: MockRequest, model: str, method: str) -> MockResponse | None:
+    if method == "predict":
         return _predict(request.body, model) if _EMBEDDING_MODELS.fullmatch(model) else None
-    verbs = {"generateContent": gemini_server.generate_content, "streamGenerateContent": gemini_server.stream_content}
-    if verb not in verbs or not model.startswith("gemini-"):
+    methods = {"generateContent": gemini_server.generate_content, "streamGenerateContent": gemini_server.stream_content}
+    if method not in methods or not model.startswith("gemini-"):
         return None
-    if verb == "streamGenerateContent" and request.query != "alt=sse":
-        return error(400, "The mock streams as events only: alt=sse.")
+    if method == "streamGenerateContent" and request.query != "alt=sse":
+        return error(400, "The mock streams only server-sent events: add alt=sse.")
     if any("role" not in content for content in request.body.get("contents") or ()):
         return error(400, "Please use a valid role: user, model.")
     request.body = normalize(request.body)
-    return verbs[verb](request, model)
+    return methods[method](request, model)
 
 
-def _anthropic(request: MockRequest, model: str, verb: str) -> MockResponse | None:
+def _anthropic(request: MockRequest, model: str, method: str) -> MockResponse | None:
     body = request.body
-    if verb not in ("rawPredict", "streamRawPredict") or not model.startswith("claude"):
+    if method not in ("rawPredict", "streamRawPredict") or not model.startswith("claude"):
         return None
     if "model" in body:
         return anthropic_server.error(400, "model: Extra inputs are not permitted")
     if body.pop("anthropic_version", None) != _VERSION:
         return anthropic_server.error(400, "anthropic_version: Field required")
-    if bool(body.get("stream")) != (verb == "streamRawPredict"):
+    if bool(body.get("stream")) != (method == "streamRawPredict"):
         return anthropic_server.error(400, "stream: does not go with this method")
     request.body = {**body, "model": model}
     return anthropic_server.create_message(request)
@@ -79,7 +79,7 @@ def _predict(body: dict[str, Any], model: str) -> MockResponse:
     if model == _SINGLE_INSTANCE_MODEL and len(instances) > 1:
         return error(400, f"The model {model} takes one instance a request.")
     size = (body.get("parameters") or {}).get("outputDimensionality") or 768
-    return json_response({"predictions": [_prediction(one["content"], size) for one in instances]})
+    return json_response({"predictions": [_prediction(instance["content"], size) for instance in instances]})
 
 
 def _prediction(text: str, size: int) -> dict[str, Any]:
@@ -88,11 +88,11 @@ def _prediction(text: str, size: int) -> dict[str, Any]:
 
 
 def error(status: int, message: str) -> MockResponse:
-    return gemini_server.error(status, message, [_REASON] if status == 401 else None)
+    return gemini_server.error(status, message, [_TOKEN_EXPIRED] if status == 401 else None)
 
 
 def _api_for_path(path: str) -> ProviderApi | None:
-    """Errors that a model's maker tells come in the maker's words."""
+    """Return the API whose error format the path uses: Anthropic models report errors as Anthropic does."""
     return anthropic_server.API if "/publishers/anthropic/" in path else None
 
 

@@ -1,6 +1,7 @@
-"""What the Mistral API refuses: 422 for what it does not know, at every level, and 400 for what makes no sense.
+"""The rules by which the Mistral API rejects requests, with the text of its errors.
 
-Facts: the request types of the `mistralai` SDK, recorded traffic, and messages of real refusals as people report them.
+It responds with 422 to unknown members at every level, and with 400 to requests that make no sense. Sources: the
+request types of the `mistralai` SDK, recorded traffic, and error messages that users have reported.
 """
 
 import re
@@ -34,31 +35,60 @@ _MESSAGES = {
 _TOOL = record(
     "function", type=str, function=record("name parameters", name=str, parameters=dict, description=str, strict=bool)
 )
-_CHOICE = (
+_TOOL_CHOICE = (
     frozenset({"auto", "none", "any", "required"}),
     record("function", type=str, function=record("name", name=str)),
 )
-_FORMAT = record(
-    "", type=frozenset({"text", "json_object", "json_schema"}),
+_RESPONSE_FORMAT = record(
+    "",
+    type=frozenset({"text", "json_object", "json_schema"}),
     json_schema=record("name schema", name=str, schema=dict, description=str, strict=bool),
-)  # fmt: skip
+)
 CHAT = record(
-    "model messages", model=str, messages=ListOf(TaggedUnion("role", _MESSAGES)), temperature=float, top_p=float,
-    max_tokens=int, stream=bool, stop=(str, ListOf(str)), random_seed=int, metadata=dict, response_format=_FORMAT,
-    tools=ListOf(_TOOL), tool_choice=_CHOICE, presence_penalty=float, frequency_penalty=float, min_tokens=int,
-    repetition_penalty=float, top_k=int, logprobs=bool, top_logprobs=int, prompt_logprobs=bool,
-    top_prompt_logprobs=int, n=int, prediction=record("", type=frozenset({"content"}), content=str),
-    parallel_tool_calls=bool, reasoning_effort=frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
-    prompt_mode=frozenset({"reasoning"}), guardrails=list, prompt_cache_key=str,
-    service_tier=frozenset({"auto", "standard_only"}), safe_prompt=bool,
-)  # fmt: skip
+    "model messages",
+    model=str,
+    messages=ListOf(TaggedUnion("role", _MESSAGES)),
+    temperature=float,
+    top_p=float,
+    max_tokens=int,
+    stream=bool,
+    stop=(str, ListOf(str)),
+    random_seed=int,
+    metadata=dict,
+    response_format=_RESPONSE_FORMAT,
+    tools=ListOf(_TOOL),
+    tool_choice=_TOOL_CHOICE,
+    presence_penalty=float,
+    frequency_penalty=float,
+    min_tokens=int,
+    repetition_penalty=float,
+    top_k=int,
+    logprobs=bool,
+    top_logprobs=int,
+    prompt_logprobs=bool,
+    top_prompt_logprobs=int,
+    n=int,
+    prediction=record("", type=frozenset({"content"}), content=str),
+    parallel_tool_calls=bool,
+    reasoning_effort=frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
+    prompt_mode=frozenset({"reasoning"}),
+    guardrails=list,
+    prompt_cache_key=str,
+    service_tier=frozenset({"auto", "standard_only"}),
+    safe_prompt=bool,
+)
 EMBEDDINGS = record(
-    "model input", model=str, input=(str, ListOf(str)), encoding_format=frozenset({"float", "base64"}),
-    output_dimension=int, output_dtype=str, metadata=dict,
-)  # fmt: skip
+    "model input",
+    model=str,
+    input=(str, ListOf(str)),
+    encoding_format=frozenset({"float", "base64"}),
+    output_dimension=int,
+    output_dtype=str,
+    metadata=dict,
+)
 
 _CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
-# What may stand after what. A person right after a tool's result: only Mistral Small takes that (seen in recordings).
+# The roles that may follow each role. Only Mistral Small accepts a user right after a tool (seen in recordings).
 _ALLOWED_AFTER = {
     None: {"system", "user", "assistant"},
     "system": {"system", "user", "assistant"},
@@ -67,15 +97,20 @@ _ALLOWED_AFTER = {
     "tool": {"tool", "assistant"},
 }
 _ORDER_ERROR = "invalid_request_message_order"
-# name -> least, most
+# name -> minimum, maximum
 _RANGES = {
-    "temperature": (0, 1.5), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2),
-    "n": (1, 16), "max_tokens": (0, None), "random_seed": (0, None),
-}  # fmt: skip
+    "temperature": (0, 1.5),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "n": (1, 16),
+    "max_tokens": (0, None),
+    "random_seed": (0, None),
+}
 
 
 class Rejection(NamedTuple):
-    """A 400. `kind` is what Mistral calls `type`."""
+    """The message, type and code of an error with status 400."""
 
     message: str
     type: str = "invalid_request_error"
@@ -83,36 +118,36 @@ class Rejection(NamedTuple):
 
 
 def validation_errors(body: Any, schema: Any = CHAT) -> list[dict[str, Any]]:
-    """The `detail` of a 422: every member that does not fit."""
-    details = [_detail(misfit) for misfit in violations(body, schema)]
-    for name, (least, most) in _RANGES.items():
+    """Return the `detail` of a 422 response: an entry for every member that violates the schema."""
+    details = [_detail(violation) for violation in violations(body, schema)]
+    for name, (minimum, maximum) in _RANGES.items():
         value = body.get(name)
-        if isinstance(value, int | float) and not (least <= value and (most is None or value <= most)):
-            limit = f"greater than or equal to {least}" if value < least else f"less than or equal to {most}"
-            details.append(_entry("value_error", ["body", name], f"Input should be {limit}", value))
+        if isinstance(value, int | float) and not (minimum <= value and (maximum is None or value <= maximum)):
+            limit = f"greater than or equal to {minimum}" if value < minimum else f"less than or equal to {maximum}"
+            details.append(_detail_entry("value_error", ["body", name], f"Input should be {limit}", value))
     return details
 
 
-def _detail(misfit: Violation) -> dict[str, Any]:
-    place = ["body", *misfit.path]
-    match misfit.kind:
+def _detail(violation: Violation) -> dict[str, Any]:
+    path = ["body", *violation.path]
+    match violation.kind:
         case "unknown":
-            return _entry("extra_forbidden", place, "Extra inputs are not permitted", misfit.value)
+            return _detail_entry("extra_forbidden", path, "Extra inputs are not permitted", violation.value)
         case "missing":
-            return _entry("missing", place, "Field required", misfit.value)
+            return _detail_entry("missing", path, "Field required", violation.value)
         case "value":
-            wanted = ", ".join(f"'{one}'" for one in misfit.expected)
-            return _entry("literal_error", place, f"Input should be {wanted}", misfit.value)
-    return _entry("type_error", place, "Input should have another type", misfit.value)
+            allowed = ", ".join(f"'{value}'" for value in violation.expected)
+            return _detail_entry("literal_error", path, f"Input should be {allowed}", violation.value)
+    return _detail_entry("type_error", path, "Input should have another type", violation.value)
 
 
-def _entry(kind: str, place: list[Any], text: str, value: Any) -> dict[str, Any]:
-    return {"type": kind, "loc": place, "msg": text, "input": value}
+def _detail_entry(type: str, path: list[Any], text: str, value: Any) -> dict[str, Any]:
+    return {"type": type, "loc": path, "msg": text, "input": value}
 
 
 def find_problem(body: dict[str, Any]) -> Rejection | None:
-    """The first thing that is wrong in a request whose members all fit."""
-    return next((refusal for rule in _RULES for refusal in rule(body)), None)
+    """Return the first problem in a request that matches its schema, or None."""
+    return next((rejection for rule in _RULES for rejection in rule(body)), None)
 
 
 # -- rules -------------------------------------------------------------------------------------------------------------
@@ -123,19 +158,20 @@ def _roles(body: dict[str, Any]) -> Iterator[Rejection]:
     if not messages:
         yield Rejection("Conversation must have at least one message", _ORDER_ERROR, "3230")
         return
-    before = None
+    previous_role = None
     for message in messages:
         role = message["role"]
-        lenient = role == "user" and before == "tool" and "mistral-small" in body["model"]
-        if role not in _ALLOWED_AFTER[before] and not lenient:
-            yield Rejection(f"Unexpected role '{role}' after role '{before}'", _ORDER_ERROR, "3230")
-        before = role
-    last = messages[-1]
-    if last["role"] not in ("user", "tool") and not last.get("prefix"):
+        is_lenient_model = role == "user" and previous_role == "tool" and "mistral-small" in body["model"]
+        if role not in _ALLOWED_AFTER[previous_role] and not is_lenient_model:
+            yield Rejection(f"Unexpected role '{role}' after role '{previous_role}'", _ORDER_ERROR, "3230")
+        previous_role = role
+    last_message = messages[-1]
+    if last_message["role"] not in ("user", "tool") and not last_message.get("prefix"):
         yield Rejection(
-            f"Expected last role User or Tool (or Assistant with prefix True) for serving but got {last['role']}",
-            _ORDER_ERROR, "3230",
-        )  # fmt: skip
+            f"Expected last role User or Tool (or Assistant with prefix True) for serving but got {last_message['role']}",
+            _ORDER_ERROR,
+            "3230",
+        )
 
 
 def _assistants(body: dict[str, Any]) -> Iterator[Rejection]:
@@ -146,18 +182,18 @@ def _assistants(body: dict[str, Any]) -> Iterator[Rejection]:
             yield Rejection("Only the last message may have prefix True", _ORDER_ERROR, "3230")
 
 
-def _ids(body: dict[str, Any]) -> Iterator[Rejection]:
+def _call_ids(body: dict[str, Any]) -> Iterator[Rejection]:
     for message in body["messages"]:
-        given = [call.get("id") for call in message.get("tool_calls") or []]
-        given += [message.get("tool_call_id")] if message["role"] == "tool" else []
-        for one in given:
-            if not _CALL_ID.fullmatch(one or ""):
-                text = f"Tool call id was {one} but must be a-z, A-Z, 0-9, with a length of 9."
+        ids = [call.get("id") for call in message.get("tool_calls") or []]
+        ids += [message.get("tool_call_id")] if message["role"] == "tool" else []
+        for call_id in ids:
+            if not _CALL_ID.fullmatch(call_id or ""):
+                text = f"Tool call id was {call_id} but must be a-z, A-Z, 0-9, with a length of 9."
                 yield Rejection(text, "invalid_function_call", "3280")
 
 
 def _pairing(body: dict[str, Any]) -> Iterator[Rejection]:
-    """The results after an answer are those of its calls."""
+    """Check that the tool results after an assistant message belong to its calls."""
     messages = body["messages"]
     for number, message in enumerate(messages):
         calls = sorted(call["id"] for call in message.get("tool_calls") or [])
@@ -189,4 +225,4 @@ def _tools(body: dict[str, Any]) -> Iterator[Rejection]:
         yield Rejection(f"Tool {choice['function']['name']} is not one of the given tools")
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (_roles, _assistants, _ids, _pairing, _tools)
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (_roles, _assistants, _call_ids, _pairing, _tools)

@@ -1,4 +1,4 @@
-"""The OpenAI API, and with small differences the compatible endpoints of others."""
+"""A mock of the OpenAI API, which also serves for the compatible endpoints of other providers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,17 +36,17 @@ from nulpoint.mock.openai.rules import as_parts, find_problem
 DONE = b"data: [DONE]\n\n"
 MODELS = ("gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-6-sol", "text-embedding-3-small")
 FINISH_REASONS = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
-_SYSTEM = ("system", "developer")
+_SYSTEM_ROLES = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}
-_MIN_CACHED_TOKENS = 1024  # prompts of so many tokens count as cached, in steps of 128
+_MIN_CACHED_TOKENS = 1024  # prompts from this length on count as cached, in steps of 128 tokens
 _ERROR_CODES = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
 
 
 def respond(request: MockRequest) -> MockResponse:
-    """Dispatch by path; whatever is wrong is answered as OpenAI does."""
-    refused = _check_request(request)
-    if refused is not None:
-        return refused
+    """Dispatch a request by its path, and report errors as OpenAI does."""
+    rejection = _check_request(request)
+    if rejection is not None:
+        return rejection
     if request.path == "/v1/models":
         return json_response({"object": "list", "data": [_model(name) for name in MODELS]})
     if request.path.startswith("/v1/models/"):
@@ -56,9 +56,9 @@ def respond(request: MockRequest) -> MockResponse:
         "/v1/completions": create_completion,
         "/v1/embeddings": create_embeddings,
     }.get(request.path)
-    found = route(request) if route else error(404, f"Unknown request URL: POST {request.path}", "unknown_url")
-    found.headers = {**_headers(request), **found.headers}
-    return found
+    response = route(request) if route else error(404, f"Unknown request URL: POST {request.path}", "unknown_url")
+    response.headers = {**_headers(request), **response.headers}
+    return response
 
 
 def error(status: int, message: str, code: str | None = None, param: str | None = None) -> MockResponse:
@@ -71,9 +71,9 @@ def _error(status: int, message: str, code: str | None = None, param: str | None
 
 
 def _rate_limited(seconds: float) -> MockResponse:
-    limited = error(429, "Rate limit reached for requests")
-    limited.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
-    return limited
+    response = error(429, "Rate limit reached for requests")
+    response.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+    return response
 
 
 def _error_event(status: int, message: str) -> bytes:
@@ -83,8 +83,8 @@ def _error_event(status: int, message: str) -> bytes:
 def _check_request(request: MockRequest) -> MockResponse | None:
     key = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not key or key == "bad-key":
-        shown = f"Incorrect API key provided: {key[:4]}****." if key else "You didn't provide an API key."
-        return error(401, shown, "invalid_api_key")
+        message = f"Incorrect API key provided: {key[:4]}****." if key else "You didn't provide an API key."
+        return error(401, message, "invalid_api_key")
     if request.method == "POST" and not isinstance(request.body, dict):
         return error(400, "We could not parse the JSON body of your request.")
     if request.method == "POST" and str(request.body.get("model")).startswith("no-such"):
@@ -111,7 +111,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def usage(prompt: int, completion: int, reasoning: int = 0) -> dict[str, Any]:
-    """Reasoning is part of the completion, what is cached is part of the prompt."""
+    """Return the usage. Reasoning tokens are part of the completion, and cached tokens are part of the prompt."""
     cached = prompt // 128 * 128 if prompt >= _MIN_CACHED_TOKENS else 0
     return {
         "prompt_tokens": prompt,
@@ -122,30 +122,35 @@ def usage(prompt: int, completion: int, reasoning: int = 0) -> dict[str, Any]:
     }
 
 
-# -- chat: what is asked -----------------------------------------------------------------------------------------------
+# -- chat: translation of requests -------------------------------------------------------------------------------------
 
 
 def model_request(body: dict[str, Any], word_count: int) -> ModelRequest:
-    """Also for Mistral, whose requests are nearly the same."""
+    """Translate a chat request. Mistral uses this too, because its requests are nearly the same."""
     tools, choice = body.get("tools") or [], body.get("tool_choice")
     functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), dict)]
-    wanted = body.get("response_format") or {}
-    schema = (wanted.get("json_schema") or {}).get("schema", ANY_OBJECT)
+    response_format = body.get("response_format") or {}
+    schema = (response_format.get("json_schema") or {}).get("schema", ANY_OBJECT)
     stop = body.get("stop") or []
     return ModelRequest(
         turns=[_turn(message) for message in body["messages"]],
         word_count=word_count,
-        system=" ".join(_turn(message).text for message in body["messages"] if message["role"] in _SYSTEM),
-        tools=[] if choice == "none" else [Tool(one["name"], one.get("parameters")) for one in functions],
-        forced_tool=choice["function"]["name"] if isinstance(choice, dict) and "function" in choice
-        else "" if choice in ("required", "any") else None,
+        system=" ".join(_turn(message).text for message in body["messages"] if message["role"] in _SYSTEM_ROLES),
+        tools=[]
+        if choice == "none"
+        else [Tool(function["name"], function.get("parameters")) for function in functions],
+        forced_tool=choice["function"]["name"]
+        if isinstance(choice, dict) and "function" in choice
+        else ""
+        if choice in ("required", "any")
+        else None,
         single_call=body.get("parallel_tool_calls") is False,
-        output_schema=schema if wanted.get("type") in ("json_schema", "json_object") else None,
+        output_schema=schema if response_format.get("type") in ("json_schema", "json_object") else None,
         thinking=body.get("reasoning_effort") not in (None, "none") or body.get("prompt_mode") == "reasoning",
         web_search=body.get("web_search_options") is not None,
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         stop_sequences=[stop] if isinstance(stop, str) else stop,
-    )  # fmt: skip
+    )
 
 
 def _turn(message: dict[str, Any]) -> Turn:
@@ -160,7 +165,7 @@ def _turn(message: dict[str, Any]) -> Turn:
 
 
 def _describe_media(part: dict[str, Any]) -> str:
-    """Whatever it holds, its type and size."""
+    """Describe an image, file or audio part by its type and size, or by its URL or file id."""
     inner = part.get(str(part.get("type")))
     match inner:
         case {"url": str(url)} | {"file_data": str(url)} | str(url) if url.startswith(("data:", "http")):
@@ -171,61 +176,63 @@ def _describe_media(part: dict[str, Any]) -> str:
     return str(part.get("file_id") or (inner or {}).get("file_id"))
 
 
-# -- chat: what is answered --------------------------------------------------------------------------------------------
+# -- chat: translation of replies --------------------------------------------------------------------------------------
 
 
 def create_chat_completion(request: MockRequest) -> MockResponse:
-    """`/v1/chat/completions`, with tools, structured outputs, several choices and streams."""
+    """Respond to `/v1/chat/completions`, with tools, structured outputs, several choices and streams."""
     body = request.body
-    wrong = find_problem(body)
-    if wrong is not None:
-        return error(wrong.status, wrong.message, wrong.code, wrong.param)
-    said = generate_reply(model_request(body, request.word_count))
-    message = _message(said)
+    rejection = find_problem(body)
+    if rejection is not None:
+        return error(rejection.status, rejection.message, rejection.code, rejection.param)
+    reply = generate_reply(model_request(body, request.word_count))
+    message = _message(reply)
     frame = {
         "id": f"chatcmpl-mock{request.number}",
         "created": CREATED,
         "model": body["model"],
         "system_fingerprint": "fp_mock",
     }
-    reasoning = token_count(said.thought) if said.thought else 0
-    used = usage(token_count(body["messages"]), token_count(message), reasoning)
-    finish, count = FINISH_REASONS[said.finish], body.get("n") or 1
+    reasoning = token_count(reply.thought) if reply.thought else 0
+    usage_body = usage(token_count(body["messages"]), token_count(message), reasoning)
+    finish, count = FINISH_REASONS[reply.finish], body.get("n") or 1
     logprobs = None
     if body.get("logprobs"):
-        logprobs = {"content": word_logprobs(said.text, body.get("top_logprobs") or 0), "refusal": None}
+        logprobs = {"content": word_logprobs(reply.text, body.get("top_logprobs") or 0), "refusal": None}
     if body.get("stream"):
-        wants = bool((body.get("stream_options") or {}).get("include_usage"))
-        return MockResponse(events=list(_events(frame, message, finish, count, logprobs, used if wants else None)))
+        include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        return MockResponse(
+            events=list(_events(frame, message, finish, count, logprobs, usage_body if include_usage else None))
+        )
     choices = [{"index": i, "message": message, "logprobs": logprobs, "finish_reason": finish} for i in range(count)]
-    return json_response({**frame, "object": "chat.completion", "choices": choices, "usage": used})
+    return json_response({**frame, "object": "chat.completion", "choices": choices, "usage": usage_body})
 
 
-def _message(said: ModelReply) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said.text or None, "refusal": said.refusal or None}
-    if said.tool_calls:
-        message["tool_calls"] = tool_calls(said, "call_mock{}")
-    if said.search_query:
+def _message(reply: ModelReply) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": reply.refusal or None}
+    if reply.tool_calls:
+        message["tool_calls"] = tool_calls(reply, "call_mock{}")
+    if reply.search_query:
         url, title = SEARCH_SOURCE
-        cited = {"url": url, "title": title, "start_index": 0, "end_index": len(said.text)}
-        message["annotations"] = [{"type": "url_citation", "url_citation": cited}]
+        citation = {"url": url, "title": title, "start_index": 0, "end_index": len(reply.text)}
+        message["annotations"] = [{"type": "url_citation", "url_citation": citation}]
     return message
 
 
-def tool_calls(said: ModelReply, call_id: str) -> list[dict[str, Any]]:
-    """The calls, with ids in the pattern given."""
+def tool_calls(reply: ModelReply, call_id: str) -> list[dict[str, Any]]:
+    """Return the tool calls; `call_id` is a format string that takes the number of the call."""
     return [
         {
             "id": call_id.format(number),
             "type": "function",
-            "function": {"name": wish.name, "arguments": json_text(wish.arguments)},
+            "function": {"name": tool_call.name, "arguments": json_text(tool_call.arguments)},
         }
-        for number, wish in enumerate(said.tool_calls)
+        for number, tool_call in enumerate(reply.tool_calls)
     ]
 
 
 def word_logprobs(text: str, limit: int) -> list[dict[str, Any]]:
-    """Each word as a token, and where `most` is not 0 the one likeliest of all, which is itself."""
+    """Return log probabilities with each word as a token, whose only alternative is itself (none if `limit` is 0)."""
     tokens = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in split_words(text)]
     return [{**token, "top_logprobs": [token] * min(limit, 1)} for token in tokens]
 
@@ -236,19 +243,19 @@ def _events(
     finish: str,
     count: int,
     logprobs: dict[str, Any] | None,
-    used: dict[str, Any] | None,
+    usage_body: dict[str, Any] | None,
 ) -> Iterator[bytes]:
-    """The chunks in OpenAI's order; with usage asked for, every other chunk has `usage: null`."""
-    extra = {"usage": None} if used else {}
+    """Encode the chunks in OpenAI's order. If usage is requested, all chunks but the last have `usage: null`."""
+    extra = {"usage": None} if usage_body else {}
 
     def chunk(index: int, delta: dict[str, Any], reason: str | None = None, token: Any = None) -> bytes:
-        known = {"content": [token], "refusal": None} if token else None
-        choice = {"index": index, "delta": delta, "logprobs": known, "finish_reason": reason}
+        logprobs_body = {"content": [token], "refusal": None} if token else None
+        choice = {"index": index, "delta": delta, "logprobs": logprobs_body, "finish_reason": reason}
         return sse_event({**frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
 
     for index in range(count):
-        first = None if message.get("tool_calls") else ""
-        yield chunk(index, {"role": "assistant", "content": first, "refusal": None})
+        content = None if message.get("tool_calls") else ""
+        yield chunk(index, {"role": "assistant", "content": content, "refusal": None})
         for number, word in enumerate(split_words(message["content"] or "")):
             yield chunk(index, {"content": word}, token=logprobs and logprobs["content"][number])
         for word in split_words(message["refusal"] or ""):
@@ -258,8 +265,8 @@ def _events(
         if message.get("annotations"):
             yield chunk(index, {"annotations": message["annotations"]})
         yield chunk(index, {}, finish)
-    if used:
-        yield sse_event({**frame, "object": "chat.completion.chunk", "choices": [], "usage": used})
+    if usage_body:
+        yield sse_event({**frame, "object": "chat.completion.chunk", "choices": [], "usage": usage_body})
     yield DONE
 
 
@@ -277,45 +284,45 @@ def create_completion(request: MockRequest) -> MockResponse:
     body = request.body
     if "prompt" not in body:
         return error(400, "Missing required parameter: 'prompt'.", "missing_required_parameter", "prompt")
-    said = sample_words(request.word_count)
+    pieces = sample_words(request.word_count)
     frame = {
         "id": f"cmpl-mock{request.number}",
         "object": "text_completion",
         "created": CREATED,
         "model": body["model"],
     }
-    used = usage(token_count(body["prompt"]), token_count("".join(said)))
+    usage_body = usage(token_count(body["prompt"]), token_count("".join(pieces)))
     if not body.get("stream"):
-        choice = {"text": "".join(said), "index": 0, "logprobs": None, "finish_reason": "stop"}
-        return json_response({**frame, "choices": [choice], "usage": used})
+        choice = {"text": "".join(pieces), "index": 0, "logprobs": None, "finish_reason": "stop"}
+        return json_response({**frame, "choices": [choice], "usage": usage_body})
     events = [
         sse_event({**frame, "choices": [{"text": piece, "index": 0, "logprobs": None, "finish_reason": None}]})
-        for piece in said
+        for piece in pieces
     ]
     events.append(
         sse_event({**frame, "choices": [{"text": "", "index": 0, "logprobs": None, "finish_reason": "stop"}]})
     )
     if (body.get("stream_options") or {}).get("include_usage"):
-        events.append(sse_event({**frame, "choices": [], "usage": used}))
+        events.append(sse_event({**frame, "choices": [], "usage": usage_body}))
     return MockResponse(events=[*events, DONE])
 
 
 def create_embeddings(request: MockRequest) -> MockResponse:
     body = request.body
-    given = body.get("input")
-    if given in (None, "", []):
+    input_value = body.get("input")
+    if input_value in (None, "", []):
         return error(400, "'input' cannot be empty", "empty_array", "input")
-    single = isinstance(given, str) or (isinstance(given, list) and isinstance(given[0], int))
-    inputs = [given] if single else given
+    is_single = isinstance(input_value, str) or (isinstance(input_value, list) and isinstance(input_value[0], int))
+    inputs = [input_value] if is_single else input_value
     dimensions = body.get("dimensions") or _DIMENSIONS.get(body["model"], 1536)
     data = []
-    for index, one in enumerate(inputs):
-        numbers = vector(one if isinstance(one, str) else msgspec.json.encode(one).decode(), dimensions)
-        shown: Any = base64_floats(numbers) if body.get("encoding_format") == "base64" else numbers
-        data.append({"object": "embedding", "index": index, "embedding": shown})
+    for index, item in enumerate(inputs):
+        numbers = vector(item if isinstance(item, str) else msgspec.json.encode(item).decode(), dimensions)
+        embedding: Any = base64_floats(numbers) if body.get("encoding_format") == "base64" else numbers
+        data.append({"object": "embedding", "index": index, "embedding": embedding})
     tokens = token_count(inputs)
-    used = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_response({"object": "list", "data": data, "model": body["model"], "usage": used})
+    usage_body = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json_response({"object": "list", "data": data, "model": body["model"], "usage": usage_body})
 
 
 API = ProviderApi(respond, error, _rate_limited, _error_event)
