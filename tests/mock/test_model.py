@@ -1,4 +1,4 @@
-"""What the mock model says to what: the same in every dialect, so it is tested here without one."""
+"""Tests of the mock model, which is the same behind every mock provider."""
 
 import json
 
@@ -19,7 +19,7 @@ from nulpoint.mock.schema_example import example
 TOOLS = [Tool("first", {"type": "object", "properties": {"city": {"type": "string"}}}), Tool("second", None)]
 
 
-def says(*turns, tools=(), **asked):
+def reply_to(*turns, tools=(), **asked):
     return generate_reply(
         ModelRequest(
             turns=[Turn(True, "hello"), *turns] if turns else [Turn(True, "hello")],
@@ -30,7 +30,7 @@ def says(*turns, tools=(), **asked):
     )
 
 
-def asks(prompt, *results, **asked):
+def tools_or_text(prompt, *results, **asked):
     said = generate_reply(
         ModelRequest(
             turns=[Turn(True, prompt), *(Turn(True, results=[one]) for one in results)],
@@ -43,8 +43,8 @@ def asks(prompt, *results, **asked):
 
 
 def test_words():
-    assert says().text == "a mock answer made"
-    assert says().finish == "stop"
+    assert reply_to().text == "a mock answer made"
+    assert reply_to().finish == "stop"
 
 
 @pytest.mark.parametrize(
@@ -63,21 +63,21 @@ def test_words():
     ],
 )
 def test_tools(prompt, results, asked, said):
-    assert asks(prompt, *results, **asked) == said
+    assert tools_or_text(prompt, *results, **asked) == said
 
 
-def test_only_what_came_since_the_newest_question_counts():
+def test_only_results_since_the_last_question_count():
     turns = [Turn(True, "x"), Turn(False, ""), Turn(True, results=["old"]), Turn(False, "fine"), Turn(True, "and now?")]
     assert [wish.name for wish in generate_reply(ModelRequest(turns=turns, word_count=1, tools=TOOLS)).tool_calls] == [
         "first"
     ]
 
 
-def test_what_it_sees_thinks_searches_and_refuses():
-    assert says(Turn(True, "look", media=["image/png of 3 bytes"])).text == "I see image/png of 3 bytes."
-    assert says(thinking=True).thought
-    assert says(web_search=True).search_query == "hello"
-    refused = says(Turn(True, "Please refuse this"), tools=TOOLS)
+def test_media_thoughts_searches_and_refusals():
+    assert reply_to(Turn(True, "look", media=["image/png of 3 bytes"])).text == "I see image/png of 3 bytes."
+    assert reply_to(thinking=True).thought
+    assert reply_to(web_search=True).search_query == "hello"
+    refused = reply_to(Turn(True, "Please refuse this"), tools=TOOLS)
     assert (refused.finish, refused.text, refused.tool_calls) == ("refusal", "", [])
     assert refused.refusal
 
@@ -93,8 +93,8 @@ def test_what_it_sees_thinks_searches_and_refuses():
         ({"output_schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
     ],
 )
-def test_how_it_ends(asked, text, finish):
-    said = says(**asked)
+def test_how_a_text_ends(asked, text, finish):
+    said = reply_to(**asked)
     assert (said.text, said.finish) == (text, finish)
 
 
@@ -148,6 +148,6 @@ def test_a_real_schema_accepts_its_example():
     assert Tree.model_validate_json(json.dumps(example(Tree.model_json_schema()))).kind == "oak"
 
 
-def test_a_schema_that_never_ends():
+def test_a_recursive_schema():
     endless = {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}}}}}
     assert example(endless)["next"]["next"]

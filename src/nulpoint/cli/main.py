@@ -26,7 +26,7 @@ ROUTES: tuple[Route, ...] = get_args(Route)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """One URL for every LLM provider: OpenAI's API on http://localhost:8080/v1.
+    """Give every LLM provider one URL: OpenAI's API on http://localhost:8080/v1.
 
     Settings are environment variables, or the same names in lower case in config.yaml in the working directory; the
     environment takes precedence. docs/configuration.md lists every setting, and docs/README.md is the start of the

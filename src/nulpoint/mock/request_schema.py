@@ -31,7 +31,7 @@ class MapOf(NamedTuple):
 
 
 class TaggedUnion(NamedTuple):
-    """One of several records; the value of the member `tag` says which."""
+    """An object that matches one of several records; the value of its member `tag` says which."""
 
     tag: str
     records: Mapping[str, Record]

@@ -10,7 +10,7 @@ class SettingsError(Exception):
 
 
 class MockSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the mock providers behave.
+    """Settings that decide how the mock providers behave.
 
     Fields:
         latency_ms: Milliseconds before a response begins.

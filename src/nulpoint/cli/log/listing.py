@@ -69,7 +69,7 @@ def _format_model(row: sqlite3.Row) -> str:
 
 
 def _first_token_us(row: sqlite3.Row) -> float | None:
-    """Return the microseconds to the first token, or to the first byte if the response is not a stream."""
+    """Return the microseconds to the first token, or to the first byte if there was no first token."""
     token: float | None = row["first_token_us"]
     byte: float | None = row["first_byte_us"]
     return byte if token is None else token

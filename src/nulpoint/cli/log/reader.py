@@ -52,10 +52,10 @@ class RequestLogReader:
         )
 
     def rows(
-        self, where: str, values: tuple[Any, ...], suffix: str = "ORDER BY number", columns: Sequence[str] = ("*",)
+        self, condition: str, values: tuple[Any, ...], suffix: str = "ORDER BY number", columns: Sequence[str] = ("*",)
     ) -> list[sqlite3.Row]:
         """Return the rows that match a condition. Raises UnreadableLogError."""
-        statement = f"SELECT {', '.join(columns)} FROM {self._table} WHERE {where} {suffix}"
+        statement = f"SELECT {', '.join(columns)} FROM {self._table} WHERE {condition} {suffix}"
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:

@@ -11,7 +11,7 @@ _NO_NAME = "(none)"
 
 
 def lines(total: Statistics, groups: Mapping[str, Statistics], by: str, width: int, paint: Paint) -> Iterator[str]:
-    """In a terminal of `most` columns."""
+    """Lay the statistics out for a terminal of `width` columns."""
     columns = (
         TableColumn(by.upper(), min_width=14),
         TableColumn("REQS", right_aligned=True),

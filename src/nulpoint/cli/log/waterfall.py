@@ -15,7 +15,7 @@ _LABEL_WIDTH = 12
 
 
 def lines(row: sqlite3.Row, width: int, paint: Paint) -> Iterator[str]:
-    """In a terminal of `most` columns."""
+    """Lay the request out for a terminal of `width` columns."""
     yield paint(f"#{row['number']}  {row['id']}", "head")
     yield _labelled_line("status", paint(str(row["status"]), status_style(row["status"], row["error"])), paint)
     for label, text in _labelled_facts(row):

@@ -307,7 +307,7 @@ def _has_thinking(body: dict[str, Any]) -> bool:
 
 
 def _thinking_comes_first(body: dict[str, Any]) -> Iterator[str]:
-    """With a thinking budget, every assistant turn since the last user question must begin with a thinking block."""
+    """Check that, with a thinking budget, each assistant turn since the last user question begins with a thought."""
     turns = merge_turns(body)
     questions = [
         number

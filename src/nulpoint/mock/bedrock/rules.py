@@ -209,17 +209,17 @@ def _tools(body: dict[str, Any]) -> Iterator[str]:
     names = [spec["name"] for spec in specs]
     if len(set(names)) < len(names):
         yield "The toolConfig.tools field holds tools of the same name."
-    wanted = ((config.get("toolChoice") or {}).get("tool") or {}).get("name")
-    if wanted is not None and wanted not in names:
-        yield f"The tool {wanted} at toolConfig.toolChoice.tool is not defined in toolConfig.tools."
+    chosen_tool = ((config.get("toolChoice") or {}).get("tool") or {}).get("name")
+    if chosen_tool is not None and chosen_tool not in names:
+        yield f"The tool {chosen_tool} at toolConfig.toolChoice.tool is not defined in toolConfig.tools."
 
 
 def _numbers(body: dict[str, Any]) -> Iterator[str]:
     config = body.get("inferenceConfig") or {}
-    for name, (least, most) in _RANGES.items():
+    for name, (minimum, maximum) in _RANGES.items():
         value = config.get(name)
-        if value is not None and not least <= value <= most:
-            bound = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
+        if value is not None and not minimum <= value <= maximum:
+            bound = f"less than or equal to {maximum}" if value > maximum else f"greater than or equal to {minimum}"
             yield _CONSTRAINT.format(f"inferenceConfig.{name}", f"have value {bound}")
     if "" in (config.get("stopSequences") or ()):
         yield _CONSTRAINT.format("inferenceConfig.stopSequences", "have length greater than or equal to 1")

@@ -349,7 +349,7 @@ def _call_ids(turns: list[_Turn]) -> Iterator[str]:
 
 
 def _signatures(body: Any, model: str, version: _Version) -> Iterator[str]:
-    """From Gemini 3 on, the first call of each step since the last question must have a signature."""
+    """Check that, from Gemini 3 on, the first call of each step since the last question has a signature."""
     if version < (3, 0):
         return
     contents = _as_list(body["contents"])

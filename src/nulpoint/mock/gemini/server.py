@@ -233,7 +233,7 @@ def _logprobs(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class _GeminiReply:
-    """One reply: its parts, and the frame around each piece that is sent."""
+    """A reply: its parts, and the frame around each piece that is sent."""
 
     def __init__(self, call: MockRequest, model: str) -> None:
         body = call.body
