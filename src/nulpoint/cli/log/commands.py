@@ -132,7 +132,7 @@ def logs(request: str | None, last: int, follow: bool, file: Path | None, as_jso
 @click.option("-n", "limit", default=30, show_default=True, type=click.IntRange(1), help="How many groups to show.")
 @_with_filters
 def stats(by: str, limit: int, file: Path | None, as_json: bool, **filter_options: Any) -> None:
-    """Show request statistics: errors, latency, tokens, cost and cache hit rate.
+    """Show latency, errors, tokens, cost and cache hits of requests.
 
     P50, P95 and P99 are latency percentiles of successful requests, as the clients saw them. TTFT is the time to the
     first token of a stream. Tokens and cost count what the providers charged for; what the cache or a shared upstream
