@@ -47,7 +47,7 @@ def test_a_service_account_gets_a_token():
         assert first.expires > 1_700_000_000
         second = await in_thread(source.fetch)
         assert second.signer.secret != first.signer.secret
-        assert server.tokens == 2
+        assert server.token_requests == 2
 
     with_mock("vertexai", use)
 

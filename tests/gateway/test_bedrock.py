@@ -349,7 +349,7 @@ def test_an_exception_before_any_word_is_a_status():
 
 def test_an_identity_that_a_stream_refuses_is_not_the_caller_s_fault(monkeypatch):
     """And no key: none is put to rest."""
-    monkeypatch.setitem(mock_bedrock._IN_STREAMS, 403, "accessDeniedException")
+    monkeypatch.setitem(mock_bedrock._STREAM_ERRORS, 403, "accessDeniedException")
 
     async def use(client, running):
         running.mocks["bedrock"].set_fault("error_first", arg=403)

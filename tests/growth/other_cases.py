@@ -171,7 +171,7 @@ def _log() -> Iterator[Case]:
             lines = build(size)
 
             def work() -> None:
-                log = reader.RequestLogReader(reader._of_lines(lines, "here"), reader.STDIN, live=False)
+                log = reader.RequestLogReader(reader.load_lines(lines, "here"), reader.STDIN, can_follow=False)
                 for row in log.rows("1", ()):
                     reader.as_record(row)
                 log.close()

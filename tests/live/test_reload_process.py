@@ -216,7 +216,7 @@ def test_the_command_explains_with_a_gateway_and_without(tmp_path):
     running.write(aliases={"fast": "openai/gpt-4o-mini"})
     alone = explain(running, "fast")
     assert alone.returncode == 0
-    assert "fast (chat) is openai/gpt-4o-mini: by an alias of config.yaml" in alone.stdout
+    assert "fast (chat) resolves to openai/gpt-4o-mini: by an alias of config.yaml" in alone.stdout
     assert "no gateway answers at" in alone.stdout
     with running.serve() as child:
         wait_until_up(running.port, "/readiness")
