@@ -135,7 +135,7 @@ def test_no_counter_of_the_cache_ever_becomes_less(tmp_path):
     """A counter that does is taken by Prometheus for one that began anew, and of several workers' sum it is not."""
 
     def counted(running):
-        running.app.runtime.status.observe()
+        running.app.runtime.status.update_gauges()
         page = running.app.metrics.page().decode().splitlines()
         names = ("gateway_cache_operations_total", "gateway_cache_evictions_total", "gateway_redis_failures_total")
         return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in page if line.startswith(names))}

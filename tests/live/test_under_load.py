@@ -178,7 +178,7 @@ def test_10_000_model_names(tmp_path):
             for destination in proxy._endpoints.values():
                 assert len(destination.attribution_by_model) <= 1024
                 assert len(destination._heads) <= 1024
-            assert len(runtime.backends.parts.exclusions._known) <= 1024
+            assert len(runtime.backends.parts.exclusions._results) <= 1024
             assert runtime.backends.cache.memory.bytes <= 2**20
             page = running.app.metrics.page()
             assert b"made-up" not in page
