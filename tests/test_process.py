@@ -145,7 +145,7 @@ def test_an_admin_port_that_is_taken_is_told():
                 _, err = child.communicate(timeout=10)
                 assert child.returncode == 1
                 assert f"cannot listen on 127.0.0.1:{taken}" in err.decode()
-                assert "choose another ADMIN_PORT or ADMIN_HOST" in err.decode()
+                assert "change ADMIN_PORT or ADMIN_HOST" in err.decode()
 
 
 @pytest.mark.slow

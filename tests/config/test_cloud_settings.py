@@ -7,7 +7,7 @@ import pytest
 import clouds
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections import identities
-from nulpoint.config.sections.endpoints import unsound
+from nulpoint.config.sections.endpoints import template_problems
 from nulpoint.providers.spec import ProviderSpec
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
@@ -28,20 +28,20 @@ def problems(environ, directory):
     ("environ", "told"),
     [
         (KEY, ["AZURE_OPENAI_ENDPOINT is not set: azure needs it"]),
-        (RESOURCE, ["azure is asked for, but has no credential: set AZURE_OPENAI_API_KEY, or for an Entra identity"]),
+        (RESOURCE, ["azure is configured but has no credential: set AZURE_OPENAI_API_KEY, or for an Entra identity"]),
         ({**KEY, "AZURE_OPENAI_ENDPOINT": "res"}, ["AZURE_OPENAI_ENDPOINT = 'res': use a URL with a host"]),
         ({**KEY, "AZURE_OPENAI_ENDPOINT": f"https://u:{SECRET}@h"}, ["AZURE_OPENAI_ENDPOINT = 'https://***@h': cred"]),
-        ({**KEY, **RESOURCE, "AZURE_OPENAI_API_VERSION": "2024&x"}, ["AZURE_OPENAI_API_VERSION = '2024&x': use letters"]),
-        ({**KEY, "AZURE_OPENAI_ENDPOINT": "https://h/openai/v1/"}, ["AZURE_OPENAI_ENDPOINT = 'https://h/openai/v1': leave out /openai/v1"]),
+        ({**KEY, **RESOURCE, "AZURE_OPENAI_API_VERSION": "2024&x"}, ["AZURE_OPENAI_API_VERSION = '2024&x': use only letters"]),
+        ({**KEY, "AZURE_OPENAI_ENDPOINT": "https://h/openai/v1/"}, ["AZURE_OPENAI_ENDPOINT = 'https://h/openai/v1': remove /openai/v1 from the end"]),
         ({**RESOURCE, **ENTRA, "AZURE_TENANT_ID": ""}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_ID and AZURE_CLI"]),
         ({**RESOURCE, **ENTRA, "AZURE_CLIENT_SECRET": ""}, ["AZURE_CLIENT_SECRET is not set: AZURE_TENANT_ID and"]),
         ({**RESOURCE, "AZURE_CLIENT_SECRET": SECRET}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_SECRET alone", "AZURE_CLIENT_ID is not set"]),
         ({**RESOURCE, **ENTRA, "AZURE_AUTHORITY_HOST": "http://x"}, ["AZURE_AUTHORITY_HOST = 'http://x': use an https URL"]),
         ({**RESOURCE, "AZURE_TOKEN_CREDENTIALS": "dev"}, ["AZURE_TOKEN_CREDENTIALS = 'dev': use ManagedIdentityCredential"]),
         ({**RESOURCE, "AZURE_TOKEN_CREDENTIALS": "WorkloadIdentityCredential"}, ["AZURE_TENANT_ID is not set", "AZURE_CLIENT_ID is not set", "AZURE_FEDERATED_TOKEN_FILE is not set"]),
-        ({"VERTEX_PROJECT": "a/b"}, ["VERTEX_PROJECT = 'a/b': use letters, digits"]),
-        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "us/central1"}, ["VERTEX_LOCATION = 'us/central1': it becomes part of a host's name"]),
-        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "US"}, ["VERTEX_LOCATION = 'US': it becomes part of a host's name"]),
+        ({"VERTEX_PROJECT": "a/b"}, ["VERTEX_PROJECT = 'a/b': use only letters, digits"]),
+        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "us/central1"}, ["VERTEX_LOCATION = 'us/central1': it becomes part of a host name"]),
+        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "US"}, ["VERTEX_LOCATION = 'US': it becomes part of a host name"]),
         ({"VERTEXAI_BASE_URL": "http://127.0.0.1:1"}, ["VERTEX_PROJECT is not set: vertexai needs it"]),
         ({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent"}, ["GOOGLE_APPLICATION_CREDENTIALS = '/nonexistent': the credentials file cannot be read: No such file"]),
         ({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": "/"}, ["GOOGLE_APPLICATION_CREDENTIALS = '/': the credentials file cannot be read: Is a directory"]),
@@ -60,8 +60,11 @@ def test_what_is_wrong_is_told_with_its_remedy(environ, told, tmp_path):
         (f"not json {SECRET}", "is not JSON"),
         ({"type": SECRET}, "its `type` must be one of"),
         ({"type": "service_account", "private_key": SECRET, "token_uri": "x"}, "lacks client_email"),
-        ({"type": "service_account", "private_key": SECRET, "token_uri": "x", "client_email": "e"}, "no PEM"),
-        ([SECRET], "is no credentials file"),
+        (
+            {"type": "service_account", "private_key": SECRET, "token_uri": "x", "client_email": "e"},
+            "not in PEM format",
+        ),
+        ([SECRET], "is not a Google credentials file"),
     ],
 )
 def test_a_credentials_file_is_looked_at_before_anything_starts(document, word, tmp_path):
@@ -87,8 +90,8 @@ def test_a_credentials_file_nobody_may_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({**RESOURCE, **ENTRA}, "AZURE_OPENAI_ENDPOINT is set: needs the package azure.identity: pip install 'nulpoint[azure]'"),
-        ({"VERTEX_PROJECT": "p1"}, "VERTEX_PROJECT is set: needs the package google.auth: pip install 'nulpoint[gcp]'"),
+        ({**RESOURCE, **ENTRA}, "AZURE_OPENAI_ENDPOINT is set: needs the package azure.identity; run pip install 'nulpoint[azure]'"),
+        ({"VERTEX_PROJECT": "p1"}, "VERTEX_PROJECT is set: needs the package google.auth; run pip install 'nulpoint[gcp]'"),
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_told_with_the_command(environ, told, tmp_path, monkeypatch):
@@ -159,7 +162,7 @@ def test_templates_within_defaults():
     row = ProviderSpec(
         name="x", base_url="{X_URL}", key_env="X", variables={"X_URL": "https://a.{X_REGION}.h", "X_REGION": None}
     )
-    assert unsound("", row) == []
+    assert template_problems("", row) == []
 
 
 def test_the_key_of_a_service_account_is_nowhere_in_the_configuration(tmp_path):

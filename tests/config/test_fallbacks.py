@@ -84,10 +84,10 @@ def test_the_setting_and_the_section_share_a_name(tmp_path, text, environ, setti
         ("{m: []}", "fallbacks.m", "is empty", "must be a list of steps"),
         ("{m: null}", "fallbacks.m", "(config.yaml)", "must be a list of steps"),
         ("{m: openai/gpt-4o}", "fallbacks.m", "(config.yaml)", "must be a list of steps"),
-        ("{m: [{}]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
-        ("{m: [7]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
-        ("{m: [null]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
-        ("{m: [[openai/a]]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
+        ("{m: [{}]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
+        ("{m: [7]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
+        ("{m: [null]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
+        ("{m: [[openai/a]]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
         ("{m: [groq/a, opneai/gpt-4o]}", "fallbacks.m[1]", "= 'opneai/gpt-4o'", "did you mean openai/gpt-4o?"),
         ("{m: [zzz/a]}", "fallbacks.m[0]", "= 'zzz/a'", "use provider/model with a known provider"),
         ("{m: [gpt-4o]}", "fallbacks.m[0]", "= 'gpt-4o'", "use provider/model with a known provider"),
@@ -109,7 +109,7 @@ def test_the_setting_and_the_section_share_a_name(tmp_path, text, environ, setti
 )  # fmt: skip
 def test_what_is_wrong_with_a_chain(tmp_path, section, key, given, remedy):
     (problem,) = problems(tmp_path, f"fallbacks: {section}")
-    assert (problem.key, problem.given) == (key, given)
+    assert (problem.key, problem.value) == (key, given)
     assert remedy in problem.remedy
 
 

@@ -36,7 +36,7 @@ def test_a_region_alone_without_credentials_is_no_bedrock():
     config = loaded(**OPENAI, **REGION)
     assert list(config.providers) == ["openai"]
     assert config.left_out == {
-        "bedrock": "AWS_REGION is set, but no credentials are found on this machine: to use it set"
+        "bedrock": "AWS_REGION is set, but no credentials were found on this machine; to use this provider, set"
         " AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     }
 
@@ -92,13 +92,13 @@ def test_no_start_is_held_up_for_long(monkeypatch, instances):
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}/")
         began = time.monotonic()
         config = loaded(**OPENAI, **REGION)
-        assert time.monotonic() - began < autodetect.PATIENCE + 0.5
+        assert time.monotonic() - began < autodetect.TIMEOUT + 0.5
     assert "bedrock" not in config.providers
 
 
 def test_an_answer_that_does_not_come_is_no_no(monkeypatch):
-    monkeypatch.setattr(autodetect, "PATIENCE", 0.05)
-    monkeypatch.setattr(autodetect, "KINDS", {"aws": KIND._replace(found=lambda: time.sleep(0.3))})
+    monkeypatch.setattr(autodetect, "TIMEOUT", 0.05)
+    monkeypatch.setattr(autodetect, "KINDS", {"aws": KIND._replace(has_default_credentials=lambda: time.sleep(0.3))})
     assert "bedrock" in loaded(**OPENAI, **REGION).providers
 
 
@@ -111,7 +111,7 @@ def test_check_shows_it(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["check"], env={**OPENAI, **REGION})
     assert result.exit_code == 0
-    assert "  bedrock          left out: AWS_REGION is set, but no credentials are found" in result.output
+    assert "  bedrock          left out: AWS_REGION is set, but no credentials were found" in result.output
 
 
 def test_a_gateway_is_well_without_it():
@@ -125,4 +125,4 @@ def test_a_gateway_is_well_without_it():
 
 def test_reading_the_configuration_alone_asks_nobody(monkeypatch):
     monkeypatch.setattr(autodetect, "is_available", lambda provider: pytest.fail("asked"))
-    assert load({**OPENAI, **REGION}, NOWHERE).providers["bedrock"].hinted
+    assert load({**OPENAI, **REGION}, NOWHERE).providers["bedrock"].autodetected

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from nulpoint.config import ConfigError, load
-from nulpoint.config.sections.request_log import LogTarget, configured
+from nulpoint.config.sections.request_log import LogTarget, configured_targets
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
@@ -48,15 +48,15 @@ def test_a_wrong_place_is_told(tmp_path, text):
 
 def test_places_that_cannot_be_used(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
-    assert "make it first" in problems(tmp_path, f"sqlite:{tmp_path}/none/x.db")[0]
+    assert "create it first" in problems(tmp_path, f"sqlite:{tmp_path}/none/x.db")[0]
     assert "is a directory" in problems(tmp_path, f"file:{tmp_path}/folder")[0]
-    assert "no regular file" in problems(tmp_path, "sqlite:/dev/null")[0]
+    assert "not a regular file" in problems(tmp_path, "sqlite:/dev/null")[0]
     (tmp_path / "mine").touch()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "cannot be written by user" in problems(tmp_path, f"file:{tmp_path}/mine")[0]
+    assert "may not write this file" in problems(tmp_path, f"file:{tmp_path}/mine")[0]
     both = problems(tmp_path, f"file:{tmp_path}/new,sqlite:{tmp_path}/new.db")
     assert len(both) == 2
-    assert all("may not make files in" in one for one in both)
+    assert all("may not create files in" in one for one in both)
 
 
 def test_sqlite_files_that_cannot_be_used(tmp_path):
@@ -97,7 +97,7 @@ def test_own_prices_come_first(tmp_path):
         ({"openai/x": {"input": 1, "output": 1, "per": 1000}}, "per"),
         ({"openai/x": {"input": -1, "output": 1}}, "from 0"),
         ({"openai/x": {"input": float("nan"), "output": 1}}, "from 0"),
-        ({"openai/x": {"input": 1, "output": 1, "over": 1000}}, "belong together"),
+        ({"openai/x": {"input": 1, "output": 1, "over": 1000}}, "set over and beyond together"),
         ({"openai/x": 3}, "for example"),
     ],
 )
@@ -167,5 +167,5 @@ def test_a_file_that_cannot_be_read_names_no_place(tmp_path, text):
     """Whoever loads the configuration tells what is wrong with it."""
     file = tmp_path / "config.yaml"
     file.write_text(text)
-    assert configured({}, file) is None
-    assert configured({"REQUEST_LOG": "stdout"}, file) == (LogTarget("stdout"),)
+    assert configured_targets({}, file) is None
+    assert configured_targets({"REQUEST_LOG": "stdout"}, file) == (LogTarget("stdout"),)

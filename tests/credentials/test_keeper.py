@@ -44,9 +44,9 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    monkeypatch.setattr(schedule, "_LEAST", 0.02)
-    monkeypatch.setattr(schedule, "_BACKOFF_FIRST", 0.02)
-    monkeypatch.setattr(schedule, "REFUSED_APART", 0.05)
+    monkeypatch.setattr(schedule, "_MIN_WAIT", 0.02)
+    monkeypatch.setattr(schedule, "_MIN_BACKOFF", 0.02)
+    monkeypatch.setattr(schedule, "MIN_SECONDS_BEFORE_REFUSAL", 0.05)
 
 
 def kept(use, *steps):
@@ -73,7 +73,7 @@ def test_the_first_one_is_there_when_the_start_returns():
             held(keeper)
         await keeper.start()
         assert held(keeper) == "token-1"
-        assert keeper.signer(unix()).fields("POST", "h", "/", b"", 0.0) == b"authorization: Bearer token-1\r\n"
+        assert keeper.signer(unix()).headers("POST", "h", "/", b"", 0.0) == b"authorization: Bearer token-1\r\n"
         assert keeper.health() == {"status": "ok", "failures": 0, "expires_in_seconds": 3600}
         assert not keeper.missing
 
@@ -115,10 +115,10 @@ def test_what_cannot_be_fetched_is_told_once_and_comes_by_itself(caplog):
         60,
     )
     assert [record.getMessage() for record in caplog.records] == [
-        "no credential for cloud can be fetched: AADSTS700016: unknown client",
-        "started without a credential for cloud: AADSTS700016: unknown client; it is tried again",
-        "no credential for cloud can be fetched: KeyError of its library",
-        "a credential for cloud has come",
+        "cannot fetch a credential for cloud: AADSTS700016: unknown client",
+        "started without a credential for cloud: AADSTS700016: unknown client; will try again",
+        "cannot fetch a credential for cloud: the library failed with KeyError",
+        "fetched a credential for cloud again",
     ]
 
 
@@ -131,7 +131,7 @@ def test_a_panic_of_a_library_is_a_failure_too():
             raise Panic
 
     async def main():
-        with pytest.raises(CredentialError, match="Panic of its library"):
+        with pytest.raises(CredentialError, match="the library failed with Panic"):
             await keeper_module.in_thread(Source().fetch)
 
     run(main())
@@ -173,12 +173,12 @@ def test_many_refusals_at_once_make_one_fetch():
         await keeper.start()
         await asyncio.sleep(0.06)
         refused = keeper.signer(unix())
-        answers = await asyncio.gather(*(keeper.renewed(refused) for _ in range(50)))
+        answers = await asyncio.gather(*(keeper.renew(refused) for _ in range(50)))
         assert answers == [True] * 50
         assert source.fetches == 2
         assert source.most == 1
-        assert await keeper.renewed(refused)  # known to be replaced already
-        assert not await keeper.renewed(keeper.signer(unix()))  # so soon after: it would be refused again
+        assert await keeper.renew(refused)  # known to be replaced already
+        assert not await keeper.renew(keeper.signer(unix()))  # so soon after: it would be refused again
         assert source.fetches == 2
 
     kept(use, 3600)
@@ -188,7 +188,7 @@ def test_a_refused_one_that_cannot_be_replaced():
     async def use(keeper, source):
         await keeper.start()
         await asyncio.sleep(0.06)
-        assert not await keeper.renewed(keeper.signer(unix()))
+        assert not await keeper.renew(keeper.signer(unix()))
         assert held(keeper) == "token-1"
 
     kept(use, 3600, CredentialError("away"))
@@ -233,7 +233,7 @@ def test_a_fetch_that_takes_long_is_told_of(monkeypatch, caplog):
         await until(lambda: not keeper.missing)
 
     kept(use, 60)
-    assert "a credential for cloud is being fetched for 0.05 s now: whoever gives it out does not answer" in caplog.text
+    assert "fetching a credential for cloud has taken 0.05 s so far: the token server does not respond" in caplog.text
 
 
 def test_who_waits_for_another_one_waits_no_longer_than_the_request_may_last():
@@ -243,7 +243,7 @@ def test_who_waits_for_another_one_waits_no_longer_than_the_request_may_last():
         source.gate.clear()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        assert not await keeper.renewed(keeper.signer(unix()), began + 0.05)
+        assert not await keeper.renew(keeper.signer(unix()), began + 0.05)
         assert 0.04 < loop.time() - began < 1.0
         source.gate.set()
         await until(lambda: source.fetches == 2)

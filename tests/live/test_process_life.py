@@ -216,7 +216,7 @@ def test_a_worker_that_does_not_answer_is_replaced(serve, how):
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=30)
         text = err.decode()
-        assert f"worker {silent} has not answered for" in text
+        assert f"killing worker {silent}, which has not responded for" in text
         assert "(WORKER_TIMEOUT=2s)" in text
         assert text.count("has not answered") == text.count("died with exit code -9") == 1
         assert child.returncode == 0

@@ -100,7 +100,7 @@ def test_the_env_file_is_read_again_and_the_environment_stays(tmp_path):
         (tmp_path / "env").unlink()
         with pytest.raises(urllib.error.HTTPError) as caught:
             reload(running.port)
-        assert "was there and is gone" in caught.value.read().decode()
+        assert "has been removed" in caught.value.read().decode()
         caught.value.close()
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=10) == 0

@@ -10,11 +10,11 @@ import pytest
 
 from conftest import run, until
 from live_parts import live
-from nulpoint.app.reload import MOST_READINGS
+from nulpoint.app.reload import MAX_UNFINISHED_READINGS
 from nulpoint.config import ConfigError, ConfigSource
 from nulpoint.config.document import UnreadableConfigError, read_document
-from nulpoint.config.last_good import LastGood
-from nulpoint.config.safeguards import InForce
+from nulpoint.config.last_good import LastGoodConfig
+from nulpoint.config.safeguards import ReloadGuard
 
 KEYS = {"gateway_api_keys": "one-key-of-a-caller", "rpm_limit": 5000}
 NOTHING = {
@@ -72,8 +72,8 @@ def test_a_file_that_says_nothing_is_refused_by_a_reload(tmp_path, text):
             assert "config.yaml: " in page["error"]["message"]
             assert len(page["error"]["problems"]) == 1
             if text in NOTHING.values():
-                assert "config.yaml: has nothing in it" in page["error"]["message"]
-                assert "write {} if it is to hold no settings" in page["error"]["message"]
+                assert "config.yaml: is empty" in page["error"]["message"]
+                assert "write {} if it is meant to hold no settings" in page["error"]["message"]
             assert (await running.chat())[0] == 401
             assert running.app.runtime.config.rpm_limit == 5000
             assert (await running.get("/health"))[1]["config"]["status"] == "refused"
@@ -90,7 +90,7 @@ def test_at_the_start_it_is_what_it_was(tmp_path, text):
     try:
         document = read_document(path, expected=False)
     except UnreadableConfigError as error:
-        assert "has nothing in it" not in str(error)  # noqa: PT017 - either is right
+        assert "is empty" not in str(error)  # noqa: PT017 - either is right
     else:
         assert not [value for value in document.values() if value is not None]
 
@@ -144,10 +144,10 @@ def test_no_reload_takes_the_keys_away(tmp_path, caplog, text):
             assert health["problems"] == page["error"]["problems"]
             for name in ("GATEWAY_API_KEYS", "ADMIN_API_KEY"):
                 if text in NO_KEYS.values():
-                    assert f"{name} is in force and would be gone" in told
-                    assert "ALLOW_KEYLESS_RELOAD=true in the environment of the process" in told
+                    assert f"{name} is in force and would be removed" in told
+                    assert "ALLOW_KEYLESS_RELOAD=true in its environment" in told
                     assert "restart the gateway without it" in told
-                    assert f"{name} is in force and would be gone" in caplog.text
+                    assert f"{name} is in force and would be removed" in caplog.text
             assert "one-key" not in told + caplog.text
             assert "the-key" not in told + caplog.text
 
@@ -164,7 +164,7 @@ def test_where_the_environment_allows_it_they_go(tmp_path, caplog, text):
             running.write_text(text)
             assert (await running.reload())[0] == 200
             assert (await running.chat())[0] == 200
-            assert "GATEWAY_API_KEYS is taken away, as ALLOW_KEYLESS_RELOAD=true allows" in caplog.text
+            assert "GATEWAY_API_KEYS has been removed, as ALLOW_KEYLESS_RELOAD=true allows" in caplog.text
 
     with caplog.at_level(logging.INFO, "nulpoint"):
         run(main())
@@ -192,8 +192,8 @@ def test_the_file_does_not_say_how_far_it_is_trusted(tmp_path, value):
             status, page = await running.reload()
             assert status == 422
             told = "\n".join(page["error"]["problems"])
-            assert "allow_keyless_reload (config.yaml): counts in the environment of the process alone" in told
-            assert "GATEWAY_API_KEYS is in force and would be gone" in told
+            assert "allow_keyless_reload (config.yaml): can only be set in the environment of the process" in told
+            assert "GATEWAY_API_KEYS is in force and would be removed" in told
             assert (await running.chat())[0] == 401
 
     run(main())
@@ -231,7 +231,7 @@ ENV_FILE = "GATEWAY_API_KEYS=one-key-of-a-caller\nRPM_LIMIT=5000\n"
 )
 def test_the_keys_of_an_env_file_stay_too(tmp_path, after):
     (problem,) = in_the_env_file(tmp_path, ENV_FILE, after)
-    assert problem.startswith("GATEWAY_API_KEYS is in force and would be gone")
+    assert problem.startswith("GATEWAY_API_KEYS is in force and would be removed")
     assert in_the_env_file(tmp_path, ENV_FILE, after, ALLOW_KEYLESS_RELOAD="true") == []
 
 
@@ -239,14 +239,16 @@ def test_the_keys_of_an_env_file_stay_too(tmp_path, after):
 def test_an_env_file_that_says_nothing_takes_nothing_away(tmp_path, after):
     for before in (ENV_FILE, "RPM_LIMIT=5000\n"):
         (problem,) = in_the_env_file(tmp_path, before, after)
-        assert "has no variable in it any more" in problem
+        assert "no longer sets any variable" in problem
     assert in_the_env_file(tmp_path, "", after) == []  # nor did it before
 
 
 def test_nor_does_the_env_file_say_how_far_it_is_trusted(tmp_path):
     text = "ALLOW_KEYLESS_RELOAD=true\n"
     told = in_the_env_file(tmp_path, ENV_FILE, f"RPM_LIMIT=lots\n{text}")
-    assert told[0].startswith(f"ALLOW_KEYLESS_RELOAD ({tmp_path / 'env'}): counts in the environment of the process")
+    assert told[0].startswith(
+        f"ALLOW_KEYLESS_RELOAD ({tmp_path / 'env'}): can only be set in the environment of the process"
+    )
     assert [problem.partition(" ")[0] for problem in told[1:]] == ["RPM_LIMIT", "GATEWAY_API_KEYS"]
     assert len(in_the_env_file(tmp_path, ENV_FILE, ENV_FILE + text, ALLOW_KEYLESS_RELOAD="true")) == 1
     place = ConfigSource(ENVIRON, tmp_path, tmp_path / "env")
@@ -262,25 +264,25 @@ def test_a_worker_that_takes_a_dead_one_s_place_is_no_way_round_it(tmp_path):
     """It reads the files anew, and is told of what is in force."""
     place = ConfigSource(ENVIRON, tmp_path)
     (tmp_path / "config.yaml").write_text("gateway_api_keys: one-key-of-a-caller\n")
-    good = LastGood(place, place.load(), tmp_path / "last-good")
-    in_force = InForce.decode(good.in_force.encode())
+    good = LastGoodConfig(place, place.load(), tmp_path / "last-good")
+    guard = ReloadGuard.decode(good.guard.encode())
     for text in ("# nothing", "{}", ""):
         (tmp_path / "config.yaml").write_text(text)
         with pytest.raises(ConfigError):
-            place.load(in_force=in_force)
+            place.load(guard=guard)
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(ConfigError, match="was there and is gone"):
-        place.load(in_force=in_force)
+    with pytest.raises(ConfigError, match="has been removed"):
+        place.load(guard=guard)
 
 
 def test_what_is_in_force_can_be_written_down_whatever_a_file_is_called():
-    in_force = InForce(frozenset({"config.yaml", "/\udcff"}), frozenset({"environment"}), frozenset({"ADMIN_API_KEY"}))
-    assert InForce.decode(in_force.encode()) == in_force
+    guard = ReloadGuard(frozenset({"config.yaml", "/\udcff"}), frozenset({"environment"}), frozenset({"ADMIN_API_KEY"}))
+    assert ReloadGuard.decode(guard.encode()) == guard
 
 
 def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path, monkeypatch):
     """Neither a reload, nor the watch, nor the end; and what is put there afterwards is read."""
-    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:
@@ -313,12 +315,12 @@ def test_a_file_system_that_hangs_holds_up_nobody(tmp_path, monkeypatch):
         async with live(tmp_path, file=KEYS) as running:
             monkeypatch.setattr(ConfigSource, "load", hangs)
             monkeypatch.setattr(running.app.reloading._readings, "_seconds", 0.02)
-            for _ in range(MOST_READINGS):
+            for _ in range(MAX_UNFINISHED_READINGS):
                 status, page = await running.reload()
                 assert status == 422
                 assert "could not be read within 0.02 s" in page["error"]["message"]
-            assert "have not come back" in (await running.reload())[1]["error"]["message"]
-            assert len(hung) == MOST_READINGS
+            assert "have not returned" in (await running.reload())[1]["error"]["message"]
+            assert len(hung) == MAX_UNFINISHED_READINGS
             assert all(thread.daemon for thread in hung)  # so the end of the process does not wait for them
             assert (await running.chat())[0] == 401
             hanging.clear()
@@ -354,12 +356,12 @@ def test_after_one_that_went_well_those_that_hang_elsewhere_matter_no_more(tmp_p
 
 
 def test_sighup_and_the_watch_are_refused_alike(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.app.reloading.reload)
-            for text, told in (("# nothing", "has nothing in it"), ("{}", "GATEWAY_API_KEYS is in force")):
+            for text, told in (("# nothing", "is empty"), ("{}", "GATEWAY_API_KEYS is in force")):
                 running.write_text(text)
                 os.kill(os.getpid(), signal.SIGHUP)
                 await until(lambda told=told: told in str(running.app.reloading.health()))
@@ -367,7 +369,7 @@ def test_sighup_and_the_watch_are_refused_alike(tmp_path, monkeypatch, caplog):
                 assert (await running.reload())[0] == 200
             running.app.reloading.watch()
             running.write_text("---")
-            await until(lambda: "has nothing in it" in str(running.app.reloading.health()))
+            await until(lambda: "is empty" in str(running.app.reloading.health()))
             assert (await running.chat())[0] == 401
             assert caplog.text.count("GATEWAY_API_KEYS is in force") == 1
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)

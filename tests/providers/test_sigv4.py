@@ -70,7 +70,7 @@ def by_botocore(path, body, token, region, when):
 
 def as_fields(signer, path, body, when):
     """What goes over the wire."""
-    fields = signer.fields("POST", "host.example", path, body, when.replace(tzinfo=UTC).timestamp() + 0.9)
+    fields = signer.headers("POST", "host.example", path, body, when.replace(tzinfo=UTC).timestamp() + 0.9)
     return dict(line.split(": ", 1) for line in fields.decode("ascii").removesuffix("\r\n").split("\r\n"))
 
 
@@ -102,12 +102,12 @@ def test_botocore_signs_any_model_the_same(model, body, when):
 def test_a_signature_takes_less_than_60_microseconds():
     signer = AwsSigner(KEYS, "us-east-1", "bedrock")
     host, body = "bedrock-runtime.us-east-1.amazonaws.com", b"x" * 2048
-    signer.fields("POST", host, "/model/m/converse", body, NOW)
+    signer.headers("POST", host, "/model/m/converse", body, NOW)
     best = 1.0
     for _ in range(20):
         started = perf_counter()
         for number in range(50):
-            signer.fields("POST", host, "/model/m/converse", body, NOW + number)
+            signer.headers("POST", host, "/model/m/converse", body, NOW + number)
         best = min(best, (perf_counter() - started) / 50)
     print(f"{best * 1e6:.1f} us")
     assert best < 60e-6

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.providers.wire_formats import WIRES, Paths
+from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
 
 DATED = {"chat": "/openai/deployments/{model}/chat/completions?api-version=2024-10-21"}
 
@@ -56,4 +56,4 @@ def test_no_name_makes_another_path(model):
         assert posixpath.normpath(made.path) == made.path
         before, after = template.path.split("{model}")
         name = made.path[len(before) : len(made.path) - len(after)]
-        assert unquote(name) == model.removeprefix(WIRES[wire].before_model)
+        assert unquote(name) == model.removeprefix(WIRE_FORMATS[wire].model_prefix)

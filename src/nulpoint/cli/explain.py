@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from nulpoint.api.admin import EXPLAIN
 from nulpoint.api.explain import RoutingExplainer
 from nulpoint.app.backends import Backends
-from nulpoint.app.wiring import breaker_rules, limit_rules, router_of
+from nulpoint.app.wiring import breaker_rules, build_router, limit_rules
 from nulpoint.config import Config
 from nulpoint.files import read_regular_file
 from nulpoint.http.deadlines import DeadlineSweeper
@@ -90,7 +90,7 @@ def as_configured(config: Config, model: str, route: Route) -> Page:
         standings = {name: ProviderHealth(rules, len(one.credentials)) for name, one in config.providers.items()}
         kept = Backends(config, ticker, {}, lambda _: None)
         explainer = RoutingExplainer(
-            router_of(config), standings, config.max_retries, kept, limit_rules(config), loop.time
+            build_router(config), standings, config.max_retries, kept, limit_rules(config), loop.time
         )
         ticker.stop()
         return explainer.explain(model, route)

@@ -11,11 +11,11 @@ import click
 
 from nulpoint import __version__
 from nulpoint.app.signals import Signals
-from nulpoint.app.supervisor import BLOCKED_AT_START, in_force, last_good
+from nulpoint.app.supervisor import BLOCKED_AT_START, inherited_guard, last_good
 from nulpoint.app.worker_link import supervisor_link
 from nulpoint.cli.log.commands import logs, stats
 from nulpoint.config import Config, ConfigError, ConfigSource
-from nulpoint.config.sections.request_log import configured as configured_log
+from nulpoint.config.sections.request_log import configured_targets
 from nulpoint.config.source import read_env_file
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
@@ -78,7 +78,7 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     if link is not None:
         link.end_with_supervisor(signals)
     beside = _beside(env_file)
-    if request_log is not None and configured_log({**beside, **os.environ}, Path("config.yaml")) is None:
+    if request_log is not None and configured_targets({**beside, **os.environ}, Path("config.yaml")) is None:
         os.environ["REQUEST_LOG"] = request_log
     source = ConfigSource(dict(os.environ), Path.cwd(), env_file)
     config = _load_or_exit(source)
@@ -118,8 +118,6 @@ def check(env_file: Path | None) -> None:
         click.echo(f"  fallbacks {model} -> {', then '.join(_step(step, config) for step in chain)}")
     if config.open_to_others:
         click.echo("  note: callers need no key, and HOST is beyond loopback; set GATEWAY_API_KEYS")
-    for name in config.pending_set:
-        click.echo(f"  note: {name} is set and valid, but this version does not act on it yet")
 
 
 def _credential(provider: Provider) -> str:
@@ -175,7 +173,7 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
     where = url or (explain.address(config) if config else f"http://127.0.0.1:{os.environ.get('PORT') or 8080}")
     try:
         page = explain.fetch_explanation(
-            where, place.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None
+            where, place.raw_variable("ADMIN_API_KEY"), model, route, config.tls_cert if config else None
         )
     except ConfigError as error:
         _exit_over(error)
@@ -199,7 +197,8 @@ def providers() -> None:
 
     click.echo(f"{'provider':<16} {'key variable':<22} base URL")
     for spec in CATALOG.values():
-        click.echo(f"{spec.name:<16} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
+        variable = spec.key_env or ", ".join(spec.required_variables) or spec.base_url_env
+        click.echo(f"{spec.name:<16} {variable:<22} {spec.base_url}")
 
 
 @main.command(short_help="Run mock providers that can be told to fail.")
@@ -239,7 +238,7 @@ def _beside(env_file: Path | None) -> dict[str, str]:
 
 def _load_or_exit(source: ConfigSource) -> Config:
     try:
-        return source.load(in_force=in_force())
+        return source.load(guard=inherited_guard())
     except ConfigError as error:
         if (config := last_good(source)) is not None:  # a worker; once it runs it tells what is wrong
             return config

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS, PREFIXES
+from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
@@ -139,9 +139,9 @@ class Router:
         if slash and there and provider in self._known:
             return Resolution(provider, there, ResolutionRule.PREFIX)
         # `maker/model`, as hosts of many makers' models have it: no pattern speaks for those
-        matching = [] if slash else [prefix for prefix in PATTERNS if model.startswith(prefix)]
+        matching = [] if slash else [prefix for prefix in PROVIDER_BY_PREFIX if model.startswith(prefix)]
         if matching:
-            return Resolution(PATTERNS[max(matching, key=len)], model, ResolutionRule.PATTERN)
+            return Resolution(PROVIDER_BY_PREFIX[max(matching, key=len)], model, ResolutionRule.PATTERN)
         return Resolution(self._default, model, ResolutionRule.DEFAULT)
 
     def trace(self, model: str, route: Route) -> RoutingTrace:
@@ -163,7 +163,7 @@ class Router:
     def _why_not(self, provider: str, model: str, primary: Target, route: Route) -> str:
         if provider not in self._providers:
             spec = self._known[provider]
-            return f"{provider} is not configured; set {spec.to_set}"
+            return f"{provider} is not configured; set {spec.variables_to_set}"
         if not self._takes(provider, model, primary, route):
             return "embeddings of another model mean something else"
         return ""
@@ -173,7 +173,7 @@ class Router:
         if provider is not None:
             return provider
         spec = self._known[name]
-        variable = spec.to_set
+        variable = spec.variables_to_set
         text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
 
@@ -187,8 +187,10 @@ class Router:
 
 def _spelled_out(model: str) -> str:
     """The name with its provider before a slash, where its beginning tells which."""
-    matching = [prefix for prefix in PREFIXES if model.startswith(prefix) and ("/" in prefix) == ("/" in model)]
+    matching = [
+        prefix for prefix in PREFIX_EXPANSIONS if model.startswith(prefix) and ("/" in prefix) == ("/" in model)
+    ]
     if not matching:
         return model
     prefix = max(matching, key=len)
-    return PREFIXES[prefix] + model.removeprefix(prefix)
+    return PREFIX_EXPANSIONS[prefix] + model.removeprefix(prefix)

@@ -20,7 +20,7 @@ from nulpoint.cli.log.reader import RequestLogReader, UnreadableLogError, as_rec
 from nulpoint.cli.log.summary import GROUPS, summarise
 from nulpoint.cli.log.table import Paint
 from nulpoint.config import ConfigError, values
-from nulpoint.config.sections.request_log import UNSET, configured
+from nulpoint.config.sections.request_log import DEFAULT_DATABASE, configured_targets
 from nulpoint.config.source import read_env_file
 
 EXIT_UNREADABLE = 1
@@ -45,7 +45,7 @@ def _checked(read: Callable[[str], Any]) -> Callable[[click.Context, click.Param
 
 _OPTIONS = (
     click.option("--file", "file", type=click.Path(path_type=Path),
-                 help=f"The request log; - is standard input. Default: what REQUEST_LOG names, else {UNSET}."),
+                 help=f"The request log; - is standard input. Default: REQUEST_LOG if set, else {DEFAULT_DATABASE}."),
     click.option("--model", help="Asked for or answered; may be a pattern: 'gpt-*'."),
     click.option("--provider", help="Who answered."),
     click.option("--status", callback=_checked(filters.status), help="429, 5xx, or error."),
@@ -206,14 +206,14 @@ def _configured_file() -> Path:
         given = read_env_file(Path(".env")) or {}
     except ConfigError as error:
         raise UnreadableLogError(f"{error}; name the request log with --file") from None
-    targets = configured({**given, **os.environ}, Path("config.yaml"))
+    targets = configured_targets({**given, **os.environ}, Path("config.yaml"))
     paths = [target.path for target in targets or () if target.path is not None]
     if paths:
         return paths[0]
-    if targets is not None and not Path(UNSET).exists():
+    if targets is not None and not Path(DEFAULT_DATABASE).exists():
         text = "REQUEST_LOG names no file; set it to sqlite:PATH, or name one with --file (- is standard input)"
         raise UnreadableLogError(text)
-    return Path(UNSET)
+    return Path(DEFAULT_DATABASE)
 
 
 def _columns() -> int:
