@@ -1,4 +1,4 @@
-"""A keeper and a source that is scripted: one fetch at a time, in a thread, ahead of the end."""
+"""Tests of CredentialRefresher with a scripted source: it fetches in a thread, one at a time, before the expiry."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ def unix():
 
 
 class Scripted:
-    """Each step is how long a token lasts, in seconds, or what is raised; the last one counts for ever."""
+    """A source whose steps are lifetimes of tokens in seconds or exceptions to raise; the last step is repeated."""
 
     def __init__(self, *steps):
         self.steps = list(steps)
@@ -67,7 +67,7 @@ def held(keeper):
     return keeper.signer(unix()).secret
 
 
-def test_the_first_one_is_there_when_the_start_returns():
+def test_the_start_waits_for_the_first_credential():
     async def use(keeper, source):
         with pytest.raises(Failure):
             held(keeper)
@@ -80,7 +80,7 @@ def test_the_first_one_is_there_when_the_start_returns():
     kept(use, 3600)
 
 
-def test_it_is_renewed_before_it_ends_and_never_missing():
+def test_a_credential_is_renewed_before_it_expires():
     async def use(keeper, source):
         await keeper.start()
         seen = set()
@@ -94,7 +94,7 @@ def test_it_is_renewed_before_it_ends_and_never_missing():
     kept(use, 0.2)
 
 
-def test_what_cannot_be_fetched_is_told_once_and_comes_by_itself(caplog):
+def test_a_repeated_failure_is_logged_once_and_recovers(caplog):
     async def use(keeper, source):
         await keeper.start()
         with pytest.raises(Failure) as refused:
@@ -122,7 +122,7 @@ def test_what_cannot_be_fetched_is_told_once_and_comes_by_itself(caplog):
     ]
 
 
-def test_a_panic_of_a_library_is_a_failure_too():
+def test_a_panic_in_a_library_counts_as_a_failure():
     class Panic(BaseException):
         pass
 
@@ -138,13 +138,13 @@ def test_a_panic_of_a_library_is_a_failure_too():
 
 
 @pytest.mark.parametrize("token", ["a b", "a\r\nx: y", "ü", "a\x00"])
-def test_what_could_be_another_field_is_no_token(token):
-    with pytest.raises(ValueError, match="not a token") as told:
+def test_a_token_that_could_inject_a_header_is_rejected(token):
+    with pytest.raises(ValueError, match="not a token") as error:
         Bearer(token)
-    assert token not in str(told.value)
+    assert token not in str(error.value)
 
 
-def test_one_that_ran_out_is_not_used():
+def test_an_expired_credential_is_not_used():
     async def use(keeper, source):
         await keeper.start()
         assert held(keeper) == "token-1"
@@ -155,7 +155,7 @@ def test_one_that_ran_out_is_not_used():
     kept(use, 0.1, CredentialError("away"))
 
 
-def test_a_start_does_not_wait_for_a_server_that_is_silent(monkeypatch):
+def test_the_start_does_not_wait_for_a_silent_server(monkeypatch):
     monkeypatch.setattr(keeper_module, "PATIENCE", 0.05)
 
     async def use(keeper, source):
@@ -168,7 +168,7 @@ def test_a_start_does_not_wait_for_a_server_that_is_silent(monkeypatch):
     kept(use, 60)
 
 
-def test_many_refusals_at_once_make_one_fetch():
+def test_concurrent_rejections_cause_one_fetch():
     async def use(keeper, source):
         await keeper.start()
         await asyncio.sleep(0.06)
@@ -177,14 +177,16 @@ def test_many_refusals_at_once_make_one_fetch():
         assert answers == [True] * 50
         assert source.fetches == 2
         assert source.most == 1
-        assert await keeper.renew(refused)  # known to be replaced already
-        assert not await keeper.renew(keeper.signer(unix()))  # so soon after: it would be refused again
+        assert await keeper.renew(refused)  # it has been replaced already
+        assert not await keeper.renew(
+            keeper.signer(unix())
+        )  # too soon after the fetch: a new one would be rejected too
         assert source.fetches == 2
 
     kept(use, 3600)
 
 
-def test_a_refused_one_that_cannot_be_replaced():
+def test_a_rejected_credential_that_cannot_be_replaced():
     async def use(keeper, source):
         await keeper.start()
         await asyncio.sleep(0.06)
@@ -194,7 +196,7 @@ def test_a_refused_one_that_cannot_be_replaced():
     kept(use, 3600, CredentialError("away"))
 
 
-def test_it_can_be_stopped_in_the_middle_of_a_fetch():
+def test_a_refresher_can_be_stopped_during_a_fetch():
     async def use(keeper, source):
         source.gate.clear()
         starting = asyncio.ensure_future(keeper.start())
@@ -206,8 +208,8 @@ def test_it_can_be_stopped_in_the_middle_of_a_fetch():
     kept(use, 60)
 
 
-def test_the_clock_is_set_on_and_the_next_request_has_another_one(monkeypatch):
-    """It sleeps for an hour by the clock as it was; whoever finds that what is held has run out wakes it."""
+def test_after_a_clock_change_the_next_request_gets_a_new_credential(monkeypatch):
+    """The refresher sleeps for an hour by the old clock; a request that finds the credential expired wakes it."""
 
     async def use(keeper, source):
         await keeper.start()
@@ -222,7 +224,7 @@ def test_the_clock_is_set_on_and_the_next_request_has_another_one(monkeypatch):
     kept(use, 3600)
 
 
-def test_a_fetch_that_takes_long_is_told_of(monkeypatch, caplog):
+def test_a_slow_fetch_is_logged(monkeypatch, caplog):
     monkeypatch.setattr(keeper_module, "SLOW", 0.05)
     monkeypatch.setattr(keeper_module, "PATIENCE", 0.1)
 
@@ -236,7 +238,7 @@ def test_a_fetch_that_takes_long_is_told_of(monkeypatch, caplog):
     assert "fetching a credential for cloud has taken 0.05 s so far: the token server does not respond" in caplog.text
 
 
-def test_who_waits_for_another_one_waits_no_longer_than_the_request_may_last():
+def test_waiting_for_a_new_credential_ends_at_the_request_deadline():
     async def use(keeper, source):
         await keeper.start()
         await asyncio.sleep(0.06)

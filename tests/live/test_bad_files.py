@@ -1,4 +1,4 @@
-"""Whatever is wrong with the file: the gateway goes on as before, and says all of it in every place."""
+"""Tests of invalid configuration files: the gateway keeps its configuration and reports every problem everywhere."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_the_old_one_serves_and_the_reasons_are_told_everywhere(tmp_path, caplog, what):
+def test_the_old_configuration_stays_and_problems_are_reported_everywhere(tmp_path, caplog, what):
     text, reasons = BAD[what]
 
     async def main():
@@ -65,8 +65,8 @@ def test_the_old_one_serves_and_the_reasons_are_told_everywhere(tmp_path, caplog
         run(main())
 
 
-def test_a_file_that_is_gone_is_no_empty_one(tmp_path):
-    """It would open the gateway to everybody."""
+def test_a_missing_file_is_not_an_empty_file(tmp_path):
+    """Without the file, the gateway would be open to everybody."""
 
     async def main():
         async with live(tmp_path, {"ALLOW_KEYLESS_RELOAD": "true"}, file={"gateway_api_keys": "one-key"}) as running:
@@ -82,7 +82,7 @@ def test_a_file_that_is_gone_is_no_empty_one(tmp_path):
     run(main())
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_an_unreadable_file(tmp_path):
     async def main():
         async with live(tmp_path, file=GOOD) as running:
             (tmp_path / "config.yaml").unlink()
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     run(main())
 
 
-def test_a_bug_while_it_is_put_in_force_changes_nothing(tmp_path, monkeypatch):
+def test_a_bug_during_a_reload_changes_nothing(tmp_path, monkeypatch):
     async def main():
         async with live(tmp_path, file=GOOD) as running:
             runtime = running.app.runtime
@@ -136,7 +136,7 @@ def as_vim_does(folder, text):
 
 
 def as_kubernetes_does(folder, text):
-    """The file is a link into a directory that is itself a link, and that one is replaced."""
+    """Replace the link to the directory that the file's link points into."""
     version = folder / f"..{len(list(folder.iterdir()))}"
     version.mkdir()
     (version / "config.yaml").write_text(text)
@@ -148,7 +148,7 @@ def as_kubernetes_does(folder, text):
 
 
 @pytest.mark.parametrize("write", [in_place, by_rename, as_vim_does, as_kubernetes_does])
-def test_a_change_is_seen_however_it_is_written(tmp_path, monkeypatch, write):
+def test_every_way_of_writing_the_file_is_noticed(tmp_path, monkeypatch, write):
     monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.03)
 
     async def main():
@@ -162,7 +162,7 @@ def test_a_change_is_seen_however_it_is_written(tmp_path, monkeypatch, write):
     run(main())
 
 
-def test_a_file_that_is_being_written_is_left_alone_until_it_is_whole(tmp_path, monkeypatch):
+def test_a_file_is_not_read_while_it_is_being_written(tmp_path, monkeypatch):
     monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.06)
 
     async def main():
@@ -200,7 +200,7 @@ def test_watching_can_be_turned_off_and_on(tmp_path, monkeypatch):
     run(main())
 
 
-def test_a_bad_file_is_told_once_and_mended_by_itself(tmp_path, monkeypatch, caplog):
+def test_an_invalid_file_is_reported_once_and_recovers(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.02)
 
     async def main():

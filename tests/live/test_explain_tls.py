@@ -1,4 +1,4 @@
-"""The command that explains asks a gateway over TLS by its certificate, which seldom names the address."""
+"""Tests of `nulpoint explain` over TLS: it verifies the gateway by its certificate, which may not name the address."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from nulpoint.cli.explain import ExplainError, fetch_explanation
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """A folder with two of one authority, as servers have them: with the authority's own behind."""
+    """Return a folder with two certificates of one authority, each followed by that of the authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):
@@ -30,7 +30,7 @@ def certificates(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["own", "other"])
-def test_its_own_certificate_is_believed_and_no_other_of_the_same_authority(certificates, name, monkeypatch):
+def test_only_the_gateways_own_certificate_is_trusted(certificates, name, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
 
     async def main():

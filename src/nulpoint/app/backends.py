@@ -150,12 +150,12 @@ class Backends:
 
     @property
     def answers_synchronously(self) -> bool:
-        """Whether a response from the cache needs no waiting: the cache is in memory and there are no limits."""
+        """Return whether a cached response needs no waiting: the cache is in memory and there are no limits."""
         return self.cache is not None and self.cache.memory is not None and self.limiter is None
 
     @property
     def degraded(self) -> bool:
-        """Whether a configured backend is unavailable at present."""
+        """Return whether a configured backend is unavailable at present."""
         return self.redis is not None and not self.redis.answering
 
     def health(self) -> dict[str, Any]:

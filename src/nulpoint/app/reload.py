@@ -57,7 +57,7 @@ class FileReadings:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a reading is still running or hanging."""
+        """Return whether a reading is still running or hanging."""
         return bool(self._unfinished)
 
     async def run(self, read: Callable[[], T]) -> T:
@@ -214,6 +214,6 @@ def _read(source: ConfigSource, running: Config) -> tuple[Signature, Config | Co
         return signature, error
 
 
-def _listed(names: tuple[str, ...], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: tuple[str, ...], limit: int = 20) -> str:
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

@@ -33,7 +33,7 @@ class Signals:
 
     @property
     def stopping(self) -> bool:
-        """Whether a signal to stop has been received."""
+        """Return whether a signal to stop has been received."""
         return self._stops > 0
 
     def handle(self, values: Iterable[int]) -> None:

@@ -216,8 +216,11 @@ def _absorb_exited_worker(metrics: Path, pid: int) -> None:
 
 
 class Supervisor:
-    """Keeps `count` workers alive. `look` is called several times a second, and must not block; `on_exit` is told the
-    process id of each worker that has died."""
+    """Keeps `count` workers running.
+
+    `on_tick` is called several times a second and must not block. `on_exit` is called with the process id of each
+    worker that has exited.
+    """
 
     def __init__(
         self,
@@ -265,8 +268,11 @@ class Supervisor:
             if silent and worker.process.poll() is None:
                 logger.error(
                     "killing worker %d, which has not responded for %.0f s (WORKER_TIMEOUT=%gs): its process is "
-                    "stopped or its event loop is blocked", worker.process.pid, silent, self._times.worker,
-                )  # fmt: skip
+                    "stopped or its event loop is blocked",
+                    worker.process.pid,
+                    silent,
+                    self._times.worker,
+                )
                 worker.process.kill()
                 worker.link.reset(now)  # so that it is logged only once, however long the kernel takes
 

@@ -58,7 +58,6 @@ def proxy_rules(config: Config, authenticator: ClientAuthenticator) -> ProxyRule
             authenticator,
             config.strict_params,
             config.request_timeout,
-            config.max_json_nodes,
             translation_limits(config),
         ),
         attempts=AttemptRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),

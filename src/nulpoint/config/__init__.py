@@ -1,4 +1,4 @@
-"""Configuration: read the environment and config.yaml into one frozen, validated Config, or report every problem."""
+"""Read the environment and config.yaml into one frozen, validated Config, or report every problem at once."""
 
 from nulpoint.config.loader import load
 from nulpoint.config.model import Config

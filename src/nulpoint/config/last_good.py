@@ -37,7 +37,7 @@ class LastGoodConfig:
 
     @property
     def guard(self) -> ReloadGuard:
-        """What the configuration of a worker that starts must not remove."""
+        """The guard for workers that start, whose configuration must not remove keys that are in force."""
         return ReloadGuard.of(self._config)
 
     def check(self) -> None:

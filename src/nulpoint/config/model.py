@@ -111,7 +111,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open_to_others(self) -> bool:
-        """Whether clients on other machines can, without a key, send requests that cost money."""
+        """Return whether clients on other machines can, without a key, send requests that cost money."""
         costs = any(
             provider.credentials or provider.identity or provider.spec.auth == "none"
             for provider in self.providers.values()

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One problem: the setting, its value or state (never a secret), and what to do about it."""
+    """Something that is wrong: the setting, its value or state (never a secret), and what to do about it."""
 
     key: str
     value: str

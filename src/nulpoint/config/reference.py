@@ -32,7 +32,7 @@ _CHAIN = {"type": "array", "items": {"oneOf": [_TARGET, _STEP]}, "minItems": 1}
 
 
 def configuration() -> str:
-    """Return docs/configuration.md."""
+    """Generate the text of docs/configuration.md."""
     lines = [
         "# Configuration", "", _GENERATED, "",
         "Set environment variables, or put the same names in lower case into `config.yaml` in the working directory. The",
@@ -98,7 +98,7 @@ def _mark(setting: Setting) -> str:
 
 
 def providers() -> str:
-    """Return docs/providers.md."""
+    """Generate the text of docs/providers.md."""
     lines = [
         "# Providers", "", _GENERATED, "",
         "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. Providers marked",
@@ -147,7 +147,7 @@ def _key(spec: ProviderSpec) -> str:
 
 
 def equivalents() -> str:
-    """Return the generated tables of docs/failover.md."""
+    """Generate the tables of docs/failover.md."""
     providers = list(dict.fromkeys(name.partition("/")[0] for names in TIERS.values() for name in names))
     lines = [f"| Tier | {' | '.join(providers)} |", "|---" * (len(providers) + 1) + "|"]
     for tier, names in TIERS.items():
@@ -155,8 +155,8 @@ def equivalents() -> str:
         lines.append(f"| {tier} | {' | '.join(cells.get(provider, '') for provider in providers)} |")
     lines += [
         "", "The number after each model is its input limit in tokens. The models of a tier are tried from left to right, without",
-        "the one at the provider that has just failed. The next table lists the tier of each known model; other names get theirs",
-        "by the rules in `providers/equivalents.py`.", "",
+        "the one at the requested model's own provider. The next table lists the tier of each known model; other names get",
+        "theirs by the rules in `providers/equivalents.py`.", "",
         "| Tier | Models |", "|---|---|",
     ]  # fmt: skip
     for group in (*TIERS, None):
@@ -170,7 +170,7 @@ def _equivalent(name: str) -> str:
 
 
 def failover() -> str:
-    """Return docs/failover.md, of which only the tables are generated."""
+    """Generate the text of docs/failover.md, of which only the tables come from the code."""
     text = (_ROOT / "docs/failover.md").read_text(encoding="utf-8")
     before, begin, rest = text.partition("<!-- equivalents: made from the code by `make docs` -->\n")
     _, end, after = rest.partition("<!-- /equivalents -->\n")
@@ -178,7 +178,7 @@ def failover() -> str:
 
 
 def schema() -> str:
-    """Return docs/config.schema.json, which editors use to check config.yaml."""
+    """Generate docs/config.schema.json, which editors use to check config.yaml."""
     plain = {"type": ["string", "number", "boolean", "array", "null"]}
     properties: dict[str, Any] = {
         setting.key: {
@@ -233,7 +233,7 @@ def _schema_of(record: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def example() -> str:
-    """Return .env.example."""
+    """Generate the text of .env.example."""
     lines = ["# Copy to .env and fill in at least one key. Every setting: docs/configuration.md", ""]
     lines += [f"{'' if spec.name == 'openai' else '# '}{spec.key_env}=" for spec in CATALOG.values() if spec.key_env]
     names = [name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))]

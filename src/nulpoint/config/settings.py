@@ -11,7 +11,7 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS
 
 
 class Setting(NamedTuple):
-    """One setting.
+    """A row of the table of settings.
 
     Fields:
         name: the environment variable; in config.yaml the same in lower case.

@@ -1,4 +1,4 @@
-"""AWS credentials: static keys, or else what botocore finds in profiles, roles, containers and instances.
+"""Obtain AWS credentials: static keys, or else what botocore finds in profiles, roles, containers and instances.
 
 The variables and the order of the chain are those of botocore (its guide "Credentials"; read 2026-11). Static keys need
 no package, because nulpoint signs requests itself.
@@ -29,10 +29,17 @@ ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 REGION = "AWS_REGION"
 # The other variables that botocore's chain reads.
 _CHAIN = (
-    "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-)  # fmt: skip
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 # The service's hosts: plain, FIPS, dual-stack, VPC endpoints and China ("Amazon Bedrock endpoints and quotas").
 _HOST = re.compile(
@@ -44,7 +51,7 @@ _METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's metadata
 
 
 def read(variables: Mapping[str, str], base_url: str, problems: list[InvalidSetting]) -> Values | None:
-    """See `IdentityDescriptor.read`. Without keys, botocore searches its chain."""
+    """Read the settings, as `IdentityDescriptor.read` describes. Without keys, botocore searches its chain."""
     region = _region(variables, base_url, problems)
     keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in variables]
     problems += [
@@ -89,7 +96,7 @@ def _region(variables: Mapping[str, str], base_url: str, problems: list[InvalidS
 
 
 def open_source(values: Values) -> CredentialSource:
-    """See `IdentityDescriptor.open`."""
+    """Return the source of the credentials."""
     variables = {name: value.reveal() for name, value in values.items()}
     region = variables.pop(REGION)
     if ACCESS_KEY in variables:
@@ -140,7 +147,7 @@ class ChainSource:
 
 
 def has_default_credentials() -> bool:
-    """See `IdentityDescriptor`. Invalid credentials count too; fetching them reports what is wrong."""
+    """Return whether botocore's chain finds credentials, even invalid ones; fetching those reports what is wrong."""
     from botocore.configprovider import ConstantProvider
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session

@@ -25,8 +25,10 @@ from nulpoint.providers.spec import Secret
 SCOPE = "https://cognitiveservices.azure.com/.default"
 # The scopes of Azure's sovereign clouds, by the end of a resource's host (Azure Government's and Azure China's
 # endpoint mappings).
-_SCOPES = {".azure.us": "https://cognitiveservices.azure.us/.default",
-           ".azure.cn": "https://cognitiveservices.azure.cn/.default"}  # fmt: skip
+_SCOPES = {
+    ".azure.us": "https://cognitiveservices.azure.us/.default",
+    ".azure.cn": "https://cognitiveservices.azure.cn/.default",
+}
 _SCOPE = "scope"  # the key among the values; without it, the public cloud's scope is used
 TENANT, CLIENT, SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
 TOKEN_FILE, AUTHORITY, WHICH = "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"
@@ -39,7 +41,7 @@ _TIMEOUTS: dict[str, Any] = {
 
 
 def read(variables: Mapping[str, str], base_url: str, problems: list[InvalidSetting]) -> Values | None:
-    """See `IdentityDescriptor.read`. AZURE_TOKEN_CREDENTIALS selects one of several possible kinds."""
+    """Read the settings (see `IdentityDescriptor.read`). AZURE_TOKEN_CREDENTIALS selects one of several kinds."""
     values = _identity_values(variables, problems)
     host = urlsplit(base_url).hostname or ""
     scope = next((scope for end, scope in _SCOPES.items() if host.endswith(end)), None)
@@ -79,7 +81,7 @@ def _select(variables: Mapping[str, str], *names: str) -> Values:
 
 
 def open_source(values: Values) -> CredentialSource:
-    """See `IdentityDescriptor.open`."""
+    """Return the source of the tokens."""
     return EntraSource({name: value.reveal() for name, value in values.items()})
 
 

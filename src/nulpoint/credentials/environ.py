@@ -16,11 +16,11 @@ class ScopedEnviron:
         self._lock = threading.Lock()
 
     @contextmanager
-    def applied(self, given: Mapping[str, str]) -> Iterator[None]:
+    def applied(self, variables: Mapping[str, str]) -> Iterator[None]:
         """Set these variables in the environment and restore it afterwards."""
         with self._lock:
-            before = {name: os.environ.get(name) for name in given}
-            os.environ.update(given)
+            before = {name: os.environ.get(name) for name in variables}
+            os.environ.update(variables)
             try:
                 yield
             finally:

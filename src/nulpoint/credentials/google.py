@@ -30,15 +30,21 @@ from nulpoint.providers.spec import Secret
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 SERVICE_ACCOUNT = "service_account"
-_TYPES = (SERVICE_ACCOUNT, "authorized_user", "external_account", "external_account_authorized_user",
-          "impersonated_service_account", "gdch_service_account")  # fmt: skip
+_TYPES = (
+    SERVICE_ACCOUNT,
+    "authorized_user",
+    "external_account",
+    "external_account_authorized_user",
+    "impersonated_service_account",
+    "gdch_service_account",
+)
 _REQUIRED = ("client_email", "private_key", "token_uri")  # in a service account file
 _environment = ScopedEnviron()
 _TIMEOUT = 10.0  # seconds for one call to the token server
 
 
 def read(variables: Mapping[str, str], _base_url: str, problems: list[InvalidSetting]) -> Values | None:
-    """See `IdentityDescriptor.read`. Without the variable, google-auth searches for credentials itself."""
+    """Read the settings (see `IdentityDescriptor.read`). Without the variable, google-auth searches itself."""
     path = variables.get(FILE)
     if path is None:
         return {}
@@ -71,7 +77,7 @@ def _problem(path: str) -> str | None:
 
 
 def open_source(values: Values) -> CredentialSource:
-    """See `IdentityDescriptor.open`."""
+    """Return the source of the tokens."""
     path = values.get(FILE)
     return GoogleSource(path.reveal() if path else None)
 

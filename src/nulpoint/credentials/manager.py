@@ -53,7 +53,7 @@ class CredentialManager:
 
     @property
     def degraded(self) -> bool:
-        """Whether a credential is missing at present."""
+        """Return whether a credential is missing at present."""
         return any(refresher.missing for refresher in self._refreshers.values())
 
     def health(self, provider: str) -> dict[str, Any] | None:

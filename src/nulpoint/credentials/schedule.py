@@ -4,9 +4,8 @@ AHEAD = 300.0  # seconds before its expiry that a credential is renewed, or a qu
 _MIN_WAIT = 1.0  # seconds between two fetches
 _MIN_BACKOFF, _MAX_BACKOFF = 1.0, 60.0  # seconds to wait after consecutive failures
 _CLOCK_STEP = 60.0  # seconds; if the clock goes back further than this, it was adjusted, and the plan is void
-MIN_SECONDS_BEFORE_REFUSAL = (
-    10.0  # a credential rejected sooner after its fetch is not replaced: a new one would be too
-)
+# Seconds; a credential that is rejected sooner after its fetch is not replaced: a new one would be rejected too.
+MIN_SECONDS_BEFORE_REFUSAL = 10.0
 
 
 class RefreshSchedule:

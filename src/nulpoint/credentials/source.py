@@ -41,7 +41,7 @@ Values = Mapping[str, Secret]
 
 
 class IdentityDescriptor(NamedTuple):
-    """One kind of identity.
+    """The functions and facts that make up a kind of identity.
 
     Fields:
         extra: the extra of the nulpoint package that installs what this kind needs.

@@ -10,8 +10,16 @@ from types import MappingProxyType
 from nulpoint.providers.spec import ProviderSpec, Variant
 
 _BEDROCK_VENDORS = (
-    "ai21.", "amazon.", "anthropic.", "cohere.", "deepseek.", "meta.", "mistral.", "openai.", "qwen.",
-)  # fmt: skip
+    "ai21.",
+    "amazon.",
+    "anthropic.",
+    "cohere.",
+    "deepseek.",
+    "meta.",
+    "mistral.",
+    "openai.",
+    "qwen.",
+)
 _BEDROCK_REGIONS = ("us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.", "sa.")
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
 _VERTEX_PLACES = tuple(

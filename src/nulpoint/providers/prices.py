@@ -93,7 +93,7 @@ class Prices:
             self._rates[provider, model] = _rates(price)
 
     def cost(self, provider: str, response_model: str, requested_model: str, usage: Usage) -> float | None:
-        """Dollars. By the model the provider says has response_model, else by the one it was requested_model for."""
+        """Return the cost in dollars: by the model named in the response, or else by the requested model."""
         rates = self._rates.get((provider, response_model)) or self._rates.get((provider, requested_model))
         if rates is None:
             return None

@@ -21,7 +21,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One provider that uses a known wire format.
+    """The record of a provider that uses a known wire format.
 
     Fields:
         name: the part before the slash in `provider/model`; also the metrics label.

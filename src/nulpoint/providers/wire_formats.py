@@ -20,7 +20,7 @@ _NO_NAMES = frozenset({"", ".", ".."})
 
 
 class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """One wire format.
+    """The HTTP properties of a wire format.
 
     Fields:
         paths: the path of each call; without one for `stream`, streams use the path of `chat`.

@@ -10,7 +10,7 @@ import msgspec
 
 from nulpoint.config import values
 from nulpoint.config.problems import Problem, Problems
-from nulpoint.config.sections.endpoints import Lookup, is_requested, resolve_endpoint, template_problems
+from nulpoint.config.sections.endpoints import is_requested, resolve_endpoint, template_problems
 from nulpoint.config.sections.identities import (
     credential_remedy,
     has_explicit_identity,
@@ -27,7 +27,7 @@ from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 FILE = "config.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def read_providers(
@@ -37,18 +37,19 @@ def read_providers(
     problems: Problems = []
     known = {**CATALOG, **_configured_rows(document.get("providers"), problems)}
     _reject_unknown_keys(document, known, problems)
+    variables = _Variables(environ, document, problems)
     in_use = {}
     for name, spec in known.items():
-        provider = _provider(spec, environ, document, forward_keys, name not in CATALOG, problems)
+        provider = _provider(spec, variables, forward_keys=forward_keys, is_custom=name not in CATALOG)
         if provider is not None:
             in_use[name] = provider
     aliases = _aliases(document.get("aliases"), known, problems)
     if not in_use and not problems:
         keys = [spec.key_env for spec in known.values() if spec.key_env and not spec.variables]
-        variables = ", ".join(
+        names = ", ".join(
             dict.fromkeys([*keys, *(name for spec in known.values() for name in spec.required_variables)])
         )
-        text = f"set a key ({variables}) or ALLOW_CLIENT_API_KEYS=true; to try nulpoint without a key, run `make demo`"
+        text = f"set a key ({names}) or ALLOW_CLIENT_API_KEYS=true; to try nulpoint without a key, run `make demo`"
         problems.append(Problem("providers", "none is configured", text))
     return in_use, known, aliases, problems
 
@@ -107,7 +108,7 @@ def _is_sound(location: str, row: ProviderSpec, problems: Problems) -> bool:
         problems.append(Problem(f"{location}.name", f"= {row.name!r}", "use lower-case letters, digits, - and _"))
     problems += template_problems(location, row)
     for name, value in row.headers.items():
-        if not _FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
+        if not _HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             shown = repr(name.partition(":")[0][:40])  # text after a colon may be a secret value
             problems.append(Problem(f"{location}.headers", shown, "is not a valid header: use an ASCII name and value"))
     if row.idle_timeout is not None and not 0 < row.idle_timeout < math.inf:
@@ -124,70 +125,71 @@ def _is_sound(location: str, row: ProviderSpec, problems: Problems) -> bool:
     return len(problems) == before
 
 
-def _provider(
-    spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[str, Any], forward_keys: bool, is_custom: bool,
-    problems: Problems,
-) -> Provider | None:  # fmt: skip
-    """Read one provider's settings; return None if nothing brings it into use."""
-    base_url = _read(spec.base_url_env, values.url, environ, document, problems)
-    keys = _keys(spec, environ, document, problems)
+class _Variables:
+    """Reads the variables of providers from the environment or config.yaml, and collects problems."""
 
-    def lookup(name: str) -> str | None:
-        text: str | None = _read(name, values.text_value, environ, document, problems)
+    def __init__(self, environ: Mapping[str, str], document: Mapping[str, Any], problems: Problems) -> None:
+        self._environ = environ
+        self._document = document
+        self.problems = problems
+
+    def read(self, variable: str, reader: values.Reader) -> Any:
+        text, origin = self._environ.get(variable), "environment"
+        if not text:
+            text, origin = self._document.get(variable.lower()), FILE
+            text = ",".join(map(str, text)) if isinstance(text, list) else text
+        if not text:
+            return None
+        try:
+            return reader(str(text).strip())
+        except ValueError as error:
+            shown = "***" if reader in (values.secret, values.secrets) else values.display_text(str(text))
+            self.problems.append(Problem(variable, f"= {shown} ({origin})", str(error)))
+            return None
+
+    def lookup(self, variable: str) -> str | None:
+        text: str | None = self.read(variable, values.text_value)
         return text
 
+    def keys(self, spec: ProviderSpec) -> tuple[Secret, ...]:
+        """Return the single key followed by those of the list, without duplicates."""
+        if spec.key_env is None or spec.keys_env is None:
+            return ()
+        single: Secret | None = self.read(spec.key_env, values.secret)
+        several: tuple[Secret, ...] = self.read(spec.keys_env, values.secrets) or ()
+        return tuple(dict.fromkeys(((single,) if single else ()) + several))
+
+
+def _provider(spec: ProviderSpec, variables: _Variables, *, forward_keys: bool, is_custom: bool) -> Provider | None:
+    """Read one provider's settings; return None if nothing brings it into use."""
+    base_url = variables.read(spec.base_url_env, values.url)
+    keys = variables.keys(spec)
     if spec.variables or spec.identity:
+        lookup = variables.lookup
         requested = keys or base_url is not None or is_requested(spec, lookup)
         requested = requested or (is_custom and is_identity_requested(spec, lookup))
         if not requested and not is_autodetected(spec, lookup):
             return None
-        provider = _provider_at_endpoint(spec, base_url, keys, forward_keys, lookup, problems)
+        provider = _cloud_provider(spec, base_url, keys, variables, forward_keys=forward_keys)
         autodetected = not requested and not has_explicit_identity(spec, lookup)
         return msgspec.structs.replace(provider, autodetected=True) if autodetected else provider
-    # A host without a key is in use when the user says where it is: by a variable, or by their own record.
+    # A host without a key is in use when the user gives its address: by a variable, or by their own record.
     usable = keys or (forward_keys if spec.key_env else base_url is not None or is_custom)
     if not usable:
         return None
     return Provider(spec=spec, base_url=base_url or spec.base_url.rstrip("/"), credentials=keys, paths=dict(spec.paths))
 
 
-def _provider_at_endpoint(
-    spec: ProviderSpec, base_url: str | None, keys: tuple[Secret, ...], forward_keys: bool, lookup: Lookup,
-    problems: Problems,
-) -> Provider:  # fmt: skip
+def _cloud_provider(
+    spec: ProviderSpec, base_url: str | None, keys: tuple[Secret, ...], variables: _Variables, *, forward_keys: bool
+) -> Provider:
     """Build a provider whose endpoint has variables or which has an identity."""
-    endpoint = resolve_endpoint(spec, base_url, lookup, problems)
-    identity = None if keys else read_identity(spec, endpoint.base_url, lookup, problems)
+    endpoint = resolve_endpoint(spec, base_url, variables.lookup, variables.problems)
+    identity = None if keys else read_identity(spec, endpoint.base_url, variables.lookup, variables.problems)
     if not keys and identity is None and not forward_keys and spec.auth != "none":
-        problems.append(Problem(spec.name, "is configured but has no credential", f"set {credential_remedy(spec)}"))
+        remedy = f"set {credential_remedy(spec)}"
+        variables.problems.append(Problem(spec.name, "is configured but has no credential", remedy))
     return Provider(spec=spec, base_url=endpoint.base_url, credentials=keys, paths=endpoint.paths, identity=identity)
-
-
-def _keys(
-    spec: ProviderSpec, environ: Mapping[str, str], document: Mapping[str, Any], problems: Problems
-) -> tuple[Secret, ...]:
-    """Return the single key followed by those of the list, without duplicates."""
-    if spec.key_env is None or spec.keys_env is None:
-        return ()
-    single: Secret | None = _read(spec.key_env, values.secret, environ, document, problems)
-    several: tuple[Secret, ...] = _read(spec.keys_env, values.secrets, environ, document, problems) or ()
-    return tuple(dict.fromkeys(((single,) if single else ()) + several))
-
-
-def _read(variable: str, reader: values.Reader, environ: Mapping[str, str], document: Mapping[str, Any],
-          problems: Problems) -> Any:  # fmt: skip
-    text, origin = environ.get(variable), "environment"
-    if not text:
-        text, origin = document.get(variable.lower()), FILE
-        text = ",".join(map(str, text)) if isinstance(text, list) else text
-    if not text:
-        return None
-    try:
-        return reader(str(text).strip())
-    except ValueError as error:
-        shown = "***" if reader in (values.secret, values.secrets) else values.display_text(str(text))
-        problems.append(Problem(variable, f"= {shown} ({origin})", str(error)))
-        return None
 
 
 def _reject_unknown_keys(document: Mapping[str, Any], known: Mapping[str, ProviderSpec], problems: Problems) -> None:

@@ -12,7 +12,7 @@ DEFAULT_DATABASE = "requests.db"  # `make run` writes it, and the commands read 
 
 
 class LogTarget(NamedTuple):
-    """One target. `path` is None for stdout."""
+    """A target of the request log. `path` is None for stdout."""
 
     kind: Literal["stdout", "file", "sqlite"]
     path: Path | None = None
