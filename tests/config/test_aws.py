@@ -29,7 +29,7 @@ def problems(**environ):
 
 
 @pytest.mark.parametrize(
-    ("environ", "wrong"),
+    ("environ", "expected"),
     [
         ({**KEY, **REGION}, ["AWS_SECRET_ACCESS_KEY is not set"]),
         ({**SECRET, **REGION}, ["AWS_ACCESS_KEY_ID is not set"]),
@@ -46,10 +46,10 @@ def problems(**environ):
         ({**BEARER}, ["AWS_REGION is not set"]),
     ],
 )  # fmt: skip
-def test_all_problems_are_reported_at_once(environ, wrong):
+def test_all_problems_are_reported_at_once(environ, expected):
     messages = problems(**environ)
-    assert len(messages) == len(wrong)
-    assert all(any(text.startswith(one) for text in messages) for one in wrong)
+    assert len(messages) == len(expected)
+    assert all(any(text.startswith(one) for text in messages) for one in expected)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_static_keys_never_expire():
 
 
 @pytest.fixture
-def nothing_around(monkeypatch):
+def no_machine_credentials(monkeypatch):
     """Hide the credentials of this machine."""
     for name in KIND.variables:
         monkeypatch.delenv(name, raising=False)
@@ -97,12 +97,12 @@ def nothing_around(monkeypatch):
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
 
 
-def test_a_chain_without_credentials_is_reported(nothing_around):
+def test_a_chain_without_credentials_is_reported(no_machine_credentials):
     with pytest.raises(CredentialError, match="botocore found no credentials"):
         ChainSource("us-east-1").fetch()
 
 
-def test_a_profile(nothing_around, monkeypatch, tmp_path):
+def test_a_profile(no_machine_credentials, monkeypatch, tmp_path):
     (tmp_path / "credentials").write_text(
         f"[team]\naws_access_key_id = AKIATEAM\naws_secret_access_key = {SECRET['AWS_SECRET_ACCESS_KEY']}\n"
     )
@@ -116,7 +116,7 @@ def test_a_profile(nothing_around, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("secret", ["x4Rm8 Wc3", "x4Rm8\u00e9"])
-def test_a_profile_with_keys_that_do_not_fit_a_header(nothing_around, monkeypatch, tmp_path, secret):
+def test_a_profile_with_keys_that_do_not_fit_a_header(no_machine_credentials, monkeypatch, tmp_path, secret):
     (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {secret}\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     with pytest.raises(CredentialError, match="are not printable ASCII") as error:
@@ -124,7 +124,7 @@ def test_a_profile_with_keys_that_do_not_fit_a_header(nothing_around, monkeypatc
     assert "x4Rm8" not in str(error.value)
 
 
-def test_two_providers_with_different_profiles(nothing_around, monkeypatch, tmp_path):
+def test_two_providers_with_different_profiles(no_machine_credentials, monkeypatch, tmp_path):
     """Two credentials are fetched at the same time, and nothing of them is left in the environment."""
     names = ("east", "west")
     (tmp_path / "credentials").write_text(
@@ -150,7 +150,7 @@ def test_two_providers_with_different_profiles(nothing_around, monkeypatch, tmp_
     assert dict(os.environ) == before
 
 
-def test_a_missing_profile_is_reported_without_secrets(nothing_around, monkeypatch):
+def test_a_missing_profile_is_reported_without_secrets(no_machine_credentials, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(CredentialError, match="nobody"):
         ChainSource("us-east-1").fetch()

@@ -17,9 +17,9 @@ ENTRA = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": 
 
 
 def problems(environ, directory):
-    with pytest.raises(ConfigError) as wrong:
+    with pytest.raises(ConfigError) as caught:
         load(environ, directory)
-    messages = [str(one) for one in wrong.value.problems]
+    messages = [str(one) for one in caught.value.problems]
     assert SECRET not in " ".join(messages)
     return messages
 

@@ -336,7 +336,7 @@ def router(*names, default="openai"):
 
 
 @pytest.mark.parametrize(
-    ("model", "provider", "there"),
+    ("model", "provider", "upstream_model"),
     [
         ("gpt-4", "openai", None), ("gpt-4o", "openai", None), ("gpt-4-turbo", "openai", None), ("gpt-3.5-turbo", "openai", None),
         ("claude-3-5-sonnet", "anthropic", "claude-3-5-sonnet-latest"), ("claude-3-opus", "anthropic", "claude-3-opus-latest"),
@@ -355,9 +355,9 @@ def router(*names, default="openai"):
         ("openrouter/meta/llama", "openrouter", "meta/llama"), ("deepseek-ai/DeepSeek-R1", "openai", None),
     ],
 )  # fmt: skip
-def test_models_find_their_provider(model, provider, there):
+def test_models_find_their_provider(model, provider, upstream_model):
     target = router().plan(model, "chat").primary
-    assert (target.provider.spec.name, target.model) == (provider, there or model)
+    assert (target.provider.spec.name, target.model) == (provider, upstream_model or model)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from nulpoint.credentials.schedule import MIN_SECONDS_BEFORE_REFUSAL, RefreshSch
 INFINITE = float("inf")
 
 
-def played(*events):
+def schedule_after(*events):
     schedule = RefreshSchedule()
     for name, *arguments in events:
         getattr(schedule, name)(*arguments)
@@ -21,11 +21,11 @@ def played(*events):
     ],
 )  # fmt: skip
 def test_a_fetch_is_due_before_the_expiry(left, wait):
-    assert played(("record_success", 1000.0, 1000.0 + left)).due == 1000.0 + wait
+    assert schedule_after(("record_success", 1000.0, 1000.0 + left)).due == 1000.0 + wait
 
 
 def test_a_source_that_returns_the_same_credential_is_asked_again():
-    schedule, asked = played(("record_success", 0.0, 3600.0)), []
+    schedule, asked = schedule_after(("record_success", 0.0, 3600.0)), []
     while schedule.due < 3600.0:
         asked.append(schedule.due)
         schedule.record_success(schedule.due, 3600.0)
@@ -52,12 +52,12 @@ FETCHED, FAILED = ("record_success", 100_000.0, 103_600.0), ("record_failure", 1
     ],
 )
 def test_clock_changes(events, now, wait):
-    assert played(*events).wait(now) == wait
+    assert schedule_after(*events).wait(now) == wait
 
 
 @pytest.mark.parametrize("events", [[FETCHED], [FETCHED, ("record_failure", 103_300.0, 1.0)]])
 def test_a_rejected_credential_is_replaced_after_the_clock_was_set_back(events):
-    schedule = played(*events)
+    schedule = schedule_after(*events)
     assert schedule.record_refusal(13_600.0)
     assert schedule.wait(13_600.0) == 0.0
 
@@ -66,10 +66,10 @@ def test_a_rejected_credential_is_replaced_after_the_clock_was_set_back(events):
     ("failures", "least", "most"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (6, 16, 32), (7, 30, 60), (500, 30, 60)]
 )
 def test_backoff_after_failures(failures, least, most):
-    assert played(*[("record_failure", 50.0, 0.0)] * failures).due == 50.0 + least
-    assert played(*[("record_failure", 50.0, 1.0)] * failures).due == 50.0 + most
+    assert schedule_after(*[("record_failure", 50.0, 0.0)] * failures).due == 50.0 + least
+    assert schedule_after(*[("record_failure", 50.0, 1.0)] * failures).due == 50.0 + most
     assert (
-        played(
+        schedule_after(
             *[("record_failure", 50.0, 1.0)] * failures,
             ("record_success", 60.0, 3660.0),
             ("record_failure", 3400.0, 1.0),
@@ -98,6 +98,6 @@ def test_backoff_after_failures(failures, least, most):
     ],
 )
 def test_a_rejected_credential_is_replaced_but_not_repeatedly(events, now, fetches):
-    schedule = played(*events)
+    schedule = schedule_after(*events)
     assert schedule.record_refusal(now) is fetches
     assert (schedule.due <= now) is fetches

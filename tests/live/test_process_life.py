@@ -218,7 +218,7 @@ def test_an_unresponsive_worker_is_replaced(serve, how):
         text = err.decode()
         assert f"killing worker {silent}, which has not responded for" in text
         assert "(WORKER_TIMEOUT=2s)" in text
-        assert text.count("has not answered") == text.count("died with exit code -9") == 1
+        assert text.count("has not responded") == text.count("died with exit code -9") == 1
         assert child.returncode == 0
 
 

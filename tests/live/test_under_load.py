@@ -24,9 +24,9 @@ def config(number):
     }
 
 
-async def ask_on(port, body, until_told, outcomes):
+async def ask_on(port, body, stop, outcomes):
     caller = await Caller.connect(port)
-    while not until_told.is_set():
+    while not stop.is_set():
         caller.send(post(body))
         status, _, answer = await caller.answer()
         whole = b"[DONE]" in answer if body is STREAM else b'"choices"' in answer
@@ -41,16 +41,16 @@ def test_60_changes_under_load_and_no_request_fails(tmp_path):
         async with live(
             tmp_path, {"CACHE_MODE": "", "LOG_LEVEL": "error"}, names=("openai", "mistral"), mock=slow
         ) as running:
-            outcomes, message = [], asyncio.Event()
+            outcomes, stop = [], asyncio.Event()
             aliased = CHAT.replace(b"gpt-4o", b"fast")
             callers = [
-                asyncio.create_task(ask_on(running.port, body, message, outcomes))
+                asyncio.create_task(ask_on(running.port, body, stop, outcomes))
                 for body in (CHAT, STREAM, aliased, CHAT.replace(b"hi", b"ho"), STREAM, STREAM)
             ]
             for number in range(60):
                 await running.change(**config(number))
                 await asyncio.sleep(0.02)
-            message.set()
+            stop.set()
             await asyncio.gather(*callers)
             assert len(outcomes) > 300
             assert set(outcomes) == {(200, True)}

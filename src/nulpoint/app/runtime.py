@@ -113,7 +113,7 @@ class Runtime:
     def _services(self, router: Router) -> tuple[Dispatcher, Dispatcher]:
         """Build the dispatchers of the client port and of the admin port, which serves the admin pages only."""
         config, control = self.config, self._process_services.control
-        authenticator, operators = build_client_authenticator(config), build_admin_authenticator(config)
+        authenticator, admin_authenticator = build_client_authenticator(config), build_admin_authenticator(config)
         cors, no_cors = CorsPolicy(config.cors_origins), CorsPolicy(())  # admin pages allow no other origin
         services, rules = self._proxy_services(router, cors), proxy_rules(config, authenticator)
         proxies = {path: ProxyHandler(route, services, rules) for path, route in ROUTES.items()}
@@ -121,12 +121,23 @@ class Runtime:
         explainer = RoutingExplainer(
             router, self.provider_health, config.max_retries, self.backends, limit_rules(config), clock
         )
-        admin = AdminPages(operators if config.admin_api_key else None, control, explainer)
+        admin = AdminPages(admin_authenticator if config.admin_api_key else None, control, explainer)
         client_pages = CALLERS_PAGES if config.admin_port is not None else CALLERS_PAGES + OPERATORS + ADMIN
         admin_pages = ("/readiness", *OPERATORS, *ADMIN)
         return (
-            Dispatcher(proxies, self.status, self.recorder, cors, authenticator, operators, admin, shows=client_pages),
-            Dispatcher({}, self.status, self.recorder, no_cors, operators, operators, admin, shows=admin_pages),
+            Dispatcher(
+                proxies, self.status, self.recorder, cors, authenticator, admin_authenticator, admin, shows=client_pages
+            ),
+            Dispatcher(
+                {},
+                self.status,
+                self.recorder,
+                no_cors,
+                admin_authenticator,
+                admin_authenticator,
+                admin,
+                shows=admin_pages,
+            ),
         )
 
     def _proxy_services(self, router: Router, cors: CorsPolicy) -> Services:

@@ -245,11 +245,11 @@ def test_an_empty_env_file_removes_nothing(tmp_path, after):
 
 def test_the_env_file_cannot_allow_keyless_reloads(tmp_path):
     text = "ALLOW_KEYLESS_RELOAD=true\n"
-    text_text = in_the_env_file(tmp_path, ENV_FILE, f"RPM_LIMIT=lots\n{text}")
-    assert text_text[0].startswith(
+    messages = in_the_env_file(tmp_path, ENV_FILE, f"RPM_LIMIT=lots\n{text}")
+    assert messages[0].startswith(
         f"ALLOW_KEYLESS_RELOAD ({tmp_path / 'env'}): can only be set in the environment of the process"
     )
-    assert [problem.partition(" ")[0] for problem in text_text[1:]] == ["RPM_LIMIT", "GATEWAY_API_KEYS"]
+    assert [problem.partition(" ")[0] for problem in messages[1:]] == ["RPM_LIMIT", "GATEWAY_API_KEYS"]
     assert len(in_the_env_file(tmp_path, ENV_FILE, ENV_FILE + text, ALLOW_KEYLESS_RELOAD="true")) == 1
     place = ConfigSource(ENVIRON, tmp_path, tmp_path / "env")
     with pytest.raises(ConfigError, match="ALLOW_KEYLESS_RELOAD"):

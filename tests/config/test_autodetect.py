@@ -19,7 +19,7 @@ NOWHERE = Path("/nonexistent")
 
 
 @pytest.fixture(autouse=True)
-def nothing_around(monkeypatch, tmp_path):
+def no_machine_credentials(monkeypatch, tmp_path):
     """Hide the credentials of this machine and its metadata server."""
     for name in KIND.variables:
         monkeypatch.delenv(name, raising=False)
