@@ -406,6 +406,7 @@ def test_check(command):
     good = command("check", OPENAI_API_KEY="sk-secret-1", APP_BASE_URL="https://example.com")
     assert good.exit_code == 0
     assert "openai" in good.output
+    assert "APP_BASE_URL" not in good.output
     assert "sk-secret-1" not in good.output
     bad = command("check", OPENAI_API_KEY="sk-x", PORT="x")
     assert bad.exit_code == 2
