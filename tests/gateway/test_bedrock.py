@@ -237,7 +237,7 @@ GOOD = "until-9999999999"
 @pytest.mark.parametrize("streamed", [False, True])
 def test_credentials_that_expire_in_the_middle(monkeypatch, streamed):
     """By botocore's chain, from a container's server. The caller sees nothing of it."""
-    monkeypatch.setattr("nulpoint.credentials.schedule.REFUSED_APART", 0.0)
+    monkeypatch.setattr("nulpoint.credentials.schedule.MIN_SECONDS_BEFORE_REFUSAL", 0.0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")  # put back afterwards

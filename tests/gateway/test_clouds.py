@@ -300,7 +300,7 @@ def test_tokens_run_out_and_nobody_notices():
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("cloud", ["azure", "vertexai"])
 def test_a_token_that_is_withdrawn_is_replaced_within_the_request(cloud, streamed, monkeypatch, managed):
-    monkeypatch.setattr(schedule, "REFUSED_APART", 0.0)
+    monkeypatch.setattr(schedule, "MIN_SECONDS_BEFORE_REFUSAL", 0.0)
 
     async def main():
         server = await start(cloud)

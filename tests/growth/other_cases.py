@@ -136,7 +136,14 @@ def _texts() -> Iterator[Case]:
             f"duration: {name}", reading(lambda size, name=name: name * size, _tolerant(values.duration)), 20_000
         )
     for name in (",", "a,", "a", "://", "sk-", "?"):
-        for reader_of in (values.names, values.patterns, values.origins, values.gateway_keys, values.url, values.shown):
+        for reader_of in (
+            values.names,
+            values.patterns,
+            values.origins,
+            values.gateway_keys,
+            values.url,
+            values.display_text,
+        ):
             read = _tolerant(reader_of)
             yield Case(f"{reader_of.__name__}: {name}", reading(lambda size, name=name: name * size, read), 4_000)
 

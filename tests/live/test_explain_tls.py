@@ -1,4 +1,4 @@
-"""`nulpoint explain` reaches a gateway over TLS by its certificate, which rarely names the local address."""
+"""Tests of `nulpoint explain` over TLS: it verifies the gateway by its certificate, which may not name the address."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from nulpoint.cli.explain import ExplainError, fetch_explanation
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Make a folder with two server certificates of one authority, each followed by the authority's certificate."""
+    """Return a folder with two certificates of one authority, each followed by that of the authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from nulpoint.api.admin import EXPLAIN
 from nulpoint.api.explain import RoutingExplainer
 from nulpoint.app.backends import Backends
-from nulpoint.app.wiring import breaker_rules, limit_rules, router_of
+from nulpoint.app.wiring import breaker_rules, build_router, limit_rules
 from nulpoint.config import Config
 from nulpoint.files import read_regular_file
 from nulpoint.http.deadlines import DeadlineSweeper
@@ -94,7 +94,7 @@ def explain_from_config(config: Config, model: str, route: Route) -> Page:
         health = {name: ProviderHealth(rules, len(provider.credentials)) for name, provider in config.providers.items()}
         backends = Backends(config, sweeper, {}, lambda _: None)
         explainer = RoutingExplainer(
-            router_of(config), health, config.max_retries, backends, limit_rules(config), loop.time
+            build_router(config), health, config.max_retries, backends, limit_rules(config), loop.time
         )
         sweeper.stop()
         return explainer.explain(model, route)

@@ -11,11 +11,11 @@ import click
 
 from nulpoint import __version__
 from nulpoint.app.signals import Signals
-from nulpoint.app.supervisor import BLOCKED_AT_START, in_force, last_good
+from nulpoint.app.supervisor import BLOCKED_AT_START, inherited_guard, last_good
 from nulpoint.app.worker_link import supervisor_link
 from nulpoint.cli.log.commands import logs, stats
 from nulpoint.config import Config, ConfigError, ConfigSource
-from nulpoint.config.sections.request_log import configured as configured_log
+from nulpoint.config.sections.request_log import configured_targets
 from nulpoint.config.source import read_env_file
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
@@ -78,7 +78,7 @@ def serve(env_file: Path | None, request_log: str | None) -> None:
     if link is not None:
         link.end_with_supervisor(signals)
     env_file_values = _read_env_file_or_empty(env_file)
-    if request_log is not None and configured_log({**env_file_values, **os.environ}, Path("config.yaml")) is None:
+    if request_log is not None and configured_targets({**env_file_values, **os.environ}, Path("config.yaml")) is None:
         os.environ["REQUEST_LOG"] = request_log
     source = ConfigSource(dict(os.environ), Path.cwd(), env_file)
     config = _load_or_exit(source)
@@ -121,8 +121,6 @@ def check(env_file: Path | None) -> None:
         click.echo(
             "  note: HOST is not a loopback address and clients need no key; set GATEWAY_API_KEYS to require one"
         )
-    for name in config.pending_set:
-        click.echo(f"  note: {name} is set and valid, but has no effect in this version")
 
 
 def _credential_summary(provider: Provider) -> str:
@@ -181,7 +179,7 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
     gateway_url = url or default_url
     try:
         page = explain.fetch_explanation(
-            gateway_url, config_source.plain("ADMIN_API_KEY"), model, route, config.tls_cert if config else None
+            gateway_url, config_source.raw_variable("ADMIN_API_KEY"), model, route, config.tls_cert if config else None
         )
     except ConfigError as error:
         _exit_with_problems(error)
@@ -210,7 +208,8 @@ def providers() -> None:
 
     click.echo(f"{'provider':<16} {'key variable':<22} base URL")
     for spec in CATALOG.values():
-        click.echo(f"{spec.name:<16} {spec.key_env or ', '.join(spec.needs) or spec.base_url_env:<22} {spec.base_url}")
+        variable = spec.key_env or ", ".join(spec.required_variables) or spec.base_url_env
+        click.echo(f"{spec.name:<16} {variable:<22} {spec.base_url}")
 
 
 @main.command(short_help="Run mock providers that can be made to fail.")
@@ -250,7 +249,7 @@ def _read_env_file_or_empty(env_file: Path | None) -> dict[str, str]:
 
 def _load_or_exit(source: ConfigSource) -> Config:
     try:
-        return source.load(in_force=in_force())
+        return source.load(guard=inherited_guard())
     except ConfigError as error:
         if (config := last_good(source)) is not None:  # a worker process, which reports the problem once it runs
             return config

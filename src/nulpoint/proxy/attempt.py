@@ -61,7 +61,7 @@ class UpstreamAttempt(msgspec.Struct):
         context.first_byte = 0.0
         context.sent = perf_counter()
         connection = await client.send(endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body)
-        if self.signer is not None and self.signer.refused(connection.status, connection.headers):
+        if self.signer is not None and self.signer.is_refusal(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
         context.first_byte = perf_counter()
         try:
@@ -99,7 +99,7 @@ class UpstreamAttempt(msgspec.Struct):
         """Ask once more where our token was withdrawn before its time, and another one can be had. Raises Failure."""
         endpoint = self.call.endpoint
         try:
-            renewed = endpoint.identity is not None and await endpoint.identity.renewed(
+            renewed = endpoint.identity is not None and await endpoint.identity.renew(
                 refused, self.proxy_request.deadline
             )
         except BaseException:

@@ -31,7 +31,7 @@ DIFFERENCES = (
 # What the brief says in its prose, by words of it: the tests that hold it.
 PROSE = (
     ("without touching", "tests/test_examples.py", "test_python"),
-    ("without restarting", "tests/live/test_changes.py", "test_providers_come_move_and_go"),
+    ("without restarting", "tests/live/test_changes.py", "test_adding_moving_and_removing_providers"),
     ("analysis", "tests/analysis/test_commands.py", ""),
     ("namespaced", "tests/gateway/test_cache.py", "test_k03_two_keys_never_share"),
     ("configured key", "tests/gateway/test_proxy.py", "test_callers_keys_are_forwarded_only_when_allowed"),

@@ -20,7 +20,7 @@ from nulpoint.cli.log.reader import RequestLogReader, UnreadableLogError, as_rec
 from nulpoint.cli.log.summary import GROUPS, summarise
 from nulpoint.cli.log.table import Paint
 from nulpoint.config import ConfigError, values
-from nulpoint.config.sections.request_log import UNSET, configured
+from nulpoint.config.sections.request_log import DEFAULT_DATABASE, configured_targets
 from nulpoint.config.source import read_env_file
 
 EXIT_UNREADABLE = 1
@@ -52,7 +52,7 @@ _OPTIONS = (
         "--file",
         "file",
         type=click.Path(path_type=Path),
-        help=f"The request log; - is standard input. Default: the file in REQUEST_LOG, else {UNSET}.",
+        help=f"The request log; - is standard input. Default: the file in REQUEST_LOG, else {DEFAULT_DATABASE}.",
     ),
     click.option("--model", help="Requested or responding model, or a pattern such as 'gpt-*'."),
     click.option("--provider", help="The provider that responded."),
@@ -257,14 +257,14 @@ def _configured_file() -> Path:
         file_values = read_env_file(Path(".env")) or {}
     except ConfigError as error:
         raise UnreadableLogError(f"{error}; name the request log with --file") from None
-    targets = configured({**file_values, **os.environ}, Path("config.yaml"))
+    targets = configured_targets({**file_values, **os.environ}, Path("config.yaml"))
     paths = [target.path for target in targets or () if target.path is not None]
     if paths:
         return paths[0]
-    if targets is not None and not Path(UNSET).exists():
+    if targets is not None and not Path(DEFAULT_DATABASE).exists():
         text = "REQUEST_LOG names no file; set it to sqlite:PATH, or name a file with --file (- is standard input)"
         raise UnreadableLogError(text)
-    return Path(UNSET)
+    return Path(DEFAULT_DATABASE)
 
 
 def _terminal_width() -> int:
