@@ -7,7 +7,7 @@ from bedrock_judge import service
 
 from nulpoint.errors import Kind
 from nulpoint.protocols.bedrock import errors as bedrock_errors
-from nulpoint.protocols.bedrock.errors import plain
+from nulpoint.protocols.bedrock.errors import read_error
 from nulpoint.protocols.provider_errors import provider_failure
 
 URI = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
@@ -16,7 +16,7 @@ VALIDATION, THROTTLING = "ValidationException", "ThrottlingException"
 
 def failure_of(status, body, **headers):
     told = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return provider_failure("bedrock", *plain(status, told, json.dumps(body).encode()), None)
+    return provider_failure("bedrock", *read_error(status, told, json.dumps(body).encode()), None)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_who_the_gateway_is_there_is_nobody_s_business():
 
 @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"[1]", b'{"message": {"a": 1}}', b"\xff", b'{"error": 5}'])
 def test_bodies_that_nobody_expects(body):
-    assert plain(502, {}, body) == (502, body)
-    status, told = plain(400, {b"x-amzn-errortype": b"ThrottlingException"}, body)
+    assert read_error(502, {}, body) == (502, body)
+    status, told = read_error(400, {b"x-amzn-errortype": b"ThrottlingException"}, body)
     assert (status, json.loads(told)["error"]["message"]) == (429, "ThrottlingException")
-    assert plain(500, {b"x-amzn-errortype": b"\xff:x"}, body)[0] == 500
+    assert read_error(500, {b"x-amzn-errortype": b"\xff:x"}, body)[0] == 500

@@ -343,7 +343,7 @@ def test_embeddings_in_each_makers_answer():
     assert titan["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
     cohere = {"id": "x", "response_type": "embeddings_floats", "embeddings": [[1.0], [2.0]], "texts": ["a", "b"]}
     assert [one["embedding"] for one in answered(cohere)["data"]] == [[1.0], [2.0]]
-    count = EMBEDDINGS["bedrock"].counted
+    count = EMBEDDINGS["bedrock"].add_token_count
     assert "usage" not in answered(cohere)
     assert json.loads(count(json.dumps(answered(cohere)).encode(), b"12"))["usage"]["prompt_tokens"] == 12
     told = EMBEDDINGS["bedrock"].decode(b'{"embedding": [1.0], "inputTextTokenCount": 3}', b"{}", "m")

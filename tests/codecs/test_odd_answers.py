@@ -143,9 +143,9 @@ def mistral():
 WIRES = {"anthropic": anthropic, "bedrock": bedrock, "gemini": gemini, "mistral": mistral}
 WRAPPED = {
     "plain": Emulation(),
-    "a custom tool": Emulation(custom=frozenset({"f"})),
+    "a custom tool": Emulation(custom_tools=frozenset({"f"})),
     "a schema": Emulation(schema_tool="f"),
-    "functions": Emulation(legacy=True),
+    "functions": Emulation(legacy_functions=True),
 }
 
 

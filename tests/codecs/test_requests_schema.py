@@ -7,7 +7,7 @@ import pytest
 from nulpoint.errors import Failure
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.gemini.schema import response_schema
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 
 MOST = 1000  # nodes
 CLOSED = {"type": "object", "additionalProperties": False}
@@ -59,7 +59,7 @@ CLOSED = {"type": "object", "additionalProperties": False}
     ],
 )  # fmt: skip
 def test_structured_outputs(given, made, lost):
-    before, rewriting = json.dumps(given), Rewriting("schema", MOST)
+    before, rewriting = json.dumps(given), SchemaRewriter("schema", MOST)
     assert strict_schema(given, rewriting) == made
     assert sorted(rewriting.lost) == lost
     assert json.dumps(given) == before
@@ -86,7 +86,7 @@ def test_structured_outputs(given, made, lost):
     ],
 )  # fmt: skip
 def test_answers_of_gemini(given, made, lost):
-    rewriting = Rewriting("schema", MOST)
+    rewriting = SchemaRewriter("schema", MOST)
     assert response_schema(given, rewriting) == made
     assert sorted(rewriting.lost) == lost
 
@@ -106,7 +106,7 @@ BOTH = {"a": {"type": "string"}, "b": {"anyOf": [{"type": "string"}, {"type": "i
     ],
 )  # fmt: skip
 def test_alternatives_at_the_top_become_one_object(given, required, lost):
-    rewriting = Rewriting("parameters", MOST)
+    rewriting = SchemaRewriter("parameters", MOST)
     made = object_schema(given, rewriting)
     assert (made["type"], made["properties"], made["required"]) == ("object", BOTH, required)
     assert not {"anyOf", "oneOf", "allOf"} & set(made)
@@ -118,13 +118,13 @@ def test_a_list_of_types_at_every_level_makes_no_more_than_it_was_given():
     schema = {"type": "string"}
     for _ in range(15):
         schema = {"type": ["object", "array", "string"], "properties": {"a": schema}}
-    assert len(json.dumps(strict_schema(schema, Rewriting("schema", MOST)))) < 3 * len(json.dumps(schema))
+    assert len(json.dumps(strict_schema(schema, SchemaRewriter("schema", MOST)))) < 3 * len(json.dumps(schema))
 
 
 def test_a_definition_that_many_alternatives_name_is_read_once():
     wide = {"properties": {f"p{number}": {"type": "string"} for number in range(MOST // 2)}, "required": ["p0"]}
     schema = {"anyOf": [{"$ref": "#/$defs/a"}] * (MOST // 2), "$defs": {"a": wide}}
-    made = object_schema(schema, Rewriting("parameters", MOST))
+    made = object_schema(schema, SchemaRewriter("parameters", MOST))
     assert (made["properties"], made["required"]) == (wide["properties"], ["p0"])
 
 
@@ -142,24 +142,24 @@ def test_a_definition_that_many_alternatives_name_is_read_once():
 )
 def test_what_is_no_schema_is_refused(rewritten, schema, param):
     with pytest.raises(Failure) as caught:
-        rewritten(schema, Rewriting("schema", MOST))
+        rewritten(schema, SchemaRewriter("schema", MOST))
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
 @pytest.mark.parametrize("rewritten", [strict_schema, response_schema])
 def test_the_number_of_schemas_is_bounded(rewritten):
     schema = {"anyOf": [{"type": "null"}] * (MOST - 1)}
-    rewritten(schema, Rewriting("schema", MOST))
+    rewritten(schema, SchemaRewriter("schema", MOST))
     schema["anyOf"].append({})
     with pytest.raises(Failure) as caught:
-        rewritten(schema, Rewriting("schema", MOST))
+        rewritten(schema, SchemaRewriter("schema", MOST))
     assert "MAX_SCHEMA_NODES" in caught.value.message
 
 
 def test_other_tops():
-    assert object_schema({"properties": {}}, Rewriting("p", MOST)) == {"type": "object", "properties": {}}
+    assert object_schema({"properties": {}}, SchemaRewriter("p", MOST)) == {"type": "object", "properties": {}}
     with pytest.raises(Failure) as caught:
-        object_schema({"type": "string"}, Rewriting("p", MOST))
+        object_schema({"type": "string"}, SchemaRewriter("p", MOST))
     assert caught.value.param == "p"
 
 
@@ -169,5 +169,5 @@ def test_a_schema_without_end_is_refused():
         deep = {"type": "array", "items": deep}
     for rewritten in (strict_schema, response_schema):
         with pytest.raises(Failure) as caught:
-            rewritten(deep, Rewriting("response_format", MOST))
+            rewritten(deep, SchemaRewriter("response_format", MOST))
         assert (caught.value.status, caught.value.param) == (400, "response_format")

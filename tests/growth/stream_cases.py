@@ -379,16 +379,16 @@ def watcher(wire: str, wrapped: Emulation | None = None, through_chat: bool = Fa
     def make() -> StreamTransformer:
         made: StreamTransformer = codec.stream(CREATED, True)
         if wrapped is not None:
-            made = wrapped.stream(made)
+            made = wrapped.wrap_stream(made)
         return Chained(made) if through_chat else made
 
     return make
 
 
 UNWRAPPED = {
-    "a custom tool": Emulation(custom=frozenset({"f"})),
+    "a custom tool": Emulation(custom_tools=frozenset({"f"})),
     "a schema": Emulation(schema_tool="f"),
-    "function_call": Emulation(legacy=True),
+    "function_call": Emulation(legacy_functions=True),
 }
 
 

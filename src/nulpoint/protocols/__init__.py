@@ -1,1 +1,4 @@
-"""LLM wire protocols, one folder each: they write requests for a provider and read its responses and streams. Pure."""
+"""LLM wire protocols: translation of requests for a provider, and of its responses and streams. Nothing here does I/O.
+
+Each wire protocol has a folder of its own.
+"""

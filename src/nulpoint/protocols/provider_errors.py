@@ -95,7 +95,7 @@ def embedded_failure(provider: str, body: bytes, credential: CredentialMatcher |
     return _failure(provider, meant, error, None, credential)
 
 
-def embedded_error(body: bytes) -> bool:
+def has_embedded_error(body: bytes) -> bool:
     """Whether an answer with a good status is an error all the same. One that has choices too is, if one broke off."""
     answer = _decoded(body)
     if isinstance(answer, list) and answer:

@@ -164,7 +164,7 @@ class _BedrockOutput(_Struct):
     message: _BedrockMessage
 
 
-class BedrockAnswer(_Struct):
+class BedrockResponse(_Struct):
     output: _BedrockOutput
     stopReason: str | None
     usage: BedrockUsage | None = None
@@ -295,7 +295,7 @@ class _PromptFeedback(_Struct):
     blockReasonMessage: str | None = None
 
 
-class GeminiAnswer(_Struct):
+class GeminiResponse(_Struct):
     """A whole answer, or one event of a stream."""
 
     candidates: list[_Candidate] | None = None
@@ -354,7 +354,7 @@ class _MistralUsage(_Struct):
     prompt_token_details: _CachedTokens | None = None
 
 
-class MistralAnswer(_Struct):
+class MistralResponse(_Struct):
     """A whole answer, or one chunk of a stream."""
 
     choices: list[_MistralChoice] | None = None

@@ -8,7 +8,7 @@ from nulpoint.errors import CallerCause, Failure
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
@@ -50,7 +50,7 @@ def check_response(
     Of a long answer, such as a batch of vectors, only its own `error` is looked at.
     """
     long = exceeds_node_count(body, max_json_nodes)
-    if not long and embedded_error(body):
+    if not long and has_embedded_error(body):
         raise embedded_failure(provider, body, credential)
     try:
         error = bytes(msgspec.json.decode(body, type=_Object).error)

@@ -26,15 +26,15 @@ class AnthropicCapabilities(NamedTuple):
     structured outputs and strict tools. `searches`: the web search tool.
     """
 
-    ceiling: int
+    max_output_tokens: int
     thinking: Literal["none", "budget", "adaptive"]
     always_thinks: bool
-    samples: bool
-    samples_both: bool
-    prefill: bool
-    system_in_place: bool
-    schemas: bool
-    searches: bool
+    accepts_sampling: bool
+    accepts_temperature_with_top_p: bool
+    accepts_prefill: bool
+    accepts_inline_system: bool
+    structured_outputs: bool
+    web_search: bool
 
 
 @lru_cache(maxsize=256)
@@ -43,19 +43,19 @@ def capabilities_of(model: str) -> AnthropicCapabilities:
     if len(model) > _LONGEST_NAME:
         raise invalid("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
     version = _version(model)
-    ceiling = next(ceiling for since, ceiling in _CEILINGS if version >= since)
+    max_output_tokens = next(max_output_tokens for since, max_output_tokens in _CEILINGS if version >= since)
     if version == (4, 0) and "opus" not in model:  # Sonnet 4
-        ceiling = 64_000
+        max_output_tokens = 64_000
     return AnthropicCapabilities(
-        ceiling=ceiling,
+        max_output_tokens=max_output_tokens,
         thinking="adaptive" if version >= (4, 6) else "budget" if version >= (3, 7) else "none",
         always_thinks="fable" in model or "mythos" in model or (version == (5, 5) and "haiku" not in model),
-        samples=version < (4, 7),
-        samples_both=version < (4, 1),
-        prefill=version < (4, 6),
-        system_in_place=version >= (4, 8) and not (version == (5, 0) and "sonnet" in model),
-        schemas=version >= (4, 5),
-        searches=version >= (3, 5),
+        accepts_sampling=version < (4, 7),
+        accepts_temperature_with_top_p=version < (4, 1),
+        accepts_prefill=version < (4, 6),
+        accepts_inline_system=version >= (4, 8) and not (version == (5, 0) and "sonnet" in model),
+        structured_outputs=version >= (4, 5),
+        web_search=version >= (3, 5),
     )
 
 

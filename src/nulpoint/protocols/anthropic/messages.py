@@ -42,7 +42,7 @@ class AnthropicConversation(NamedTuple):
     def continues_answer(self) -> bool:
         return bool(self.turns[-1]["role"] == "assistant")
 
-    def uses_tools(self) -> list[str]:
+    def called_tools(self) -> list[str]:
         """Names of the tools called anywhere in it, in order."""
         names: dict[str, None] = {}
         for turn in self.turns:
@@ -69,22 +69,22 @@ def read_conversation(
     turns: list[dict[str, Any]] = []
     held: list[dict[str, Any]] = []  # system blocks that wait for the end of the user's turn
     for index, message in enumerate(messages):
-        where = f"messages[{index}]"
+        path = f"messages[{index}]"
         role = message["role"]
         if role in ("system", "developer"):
-            blocks = _text_blocks(message, where, fields)
-            (held if turns and capabilities.system_in_place else system).extend(blocks)
+            blocks = _text_blocks(message, path, fields)
+            (held if turns and capabilities.accepts_inline_system else system).extend(blocks)
         elif role == "assistant":
             _place(held, system, turns)
-            _turn(turns, "assistant", _assistant_blocks(message, where, fields))
+            _turn(turns, "assistant", _assistant_blocks(message, path, fields))
         elif role == "tool":
-            _turn(turns, "user", [_tool_result(message, where, fields)])
+            _turn(turns, "user", [_tool_result(message, path, fields)])
         elif role == "user":
             fields.report_other_members(message, _OF_MESSAGE, "messages")
-            parts = parts_of(message.get("content"), where)
-            _turn(turns, "user", _visible([_block(part, where, fields) for part in parts]))
+            parts = parts_of(message.get("content"), path)
+            _turn(turns, "user", _visible([_block(part, path, fields) for part in parts]))
         else:
-            raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
+            raise invalid(f"{path}.role", "must be system, developer, user, assistant or tool")
     _place(held, system, turns)
     for turn in turns:  # results must come first in a turn, whatever the caller wrote between them
         if turn["role"] == "user" and len(turn["content"]) > 1:
@@ -121,7 +121,7 @@ def _is_no_result(block: dict[str, Any]) -> bool:
 
 
 def _check_prefill(turn: dict[str, Any], capabilities: AnthropicCapabilities, index: int) -> None:
-    if not capabilities.prefill:
+    if not capabilities.accepts_prefill:
         text = "must not be the assistant's: Claude 4.6 and newer continue no answer; add a message of the user"
         raise invalid(f"messages[{index}]", text, "unsupported_value")
     last = turn["content"][-1]
@@ -134,33 +134,33 @@ def _visible(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in blocks if block.get("type") != "text" or (block.get("text") or "").strip()]
 
 
-def _text_blocks(message: dict[str, Any], where: str, fields: RequestFields) -> list[dict[str, Any]]:
+def _text_blocks(message: dict[str, Any], path: str, fields: RequestFields) -> list[dict[str, Any]]:
     fields.report_other_members(message, _OF_MESSAGE, "messages")
-    return _visible([_text(part, where, fields) for part in parts_of(message.get("content"), where)])
+    return _visible([_text(part, path, fields) for part in parts_of(message.get("content"), path)])
 
 
-def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields) -> list[dict[str, Any]]:
-    kept = _kept_blocks(message, where)
+def _assistant_blocks(message: dict[str, Any], path: str, fields: RequestFields) -> list[dict[str, Any]]:
+    kept = _kept_blocks(message, path)
     if kept is not None:
         return kept
     fields.report_other_members(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
-    blocks = _visible([_spoken(part, where, fields) for part in parts_of(message.get("content"), where)])
-    refusal = optional_text(message.get("refusal"), f"{where}.refusal")
+    blocks = _visible([_spoken(part, path, fields) for part in parts_of(message.get("content"), path)])
+    refusal = optional_text(message.get("refusal"), f"{path}.refusal")
     if refusal and not blocks:
         blocks = [{"type": "text", "text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
+        arguments = arguments_of(call, f"{path}.tool_calls[{number}]", fields)
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call_id(call["id"]), "name": name, "input": arguments})
     return blocks
 
 
-def _kept_blocks(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
+def _kept_blocks(message: dict[str, Any], path: str) -> list[dict[str, Any]] | None:
     """The blocks of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    blocks = kept_parts(message, "anthropic", "content", where)
+    blocks = kept_parts(message, "anthropic", "content", path)
     if not blocks:
         return None
-    text = joined_texts(parts_of(message.get("content"), where))
+    text = joined_texts(parts_of(message.get("content"), path))
     kept_text = joined_texts(block for block in blocks if block.get("type") == "text")
     ids = [call["id"] for call in message.get("tool_calls") or []]
     kept_ids = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
@@ -172,11 +172,11 @@ def call_id(given: str) -> str:
     return given if _CALL_ID.fullmatch(given) else f"call_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
 
 
-def _tool_result(message: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+def _tool_result(message: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
     fields.report_other_members(message, _OF_RESULT, "messages")
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call_id(message["tool_call_id"])}
     content = message.get("content")
-    blocks = content if isinstance(content, str) else [_block(part, where, fields) for part in parts_of(content, where)]
+    blocks = content if isinstance(content, str) else [_block(part, path, fields) for part in parts_of(content, path)]
     if isinstance(blocks, list):
         blocks = _visible(blocks)
     if blocks:
@@ -186,18 +186,18 @@ def _tool_result(message: dict[str, Any], where: str, fields: RequestFields) -> 
     return _marked(result, message)
 
 
-def _text(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+def _text(part: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
     if part.get("type") not in ("text", "refusal"):
-        raise invalid(f"{where}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
+        raise invalid(f"{path}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
     fields.report_other_members(part, _OF_PART, "messages.content")
-    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{where}.content")
+    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{path}.content")
     return _marked({"type": "text", "text": text or ""}, part)
 
 
-def _spoken(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+def _spoken(part: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
     """A part of the assistant's message. Blocks in Anthropic's own shape pass as they are."""
     openai = part.get("type") in ("text", "refusal", "image_url", "input_audio", "file")
-    return _text(part, where, fields) if openai else part
+    return _text(part, path, fields) if openai else part
 
 
 def _marked(block: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
@@ -209,69 +209,67 @@ def _marked(block: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return block
 
 
-def _block(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+def _block(part: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
     """A part of a user's message, or of a result, as a block. Parts in Anthropic's own shape pass as they are."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        return _text(part, where, fields)
+        return _text(part, path, fields)
     if kind == "image_url":
         fields.report_other_members(part, _OF_PART, "messages.content")
-        return _marked(_image(part.get("image_url"), f"{where}.content.image_url", fields), part)
+        return _marked(_image(part.get("image_url"), f"{path}.content.image_url", fields), part)
     if kind == "file":
         fields.report_other_members(part, _OF_PART, "messages.content")
-        return _marked(_file(part.get("file"), f"{where}.content.file", fields), part)
+        return _marked(_file(part.get("file"), f"{path}.content.file", fields), part)
     if kind == "input_audio":
-        raise invalid(f"{where}.content", "holds audio, which Anthropic's models do not take", "unsupported_value")
+        raise invalid(f"{path}.content", "holds audio, which Anthropic's models do not take", "unsupported_value")
     return part
 
 
-def _image(image: Any, where: str, fields: RequestFields) -> dict[str, Any]:
+def _image(image: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     given = image if isinstance(image, dict) else {"url": image}
     fields.report_other_members(given, {"url"}, "messages.content.image_url")
-    return {"type": "image", "source": _source(given.get("url"), where, _IMAGES)}
+    return {"type": "image", "source": _source(given.get("url"), path, _IMAGES)}
 
 
-def _source(url: Any, where: str, types: frozenset[str]) -> dict[str, Any]:
+def _source(url: Any, path: str, types: frozenset[str]) -> dict[str, Any]:
     if not isinstance(url, str):
-        raise invalid(where, "must hold a URL")
-    data = data_url(url, where)
+        raise invalid(path, "must hold a URL")
+    data = data_url(url, path)
     if data is None and not url.startswith(("https://", "http://")):
-        raise invalid(where, "must be a data URL or an https URL")
+        raise invalid(path, "must be a data URL or an https URL")
     if data is None:
         return {"type": "url", "url": url}
     if data[0] not in types:
-        raise invalid(where, f"is of type {data[0][:60]}; Anthropic's models take {', '.join(sorted(types))}")
+        raise invalid(path, f"is of type {data[0][:60]}; Anthropic's models take {', '.join(sorted(types))}")
     return {"type": "base64", "media_type": data[0], "data": data[1]}
 
 
-def _file(file: Any, where: str, fields: RequestFields) -> dict[str, Any]:
+def _file(file: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     """A document, or an image that came as a file. Raises Failure for a file id that is not Anthropic's."""
     if not isinstance(file, dict):
-        raise invalid(where, "must be an object")
+        raise invalid(path, "must be an object")
     fields.report_other_members(file, {"file_id", "file_data", "filename"}, "messages.content.file")
     title = {"title": file["filename"]} if file.get("filename") else {}
     given = file.get("file_id")
     if given:
         if not isinstance(given, str) or not given.startswith("file_"):
-            raise invalid(
-                f"{where}.file_id", "must be the id of a file at Anthropic; else send the file as `file_data`"
-            )
+            raise invalid(f"{path}.file_id", "must be the id of a file at Anthropic; else send the file as `file_data`")
         return {"type": "document", "source": {"type": "file", "file_id": given}, **title}
-    where = f"{where}.file_data"
-    data = data_url(file["file_data"], where) if isinstance(file.get("file_data"), str) else None
+    path = f"{path}.file_data"
+    data = data_url(file["file_data"], path) if isinstance(file.get("file_data"), str) else None
     if data and data[0] in _IMAGES:
         if title:
             fields.report_dropped("messages.content.file.filename")
         return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
     if data and (data[0].startswith("text/") or data[0] in _TEXTS):
-        source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], where)}
+        source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], path)}
     else:
-        source = _source(file.get("file_data"), where, frozenset({"application/pdf"}))
+        source = _source(file.get("file_data"), path, frozenset({"application/pdf"}))
     return {"type": "document", "source": source, **title}
 
 
-def _decoded(base64: str, where: str) -> str:
+def _decoded(base64: str, path: str) -> str:
     try:
         return b64decode(base64, validate=True).decode()
     except ValueError:  # of the alphabet, of its end, or of UTF-8
-        raise invalid(where, "must be base64 of UTF-8 text") from None
+        raise invalid(path, "must be base64 of UTF-8 text") from None

@@ -9,7 +9,7 @@ from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities, cap
 from nulpoint.protocols.anthropic.messages import AnthropicConversation, read_conversation
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
@@ -27,8 +27,8 @@ from nulpoint.protocols.openai.response_format import SCHEMA, read_format
 from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
 
 # Google's and others' usual numbers for OpenAI's levels. A budget takes at most half of what the answer may have.
-BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
-SMALLEST_BUDGET = 1024
+THINKING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
+MIN_THINKING_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
 _OF_SEARCH = frozenset({"user_location"})
@@ -41,21 +41,21 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     capabilities = capabilities_of(model)
     if fields.pop("n", 1) != 1:
         raise invalid("n", "must be 1: Anthropic gives one answer a request", "unsupported_value")
-    talk = read_conversation(messages, capabilities, fields)
+    conversation = read_conversation(messages, capabilities, fields)
     limit = output_limit(fields)
-    message: dict[str, Any] = {"model": model, "max_tokens": capabilities.ceiling if limit is None else limit}
-    message["messages"] = talk.turns
+    message: dict[str, Any] = {"model": model, "max_tokens": capabilities.max_output_tokens if limit is None else limit}
+    message["messages"] = conversation.turns
     if fields.pop("stream"):
         message["stream"] = True
     fields.pop("stream_options")
-    _tools(message, tools, emulation, talk, fields)
+    _tools(message, tools, emulation, conversation, fields)
     _search(message, capabilities, fields)
-    _reasoning(message, capabilities, talk, fields)
-    emulation = _format(message, capabilities, talk, emulation, fields)
+    _reasoning(message, capabilities, conversation, fields)
+    emulation = _format(message, capabilities, conversation, emulation, fields)
     _sampling(message, capabilities, fields)
     _account(message, fields)
-    if talk.system:
-        message["system"] = talk.system
+    if conversation.system:
+        message["system"] = conversation.system
     _own(message, fields)
     return EncodedRequest(write_body(message), fields.dropped, emulation)
 
@@ -70,13 +70,17 @@ def _own(message: dict[str, Any], fields: RequestFields) -> None:
 
 
 def _tools(
-    message: dict[str, Any], tools: ToolSet, emulation: Emulation, talk: AnthropicConversation, fields: RequestFields
+    message: dict[str, Any],
+    tools: ToolSet,
+    emulation: Emulation,
+    conversation: AnthropicConversation,
+    fields: RequestFields,
 ) -> None:
     capabilities = capabilities_of(message["model"])
     made = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.own
-    parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy
+    parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy_functions
     if not made:
-        called = talk.uses_tools()
+        called = conversation.called_tools()
         if called:  # a conversation with calls in it is refused without tools
             message["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in called]
             message["tool_choice"] = {"type": "none"}
@@ -92,18 +96,18 @@ def _tools(
 def _tool(tool: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> dict[str, Any]:
     function = tool["function"]
     fields.report_other_members(function, _OF_FUNCTION, "tools.function")
-    rewriting = Rewriting("tools.function.parameters", fields.limits.schema_nodes)
+    rewriter = SchemaRewriter("tools.function.parameters", fields.limits.schema_nodes)
     made: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
         made["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriting)
-    if function.get("strict") and capabilities.schemas:
-        schema = strict_schema(schema, rewriting)
+    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriter)
+    if function.get("strict") and capabilities.structured_outputs:
+        schema = strict_schema(schema, rewriter)
         made["strict"] = True
     elif function.get("strict"):
         fields.report_dropped("tools.function.strict")
     made["input_schema"] = schema
-    rewriting.report(fields)
+    rewriter.report(fields)
     mark = function.get("cache_control") or tool.get("cache_control")
     return {**made, "cache_control": mark} if mark else made
 
@@ -122,12 +126,12 @@ def _search(message: dict[str, Any], capabilities: AnthropicCapabilities, fields
     if given is None:
         return
     options = object_of(given, "web_search_options")
-    if not capabilities.searches or message.get("tool_choice") == {"type": "none"}:
+    if not capabilities.web_search or message.get("tool_choice") == {"type": "none"}:
         fields.report_dropped("web_search_options")
         return
     tool: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
-    where = "web_search_options.user_location"
-    place = object_of(object_of(options.get("user_location"), where).get("approximate"), f"{where}.approximate")
+    path = "web_search_options.user_location"
+    place = object_of(object_of(options.get("user_location"), path).get("approximate"), f"{path}.approximate")
     if place:
         tool["user_location"] = {"type": "approximate", **place}
     fields.report_other_members(options, _OF_SEARCH, "web_search_options")
@@ -135,13 +139,16 @@ def _search(message: dict[str, Any], capabilities: AnthropicCapabilities, fields
 
 
 def _reasoning(
-    message: dict[str, Any], capabilities: AnthropicCapabilities, talk: AnthropicConversation, fields: RequestFields
+    message: dict[str, Any],
+    capabilities: AnthropicCapabilities,
+    conversation: AnthropicConversation,
+    fields: RequestFields,
 ) -> None:
     effort = fields.pop("reasoning_effort")
     if effort is None:
         return
-    if effort not in (*BUDGETS, "none"):
-        raise invalid("reasoning_effort", f"must be none, {', '.join(BUDGETS)}")
+    if effort not in (*THINKING_BUDGETS, "none"):
+        raise invalid("reasoning_effort", f"must be none, {', '.join(THINKING_BUDGETS)}")
     if effort == "none":
         if capabilities.always_thinks:
             message["output_config"] = {"effort": "low"}
@@ -154,20 +161,20 @@ def _reasoning(
         if effort == "minimal":
             fields.report_dropped("reasoning_effort")
     else:
-        _budget(message, BUDGETS[effort], capabilities, talk, fields)
+        _budget(message, THINKING_BUDGETS[effort], capabilities, conversation, fields)
 
 
 def _budget(
     message: dict[str, Any],
     budget: int,
     capabilities: AnthropicCapabilities,
-    talk: AnthropicConversation,
+    conversation: AnthropicConversation,
     fields: RequestFields,
 ) -> None:
     """Thinking with a number of tokens: not beside a tool that must be called, nor where it cannot fit."""
     forced = message.get("tool_choice", {}).get("type") in ("any", "tool")
     budget = min(budget, message["max_tokens"] // 2)
-    if capabilities.thinking == "none" or forced or budget < SMALLEST_BUDGET or not talk.may_think():
+    if capabilities.thinking == "none" or forced or budget < MIN_THINKING_BUDGET or not conversation.may_think():
         fields.report_dropped("reasoning_effort")
     else:
         message["thinking"] = {"type": "enabled", "budget_tokens": budget}
@@ -181,7 +188,7 @@ def _thinks(message: dict[str, Any], fields: RequestFields) -> bool:
 def _format(
     message: dict[str, Any],
     capabilities: AnthropicCapabilities,
-    talk: AnthropicConversation,
+    conversation: AnthropicConversation,
     emulation: Emulation,
     fields: RequestFields,
 ) -> Emulation:
@@ -190,20 +197,20 @@ def _format(
     if wanted is None:
         return emulation
     schema = wanted.described()
-    if schema is not None and capabilities.schemas:
-        rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)
-        strict = strict_schema(schema, rewriting)
-        rewriting.report(fields)
+    if schema is not None and capabilities.structured_outputs:
+        rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+        strict = strict_schema(schema, rewriter)
+        rewriter.report(fields)
         config = message.get("output_config", {})
         message["output_config"] = {**config, "format": {"type": "json_schema", "schema": strict}}
         return emulation
-    alone = "tools" not in message and not _thinks(message, fields) and not talk.continues_answer()
+    alone = "tools" not in message and not _thinks(message, fields) and not conversation.continues_answer()
     if schema is not None and alone and is_plain_object(schema):
         name = str(wanted.given.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return emulation._replace(schema_tool=name)
-    talk.system.append({"type": "text", "text": wanted.in_words()})
+    conversation.system.append({"type": "text", "text": wanted.in_words()})
     fields.report_dropped("response_format")  # nothing holds the model to it
     return emulation
 
@@ -222,14 +229,14 @@ def _sampling(message: dict[str, Any], capabilities: AnthropicCapabilities, fiel
         message["stop_sequences"] = visible
     if isinstance(temperature, int | float) and temperature > 1:
         raise invalid("temperature", "must be 0 to 1 for Anthropic's models", "unsupported_value")
-    fixed = not capabilities.samples or _thinks(message, fields)
+    fixed = not capabilities.accepts_sampling or _thinks(message, fields)
     if temperature is not None and fixed and temperature != 1:
         fields.report_dropped("temperature")
     elif temperature is not None and not fixed:
         message["temperature"] = temperature
     if top_p is None:
         return
-    if fixed or ("temperature" in message and not capabilities.samples_both):
+    if fixed or ("temperature" in message and not capabilities.accepts_temperature_with_top_p):
         if top_p != 1:
             fields.report_dropped("top_p")
     else:

@@ -1,6 +1,6 @@
 """JSON Schemas as Anthropic takes them.
 
-Facts: the `anthropic` SDK's own rewriting (`lib/_parse/_transform.py`) and Anthropic's documentation. Structured
+Facts: the `anthropic` SDK's own rewriter (`lib/_parse/_transform.py`) and Anthropic's documentation. Structured
 outputs and strict tools know a part of JSON Schema: objects are closed, and limits of numbers, lengths and counts are
 refused. What they do not know is told to the model in the description instead, and reported. Ordinary tools take any
 schema whose top is an object, but no alternatives at the top.
@@ -13,7 +13,13 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.json_schema import Rewriting, describe, holds_schemas, inner_schemas, lone_reference
+from nulpoint.protocols.json_schema import (
+    SchemaRewriter,
+    contains_schemas,
+    describe,
+    rewrite_inner_schemas,
+    wrap_lone_reference,
+)
 from nulpoint.protocols.openai.chat import invalid
 
 _PLAIN = frozenset({"title", "default", "$ref", "$anchor", "required"})
@@ -48,29 +54,31 @@ _KEYWORDS_OF = {
 _KEYWORDS_OF["integer"] = _KEYWORDS_OF["number"]
 
 
-def strict_schema(schema: Any, rewriting: Rewriting, depth: int = 0) -> Any:
+def strict_schema(schema: Any, rewriter: SchemaRewriter, depth: int = 0) -> Any:
     """The schema within what structured outputs know. Raises Failure (400) for one that is none or is too large."""
-    rewriting.enter(depth)
+    rewriter.enter(depth)
     if not isinstance(schema, dict):
         return schema
     if isinstance(schema.get("type"), list):
-        schema = _one_type_each(schema, schema["type"], rewriting.where)
-    schema = lone_reference(schema)
+        schema = _one_type_each(schema, schema["type"], rewriter.path)
+    schema = wrap_lone_reference(schema)
     made: dict[str, Any] = {}
     told: dict[str, Any] = {}
     for name, value in schema.items():
         if name in _REMADE:
             continue
-        if holds_schemas(name) and name != "prefixItems":
-            inner = inner_schemas(name, value, rewriting.where, lambda one: strict_schema(one, rewriting, depth + 1))
+        if contains_schemas(name) and name != "prefixItems":
+            inner = rewrite_inner_schemas(
+                name, value, rewriter.path, lambda one: strict_schema(one, rewriter, depth + 1)
+            )
             _put(made, name, inner)
         elif _is_known(name, value):
             made[name] = value
         else:
             told[name] = value
     _type(made, told, schema)
-    rewriting.lost.update(told)
-    describe(made, schema.get("description"), told, rewriting.where)
+    rewriter.lost.update(told)
+    describe(made, schema.get("description"), told, rewriter.path)
     return made
 
 
@@ -108,14 +116,14 @@ def _is_known(name: str, value: Any) -> bool:
     return name in _PLAIN
 
 
-def _one_type_each(schema: dict[str, Any], kinds: list[Any], where: str) -> dict[str, Any]:
+def _one_type_each(schema: dict[str, Any], kinds: list[Any], path: str) -> dict[str, Any]:
     """A list of types as alternatives: `{"type": ["string", "null"]}` is what OpenAI's strict mode has for optional.
 
     Beside an enumeration the types say nothing. With one type beside null, all that the schema says is said of it.
     With several, each gets the keywords that are about it, so that no keyword's schemas are there twice.
     """
     if not kinds or not all(isinstance(kind, str) and kind in _KEYWORDS_OF for kind in kinds):
-        raise invalid(f"{where}.type", f"must be one of {', '.join(_KEYWORDS_OF)}, or a list of them")
+        raise invalid(f"{path}.type", f"must be one of {', '.join(_KEYWORDS_OF)}, or a list of them")
     rest = {name: value for name, value in schema.items() if name != "type"}
     if "enum" in schema:
         return rest
@@ -145,11 +153,11 @@ def _as_conditions(shared: dict[str, Any]) -> dict[str, Any]:
 # -- tools that are not strict -----------------------------------------------------------------------------------------
 
 
-def object_schema(schema: dict[str, Any], rewriting: Rewriting) -> dict[str, Any]:
+def object_schema(schema: dict[str, Any], rewriter: SchemaRewriter) -> dict[str, Any]:
     """A tool's schema with an object at its top. Alternatives there are refused for the whole request; they become
     one object with the members of all, and their keyword counts as lost. Raises Failure for another type."""
     if schema.get("type", "object") != "object":
-        raise invalid(rewriting.where, "must describe an object")
+        raise invalid(rewriter.path, "must describe an object")
     combined = [name for name in _COMBINED if isinstance(schema.get(name), list)]
     if not combined:
         return {"type": "object", **schema}
@@ -159,7 +167,7 @@ def object_schema(schema: dict[str, Any], rewriting: Rewriting) -> dict[str, Any
     required = _required(schema)
     told = {}
     for name in combined:
-        variants = _resolved(schema[name], schema, rewriting)
+        variants = _resolved(schema[name], schema, rewriter)
         for variant in variants:
             properties.add(variant.get("properties"))
         demands = [_required(variant) for variant in variants]
@@ -168,30 +176,30 @@ def object_schema(schema: dict[str, Any], rewriting: Rewriting) -> dict[str, Any
         else:
             required |= set.intersection(*demands) if demands else set()
             told[name] = schema[name]
-    rewriting.lost.update(told)
+    rewriter.lost.update(told)
     made |= {"type": "object", "properties": properties.merged(), "required": sorted(required)}
-    describe(made, schema.get("description"), told, rewriting.where)
+    describe(made, schema.get("description"), told, rewriter.path)
     return made
 
 
-def _resolved(variants: list[Any], root: dict[str, Any], rewriting: Rewriting) -> Iterable[dict[str, Any]]:
+def _resolved(variants: list[Any], root: dict[str, Any], rewriter: SchemaRewriter) -> Iterable[dict[str, Any]]:
     """The schemas the variants stand for, references followed, each of them once however often it is named."""
     found: dict[int, dict[str, Any]] = {}
     for variant in variants:
-        rewriting.enter(0)
-        schema = _referred(variant, root, rewriting.where) if isinstance(variant, dict) else {}
+        rewriter.enter(0)
+        schema = _referred(variant, root, rewriter.path) if isinstance(variant, dict) else {}
         found[id(schema) if schema else 0] = schema
     return found.values()
 
 
-def _referred(schema: dict[str, Any], root: dict[str, Any], where: str) -> dict[str, Any]:
+def _referred(schema: dict[str, Any], root: dict[str, Any], path: str) -> dict[str, Any]:
     """The schema a local reference stands for."""
     ref = schema.get("$ref")
     if isinstance(ref, str) and ref.startswith(("#/$defs/", "#/definitions/")):
         _, section, name = ref.split("/", 2)
         definitions = root.get(section, {})
         if not isinstance(definitions, dict):
-            raise invalid(f"{where}.{section}", "must be an object of JSON Schemas")
+            raise invalid(f"{path}.{section}", "must be an object of JSON Schemas")
         found = definitions.get(name)
         return found if isinstance(found, dict) else {}
     return schema

@@ -23,7 +23,7 @@ class BedrockCapabilities(NamedTuple):
     """
 
     claude: anthropic_capabilities.AnthropicCapabilities | None
-    forces: Literal["none", "any", "tool"]
+    forced_tool_choice: Literal["none", "any", "tool"]
     effort: Literal["none", "nova", "openai"]
 
 

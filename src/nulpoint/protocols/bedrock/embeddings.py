@@ -21,7 +21,7 @@ from nulpoint.protocols.openai.chat import (
 )
 from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, take_texts, usage
 
-COUNT = b"x-amzn-bedrock-input-token-count"  # the header field
+TOKEN_COUNT_HEADER = b"x-amzn-bedrock-input-token-count"  # the header field
 _COHERE_TEXTS = 96
 _TOLD = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}\}$')
 _PASSED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
@@ -96,7 +96,7 @@ def _found(answer: dict[str, Any]) -> VectorsFound:
     return VectorsFound([list(vector) for vector in vectors], answer.get("inputTextTokenCount"), more)
 
 
-def counted(answer: bytes, count: bytes) -> bytes:
+def add_token_count(answer: bytes, count: bytes) -> bytes:
     """An answer of `decode` with the tokens of the header field, unless it tells them itself: then at its end."""
     if not count.isdigit() or _TOLD.search(answer, len(answer) - 100):
         return answer

@@ -60,7 +60,7 @@ _LONGEST = 10_000  # characters of a message that are looked at; fewer are shown
 _STATUS_IN_STREAMS = 500  # of a type nobody knows
 
 
-def plain(status: int, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
+def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
     """The status an error answer stands for, and its body as OpenAI would have it. As it came where it has no type."""
     answer = _object(body)
     name = headers.get(TYPE, b"").decode("latin-1") or _text(answer.get("__type")) or _text(answer.get("code"))
@@ -70,7 +70,7 @@ def plain(status: int, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int
     return _told(name, answer, status)
 
 
-def in_stream(name: str, payload: bytes, told: Any) -> bytes:
+def stream_error_body(name: str, payload: bytes, told: Any) -> bytes:
     """An exception in the middle of a stream, as the body of an error. `told`: what a header says in place of it."""
     name = name[:1].upper() + name[1:]
     answer = _object(payload)

@@ -26,33 +26,33 @@ _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z\s\-()\[\]]+")
 _NAME_LENGTH = 190  # of 200; a number may follow
 
 
-def image_block(image: Any, where: str, fields: RequestFields) -> dict[str, Any]:
+def image_block(image: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     given = image if isinstance(image, dict) else {"url": image}
     fields.report_other_members(given, {"url"}, "messages.content.image_url")
-    kind, data = _data(given.get("url"), where)
+    kind, data = _data(given.get("url"), path)
     if kind not in _IMAGES:
-        raise invalid(where, f"is of type {kind[:60]}; Bedrock takes images in png, jpeg, gif and webp")
+        raise invalid(path, f"is of type {kind[:60]}; Bedrock takes images in png, jpeg, gif and webp")
     return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
 
 
-def sound_block(sound: Any, where: str, fields: RequestFields) -> dict[str, Any]:
+def sound_block(sound: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     given = sound if isinstance(sound, dict) else {}
     fields.report_other_members(given, {"data", "format"}, "messages.content.input_audio")
     if given.get("format") not in _SOUNDS or not isinstance(given.get("data"), str):
-        raise invalid(where, f"must have base64 `data`, and a `format` of {', '.join(_SOUNDS)}")
+        raise invalid(path, f"must have base64 `data`, and a `format` of {', '.join(_SOUNDS)}")
     return {"audio": {"format": given["format"], "source": {"bytes": given["data"]}}}
 
 
-def file_block(file: Any, where: str, fields: RequestFields) -> dict[str, Any]:
+def file_block(file: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     """A document, or a picture or film that came as a file. Raises Failure for an id: Bedrock keeps no files."""
     if not isinstance(file, dict):
-        raise invalid(where, "must be an object")
+        raise invalid(path, "must be an object")
     fields.report_other_members(file, {"file_id", "file_data", "filename"}, "messages.content.file")
     if file.get("file_id"):
-        raise invalid(f"{where}.file_id", f"is nothing Bedrock knows; send the file as `file_data`, or {_ELSEWHERE}")
-    kind, data = _data(file.get("file_data"), f"{where}.file_data")
+        raise invalid(f"{path}.file_id", f"is nothing Bedrock knows; send the file as `file_data`, or {_ELSEWHERE}")
+    kind, data = _data(file.get("file_data"), f"{path}.file_data")
     source = {"bytes": data}
-    name = optional_text(file.get("filename"), f"{where}.filename")
+    name = optional_text(file.get("filename"), f"{path}.filename")
     if kind in _DOCUMENTS or kind.startswith("text/"):
         made = _document_name(name)
         return {"document": {"format": _DOCUMENTS.get(kind, "txt"), "name": made, "source": source}}
@@ -63,16 +63,16 @@ def file_block(file: Any, where: str, fields: RequestFields) -> dict[str, Any]:
     if kind in _FILMS:
         return {"video": {"format": _FILMS[kind], "source": source}}
     text = f"is of type {kind[:60]}; Bedrock takes pdf, csv, doc, docx, xls, xlsx, html, txt, md, images, films"
-    raise invalid(f"{where}.file_data", text)
+    raise invalid(f"{path}.file_data", text)
 
 
-def _data(url: Any, where: str) -> tuple[str, str]:
+def _data(url: Any, path: str) -> tuple[str, str]:
     if not isinstance(url, str):
-        raise invalid(where, "must hold a data URL")
-    data = data_url(url, where)
+        raise invalid(path, "must hold a data URL")
+    data = data_url(url, path)
     if data is None:
         raise invalid(
-            where, f"must be a data URL: Bedrock fetches nothing from the web; {_ELSEWHERE}", "unsupported_value"
+            path, f"must be a data URL: Bedrock fetches nothing from the web; {_ELSEWHERE}", "unsupported_value"
         )
     return data[0].lower(), data[1]
 

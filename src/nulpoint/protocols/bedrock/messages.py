@@ -48,7 +48,7 @@ class BedrockConversation(NamedTuple):
     def continues_answer(self) -> bool:
         return bool(self.turns[-1]["role"] == "assistant")
 
-    def called(self) -> list[str]:
+    def called_tools(self) -> list[str]:
         """Names of the tools called anywhere in it, in order."""
         if "toolUse" not in self.kinds:
             return []
@@ -72,20 +72,20 @@ def read_conversation(
     system: list[Block] = []
     begun: list[_Turn] = []
     for index, message in enumerate(messages):
-        where = f"messages[{index}]"
+        path = f"messages[{index}]"
         match message["role"]:
             case "system" | "developer":
                 fields.report_other_members(message, _OF_MESSAGE, "messages")
-                system += _visible(_marked(message, _parts(message, where, fields, _text)))
+                system += _visible(_marked(message, _parts(message, path, fields, _text)))
             case "assistant":
-                _say(begun, "assistant", _assistant_blocks(message, where, fields))
+                _say(begun, "assistant", _assistant_blocks(message, path, fields))
             case "tool":
-                _answer(begun, _marked(message, [_tool_result(message, where, fields)]))
+                _answer(begun, _marked(message, [_tool_result(message, path, fields)]))
             case "user":
                 fields.report_other_members(message, _OF_MESSAGE, "messages")
-                _say(begun, "user", _visible(_marked(message, _parts(message, where, fields, _block))))
+                _say(begun, "user", _visible(_marked(message, _parts(message, path, fields, _block))))
             case _:
-                raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
+                raise invalid(f"{path}.role", "must be system, developer, user, assistant or tool")
     turns = [{"role": turn.role, "content": turn.results + turn.others} for turn in begun]
     kinds = {name for turn in turns for block in turn["content"] for name in block}
     _check(turns, kinds, capabilities, len(messages) - 1)
@@ -130,7 +130,7 @@ def _check(turns: list[dict[str, Any]], kinds: set[str], capabilities: BedrockCa
             )
     if turns[-1]["role"] != "assistant":
         return
-    if capabilities.claude is not None and not capabilities.claude.prefill:
+    if capabilities.claude is not None and not capabilities.claude.accepts_prefill:
         text = "must not be the assistant's: Claude 4.6 and newer continue no answer; add a message of the user"
         raise invalid(f"messages[{last}]", text, "unsupported_value")
     block = turns[-1]["content"][-1]
@@ -148,15 +148,15 @@ def _is_cache_point(block: Block) -> bool:
     return block.keys() == {"cachePoint"}
 
 
-def _parts(message: dict[str, Any], where: str, fields: RequestFields, read: Any) -> list[Block]:
+def _parts(message: dict[str, Any], path: str, fields: RequestFields, read: Any) -> list[Block]:
     """The blocks of a message's parts, each with the mark that is set on it."""
     blocks: list[Block] = []
-    for part in parts_of(message.get("content"), where):
+    for part in parts_of(message.get("content"), path):
         if "type" not in part:  # a block in Converse's own shape
             blocks.append(part)
             continue
         fields.report_other_members(part, _OF_PART, "messages.content")
-        blocks += _marked(part, [read(part, where, fields)])
+        blocks += _marked(part, [read(part, path, fields)])
     return blocks
 
 
@@ -171,33 +171,33 @@ def cache_point(mark: Any) -> Block:
     return {"cachePoint": {"type": "default", "ttl": ttl} if ttl in ("5m", "1h") else {"type": "default"}}
 
 
-def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields) -> list[Block]:
-    kept = _kept_blocks(message, where)
+def _assistant_blocks(message: dict[str, Any], path: str, fields: RequestFields) -> list[Block]:
+    kept = _kept_blocks(message, path)
     if kept is not None:
         return kept
     fields.report_other_members(message, _OF_ASSISTANT, "messages")  # thinking cannot go back without its signature
-    blocks = _visible(_parts(message, where, fields, _text))
-    refusal = optional_text(message.get("refusal"), f"{where}.refusal")
+    blocks = _visible(_parts(message, path, fields, _text))
+    refusal = optional_text(message.get("refusal"), f"{path}.refusal")
     if refusal and not blocks:
         blocks = [{"text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
+        arguments = arguments_of(call, f"{path}.tool_calls[{number}]", fields)
         use = {"toolUseId": _call_id(call["id"]), "name": call["function"]["name"], "input": arguments}
         blocks.append({"toolUse": use})
     return _marked(message, blocks) if blocks else blocks
 
 
-def _kept_blocks(message: dict[str, Any], where: str) -> list[Block] | None:
+def _kept_blocks(message: dict[str, Any], path: str) -> list[Block] | None:
     """The blocks of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    blocks = kept_parts(message, "bedrock", "content", where)
+    blocks = kept_parts(message, "bedrock", "content", path)
     if not blocks:
         return None
-    text = joined_texts(parts_of(message.get("content"), where))
+    text = joined_texts(parts_of(message.get("content"), path))
     ids = [call["id"] for call in message.get("tool_calls") or []]
     try:
         kept = text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)]
     except MALFORMED:
-        raise invalid(f"{where}.{EXTRA}.bedrock.content", "must hold blocks as the answer had them") from None
+        raise invalid(f"{path}.{EXTRA}.bedrock.content", "must hold blocks as the answer had them") from None
     return _visible(blocks) if (text, ids) == kept else None
 
 
@@ -220,10 +220,10 @@ def _call_id(given: str) -> str:
     return given if _CALL_ID.fullmatch(given) else f"call_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
 
 
-def _tool_result(message: dict[str, Any], where: str, fields: RequestFields) -> Block:
+def _tool_result(message: dict[str, Any], path: str, fields: RequestFields) -> Block:
     fields.report_other_members(message, _OF_RESULT, "messages")
     unmarked = {**message, "cache_control": None}
-    content = [block for block in _visible(_parts(unmarked, where, fields, _block)) if "cachePoint" not in block]
+    content = [block for block in _visible(_parts(unmarked, path, fields, _block)) if "cachePoint" not in block]
     result: dict[str, Any] = {"toolUseId": _call_id(message["tool_call_id"]), "content": content}
     if message.get("is_error"):
         result["status"] = "error"
@@ -231,20 +231,20 @@ def _tool_result(message: dict[str, Any], where: str, fields: RequestFields) -> 
     return {"toolResult": result}
 
 
-def _text(part: dict[str, Any], where: str, _: RequestFields) -> Block:
+def _text(part: dict[str, Any], path: str, _: RequestFields) -> Block:
     if part["type"] not in ("text", "refusal"):
-        raise invalid(f"{where}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
-    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{where}.content")
+        raise invalid(f"{path}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
+    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{path}.content")
     return {"text": text or ""}
 
 
-def _block(part: dict[str, Any], where: str, fields: RequestFields) -> Block:
+def _block(part: dict[str, Any], path: str, fields: RequestFields) -> Block:
     """A part of a user's message, or of a result."""
     match part["type"]:
         case "image_url":
-            return image_block(part.get("image_url"), f"{where}.content.image_url", fields)
+            return image_block(part.get("image_url"), f"{path}.content.image_url", fields)
         case "file":
-            return file_block(part.get("file"), f"{where}.content.file", fields)
+            return file_block(part.get("file"), f"{path}.content.file", fields)
         case "input_audio":
-            return sound_block(part.get("input_audio"), f"{where}.content.input_audio", fields)
-    return _text(part, where, fields)
+            return sound_block(part.get("input_audio"), f"{path}.content.input_audio", fields)
+    return _text(part, path, fields)

@@ -5,7 +5,7 @@ Facts: AWS's pages of inference parameters, and Anthropic's documentation.
 
 from typing import Any
 
-from nulpoint.protocols.anthropic.request import BUDGETS, SMALLEST_BUDGET
+from nulpoint.protocols.anthropic.request import MIN_THINKING_BUDGET, THINKING_BUDGETS
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.messages import BedrockConversation
 from nulpoint.protocols.openai.chat import RequestFields, invalid, object_of
@@ -16,7 +16,7 @@ Request = dict[str, Any]
 
 
 def reasoning(
-    request: Request, capabilities: BedrockCapabilities, talk: BedrockConversation, members: RequestFields
+    request: Request, capabilities: BedrockCapabilities, conversation: BedrockConversation, members: RequestFields
 ) -> bool:
     """Says whether Claude thinks, which fixes how it samples."""
     name = "additionalModelRequestFields"
@@ -24,8 +24,8 @@ def reasoning(
     own = object_of(fields, name).get("thinking") if fields is not None else None
     own = own or members.get("thinking")
     effort = members.pop("reasoning_effort")
-    if effort is not None and effort not in (*BUDGETS, "none"):
-        raise invalid("reasoning_effort", f"must be none, {', '.join(BUDGETS)}")
+    if effort is not None and effort not in (*THINKING_BUDGETS, "none"):
+        raise invalid("reasoning_effort", f"must be none, {', '.join(THINKING_BUDGETS)}")
     if own is not None:
         if effort is not None:
             members.report_dropped("reasoning_effort")
@@ -33,13 +33,17 @@ def reasoning(
     if effort is None:
         return False
     if capabilities.claude is not None:
-        return _claude_effort(request, effort, capabilities, talk, members)
+        return _claude_effort(request, effort, capabilities, conversation, members)
     _effort(request, effort, capabilities, members)
     return False
 
 
 def _claude_effort(
-    request: Request, effort: str, capabilities: BedrockCapabilities, talk: BedrockConversation, fields: RequestFields
+    request: Request,
+    effort: str,
+    capabilities: BedrockCapabilities,
+    conversation: BedrockConversation,
+    fields: RequestFields,
 ) -> bool:
     claude = capabilities.claude
     assert claude is not None
@@ -55,10 +59,10 @@ def _claude_effort(
         _add_fields(request, {"thinking": {"type": "adaptive"}})
         return True
     limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
-    most = limit if isinstance(limit, int) else claude.ceiling
-    budget = min(BUDGETS[effort], most // 2)
+    most = limit if isinstance(limit, int) else claude.max_output_tokens
+    budget = min(THINKING_BUDGETS[effort], most // 2)
     forced = "toolChoice" in request.get("toolConfig", {})
-    if claude.thinking == "none" or forced or budget < SMALLEST_BUDGET or not talk.may_think():
+    if claude.thinking == "none" or forced or budget < MIN_THINKING_BUDGET or not conversation.may_think():
         fields.report_dropped("reasoning_effort")
         return False
     _add_fields(request, {"thinking": {"type": "enabled", "budget_tokens": budget}})

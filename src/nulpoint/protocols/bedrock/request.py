@@ -12,7 +12,7 @@ from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities, capabil
 from nulpoint.protocols.bedrock.messages import BedrockConversation, cache_point, read_conversation
 from nulpoint.protocols.bedrock.reasoning import reasoning
 from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
@@ -55,17 +55,17 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     capabilities = capabilities_of(model)
     if fields.pop("n", 1) != 1:
         raise invalid("n", "must be 1: Bedrock gives one answer a request", "unsupported_value")
-    talk = read_conversation(messages, capabilities, fields)
-    request: Request = {"messages": talk.turns}
+    conversation = read_conversation(messages, capabilities, fields)
+    request: Request = {"messages": conversation.turns}
     fields.pop("stream")
     fields.pop("stream_options")
-    _tools(request, capabilities, tools, talk, fields)
-    thinks = reasoning(request, capabilities, talk, fields)
-    emulation = _format(request, capabilities, talk, emulation, thinks, fields)
+    _tools(request, capabilities, tools, conversation, fields)
+    thinks = reasoning(request, capabilities, conversation, fields)
+    emulation = _format(request, capabilities, conversation, emulation, thinks, fields)
     _inference(request, capabilities, thinks, fields)
     _account(request, fields)
-    if talk.system:
-        request["system"] = talk.system
+    if conversation.system:
+        request["system"] = conversation.system
     _own(request, fields)
     return EncodedRequest(write_body(request), fields.dropped, emulation)
 
@@ -92,17 +92,17 @@ def _tools(
     request: Request,
     capabilities: BedrockCapabilities,
     tools: ToolSet,
-    talk: BedrockConversation,
+    conversation: BedrockConversation,
     fields: RequestFields,
 ) -> None:
-    if not (tools.functions or tools.own or "toolUse" in talk.kinds):
+    if not (tools.functions or tools.own or "toolUse" in conversation.kinds):
         return
     own = [tool for tool in tools.own if not _OWN_TOOLS.isdisjoint(tool)]
     models = [tool for tool in tools.own if _OWN_TOOLS.isdisjoint(tool)]  # of the model, as Claude's computer use
     if models:
         request["additionalModelRequestFields"] = {"tools": models}
     made = [block for tool in tools.allowed() for block in _tool(tool, capabilities, fields)] + own
-    called = talk.called()
+    called = conversation.called_tools()
     forbidden = tools.choice is not None and tools.choice.mode == "none"
     if not called and (not made or forbidden):
         return
@@ -120,18 +120,18 @@ def _tool(tool: dict[str, Any], capabilities: BedrockCapabilities, fields: Reque
     """The tool, and behind it the cache mark set on it."""
     function = tool["function"]
     fields.report_other_members(function, _OF_FUNCTION, "tools.function")
-    rewriting = Rewriting("tools.function.parameters", fields.limits.schema_nodes)
+    rewriter = SchemaRewriter("tools.function.parameters", fields.limits.schema_nodes)
     made: dict[str, Any] = {"name": function["name"]}
     if (function.get("description") or "").strip():  # blank ones are refused
         made["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriting)
-    if function.get("strict") and capabilities.claude is not None and capabilities.claude.schemas:
-        schema = strict_schema(schema, rewriting)
+    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriter)
+    if function.get("strict") and capabilities.claude is not None and capabilities.claude.structured_outputs:
+        schema = strict_schema(schema, rewriter)
         made["strict"] = True
     elif function.get("strict"):
         fields.report_dropped("tools.function.strict")
     made["inputSchema"] = {"json": schema}
-    rewriting.report(fields)
+    rewriter.report(fields)
     mark = function.get("cache_control") or tool.get("cache_control")
     return [{"toolSpec": made}, cache_point(mark)] if mark else [{"toolSpec": made}]
 
@@ -148,7 +148,7 @@ def _tool_choice(choice: ToolChoice) -> dict[str, Any]:
 def _format(
     request: Request,
     capabilities: BedrockCapabilities,
-    talk: BedrockConversation,
+    conversation: BedrockConversation,
     emulation: Emulation,
     thinks: bool,
     fields: RequestFields,
@@ -158,25 +158,25 @@ def _format(
     if wanted is None:
         return emulation
     schema = wanted.described()
-    if schema is not None and capabilities.claude is not None and capabilities.claude.schemas:
+    if schema is not None and capabilities.claude is not None and capabilities.claude.structured_outputs:
         _structured(request, schema, wanted.given, fields)
         return emulation
-    alone = "toolConfig" not in request and not thinks and not talk.continues_answer()
-    if schema is not None and alone and capabilities.forces != "none" and is_plain_object(schema):
+    alone = "toolConfig" not in request and not thinks and not conversation.continues_answer()
+    if schema is not None and alone and capabilities.forced_tool_choice != "none" and is_plain_object(schema):
         name = str(wanted.given.get("name") or "answer")
         tool = {"name": name, "description": "Give the answer.", "inputSchema": {"json": schema}}
-        choice: dict[str, Any] = {"tool": {"name": name}} if capabilities.forces == "tool" else {"any": {}}
+        choice: dict[str, Any] = {"tool": {"name": name}} if capabilities.forced_tool_choice == "tool" else {"any": {}}
         request["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return emulation._replace(schema_tool=name)
-    talk.system.append({"text": wanted.in_words()})
+    conversation.system.append({"text": wanted.in_words()})
     fields.report_dropped("response_format")  # nothing holds the model to it
     return emulation
 
 
 def _structured(request: Request, schema: dict[str, Any], given: dict[str, Any], fields: RequestFields) -> None:
-    rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)
-    strict = strict_schema(schema, rewriting)
-    rewriting.report(fields)
+    rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+    strict = strict_schema(schema, rewriter)
+    rewriter.report(fields)
     named = {name: given[name] for name in ("name", "description") if given.get(name)}
     structure = {"jsonSchema": {"schema": json_text(strict), **named}}
     config = request.get("outputConfig", {})
@@ -208,12 +208,12 @@ def _sampling(config: dict[str, Any], capabilities: BedrockCapabilities, thinks:
     if isinstance(temperature, int | float) and temperature > 1:
         raise invalid("temperature", "must be 0 to 1 for Bedrock", "unsupported_value")
     claude = capabilities.claude
-    fixed = claude is not None and (thinks or not claude.samples)
+    fixed = claude is not None and (thinks or not claude.accepts_sampling)
     if temperature is not None and not fixed:
         config["temperature"] = temperature
     elif temperature not in (None, 1):
         fields.report_dropped("temperature")
-    both = claude is None or claude.samples_both or "temperature" not in config
+    both = claude is None or claude.accepts_temperature_with_top_p or "temperature" not in config
     if top_p is not None and both and not fixed:
         config["topP"] = top_p
     elif top_p not in (None, 1):

@@ -16,14 +16,14 @@ from nulpoint.errors import CallerCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
 from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
-from nulpoint.protocols.response_types import BedrockAnswer
+from nulpoint.protocols.response_types import BedrockResponse
 
 _STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "max_tokens": "length",
     "model_context_window_exceeded": "length", "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter", "refusal": "content_filter",
 }  # fmt: skip
-_check = msgspec.json.Decoder(BedrockAnswer).decode
+_check = msgspec.json.Decoder(BedrockResponse).decode
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 _TEXT = frozenset({"text"})
 _PLAIN = ({"text"}, {"toolUse"})
@@ -31,7 +31,7 @@ _MAPPED = frozenset({"output", "stopReason", "usage"})
 _COUNTED = frozenset({"inputTokens", "outputTokens", "totalTokens", "cacheReadInputTokens", "cacheWriteInputTokens"})
 
 
-ID = b"x-amzn-requestid"  # the header field that names an answer
+ID_HEADER = b"x-amzn-requestid"  # the header field that names an answer
 
 
 def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
@@ -40,13 +40,13 @@ def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
     try:
         _check(body)
         made = _completion(answer, created, model)
-        made["id"] = made_id(answer_id, body)
+        made["id"] = completion_id(answer_id, body)
         return msgspec.json.encode(made)
     except MALFORMED:
         raise malformed_response("the provider's answer cannot be used: it is none of Bedrock's Converse API") from None
 
 
-def made_id(answer_id: str, body: bytes) -> str:
+def completion_id(answer_id: str, body: bytes) -> str:
     """AWS's own id of an answer; without one, always the same for the same answer."""
     return f"chatcmpl-{answer_id or hashlib.sha256(body).hexdigest()[:24]}"
 
@@ -54,7 +54,7 @@ def made_id(answer_id: str, body: bytes) -> str:
 def _completion(answer: dict[str, Any], created: int, model: str) -> dict[str, Any]:
     blocks = answer["output"]["message"]["content"] or []
     reason = answer["stopReason"]
-    check_made(blocks, reason)
+    check_readable(blocks, reason)
     message = _message(blocks, answer)
     choice = {
         "index": 0,
@@ -72,13 +72,13 @@ def _completion(answer: dict[str, Any], created: int, model: str) -> dict[str, A
     }
 
 
-def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
+def check_readable(blocks: list[dict[str, Any]], reason: Any) -> None:
     """Raises Failure (502), which may be tried again, for a model that wrote what could not be read."""
     if reason in _MALFORMED and not text_of(blocks) and not calls_of(blocks):
-        raise nothing_made(reason)
+        raise unreadable_output(reason)
 
 
-def nothing_made(reason: str) -> Failure:
+def unreadable_output(reason: str) -> Failure:
     return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", CallerCause.NOTHING_MADE)
 
 
@@ -92,10 +92,10 @@ def finish_of(reason: Any, called: bool) -> str:
 def _message(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
     """The assistant's message: text, calls, reasoning, and under `provider_specific_fields` all that is more."""
     kinds = {name for block in blocks for name in block}
-    plain = kinds <= _TEXT
+    is_plain = kinds <= _TEXT
     calls = (
         []
-        if plain
+        if is_plain
         else [
             {
                 "id": use["toolUseId"],

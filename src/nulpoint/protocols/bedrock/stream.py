@@ -13,8 +13,15 @@ import msgspec
 from nulpoint.errors import Failure
 from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
-from nulpoint.protocols.bedrock.errors import in_stream
-from nulpoint.protocols.bedrock.response import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
+from nulpoint.protocols.bedrock.errors import stream_error_body
+from nulpoint.protocols.bedrock.response import (
+    annotations_of,
+    check_readable,
+    completion_id,
+    extra_of,
+    finish_of,
+    usage_of,
+)
 from nulpoint.protocols.openai.chat import EXTRA
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import BedrockEvent, Index
@@ -63,7 +70,7 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.broken}"))
         return passed
 
-    def _at_end(self) -> bytes:
+    def _translate_end(self) -> bytes:
         """The end, where `metadata` did not come after the message had ended."""
         whole = not self.over and "stopReason" in self._answer and not self._decoder.inside_message()
         return self._end() if whole else b""
@@ -104,7 +111,7 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
         if self._begun:
             return b""
         self._begun = True
-        self._write.begin(made_id(self._id, payload), self._model)
+        self._write.begin(completion_id(self._id, payload), self._model)
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
 
     def _start_block(self, index: int, start: dict[str, Any]) -> bytes:
@@ -179,7 +186,7 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             raise malformed_response("the provider's stream ended without a message")
         blocks = [self._whole(index) for index in sorted(self._blocks)]
         reason = self._answer["stopReason"]
-        check_made(blocks, reason)
+        check_readable(blocks, reason)
         delta: dict[str, Any] = {}
         annotations = list(annotations_of(blocks))
         if annotations:
@@ -225,4 +232,4 @@ def _failure(message: EventStreamMessage) -> Failure:
     """An exception the service knows, or an error of its framing (`:message-type` `error`)."""
     headers = message.headers
     name = str(headers.get(":exception-type") or headers.get(":error-code") or "")
-    return embedded_failure("bedrock", in_stream(name, message.payload, headers.get(":error-message")))
+    return embedded_failure("bedrock", stream_error_body(name, message.payload, headers.get(":error-message")))

@@ -14,7 +14,7 @@ from nulpoint.protocols.gemini.capabilities import (
 )
 from nulpoint.protocols.gemini.contents import Contents, read_contents
 from nulpoint.protocols.gemini.schema import response_schema
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
@@ -165,9 +165,9 @@ def _format(
     schema = wanted.described()
     if schema is None:
         return
-    rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)
-    config["responseJsonSchema"] = response_schema(schema, rewriting)
-    rewriting.report(fields)
+    rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+    config["responseJsonSchema"] = response_schema(schema, rewriter)
+    rewriter.report(fields)
 
 
 def _thinking(config: dict[str, Any], capabilities: GeminiCapabilities, fields: RequestFields) -> None:

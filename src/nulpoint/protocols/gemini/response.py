@@ -31,11 +31,11 @@ from nulpoint.protocols.gemini.candidates import (
 )
 from nulpoint.protocols.gemini.partial_calls import OpenCall, in_pieces
 from nulpoint.protocols.openai.chat import EXTRA, index_of, read_answer
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
-from nulpoint.protocols.response_types import GeminiAnswer
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
+from nulpoint.protocols.response_types import GeminiResponse
 from nulpoint.protocols.stream_translator import StreamTranslator
 
-_check = msgspec.json.Decoder(GeminiAnswer).decode
+_check = msgspec.json.Decoder(GeminiResponse).decode
 
 
 def decode(body: bytes, created: int) -> bytes:
@@ -106,7 +106,7 @@ class GeminiStream(StreamTranslator[bytes]):
         self._stray = bytearray()  # lines that are none of an event
         self._judged = 0  # bytes of them that were looked at
 
-    def _at_end(self) -> bytes:
+    def _translate_end(self) -> bytes:
         out = self._guarded(self._translate, self._splitter.rest())
         self._judge_stray()
         if self.failure is None and self._last and not self._begun and self._is_whole():
@@ -141,7 +141,7 @@ class GeminiStream(StreamTranslator[bytes]):
         if len(self._stray) > self._judged:
             self._judged = len(self._stray)
             stray = bytes(self._stray)
-            if embedded_error(stray):
+            if has_embedded_error(stray):
                 raise embedded_failure("gemini", stray)
 
     def _event(self, data: bytes) -> bytes:

@@ -6,7 +6,7 @@ nothing may stand beside `$ref`; recorded traffic. A tool's parameters take any 
 
 from typing import Any
 
-from nulpoint.protocols.json_schema import Rewriting, describe, inner_schemas, lone_reference
+from nulpoint.protocols.json_schema import SchemaRewriter, describe, rewrite_inner_schemas, wrap_lone_reference
 
 _KNOWN = frozenset(
     {
@@ -19,20 +19,20 @@ _HOLD_SCHEMAS = frozenset(
 )  # fmt: skip
 
 
-def response_schema(schema: Any, rewriting: Rewriting, depth: int = 0) -> Any:
+def response_schema(schema: Any, rewriter: SchemaRewriter, depth: int = 0) -> Any:
     """The schema in keywords Gemini knows. Raises Failure (400) for one that is none or is too large."""
-    rewriting.enter(depth)
+    rewriter.enter(depth)
     if not isinstance(schema, dict):
         return schema
-    schema = lone_reference(schema)
+    schema = wrap_lone_reference(schema)
     if isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1 and "anyOf" not in schema:
         schema = {"anyOf" if name == "allOf" else name: value for name, value in schema.items()}
     made: dict[str, Any] = {}
     told: dict[str, Any] = {}
     for name, value in schema.items():
         if name in _HOLD_SCHEMAS:
-            made[name] = inner_schemas(
-                name, value, rewriting.where, lambda one: response_schema(one, rewriting, depth + 1)
+            made[name] = rewrite_inner_schemas(
+                name, value, rewriter.path, lambda one: response_schema(one, rewriter, depth + 1)
             )
         elif name in ("enum", "const"):
             _enumerate(made, told, name, value)
@@ -40,8 +40,8 @@ def response_schema(schema: Any, rewriting: Rewriting, depth: int = 0) -> Any:
             made[name] = value
         elif name != "$schema":
             told[name] = value
-    rewriting.lost.update(told)
-    describe(made, schema.get("description"), told, rewriting.where)
+    rewriter.lost.update(told)
+    describe(made, schema.get("description"), told, rewriter.path)
     return made
 
 

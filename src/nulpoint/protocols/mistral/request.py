@@ -74,7 +74,7 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
         if value is not None:
             request[name] = value
     _tools(request, tools, fields)
-    if emulation.legacy and "tools" in request:
+    if emulation.legacy_functions and "tools" in request:
         request["parallel_tool_calls"] = False
     _output(request, fields)
     _account(request, fields)

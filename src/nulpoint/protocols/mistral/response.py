@@ -17,10 +17,10 @@ from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.openai.chat import EXTRA, ChunkWriter, index_of, read_answer
 from nulpoint.protocols.openai.stream import DONE
 from nulpoint.protocols.provider_errors import embedded_failure
-from nulpoint.protocols.response_types import MistralAnswer
+from nulpoint.protocols.response_types import MistralResponse
 from nulpoint.protocols.stream_translator import EventStreamTranslator
 
-_check = msgspec.json.Decoder(MistralAnswer).decode
+_check = msgspec.json.Decoder(MistralResponse).decode
 _FINISHES = {
     "stop": "stop", "length": "length", "model_length": "length", "tool_calls": "tool_calls",
     "content_filter": "content_filter",
@@ -207,7 +207,7 @@ class MistralStream(EventStreamTranslator):
     def has_finish_reason(self) -> bool:
         return self.failure is None and bool(self._roles) and self._roles <= self._ended
 
-    def _goes_on(self, event: sse.SseEvent) -> bool:
+    def _is_continuation(self, event: sse.SseEvent) -> bool:
         return event.data.strip() != DONE
 
     def _reported_usage(self) -> dict[str, Any] | None:

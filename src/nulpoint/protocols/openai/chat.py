@@ -16,7 +16,7 @@ from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 
 # Any other top-level member belongs to the provider and reaches it as it is.
 OPENAI_MEMBERS = CHAT_MEMBERS
@@ -132,7 +132,7 @@ def read_answer(provider: str, body: bytes) -> dict[str, Any]:
     except NOT_JSON:
         raise malformed_response("the provider's answer cannot be used: it is not JSON") from None
     good = isinstance(answer, dict) and not answer.get("error") and answer.get("object") != "error"
-    if not good and embedded_error(body):
+    if not good and has_embedded_error(body):
         raise embedded_failure(provider, body)
     if not isinstance(answer, dict):
         raise malformed_response("the provider's answer cannot be used: it is no JSON object")

@@ -62,7 +62,7 @@ def read_tools(fields: RequestFields) -> tuple[ToolSet, Emulation]:
     known = {tool["function"]["name"] for tool in functions}
     known |= {tool["name"] for tool in own if isinstance(tool.get("name"), str)}
     choice = _choice(fields, known)
-    return ToolSet(functions, own, choice), Emulation(custom=frozenset(custom), legacy=bool(legacy))
+    return ToolSet(functions, own, choice), Emulation(custom_tools=frozenset(custom), legacy_functions=bool(legacy))
 
 
 _TAKEN_OF_TOOL = frozenset({"type", "function", "custom", "cache_control"})
