@@ -79,7 +79,9 @@ def test_a_schema_as_a_tool_that_must_be_called(model, choice):
     assert (wrapped.schema_tool, dropped) == ("thing", [])
     answer = {"output": {"message": {"role": "assistant", "content": [
         {"toolUse": {"toolUseId": "t", "name": "thing", "input": {"a": 1}}}]}}, "stopReason": "tool_use", "usage": None}  # fmt: skip
-    choice = json.loads(wrapped.restore_response(CODECS["bedrock"].decode(json.dumps(answer).encode(), 1)))["choices"][0]
+    choice = json.loads(wrapped.restore_response(CODECS["bedrock"].decode(json.dumps(answer).encode(), 1)))["choices"][
+        0
+    ]
     assert (choice["message"]["content"], choice["finish_reason"]) == ('{"a":1}', "stop")
 
 

@@ -94,7 +94,7 @@ def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
         lambda: codec.stream(CREATED, True),
         lambda: codec.stream(CREATED, False),
         lambda: Chained(codec.stream(CREATED, True)),
-        *(lambda wrapped=wrapped: wrapped.stream(codec.stream(CREATED, True)) for wrapped in WRAPPED),  # type: ignore[misc]
+        *(lambda wrapped=wrapped: wrapped.wrap_stream(codec.stream(CREATED, True)) for wrapped in WRAPPED),  # type: ignore[misc]
     ]
 
     def check(given: tuple[bytes, list[int]]) -> None:

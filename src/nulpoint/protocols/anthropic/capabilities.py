@@ -1,7 +1,7 @@
-"""What Anthropic's models can do, told by the version in their names.
+"""What Anthropic's models can do, by the version in their names.
 
-Facts: recorded traffic, the `anthropic` SDK and Anthropic's documentation. A name that tells no version counts as the
-newest model.
+A name without a version counts as the newest model. Sources: recorded traffic, the `anthropic` SDK and Anthropic's
+documentation.
 """
 
 import re
@@ -11,19 +11,33 @@ from typing import Literal, NamedTuple
 from nulpoint.protocols.openai.chat import invalid
 
 _VERSION_IN_NAME = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?![0-9])")
-# The most a model may answer, by the version in its name: what it gets when the caller sets no limit.
-_CEILINGS = (((4, 6), 128_000), ((4, 2), 64_000), ((4, 0), 32_000), ((3, 7), 64_000), ((3, 5), 8_192), ((0, 0), 4_096))
+# The largest `max_tokens` by the version in the model's name. It is sent when the client sets no limit.
+_MAX_OUTPUT_TOKENS = (
+    ((4, 6), 128_000),
+    ((4, 2), 64_000),
+    ((4, 0), 32_000),
+    ((3, 7), 64_000),
+    ((3, 5), 8_192),
+    ((0, 0), 4_096),
+)
 
 
-_LONGEST_NAME = 512
+_MAX_NAME_LENGTH = 512
 
 
 class AnthropicCapabilities(NamedTuple):
-    """`thinking`: `budget` takes a number of tokens, `adaptive` an effort.
+    """What one model can do.
 
-    `always_thinks`: thinking cannot be turned off. `samples`: it takes temperature and top_p; `samples_both`: together.
-    `prefill`: it continues an answer. `system_in_place`: it takes system messages among the others. `schemas`:
-    structured outputs and strict tools. `searches`: the web search tool.
+    Fields:
+        max_output_tokens: the largest `max_tokens`.
+        thinking: how much to think is said as a number of tokens (`budget`) or as an effort (`adaptive`).
+        always_thinks: thinking cannot be turned off.
+        accepts_sampling: the model accepts `temperature` and `top_p`.
+        accepts_temperature_with_top_p: the model accepts both of them in one request.
+        accepts_prefill: the last message may be the assistant's; the model continues it.
+        accepts_inline_system: system messages may stand among the other messages.
+        structured_outputs: the model supports structured outputs and strict tools.
+        web_search: the model supports the web search tool.
     """
 
     max_output_tokens: int
@@ -39,11 +53,11 @@ class AnthropicCapabilities(NamedTuple):
 
 @lru_cache(maxsize=256)
 def capabilities_of(model: str) -> AnthropicCapabilities:
-    """Raises Failure (400) for a name too long to look for a version in."""
-    if len(model) > _LONGEST_NAME:
-        raise invalid("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
+    """Return the capabilities of a model. Raises Failure (400) if the name is too long to search for a version."""
+    if len(model) > _MAX_NAME_LENGTH:
+        raise invalid("model", f"is not the name of an Anthropic model: it has over {_MAX_NAME_LENGTH} characters")
     version = _version(model)
-    max_output_tokens = next(max_output_tokens for since, max_output_tokens in _CEILINGS if version >= since)
+    max_output_tokens = next(tokens for since, tokens in _MAX_OUTPUT_TOKENS if version >= since)
     if version == (4, 0) and "opus" not in model:  # Sonnet 4
         max_output_tokens = 64_000
     return AnthropicCapabilities(
@@ -60,5 +74,5 @@ def capabilities_of(model: str) -> AnthropicCapabilities:
 
 
 def _version(model: str) -> tuple[int, int]:
-    found = _VERSION_IN_NAME.search(model)
-    return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
+    match = _VERSION_IN_NAME.search(model)
+    return (int(match[1]), int(match[2] or 0)) if match else (99, 0)

@@ -1,6 +1,6 @@
-"""A chat request as Anthropic's Messages API (version 2023-06-01) takes it.
+"""Translation of a chat request to Anthropic's Messages API (version 2023-06-01).
 
-Facts: the request types of the `anthropic` SDK and recorded traffic; what a model can do is in `anthropic_models`.
+What each model can do is in `capabilities.py`. Sources: the request types of the `anthropic` SDK and recorded traffic.
 """
 
 from typing import Any
@@ -26,7 +26,8 @@ from nulpoint.protocols.openai.chat_request import read_request
 from nulpoint.protocols.openai.response_format import SCHEMA, read_format
 from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
 
-# Google's and others' usual numbers for OpenAI's levels. A budget takes at most half of what the answer may have.
+# The usual numbers of tokens, at Google and elsewhere, for OpenAI's levels of effort. A budget is at most half of the
+# response's token limit.
 THINKING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
 MIN_THINKING_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
@@ -36,11 +37,11 @@ _OF_SEARCH = frozenset({"user_location"})
 
 @deep_nesting_refused
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
+    """Translate a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     fields, messages, tools, emulation = read_request(body, limits)
     capabilities = capabilities_of(model)
     if fields.pop("n", 1) != 1:
-        raise invalid("n", "must be 1: Anthropic gives one answer a request", "unsupported_value")
+        raise invalid("n", "must be 1: Anthropic gives one response per request", "unsupported_value")
     conversation = read_conversation(messages, capabilities, fields)
     limit = output_limit(fields)
     message: dict[str, Any] = {"model": model, "max_tokens": capabilities.max_output_tokens if limit is None else limit}
@@ -53,20 +54,20 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     _reasoning(message, capabilities, conversation, fields)
     emulation = _format(message, capabilities, conversation, emulation, fields)
     _sampling(message, capabilities, fields)
-    _account(message, fields)
+    _account_fields(message, fields)
     if conversation.system:
         message["system"] = conversation.system
-    _own(message, fields)
+    _anthropic_fields(message, fields)
     return EncodedRequest(write_body(message), fields.dropped, emulation)
 
 
-def _own(message: dict[str, Any], fields: RequestFields) -> None:
-    """Members of Anthropic's own win over what was made of OpenAI's; `output_config` holds both."""
-    own = fields.leftovers()
-    config = own.get("output_config")
+def _anthropic_fields(message: dict[str, Any], fields: RequestFields) -> None:
+    """Add Anthropic's own members. They replace those translated from OpenAI's; `output_config` is merged."""
+    leftovers = fields.leftovers()
+    config = leftovers.get("output_config")
     if isinstance(config, dict):
-        own["output_config"] = {**message.get("output_config", {}), **config}
-    message.update(own)
+        leftovers["output_config"] = {**message.get("output_config", {}), **config}
+    message.update(leftovers)
 
 
 def _tools(
@@ -77,15 +78,15 @@ def _tools(
     fields: RequestFields,
 ) -> None:
     capabilities = capabilities_of(message["model"])
-    made = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.own
+    definitions = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.own
     parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy_functions
-    if not made:
+    if not definitions:
         called = conversation.called_tools()
-        if called:  # a conversation with calls in it is refused without tools
+        if called:  # Anthropic rejects a conversation with tool calls in it if the request has no tools
             message["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in called]
             message["tool_choice"] = {"type": "none"}
         return
-    message["tools"] = made
+    message["tools"] = definitions
     choice = _tool_choice(tools.choice)
     if not parallel and (choice or {}).get("type") != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
@@ -97,19 +98,19 @@ def _tool(tool: dict[str, Any], capabilities: AnthropicCapabilities, fields: Req
     function = tool["function"]
     fields.report_other_members(function, _OF_FUNCTION, "tools.function")
     rewriter = SchemaRewriter("tools.function.parameters", fields.limits.schema_nodes)
-    made: dict[str, Any] = {"name": function["name"]}
+    definition: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
-        made["description"] = function["description"]
+        definition["description"] = function["description"]
     schema = object_schema(function.get("parameters") or {"properties": {}}, rewriter)
     if function.get("strict") and capabilities.structured_outputs:
         schema = strict_schema(schema, rewriter)
-        made["strict"] = True
+        definition["strict"] = True
     elif function.get("strict"):
         fields.report_dropped("tools.function.strict")
-    made["input_schema"] = schema
+    definition["input_schema"] = schema
     rewriter.report(fields)
-    mark = function.get("cache_control") or tool.get("cache_control")
-    return {**made, "cache_control": mark} if mark else made
+    cache_control = function.get("cache_control") or tool.get("cache_control")
+    return {**definition, "cache_control": cache_control} if cache_control else definition
 
 
 def _tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
@@ -121,19 +122,19 @@ def _tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
 
 
 def _search(message: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> None:
-    """OpenAI's web search is a tool there that Anthropic runs itself."""
-    given = fields.pop("web_search_options")
-    if given is None:
+    """Translate OpenAI's web search to the web search tool that Anthropic runs itself."""
+    search_options = fields.pop("web_search_options")
+    if search_options is None:
         return
-    options = object_of(given, "web_search_options")
+    options = object_of(search_options, "web_search_options")
     if not capabilities.web_search or message.get("tool_choice") == {"type": "none"}:
         fields.report_dropped("web_search_options")
         return
     tool: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
     path = "web_search_options.user_location"
-    place = object_of(object_of(options.get("user_location"), path).get("approximate"), f"{path}.approximate")
-    if place:
-        tool["user_location"] = {"type": "approximate", **place}
+    location = object_of(object_of(options.get("user_location"), path).get("approximate"), f"{path}.approximate")
+    if location:
+        tool["user_location"] = {"type": "approximate", **location}
     fields.report_other_members(options, _OF_SEARCH, "web_search_options")
     message["tools"] = [*message.get("tools", []), tool]
 
@@ -148,7 +149,7 @@ def _reasoning(
     if effort is None:
         return
     if effort not in (*THINKING_BUDGETS, "none"):
-        raise invalid("reasoning_effort", f"must be none, {', '.join(THINKING_BUDGETS)}")
+        raise invalid("reasoning_effort", f"must be one of none, {', '.join(THINKING_BUDGETS)}")
     if effort == "none":
         if capabilities.always_thinks:
             message["output_config"] = {"effort": "low"}
@@ -171,7 +172,7 @@ def _budget(
     conversation: AnthropicConversation,
     fields: RequestFields,
 ) -> None:
-    """Thinking with a number of tokens: not beside a tool that must be called, nor where it cannot fit."""
+    """Turn on thinking with a number of tokens, unless a tool must be called or the budget does not fit."""
     forced = message.get("tool_choice", {}).get("type") in ("any", "tool")
     budget = min(budget, message["max_tokens"] // 2)
     if capabilities.thinking == "none" or forced or budget < MIN_THINKING_BUDGET or not conversation.may_think():
@@ -192,11 +193,14 @@ def _format(
     emulation: Emulation,
     fields: RequestFields,
 ) -> Emulation:
-    """A schema for the answer: structured output; for older models a tool that must be called, or only words."""
-    wanted = read_format(fields)
-    if wanted is None:
+    """Translate `response_format`, and return the emulation with anything added for it.
+
+    A schema becomes structured output; for older models a tool that must be called, or only an instruction in words.
+    """
+    response_format = read_format(fields)
+    if response_format is None:
         return emulation
-    schema = wanted.described()
+    schema = response_format.described()
     if schema is not None and capabilities.structured_outputs:
         rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
         strict = strict_schema(schema, rewriter)
@@ -204,14 +208,14 @@ def _format(
         config = message.get("output_config", {})
         message["output_config"] = {**config, "format": {"type": "json_schema", "schema": strict}}
         return emulation
-    alone = "tools" not in message and not _thinks(message, fields) and not conversation.continues_answer()
-    if schema is not None and alone and is_plain_object(schema):
-        name = str(wanted.given.get("name") or "answer")
+    can_force_tool = "tools" not in message and not _thinks(message, fields) and not conversation.continues_answer()
+    if schema is not None and can_force_tool and is_plain_object(schema):
+        name = str(response_format.given.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return emulation._replace(schema_tool=name)
-    conversation.system.append({"type": "text", "text": wanted.in_words()})
-    fields.report_dropped("response_format")  # nothing holds the model to it
+    conversation.system.append({"type": "text", "text": response_format.in_words()})
+    fields.report_dropped("response_format")  # nothing enforces an instruction
     return emulation
 
 
@@ -222,11 +226,11 @@ def is_plain_object(schema: dict[str, Any]) -> bool:
 def _sampling(message: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> None:
     temperature, top_p = fields.pop("temperature"), fields.pop("top_p")
     stops = stop_sequences(fields)
-    visible = [stop for stop in stops if stop.strip()]
-    if len(visible) < len(stops):
-        fields.report_dropped("stop")  # white space alone is refused there
-    if visible:
-        message["stop_sequences"] = visible
+    accepted = [stop for stop in stops if stop.strip()]
+    if len(accepted) < len(stops):
+        fields.report_dropped("stop")  # Anthropic rejects stop sequences of white space
+    if accepted:
+        message["stop_sequences"] = accepted
     if isinstance(temperature, int | float) and temperature > 1:
         raise invalid("temperature", "must be 0 to 1 for Anthropic's models", "unsupported_value")
     fixed = not capabilities.accepts_sampling or _thinks(message, fields)
@@ -243,7 +247,7 @@ def _sampling(message: dict[str, Any], capabilities: AnthropicCapabilities, fiel
         message["top_p"] = top_p
 
 
-def _account(message: dict[str, Any], fields: RequestFields) -> None:
+def _account_fields(message: dict[str, Any], fields: RequestFields) -> None:
     metadata = object_of(fields.pop("metadata"), "metadata")
     user = end_user(fields)
     if set(metadata) == {"user_id"}:

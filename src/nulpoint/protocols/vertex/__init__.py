@@ -1,1 +1,1 @@
-"""What Vertex AI needs beyond the APIs of Anthropic and Gemini."""
+"""Vertex AI: what it needs beyond the APIs of Anthropic and Gemini."""
