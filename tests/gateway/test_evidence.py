@@ -88,8 +88,8 @@ MADE = {
     "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), CallerCause.OTHER_FORM),
     "no JSON": (lambda: raised_by(check_response, "openai", b"<html>", None), None),
     "another type than the API has": (lambda: malformed_response("it has no choices"), None),
-    "Gemini made nothing and says why": (lambda: candidates.unreadable_output(["OTHER"]), CallerCause.NOTHING_MADE),
-    "Gemini made nothing and says nothing": (lambda: candidates.unreadable_output([None]), None),
+    "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), CallerCause.NOTHING_MADE),
+    "Gemini made nothing and says nothing": (lambda: candidates.nothing_made([None]), None),
     "Bedrock could not read the model": (
         lambda: bedrock_response.unreadable_output("malformed_tool_use"),
         CallerCause.NOTHING_MADE,
