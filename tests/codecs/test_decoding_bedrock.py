@@ -317,7 +317,7 @@ def test_embeddings_in_each_makers_shape():
 @pytest.mark.parametrize(
     ("model", "given", "param", "told"),
     [
-        (TITAN, ["a", "b"], "input", "one text a request"),
+        (TITAN, ["a", "b"], "input", "one text per request"),
         (COHERE, ["a"] * 97, "input", "at most 96"),
         (TITAN, [1, 2], "input", "token ids"),
         (TITAN, [], "input", "a text"),

@@ -1,4 +1,4 @@
-"""LLM wire protocols: translation of requests for a provider, and of its responses and streams. Nothing here does I/O.
+"""LLM wire protocols, each in a folder of its own.
 
-Each wire protocol has a folder of its own.
+The modules translate requests for a provider, and its responses and streams for the client. They do no I/O.
 """

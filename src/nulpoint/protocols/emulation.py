@@ -1,4 +1,4 @@
-"""Emulation of request features that a provider's API does not have.
+"""Emulates request features that a provider's API does not have.
 
 Some things a client may ask for have no counterpart in a provider's API and are sent in another form: a custom tool as
 a function with one text parameter, a schema for the response as a function that the model must call, `functions` as

@@ -1,4 +1,4 @@
-"""Bounds on how much one request may make the protocol translation do.
+"""Defines the bounds on how much work one request may cause in the protocol translation.
 
 Requests that pass through the gateway without translation are not counted here.
 """

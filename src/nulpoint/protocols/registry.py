@@ -1,4 +1,7 @@
-"""The codecs by wire format. A new host that uses a known format only needs its row in the catalogue, nothing here."""
+"""Defines the codecs by wire format.
+
+A new host that uses a known format only needs its row in the catalogue, nothing here.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -28,7 +31,7 @@ from nulpoint.protocols.vertex import embeddings as vertex_embeddings
 
 
 class Codec(NamedTuple):
-    """Translation of chat requests, responses and streams for one wire format.
+    """Translates chat requests, responses and streams for one wire format.
 
     Fields:
         encode: returns the provider's request for the client's body, a model name and limits. Raises Failure (400).
@@ -65,7 +68,7 @@ def codec_for_response(codec: Codec, headers: Mapping[bytes, bytes]) -> Codec:
 
 
 class EmbeddingsCodec(NamedTuple):
-    """Translation of embeddings requests and responses for one wire format.
+    """Translates embeddings requests and responses for one wire format.
 
     Fields:
         encode: returns the provider's request for the client's body, a model name and limits. Raises Failure (400).

@@ -1,4 +1,4 @@
-"""Types of the members of provider responses that the codecs read.
+"""Defines the types of the members that the codecs read in provider responses.
 
 The codecs read responses as plain objects, because they pass on members that they do not know. Before that, each
 response is decoded into these types, which takes about a microsecond: so a member of the wrong type is reported in one

@@ -1,4 +1,4 @@
-"""Base classes of the stream transformers that translate a provider's events into chat completion chunks."""
+"""Defines the base classes of the stream transformers that translate a provider's events to chat completion chunks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What Anthropic's models can do, by the version in their names.
+"""Determines what an Anthropic model can do from the version in its name.
 
 A name without a version counts as the newest model. Sources: recorded traffic, the `anthropic` SDK and Anthropic's
 documentation.
@@ -26,7 +26,7 @@ _MAX_NAME_LENGTH = 512
 
 
 class AnthropicCapabilities(NamedTuple):
-    """What one model can do.
+    """The capabilities of one model.
 
     Fields:
         max_output_tokens: the largest `max_tokens`.

@@ -1,4 +1,4 @@
-"""Translation of chat messages to Anthropic's `system` and its turns of user and assistant.
+"""Translates chat messages to Anthropic's `system` and its turns of user and assistant.
 
 Anthropic rejects blank text, tool results that do not come first in the turn after their calls, and call ids with
 characters other than letters, digits, `_` and `-`. Sources: the request types of the `anthropic` SDK, recorded traffic,

@@ -1,4 +1,4 @@
-"""Translation of a chat request to Anthropic's Messages API (version 2023-06-01).
+"""Translates a chat request to Anthropic's Messages API (version 2023-06-01).
 
 What each model can do is in `capabilities.py`. Sources: the request types of the `anthropic` SDK and recorded traffic.
 """

@@ -1,4 +1,4 @@
-"""Translation of responses of Anthropic's Messages API (version 2023-06-01) to the OpenAI chat format.
+"""Translates responses of Anthropic's Messages API (version 2023-06-01) to the OpenAI chat format.
 
 What the OpenAI format cannot hold goes into `provider_specific_fields.anthropic`. If a response has more than text and
 tool calls (thinking with its signature, citations, tools that the provider ran), all its blocks are there unchanged,

@@ -1,4 +1,4 @@
-"""Translation of Anthropic's stream of events to OpenAI chunks.
+"""Translates Anthropic's stream of events to OpenAI chunks.
 
 Anthropic numbers the content blocks of all kinds together, OpenAI numbers only the tool calls. `message_stop` is the
 terminal event: without it the stream was cut. Sources: recorded streams and the `anthropic` SDK's event types.

@@ -1,4 +1,4 @@
-"""What the models behind Bedrock's Converse API can do, by their ids.
+"""Determines what a model behind Bedrock's Converse API can do from its id.
 
 An id that does not name a model, such as that of an application inference profile, counts as the least capable model.
 Sources: the "Supported models and model features" page of the Converse API, and Anthropic's documentation.
@@ -17,7 +17,7 @@ _REGIONS = frozenset({"us", "eu", "apac", "us-gov", "global", "jp", "au", "ca", 
 
 
 class BedrockCapabilities(NamedTuple):
-    """What one model can do.
+    """The capabilities of one model.
 
     Fields:
         claude: the capabilities of an Anthropic model, or None for other models.

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings API translated to the embedding models of Amazon and Cohere behind Bedrock's InvokeModel.
+"""Translates OpenAI's embeddings API to the embedding models of Amazon and Cohere behind Bedrock's InvokeModel.
 
 InvokeModel passes the body to the model unchanged, so each maker has a format of its own. Titan embeds one text per
 call. The number of tokens of a Cohere call is in a response header only. Source: AWS's pages of inference parameters.

@@ -1,4 +1,4 @@
-"""Images, documents, audio and video as content blocks of Converse, and the names that documents must have.
+"""Converts images, documents, audio and video to content blocks of Converse, and gives documents valid names.
 
 Data stays in base64, as it is in the client's JSON. Sources: the service model of `bedrock-runtime` and the
 error messages of Converse.

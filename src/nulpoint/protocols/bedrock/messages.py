@@ -1,4 +1,4 @@
-"""Translation of chat messages to Converse's `system` and its turns of user and assistant.
+"""Translates chat messages to Converse's `system` and its turns of user and assistant.
 
 Converse wants roles that alternate and begin with the user, no blank text, tool results first in the turn after their
 calls, and text in every turn with a document. Sources: the service model of `bedrock-runtime`, and Converse's error

@@ -1,4 +1,4 @@
-"""Translation of `reasoning_effort` for the models behind Bedrock.
+"""Translates `reasoning_effort` for the models behind Bedrock.
 
 Each maker has its own parameter for it, and most have none. Sources: AWS's pages of inference parameters, and
 Anthropic's documentation.

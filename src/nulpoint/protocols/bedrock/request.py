@@ -1,4 +1,4 @@
-"""Translation of a chat request to Bedrock's Converse API.
+"""Translates a chat request to Bedrock's Converse API.
 
 What each model can do is in `capabilities.py`. Sources: the service model of `bedrock-runtime` and AWS's documentation.
 """

@@ -1,4 +1,4 @@
-"""Translation of responses of Bedrock's Converse API to the OpenAI chat format.
+"""Translates responses of Bedrock's Converse API to the OpenAI chat format.
 
 What the OpenAI format cannot hold goes into `provider_specific_fields.bedrock`. If a response has more than text and
 tool calls (reasoning with its signature, citations, images), all its blocks are there unchanged, and when the client

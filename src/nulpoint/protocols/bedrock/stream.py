@@ -1,4 +1,4 @@
-"""Translation of ConverseStream's events to OpenAI chunks.
+"""Translates ConverseStream's events to OpenAI chunks.
 
 A text block has no start event. `messageStop` ends the message, and `metadata` follows with the usage. Without
 `messageStop` the stream was cut. Source: the service model of `bedrock-runtime`.

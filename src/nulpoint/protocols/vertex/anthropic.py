@@ -1,4 +1,6 @@
-"""Requests of Anthropic's Messages API for Vertex AI, where the URL path names the model and the body the version.
+"""Translates chat requests to Anthropic's Messages API on Vertex AI.
+
+There the URL path names the model and the body names the version of the API.
 
 Sources: Anthropic's documentation, "Claude on Vertex AI"; the `anthropic` SDK's `lib/vertex` (read 2026-11).
 """

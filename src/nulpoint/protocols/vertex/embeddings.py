@@ -1,4 +1,4 @@
-"""OpenAI's embeddings API translated to Vertex AI's `predict`: one instance per text, in the same order.
+"""Translates OpenAI's embeddings API to Vertex AI's `predict`: one instance per text, in the same order.
 
 Sources: Google's documentation, "Text embeddings API" (read 2026-11).
 """
