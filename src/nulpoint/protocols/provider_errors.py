@@ -33,27 +33,48 @@ _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
 # Codes that say the credit of the credential is exhausted; waiting does not help after a 429 with one of them.
 _QUOTA_EXHAUSTED = frozenset(
     {
-        "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_error",
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_error",
     }
-)  # fmt: skip
+)
 
-_KINDS = {401: Kind.AUTH, 402: Kind.QUOTA, 403: Kind.AUTH, 408: Kind.TIMEOUT, 424: Kind.UPSTREAM,
-          429: Kind.RATE_LIMIT, 499: Kind.UPSTREAM}  # fmt: skip
+_KINDS = {
+    401: Kind.AUTH,
+    402: Kind.QUOTA,
+    403: Kind.AUTH,
+    408: Kind.TIMEOUT,
+    424: Kind.UPSTREAM,
+    429: Kind.RATE_LIMIT,
+    499: Kind.UPSTREAM,
+}
 # 499 is Google's CANCELLED: Google gave up, not the client. 424 is AWS's code for a model that failed, which is not the
 # client's fault either.
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 424: 502, 429: 429, 499: 502}
 # OpenAI's codes and types for providers that use others or none: by status, and by the provider's `type`.
-_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "model_not_found", 413: "request_too_large",
-          429: "rate_limit_exceeded", 408: "provider_timeout", 504: "provider_timeout",
-          529: "server_is_overloaded"}  # fmt: skip
+_CODES = {
+    401: "invalid_api_key",
+    402: "insufficient_quota",
+    404: "model_not_found",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+    408: "provider_timeout",
+    504: "provider_timeout",
+    529: "server_is_overloaded",
+}
 _TYPES = {402: "insufficient_quota", 403: "permission_error", 504: "timeout_error", 529: "service_unavailable_error"}
 _TYPES_BY_PROVIDER_TYPE = {
-    "not_found_error": "invalid_request_error", "request_too_large": "invalid_request_error",
-    "conflict_error": "invalid_request_error", "billing_error": "insufficient_quota",
-    "overloaded_error": "service_unavailable_error", "rate_limited": "rate_limit_error",
+    "not_found_error": "invalid_request_error",
+    "request_too_large": "invalid_request_error",
+    "conflict_error": "invalid_request_error",
+    "billing_error": "insufficient_quota",
+    "overloaded_error": "service_unavailable_error",
+    "rate_limited": "rate_limit_error",
     "service_tier_capacity_exceeded": "service_unavailable_error",
-}  # fmt: skip
+}
 _OVERLOADED = frozenset({"overloaded_error", "service_tier_capacity_exceeded", "UNAVAILABLE"})
 # The status that an error with a success status stands for, by its `type`, or else by its `code`.
 _STATUS_BY_TYPE_OR_CODE = {

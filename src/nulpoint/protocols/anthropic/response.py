@@ -16,9 +16,14 @@ from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
 from nulpoint.protocols.response_types import AnthropicMessage
 
 _FINISH_REASONS = {
-    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
-    "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",
-}  # fmt: skip
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
 _check = msgspec.json.Decoder(AnthropicMessage).decode
 _PLAIN_BLOCKS = frozenset({"text", "tool_use"})
 _PLAIN_MEMBERS = frozenset({"type", "text", "id", "name", "input"})

@@ -25,9 +25,7 @@ from nulpoint.protocols.openai.chat import invalid
 
 _UNCHANGED = frozenset({"title", "default", "$ref", "$anchor", "required"})
 _HANDLED_SEPARATELY = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
-_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
-)  # fmt: skip
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _DEFINITIONS = ("$defs", "definitions")
 _ALTERNATIVES = ("anyOf", "oneOf")
 _COMBINED = (*_ALTERNATIVES, "allOf")

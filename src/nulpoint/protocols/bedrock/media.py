@@ -12,15 +12,29 @@ from nulpoint.protocols.openai.chat import RequestFields, data_url, invalid, opt
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _DOCUMENTS = {
-    "application/pdf": "pdf", "text/csv": "csv", "application/msword": "doc",
-    f"{_OFFICE}.wordprocessingml.document": "docx", "application/vnd.ms-excel": "xls",
-    f"{_OFFICE}.spreadsheetml.sheet": "xlsx", "text/html": "html", "text/plain": "txt", "text/markdown": "md",
-    "application/json": "txt", "application/xml": "txt", "application/javascript": "txt",
-}  # fmt: skip
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "application/msword": "doc",
+    f"{_OFFICE}.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    f"{_OFFICE}.spreadsheetml.sheet": "xlsx",
+    "text/html": "html",
+    "text/plain": "txt",
+    "text/markdown": "md",
+    "application/json": "txt",
+    "application/xml": "txt",
+    "application/javascript": "txt",
+}
 _VIDEOS = {
-    "video/x-matroska": "mkv", "video/quicktime": "mov", "video/mp4": "mp4", "video/webm": "webm",
-    "video/x-flv": "flv", "video/mpeg": "mpeg", "video/x-ms-wmv": "wmv", "video/3gpp": "three_gp",
-}  # fmt: skip
+    "video/x-matroska": "mkv",
+    "video/quicktime": "mov",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "video/x-flv": "flv",
+    "video/mpeg": "mpeg",
+    "video/x-ms-wmv": "wmv",
+    "video/3gpp": "three_gp",
+}
 _AUDIO_FORMATS = ("aac", "flac", "mp3", "opus", "pcm", "wav")
 _S3_HINT = "for an object in S3, send the block in Converse's own format, with `s3Location`"
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z\s\-()\[\]]+")

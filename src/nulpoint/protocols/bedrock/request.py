@@ -32,11 +32,19 @@ from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
 # The top-level members of Converse that clients may send. Any other member that is not OpenAI's belongs to the model.
 _CONVERSE_MEMBERS = frozenset(
     {
-        "additionalModelRequestFields", "additionalModelResponseFieldPaths", "guardrailConfig", "inferenceConfig",
-        "outputConfig", "performanceConfig", "projectIdentifier", "promptVariables", "requestMetadata", "serviceTier",
+        "additionalModelRequestFields",
+        "additionalModelResponseFieldPaths",
+        "guardrailConfig",
+        "inferenceConfig",
+        "outputConfig",
+        "performanceConfig",
+        "projectIdentifier",
+        "promptVariables",
+        "requestMetadata",
+        "serviceTier",
         "toolConfig",
     }
-)  # fmt: skip
+)
 _CONVERSE_TOOLS = frozenset({"toolSpec", "systemTool", "cachePoint"})
 _TIERS = ("flex", "priority", "reserved")
 _STANDARD_TIERS = ("auto", "default")

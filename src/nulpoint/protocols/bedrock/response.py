@@ -19,10 +19,15 @@ from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
 from nulpoint.protocols.response_types import BedrockResponse
 
 _FINISH_REASONS = {
-    "end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "max_tokens": "length",
-    "model_context_window_exceeded": "length", "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter", "refusal": "content_filter",
-}  # fmt: skip
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+    "refusal": "content_filter",
+}
 _check = msgspec.json.Decoder(BedrockResponse).decode
 _UNREADABLE_OUTPUT = frozenset({"malformed_model_output", "malformed_tool_use"})
 _TEXT = frozenset({"text"})
