@@ -21,7 +21,7 @@ class Kind(StrEnum):
     CONNECT = "connect"  # no connection to the provider: DNS, TCP, TLS or proxy
     UPSTREAM = "upstream"  # the provider answered, but with a failure or with nonsense
     OVERLOADED = "overloaded"  # the gateway itself has no room
-    CALLER_LEFT = "caller_left"  # nobody is there to be told
+    CLIENT_DISCONNECTED = "caller_left"  # nobody is there to be told
     INTERNAL = "internal"  # a bug of ours
 
 
@@ -29,27 +29,29 @@ class Evidence(StrEnum):
     """What a failure says about the health of the provider, and so whether its circuit breaker counts it."""
 
     NONE = "none"  # nothing
-    OF_ACCOUNT = "account"  # the provider is unwell, or the account whose key was sent is: counted for configured keys
-    OF_PROVIDER = "provider"  # no request and no key can cause it: always counted
+    ACCOUNT = "account"  # the provider is unwell, or the account whose key was sent is: counted for configured keys
+    PROVIDER = "provider"  # no request and no key can cause it: always counted
 
 
-_EVIDENCE = {Kind.CONNECT: Evidence.OF_PROVIDER, Kind.UPSTREAM: Evidence.OF_ACCOUNT, Kind.TIMEOUT: Evidence.OF_ACCOUNT}
+_EVIDENCE = {Kind.CONNECT: Evidence.PROVIDER, Kind.UPSTREAM: Evidence.ACCOUNT, Kind.TIMEOUT: Evidence.ACCOUNT}
 
 
-class CallerCause(StrEnum):
+class ClientCause(StrEnum):
     """Why a failure that looks like the provider's may be one that a caller caused, at will, at a healthy provider.
 
     All callers share the breaker of a provider, so what one of them can cause must not open it. Such a failure is told
     to the caller, and other targets are tried, like any other of its kind.
     """
 
-    OTHER_FORM = "other_form"  # a whole answer for a stream, or the reverse: a host may read a member we do not know
-    OVER_BOUND = "over_bound"  # an answer over one of our own bounds: callers can ask for as much as they like
+    STREAM_MISMATCH = (
+        "other_form"  # a whole answer for a stream, or the reverse: a host may read a member we do not know
+    )
+    OVER_LIMIT = "over_bound"  # an answer over one of our own bounds: callers can ask for as much as they like
     DEADLINE = "deadline"  # the request's own: `x-nulpoint-timeout`, or an answer longer than REQUEST_TIMEOUT
-    NO_PLACE = "no_place"  # all connections to the provider were busy with callers' requests
+    NO_FREE_CONNECTION = "no_place"  # all connections to the provider were busy with callers' requests
     REQUEST_UNREAD = "request_unread"  # it hung up before it had read the request, as hosts do with what is too large
-    NOTHING_MADE = "nothing_made"  # a proper answer in which the provider says that the model has made none
-    INPUTS_UNMATCHED = "inputs_unmatched"  # vectors that are not one for each input: right without the cache
+    NO_OUTPUT = "nothing_made"  # a proper answer in which the provider says that the model has made none
+    VECTOR_COUNT_MISMATCH = "inputs_unmatched"  # vectors that are not one for each input: right without the cache
 
 
 # The `type` field of the envelope, in the words the OpenAI API uses.
@@ -62,7 +64,7 @@ ENVELOPE_TYPES = {
     Kind.CONNECT: "api_error",
     Kind.UPSTREAM: "api_error",
     Kind.OVERLOADED: "overloaded_error",
-    Kind.CALLER_LEFT: "api_error",
+    Kind.CLIENT_DISCONNECTED: "api_error",
     Kind.INTERNAL: "internal_error",
 }
 
@@ -86,9 +88,9 @@ class Failure(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         type: str | None = None,
-        answered: int = 0,
-        wait_guessed: bool = False,
-        caller_cause: CallerCause | None = None,
+        provider_status: int = 0,
+        retry_after_guessed: bool = False,
+        client_cause: ClientCause | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -98,22 +100,22 @@ class Failure(Exception):
         self.param = param
         self.retry_after = retry_after
         self.type = type or ENVELOPE_TYPES[kind]
-        self.answered = answered
-        self.wait_guessed = wait_guessed
-        self.caller_cause = caller_cause
+        self.provider_status = provider_status
+        self.retry_after_guessed = retry_after_guessed
+        self.client_cause = client_cause
         self.attempts: list[dict[str, Any]] = []
-        self.inner: dict[str, Any] | None = None  # what a provider tells beyond the envelope, as `innererror`
-        self.fields = b""  # of the provider's answer: header fields that go to the caller with it
+        self.inner_error: dict[str, Any] | None = None  # what a provider tells beyond the envelope, as `innererror`
+        self.headers = b""  # of the provider's answer: header fields that go to the caller with it
 
     @property
-    def named_wait(self) -> float | None:
+    def provider_retry_after(self) -> float | None:
         """The seconds the provider itself asked to wait."""
-        return None if self.wait_guessed else self.retry_after
+        return None if self.retry_after_guessed else self.retry_after
 
     @property
     def evidence(self) -> Evidence:
         """What it says about the health of the provider. A 4xx is about the request or the key, never about that."""
-        if self.caller_cause is not None or 400 <= self.answered < 500:
+        if self.client_cause is not None or 400 <= self.provider_status < 500:
             return Evidence.NONE
         return _EVIDENCE.get(self.kind, Evidence.NONE)
 
@@ -125,8 +127,8 @@ class Failure(Exception):
         fields: dict[str, Any] = {
             "message": self.message, "type": self.type, "param": self.param, "code": self.code
         }  # fmt: skip
-        if self.inner is not None:
-            fields["innererror"] = self.inner
+        if self.inner_error is not None:
+            fields["innererror"] = self.inner_error
         return {**fields, "attempts": self.attempts} if self.attempts else fields
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
+async def run_in_daemon_thread(work: Callable[[], T], name: str) -> T:
     """Run `work` in a thread of its own and return its result.
 
     The process does not wait for the thread when it ends, as it would for one of the loop's own: a file system that

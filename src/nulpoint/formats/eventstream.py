@@ -13,8 +13,8 @@ from zlib import crc32
 import msgspec
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
-MOST_BYTES = 16 * 1024 * 1024  # of a message
-MOST_HEADER_BYTES = 128 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # of a message
+MAX_HEADER_BYTES = 128 * 1024
 _PRELUDE = struct.Struct(">III")
 _CRC = struct.Struct(">I")
 _LEAST_BYTES = _PRELUDE.size + _CRC.size
@@ -44,11 +44,11 @@ class EventStreamDecoder:
     def __init__(self) -> None:
         self._held = bytearray()
         self._headers: dict[bytes, Mapping[str, Value]] = {}
-        self.broken: str | None = None
+        self.error: str | None = None
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
         """The messages that are whole now, up to the first that is broken."""
-        if self.broken is not None:
+        if self.error is not None:
             return []
         held = self._held
         if held:  # seldom: a read holds whole messages
@@ -67,7 +67,7 @@ class EventStreamDecoder:
                 messages.append(self._message(data, start, length, headers_length, checksum))
                 start += length
         except _BrokenStreamError as error:
-            self.broken = str(error)
+            self.error = str(error)
             return messages
         if start < end:
             held += data[start:]
@@ -109,9 +109,9 @@ def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int, int]:
     length, headers_length, checksum = _PRELUDE.unpack_from(held, start)
     if crc32(held[start : start + 8]) != checksum:
         raise _BrokenStreamError("the checksum of a message's beginning is wrong")
-    if not _LEAST_BYTES <= length <= MOST_BYTES:
+    if not _LEAST_BYTES <= length <= MAX_MESSAGE_BYTES:
         raise _BrokenStreamError(f"a message of {length} bytes")
-    if headers_length > min(MOST_HEADER_BYTES, length - _LEAST_BYTES):
+    if headers_length > min(MAX_HEADER_BYTES, length - _LEAST_BYTES):
         raise _BrokenStreamError(f"{headers_length} bytes of headers in a message of {length} bytes")
     return length, headers_length, checksum
 

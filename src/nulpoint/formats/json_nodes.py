@@ -87,7 +87,7 @@ def check_node_count(body: bytes, limit: int) -> None:
         raise rejected(text, code="invalid_value")
 
 
-def check_answer_node_count(body: bytes, limit: int) -> None:
+def check_response_node_count(body: bytes, limit: int) -> None:
     """Raise Failure (502) for a provider's answer that holds more names and values than the gateway decodes."""
     if exceeds_node_count(body, limit):
         why = f"it holds more than {limit} JSON names and values; raise MAX_JSON_NODES to allow more"

@@ -14,7 +14,7 @@ import msgspec
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import BEYOND, beginning, beginning_of_body, redact
+from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix, redacted_prefix
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that does not say (product brief)
 _MESSAGE = 8192  # characters shown of a message
@@ -132,11 +132,11 @@ def _failure(
         param=error.param,
         retry_after=DEFAULT_RETRY_AFTER if guessed else retry_after,
         type=type_,
-        answered=status,
-        wait_guessed=guessed,
+        provider_status=status,
+        retry_after_guessed=guessed,
     )
     if error.inner is not None:
-        failure.inner = error.inner
+        failure.inner_error = error.inner
     if credential is not None:
         redact_failure(failure, credential)
     return failure
@@ -145,17 +145,17 @@ def _failure(
 def redact_failure(failure: Failure, credential: CredentialMatcher) -> None:
     """Bound everything a failure says, and take the credential out of it; its text is cleared of whatever looks like
     one. Does no harm when done twice."""
-    failure.message = beginning(failure.message, _MESSAGE, lambda text: redact(text, credential))
+    failure.message = redacted_prefix(failure.message, _MESSAGE, lambda text: redact(text, credential))
     failure.args = (failure.message,)
     failure.code = failure.code and _label(failure.code, credential)
     failure.param = failure.param and _label(failure.param, credential)
     failure.type = _label(failure.type, credential)
-    if failure.inner is not None:
-        failure.inner = _without_secrets(failure.inner, credential)
+    if failure.inner_error is not None:
+        failure.inner_error = _without_secrets(failure.inner_error, credential)
 
 
 def _label(text: str, credential: CredentialMatcher) -> str:
-    return beginning(text, _LABEL, credential.redact)
+    return redacted_prefix(text, _LABEL, credential.redact)
 
 
 def _without_secrets(inner: dict[str, Any], credential: CredentialMatcher) -> dict[str, Any] | None:
@@ -233,7 +233,7 @@ def _told(body: bytes, credential: CredentialMatcher | None) -> _Error:
     if not isinstance(message, str):
         message = msgspec.json.encode(message).decode()
     return _Error(
-        message[: _MESSAGE + BEYOND + 1],
+        message[: _MESSAGE + LOOKAHEAD + 1],
         _text(error.get("code")),
         _text(error.get("param")),
         _text(error.get("type")),
@@ -250,7 +250,7 @@ def _number(error: dict[str, Any]) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return value[: _LABEL + BEYOND + 1] if isinstance(value, str) and value else None
+    return value[: _LABEL + LOOKAHEAD + 1] if isinstance(value, str) and value else None
 
 
 def _plain_text(body: bytes, credential: CredentialMatcher | None) -> str:
@@ -258,7 +258,7 @@ def _plain_text(body: bytes, credential: CredentialMatcher | None) -> str:
 
     The credential goes before each cut: one through it would leave a part that nobody recognises.
     """
-    text = beginning_of_body(body, _PAGE, lambda text: redact(text, credential)).strip()
+    text = redacted_body_prefix(body, _PAGE, lambda text: redact(text, credential)).strip()
     if text.startswith("<"):
         text = _TAG.sub(" ", text)
     return redact(" ".join(text.split()), credential)[:_FOREIGN_TEXT]

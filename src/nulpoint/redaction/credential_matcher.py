@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import AnyStr
 
-INSTEAD = "[redacted]"
-RUN = 12  # consecutive characters of a credential that are looked for; of a shorter credential, all of it
-SHORTEST = 8  # characters; a shorter credential could be a word by chance, so that it is looked for in messages alone
+REPLACEMENT = "[redacted]"
+RUN_LENGTH = 12  # consecutive characters of a credential that are looked for; of a shorter credential, all of it
+MIN_SECRET_LENGTH = (
+    8  # characters; a shorter credential could be a word by chance, so that it is looked for in messages alone
+)
 _GRAM = 4
 _LEVELS = 3  # escapes within escapes
 _LONGEST_SAMPLED = 1024  # bytes; longer header values are rare enough to be searched outright
@@ -42,7 +44,7 @@ def _sampler(stride: int, number: int) -> Callable[[bytes], tuple[bytes, ...]]:
 # By stride and number.
 _SAMPLERS = {
     stride: [_sampler(stride, number) for number in range((_LONGEST_SAMPLED + stride) // stride + 1)]
-    for stride in range(SHORTEST - _GRAM + 1, RUN - _GRAM + 2)
+    for stride in range(MIN_SECRET_LENGTH - _GRAM + 1, RUN_LENGTH - _GRAM + 2)
 }
 
 
@@ -53,22 +55,22 @@ class CredentialMatcher:
     made for a single request, with the key that its caller brought.
     """
 
-    __slots__ = ("_all", "_grams", "_samplers", "_searched", "_stride", "_text", "_windows", "shortest")
+    __slots__ = ("_all", "_grams", "_samplers", "_searched", "_stride", "_text", "_windows", "min_match_length")
 
     def __init__(self, *secrets: str, long_lived: bool = False) -> None:
         self._all = secrets
-        self._searched = [secret.encode() for secret in secrets if len(secret) >= SHORTEST]
-        self.shortest = min([RUN, *map(len, self._searched)])  # bytes of a text that can hold anything
-        self._stride = self.shortest - _GRAM + 1
+        self._searched = [secret.encode() for secret in secrets if len(secret) >= MIN_SECRET_LENGTH]
+        self.min_match_length = min([RUN_LENGTH, *map(len, self._searched)])  # bytes of a text that can hold anything
+        self._stride = self.min_match_length - _GRAM + 1
         self._samplers = _SAMPLERS[self._stride]
         self._text = b""  # made when first needed, as `_windows` are
         self._grams = frozenset(_slices(self._spellings(), _GRAM)) if long_lived else None
         self._windows: dict[int, frozenset[bytes]] | None = None
 
     @property
-    def too_short(self) -> list[str]:
+    def short_secrets(self) -> list[str]:
         """Secrets that messages alone are searched for, and only as they are."""
-        return [secret for secret in self._all if 0 < len(secret) < SHORTEST]
+        return [secret for secret in self._all if 0 < len(secret) < MIN_SECRET_LENGTH]
 
     def may_be_in(self, value: bytes) -> bool:
         """Whether a header value has to be searched. Wrongly true at times, never wrongly false."""
@@ -91,7 +93,7 @@ class CredentialMatcher:
             return text
         data = text.encode("utf-8", "replace")
         spans = sorted(self._spans(data, _LEVELS))
-        return replaced(data, spans, INSTEAD.encode()).decode() if spans else text
+        return replace_spans(data, spans, REPLACEMENT.encode()).decode() if spans else text
 
     def _spans(self, data: bytes, levels: int) -> Iterator[tuple[int, int]]:
         """Where the credential stands, also behind escapes; spans may overlap."""
@@ -123,7 +125,7 @@ class CredentialMatcher:
 
     def _prepare(self) -> dict[int, frozenset[bytes]]:
         forms = [form for secret in self._searched for form in _forms(secret)]
-        windows = {window for form in forms for window in _slices(form, min(RUN, len(form)))}
+        windows = {window for form in forms for window in _slices(form, min(RUN_LENGTH, len(form)))}
         sizes = {len(window) for window in windows}
         self._windows = {size: frozenset(window for window in windows if len(window) == size) for size in sizes}
         return self._windows
@@ -162,7 +164,7 @@ def _unescaped(data: bytes) -> tuple[bytes, list[int]] | None:
     return b"".join([*pieces, data[at:]]), starts
 
 
-def replaced(text: AnyStr, spans: list[tuple[int, int]], instead: AnyStr) -> AnyStr:
+def replace_spans(text: AnyStr, spans: list[tuple[int, int]], instead: AnyStr) -> AnyStr:
     """The text with `instead` for each stretch that these spans cover. They are in order, and may overlap."""
     pieces: list[AnyStr] = []
     shown_from, hidden_to = 0, -1

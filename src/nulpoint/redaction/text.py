@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import re2
 
-from nulpoint.redaction.credential_matcher import INSTEAD, RUN, CredentialMatcher, replaced
+from nulpoint.redaction.credential_matcher import REPLACEMENT, RUN_LENGTH, CredentialMatcher, replace_spans
 
-BEYOND = 512  # characters searched behind a cut, so that a credential which begins before it is recognised
-SEARCHED = 262_144  # bytes of a request; a larger one is not searched for what a text repeats of it
+LOOKAHEAD = 512  # characters searched behind a cut, so that a credential which begins before it is recognised
+MAX_REQUEST_BYTES = 262_144  # bytes of a request; a larger one is not searched for what a text repeats of it
 _GRAM = 4
-_STRIDE = RUN - _GRAM + 1  # a run of RUN characters holds one of the samples that are taken so far apart
+_STRIDE = RUN_LENGTH - _GRAM + 1  # a run of RUN characters holds one of the samples that are taken so far apart
 
 # Tokens as providers print them. A digit or a star tells them from words, which is checked afterwards.
 _PREFIXED = r"\b(?:(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk)[-_.]|AIza|AQ\.)[\w*.-]{8,}"
@@ -39,40 +39,40 @@ _DIGIT_OR_STAR = re2.compile(r"[\d*]")
 def redact(text: str, credential: CredentialMatcher | None = None) -> str:
     """The text without the credential and without whatever looks like one."""
     if credential is not None:
-        for secret in credential.too_short:
-            text = text.replace(secret, INSTEAD)
+        for secret in credential.short_secrets:
+            text = text.replace(secret, REPLACEMENT)
         text = credential.redact(text)
     data: bytes = text.encode("utf-8", "replace")
     if _ANY_TOKEN.search(data) is None:  # nearly always
         return text
     data = _PREFIXED_TOKEN.sub(_unless_a_word, data)
     for token in _TOKENS:
-        data = token.sub(INSTEAD.encode(), data)
+        data = token.sub(REPLACEMENT.encode(), data)
     return str(data, "utf-8")
 
 
-def beginning(text: str, most: int, hide: Callable[[str], str], *, cut: bool = False) -> str:
+def redacted_prefix(text: str, limit: int, hide: Callable[[str], str], *, cut: bool = False) -> str:
     """At most so many characters of a text, after `hide` has taken out what must not be shown.
 
     No part of a credential is left at the cut: BEYOND more characters are searched, and where that is not all there is
     (`cut` says so of a text that is cut already), the same number is left out at the end, since a credential that goes
     on behind what was searched may not have been recognised.
     """
-    if len(text) <= most + BEYOND and not cut:
-        return hide(text)[:most]
-    shown = hide(text[: most + BEYOND])
-    return shown[: max(0, min(most, len(shown) - BEYOND))]
+    if len(text) <= limit + LOOKAHEAD and not cut:
+        return hide(text)[:limit]
+    shown = hide(text[: limit + LOOKAHEAD])
+    return shown[: max(0, min(limit, len(shown) - LOOKAHEAD))]
 
 
-def beginning_of_body(body: bytes, most: int, hide: Callable[[str], str]) -> str:
+def redacted_body_prefix(body: bytes, limit: int, hide: Callable[[str], str]) -> str:
     """The same for at most so many bytes of a body."""
-    searched = body[: most + BEYOND].decode("utf-8", "replace")
-    return beginning(searched, most, hide, cut=len(body) > most + BEYOND)
+    searched = body[: limit + LOOKAHEAD].decode("utf-8", "replace")
+    return redacted_prefix(searched, limit, hide, cut=len(body) > limit + LOOKAHEAD)
 
 
 def _unless_a_word(found: Any) -> bytes:
     token: bytes = found[0]
-    return token if _DIGIT_OR_STAR.search(token) is None else INSTEAD.encode()
+    return token if _DIGIT_OR_STAR.search(token) is None else REPLACEMENT.encode()
 
 
 def without_request(text: str, request: bytes) -> str:
@@ -80,14 +80,14 @@ def without_request(text: str, request: bytes) -> str:
 
     Names of members stay, and the model's name.
     """
-    if len(request) > SEARCHED:
-        return INSTEAD
+    if len(request) > MAX_REQUEST_BYTES:
+        return REPLACEMENT
     said = _said(request)
     windows: dict[str, list[int]] = {}
-    for start in range(len(text) - RUN + 1):
-        windows.setdefault(text[start : start + RUN], []).append(start)
+    for start in range(len(text) - RUN_LENGTH + 1):
+        windows.setdefault(text[start : start + RUN_LENGTH], []).append(start)
     repeated = sorted(start for window in _common(windows, said) for start in windows[window])
-    return replaced(text, [(start, start + RUN) for start in repeated], INSTEAD) if repeated else text
+    return replace_spans(text, [(start, start + RUN_LENGTH) for start in repeated], REPLACEMENT) if repeated else text
 
 
 def _common(windows: Collection[str], said: str) -> set[str]:
@@ -96,7 +96,7 @@ def _common(windows: Collection[str], said: str) -> set[str]:
     found: set[str] = set()
     for at in range(0, len(said) - _GRAM + 1, _STRIDE):
         if said[at : at + _GRAM] in grams:
-            near = [said[start : start + RUN] for start in range(max(0, at + _GRAM - RUN), at + 1)]
+            near = [said[start : start + RUN_LENGTH] for start in range(max(0, at + _GRAM - RUN_LENGTH), at + 1)]
             found.update([window for window in near if window in windows])
     return found
 

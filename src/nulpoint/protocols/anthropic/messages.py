@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     RequestFields,
     data_url,
     invalid,
     joined_texts,
-    kept_parts,
     optional_text,
+    original_parts,
     parts_of,
 )
-from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.openai.chat_request import call_arguments
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -28,7 +28,7 @@ _TEXTS = frozenset({"application/json", "application/xml", "application/javascri
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 # What is read of messages, parts and calls; other members are reported. Those of our own answers that say nothing more
 # than what is restored, or that only another provider can read, are no loss.
-_CARRIERS = frozenset({EXTRA, "extra_content", "annotations"})
+_CARRIERS = frozenset({EXTRA_FIELDS, "extra_content", "annotations"})
 _OF_MESSAGE = frozenset({"role", "content", "cache_control"})
 _OF_ASSISTANT = _OF_MESSAGE | _CARRIERS | {"tool_calls", "refusal"}
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
@@ -149,7 +149,7 @@ def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields
     if refusal and not blocks:
         blocks = [{"type": "text", "text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
+        arguments = call_arguments(call, f"{where}.tool_calls[{number}]", fields)
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call_id(call["id"]), "name": name, "input": arguments})
     return blocks
@@ -157,7 +157,7 @@ def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields
 
 def _kept_blocks(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """The blocks of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    blocks = kept_parts(message, "anthropic", "content", where)
+    blocks = original_parts(message, "anthropic", "content", where)
     if not blocks:
         return None
     text = joined_texts(parts_of(message.get("content"), where))

@@ -14,11 +14,11 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     end_user,
     invalid,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -34,7 +34,7 @@ _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_
 _OF_SEARCH = frozenset({"user_location"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
     fields, messages, tools, emulation = read_request(body, limits)
@@ -73,7 +73,7 @@ def _tools(
     message: dict[str, Any], tools: ToolSet, emulation: Emulation, talk: AnthropicConversation, fields: RequestFields
 ) -> None:
     capabilities = capabilities_of(message["model"])
-    made = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.own
+    made = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.provider_tools
     parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy
     if not made:
         called = talk.uses_tools()
@@ -189,7 +189,7 @@ def _format(
     wanted = read_format(fields)
     if wanted is None:
         return emulation
-    schema = wanted.described()
+    schema = wanted.described_schema()
     if schema is not None and capabilities.schemas:
         rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)
         strict = strict_schema(schema, rewriting)
@@ -199,11 +199,11 @@ def _format(
         return emulation
     alone = "tools" not in message and not _thinks(message, fields) and not talk.continues_answer()
     if schema is not None and alone and is_plain_object(schema):
-        name = str(wanted.given.get("name") or "answer")
+        name = str(wanted.json_schema.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return emulation._replace(schema_tool=name)
-    talk.system.append({"type": "text", "text": wanted.in_words()})
+    talk.system.append({"type": "text", "text": wanted.as_instruction()})
     fields.report_dropped("response_format")  # nothing holds the model to it
     return emulation
 

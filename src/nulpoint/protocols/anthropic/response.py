@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.formats.malformed import MALFORMED, malformed_response
-from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, json_text, read_response
 from nulpoint.protocols.response_types import AnthropicMessage
 
 _STOPS = {
@@ -25,7 +25,7 @@ _PLAIN_BLOCKS = frozenset({"text", "tool_use"})
 
 def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
-    answer = read_answer("anthropic", body)
+    answer = read_response("anthropic", body)
     try:
         _check(body)
         return msgspec.json.encode(_completion(answer, created))
@@ -85,7 +85,7 @@ def message_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str
         message["annotations"] = annotations
     extra = extra_of(blocks, answer)
     if extra:
-        message[EXTRA] = {"anthropic": extra}
+        message[EXTRA_FIELDS] = {"anthropic": extra}
     return message
 
 

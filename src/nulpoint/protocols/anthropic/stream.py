@@ -20,7 +20,7 @@ from nulpoint.protocols.anthropic.response import (
     refusal_of,
     usage_of,
 )
-from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import AnthropicEvent
 from nulpoint.protocols.stream_translator import EventStreamTranslator
@@ -211,7 +211,7 @@ class AnthropicStream(EventStreamTranslator):
             delta["annotations"] = annotations
         extra = extra_of(blocks, {**self._answer, "usage": self._usage})
         if extra:
-            delta[EXTRA] = {"anthropic": extra}
+            delta[EXTRA_FIELDS] = {"anthropic": extra}
         last += self._write.delta(delta, finish_of(self._answer.get("stop_reason"), bool(self._calls)))
         usage = self._reported_usage()
         if self._show_usage and usage:

@@ -14,12 +14,12 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     read_body,
+    reject_deep_nesting,
     write_body,
 )
-from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, take_texts, usage
+from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_texts, to_openai_response, usage
 
 COUNT = b"x-amzn-bedrock-input-token-count"  # the header field
 _COHERE_TEXTS = 96
@@ -27,14 +27,14 @@ _TOLD = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}\}$')
 _PASSED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """The model's own members pass. Raises Failure (400) for what is no text, too many, or for an unknown model."""
     check_model(model)
     shape = _shape(model)
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    texts = take_texts(fields)
+    texts = pop_texts(fields)
     dimensions = fields.pop("dimensions")
     request = (
         _titan(texts, dimensions, model, fields) if shape == "titan" else _cohere(texts, dimensions, model, fields)
@@ -84,16 +84,16 @@ def _cohere(texts: list[str], dimensions: Any, model: str, fields: RequestFields
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
     """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
-    return decoded("bedrock", body, request, model, _found)
+    return to_openai_response("bedrock", body, request, model, _found)
 
 
-def _found(answer: dict[str, Any]) -> VectorsFound:
+def _found(answer: dict[str, Any]) -> EmbeddingVectors:
     given = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
     vectors = given["float"] if isinstance(given, dict) else given
     more = {name: value for name, value in answer.items() if name not in _PASSED and value is not None}
     if isinstance(given, dict) and set(given) != {"float"}:
         more["embeddings"] = {name: value for name, value in given.items() if name != "float"}
-    return VectorsFound([list(vector) for vector in vectors], answer.get("inputTextTokenCount"), more)
+    return EmbeddingVectors([list(vector) for vector in vectors], answer.get("inputTextTokenCount"), more)
 
 
 def counted(answer: bytes, count: bytes) -> bytes:

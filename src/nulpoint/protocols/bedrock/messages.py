@@ -13,20 +13,20 @@ from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.media import file_block, image_block, name_apart, sound_block
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     RequestFields,
     invalid,
     joined_texts,
-    kept_parts,
     optional_text,
+    original_parts,
     parts_of,
 )
-from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.openai.chat_request import call_arguments
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 # What is read of messages, parts and calls; other members are reported. Those of our own answers that say nothing more
 # than what is restored, or that only another provider can read, are no loss.
-_CARRIERS = frozenset({EXTRA, "extra_content", "annotations"})
+_CARRIERS = frozenset({EXTRA_FIELDS, "extra_content", "annotations"})
 _WITH_DOCUMENTS = frozenset({"document", "toolResult"})
 _OF_MESSAGE = frozenset({"role", "content", "cache_control"})
 _OF_ASSISTANT = _OF_MESSAGE | _CARRIERS | {"tool_calls", "refusal"}
@@ -181,7 +181,7 @@ def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields
     if refusal and not blocks:
         blocks = [{"text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
+        arguments = call_arguments(call, f"{where}.tool_calls[{number}]", fields)
         use = {"toolUseId": _call_id(call["id"]), "name": call["function"]["name"], "input": arguments}
         blocks.append({"toolUse": use})
     return _marked(message, blocks) if blocks else blocks
@@ -189,7 +189,7 @@ def _assistant_blocks(message: dict[str, Any], where: str, fields: RequestFields
 
 def _kept_blocks(message: dict[str, Any], where: str) -> list[Block] | None:
     """The blocks of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    blocks = kept_parts(message, "bedrock", "content", where)
+    blocks = original_parts(message, "bedrock", "content", where)
     if not blocks:
         return None
     text = joined_texts(parts_of(message.get("content"), where))
@@ -197,7 +197,7 @@ def _kept_blocks(message: dict[str, Any], where: str) -> list[Block] | None:
     try:
         kept = text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)]
     except MALFORMED:
-        raise invalid(f"{where}.{EXTRA}.bedrock.content", "must hold blocks as the answer had them") from None
+        raise invalid(f"{where}.{EXTRA_FIELDS}.bedrock.content", "must hold blocks as the answer had them") from None
     return _visible(blocks) if (text, ids) == kept else None
 
 

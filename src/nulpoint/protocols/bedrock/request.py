@@ -17,11 +17,11 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     json_text,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -47,7 +47,7 @@ _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_
 Request = dict[str, Any]
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
     check_model(model)
@@ -95,10 +95,12 @@ def _tools(
     talk: BedrockConversation,
     fields: RequestFields,
 ) -> None:
-    if not (tools.functions or tools.own or "toolUse" in talk.kinds):
+    if not (tools.functions or tools.provider_tools or "toolUse" in talk.kinds):
         return
-    own = [tool for tool in tools.own if not _OWN_TOOLS.isdisjoint(tool)]
-    models = [tool for tool in tools.own if _OWN_TOOLS.isdisjoint(tool)]  # of the model, as Claude's computer use
+    own = [tool for tool in tools.provider_tools if not _OWN_TOOLS.isdisjoint(tool)]
+    models = [
+        tool for tool in tools.provider_tools if _OWN_TOOLS.isdisjoint(tool)
+    ]  # of the model, as Claude's computer use
     if models:
         request["additionalModelRequestFields"] = {"tools": models}
     made = [block for tool in tools.allowed() for block in _tool(tool, capabilities, fields)] + own
@@ -157,18 +159,18 @@ def _format(
     wanted = read_format(fields)
     if wanted is None:
         return emulation
-    schema = wanted.described()
+    schema = wanted.described_schema()
     if schema is not None and capabilities.claude is not None and capabilities.claude.schemas:
-        _structured(request, schema, wanted.given, fields)
+        _structured(request, schema, wanted.json_schema, fields)
         return emulation
     alone = "toolConfig" not in request and not thinks and not talk.continues_answer()
     if schema is not None and alone and capabilities.forces != "none" and is_plain_object(schema):
-        name = str(wanted.given.get("name") or "answer")
+        name = str(wanted.json_schema.get("name") or "answer")
         tool = {"name": name, "description": "Give the answer.", "inputSchema": {"json": schema}}
         choice: dict[str, Any] = {"tool": {"name": name}} if capabilities.forces == "tool" else {"any": {}}
         request["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return emulation._replace(schema_tool=name)
-    talk.system.append({"text": wanted.in_words()})
+    talk.system.append({"text": wanted.as_instruction()})
     fields.report_dropped("response_format")  # nothing holds the model to it
     return emulation
 

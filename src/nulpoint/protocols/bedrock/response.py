@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure
+from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
-from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, json_text, read_response
 from nulpoint.protocols.response_types import BedrockAnswer
 
 _STOPS = {
@@ -36,7 +36,7 @@ ID = b"x-amzn-requestid"  # the header field that names an answer
 
 def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
     """A whole answer in the OpenAI shape. `model` is what was asked. Raises Failure (502) for what is no answer."""
-    answer = read_answer("bedrock", body)
+    answer = read_response("bedrock", body)
     try:
         _check(body)
         made = _completion(answer, created, model)
@@ -79,7 +79,7 @@ def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
 
 
 def nothing_made(reason: str) -> Failure:
-    return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", CallerCause.NOTHING_MADE)
+    return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", ClientCause.NO_OUTPUT)
 
 
 def finish_of(reason: Any, called: bool) -> str:
@@ -117,7 +117,7 @@ def _message(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, 
         message["annotations"] = annotations
     extra = extra_of(blocks, answer)
     if extra:
-        message[EXTRA] = {"bedrock": extra}
+        message[EXTRA_FIELDS] = {"bedrock": extra}
     return message
 
 

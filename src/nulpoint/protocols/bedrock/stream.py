@@ -15,7 +15,7 @@ from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.bedrock.errors import in_stream
 from nulpoint.protocols.bedrock.response import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
-from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import BedrockEvent, Index
 from nulpoint.protocols.stream_translator import StreamTranslator
@@ -59,8 +59,8 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
 
     def feed(self, data: bytes) -> bytes:
         passed = super().feed(data)
-        if self._decoder.broken is not None and not self.over:
-            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.broken}"))
+        if self._decoder.error is not None and not self.over:
+            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.error}"))
         return passed
 
     def _at_end(self) -> bytes:
@@ -186,7 +186,7 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             delta["annotations"] = annotations
         extra = extra_of(blocks, self._answer)
         if extra:
-            delta[EXTRA] = {"bedrock": extra}
+            delta[EXTRA_FIELDS] = {"bedrock": extra}
         last = self._write.delta(delta, finish_of(reason, bool(self._calls)))
         usage = self._reported_usage()
         if self._show_usage and usage:

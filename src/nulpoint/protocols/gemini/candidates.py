@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats.malformed import malformed_response
-from nulpoint.protocols.openai.chat import EXTRA, index_of, json_text
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, json_text
 
 _FILTERED = frozenset(
     {
@@ -56,8 +56,8 @@ def nothing_made(reasons: list[Any]) -> Failure | None:
         return None
     named = ", ".join(sorted({str(reason) for reason in odd if reason}))
     text = f"gemini answered with nothing: {named or 'it gives no reason'}"
-    cause = CallerCause.NOTHING_MADE if named else None
-    return Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=cause)
+    cause = ClientCause.NO_OUTPUT if named else None
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=cause)
 
 
 def parts_of_candidate(candidate: dict[str, Any]) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def calls_of(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def choice_of(candidate: dict[str, Any], number: int, made_id: str, more: dict[str, Any]) -> dict[str, Any]:
     """A candidate as a choice; `more` joins its extra fields."""
     parts = parts_of_candidate(candidate)
-    index = index_of(candidate, number)
+    index = choice_index(candidate, number)
     calls = [call_of(part, made_id, index, count) for count, part in enumerate(calls_of(parts))]
     text = text_of(parts)
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
@@ -92,7 +92,7 @@ def choice_of(candidate: dict[str, Any], number: int, made_id: str, more: dict[s
     message |= notes_of(text, candidate)
     extra = {**extra_of(parts, candidate), **more}
     if extra:
-        message[EXTRA] = {"gemini": extra}
+        message[EXTRA_FIELDS] = {"gemini": extra}
     finish = finish_of(candidate.get("finishReason"), bool(calls))
     return {"index": index, "message": message, "logprobs": logprobs_of(candidate), "finish_reason": finish}
 

@@ -11,16 +11,16 @@ import msgspec
 from nulpoint.protocols.gemini.candidates import text_of
 from nulpoint.protocols.gemini.capabilities import GeminiCapabilities
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     RequestFields,
     data_url,
     invalid,
     joined_texts,
-    kept_parts,
     optional_text,
+    original_parts,
     parts_of,
 )
-from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.openai.chat_request import call_arguments
 
 # Where a history comes from another provider there is no signature; Google documents this one for that case.
 _SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -31,7 +31,7 @@ _TYPES = {
     "wav": "audio/wav", "mp4": "video/mp4", "webm": "video/webm", "mov": "video/mov",
 }  # fmt: skip
 _OF_MESSAGE = frozenset({"role", "content"})
-_OF_ASSISTANT = _OF_MESSAGE | {"tool_calls", "refusal", "audio", EXTRA, "extra_content", "annotations"}
+_OF_ASSISTANT = _OF_MESSAGE | {"tool_calls", "refusal", "audio", EXTRA_FIELDS, "extra_content", "annotations"}
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
 _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
 
@@ -147,7 +147,7 @@ def _model_parts(
     content = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
     parts = [_part(part, where, capabilities, fields) for part in parts_of(content, where)]
     for number, call in enumerate(calls):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
+        arguments = call_arguments(call, f"{where}.tool_calls[{number}]", fields)
         ids[call["id"]] = call["id"]
         part: dict[str, Any] = {"functionCall": {"name": call["function"]["name"], "args": arguments, "id": call["id"]}}
         signature = _signature(call)
@@ -167,11 +167,11 @@ def _signature(call: dict[str, Any]) -> Any:
 
 def _kept_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """The parts of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    parts = kept_parts(message, "gemini", "parts", where)
+    parts = original_parts(message, "gemini", "parts", where)
     if not parts:
         return None
     if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
-        raise invalid(f"{where}.{EXTRA}.gemini.parts", "must have objects as `functionCall`")
+        raise invalid(f"{where}.{EXTRA_FIELDS}.gemini.parts", "must have objects as `functionCall`")
     text = joined_texts(parts_of(message.get("content"), where))
     names = [call["function"]["name"] for call in message.get("tool_calls") or []]
     kept_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]

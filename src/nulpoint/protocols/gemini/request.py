@@ -19,10 +19,10 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -46,7 +46,7 @@ _TIERS = ("flex", "priority", "standard")
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
     check_model(model)
@@ -99,7 +99,7 @@ def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> No
     required = choice is not None and choice.mode == "required"
     functions = tools.functions if required else tools.allowed()
     declared = [_declaration(tool, fields) for tool in functions]
-    own = [{"functionDeclarations": declared}, *tools.own] if declared else tools.own
+    own = [{"functionDeclarations": declared}, *tools.provider_tools] if declared else tools.provider_tools
     if own:
         request["tools"] = own
     strict = any(tool["function"].get("strict") for tool in functions)
@@ -158,11 +158,11 @@ def _format(
     if wanted is None:
         return
     if functions and not capabilities.newest:  # refused there beside functions, so it is asked for in words
-        talk.system.append({"text": wanted.in_words()})
+        talk.system.append({"text": wanted.as_instruction()})
         fields.report_dropped("response_format")
         return
     config["responseMimeType"] = "application/json"
-    schema = wanted.described()
+    schema = wanted.described_schema()
     if schema is None:
         return
     rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)

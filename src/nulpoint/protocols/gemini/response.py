@@ -30,7 +30,7 @@ from nulpoint.protocols.gemini.candidates import (
     usage_of,
 )
 from nulpoint.protocols.gemini.partial_calls import OpenCall, in_pieces
-from nulpoint.protocols.openai.chat import EXTRA, index_of, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, read_response
 from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
 from nulpoint.protocols.response_types import GeminiAnswer
 from nulpoint.protocols.stream_translator import StreamTranslator
@@ -40,7 +40,7 @@ _check = msgspec.json.Decoder(GeminiAnswer).decode
 
 def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
-    answer = read_answer("gemini", body)
+    answer = read_response("gemini", body)
     try:
         _check(body)
         return msgspec.json.encode(_completion(answer, answer_id(answer, body), created))
@@ -80,7 +80,7 @@ def _blocked_choice(answer: dict[str, Any], more: dict[str, Any]) -> dict[str, A
     blocked = blocked_of(answer)
     if blocked is None:
         raise malformed_response("the provider's answer cannot be used: it has no candidates")
-    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": blocked, EXTRA: {"gemini": more}}
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": blocked, EXTRA_FIELDS: {"gemini": more}}
     return {"index": 0, "message": message, "logprobs": None, "finish_reason": "content_filter"}
 
 
@@ -166,7 +166,7 @@ class GeminiStream(StreamTranslator[bytes]):
         self._usage.update(event.get("usageMetadata") or {})
         self._answer.update(event)
         candidates = enumerate(event.get("candidates") or [])
-        return b"".join([self._candidate(one, index_of(one, number)) for number, one in candidates])
+        return b"".join([self._candidate(one, choice_index(one, number)) for number, one in candidates])
 
     def _candidate(self, candidate: dict[str, Any], index: int) -> bytes:
         merge_candidate(self._last.setdefault(index, {}), candidate)
@@ -216,7 +216,7 @@ class GeminiStream(StreamTranslator[bytes]):
             out = b"".join([self._finish(index, {} if number else more) for number, index in enumerate(self._last)])
         else:
             first = {"role": "assistant", "content": None, "refusal": blocked_of(self._answer)}
-            out = self._write.delta(first) + self._write.delta({EXTRA: {"gemini": more}}, "content_filter")
+            out = self._write.delta(first) + self._write.delta({EXTRA_FIELDS: {"gemini": more}}, "content_filter")
         usage = self._reported_usage()
         if self._show_usage and usage:
             out += self._write.usage(usage)
@@ -231,7 +231,7 @@ class GeminiStream(StreamTranslator[bytes]):
         delta: dict[str, Any] = notes_of(text_of(parts), candidate)
         extra = {**extra_of(parts, candidate), **more}
         if extra:
-            delta[EXTRA] = {"gemini": extra}
+            delta[EXTRA_FIELDS] = {"gemini": extra}
         begin += b"" if index in self._begun else self._delta({}, index)
         finish = finish_of(candidate.get("finishReason"), bool(self._counts.get(index)))
         return begin + self._write.delta(delta, finish, index, logprobs_of(candidate))

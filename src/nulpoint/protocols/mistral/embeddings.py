@@ -3,16 +3,16 @@
 from typing import Any
 
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.openai.chat import EncodedRequest, RequestFields, deep_nesting_refused, read_body, write_body
-from nulpoint.protocols.openai.embeddings import take_input
+from nulpoint.protocols.openai.chat import EncodedRequest, RequestFields, read_body, reject_deep_nesting, write_body
+from nulpoint.protocols.openai.embeddings import pop_input
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) for token ids: only OpenAI's models read them. Mistral's own members pass."""
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    request: dict[str, Any] = {"model": model, "input": take_input(fields)}
+    request: dict[str, Any] = {"model": model, "input": pop_input(fields)}
     for name, there in (("dimensions", "output_dimension"), ("metadata", "metadata")):
         value = fields.pop(name)
         if value is not None:

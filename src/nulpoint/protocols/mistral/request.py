@@ -12,21 +12,21 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.mistral.response import joined_text
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     end_user,
     invalid,
-    kept_parts,
     object_of,
     optional_text,
+    original_parts,
     output_limit,
     parts_of,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
-from nulpoint.protocols.openai.chat_request import INVALID_JSON, arguments_of, read_request
+from nulpoint.protocols.openai.chat_request import INVALID_JSON, call_arguments, read_request
 from nulpoint.protocols.openai.response_format import read_format
 from nulpoint.protocols.openai.tools import ToolSet
 
@@ -42,7 +42,7 @@ _OF_ASSISTANT = _OF_MESSAGE | {
     "refusal",
     "reasoning_content",
     "prefix",
-    EXTRA,
+    EXTRA_FIELDS,
     "extra_content",
     "annotations",
 }
@@ -52,7 +52,7 @@ _OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_aud
 _DETAILS = ("low", "auto", "high")
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
     fields, messages, tools, emulation = read_request(body, limits)
@@ -162,7 +162,7 @@ def _assistant(message: dict[str, Any], where: str, fields: RequestFields) -> li
 
 def _call(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     function = call["function"]
-    arguments = arguments_of(call, where, fields)
+    arguments = call_arguments(call, where, fields)
     text = function.get("arguments") or "{}"
     if INVALID_JSON in arguments or not isinstance(text, str):
         text = msgspec.json.encode(arguments).decode()
@@ -171,7 +171,7 @@ def _call(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, 
 
 def _kept_content(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """The list of our own answer, handed back: used only if the caller has not changed the text since."""
-    content = kept_parts(message, "mistral", "content", where)
+    content = original_parts(message, "mistral", "content", where)
     if content is None:
         return None
     return content if joined_text(content) == joined_text(parts_of(message.get("content"), where)) else None
@@ -228,7 +228,7 @@ def _file(file: dict[str, Any], where: str, fields: RequestFields) -> dict[str, 
 
 
 def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> None:
-    made = [_tool(tool, fields) for tool in tools.allowed()] + tools.own
+    made = [_tool(tool, fields) for tool in tools.allowed()] + tools.provider_tools
     parallel = fields.pop("parallel_tool_calls")
     if not made:
         return
@@ -260,8 +260,8 @@ def _output(request: dict[str, Any], fields: RequestFields) -> None:
         text = joined_text(parts_of(prediction.get("content"), "prediction"))
         request["prediction"] = {"type": "content", "content": text}
     wanted = read_format(fields)
-    if wanted is not None and wanted.given:
-        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": {}, **wanted.given}}
+    if wanted is not None and wanted.json_schema:
+        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": {}, **wanted.json_schema}}
     elif wanted is not None:
         request["response_format"] = {"type": "json_object"}
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.mistral.call_id import call_id
-from nulpoint.protocols.openai.chat import EXTRA, ChunkWriter, index_of, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, ChunkWriter, choice_index, read_response
 from nulpoint.protocols.openai.stream import DONE
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import MistralAnswer
@@ -33,7 +33,7 @@ def joined_text(parts: list[dict[str, Any]]) -> str:
 
 def decode(body: bytes, created: int) -> bytes:
     """A whole answer in the OpenAI shape; members nobody here knows ride along. Raises Failure (502)."""
-    answer = read_answer("mistral", body)
+    answer = read_response("mistral", body)
     try:
         _check(body)
         return msgspec.json.encode(_completion(answer, created))
@@ -67,8 +67,8 @@ def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, An
     finish, own = _finish(choice.get("finish_reason"), bool(calls))
     extra |= own
     if extra:
-        message[EXTRA] = {"mistral": extra}
-    made = {"logprobs": None, **choice, "index": index_of(choice, number)}
+        message[EXTRA_FIELDS] = {"mistral": extra}
+    made = {"logprobs": None, **choice, "index": choice_index(choice, number)}
     return {**made, "message": message, "finish_reason": finish}
 
 
@@ -76,7 +76,7 @@ def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
     """The reason in OpenAI's words, and Mistral's own where none means it. Raises Failure (502) for `error`."""
     if reason == "error":
         text = "mistral failed while it answered"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=CallerCause.NOTHING_MADE)
+        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=ClientCause.NO_OUTPUT)
     if reason is None:
         return ("tool_calls" if called else "stop"), {}
     known = _FINISHES.get(reason)
@@ -253,7 +253,7 @@ class MistralStream(EventStreamTranslator):
         return sse.encode(msgspec.json.encode(chunk))
 
     def _choice(self, choice: dict[str, Any], number: int) -> dict[str, Any]:
-        index = index_of(choice, number)
+        index = choice_index(choice, number)
         delta = dict(choice.get("delta") or {})
         choice.pop("p", None)
         delta.pop("p", None)
@@ -273,7 +273,7 @@ class MistralStream(EventStreamTranslator):
             if index in self._lists:
                 extra["content"] = self._lists.pop(index).whole()
             if extra:
-                delta[EXTRA] = {"mistral": extra}
+                delta[EXTRA_FIELDS] = {"mistral": extra}
         return {"logprobs": None, **choice, "index": index, "delta": delta, "finish_reason": reason}
 
     def _content(self, index: int, delta: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
 }  # fmt: skip
 # Where an answer holds what its shape has no place for, by provider; handed back, it is restored.
-EXTRA = "provider_specific_fields"
+EXTRA_FIELDS = "provider_specific_fields"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.$-]")
 _NAME_LENGTH, _MOST_NAMES = 120, 32
 _SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False, "auto")
@@ -60,7 +60,7 @@ _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
-def deep_nesting_refused(encode: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+def reject_deep_nesting(encode: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
     """Make what reads a request raise Failure (400) where the request nests deeper than Python can follow."""
 
     @wraps(encode)
@@ -125,7 +125,7 @@ class RequestFields:
         return own
 
 
-def read_answer(provider: str, body: bytes) -> dict[str, Any]:
+def read_response(provider: str, body: bytes) -> dict[str, Any]:
     """The object a provider answered with. Raises Failure: an error that came with a good status, or no such thing."""
     try:
         answer = msgspec.json.decode(body)
@@ -139,7 +139,7 @@ def read_answer(provider: str, body: bytes) -> dict[str, Any]:
     return answer
 
 
-def index_of(choice: dict[str, Any], number: int) -> int:
+def choice_index(choice: dict[str, Any], number: int) -> int:
     """The index a choice has in the provider's answer, or else its place among the others."""
     index = choice.get("index")
     return number if index is None else index
@@ -150,13 +150,13 @@ def invalid(param: str, problem: str, code: str = "invalid_value") -> Failure:
     return rejected(f"`{param}` {problem}", param=param, code=code)
 
 
-def too_many(count: int, most: int, field: str, setting: str) -> Failure:
+def too_many(count: int, limit: int, field: str, setting: str) -> Failure:
     """A request that has more of something than may be translated."""
-    text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
+    text = f"holds {count} entries, and at most {limit} are translated; the gateway's operator can raise {setting}"
     return invalid(field, text, code="array_above_max_length")
 
 
-def check_json_inside(text: str, where: str, limit: int) -> None:
+def check_nested_json(text: str, where: str, limit: int) -> None:
     """Raise Failure (400) for a text that is to be read as JSON and holds too many names and values."""
     if len(text) > limit and exceeds_node_count(text.encode(), limit):
         problem = f"holds more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
@@ -211,15 +211,15 @@ def check_part(part: Any, where: str) -> None:
             raise invalid(where, f"must have text as the `{name}` of its parts")
 
 
-def kept_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
+def original_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
     """The parts of one of our own answers that the caller hands back; None where there are none. Raises Failure."""
-    extra = message.get(EXTRA)
+    extra = message.get(EXTRA_FIELDS)
     own = extra.get(provider) if isinstance(extra, dict) else None
     parts = own.get(member) if isinstance(own, dict) else None
     if not isinstance(parts, list):
         return None
     for part in parts:
-        check_part(part, f"{where}.{EXTRA}.{provider}.{member}")
+        check_part(part, f"{where}.{EXTRA_FIELDS}.{provider}.{member}")
     return parts
 
 
@@ -306,13 +306,13 @@ class ChunkWriter:
     def delta(
         self,
         delta: dict[str, Any],
-        finish: str | None = None,
+        finish_reason: str | None = None,
         index: int = 0,
         logprobs: dict[str, Any] | None = None,
     ) -> bytes:
         encode = msgspec.json.encode
         told = b"null" if logprobs is None else encode(logprobs)
-        choice = (self._frame, index, encode(delta), told, encode(finish))
+        choice = (self._frame, index, encode(delta), told, encode(finish_reason))
         return b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % choice
 
     def text(self, text: str) -> bytes:

@@ -15,7 +15,7 @@ from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
     RequestFields,
-    check_json_inside,
+    check_nested_json,
     invalid,
     json_text,
     optional_text,
@@ -64,7 +64,7 @@ def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
     return ChatRequest(fields, messages, tools, emulation)
 
 
-def arguments_of(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+def call_arguments(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     """The arguments of a function call as an object, whose values stay the JSON they are. Raises Failure for other
     JSON: no provider takes it."""
     fields.report_other_members(call, _OF_CALL, "messages.tool_calls")
@@ -75,7 +75,7 @@ def arguments_of(call: dict[str, Any], where: str, fields: RequestFields) -> dic
         return text
     if not isinstance(text, str):
         raise invalid(where, "must be the JSON text of an object")
-    check_json_inside(text, where, fields.limits.json_nodes)
+    check_nested_json(text, where, fields.limits.json_nodes)
     try:
         return _read_arguments(text)
     except msgspec.ValidationError:

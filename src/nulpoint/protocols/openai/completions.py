@@ -94,7 +94,7 @@ def _choice(choice: dict[str, Any], text_in: str) -> dict[str, Any]:
     return {**more, **rest, "text": message.get("content") or "", "logprobs": None}
 
 
-class Chained(WrappingTransformer):
+class ChatToCompletionStream(WrappingTransformer):
     """A stream of chat chunks that another watcher makes, turned into completions."""
 
     def __init__(self, first: StreamTransformer) -> None:

@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nulpoint.formats.malformed import MALFORMED, malformed_response
-from nulpoint.protocols.openai.chat import EXTRA, RequestFields, invalid, optional_text, read_answer, too_many
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, invalid, optional_text, read_response, too_many
 from nulpoint.protocols.openai.usage import Tokens
 
 
-class VectorsFound(NamedTuple):
+class EmbeddingVectors(NamedTuple):
     """What an answer holds. `tokens`: None where it does not tell; `more`: what OpenAI's shape has no place for."""
 
     vectors: Sequence[Any]
     tokens: int | None
-    more: Mapping[str, Any] = MappingProxyType({})
+    extra: Mapping[str, Any] = MappingProxyType({})
 
 
 _MOST_REPEATED = 8 * 1024 * 1024  # characters that are said again for each text
 
 
-def take_input(fields: RequestFields) -> str | list[str]:
+def pop_input(fields: RequestFields) -> str | list[str]:
     """The caller's text or texts. Raises Failure (400), for token ids too: only OpenAI's models read those."""
     texts = fields.pop("input")
     several = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
@@ -35,15 +35,15 @@ def take_input(fields: RequestFields) -> str | list[str]:
     return texts  # type: ignore[no-any-return]  # looked at just now
 
 
-def take_texts(fields: RequestFields) -> list[str]:
+def pop_texts(fields: RequestFields) -> list[str]:
     """The same as a list, for providers that answer in numbers alone, whatever encoding is asked for."""
-    texts = take_input(fields)
+    texts = pop_input(fields)
     if fields.pop("encoding_format") not in (None, "float", "base64"):
         raise invalid("encoding_format", "must be float or base64")
     return [texts] if isinstance(texts, str) else texts
 
 
-def repeated(fields: RequestFields, names: Mapping[str, str], texts: list[str]) -> dict[str, str]:
+def pop_repeated_texts(fields: RequestFields, names: Mapping[str, str], texts: list[str]) -> dict[str, str]:
     """The texts among the members that a provider wants said of each text to embed, by the provider's names.
 
     Raises Failure (400) for what is no text, and for what would be too much when said so often.
@@ -59,12 +59,12 @@ def repeated(fields: RequestFields, names: Mapping[str, str], texts: list[str]) 
     return made
 
 
-def decoded(
-    provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], VectorsFound]
+def to_openai_response(
+    provider: str, body: bytes, request: bytes, model: str, find: Callable[[dict[str, Any]], EmbeddingVectors]
 ) -> bytes:
     """A provider's answer in OpenAI's shape, the usage at its end. `request` is the caller's, for the encoding it asked
     for. Raises Failure (502)."""
-    answer = read_answer(provider, body)
+    answer = read_response(provider, body)
     as_base64 = msgspec.json.decode(request).get("encoding_format") == "base64"
     try:
         return msgspec.json.encode(_shaped(provider, _checked(find(answer)), model, as_base64))
@@ -72,21 +72,21 @@ def decoded(
         raise malformed_response("the provider's answer cannot be used: it has no embeddings") from None
 
 
-def _checked(found: VectorsFound) -> VectorsFound:
+def _checked(found: EmbeddingVectors) -> EmbeddingVectors:
     """Raises msgspec.ValidationError where a vector is not one of numbers, or tokens are no count."""
     msgspec.convert(found.vectors, list[list[float]])
     msgspec.convert(found.tokens, Tokens | None)
     return found
 
 
-def _shaped(provider: str, found: VectorsFound, model: str, as_base64: bool) -> dict[str, Any]:
+def _shaped(provider: str, found: EmbeddingVectors, model: str, as_base64: bool) -> dict[str, Any]:
     data = [
         {"object": "embedding", "index": index, "embedding": _packed(vector) if as_base64 else vector}
         for index, vector in enumerate(found.vectors)
     ]
     made: dict[str, Any] = {"object": "list", "data": data, "model": model}
-    if found.more:
-        made[EXTRA] = {provider: found.more}
+    if found.extra:
+        made[EXTRA_FIELDS] = {provider: found.extra}
     if found.tokens is not None:
         made["usage"] = usage(found.tokens)
     return made

@@ -12,7 +12,7 @@ import msgspec
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.stream import DONE
 
-MOST_HELD = 64 * 1024  # bytes; a provider that sends so much and says nothing in it keeps the request
+MAX_HELD_BYTES = 64 * 1024  # bytes; a provider that sends so much and says nothing in it keeps the request
 _SAYS_NOTHING = frozenset({"role"})  # members of a delta that are no content, whatever their value
 
 
@@ -28,12 +28,12 @@ _DECODER = msgspec.json.Decoder(Chunk)
 class FirstContentDetector:
     """Fed with whole events, as a watcher gives them: errors are none of them. `begun`: one has come."""
 
-    __slots__ = ("_bytes", "_held", "begun", "has_content")
+    __slots__ = ("_bytes", "_held", "has_content", "has_event")
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._bytes = 0
-        self.begun = False
+        self.has_event = False
         self.has_content = False
 
     def feed(self, data: bytes) -> None:
@@ -45,24 +45,24 @@ class FirstContentDetector:
             event = sse.parse(block)
             if not event.is_empty and not self.has_content:
                 self._look_at(event.data)
-        if self._bytes > MOST_HELD:
-            self.begun = self.has_content = True
+        if self._bytes > MAX_HELD_BYTES:
+            self.has_event = self.has_content = True
 
-    def held(self) -> bytes:
+    def take_held(self) -> bytes:
         """All that came, to be passed on now; the events of a provider that gave up are never asked for."""
         held, self._held = self._held, []
         return b"".join(held)
 
     def _look_at(self, data: bytes) -> None:
         if data.strip() == DONE:
-            self.begun = self.has_content = True
+            self.has_event = self.has_content = True
             return
         try:
             chunk = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.begun = self.has_content = True  # whatever it is, the caller gets it as it came
+            self.has_event = self.has_content = True  # whatever it is, the caller gets it as it came
             return
-        self.begun = True
+        self.has_event = True
         self.has_content = any(map(_has_content, chunk.choices or ()))
 
 

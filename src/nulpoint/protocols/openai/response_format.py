@@ -12,21 +12,21 @@ JSON_ONLY = "Answer with one JSON value and nothing else: no words around it and
 class ResponseFormat(NamedTuple):
     """JSON, of a schema where there is one. `given` is `json_schema` as the caller wrote it, less what is unknown."""
 
-    given: dict[str, Any]
+    json_schema: dict[str, Any]
     schema: dict[str, Any] | None
 
-    def described(self) -> dict[str, Any] | None:
+    def described_schema(self) -> dict[str, Any] | None:
         """The schema with the description that OpenAI has beside it."""
-        description = self.given.get("description")
+        description = self.json_schema.get("description")
         if self.schema is None or not description:
             return self.schema
         return {"description": description, **self.schema}
 
-    def in_words(self) -> str:
+    def as_instruction(self) -> str:
         """An instruction, for models that cannot be held to it."""
         if self.schema is None:
             return JSON_ONLY
-        return f"{JSON_ONLY} It must follow this JSON Schema:\n{json_text(self.described())}"
+        return f"{JSON_ONLY} It must follow this JSON Schema:\n{json_text(self.described_schema())}"
 
 
 def read_format(fields: RequestFields) -> ResponseFormat | None:

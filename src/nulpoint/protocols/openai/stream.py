@@ -13,7 +13,7 @@ import msgspec
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
-from nulpoint.protocols.openai.usage import NOTHING, ResponseMetadata, read_metadata
+from nulpoint.protocols.openai.usage import NO_METADATA, ResponseMetadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure
 
 TAIL_BYTES = 8192  # of each of the last three reads: usage stands in one of the last events
@@ -60,7 +60,7 @@ class StreamTransformer(Protocol):
         """The answer has ended, well or by a failure: no further event belongs to it."""
 
 
-def goes_on() -> Failure:
+def event_after_end() -> Failure:
     """An answer that goes on after its own end. Callers stop reading there and would take it for whole."""
     return malformed_response("the provider sent more after the end of its answer")
 
@@ -156,7 +156,7 @@ class PassThrough:
         """What is passed on of an unfinished event that is too long to be held."""
         held = self._held
         if self.over:
-            self._fail(goes_on())
+            self._fail(event_after_end())
             return b""
         if self._begins_plainly is None:
             self._begins_plainly = _begins_plainly(bytes(held[:HELD_BYTES]))
@@ -181,7 +181,7 @@ class PassThrough:
             self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
         elif self.over:
-            self._fail(goes_on())
+            self._fail(event_after_end())
         elif event.data.startswith(DONE):  # readers that look no further take it for the end
             self._fail(malformed_response("the provider sent an event that begins as `[DONE]` and is more"))
 
@@ -210,7 +210,7 @@ class PassThrough:
 
     def metadata(self) -> ResponseMetadata:
         """Usage and model by the last event that tells them."""
-        last = NOTHING
+        last = NO_METADATA
         for event in reversed(self._events()):
             metadata = read_metadata(event.data)
             last = ResponseMetadata(last.usage or metadata.usage, last.model or metadata.model)

@@ -24,7 +24,7 @@ class ToolSet(NamedTuple):
     """`functions` as in `tools[].function`, each with its tool around it; `own` are in the provider's own shape."""
 
     functions: list[dict[str, Any]]
-    own: list[dict[str, Any]]
+    provider_tools: list[dict[str, Any]]
     choice: ToolChoice | None
 
     def allowed(self) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from nulpoint.formats.malformed import NOT_JSON
 
 # More than any model can take or say. What is reported beyond it is no count of tokens: sums of it would be too large
 # for the metrics and the request log.
-MOST_TOKENS = 1_000_000_000
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+MAX_TOKENS = 1_000_000_000
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -85,8 +85,8 @@ class _Whole(_Answer):
 
 
 # After any other reason (a content filter, an error of the host) the same question may bring a better answer.
-LASTING = frozenset({"stop", "length", "tool_calls", "function_call"})
-NOTHING = ResponseMetadata()
+STABLE_FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "function_call"})
+NO_METADATA = ResponseMetadata()
 _UNREADABLE = ResponseMetadata(suspect=True)
 _DECODER = msgspec.json.Decoder(_Answer)
 _WHOLE_DECODER = msgspec.json.Decoder(_Whole)
@@ -130,7 +130,7 @@ def usage_from(usage: Mapping[str, Any]) -> Usage:
 
 
 def _have_ended(choices: list[_Choice]) -> bool:
-    return bool(choices) and all([choice.finish_reason in LASTING for choice in choices])
+    return bool(choices) and all([choice.finish_reason in STABLE_FINISH_REASONS for choice in choices])
 
 
 def _counts(reported: _Usage) -> Usage:
