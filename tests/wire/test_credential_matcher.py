@@ -170,7 +170,7 @@ TEXTS = {
 def test_lookups_grow_with_the_text_and_no_faster(unit):
     matcher = CredentialMatcher(KEYS["like OpenAI's"], long_lived=True)
     matcher.redact("x" * RUN_LENGTH)
-    matcher._grams = CountingSet(matcher._grams)
+    matcher._samples = CountingSet(matcher._samples)
     matcher._windows = {size: CountingSet(windows) for size, windows in matcher._windows.items()}
     counts = []
     for times in (1, 2, 4):
