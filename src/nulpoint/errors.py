@@ -122,12 +122,15 @@ class Failure(Exception):
 
     def envelope(self) -> bytes:
         """Return the failure as a JSON response body in the OpenAI error format."""
+        return msgspec.json.encode({"error": self._members()})
+
+    def _members(self) -> dict[str, Any]:
         error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if self.inner_error is not None:
             error["innererror"] = self.inner_error
         if self.attempts:
             error["attempts"] = self.attempts
-        return msgspec.json.encode({"error": error})
+        return error
 
 
 def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:

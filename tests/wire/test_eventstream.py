@@ -157,7 +157,7 @@ def test_any_bytes_end_the_same_way_in_any_split(data, cuts):
         (framed(b"\x05ab", b""), "cut"),
         (framed(b"\x01a", b""), "cut"),
         (framed(header("", 0, b""), b""), "no name"),
-        (framed(header("a", 0, b"") * 2, b""), "that of another"),
+        (framed(header("a", 0, b"") * 2, b""), "same name as another"),
         (framed(header("a", 7, b"\0\1\xff"), b""), "cut"),
     ],
 )

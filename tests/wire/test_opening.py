@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.protocols.openai.first_content import MAX_HELD_BYTES, FirstContentDetector
-from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
+from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 ROLE = (
     '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
@@ -118,8 +118,8 @@ def test_what_is_held_is_bounded():
 
 def test_an_event_that_is_passed_on_in_pieces_is_content():
     watcher, one = PassThrough(), FirstContentDetector()
-    data = event(chunk(f'{{"content":"{"x" * HELD_BYTES * 2}"}}'))
-    one.feed(watcher.feed(data[: HELD_BYTES + 100]))
+    data = event(chunk(f'{{"content":"{"x" * MAX_PENDING_BYTES * 2}"}}'))
+    one.feed(watcher.feed(data[: MAX_PENDING_BYTES + 100]))
     assert (one.has_event, one.has_content) == (True, True)
 
 
