@@ -96,10 +96,10 @@ MADE = {
     "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), ClientCause.STREAM_MISMATCH),
     "no JSON": (lambda: raised_by(check_response, "openai", b"<html>", None), None),
     "another type than the API has": (lambda: malformed_response("it has no choices"), None),
-    "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), ClientCause.NO_OUTPUT),
-    "Gemini made nothing and says nothing": (lambda: candidates.nothing_made([None]), None),
+    "Gemini made nothing and says why": (lambda: candidates.no_output_failure(["OTHER"]), ClientCause.NO_OUTPUT),
+    "Gemini made nothing and says nothing": (lambda: candidates.no_output_failure([None]), None),
     "Bedrock could not read the model": (
-        lambda: bedrock_response.nothing_made("malformed_tool_use"),
+        lambda: bedrock_response.no_output_failure("malformed_tool_use"),
         ClientCause.NO_OUTPUT,
     ),
     "Mistral's model failed": (

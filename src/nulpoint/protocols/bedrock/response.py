@@ -75,10 +75,10 @@ def _completion(answer: dict[str, Any], created: int, model: str) -> dict[str, A
 def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
     """Raises Failure (502), which may be tried again, for a model that wrote what could not be read."""
     if reason in _MALFORMED and not text_of(blocks) and not calls_of(blocks):
-        raise nothing_made(reason)
+        raise no_output_failure(reason)
 
 
-def nothing_made(reason: str) -> Failure:
+def no_output_failure(reason: str) -> Failure:
     return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", ClientCause.NO_OUTPUT)
 
 
