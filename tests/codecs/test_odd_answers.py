@@ -14,9 +14,9 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
-from nulpoint.protocols.openai.chat import EXTRA
-from nulpoint.protocols.openai.completions import Chained, from_chat
-from nulpoint.protocols.openai.usage import MOST_TOKENS, read_metadata
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
+from nulpoint.protocols.openai.usage import MAX_TOKENS, read_metadata
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
 
 ANTHROPIC_USAGE = {
@@ -167,7 +167,7 @@ def streamed(codec, pieces, *, completions=False, show_usage=True):
     """What the caller gets of a stream. Only a stream without a failure has ended, and it has a proper end."""
     watcher = codec.stream(1, show_usage)
     if completions:
-        watcher = Chained(watcher)
+        watcher = ChatToCompletionStream(watcher)
     out = b"".join([*map(watcher.feed, pieces), watcher.close()])
     facts = watcher.metadata()
     check_usage(facts.usage)
@@ -196,7 +196,7 @@ def check_failure(failure):
 def check_usage(usage):
     if usage is not None:
         counts = [usage.prompt, usage.completion, usage.cached, usage.reasoning, usage.written, usage.written_1h]
-        assert all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts)
+        assert all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts)
 
 
 def check_counts(usage):
@@ -223,7 +223,7 @@ def check_choice(choice, said):
     for note in said.get("annotations") or ():
         cited = note["url_citation"]
         assert [type(cited[name]) for name in ("start_index", "end_index", "title", "url")] == [int, int, str, str]
-    assert isinstance(said.get(EXTRA, {}), dict)
+    assert isinstance(said.get(EXTRA_FIELDS, {}), dict)
 
 
 def codec_for(wire, wrapped):

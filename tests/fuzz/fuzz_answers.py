@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.retry_after import retry_after_seconds, seconds_to_wait
+from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import ResponseMetadata, Usage, read_final_metadata, read_metadata
@@ -38,7 +38,7 @@ def read_or_failed(read: Callable[[], Any]) -> Any:
 
 
 def check_failure(failure: Failure) -> None:
-    assert failure.kind not in (Kind.INTERNAL, Kind.CALLER_LEFT), failure
+    assert failure.kind not in (Kind.INTERNAL, Kind.CLIENT_DISCONNECTED), failure
     assert failure.status in _STATUSES, failure.status
     assert isinstance(failure.message, str)
     assert failure.message
@@ -122,7 +122,7 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
     status, told = ERROR_READERS["bedrock"](status, {b"x-amzn-errortype": kind}, body)
     for one in (body, told):
         for failure in (
-            provider_failure("p", status, one, retry_after_seconds(wait, wait, 0.0), credential),
+            provider_failure("p", status, one, parse_retry_after_headers(wait, wait, 0.0), credential),
             embedded_failure("p", one, credential),
         ):
             redact_failure(failure, credential)
@@ -133,7 +133,7 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
 
 def waits(given: tuple[bytes, float]) -> None:
     value, now = given
-    seconds = seconds_to_wait(value, now)
+    seconds = parse_retry_after(value, now)
     assert seconds is None or 0 < seconds < float("inf")
 
 

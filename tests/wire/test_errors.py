@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.retry_after import retry_after_seconds, retry_after_value, seconds_to_wait
+from nulpoint.formats.retry_after import format_retry_after, parse_retry_after, parse_retry_after_headers
 from nulpoint.protocols.openai.completions import to_chat
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
@@ -156,7 +156,7 @@ def test_keys_are_redacted():
     ],
 )  # fmt: skip
 def test_retry_after(value, seconds):
-    assert seconds_to_wait(value, now=0.0) == seconds
+    assert parse_retry_after(value, now=0.0) == seconds
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_retry_after(value, seconds):
     ],
 )  # fmt: skip
 def test_milliseconds_before_seconds(milliseconds, seconds, wait):
-    assert retry_after_seconds(milliseconds, seconds, now=0.0) == wait
+    assert parse_retry_after_headers(milliseconds, seconds, now=0.0) == wait
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_milliseconds_before_seconds(milliseconds, seconds, wait):
 def test_the_wait_in_the_body_of_a_google_error(delay, wait, guessed):
     body = f'{{"error":{{"code":429,"message":"m","details":[{{"@type":"x"}},{{"retryDelay":"{delay}"}}]}}}}'.encode()
     failure = provider_failure("gemini", 429, body, None)
-    assert (failure.retry_after, failure.wait_guessed) == (wait, guessed)
-    assert failure.named_wait == (None if guessed else wait)
+    assert (failure.retry_after, failure.retry_after_guessed) == (wait, guessed)
+    assert failure.provider_retry_after == (None if guessed else wait)
     assert provider_failure("gemini", 429, body, 3.0).retry_after == 3.0  # the header counts first
 
 
 def test_retry_after_is_rounded_up():
-    assert (retry_after_value(0.2), retry_after_value(45.8)) == (b"1", b"46")
+    assert (format_retry_after(0.2), format_retry_after(45.8)) == (b"1", b"46")
 
 
 @pytest.mark.parametrize(

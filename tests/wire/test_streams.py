@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.completions import CompletionStream
-from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
+from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 from nulpoint.protocols.openai.usage import Usage
 
 CHUNK = (
@@ -136,7 +136,7 @@ def test_only_whole_events_go_out():
 
 
 def test_a_very_large_event_is_not_held():
-    assert len(PassThrough().feed(b"data: " + b"x" * HELD_BYTES)) > HELD_BYTES
+    assert len(PassThrough().feed(b"data: " + b"x" * MAX_PENDING_BYTES)) > MAX_PENDING_BYTES
 
 
 @pytest.mark.parametrize("cut", range(0, len(SAMPLE) - 1, 7))

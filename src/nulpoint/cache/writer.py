@@ -10,7 +10,7 @@ from nulpoint.cache.embeddings import CachedVector, EmbeddingBatch, VectorMismat
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.recorder import StreamRecorder
-from nulpoint.errors import CallerCause
+from nulpoint.errors import ClientCause
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.openai.usage import Usage
@@ -86,7 +86,7 @@ class VectorCacheWriter(CacheWriter):
             self.fresh = self._read(body, batch, source)
             return join(batch, {**self.found, **self.fresh}, body)
         except VectorMismatchError:
-            raise unusable_response("it has not one vector for each input", CallerCause.INPUTS_UNMATCHED) from None
+            raise unusable_response("it has not one vector for each input", ClientCause.VECTOR_COUNT_MISMATCH) from None
 
     def store_body(self, body: bytes, source: ResponseOrigin) -> None:
         batch = self.lookup.batch

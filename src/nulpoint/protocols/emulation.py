@@ -117,7 +117,7 @@ class DeemulatedStream(WrappingTransformer):
         return line + b"\n" if line.startswith(b":") else self._event(line.removeprefix(b"data: "))
 
     def _event(self, data: bytes) -> bytes:
-        if self._own_failure is not None:
+        if self._wrapper_failure is not None:
             return b""
         if data == DONE:
             return sse.encode(DONE)
@@ -127,7 +127,7 @@ class DeemulatedStream(WrappingTransformer):
                 self._choice(choice)
             return sse.encode(msgspec.json.encode(chunk))
         except MALFORMED:
-            self._own_failure = malformed_response("the provider sent a malformed piece of a tool call")
+            self._wrapper_failure = malformed_response("the provider sent a malformed piece of a tool call")
             return b""
 
     def _choice(self, choice: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import BEYOND, beginning, beginning_of_body, redact
+from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix, redacted_prefix
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that names no time to wait
 _MAX_MESSAGE_LENGTH = 8192  # characters of a message that are shown
@@ -164,11 +164,11 @@ def _failure(
         param=error.param,
         retry_after=DEFAULT_RETRY_AFTER if wait_guessed else retry_after,
         type=type_,
-        answered=status,
-        wait_guessed=wait_guessed,
+        provider_status=status,
+        retry_after_guessed=wait_guessed,
     )
     if error.inner is not None:
-        failure.inner = error.inner
+        failure.inner_error = error.inner
     if credential is not None:
         redact_failure(failure, credential)
     return failure
@@ -179,17 +179,17 @@ def redact_failure(failure: Failure, credential: CredentialMatcher) -> None:
 
     The message also loses everything that merely looks like a credential.
     """
-    failure.message = beginning(failure.message, _MAX_MESSAGE_LENGTH, lambda text: redact(text, credential))
+    failure.message = redacted_prefix(failure.message, _MAX_MESSAGE_LENGTH, lambda text: redact(text, credential))
     failure.args = (failure.message,)
     failure.code = failure.code and _label(failure.code, credential)
     failure.param = failure.param and _label(failure.param, credential)
     failure.type = _label(failure.type, credential)
-    if failure.inner is not None:
-        failure.inner = _without_secrets(failure.inner, credential)
+    if failure.inner_error is not None:
+        failure.inner_error = _without_secrets(failure.inner_error, credential)
 
 
 def _label(text: str, credential: CredentialMatcher) -> str:
-    return beginning(text, _MAX_LABEL_LENGTH, credential.redact)
+    return redacted_prefix(text, _MAX_LABEL_LENGTH, credential.redact)
 
 
 def _without_secrets(inner: dict[str, Any], credential: CredentialMatcher) -> dict[str, Any] | None:
@@ -267,7 +267,7 @@ def _read_json(body: bytes, credential: CredentialMatcher | None) -> _Error:
     if not isinstance(message, str):
         message = msgspec.json.encode(message).decode()
     return _Error(
-        message[: _MAX_MESSAGE_LENGTH + BEYOND + 1],
+        message[: _MAX_MESSAGE_LENGTH + LOOKAHEAD + 1],
         _text(error.get("code")),
         _text(error.get("param")),
         _text(error.get("type")),
@@ -284,7 +284,7 @@ def _number(error: dict[str, Any]) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return value[: _MAX_LABEL_LENGTH + BEYOND + 1] if isinstance(value, str) and value else None
+    return value[: _MAX_LABEL_LENGTH + LOOKAHEAD + 1] if isinstance(value, str) and value else None
 
 
 def _plain_text(body: bytes, credential: CredentialMatcher | None) -> str:
@@ -292,7 +292,7 @@ def _plain_text(body: bytes, credential: CredentialMatcher | None) -> str:
 
     The credential is removed before each cut, because a part of a credential would not be recognised.
     """
-    text = beginning_of_body(body, _MAX_UNKNOWN_BODY, lambda text: redact(text, credential)).strip()
+    text = redacted_body_prefix(body, _MAX_UNKNOWN_BODY, lambda text: redact(text, credential)).strip()
     if text.startswith("<"):
         text = _TAG.sub(" ", text)
     return redact(" ".join(text.split()), credential)[:_MAX_UNKNOWN_TEXT]

@@ -8,7 +8,7 @@ from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.openai.chat import ChunkWriter
-from nulpoint.protocols.openai.stream import DONE, goes_on
+from nulpoint.protocols.openai.stream import DONE, event_after_end
 from nulpoint.protocols.openai.usage import ResponseMetadata, usage_from
 
 Event = TypeVar("Event")
@@ -73,7 +73,7 @@ class StreamTranslator(ABC, Generic[Event]):
             if not self.over:
                 return translate(event)
             if self.failure is None and self._is_continuation(event):
-                self._fail(goes_on())
+                self._fail(event_after_end())
         except Failure as failure:
             self._fail(failure)
         except MALFORMED:

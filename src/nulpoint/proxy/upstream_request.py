@@ -6,7 +6,7 @@ from msgspec import UNSET
 from nulpoint.formats import json_edit
 from nulpoint.http.message import Headers
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.openai.completions import Chained, CompletionStream, to_chat
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream, to_chat
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage, decode_member
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from nulpoint.protocols.registry import (
@@ -63,7 +63,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         hide_usage = self.hide_usage and not all_usage
         if self.codec is not None:
             translated = codec_for_response(self.codec, headers).stream(created, not hide_usage)
-            return Chained(translated) if through_chat else translated
+            return ChatToCompletionStream(translated) if through_chat else translated
         if through_chat:
             return CompletionStream(hide_usage=hide_usage, finish_ends=self.finish_ends)
         return UsageStripper(finish_ends=self.finish_ends) if hide_usage else PassThrough(finish_ends=self.finish_ends)

@@ -13,7 +13,7 @@ from nulpoint.routing.retry import RetryBudget
 # The evidence that counts against a provider, by whether the call was made with a configured credential. The breaker is
 # everybody's, and what comes back to a caller's own key may be about the account behind it: one caller whose account
 # fails, or who makes it fail, would switch the provider off for all others.
-_COUNTED = {True: frozenset({Evidence.OF_ACCOUNT, Evidence.OF_PROVIDER}), False: frozenset({Evidence.OF_PROVIDER})}
+_COUNTED = {True: frozenset({Evidence.ACCOUNT, Evidence.PROVIDER}), False: frozenset({Evidence.PROVIDER})}
 COOLING_DOWN = "resting"
 _BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
 
@@ -159,8 +159,8 @@ class ProviderHealth:
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
             if configured:  # a key the caller brought is the caller's to mend
                 self.cooldowns.credential_refused(credential, rest_scope(failure, model), now)
-        elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
-            self.cooldowns.rate_limited(credential, model, failure.named_wait, now)
+        elif failure.kind is Kind.RATE_LIMIT or failure.provider_status == 529:
+            self.cooldowns.rate_limited(credential, model, failure.provider_retry_after, now)
 
     def _choose_credential(self, model: str, now: float, client_key_digest: Hashable | None) -> tuple[Hashable, float]:
         """The first credential that does not rest, beginning with the one whose turn it is, and 0; else the one that
@@ -184,7 +184,7 @@ def rest_scope(failure: Failure, model: str) -> str:
     Only a 401 is about the credential itself. A 403 or a quota may be about the model, or the size of the request, and
     any caller can ask for what a key may not use: that must not move the others away from its other models.
     """
-    return "" if failure.answered == 401 else model
+    return "" if failure.provider_status == 401 else model
 
 
 def _outcome(lease: Lease, failure: Failure | None) -> Outcome:

@@ -62,9 +62,9 @@ def backoff_before_retry(failure: Failure, attempts: int, random: float) -> floa
     `attempts` have been made, `chance` is from 0 to 1 (full jitter). A wait the provider named counts instead if it is
     short; a longer one is the caller's to keep.
     """
-    if failure.kind is not Kind.CONNECT and (failure.answered not in _AGAIN or failure.kind is Kind.QUOTA):
+    if failure.kind is not Kind.CONNECT and (failure.provider_status not in _AGAIN or failure.kind is Kind.QUOTA):
         return None
-    named = failure.named_wait
+    named = failure.provider_retry_after
     if named is not None:
         return named if named <= _BACKOFF_MOST else None
     return random * min(_BACKOFF_MOST, _BACKOFF_FIRST * 2.0 ** (attempts - 1))

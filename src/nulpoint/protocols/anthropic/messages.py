@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     RequestFields,
     data_url,
     invalid,
     joined_texts,
-    kept_parts,
     optional_text,
+    original_parts,
     parts_of,
 )
-from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.openai.chat_request import call_arguments
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -30,7 +30,7 @@ _THINKING = frozenset({"thinking", "redacted_thinking"})
 # The members that are read of messages, parts and calls; others are reported as dropped. The members in
 # _IGNORED_OF_ASSISTANT are not reported: the gateway itself put them into its responses, and either their content is
 # restored or only another provider can read it.
-_IGNORED_OF_ASSISTANT = frozenset({EXTRA, "extra_content", "annotations"})
+_IGNORED_OF_ASSISTANT = frozenset({EXTRA_FIELDS, "extra_content", "annotations"})
 _OF_MESSAGE = frozenset({"role", "content", "cache_control"})
 _OF_ASSISTANT = _OF_MESSAGE | _IGNORED_OF_ASSISTANT | {"tool_calls", "refusal"}
 _OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
@@ -161,7 +161,7 @@ def _assistant_blocks(message: dict[str, Any], path: str, fields: RequestFields)
     if refusal and not blocks:
         blocks = [{"type": "text", "text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{path}.tool_calls[{number}]", fields)
+        arguments = call_arguments(call, f"{path}.tool_calls[{number}]", fields)
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call_id(call["id"]), "name": name, "input": arguments})
     return blocks
@@ -172,7 +172,7 @@ def _original_blocks(message: dict[str, Any], path: str) -> list[dict[str, Any]]
 
     They are used only if the client has not changed the text or the calls since.
     """
-    blocks = kept_parts(message, "anthropic", "content", path)
+    blocks = original_parts(message, "anthropic", "content", path)
     if not blocks:
         return None
     text = joined_texts(parts_of(message.get("content"), path))

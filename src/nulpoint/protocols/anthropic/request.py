@@ -14,11 +14,11 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     end_user,
     invalid,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -35,7 +35,7 @@ _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_
 _OF_SEARCH = frozenset({"user_location"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Translate a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     fields, messages, tools, emulation = read_request(body, limits)
@@ -78,7 +78,7 @@ def _tools(
     fields: RequestFields,
 ) -> None:
     capabilities = capabilities_of(message["model"])
-    definitions = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.own
+    definitions = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.provider_tools
     parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy_functions
     if not definitions:
         called = conversation.called_tools()
@@ -200,7 +200,7 @@ def _format(
     response_format = read_format(fields)
     if response_format is None:
         return emulation
-    schema = response_format.described()
+    schema = response_format.described_schema()
     if schema is not None and capabilities.structured_outputs:
         rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
         strict = strict_schema(schema, rewriter)
@@ -210,11 +210,11 @@ def _format(
         return emulation
     can_force_tool = "tools" not in message and not _thinks(message, fields) and not conversation.continues_answer()
     if schema is not None and can_force_tool and is_plain_object(schema):
-        name = str(response_format.given.get("name") or "answer")
+        name = str(response_format.json_schema.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return emulation._replace(schema_tool=name)
-    conversation.system.append({"type": "text", "text": response_format.in_words()})
+    conversation.system.append({"type": "text", "text": response_format.as_instruction()})
     fields.report_dropped("response_format")  # nothing enforces an instruction
     return emulation
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.formats.malformed import MALFORMED, unusable_response
-from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, json_text, read_response
 from nulpoint.protocols.response_types import AnthropicMessage
 
 _FINISH_REASONS = {
@@ -31,7 +31,7 @@ _PLAIN_MEMBERS = frozenset({"type", "text", "id", "name", "input"})
 
 def decode(body: bytes, created: int) -> bytes:
     """Return a complete response in OpenAI's format. Raises Failure (502) if it is an error or malformed."""
-    response = read_answer("anthropic", body)
+    response = read_response("anthropic", body)
     try:
         _check(body)
         return msgspec.json.encode(_completion(response, created))
@@ -45,7 +45,7 @@ def _completion(response: dict[str, Any], created: int) -> dict[str, Any]:
         "index": 0,
         "message": message,
         "logprobs": None,
-        "finish_reason": finish_reason(response.get("stop_reason"), "tool_calls" in message),
+        "finish_reason": to_finish_reason(response.get("stop_reason"), "tool_calls" in message),
     }
     return {
         "id": response.get("id") or "",
@@ -53,11 +53,11 @@ def _completion(response: dict[str, Any], created: int) -> dict[str, Any]:
         "created": created,
         "model": response.get("model") or "",
         "choices": [choice],
-        "usage": openai_usage(response["usage"]) if response.get("usage") else None,
+        "usage": to_usage(response["usage"]) if response.get("usage") else None,
     }
 
 
-def finish_reason(stop_reason: Any, has_calls: bool) -> str:
+def to_finish_reason(stop_reason: Any, has_calls: bool) -> str:
     """Return OpenAI's finish reason. An unknown stop reason becomes `stop`; `extra_of` reports the original."""
     if stop_reason is None:
         return "tool_calls" if has_calls else "stop"
@@ -86,12 +86,12 @@ def _message(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str
         message["tool_calls"] = calls
     if thinking:
         message["reasoning_content"] = thinking
-    annotations = list(annotations_of(blocks))
+    annotations = list(to_annotations(blocks))
     if annotations:
         message["annotations"] = annotations
     extra = extra_of(blocks, response)
     if extra:
-        message[EXTRA] = {"anthropic": extra}
+        message[EXTRA_FIELDS] = {"anthropic": extra}
     return message
 
 
@@ -108,7 +108,7 @@ def refusal_of(response: dict[str, Any]) -> str | None:
     return (details.get("explanation") if isinstance(details, dict) else None) or "the model refused to answer"
 
 
-def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def to_annotations(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Yield the web citations, with their position in the joined text."""
     position = 0
     for block in blocks:
@@ -147,7 +147,7 @@ def _is_plain(block: dict[str, Any]) -> bool:
     return block.get("type") in _PLAIN_BLOCKS and block.keys() <= _PLAIN_MEMBERS
 
 
-def openai_usage(usage: dict[str, Any]) -> dict[str, Any]:
+def to_usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Return the usage in OpenAI's format.
 
     Anthropic's `input_tokens` do not include cached tokens, while OpenAI's `prompt_tokens` include them all.

@@ -13,14 +13,14 @@ import msgspec
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.anthropic.response import (
-    annotations_of,
     arguments_text,
     extra_of,
-    finish_reason,
-    openai_usage,
     refusal_of,
+    to_annotations,
+    to_finish_reason,
+    to_usage,
 )
-from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import AnthropicEvent
 from nulpoint.protocols.stream_translator import EventStreamTranslator
@@ -49,7 +49,7 @@ class AnthropicStream(EventStreamTranslator):
         self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # the same for deltas of an unknown type
 
     def _reported_usage(self) -> dict[str, Any] | None:
-        return openai_usage(self._usage) if self._usage else None
+        return to_usage(self._usage) if self._usage else None
 
     def _translate(self, event: sse.SseEvent) -> bytes:
         data = event.data
@@ -209,13 +209,13 @@ class AnthropicStream(EventStreamTranslator):
         refusal = refusal_of(self._message)
         if refusal:
             delta["refusal"] = refusal
-        annotations = list(annotations_of(blocks))
+        annotations = list(to_annotations(blocks))
         if annotations:
             delta["annotations"] = annotations
         extra = extra_of(blocks, {**self._message, "usage": self._usage})
         if extra:
-            delta[EXTRA] = {"anthropic": extra}
-        last += self._write.delta(delta, finish_reason(self._message.get("stop_reason"), bool(self._calls)))
+            delta[EXTRA_FIELDS] = {"anthropic": extra}
+        last += self._write.delta(delta, to_finish_reason(self._message.get("stop_reason"), bool(self._calls)))
         usage = self._reported_usage()
         if self._show_usage and usage:
             last += self._write.usage(usage)

@@ -14,12 +14,12 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     read_body,
+    reject_deep_nesting,
     write_body,
 )
-from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, take_texts, usage
+from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_texts, to_openai_response, usage
 
 TOKEN_COUNT_HEADER = b"x-amzn-bedrock-input-token-count"
 _MAX_COHERE_TEXTS = 96
@@ -27,7 +27,7 @@ _USAGE_AT_END = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}
 _TRANSLATED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Return a request for the model; its own members are passed on.
 
@@ -37,7 +37,7 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     maker = _maker(model)
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    texts = take_texts(fields)
+    texts = pop_texts(fields)
     dimensions = fields.pop("dimensions")
     translate = _titan if maker == "titan" else _cohere
     request = translate(texts, dimensions, model, fields)
@@ -89,16 +89,16 @@ def decode(body: bytes, request: bytes, model: str) -> bytes:
 
     `request` is the client's body, which says how vectors are to be encoded.
     """
-    return decoded("bedrock", body, request, model, _vectors)
+    return to_openai_response("bedrock", body, request, model, _vectors)
 
 
-def _vectors(response: dict[str, Any]) -> VectorsFound:
+def _vectors(response: dict[str, Any]) -> EmbeddingVectors:
     embeddings = response["embeddings"] if "embeddings" in response else [response["embedding"]]
     vectors = embeddings["float"] if isinstance(embeddings, dict) else embeddings
     more = {name: value for name, value in response.items() if name not in _TRANSLATED and value is not None}
     if isinstance(embeddings, dict) and set(embeddings) != {"float"}:
         more["embeddings"] = {name: value for name, value in embeddings.items() if name != "float"}
-    return VectorsFound([list(vector) for vector in vectors], response.get("inputTextTokenCount"), more)
+    return EmbeddingVectors([list(vector) for vector in vectors], response.get("inputTextTokenCount"), more)
 
 
 def add_token_count(response: bytes, count: bytes) -> bytes:

@@ -14,21 +14,21 @@ from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.media import audio_block, file_block, image_block, number_duplicate_names
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     RequestFields,
     invalid,
     joined_texts,
-    kept_parts,
     optional_text,
+    original_parts,
     parts_of,
 )
-from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.openai.chat_request import call_arguments
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 # The members that are read of messages, parts and calls; others are reported as dropped. The members in
 # _IGNORED_OF_ASSISTANT are not reported: the gateway itself put them into its responses, and either their content is
 # restored or only another provider can read it.
-_IGNORED_OF_ASSISTANT = frozenset({EXTRA, "extra_content", "annotations"})
+_IGNORED_OF_ASSISTANT = frozenset({EXTRA_FIELDS, "extra_content", "annotations"})
 _WITH_DOCUMENTS = frozenset({"document", "toolResult"})
 _OF_MESSAGE = frozenset({"role", "content", "cache_control"})
 _OF_ASSISTANT = _OF_MESSAGE | _IGNORED_OF_ASSISTANT | {"tool_calls", "refusal"}
@@ -193,7 +193,7 @@ def _assistant_blocks(message: dict[str, Any], path: str, fields: RequestFields)
     if refusal and not blocks:
         blocks = [{"text": refusal}]
     for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = arguments_of(call, f"{path}.tool_calls[{number}]", fields)
+        arguments = call_arguments(call, f"{path}.tool_calls[{number}]", fields)
         use = {"toolUseId": _call_id(call["id"]), "name": call["function"]["name"], "input": arguments}
         blocks.append({"toolUse": use})
     return _with_cache_point(message, blocks) if blocks else blocks
@@ -204,7 +204,7 @@ def _original_blocks(message: dict[str, Any], path: str) -> list[Block] | None:
 
     They are used only if the client has not changed the text or the calls since.
     """
-    blocks = kept_parts(message, "bedrock", "content", path)
+    blocks = original_parts(message, "bedrock", "content", path)
     if not blocks:
         return None
     text = joined_texts(parts_of(message.get("content"), path))
@@ -212,7 +212,8 @@ def _original_blocks(message: dict[str, Any], path: str) -> list[Block] | None:
     try:
         original = text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)]
     except MALFORMED:
-        raise invalid(f"{path}.{EXTRA}.bedrock.content", "must hold the blocks of the response unchanged") from None
+        problem = "must hold the blocks of the response unchanged"
+        raise invalid(f"{path}.{EXTRA_FIELDS}.bedrock.content", problem) from None
     return _without_blank_text(blocks) if (text, ids) == original else None
 
 

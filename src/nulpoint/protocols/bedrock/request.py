@@ -17,11 +17,11 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     json_text,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -55,7 +55,7 @@ _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_
 Request = dict[str, Any]
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Translate a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     check_model(model)
@@ -106,10 +106,11 @@ def _tools(
     conversation: BedrockConversation,
     fields: RequestFields,
 ) -> None:
-    if not (tools.functions or tools.own or "toolUse" in conversation.kinds):
+    if not (tools.functions or tools.provider_tools or "toolUse" in conversation.kinds):
         return
-    converse_tools = [tool for tool in tools.own if not _CONVERSE_TOOLS.isdisjoint(tool)]
-    model_tools = [tool for tool in tools.own if _CONVERSE_TOOLS.isdisjoint(tool)]  # such as Claude's computer use
+    converse_tools = [tool for tool in tools.provider_tools if not _CONVERSE_TOOLS.isdisjoint(tool)]
+    # The other tools in a provider's format are the model's own, such as Claude's computer use.
+    model_tools = [tool for tool in tools.provider_tools if _CONVERSE_TOOLS.isdisjoint(tool)]
     if model_tools:
         request["additionalModelRequestFields"] = {"tools": model_tools}
     definitions = [block for tool in tools.allowed() for block in _tool(tool, capabilities, fields)] + converse_tools
@@ -171,18 +172,18 @@ def _format(
     response_format = read_format(fields)
     if response_format is None:
         return emulation
-    schema = response_format.described()
+    schema = response_format.described_schema()
     if schema is not None and capabilities.claude is not None and capabilities.claude.structured_outputs:
-        _structured_output(request, schema, response_format.given, fields)
+        _structured_output(request, schema, response_format.json_schema, fields)
         return emulation
     can_force_tool = "toolConfig" not in request and not thinks and not conversation.continues_answer()
     if schema is not None and can_force_tool and capabilities.forced_tool_choice != "none" and is_plain_object(schema):
-        name = str(response_format.given.get("name") or "answer")
+        name = str(response_format.json_schema.get("name") or "answer")
         tool = {"name": name, "description": "Give the answer.", "inputSchema": {"json": schema}}
         choice: dict[str, Any] = {"tool": {"name": name}} if capabilities.forced_tool_choice == "tool" else {"any": {}}
         request["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return emulation._replace(schema_tool=name)
-    conversation.system.append({"text": response_format.in_words()})
+    conversation.system.append({"text": response_format.as_instruction()})
     fields.report_dropped("response_format")  # nothing enforces an instruction
     return emulation
 

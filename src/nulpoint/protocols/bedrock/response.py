@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure
+from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response, unusable_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
-from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, json_text, read_response
 from nulpoint.protocols.response_types import BedrockResponse
 
 _FINISH_REASONS = {
@@ -46,7 +46,7 @@ def decode(body: bytes, created: int, model: str, response_id: str = "") -> byte
 
     Raises Failure (502) if the response is an error or malformed.
     """
-    response = read_answer("bedrock", body)
+    response = read_response("bedrock", body)
     try:
         _check(body)
         completion = _completion(response, created, model)
@@ -70,7 +70,7 @@ def _completion(response: dict[str, Any], created: int, model: str) -> dict[str,
         "index": 0,
         "message": message,
         "logprobs": None,
-        "finish_reason": finish_reason(stop_reason, "tool_calls" in message),
+        "finish_reason": to_finish_reason(stop_reason, "tool_calls" in message),
     }
     return {
         "id": "",
@@ -78,21 +78,21 @@ def _completion(response: dict[str, Any], created: int, model: str) -> dict[str,
         "created": created,
         "model": model,
         "choices": [choice],
-        "usage": openai_usage(response["usage"]) if response.get("usage") else None,
+        "usage": to_usage(response["usage"]) if response.get("usage") else None,
     }
 
 
 def check_readable(blocks: list[dict[str, Any]], stop_reason: Any) -> None:
     """Raise Failure (502) if the model's output was unreadable for Bedrock. The request may be tried again."""
     if stop_reason in _UNREADABLE_OUTPUT and not text_of(blocks) and not calls_of(blocks):
-        raise unreadable_output(stop_reason)
+        raise no_output_failure(stop_reason)
 
 
-def unreadable_output(stop_reason: str) -> Failure:
-    return malformed_response(f"Bedrock could not read the model's output ({stop_reason})", CallerCause.NOTHING_MADE)
+def no_output_failure(stop_reason: str) -> Failure:
+    return malformed_response(f"Bedrock could not read the model's output ({stop_reason})", ClientCause.NO_OUTPUT)
 
 
-def finish_reason(stop_reason: Any, has_calls: bool) -> str:
+def to_finish_reason(stop_reason: Any, has_calls: bool) -> str:
     """Return OpenAI's finish reason. An unknown stop reason becomes `stop`; `extra_of` reports the original."""
     if stop_reason is None:
         return "tool_calls" if has_calls else "stop"
@@ -115,12 +115,12 @@ def _message(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str
     thinking = reasoning_of(blocks) if "reasoningContent" in kinds else ""
     if thinking:
         message["reasoning_content"] = thinking
-    annotations = list(annotations_of(blocks)) if "citationsContent" in kinds else []
+    annotations = list(to_annotations(blocks)) if "citationsContent" in kinds else []
     if annotations:
         message["annotations"] = annotations
     extra = extra_of(blocks, response)
     if extra:
-        message[EXTRA] = {"bedrock": extra}
+        message[EXTRA_FIELDS] = {"bedrock": extra}
     return message
 
 
@@ -129,7 +129,7 @@ def reasoning_of(blocks: list[dict[str, Any]]) -> str:
     return "".join([thought.get("text") or "" for thought in thoughts])
 
 
-def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def to_annotations(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Yield the web citations, with their position in the joined text."""
     position = 0
     for block in blocks:
@@ -156,7 +156,7 @@ def extra_of(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str
     return extra
 
 
-def openai_usage(usage: dict[str, Any]) -> dict[str, Any]:
+def to_usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Return the usage in OpenAI's format.
 
     Bedrock's `inputTokens` do not include cached tokens, while OpenAI's `prompt_tokens` include them all.

@@ -15,14 +15,14 @@ from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.bedrock.errors import stream_error_body
 from nulpoint.protocols.bedrock.response import (
-    annotations_of,
     check_readable,
     completion_id,
     extra_of,
-    finish_reason,
-    openai_usage,
+    to_annotations,
+    to_finish_reason,
+    to_usage,
 )
-from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import BedrockEvent, Index
 from nulpoint.protocols.stream_translator import StreamTranslator
@@ -65,8 +65,8 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
 
     def feed(self, data: bytes) -> bytes:
         chunks = super().feed(data)
-        if self._decoder.broken is not None and not self.over:
-            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.broken}"))
+        if self._decoder.error is not None and not self.over:
+            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.error}"))
         return chunks
 
     def _translate_end(self) -> bytes:
@@ -76,7 +76,7 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
 
     def _reported_usage(self) -> dict[str, Any] | None:
         usage = self._response.get("usage")
-        return openai_usage(usage) if usage else None
+        return to_usage(usage) if usage else None
 
     def _translate(self, message: EventStreamMessage) -> bytes:
         headers = message.headers
@@ -187,13 +187,13 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
         stop_reason = self._response["stopReason"]
         check_readable(blocks, stop_reason)
         delta: dict[str, Any] = {}
-        annotations = list(annotations_of(blocks))
+        annotations = list(to_annotations(blocks))
         if annotations:
             delta["annotations"] = annotations
         extra = extra_of(blocks, self._response)
         if extra:
-            delta[EXTRA] = {"bedrock": extra}
-        last = self._write.delta(delta, finish_reason(stop_reason, bool(self._calls)))
+            delta[EXTRA_FIELDS] = {"bedrock": extra}
+        last = self._write.delta(delta, to_finish_reason(stop_reason, bool(self._calls)))
         usage = self._reported_usage()
         if self._show_usage and usage:
             last += self._write.usage(usage)

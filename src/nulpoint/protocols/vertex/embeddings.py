@@ -12,16 +12,16 @@ from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
     check_whole_number,
-    deep_nesting_refused,
     read_body,
+    reject_deep_nesting,
     write_body,
 )
-from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, repeated, take_texts
+from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_repeated_texts, pop_texts, to_openai_response
 
 _INSTANCE_MEMBERS = {"task_type": "task_type", "title": "title"}
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
     """Return a request for Vertex AI. Raises Failure (400), among others for input in token ids.
 
@@ -29,8 +29,8 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     """
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    texts = take_texts(fields)
-    shared = repeated(fields, _INSTANCE_MEMBERS, texts)
+    texts = pop_texts(fields)
+    shared = pop_repeated_texts(fields, _INSTANCE_MEMBERS, texts)
     request: dict[str, Any] = {"instances": [{**shared, "content": text} for text in texts]}
     dimensions, truncate = fields.pop("dimensions"), fields.pop("auto_truncate")
     parameters = {"outputDimensionality": dimensions} if dimensions is not None else {}
@@ -50,11 +50,11 @@ def decode(body: bytes, request: bytes, model: str) -> bytes:
 
     `request` is the client's body, which says how vectors are to be encoded.
     """
-    return decoded("vertexai", body, request, model, _vectors)
+    return to_openai_response("vertexai", body, request, model, _vectors)
 
 
-def _vectors(response: dict[str, Any]) -> VectorsFound:
+def _vectors(response: dict[str, Any]) -> EmbeddingVectors:
     embeddings = [prediction["embeddings"] for prediction in response["predictions"]]
     counts = [(embedding.get("statistics") or {}).get("token_count") or 0 for embedding in embeddings]
     tokens = sum(int(count) for count in msgspec.convert(counts, list[float]))  # Vertex AI writes 7.0 for 7
-    return VectorsFound([embedding["values"] for embedding in embeddings], tokens)
+    return EmbeddingVectors([embedding["values"] for embedding in embeddings], tokens)

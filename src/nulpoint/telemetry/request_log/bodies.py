@@ -1,6 +1,6 @@
 """Bodies for the request log, where LOG_BODIES asks for them: bounded, and without what looks like a credential."""
 
-from nulpoint.redaction.text import BEYOND, beginning_of_body, redact
+from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix
 from nulpoint.telemetry.request_log.record import RequestRecord
 
 _CUT = " [cut]"
@@ -13,7 +13,7 @@ class BodyCopy:
 
     def __init__(self, most: int) -> None:
         self._kept: list[bytes] = []
-        self._left = most + BEYOND + 1  # the last one tells that there is more
+        self._left = most + LOOKAHEAD + 1  # the last one tells that there is more
 
     def add(self, data: bytes) -> None:
         if self._left > 0 and data:
@@ -40,5 +40,5 @@ class BodyLogger:
             record.response_body = self._shown(bytes(answer))
 
     def _shown(self, body: bytes) -> str:
-        text = beginning_of_body(body, self._most, redact)
+        text = redacted_body_prefix(body, self._most, redact)
         return text if len(body) <= self._most else text + _CUT
