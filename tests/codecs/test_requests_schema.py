@@ -1,4 +1,4 @@
-"""JSON Schemas for Anthropic and Gemini: within what they know, with the rest told in words and reported."""
+"""JSON Schemas are limited to keywords of Anthropic and Gemini; the others are described in words and reported."""
 
 import json
 
@@ -9,7 +9,7 @@ from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.gemini.schema import response_schema
 from nulpoint.protocols.json_schema import Rewriting
 
-MOST = 1000  # nodes
+MOST = 1000  # nodes of a schema
 CLOSED = {"type": "object", "additionalProperties": False}
 
 
@@ -39,7 +39,7 @@ CLOSED = {"type": "object", "additionalProperties": False}
         ({"type": "array", "items": True}, {"type": "array", "items": True}, []),
         ({"properties": {}}, {**CLOSED, "properties": {}}, []),
         ({"$ref": "#/$defs/a", "title": "T"}, {"title": "T", "anyOf": [{"$ref": "#/$defs/a"}]}, []),
-        # Of several types each has the keywords that are about it; what holds for all of them stands beside.
+        # With several types, each gets the keywords for it, and keywords for all types are beside them.
         ({"type": ["object", "array", "string"], "properties": {"a": {"type": "null"}}, "required": ["a"],
           "items": {"type": "string"}, "maxLength": 3, "not": {"const": 1}, "$defs": {"d": {"type": "object"}}},
          {"$defs": {"d": CLOSED}, "description": '{"not":{"const":1}}', "anyOf": [

@@ -1,4 +1,4 @@
-"""What a request had to be wrapped in is undone in its answer, whole or streamed, at any split of the stream."""
+"""Emulations in a request are undone in the response, complete or streamed, at any split of the stream."""
 
 import json
 
@@ -36,7 +36,7 @@ def anthropic_events(answer):
 
 
 def answered(model, request, *calls, provider="anthropic"):
-    """The choice shown for an answer with these calls: whole, and from the stream in pieces of several sizes."""
+    """Yield the choice for a response with these calls: complete, and from the stream in pieces of several sizes."""
     codec = CODECS[provider]
     encoded = codec.encode(json.dumps({"model": model, "messages": HI, **request}).encode(), model)
     assert encoded.emulation.any()

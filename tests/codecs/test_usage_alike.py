@@ -1,4 +1,4 @@
-"""A stream and a whole answer tell the same tokens, of every kind: cost is made of them."""
+"""A stream and a complete response report the same token counts, from which the cost is computed."""
 
 import json
 
