@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Evidence(StrEnum):
-    """What a failure says about the health of the provider, which decides whether the circuit breaker counts it."""
+    """The meaning of a failure for the health of the provider, which decides whether the circuit breaker counts it."""
 
     NONE = "none"  # it says nothing about the provider
     ACCOUNT = "account"  # the provider or the account of the API key has a problem; counted for configured keys only
@@ -115,7 +115,7 @@ class Failure(Exception):
 
     @property
     def evidence(self) -> Evidence:
-        """What the failure says about the health of the provider. A 4xx concerns only the request or the key."""
+        """The meaning of the failure for the health of the provider. A 4xx concerns only the request or the key."""
         if self.client_cause is not None or 400 <= self.provider_status < 500:
             return Evidence.NONE
         return _EVIDENCE.get(self.kind, Evidence.NONE)

@@ -1,4 +1,4 @@
-"""Odd types anywhere in a provider's answer are the provider's fault: a failure that may be told, and no clean end."""
+"""A wrong type anywhere in a provider's response results in a failure for the client, never in a proper end."""
 
 import contextlib
 import json
@@ -164,7 +164,7 @@ def written_json(value):
 
 
 def streamed(codec, pieces, *, completions=False, show_usage=True):
-    """What the caller gets of a stream. Only a stream without a failure has ended, and it has a proper end."""
+    """Return what the client gets of a stream. Only a stream without a failure may have ended, and properly."""
     watcher = codec.stream(1, show_usage)
     if completions:
         watcher = ChatToCompletionStream(watcher)
@@ -200,7 +200,7 @@ def check_usage(usage):
 
 
 def check_counts(usage):
-    """Usage as callers get it. Members that nobody knows ride along."""
+    """Check the usage that clients get, which may include unknown members."""
     for name, value in (usage or {}).items():
         if name.endswith("_details"):
             check_counts(value)
@@ -252,12 +252,12 @@ def test_without_anything_odd_the_answers_are_whole(wire, wrapped, completions):
     ],
 )
 def test_an_odd_value_in_a_stream(wire, way):
-    """With and without the usage being shown, the verdict is the same."""
+    """The result is the same whether or not the client asked for usage."""
     _, events = WIRES[wire]()
     for odd in [MISSING, *ODD]:
         try:
             body = written(wire, replaced(events, way, odd))
-        except (TypeError, ValueError):  # there is no frame for such a type
+        except (TypeError, ValueError):  # such a type cannot be encoded in a frame
             continue
         results = [streamed(codec_for_model(wire, "m"), [body], show_usage=shown)[1:] for shown in (True, False)]
         assert str(results[0]) == str(results[1])

@@ -1,5 +1,4 @@
-"""Whatever a provider's stream holds, and wherever the network cuts it, the caller gets the same, and the same is said of
-its end."""
+"""The client's stream, and the metadata of the stream, do not depend on how the network splits the provider's."""
 
 import itertools
 import json
@@ -50,7 +49,7 @@ ENDS = ["\n", "\r\n", "\r"]
 
 @st.composite
 def events(draw):
-    """An event as some host might write it: fields in any order, data over several lines, any line ends."""
+    """Generate an event as a host might write it: fields in any order, several data lines, any line ends."""
     end = draw(st.sampled_from(ENDS))
     space = draw(st.sampled_from([" ", ""]))
     data = draw(st.sampled_from(DATA))

@@ -1,4 +1,4 @@
-"""A credential is recognised in every spelling in which a provider may repeat it, and nothing else is."""
+"""A credential is found in every encoding in which a provider may repeat it, and nothing else is found."""
 
 import random
 import re
@@ -177,5 +177,7 @@ def test_lookups_grow_with_the_text_and_no_faster(unit):
         CountingSet.lookups = 0
         matcher.redact((unit * 4000)[: 4000 * times])
         counts.append(CountingSet.lookups)
-        assert CountingSet.lookups <= 4 * 2 * 4000 * times  # four levels of escapes at most, each below two a character
+        assert (
+            CountingSet.lookups <= 4 * 2 * 4000 * times
+        )  # there are at most four levels of escapes, with fewer than two lookups per character each
     assert counts[2] <= 5 * counts[0]

@@ -60,7 +60,7 @@ def test_every_format_of_error_body(body, message, code):
 @pytest.mark.parametrize(
     ("status", "error", "seen", "code", "type_"),
     [
-        # OpenAI's own words stay; others' become OpenAI's (guide to the wire formats, error map).
+        # OpenAI's own error types are kept, and those of other providers become OpenAI's.
         (401, {"type": "invalid_request_error", "code": "invalid_api_key"}, 401, "invalid_api_key",
          "invalid_request_error"),
         (401, {"type": "authentication_error"}, 401, "invalid_api_key", "authentication_error"),
@@ -181,7 +181,7 @@ def test_the_wait_in_the_body_of_a_google_error(delay, wait, guessed):
     failure = provider_failure("gemini", 429, body, None)
     assert (failure.retry_after, failure.retry_after_guessed) == (wait, guessed)
     assert failure.provider_retry_after == (None if guessed else wait)
-    assert provider_failure("gemini", 429, body, 3.0).retry_after == 3.0  # the header counts first
+    assert provider_failure("gemini", 429, body, 3.0).retry_after == 3.0  # the header overrides the body
 
 
 def test_retry_after_is_rounded_up():

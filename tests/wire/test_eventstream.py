@@ -1,4 +1,4 @@
-"""AWS event streams: the published vectors, botocore's parser as judge, every split, and bytes that lie."""
+"""AWS event streams: published test vectors, comparison with botocore's parser, every split, and invalid bytes."""
 
 import struct
 from uuid import UUID
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nulpoint.formats.eventstream import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, EventStreamDecoder
 
 PAYLOAD = b"{'foo':'bar'}"
-# Of the AWS SDK for JavaScript (eventstream-marshaller, TestVectors).
+# These are the test vectors of the AWS SDK for JavaScript (eventstream-marshaller, TestVectors).
 GOOD = [
     ("000000100000000005c248eb7d98c8ff", {}, b""),
     ("0000002b0000000e348bec7b08" + b"event-id".hex() + "040000a00c7b27666f6f273a27626172277dd3890285",
@@ -92,7 +92,7 @@ def test_published_vectors_of_broken_messages(encoded):
     decoder = EventStreamDecoder()
     assert decoder.feed(bytes.fromhex(encoded)) == []
     assert decoder.error
-    assert decoder.feed(bytes.fromhex(GOOD[0][0])) == []  # no way back
+    assert decoder.feed(bytes.fromhex(GOOD[0][0])) == []  # nothing is decoded after an error
 
 
 @given(MESSAGES, st.lists(st.integers(0, 2000), max_size=6))
@@ -161,7 +161,7 @@ def test_any_bytes_end_the_same_way_in_any_split(data, cuts):
         (framed(header("a", 7, b"\0\1\xff"), b""), "cut"),
     ],
 )
-def test_lengths_and_headers_that_lie(message, why):
+def test_invalid_lengths_and_headers(message, why):
     decoder = EventStreamDecoder()
     assert decoder.feed(message) == []
     assert why in decoder.error

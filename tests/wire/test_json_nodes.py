@@ -1,4 +1,4 @@
-"""How many names and values a JSON text holds, counted without decoding it."""
+"""The names and values in a JSON text are counted without decoding it."""
 
 import json
 
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 
 def structural_bytes(value):
-    """How many commas, colons and opening brackets the JSON text of a value has outside its strings."""
+    """Count the commas, colons and opening brackets outside strings in the JSON text of a value."""
     if isinstance(value, list):
         return 1 + max(0, len(value) - 1) + sum(map(structural_bytes, value))
     if isinstance(value, dict):

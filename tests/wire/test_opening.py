@@ -1,4 +1,4 @@
-"""The beginning of a stream: what is content and what is not, at every split of the bytes."""
+"""The first content of a stream is found at every split of its bytes."""
 
 import itertools
 
@@ -135,7 +135,7 @@ STREAMS = {
 
 
 def through(data, cuts, watcher):
-    """As the relay feeds it: by a watcher, which gives whole events only."""
+    """Feed a detector as the relay does: with the complete events that a transformer returns."""
     one, edges = FirstContentDetector(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     parts = [watcher.feed(data[begin:end]) for begin, end in itertools.pairwise(edges)]
     for part in [*parts, watcher.close()]:
@@ -151,7 +151,7 @@ def test_every_single_split(name):
     expected = whole.has_event, whole.has_content, data
     for cut in range(len(data) + 1):
         assert through(data, [cut], PassThrough()) == expected, cut
-    assert through(data, range(len(data)), PassThrough()) == expected  # each byte by itself
+    assert through(data, range(len(data)), PassThrough()) == expected  # one byte per read
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 10_000), max_size=8))

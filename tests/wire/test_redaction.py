@@ -1,4 +1,4 @@
-"""What must not be shown: credentials, wherever a provider repeats them, and in logs what a caller has said."""
+"""Credentials that a provider repeats are removed everywhere, and the client's texts are removed from logs."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from nulpoint.redaction.text import (
     without_request,
 )
 
-KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # of no known form, so that nothing but itself gives it away
+KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # has no known prefix, so it is only found because it is known
 
 
 @pytest.mark.parametrize("shown", ["sk-abcd****wxyz", "abcd****wxyz", "****wxyz", "sk-proj-****", "Bearer abc.def"])
@@ -76,7 +76,7 @@ def test_a_short_credential_of_a_local_host_does_not_spoil_the_codes():
     assert (failure.code, failure.param) == ("none_found", "none")
 
 
-# -- what a caller has said --------------------------------------------------------------------------------------------
+# -- texts of the request --------------------------------------------------------------------------------------------
 
 
 def request(content):
@@ -93,8 +93,8 @@ def test_what_a_provider_repeats_of_a_request():
 @pytest.mark.parametrize(
     "text",
     [
-        "the model gpt-4o-mini-2024 does not exist",  # logged in a field of its own
-        "max_completion_tokens is too large",  # a member's name
+        "the model gpt-4o-mini-2024 does not exist",  # the model is logged in a separate field
+        "max_completion_tokens is too large",  # the name of a member is kept
         "messages[0].content must be a string",
         "too short",
     ],
@@ -134,7 +134,7 @@ def test_texts_made_to_cost_time_do_not(said):
     assert perf_counter() - began < 0.5
 
 
-# -- cuts, and how much work it is -------------------------------------------------------------------------------------
+# -- cuts, and the amount of work -------------------------------------------------------------------------------------
 
 
 def hidden(text):
@@ -144,7 +144,7 @@ def hidden(text):
 @pytest.mark.parametrize("credential", [KEY, "sk-pqrsefgh1234567890", "pqrs****wxyz", "Bearer pqrsef.ghi-jkl"])
 @pytest.mark.parametrize("before", ["", "sk-abcdefgh1234567890 " * 3, f"{KEY} " * 4])
 def test_no_cut_leaves_a_part_of_a_credential(credential, before):
-    """Wherever it stands: before the cut, across it, at the end of what is searched, or behind that."""
+    """The credential may be before the cut, across it, at the end of the searched text, or after that."""
     part = KEY[:4] if credential == KEY else "pqrs"
     for place in range(0, 80, 3):
         text = f"{before}{'. ' * place}{credential}"
@@ -188,7 +188,7 @@ NASTY = (
 
 
 def seconds(work):
-    """The least CPU of several runs: what else the machine does makes it more, never less."""
+    """Return the least CPU time of several runs, since other work on the machine can only increase it."""
     taken = []
     for _ in range(5):
         began = process_time()
@@ -199,12 +199,12 @@ def seconds(work):
 
 @pytest.mark.parametrize("unit", NASTY)
 def test_four_times_the_text_is_about_four_times_the_work(unit):
-    """Four times the text was sixteen times the work when the patterns went back over it."""
+    """With backtracking patterns, four times the text would be sixteen times the work."""
     matcher = CredentialMatcher(KEY, long_lived=True)
     text = unit * (16_000 // len(unit))
     page = unit * (2_000_000 // len(unit))
     assert seconds(lambda: redact(text * 4, matcher)) < 10 * seconds(lambda: redact(text, matcher)) + 0.005
-    # Whatever the length of an error, only its beginning is searched.
+    # Only the beginning of an error is searched, however long it is.
     for body in (
         page.encode(),
         json.dumps({"error": {"message": page, "code": page, "innererror": {"a": page}}}).encode(),
@@ -213,7 +213,7 @@ def test_four_times_the_text_is_about_four_times_the_work(unit):
 
 
 def test_the_patterns_are_re2_s():
-    """Python's own go back over a text. Each of these is searched for by itself, and decides within a bounded distance."""
+    """Check that the patterns are RE2's. Python's own patterns backtrack, and RE2's match in linear time."""
     patterns = [redaction_text._ANY_TOKEN, redaction_text._PREFIXED_TOKEN, *redaction_text._TOKENS]
     assert all(type(pattern).__module__ == "re2" for pattern in patterns)
     assert not any(isinstance(value, re.Pattern) for value in vars(redaction_text).values())

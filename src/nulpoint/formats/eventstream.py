@@ -47,7 +47,7 @@ class EventStreamDecoder:
     """
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._pending = bytearray()
         self._headers: dict[bytes, Mapping[str, Value]] = {}
         self.error: str | None = None
 
@@ -55,13 +55,13 @@ class EventStreamDecoder:
         """Return the messages that are complete after this read, up to the first invalid one."""
         if self.error is not None:
             return []
-        held = self._held
-        if held:  # this is rare, since most reads contain complete messages
-            held += data
-            data = bytes(held) if self._is_whole() else b""
+        pending = self._pending
+        if pending:  # this is rare, since most reads contain complete messages
+            pending += data
+            data = bytes(pending) if self._should_decode() else b""
             if not data:
                 return []
-            held.clear()
+            pending.clear()
         messages: list[EventStreamMessage] = []
         start, end = 0, len(data)
         try:
@@ -75,22 +75,22 @@ class EventStreamDecoder:
             self.error = str(error)
             return messages
         if start < end:
-            held += data[start:]
+            pending += data[start:]
         return messages
 
-    def _is_whole(self) -> bool:
-        """Return whether to decode the held bytes now, so that an incomplete message is not copied in every read."""
-        held = self._held
-        if len(held) < _PRELUDE.size:
+    def _should_decode(self) -> bool:
+        """Return whether to decode the pending bytes now, so that an incomplete message is not copied in every read."""
+        pending = self._pending
+        if len(pending) < _PRELUDE.size:
             return False
         try:
-            return len(held) >= _lengths(held, 0)[0]
+            return len(pending) >= _lengths(pending, 0)[0]
         except _BrokenStreamError:
             return True
 
     def inside_message(self) -> bool:
         """Return whether a message has begun and is incomplete."""
-        return bool(self._held)
+        return bool(self._pending)
 
     def _message(self, data: bytes, start: int, length: int, headers_length: int, checksum: int) -> EventStreamMessage:
         """Return the message at `start`. Its checksum continues `checksum`, which is that of its first eight bytes."""
@@ -108,13 +108,13 @@ class EventStreamDecoder:
         return EventStreamMessage(headers, data[payload_start:end])
 
 
-def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int, int]:
+def _lengths(pending: bytes | bytearray, start: int) -> tuple[int, int, int]:
     """Return the length of a message, the length of its headers, and the checksum of the two.
 
     The lengths are checked before the gateway waits for so many bytes.
     """
-    length, headers_length, checksum = _PRELUDE.unpack_from(held, start)
-    if crc32(held[start : start + 8]) != checksum:
+    length, headers_length, checksum = _PRELUDE.unpack_from(pending, start)
+    if crc32(pending[start : start + 8]) != checksum:
         raise _BrokenStreamError("the checksum of a message's beginning is wrong")
     if not _LEAST_BYTES <= length <= MAX_MESSAGE_BYTES:
         raise _BrokenStreamError(f"a message has an invalid length of {length} bytes")

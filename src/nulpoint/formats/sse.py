@@ -27,7 +27,7 @@ class SseEvent(msgspec.Struct, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the event is no error and has no data, or only a comment that a proxy has turned into data."""
+        """True if the event is no error and has no data, or only a comment that a proxy has turned into data."""
         data = self.data
         return self.name != b"error" and (not data or data[:1] == b":" or data.isspace())
 

@@ -54,8 +54,8 @@ class FirstContentDetector:
 
     def take_held(self) -> bytes:
         """Return everything that was held back, and hold it no longer."""
-        held, self._held = self._held, []
-        return b"".join(held)
+        events, self._held = self._held, []
+        return b"".join(events)
 
     def _inspect(self, data: bytes) -> None:
         if data.strip() == DONE:

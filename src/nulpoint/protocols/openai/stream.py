@@ -59,7 +59,7 @@ class StreamTransformer(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether the response has ended, properly or with a failure, so that no further event belongs to it."""
+        """True if the response has ended, properly or with a failure, so that no further event belongs to it."""
 
 
 def event_after_end() -> Failure:

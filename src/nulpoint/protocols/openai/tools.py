@@ -14,7 +14,7 @@ _MODES: dict[Any, Mode] = {"none": "none", "auto": "auto", "required": "required
 
 
 class ToolChoice(NamedTuple):
-    """Whether tools must be called, and the names of those that may be called, or None for all."""
+    """The mode of calling tools, and the names of those that may be called, or None for all."""
 
     mode: Mode
     names: frozenset[str] | None = None
