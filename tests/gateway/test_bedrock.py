@@ -119,7 +119,7 @@ def test_embeddings():
         assert (len(one.data), len(one.data[0].embedding), one.model) == (1, 256, titan)
         assert one.usage.prompt_tokens > 0
         assert path_of(running) == f"/model/{quote(titan, safe='')}/invoke"
-        with pytest.raises(openai.BadRequestError, match="one text a request"):
+        with pytest.raises(openai.BadRequestError, match="one text per request"):
             await client.embeddings.create(model=titan, input=["a", "b"])
         several = await client.embeddings.create(model="cohere.embed-english-v3", input=["a", "b", "c"])
         assert [one.index for one in several.data] == [0, 1, 2]

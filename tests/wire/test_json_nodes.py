@@ -1,4 +1,4 @@
-"""How many names and values a JSON text holds, counted without decoding it."""
+"""The names and values in a JSON text are counted without decoding it."""
 
 import json
 
@@ -10,8 +10,8 @@ from nulpoint.errors import Failure
 from nulpoint.formats import json_nodes
 from nulpoint.formats.json_nodes import (
     MAX_DIGITS,
-    check_answer_node_count,
     check_node_count,
+    check_response_node_count,
     exceeds_node_count,
     holds_long_number,
 )
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 
 def structural_bytes(value):
-    """How many commas, colons and opening brackets the JSON text of a value has outside its strings."""
+    """Count the commas, colons and opening brackets outside strings in the JSON text of a value."""
     if isinstance(value, list):
         return 1 + max(0, len(value) - 1) + sum(map(structural_bytes, value))
     if isinstance(value, dict):
@@ -64,10 +64,10 @@ def test_the_failures_name_the_setting():
         check_node_count(body, 50)
     assert (caught.value.status, caught.value.code) == (400, "too_many_json_nodes")
     with pytest.raises(Failure, match="MAX_JSON_NODES") as caught:
-        check_answer_node_count(body, 50)
+        check_response_node_count(body, 50)
     assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
     check_node_count(body, 200)
-    check_answer_node_count(body, 200)
+    check_response_node_count(body, 200)
 
 
 @given(VALUES, st.integers(1, 40), st.integers(MAX_DIGITS - 1, MAX_DIGITS + 2), st.booleans())
@@ -79,7 +79,7 @@ def test_long_numbers_are_found_outside_strings_only(value, piece, digits, in_a_
         assert holds_long_number(text) == (digits > MAX_DIGITS and not in_a_string)
 
 
-@pytest.mark.parametrize(("check", "status"), [(check_node_count, 400), (check_answer_node_count, 502)])
+@pytest.mark.parametrize(("check", "status"), [(check_node_count, 400), (check_response_node_count, 502)])
 def test_long_numbers_in_long_texts_are_refused(check, status):
     number = b"3" * (MAX_DIGITS + 1)
     check(b'{"a":%b}' % number, 1000)

@@ -19,7 +19,7 @@ from nulpoint.config.diff import changes
 from nulpoint.config.safeguards import ALLOW, KEYS
 from nulpoint.config.source import Signature
 from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.threads import in_daemon_thread
+from nulpoint.threads import run_in_daemon_thread
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class FileReadings:
                 unfinished.discard(mark)
 
         try:
-            result = await asyncio.wait_for(in_daemon_thread(work, "configuration"), self._seconds)
+            result = await asyncio.wait_for(run_in_daemon_thread(work, "configuration"), self._seconds)
         except TimeoutError:
             text = f"the configuration files could not be read within {self._seconds:g} s; check their file system"
             raise ReadingTimeoutError(text) from None

@@ -11,7 +11,7 @@ from nulpoint.credentials.schedule import RefreshSchedule
 from nulpoint.credentials.source import Credential, CredentialError, CredentialSource
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Signer
-from nulpoint.threads import in_daemon_thread
+from nulpoint.threads import run_in_daemon_thread
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ async def in_thread(work: Callable[[], Credential]) -> Credential:
         except BaseException as error:  # noqa: BLE001 - for example a panic in a library's Rust code
             raise CredentialError(_unexpected(error)) from None
 
-    return await in_daemon_thread(guarded, "credential")
+    return await run_in_daemon_thread(guarded, "credential")
 
 
 def _unexpected(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from nulpoint.providers.auth import Signer
 from nulpoint.providers.spec import Secret
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import beginning, redact
+from nulpoint.redaction.text import redact, redacted_prefix
 
 
 class Credential(NamedTuple):
@@ -82,7 +82,7 @@ def display_value(text: str) -> str:
 def safe_message(text: str, secret: str | None = None) -> str:
     """Return the error message of a cloud or its library in one line and without credentials."""
     credential = CredentialMatcher(secret) if secret else None
-    return beginning(" ".join(text.split()), _MAX_MESSAGE, lambda text: redact(text, credential))
+    return redacted_prefix(" ".join(text.split()), _MAX_MESSAGE, lambda text: redact(text, credential))
 
 
 def silence_libraries(*libraries: str) -> None:

@@ -8,9 +8,9 @@ import msgspec
 
 from nulpoint.cache.writer import ResponseOrigin
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.json_nodes import check_answer_node_count, exceeds_node_count
+from nulpoint.formats.json_nodes import check_response_node_count, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response
-from nulpoint.formats.retry_after import retry_after_seconds
+from nulpoint.formats.retry_after import parse_retry_after_headers
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.message import JSON_TYPE, Headers, header
@@ -168,7 +168,7 @@ class UpstreamAttempt(msgspec.Struct):
         endpoint, prepared = self.call.endpoint, self.call.prepared
         if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
             if len(body) > self.proxy_request.max_json_nodes and prepared.decodes_answers:
-                check_answer_node_count(body, self.proxy_request.max_json_nodes)
+                check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = prepared.decode_response(
                 body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
             )
@@ -180,7 +180,7 @@ class UpstreamAttempt(msgspec.Struct):
         if self.proxy_request.stream:
             raise other_form("a stream", "a whole answer")
         if endpoint.through_chat:
-            check_answer_node_count(body, self.proxy_request.max_json_nodes)
+            check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = from_chat(body)
         return body, metadata
 
@@ -225,7 +225,7 @@ class UpstreamAttempt(msgspec.Struct):
         body = await read_body(connection, self.max_answer)
         if exceeds_node_count(body, self.proxy_request.max_json_nodes):
             body = b""  # nobody can say so much about an error
-        wait = retry_after_seconds(
+        wait = parse_retry_after_headers(
             headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp()
         )
         endpoint = self.call.endpoint
@@ -233,7 +233,7 @@ class UpstreamAttempt(msgspec.Struct):
             status, body = endpoint.read_error(status, headers, body)
         credential = self._secret
         failure = provider_failure(endpoint.name, status, body, wait, credential)
-        failure.fields = headers_for_client_error(
+        failure.headers = headers_for_client_error(
             headers, credential, beside_limits=bool(self.sink.context.limit_result)
         )
         return failure
@@ -269,8 +269,10 @@ class UpstreamAttempt(msgspec.Struct):
 def _own_credential_refused(failure: Failure, provider: str) -> Failure:
     """The provider refused a credential that the gateway comes by itself: no caller can mend that by another key."""
     text = f"{provider} does not accept the gateway's own credential: {failure.message}"
-    ours = Failure(Kind.UPSTREAM, 502, text, code="provider_credential_refused", answered=failure.answered)
-    ours.fields = failure.fields
+    ours = Failure(
+        Kind.UPSTREAM, 502, text, code="provider_credential_refused", provider_status=failure.provider_status
+    )
+    ours.headers = failure.headers
     return ours
 
 

@@ -10,7 +10,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.http.client.connector import Origin, origin_of
 from nulpoint.http.client.pool import ConnectionPool, UpstreamClient
 from nulpoint.http.message import header
-from nulpoint.protocols.registry import CODECS, ERRORS
+from nulpoint.protocols.registry import CODECS, ERROR_READERS
 from nulpoint.providers.auth import Identity, Signer, credential_headers
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
@@ -46,7 +46,7 @@ class ProviderEndpoint:
         self.pool: ConnectionPool = client.pool(origin, spec.idle_timeout)
         self.stream_content = WIRE_FORMATS[spec.wire].stream_content_type
         self.translates = self.through_chat or spec.wire in CODECS
-        self.read_error = ERRORS.get(spec.wire)
+        self.read_error = ERROR_READERS.get(spec.wire)
         self.identity = identity
         self._base = urlsplit(provider.base_url).path.rstrip("/")
         self._host = _host(origin)
