@@ -1,4 +1,4 @@
-# Every target sets up what it needs by itself; the virtual environment is made once and again when its list changes.
+# Every target sets up what it needs. The virtual environment is updated when a list of packages changes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,16 +59,16 @@ mock-short: test-short
 mock-race: test-race
 mock-cover: test-cover
 
-corpus: $(DEV_STAMP) ## replay recorded provider traffic, where it is, through the codecs and print a table
+corpus: $(DEV_STAMP) ## replay recorded provider traffic, if there is any, through the translations and print a table
 	@$(BIN)/python tests/codecs/codecs_corpus.py
 
-fuzz: $(DEV_STAMP) ## inputs that are nearly valid for every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
+fuzz: $(DEV_STAMP) ## try nearly valid input on every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
 	@$(BIN)/python tests/fuzz --seconds $(or $(SECONDS),60) --target "$(TARGET)" $(if $(SEED),--seed $(SEED))
 
-chaos: $(DEV_STAMP) ## random faults on three mock providers under load; SECONDS=120 SEED=1 RATE=100
+chaos: $(DEV_STAMP) ## inject random faults into three mock providers under load; SECONDS=120 SEED=1 RATE=100
 	@$(BIN)/python tests/faults/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1) --rate $(or $(RATE),100)
 
-bench: $(DEV_STAMP) ## measure beside nginx; BENCH_QUICK=1 for a first look
+bench: $(DEV_STAMP) ## measure next to nginx; BENCH_QUICK=1 for a first look
 	@sh bench/install.sh
 	$(BIN)/python bench/run.py
 
@@ -76,17 +76,18 @@ bench-against: $(DEV_STAMP) ## compare with another commit: BASE=HEAD~1 PAIRS=20
 	@sh bench/install.sh
 	@$(BIN)/python bench/against.py "$(BASE)" $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows "$(ROWS)") $(if $(LIMIT),--limit $(LIMIT))
 
-bench-peers: $(DEV_STAMP) ## the same with LiteLLM and Portkey
+bench-peers: $(DEV_STAMP) ## measure LiteLLM and Portkey too
 	@sh bench/install.sh
 	$(BIN)/python bench/run.py --peers
 
-lint: $(DEV_STAMP) ## format check, lint, types, layers
+lint: $(DEV_STAMP) ## check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict bench
 	$(BIN)/python -m pytest tests/test_layers.py
 
-fmt: $(DEV_STAMP) ## format the code and mend what lint can mend
+fmt: $(DEV_STAMP) ## format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,4 +1,4 @@
-"""What answers from the cache cost, what the limits add, and what half-known batches of embeddings save."""
+"""Measures what cache hits cost, what the limits add, and what half-cached batches of embeddings save."""
 
 import contextlib
 import json
@@ -13,14 +13,14 @@ from typing import Any
 
 from clocks import cpu_ns
 from figures import Row, interval, ratios
-from subjects import LOAD_CPU, Subject, answering, child, free_port, nulpoint, pinned, proxying, wait_for
+from subjects import LOAD_CPU, Subject, child, free_port, nginx_proxy, nulpoint, pinned, response_server, wait_for
 
 Wrk = Callable[[int, int, float, Path], dict[str, float]]
-CONNECTIONS, BATCHES = 64, 8  # at once; an answer to a batch is 820 kB
-MANY = "1000000000"
+CONNECTIONS, BATCHES = 64, 8  # at the same time; the response to a batch is 820 kB
+HIGH_LIMIT = "1000000000"  # never reached, so that only the accounting is measured
 OFF, MEMORY, HEADS, REDIS = "cache off", "hit in memory", "hit in memory, another head each time", "hit in Redis"
 LIMITS, SHARED_LIMITS = "limits in this process", "limits in Redis"
-KNOWN = 50  # of 100 inputs
+CACHED_INPUTS = 50  # of 100
 _HEAD = """wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "Bearer any"
@@ -48,31 +48,31 @@ def measure_cache(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: lis
     same = _script(folder, "same", f"wrk.body = [[{_question()}]]\n")
     heads = _script(folder, "heads", f"wrk.body = [[{_question()}]]\n{_OTHER_HEADS}")
     with contextlib.ExitStack() as stack:
-        upstream = stack.enter_context(answering(folder / "cache-up"))
+        upstream = stack.enter_context(response_server(folder / "cache-up"))
 
         def gateway(name: str, **settings: str) -> Subject:
-            return stack.enter_context(nulpoint(folder, upstream, name, **settings))
+            return stack.enter_context(nulpoint(folder, upstream, name, settings=settings))
 
         memory = gateway(MEMORY, CACHE_MODE="memory")
         runs = [
-            (stack.enter_context(proxying(folder / "cache-px", upstream)), same),
+            (stack.enter_context(nginx_proxy(folder / "cache-px", upstream)), same),
             (gateway(OFF), same),
             (memory, same),
             (Subject(HEADS, memory.port, memory.pids), heads),
-            (gateway(LIMITS, RPM_LIMIT=MANY, TPM_LIMIT=MANY), same),
+            (gateway(LIMITS, RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT), same),
         ]
         if shutil.which("redis-server"):
             url = stack.enter_context(_redis())
             runs.append((gateway(REDIS, CACHE_MODE="redis", REDIS_URL=url), same))
-            runs.append((gateway(SHARED_LIMITS, RPM_LIMIT=MANY, TPM_LIMIT=MANY, REDIS_URL=url), same))
+            runs.append((gateway(SHARED_LIMITS, RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT, REDIS_URL=url), same))
         measured = _rounds(runs, CONNECTIONS, rounds, seconds, wrk)
-    raw["cpu us a request, cache and limits"] = measured
+    raw["cpu us per request, cache and limits"] = measured
     rows += _request_rows(measured)
     measure_batches(folder, rounds, seconds, wrk, rows, raw)
 
 
 def _request_rows(measured: list[dict[str, float]]) -> list[Row]:
-    rows = [(f"CPU a request, 260 B: {MEMORY}", f"{median(one[MEMORY] for one in measured):.1f} us", "")]
+    rows = [(f"CPU per request, 260 B: {MEMORY}", f"{median(costs[MEMORY] for costs in measured):.1f} us", "")]
     rows.append(_ratio(MEMORY, "nginx", measured, "< 1.0"))
     rows.append(_ratio(HEADS, "nginx", measured))
     rows.append(_added(LIMITS, measured))
@@ -83,50 +83,50 @@ def _request_rows(measured: list[dict[str, float]]) -> list[Row]:
 
 
 def measure_batches(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: list[Row], raw: dict[str, Any]) -> None:
-    """100 inputs, of which 50 are known; beside a gateway that keeps nothing and asks for all of them."""
-    known = [f"text {number:020}" for number in range(KNOWN)]
-    opened = json.dumps({"model": "text-embedding-3-small", "encoding_format": "base64", "input": known})[:-2] + ","
-    script = _script(folder, "batches", _BATCHES % (KNOWN, opened))
+    """Measure batches of 100 inputs with 50 of them cached, and the same with a gateway that has no cache."""
+    cached = [f"text {number:020}" for number in range(CACHED_INPUTS)]
+    unclosed = json.dumps({"model": "text-embedding-3-small", "encoding_format": "base64", "input": cached})[:-2] + ","
+    script = _script(folder, "batches", _BATCHES % (CACHED_INPUTS, unclosed))
     with (
-        _vectors(KNOWN) as half,
-        _vectors(2 * KNOWN) as all_of_them,
-        nulpoint(folder, all_of_them, OFF) as off,
-        nulpoint(folder, half, MEMORY, CACHE_MODE="memory") as memory,
+        _vectors_upstream(CACHED_INPUTS) as half_port,
+        _vectors_upstream(2 * CACHED_INPUTS) as whole_port,
+        nulpoint(folder, whole_port, OFF) as off,
+        nulpoint(folder, half_port, MEMORY, settings={"CACHE_MODE": "memory"}) as memory,
     ):
-        _post(memory.port, opened[:-1] + "]}")
+        _post(memory.port, unclosed[:-1] + "]}")
         measured = _rounds([(off, script), (memory, script)], BATCHES, rounds, seconds, wrk)
-    raw["cpu us a batch of embeddings"] = measured
-    what = "CPU a batch of 100 embeddings"
+    raw["cpu us per batch of embeddings"] = measured
+    unit = "CPU per batch of 100 embeddings"
     low, mid, high = interval(ratios(measured, MEMORY, OFF))
-    rows.append((f"{what}: {OFF}", f"{median(one[OFF] for one in measured):.0f} us", ""))
-    rows.append((f"{what}: half of them known / {OFF}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""))
+    rows.append((f"{unit}: {OFF}", f"{median(costs[OFF] for costs in measured):.0f} us", ""))
+    rows.append((f"{unit}: half of them known / {OFF}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""))
 
 
 def _rounds(
     runs: list[tuple[Subject, Path]], connections: int, rounds: int, seconds: float, wrk: Wrk
 ) -> list[dict[str, float]]:
-    """CPU microseconds a request, every subject once a round; the order turns from round to round."""
+    """Return the CPU time of a request in microseconds. Every round has each subject once, in a rotating order."""
     for subject, script in runs:
         wrk(subject.port, connections, 1, script)
     measured = []
     for number in range(rounds):
-        one = {}
+        costs = {}
         turn = number % len(runs)
         for subject, script in runs[turn:] + runs[:turn]:
             before = cpu_ns(subject.pids)
             requests = wrk(subject.port, connections, seconds, script)["requests"]
-            one[subject.name] = (cpu_ns(subject.pids) - before) / requests / 1000
-        measured.append(one)
+            costs[subject.name] = (cpu_ns(subject.pids) - before) / requests / 1000
+        measured.append(costs)
     return measured
 
 
 def _ratio(name: str, reference: str, measured: list[dict[str, float]], target: str = "") -> Row:
     low, mid, high = interval(ratios(measured, name, reference))
-    return f"CPU a request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
 
 
 def _added(name: str, measured: list[dict[str, float]]) -> Row:
-    low, mid, high = interval([one[name] - one[OFF] for one in measured])
+    low, mid, high = interval([costs[name] - costs[OFF] for costs in measured])
     return f"CPU added to a request: {name}", f"{mid:.1f} us ({low:.1f} to {high:.1f})", ""
 
 
@@ -158,7 +158,7 @@ def _redis() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _vectors(count: int) -> Iterator[int]:
+def _vectors_upstream(count: int) -> Iterator[int]:
     port = free_port()
     program = str(Path(__file__).with_name("vectors_upstream.py"))
     with child(pinned(LOAD_CPU, sys.executable, program, str(port), str(count))):

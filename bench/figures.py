@@ -1,4 +1,7 @@
-"""Paired rounds to one figure: every subject runs once in each round, and only figures of one round are compared."""
+"""Computes figures from paired rounds.
+
+Every subject runs once in each round, and only figures of the same round are compared.
+"""
 
 import contextlib
 import random
@@ -6,38 +9,38 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple, TypeVar
 
-Row = tuple[str, str, str]  # what, figure, target
+Row = tuple[str, str, str]  # what was measured, the figure, the target
 T = TypeVar("T")
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
-    """Median with its 95 % bootstrap interval."""
-    chance = random.Random(1)
-    medians = sorted(median(chance.choices(values, k=len(values))) for _ in range(2000))
+    """Return the median between the ends of its 95 % bootstrap interval."""
+    generator = random.Random(1)
+    medians = sorted(median(generator.choices(values, k=len(values))) for _ in range(2000))
     return medians[50], median(values), medians[1949]
 
 
 def ratios(rounds: list[dict[str, float]], subject: str, reference: str) -> list[float]:
-    """The subject's figure over the reference's, one a round."""
-    return [one[subject] / one[reference] for one in rounds if subject in one and reference in one]
+    """Return the subject's figure divided by the reference's, one ratio per round."""
+    return [costs[subject] / costs[reference] for costs in rounds if subject in costs and reference in costs]
 
 
-def passed_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
-    """What another host of OpenAI's format costs the gateway beside OpenAI's own."""
+def pass_through_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
+    """Compare what the gateway spends on another host of OpenAI's format with what it spends on OpenAI."""
     low, mid, high = interval(ratios(rounds, name, "nulpoint"))
-    return f"CPU a {what}: {name} passed on / OpenAI passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per {what}: {name} passed on / OpenAI passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
 
 
 def translated_row(what: str, name: str, rounds: list[dict[str, float]], target: str) -> Row:
-    """What a format of its own costs the gateway beside one that it passes on."""
+    """Compare what the gateway spends on a format that it translates with what it spends on one that it passes on."""
     low, mid, high = interval(ratios(rounds, name, "nulpoint"))
-    return f"CPU a {what}: {name} translated / passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per {what}: {name} translated / passed on", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
 
 
-def undisturbed(measure: Callable[[], T], tries: int = 5) -> T:
-    """The result of a measurement, which is made anew where it raises RuntimeError: a busy machine can starve a turn.
+def retry_if_disturbed(measure: Callable[[], T], tries: int = 5) -> T:
+    """Return the result of `measure`, and call it again if it raises RuntimeError.
 
-    Raises the error of the last try.
+    A busy machine can leave a gateway without CPU time for a whole turn. Raises the error of the last try.
     """
     for _ in range(tries - 1):
         with contextlib.suppress(RuntimeError):
@@ -45,16 +48,16 @@ def undisturbed(measure: Callable[[], T], tries: int = 5) -> T:
     return measure()
 
 
-def there_and_back(subjects: Sequence[T], number: int) -> Sequence[T]:
-    """The order of the subjects in a round: forward in even rounds, backward in odd ones.
+def abba_order(subjects: Sequence[T], number: int) -> Sequence[T]:
+    """Return the subjects in the order of a round: forward in even rounds, backward in odd ones.
 
-    Two neighbours then run as A B, B A, A B: what drifts steadily adds as much to one as to the other.
+    Two neighbours then run as A B, B A, A B, so that a steady drift adds as much to one as to the other.
     """
     return subjects[::-1] if number % 2 else subjects
 
 
 class Comparison(NamedTuple):
-    """What a row costs in two trees, and the ratio of head to base with its 95 % interval."""
+    """The costs of one row in two trees, and the ratio of head to base with its 95 % interval."""
 
     name: str
     base: float  # median, microseconds
@@ -64,7 +67,7 @@ class Comparison(NamedTuple):
     high: float
 
     def verdict(self, limit: float) -> str:
-        """Says whether the ratio is above the limit: surely if the whole interval is, and otherwise perhaps."""
+        """Say whether the ratio is above the limit: certainly if the whole interval is, and otherwise perhaps."""
         if self.low > limit:
             return f"ABOVE {limit:g}"
         return f"perhaps above {limit:g}" if self.ratio > limit else ""
@@ -73,15 +76,15 @@ class Comparison(NamedTuple):
 def compare(name: str, rounds: list[dict[str, float]], base: str, head: str) -> Comparison:
     """Compare two subjects pair by pair: only figures of one round are divided by each other."""
     low, ratio, high = interval(ratios(rounds, head, base))
-    costs = (median(one[subject] for one in rounds) for subject in (base, head))
-    return Comparison(name, *costs, low, ratio, high)
+    base_cost, head_cost = (median(costs[subject] for costs in rounds) for subject in (base, head))
+    return Comparison(name, base_cost, head_cost, low, ratio, high)
 
 
 def comparison_table(comparisons: list[Comparison], limit: float) -> str:
-    """A Markdown table with a line for each comparison."""
+    """Return a Markdown table with a line for each comparison."""
     lines = [
-        f"| {one.name} | {one.base:.1f} us | {one.head:.1f} us | {one.ratio:.3f} ({one.low:.3f} to {one.high:.3f}) "
-        f"| {one.verdict(limit)} |"
-        for one in comparisons
+        f"| {row.name} | {row.base:.1f} us | {row.head:.1f} us | {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}) "
+        f"| {row.verdict(limit)} |"
+        for row in comparisons
     ]
     return "\n".join(["| CPU | Base | Head | Head / base | |", "|---|---|---|---|---|", *lines])

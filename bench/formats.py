@@ -1,7 +1,7 @@
-"""What the upstreams of the bench say, in each provider's own shape (recorded answers, their words replaced).
+"""The responses of the benchmark's upstreams in each provider's own shape (recorded responses with replaced words).
 
-One upstream serves all formats. Which one it speaks is told by the first segment of the path, so the gateway's base
-URLs all name the same host: `/anthropic/v1` and so on. A path without such a segment is OpenAI's.
+One upstream serves all formats. The first segment of the path selects the format, so the gateway's base URLs all name
+the same host: `/anthropic/v1` and so on. A path without such a segment is OpenAI's.
 """
 
 import json
@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
 
-_TEXT = "word " * 50  # an answer of about 600 bytes
+_TEXT = "word " * 50  # for a response of about 600 bytes
 
 
 class Format(NamedTuple):
-    """A wire format: how the gateway is told to reach it, a whole answer, and a stream.
+    """A wire format: the settings with which the gateway reaches it, a whole response, and the parts of a stream.
 
-    An event holds the time it was sent at, twenty digits, as its text. `done` comes after the last one. `frame` makes
-    of an event what goes out; `more` are further variables.
+    The text of an event is the time at which it was sent, in twenty digits. `done` follows the last event. `frame`
+    turns an event into the bytes to send. `variables` are further environment variables of the gateway.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Format(NamedTuple):
     base_url: str
     base_path: str
     model: str
-    answer: str
+    response: str
     begin: bytes
     event: bytes
     done: bytes
     frame: Callable[[bytes], bytes] = bytes
     content_type: bytes = b"text/event-stream"
-    more: Mapping[str, str] = MappingProxyType({})
+    variables: Mapping[str, str] = MappingProxyType({})
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
@@ -45,7 +45,7 @@ OPENAI = Format(
     base_url="OPENAI_BASE_URL",
     base_path="/v1",
     model="gpt-4o",
-    answer=_json(
+    response=_json(
         {
             "id": "chatcmpl-123",
             "object": "chat.completion",
@@ -74,7 +74,7 @@ ANTHROPIC = Format(
     base_url="ANTHROPIC_BASE_URL",
     base_path="/anthropic/v1",
     model="claude-sonnet-4-5",
-    answer=_json(
+    response=_json(
         {
             "model": "claude-sonnet-4-5-20250929",
             "id": "msg_018wcZd3HjaUCp6vtfWURYTU",
@@ -112,7 +112,7 @@ GEMINI = Format(
     base_url="GEMINI_BASE_URL",
     base_path="/gemini/v1beta",
     model="gemini-2.5-flash",
-    answer=_json(
+    response=_json(
         {
             "candidates": [
                 {"content": {"parts": [{"text": _TEXT}], "role": "model"}, "finishReason": "STOP", "index": 0}
@@ -143,7 +143,7 @@ MISTRAL = Format(
     base_url="MISTRAL_BASE_URL",
     base_path="/mistral/v1",
     model="mistral-small-latest",
-    answer=_json(
+    response=_json(
         {
             "id": "8f5e8c9b0c6c4f4a930e27f54ab8d92f",
             "created": 1710000000,
@@ -178,7 +178,7 @@ MISTRAL = Format(
 
 
 def _message(event_type: bytes) -> Callable[[bytes], bytes]:
-    """AWS's framing of an event: lengths, their checksum, headers, payload, a checksum of it all."""
+    """Return a function that frames an event as AWS does: lengths, their checksum, headers, payload, total checksum."""
     texts = {b":event-type": event_type, b":content-type": b"application/json", b":message-type": b"event"}
     headers = b"".join(
         b"%c%b\x07%b%b" % (len(name), name, struct.pack(">H", len(text)), text) for name, text in texts.items()
@@ -192,14 +192,14 @@ def _message(event_type: bytes) -> Callable[[bytes], bytes]:
     return frame
 
 
-# With an API key, so that what is measured is translation; what a signature adds is measured beside it.
+# Bedrock is called with an API key, so that translation alone is measured. The signature has a row of its own.
 BEDROCK = Format(
     name="Bedrock",
     key="AWS_BEARER_TOKEN_BEDROCK",
     base_url="BEDROCK_ENDPOINT_URL",
     base_path="/bedrock",
     model="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-    answer=_json(
+    response=_json(
         {
             "metrics": {"latencyMs": 1234},
             "output": {"message": {"content": [{"text": _TEXT}], "role": "assistant"}},
@@ -224,9 +224,10 @@ BEDROCK = Format(
     ),
     frame=_message(b"contentBlockDelta"),
     content_type=b"application/vnd.amazon.eventstream",
-    more={"AWS_REGION": "us-east-1"},
+    variables={"AWS_REGION": "us-east-1"},
 )
-SIGNED = {  # in place of the API key; the upstream does not look at the signature
+# Settings that sign the requests instead of sending an API key. The upstream does not check the signature.
+SIGNED = {
     "AWS_BEARER_TOKEN_BEDROCK": "",
     "AWS_ACCESS_KEY_ID": "AKIABENCHBENCHBENCH0",
     "AWS_SECRET_ACCESS_KEY": "secret-of-the-bench",
@@ -239,10 +240,10 @@ AZURE = OPENAI._replace(
     model="azure-gpt-4o",
 )
 TRANSLATED = (ANTHROPIC, GEMINI, MISTRAL, BEDROCK)
-PASSED = (AZURE,)  # beside OpenAI's own
-FORMATS = (OPENAI, *PASSED, *TRANSLATED)
+PASSED_THROUGH = (AZURE,)  # in addition to OpenAI itself
+FORMATS = (OPENAI, *PASSED_THROUGH, *TRANSLATED)
 
 
 def format_of(path: str) -> Format:
-    """The format a path asks for."""
-    return next((one for one in FORMATS[1:] if path.startswith(one.base_path)), OPENAI)
+    """Return the format that a path selects."""
+    return next((form for form in FORMATS[1:] if path.startswith(form.base_path)), OPENAI)

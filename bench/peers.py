@@ -1,7 +1,7 @@
-"""Other gateways in the same harness, from their own packages, in rounds of their own.
+"""Measures other gateways with the same harness, in rounds of their own.
 
-LiteLLM from its Python package into an environment of its own, Portkey from its npm package. What cannot be installed
-is left out with a word.
+LiteLLM is installed from its Python package into an environment of its own, and Portkey from its npm package. A gateway
+that cannot be installed is left out with a message.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clocks import cpu_ns, rss_kib
-from subjects import SUBJECT_CPU, Subject, answering, child, children, free_port, pinned, wait_for
+from subjects import SUBJECT_CPU, Subject, child, children, free_port, pinned, response_server, wait_for
 
 HERE = Path(__file__).parent
 INSTALLED = HERE / ".peers"
@@ -23,7 +23,7 @@ START_SECONDS = 60.0
 
 @contextlib.contextmanager
 def litellm(folder: Path, upstream: int) -> Iterator[Subject]:
-    """One worker, its default configuration with one model."""
+    """Run LiteLLM with one worker and its default configuration for one model."""
     home = INSTALLED / "litellm"
     if not (home / "bin" / "litellm").exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
@@ -38,7 +38,7 @@ def litellm(folder: Path, upstream: int) -> Iterator[Subject]:
     environment = {
         **os.environ,
         "LITELLM_LOG": "ERROR",
-        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # on loopback and for the length of the bench
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # only on loopback and during the benchmark
     }
     with child(pinned(SUBJECT_CPU, *command), environment) as process:
         wait_for(port, START_SECONDS)
@@ -47,7 +47,7 @@ def litellm(folder: Path, upstream: int) -> Iterator[Subject]:
 
 @contextlib.contextmanager
 def portkey(folder: Path, upstream: int) -> Iterator[Subject]:
-    """Its Node server; the target is named by request headers."""
+    """Run Portkey's Node server. Request headers name the target."""
     home = INSTALLED / "portkey"
     server = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     if not server.exists():
@@ -59,11 +59,11 @@ def portkey(folder: Path, upstream: int) -> Iterator[Subject]:
         yield Subject("Portkey", port, [process.pid])
 
 
-def peers_available(
+def measure_peers(
     folder: Path, raw: dict[str, Any], seconds: float, wrk: Callable[..., dict[str, float]], lua: Callable[..., Path]
 ) -> list[tuple[str, str, str]]:
     rows = []
-    with answering(folder / "peers") as upstream:
+    with response_server(folder / "peers") as upstream:
         for start in (litellm, portkey):
             try:
                 with start(folder, upstream) as subject:
@@ -86,8 +86,8 @@ def measure(
     run = wrk(subject.port, 16, max(seconds, 5), script)
     cpu = (cpu_ns(subject.pids) - before) / run["requests"] / 1000
     memory = rss_kib(subject.pids) / 1024
-    raw[subject.name] = {"cpu us a request": cpu, "rss MiB": memory, **run}
+    raw[subject.name] = {"cpu us per request": cpu, "rss MiB": memory, **run}
     return [
-        (f"CPU a request, 260 B: {subject.name}", f"{cpu:.0f} us", ""),
+        (f"CPU per request, 260 B: {subject.name}", f"{cpu:.0f} us", ""),
         (f"Resident memory: {subject.name}", f"{memory:.0f} MiB", ""),
     ]

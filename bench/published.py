@@ -1,4 +1,4 @@
-"""Where figures are published: all of them in docs/performance.md, the first to look at in README.md.
+"""Publishes figures: all of them in docs/performance.md, and the most important ones in README.md.
 
 `python bench/run.py --write-docs` renews both. `python bench/published.py` renews README.md from docs/performance.md.
 """
@@ -8,40 +8,41 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PERFORMANCE, README = ROOT / "docs/performance.md", ROOT / "README.md"
-# Rows of the table in docs/performance.md, and what they are called in README.md; one that was not measured is left out.
+# Rows of the table in docs/performance.md, and their names in README.md. A row that was not measured is left out.
 ROWS = {
-    "CPU a request, 260 B: nginx": "CPU a request: nginx, doing nothing but proxying",
-    "CPU a request, 260 B: nulpoint": "CPU a request: nulpoint",
-    "CPU a request, 260 B: Portkey": "CPU a request: Portkey",
-    "CPU a request, 260 B: LiteLLM": "CPU a request: LiteLLM",
-    "CPU a request, 260 B: nulpoint / nginx": "CPU a request: nulpoint / nginx",
-    "CPU a chunk, 500 streams, bursts: nulpoint / nginx": "CPU a chunk of a stream: nulpoint / nginx",
+    "CPU per request, 260 B: nginx": "CPU per request: nginx, doing nothing but proxying",
+    "CPU per request, 260 B: nulpoint": "CPU per request: nulpoint",
+    "CPU per request, 260 B: Portkey": "CPU per request: Portkey",
+    "CPU per request, 260 B: LiteLLM": "CPU per request: LiteLLM",
+    "CPU per request, 260 B: nulpoint / nginx": "CPU per request: nulpoint / nginx",
+    "CPU per chunk, 500 streams, bursts: nulpoint / nginx": "CPU per chunk of a stream: nulpoint / nginx",
     "P50 added at one connection: nulpoint": "Latency added, median",
     "First proxied answer after start, median": "First answer after start",
-    "Memory an idle stream, 2000 streams": "Memory an open stream",
+    "Memory per idle stream, 2000 streams": "Memory per open stream",
     "Resident memory, idle": "Memory, idle",
 }
 
 
 def publish(text: str) -> None:
-    """`text` is the line that says what was measured where, an empty line, the table."""
+    """Write the figures. `text` is a line that says what was measured where, an empty line, and the table."""
     _put(PERFORMANCE, "<!-- table -->", "<!-- end of table -->", text)
     _put(README, _begin(README.read_text()), "<!-- end of figures -->", shortened(text))
 
 
 def published() -> str:
-    """What docs/performance.md says now."""
+    """Return the figures in docs/performance.md."""
     return PERFORMANCE.read_text().partition("<!-- table -->")[2].partition("<!-- end of table -->")[0].strip()
 
 
 def shortened(text: str) -> str:
-    """The part of it that stands in README.md."""
-    measured = dict(re.findall(r"(?m)^\| (.+?) \| (.+?) \|", text))
+    """Return the part of the figures for README.md."""
+    measured: dict[str, str] = dict(re.findall(r"(?m)^\| (.+?) \| (.+?) \|", text))
     rows = [f"| {name} | {measured[row]} |" for row, name in ROWS.items() if row in measured]
     return "\n".join([text.partition("\n")[0], "", "| What | Measured |", "|---|---|", *rows])
 
 
 def _begin(readme: str) -> str:
+    begin: str
     (begin,) = re.findall(r"<!-- figures: .*? -->", readme)
     return begin
 

@@ -1,7 +1,7 @@
-"""The campaign: nulpoint beside nginx in interleaved rounds, and what it costs in memory and time to start.
+"""Measures nulpoint next to nginx in interleaved rounds, and the memory and the start-up time of nulpoint.
 
-`BENCH_QUICK=1` for a first look. Prints a table and writes bench/results/latest.json; `--write-docs` puts the table
-into docs/performance.md, and its first rows into README.md.
+Set `BENCH_QUICK=1` for a first look. Prints a table and writes bench/results/latest.json. `--write-docs` puts the table
+into docs/performance.md and its most important rows into README.md.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from typing import Any
 
 from cached import measure_cache
 from clocks import cpu_ns, rss_kib
-from figures import Row, interval, passed_row, ratios, translated_row
-from formats import BEDROCK, PASSED, SIGNED, TRANSLATED
-from load import PROMPTS, lua, same_answer, same_text, wrk
+from figures import Row, interval, pass_through_row, ratios, translated_row
+from formats import BEDROCK, PASSED_THROUGH, SIGNED, TRANSLATED
+from load import PROMPTS, check_same_response, check_same_text, lua, wrk
 from longest_step import measure_longest_steps
-from peers import peers_available
+from peers import measure_peers
 from published import publish
 from reloading import measure_reloads
 from settling import measure_settling
@@ -35,100 +35,103 @@ from subjects import (
     SUBJECT_CPU,
     Subject,
     allow_many_files,
-    answering,
     child,
     free_port,
     gateway_environment,
+    nginx_proxy,
     nulpoint,
-    passing,
+    pass_through_subjects,
     pinned,
-    proxying,
-    translating,
+    response_server,
+    translated_subjects,
     wait_for,
 )
 
 HERE = Path(__file__).parent
 QUICK = bool(os.environ.get("BENCH_QUICK"))
-# Short runs and many: a disturbance of the machine, which lasts seconds, then meets neighbours alike.
+# Many short runs: a disturbance of the machine, which lasts seconds, then affects neighbouring runs alike.
 ROUNDS, SECONDS = (4, 1) if QUICK else (10, 2)
 LATENCY_ROUNDS = 3 if QUICK else 6
-TURNS = 10 if QUICK else 60  # of half a second, for each subject of the streams
+TURNS = 10 if QUICK else 60  # turns of half a second for each subject of the streams
 MISSES = "cache on, every request a miss"
-SIGNS = "Bedrock, with signatures,"
+SIGNED_NAME = "Bedrock, with signatures,"
 
 
 def measure_requests(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
     with contextlib.ExitStack() as stack:
-        upstream = stack.enter_context(answering(folder / "up"))
-        reference = stack.enter_context(proxying(folder / "px", upstream))
-        again = stack.enter_context(proxying(folder / "px2", upstream, "nginx again"))
+        upstream = stack.enter_context(response_server(folder / "up"))
+        reference = stack.enter_context(nginx_proxy(folder / "px", upstream))
+        second_reference = stack.enter_context(nginx_proxy(folder / "px2", upstream, "nginx again"))
         ours = stack.enter_context(nulpoint(folder, upstream))
-        signed = stack.enter_context(nulpoint(folder, upstream, SIGNS, BEDROCK.model, **SIGNED))
-        translated, passed = [*translating(ours), signed], passing(ours)
-        same_answer(upstream, ours.port)
-        same_text(upstream, [*translated, *passed])
-        missing = stack.enter_context(nulpoint(folder, upstream, MISSES, CACHE_MODE="memory"))
-        subjects = [reference, again, ours, missing, *translated, *passed]
+        signed = stack.enter_context(nulpoint(folder, upstream, SIGNED_NAME, BEDROCK.model, settings=SIGNED))
+        translated, passed_through = [*translated_subjects(ours), signed], pass_through_subjects(ours)
+        check_same_response(upstream, ours.port)
+        check_same_text(upstream, [*translated, *passed_through])
+        missing = stack.enter_context(nulpoint(folder, upstream, MISSES, settings={"CACHE_MODE": "memory"}))
+        subjects = [reference, second_reference, ours, missing, *translated, *passed_through]
         for name, characters in PROMPTS.items():
-            scripts = {one.model: lua(folder, name, characters, one.model) for one in subjects}
+            scripts = {subject.model: lua(folder, name, characters, subject.model) for subject in subjects}
             for subject in subjects:
                 wrk(subject.port, 64, 1, scripts[subject.model])
             rounds = [cpu_round(subjects, scripts, number) for number in range(ROUNDS)]
-            raw[f"cpu us a request, {name}"] = rounds
+            raw[f"cpu us per request, {name}"] = rounds
             rows += cpu_rows(name, rounds)
         latency(upstream, [reference, ours], lua(folder, "latency", 150), rows, raw)
         raw["rss"] = rss_kib(ours.pids)
 
 
 def cpu_round(subjects: list[Subject], scripts: dict[str, Path], number: int) -> dict[str, float]:
-    """CPU microseconds a request at 64 connections, every subject once; the order turns from round to round."""
+    """Return the CPU time of a request at 64 connections, in microseconds, for every subject. The order rotates."""
     turn = number % len(subjects)
-    one = {}
+    costs = {}
     for subject in subjects[turn:] + subjects[:turn]:
         before = cpu_ns(subject.pids)
         run = wrk(subject.port, 64, SECONDS, scripts[subject.model])
-        one[subject.name] = (cpu_ns(subject.pids) - before) / run["requests"] / 1000
-    return one
+        costs[subject.name] = (cpu_ns(subject.pids) - before) / run["requests"] / 1000
+    return costs
 
 
 def cpu_rows(name: str, rounds: list[dict[str, float]]) -> list[Row]:
     low, mid, high = interval(ratios(rounds, "nulpoint", "nginx"))
     a_low, a_mid, a_high = interval(ratios(rounds, "nginx again", "nginx"))
     m_low, m_mid, m_high = interval(ratios(rounds, MISSES, "nulpoint"))
-    target, times = ("<= 3.0 (aim 2.0)", "<= 2.0") if name == "260 B" else ("", "")
+    target, translation_target = ("<= 3.0 (aim 2.0)", "<= 2.0") if name == "260 B" else ("", "")
     return [
-        (f"CPU a request, {name}: nginx", f"{median(one['nginx'] for one in rounds):.1f} us", ""),
-        (f"CPU a request, {name}: nulpoint", f"{median(one['nulpoint'] for one in rounds):.1f} us", ""),
-        (f"CPU a request, {name}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
-        (f"CPU a request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
-        (f"CPU a request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
-        *(translated_row(f"request, {name}", one.name, rounds, times) for one in TRANSLATED),
-        translated_row(f"request, {name}", SIGNS, rounds, ""),
-        *(passed_row(f"request, {name}", one.name, rounds, times and "<= 1.2") for one in PASSED),
+        (f"CPU per request, {name}: nginx", f"{median(costs['nginx'] for costs in rounds):.1f} us", ""),
+        (f"CPU per request, {name}: nulpoint", f"{median(costs['nulpoint'] for costs in rounds):.1f} us", ""),
+        (f"CPU per request, {name}: nulpoint / nginx", f"{mid:.2f} ({low:.2f} to {high:.2f})", target),
+        (f"CPU per request, {name}: nginx / nginx (noise)", f"{a_mid:.2f} ({a_low:.2f} to {a_high:.2f})", ""),
+        (f"CPU per request, {name}: {MISSES} / off", f"{m_mid:.2f} ({m_low:.2f} to {m_high:.2f})", ""),
+        *(translated_row(f"request, {name}", form.name, rounds, translation_target) for form in TRANSLATED),
+        translated_row(f"request, {name}", SIGNED_NAME, rounds, ""),
+        *(
+            pass_through_row(f"request, {name}", form.name, rounds, "<= 1.2" if name == "260 B" else "")
+            for form in PASSED_THROUGH
+        ),
     ]
 
 
 def latency(upstream: int, subjects: list[Subject], script: Path, rows: list[Row], raw: dict[str, Any]) -> None:
-    """At one connection, in ABBA order; what is added is the difference to direct within one round."""
+    """Measure the latency added at one connection, in ABBA order: the difference to direct requests in a round."""
     direct = Subject("direct", upstream, [])
     rounds = []
     for _ in range(LATENCY_ROUNDS):
-        one: dict[str, list[float]] = {}
+        latencies: dict[str, list[float]] = {}
         order = [direct, *subjects]
         for subject in order + order[::-1]:
-            one.setdefault(subject.name, []).append(wrk(subject.port, 1, 1, script)["p50"])
-        rounds.append({name: sum(values) / len(values) for name, values in one.items()})
+            latencies.setdefault(subject.name, []).append(wrk(subject.port, 1, 1, script)["p50"])
+        rounds.append({name: sum(values) / len(values) for name, values in latencies.items()})
     raw["p50 us at one connection"] = rounds
     for subject in subjects:
-        low, mid, high = interval([one[subject.name] - one["direct"] for one in rounds])
+        low, mid, high = interval([medians[subject.name] - medians["direct"] for medians in rounds])
         target = "<= 250 us" if subject.name == "nulpoint" else ""
         rows.append((f"P50 added at one connection: {subject.name}", f"{mid:.0f} us ({low:.0f} to {high:.0f})", target))
 
 
 def measure_start(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
-    """From exec to the first proxied answer."""
+    """Measure the time from exec to the first proxied response."""
     times = []
-    with answering(folder / "cold") as upstream:
+    with response_server(folder / "cold") as upstream:
         for _ in range(5 if QUICK else 20):
             port = free_port()
             began = time.monotonic()
@@ -136,7 +139,7 @@ def measure_start(folder: Path, rows: list[Row], raw: dict[str, Any]) -> None:
                 pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve"), gateway_environment(port, upstream)
             ):
                 wait_for(port)
-                same_answer(upstream, port)
+                check_same_response(upstream, port)
                 times.append(time.monotonic() - began)
     raw["start"] = times
     rows.append(("First proxied answer after start, median", f"{median(times) * 1000:.0f} ms", "<= 1 s"))
@@ -168,17 +171,21 @@ def table(rows: list[Row]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write-docs", action="store_true")
-    parser.add_argument("--peers", action="store_true", help="also LiteLLM and Portkey, from their packages")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write the figures into docs/performance.md and README.md"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="also measure LiteLLM and Portkey, installed from their packages"
+    )
     options = parser.parse_args()
     allow_many_files()
     rows: list[Row] = []
     raw: dict[str, Any] = {"header": header()}
-    have = bool(shutil.which("nginx") and shutil.which("wrk"))
+    has_tools = bool(shutil.which("nginx") and shutil.which("wrk"))
     with tempfile.TemporaryDirectory(prefix="nulpoint-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        if have:
+        if has_tools:
             measure_requests(folder, rows, raw)
             measure_streams(folder, TURNS, rows, raw)
             measure_translated_streams(folder, TURNS, rows, raw)
@@ -187,12 +194,12 @@ def main() -> int:
             measure_longest_steps(folder, 3 if QUICK else 5, rows, raw)
             measure_reloads(folder, 2 if QUICK else 10, wrk, lua(folder, "reloads", 150), rows, raw)
         else:
-            print("nginx or wrk is not here: only memory is measured")
+            print("bench: nginx or wrk is not installed, so only memory, the log, metrics and signatures are measured")
         measure_settling(ROUNDS, rows, raw)
         measure_signing(ROUNDS, rows, raw)
         measure_idle_streams(folder, rows, raw)
-        if options.peers and have:
-            rows += peers_available(folder, raw, SECONDS, wrk, lua)
+        if options.peers and has_tools:
+            rows += measure_peers(folder, raw, SECONDS, wrk, lua)
     raw["rows"] = rows
     text = f"{raw['header']}\n\n{table(rows)}"
     results = HERE / "results"

@@ -1,6 +1,6 @@
-"""What is left to do when a request has been answered: its log record and its metrics, in this process, without sockets.
+"""Measures what remains to be done after a response: the log record and the metrics, in this process, without sockets.
 
-By itself: `python bench/settling.py`.
+Run it alone with `python bench/settling.py`.
 """
 
 import asyncio
@@ -24,44 +24,44 @@ from nulpoint.telemetry.request_log.sqlite import SqliteSink
 from nulpoint.telemetry.request_log.writer import LogSink
 from nulpoint.telemetry.wall_clock import trusted_clock
 
-REQUESTS = 5_000  # a round
+REQUESTS = 5_000  # per round
 PROVIDERS, ROUTES, STATUSES = ("openai", "anthropic", "gemini", "mistral"), ("chat", "embeddings"), (200, 429, 502)
 
 
-class _Reply:
-    """As much of one as is looked at when a request is settled."""
+class _Response:
+    """Those attributes of a response that the recorder reads."""
 
     status = 200
     body_bytes = 900
 
 
 REQUEST = HttpRequest("POST", b"/v1/chat/completions", {}, "1.1", True, 0.0)
-REPLY: Any = _Reply()
+RESPONSE: Any = _Response()
 
 
 def measure_settling(rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = SqliteSink(Path(folder) / "requests.db", 0.0, trusted_clock(), time.monotonic, 0.0)
-        both, alone, page, lines = asyncio.run(_measure(rounds))
-        kept = asyncio.run(_with(database, rounds))
-    raw["log and metrics"] = {"both us": both, "metrics us": alone, "page ms": page, "SQLite us": kept}
-    rows.append(("CPU of log and metrics together, a request", f"{median(both):.1f} us", "<= 6"))
-    rows.append(("CPU of the metrics alone, a request", f"{median(alone):.1f} us", ""))
-    rows.append(("The same two with SQLite, whose thread takes most of it", f"{median(kept):.1f} us", ""))
+        both, metrics_only, page, lines = asyncio.run(_measure(rounds))
+        with_sqlite = asyncio.run(_measure_with_sink(database, rounds))
+    raw["log and metrics"] = {"both us": both, "metrics us": metrics_only, "page ms": page, "SQLite us": with_sqlite}
+    rows.append(("CPU of log and metrics together, per request", f"{median(both):.1f} us", "<= 6"))
+    rows.append(("CPU of the metrics alone, per request", f"{median(metrics_only):.1f} us", ""))
+    rows.append(("The same two with SQLite, whose thread takes most of it", f"{median(with_sqlite):.1f} us", ""))
     rows.append((f"CPU of a page of /metrics with {lines} lines", f"{median(page):.1f} ms", ""))
 
 
 async def _measure(rounds: int) -> tuple[list[float], list[float], list[float], int]:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    metrics, log, journal = _parts(DescriptorSink(nowhere, shared=False))
-    both, alone, page = [], [], []
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    metrics, log, recorder = _build(DescriptorSink(null_device, shared=False))
+    both, metrics_only, page = [], [], []
     for _ in range(rounds):
-        both.append(await _settled(log, journal))
-        alone.append(_metrics_alone(journal, metrics))
+        both.append(await _time_per_request(log, recorder))
+        metrics_only.append(_time_of_metrics(recorder, metrics))
     for provider in PROVIDERS:
         for route in ROUTES:
             for status in STATUSES:
-                record = journal.build_record(_entry(provider, route), REQUEST, REPLY)
+                record = recorder.build_record(_request_context(provider, route), REQUEST, RESPONSE)
                 record.status = status
                 metrics.request_finished(record)
     for _ in range(rounds):
@@ -69,47 +69,47 @@ async def _measure(rounds: int) -> tuple[list[float], list[float], list[float], 
         text = metrics.page()
         page.append((time.process_time() - began) * 1e3)
     log.close(1.0)
-    os.close(nowhere)
-    return both, alone, page, text.count(b"\n")
+    os.close(null_device)
+    return both, metrics_only, page, text.count(b"\n")
 
 
-async def _with(sink: LogSink, rounds: int) -> list[float]:
-    _, log, journal = _parts(sink)
-    taken = [await _settled(log, journal) for _ in range(rounds)]
+async def _measure_with_sink(sink: LogSink, rounds: int) -> list[float]:
+    _, log, recorder = _build(sink)
+    times = [await _time_per_request(log, recorder) for _ in range(rounds)]
     log.close(5.0)
-    return taken
+    return times
 
 
-def _parts(sink: LogSink) -> tuple[Metrics, RequestLog, RequestRecorder]:
+def _build(sink: LogSink) -> tuple[Metrics, RequestLog, RequestRecorder]:
     metrics = Metrics("bench")
     log = RequestLog([sink], "info", 10 * REQUESTS, metrics.log_dropped)
     return metrics, log, RequestRecorder(log, metrics, Prices(PRICE_LIST), None)
 
 
-async def _settled(log: RequestLog, journal: RequestRecorder) -> float:
-    """Microseconds a request, all threads together, until the last record is written."""
+async def _time_per_request(log: RequestLog, recorder: RequestRecorder) -> float:
+    """Return the microseconds per request, of all threads together, until the last record is written."""
     began = time.process_time()
     for _ in range(REQUESTS):
-        journal.finish(_entry(), REQUEST, REPLY)
-    await asyncio.sleep(0.15)  # the log's batch
+        recorder.finish(_request_context(), REQUEST, RESPONSE)
+    await asyncio.sleep(0.15)  # the interval at which the log writes a batch
     while log.health()[0]["waiting"]:
         await asyncio.sleep(0.05)
-    made = time.process_time()
+    finished = time.process_time()
     for _ in range(REQUESTS):
-        _entry()
-    return (2 * made - began - time.process_time()) / REQUESTS * 1e6
+        _request_context()
+    return (2 * finished - began - time.process_time()) / REQUESTS * 1e6
 
 
-def _metrics_alone(journal: RequestRecorder, metrics: Metrics) -> float:
-    record = journal.build_record(_entry(), REQUEST, REPLY)
+def _time_of_metrics(recorder: RequestRecorder, metrics: Metrics) -> float:
+    record = recorder.build_record(_request_context(), REQUEST, RESPONSE)
     began = time.process_time()
     for _ in range(REQUESTS):
         metrics.request_finished(record, 4000)
     return (time.process_time() - began) / REQUESTS * 1e6
 
 
-def _entry(provider: str = "openai", route: str = "chat") -> RequestContext:
-    """Of a plain request that went well."""
+def _request_context(provider: str = "openai", route: str = "chat") -> RequestContext:
+    """Return the context of a plain request that succeeded."""
     now = time.perf_counter()
     return RequestContext(
         id=b"0123456789abcdef01230000000000ab", route=route, started=now - 0.005, sent=now - 0.0049,

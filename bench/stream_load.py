@@ -1,8 +1,9 @@
-"""Opens STREAMS streams with each SUBJECT (`port/model`) and prints `open`; at a line on standard input ends.
+"""Opens streams and measures how long their events take. Usage: stream_load.py STREAMS SUBJECT...
 
-STREAMS SUBJECT... on the command line. The prompts of the n-th subject say `subject n`, and no two are the same, so that
-the gateway can neither share a call nor remember an answer. At the end a line a subject: events got, streams lost (ended
-or refused), P50 and P99 of the events' way in microseconds.
+Opens STREAMS streams with each SUBJECT (`port/model`), prints `open`, and ends when it reads a line from standard
+input. The prompts of the n-th subject contain `subject n`. No two prompts are the same, so that the gateway can neither
+share a call nor use its cache. At the end it prints a line for each subject: the number of events received, the number
+of streams lost (ended or rejected), and P50 and P99 of the time that an event took, in microseconds.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ import itertools
 import re
 import sys
 import time
+from functools import partial
+from typing import cast
 
 import uvloop
 
@@ -24,25 +27,24 @@ STAMP = re.compile(rb'"content":"(\d{20})"')
 
 
 class Load:
-    """What one subject is asked and what came through it."""
+    """The streams of one subject: what to request, and what was received."""
 
     def __init__(self, number: int, subject: str) -> None:
         port, _, model = subject.partition("/")
         self.port = int(port)
-        self._asked = model.encode(), number
+        self._model, self._number = model.encode(), number
         self.ended = False
         self.events = 0
         self.lost = 0
-        self.ways: list[int] = []
+        self.delays: list[int] = []  # of the events, in nanoseconds
 
     def request(self) -> bytes:
-        model, number = self._asked
-        body = BODY % (model, next(_STORIES), number)
+        body = BODY % (self._model, next(_STORIES), self._number)
         return REQUEST % (len(body), body)
 
     def line(self) -> str:
-        ways = sorted(self.ways) or [0]
-        p50, p99 = (ways[len(ways) * part // 100] // 1000 for part in (50, 99))
+        delays = sorted(self.delays) or [0]
+        p50, p99 = (delays[len(delays) * part // 100] // 1000 for part in (50, 99))
         return f"{self.events} {self.lost} {p50} {p99}"
 
 
@@ -51,8 +53,8 @@ class Stream(asyncio.Protocol):
         self.load = load
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        transport.write(self.load.request())
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(self.load.request())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.load.lost += not self.load.ended
@@ -64,7 +66,7 @@ class Stream(asyncio.Protocol):
         stamps = STAMP.findall(data)
         if stamps:
             load.events += len(stamps)
-            load.ways.append(time.monotonic_ns() - int(stamps[-1]))
+            load.delays.append(time.monotonic_ns() - int(stamps[-1]))
         if b"[DONE]" in data:
             self.transport.write(load.request())
 
@@ -73,13 +75,13 @@ async def main(streams: int, subjects: list[str]) -> None:
     loop = asyncio.get_running_loop()
     loads = [Load(number, subject) for number, subject in enumerate(subjects)]
     for number, load in enumerate(loads * streams):
-        await loop.create_connection(lambda load=load: Stream(load), "127.0.0.1", load.port)  # type: ignore[misc]
+        await loop.create_connection(partial(Stream, load), "127.0.0.1", load.port)
         if number % 50 == 0:
             await asyncio.sleep(0.02)
     print("open", flush=True)
-    told = asyncio.Event()
-    loop.add_reader(sys.stdin.fileno(), told.set)
-    await told.wait()
+    stop = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), stop.set)
+    await stop.wait()
     for load in loads:
         load.ended = True
         print(load.line(), flush=True)

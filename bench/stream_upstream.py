@@ -1,10 +1,11 @@
-"""An upstream whose streams take turns: PORT INTERVAL EVENTS GROUPS on the command line.
+"""An upstream whose streams take turns. Usage: stream_upstream.py PORT INTERVAL EVENTS GROUPS
 
-Every POST gets a stream of EVENTS events in the format its path asks for. Which streams get their events now is told by
-a line on standard input: the number of a subject, as the prompts have it (`subject 3`); the answer is a line with how
-many events went out before.
-The streams that have their turn get one event each INTERVAL seconds, in GROUPS groups whose events go out together.
-An event holds the monotonic time (ns) it was sent at; one write an event.
+Every POST gets a stream of EVENTS events in the format that its path selects. A line on standard input says which
+streams get events now: it is the number of a subject, as in its prompts (`subject 3`). The reply is a line with the
+number of events sent so far.
+
+The streams whose turn it is get one event every INTERVAL seconds, in GROUPS groups whose events are sent together. An
+event contains the monotonic time (in nanoseconds) at which it was sent. Each event is one write.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import itertools
 import re
 import sys
 import time
+from typing import cast
 
 import httptools
 import uvloop
@@ -23,20 +25,20 @@ SUBJECT = re.compile(rb"subject (\d+)")
 
 
 class Turns:
-    """Who gets events, and when."""
+    """Decides which streams get events, and when."""
 
     def __init__(self, interval: float, groups: int) -> None:
         self.interval = interval / groups
         self.groups: list[dict[int, set[Stream]]] = [{} for _ in range(groups)]
         self.ticks, self.joined = itertools.count(), itertools.count()
-        self.turn_of, self.sent = 0, 0
-        self.at = asyncio.get_running_loop().time()
+        self.active_subject, self.sent = 0, 0
+        self.next_tick = asyncio.get_running_loop().time()
         self.tick()
 
     def tick(self) -> None:
-        self.at += self.interval
-        asyncio.get_running_loop().call_at(self.at, self.tick)
-        streams = self.groups[next(self.ticks) % len(self.groups)].get(self.turn_of, ())
+        self.next_tick += self.interval
+        asyncio.get_running_loop().call_at(self.next_tick, self.tick)
+        streams = self.groups[next(self.ticks) % len(self.groups)].get(self.active_subject, ())
         for stream in tuple(streams):
             stream.send()
             self.sent += 1
@@ -49,8 +51,8 @@ class Turns:
             for streams in group.values():
                 streams.discard(stream)
 
-    def told(self) -> None:
-        self.turn_of = int(sys.stdin.readline() or "-1")
+    def read_command(self) -> None:
+        self.active_subject = int(sys.stdin.readline() or "-1")
         print(self.sent, flush=True)
 
 
@@ -62,7 +64,7 @@ class Stream(asyncio.Protocol):
         self.format = OPENAI
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.turns.leave(self)
@@ -102,7 +104,7 @@ def chunk(data: bytes) -> bytes:
 async def main(port: int, interval: float, events: int, groups: int) -> None:
     loop = asyncio.get_running_loop()
     turns = Turns(interval, groups)
-    loop.add_reader(sys.stdin.fileno(), turns.told)
+    loop.add_reader(sys.stdin.fileno(), turns.read_command)
     server = await loop.create_server(lambda: Stream(turns, events), "127.0.0.1", port, backlog=8192)
     await server.serve_forever()
 

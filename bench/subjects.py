@@ -1,4 +1,4 @@
-"""The programs under test, each started as a child on loopback and ended by its pid."""
+"""Starts the programs to be measured, each as a child process on loopback, and stops each by its process id."""
 
 import contextlib
 import os
@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from formats import FORMATS, OPENAI, PASSED, TRANSLATED, Format
+from formats import FORMATS, OPENAI, PASSED_THROUGH, TRANSLATED, Format
 
 LOAD_CPU, SUBJECT_CPU = "0", "1"
 _NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log crit;
@@ -23,7 +24,7 @@ scgi_temp_path {folder}/s; {http} }}
 
 
 class Subject:
-    """A running program: where it listens, the processes its cost is read from, and the model it is asked for."""
+    """A running program: its port, the processes whose cost is measured, and the model to request from it."""
 
     def __init__(self, name: str, port: int, pids: list[int], model: str = OPENAI.model) -> None:
         self.name = name
@@ -33,7 +34,7 @@ class Subject:
 
 
 def allow_many_files() -> None:
-    """Raise the limit on open files, which every child inherits, as far as this process may."""
+    """Raise the limit on open files as far as this process may. Every child inherits it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -62,7 +63,7 @@ def wait_for(port: int, seconds: float = 20.0) -> None:
 def child(
     command: list[str], env: dict[str, str] | None = None, out: Path | None = None, directory: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process, ended with SIGTERM and, if it will not, killed."""
+    """Run a child process, and end it with SIGTERM, or kill it if it does not end."""
     with contextlib.ExitStack() as stack:
         stdout = stack.enter_context(out.open("wb")) if out else subprocess.DEVNULL
         process = subprocess.Popen(command, env=env, stdout=stdout, stderr=subprocess.DEVNULL, cwd=directory)
@@ -78,7 +79,7 @@ def child(
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, http: str, port: int, cpu: str, name: str = "nginx") -> Iterator[Subject]:
+def run_nginx(folder: Path, http: str, port: int, cpu: str, name: str = "nginx") -> Iterator[Subject]:
     folder.mkdir()
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, http=http))
     with child(pinned(cpu, "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"))) as master:
@@ -87,38 +88,38 @@ def nginx(folder: Path, http: str, port: int, cpu: str, name: str = "nginx") -> 
 
 
 @contextlib.contextmanager
-def answering(folder: Path) -> Iterator[int]:
-    """An nginx that answers every request at once with a whole answer of the format that the path asks for."""
+def response_server(folder: Path) -> Iterator[int]:
+    """Run an nginx that answers every request at once with a whole response in the format that the path names."""
     port = free_port()
-    others = "".join(_answer(one.base_path + "/", one) for one in FORMATS[1:])
-    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; {_answer('/', OPENAI)} {others} }}"
-    with nginx(folder, server, port, LOAD_CPU):
+    others = "".join(_location(form.base_path + "/", form) for form in FORMATS[1:])
+    server = f"server {{ listen 127.0.0.1:{port} backlog=4096; {_location('/', OPENAI)} {others} }}"
+    with run_nginx(folder, server, port, LOAD_CPU):
         yield port
 
 
-def _answer(path: str, form: Format) -> str:
-    return f"location {path} {{ default_type application/json; return 200 '{form.answer}'; }}"
+def _location(path: str, form: Format) -> str:
+    return f"location {path} {{ default_type application/json; return 200 '{form.response}'; }}"
 
 
 @contextlib.contextmanager
-def proxying(folder: Path, upstream: int, name: str = "nginx") -> Iterator[Subject]:
-    """nginx doing nothing but proxying."""
+def nginx_proxy(folder: Path, upstream: int, name: str = "nginx") -> Iterator[Subject]:
+    """Run an nginx that does nothing but proxy."""
     port = free_port()
     http = f"""upstream u {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000000; }}
 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://u; proxy_http_version 1.1;
 proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 600s; }} }}"""
-    with nginx(folder, http, port, SUBJECT_CPU, name) as subject:
+    with run_nginx(folder, http, port, SUBJECT_CPU, name) as subject:
         yield subject
 
 
 def gateway_environment(port: int, upstream: int) -> dict[str, str]:
-    """nginx keeps no answers here, so neither does the gateway it is compared with."""
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    keys = {name: text for one in FORMATS for name, text in {one.key: "sk-bench", **one.more}.items()}
-    places = {one.base_url: f"http://127.0.0.1:{upstream}{one.base_path}" for one in FORMATS}
-    # All formats are one origin here, and 2,000 streams to it are more than the default lets through.
+    """Return the environment of a gateway, with its cache off because the nginx it is compared with has none."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    keys = {name: text for form in FORMATS for name, text in {form.key: "sk-bench", **form.variables}.items()}
+    urls = {form.base_url: f"http://127.0.0.1:{upstream}{form.base_path}" for form in FORMATS}
+    # All formats share one origin here, and 2,000 streams to it are more than the default allows.
     settings = {"PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096", "CACHE_MODE": "none"}
-    return {**keep, **keys, **places, **settings}
+    return {**inherited, **keys, **urls, **settings}
 
 
 @contextlib.contextmanager
@@ -128,31 +129,30 @@ def nulpoint(
     name: str = "nulpoint",
     model: str = OPENAI.model,
     directory: Path | None = None,
-    **settings: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Subject]:
-    """The gateway with all defaults but the cache's and the `settings`, its request log into a file.
+    """Run the gateway with its request log in a file and all defaults, except for the cache and `settings`.
 
-    `directory`: where its config.yaml is.
+    `directory` is the one with its config.yaml.
     """
     port = free_port()
     command = pinned(SUBJECT_CPU, sys.executable, "-m", "nulpoint", "serve")
-    environment = gateway_environment(port, upstream) | settings
+    environment = {**gateway_environment(port, upstream), **settings}
     with child(command, environment, folder / f"requests-{port}.jsonl", directory) as process:
         wait_for(port)
         yield Subject(name, port, [process.pid], model)
 
 
-def translating(gateway: Subject) -> list[Subject]:
-    """The same gateway asked for models whose providers have formats of their own."""
-    return [Subject(one.name, gateway.port, gateway.pids, one.model) for one in TRANSLATED]
+def translated_subjects(gateway: Subject) -> list[Subject]:
+    """Return the same gateway once for each format that it has to translate."""
+    return [Subject(form.name, gateway.port, gateway.pids, form.model) for form in TRANSLATED]
 
 
-def passing(gateway: Subject) -> list[Subject]:
-    """The same gateway asked for models of other hosts of OpenAI's format."""
-    return [Subject(one.name, gateway.port, gateway.pids, one.model) for one in PASSED]
+def pass_through_subjects(gateway: Subject) -> list[Subject]:
+    """Return the same gateway once for each other host of OpenAI's format."""
+    return [Subject(form.name, gateway.port, gateway.pids, form.model) for form in PASSED_THROUGH]
 
 
 def children(pid: int) -> list[int]:
     time.sleep(0.2)
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(one) for one in listed.split()]
+    return [int(child_pid) for child_pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

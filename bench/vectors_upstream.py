@@ -1,9 +1,14 @@
-"""An upstream for embeddings: PORT COUNT on the command line. Every POST gets COUNT vectors of 1,536 numbers in base64."""
+"""An upstream for embeddings. Usage: vectors_upstream.py PORT COUNT
+
+Every POST gets COUNT vectors of 1,536 numbers in base64.
+"""
 
 import asyncio
 import base64
 import json
 import sys
+from functools import partial
+from typing import cast
 
 import httptools
 import uvloop
@@ -11,7 +16,7 @@ import uvloop
 VECTOR = base64.b64encode(bytes(1536 * 4)).decode()
 
 
-def answer(count: int) -> bytes:
+def response(count: int) -> bytes:
     data = [{"object": "embedding", "index": index, "embedding": VECTOR} for index in range(count)]
     usage = {"prompt_tokens": 4 * count, "total_tokens": 4 * count}
     body = json.dumps({"object": "list", "data": data, "model": "text-embedding-3-small", "usage": usage}).encode()
@@ -19,23 +24,23 @@ def answer(count: int) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, said: bytes) -> None:
-        self._said = said
+    def __init__(self, response: bytes) -> None:
+        self._response = response
         self._parser = httptools.HttpRequestParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        self._transport.write(self._said)
+        self._transport.write(self._response)
 
 
 async def main(port: int, count: int) -> None:
-    said = answer(count)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(said), "127.0.0.1", port, backlog=4096)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Connection, response(count)), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""The demo's programs: started in an empty folder, waited for, ended; and the ports they need."""
+"""Starts the programs of the demo in an empty folder, waits for them and stops them, and finds ports."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ PROVIDERS = {
 
 
 class Programs:
-    """Those of one run. The folder is empty, so that no config.yaml of the user plays a part."""
+    """The programs of one run. Their folder is empty, so that no config.yaml of the user has an effect."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,25 +29,30 @@ class Programs:
 
     @property
     def database(self) -> Path:
-        """Where all gateways log their requests."""
+        """The file in which all gateways log their requests."""
         return self.folder / "requests.db"
 
-    def mocks(self) -> None:
+    def start_mocks(self) -> None:
         self._start([sys.executable, "-m", "nulpoint", "mock"], {}, self.folder / "mocks.log")
 
-    def gateway(self, port: int, settings: Mapping[str, str] = {}) -> Path:
-        """Gives its request log."""
+    def start_gateway(self, port: int, settings: Mapping[str, str] = {}) -> Path:
+        """Start a gateway and return the path of its request log."""
         log = self.folder / f"requests-{port}.jsonl"
-        places = f"stdout,sqlite:{self.database}"
-        own = {"HOST": "127.0.0.1", "PORT": str(port), "SHUTDOWN_DELAY": "0", "REQUEST_LOG": places}
-        environ = {**own, **PROVIDERS, **settings}
+        environ = {
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "SHUTDOWN_DELAY": "0",
+            "REQUEST_LOG": f"stdout,sqlite:{self.database}",
+            **PROVIDERS,
+            **settings,
+        }
         self._start([sys.executable, "-m", "nulpoint", "serve"], environ, log)
         return log
 
-    def redis(self, port: int) -> Callable[[], None]:
-        """A server that keeps nothing on disk; gives what kills it."""
-        command = [shutil.which("redis-server") or "redis-server", "--port", str(port), "--bind", "127.0.0.1",
-                   "--save", "", "--appendonly", "no"]  # fmt: skip
+    def start_redis(self, port: int) -> Callable[[], None]:
+        """Start a Redis that stores nothing on disk. Return a function that kills it."""
+        program = shutil.which("redis-server") or "redis-server"
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         server = self._start(command, {}, self.folder / "redis.log")
 
         def kill() -> None:
@@ -58,21 +63,21 @@ class Programs:
         return kill
 
     def _start(self, command: list[str], environ: Mapping[str, str], out: Path) -> "subprocess.Popen[bytes]":
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+        inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         with out.open("wb") as stdout:
-            program = subprocess.Popen(command, env={**kept, **environ}, cwd=self.folder, stdout=stdout)
+            program = subprocess.Popen(command, env={**inherited, **environ}, cwd=self.folder, stdout=stdout)
         self._running.append(program)
         return program
 
-    def end(self) -> bool:
-        """Whether all of them ended as they should."""
+    def stop(self) -> bool:
+        """Stop all programs. Return whether all of them exited with status 0."""
         for program in self._running:
             program.terminate()
         return not any([program.wait(15) for program in self._running])
 
 
-def taken(*ports: int) -> list[int]:
-    """Those of the ports where somebody listens already."""
+def ports_in_use(*ports: int) -> list[int]:
+    """Return those of the ports that another program uses."""
     return [port for port in ports if not _is_free(port)]
 
 
@@ -94,17 +99,17 @@ def _is_free(port: int) -> bool:
 
 
 def wait_for(*ports: int) -> bool:
-    """Whether somebody listens on each within START_SECONDS."""
+    """Return whether a program listens on each port within START_SECONDS."""
     end = time.monotonic() + START_SECONDS
     for port in ports:
-        while not _listens(port):
+        while not _is_listening(port):
             if time.monotonic() > end:
-                print(f"demo: nothing listens on port {port}")
+                print(f"demo: nothing listens on port {port} after {START_SECONDS:g} s")
                 return False
             time.sleep(0.02)
     return True
 
 
-def _listens(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

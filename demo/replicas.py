@@ -1,4 +1,7 @@
-"""Two gateways, one Redis: one cache, one limit, one opinion of a provider that is down; and then no Redis."""
+"""Shows what two gateways share through one Redis: the cache, the rate limit, and which provider is down.
+
+In the last step Redis is killed.
+"""
 
 import json
 import time
@@ -10,13 +13,13 @@ import openai
 
 from processes import MOCKS
 
-LIMIT = 40  # requests a minute, of both together
-KEPT_SECONDS = 0.1  # an answer is kept after it has gone out, so that nobody waits for that
+LIMIT = 40  # requests per minute, for both gateways together
+STORE_SECONDS = 0.1  # a response is stored in the cache after it was sent, so that no client waits for it
 HELLO: list[Any] = [{"role": "user", "content": "Say hello"}]
 
 
 def settings(redis_port: int) -> dict[str, str]:
-    """Of both gateways: the same."""
+    """Return the settings of both gateways."""
     return {
         "REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         "CACHE_MODE": "redis",
@@ -27,19 +30,21 @@ def settings(redis_port: int) -> dict[str, str]:
 
 
 class Replica:
-    """One gateway, and the official SDK pointed at it."""
+    """One gateway, and the official SDK that uses it."""
 
     def __init__(self, name: str, port: int) -> None:
         self.name = name
         self._port = port
         self._client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any-string", max_retries=0)
-        self.headers: Any = {}  # of the newest answer
+        self.headers: Any = {}  # of the last response
 
-    def chat(self, model: str = "gpt-5.4", **asked: Any) -> str:
-        raw = self._client.chat.completions.with_raw_response.create(**{"model": model, "messages": HELLO, **asked})
+    def chat(self, model: str = "gpt-5.4", **parameters: Any) -> str:
+        raw = self._client.chat.completions.with_raw_response.create(
+            **{"model": model, "messages": HELLO, **parameters}
+        )
         self.headers = raw.headers
         parsed: Any = raw.parse()
-        if not asked.get("stream"):
+        if not parameters.get("stream"):
             return parsed.choices[0].message.content or ""
         return "".join(chunk.choices[0].delta.content or "" for chunk in parsed if chunk.choices)
 
@@ -54,31 +59,32 @@ class Replica:
 
 
 def play(ports: tuple[int, ...], kill_redis: Callable[[], None]) -> int:
-    """Run the steps, print the table; gives the number of failed ones."""
+    """Run the steps and print the table. Return the number of failed steps."""
     a, b = Replica("A", ports[0]), Replica("B", ports[1])
-    print(f"\n  {'what was asked':<36} {'of':<3} {'cache':<5} {'calls':>5}   what came back")
+    print(f"\n  {'request':<36} {'to':<3} {'cache':<5} {'calls':>5}   response")
     failed = 0
-    for step in (one_cache, embeddings, one_opinion, one_limit, no_redis):
+    for step in (shared_cache, embeddings, shared_breaker, shared_limit, redis_down):
         try:
-            for asked, replica, calls, shown, good in step(a, b, kill_redis):
+            for request, replica, calls, result, good in step(a, b, kill_redis):
                 failed += not good
                 cache = replica.headers.get("x-cache", "")
-                called = "" if calls is None else calls
+                call_count = "" if calls is None else calls
                 mark = "" if good else "FAILED "
-                print(f"  {asked:<36} {replica.name:<3} {cache:<5} {called:>5}   {mark}{shown[:70]}", flush=True)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is shown and counted
+                print(f"  {request:<36} {replica.name:<3} {cache:<5} {call_count:>5}   {mark}{result[:70]}", flush=True)
+        except Exception as error:  # noqa: BLE001 - every error is shown and counted
             failed += 1
             print(f"  {step.__name__:<36} {'':<15}   FAILED {type(error).__name__}: {error}"[:160])
     print(f"\n  {'all steps did what they should' if not failed else f'{failed} steps FAILED'}\n")
     return failed
 
 
-Shown = Iterator[tuple[str, Replica, int | None, str, bool]]
+# For each line: the request, the replica, the number of calls to the provider, the result, and whether it is right.
+Lines = Iterator[tuple[str, Replica, int | None, str, bool]]
 
 
-def one_cache(a: Replica, b: Replica, _: Callable[[], None]) -> Shown:
-    """What A was told, B knows; in both forms."""
-    for asked, replica, cache, streamed in (
+def shared_cache(a: Replica, b: Replica, _: Callable[[], None]) -> Lines:
+    """B serves from the cache what A requested, whole and as a stream."""
+    for request, replica, cache, streamed in (
         ("chat", a, "MISS", False),
         ("the same", b, "HIT", False),
         ("the same as a stream", b, "HIT", True),
@@ -86,32 +92,32 @@ def one_cache(a: Replica, b: Replica, _: Callable[[], None]) -> Shown:
     ):
         calls = _calls("OPENAI")
         text = replica.chat(stream=streamed)
-        made = _calls("OPENAI") - calls
-        time.sleep(KEPT_SECONDS)
-        good = replica.headers["x-cache"] == cache and made == (cache == "MISS")
-        yield asked, replica, made, text, good
+        new_calls = _calls("OPENAI") - calls
+        time.sleep(STORE_SECONDS)
+        good = replica.headers["x-cache"] == cache and new_calls == (cache == "MISS")
+        yield request, replica, new_calls, text, good
 
 
-def embeddings(a: Replica, b: Replica, _: Callable[[], None]) -> Shown:
-    """Of a batch only what nobody has asked for goes to the provider."""
-    for asked, replica, texts, known in (
+def embeddings(a: Replica, b: Replica, _: Callable[[], None]) -> Lines:
+    """Only those inputs of a batch go to the provider that are not in the cache."""
+    for request, replica, texts, known in (
         ("embeddings of two texts", a, ("one", "two"), 0),
-        ("of four, two of them the same", b, ("two", "three", "one", "four"), 2),
+        ("of four, two of them repeated", b, ("two", "three", "one", "four"), 2),
     ):
         calls = _calls("OPENAI")
         count = replica.embed(*texts)
         cached = int(replica.headers.get("x-nulpoint-cached-inputs", 0))
         good = (count, cached) == (len(texts), known)
-        time.sleep(KEPT_SECONDS)
-        yield asked, replica, _calls("OPENAI") - calls, f"{count} vectors, {cached} of them known", good
+        time.sleep(STORE_SECONDS)
+        yield request, replica, _calls("OPENAI") - calls, f"{count} vectors, {cached} of them cached", good
 
 
-def one_opinion(a: Replica, b: Replica, _: Callable[[], None]) -> Shown:
-    """A sees Mistral fail; B does not wait to see it too."""
+def shared_breaker(a: Replica, b: Replica, _: Callable[[], None]) -> Lines:
+    """A sees Mistral fail, and the breaker of B opens too."""
     _break("MISTRAL")
     for number in range(3):
         try:
-            a.chat("mistral-large", user=f"caller {number}")
+            a.chat("mistral-large", user=f"client {number}")
         except openai.APIStatusError as error:
             a.headers = error.response.headers
     yield (
@@ -125,31 +131,32 @@ def one_opinion(a: Replica, b: Replica, _: Callable[[], None]) -> Shown:
     while b.breaker("mistral") != "open" and time.monotonic() < end:
         time.sleep(0.1)
     b.headers = {}
-    yield "nothing", b, None, f"breaker of B: {b.breaker('mistral')}", b.breaker("mistral") == "open"
+    yield "no request", b, None, f"breaker of B: {b.breaker('mistral')}", b.breaker("mistral") == "open"
 
 
-def one_limit(a: Replica, b: Replica, _: Callable[[], None]) -> Shown:
-    """Both count in one place, cached answers too."""
+def shared_limit(a: Replica, b: Replica, _: Callable[[], None]) -> Lines:
+    """Both gateways count in one place, and count cached responses too."""
     for replica in (a, b):
         replica.chat()
         left = replica.headers["x-ratelimit-remaining-requests"]
         yield "chat", replica, 0, f"{left} of {LIMIT} requests left this minute", True
     left, admitted = int(left), 0
-    refused: openai.RateLimitError | None = None
-    while refused is None and admitted <= LIMIT:
+    rejection: openai.RateLimitError | None = None
+    while rejection is None and admitted <= LIMIT:
         replica = (a, b)[admitted % 2]
         try:
             replica.chat()
             admitted += 1
         except openai.RateLimitError as error:
-            refused, replica.headers = error, error.response.headers
+            rejection, replica.headers = error, error.response.headers
     wait = replica.headers.get("retry-after", "?")
-    shown = f"{admitted} more, then 429 and Retry-After: {wait}"
-    yield "chat, by turns, until it is refused", replica, None, shown, refused is not None and admitted == left
+    result = f"{admitted} more, then 429 and Retry-After: {wait}"
+    good = rejection is not None and admitted == left
+    yield "chat with A and B until rejected", replica, None, result, good
 
 
-def no_redis(a: Replica, b: Replica, kill_redis: Callable[[], None]) -> Shown:
-    """Redis dies: nobody waits for it, and nobody is refused for it."""
+def redis_down(a: Replica, b: Replica, kill_redis: Callable[[], None]) -> Lines:
+    """Redis is killed, and requests are still served at once."""
     kill_redis()
     for replica in (a, b):
         calls, began = _calls("OPENAI"), time.monotonic()
@@ -160,7 +167,7 @@ def no_redis(a: Replica, b: Replica, kill_redis: Callable[[], None]) -> Shown:
 
 
 def _calls(provider: str) -> int:
-    """How many requests this mock provider has seen."""
+    """Return how many requests this mock provider has received."""
     return int(_json(f"http://127.0.0.1:{MOCKS[provider]}/mock/stats")["requests"])
 
 
@@ -170,5 +177,5 @@ def _break(provider: str) -> None:
 
 
 def _json(request: str | urllib.request.Request) -> Any:
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.loads(answer.read())
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return json.loads(response.read())

@@ -1,4 +1,4 @@
-"""What one gateway does: chat with each provider, a stream, tools, reasoning, embeddings, an error."""
+"""Shows what one gateway does: chat with each provider, a stream, tools, reasoning, embeddings, an error."""
 
 import json
 import time
@@ -24,9 +24,9 @@ HELLO: list[Any] = [{"role": "user", "content": "Say hello"}]
 
 
 class Step(NamedTuple):
-    """What is asked, who should answer, and how: the function gives what is worth showing and the answer's headers."""
+    """A request, the provider that should respond, and a function that returns the text to show and the headers."""
 
-    asked: str
+    name: str
     provider: str
     run: Callable[[openai.OpenAI], tuple[str, Any]]
 
@@ -47,13 +47,13 @@ def stream(client: openai.OpenAI) -> tuple[str, Any]:
 
 
 def tool_use(client: openai.OpenAI) -> tuple[str, Any]:
-    """Claude thinks and asks for a tool; with its result the signed thought goes back, or Anthropic would refuse."""
-    asked: dict[str, Any] = {"model": "claude-sonnet-5", "tools": [WEATHER], "reasoning_effort": "low"}
+    """Claude thinks and calls a tool. The signed thought goes back with the result, because Anthropic requires it."""
+    parameters: dict[str, Any] = {"model": "claude-sonnet-5", "tools": [WEATHER], "reasoning_effort": "low"}
     messages: list[Any] = [{"role": "user", "content": "How warm is it in Rome?"}]
-    message = client.chat.completions.create(messages=messages, **asked).choices[0].message
-    call: Any = message.tool_calls[0]  # type: ignore[index]
+    message = client.chat.completions.create(messages=messages, **parameters).choices[0].message
+    call: Any = message.tool_calls[0]
     messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
-    raw = client.chat.completions.with_raw_response.create(messages=messages, **asked)
+    raw = client.chat.completions.with_raw_response.create(messages=messages, **parameters)
     return f"{call.function.name}({call.function.arguments}) -> {raw.parse().choices[0].message.content}", raw.headers
 
 
@@ -71,7 +71,7 @@ def embedding(client: openai.OpenAI) -> tuple[str, Any]:
     return f"{len(vectors)} vectors of {len(vectors[0].embedding)} numbers", raw.headers
 
 
-def an_error(client: openai.OpenAI) -> tuple[str, Any]:
+def unknown_model(client: openai.OpenAI) -> tuple[str, Any]:
     try:
         client.chat.completions.create(model="no-such-model", messages=HELLO)
     except openai.NotFoundError as error:
@@ -88,31 +88,31 @@ STEPS = (
     Step("tool use, claude-sonnet-5", "anthropic", tool_use),
     Step("reasoning, gemini-3.8-flash", "gemini", reasoning),
     Step("embedding of two texts", "openai", embedding),
-    Step("a model that does not exist", "openai", an_error),
+    Step("a model that does not exist", "openai", unknown_model),
 )
 
 
 def play(port: int, log: Path) -> int:
-    """Run the steps, print the table; gives the number of failed ones."""
+    """Run the steps and print the table. Return the number of failed steps."""
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any-string", max_retries=0)
-    print(f"\n  {'what was asked':<30} {'answered by':<12} {'added':>9}   what came back")
+    print(f"\n  {'request':<30} {'provider':<12} {'added':>9}   response")
     failed = 0
     for step in STEPS:
         try:
-            shown, headers = step.run(client)
+            text, headers = step.run(client)
             provider = headers["x-nulpoint-provider"]
             good = provider == step.provider
             added = f"{_added_us(log, headers['x-nulpoint-request-id']) / 1000:.2f} ms"
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is shown and counted
-            shown, provider, good, added = f"{type(error).__name__}: {error}", "", False, ""
+        except Exception as error:  # noqa: BLE001 - every error is shown and counted
+            text, provider, good, added = f"{type(error).__name__}: {error}", "", False, ""
         failed += not good
-        print(f"  {step.asked:<30} {provider:<12} {added:>9}   {'' if good else 'FAILED '}{shown[:70]}")
+        print(f"  {step.name:<30} {provider:<12} {added:>9}   {'' if good else 'FAILED '}{text[:70]}")
     print(f"\n  {len(STEPS) - failed} of {len(STEPS)} steps did what they should\n")
     return failed
 
 
 def _added_us(log: Path, request_id: str) -> int:
-    """The time the gateway itself took, from its request log (written a moment later)."""
+    """Return the time the gateway itself took, from its request log, which is written a moment later."""
     end = time.monotonic() + 3
     while time.monotonic() < end:
         for line in log.read_text().splitlines():

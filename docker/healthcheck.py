@@ -1,4 +1,4 @@
-"""Exit code 0 where the gateway in this container is ready. It asks as a caller from inside would."""
+"""Exit with 0 if the gateway in this container is ready, by asking its `/readiness` as a client would."""
 
 import os
 import ssl
@@ -12,7 +12,7 @@ SECONDS = 3
 def main() -> int:
     scheme = "https" if os.environ.get("TLS_CERT") else "http"
     url = f"{scheme}://127.0.0.1:{os.environ.get('PORT') or 8080}/readiness"
-    unverified = ssl._create_unverified_context()  # the certificate names another host, and this is loopback
+    unverified = ssl._create_unverified_context()  # this is loopback, and the certificate names another host
     try:
         with urllib.request.urlopen(url, timeout=SECONDS, context=unverified):
             return 0

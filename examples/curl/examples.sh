@@ -1,6 +1,6 @@
 #!/bin/sh
-# The whole API with nothing but curl. NULPOINT_URL says where the gateway is, NULPOINT_KEY is a key of
-# GATEWAY_API_KEYS, where there are any.
+# Calls every endpoint with curl. NULPOINT_URL is the URL of the gateway. Set NULPOINT_KEY to one of the keys in
+# GATEWAY_API_KEYS if the gateway uses them.
 set -eu
 url=${NULPOINT_URL:-http://localhost:8080/v1}
 
@@ -13,16 +13,16 @@ post() { # PATH BODY
 echo "# a chat"
 post chat/completions '{"model": "gpt-5.4", "messages": [{"role": "user", "content": "Hello!"}]}'
 
-echo "# the same as a stream, by another provider"
+echo "# the same as a stream, from another provider"
 post chat/completions '{"model": "claude-sonnet-5", "stream": true,
 	"messages": [{"role": "user", "content": "Hello!"}]}'
 
 echo "# a legacy completion"
 post completions '{"model": "mistral-large-latest", "prompt": "Once upon a time"}'
 
-echo "# two vectors"
+echo "# two embeddings"
 post embeddings '{"model": "text-embedding-3-small", "input": ["Hello", "world"]}'
 
-echo "# the models that are known"
+echo "# the known models"
 curl --fail-with-body --silent --show-error "$url/models" -H "Authorization: Bearer ${NULPOINT_KEY:-any-string}"
 echo

@@ -1,4 +1,4 @@
-// go run main.go: an answer as it comes, with the standard library alone.
+// Command main prints a response as it streams, using only the standard library. Run it with: go run main.go
 package main
 
 import (
@@ -37,27 +37,28 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	answer, err := http.Post(url+"/chat/completions", "application/json", bytes.NewReader(body))
+	response, err := http.Post(url+"/chat/completions", "application/json", bytes.NewReader(body))
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(answer.Body)
-		log.Fatalf("%s: %s", answer.Status, text)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(response.Body)
+		log.Fatalf("%s: %s", response.Status, text)
 	}
-	if err := show(answer.Body); err != nil {
+	if err := show(response.Body); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// show prints the content of the events. A stream that ends without [DONE] is not a whole answer.
+// show prints the content of the events. It returns an error if the stream ends without [DONE], because then the
+// response is incomplete.
 func show(events io.Reader) error {
 	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		data, found := strings.CutPrefix(lines.Text(), "data: ")
-		if !found {
+		data, isData := strings.CutPrefix(lines.Text(), "data: ")
+		if !isData {
 			continue
 		}
 		if data == "[DONE]" {
@@ -69,7 +70,7 @@ func show(events io.Reader) error {
 			return err
 		}
 		if event.Error != nil {
-			return fmt.Errorf("the answer was cut: %s", event.Error.Message)
+			return fmt.Errorf("the response was cut short: %s", event.Error.Message)
 		}
 		for _, choice := range event.Choices {
 			fmt.Print(choice.Delta.Content)
@@ -78,5 +79,5 @@ func show(events io.Reader) error {
 	if err := lines.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("the answer was cut")
+	return fmt.Errorf("the response was cut short")
 }

@@ -1,4 +1,5 @@
-// npm ci && node chat.js: an answer at once, one as it comes, a function that is called, and two vectors.
+// Prints a whole response, a streamed one, a function call by the model, and the size of two embeddings.
+// Run it with: npm ci && node chat.js
 import OpenAI from "openai";
 
 const client = new OpenAI({
@@ -6,11 +7,11 @@ const client = new OpenAI({
   apiKey: "any-string",
 });
 
-const answer = await client.chat.completions.create({
+const response = await client.chat.completions.create({
   model: "gpt-5.4",
   messages: [{ role: "user", content: "Hello!" }],
 });
-console.log(`answer: ${answer.choices[0].message.content}`);
+console.log(`answer: ${response.choices[0].message.content}`);
 
 const stream = await client.chat.completions.create({
   model: "claude-sonnet-5",
@@ -23,7 +24,7 @@ for await (const chunk of stream) {
 }
 console.log();
 
-const called = await client.chat.completions.create({
+const completion = await client.chat.completions.create({
   model: "gpt-5.4",
   messages: [{ role: "user", content: "What is the weather in Lisbon?" }],
   tools: [
@@ -36,7 +37,7 @@ const called = await client.chat.completions.create({
     },
   ],
 });
-const call = called.choices[0].message.tool_calls[0];
+const call = completion.choices[0].message.tool_calls[0];
 console.log(`call: ${call.function.name}(${call.function.arguments})`);
 
 const vectors = await client.embeddings.create({

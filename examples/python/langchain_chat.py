@@ -1,4 +1,4 @@
-"""LangChain through the gateway: pip install -r examples/python/requirements-langchain.txt"""
+"""Uses LangChain through the gateway. Install it with: pip install -r examples/python/requirements-langchain.txt"""
 
 import os
 
@@ -14,7 +14,7 @@ for chunk in chat.stream(messages):
     print(chunk.content, end="", flush=True)
 print()
 
-# Without check_embedding_ctx_length the texts are sent as texts; with it LangChain downloads OpenAI's tokenizer first.
+# With check_embedding_ctx_length LangChain first downloads OpenAI's tokenizer. Without it the texts are sent unchanged.
 embeddings = OpenAIEmbeddings(
     model="text-embedding-3-small", base_url=url, api_key="any-string", check_embedding_ctx_length=False
 )

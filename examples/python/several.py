@@ -1,4 +1,4 @@
-"""Questions to several providers at once, with the asynchronous client; the header says who answered each."""
+"""Asks several providers at once with the asynchronous client. A response header says which provider answered."""
 
 import asyncio
 import os
@@ -9,12 +9,12 @@ MODELS = ("gpt-5.4", "claude-sonnet-5", "gemini-3.8-flash", "mistral-large-lates
 
 
 async def ask(client: AsyncOpenAI, model: str) -> str:
-    answer = await client.chat.completions.with_raw_response.create(
+    response = await client.chat.completions.with_raw_response.create(
         model=model,
         messages=[{"role": "user", "content": "Hello!"}],
     )
-    text = answer.parse().choices[0].message.content
-    return f"{model}, answered by {answer.headers['x-nulpoint-provider']}: {text}"
+    text = response.parse().choices[0].message.content
+    return f"{model}, answered by {response.headers['x-nulpoint-provider']}: {text}"
 
 
 async def main() -> None:

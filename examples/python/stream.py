@@ -1,4 +1,4 @@
-"""An answer that is shown as it comes, by a model of another provider: only the name differs."""
+"""Prints a response as it streams, from a model of another provider: only the model name differs."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A model that calls a function of yours, and answers with what it returned."""
+"""Lets the model call a function of yours and use its result in the response."""
 
 import json
 import os
@@ -28,9 +28,9 @@ def weather(city: str) -> str:
 
 
 messages = [{"role": "user", "content": "What is the weather in Lisbon?"}]
-answer = client.chat.completions.create(model="gpt-5.4", messages=messages, tools=TOOLS).choices[0].message
-messages.append(answer)
-for call in answer.tool_calls or []:
+message = client.chat.completions.create(model="gpt-5.4", messages=messages, tools=TOOLS).choices[0].message
+messages.append(message)
+for call in message.tool_calls or []:
     result = weather(**json.loads(call.function.arguments))
     print(f"{call.function.name}({call.function.arguments}) = {result}")
     messages.append({"role": "tool", "tool_call_id": call.id, "content": result})

@@ -1,3 +1,3 @@
 """nulpoint: one URL in front of every LLM provider."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -43,7 +43,7 @@ def pairs(*ratios, drift=1.0):
 
 
 def test_neighbours_take_turns_in_abba_order(figures):
-    order = [name for number in range(4) for name in figures.there_and_back(["A", "B"], number)]
+    order = [name for number in range(4) for name in figures.abba_order(["A", "B"], number)]
     assert "".join(order) == "ABBAABBA"
 
 
@@ -56,15 +56,15 @@ def test_a_disturbed_pair_is_measured_anew_and_a_fault_that_stays_is_told(figure
             raise result
         return result
 
-    assert figures.undisturbed(measure) == 7
+    assert figures.retry_if_disturbed(measure) == 7
     with pytest.raises(RuntimeError, match="last"):
-        figures.undisturbed(measure)
+        figures.retry_if_disturbed(measure)
 
 
 def test_a_steady_drift_adds_the_same_to_both(figures):
     clock = iter(range(100))
     rounds = [
-        {name: 50.0 + next(clock) for name in figures.there_and_back(["base", "head"], number)} for number in range(40)
+        {name: 50.0 + next(clock) for name in figures.abba_order(["base", "head"], number)} for number in range(40)
     ]
     compared = figures.compare("row", rounds, "base", "head")
     assert compared.low < 1.0 < compared.high
@@ -160,7 +160,10 @@ def test_the_source_of_a_commit_is_exported_beside_the_working_tree(against):
     [
         ([""], "say which commit to compare with: make bench-against BASE=HEAD~1"),
         (["no-such-commit"], "BASE=no-such-commit: there is no such commit here"),
-        (["HEAD", "--rows", "nothing"], "ROWS=nothing: no row has that in its name; there are: pass-through request"),
+        (
+            ["HEAD", "--rows", "nothing"],
+            "ROWS=nothing: no row has that in its name. The rows are: pass-through request",
+        ),
         (["HEAD", "--pairs", "5"], "PAIRS=5: at least 6"),
     ],
 )

@@ -20,7 +20,7 @@ LEFT_OUT = {
     r"systemctl|/opt/nulpoint|^(into\(\)|into|install) ": "changes the machine; tests/deploy/test_scratch_image.py does the like on a scratch root",
     r"^git clone|^cd gateway$": "needs the network; the tests stand in what it gives",
     r"^nulpoint logs 17$": "a request of somebody's log; the first one is shown before it",
-    r"\bpip install\b|^npm |\bnpm ci\b": "installs from the registries; the extras it names are checked below",
+    r"\bpip install\b|^uv |^pipx |^npm |\bnpm ci\b": "installs from the registries; the extras it names are checked below",
     r"^(\w+=\S+ )*(nulpoint mock|make mock-providers)\b": "the mock providers run already, on other ports; their faults are checked below",
 }  # fmt: skip
 SHELLS = [page for page in PAGES if any(block.language in SHELL for block in blocks(page))]

@@ -98,7 +98,7 @@ class Gateway:
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
     def bugs(self) -> int:
-        return self._errors.read_text().count("failed by a bug")
+        return self._errors.read_text().count("failed because of a bug")
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -46,7 +46,7 @@ PLACES = [
     "proxy.stream_relay.StreamRelay._open",
     "proxy.stream_relay.StreamRelay._pass_on",
     "proxy.stream_relay.StreamRelay._finish",
-    "proxy.endpoint.ProviderEndpoint.message",
+    "proxy.endpoint.ProviderEndpoint.request_head",
     "proxy.upstream_request.UpstreamRequest.stream_transformer",
     "proxy.upstream_request.prepare",
     "proxy.singleflight.SingleFlight.find",

@@ -378,8 +378,8 @@ def test_U27_rate_limits(value, shown, rest, body):
             assert (outcome.status, outcome.error["code"]) == (429, "rate_limit_exceeded")
             assert outcome.headers["retry-after"] in shown
             standing, now = running.app.runtime.provider_health["openai"], asyncio.get_running_loop().time()
-            assert standing.cooldowns.end(0, "gpt-4o", now + rest - 2)
-            assert not standing.cooldowns.end(0, "gpt-4o", now + rest + 1)
+            assert standing.cooldowns.end_of(0, "gpt-4o", now + rest - 2)
+            assert not standing.cooldowns.end_of(0, "gpt-4o", now + rest + 1)
             assert standing.breaker.state.name == "CLOSED"
             assert (await ask(running.port, body)).status == 429  # the only target is asked all the same
 

@@ -73,7 +73,7 @@ _SEALED = st.sampled_from(
 def cache(reply: Any) -> None:
     made = RedisCache(_Link(reply))  # type: ignore[arg-type]
     for kind in (CacheEntry, CachedVector):
-        found = made.read([KEY, b"j" * 32], reply, kind)
+        found = made.read_reply([KEY, b"j" * 32], reply, kind)
         assert all(isinstance(value, kind) for value in found.values())
         for value in found.values():
             assert value.size >= 0

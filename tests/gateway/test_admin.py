@@ -1,4 +1,4 @@
-"""Operators' pages: on a port of their own, behind a key of their own."""
+"""Tests the admin pages on a separate port and with a separate key."""
 
 import json
 from hashlib import sha256
@@ -17,7 +17,7 @@ async def ask(port, path, *fields):
     return await caller.answer()
 
 
-def test_a_port_of_their_own():
+def test_admin_pages_on_a_separate_port():
     async def main():
         async with gateway({"ADMIN_PORT": "0"}) as running:
             admin = running.app.admin_port
@@ -40,7 +40,7 @@ def test_a_port_of_their_own():
     run(main())
 
 
-def test_paths_that_are_not_on_a_port_are_no_labels():
+def test_paths_not_served_on_a_port_are_not_labels():
     async def main():
         async with gateway({"ADMIN_PORT": "0"}) as running:
             await ask(running.port, "/metrics")
@@ -60,14 +60,14 @@ REFUSED = [
     (f"Authorization: Bearer {KEY.upper()}",),
     ("Authorization: Bearer",),
     ("x-api-key: ",),
-    ("Authorization: Bearer caller-key",),  # of GATEWAY_API_KEYS
+    ("Authorization: Bearer caller-key",),  # one of GATEWAY_API_KEYS
     (f"Cookie: {KEY}",),
 ]
 
 
 @pytest.mark.parametrize("configured", [KEY, "sha256:" + sha256(KEY.encode()).hexdigest()], ids=["plain", "digest"])
 @pytest.mark.parametrize("apart", [{}, {"ADMIN_PORT": "0"}], ids=["PORT", "ADMIN_PORT"])
-def test_s02_a_key_of_their_own_and_one_refusal_for_all_others(configured, apart):
+def test_a_separate_admin_key_and_one_refusal_for_all_others(configured, apart):
     async def main():
         settings = {"ADMIN_API_KEY": configured, "GATEWAY_API_KEYS": "caller-key", **apart}
         async with gateway(settings) as running:
@@ -89,7 +89,7 @@ def test_s02_a_key_of_their_own_and_one_refusal_for_all_others(configured, apart
     run(main())
 
 
-def test_no_page_of_another_origin_reads_the_admin_port():
+def test_pages_of_other_origins_cannot_read_the_admin_port():
     async def main():
         async with gateway({"ADMIN_PORT": "0"}) as running:
             _, headers, _ = await ask(running.app.admin_port, "/metrics", "Origin: http://evil.example")
@@ -98,7 +98,7 @@ def test_no_page_of_another_origin_reads_the_admin_port():
     run(main())
 
 
-def test_operators_see_how_draining_goes_on():
+def test_operators_see_the_progress_of_draining():
     async def main():
         async with gateway({"ADMIN_PORT": "0"}) as running:
             assert await running.app.drain()

@@ -1,4 +1,4 @@
-"""The cache over sockets: a hit equals a miss, nobody gets what is not his, and nothing bad is kept."""
+"""Tests the cache over sockets: a hit equals a miss, clients are separated, and bad responses are not stored."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def events(body):
 
 
 def seen(body, streamed):
-    """As the SDK shows it, but for how often a provider has been asked."""
+    """Return the response as the SDK shows it, without the number of calls to the provider."""
     if streamed:
         return shown(by_sdk(events(body)))
     return shown(ChatCompletion.construct(**json.loads(body)).to_dict())
@@ -47,7 +47,7 @@ def seen(body, streamed):
 # -- a hit equals a miss -----------------------------------------------------------------------------------------------
 
 
-def test_a_hit_is_the_kept_answer_byte_for_byte():
+def test_a_hit_is_the_stored_response_byte_for_byte():
     async def main():
         async with gateway(MEMORY) as running:
             _, miss, first = await ask(running)
@@ -65,7 +65,7 @@ def test_a_hit_is_the_kept_answer_byte_for_byte():
     run(main())
 
 
-def test_the_same_stream_comes_again():
+def test_a_stream_is_served_again():
     async def main():
         async with gateway(MEMORY) as running:
             for usage in (False, True):
@@ -79,8 +79,8 @@ def test_the_same_stream_comes_again():
     run(main())
 
 
-def test_usage_is_kept_for_those_who_ask_for_it():
-    """It was hidden from who asked first."""
+def test_usage_is_stored_for_clients_that_ask_for_it():
+    """The usage was hidden from the client whose request filled the cache."""
 
     async def main():
         async with gateway(MEMORY) as running:
@@ -106,8 +106,8 @@ TALKS = {
 @pytest.mark.parametrize("talk", TALKS)
 @pytest.mark.parametrize("row", ONE_A_PROVIDER, ids=str)
 @pytest.mark.parametrize("first", [False, True], ids=["kept whole", "kept as a stream"])
-def test_whole_and_stream_share_an_answer(row, talk, first):
-    """K04 by the way: what the provider filtered is not kept, and asked for again."""
+def test_body_and_stream_share_an_entry(row, talk, first):
+    """A filtered response is not stored, so it is requested again."""
 
     async def main():
         async with gateway(MEMORY, names=(row.provider,)) as running:
@@ -127,7 +127,7 @@ def test_whole_and_stream_share_an_answer(row, talk, first):
     run(main())
 
 
-def test_completions_too_also_through_chat():
+def test_completions_are_cached_also_through_chat():
     async def main():
         async with gateway(MEMORY, names=("openai", "anthropic")) as running:
             for model in ("gpt-3.5-turbo-instruct", "claude-haiku-4-5"):
@@ -144,7 +144,7 @@ def test_completions_too_also_through_chat():
     run(main())
 
 
-def test_what_was_dropped_is_said_again():
+def test_dropped_members_are_reported_again():
     async def main():
         async with gateway(MEMORY, names=("mistral",)) as running:
             question = {**QUESTION, "model": "mistral-large-latest", "user": "u", "logit_bias": {"1": 1}}
@@ -158,7 +158,7 @@ def test_what_was_dropped_is_said_again():
     run(main())
 
 
-def test_the_official_sdk_cannot_tell():
+def test_the_official_sdk_sees_no_difference():
     async def main():
         async with gateway(MEMORY) as running:
             async with openai.AsyncOpenAI(base_url=running.url, api_key="x") as client:
@@ -176,7 +176,7 @@ def test_the_official_sdk_cannot_tell():
 
 
 def test_a_long_stream_waits_for_its_reader():
-    """R6: what is kept may be large, what is on its way to one caller is not."""
+    """A cached response may be large, but only a part of it is buffered for one client."""
 
     async def main():
         mock = MockSettings(stream_words=4000)
@@ -204,9 +204,9 @@ def test_a_long_stream_waits_for_its_reader():
     run(main())
 
 
-# -- what the caller says ----------------------------------------------------------------------------------------------
+# -- cache control -----------------------------------------------------------------------------------------------------
 
-STEERING = [  # the request that is made after one that was kept, what it is, and what the plain one after it is
+STEERING = [  # the request after one that was stored, its result, and the result of a plain request after it
     ("Cache-Control: no-cache", "BYPASS", "HIT"), ("Cache-Control: No-Store", "BYPASS", "HIT"),
     ("Cache-Control: max-age=60", "HIT", "HIT"), ("Cache-Control: max-age=0, foo", "MISS", "HIT"),
     ("Cache-Control: max-age=soon", "MISS", "HIT"), ("Cache-Control: min-fresh=5", "HIT", "HIT"),
@@ -215,11 +215,11 @@ STEERING = [  # the request that is made after one that was kept, what it is, an
 
 
 @pytest.mark.parametrize(("field", "given", "then"), STEERING, ids=[row[0] for row in STEERING])
-def test_steering(field, given, then):
+def test_cache_control_by_the_client(field, given, then):
     async def main():
         async with gateway(MEMORY) as running:
             assert await outcome(running) == "MISS"
-            await asyncio.sleep(0.11)  # the calendar's clock moves ten times a second
+            await asyncio.sleep(0.11)  # the cached time of day changes ten times a second
             assert await outcome(running, QUESTION, field) == given
             assert await outcome(running) == then
             assert running.mock.requests == (1 if given == "HIT" else 2)
@@ -227,7 +227,7 @@ def test_steering(field, given, then):
     run(main())
 
 
-def test_no_cache_renews_what_is_kept_and_no_store_keeps_nothing():
+def test_no_cache_renews_the_entry_and_no_store_stores_nothing():
     async def main():
         async with gateway(MEMORY) as running:
             first = json.loads((await ask(running))[2])["id"]
@@ -243,7 +243,7 @@ def test_no_cache_renews_what_is_kept_and_no_store_keeps_nothing():
     run(main())
 
 
-def test_how_long_an_answer_is_kept():
+def test_how_long_a_response_is_stored():
     async def main():
         async with gateway({**MEMORY, "CACHE_TTL": "200ms"}) as running:
             assert await outcome(running) == "MISS"
@@ -285,7 +285,7 @@ def test_excluded_models(case):
     run(main())
 
 
-def test_without_a_cache_all_is_bypassed():
+def test_without_a_cache_nothing_is_cached():
     async def main():
         async with gateway() as running:
             assert [await outcome(running) for _ in range(2)] == ["BYPASS"] * 2
@@ -294,7 +294,7 @@ def test_without_a_cache_all_is_bypassed():
     run(main())
 
 
-# -- whose it is (K03) -------------------------------------------------------------------------------------------------
+# -- separating clients ------------------------------------------------------------------------------------------------
 
 FIELDS = {
     "messages": [{"role": "user", "content": "ho"}], "model": "gpt-4o-mini", "temperature": 0.30001, "top_p": 0.9,
@@ -308,7 +308,7 @@ FIELDS = {
 HEADERS = ["openai-beta: a=b", "anthropic-beta: x", "idempotency-key: 1", "http-referer: https://x", "x-title: y"]
 
 
-def test_k03_every_field_counts():
+def test_every_member_counts():
     async def main():
         async with gateway(MEMORY) as running:
             base = {**QUESTION, "model": "gpt-4o"}
@@ -341,7 +341,7 @@ def test_spelling_does_not_count():
 @pytest.mark.parametrize(
     "settings", [{"ALLOW_CLIENT_API_KEYS": "true"}, {"GATEWAY_API_KEYS": "gk-one,gk-two"}], ids=str
 )
-def test_k03_two_keys_never_share(settings):
+def test_two_keys_never_share(settings):
     async def main():
         async with gateway({**MEMORY, **settings}) as running:
             keys = ["Authorization: Bearer gk-one", "x-api-key: gk-two"]
@@ -355,7 +355,7 @@ def test_k03_two_keys_never_share(settings):
     run(main())
 
 
-def test_callers_who_cannot_be_told_apart_share():
+def test_clients_without_keys_share():
     async def main():
         async with gateway({**MEMORY, "RPM_LIMIT_PER_KEY": "100"}) as running:
             assert await outcome(running, QUESTION, "Authorization: Bearer a") == "MISS"
@@ -364,7 +364,7 @@ def test_callers_who_cannot_be_told_apart_share():
     run(main())
 
 
-# -- what is not kept (K04) --------------------------------------------------------------------------------------------
+# -- responses not stored ----------------------------------------------------------------------------------------------
 
 POISON = [
     ("malformed_json", None), ("error_in_200", None), ("reset_after_head", None), ("wrong_length", None), ("status", 500),
@@ -380,7 +380,7 @@ CUT = [
 
 
 @pytest.mark.parametrize(("fault", "arg"), POISON + CUT, ids=str)
-def test_k04_nothing_bad_is_kept(fault, arg):
+def test_bad_responses_are_not_stored(fault, arg):
     async def main():
         async with gateway({**MEMORY, "MAX_RETRIES": "1"}) as running:
             question = {**QUESTION, "stream": True} if (fault, arg) in CUT else QUESTION
@@ -394,7 +394,7 @@ def test_k04_nothing_bad_is_kept(fault, arg):
     run(main())
 
 
-def test_k04_an_answer_whose_caller_left_is_not_kept():
+def test_a_response_whose_client_left_is_not_stored():
     async def main():
         async with gateway(MEMORY, mock=MockSettings(chunk_ms=20)) as running:
             caller = await Caller.connect(running.port)
@@ -407,8 +407,8 @@ def test_k04_an_answer_whose_caller_left_is_not_kept():
     run(main())
 
 
-def test_k04_what_stands_in_for_the_primary_is_not_kept():
-    """A built-in equivalent answers while the primary fails, and no longer."""
+def test_responses_of_a_built_in_equivalent_are_not_stored():
+    """A built-in equivalent serves requests only while the primary fails."""
 
     async def main():
         async with gateway(MEMORY, names=("openai", "anthropic")) as running:
@@ -422,7 +422,7 @@ def test_k04_what_stands_in_for_the_primary_is_not_kept():
     run(main())
 
 
-def test_k04_of_a_chain_of_the_user_s_own_every_target_may_speak(tmp_path):
+def test_responses_of_all_targets_of_a_configured_chain_are_stored(tmp_path):
     (tmp_path / "config.yaml").write_text("fallbacks:\n  gpt-4o: [anthropic/claude-haiku-4-5]\n")
 
     async def main():
@@ -437,7 +437,7 @@ def test_k04_of_a_chain_of_the_user_s_own_every_target_may_speak(tmp_path):
     run(main())
 
 
-def test_k04_no_header_of_a_request_or_an_answer_is_kept():
+def test_headers_are_not_stored():
     async def main():
         async with gateway(MEMORY) as running:
             poison = (
@@ -456,7 +456,7 @@ def test_k04_no_header_of_a_request_or_an_answer_is_kept():
     run(main())
 
 
-def test_large_answers_are_not_kept():
+def test_large_responses_are_not_stored():
     async def main():
         async with gateway(MEMORY, mock=MockSettings(stream_words=9000)) as running:
             for question in ({**QUESTION, "stream": True}, {**QUESTION, "n": 9, "max_tokens": 100_000}):
@@ -470,12 +470,12 @@ def cache_of(running):
     return running.app.runtime.backends.cache.memory
 
 
-# -- many at once (K01) ------------------------------------------------------------------------------------------------
+# -- many at once ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.race
 @pytest.mark.parametrize("streamed", [False, True])
-def test_k01_a_hundred_misses_are_one_call_that_is_kept_once(streamed):
+def test_a_hundred_misses_are_one_call_that_is_stored_once(streamed):
     async def main():
         async with gateway(MEMORY, mock=MockSettings(latency_ms=50)) as running:
             question = {**QUESTION, "stream": streamed}
@@ -494,7 +494,7 @@ def test_k01_a_hundred_misses_are_one_call_that_is_kept_once(streamed):
     run(main())
 
 
-def test_k02_a_failure_is_told_to_all_and_not_kept():
+def test_a_failure_goes_to_all_clients_and_is_not_stored():
     async def main():
         async with gateway({**MEMORY, "MAX_RETRIES": "1"}, mock=MockSettings(latency_ms=50)) as running:
             running.mock.set_fault("status", 1, arg=500)
@@ -506,7 +506,7 @@ def test_k02_a_failure_is_told_to_all_and_not_kept():
     run(main())
 
 
-def test_a_leader_who_leaves_still_fills_the_cache_for_others():
+def test_a_first_client_that_leaves_still_fills_the_cache():
     async def main():
         async with gateway(MEMORY, mock=MockSettings(latency_ms=100)) as running:
             leader = await Caller.connect(running.port)

@@ -1,4 +1,4 @@
-"""Embeddings, each kept by itself: a provider is asked for what is missing, and the caller cannot tell."""
+"""Tests cached embeddings: only missing inputs are requested from the provider, and the client sees no difference."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ async def embed(running, inputs, *fields, model="text-embedding-3-small", **opti
 
 
 def sent_inputs(server):
-    """What the provider was asked for last, whatever its format."""
+    """Return the inputs of the last request to the provider, in any format."""
     body = json.loads(base64.b64decode(server.last["body"]))
     if "requests" in body:
         return [one["content"]["parts"][0]["text"] for one in body["requests"]]
@@ -31,7 +31,7 @@ def sent_inputs(server):
 
 
 @pytest.mark.parametrize(("provider", "model"), MODELS.items())
-def test_only_what_is_missing_is_asked_for(provider, model):
+def test_only_missing_inputs_are_requested(provider, model):
     async def main():
         async with gateway(MEMORY, names=(provider,)) as running:
             mock = running.mocks[provider]
@@ -56,7 +56,7 @@ def test_only_what_is_missing_is_asked_for(provider, model):
     run(main())
 
 
-def test_a_batch_asked_for_again_counts_the_same():
+def test_a_repeated_batch_reports_the_same_usage():
     async def main():
         async with gateway(MEMORY) as running:
             _, first = await embed(running, ["a", "bb", "a" * 500])
@@ -68,7 +68,7 @@ def test_a_batch_asked_for_again_counts_the_same():
     run(main())
 
 
-def test_equal_inputs_are_asked_for_once():
+def test_equal_inputs_are_requested_once():
     async def main():
         async with gateway(MEMORY) as running:
             _, answer = await embed(running, ["x", "y", "x"])
@@ -79,7 +79,7 @@ def test_equal_inputs_are_asked_for_once():
     run(main())
 
 
-def test_what_changes_a_vector_is_another_one():
+def test_members_that_change_a_vector_change_its_key():
     async def main():
         async with gateway(MEMORY) as running:
             for options in ({}, {"encoding_format": "base64"}, {"dimensions": 64}, {"user": "u"}, {"unheard_of": 1}):
@@ -90,12 +90,12 @@ def test_what_changes_a_vector_is_another_one():
                 assert answer == again
             headers, _ = await embed(running, [[1, 2], [3]])
             headers, _ = await embed(running, [3])
-            assert headers["x-cache"] == "HIT"  # token ids: one input
+            assert headers["x-cache"] == "HIT"  # a list of token ids is one input
 
     run(main())
 
 
-def test_age_and_what_is_too_old():
+def test_age_and_vectors_that_are_too_old():
     async def main():
         async with gateway(MEMORY) as running:
             await embed(running, ["x"])
@@ -108,7 +108,7 @@ def test_age_and_what_is_too_old():
     run(main())
 
 
-def test_many_callers_of_one_batch_are_one_call_for_what_is_missing():
+def test_many_clients_with_one_batch_share_one_call():
     async def main():
         async with gateway(MEMORY, mock=MockSettings(latency_ms=50)) as running:
             await embed(running, ["a", "b"])
@@ -121,7 +121,7 @@ def test_many_callers_of_one_batch_are_one_call_for_what_is_missing():
     run(main())
 
 
-def test_an_answer_that_lacks_a_vector_is_not_joined():
+def test_a_response_without_all_vectors_is_not_joined():
     async def main():
         async with gateway({**MEMORY, "MAX_RETRIES": "1"}) as running:
             await embed(running, ["a"])

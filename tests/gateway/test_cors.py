@@ -1,4 +1,4 @@
-"""Cross-origin requests, by the Fetch standard: section "CORS protocol"."""
+"""Tests cross-origin requests as defined in the Fetch standard, section "CORS protocol"."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def fields(block):
 
 
 @pytest.mark.parametrize("headers", [{}, {b"origin": HERE}, {b"origin": b"null"}], ids=["none", "some", "null"])
-def test_all_origins_get_the_same_always_so_that_no_cache_mixes_them_up(headers):
+def test_with_all_origins_allowed_every_response_has_the_same_headers(headers):
     assert fields(ALL.response_headers(headers)) == {
         b"access-control-allow-origin": b"*",
         b"access-control-expose-headers": b"*",
@@ -29,7 +29,7 @@ def test_all_origins_get_the_same_always_so_that_no_cache_mixes_them_up(headers)
         (b"https://App.Example.com", False), (HERE + b", " + EVIL, False), (b"https://evil.example#" + HERE, False),
     ],
 )  # fmt: skip
-def test_s12_a_list_names_the_origin_that_asked_or_none(origin, allowed):
+def test_with_a_list_only_an_allowed_origin_is_named(origin, allowed):
     headers = {} if origin is None else {b"origin": origin}
     answer = fields(LIST.response_headers(headers))
     assert answer[b"vary"] == b"Origin"
@@ -47,7 +47,7 @@ def preflight(cors, asked=None):
 
 @pytest.mark.parametrize(("cors", "origin"), [(ALL, b"*"), (LIST, HERE)], ids=["all", "list"])
 def test_a_preflight_names_the_headers_one_by_one(cors, origin):
-    asked = b"authorization,content-type,x-stainless-lang"  # `*` would leave out Authorization
+    asked = b"authorization,content-type,x-stainless-lang"  # `*` would not cover Authorization
     answer = preflight(cors, asked)
     assert answer[b"access-control-allow-headers"] == asked
     assert answer[b"vary"] == b"Origin, Access-Control-Request-Headers"
@@ -57,7 +57,7 @@ def test_a_preflight_names_the_headers_one_by_one(cors, origin):
 
 
 @pytest.mark.parametrize("asked", [None, b"a\tb", b"x: y", b"<script>", b"\xfc", b"x" * 5000])
-def test_only_header_names_are_said_back(asked):
+def test_only_valid_header_names_are_repeated(asked):
     assert b"access-control-allow-headers" not in preflight(ALL, asked)
 
 
@@ -67,7 +67,7 @@ def test_credentials_are_never_allowed(cors):
     assert b"credentials" not in cors.response_headers(asked) + cors.preflight_headers(asked)
 
 
-def test_options_without_a_method_asked_for_is_no_preflight():
+def test_options_without_a_requested_method_is_no_preflight():
     assert LIST.preflight_headers({b"origin": HERE}) == LIST.response_headers({b"origin": HERE})
 
 
@@ -90,7 +90,7 @@ WAYS = [
 
 @pytest.mark.parametrize("origins", ["*", f"https://other.example,{HERE.decode()}", "https://other.example"])
 @pytest.mark.parametrize(("request_bytes", "status"), [way[1:] for way in WAYS], ids=[way[0] for way in WAYS])
-def test_s12_every_answer_says_who_may_read_it(request_bytes, status, origins):
+def test_every_response_has_cors_headers(request_bytes, status, origins):
     async def main():
         async with gateway({"CORS_ORIGINS": origins, "MAX_BODY_BYTES": "1000"}) as running:
             caller = await Caller.connect(running.port)

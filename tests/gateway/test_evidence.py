@@ -1,4 +1,4 @@
-"""What is evidence against a provider, where the failures are made. What counts by then is in tests/routing/test_standing.py."""
+"""The evidence that failures carry against a provider. How it is counted is tested in tests/routing/test_provider_health.py."""
 
 import gzip
 import zlib

@@ -1,4 +1,4 @@
-"""What the metrics and the diagnostics say of attempts, failovers and breakers, over real sockets."""
+"""Tests the metrics and log messages about attempts, failovers and breakers, over real sockets."""
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,7 +26,7 @@ class Asking:
         return given
 
     async def counted(self, name):
-        """A family by its label values, in the order of the labels' names; what is 0 is left out."""
+        """Return the values of a family by label values, in the order of the label names, without zeros."""
         self.caller.send(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
         _, _, page = await self.caller.answer()
         (family,) = [one for one in text_string_to_metric_families(page.decode()) if one.name == name]
@@ -57,7 +57,7 @@ def test_a_failover_that_succeeds():
     scenario(play)
 
 
-def test_the_same_target_again_is_no_failover_that_succeeds():
+def test_a_retry_at_the_same_target_is_no_failover():
     async def play(running, asking):
         running.mocks["openai"].set_fault("status", count=1, arg=503)
         assert await asking.statuses(ALONE) == [200]
@@ -67,20 +67,20 @@ def test_the_same_target_again_is_no_failover_that_succeeds():
     scenario(play)
 
 
-def test_nothing_left():
+def test_failover_exhausted():
     async def play(running, asking):
         for mock in running.mocks.values():
             mock.set_fault("status", arg=500)
         assert await asking.statuses(CHAT) == [502]
         assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
         running.mocks["openai"].set_fault("status", arg=400)
-        assert await asking.statuses(CHAT, ALONE) == [400, 400]  # the caller's own mistake is nobody's to make good
+        assert await asking.statuses(CHAT, ALONE) == [400, 400]  # a mistake of the client is no reason to fail over
         assert await asking.counted("gateway_failover_exhausted") == {("openai",): 1}
 
     scenario(play)
 
 
-def test_a_stream_that_is_cut_is_not_counted_as_one_nobody_could_answer():
+def test_a_broken_stream_is_no_exhausted_failover():
     async def play(running, asking):
         running.mocks["openai"].set_fault("cut_mid_stream", arg=3)
         asking.caller.send(post(STREAM))
@@ -92,7 +92,7 @@ def test_a_stream_that_is_cut_is_not_counted_as_one_nobody_could_answer():
     scenario(play)
 
 
-def test_breakers_transitions_and_what_they_did_not_let_through():
+def test_breaker_transitions_and_rejections():
     async def play(running, asking):
         running.mocks["openai"].set_fault("status", count=2, arg=500)
         assert await asking.statuses(CHAT, CHAT) == [200, 200]
@@ -119,13 +119,13 @@ def test_a_probe_is_a_transition_as_well():
         assert await asking.counted("gateway_circuit_breaker_transitions") == {
             ("openai", "half_open"): 2,
             ("openai", "closed"): 1,
-            ("openai", "open"): 1,  # the probe said nothing
+            ("openai", "open"): 1,  # the probe gave no evidence
         }
 
     scenario(play)
 
 
-def test_a_caller_who_leaves_gives_back_the_probe_and_the_budget():
+def test_a_client_that_disconnects_returns_the_probe_and_the_budget():
     async def play(running, asking):
         standings = running.app.runtime.provider_health
         for name in NAMES:
@@ -151,11 +151,16 @@ def test_a_caller_who_leaves_gives_back_the_probe_and_the_budget():
     scenario(play)
 
 
-def test_a_key_that_is_refused_is_told_loudly_once(caplog):
+def test_a_refused_key_is_logged_once(caplog):
     async def play(running, asking):
         running.mocks["openai"].set_fault("status", arg=401)
-        assert await asking.statuses(CHAT) == [200]  # the second key was refused too, and another provider answers
-        assert await asking.statuses(ALONE, ALONE) == [401, 401]  # as the last resort, without another word
+        assert await asking.statuses(CHAT) == [
+            200
+        ]  # the second key was refused too, so another provider serves the request
+        assert await asking.statuses(ALONE, ALONE) == [
+            401,
+            401,
+        ]  # keys in cooldown are used as the last resort, without another log line
         assert await asking.counted("gateway_upstream_attempts") == {
             ("auth", "openai", "chat"): 4,
             ("success", "anthropic", "chat"): 1,
@@ -166,7 +171,7 @@ def test_a_key_that_is_refused_is_told_loudly_once(caplog):
     assert told == [f"key {number} of openai was refused (status 401): it rests for 300 s" for number in (1, 2)]
 
 
-def test_a_key_that_may_not_use_a_model_is_told_with_the_model_on_one_line(caplog):
+def test_a_key_without_access_to_a_model_is_logged_with_the_model(caplog):
     async def play(running, asking):
         running.mocks["openai"].set_fault("status", arg=403)
         odd = ALONE.replace(b"gpt-4o", rb"gpt\n\u001b[31m-4o")
@@ -180,7 +185,7 @@ def test_a_key_that_may_not_use_a_model_is_told_with_the_model_on_one_line(caplo
     )
 
 
-def test_all_open_is_nothing_left():
+def test_all_breakers_open_is_an_exhausted_failover():
     async def play(running, asking):
         for name in NAMES:
             running.app.runtime.provider_health[name].breaker.open_by_hint(1e9)

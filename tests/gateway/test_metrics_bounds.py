@@ -1,4 +1,4 @@
-"""Whatever callers send, at the socket: the page of the metrics has the lines it had."""
+"""Tests that the metrics page does not grow, whatever clients send."""
 
 import re
 
@@ -30,21 +30,21 @@ async def odd_requests(port, number):
 
 
 async def models(port, numbers, pattern):
-    """As many names of models, on one connection."""
+    """Send requests with many model names on one connection."""
     caller = await Caller.connect(port)
     for number in numbers:
         caller.send(post(CHAT.replace(b"gpt-4o", pattern % number)))
         await caller.answer()
 
 
-def test_callers_cannot_make_the_page_grow():
-    """Neither by 10,000 models, of which 300 reach a provider, nor by paths, methods, queries or keys."""
+def test_clients_cannot_make_the_page_grow():
+    """Neither 10,000 models, 300 of which reach a provider, nor paths, methods, queries or keys make it grow."""
 
     async def main():
         async with gateway({"LOG_LEVEL": "error"}) as running:
             port = running.port
             await odd_requests(port, 0)
-            await models(port, [0, 4], b"gpt-%d")  # the second has a price
+            await models(port, [0, 4], b"gpt-%d")  # the second model has a price
             await models(port, [0], b"none/gpt-%d")
             await page(port)
             before = await page(port)

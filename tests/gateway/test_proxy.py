@@ -312,8 +312,6 @@ def test_own_pages():
 
 
 def test_metric_labels_are_bounded_and_every_request_is_counted_once():
-    """K11."""
-
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -364,8 +362,6 @@ def test_no_secret_shows_anywhere():
 
 @pytest.mark.race
 def test_streams_are_never_mixed():
-    """K09."""
-
     async def main():
         async with gateway(mock=MockSettings(chunk_ms=1, stream_words=20)) as running:
 

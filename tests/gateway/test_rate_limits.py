@@ -1,4 +1,4 @@
-"""Rate limits over sockets: who is refused, what everybody is told, and what is given back."""
+"""Tests rate limits over sockets: which requests are refused, the headers, and what is returned."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ async def statuses(running, asked, *fields):
 
 
 async def tokens_left(running, *fields, **more):
-    """Asked by a request that takes none: its answer is in the cache."""
+    """Return the remaining tokens, from a request that takes none because its response is cached."""
     await ask(running, {**QUESTION, **more}, *fields)
     _, headers, _ = await ask(running, {**QUESTION, **more}, *fields)
     return int(headers[OURS])
 
 
 def bucket(running):
-    """The level of the bucket of all callers."""
+    """Return the level of the bucket shared by all clients."""
     return running.app.runtime.backends.limiter._limits._limiter._bucket._level
 
 
@@ -51,7 +51,7 @@ def test_a_refusal_is_an_openai_429_that_names_the_setting():
             error = json.loads(body)["error"]
             assert (status, error["type"], error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
             assert error["message"].startswith(
-                "Rate limit exceeded: this gateway may have 3 requests a minute (RPM_LIMIT)"
+                "Rate limit exceeded: this gateway may have 3 requests per minute (RPM_LIMIT)"
             )
             assert 55 <= int(headers["retry-after"]) <= 60
             assert 55_000 < int(headers["retry-after-ms"]) <= 60_000
@@ -81,7 +81,7 @@ def test_the_cache_and_shared_calls_count_as_requests():
     run(main())
 
 
-def test_what_is_no_request_does_not_count():
+def test_rejected_requests_do_not_count():
     async def main():
         settings = {"RPM_LIMIT": "1", "GATEWAY_API_KEYS": "gk"}
         async with gateway(settings) as running:
@@ -94,21 +94,24 @@ def test_what_is_no_request_does_not_count():
     run(main())
 
 
-def test_each_key_has_its_own():
+def test_each_key_has_its_own_limit():
     async def main():
         async with gateway({"RPM_LIMIT_PER_KEY": "2", "RPM_LIMIT": "5"}) as running:
             for key in ("Authorization: Bearer a", "x-api-key: b"):
                 assert await statuses(running, questions(3), key) == [200, 200, 429]
             _, _, body = await ask(running, QUESTION, "Authorization: Bearer a")
-            assert "your key may have 2 requests a minute (RPM_LIMIT_PER_KEY)" in body.decode()
-            assert await statuses(running, questions(2)) == [200, 429]  # callers without a key; all together had five
+            assert "your key may have 2 requests per minute (RPM_LIMIT_PER_KEY)" in body.decode()
+            assert await statuses(running, questions(2)) == [
+                200,
+                429,
+            ]  # clients without a key; all together have made five
             _, _, body = await ask(running)
             assert "(RPM_LIMIT)" in body.decode()
 
     run(main())
 
 
-def test_the_sdk_waits_as_long_as_it_is_told():
+def test_the_sdk_waits_as_long_as_the_headers_say():
     async def main():
         settings = {"MAX_PARALLEL_PER_KEY": "1"}
         async with gateway(settings, mock=MockSettings(latency_ms=400)) as running:
@@ -129,7 +132,7 @@ def test_the_sdk_waits_as_long_as_it_is_told():
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_what_was_set_aside_is_settled_with_what_was_used(streamed):
+def test_the_reservation_is_corrected_to_the_usage(streamed):
     async def main():
         async with gateway({"TPM_LIMIT": "3000"}) as running:
             question = {**(STREAM if streamed else QUESTION), "max_tokens": 500}
@@ -142,7 +145,7 @@ def test_what_was_set_aside_is_settled_with_what_was_used(streamed):
             used = 3000 - bucket(running)
             record = json.loads(running.log().splitlines()[0])
             taken = record["usage"]["prompt"] + record["usage"]["completion"]
-            assert 10 < taken - 15 < used <= taken  # it fills up meanwhile, by 50 a second
+            assert 10 < taken - 15 < used <= taken  # meanwhile the bucket refills by 50 tokens per second
 
     run(main())
 
@@ -157,8 +160,8 @@ def test_an_estimate_that_does_not_fit_is_refused():
             answers = [await caller.answer() for caller in callers]
             assert sorted(status for status, _, _ in answers) == [200, 429]
             (refused,) = [answer for answer in answers if answer[0] == 429]
-            assert "1000 tokens a minute (TPM_LIMIT)" in refused[2].decode()
-            assert await statuses(running, [large]) == [200]  # what the first did not use has come back
+            assert "1000 tokens per minute (TPM_LIMIT)" in refused[2].decode()
+            assert await statuses(running, [large]) == [200]  # the unused tokens of the first request are back
 
     run(main())
 
@@ -175,7 +178,7 @@ def test_the_cache_takes_no_tokens():
     run(main())
 
 
-def test_of_a_shared_call_one_pays():
+def test_one_client_of_a_shared_call_pays():
     async def main():
         async with gateway({**MEMORY, "TPM_LIMIT": "3000"}, mock=MockSettings(latency_ms=50)) as running:
             callers = [await Caller.connect(running.port) for _ in range(10)]
@@ -189,7 +192,7 @@ def test_of_a_shared_call_one_pays():
     run(main())
 
 
-def test_embeddings_pay_for_what_was_asked():
+def test_embeddings_pay_for_the_inputs_requested():
     async def main():
         async with gateway({**MEMORY, "TPM_LIMIT": "30000"}) as running:
             texts = ["x" * 4000, "y" * 4000]
@@ -215,13 +218,13 @@ def test_a_failure_costs_no_tokens(fault, arg, question):
             status, headers, _ = await ask(running, {**question, "max_tokens": 5000})
             assert status in (429, 502)
             assert headers["x-ratelimit-limit-tokens"] == "100000"
-            assert "x-ratelimit-limit-requests" not in headers  # the provider's, which are not this caller's
+            assert "x-ratelimit-limit-requests" not in headers  # those of the provider are about the gateway's account
             assert bucket(running) >= 99_999
 
     run(main())
 
 
-def test_who_leaves_before_any_answer_pays_nothing_and_who_leaves_in_the_middle_the_estimate():
+def test_the_tokens_of_clients_that_disconnect():
     async def main():
         mock = MockSettings(latency_ms=200, chunk_ms=50)
         async with gateway({"TPM_LIMIT": "100000", "MAX_PARALLEL_PER_KEY": "1"}, mock=mock) as running:
@@ -236,16 +239,16 @@ def test_who_leaves_before_any_answer_pays_nothing_and_who_leaves_in_the_middle_
                 await caller.close()
                 await until(lambda: running.app.runtime.recorder.inflight == 0)
                 assert abs(before - bucket(running) - paid) < 100
-            assert await statuses(running, [QUESTION]) == [200]  # no place is lost
+            assert await statuses(running, [QUESTION]) == [200]  # no slot is lost
 
     run(main())
 
 
-# -- at a time (K07) ---------------------------------------------------------------------------------------------------
+# -- parallel requests -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.race
-def test_k07_never_more_at_a_time_and_no_place_is_lost():
+def test_parallel_requests_are_limited_and_no_slot_is_lost():
     async def main():
         mock = MockSettings(latency_ms=20)
         async with gateway({"MAX_PARALLEL_PER_KEY": "5"}, mock=mock) as running:
@@ -267,7 +270,7 @@ def test_k07_never_more_at_a_time_and_no_place_is_lost():
             assert set(outcomes) <= {200, 429, None}
             await until(lambda: running.app.runtime.recorder.inflight == 0)
             limiter = running.app.runtime.backends.limiter._limits._limiter
-            assert {caller.parallel for caller in limiter._callers.values()} == {0}
+            assert {caller.parallel for caller in limiter._clients.values()} == {0}
             callers = [await Caller.connect(running.port) for _ in range(6)]
             for caller in callers:
                 caller.send(post(json.dumps(QUESTION).encode(), "/v1/chat/completions", "x-api-key: a"))

@@ -1,4 +1,4 @@
-"""Replicas tell each other of openings: a hint, and without Redis everything is as if there were none."""
+"""Tests that replicas share breaker openings as hints, and are independent without Redis."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ def breaker(running):
 
 
 async def fail(running):
-    """The provider is down for as long as it takes to see it."""
+    """Make the provider fail until the breaker of this replica opens."""
     running.mock.set_fault("status", count=FAILURES, arg=503)
     for _ in range(FAILURES):
         assert (await ask(running, QUESTION))[0] == 502
@@ -29,7 +29,7 @@ async def fail(running):
 
 
 @needs_redis
-def test_what_one_has_seen_the_other_need_not_see():
+def test_a_replica_applies_the_hint_of_another():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, 3, **SETTINGS) as (one, *others):
@@ -48,7 +48,7 @@ def test_what_one_has_seen_the_other_need_not_see():
 
 
 @needs_redis
-def test_nobody_waits_longer_than_the_one_who_saw_it():
+def test_a_hint_ends_with_the_original_opening():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, CB_HALF_OPEN_TIMEOUT="2s", **SETTINGS) as (one, other):
@@ -59,14 +59,14 @@ def test_nobody_waits_longer_than_the_one_who_saw_it():
                 await until(lambda: breaker(other).seconds_to_probe(clock()) == 0, 3)
                 assert (await ask(other, QUESTION))[0] == 200
                 assert breaker(other).state is State.CLOSED
-                assert breaker(one).state is State.OPEN  # it has its own probe
+                assert breaker(one).state is State.OPEN  # it waits for its own probe
                 assert (await ask(one, QUESTION))[0] == 200
 
     run(main())
 
 
 @pytest.mark.parametrize("there", ["never", pytest.param("killed", marks=needs_redis)])
-def test_without_redis_each_goes_by_what_it_sees(there):
+def test_without_redis_replicas_are_independent(there):
     async def main(url, kill):
         async with replicas(url, **SETTINGS) as (one, other):
             kill()

@@ -1,4 +1,4 @@
-"""What a request leaves in the log: at the socket, on the mock providers, and the figures made of it."""
+"""Tests the log records of requests over sockets to mock providers, and the statistics made from them."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def chat(model="gpt-4o", content="hi", **members):
 
 
 async def ask(port, *bodies, path="/v1/chat/completions", fields=()):
-    """One caller, one request after the other; gives the answers' bodies."""
+    """Send requests one after the other on one connection. Return the response bodies."""
     caller = await Caller.connect(port)
     answers = []
     for body in bodies:
@@ -70,18 +70,18 @@ def test_a_key_is_a_digest_and_nothing_else():
     assert KEY not in json.dumps(record)
 
 
-def test_every_attempt_is_there_in_its_place_in_time():
+def test_every_attempt_is_recorded_in_order():
     settings = {"MAX_RETRIES": "2"}
     record = logged(settings, CHAT, names=("openai", "anthropic"), fault=("status", 503))[0]
     first, second = record["attempts"]
     assert (first["provider"], first["outcome"]) == ("openai", "upstream")
     assert (second["provider"], second["outcome"]) == ("anthropic", "ok")
-    assert second.get("at", 0) >= first.get("at", 0) + first["ms"] - 1  # milliseconds are cut
+    assert second.get("at", 0) >= first.get("at", 0) + first["ms"] - 1  # milliseconds are rounded down
     assert second.get("at", 0) + second["ms"] <= record["total_us"] / 1000 + 1
     assert record["cost"] > 0
 
 
-def test_a_hit_costs_nothing_and_says_what_it_saved():
+def test_a_hit_costs_nothing_and_records_the_savings():
     bought, hit, again, third = logged({"CACHE_MODE": "memory"}, CHAT, CHAT, CHAT, CHAT)
     assert [one["cache"] for one in (bought, hit, again, third)] == ["MISS", "HIT", "HIT", "HIT"]
     for one in (hit, again, third):
@@ -89,7 +89,7 @@ def test_a_hit_costs_nothing_and_says_what_it_saved():
         assert "attempts" not in one
 
 
-def test_who_shares_a_call_pays_nothing():
+def test_a_shared_call_costs_nothing():
     async def main():
         settings = {"CACHE_MODE": "memory"}
         async with gateway(settings, mock=MockSettings(latency_ms=100)) as running:
@@ -104,12 +104,12 @@ def test_who_shares_a_call_pays_nothing():
             assert (one["cost"], one["saved"]) == (0, paid[0]["cost"])
 
 
-def test_a_stream_says_when_its_first_token_came():
+def test_a_stream_records_the_time_of_its_first_token():
     (record,) = logged({}, STREAM, mock=MockSettings(latency_ms=30, chunk_ms=5, stream_words=10))
     assert 25_000 < record["first_byte_us"] <= record["first_token_us"] < record["total_us"]
 
 
-def test_an_unknown_model_costs_nobody_knows_what():
+def test_the_cost_of_an_unknown_model_is_unknown():
     (record,) = logged({}, chat("gpt-4o-2099-01-01"))
     assert record["usage"]["completion"] > 0
     assert "cost" not in record
@@ -134,7 +134,7 @@ def test_bodies_are_logged_when_asked_for(bodies, fault, expected):
         assert json.loads(record["response_body"]).keys() & {"error", "choices"}
 
 
-def test_bodies_of_hits_and_streams_are_the_callers():
+def test_bodies_of_hits_and_streams_are_those_the_client_got():
     settings = {"LOG_BODIES": "all", "CACHE_MODE": "memory"}
     found = logged(settings, STREAM, STREAM, STREAM, CHAT, CHAT, CHAT)
     for one in found:
@@ -159,7 +159,7 @@ def test_a_credential_at_the_cut_is_not_shown_in_half():
         assert "sk-proj" not in record.get("request_body", "")
 
 
-# -- the file, and the figures made of it ------------------------------------------------------------------------------
+# -- the file and the statistics from it -------------------------------------------------------------------------------
 
 
 def stats(path, *options):
@@ -169,7 +169,7 @@ def stats(path, *options):
 
 
 def test_the_figures_are_exactly_those_of_the_requests(tmp_path):
-    """A run with hits, errors, failover, embeddings and several keys, counted twice: by the callers' side and by stats."""
+    """A run with hits, errors, failover, embeddings and several keys, counted by the client and by `stats`."""
     path = tmp_path / "requests.db"
     keys = ["key-number-one-1", "key-number-two-2"]
 
@@ -210,7 +210,7 @@ def test_the_figures_are_exactly_those_of_the_requests(tmp_path):
 
 
 def figures(members):
-    """The same by another way: decimals and the standard library."""
+    """Compute the same statistics in another way, with decimals and the standard library."""
     good = sorted(one["total_us"] for one in members if one["status"] < 400 and "error" not in one)
     bought = [one for one in members if one.get("cache") != "HIT" and not one.get("coalesced")]
     tokens = sorted(one["first_token_us"] for one in bought if "first_token_us" in one)
@@ -239,7 +239,7 @@ def figures(members):
     }
 
 
-# -- bad times of a running gateway ------------------------------------------------------------------------------------
+# -- failures while running --------------------------------------------------------------------------------------------
 
 
 def serving(mock, port, **settings):
@@ -250,7 +250,7 @@ def serving(mock, port, **settings):
 
 
 def ids(path):
-    """Of the requests in it; a file that is just being made has none."""
+    """Return the number of requests in the file; 0 while it is being created."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         return [row[0] for row in connection.execute("SELECT id FROM requests WHERE route = 'chat'")]
@@ -267,7 +267,7 @@ def health(port):
 
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 def test_a_full_disk_stops_no_request_and_is_written_when_there_is_room(tmp_path, kind):
-    """RLIMIT_FSIZE stands for the full disk: SQLite and write(2) meet it in the same place."""
+    """RLIMIT_FSIZE simulates a full disk: SQLite and write(2) fail at the same point."""
     import resource
 
     path = tmp_path / "requests"
@@ -289,7 +289,7 @@ def test_a_full_disk_stops_no_request_and_is_written_when_there_is_room(tmp_path
             _, err = await asyncio.to_thread(child.communicate, timeout=10)
         await mock.close()
         assert err.count(b"cannot be written") == 1
-        assert b"is written again; 0 records were dropped" in err
+        assert b"can be written again; 0 records were dropped" in err
         found = ids(path) if kind == "sqlite" else [one["id"] for one in whole_lines(path) if one["route"] == "chat"]
         assert found == ["full"] * 50
 
@@ -300,7 +300,7 @@ def whole_lines(path):
     for line in path.read_bytes().splitlines():
         try:
             yield json.loads(line)
-        except ValueError:  # what was cut by the full disk; it comes again
+        except ValueError:  # a line cut off by the full disk; it is written again
             continue
 
 
@@ -313,7 +313,7 @@ def wait_for_health(port, expected, seconds=8.0):
         time.sleep(0.05)
 
 
-def test_workers_go_on_when_their_file_is_removed(tmp_path):
+def test_workers_continue_when_their_file_is_removed(tmp_path):
     path = tmp_path / "requests.db"
 
     async def main():
@@ -330,7 +330,7 @@ def test_workers_go_on_when_their_file_is_removed(tmp_path):
                     await ask(port, CHAT, fields=(f"x-request-id: again-{number}",))
                 await until(lambda: path.exists() and len(ids(path)) == 10, 15)
             finally:
-                child.send_signal(signal.SIGTERM)  # the workers too: a kill would leave them
+                child.send_signal(signal.SIGTERM)  # stops the workers too; SIGKILL would leave them running
                 await asyncio.to_thread(child.communicate, timeout=15)
         await mock.close()
         assert sorted(ids(path)) == [f"again-{number}" for number in range(10)]
@@ -338,7 +338,7 @@ def test_workers_go_on_when_their_file_is_removed(tmp_path):
     run(main())
 
 
-def test_a_directory_that_cannot_be_written_is_told_at_the_start(tmp_path):
+def test_an_unwritable_directory_is_reported_at_the_start(tmp_path):
     folder = tmp_path / "readonly"
     folder.mkdir()
     if os.geteuid() == 0:

@@ -1,4 +1,4 @@
-"""Several gateways, one Redis: one cache, one limit; and no request that fails or waits because of Redis (D01 to D09)."""
+"""Tests several gateways with one Redis: they share cache and limits, and no request fails or waits because of Redis."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ def settings(url, **more):
 
 @contextlib.asynccontextmanager
 async def replicas(url, number=2, mock=None, **more):
-    """Gateways before one provider."""
+    """Run several gateways in front of one provider."""
     provider = await start("openai", settings=mock)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(provider.close)
@@ -37,7 +37,7 @@ def link(running):
 
 
 async def told(running):
-    """Until Redis has all that this gateway has sent it: nobody waits for that, so it may be a moment after the answer."""
+    """Wait until Redis has received everything from this gateway, which may be shortly after the response."""
     await until(lambda: not link(running)._sent)
 
 
@@ -62,7 +62,7 @@ def numbered(number):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_what_one_replica_has_learnt_the_other_knows(streamed):
+def test_replicas_share_cached_responses(streamed):
     async def main():
         with redis_server() as server:
             async with replicas(server.url) as (one, other):
@@ -79,7 +79,7 @@ def test_what_one_replica_has_learnt_the_other_knows(streamed):
     run(main())
 
 
-def test_vectors_too():
+def test_replicas_share_cached_vectors():
     async def main():
         with redis_server() as server:
             async with replicas(server.url) as (one, other):
@@ -96,7 +96,7 @@ def test_vectors_too():
     run(main())
 
 
-def test_k03_two_keys_share_nothing_in_redis_either():
+def test_two_keys_share_nothing_in_redis():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, ALLOW_CLIENT_API_KEYS="true") as (one, other):
@@ -115,7 +115,7 @@ def test_k03_two_keys_share_nothing_in_redis_either():
 
 
 @pytest.mark.race
-def test_k01_a_hundred_misses_are_one_call_with_redis_too():
+def test_a_hundred_misses_are_one_call_with_redis():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, 1, MockSettings(latency_ms=50)) as (one,):
@@ -148,7 +148,7 @@ def test_cached_and_limited_is_one_round_trip():
 # -- one limit ---------------------------------------------------------------------------------------------------------
 
 
-def test_k06_one_limit_over_all_replicas():
+def test_one_limit_for_all_replicas():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, 3, CACHE_MODE="none", RPM_LIMIT="40") as all_of_them:
@@ -170,7 +170,7 @@ def test_k06_one_limit_over_all_replicas():
 
 
 @pytest.mark.race
-def test_k07_places_are_given_back_by_all_replicas():
+def test_all_replicas_return_parallel_slots():
     async def main():
         with redis_server() as server:
             mock = MockSettings(latency_ms=20)
@@ -198,7 +198,7 @@ def test_k07_places_are_given_back_by_all_replicas():
     run(main())
 
 
-def test_k08_tokens_are_one_budget_and_come_back():
+def test_replicas_share_one_token_limit():
     async def main():
         with redis_server() as server:
             more = {"CACHE_MODE": "none", "TPM_LIMIT": "3000"}
@@ -208,7 +208,7 @@ def test_k08_tokens_are_one_budget_and_come_back():
                     question = {**QUESTION, "seed": number, "max_tokens": 500}
                     caller.send(post(json.dumps(question).encode()))
                 answers = [(await caller.answer())[0] for caller in callers]
-                assert answers.count(200) == 5  # 3,000 hold five of a little more than 500
+                assert answers.count(200) == 5  # 3,000 tokens are enough for five requests of slightly more than 500
                 for running in all_of_them:
                     await told(running)
                 _, headers, _ = await ask(all_of_them[0], {**QUESTION, "max_tokens": 1})
@@ -220,7 +220,7 @@ def test_k08_tokens_are_one_budget_and_come_back():
 # -- without Redis -----------------------------------------------------------------------------------------------------
 
 
-def test_d01_redis_down_at_the_start(caplog):
+def test_redis_down_at_the_start(caplog):
     async def main():
         server = RedisServer(port=free_port())
         loop = asyncio.get_running_loop()
@@ -251,22 +251,22 @@ def test_d01_redis_down_at_the_start(caplog):
 
 
 async def under_fault(one, number=60):
-    """Requests one after another, none of which fails; how many of them have waited for Redis in vain."""
+    """Send requests one after another, none of which may fail. Return how many waited for Redis in vain."""
     waited = 0
     for question in numbered(number):
         before = link(one).failures.get("timeout", 0)
         status, _, seconds = await timed(one, question)
         assert status == 200
-        assert seconds < SLOW + 0.5  # the rest is the machine's
+        assert seconds < SLOW + 0.5  # the rest is time the machine needs
         waited += link(one).failures.get("timeout", 0) > before
     return waited
 
 
 FAULTS = {
-    "D02 killed": (lambda server, between: server.kill(), 0),
-    "D03 frozen": (lambda server, between: server.freeze(), 5),
-    "D03 paused": (lambda server, between: between.pause(), 5),
-    "D04 slow": (lambda server, between: setattr(between, "delay", 0.2), 5),
+    "killed": (lambda server, between: server.kill(), 0),
+    "frozen": (lambda server, between: server.freeze(), 5),
+    "paused": (lambda server, between: between.pause(), 5),
+    "slow": (lambda server, between: setattr(between, "delay", 0.2), 5),
 }
 
 
@@ -296,7 +296,7 @@ def test_no_request_fails_and_five_at_most_wait(fault):
 
 
 @pytest.mark.race
-def test_d02_killed_under_load():
+def test_redis_killed_under_load():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, 1, RPM_LIMIT="100000") as (one,):
@@ -317,7 +317,7 @@ def test_d02_killed_under_load():
     run(main())
 
 
-def test_d06_what_others_left_in_redis_is_never_sent():
+def test_foreign_values_in_redis_are_never_sent():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, 1) as (one,):
@@ -338,7 +338,7 @@ def test_d06_what_others_left_in_redis_is_never_sent():
 
 
 @pytest.mark.parametrize("options", [("--maxmemory", "1mb"), ("--requirepass", "secret")], ids=["OOM", "AUTH"])
-def test_d07_error_replies_are_misses(options):
+def test_error_replies_are_misses(options):
     async def main():
         with redis_server(*options) as server:
             async with replicas(server.url, 1, RPM_LIMIT="100000") as (one,):
@@ -348,7 +348,7 @@ def test_d07_error_replies_are_misses(options):
     run(main())
 
 
-def test_d08_an_empty_script_cache():
+def test_an_empty_script_cache():
     async def main():
         with redis_server() as server:
             async with replicas(server.url, 2, CACHE_MODE="none", RPM_LIMIT="10") as both:
@@ -361,7 +361,7 @@ def test_d08_an_empty_script_cache():
     run(main())
 
 
-def test_d09_the_limits_while_redis_is_away():
+def test_the_limits_while_redis_is_unreachable():
     async def main():
         with redis_server() as server:
             more = {"CACHE_MODE": "none", "RPM_LIMIT": "10"}
@@ -374,7 +374,7 @@ def test_d09_the_limits_while_redis_is_away():
                 for running in (allows, denies):
                     await until(lambda running=running: not link(running).up)
                 outcomes = [(await ask(allows, question))[0] for question in numbered(15)]
-                assert outcomes == [200] * 10 + [429] * 5  # its share: the whole limit, for it has no other worker
+                assert outcomes == [200] * 10 + [429] * 5  # its share is the whole limit, since it is the only worker
                 status, headers, body = await ask(denies)
                 assert (status, json.loads(body)["error"]["code"]) == (503, "limits_unavailable")
                 assert headers["retry-after"] == "1"

@@ -317,7 +317,7 @@ def _hidden(text: str) -> None:
 
 def _logged(text: str) -> None:
     body = text.encode()
-    bodies = BodyLogger(len(body), all_of_them=True)
+    bodies = BodyLogger(len(body), all_requests=True)
     bodies.attach(SimpleNamespace(level="info"), body, bodies.copy())
 
 

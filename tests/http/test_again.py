@@ -87,7 +87,7 @@ def test_an_answer_without_reading_is_the_same(data):
             assert len({record["id"] for record in records}) == 6
             varying = {"time": "", "id": "", "total_us": 0, "added_us": 0}
             assert len({json.dumps({**record, **varying}) for record in records[1:]}) == 1
-            running.app.runtime.status.observe()
+            running.app.runtime.status.update_gauges()
             page = running.app.metrics.page().decode()
             assert "cache_hits_total 5.0" in page
             assert 'gateway_cache_operations_total{op="get",result="hit"} 5.0' in page

@@ -33,11 +33,11 @@ ALLOWED = [
     ("Host: [::ffff:127.0.0.1]",), ("Host: localhost", "Sec-Fetch-Site: none"),
 ]  # fmt: skip
 REFUSED = [
-    ("Host: evil.example", "Host field"),  # DNS rebinding
-    ("Host: localhost.evil.example", "Host field"),
-    ("Host: 127.0.0.1.evil.example", "Host field"),
-    ("Host: 10.0.0.1", "Host field"),
-    ("Host: 0.0.0.0", "Host field"),
+    ("Host: evil.example", "Host header"),  # DNS rebinding
+    ("Host: localhost.evil.example", "Host header"),
+    ("Host: 127.0.0.1.evil.example", "Host header"),
+    ("Host: 10.0.0.1", "Host header"),
+    ("Host: 0.0.0.0", "Host header"),
     ("Host: [::1", None),
     ("X-Forwarded-For: 127.0.0.1", "proxy"),
     ("Forwarded: for=127.0.0.1", "proxy"),
@@ -218,7 +218,7 @@ def test_explain_tells_how_things_stand(tmp_path):
             first, second = page["targets"]
             assert (first["circuit_breaker"], first["try"], second["try"]) == ("open", None, 1)
             assert first["passed_over"].startswith("its circuit breaker is open, for ")
-            assert page["outcome"] == "mistral/mistral-large-latest is asked"
+            assert page["outcome"] == "mistral/mistral-large-latest is tried"
             assert page["limits"]["remaining"] == {"requests": 99}
             page = (await running.get(explain + "fast"))[1]
             assert (page["found_by"], page["provider"]) == ("an alias of config.yaml", "openai")
@@ -227,13 +227,15 @@ def test_explain_tells_how_things_stand(tmp_path):
             assert (await running.chat("openai/gpt-4o"))[0] == 503
             assert (await running.get(explain + "openai%2Fsecret-model"))[1]["cache"]["asked"] is False
             page = (await running.get(explain + "mistrall-large-latest"))[1]
-            assert "nothing says whose model" in page["note"]
+            assert "does not say which provider has the model" in page["note"]
             assert "mistral-large-latest" in page["similar"]
             page = (await running.get(explain + "groq%2Fx"))[1]
             assert (page["refused"]["status"], page["refused"]["code"]) == (400, "provider_not_configured")
             page = (await running.get(explain + "mistral-large-latest&route=embeddings"))[1]
             assert page["chain"] == "the built-in equivalents (FALLBACKS=auto)"
-            assert set(page["left_out"].values()) >= {"embeddings of another model mean something else"}
+            assert set(page["left_out"].values()) >= {
+                "its embeddings cannot be compared with those of the primary model"
+            }
 
     run(main())
 

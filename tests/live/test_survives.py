@@ -90,9 +90,9 @@ def test_keys_that_rest_go_on_resting_under_their_new_number(tmp_path):
         async with live(tmp_path, {"OPENAI_API_KEY": ""}, file={"openai_api_keys": ["sk-one", "sk-two"]}) as running:
             running.mock.set_fault("status", count=1, arg=401)
             assert (await running.chat())[0] == 200  # by the other key
-            assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._end] == [0]
+            assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._ends] == [0]
             await running.change(openai_api_keys=["sk-three", "sk-two", "sk-one"])
-            assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._end] == [2]
+            assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._ends] == [2]
             await running.change(openai_api_keys=["sk-three", "sk-two"])
             assert (await running.get("/health"))[1]["providers"]["openai"]["resting_credentials"] == 0
 

@@ -172,19 +172,19 @@ def test_10_000_model_names(tmp_path):
 
             await asyncio.gather(*(ask(range(first, 10_000, 8)) for first in range(8)))
             runtime = running.app.runtime
-            proxy = runtime.service._posts["/v1/chat/completions"].__self__
+            proxy = runtime.service._proxy_handlers["/v1/chat/completions"].__self__
             router = proxy._services.router
             assert len(router._plan_cache) <= 4096
             for destination in proxy._endpoints.values():
                 assert len(destination.attribution_by_model) <= 1024
                 assert len(destination._heads) <= 1024
-            assert len(runtime.backends.parts.excluded._known) <= 1024
+            assert len(runtime.backends.parts.exclusions._known) <= 1024
             assert runtime.backends.cache.memory.bytes <= 2**20
             page = running.app.metrics.page()
             assert b"made-up" not in page
             assert len(page) < 100_000
             for standing in runtime.provider_health.values():
-                assert len(standing.cooldowns._end) <= 4096
+                assert len(standing.cooldowns._ends) <= 4096
             await running.change(**{**file, "rpm_limit": 1_000_000})
             assert (await running.chat())[0] == 200
 

@@ -1,4 +1,4 @@
-"""Providers, targets and failures the tests of routing are made of."""
+"""Providers, targets and failures for the routing tests."""
 
 from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.providers.catalog import CATALOG
@@ -15,18 +15,18 @@ RULES = AttemptRules()
 
 
 def target(name):
-    """By `provider/model`; the same provider object each time, as the router has it."""
+    """Return the target named `provider/model`. A provider is the same object each time, as in the router."""
     provider, _, model = name.partition("/")
     return Target.at(PROVIDERS[provider], model)
 
 
-def standings(*keys, **rules):
-    """Of all providers the tests use; `keys` as `("openai", 3)` for those with more than one."""
+def all_providers_health(*keys, **rules):
+    """Return the health of all providers in the tests. `keys`, such as `("openai", 3)`, are those with several keys."""
     count = dict(keys)
     return {name: ProviderHealth(BreakerRules(**rules), count.get(name, 1)) for name in PROVIDERS}
 
 
-# What an attempt may come to, by a short name.
+# The failures of attempts, by a short name.
 FAILURES = {
     "connect": lambda: Failure(Kind.CONNECT, 502, "no connection"),
     "timeout": lambda: Failure(Kind.TIMEOUT, 504, "nothing came"),

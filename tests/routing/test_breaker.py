@@ -1,4 +1,4 @@
-"""The circuit breaker: scripts of (time, event, what it gives), and a machine that holds it against its definition."""
+"""Tests the circuit breaker with scripts of (time, event, expected result), and against a simple model of it."""
 
 import pytest
 from hypothesis import settings
@@ -12,27 +12,31 @@ CLOSED, OPEN = State.CLOSED, State.OPEN
 
 
 def play(script, **rules):
-    """`admit NAME` gives `normal`, `probe` or None; `NAME succeeds`, `NAME fails` and `NAME leaves` give the new state
-    or None; `one OUTCOME` is a call that is let through and ends at once; `wait` gives the seconds to the next probe."""
+    """Run a script and check the result of each event.
+
+    The result of `admit NAME` is `normal`, `probe` or None. That of `NAME succeeds`, `NAME fails` and `NAME leaves` is
+    the new state or None. `one OUTCOME` is a call that is let through and ends at once, with the same results. That of
+    `wait` is the seconds to the next probe.
+    """
     breaker, permits = Breaker(BreakerRules(**rules)), {}
     for step, (now, event, expected) in enumerate(script):
         first, _, second = event.partition(" ")
         if first == "admit":
             permit = permits[second] = breaker.acquire(now)
-            given = None if permit is None else "probe" if permit.probe else "normal"
+            result = None if permit is None else "probe" if permit.probe else "normal"
         elif first == "one":
-            given = breaker.record(breaker.acquire(now), OUTCOMES[second], now)
+            result = breaker.record(breaker.acquire(now), OUTCOMES[second], now)
         elif first == "wait":
-            given = breaker.seconds_to_probe(now)
+            result = breaker.seconds_to_probe(now)
         elif first == "hint":
-            given = breaker.open_by_hint(now)
+            result = breaker.open_by_hint(now)
         else:
-            given = breaker.record(permits.pop(first), OUTCOMES[second], now)
-        assert given == expected, f"step {step}: {now} {event}"
+            result = breaker.record(permits.pop(first), OUTCOMES[second], now)
+        assert result == expected, f"step {step}: {now} {event}"
 
 
 def failures(*times):
-    """Failed calls, the last of which opens the breaker."""
+    """Return the events of failed calls, the last of which opens the breaker."""
     return [*((time, "one fails", None) for time in times[:-1]), (times[-1], "one fails", OPEN)]
 
 
@@ -100,18 +104,18 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-def test_as_documented(script):
+def test_the_documented_transitions(script):
     play(script)
 
 
-def test_every_number_is_a_rule():
+def test_every_setting_takes_effect():
     script = [*failures(0, 1), (7.9, "admit a", None), (8, "admit a", "probe"), (8, "a leaves", OPEN)]
     play(script, threshold=2, window=1, half_open_timeout=7)
     play([(0, "one fails", None), (1.1, "one fails", None), (2.2, "one fails", None)], threshold=2, window=1)
     play([(0, "one fails", OPEN)], threshold=1)
 
 
-# -- by the share of failed calls --------------------------------------------------------------------------------------
+# -- the ratio of failed calls ----------------------------------------------------------------------------------------
 
 
 def calls(now, good, bad):
@@ -133,24 +137,24 @@ RATIO_SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", RATIO_SCRIPTS.values(), ids=RATIO_SCRIPTS)
-def test_with_a_ratio(script):
+def test_opens_only_above_the_ratio(script):
     play(script, ratio=0.5, half_open_timeout=1)
 
 
-def test_with_a_ratio_the_threshold_counts_as_well():
+def test_the_threshold_also_applies_with_a_ratio():
     play([*calls(0, 0, 39), (0, "one fails", OPEN)], threshold=40, ratio=0.5)
 
 
-def test_successes_need_to_be_told_only_with_a_ratio():
+def test_successes_are_recorded_only_with_a_ratio():
     assert Breaker(BreakerRules(ratio=0.5)).counts_calls
     assert not Breaker(BreakerRules()).counts_calls
 
 
-# -- held against its definition ---------------------------------------------------------------------------------------
+# -- compared with a simple model -------------------------------------------------------------------------------------
 
 
 class AgainstTheDefinition(RuleBasedStateMachine):
-    """The definition keeps everything that ever happened, and looks at all of it each time."""
+    """The model keeps all events, and searches all of them each time."""
 
     @initialize(threshold=st.integers(1, 4), window=st.sampled_from([2.0, 8.0]), half_open=st.sampled_from([1.0, 5.0]),
                 ratio=st.sampled_from([0.0, 0.5]))  # fmt: skip
@@ -160,7 +164,7 @@ class AgainstTheDefinition(RuleBasedStateMachine):
         self.now = 0.0
         self.state, self.opened = State.CLOSED, 0.0
         self.failed, self.ended = [], []  # times; (time, failed)
-        self.under_way = []  # (permit, whether what becomes of it still counts)
+        self.under_way = []  # (permit, whether its outcome still counts)
         self.probed = 0.0  # when the newest probe was let through
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 4.75, 10.0]))

@@ -1,4 +1,4 @@
-"""Keys: told apart by digest, refused alike, and kept apart in limits and cache."""
+"""Tests client authentication: keys are compared by digest, refused alike, and separated in limits and cache."""
 
 from hashlib import sha256
 
@@ -30,7 +30,7 @@ def callers(keys=KEYS, *, forward=False, tell_apart=False):
         ({b"x-nulpoint-api-key": b"first-key", b"authorization": b"Bearer other"}, "first-key"),
     ],
 )
-def test_a_key_that_is_known(fields, key):
+def test_a_known_key_is_accepted(fields, key):
     assert callers().authenticate(fields) == (digest(key), digest(key), b"")
 
 
@@ -52,25 +52,25 @@ def test_a_key_that_is_known(fields, key):
         {b"x-nulpoint-api-key": b"wrong", **BEARER},
     ],
 )
-def test_s02_every_refusal_is_the_same(fields):
+def test_every_refusal_is_the_same(fields):
     with pytest.raises(Failure) as caught:
         callers().authenticate(fields)
     assert caught.value.status == 401
     assert caught.value.envelope() == unauthorised().envelope()
 
 
-def test_without_keys_anybody_may_call():
+def test_without_keys_all_clients_are_accepted():
     assert callers(()).authenticate({}) == ANONYMOUS
     assert callers(()).authenticate(BEARER) == ANONYMOUS
 
 
-def test_limits_for_each_key_tell_callers_apart_but_not_their_cached_answers():
+def test_limits_per_key_separate_clients_but_not_their_cached_responses():
     several = callers((), tell_apart=True)
     assert several.authenticate(BEARER) == (digest("first-key"), b"", b"")
     assert several.authenticate({}) == ANONYMOUS
 
 
-def test_forwarded_keys_have_a_namespace_each():
+def test_each_forwarded_key_has_its_own_cache_namespace():
     forwarding = callers((), forward=True)
     one = forwarding.authenticate({b"authorization": b"Bearer sk-one"})
     other = forwarding.authenticate({b"x-api-key": b"sk-other"})
@@ -92,6 +92,6 @@ def test_a_gateway_key_is_never_forwarded():
 @pytest.mark.parametrize(
     "text", ["sha256:", "sha256:abc", "sha256:" + "g" * 64, "sha256:" + "a" * 66, "ä", "a b", "a\n"]
 )
-def test_keys_that_cannot_be_configured(text):
+def test_invalid_keys_are_rejected(text):
     with pytest.raises(ValueError, match="sha256"):
         key_digest(text)

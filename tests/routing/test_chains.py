@@ -1,4 +1,4 @@
-"""Which targets a model has and in which order: chains, weights, the built-in equivalents, embeddings, callers' keys."""
+"""Tests the targets of a model and their order: chains, weights, built-in equivalents, embeddings, client keys."""
 
 import collections
 import itertools
@@ -17,7 +17,7 @@ BIG = ("openai", "anthropic", "gemini", "mistral")
 
 
 def chain(*steps):
-    """Each step a name, or a mapping of names to weights."""
+    """Return a chain whose steps are names, or mappings of names to weights."""
     written = [{step: 1} if isinstance(step, str) else step for step in steps]
     return tuple(tuple(WeightedTarget(name, weight) for name, weight in step.items()) for step in written)
 
@@ -48,7 +48,7 @@ AUTOMATIC = {
     "o3": ["openai/o3", "anthropic/claude-opus-5", "gemini/gemini-3.8-flash", "mistral/magistral-medium-latest"],
     "gpt-4o-audio-preview": ["openai/gpt-4o-audio-preview"],
     "who-knows": ["openai/who-knows"],
-    "openai/gpt-4o": ["openai/gpt-4o"],  # who names the provider means it
+    "openai/gpt-4o": ["openai/gpt-4o"],  # a name with a provider has no fallback
 }  # fmt: skip
 
 
@@ -57,18 +57,18 @@ def test_the_built_in_chain(model, targets):
     assert planned(model) == targets
 
 
-def test_only_providers_that_are_configured_take_part():
+def test_unconfigured_providers_are_left_out():
     assert planned("gpt-4o", names=("openai", "gemini", "groq")) == ["openai/gpt-4o", "gemini/gemini-3.8-flash"]
     assert planned("gpt-4o", names=("openai",)) == ["openai/gpt-4o"]
 
 
-def test_switched_off():
+def test_built_in_chains_can_be_switched_off():
     assert planned("gpt-4o", automatic=False) == ["openai/gpt-4o"]
     own = {"gpt-4o": chain("gemini/x")}
     assert planned("gpt-4o", own, automatic=False) == ["openai/gpt-4o", "gemini/x"]
 
 
-def test_an_alias_has_the_chain_of_the_model_it_stands_for():
+def test_an_alias_has_the_chain_of_its_model():
     aliases = {"smart": "anthropic/claude-sonnet-4-5", "fast": "groq/llama-3.1-8b-instant"}
     assert planned("smart", names=("openai", "anthropic"), aliases=aliases) == [
         "anthropic/claude-sonnet-4-5",
@@ -82,14 +82,14 @@ def test_embeddings_have_no_equivalents(model):
     assert len(planned(model, route="embeddings")) == 1
 
 
-# -- the user's own ----------------------------------------------------------------------------------------------------
+# -- configured chains ------------------------------------------------------------------------------------------------
 
 
-def test_an_own_chain_replaces_the_built_in_one():
+def test_a_configured_chain_replaces_the_built_in_one():
     assert planned("gpt-4o", {"gpt-4o": chain("mistral/x")}) == ["openai/gpt-4o", "mistral/x"]
 
 
-def test_also_for_a_pinned_name_and_an_alias():
+def test_a_configured_chain_applies_to_pinned_names_and_aliases():
     own = {"openai/gpt-4o": chain("mistral/x"), "fast": chain("mistral/y")}
     assert planned("openai/gpt-4o", own) == ["openai/gpt-4o", "mistral/x"]
     assert planned("fast", own, aliases={"fast": "gemini/z"}) == ["gemini/z", "mistral/y"]
@@ -117,7 +117,7 @@ def test_an_exact_name_before_patterns_and_the_longest_pattern_first(model, fall
     assert planned(model, PATTERNS)[1:] == [f"mistral/{fallback}"]
 
 
-def test_of_two_patterns_as_long_the_first_counts():
+def test_the_first_of_two_equally_long_patterns_wins():
     own = {"gpt-*": chain("mistral/first"), "*-4o*": chain("mistral/second")}
     assert planned("gpt-4o", own)[1:] == ["mistral/first"]
 
@@ -127,7 +127,7 @@ def test_of_two_patterns_as_long_the_first_counts():
     [
         (chain("anthropic/a", "gemini/b"), ["openai/gpt-4o", "anthropic/a", "gemini/b"]),
         (chain("openai/gpt-4o", "gemini/b"), ["openai/gpt-4o", "gemini/b"]),
-        (chain("anthropic/a", "openai/gpt-4o"), ["openai/gpt-4o", "anthropic/a"]),  # named later: not tried twice
+        (chain("anthropic/a", "openai/gpt-4o"), ["openai/gpt-4o", "anthropic/a"]),  # the primary is named in a later step: it is not tried twice
         (chain("openai/gpt-4o"), ["openai/gpt-4o"]),
         (chain({"anthropic/a": 1, "gemini/b": 1}, {"openai/gpt-4o": 1, "mistral/c": 1}),
          ["openai/gpt-4o", "anthropic/a", "gemini/b", "mistral/c"]),
@@ -146,7 +146,7 @@ def test_the_model_s_own_target_is_first_unless_the_first_step_names_it(own, tar
     assert plan.primary.name == "openai/gpt-4o"
 
 
-def test_embeddings_move_to_the_same_model_only_and_only_where_it_is_embedded():
+def test_embeddings_fall_back_only_to_the_same_model():
     own = {
         "text-embedding-3-small": chain(
             "mistral/mistral-embed", "together/text-embedding-3-small", "groq/text-embedding-3-small"
@@ -168,12 +168,12 @@ def test_a_model_of_a_provider_without_embeddings():
         router(names=("anthropic",)).plan("claude-3-opus", "embeddings")
 
 
-def test_a_chain_does_not_stand_in_for_a_provider_nobody_has_configured():
+def test_a_chain_does_not_replace_an_unconfigured_primary():
     with pytest.raises(Failure, match="OPENAI_API_KEY"):
         router({"gpt-4o": chain("mistral/x")}, names=("mistral",)).plan("gpt-4o", "chat")
 
 
-def test_a_plan_is_remembered_so_that_turns_go_on_and_bounded():
+def test_plans_are_cached_up_to_a_limit():
     one = router({"gpt-4o": chain({"openai/gpt-4o": 1, "gemini/b": 1})})
     assert [names(one.plan("gpt-4o", "chat"))[0] for _ in range(4)] == ["openai/gpt-4o", "gemini/b"] * 2
     for number in range(10_000):
@@ -185,7 +185,7 @@ def test_a_plan_is_remembered_so_that_turns_go_on_and_bounded():
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 3))
-def test_every_round_gives_each_exactly_its_share(weights, rounds):
+def test_every_round_gives_each_target_exactly_its_share(weights, rounds):
     turns = WeightedRoundRobin(weights)
     firsts = [turns.next_order() for _ in range(sum(weights) * rounds)]
     assert all(sorted(order) == list(range(len(weights))) for order in firsts)
@@ -196,11 +196,19 @@ def test_every_round_gives_each_exactly_its_share(weights, rounds):
 
 def test_the_share_is_spread_evenly_over_time():
     turns = WeightedRoundRobin([5, 1, 1])
-    assert [turns.next_order()[0] for _ in range(7)] == [0, 0, 1, 0, 2, 0, 0]  # as nginx documents it
+    assert [turns.next_order()[0] for _ in range(7)] == [
+        0,
+        0,
+        1,
+        0,
+        2,
+        0,
+        0,
+    ]  # the example in the documentation of nginx
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=4))
-def test_nobody_is_ever_more_than_a_turn_from_his_share(weights):
+def test_no_target_is_ever_more_than_a_turn_from_its_share(weights):
     turns, counts, total = WeightedRoundRobin(weights), [0] * len(weights), sum(weights)
     for turn in range(1, total * 2 + 1):
         counts[turns.next_order()[0]] += 1
@@ -208,7 +216,7 @@ def test_nobody_is_ever_more_than_a_turn_from_his_share(weights):
             assert abs(count - turn * weight / total) <= len(weights)
 
 
-def test_a_step_with_weights_and_what_comes_after_it():
+def test_a_step_with_weights_and_the_steps_after_it():
     plan = router({"gpt-4o": chain({"openai/gpt-4o": 3, "gemini/b": 1}, "mistral/c")}).plan("gpt-4o", "chat")
     assert plan.fixed is None
     orders = [names(plan) for _ in range(8)]
@@ -216,12 +224,12 @@ def test_a_step_with_weights_and_what_comes_after_it():
     assert {order[2] for order in orders} == {"mistral/c"}
 
 
-def test_a_plan_without_a_choice_is_made_once():
+def test_a_plan_with_a_fixed_order_is_made_once():
     plan = router().plan("gpt-4o", "chat")
     assert plan.fixed is plan.targets() is plan.targets(has_client_key=True)
 
 
-def test_a_caller_s_key_begins_with_the_provider_it_is_for():
+def test_with_a_client_key_its_provider_comes_first():
     own = chain({"gemini/b": 1, "openai/gpt-4o": 1, "openai/gpt-4.1": 2}, "mistral/c", "openai/o3")
     plan = router({"gpt-4o": own}).plan("gpt-4o", "chat")
     orders = [names(plan, has_client_key=True) for _ in range(8)]
@@ -240,7 +248,7 @@ def plan_of(*steps):
     )
 
 
-def test_the_identity_tells_plans_apart():
+def test_different_plans_have_different_identities():
     plans = [
         plan_of("openai/a"), plan_of("openai/a", "mistral/b"), plan_of("mistral/b", "openai/a"),
         plan_of({"openai/a": 1, "mistral/b": 1}), plan_of({"openai/a": 2, "mistral/b": 1}), plan_of("openai/b"),
@@ -250,22 +258,22 @@ def test_the_identity_tells_plans_apart():
     assert plan_of("openai/a", "mistral/b").identity == plans[1].identity
 
 
-def test_targets_have_names():
+def test_names_of_targets():
     assert target("openrouter/meta/llama") == Target(PROVIDERS["openrouter"], "meta/llama", "openrouter/meta/llama")
 
 
-# -- what the gateway lists --------------------------------------------------------------------------------------------
+# -- listing models ----------------------------------------------------------------------------------------------------
 
 
-def test_finding_and_listing():
+def test_finding_and_listing_models():
     one = router(names=("openai", "groq"), aliases={"fast": "groq/llama", "gone": "mistral/x"})
-    assert one.find("groq/x").name == "groq/x"
-    assert one.find("gpt-4o").name == "openai/gpt-4o"
-    assert one.find("fast").name == "groq/llama"
-    assert [one.find(name) for name in ("who-knows", "claude-3-opus", "mistral/x", "maker/model")] == [None] * 4
+    assert one.find_target("groq/x").name == "groq/x"
+    assert one.find_target("gpt-4o").name == "openai/gpt-4o"
+    assert one.find_target("fast").name == "groq/llama"
+    assert [one.find_target(name) for name in ("who-knows", "claude-3-opus", "mistral/x", "maker/model")] == [None] * 4
     listed = dict(one.models())
     assert listed["fast"] == "groq"
     assert listed["gpt-5.4"] == "openai"
-    assert "groq/openai/gpt-oss-20b" in listed  # no pattern would find it without its provider
+    assert "groq/openai/gpt-oss-20b" in listed  # no pattern matches it without the provider
     assert "gone" not in listed
     assert sorted(listed) == [name for name, _ in one.models()]

@@ -1,4 +1,4 @@
-"""The built-in table of equivalents: every entry can be called, and which names belong to which tier."""
+"""Tests the built-in table of equivalents: every entry can be called, and each name belongs to the right tier."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_every_entry_is_a_model_of_a_known_provider(tier, name):
     assert provider in CATALOG
     assert slash
     assert model
-    assert name in TIERS[tier_of(provider, model)]  # and what is moved to moves to the same
+    assert name in TIERS[tier_of(provider, model)]  # an equivalent belongs to the same tier
     assert name in CONTEXTS
 
 

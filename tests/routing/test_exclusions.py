@@ -1,4 +1,4 @@
-"""Models that are never cached: by name, by RE2 pattern, in linear time."""
+"""Tests models that are never cached: by name and by RE2 pattern, matched in linear time."""
 
 from time import perf_counter
 
@@ -16,18 +16,18 @@ from nulpoint.config.values import patterns
 def test_names_and_patterns(model, excluded):
     exclusions = CacheExclusions(["gpt-4o"], ["^o1", r"-search-\d"])
     assert (model in exclusions) == excluded
-    assert (model in exclusions) == excluded  # from memory
+    assert (model in exclusions) == excluded  # this time from the cached results
 
 
-def test_s11_no_pattern_takes_exponential_time():
+def test_no_pattern_takes_exponential_time():
     exclusions = CacheExclusions([], ["(a+)+$", "(a|aa)+$", "(.*a){20}$"])
     began = perf_counter()
     assert "a" * 65_536 + "!" not in exclusions
-    assert perf_counter() - began < 0.5  # of a name of 64 KiB; `re` would take longer than the universe
+    assert perf_counter() - began < 0.5  # for a name of 64 KiB; `re` would never finish
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "(?P<n>a", "[z-a]", "a{1001}"])
-def test_what_re2_does_not_know_is_refused_at_start(pattern):
+def test_patterns_unknown_to_re2_are_rejected_at_start(pattern):
     with pytest.raises(ValueError, match="RE2"):
         patterns(f"fine,{pattern}")
 
@@ -36,7 +36,7 @@ def test_patterns_are_read():
     assert patterns(r"^o1, -search-\d ,") == ("^o1", r"-search-\d")
 
 
-def test_names_invented_by_callers_are_not_all_remembered():
+def test_the_number_of_cached_names_is_limited():
     exclusions = CacheExclusions(["gpt-4o"], ["x$"])
     assert sum(f"{number}x" in exclusions for number in range(5000)) == 5000
-    assert len(exclusions._known) <= 1024
+    assert len(exclusions._results) <= 1024

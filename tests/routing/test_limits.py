@@ -1,4 +1,4 @@
-"""Limits as arithmetic: exact in every sliding minute, all or nothing, settled, told as OpenAI tells them."""
+"""Tests rate limits without I/O: exact in every sliding minute, all or nothing, corrected, and reported as OpenAI does."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nulpoint.errors import Kind
 from nulpoint.ratelimit.headers import duration, limit_headers, refusal_failure
 from nulpoint.ratelimit.limiter import (
-    CALLERS,
+    MAX_CLIENTS,
     WINDOW,
     LimitRefusal,
     LimitRules,
@@ -19,7 +19,7 @@ from nulpoint.ratelimit.limiter import (
     TokenBucket,
     Verdict,
 )
-from nulpoint.ratelimit.token_estimate import MEDIUM, MOST_OUTPUT, UNSAID_OUTPUT, estimated_tokens
+from nulpoint.ratelimit.token_estimate import DEFAULT_OUTPUT, MAX_OUTPUT, MEDIUM_TOKENS, estimated_tokens
 
 A, B = b"a", b"b"
 GAPS = st.lists(st.floats(0, 20, allow_nan=False), max_size=60)
@@ -36,7 +36,7 @@ def times(gaps):
 
 
 @given(GAPS, st.integers(1, 8))
-def test_no_minute_has_more_than_the_limit_and_none_is_refused_before(gaps, limit):
+def test_every_minute_has_up_to_the_limit_and_no_more(gaps, limit):
     window = SlidingWindow(limit)
     taken = []
     for now in times(gaps):
@@ -52,7 +52,7 @@ def test_no_minute_has_more_than_the_limit_and_none_is_refused_before(gaps, limi
         assert len([other for other in taken if at - WINDOW < other <= at]) <= limit
 
 
-def test_a_place_is_free_again_after_the_very_minute():
+def test_a_request_leaves_the_window_after_exactly_a_minute():
     window = SlidingWindow(2)
     window.take(0.0)
     window.take(10.0)
@@ -67,7 +67,7 @@ def test_a_place_is_free_again_after_the_very_minute():
 
 
 @given(st.lists(st.tuples(st.floats(0, 30, allow_nan=False), st.integers(1, 150)), max_size=40))
-def test_a_bucket_never_gives_more_than_its_size_and_what_flows_in(asks):
+def test_a_bucket_never_gives_more_than_its_size_and_refill(asks):
     bucket = TokenBucket(100, 0.0)
     now = 0.0
     taken = []
@@ -84,7 +84,7 @@ def test_a_bucket_never_gives_more_than_its_size_and_what_flows_in(asks):
 
 
 @given(st.integers(1, 150), st.integers(0, 100))
-def test_the_wait_of_a_bucket_is_the_time_until_it_says_yes(tokens, used):
+def test_after_its_wait_a_bucket_has_enough(tokens, used):
     def bucket():
         drained = TokenBucket(100, 0.0)
         drained.take(used, 0.0)
@@ -96,7 +96,7 @@ def test_the_wait_of_a_bucket_is_the_time_until_it_says_yes(tokens, used):
         assert bucket().wait(tokens, wait - 1e-6) > 0
 
 
-def test_a_debt_is_paid_before_more_is_given_and_a_return_never_overfills():
+def test_debts_and_returns():
     bucket = TokenBucket(60, 0.0)
     bucket.take(90, 0.0)
     assert bucket.status(0.0) == LimitStatus(60, 0, 90.0)
@@ -104,12 +104,12 @@ def test_a_debt_is_paid_before_more_is_given_and_a_return_never_overfills():
     bucket.take(-500, 1.0)
     assert bucket.status(1.0) == LimitStatus(60, 60, 0.0)
     bucket.take(30, 1.0)
-    assert bucket.status(0.5).remaining == 30  # a clock that steps back fills nothing
+    assert bucket.status(0.5).remaining == 30  # a clock that steps back does not fill the bucket
 
 
-# -- all together ------------------------------------------------------------------------------------------------------
+# -- all limits together -----------------------------------------------------------------------------------------------
 
-# Rules, then steps (time, caller, tokens) with the limit that refuses, None for admitted.
+# Rules, then steps (time, client, tokens) with the limit that refuses; None if admitted.
 TABLE = [
     (LimitRules(), [(0, A, 10**9, None)] * 3),
     (
@@ -121,7 +121,7 @@ TABLE = [
     (LimitRules(tokens_per_key=60), [(0, A, 60, None), (0, B, 60, None), (0, A, 6, ("tokens", True, 6.0))]),
     (LimitRules(tokens=60), [(0, A, 10**6, None), (1, A, 10**6, ("tokens", False, 59.0)), (60, A, 10**6, None)]),
     (LimitRules(parallel_per_key=1), [(0, A, 1, None), (0, B, 1, None), (5, A, 1, ("parallel", True, 1.0))]),
-    # The refusal with the longest wait is told, and a refused request uses nothing up.
+    # The refusal with the longest wait is reported, and a refused request uses up nothing.
     (LimitRules(requests=1, tokens=60), [(0, A, 60, None), (30, A, 60, ("requests", False, 30.0)), (60, A, 60, None)]),
     (
         LimitRules(requests=9, tokens_per_key=60),
@@ -131,7 +131,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("rules", "steps"), TABLE)
-def test_who_is_admitted(rules, steps):
+def test_which_requests_are_admitted(rules, steps):
     limiter = RateLimiter(rules, 0.0)
     for now, caller, tokens, refused in steps:
         refusal = limiter.admit(caller, tokens, float(now)).refusal
@@ -139,10 +139,10 @@ def test_who_is_admitted(rules, steps):
 
 
 @pytest.mark.parametrize(("used", "left"), [(10, 90), (100, 0), (130, -30), (0, 100), (None, 0)])
-def test_settling_puts_the_estimate_right(used, left):
+def test_finishing_corrects_the_estimate(used, left):
     limiter = RateLimiter(LimitRules(tokens=100, tokens_per_key=100, parallel_per_key=1), 0.0)
     assert limiter.admit(A, 250, 0.0).tokens.remaining == 0
-    limiter.settle(A, 250, used, 0.0)
+    limiter.finish(A, 250, used, 0.0)
     verdict = limiter.admit(A, 100, 0.0)
     assert verdict.tokens.remaining == (0 if left == 100 else max(0, left))
     assert (verdict.refusal is None) == (left == 100)
@@ -150,19 +150,19 @@ def test_settling_puts_the_estimate_right(used, left):
         assert verdict.refusal.wait == pytest.approx((100 - left) * 0.6)
 
 
-def test_places_come_back_whatever_happened():
+def test_parallel_slots_are_always_returned():
     limiter = RateLimiter(LimitRules(parallel_per_key=2), 0.0)
     for _ in range(100):
         assert limiter.admit(A, 1, 0.0).refusal is None
         assert limiter.admit(A, 1, 0.0).refusal is None
         assert limiter.admit(A, 1, 0.0).refusal is not None
-        limiter.settle(A, 1, None, 0.0)
-        limiter.settle(A, 1, 7, 0.0)
-    limiter.settle(A, 1, 0, 0.0)  # once too often: no place is won
+        limiter.finish(A, 1, None, 0.0)
+        limiter.finish(A, 1, 7, 0.0)
+    limiter.finish(A, 1, 0, 0.0)  # finished once too often: this frees no additional slot
     assert [limiter.admit(A, 1, 0.0).refusal is None for _ in range(3)] == [True, True, False]
 
 
-def test_the_tighter_limit_is_shown():
+def test_the_tighter_limit_is_reported():
     limiter = RateLimiter(LimitRules(requests=10, requests_per_key=3, tokens=1000, tokens_per_key=2000), 0.0)
     verdict = limiter.admit(A, 100, 0.0)
     assert verdict.requests == LimitStatus(3, 2, 60.0)
@@ -171,11 +171,11 @@ def test_the_tighter_limit_is_shown():
     assert (verdict.requests, verdict.tokens) == (None, None)
 
 
-def test_callers_are_forgotten_in_the_end():
+def test_the_number_of_clients_in_memory_is_limited():
     limiter = RateLimiter(LimitRules(requests_per_key=1), 0.0)
-    for number in range(CALLERS + 2):
+    for number in range(MAX_CLIENTS + 2):
         limiter.admit(b"%d" % number, 1, 0.0)
-    assert limiter.admit(b"%d" % (CALLERS + 1), 1, 1.0).refusal is not None
+    assert limiter.admit(b"%d" % (MAX_CLIENTS + 1), 1, 1.0).refusal is not None
     assert limiter.admit(b"0", 1, 1.0).refusal is None
 
 
@@ -186,7 +186,7 @@ def test_shares_of_several_processes(processes, shares):
     assert LimitRules(100, 7, 0, 1, 0).shared_by(processes) == LimitRules(*shares)
 
 
-# -- told as OpenAI tells ----------------------------------------------------------------------------------------------
+# -- headers and errors ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_durations_grow(seconds):
     assert seconds - 1e-6 <= read(duration(seconds).decode()) <= seconds + 0.001 + 1e-6
 
 
-def test_the_fields():
+def test_the_headers():
     verdict = Verdict(LimitRefusal("requests", False, 1.5), LimitStatus(60, 0, 59.5), LimitStatus(1000, 10, 0.0124), 1)
     assert limit_headers(verdict).decode().split("\r\n") == [
         "x-ratelimit-limit-requests: 60",
@@ -239,7 +239,7 @@ def test_the_fields():
             429,
             Kind.RATE_LIMIT,
             "rate_limit_exceeded",
-            "5 requests a minute (RPM_LIMIT)",
+            "5 requests per minute (RPM_LIMIT)",
         ),
         (LimitRefusal("requests", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "(RPM_LIMIT_PER_KEY)"),
         (
@@ -247,7 +247,7 @@ def test_the_fields():
             429,
             Kind.RATE_LIMIT,
             "rate_limit_exceeded",
-            "tokens a minute (TPM_LIMIT)",
+            "tokens per minute (TPM_LIMIT)",
         ),
         (LimitRefusal("tokens", True, 2.0), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", "try again in 2s"),
         (
@@ -260,7 +260,7 @@ def test_the_fields():
         (LimitRefusal("unavailable", False, 1.0), 503, Kind.OVERLOADED, "limits_unavailable", "RATE_LIMIT_ON_ERROR"),
     ],
 )
-def test_the_failure(refusal, status, kind, code, words):
+def test_the_error(refusal, status, kind, code, words):
     failure = refusal_failure(refusal, LimitRules(5, 5, 5, 5, 5).limit_of(refusal))
     assert (failure.status, failure.kind, failure.code, failure.retry_after) == (status, kind, code, refusal.wait)
     assert words in failure.message
@@ -273,11 +273,11 @@ def test_the_failure(refusal, status, kind, code, words):
     ("body", "embeddings", "tokens"),
     [
         (b'{"input":"%b"}' % (b"a" * 388), True, 100),
-        (b'{"a":"%b"}' % (b"a" * 392), False, 100 + UNSAID_OUTPUT),
+        (b'{"a":"%b"}' % (b"a" * 392), False, 100 + DEFAULT_OUTPUT),
         (b'{"max_tokens":50,"p":"%b"}' % (b"a" * 377), False, 100 + 50),
         (b'{"max_completion_tokens":7,"max_tokens":50,"n":3}', False, 12 + 21),
-        (b'{"max_tokens":null,"n":null}', False, 7 + UNSAID_OUTPUT),
-        (b'{"max_tokens":"x"}', False, 4 + UNSAID_OUTPUT),
+        (b'{"max_tokens":null,"n":null}', False, 7 + DEFAULT_OUTPUT),
+        (b'{"max_tokens":"x"}', False, 4 + DEFAULT_OUTPUT),
         (b'{"max_tokens":"150000","n":"2"}', False, 7 + 300_000),
         (b'{"max_tokens":1.5e5,"n":2.0}', False, 7 + 300_000),
         (b'{"max_tokens":15e4,"n":1}', False, 6 + 150_000),
@@ -289,13 +289,13 @@ def test_the_failure(refusal, status, kind, code, words):
         (b'{"m\\u0061x_tokens":150000}', False, 6 + 150_000),
         (b'{"max_completion_tokens":"x","max_tokens":150000}', False, 12 + 150_000),
         (b'{"max_tokens":10,"best_of":20}', False, 7 + 200),
-        (b'{"max_tokens":"nan"}', False, 5 + MOST_OUTPUT),
-        (b'{"max_tokens":"inf"}', False, 5 + MOST_OUTPUT),
-        (b'{"max_tokens":1e999}', False, 5 + MOST_OUTPUT),
-        (b'{"max_tokens":9%b}' % (b"9" * 100), False, 29 + MOST_OUTPUT),
-        (b'{"max_tokens":%b,"n":%b}' % (b"9" * 40, b"9" * 40), False, 25 + MOST_OUTPUT),
+        (b'{"max_tokens":"nan"}', False, 5 + MAX_OUTPUT),
+        (b'{"max_tokens":"inf"}', False, 5 + MAX_OUTPUT),
+        (b'{"max_tokens":1e999}', False, 5 + MAX_OUTPUT),
+        (b'{"max_tokens":9%b}' % (b"9" * 100), False, 29 + MAX_OUTPUT),
+        (b'{"max_tokens":%b,"n":%b}' % (b"9" * 40, b"9" * 40), False, 25 + MAX_OUTPUT),
         (b'{"max_tokens":-5}', False, 4),
-        (b'{"url":"data:image/png;base64,%b"}' % (b"A" * 100_000), True, 6 + MEDIUM),
+        (b'{"url":"data:image/png;base64,%b"}' % (b"A" * 100_000), True, 6 + MEDIUM_TOKENS),
         (b"{}", True, 1),
     ],
 )
@@ -304,7 +304,7 @@ def test_estimates(body, embeddings, tokens):
 
 
 def test_windows_of_a_minute_side_by_side():
-    """A fixed window would admit twice the limit around its edge."""
+    """A fixed window would admit twice the limit around its boundary."""
     window = SlidingWindow(10)
     taken = []
     for now in (step / 10 for step in range(2000)):

@@ -1,4 +1,4 @@
-"""The gateway is overloaded when its event loop was late a second long, and no longer."""
+"""Tests that the gateway counts as overloaded exactly while its event loop was late for a second."""
 
 import pytest
 from hypothesis import given
@@ -15,16 +15,16 @@ from nulpoint.proxy.overload import LATE, SAMPLES, EventLoopLagMonitor
         ([0.2] * 9, False),
         ([0.2] * 10, True),
         ([0.2] * 100, True),
-        ([0.1] * 100, False),  # late is more than a tenth of a second
+        ([0.1] * 100, False),  # a tick is late if it is delayed by more than a tenth of a second
         ([0.2] * 9 + [0.05], False),
-        ([0.2] * 10 + [0.0], False),  # one tick in time ends it
+        ([0.2] * 10 + [0.0], False),  # one tick in time ends the overload
         ([0.0] + [0.2] * 9, False),
         ([0.0] + [0.2] * 10, True),
         ([5.0] + [0.0] * 9, False),
         (([0.2] * 9 + [0.0]) * 20, False),
     ],
 )
-def test_ten_late_ticks_in_a_row(lags, overloaded):
+def test_ten_late_ticks_in_a_row_are_an_overload(lags, overloaded):
     watch = EventLoopLagMonitor()
     for lag in lags:
         watch.sample(lag)

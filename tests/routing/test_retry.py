@@ -1,4 +1,4 @@
-"""Whether another attempt may follow, where, when, and how many of them there may be."""
+"""Tests whether another attempt may follow a failed one, at which target, when, and how many there may be."""
 
 import heapq
 
@@ -11,9 +11,9 @@ from routing_parts import FAILURES
 from nulpoint.errors import Failure, Kind
 from nulpoint.routing.retry import BUDGET_FLOOR, BUDGET_SHARE, RetryBudget, backoff_before_retry, can_fail_over
 
-# -- where -------------------------------------------------------------------------------------------------------------
+# -- failing over ------------------------------------------------------------------------------------------------------
 
-# Whether another target may do better: with our own credential, with the caller's.
+# Whether another target may succeed: with a configured credential, and with a key of the client.
 ELSEWHERE = {
     Kind.REJECTED: (False, False),
     Kind.AUTH: (True, False),
@@ -29,7 +29,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_where_by_kind(kind):
+def test_failing_over_by_kind_of_failure(kind):
     failure = Failure(kind, 500, "x")
     assert (can_fail_over(failure, has_client_key=False), can_fail_over(failure, has_client_key=True)) == ELSEWHERE[
         kind
@@ -40,13 +40,13 @@ STAYS = {"400", "404", "413", "422", "internal", "left"}
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_where_by_what_the_provider_answered(name):
+def test_failing_over_by_the_provider_s_status(name):
     assert can_fail_over(FAILURES[name](), has_client_key=False) == (name not in STAYS)
 
 
-# -- when the same again -----------------------------------------------------------------------------------------------
+# -- retrying the same target ------------------------------------------------------------------------------------------
 
-# Seconds with the most of chance after one attempt; None where the same target is not asked again.
+# The longest backoff in seconds after one attempt; None if the same target is not tried again.
 AGAIN = {
     "connect": 0.1, "500": 0.1, "502": 0.1, "503": 0.1, "504": 0.1, "529": 0.1, "429": 0.1,
     "429 in 0.5": 0.5, "503 in 1": 1.0,
@@ -54,11 +54,11 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_what_is_asked_again_and_when(name):
+def test_when_the_same_target_is_retried(name):
     assert backoff_before_retry(FAILURES[name](), 1, 1.0) == AGAIN.get(name)
 
 
-def test_a_connection_that_never_came_to_be_is_tried_again_whatever_it_says_of_waiting():
+def test_a_failed_connection_is_retried_at_once():
     assert backoff_before_retry(Failure(Kind.CONNECT, 502, "x", retry_after=9), 1, 1.0) is None
     assert backoff_before_retry(Failure(Kind.CONNECT, 502, "x", retry_after=0.7), 1, 1.0) == 0.7
 
@@ -76,27 +76,27 @@ def requests(budget, count):
     budget.saved += BUDGET_SHARE * count
 
 
-def test_a_few_at_one_time_are_always_allowed():
+def test_a_few_attempts_at_a_time_are_always_allowed():
     budget = RetryBudget()
-    assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
-    budget.done()
-    assert [budget.take() for _ in range(2)] == [True, False]
+    assert [budget.acquire() for _ in range(5)] == [True, True, True, False, False]
+    budget.release()
+    assert [budget.acquire() for _ in range(2)] == [True, False]
 
 
-def test_a_tenth_of_the_requests():
+def test_a_tenth_of_the_requests_may_be_retried():
     budget = RetryBudget()
     requests(budget, 100)
-    assert sum(budget.take() for _ in range(100)) == 10 + BUDGET_FLOOR
+    assert sum(budget.acquire() for _ in range(100)) == 10 + BUDGET_FLOOR
 
 
 def test_no_more_than_a_hundred_are_saved_up():
     budget = RetryBudget()
     requests(budget, 1_000_000)
-    assert sum(budget.take() for _ in range(1000)) == 100 + BUDGET_FLOOR
+    assert sum(budget.acquire() for _ in range(1000)) == 100 + BUDGET_FLOOR
 
 
 def storm(rate, seconds, latency):
-    """So many requests a second, every attempt of which fails after `latency`: how many further ones are made?"""
+    """Return the number of further attempts at `rate` requests per second, all attempts of which fail after `latency`."""
     budget, made, events = RetryBudget(), 0, []
     for number in range(rate * seconds):
         heapq.heappush(events, (number / rate, 0, "arrives"))
@@ -106,32 +106,32 @@ def storm(rate, seconds, latency):
             requests(budget, 1)
             heapq.heappush(events, (now + latency, 1, "first fails"))
         elif what == "first fails":
-            if budget.take():
+            if budget.acquire():
                 made += 1
                 heapq.heappush(events, (now + latency, 0, "further ends"))
         else:
-            budget.done()
+            budget.release()
     return made
 
 
 @pytest.mark.parametrize(
     ("rate", "seconds", "latency"), [(100, 60, 0.5), (100, 60, 5.0), (1000, 10, 1.0), (50, 60, 30.0), (20, 60, 0.01)]
 )
-def test_a_storm_is_answered_with_a_tenth_more_and_the_floor(rate, seconds, latency):
+def test_an_outage_adds_at_most_a_tenth_and_the_floor(rate, seconds, latency):
     further = storm(rate, seconds, latency)
-    rounds = seconds / latency + 1  # the floor may be used again as soon as what used it has ended
+    rounds = seconds / latency + 1  # an attempt within the floor may follow as soon as an earlier one has ended
     assert further <= BUDGET_SHARE * rate * seconds + BUDGET_FLOOR * rounds
     if latency >= 0.5:
-        assert further > 0.08 * rate * seconds  # and the tenth is really given
+        assert further > 0.08 * rate * seconds  # and a tenth is really allowed
 
 
-def test_all_at_once():
+def test_failures_all_at_once():
     assert storm(5_000, 1, 10.0) <= 100 + BUDGET_FLOOR
     assert storm(500, 1, 10.0) == 50 + BUDGET_FLOOR
 
 
 @given(st.lists(st.sampled_from(["request", "take", "done"]), max_size=300))
-def test_what_is_over_the_floor_is_paid_by_requests(events):
+def test_attempts_above_the_floor_need_saved_budget(events):
     budget, asked, over_the_floor, running = RetryBudget(), 0, 0, 0
     for event in events:
         if event == "request":
@@ -139,20 +139,20 @@ def test_what_is_over_the_floor_is_paid_by_requests(events):
             asked += 1
         elif event == "take":
             free = running < BUDGET_FLOOR
-            if budget.take():
+            if budget.acquire():
                 running += 1
                 over_the_floor += not free
             else:
                 assert not free
         elif running:
-            budget.done()
+            budget.release()
             running -= 1
         assert budget.running == running
         assert over_the_floor <= BUDGET_SHARE * asked + 1e-9
 
 
 class AgainstTokens(RuleBasedStateMachine):
-    """Whole tenths, so that nothing is lost by rounding."""
+    """A model of the budget that counts in whole tenths, to avoid rounding."""
 
     def __init__(self):
         super().__init__()
@@ -165,7 +165,7 @@ class AgainstTokens(RuleBasedStateMachine):
 
     @rule()
     def take(self):
-        taken = self.budget.take()
+        taken = self.budget.acquire()
         if self.running < BUDGET_FLOOR:
             assert taken
         else:
@@ -180,7 +180,7 @@ class AgainstTokens(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule()
     def done(self):
-        self.budget.done()
+        self.budget.release()
         self.running -= 1
 
     @invariant()

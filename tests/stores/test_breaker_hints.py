@@ -1,4 +1,4 @@
-"""Openings of breakers that replicas tell each other: a hint, never a dependency."""
+"""Tests the hints by which replicas share the openings of circuit breakers."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 
 from conftest import run, until
 from nulpoint.redis_client.breaker_hints import PREFIX, BreakerHints
-from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisConnection, connections
+from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisConnection, connection_factory
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
 from redis_server import needs_redis, redis_server
 
@@ -15,13 +15,13 @@ A, B = "openai", "anthropic"
 
 
 class Shelf:
-    """What Redis would keep, for the four commands that are used; the time each key has left stands still."""
+    """Imitates Redis for the four commands that are used. The remaining lifetime of keys does not change."""
 
     def __init__(self):
         self.values = {}
         self.left = {}  # milliseconds
         self.commands = []
-        self.instead = {}  # replies to a command that does not work now
+        self.instead = {}  # the replies to commands that fail at present
         self.up = True
 
     async def call(self, command, *arguments):
@@ -58,13 +58,13 @@ class Replica:
         assert breaker.state is State.OPEN
 
     def probe(self, outcome, name=A):
-        """As if the breaker had been open for all its time."""
+        """Make the breaker ready for a probe, as if its time had passed."""
         breaker = self.breakers[name]
         breaker.record(breaker.acquire(self.now + TIMEOUT + 1), outcome, self.now)
 
 
 def with_two(test):
-    """Run `test(one, other, shelf)` on a loop."""
+    """Run `test(one, other, shelf)` in an event loop."""
 
     async def main():
         shelf = Shelf()
@@ -73,7 +73,7 @@ def with_two(test):
     run(main())
 
 
-def test_an_opening_reaches_the_other_and_no_other_provider():
+def test_an_opening_reaches_the_other_replica():
     async def test(one, other, shelf):
         one.fail()
         await one.hints.exchange()
@@ -85,7 +85,7 @@ def test_an_opening_reaches_the_other_and_no_other_provider():
 
 
 @pytest.mark.parametrize("left", [30_000, 20_000, 1, 10**9])
-def test_it_lasts_no_longer_than_that_of_the_replica_that_saw_it(left):
+def test_a_hint_lasts_no_longer_than_the_original_opening(left):
     async def test(one, other, shelf):
         one.fail()
         await one.hints.exchange()
@@ -97,17 +97,17 @@ def test_it_lasts_no_longer_than_that_of_the_replica_that_saw_it(left):
     with_two(test)
 
 
-def test_what_is_told_lives_until_the_own_probe():
+def test_the_key_expires_at_the_next_probe():
     async def test(one, other, shelf):
         one.fail()
-        one.breakers[A]._opened -= 25  # Redis was away for so long
+        one.breakers[A]._opened_at -= 25  # Redis was unreachable for this time
         await one.hints.exchange()
         assert 4_000 < shelf.left[PREFIX + A] <= 5_000
 
     with_two(test)
 
 
-def test_a_hint_is_not_told_on():
+def test_a_hint_is_not_published_again():
     async def test(one, other, shelf):
         one.fail()
         for _ in range(3):
@@ -119,8 +119,8 @@ def test_a_hint_is_not_told_on():
 
 
 @pytest.mark.parametrize("opened_by", ["itself", "a hint"])
-def test_a_probe_that_failed_is_not_told(opened_by):
-    """One that cannot reach the provider, for reasons of its own, must not close it to the others again and again."""
+def test_a_failed_probe_is_not_published(opened_by):
+    """A replica that alone cannot reach the provider must not switch it off for the others again and again."""
 
     async def test(one, other, shelf):
         one.fail()
@@ -136,13 +136,13 @@ def test_a_probe_that_failed_is_not_told(opened_by):
     with_two(test)
 
 
-def test_each_opening_is_acted_upon_once():
+def test_each_opening_is_applied_once():
     async def test(one, other, shelf):
         one.fail()
         await one.hints.exchange()
         await other.hints.exchange()
         other.probe(Outcome.SUCCESS)
-        await other.hints.exchange()  # it is still there
+        await other.hints.exchange()  # the key is still there
         assert other.breakers[A].state is State.CLOSED
         one.probe(Outcome.SUCCESS)
         await one.hints.exchange()
@@ -155,7 +155,7 @@ def test_each_opening_is_acted_upon_once():
     with_two(test)
 
 
-def test_nobody_hints_himself():
+def test_a_replica_ignores_its_own_hints():
     async def test(one, other, shelf):
         one.fail()
         await one.hints.exchange()
@@ -166,15 +166,15 @@ def test_nobody_hints_himself():
     with_two(test)
 
 
-def test_one_that_is_open_already_stays_as_it_is():
+def test_a_breaker_that_is_already_open_does_not_change():
     async def test(one, other, shelf):
         one.fail()
         other.fail()
-        opened = other.breakers[A]._opened
+        opened = other.breakers[A]._opened_at
         await one.hints.exchange()
         shelf.left[PREFIX + A] = 1000
         await other.hints.exchange()
-        assert other.breakers[A]._opened == opened
+        assert other.breakers[A]._opened_at == opened
         assert other.hinted == []
 
     with_two(test)
@@ -182,7 +182,7 @@ def test_one_that_is_open_already_stays_as_it_is():
 
 @pytest.mark.parametrize("value", [b"", b"what?", b"\xff" * 100, b"third:x"])
 @pytest.mark.parametrize("left", [-1, -2, 0])
-def test_keys_of_others_that_do_not_end_are_no_hints(value, left):
+def test_keys_that_never_expire_are_ignored(value, left):
     async def test(one, other, shelf):
         shelf.values[PREFIX + A], shelf.left[PREFIX + A] = value, left
         await one.hints.exchange()
@@ -193,7 +193,7 @@ def test_keys_of_others_that_do_not_end_are_no_hints(value, left):
 
 @pytest.mark.parametrize("reply", [DOWN, TIMED_OUT, REFUSED, None, b"OK", [], Exception("NOSCRIPT")])
 @pytest.mark.parametrize("command", ["MGET", "PTTL", "SET"])
-def test_replies_that_are_none_change_nothing_and_it_works_when_they_come_again(command, reply):
+def test_failed_commands_change_nothing(command, reply):
     async def test(one, other, shelf):
         shelf.instead[command] = reply
         one.fail()
@@ -210,7 +210,7 @@ def test_replies_that_are_none_change_nothing_and_it_works_when_they_come_again(
     with_two(test)
 
 
-def test_while_redis_is_away_nothing_is_asked_and_the_opening_told_afterwards():
+def test_an_opening_is_published_when_redis_is_back():
     async def test(one, other, shelf):
         shelf.up = False
         one.fail()
@@ -225,7 +225,7 @@ def test_while_redis_is_away_nothing_is_asked_and_the_opening_told_afterwards():
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.FAILURE])
-def test_an_opening_that_is_over_is_not_told(outcome):
+def test_an_opening_that_has_ended_is_not_published(outcome):
     async def test(one, other, shelf):
         shelf.up = False
         one.fail()
@@ -233,7 +233,7 @@ def test_an_opening_that_is_over_is_not_told(outcome):
         if outcome is Outcome.SUCCESS:
             one.probe(outcome)
         else:
-            one.breakers[A]._opened -= TIMEOUT
+            one.breakers[A]._opened_at -= TIMEOUT
         shelf.up = True
         await one.hints.exchange()
         assert "SET" not in [command[0] for command in shelf.commands]
@@ -245,7 +245,7 @@ def test_an_opening_that_is_over_is_not_told(outcome):
 def test_with_a_real_redis_that_dies_and_comes_back():
     async def main():
         with redis_server() as server:
-            links = [RedisConnection(connections(server.url), retry=0.05) for _ in range(2)]
+            links = [RedisConnection(connection_factory(server.url), retry=0.05) for _ in range(2)]
             one, other = (Replica(link, name) for link, name in zip(links, ("one", "other"), strict=True))
             for link in links:
                 await link.start()

@@ -1,4 +1,4 @@
-"""Sinks of the request log in good and in bad times: rotation, retention, full disks, files that go or are damaged."""
+"""Tests the log sinks: rotation, retention, full disks, and files that are removed or damaged."""
 
 import contextlib
 import itertools
@@ -29,8 +29,8 @@ from nulpoint.telemetry.wall_clock import TOLERANCE
 
 @pytest.mark.parametrize("goes_on", [True, False])
 @pytest.mark.parametrize("accepted", range(25))
-def test_a_write_that_is_cut_loses_no_line(monkeypatch, goes_on, accepted):
-    """So many bytes are taken, then the disk is full, then there is room again."""
+def test_a_partial_write_loses_no_line(monkeypatch, goes_on, accepted):
+    """Some bytes are written, then the disk is full, then there is room again."""
     written, room = bytearray(), [accepted]
 
     def write(_, data):
@@ -45,19 +45,19 @@ def test_a_write_that_is_cut_loses_no_line(monkeypatch, goes_on, accepted):
     monkeypatch.setattr(os, "write", write)
     whole = sum(len(line) + 1 for line in waiting)
     with pytest.raises(SinkError, match="No space left") if accepted < whole else contextlib.nullcontext():
-        write_lines(1, waiting, 4096, goes_on=goes_on)
+        write_lines(1, waiting, 4096, resume=goes_on)
     room[0] = 1000
-    write_lines(1, waiting, 4096, goes_on=goes_on)
+    write_lines(1, waiting, 4096, resume=goes_on)
     assert waiting == []
     found = bytes(written).splitlines()
     if goes_on:
         assert found == [b"first", b"second", b"third line"]
-    else:  # what was cut stands there too
+    else:  # the partial line is there too
         assert [line for line in found if line in (b"first", b"second", b"third line")][-1] == b"third line"
         assert {b"first", b"second", b"third line"} <= set(found)
 
 
-def test_a_file_is_rotated_and_old_ones_fall_away(tmp_path):
+def test_a_file_is_rotated_and_the_oldest_removed(tmp_path):
     path, clock = tmp_path / "requests.jsonl", Clock()
     sink = FileSink(path, max_bytes=200, keep=2, retention=DAY, clock=clock.calendar())
     for number in range(6):
@@ -87,7 +87,7 @@ def test_workers_rotate_a_file_once(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["removed", "moved"])
-def test_a_file_others_take_away_is_made_anew(tmp_path, how):
+def test_a_file_that_was_moved_is_created_again(tmp_path, how):
     path = tmp_path / "requests.jsonl"
     sink = FileSink(path, 1000, 3, 0.0, Clock().calendar())
     sink.write([b"one"])
@@ -134,14 +134,14 @@ def test_every_field_of_a_record_has_its_column(tmp_path):
 
 
 @pytest.mark.parametrize("microsecond", [0, 1000, 999_000, 123_456])
-def test_times_sort_as_they_follow(tmp_path, microsecond):
+def test_times_sort_as_text(tmp_path, microsecond):
     sink = database(tmp_path / "x.db")
     sink.write(lines("a", time=WHEN.replace(microsecond=microsecond)))
     sink.close()
     assert rows(tmp_path / "x.db", "time") == [f"2026-11-26T14:00:00.{microsecond // 1000:03d}Z"]
 
 
-def test_old_records_go_and_the_file_shrinks(tmp_path):
+def test_old_records_are_removed_and_the_file_shrinks(tmp_path):
     path, clock = tmp_path / "requests.db", Clock()
     sink = database(path, clock, retention=DAY)
     sink.write(lines(*map(str, range(3000)), time=WHEN - timedelta(days=2), message="x" * 500))
@@ -157,7 +157,7 @@ def test_old_records_go_and_the_file_shrinks(tmp_path):
 
 
 @pytest.mark.parametrize("jump", [-10 * 365 * DAY, 10 * 365 * DAY])
-def test_a_clock_that_jumps_throws_nothing_away(tmp_path, jump, caplog):
+def test_nothing_is_removed_after_a_clock_jump(tmp_path, jump, caplog):
     path, clock = tmp_path / "requests.db", Clock()
     sink = database(path, clock, retention=DAY)
     sink.write(lines("kept", time=WHEN - timedelta(hours=1)))
@@ -183,7 +183,7 @@ def test_what_counts_as_a_jump():
     assert calendar.now() is None
 
 
-def test_a_file_removed_while_it_is_written(tmp_path, caplog):
+def test_a_file_removed_while_in_use(tmp_path, caplog):
     path = tmp_path / "requests.db"
     sink = database(path)
     sink.write(lines("lost with the file"))
@@ -194,8 +194,8 @@ def test_a_file_removed_while_it_is_written(tmp_path, caplog):
     sink.close()
 
 
-def test_of_several_workers_none_takes_the_new_file_of_another_away(tmp_path):
-    """Each lets go of the removed file before anybody makes a new one."""
+def test_workers_do_not_remove_each_other_s_new_file(tmp_path):
+    """All workers close the removed file before one of them creates a new one."""
     path, clock = tmp_path / "requests.db", Clock()
     one, other = database(path, clock, patience=2.5), database(path, clock, patience=2.5)
     one.write(lines("lost"))
@@ -228,7 +228,7 @@ def asides(folder):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_set_aside(tmp_path, damage):
+def test_a_damaged_file_is_renamed(tmp_path, damage):
     path = tmp_path / "requests.db"
     sink = database(path)
     sink.write(lines(*map(str, range(500)), message="y" * 100))
@@ -236,7 +236,7 @@ def test_a_damaged_file_is_set_aside(tmp_path, damage):
     damaged = DAMAGE[damage](path.read_bytes())
     path.write_bytes(damaged)
     waiting = lines("after")
-    with pytest.raises(SinkError, match=r"set aside as requests\.db\.damaged-"):
+    with pytest.raises(SinkError, match=r"renamed to requests\.db\.damaged-"):
         sink.write(waiting)
     sink.write(waiting)
     assert [one.read_bytes() for one in asides(tmp_path)] == [damaged]
@@ -245,14 +245,14 @@ def test_a_damaged_file_is_set_aside(tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_while_it_is_written_is_seen_within_a_minute(tmp_path, damage):
+def test_damage_while_in_use_is_noticed_within_a_minute(tmp_path, damage):
     path, clock = tmp_path / "requests.db", Clock()
     sink = database(path, clock)
     sink.write(lines(*map(str, range(500)), message="y" * 100))
     sink._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     clock.pass_by(61)
-    with pytest.raises(SinkError, match="set aside"):
+    with pytest.raises(SinkError, match="renamed"):
         sink.maintain()
     sink.write(lines("after"))
     assert len(asides(tmp_path)) == 1
@@ -260,7 +260,7 @@ def test_damage_while_it_is_written_is_seen_within_a_minute(tmp_path, damage):
     sink.close()
 
 
-def test_of_two_workers_one_sets_aside(tmp_path):
+def test_only_one_of_two_workers_renames_a_damaged_file(tmp_path):
     path = tmp_path / "requests.db"
     clock = Clock()
     one, other = database(path, clock), database(path, clock)
@@ -303,7 +303,7 @@ def test_an_older_file_gets_the_columns_it_lacks(tmp_path):
     ("pragma", "why"),
     [(f"user_version = {SCHEMA + 1}", "newer nulpoint"), (f"application_id = {APPLICATION + 1}", "another program")],
 )
-def test_a_file_that_is_not_ours_is_left_alone(tmp_path, pragma, why):
+def test_a_file_of_another_program_is_left_alone(tmp_path, pragma, why):
     path = tmp_path / "requests.db"
     connection = open_to_write(path)
     connection.execute(f"PRAGMA {pragma}")
@@ -337,7 +337,7 @@ def test_workers_write_one_file_together(tmp_path):
 
 
 class Faulty:
-    """A sink that fails while it is told to."""
+    """A sink that fails while `failing` is set."""
 
     name = "faulty"
 
@@ -365,12 +365,12 @@ def wait_for(condition, seconds=5.0):
         time.sleep(0.005)
 
 
-def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch, caplog):
+def test_waiting_records_are_limited_and_written_later(monkeypatch, caplog):
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.02)
     sink, dropped = Faulty(), []
     log_writer = LogWriter(sink, 100, lambda: dropped.append(1))
     for number in range(50):
-        log_writer.take([b"%d" % (10 * number + one) for one in range(10)])
+        log_writer.enqueue([b"%d" % (10 * number + one) for one in range(10)])
     wait_for(lambda: log_writer.error)
     assert len(dropped) == 400
     assert log_writer.health() == {
@@ -385,21 +385,21 @@ def test_what_waits_is_bounded_said_once_and_written_when_it_can_be(monkeypatch,
         said
         == [
             (logging.ERROR, "the request log faulty cannot be written: disk full"),
-            (logging.WARNING, "the request log faulty is written again; 400 records were dropped"),
+            (logging.WARNING, "the request log faulty can be written again; 400 records were dropped"),
         ][: len(said)]
     )
     assert len(said) == 2
-    log_writer.end()
+    log_writer.stop()
     log_writer.join(2.0)
     assert sink.closed
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_writer_that_dies_by_a_bug_is_seen():
+def test_a_writer_stopped_by_a_bug_is_reported():
     sink = Faulty()
     sink.write = None
     writer = LogWriter(sink, 100, lambda: None)
-    writer.take([b"x"])
+    writer.enqueue([b"x"])
     wait_for(lambda: writer.error)
     assert writer.health()["status"] == "failing"
     assert "bug" in writer.health()["error"]
@@ -409,22 +409,22 @@ def test_long_records_take_more_of_the_queue():
     sink = Faulty()
     dropped = []
     writer = LogWriter(sink, 100, lambda: dropped.append(1))
-    writer.take([b"x" * 40_000] * 20)
+    writer.enqueue([b"x" * 40_000] * 20)
     assert weight(b"x" * 40_000) == 10
     assert len(dropped) == 10
-    writer.end()
+    writer.stop()
     writer.join(2.0)
-    assert len(dropped) == 20  # what could not be written at the end was dropped too
+    assert len(dropped) == 20  # records that could not be written at the end were dropped too
 
 
-def test_ending_waits_for_nobody():
+def test_stopping_does_not_wait_for_a_blocked_sink():
     reading, writing = os.pipe()
     writer = LogWriter(DescriptorSink(writing, shared=False), 100_000, lambda: None)
-    writer.take([b"x" * 1000] * 1000)
+    writer.enqueue([b"x" * 1000] * 1000)
     began = time.monotonic()
-    writer.end()
+    writer.stop()
     writer.join(0.2)
     assert time.monotonic() - began < 1.0
-    os.close(reading)  # lets the thread go
+    os.close(reading)  # lets the thread end
     writer.join(2.0)
     os.close(writing)

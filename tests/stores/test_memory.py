@@ -1,4 +1,4 @@
-"""The in-process cache: bounded, honest about its size, least recently used out first, at any number of entries."""
+"""Tests the cache in memory: it is limited in size, reports its size correctly, and evicts the least recently used."""
 
 import gc
 import hashlib
@@ -22,9 +22,9 @@ KEYS = [bytes([number]) for number in range(6)]
 @given(
     st.lists(st.tuples(st.sampled_from(["get", "put"]), st.sampled_from(KEYS), st.integers(0, 4), st.integers(1, 8)))
 )
-def test_like_a_plain_list_of_entries(steps):
+def test_behaves_like_a_simple_model(steps):
     memory = MemoryStore(ROOM * (100 + OVERHEAD))
-    model = {}  # by key (value, expires); the least recently used first
+    model = {}  # (value, expires) by key; the least recently used first
     now = 0
     for value, (step, key, wait, ttl) in enumerate(steps):
         now += wait
@@ -43,16 +43,16 @@ def test_like_a_plain_list_of_entries(steps):
         assert memory.bytes == len(model) * (100 + OVERHEAD)
 
 
-def test_what_is_larger_than_the_cache_is_not_kept_and_pushes_nothing_out():
+def test_a_value_larger_than_the_cache_evicts_nothing():
     memory = MemoryStore(1000 + OVERHEAD)
     memory.put(b"a", 1, 10, 60, 0)
     memory.put(b"b", 2, 1001, 60, 0)
     assert (memory.get(b"a", 1), memory.get(b"b", 1), memory.counts.evicted) == (1, None, 0)
-    memory.put(b"a", 3, 1001, 60, 1)  # nor does the value stay that it was to replace
+    memory.put(b"a", 3, 1001, 60, 1)  # and the value to be replaced is removed
     assert (memory.get(b"a", 1), memory.bytes) == (None, 0)
 
 
-def test_an_entry_lives_until_its_time_and_not_at_it():
+def test_an_entry_expires_exactly_at_its_time():
     memory = MemoryStore(10_000)
     memory.put(b"a", 1, 10, 5.0, 100.0)
     assert memory.get(b"a", 104.999) == 1
@@ -71,7 +71,7 @@ def vector(number, size):
 
 @pytest.mark.parametrize("make", [answer, vector])
 @pytest.mark.parametrize("size", [10, 400, 3000])
-def test_sizes_are_honest(make, size):
+def test_sizes_match_the_memory_used(make, size):
     memory = MemoryStore(1 << 40)
     gc.collect()
     tracemalloc.start()
@@ -87,7 +87,6 @@ def test_sizes_are_honest(make, size):
 
 
 def test_a_million_prompts_take_the_same_room_and_time_each():
-    """K05."""
     cap = 4 << 20
     memory = MemoryStore(cap)
     numbers = count()

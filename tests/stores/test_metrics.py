@@ -1,4 +1,4 @@
-"""What a request counts, and that the page is what Prometheus and the documents say."""
+"""Tests what a request counts, and that the page matches the format and the documentation."""
 
 import re
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def record(**fields):
 
 
 def samples(text, name):
-    """Of one family, by the rest of the sample's name and the label values."""
+    """Return the samples of one family by the suffix of the sample's name and the label values."""
     order = (*next(family.labels for family in FAMILIES if family.name == name), "le")
     (family,) = [
         one for one in text_string_to_metric_families(text.decode()) if one.name == name.removesuffix("_total")
@@ -40,7 +40,7 @@ def samples(text, name):
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_one_request_counts():
+def test_the_metrics_of_one_request():
     metrics = Metrics("1.2")
     metrics.request_finished(
         record(
@@ -106,14 +106,14 @@ def test_hits_shared_calls_and_failures_count_where_they_belong():
     assert sum(samples(text, "gateway_http_requests_total").values()) == 4
 
 
-def test_asking_again_counts_nothing_twice():
+def test_a_second_page_counts_nothing_twice():
     metrics = Metrics("1")
     metrics.request_finished(record(provider="openai", total_us=5, usage=Usage(1, 1), first_byte_us=1))
     assert metrics.page() == metrics.page()
 
 
 @given(st.text(), st.floats(0, 1e9), st.lists(st.integers(0, 2**40), min_size=19, max_size=19))
-def test_whatever_the_numbers_the_page_can_be_read(label, total, counts):
+def test_the_page_is_valid_for_any_values(label, total, counts):
     numbers = MetricValues(errors={(label, "x"): 7}, http_seconds={(label,): Buckets(counts, total)})
     found = samples(page(numbers), "provider_errors_total")
     assert found == {("", label, "x"): 7}
@@ -122,7 +122,7 @@ def test_whatever_the_numbers_the_page_can_be_read(label, total, counts):
     assert histogram["_sum", label] == total
 
 
-def test_callers_cannot_make_the_page_grow():
+def test_clients_cannot_make_the_page_grow():
     metrics = Metrics("1")
     lines = []
     for number in range(10_000):
@@ -135,10 +135,10 @@ def test_callers_cannot_make_the_page_grow():
         if number % 5000 == 0:
             lines.append(metrics.page().count(b"\n"))
     assert len(set(lines)) == 1
-    assert len(metrics._tallies) == 1
+    assert len(metrics._counters) == 1
 
 
-# -- the documents -----------------------------------------------------------------------------------------------------
+# -- the documentation -------------------------------------------------------------------------------------------------
 
 
 def test_every_family_is_documented_as_it_is():
@@ -187,6 +187,6 @@ GO_FAMILIES = [
 ]
 
 
-def test_the_families_of_the_go_nulpoint_are_here_under_their_names():
+def test_families_of_earlier_versions_keep_their_names():
     ours = {family.name + (f"{{{','.join(family.labels)}}}" if family.labels else "") for family in FAMILIES}
     assert set(GO_FAMILIES) <= ours

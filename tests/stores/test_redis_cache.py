@@ -1,4 +1,4 @@
-"""The shared cache: what is put is got, for one tenant and one key; everything else in Redis is a counted miss (D06)."""
+"""Tests the cache in Redis: stored values are found by their key, and everything else in Redis is a counted miss."""
 
 import asyncio
 import zlib
@@ -14,7 +14,7 @@ from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import PREFIX, VERSION, RedisCache, seal, unseal
 from nulpoint.protocols.openai.usage import Usage
-from nulpoint.redis_client.connection import RedisConnection, connections
+from nulpoint.redis_client.connection import RedisConnection, connection_factory
 from redis_server import needs_redis, redis_server
 
 KEY, OTHER = bytes(range(32)), bytes(32)
@@ -25,7 +25,7 @@ def answer(content=b'{"choices":[]}'):
 
 
 @given(st.binary(max_size=2000) | st.binary(max_size=3).map(lambda piece: piece * 1000))
-def test_sealed_values_open_with_their_key_only(payload):
+def test_a_sealed_value_opens_only_with_its_key(payload):
     value = seal(KEY, payload)
     assert unseal(KEY, value) == payload
     assert unseal(OTHER, value) is None
@@ -37,7 +37,7 @@ def test_no_part_of_a_sealed_value_opens_as_something_else(payload):
     value = seal(KEY, payload)
     for end in range(len(value)):
         opened = unseal(KEY, value[:end])
-        assert opened is None or payload.startswith(opened)  # the decoder of the payload sees to those
+        assert opened is None or payload.startswith(opened)  # the decoder of the payload rejects those
     assert unseal(KEY, value + b"x") != payload
 
 
@@ -47,14 +47,14 @@ def test_no_part_of_a_sealed_value_opens_as_something_else(payload):
      b"np0" + KEY + b"-x", VERSION + KEY + b"z" + zlib.compress(b"x" * 1000)[:-1],
      VERSION + KEY + b"z" + zlib.compress(bytes(17 << 20))],
 )  # fmt: skip
-def test_what_is_not_ours_does_not_open(value):
+def test_values_of_other_programs_do_not_open(value):
     assert unseal(KEY, value) is None
 
 
 def with_cache(test):
     async def main():
         with redis_server() as server:
-            link = RedisConnection(connections(server.url), timeout=5.0)
+            link = RedisConnection(connection_factory(server.url), timeout=5.0)
             await link.start()
             try:
                 await test(server, link, RedisCache(link))
@@ -76,7 +76,7 @@ def test_put_and_get_one_and_many():
         assert await cache.get([KEY], CacheEntry, 0) == {KEY: answer(b"x" * 5000)}
         assert await cache.get([*vectors, KEY, b"z" * 32], CachedVector, 0) == vectors
         assert await cache.get([b"z" * 32], CacheEntry, 0) == {}
-        assert cache.counts.replies["get", "garbage"] == 1  # an Answer is no Vector
+        assert cache.counts.replies["get", "garbage"] == 1  # a CacheEntry is not a CachedVector
 
     with_cache(test)
 
@@ -103,7 +103,7 @@ GOOD = seal(KEY, msgspec.msgpack.encode(answer()))
     [b"", b"garbage", GOOD[:-1], GOOD + b"x", GOOD.replace(VERSION, b"np0"), GOOD.replace(KEY, OTHER),
      seal(KEY, b"\x93\x01\x02\x03"), seal(KEY, msgspec.msgpack.encode({"content": "x"})), seal(KEY, b"\xff" * 9)],
 )  # fmt: skip
-def test_d06_values_set_by_hand_are_a_counted_miss(value):
+def test_values_set_by_hand_are_a_counted_miss(value):
     async def test(server, link, cache):
         await link.call("SET", PREFIX + KEY.hex().encode(), value)
         assert await cache.get([KEY], CacheEntry, 0) == {}
@@ -114,7 +114,7 @@ def test_d06_values_set_by_hand_are_a_counted_miss(value):
 
 
 @needs_redis
-def test_d06_a_key_of_another_type_is_a_counted_miss():
+def test_a_key_of_another_type_is_a_counted_miss():
     async def test(server, link, cache):
         await link.call("LPUSH", PREFIX + KEY.hex().encode(), "x")
         assert await cache.get([KEY], CacheEntry, 0) == {}
@@ -139,8 +139,8 @@ def test_a_redis_that_is_gone_is_a_miss():
 
 
 @needs_redis
-def test_many_values_go_one_after_another_and_come_so():
-    """A batch of embeddings as large as they may be: no command takes long, and none is lost."""
+def test_many_values_are_sent_in_batches():
+    """With the largest batch of embeddings no command takes long, and no value is lost."""
     item = b'{"embedding":"%b"}' % (b"x" * 16_000)
     many = {number.to_bytes(32): CachedVector(item, 2, "openai", "m", 1.5) for number in range(700)}
 
@@ -159,7 +159,7 @@ def test_many_values_go_one_after_another_and_come_so():
         await until(lambda: cache.counts.replies["set", "ok"] == len(many), 10)
         assert longest < 70
         found = {}
-        for _ in range(5):  # a slow machine may take several turns: what is not there in time is asked for again
+        for _ in range(5):  # a slow machine may need several lookups
             found |= await cache.get([key for key in many if key not in found], CachedVector, 0)
         assert found == many
 
@@ -167,7 +167,7 @@ def test_many_values_go_one_after_another_and_come_so():
 
 
 @needs_redis
-def test_a_lookup_that_nobody_waits_for_hurts_nobody():
+def test_an_abandoned_lookup_does_no_harm():
     async def test(server, link, cache):
         cache.put({KEY: answer()}, 60, 0)
         cache.get([OTHER], CacheEntry, 0)

@@ -1,4 +1,4 @@
-"""Limits shared through Redis: exact over processes, given back by whoever leaves, and without Redis as configured."""
+"""Tests limits shared through Redis: exact over processes, returned by cancelled requests, and without Redis."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRefusal, LimitRules
 from nulpoint.ratelimit.redis import PREFIX, RedisLimitBackend
-from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
+from nulpoint.redis_client.connection import MAX_WAITING, RedisConnection, connection_factory
 from redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
@@ -20,14 +20,14 @@ A, B = b"a" * 32, b"b" * 32
 
 
 def share(rules, processes=1):
-    """What one of so many may admit without Redis."""
+    """Return the limits of one of several processes without Redis."""
     return LocalLimitBackend(rules.shared_by(processes), 0.0)
 
 
 def with_limits(rules, test, on_error="allow", processes=1):
     async def main():
         with redis_server() as server:
-            link = RedisConnection(connections(server.url), timeout=5.0, retry=0.05)
+            link = RedisConnection(connection_factory(server.url), timeout=5.0, retry=0.05)
             await link.start()
             limits = RedisLimitBackend(link, rules, share(rules, processes), on_error)
             try:
@@ -49,10 +49,10 @@ import asyncio, json, sys, uvloop
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.redis import RedisLimitBackend
-from nulpoint.redis_client.connection import RedisConnection, connections
+from nulpoint.redis_client.connection import RedisConnection, connection_factory
 
 async def main(url, requests, limit):
-    link = RedisConnection(connections(url), timeout=5.0)
+    link = RedisConnection(connection_factory(url), timeout=5.0)
     await link.start()
     limits = RedisLimitBackend(link, LimitRules(requests=limit), LocalLimitBackend(LimitRules(requests=limit), 0.0), "deny")
     done = []
@@ -60,19 +60,19 @@ async def main(url, requests, limit):
         done += await asyncio.gather(*(limits.admit(bytes(32), 1, 0.0) for _ in range(50)))
     limits.close()
     await link.close()
-    print(json.dumps([sum(grant is not None for _, grant in done), limits.undecided]))
+    print(json.dumps([sum(grant is not None for _, grant in done), limits.fallbacks]))
 
 uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """
 
 
-def test_k06_four_processes_admit_exactly_the_limit():
+def test_four_processes_admit_exactly_the_limit():
     with redis_server() as server:
         command = [sys.executable, "-c", WORKER, server.url, "2000", "1000"]
         workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
         results = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
     assert sum(granted for granted, _ in results) == 1000
-    assert sum(undecided for _, undecided in results) == 0
+    assert sum(fallbacks for _, fallbacks in results) == 0
 
 
 TABLE = [
@@ -114,7 +114,7 @@ def test_redis_and_memory_decide_alike(rules, steps, kind):
     with_limits(rules, test)
 
 
-def test_the_times_are_those_of_redis():
+def test_times_are_from_the_clock_of_redis():
     async def test(server, link, limits):
         verdict, _ = await limits.admit(A, 600, 1e9)
         assert verdict.requests.limit == 2
@@ -125,7 +125,7 @@ def test_the_times_are_those_of_redis():
         await limits.admit(A, 1, -1e9)
         verdict, _ = await limits.admit(A, 1, 0.0)
         assert verdict.refusal.wait == pytest.approx(60, abs=0.5)
-        # A minute later: the recorded times are made a minute older.
+        # Simulate a minute passing: make the recorded times a minute older.
         for key, old in ((b"requests", 60), (b"tokens", 0)):
             if old:
                 times = await link.call("LRANGE", PREFIX.encode() + key, 0, -1)
@@ -160,14 +160,14 @@ def test_a_lower_limit_counts_what_was_admitted_under_the_higher_one():
     with_limits(LimitRules(requests=100), test)
 
 
-def test_tokens_are_settled():
+def test_token_estimates_are_corrected():
     async def test(server, link, limits):
         (grant,) = await admitted(limits, 1, tokens=1000)
         assert await admitted(limits, 1, tokens=500) == []
         limits.finish(grant, 100, 0.0)
         verdict, second = await limits.admit(A, 500, 0.0)
         assert 400 <= verdict.tokens.remaining <= 402
-        limits.finish(second, 1500, 0.0)  # it took more than the estimate, and more than there was
+        limits.finish(second, 1500, 0.0)  # the usage exceeds the estimate, and what was left
         verdict, _ = await limits.admit(A, 1, 0.0)
         assert verdict.refusal.limit == "tokens"
         assert verdict.refusal.wait == pytest.approx(36, abs=0.5)
@@ -178,7 +178,7 @@ def test_tokens_are_settled():
     with_limits(LimitRules(tokens_per_key=1000), test)
 
 
-def test_k07_places_are_never_exceeded_and_come_back():
+def test_parallel_slots_are_never_exceeded_and_are_returned():
     async def test(server, link, limits):
         under_way, most = set(), 0
         for round_ in range(20):
@@ -203,7 +203,7 @@ def test_leases_of_a_dead_process_run_out_and_those_of_a_living_one_do_not():
         await link.call("ZADD", key, 1, b"of a dead process")
         assert len(await admitted(limits, 3)) == 2
         (early, _), (late, _) = await ends(link, key), await ends(link, key)
-        limits._renew()
+        limits._renew_leases()
         assert early <= late < (await ends(link, key))[0]
 
     async def ends(link, key):
@@ -214,11 +214,11 @@ def test_leases_of_a_dead_process_run_out_and_those_of_a_living_one_do_not():
 
 
 @pytest.mark.race
-def test_requests_that_leave_while_redis_decides_give_everything_back():
+def test_requests_cancelled_while_redis_decides_return_everything():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between:
-                link = RedisConnection(connections(between.url), timeout=2.0)
+                link = RedisConnection(connection_factory(between.url), timeout=2.0)
                 await link.start()
                 limits = RedisLimitBackend(
                     link, LimitRules(tokens=10_000, parallel_per_key=100), share(LimitRules()), "deny"
@@ -232,19 +232,19 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
                         ended.append(1)
                         raise
 
-                _, grant = await limits.admit(A, 100, 0.0)  # Redis knows the script now
+                _, grant = await limits.admit(A, 100, 0.0)  # now Redis has the script
                 limits.finish(grant, 0, 0.0)
                 for _ in range(12):
-                    between.pause()  # what Redis says comes when they have left
-                    strands = [CoroutineRunner(request(), lambda crash: None) for _ in range(WAITING)]
+                    between.pause()  # the replies come after the requests were cancelled
+                    strands = [CoroutineRunner(request(), lambda crash: None) for _ in range(MAX_WAITING)]
                     for strand in strands:
                         strand.resume()
                     for strand in strands:
                         strand.cancel()
                     between.resume()
                     await until(lambda: not link._sent)
-                assert len(ended) == 12 * WAITING
-                await link.call("PING")  # after what the verdicts made us say
+                assert len(ended) == 12 * MAX_WAITING
+                await link.call("PING")  # a round trip after the commands caused by the decisions
                 assert await link.call("EXISTS", PREFIX + A.hex() + ":parallel") == 0
                 verdict, _ = await limits.admit(A, 100, 0.0)
                 assert verdict.tokens.remaining >= 9_900
@@ -254,13 +254,13 @@ def test_requests_that_leave_while_redis_decides_give_everything_back():
     run(main())
 
 
-def test_d08_an_empty_script_cache():
+def test_an_empty_script_cache():
     async def test(server, link, limits):
         assert len(await admitted(limits, 3)) == 3
         await link.call("SCRIPT FLUSH")
         assert len(await admitted(limits, 20)) == 7
         await link.call("SCRIPT FLUSH")
-        limits._later(A, "settle", b"-", 0, 0, 0, 0, 0, 0, 0)
+        limits._send(A, "finish", b"-", 0, 0, 0, 0, 0, 0, 0)
         assert await admitted(limits, 5) == []
         assert link.failures == {}
 
@@ -268,24 +268,24 @@ def test_d08_an_empty_script_cache():
 
 
 @pytest.mark.parametrize(("on_error", "processes", "share"), [("allow", 1, 10), ("allow", 4, 2), ("deny", 1, 0)])
-def test_d09_redis_dies(on_error, processes, share):
+def test_redis_dies(on_error, processes, share):
     async def test(server, link, limits):
         assert len(await admitted(limits, 4)) == 4
         server.kill()
         await until(lambda: not link.up)
         assert len(await admitted(limits, 20)) == share
-        assert limits.undecided == 20
+        assert limits.fallbacks == 20
         if on_error == "deny":
             verdict, _ = await limits.admit(A, 1, 0.0)
             assert verdict.refusal == LimitRefusal("unavailable", False, 1.0)
         server.start()
         await until(lambda: link.up, 5)
-        assert len(await admitted(limits, 20)) == 10  # a Redis that keeps nothing begins anew
+        assert len(await admitted(limits, 20)) == 10  # a Redis without persistence starts empty
 
     with_limits(LimitRules(requests=10), test, on_error, processes)
 
 
-def test_a_grant_of_this_process_is_settled_here():
+def test_a_local_grant_is_finished_locally():
     async def test(server, link, limits):
         server.kill()
         await until(lambda: not link.up)

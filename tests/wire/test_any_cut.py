@@ -16,7 +16,7 @@ WATCHERS = {
     "until the finish": lambda: PassThrough(finish_ends=True),
     "hide usage": UsageStripper,
     "completions": lambda: CompletionStream(hide_usage=True),
-    "recorded": lambda: StreamRecorder(PassThrough(), hide_usage=True, most=1 << 20),
+    "recorded": lambda: StreamRecorder(PassThrough(), hide_usage=True, max_bytes=1 << 20),
 }
 
 

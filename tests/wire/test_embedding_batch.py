@@ -1,4 +1,4 @@
-"""Batches of embeddings: only what is missing is asked for, and the joined answer is that to the whole batch."""
+"""Tests batches of embeddings: only missing inputs are requested, and the joined response is that of the whole batch."""
 
 import json
 
@@ -21,7 +21,7 @@ def batch(inputs, namespace=b"", **members):
 
 
 def provider(request, calls=None):
-    """A provider: a vector tells its input; tokens are words, or token ids."""
+    """Imitates a provider: a vector identifies its input, and each word or token id is a token."""
     asked = json.loads(request)
     inputs = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
     inputs = [inputs] if all(isinstance(each, int) for each in inputs) else inputs
@@ -44,7 +44,7 @@ def count(text):
 
 
 def ask(inputs, cache, calls=None, **members):
-    """What the gateway does, over a dict."""
+    """Do what the gateway does, with a dict as the cache."""
     asked = batch(inputs, **members)
     found = {key: cache[key] for key in asked.keys if key in cache}
     missing = asked.missing(found)
@@ -63,11 +63,11 @@ def whole(inputs, **members):
     return answer
 
 
-WORDS = st.sampled_from(["one", "two", "tri", "for", "fiv"])  # of one length: the shares are exact
+WORDS = st.sampled_from(["one", "two", "tri", "for", "fiv"])  # all of one length, so that the shares are exact
 
 
 @given(st.lists(st.lists(WORDS, min_size=1, max_size=6), max_size=4), st.lists(WORDS, min_size=1, max_size=6))
-def test_any_cache_gives_the_answer_to_the_whole_batch(earlier, inputs):
+def test_the_joined_response_is_the_one_to_the_whole_batch(earlier, inputs):
     cache = {}
     for others in earlier:
         ask(others, cache)
@@ -81,7 +81,7 @@ def test_any_cache_gives_the_answer_to_the_whole_batch(earlier, inputs):
 
 
 @given(st.lists(st.text() | st.lists(st.integers(0, 9), min_size=1), min_size=1, max_size=5))
-def test_a_batch_asked_for_again_counts_the_same_tokens(inputs):
+def test_a_repeated_batch_reports_the_same_tokens(inputs):
     cache, calls = {}, []
     first = ask(inputs, cache)
     assert ask(inputs, cache, calls) == first
@@ -99,7 +99,7 @@ def test_token_ids_are_counted_exactly(inputs, data):
     assert ask(some, cache)["usage"]["prompt_tokens"] == sum(map(len, some))
 
 
-def test_a_single_input_and_a_batch_share():
+def test_a_single_input_and_a_batch_share_vectors():
     cache, calls = {}, []
     assert ask("one", cache, calls) == whole("one")
     assert ask(["two", "one"], cache, calls) == whole(["two", "one"])
@@ -108,7 +108,7 @@ def test_a_single_input_and_a_batch_share():
     assert calls == [["one"], ["two"], [[1, 2, 3]], [[4]]]
 
 
-def test_what_else_is_asked_makes_other_keys():
+def test_other_members_change_the_keys():
     keys = {
         *batch("one").keys,
         *batch("two").keys,
@@ -123,7 +123,7 @@ def test_what_else_is_asked_makes_other_keys():
     assert batch(["one", "one"]).keys == batch("one").keys * 2
 
 
-def test_the_encoding_is_kept_as_asked():
+def test_the_requested_encoding_is_kept():
     cache = {}
     ask(["one", "two"], cache)
     packed = ask(["two", "tri"], cache, encoding_format="base64")
@@ -131,7 +131,7 @@ def test_the_encoding_is_kept_as_asked():
     assert ask(["two"], cache)["data"][0]["embedding"] == [116.0, 119.0, 111.0]
 
 
-def test_only_the_inputs_change_in_what_is_sent():
+def test_only_the_inputs_of_the_request_change():
     text = b'{"n": 1.50, "input" : ["a", "b", "\\u0063"] , "model":"m", "x":{"input":1}}'
     asked = read_batch(text, b"", CHAIN)
     assert asked.request([0, 1, 2]) == text
@@ -142,7 +142,7 @@ def test_only_the_inputs_change_in_what_is_sent():
     "request_body",
     [b"{}", b"[]", b"", b'{"input":[]}', b'{"input":"a","input":"b"}', b'{"input":[' + b'"a",' * MAX_INPUTS + b'"b"]}'],
 )
-def test_what_is_bypassed(request_body):
+def test_requests_that_bypass_the_cache(request_body):
     assert read_batch(request_body, b"", CHAIN) is None
 
 
@@ -160,12 +160,12 @@ def test_what_is_bypassed(request_body):
         None,
     ],
 )
-def test_an_answer_that_does_not_fit(data):
+def test_a_response_that_does_not_match_the_request(data):
     with pytest.raises(VectorMismatchError):
         read_vectors(json.dumps({"data": data}).encode(), batch(["a", "b"]), [0, 1], "openai", NOW)
 
 
-def test_usage_that_nobody_told_stays_untold():
+def test_unreported_usage_stays_unreported():
     asked = batch(["one", "two"])
     answer = json.dumps({"data": [{"embedding": [1]}, {"embedding": [2]}], "id": "e"}).encode()
     vectors = read_vectors(answer, asked, [0, 1], "openai", NOW)
@@ -175,7 +175,7 @@ def test_usage_that_nobody_told_stays_untold():
     assert [(item["index"], item["embedding"]) for item in joined["data"]] == [(0, [1]), (1, [2])]
 
 
-def test_what_else_a_host_reports_is_of_the_call_that_was_made():
+def test_other_members_come_from_the_call_that_was_made():
     cache = {}
     ask(["one"], cache)
     asked = batch(["one", "two"])
@@ -187,14 +187,14 @@ def test_what_else_a_host_reports_is_of_the_call_that_was_made():
 
 
 @pytest.mark.parametrize("unit", [b"{},", b'{"a":1},', b'{"embedding":[],"a":{"b":{}}},'])
-def test_an_answer_of_a_million_objects_is_not_read(unit):
+def test_a_response_of_a_million_objects_is_not_decoded(unit):
     asked = batch(["a", "b"])
     answer = b'{"model":"m","data":[%b{}]}' % (unit * 200_000)
     with pytest.raises(VectorMismatchError):
         read_vectors(answer, asked, [0, 1], "openai", NOW)
 
 
-def test_an_answer_of_a_million_numbers_is_read():
+def test_a_response_of_a_million_numbers_is_decoded():
     asked = batch(["a", "b"])
     vector = b"[%b0]" % (b"0.5," * 100_000)
     answer = b'{"model":"m","data":[{"index":0,"embedding":%b},{"index":1,"embedding":%b}]}' % (vector, vector)

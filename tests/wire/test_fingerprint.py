@@ -1,4 +1,4 @@
-"""The fingerprint of a request: equal questions share it, and anything a provider could read makes another."""
+"""Tests the fingerprint of a request: equal requests share it, and anything a provider could read changes it."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ def key(body, route=ROUTE, namespace=ALL, chain=CHAIN):
     return fingerprint(body, route, namespace, chain)
 
 
-# -- equal questions ---------------------------------------------------------------------------------------------------
+# -- equal requests ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_spelling_and_delivery_do_not_count(other):
     [("1", "1.0"), ("1", "1e0"), ("100", "1E+2"), ("0", "-0"), ("0", "0.0e7"), ("0.1", "1e-1"), ("-2.50", "-25e-1"),
      ("1e39", "1" + "0" * 39), ("1e400", "10e399"), ("1234567890123456789012345", "1234567890123456789012345.0")],
 )  # fmt: skip
-def test_one_number_two_spellings(one, other):
+def test_two_spellings_of_one_number(one, other):
     assert key(b'{"model":"m","n":%b}' % one.encode()) == key(b'{"model":"m","n":%b}' % other.encode()) is not None
 
 
-# -- different questions -----------------------------------------------------------------------------------------------
+# -- different requests ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_one_number_two_spellings(one, other):
      ("18446744073709551616", "18446744073709551617"), ("1", '"1"'), ("1", "true"), ("0", "false"), ("0", "null"),
      ("1e400", "1e401"), ("1.5", '"15e-1"'), ("[]", "{}"), ('""', "null"), ("[1]", "1"), ('"a"', '"a "')],
 )  # fmt: skip
-def test_two_values(one, other):
+def test_two_different_values(one, other):
     assert key(b'{"model":"m","n":%b}' % one.encode()) != key(b'{"model":"m","n":%b}' % other.encode())
 
 
-# The members of OpenAI's chat, completions and embeddings requests (its API description), and some of nobody's.
+# The members of OpenAI's chat, completions and embeddings requests (from its API description), and unknown ones.
 MEMBERS = [
     "audio", "best_of", "cache_control", "dimensions", "echo", "encoding_format", "extra_body",
     "frequency_penalty", "function_call", "functions", "input", "logit_bias", "logprobs",
@@ -82,7 +82,7 @@ def test_only_the_top_level_stream_is_delivery():
     assert key({**BODY, "extra": {"stream": True}}) != key({**BODY, "extra": {"stream": False}})
 
 
-def test_route_namespace_and_chain_count_and_cannot_pose_as_each_other():
+def test_route_namespace_and_chain_count_separately():
     keys = {
         key(BODY),
         key(BODY, route="completions"),
@@ -114,7 +114,7 @@ def test_route_namespace_and_chain_count_and_cannot_pose_as_each_other():
         rb'{"model":"m","n":{"a":1},"n":2,"text":"\u003a\u003a"}',
     ],
 )
-def test_a_key_given_twice(body):
+def test_a_repeated_key(body):
     assert key(body) is None
 
 
@@ -122,7 +122,7 @@ def test_a_key_given_twice(body):
     "body",
     [b"", b"[]", b'"a"', b"{", b'{"a":1}x', b'{"a":NaN}', b'{"a":"\xff"}', rb'{"a":"\ud800"}', b"\xef\xbb\xbf{}"],
 )
-def test_what_is_no_json_object(body):
+def test_bodies_that_are_not_json_objects(body):
     assert key(body) is None
 
 
@@ -145,16 +145,16 @@ def test_colons_in_texts_are_no_keys():
         b'"' + b"a" * MAX_BYTES + b'"',
     ],
 )
-def test_what_would_blow_up_is_quick_and_small(value):
+def test_hostile_bodies_take_little_time_and_memory(value):
     assert len(key(b'{"model":"m","n":%b}' % value) or b"") in (0, 32)
 
 
 def test_many_decimals_within_the_bound():
     assert key(b'{"n":[' + b",".join([b"1.5"] * MAX_DECIMALS) + b"]}") is not None
-    assert key(BODY) is not None  # and the next request has its own
+    assert key(BODY) is not None  # the next request has a fingerprint
 
 
-# -- by chance ---------------------------------------------------------------------------------------------------------
+# -- random requests ---------------------------------------------------------------------------------------------------
 
 NUMBERS = st.integers() | st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda d: d + 0)
 VALUES = st.recursive(
@@ -166,7 +166,7 @@ REQUESTS = st.dictionaries(st.text(max_size=4) | st.sampled_from(MEMBERS), VALUE
 
 
 def written(value, draw):
-    """JSON text of the value in one of its many spellings."""
+    """Return the value as JSON text in a random spelling."""
     space = draw(st.sampled_from(["", "", " ", "\n\t"]))
     if isinstance(value, dict):
         items = draw(st.permutations(list(value.items())))
@@ -184,7 +184,7 @@ def written(value, draw):
 def number_written(value, draw):
     shift = draw(st.integers(-3, 3))
     plain = f"{value:f}"
-    if shift == 0 or len(plain) > 20:  # beyond 28 digits `scaleb` rounds
+    if shift == 0 or len(plain) > 20:  # `scaleb` rounds numbers of more than 28 digits
         return plain
     return f"{value.scaleb(shift):f}{draw(st.sampled_from('eE'))}{-shift}"
 
@@ -202,7 +202,7 @@ def test_equal_requests_have_equal_fingerprints(spellings):
 
 
 def kept(value):
-    """A value as the fingerprint sees it: numbers by their worth, and booleans are no numbers."""
+    """Return a value as the fingerprint sees it: numbers compare by value, and booleans are not numbers."""
     if isinstance(value, dict):
         return {name: kept(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -214,7 +214,7 @@ def kept(value):
 
 @st.composite
 def two_requests(draw):
-    """A request, and the same with one place changed."""
+    """Return a request, and the same request with one change."""
     request = draw(REQUESTS.filter(bool))
     member = draw(st.sampled_from(sorted(request)))
     changed = dict(request)
@@ -250,7 +250,7 @@ def test_a_body_of_too_many_names_and_values_has_none():
 
 
 def test_wide_objects_may_have_their_names_in_any_order():
-    """With the greatest name first and the others in order, msgspec's own sort would overflow the stack of C."""
+    """With the greatest name first and the others in order, msgspec's sort would overflow the C stack."""
     names = [f"{number:06}" for number in range(60_000)]
 
     def made(ordered):

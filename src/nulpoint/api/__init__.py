@@ -1,1 +1,1 @@
-"""The HTTP surface: which handler answers which path, and the gateway's own pages."""
+"""The HTTP API of the gateway: the routes, and the pages that the gateway serves itself."""

@@ -1,4 +1,4 @@
-"""Operators' pages that tell more, and change something: /admin/config, /admin/explain, /admin/reload."""
+"""The admin pages for operators: /admin/config, /admin/explain and /admin/reload."""
 
 from collections.abc import Awaitable
 from typing import Any, Protocol, get_args
@@ -19,11 +19,11 @@ _ROUTES: tuple[Route, ...] = get_args(Route)
 
 
 class AdminError(Failure):
-    """The configuration is not taken; `problems` are all that is wrong with it."""
+    """The configuration was rejected. `problems` describes everything that is wrong with it."""
 
     def __init__(self, problems: list[str]) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        text = f"{count} in the configuration; the one in force stays: {'; '.join(problems)}"
+        text = f"{count} in the configuration; the previous one stays in force: {'; '.join(problems)}"
         super().__init__(Kind.REJECTED, 422, text, code="invalid_configuration")
         self.problems = problems
 
@@ -32,32 +32,39 @@ class AdminError(Failure):
 
 
 class AdminControl(Protocol):
-    """The process, as far as these pages reach into it."""
+    """The operations of the process that the admin pages need."""
 
     def health(self) -> dict[str, Any]:
-        """How it went when the configuration was read again."""
+        """Return the outcome of the last reload of the configuration."""
 
     def config(self) -> dict[str, Any]:
-        """The configuration in force, without secrets."""
+        """Return the configuration in force, without secrets."""
 
     def reload(self) -> Awaitable[dict[str, Any]]:
-        """Read the configuration again, in all processes. Gives what changed; raises Refused."""
+        """Reload the configuration in all processes. Return what changed. Raises AdminError."""
 
 
 class AdminPages:
-    """`operators`: who may see the pages; None where there is no key, and this machine is trusted instead."""
+    """Serves the admin pages.
+
+    `operator_auth` authenticates operators; it is None if no admin key is set. Then only requests from this machine are
+    accepted.
+    """
 
     def __init__(
-        self, operators: ClientAuthenticator | None, control: AdminControl, explainer: RoutingExplainer
+        self, operator_auth: ClientAuthenticator | None, control: AdminControl, explainer: RoutingExplainer
     ) -> None:
-        self._operators = operators
+        self._operator_auth = operator_auth
         self._control = control
         self._explainer = explainer
 
     async def page(self, request: HttpRequest, peer: str) -> Page:
-        """`peer`: the address the request comes from. Raises Failure: 401, 403, and what the page has to say."""
-        if self._operators is not None:
-            self._operators.authenticate(request.headers)
+        """Serve a page. `peer` is the address of the client.
+
+        Raises Failure: 401 or 403 if the client may not see the page, and the errors of the page itself.
+        """
+        if self._operator_auth is not None:
+            self._operator_auth.authenticate(request.headers)
         else:
             check_local(peer, request)
         return 200, JSON, msgspec.json.encode(await self._content(request))
@@ -69,23 +76,23 @@ class AdminPages:
         return await self._control.reload() if request.path == RELOAD else self._control.config()
 
     def _explain(self, request: HttpRequest) -> dict[str, Any]:
-        given = _parameters(request, "model", "route")
-        if not given.get("model"):
-            text = f"say which model: {EXPLAIN}?model=gpt-5.4"
+        parameters = _parameters(request, "model", "route")
+        if not parameters.get("model"):
+            text = f"the parameter model is missing; example: {EXPLAIN}?model=gpt-5.4"
             raise rejected(text, param="model", code="missing_parameter")
         for route in _ROUTES:
-            if given.get("route", "chat") == route:
-                return self._explainer.explain(given["model"], route)
+            if parameters.get("route", "chat") == route:
+                return self._explainer.explain(parameters["model"], route)
         raise rejected(f"route must be one of: {', '.join(_ROUTES)}", param="route", code="invalid_parameter")
 
 
-def _parameters(request: HttpRequest, *known: str) -> dict[str, str]:
-    """Raises Failure (400)."""
-    given = dict(parse_qsl(request.query, keep_blank_values=True))
-    for name in given:
-        if name not in known:
-            has = f"it has: {', '.join(known)}" if known else "it has none"
+def _parameters(request: HttpRequest, *allowed: str) -> dict[str, str]:
+    """Return the query parameters. Raises Failure (400) for one that is not allowed."""
+    parameters = dict(parse_qsl(request.query, keep_blank_values=True))
+    for name in parameters:
+        if name not in allowed:
+            has = f"it has: {', '.join(allowed)}" if allowed else "it has none"
             raise rejected(
                 f"{request.path} has no parameter {name[:50]!r}; {has}", param=name[:50], code="invalid_parameter"
             )
-    return given
+    return parameters

@@ -1,4 +1,4 @@
-"""What would happen to a request for a model just now, and why: nothing is sent, and nothing taken."""
+"""Explains how a request for a model would be served now, without sending anything or taking turns or limits."""
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -8,8 +8,7 @@ from nulpoint.cache.layer import CacheServices
 from nulpoint.cache.policy import is_excluded
 from nulpoint.errors import Failure
 from nulpoint.providers.spec import Route
-from nulpoint.ratelimit.limiter import LimitRules
-from nulpoint.ratelimit.limiter import LimitStatus as Limit
+from nulpoint.ratelimit.limiter import LimitRules, LimitStatus
 from nulpoint.routing.chains import Target, TargetPlan
 from nulpoint.routing.provider_health import COOLING_DOWN, ProviderHealth
 from nulpoint.routing.router import ResolutionRule, Router, RoutingTrace
@@ -17,37 +16,43 @@ from nulpoint.routing.router import ResolutionRule, Router, RoutingTrace
 Page = dict[str, Any]
 
 
-class CacheStatus(Protocol):
-    """The cache and the limits. `parts`: None where there is no cache."""
+class CacheAndLimitStatus(Protocol):
+    """The status of the cache and of the limits. `parts` is None if there is no cache."""
 
     @property
     def parts(self) -> CacheServices | None: ...
 
-    def limits_now(self, now: float) -> tuple[Limit | None, Limit | None] | None:
-        """How the limits of all callers together stand, of requests and tokens; None where Redis keeps them."""
+    def limits_now(self, now: float) -> tuple[LimitStatus | None, LimitStatus | None] | None:
+        """Return the status of the request limit and the token limit for all clients together.
+
+        Return None if the limits are counted in Redis.
+        """
 
 
 class RoutingExplainer:
-    """As things stand under one configuration. `attempts` a request; `clock` gives loop time in seconds."""
+    """Explains routing under one configuration.
+
+    `attempts` is the most attempts per request, and `clock` returns the event loop's time in seconds.
+    """
 
     def __init__(
         self,
         router: Router,
         provider_health: Mapping[str, ProviderHealth],
         attempts: int,
-        kept: CacheStatus,
+        status: CacheAndLimitStatus,
         rules: LimitRules,
         clock: Callable[[], float],
     ) -> None:
         self._router = router
         self._provider_health = provider_health
         self._attempts = attempts
-        self._kept = kept
+        self._status = status
         self._rules = rules
         self._clock = clock
 
     def explain(self, model: str, route: Route) -> Page:
-        """Names and numbers: no address, no key."""
+        """Return the explanation for a model and a route. It contains no addresses and no keys."""
         trace = self._router.trace(model, route)
         page: Page = {
             "model": model,
@@ -63,63 +68,65 @@ class RoutingExplainer:
             return page | {"refused": {"status": failure.status, "code": failure.code, "message": failure.message}}
         now = self._clock()
         targets = self._targets(plan, now)
-        page |= {"attempts": self._attempts, "targets": targets, "left_out": dict(trace.left_out)}
+        page |= {"attempts": self._attempts, "targets": targets, "left_out": dict(trace.unusable_targets)}
         page |= {"outcome": _outcome(targets), "cache": self._cache(model, plan), "limits": self._limits(now)}
         if trace.resolution.rule is ResolutionRule.DEFAULT:
-            asked = trace.resolution.provider
-            page["note"] = f"nothing says whose model {model[:100]!r} is; {asked} is asked whether it has it"
+            default = trace.resolution.provider
+            page["note"] = f"the name {model[:100]!r} does not say which provider has the model; {default} is tried"
             page["similar"] = get_close_matches(model[:100], [name for name, _ in self._router.models()], 3)
         return page
 
     def _targets(self, plan: TargetPlan, now: float) -> list[Page]:
-        """In the order in which they would be tried."""
+        """Return all targets in the order in which they would be tried."""
         listed = [
             self._target(target, number, weight, len(step), now)
             for number, step in enumerate(plan.preview(), 1)
             for target, weight in step
         ]
-        usable = [one for one in listed if not one["passed_over"]]
-        for place, one in enumerate(usable or [one for one in listed if one["resting"]], 1):
-            one["try"] = place if place <= self._attempts else None
+        usable = [entry for entry in listed if not entry["passed_over"]]
+        for position, entry in enumerate(usable or [entry for entry in listed if entry["resting"]], 1):
+            entry["try"] = position if position <= self._attempts else None
         return listed
 
-    def _target(self, target: Target, step: int, weight: int, beside: int, now: float) -> Page:
+    def _target(self, target: Target, step: int, weight: int, step_size: int, now: float) -> Page:
         provider = target.provider
         health = self._provider_health[provider.spec.name]
-        outlook = health.preview(target.model, now)
+        skip_reason = health.preview(target.model, now)
         page: Page = {"target": target.name, "step": step, "format": provider.spec.wire, "try": None}
-        page |= {"weight": weight} if beside > 1 else {}
+        page |= {"weight": weight} if step_size > 1 else {}
         page |= {
             "keys": len(provider.credentials),
             "circuit_breaker": health.breaker.state.label,
-            "resting": outlook is not None and outlook.reason == COOLING_DOWN,
+            "resting": skip_reason is not None and skip_reason.reason == COOLING_DOWN,
             "passed_over": "",
         }
-        if outlook is not None:
-            what = "its keys rest" if outlook.reason == COOLING_DOWN else f"its circuit breaker is {outlook.reason}"
-            page["passed_over"] = f"{what}, for {outlook.wait:.0f} s more"
+        if skip_reason is not None:
+            cooling_down = skip_reason.reason == COOLING_DOWN
+            reason = "its keys are cooling down" if cooling_down else f"its circuit breaker is {skip_reason.reason}"
+            page["passed_over"] = f"{reason}, for {skip_reason.wait:.0f} s more"
         elif provider.spec.auth != "none" and not provider.credentials:
-            page["needs"] = "the caller's own key"
+            page["needs"] = "a key sent by the client"
         return page
 
     def _cache(self, model: str, plan: TargetPlan) -> Page:
-        parts = self._kept.parts
+        parts = self._status.parts
         if parts is None:
             return {"asked": False, "why": "CACHE_MODE=none"}
-        if parts.excluded is not None and is_excluded(parts.excluded, model, plan):
+        if parts.exclusions is not None and is_excluded(parts.exclusions, model, plan):
             return {"asked": False, "why": "the model is in CACHE_EXCLUDE_EXACT or CACHE_EXCLUDE_PATTERNS"}
-        where = "memory" if parts.cache.memory is not None else "redis"
-        return {"asked": True, "where": where, "ttl_seconds": parts.ttl, "keeps_answers_of": sorted(plan.cacheable)}
+        storage = "memory" if parts.cache.memory is not None else "redis"
+        return {"asked": True, "where": storage, "ttl_seconds": parts.ttl, "keeps_answers_of": sorted(plan.cacheable)}
 
     def _limits(self, now: float) -> Page:
-        if not self._rules.any:
+        if not self._rules.any_configured:
             return {}
         page: Page = {name: limit for name, limit in self._rules._asdict().items() if limit}
-        provider_health = self._kept.limits_now(now)
-        if provider_health is None:
+        statuses = self._status.limits_now(now)
+        if statuses is None:
             return page | {"counted": "in Redis"}
-        left = {name: one.remaining for name, one in zip(("requests", "tokens"), provider_health, strict=True) if one}
-        return page | {"counted": "in this process", "remaining": left}
+        named = zip(("requests", "tokens"), statuses, strict=True)
+        remaining = {name: status.remaining for name, status in named if status}
+        return page | {"counted": "in this process", "remaining": remaining}
 
 
 def _chain(trace: RoutingTrace, model: str) -> str:
@@ -128,14 +135,15 @@ def _chain(trace: RoutingTrace, model: str) -> str:
     if trace.uses_chain:
         return "the built-in equivalents (FALLBACKS=auto)"
     if trace.resolution.rule is ResolutionRule.PREFIX:
-        return "none: a name with its provider stays there"
+        return "none: a name that begins with a provider is served by that provider only"
     return "none"
 
 
 def _outcome(targets: list[Page]) -> str:
-    """What a request that the cache does not answer would come to."""
-    order = [one["target"] for one in sorted(targets, key=lambda one: one["try"] or 0) if one["try"]]
+    """Describe what happens to a request that is not served from the cache."""
+    in_order = sorted(targets, key=lambda entry: entry["try"] or 0)
+    order = [entry["target"] for entry in in_order if entry["try"]]
     if not order:
         return "503: no target can be called now"
-    then = f", then {', '.join(order[1:])} where that fails" if order[1:] else ""
-    return f"{order[0]} is asked{then}"
+    then = f", then {', '.join(order[1:])} if that fails" if order[1:] else ""
+    return f"{order[0]} is tried{then}"

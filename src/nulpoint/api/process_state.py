@@ -1,4 +1,4 @@
-"""What is true of the process, under whatever configuration it serves just now."""
+"""The state of the process that does not depend on its present configuration."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from nulpoint.request.recorder import RequestRecorder
 
 
 class ConfigGeneration(Protocol):
-    """What serves under one configuration."""
+    """The objects that serve requests under one configuration."""
 
     @property
     def recorder(self) -> RequestRecorder: ...
@@ -18,16 +18,17 @@ class ConfigGeneration(Protocol):
 
 
 class ReloadStatus(Protocol):
-    """How it went when the configuration was read again."""
+    """The outcome of reloads of the configuration."""
 
     def health(self) -> dict[str, Any]:
-        """Members of the page."""
+        """Return the members for the health page."""
 
 
 class ProcessState:
-    """`started` in loop time. `ready` turns false when the gateway drains.
+    """The state of the process.
 
-    `generations`: those with requests in flight; the last one gets the new requests.
+    `started` is when it started, in the event loop's time. `ready` becomes false when the gateway drains. `generations`
+    are those with requests in flight; the last one gets the new requests.
     """
 
     def __init__(self, started: float) -> None:
@@ -37,11 +38,11 @@ class ProcessState:
 
     @property
     def inflight(self) -> int:
-        """Requests begun and not yet settled."""
-        return sum(one.recorder.inflight for one in self.generations)
+        """Return the number of requests in flight."""
+        return sum(generation.recorder.inflight for generation in self.generations)
 
     @property
     def connections(self) -> int:
-        """Connections to providers, open or being opened."""
-        clients = {id(one.client): one.client for one in self.generations}
+        """Return the number of connections to providers, open or being opened."""
+        clients = {id(generation.client): generation.client for generation in self.generations}
         return sum(client.connections() for client in clients.values())

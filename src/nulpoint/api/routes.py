@@ -1,4 +1,4 @@
-"""Paths to handlers: the one table of what this gateway answers."""
+"""Dispatches requests to their handlers by path and method."""
 
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
@@ -19,16 +19,16 @@ from nulpoint.request.recorder import RequestContext, RequestRecorder, request_i
 logger = logging.getLogger(__name__)
 
 MODELS = "/v1/models"
-CALLERS_PAGES = ("/readiness", MODELS)
-OPERATORS = ("/health", "/metrics")
-ADMIN = (CONFIG, EXPLAIN, RELOAD)
-_NOBODY = CorsPolicy(())
-_OPERATORS_OWN = frozenset((*OPERATORS, *ADMIN))  # no page of another origin may read them
-Answer = Coroutine[Any, Any, None] | None
+CLIENT_PAGES = ("/readiness", MODELS)
+OPERATOR_PAGES = ("/health", "/metrics")
+ADMIN_PAGES = (CONFIG, EXPLAIN, RELOAD)
+_NO_ORIGINS = CorsPolicy(())
+_WITHOUT_CORS = frozenset((*OPERATOR_PAGES, *ADMIN_PAGES))  # pages of other origins may not read these
+Handling = Coroutine[Any, Any, None] | None
 
 
 class Dispatcher:
-    """Answers every request of one port: proxied routes, own pages, and refusals."""
+    """Handles every request of one port: it proxies it, serves one of the gateway's own pages, or rejects it."""
 
     def __init__(
         self,
@@ -36,63 +36,72 @@ class Dispatcher:
         status: StatusPages,
         recorder: RequestRecorder,
         cors: CorsPolicy,
-        callers: ClientAuthenticator,
-        operators: ClientAuthenticator,
+        client_auth: ClientAuthenticator,
+        operator_auth: ClientAuthenticator,
         admin: AdminPages,
         *,
-        shows: Collection[str],
+        served_paths: Collection[str],
     ) -> None:
-        """`proxies` by path; `shows`: the pages' paths; `callers`: who may ask the proxies and for models, `operators`:
-        who may see the pages of OPERATORS; `admin` has those of ADMIN, and knows who may see them."""
+        """Set up the routes of the port.
+
+        `proxies` are by path. `client_auth` authenticates the clients of the proxies and of the model pages,
+        `operator_auth` those of OPERATOR_PAGES. `admin` serves ADMIN_PAGES and authenticates for them. `served_paths`
+        are the pages that this port serves.
+        """
         self._status = status
         self._recorder = recorder
         self._cors = cors
-        self._callers = callers
-        self._operators = operators
+        self._client_auth = client_auth
+        self._operator_auth = operator_auth
         self._admin = admin
-        self._posts = {path: proxy.handle for path, proxy in proxies.items()}
+        self._proxy_handlers = {path: proxy.handle for path, proxy in proxies.items()}
         pages: dict[str, Callable[[], Page]] = {
             "/health": status.health,
             "/readiness": status.readiness,
             "/metrics": status.metrics,
             MODELS: status.models,
         }
-        self._pages = {path: pages[path] for path in shows if path not in ADMIN}
-        self._admin_paths = frozenset(ADMIN).intersection(shows)
+        self._pages = {path: pages[path] for path in served_paths if path not in ADMIN_PAGES}
+        self._admin_paths = frozenset(ADMIN_PAGES).intersection(served_paths)
 
-    def handle(self, request: HttpRequest, response: ResponseWriter) -> Answer:
+    def handle(self, request: HttpRequest, response: ResponseWriter) -> Handling:
         if request.method == "POST":
-            proxied = self._posts.get(request.path)
+            proxied = self._proxy_handlers.get(request.path)
             if proxied is not None:
                 return proxied(request, response)
-        return self._answer_here(request, response)
+        return self._serve_page(request, response)
 
-    async def _answer_here(self, request: HttpRequest, response: ResponseWriter) -> None:
-        entry = RequestContext(request_id(request.headers), self._route_label(request.path), request.started)
+    async def _serve_page(self, request: HttpRequest, response: ResponseWriter) -> None:
+        context = RequestContext(request_id(request.headers), self._route_label(request.path), request.started)
         try:
             if request.method == "OPTIONS":
                 self._options(request, response)
             elif request.path in self._admin_paths:
                 self._check_route(request)
-                self._show(await self._admin.page(request, response.client.peer), request, response, entry)
+                self._send_page(await self._admin.page(request, response.client.peer), request, response, context)
             else:
-                self._show(self._page(request), request, response, entry)
+                self._send_page(self._page(request), request, response, context)
         except Failure as failure:
-            entry.failure = failure
-            fields = failure_headers(failure, entry.id) + self._cross_origin(request).response_headers(request.headers)
+            context.failure = failure
+            headers = failure_headers(failure, context.id) + self._cross_origin(request).response_headers(
+                request.headers
+            )
             if failure.status == 405:
-                fields += header(b"allow", self._allowed(request.path))
-            response.send(failure.status, fields, failure.envelope())
+                headers += header(b"allow", self._allowed(request.path))
+            response.send(failure.status, headers, failure.envelope())
         finally:
-            self._recorder.finish(entry, request, response)
+            self._recorder.finish(context, request, response)
 
     def _page(self, request: HttpRequest) -> Page:
-        """Raises Failure: 404 for an unknown path or model, 405 for a known path with another method, 401."""
+        """Return the page for a request.
+
+        Raises Failure: 404 for an unknown path or model, 405 for the wrong method, 401 if authentication fails.
+        """
         self._check_route(request)
-        if request.path in OPERATORS:
-            self._operators.authenticate(request.headers)
+        if request.path in OPERATOR_PAGES:
+            self._operator_auth.authenticate(request.headers)
         elif request.path.startswith(MODELS):
-            self._callers.authenticate(request.headers)
+            self._client_auth.authenticate(request.headers)
         page = self._pages.get(request.path)
         if page is not None:
             return page()
@@ -101,9 +110,9 @@ class Dispatcher:
     def _check_route(self, request: HttpRequest) -> None:
         allowed = self._allowed(request.path)
         if not allowed:
-            served = ", ".join(sorted({*self._posts, *self._pages}))
+            served = ", ".join(sorted({*self._proxy_handlers, *self._pages}))
             text = f"unknown path {request.path[:100]!r}; this port serves {served}"
-            if request.path in (*OPERATORS, *ADMIN):
+            if request.path in (*OPERATOR_PAGES, *ADMIN_PAGES):
                 text = f"{request.path} is served on ADMIN_PORT"
             raise rejected(text, status=404, code="unknown_path")
         if request.method.encode("ascii") not in allowed.split(b", "):
@@ -111,16 +120,16 @@ class Dispatcher:
             raise rejected(text, status=405, code="method_not_allowed")
 
     def _allowed(self, path: str) -> bytes:
-        """The value of the `Allow` field of a path; empty when there is no such path."""
-        if path in self._posts or (path == RELOAD and path in self._admin_paths):
+        """Return the value of the `Allow` header for a path; empty if there is no such path."""
+        if path in self._proxy_handlers or (path == RELOAD and path in self._admin_paths):
             return b"POST, OPTIONS"
         if path in self._pages or path in self._admin_paths or self._is_model(path):
             return b"GET, HEAD, OPTIONS"
         return b""
 
     def _route_label(self, path: str) -> str:
-        """A closed set, whatever paths callers think of."""
-        if path in self._posts or path in self._pages or path in self._admin_paths:
+        """Return the path as a metrics label, from a fixed set of values."""
+        if path in self._proxy_handlers or path in self._pages or path in self._admin_paths:
             return path
         return MODELS + "/{id}" if self._is_model(path) else "other"
 
@@ -134,33 +143,33 @@ class Dispatcher:
         cross_origin = self._cross_origin(request).preflight_headers(request.headers)
         response.send(204, header(b"allow", allowed or b"GET, HEAD, POST, OPTIONS") + cross_origin, b"")
 
-    def _show(self, page: Page, request: HttpRequest, response: ResponseWriter, entry: RequestContext) -> None:
+    def _send_page(self, page: Page, request: HttpRequest, response: ResponseWriter, context: RequestContext) -> None:
         status, content_type, body = page
-        fields = header(b"content-type", content_type) + header(b"x-request-id", entry.id)
-        response.send(status, fields + self._cross_origin(request).response_headers(request.headers), body)
+        headers = header(b"content-type", content_type) + header(b"x-request-id", context.id)
+        response.send(status, headers + self._cross_origin(request).response_headers(request.headers), body)
 
     def _cross_origin(self, request: HttpRequest) -> CorsPolicy:
-        return _NOBODY if request.path in _OPERATORS_OWN else self._cors
+        return _NO_ORIGINS if request.path in _WITHOUT_CORS else self._cors
 
-    # -- what the server asks ------------------------------------------------------------------------------------------
+    # -- called by the server ------------------------------------------------------------------------------------------
 
     def precheck(self, request: HttpRequest) -> None:
         self._check_route(request)
-        if request.path in self._posts:
-            self._callers.authenticate(request.headers)
+        if request.path in self._proxy_handlers:
+            self._client_auth.authenticate(request.headers)
 
     def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
-        logger.debug("refused a connection's request: %s", failure.message)
+        logger.debug("rejected an invalid request: %s", failure.message)
         new_id = request_id({})
         self._recorder.rejected_by_server(failure, new_id)
         return failure_headers(failure, new_id) + self._cors.response_headers(headers)
 
     def handler_crashed(self, response: ResponseWriter, crash: Exception) -> None:
-        """A bug. The caller learns that, and nothing of the inside."""
-        logger.error("a request failed by a bug in nulpoint", exc_info=crash)
+        """Handle an exception that is a bug: log it, and send a 500 that reveals no internals."""
+        logger.error("a request failed because of a bug in nulpoint", exc_info=crash)
         if not response.committed:
             text = "nulpoint failed on this request; its log has the details"
             failure = Failure(Kind.INTERNAL, 500, text, code="internal_error")
-            headers = response.request.headers
-            fields = failure_headers(failure, request_id(headers)) + self._cors.response_headers(headers)
-            response.send(500, fields, failure.envelope())
+            request_headers = response.request.headers
+            headers = failure_headers(failure, request_id(request_headers))
+            response.send(500, headers + self._cors.response_headers(request_headers), failure.envelope())

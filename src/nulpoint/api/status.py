@@ -1,4 +1,4 @@
-"""The gateway's own pages: health, readiness, metrics, and the models it can route."""
+"""The status pages of the gateway: health, readiness, metrics, and the list of models."""
 
 import asyncio
 import logging
@@ -23,39 +23,39 @@ from nulpoint.telemetry.request_log.request_log import RequestLog
 logger = logging.getLogger(__name__)
 
 JSON = b"application/json"
-# The API demands a date; these names have none here.
+# The API requires a creation date, which is not known.
 _CREATED = 0
 
 Page = tuple[int, bytes, bytes]  # status, content type, body
 
 
 class BackendStatus(Protocol):
-    """The cache, and what replicas share."""
+    """The status of the cache and the limits, in memory or in Redis."""
 
     @property
     def degraded(self) -> bool:
-        """Something that was configured is missing just now."""
+        """Return whether something that is configured is unavailable."""
 
     def health(self) -> dict[str, Any]:
-        """Members of the page."""
+        """Return the members for the health page."""
 
     def add_metrics(self, values: MetricValues) -> None:
-        """Enter what has been counted."""
+        """Add what has been counted to the metrics."""
 
 
 class CredentialStatus(Protocol):
-    """Those that the gateway comes by itself."""
+    """The status of the credentials that the gateway obtains itself, such as cloud access tokens."""
 
     @property
     def degraded(self) -> bool:
-        """One that is needed is missing just now."""
+        """Return whether a credential that is needed is missing."""
 
     def health(self, provider: str) -> dict[str, Any] | None:
-        """Of one provider; None where it has keys, or needs none."""
+        """Return the status for one provider; None if it uses configured keys or needs none."""
 
 
 class StatusPages:
-    """Makes the pages, as things stand under one configuration. `reloading` tells whether it is the newest there is."""
+    """Makes the status pages for one configuration. `reloading` reports whether a newer one was rejected."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class StatusPages:
         self._loop = asyncio.get_running_loop()
 
     def health(self) -> Page:
-        """Everything at a glance. Names only: no address, no key."""
+        """Make `GET /health`: the state of everything, without addresses and keys."""
         log = self._log
         degraded = self._backends.degraded or self._credentials.degraded or log.failing
         status = "degraded" if degraded else "ok"
@@ -118,31 +118,37 @@ class StatusPages:
         }
 
     def readiness(self) -> Page:
+        """Make `GET /readiness`: 503 while the gateway drains."""
         status, word = (200, "ready") if self._process_state.ready else (503, "draining")
         return status, JSON, msgspec.json.encode({"status": word})
 
-    def observe(self) -> None:
-        """Note for the metrics what is so just now."""
+    def update_gauges(self) -> None:
+        """Update the metrics that report a present state."""
         self._metrics.set_inflight(self._process_state.inflight)
-        self._backends.add_metrics(self._metrics.numbers)
+        self._backends.add_metrics(self._metrics.values)
         self._metrics.set_breakers({name: health.breaker.state for name, health in self._provider_health.items()})
 
     def metrics(self) -> Page:
-        self.observe()
+        """Make `GET /metrics`: the metrics of all workers."""
+        self.update_gauges()
         try:
             return 200, CONTENT_TYPE, self._metrics.page()
-        except OSError as error:  # counts of some workers alone would look as if the others had begun anew
-            logger.error("/metrics: what the workers have counted cannot be added up: %s", error)
-            return 503, b"text/plain", b"what the workers have counted cannot be added up; the log of nulpoint says why"
+        except OSError as error:  # counts of some workers only would look like a restart of the others
+            logger.error("/metrics: the counts of the workers cannot be added up: %s", error)
+            return (
+                503,
+                b"text/plain",
+                b"the counts of the workers cannot be added up; the log of nulpoint has the reason",
+            )
 
     def models(self) -> Page:
-        """`GET /v1/models`: what is known by name; other names of a configured provider are routed too."""
+        """Make `GET /v1/models`: the models known by name. Other models of the configured providers can be used too."""
         listed = [_model(name, owner) for name, owner in self._router.models()]
         return 200, JSON, msgspec.json.encode({"object": "list", "data": listed})
 
     def model(self, name: str) -> Page:
-        """`GET /v1/models/{id}`. Raises Failure (404)."""
-        target = self._router.find(name)
+        """Make `GET /v1/models/{id}`: one model. Raises Failure (404)."""
+        target = self._router.find_target(name)
         if target is None:
             raise unknown_model(name)
         return 200, JSON, msgspec.json.encode(_model(name, target.provider.spec.name))
@@ -153,5 +159,5 @@ def _model(name: str, owner: str) -> dict[str, Any]:
 
 
 def unknown_model(name: str) -> Failure:
-    text = f"the model {name[:100]!r} is not one this gateway knows; GET /v1/models lists them"
+    text = f"the model {name[:100]!r} is not known to this gateway; GET /v1/models lists the known ones"
     return rejected(text, param="model", code="model_not_found", status=404)

@@ -25,7 +25,7 @@ from nulpoint.proxy.admission import AdmissionController
 from nulpoint.proxy.memory_monitor import MemoryMonitor
 from nulpoint.telemetry.metrics.metrics import Metrics
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 STDOUT = 1
 PUBLISH_SECONDS = 1.0  # between two snapshots of the metrics, where there are several workers
@@ -112,7 +112,7 @@ class App:
             self.admin.update(after.admin, after.limits)
         if config.log_level != before.config.log_level:
             self.log.set_level(config.log_level)
-            logger.setLevel(LOG_LEVELS[config.log_level])
+            logging.getLogger("nulpoint").setLevel(LOG_LEVELS[config.log_level])
         before.client.retire(before.pools - after.pools if before.client is after.client else before.pools)
         self._let_go()
 
@@ -168,7 +168,7 @@ class App:
 
     def _publish(self) -> None:
         self._let_go()
-        self.runtime.status.observe()
+        self.runtime.status.update_gauges()
         try:
             self.metrics.publish()
         except OSError as error:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nulpoint.redis_client.breaker_hints import BreakerHints
     from nulpoint.redis_client.connection import RedisConnection
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 
 class Backends:
@@ -82,7 +82,7 @@ class Backends:
         return None
 
     def _limiting(self, before: "Backends | None", now: float) -> RequestLimiter | None:
-        if not self._rules.any:
+        if not self._rules.any_configured:
             return None
         self._local = before._local if before is not None else None
         if self.redis is None:
@@ -120,9 +120,9 @@ class Backends:
             memory.resize(self._memory_bytes)
         if self._local is not None:
             rules = self._rules if self.redis is None else self._rules.shared_by(config.workers)
-            self._local.renew(rules, asyncio.get_running_loop().time())
+            self._local.update(rules, asyncio.get_running_loop().time())
         if self._hints is not None:
-            self._hints.renew(self._breakers, config.cb_half_open_timeout)
+            self._hints.update(self._breakers, config.cb_half_open_timeout)
             self._hints.start()
 
     @property
@@ -155,7 +155,7 @@ class Backends:
     @property
     def degraded(self) -> bool:
         """Something that was configured is missing just now."""
-        return self.redis is not None and not self.redis.answering
+        return self.redis is not None and not self.redis.usable
 
     def health(self) -> dict[str, Any]:
         """For /health: names and numbers only, no address."""
@@ -182,13 +182,13 @@ class Backends:
                 values.cache_bytes[()] = memory.bytes
                 values.cache_entries[()] = len(memory)
         if self.redis is not None:
-            values.redis_up[()] = int(self.redis.answering)
+            values.redis_up[()] = int(self.redis.usable)
             values.redis_failures = {(reason,): times for reason, times in self._failures.items()}
 
 
 def _link(config: Config, failures: dict[str, int]) -> "RedisConnection | None":
     if config.redis_url is None:
         return None
-    from nulpoint.redis_client.connection import RedisConnection, connections
+    from nulpoint.redis_client.connection import RedisConnection, connection_factory
 
-    return RedisConnection(connections(config.redis_url.reveal()), failures=failures)
+    return RedisConnection(connection_factory(config.redis_url.reveal()), failures=failures)

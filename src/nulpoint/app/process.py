@@ -19,7 +19,7 @@ from nulpoint.app.supervisor import WORKER_MARK, CannotListenError, reserved_por
 from nulpoint.app.worker_link import SupervisorLink
 from nulpoint.config import Config, ConfigSource
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_CANNOT_LISTEN = 0, 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -156,4 +156,4 @@ def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logger.setLevel(LOG_LEVELS[level])
+    logging.getLogger("nulpoint").setLevel(LOG_LEVELS[level])

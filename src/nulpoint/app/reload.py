@@ -21,7 +21,7 @@ from nulpoint.config.source import Signature
 from nulpoint.telemetry.metrics.metrics import Metrics
 from nulpoint.threads import run_in_daemon_thread
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 READ_SECONDS = 60.0  # one reading; a large file takes some seconds, a file system that hangs any time

@@ -7,11 +7,11 @@ from nulpoint.config import Config
 from nulpoint.config.sections.request_log import LogTarget
 from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink
 from nulpoint.telemetry.request_log.request_log import RequestLog
-from nulpoint.telemetry.request_log.writer import TEND_SECONDS, LogSink
+from nulpoint.telemetry.request_log.writer import MAINTENANCE_SECONDS, LogSink
 from nulpoint.telemetry.wall_clock import trusted_clock
 
 # A worker without requests looks after its file each TEND_SECONDS; by then all of them have.
-PATIENCE_SECONDS = 2.5 * TEND_SECONDS
+PATIENCE_SECONDS = 2.5 * MAINTENANCE_SECONDS
 
 
 def request_log(config: Config, stdout: int, on_drop: Callable[[], None]) -> RequestLog:

@@ -15,7 +15,7 @@ from nulpoint.api.admin import AdminControl, AdminPages
 from nulpoint.api.cors import CorsPolicy
 from nulpoint.api.explain import RoutingExplainer
 from nulpoint.api.process_state import ProcessState
-from nulpoint.api.routes import ADMIN, CALLERS_PAGES, OPERATORS, Dispatcher
+from nulpoint.api.routes import ADMIN_PAGES, CLIENT_PAGES, OPERATOR_PAGES, Dispatcher
 from nulpoint.api.status import StatusPages
 from nulpoint.app.backends import Backends
 from nulpoint.app.wiring import (
@@ -119,11 +119,11 @@ class Runtime:
             router, self.provider_health, config.max_retries, self.backends, limit_rules(config), clock
         )
         admin = AdminPages(operators if config.admin_api_key else None, control, explainer)
-        here = CALLERS_PAGES if config.admin_port is not None else CALLERS_PAGES + OPERATORS + ADMIN
-        apart = ("/readiness", *OPERATORS, *ADMIN)
+        here = CLIENT_PAGES if config.admin_port is not None else CLIENT_PAGES + OPERATOR_PAGES + ADMIN_PAGES
+        apart = ("/readiness", *OPERATOR_PAGES, *ADMIN_PAGES)
         return (
-            Dispatcher(proxies, self.status, self.recorder, cors, authenticator, operators, admin, shows=here),
-            Dispatcher({}, self.status, self.recorder, nobody, operators, operators, admin, shows=apart),
+            Dispatcher(proxies, self.status, self.recorder, cors, authenticator, operators, admin, served_paths=here),
+            Dispatcher({}, self.status, self.recorder, nobody, operators, operators, admin, served_paths=apart),
         )
 
     def _around(self, router: Router, cors: CorsPolicy) -> Services:

@@ -25,7 +25,7 @@ from nulpoint.config.last_good import LastGood, load_last_good
 from nulpoint.config.safeguards import InForce
 from nulpoint.telemetry.metrics.multiprocess import absorb_exited_worker
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 METRICS_DIRECTORY = "NULPOINT_METRICS_DIR"  # where the workers leave snapshots of their metrics for each other
 WORKER_MARK = "NULPOINT_WORKER"  # set in the environment of a worker, and nowhere else

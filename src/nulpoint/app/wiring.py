@@ -37,7 +37,7 @@ def breaker_rules(config: Config) -> BreakerRules:
 def bodies_of(config: Config) -> BodyLogger | None:
     if config.log_bodies == "none":
         return None
-    return BodyLogger(config.log_body_bytes, all_of_them=config.log_bodies == "all")
+    return BodyLogger(config.log_body_bytes, all_requests=config.log_bodies == "all")
 
 
 def prices_of(config: Config) -> Prices:

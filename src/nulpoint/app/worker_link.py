@@ -14,7 +14,7 @@ import threading
 
 from nulpoint.app.signals import Signals
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 DESCRIPTOR = "NULPOINT_SUPERVISOR_FD"  # in a worker's environment: its end of the link

@@ -1,1 +1,1 @@
-"""The exact-match response cache: what may be cached, under which key, where it is stored, and how it is served."""
+"""The response cache: it serves a stored response to a request that is exactly the same as an earlier one."""

@@ -1,6 +1,7 @@
-"""Where kept answers and vectors are: in this process, or in Redis.
+"""The interface of a cache backend, and the backend in the memory of this process.
 
-A key belongs to one kind of value for ever: the fingerprint it is made of holds the route.
+The other backend, in Redis, is in `redis.py`. A key always belongs to the same type of value, because the route is part
+of the fingerprint it is made from.
 """
 
 from collections.abc import Awaitable, Generator, Mapping, Sequence
@@ -15,23 +16,27 @@ V = TypeVar("V")
 
 
 class Cache(Protocol):
-    """`now` and `ttl` are in seconds of the loop's clock. `memory`: where values can be had without waiting."""
+    """Stores responses and vectors by key.
+
+    `now` and `ttl` are in seconds of the event loop's clock. `memory` has the values if they can be read without
+    waiting, else it is None.
+    """
 
     @property
     def memory(self) -> MemoryStore | None: ...
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> Awaitable[dict[bytes, T]]:
-        """Those of the values that are there. The question is on its way when this returns.
+        """Return the stored values by key. The lookup has started when this returns.
 
-        What it gives may be awaited in a strand, or left alone; it never raises.
+        The result may be awaited, also in a CoroutineRunner, or ignored. It never raises.
         """
 
     def put(self, values: Mapping[bytes, T], ttl: float, now: float) -> None:
-        """Keep the values, at some time soon."""
+        """Store the values, at once or soon."""
 
 
 class CompletedLookup(Generic[V]):
-    """An awaitable that has its value already."""
+    """An awaitable that yields its value without waiting."""
 
     __slots__ = ("_value",)
 
@@ -48,12 +53,12 @@ class MemoryCache:
         self.memory = MemoryStore(max_bytes, counts)
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> CompletedLookup[dict[bytes, T]]:
-        found = {}
+        values = {}
         for key in keys:
             value = self.memory.get(key, now)
             if value is not None:
-                found[key] = value
-        return CompletedLookup(found)
+                values[key] = value
+        return CompletedLookup(values)
 
     def put(self, values: Mapping[bytes, T], ttl: float, now: float) -> None:
         for key, value in values.items():

@@ -1,9 +1,9 @@
-"""Embeddings are kept one by one: of a batch, a provider is asked only for the inputs nobody has asked for before.
+"""Caching of embeddings, one vector per entry: of a batch, only the inputs that are not cached go to the provider.
 
-The joined answer is what the provider would have said to the whole batch: every vector in its place, in the encoding
-asked for, and the tokens of all inputs. Providers count the tokens of a batch as one number, so that number is shared
-out over the inputs by length: it is exact where the same batch, a single input or token ids are asked for, and close
-elsewhere.
+The joined response is the one the provider would have given to the whole batch: every vector in its place, in the
+requested encoding, and the tokens of all inputs. Providers report the tokens of a batch as one number, which is divided
+among the inputs by length. The sum in a joined response is exact for the same batch, for a single input and for token
+ids, and approximate otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ from nulpoint.formats import json_edit
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.openai.usage import Tokens
 
-MAX_INPUTS = 2048  # OpenAI's own bound of a batch
-_COUNTED = 256 * 1024  # bytes of an answer; a shorter one cannot hold many members
-_MEMBERS_A_VECTOR, _OTHER_MEMBERS = 16, 10_000
+MAX_INPUTS = 2048  # OpenAI's limit for a batch
+_UNCHECKED_BYTES = 256 * 1024  # a response of at most this size cannot have too many members
+_MEMBERS_PER_VECTOR, _OTHER_MEMBERS = 16, 10_000
 
 
 class CachedVector(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One kept embedding.
+    """A cached embedding.
 
     Fields:
-        item: its JSON object without `index`, as it came.
-        tokens: its share of what the provider counted; None where that was nothing.
-        provider: who answered.
-        model: as the provider says.
-        stored: when it was kept, in Unix seconds.
-        target: the model's name at the provider.
-        dropped: request members that the provider could not take, comma-separated.
+        item: the JSON object that the provider sent, without `index`.
+        tokens: its share of the tokens that the provider reported; None if the provider reported none.
+        provider: the name of the provider.
+        model: the model as the provider named it in its response.
+        stored: when it was stored, in Unix seconds.
+        target: the name of the model in the request to the provider.
+        dropped: the request members that the provider does not support, comma-separated.
     """
 
     item: bytes
@@ -44,12 +44,12 @@ class CachedVector(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes it holds; the names are one for the whole batch."""
+        """Return its size in bytes. Strings that all vectors of a batch share do not count."""
         return len(self.item) + len(self.model)
 
 
 class VectorMismatchError(Exception):
-    """The provider's answer does not hold one vector for each input it was asked for."""
+    """The provider's response does not have exactly one vector for each input."""
 
 
 class EmbeddingBatch(NamedTuple):
@@ -59,13 +59,13 @@ class EmbeddingBatch(NamedTuple):
     inputs: list[bytes]
     keys: list[bytes]
 
-    def missing(self, found: Mapping[bytes, CachedVector]) -> list[int]:
-        """The inputs to ask for, by position; of equal ones the first."""
+    def missing(self, cached: Mapping[bytes, CachedVector]) -> list[int]:
+        """Return the positions of the inputs that are not cached; of equal inputs only the first."""
         first = {key: position for position, key in reversed([*enumerate(self.keys)])}
-        return sorted(position for key, position in first.items() if key not in found)
+        return sorted(position for key, position in first.items() if key not in cached)
 
     def request(self, missing: Sequence[int]) -> bytes:
-        """The caller's request, for those inputs only. The same bytes where that is all of them."""
+        """Return the client's request with only those inputs. If they are all, it is returned unchanged."""
         if len(missing) == len(self.inputs):
             return self.body
         (member,) = [member for member in json_edit.members(self.body) if member.key == "input"]
@@ -74,23 +74,26 @@ class EmbeddingBatch(NamedTuple):
 
 
 def read_batch(body: bytes, namespace: bytes, chain: bytes) -> EmbeddingBatch | None:
-    """None where the cache has to be bypassed; see `fingerprint` for that and for the arguments."""
+    """Return the batch of an embeddings request, or None if the cache has to be bypassed.
+
+    The arguments, and the reasons for a bypass, are the same as for `fingerprint`.
+    """
     try:
-        rest, apart = separate(body, ("input",))
-        if "input" not in apart:
+        other_members, removed = separate(body, ("input",))
+        if "input" not in removed:
             return None
-        given = _inputs(apart["input"])
-        if not 0 < len(given) <= MAX_INPUTS:
+        values = _inputs(removed["input"])
+        if not 0 < len(values) <= MAX_INPUTS:
             return None
-        inputs = [canonical(each) for each in given]
+        inputs = [canonical(value) for value in values]
     except UncacheableRequestError:
         return None
-    common = digest(b"embeddings", namespace, chain, rest)
+    common = digest(b"embeddings", namespace, chain, other_members)
     return EmbeddingBatch(body, inputs, [digest(common, text) for text in inputs])
 
 
 def _inputs(value: Any) -> list[Any]:
-    """A list of numbers is one input, already cut into tokens."""
+    """Return the inputs of a request. A list of numbers is a single input that consists of token ids."""
     tokens = isinstance(value, list) and value and all(isinstance(each, int) for each in value)
     return [value] if tokens or not isinstance(value, list) else value
 
@@ -99,14 +102,14 @@ class _Usage(msgspec.Struct):
     prompt_tokens: Tokens | None = None
 
 
-class _Answer(msgspec.Struct):
+class _EmbeddingsResponse(msgspec.Struct):
     data: list[dict[str, msgspec.Raw]]
     model: str = ""
-    usage: dict[str, Any] | None = None  # all of it is decoded, since the joined answer repeats it
+    usage: dict[str, Any] | None = None  # decoded in full, since the joined response repeats it
 
 
 def read_vectors(
-    answer: bytes,
+    response: bytes,
     batch: EmbeddingBatch,
     requested: Sequence[int],
     provider: str,
@@ -114,17 +117,20 @@ def read_vectors(
     target: str = "",
     dropped: str = "",
 ) -> dict[bytes, CachedVector]:
-    """The vectors of a provider's answer by key, each a copy. Raises VectorMismatchError. `now`: Unix seconds."""
-    if len(answer) > _COUNTED and _has_too_many_members(answer, len(requested)):
+    """Return copies of the vectors in a provider's response, by key. `now` is in Unix seconds.
+
+    Raises VectorMismatchError.
+    """
+    if len(response) > _UNCHECKED_BYTES and _has_too_many_members(response, len(requested)):
         raise VectorMismatchError
     try:
-        decoded = msgspec.json.decode(answer, type=_Answer)
+        decoded = msgspec.json.decode(response, type=_EmbeddingsResponse)
         usage = msgspec.convert(decoded.usage or {}, _Usage)
         items = {int(bytes(item.get("index", b"%d" % at))): item for at, item in enumerate(decoded.data)}
     except MALFORMED:
         raise VectorMismatchError from None
-    whole = all("embedding" in item for item in decoded.data)
-    if not whole or len(decoded.data) != len(requested) or sorted(items) != [*range(len(requested))]:
+    complete = all("embedding" in item for item in decoded.data)
+    if not complete or len(decoded.data) != len(requested) or sorted(items) != [*range(len(requested))]:
         raise VectorMismatchError
     shares = _shares(usage.prompt_tokens, [_length(batch.inputs[position]) for position in requested])
     return {
@@ -135,10 +141,10 @@ def read_vectors(
     }
 
 
-def _has_too_many_members(answer: bytes, vectors: int) -> bool:
-    """Whether it is made of so many objects or members that reading them would hold up the event loop."""
-    most = vectors * _MEMBERS_A_VECTOR + _OTHER_MEMBERS
-    return answer.count(b"{") > most or answer.count(b":") > most
+def _has_too_many_members(response: bytes, vectors: int) -> bool:
+    """Return whether the response has so many objects or members that decoding it would block the event loop."""
+    limit = vectors * _MEMBERS_PER_VECTOR + _OTHER_MEMBERS
+    return response.count(b"{") > limit or response.count(b":") > limit
 
 
 def _without_index(item: dict[str, msgspec.Raw]) -> bytes:
@@ -146,32 +152,35 @@ def _without_index(item: dict[str, msgspec.Raw]) -> bytes:
 
 
 def _length(text: bytes) -> int:
-    """In tokens, where the input is a list of them, else in bytes."""
+    """Return the length of an input: in tokens if it is a list of token ids, else in bytes."""
     return text.count(b",") + 1 if text.startswith(b"[") else len(text)
 
 
 def _shares(total: int | None, lengths: Sequence[int]) -> list[int] | list[None]:
-    """`total` in whole parts like the lengths; the parts add up to it."""
+    """Divide `total` in proportion to the lengths, into whole numbers that add up to it."""
     if total is None:
         return [None] * len(lengths)
-    whole = sum(lengths)
+    total_length = sum(lengths)
     shares = []
-    given = reached = 0
+    assigned = length_so_far = 0
     for length in lengths:
-        reached += length
-        shares.append(total * reached // whole - given)
-        given += shares[-1]
+        length_so_far += length
+        shares.append(total * length_so_far // total_length - assigned)
+        assigned += shares[-1]
     return shares
 
 
-def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], answer: bytes | None) -> bytes:
-    """The answer to the whole batch. `answer`: the provider's to what was asked of it, None where nothing was. Raises
-    VectorMismatchError where a name in that is no UTF-8."""
+def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], response: bytes | None) -> bytes:
+    """Return the response to the whole batch, made of the vectors.
+
+    `response` is the provider's response to the inputs that were missing, None if none were. Raises
+    VectorMismatchError if a name in it is not valid UTF-8.
+    """
     ordered = [vectors[key] for key in batch.keys]
     members: dict[str, Any] = {"object": "list", "model": ordered[0].model}
-    if answer is not None:
+    if response is not None:
         try:
-            members |= msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+            members |= msgspec.json.decode(response, type=dict[str, msgspec.Raw])
         except NOT_JSON:
             raise VectorMismatchError from None
         del members["data"]
@@ -179,7 +188,7 @@ def join(batch: EmbeddingBatch, vectors: Mapping[bytes, CachedVector], answer: b
     reported = msgspec.json.decode(members.pop("usage", b"null")) or {}
     if len(tokens) == len(ordered):
         members["usage"] = {**reported, "prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
-    # Megabytes, so they are put together in one copy.
+    # The result may be megabytes long, so the pieces are joined in one copy.
     pieces: list[bytes | memoryview] = [msgspec.json.encode(members)[:-1], b',"data":[']
     for index, vector in enumerate(ordered):
         pieces += (b',{"index":%d,' % index if index else b'{"index":0,', memoryview(vector.item)[1:])

@@ -1,6 +1,7 @@
-"""An answer as it is kept, be it in the memory of this process or in Redis: a whole body, or the events of a stream.
+"""A cached response, in the memory of this process or in Redis: a JSON body, or the events of a stream.
 
-Both are given out in either form. In its own form an answer is the provider's bytes; the other form is made.
+Either form can be served as the other. In the form in which it was stored, the response has the provider's bytes; the
+other form is built from them.
 """
 
 import re
@@ -25,17 +26,17 @@ _T = TypeVar("_T")
 
 
 class CacheEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A good and whole answer.
+    """A successful and complete response.
 
     Fields:
-        content: the JSON body; of a stream its events, without `[DONE]` and the event that holds only usage.
-        usage_event: that event, where a stream had one.
-        streamed: `content` is events.
-        provider, model: the target that answered.
-        usage: what it took then.
-        stored: when it was kept, in Unix seconds.
-        answered_model: the model as the provider calls it in its answer.
-        dropped: request members that the provider could not take, comma-separated.
+        content: the JSON body, or the events of a stream without `[DONE]` and the event that has only usage.
+        usage_event: the event that has only usage, if the stream had one.
+        streamed: whether `content` is the events of a stream.
+        provider, model: the target that sent the response.
+        usage: the tokens it used.
+        stored: when it was stored, in Unix seconds.
+        response_model: the model as the provider named it in its response.
+        dropped: the request members that the provider does not support, comma-separated.
     """
 
     content: bytes
@@ -50,7 +51,7 @@ class CacheEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes it holds."""
+        """Return its size in bytes."""
         texts = len(self.model) + len(self.response_model) + len(self.dropped)
         return len(self.content) + len(self.usage_event) + texts
 
@@ -61,20 +62,21 @@ class CacheEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return _render(lambda: accumulate(route, [event.data for event in _events(self.content + self.usage_event)]))
 
     def as_stream(self, route: CompletionRoute, with_usage: bool) -> bytes:
-        """The events that answer a request with `stream`, `[DONE]` included. Raises IncompleteStreamError."""
+        """Return the response to a request with `stream`, `[DONE]` included. Raises IncompleteStreamError."""
         if self.streamed:
             return b"".join((self.content, self.usage_event if with_usage else b"", _DONE_EVENT))
-        made, usage = _render(lambda: chunks(route, self.content))
-        shown = [*made, usage] if usage and with_usage else made
-        return b"".join([*map(sse.encode, shown), _DONE_EVENT])
+        events, usage = _render(lambda: chunks(route, self.content))
+        if usage and with_usage:
+            events = [*events, usage]
+        return b"".join([*map(sse.encode, events), _DONE_EVENT])
 
 
-def _render(make: Callable[[], _T]) -> _T:
-    """What a host sent may be JSON of any shape: where it is not an answer's, there is no other form of it."""
+def _render(convert: Callable[[], _T]) -> _T:
+    """Convert a response to the other form. Raises IncompleteStreamError if the stored JSON is not a response."""
     try:
-        return make()
+        return convert()
     except (*MALFORMED, Failure):
-        raise IncompleteStreamError("the answer is not of the shape of an answer") from None
+        raise IncompleteStreamError("the cached response does not have the structure of a response") from None
 
 
 class _Choice(msgspec.Struct):
@@ -88,9 +90,9 @@ class _Finished(msgspec.Struct):
 
 
 def entry_from_stream(wire: bytes) -> tuple[bytes, bytes] | None:
-    """`content` and `usage_event` of a stream that the provider ended properly; None where it must not be kept.
+    """Return `content` and `usage_event` of a stream that ended properly; None if it must not be cached.
 
-    `wire`: all its bytes.
+    `wire` has all bytes of the stream.
     """
     content: list[bytes] = []
     usage_event = b""
@@ -108,9 +110,9 @@ def entry_from_stream(wire: bytes) -> tuple[bytes, bytes] | None:
                 usage_event = sse.encode(data)
                 continue
         content.append(sse.encode(data))
-    kept = b"".join(content)
-    reasons = set(_FINISH.findall(kept)) - {b""}
-    return (kept, usage_event) if reasons and reasons <= _LASTING else None
+    events = b"".join(content)
+    reasons = set(_FINISH.findall(events)) - {b""}
+    return (events, usage_event) if reasons and reasons <= _LASTING else None
 
 
 def _chunk(data: bytes) -> _Finished | None:
@@ -128,7 +130,7 @@ def _events(wire: bytes) -> list[sse.SseEvent]:
 
 
 def _event(block: bytes) -> sse.SseEvent:
-    """Nearly always one line, which needs no parser."""
+    """Parse one event. Nearly always it is one `data:` line, which does not need the full parser."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return sse.SseEvent(block[6:])
     return sse.parse(block)

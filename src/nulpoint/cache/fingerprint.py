@@ -1,9 +1,10 @@
-"""What makes two requests the same question: a SHA-256 over the canonical whole request.
+"""The fingerprint of a request, by which the cache finds it again: a SHA-256 over the canonical form of the request.
 
-Order of keys, white space, escapes and the spelling of numbers do not count; everything else does, members nobody here
-has heard of included. Two requests that differ in anything a provider could read must never share a fingerprint, while
-a fingerprint too many costs one call: so in doubt it differs. `null` is not "absent", and `user`, `metadata`,
-`prompt_cache_key` or `service_tier` count, although most answers do not depend on them.
+The order of keys, white space, escapes and the spelling of numbers make no difference; everything else does, unknown
+members included. Two requests that differ in anything a provider could read must never share a fingerprint, while two
+fingerprints for the same request only cost one call, so in doubt fingerprints differ. `null` differs from an absent
+member, and `user`, `metadata`, `prompt_cache_key` and `service_tier` count, although most responses do not depend on
+them.
 """
 
 import hashlib
@@ -18,27 +19,28 @@ import msgspec
 
 from nulpoint.formats.json_nodes import LONG_TEXT, exceeds_node_count, holds_long_number
 
-# These say how an answer is delivered, not what it is: a whole body and a stream share an entry.
+# These members say how a response is delivered, not what it is: a body and a stream share one cache entry.
 DELIVERY = ("stream", "stream_options")
-MAX_BYTES = 4 * 1024 * 1024  # the canonical form of a longer body would hold the event loop for over 10 ms
+MAX_BYTES = 4 * 1024 * 1024  # making the canonical form of a longer body would block the event loop for over 10 ms
 MAX_NODES = 150_000  # names and values; sorting so many different names takes 30 ms
-_COUNTED = 256 * 1024  # bytes; a shorter body cannot hold what takes longer than that
-MAX_DECIMALS = 10_000  # a number spelled with a point or an exponent costs a microsecond
-_MANY_NAMES = 1024  # in a body; in any order, msgspec sorts so few in 2 ms
-_WIDE = 64  # names in one object of a body with many
-_WHOLE_DIGITS = 40  # beyond, a whole number counts by its spelling: 1e999999999 must not become a gigabyte
+_UNCHECKED_BYTES = 256 * 1024  # a body of at most this size cannot have too many nodes
+MAX_DECIMALS = 10_000  # each number with a decimal point or an exponent takes a microsecond
+_MANY_NAMES = 1024  # up to so many names in a body are sorted by msgspec in 2 ms, whatever their order
+_WIDE = 64  # larger objects in a body with many names are sorted here
+_WHOLE_DIGITS = 40  # longer whole numbers keep their exponent: 1e999999999 must not become a gigabyte of digits
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]")
 
 
 class UncacheableRequestError(Exception):
-    """The request has no fingerprint: it is no JSON object, or not every reader would read it alike."""
+    """The request has no fingerprint: it is not a JSON object, or not all parsers would read it in the same way."""
 
 
 def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> bytes | None:
-    """32 bytes, or None where the cache has to be bypassed.
+    """Return the fingerprint of a request (32 bytes), or None if the cache has to be bypassed.
 
-    `namespace` is the digest of the caller's key, or empty where all callers share; `chain` identifies the targets that
-    may answer. A body in which a key is given twice has no fingerprint: some providers read the first, some the last.
+    `namespace` is the digest of the client's key, or empty if all clients share the cache. `chain` identifies the
+    targets that may serve the request. A body that has the same key twice in an object has no fingerprint, because some
+    providers read the first value and some the last.
     """
     try:
         lookup, _ = separate(body, DELIVERY)
@@ -48,15 +50,15 @@ def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> byte
 
 
 def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
-    """Return the canonical text of a request without the named members, and those of them that it has.
+    """Return the canonical text of a request without the named members, and the members that were removed.
 
     Raises UncacheableRequestError.
     """
-    if len(body) > MAX_BYTES or (len(body) > _COUNTED and exceeds_node_count(body, MAX_NODES)):
+    if len(body) > MAX_BYTES or (len(body) > _UNCHECKED_BYTES and exceeds_node_count(body, MAX_NODES)):
         raise UncacheableRequestError
     if len(body) > LONG_TEXT and holds_long_number(body):
         raise UncacheableRequestError
-    _DECIMALS.left = MAX_DECIMALS
+    _DECIMALS.remaining = MAX_DECIMALS
     try:
         members: dict[str, Any] = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -65,37 +67,37 @@ def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
         raise UncacheableRequestError
     if body.count(b":") > _MANY_NAMES:
         _sort_wide_objects(members)
-    apart = {name: members.pop(name) for name in names if name in members}
+    removed = {name: members.pop(name) for name in names if name in members}
     text = canonical(members)
     colons = text.count(b":")
-    if apart:
-        colons += canonical(apart).count(b":")
+    if removed:
+        colons += canonical(removed).count(b":")
     if body.count(b":") != colons or (b"\\" in body and b"\\u003" in body):  # the second search is the slow one
         _check_keys(body, colons)
-    return text, apart
+    return text, removed
 
 
 def _sort_wide_objects(value: Any) -> None:
-    """Sort the names of large objects, here and inside.
+    """Sort the names of large objects at any depth.
 
-    msgspec sorts names by a quicksort that takes quadratic time where the greatest name comes first and the others in
-    order, and then recurses as deep as there are names, until the stack ends: the caller chooses their order. It is
-    fast for names that are in order, and Python's sort is for any.
+    msgspec sorts names with a quicksort. If the greatest name comes first and the others are in order, it takes
+    quadratic time and recurses once per name until the stack overflows, and the client chooses the order. It is fast
+    for names in order, and Python's sort is fast for any order.
     """
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
+    pending = [value]
+    while pending:
+        value = pending.pop()
         if type(value) is dict:
             if len(value) > _WIDE:
                 members = sorted(value.items(), key=itemgetter(0))
                 value.clear()
                 value.update(members)
             value = value.values()
-        waiting += [inner for inner in value if type(inner) is dict or type(inner) is list]
+        pending += [inner for inner in value if type(inner) is dict or type(inner) is list]
 
 
 def canonical(value: Any) -> bytes:
-    """The JSON text of a decoded value: keys sorted, no white space. Raises UncacheableRequestError."""
+    """Return the JSON text of a decoded value with sorted keys and no white space. Raises UncacheableRequestError."""
     try:
         return msgspec.json.encode(value, order="sorted")
     except (RecursionError, ValueError):
@@ -103,17 +105,18 @@ def canonical(value: Any) -> bytes:
 
 
 def digest(*parts: bytes) -> bytes:
-    """SHA-256 of the parts, each with its length (as MessagePack has it), so that none can pose as part of another."""
+    """Return the SHA-256 of the parts with their lengths (in MessagePack), so that no two lists of parts hash alike."""
     return hashlib.sha256(msgspec.msgpack.encode(parts)).digest()
 
 
 def _check_keys(body: bytes, colons: int) -> None:
-    """Raise UncacheableRequestError where a key stands twice in one object of `body`, at any depth.
+    """Raise UncacheableRequestError if an object of `body`, at any depth, has the same key twice.
 
-    `colons`: how many the same has when it is written again after decoding. That kept one of the two, so it lacks at
-    least the colon between the other and its value; only a colon that the body spells as an escape can make up for it.
+    `colons` is the number of colons in the canonical text. Decoding keeps only one of two equal keys, so that text has
+    fewer colons than the body; only a colon that the body writes as an escape can hide that.
     """
-    if b"\\" not in body or not _ESCAPED_COLON.search(body):  # 160 kB: 2 or 55 us; 150 to search for either spelling
+    # For 160 kB these two searches take 2 and 55 us. A single search for both spellings of a colon would take 150 us.
+    if b"\\" not in body or not _ESCAPED_COLON.search(body):
         if body.count(b":") != colons:
             raise UncacheableRequestError
         return
@@ -129,19 +132,19 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
 
 
 class _Decimals:
-    """Spells numbers with a point or an exponent in one way, and not too many of them a request."""
+    """Gives equal numbers with a decimal point or an exponent the same text. Limits their number per request."""
 
-    left = 0
+    remaining = 0
 
-    def spelled(self, text: str) -> Any:
-        self.left -= 1
-        if self.left < 0:
+    def canonical(self, text: str) -> Any:
+        self.remaining -= 1
+        if self.remaining < 0:
             raise ValueError
-        return _remembered(text) if len(text) < _REMEMBERED_LENGTH else _spelled(text)
+        return _cached_number(text) if len(text) < _CACHED_LENGTH else _canonical_number(text)
 
 
-def _spelled(text: str) -> Any:
-    """One way for each number, exactly: 1.0, 1e0 and 10e-1 are 1."""
+def _canonical_number(text: str) -> Any:
+    """Return the canonical form of a number, without loss: 1.0, 1e0 and 10e-1 all become 1."""
     mantissa, _, power = text.lower().partition("e")
     whole, _, fraction = mantissa.removeprefix("-").partition(".")
     digits = (whole + fraction).lstrip("0")
@@ -155,7 +158,7 @@ def _spelled(text: str) -> Any:
     return msgspec.Raw(f"{sign}{significant}e{exponent}".encode())
 
 
-_remembered = lru_cache(1024)(_spelled)  # temperatures and the like are few
-_REMEMBERED_LENGTH = 16
+_cached_number = lru_cache(1024)(_canonical_number)  # most numbers are temperatures and the like, which are few
+_CACHED_LENGTH = 16
 _DECIMALS = _Decimals()
-_DECODER = msgspec.json.Decoder(float_hook=_DECIMALS.spelled)
+_DECODER = msgspec.json.Decoder(float_hook=_DECIMALS.canonical)

@@ -1,4 +1,4 @@
-"""The cache as one route uses it: what is asked of it, what it knows, and what is to be done where it does not."""
+"""The cache as one route uses it: looks a request up, serves it if its response is cached, and else has it stored."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -17,95 +17,122 @@ from nulpoint.providers.spec import Route
 from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.chains import TargetPlan
 
-Found = Mapping[bytes, Any]  # answers or vectors, whichever the route has
-_NOTHING: Found = {}
+CachedValues = Mapping[bytes, Any]  # entries or vectors by key, depending on the route
+_NOTHING: CachedValues = {}
 
 
 class CacheableSink(Protocol):
-    """Where a response goes that may be stored: its writer, and headers for every client that shares it."""
+    """The sink of a response that may be cached: it has a cache writer, and headers for all clients that share it."""
 
     cache_writer: CacheWriter | None
     shared_headers: bytes
 
 
 class CacheServices(NamedTuple):
-    """What all routes share. `ttl` in seconds; `now` and `unix` give seconds of the loop's clock and the calendar."""
+    """The objects that the cache layers of all routes share.
+
+    `ttl` is in seconds. `now` returns the event loop's time, and `unix` the time of day in Unix seconds.
+    """
 
     cache: Cache
-    excluded: CacheExclusions | None
+    exclusions: CacheExclusions | None
     ttl: float
     now: Callable[[], float]
     unix: Callable[[], float]
 
 
 class CacheLayer:
-    """Chat and completions: answers are kept as wholes."""
+    """The cache of chat and completions, which stores whole responses."""
 
-    def __init__(self, route: Route, parts: CacheServices) -> None:
-        self.questions = CachePolicy(route, parts.excluded, parts.ttl)
-        self.replay = CacheReplayer(route, parts.unix)
-        self._parts = parts
+    def __init__(self, route: Route, services: CacheServices) -> None:
+        self.policy = CachePolicy(route, services.exclusions, services.ttl)
+        self.replayer = CacheReplayer(route, services.unix)
+        self._services = services
 
-    def peek(self, lookup: CacheLookup, proxy_request: ProxyRequest) -> tuple[CachedResponse | None, Found | None]:
-        """The answer, if it is known; else what is known of it, or None where one has to wait to hear that."""
-        memory = self._parts.cache.memory
+    def peek(
+        self, lookup: CacheLookup, proxy_request: ProxyRequest
+    ) -> tuple[CachedResponse | None, CachedValues | None]:
+        """Look a request up without waiting.
+
+        Return the cached response, or None and the cached values that are a part of it. The latter are None if the
+        lookup has to wait; then `lookup` must be used.
+        """
+        memory = self._services.cache.memory
         if memory is None:
             return None, None
-        answer = memory.get(lookup.key, self._parts.now())
-        if answer is None:
+        entry = memory.get(lookup.key, self._services.now())
+        if entry is None:
             return None, _NOTHING
-        return self.replay.response(answer, lookup, proxy_request), {lookup.key: answer}
+        return self.replayer.response(entry, lookup, proxy_request), {lookup.key: entry}
 
-    def lookup(self, lookup: CacheLookup) -> Awaitable[Found]:
-        """What is known, to be waited for; the question is on its way when this returns."""
-        return self._parts.cache.get([lookup.key], CacheEntry, self._parts.now())
+    def lookup(self, lookup: CacheLookup) -> Awaitable[CachedValues]:
+        """Look a request up. The lookup has started when this returns; awaiting the result yields the cached values."""
+        return self._services.cache.get([lookup.key], CacheEntry, self._services.now())
 
-    def cached_response(self, found: Found, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
-        """The answer, if it is known and may be given."""
-        answer = found.get(lookup.key)
-        return None if answer is None else self.replay.response(answer, lookup, proxy_request)
+    def cached_response(
+        self, values: CachedValues, lookup: CacheLookup, proxy_request: ProxyRequest
+    ) -> CachedResponse | None:
+        """Return the response made of the cached values; None if it is incomplete or must not be served."""
+        entry = values.get(lookup.key)
+        return None if entry is None else self.replayer.response(entry, lookup, proxy_request)
 
     def on_miss(
-        self, sink: CacheableSink, found: Found, lookup: CacheLookup, plan: TargetPlan, proxy_request: ProxyRequest
+        self,
+        sink: CacheableSink,
+        values: CachedValues,
+        lookup: CacheLookup,
+        plan: TargetPlan,
+        proxy_request: ProxyRequest,
     ) -> ProxyRequest:
-        """It is not known, or only in part: the answer that is to come is kept. Gives what is to be asked for."""
-        parts = self._parts
-        sink.cache_writer = CacheWriter(parts.cache, lookup, plan, parts.now, parts.unix)
+        """Have the coming response stored. Return the request to send: for embeddings only the missing inputs."""
+        services = self._services
+        sink.cache_writer = CacheWriter(services.cache, lookup, plan, services.now, services.unix)
         return proxy_request
 
 
 class VectorCacheLayer(CacheLayer):
-    """Embeddings: vectors are kept one by one."""
+    """The cache of embeddings, which stores each vector by itself."""
 
-    def peek(self, lookup: CacheLookup, proxy_request: ProxyRequest) -> tuple[CachedResponse | None, Found | None]:
-        memory, now = self._parts.cache.memory, self._parts.now()
+    def peek(
+        self, lookup: CacheLookup, proxy_request: ProxyRequest
+    ) -> tuple[CachedResponse | None, CachedValues | None]:
+        memory, now = self._services.cache.memory, self._services.now()
         if memory is None or lookup.batch is None:
             return None, None
-        values = ((key, memory.get(key, now)) for key in lookup.batch.keys)
-        found = {key: value for key, value in values if value is not None}
-        return self.cached_response(found, lookup, proxy_request), found
+        stored = ((key, memory.get(key, now)) for key in lookup.batch.keys)
+        values = {key: value for key, value in stored if value is not None}
+        return self.cached_response(values, lookup, proxy_request), values
 
-    def lookup(self, lookup: CacheLookup) -> Awaitable[Found]:
+    def lookup(self, lookup: CacheLookup) -> Awaitable[CachedValues]:
         assert lookup.batch is not None
-        return self._parts.cache.get([*dict.fromkeys(lookup.batch.keys)], CachedVector, self._parts.now())
+        return self._services.cache.get([*dict.fromkeys(lookup.batch.keys)], CachedVector, self._services.now())
 
-    def cached_response(self, found: Found, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
-        return self.replay.vectors(self.replay.fresh(found, lookup), lookup)
+    def cached_response(
+        self, values: CachedValues, lookup: CacheLookup, proxy_request: ProxyRequest
+    ) -> CachedResponse | None:
+        return self.replayer.vectors(self.replayer.drop_stale(values, lookup), lookup)
 
     def on_miss(
-        self, sink: CacheableSink, found: Found, lookup: CacheLookup, plan: TargetPlan, proxy_request: ProxyRequest
+        self,
+        sink: CacheableSink,
+        values: CachedValues,
+        lookup: CacheLookup,
+        plan: TargetPlan,
+        proxy_request: ProxyRequest,
     ) -> ProxyRequest:
-        batch, parts = lookup.batch, self._parts
+        batch, services = lookup.batch, self._services
         assert batch is not None
-        fresh = self.replay.fresh(found, lookup)
-        missing = batch.missing(fresh)
-        sink.cache_writer = VectorCacheWriter(parts.cache, lookup, plan, parts.now, parts.unix, fresh, missing)
+        vectors = self.replayer.drop_stale(values, lookup)
+        missing = batch.missing(vectors)
+        sink.cache_writer = VectorCacheWriter(
+            services.cache, lookup, plan, services.now, services.unix, vectors, missing
+        )
         if len(missing) == len(batch.inputs):
             return proxy_request
-        known = sum(key in fresh for key in batch.keys)
-        sink.shared_headers = header(b"x-nulpoint-cached-inputs", b"%d" % known) if known else b""
+        cached = sum(key in vectors for key in batch.keys)
+        sink.shared_headers = header(b"x-nulpoint-cached-inputs", b"%d" % cached) if cached else b""
         return msgspec.structs.replace(proxy_request, body=batch.request(missing))
 
 
-def cache_layer(route: Route, parts: CacheServices) -> CacheLayer:
-    return VectorCacheLayer(route, parts) if route == "embeddings" else CacheLayer(route, parts)
+def cache_layer(route: Route, services: CacheServices) -> CacheLayer:
+    return VectorCacheLayer(route, services) if route == "embeddings" else CacheLayer(route, services)

@@ -1,55 +1,61 @@
-"""The cache of one process: bounded in bytes, the least recently used goes first."""
+"""The cache in the memory of one process. It is limited in bytes and removes the least recently used entries first."""
 
 from collections import Counter, OrderedDict
 from typing import Any
 
 import msgspec
 
-# What one entry takes besides the bytes it holds: key, place in the order, records, numbers (measured, and a test).
+# The bytes of memory one entry takes besides its value: the key, the dictionary and the objects (measured in a test).
 OVERHEAD = 700
 
 
 class CacheCounts(msgspec.Struct):
-    """Of all the caches that a process has, one after another: what has been counted never becomes less."""
+    """Counts the cache operations of a process.
+
+    Successive caches of a process share it, because a counter must never decrease.
+    """
 
     hits: int = 0
     misses: int = 0
     puts: int = 0
     evicted: int = 0
-    replies: Counter[tuple[str, ...]] = msgspec.field(default_factory=Counter)  # of Redis, by operation and result
+    replies: Counter[tuple[str, ...]] = msgspec.field(default_factory=Counter)  # for Redis, by operation and result
 
     def operations(self) -> Counter[tuple[str, ...]]:
-        """How often what has happened: by operation (`get`, `set`) and result."""
+        """Return the number of operations by operation (`get`, `set`) and result."""
         total: Counter[tuple[str, ...]] = Counter(self.replies)
         total.update({("get", "hit"): self.hits, ("get", "miss"): self.misses, ("set", "ok"): self.puts})
         return total
 
 
 class _Entry(msgspec.Struct, gc=False):
-    """`gc`: it is part of no cycle, and a million of them would be walked again and again."""
+    """A stored value and when it expires.
+
+    The garbage collector ignores it (`gc=False`): it is never part of a cycle, and there may be a million of them.
+    """
 
     value: Any
     expires: float
     size: int
-    number: int  # of the `put` that made it
+    number: int  # of the `put` that stored it
 
 
 class MemoryStore:
-    """Values by key. An operation takes the same time, however many there are. Times in seconds, of any one clock."""
+    """Stores values by key. Every operation takes constant time. Times are in seconds of one monotonic clock."""
 
     def __init__(self, max_bytes: int, counts: CacheCounts | None = None) -> None:
-        """`counts`: those to go on with."""
+        """Make an empty store. `counts` are the ones to continue with."""
         self.max_bytes = max_bytes
         self.counts = counts or CacheCounts()
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
-        self._numbers = 0  # given out
+        self._last_number = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: bytes, now: float) -> Any:
-        """The value, or None. An entry that has expired goes when it is asked for, or when its turn comes."""
+        """Return the value, or None. An expired entry is removed when it is looked up or when room is needed."""
         entry = self._entries.get(key)
         if entry is None:
             self.counts.misses += 1
@@ -63,12 +69,12 @@ class MemoryStore:
         return entry.value
 
     def number(self, key: bytes) -> int:
-        """Tells the value of a key from all others it ever has; 0 for none."""
+        """Return the number of the stored value, which no other value of the key ever has; 0 if there is none."""
         entry = self._entries.get(key)
         return 0 if entry is None else entry.number
 
     def same(self, key: bytes, number: int, now: float) -> Any:
-        """The value that has this number, if it is still there; None does not count as a miss."""
+        """Return the value if it is still the one with this number, else None, which does not count as a miss."""
         entry = self._entries.get(key)
         if entry is None or entry.number != number or entry.expires <= now:
             return None
@@ -77,7 +83,7 @@ class MemoryStore:
         return entry.value
 
     def put(self, key: bytes, value: Any, size: int, ttl: float, now: float) -> None:
-        """Keep a value of `size` bytes for `ttl` seconds; one larger than the whole cache is not kept."""
+        """Store a value of `size` bytes for `ttl` seconds, unless it is larger than the whole cache."""
         if key in self._entries:
             self._remove(key)
         size += OVERHEAD
@@ -85,13 +91,13 @@ class MemoryStore:
             return
         self.bytes += size
         self.counts.puts += 1
-        self._numbers += 1
-        self._entries[key] = _Entry(value, now + ttl, size, self._numbers)
+        self._last_number += 1
+        self._entries[key] = _Entry(value, now + ttl, size, self._last_number)
         if self.bytes > self.max_bytes:
             self._make_room()
 
     def resize(self, max_bytes: int) -> None:
-        """Another bound from now on; what is beyond it goes."""
+        """Change the size limit and remove what exceeds it."""
         self.max_bytes = max_bytes
         self._make_room()
 

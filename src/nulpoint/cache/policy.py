@@ -1,6 +1,7 @@
-"""What a request asks, as far as the cache is concerned: under which key its answer is kept, and what its caller wants.
+"""Decides for each request whether the cache may be used, under which key, and for how long.
 
-Callers may ask for less of the cache, never for more: by `Cache-Control` (RFC 9111, 5.2.1) and `x-nulpoint-cache-ttl`.
+Clients can restrict the use of the cache, but never extend it, by the headers `Cache-Control` (RFC 9111, 5.2.1) and
+`x-nulpoint-cache-ttl`.
 """
 
 import math
@@ -17,23 +18,29 @@ from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.chains import TargetPlan
 
 TTL_HEADER = b"x-nulpoint-cache-ttl"
-# Fields of the head that reach the provider or change what is sent: requests that differ in one are not the same.
-_COUNT = frozenset(
+# Headers that reach the provider or change what is sent to it. They are part of the cache key.
+_KEYED_HEADERS = frozenset(
     {
-        b"openai-beta", b"anthropic-beta", b"idempotency-key", b"openai-organization", b"openai-project",
-        b"http-referer", b"x-title",
+        b"openai-beta",
+        b"anthropic-beta",
+        b"idempotency-key",
+        b"openai-organization",
+        b"openai-project",
+        b"http-referer",
+        b"x-title",
     }
-)  # fmt: skip
+)
 
 
 class CacheLookup(msgspec.Struct, frozen=True):
-    """One request's.
+    """The use that one request makes of the cache.
 
     Fields:
-        key: of the whole question.
-        batch: of embeddings, which are kept one by one.
-        look: a kept answer may be given, if it is not older than `max_age` seconds; and others may share the call.
-        ttl: seconds for which the answer may be kept; 0: not at all.
+        key: the cache key of the request.
+        batch: the inputs of an embeddings request, which are cached one by one.
+        may_read: whether a cached response not older than `max_age` seconds may be served, and the call may be shared
+            with other clients.
+        ttl: the seconds for which the response may be stored; if 0, it is not stored.
     """
 
     key: bytes
@@ -44,50 +51,50 @@ class CacheLookup(msgspec.Struct, frozen=True):
 
 
 class CachePolicy:
-    """Reads those of one route. `excluded`: models that are never cached; `ttl`: the longest, in seconds."""
+    """Decides how the requests of one route use the cache. Responses are stored for at most `ttl` seconds."""
 
-    def __init__(self, route: Route, excluded: CacheExclusions | None, ttl: float) -> None:
+    def __init__(self, route: Route, exclusions: CacheExclusions | None, ttl: float) -> None:
         self._route = route
-        self._excluded = excluded
+        self._exclusions = exclusions
         self._ttl = ttl
 
     def lookup_for(self, proxy_request: ProxyRequest, plan: TargetPlan) -> CacheLookup | None:
-        """None where the cache has to be bypassed. Raises Failure (400) for a field that is wrong."""
+        """Return how the request uses the cache; None if it does not. Raises Failure (400) for a bad header."""
         headers = proxy_request.request.headers
-        look, max_age, ttl = True, math.inf, self._ttl
+        may_read, max_age, ttl = True, math.inf, self._ttl
         if b"cache-control" in headers or TTL_HEADER in headers:
             directives = _directives(headers.get(b"cache-control", b""))
             if b"no-store" in directives:
                 return None
-            look = b"no-cache" not in directives
+            may_read = b"no-cache" not in directives
             max_age = _seconds(directives[b"max-age"]) if b"max-age" in directives else max_age
             ttl = min(ttl, _requested_ttl(headers[TTL_HEADER])) if TTL_HEADER in headers else ttl
-        if self._excluded is not None and is_excluded(self._excluded, proxy_request.envelope.model, plan):
+        if self._exclusions is not None and is_excluded(self._exclusions, proxy_request.envelope.model, plan):
             return None
         context = plan.identity
-        if proxy_request.strict or not _COUNT.isdisjoint(headers):
+        if proxy_request.strict or not _KEYED_HEADERS.isdisjoint(headers):
             context = digest(context, b"strict" if proxy_request.strict else b"", *_keyed_headers(headers))
-        return self._with_key(proxy_request, context, look, max_age, ttl)
+        return self._with_key(proxy_request, context, may_read, max_age, ttl)
 
     def _with_key(
-        self, proxy_request: ProxyRequest, context: bytes, look: bool, max_age: float, ttl: float
+        self, proxy_request: ProxyRequest, context: bytes, may_read: bool, max_age: float, ttl: float
     ) -> CacheLookup | None:
         namespace = proxy_request.client.cache_namespace
         if self._route == "embeddings":
             batch = read_batch(proxy_request.body, namespace, context)
-            return None if batch is None else CacheLookup(digest(*batch.keys), batch, look, max_age, ttl)
+            return None if batch is None else CacheLookup(digest(*batch.keys), batch, may_read, max_age, ttl)
         key = fingerprint(proxy_request.body, self._route, namespace, context)
-        return None if key is None else CacheLookup(key, None, look, max_age, ttl)
+        return None if key is None else CacheLookup(key, None, may_read, max_age, ttl)
 
 
-def is_excluded(excluded: CacheExclusions, proxy_request: str, plan: TargetPlan) -> bool:
-    """By the name that was asked for, and by those it leads to: an alias is no way around."""
+def is_excluded(exclusions: CacheExclusions, model: str, plan: TargetPlan) -> bool:
+    """Return whether the requested name, or one that it resolves to, is excluded from caching."""
     names = (name for target in plan.all for name in (target.model, target.name))
-    return proxy_request in excluded or any(name in excluded for name in names)
+    return model in exclusions or any(name in exclusions for name in names)
 
 
 def _keyed_headers(headers: Headers) -> list[bytes]:
-    return [part for item in sorted(headers.items()) if item[0] in _COUNT for part in item]
+    return [part for item in sorted(headers.items()) if item[0] in _KEYED_HEADERS for part in item]
 
 
 def _directives(value: bytes) -> dict[bytes, bytes]:
@@ -99,7 +106,7 @@ def _directives(value: bytes) -> dict[bytes, bytes]:
 
 
 def _seconds(argument: bytes) -> float:
-    """Whoever names an age that is none wants a fresh answer (RFC 9111, 4.2.1)."""
+    """Return the value of `max-age`. An invalid one counts as 0, which excludes all responses (RFC 9111, 4.2.1)."""
     argument = argument.strip(b'"')
     return float(argument) if argument.isdigit() else 0.0
 
@@ -110,6 +117,6 @@ def _requested_ttl(value: bytes) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        text = "x-nulpoint-cache-ttl must be a number of seconds, for example 300; 0 keeps nothing"
+        text = "x-nulpoint-cache-ttl must be a number of seconds, for example 300; with 0 the response is not stored"
         raise rejected(text, param=TTL_HEADER.decode(), code="invalid_header")
     return seconds

@@ -1,19 +1,20 @@
-"""Remembering a stream on its way to the caller, usage included, so that it can be given out again."""
+"""Records a stream, usage included, on its way to the client, so that it can be cached."""
 
 from nulpoint.protocols.openai.stream import USAGE, StreamTransformer, WrappingTransformer, without_usage
 
 
 class StreamRecorder(WrappingTransformer):
-    """A watcher over another one, whose usage must not be hidden: here it is, with `hide_usage`, from the caller.
+    """Records the output of another transformer, which must not hide the usage.
 
-    What is longer than `most` bytes is forgotten.
+    With `hide_usage`, the usage is recorded but not passed on to the client. A stream longer than `max_bytes` is not
+    recorded.
     """
 
-    def __init__(self, inner: StreamTransformer, hide_usage: bool, most: int) -> None:
+    def __init__(self, inner: StreamTransformer, hide_usage: bool, max_bytes: int) -> None:
         super().__init__(inner)
         self._hide_usage = hide_usage
         self._pieces: list[bytes] | None = []
-        self._left = most
+        self._bytes_left = max_bytes
 
     def feed(self, data: bytes) -> bytes:
         return self._recorded(self._inner.feed(data))
@@ -24,13 +25,13 @@ class StreamRecorder(WrappingTransformer):
     def _recorded(self, data: bytes) -> bytes:
         if self._pieces is not None and data:
             self._pieces.append(data)
-            self._left -= len(data)
-            if self._left < 0:
+            self._bytes_left -= len(data)
+            if self._bytes_left < 0:
                 self._pieces = None
         if not self._hide_usage or b"usage" not in data or USAGE.search(data) is None:
             return data
         return without_usage(data)
 
     def record(self) -> bytes | None:
-        """All bytes of the stream; None where they were too many."""
+        """Return all bytes of the stream; None if there were too many."""
         return None if self._pieces is None else b"".join(self._pieces)

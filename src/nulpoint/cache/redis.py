@@ -1,7 +1,7 @@
-"""The cache that replicas share.
+"""The cache that replicas share in Redis.
 
-A value in Redis says which key it belongs to and of what version it is, and is believed only if both are right: what
-another program, another version or a broken connection left there is a miss.
+A value in Redis contains its key and its version, and is only used if both match: a value that another program, another
+version or a broken connection left there counts as a miss.
 """
 
 import asyncio
@@ -20,37 +20,37 @@ from nulpoint.redis_client.connection import TIMEOUT, RedisConnection, RedisUnav
 
 T = TypeVar("T", CacheEntry, CachedVector)
 
-VERSION = b"np1"  # a change of Answer, of Vector or of the fingerprint is another version
+VERSION = b"np1"  # to be changed with every change of CacheEntry, of CachedVector or of the fingerprint
 PREFIX = b"nulpoint:cache:"
-_PLAIN, _PACKED = b"-", b"z"
+_PLAIN, _COMPRESSED = b"-", b"z"
 _HEADER = len(VERSION) + 32 + 1
-_WORTH_PACKING = 512  # bytes; a second stream chunk or a few sentences
-_MAX_BYTES = 16 * 1024 * 1024  # of a value when unpacked
-# Of one command: what Redis and the event loop can do in a few milliseconds, with vectors of 30 kB.
+_MIN_COMPRESSED = 512  # bytes; shorter values are not compressed
+_MAX_BYTES = 16 * 1024 * 1024  # the size of a decompressed value
+# The limits for one command: what Redis and the event loop can handle in a few milliseconds, with vectors of 30 kB.
 KEYS_AT_ONCE = 128
 BYTES_AT_ONCE = 1024 * 1024
 
 
-def seal(key: bytes, payload: bytes, pack: bool = True) -> bytes:
-    """The value as it stands in Redis: with `pack` compressed where that saves a tenth or more."""
-    if pack and len(payload) >= _WORTH_PACKING:
-        packed = zlib.compress(payload, 1)
-        if len(packed) <= len(payload) * 0.9:
-            return VERSION + key + _PACKED + packed
+def seal(key: bytes, payload: bytes, compress: bool = True) -> bytes:
+    """Return the value to store in Redis. With `compress` it is compressed if that saves a tenth or more."""
+    if compress and len(payload) >= _MIN_COMPRESSED:
+        compressed = zlib.compress(payload, 1)
+        if len(compressed) <= len(payload) * 0.9:
+            return VERSION + key + _COMPRESSED + compressed
     return VERSION + key + _PLAIN + payload
 
 
 def unseal(key: bytes, value: object) -> bytes | None:
-    """The payload of what Redis gave for `key`; None where it is anything else."""
+    """Return the payload of the value that Redis has for `key`; None if it is not such a value."""
     if not isinstance(value, bytes) or not value.startswith(VERSION + key):
         return None
     kind, payload = value[_HEADER - 1 : _HEADER], value[_HEADER:]
     if kind == _PLAIN:
         return payload
-    return _unpacked(payload) if kind == _PACKED else None
+    return _decompressed(payload) if kind == _COMPRESSED else None
 
 
-def _unpacked(payload: bytes) -> bytes | None:
+def _decompressed(payload: bytes) -> bytes | None:
     decoder = zlib.decompressobj()
     try:
         plain = decoder.decompress(payload, _MAX_BYTES)
@@ -60,60 +60,62 @@ def _unpacked(payload: bytes) -> bytes | None:
 
 
 class RedisCache:
+    """Stores entries and vectors in Redis."""
+
     memory = None
 
     def __init__(self, redis: RedisConnection, counts: CacheCounts | None = None) -> None:
-        """`counts`: those to go on with."""
+        """Use a connection. `counts` are the ones to continue with."""
         self._redis = redis
         self.counts = counts or CacheCounts()
 
     def get(self, keys: Sequence[bytes], kind: type[T], now: float) -> "_Lookup[T]":
-        """One round trip; several where there are many keys, but never longer than a single one may take."""
+        """Look keys up, in several round trips if there are many, within the timeout of a single one."""
         return _Lookup(self, keys, kind)
 
-    def ask(self, keys: Sequence[bytes]) -> "asyncio.Future[Any]":
+    def send_get(self, keys: Sequence[bytes]) -> "asyncio.Future[Any]":
         return self._redis.call("MGET", *map(_name, keys))
 
-    def read(self, keys: Sequence[bytes], reply: object, kind: type[T]) -> dict[bytes, T]:
-        """The values of a reply that are there and ours. What is there and none of ours is a miss, counted."""
-        found = {}
+    def read_reply(self, keys: Sequence[bytes], reply: object, kind: type[T]) -> dict[bytes, T]:
+        """Return the valid values of a reply by key. An invalid value is counted as garbage, and as a miss."""
+        values = {}
         for key, value in zip(keys, reply if isinstance(reply, list) else [], strict=False):
             if value is not None:
                 decoded = _decoded(key, value, kind)
                 if decoded is not None:
-                    found[key] = decoded
+                    values[key] = decoded
                 else:
                     self._count("get", "garbage")
-        self._count("get", "hit", len(found))
-        self._count("get", "miss", len(keys) - len(found))
-        return found
+        self._count("get", "hit", len(values))
+        self._count("get", "miss", len(keys) - len(values))
+        return values
 
-    def failed(self) -> None:
-        """A lookup had no reply."""
+    def lookup_failed(self) -> None:
+        """Count a lookup that got no reply."""
         self._count("get", "error")
 
     def put(self, values: Mapping[bytes, T], ttl: float, now: float) -> None:
         self._put([*values.items()], max(1, int(ttl * 1000)))
 
     def _put(self, values: list[tuple[bytes, T]], milliseconds: int) -> None:
-        """As much as goes at once; the rest when that has been done."""
+        """Send as many values as one batch may have, and the others when Redis has replied to the batch."""
         size = 0
         last = None
         while values and size < BYTES_AT_ONCE:
             key, value = values.pop()
-            # Vectors are digits without a pattern: a third of a millisecond of each would save a quarter of it.
-            sealed = seal(key, msgspec.msgpack.encode(value), pack=not isinstance(value, CachedVector))
+            # Vectors are not compressed: they are random digits, and a third of a millisecond saves only a quarter.
+            sealed = seal(key, msgspec.msgpack.encode(value), compress=not isinstance(value, CachedVector))
             size += len(sealed)
             last = self._redis.call("SET", _name(key), sealed, "PX", milliseconds)
-            last.add_done_callback(self._has_put)
+            last.add_done_callback(self._count_put)
         if values and last is not None:
-            last.add_done_callback(lambda last: self._go_on(last.result(), values, milliseconds))
+            last.add_done_callback(lambda last: self._put_rest(last.result(), values, milliseconds))
 
-    def _go_on(self, reply: object, values: list[tuple[bytes, T]], milliseconds: int) -> None:
+    def _put_rest(self, reply: object, values: list[tuple[bytes, T]], milliseconds: int) -> None:
         if not isinstance(reply, RedisUnavailable):
             self._put(values, milliseconds)
 
-    def _has_put(self, done: "asyncio.Future[Any]") -> None:
+    def _count_put(self, done: "asyncio.Future[Any]") -> None:
         self._count("set", "error" if isinstance(done.result(), RedisUnavailable) else "ok")
 
     def _count(self, operation: str, result: str, times: int = 1) -> None:
@@ -121,7 +123,7 @@ class RedisCache:
 
 
 class _Lookup(Generic[T]):
-    """On its way from the beginning; its reply is read when it is awaited."""
+    """A lookup that starts when it is made. The reply is read when it is awaited."""
 
     __slots__ = ("_cache", "_keys", "_kind", "_reply")
 
@@ -129,29 +131,29 @@ class _Lookup(Generic[T]):
         self._cache = cache
         self._keys = keys
         self._kind: type[T] = kind
-        self._reply = cache.ask(keys[:KEYS_AT_ONCE])
+        self._reply = cache.send_get(keys[:KEYS_AT_ONCE])
 
     def __await__(self) -> Generator[Any, None, dict[bytes, T]]:
         cache, keys = self._cache, self._keys
-        found: dict[bytes, T] = {}
+        values: dict[bytes, T] = {}
         time = asyncio.get_running_loop().time
         end = time() + TIMEOUT
         for start in range(0, len(keys), KEYS_AT_ONCE):
-            some = keys[start : start + KEYS_AT_ONCE]
+            batch = keys[start : start + KEYS_AT_ONCE]
             if start:
                 if time() > end:
                     break
-                self._reply = cache.ask(some)
+                self._reply = cache.send_get(batch)
             reply = yield from self._reply.__await__()
             if isinstance(reply, RedisUnavailable):
-                cache.failed()
+                cache.lookup_failed()
                 break
-            found |= cache.read(some, reply, self._kind)
-        return found
+            values |= cache.read_reply(batch, reply, self._kind)
+        return values
 
 
 def _decoded(key: bytes, value: object, kind: type[T]) -> T | None:
-    """What was kept; None where it is anything else."""
+    """Return the entry or vector in a value from Redis; None if the value is invalid."""
     payload = unseal(key, value)
     try:
         decoded = msgspec.msgpack.decode(payload or b"", type=kind)

@@ -1,4 +1,4 @@
-"""Giving out kept answers, whole or as a stream, whichever way they were kept."""
+"""Serves cached responses, as a JSON body or as a stream, in whichever form they were stored."""
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -19,12 +19,12 @@ from nulpoint.request.headers import provider_headers
 from nulpoint.request.recorder import RequestContext
 from nulpoint.request.request import ProxyRequest
 
-PIECE = 64 * 1024  # bytes of a stream that are given out in one write; of more the caller has to take some first
-_REMEMBERED = 1024  # introductions
+PIECE = 64 * 1024  # bytes of a stream that are sent in one write; a longer one waits for the client between writes
+_MAX_ATTRIBUTIONS = 1024
 
 
 class CachedResponse(msgspec.Struct, frozen=True):
-    """A kept answer in the form that was asked for, and what is said of it. `stored` in Unix seconds."""
+    """A cached response in the requested form, with what the headers and the log report. `stored`: Unix seconds."""
 
     body: bytes
     provider: str
@@ -36,42 +36,45 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
 
 class CacheReplayer:
-    """Of one route. `unix` gives seconds of the calendar."""
+    """Serves the cached responses of one route. `unix` returns the time of day in Unix seconds."""
 
     def __init__(self, route: Route, unix: Callable[[], float]) -> None:
         self._route = route
         self._unix = unix
-        self._introductions: dict[tuple[str, str], bytes] = {}
+        self._attributions: dict[tuple[str, str], bytes] = {}
 
-    def response(self, answer: CacheEntry, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
-        """None where it is too old for this caller, or the form that was asked for is not certain."""
-        if self._unix() - answer.stored > lookup.max_age or self._route == "embeddings":
+    def response(self, entry: CacheEntry, lookup: CacheLookup, proxy_request: ProxyRequest) -> CachedResponse | None:
+        """Return a cache entry as a response.
+
+        Return None if it is older than the client allows, or cannot be converted to the requested form.
+        """
+        if self._unix() - entry.stored > lookup.max_age or self._route == "embeddings":
             return None
         try:
-            body = self.render(answer, proxy_request.stream, asks_for_usage(proxy_request.envelope))
+            body = self.render(entry, proxy_request.stream, asks_for_usage(proxy_request.envelope))
         except IncompleteStreamError:
             return None
         return CachedResponse(
-            body, answer.provider, answer.model, answer.response_model, answer.usage, answer.stored, answer.dropped
-        )  # fmt: skip
+            body, entry.provider, entry.model, entry.response_model, entry.usage, entry.stored, entry.dropped
+        )
 
-    def render(self, answer: CacheEntry, stream: bool, with_usage: bool) -> bytes:
-        """Raises IncompleteStreamError."""
+    def render(self, entry: CacheEntry, stream: bool, with_usage: bool) -> bytes:
+        """Return the body or the events of a cache entry. Raises IncompleteStreamError."""
         assert self._route != "embeddings"
-        return answer.as_stream(self._route, with_usage) if stream else answer.as_body(self._route)
+        return entry.as_stream(self._route, with_usage) if stream else entry.as_body(self._route)
 
-    def fresh(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
-        """Those that are not too old for this caller."""
+    def drop_stale(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
+        """Return the vectors that are not older than the client allows."""
         oldest = self._unix() - lookup.max_age
         return {key: vector for key, vector in vectors.items() if vector.stored >= oldest}
 
     def vectors(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> CachedResponse | None:
-        """The answer to a batch of which every vector is there; None where one is missing."""
+        """Return the response to a batch, made of the cached vectors; None if one is missing."""
         batch = lookup.batch
         if batch is None or not all(key in vectors for key in batch.keys):
             return None
         first = vectors[batch.keys[0]]
-        dropped = dict.fromkeys(name for one in vectors.values() for name in one.dropped.split(",") if name)
+        dropped = dict.fromkeys(name for vector in vectors.values() for name in vector.dropped.split(",") if name)
         stored = min(vector.stored for vector in vectors.values())
         usage = Usage(prompt=sum(vectors[key].tokens or 0 for key in batch.keys))
         body = join(batch, vectors, None)
@@ -85,15 +88,15 @@ class CacheReplayer:
         context: RequestContext,
         client_headers: bytes,
     ) -> bytes:
-        """All of it, in one write. Gives the header fields that are the same every time."""
-        fields = self._fields(cached, proxy_request) + client_headers
-        head = fields + self._record_hit(cached, context)
+        """Send the response in one write. Return the headers that are the same for every hit on this entry."""
+        headers = self._cached_headers(cached, proxy_request) + client_headers
+        head = headers + self._record_hit(cached, context)
         if proxy_request.stream:
             response.start(200, head)
             response.end(cached.body)
         else:
             response.send(200, head, cached.body)
-        return fields
+        return headers
 
     async def send_paced(
         self,
@@ -103,27 +106,29 @@ class CacheReplayer:
         context: RequestContext,
         client_headers: bytes,
     ) -> None:
-        """The same; a long stream only as fast as the caller reads it."""
+        """Send the response. A long stream is sent only as fast as the client reads it."""
         if not proxy_request.stream or len(cached.body) <= PIECE:
             self.send(cached, proxy_request, response, context, client_headers)
             return
-        response.start(200, self._fields(cached, proxy_request) + client_headers + self._record_hit(cached, context))
+        response.start(
+            200, self._cached_headers(cached, proxy_request) + client_headers + self._record_hit(cached, context)
+        )
         last = (len(cached.body) - 1) // PIECE * PIECE
         for start in range(0, last, PIECE):
             response.write(cached.body[start : start + PIECE])
             await response.drain()
         response.end(cached.body[last:])
 
-    def _fields(self, cached: CachedResponse, proxy_request: ProxyRequest) -> bytes:
-        """Who had answered."""
-        introduction = self._introductions.get((cached.provider, cached.model))
-        if introduction is None:
-            introduction = self._attribution(cached.provider, cached.model)
-        dropped = header(b"x-nulpoint-dropped", _shown(cached.dropped)) if cached.dropped else b""
-        return b"%b%b%b" % (STREAM_HEADERS if proxy_request.stream else JSON_TYPE, introduction, dropped)
+    def _cached_headers(self, cached: CachedResponse, proxy_request: ProxyRequest) -> bytes:
+        """Return the headers that are the same for every hit on this entry, such as the provider's name."""
+        attribution = self._attributions.get((cached.provider, cached.model))
+        if attribution is None:
+            attribution = self._attribution(cached.provider, cached.model)
+        dropped = header(b"x-nulpoint-dropped", _escaped(cached.dropped)) if cached.dropped else b""
+        return b"%b%b%b" % (STREAM_HEADERS if proxy_request.stream else JSON_TYPE, attribution, dropped)
 
     def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
-        """Enter into the record who had answered; gives the header fields that are of this time alone."""
+        """Record the hit in the request's context. Return the headers that are for this hit alone."""
         context.cache = "HIT"
         context.provider = cached.provider
         context.response_model = cached.answered_model
@@ -133,17 +138,22 @@ class CacheReplayer:
         return hit_headers(self._unix() - cached.stored, context.id)
 
     def _attribution(self, provider: str, model: str) -> bytes:
-        if len(self._introductions) >= _REMEMBERED:
-            self._introductions.clear()
-        fields = self._introductions[provider, model] = provider_headers(_shown(provider), model) + b"x-cache: HIT\r\n"
-        return fields
+        if len(self._attributions) >= _MAX_ATTRIBUTIONS:
+            self._attributions.clear()
+        headers = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
+        self._attributions[provider, model] = headers
+        return headers
 
 
-def hit_headers(age: float, own_id: bytes) -> bytes:
-    """`age` in seconds; clocks of replicas may disagree."""
-    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (age if age > 0 else 0, own_id, own_id)
+def hit_headers(age: float, request_id: bytes) -> bytes:
+    """Return the headers of a hit. `age` is in seconds and may be negative, because the replicas' clocks may differ."""
+    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
+        age if age > 0 else 0,
+        request_id,
+        request_id,
+    )
 
 
-def _shown(text: str) -> bytes:
-    """Fit for a header field, whatever somebody may have written into Redis."""
+def _escaped(text: str) -> bytes:
+    """Escape text for use in a header, because a value in Redis may contain anything."""
     return quote(text, safe=",.[]_- ").encode("ascii")

@@ -1,4 +1,4 @@
-"""Keeping answers: only whole and good ones, and of a chain only those that may stand for it."""
+"""Stores responses in the cache: only complete and successful ones, from targets that may be cached for the plan."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +16,17 @@ from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.routing.chains import Target, TargetPlan
 
-MOST_BYTES = 1024 * 1024  # of one answer
+MAX_RESPONSE_BYTES = 1024 * 1024  # longer responses are not stored
 
 
 class ResponseOrigin(msgspec.Struct, frozen=True):
-    """Who answered, and how: what an answer's header and log record say of it."""
+    """Which target sent a response, and what the headers and the log report about it."""
 
     target: Target
     answered_model: str
     usage: Usage | None
     dropped: Sequence[str]
-    ended: bool = False  # a whole answer, by itself or at the limit that was asked for
+    ended: bool = False  # the response is complete, up to its own end or the requested limit
 
     @property
     def provider(self) -> str:
@@ -34,7 +34,10 @@ class ResponseOrigin(msgspec.Struct, frozen=True):
 
 
 class CacheWriter(msgspec.Struct):
-    """Keeps the answer to one question. `now` and `unix` give seconds of the loop's clock and of the calendar."""
+    """Stores the response to one request.
+
+    `now` returns the event loop's time, and `unix` the time of day in Unix seconds.
+    """
 
     cache: Cache
     lookup: CacheLookup
@@ -43,58 +46,71 @@ class CacheWriter(msgspec.Struct):
     unix: Callable[[], float]
 
     def record(self, inner: StreamTransformer, hide_usage: bool) -> StreamRecorder:
-        return StreamRecorder(inner, hide_usage, MOST_BYTES)
+        return StreamRecorder(inner, hide_usage, MAX_RESPONSE_BYTES)
 
-    def complete(self, body: bytes, source: ResponseOrigin) -> bytes:
-        """What the caller gets for a provider's answer. Raises Failure where it is none to what was asked."""
+    def complete(self, body: bytes, origin: ResponseOrigin) -> bytes:
+        """Return the body for the client, given the provider's. Raises Failure if that does not fit the request."""
         return body
 
-    def store_body(self, body: bytes, source: ResponseOrigin) -> None:
-        if source.ended and len(body) <= MOST_BYTES and self._is_cacheable(source):
-            self._put(body, b"", False, source)
+    def store_body(self, body: bytes, origin: ResponseOrigin) -> None:
+        if origin.ended and len(body) <= MAX_RESPONSE_BYTES and self._is_cacheable(origin):
+            self._put(body, b"", False, origin)
 
-    def store_stream(self, stream_recorder: StreamRecorder, source: ResponseOrigin) -> None:
+    def store_stream(self, stream_recorder: StreamRecorder, origin: ResponseOrigin) -> None:
         wire = stream_recorder.record()
-        found = entry_from_stream(wire) if wire is not None and self._is_cacheable(source) else None
-        if found is not None:
-            self._put(*found, True, source)
+        contents = entry_from_stream(wire) if wire is not None and self._is_cacheable(origin) else None
+        if contents is not None:
+            self._put(*contents, True, origin)
 
-    def _is_cacheable(self, source: ResponseOrigin) -> bool:
-        return self.lookup.ttl > 0 and source.target.name in self.plan.cacheable
+    def _is_cacheable(self, origin: ResponseOrigin) -> bool:
+        return self.lookup.ttl > 0 and origin.target.name in self.plan.cacheable
 
-    def _put(self, content: bytes, usage_event: bytes, streamed: bool, source: ResponseOrigin) -> None:
-        answer = CacheEntry(
-            content, usage_event, streamed, source.provider, source.target.model, source.usage, self.unix(),
-            source.answered_model, ",".join(source.dropped),
-        )  # fmt: skip
-        self.cache.put({self.lookup.key: answer}, self.lookup.ttl, self.now())
+    def _put(self, content: bytes, usage_event: bytes, streamed: bool, origin: ResponseOrigin) -> None:
+        entry = CacheEntry(
+            content,
+            usage_event,
+            streamed,
+            provider=origin.provider,
+            model=origin.target.model,
+            usage=origin.usage,
+            stored=self.unix(),
+            response_model=origin.answered_model,
+            dropped=",".join(origin.dropped),
+        )
+        self.cache.put({self.lookup.key: entry}, self.lookup.ttl, self.now())
 
 
 class VectorCacheWriter(CacheWriter):
-    """Keeps embeddings, each by itself. `found`: those that are there already; the provider is asked for the others."""
+    """Stores embeddings, each by itself.
 
-    found: Mapping[bytes, CachedVector]
-    asked: Sequence[int]
-    fresh: Mapping[bytes, CachedVector] = {}
+    `cached` has the vectors that were cached, `requested` the positions of the inputs requested from the provider, and
+    `received` the vectors of its response.
+    """
 
-    def complete(self, body: bytes, source: ResponseOrigin) -> bytes:
+    cached: Mapping[bytes, CachedVector]
+    requested: Sequence[int]
+    received: Mapping[bytes, CachedVector] = {}
+
+    def complete(self, body: bytes, origin: ResponseOrigin) -> bytes:
         batch = self.lookup.batch
         assert batch is not None
-        if len(self.asked) == len(batch.inputs):
+        if len(self.requested) == len(batch.inputs):
             return body
         try:
-            self.fresh = self._read(body, batch, source)
-            return join(batch, {**self.found, **self.fresh}, body)
+            self.received = self._read(body, batch, origin)
+            return join(batch, {**self.cached, **self.received}, body)
         except VectorMismatchError:
-            raise unusable_response("it has not one vector for each input", ClientCause.VECTOR_COUNT_MISMATCH) from None
+            raise unusable_response(
+                "it does not have one vector for each input", ClientCause.VECTOR_COUNT_MISMATCH
+            ) from None
 
-    def store_body(self, body: bytes, source: ResponseOrigin) -> None:
+    def store_body(self, body: bytes, origin: ResponseOrigin) -> None:
         batch = self.lookup.batch
-        if batch is None or not self._is_cacheable(source):
+        if batch is None or not self._is_cacheable(origin):
             return
         with contextlib.suppress(VectorMismatchError):
-            self.cache.put(self.fresh or self._read(body, batch, source), self.lookup.ttl, self.now())
+            self.cache.put(self.received or self._read(body, batch, origin), self.lookup.ttl, self.now())
 
-    def _read(self, body: bytes, batch: EmbeddingBatch, source: ResponseOrigin) -> dict[bytes, CachedVector]:
-        dropped = ",".join(source.dropped)
-        return read_vectors(body, batch, self.asked, source.provider, self.unix(), source.target.model, dropped)
+    def _read(self, body: bytes, batch: EmbeddingBatch, origin: ResponseOrigin) -> dict[bytes, CachedVector]:
+        dropped = ",".join(origin.dropped)
+        return read_vectors(body, batch, self.requested, origin.provider, self.unix(), origin.target.model, dropped)

@@ -17,7 +17,7 @@ from nulpoint.config.safeguards import InForce
 from nulpoint.config.source import ConfigSource, Signature
 from nulpoint.files import read_regular_file
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 _ENV_FILE = "env"
 

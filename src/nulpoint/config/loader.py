@@ -196,10 +196,12 @@ def _redis_problems(fields: dict[str, Any]) -> list[Problem]:
         return [Problem("REDIS_URL", "is not set", "CACHE_MODE=redis needs it, e.g. redis://localhost:6379")]
     if importlib.util.find_spec("redis") is None:
         return [Problem("REDIS_URL", "is set", "needs the package redis: pip install 'nulpoint[redis]'")]
-    from nulpoint.redis_client.connection import connections  # only now: whoever has no Redis need not have the package
+    from nulpoint.redis_client.connection import (
+        connection_factory,
+    )  # only now: whoever has no Redis need not have the package
 
     try:
-        connections(fields["redis_url"].reveal())
+        connection_factory(fields["redis_url"].reveal())
     except (ValueError, TypeError) as error:
         reason = str(error) if isinstance(error, ValueError) else "an option is unknown to redis-py"
         return [Problem("REDIS_URL", "= ***", f"cannot be used: {reason}"[:200])]

@@ -13,7 +13,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Signer
 from nulpoint.threads import run_in_daemon_thread
 
-logger = logging.getLogger("nulpoint")
+logger = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds a request waits for a new token whose old one was refused, or the start for the first one
 SLOW = 30.0  # seconds; a fetch that takes longer is told of

@@ -55,12 +55,12 @@ class UpstreamAttempt(msgspec.Struct):
         if endpoint.identity is not None:
             self.signer = endpoint.signer(proxy_request.client_api_key)
         if self.signer is not None and len(prepared.body) > ALWAYS_LONG:
-            message = await self.translation.run(self._message)  # signing reads all of the body
+            head = await self.translation.run(self._request_head)  # signing reads all of the body
         else:
-            message = self._message()
+            head = self._request_head()
         context.first_byte = 0.0
         context.sent = perf_counter()
-        connection = await client.send(endpoint.pool, message, planned.timeout, proxy_request.deadline)
+        connection = await client.send(endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body)
         if self.signer is not None and self.signer.refused(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
         context.first_byte = perf_counter()
@@ -79,9 +79,9 @@ class UpstreamAttempt(msgspec.Struct):
         finally:
             connection.release()
 
-    def _message(self) -> bytes:
+    def _request_head(self) -> bytes:
         proxy_request, planned, call = self.proxy_request, self.planned, self.call
-        return call.endpoint.message(
+        return call.endpoint.request_head(
             call.prepared.body,
             headers_for_provider(
                 proxy_request.request.headers, proxy_request.client_api_key is not None, proxy_request.authenticator
@@ -109,7 +109,8 @@ class UpstreamAttempt(msgspec.Struct):
             return connection
         connection.release()
         self.signer = endpoint.signer(None)
-        return await client.send(endpoint.pool, self._message(), self.planned.timeout, self.proxy_request.deadline)
+        body, deadline = self.call.prepared.body, self.proxy_request.deadline
+        return await client.send(endpoint.pool, self._request_head(), self.planned.timeout, deadline, body)
 
     @property
     def _secret(self) -> CredentialMatcher:

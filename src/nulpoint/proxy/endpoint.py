@@ -68,7 +68,7 @@ class ProviderEndpoint:
         text = f"send your {self.name} key as `Authorization: Bearer ...`; this gateway has none of its own"
         return Failure(Kind.AUTH, 401, text, code="missing_api_key")
 
-    def message(
+    def request_head(
         self,
         body: bytes,
         forwarded_headers: bytes,
@@ -78,8 +78,10 @@ class ProviderEndpoint:
         stream: bool,
         signer: Signer | None = None,
     ) -> bytes:
-        """A whole request, ready to be sent: with the caller's own key, else the configured one at that position, or
-        what `signer` says."""
+        """Return the head of a request with this body, ready to be sent.
+
+        It carries the client's own key, else what `signer` says, else the configured key at the position `credential`.
+        """
         head = self._fixed or self._head_for(model, stream)
         if client_api_key:
             fields = self._credential_headers(client_api_key)
@@ -87,7 +89,7 @@ class ProviderEndpoint:
             fields = signer.fields(METHOD, self._host, head.path, body, _unix())
         else:
             fields = self._credentials[credential] if isinstance(credential, int) and self._credentials else b""
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head.block, fields, forwarded_headers, len(body), body)
+        return b"%b%b%bcontent-length: %d\r\n\r\n" % (head.block, fields, forwarded_headers, len(body))
 
     def signer(self, client_api_key: str | None) -> Signer | None:
         """Who proves who we are; nobody where a key does. Raises Failure (502) where ours has run out."""
@@ -127,7 +129,7 @@ class ProviderEndpoint:
         return RequestHead("\r\n".join([*lines, ""]).encode("ascii"), path)
 
     def matcher(self, client_api_key: str | None, credential: Hashable, signer: Signer | None) -> CredentialMatcher:
-        """Recognises the credential that `message` put in, to be kept out of what is shown."""
+        """Recognises the credential that `request_head` put in, to be kept out of what is shown."""
         if signer is not None:
             return signer.matcher
         if client_api_key:

@@ -18,7 +18,7 @@ from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.attempt_planner import AttemptPlanner, PlannedAttempt, record_failure
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
-from nulpoint.routing.provider_health import ProviderHealth, rest_scope
+from nulpoint.routing.provider_health import ProviderHealth, cooldown_scope
 from nulpoint.routing.retry import can_fail_over
 
 
@@ -73,7 +73,7 @@ class Failover:
             journey.proxy_request.deadline,
             journey.proxy_request.client_key_digest,
             journey.calls.can_express,
-            begun=made is not None,
+            first_attempt_made=made is not None,
         )
         attempt = made
         held: PlannedAttempt | None = None  # its permit is not given back yet
@@ -145,7 +145,7 @@ class Failover:
             planned, record_failure(planned, self._provider_health, self._rules.attempts, failure, now)
         )
         if refused:
-            self._recorder.key_refused(name, refused, failure, rest_scope(failure, planned.target.model))
+            self._recorder.key_refused(name, refused, failure, cooldown_scope(failure, planned.target.model))
         self._recorder.attempt_failed(name, self._route, failure, now - began)
         journey.attempts.failed(planned.target, failure, now - began)
 
@@ -169,8 +169,8 @@ class Failover:
         credential, health = planned.lease.credential, self._provider_health[planned.target.provider.spec.name]
         if failure.kind not in (Kind.AUTH, Kind.QUOTA) or not isinstance(credential, int):
             return 0
-        scope = rest_scope(failure, planned.target.model)
-        return 0 if health.cooldowns.end(credential, scope, now) else credential + 1
+        scope = cooldown_scope(failure, planned.target.model)
+        return 0 if health.cooldowns.end_of(credential, scope, now) else credential + 1
 
     def _record_breaker_change(self, planned: PlannedAttempt, changed: State | None) -> None:
         if changed is not None:

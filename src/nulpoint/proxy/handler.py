@@ -6,7 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from nulpoint.cache.layer import CacheLayer, CacheServices, Found, cache_layer
+from nulpoint.cache.layer import CachedValues, CacheLayer, CacheServices, cache_layer
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.replay import PIECE, CachedResponse
 from nulpoint.errors import Failure, Kind
@@ -115,7 +115,7 @@ class ProxyHandler:
         context: RequestContext,
     ) -> Coroutine[Any, Any, None] | None:
         """Answer from the cache, where that needs no waiting."""
-        lookup = cache_layer.questions.lookup_for(proxy_request, plan)
+        lookup = cache_layer.policy.lookup_for(proxy_request, plan)
         found = None
         if lookup is None:
             context.cache = "BYPASS"
@@ -138,7 +138,7 @@ class ProxyHandler:
         context: RequestContext,
     ) -> None:
         origin = self._services.cross_origin(proxy_request.request.headers)
-        fields = cache_layer.replay.send(cached, proxy_request, response, context, origin)
+        fields = cache_layer.replayer.send(cached, proxy_request, response, context, origin)
         if lookup.batch is None and b"expect" not in proxy_request.request.headers:
             response.repeat = partial(self._repeat, cache_layer, lookup, proxy_request, response, context, fields)
 
@@ -159,7 +159,7 @@ class ProxyHandler:
         return RepeatedHit(
             parts.cache.memory,
             parts,
-            cache_layer.replay,
+            cache_layer.replayer,
             recorder,
             lookup,
             asks_for_usage(proxy_request.envelope),
@@ -174,7 +174,7 @@ class ProxyHandler:
         proxy_request: ProxyRequest,
         plan: TargetPlan,
         lookup: CacheLookup | None,
-        found: Found | None,
+        found: CachedValues | None,
         response: ResponseWriter,
         context: RequestContext,
     ) -> None:
@@ -239,7 +239,7 @@ class ProxyHandler:
 
     async def _lookup_cache(
         self, lookup: CacheLookup, proxy_request: ProxyRequest, response: ResponseWriter, context: RequestContext
-    ) -> Found:
+    ) -> CachedValues:
         """Ask the cache, in one round trip together with the limits, and answer if it can. Gives what it has."""
         cache_layer, limiter = self._cache_layer, self._services.limiter
         assert cache_layer is not None
@@ -250,11 +250,11 @@ class ProxyHandler:
                 lookup, proxy_request
             ):  # the call it was to share has just ended
                 coming = cache_layer.lookup(lookup)
-        found: Found = await coming if coming is not None else {}
+        found: CachedValues = await coming if coming is not None else {}
         cached = cache_layer.cached_response(found, lookup, proxy_request) if found else None
         if cached is not None:
             client_headers = self._services.cross_origin(proxy_request.request.headers) + context.limit_headers
-            await cache_layer.replay.send_paced(cached, proxy_request, response, context, client_headers)
+            await cache_layer.replayer.send_paced(cached, proxy_request, response, context, client_headers)
         return found
 
     def _should_read_cache(self, lookup: CacheLookup, proxy_request: ProxyRequest) -> bool:
@@ -269,7 +269,7 @@ class ProxyHandler:
         proxy_request: ProxyRequest,
         plan: TargetPlan,
         lookup: CacheLookup,
-        found: Found,
+        found: CachedValues,
         response: ResponseWriter,
         context: RequestContext,
     ) -> None:

@@ -1,1 +1,1 @@
-"""Rate limits: requests and tokens a minute and parallel calls, in this process or shared through Redis."""
+"""Rate limits of requests, tokens and parallel calls, counted in this process or shared through Redis."""

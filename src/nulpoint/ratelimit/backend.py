@@ -1,4 +1,7 @@
-"""Who decides whether a request is within the limits: this process alone, or Redis for all replicas."""
+"""The interface of a limit backend, and the backend that counts in this process alone.
+
+The other backend, for limits shared by all replicas, is in `redis.py`.
+"""
 
 from typing import Protocol
 
@@ -8,41 +11,44 @@ from nulpoint.ratelimit.limiter import LimitRules, LimitStatus, RateLimiter, Ver
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What an admitted request holds until it is settled. `lease`: its place among the parallel ones, in Redis."""
+    """The reservation of an admitted request, returned when it ends. `lease` names its parallel slot in Redis."""
 
-    caller: bytes
+    client: bytes
     reserved: int
     lease: bytes = b""
     local: bool = True
 
 
 class LimitBackend(Protocol):
-    """`caller`: the digest of its key. `now`: loop time in seconds."""
+    """Decides whether a request is within the limits.
 
-    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
-        """Ask for a request of about that many tokens. May be awaited in a strand and never raises."""
+    `client` is the digest of the client's key, and `now` is the event loop's time in seconds.
+    """
+
+    async def admit(self, client: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+        """Decide on a request of about so many tokens. Never raises, and may be awaited in a CoroutineRunner."""
 
     def finish(self, grant: Grant, used: int | None, now: float) -> None:
-        """Once for each grant. `used`: the tokens it took; None: nobody said, the estimate stands."""
+        """Return a grant, exactly once. `used` is the tokens used; if that is None, the estimate stays taken."""
 
 
 class LocalLimitBackend:
-    """Of one process."""
+    """Counts the requests of this process alone."""
 
     def __init__(self, rules: LimitRules, now: float) -> None:
         self._limiter = RateLimiter(rules, now)
 
-    def renew(self, rules: LimitRules, now: float) -> None:
-        """Other limits count from now on; what has been taken stays taken."""
-        self._limiter.renew(rules, now)
+    def update(self, rules: LimitRules, now: float) -> None:
+        """Replace the limits. What has been taken stays taken."""
+        self._limiter.update(rules, now)
 
     def statuses(self, now: float) -> tuple[LimitStatus | None, LimitStatus | None]:
-        """How those of all callers together stand: of requests, of tokens."""
+        """Return the status of the request limit and of the token limit for all clients together."""
         return self._limiter.statuses(now)
 
-    async def admit(self, caller: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
-        verdict = self._limiter.admit(caller, tokens, now)
-        return verdict, Grant(caller, tokens) if verdict.refusal is None else None
+    async def admit(self, client: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
+        verdict = self._limiter.admit(client, tokens, now)
+        return verdict, Grant(client, tokens) if verdict.refusal is None else None
 
     def finish(self, grant: Grant, used: int | None, now: float) -> None:
-        self._limiter.settle(grant.caller, grant.reserved, used, now)
+        self._limiter.finish(grant.client, grant.reserved, used, now)

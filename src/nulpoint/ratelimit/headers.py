@@ -1,43 +1,41 @@
-"""Limits as a caller is told of them: in the words of the OpenAI API, so that its SDKs wait as long as they should."""
+"""Reports limits in the headers and errors of the OpenAI API, so that its SDKs wait as long as they should."""
 
 import math
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.ratelimit.limiter import LimitRefusal, LimitStatus, Verdict
 
-# What each limit counts, in the words of the refusal, and the setting it comes from: for all callers, for each.
+# What each limit counts, as worded in the error, then its setting for all clients together and its setting per key.
 _WORDS = {
-    "requests": ("requests a minute", "RPM_LIMIT", "RPM_LIMIT_PER_KEY"),
-    "tokens": ("tokens a minute", "TPM_LIMIT", "TPM_LIMIT_PER_KEY"),
+    "requests": ("requests per minute", "RPM_LIMIT", "RPM_LIMIT_PER_KEY"),
+    "tokens": ("tokens per minute", "TPM_LIMIT", "TPM_LIMIT_PER_KEY"),
     "parallel": ("requests at a time", "", "MAX_PARALLEL_PER_KEY"),
 }
 
 
 def limit_headers(verdict: Verdict) -> bytes:
-    """The `x-ratelimit-*` header block; of a refusal also `retry-after-ms`, which is finer than `Retry-After`."""
-    block = _standing_fields(b"requests", verdict.requests) + _standing_fields(b"tokens", verdict.tokens)
+    """Return the `x-ratelimit-*` headers and, for a refusal, `retry-after-ms`, which is finer than `Retry-After`."""
+    block = _status_headers(b"requests", verdict.requests) + _status_headers(b"tokens", verdict.tokens)
     if verdict.refusal is not None:
         block += b"retry-after-ms: %d\r\n" % max(1, math.ceil(verdict.refusal.wait * 1000))
     return block
 
 
-def _standing_fields(what: bytes, standing: LimitStatus | None) -> bytes:
-    if standing is None:
+def _status_headers(what: bytes, status: LimitStatus | None) -> bytes:
+    if status is None:
         return b""
-    return (
-        b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n"
-        % (what, standing.limit, what, standing.remaining, what, duration(standing.reset))
-    )  # fmt: skip
+    template = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n"
+    return template % (what, status.limit, what, status.remaining, what, duration(status.reset))
 
 
 def duration(seconds: float) -> bytes:
-    """As OpenAI writes them, which is as Go does: `12ms`, `8.64s`, `6m0s`, `1h0m0s`. Rounded up to milliseconds."""
+    """Format a duration as OpenAI does (Go's format): `12ms`, `8.64s`, `6m0s`, `1h0m0s`. Rounds up to milliseconds."""
     milliseconds = math.ceil(round(seconds * 1000, 6))
     if 0 < milliseconds < 1000:
         return b"%dms" % milliseconds
-    whole, rest = divmod(milliseconds, 1000)
-    fraction = b".%03d" % rest if rest else b""
-    if rest % 10 == 0:
+    whole, thousandths = divmod(milliseconds, 1000)
+    fraction = b".%03d" % thousandths if thousandths else b""
+    if thousandths % 10 == 0:
         fraction = fraction.rstrip(b"0")
     if whole < 60:
         return b"%d%bs" % (whole, fraction)
@@ -48,9 +46,9 @@ def duration(seconds: float) -> bytes:
 
 
 def refusal_failure(refusal: LimitRefusal, limit: int) -> Failure:
-    """The 429 of our own limits, or the 503 of limits that cannot be asked."""
+    """Return the error for a refusal: a 429, or a 503 if the limits could not be checked."""
     if refusal.limit == "unavailable":
-        text = "the limits cannot be checked just now and RATE_LIMIT_ON_ERROR is deny; try again shortly"
+        text = "the limits cannot be checked at present and RATE_LIMIT_ON_ERROR is deny; try again shortly"
         return Failure(Kind.OVERLOADED, 503, text, code="limits_unavailable", retry_after=refusal.wait)
     what, for_all, for_each = _WORDS[refusal.limit]
     setting = for_each if refusal.per_key else for_all

@@ -1,7 +1,7 @@
-"""Rate limits as arithmetic: exact sliding windows of requests, buckets of tokens, requests at a time.
+"""Rate limits without I/O: exact sliding windows of requests, token buckets, and limits on parallel requests.
 
-All of it is decided before a provider is called, and all or nothing: a request that one limit refuses uses up none of
-the others. `now` is in seconds of any one clock that does not jump.
+The limits are checked before a provider is called. A request takes from all limits or from none: one that is refused by
+one limit does not use up the others. `now` is always in seconds of the same monotonic clock.
 """
 
 from collections import OrderedDict, deque
@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-WINDOW = 60.0  # seconds; every limit is "a minute"
-PARALLEL_WAIT = 1.0  # nobody knows when one of the requests under way will end
-CALLERS = 100_000  # whose windows are remembered; the least recently seen is forgotten first
+WINDOW = 60.0  # seconds; every limit is per minute
+PARALLEL_WAIT = 1.0  # seconds; a guess, since it is not known when one of the requests in flight will end
+MAX_CLIENTS = 100_000  # with limits in memory; the least recently seen client is forgotten first
 Limit = Literal["requests", "tokens", "parallel", "unavailable"]
 
 
 class LimitRules(NamedTuple):
-    """The limits as configured; 0 is none. `_per_key` are of one caller, the others of all together."""
+    """The configured limits; 0 means no limit. Those `_per_key` apply to each client, the others to all together."""
 
     requests: int = 0
     requests_per_key: int = 0
@@ -26,11 +26,11 @@ class LimitRules(NamedTuple):
     parallel_per_key: int = 0
 
     @property
-    def any(self) -> bool:
+    def any_configured(self) -> bool:
         return any(self)
 
     def limit_of(self, refusal: "LimitRefusal") -> int:
-        """The number that a refusal is about."""
+        """Return the number of the limit that refused a request."""
         return {
             ("requests", False): self.requests,
             ("requests", True): self.requests_per_key,
@@ -40,12 +40,12 @@ class LimitRules(NamedTuple):
         }.get((refusal.limit, refusal.per_key), 0)
 
     def shared_by(self, processes: int) -> "LimitRules":
-        """What one of several processes may admit that do not know of each other; at least one."""
+        """Return the share of one of several independent processes; each limit stays at least 1."""
         return LimitRules(*(max(1, rule // processes) if rule else 0 for rule in self))
 
 
 class LimitStatus(msgspec.Struct, frozen=True):
-    """How a limit stands after a request: what the `x-ratelimit-*` fields say. `reset`: seconds until it is whole."""
+    """The state of a limit, as the `x-ratelimit-*` headers report it. `reset`: seconds until nothing is used."""
 
     limit: int
     remaining: int
@@ -53,7 +53,7 @@ class LimitStatus(msgspec.Struct, frozen=True):
 
 
 class LimitRefusal(NamedTuple):
-    """Which limit says no, whether it is the caller's own, and after how many seconds to ask again."""
+    """Which limit refused a request, whether it is a limit per key, and the seconds until the next try may succeed."""
 
     limit: Limit
     per_key: bool
@@ -61,9 +61,13 @@ class LimitRefusal(NamedTuple):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`refusal`: None where the request may go on. `reserved`: the tokens set aside until it is known how many it took.
+    """The decision of the limits on one request.
 
-    `requests`, `tokens`: how the tighter limit of each kind stands, None where there is none.
+    Fields:
+        refusal: the limit that refused the request; None if it is admitted.
+        requests: the status of the request limit with the least left; None if there is no such limit.
+        tokens: the same for the token limits.
+        reserved: the tokens reserved until it is known how many the request used.
     """
 
     refusal: LimitRefusal | None
@@ -73,7 +77,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class SlidingWindow:
-    """At most `limit` requests in any stretch of 60 seconds: the times of the last ones are kept."""
+    """Admits at most `limit` requests in any period of 60 seconds. It keeps the times of the last ones."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -81,7 +85,7 @@ class SlidingWindow:
 
     @classmethod
     def renewed(cls, before: "SlidingWindow | None", limit: int) -> "SlidingWindow | None":
-        """With another limit (0: none), and the same requests taken."""
+        """Return the window with another limit and the same requests taken; None if `limit` is 0."""
         if not limit:
             return None
         window = before or cls(limit)
@@ -89,10 +93,10 @@ class SlidingWindow:
         return window
 
     def wait(self, now: float) -> float:
-        """Seconds until one more may be taken; 0 now."""
+        """Return the seconds until one more request may be taken; 0 if it may be taken now."""
         while self._taken and self._taken[0] <= now - WINDOW:
             self._taken.popleft()
-        # Of more than the limit, taken under a higher one, several have to go.
+        # If the limit was higher before, more requests than it may be in the window, so several have to leave it.
         return self._taken[-self.limit] + WINDOW - now if len(self._taken) >= self.limit else 0.0
 
     def take(self, now: float) -> None:
@@ -104,7 +108,10 @@ class SlidingWindow:
 
 
 class TokenBucket:
-    """Tokens that fill up at `limit` a minute, up to `limit`. What is taken is an estimate, set right afterwards."""
+    """A bucket that refills at `limit` tokens per minute, up to `limit`.
+
+    A request takes an estimate first; the difference to the tokens it used is taken when it has ended.
+    """
 
     def __init__(self, limit: int, now: float) -> None:
         self.limit = limit
@@ -113,9 +120,10 @@ class TokenBucket:
 
     @classmethod
     def renewed(cls, before: "TokenBucket | None", limit: int, now: float) -> "TokenBucket | None":
-        """With another limit (0: none). What is missing in it stays missing, so that nobody gets a full one by that.
+        """Return the bucket with another limit; None if `limit` is 0.
 
-        But under a much lower limit it would fill again for hours, so no more than that limit is owed.
+        The tokens missing from it stay missing, so that a change of the limit does not fill it. Its debt is reduced to
+        the new limit if it is higher, because under a much lower limit the bucket would take hours to refill.
         """
         if not limit:
             return None
@@ -131,13 +139,13 @@ class TokenBucket:
             self._at = now
 
     def wait(self, tokens: int, now: float) -> float:
-        """Seconds until that many are there. An estimate beyond the limit waits for a full bucket, not for ever."""
+        """Return the seconds until so many tokens are there, or until the bucket is full if they exceed the limit."""
         self._fill(now)
         missing = min(tokens, self.limit) - self._level
         return missing * WINDOW / self.limit if missing > 0 else 0.0
 
     def take(self, tokens: int, now: float) -> None:
-        """May be more than is there: what was used beyond the estimate is a debt."""
+        """Take tokens, also if that makes the level negative: tokens used beyond the estimate are a debt."""
         self._fill(now)
         self._level = min(float(self.limit), self._level - tokens)
 
@@ -147,8 +155,11 @@ class TokenBucket:
 
 
 class _ClientLimits:
-    """What is remembered of one caller. `windows` and `buckets` are those its requests have to pass, the ones for all
-    callers first, each with whether it is the caller's own."""
+    """The limits that apply to one client.
+
+    `windows` and `buckets` are all that its requests have to pass, each with whether it is a limit per key. Those
+    shared by all clients come first.
+    """
 
     __slots__ = ("_bucket", "_rules", "_window", "buckets", "parallel", "windows")
 
@@ -160,16 +171,21 @@ class _ClientLimits:
         self.buckets: list[tuple[TokenBucket, bool]] = []
         self.parallel = 0
 
-    def follow(self, rules: LimitRules, window: SlidingWindow | None, bucket: TokenBucket | None, now: float) -> None:
-        """Go by these rules, and by the window and the bucket of all callers: at first, and when it is seen again after
-        a change, since there may be 100,000 of them."""
+    def apply_rules(
+        self, rules: LimitRules, window: SlidingWindow | None, bucket: TokenBucket | None, now: float
+    ) -> None:
+        """Apply the rules, and the window and bucket shared by all clients, unless they are applied already.
+
+        This is done when the client is next seen after a change, because there may be 100,000 clients.
+        """
         if self._rules is rules:
             return
         self._rules = rules
         self._window = SlidingWindow.renewed(self._window, rules.requests_per_key)
         self._bucket = TokenBucket.renewed(self._bucket, rules.tokens_per_key, now)
-        self.windows = [(one, own) for one, own in ((window, False), (self._window, True)) if one is not None]
-        self.buckets = [(one, own) for one, own in ((bucket, False), (self._bucket, True)) if one is not None]
+        windows, buckets = ((window, False), (self._window, True)), ((bucket, False), (self._bucket, True))
+        self.windows = [(window, per_key) for window, per_key in windows if window is not None]
+        self.buckets = [(bucket, per_key) for bucket, per_key in buckets if bucket is not None]
 
 
 class RateLimiter:
@@ -178,79 +194,79 @@ class RateLimiter:
     def __init__(self, rules: LimitRules, now: float) -> None:
         self._window: SlidingWindow | None = None
         self._bucket: TokenBucket | None = None
-        self._callers: OrderedDict[bytes, _ClientLimits] = OrderedDict()
-        self.renew(rules, now)
+        self._clients: OrderedDict[bytes, _ClientLimits] = OrderedDict()
+        self.update(rules, now)
 
-    def renew(self, rules: LimitRules, now: float) -> None:
-        """Other limits count from now on, with what has been taken until now."""
+    def update(self, rules: LimitRules, now: float) -> None:
+        """Replace the limits. What has been taken stays taken."""
         self._rules = rules
         self._window = SlidingWindow.renewed(self._window, rules.requests)
         self._bucket = TokenBucket.renewed(self._bucket, rules.tokens, now)
 
     def statuses(self, now: float) -> tuple[LimitStatus | None, LimitStatus | None]:
-        """How the limits of all callers together stand: of requests, of tokens. Nothing is taken."""
+        """Return the status of the request limit and of the token limit for all clients together. Takes nothing."""
         if self._window is not None:
-            self._window.wait(now)  # lets go of what is over
+            self._window.wait(now)  # drops requests that have left the window
         return (
             self._window.status(now) if self._window is not None else None,
             self._bucket.status(now) if self._bucket is not None else None,
         )
 
-    def admit(self, caller: bytes, tokens: int, now: float) -> Verdict:
-        """Whether a request of about that many tokens may go on. `caller`: the digest of its key."""
-        one = self._caller(caller, now)
-        refusal = self._refusal(one, tokens, now)
+    def admit(self, client: bytes, tokens: int, now: float) -> Verdict:
+        """Decide on a request of about so many tokens. `client` is the digest of its key."""
+        limits = self._limits_of(client, now)
+        refusal = self._refusal(limits, tokens, now)
         if refusal is None:
-            one.parallel += 1
-            for window, _ in one.windows:
+            limits.parallel += 1
+            for window, _ in limits.windows:
                 window.take(now)
-            for bucket, _ in one.buckets:
+            for bucket, _ in limits.buckets:
                 bucket.take(min(tokens, bucket.limit), now)
-        requests = tightest([window.status(now) for window, _ in one.windows])
-        return Verdict(refusal, requests, tightest([bucket.status(now) for bucket, _ in one.buckets]), tokens)
+        requests = tightest([window.status(now) for window, _ in limits.windows])
+        return Verdict(refusal, requests, tightest([bucket.status(now) for bucket, _ in limits.buckets]), tokens)
 
-    def _caller(self, caller: bytes, now: float) -> _ClientLimits:
-        one = self._callers.get(caller)
-        if one is None:
-            one = self._callers[caller] = _ClientLimits()
-            if len(self._callers) > CALLERS:
-                self._callers.popitem(last=False)
+    def _limits_of(self, client: bytes, now: float) -> _ClientLimits:
+        limits = self._clients.get(client)
+        if limits is None:
+            limits = self._clients[client] = _ClientLimits()
+            if len(self._clients) > MAX_CLIENTS:
+                self._clients.popitem(last=False)
         else:
-            self._callers.move_to_end(caller)
-        one.follow(self._rules, self._window, self._bucket, now)
-        return one
+            self._clients.move_to_end(client)
+        limits.apply_rules(self._rules, self._window, self._bucket, now)
+        return limits
 
-    def _refusal(self, one: _ClientLimits, tokens: int, now: float) -> LimitRefusal | None:
-        """The limit that takes longest to say yes."""
+    def _refusal(self, limits: _ClientLimits, tokens: int, now: float) -> LimitRefusal | None:
+        """Return the limit that refuses the request for the longest time; None if all admit it."""
         refusal, longest = None, 0.0
-        for window, own in one.windows:
+        for window, per_key in limits.windows:
             wait = window.wait(now)
             if wait > longest:
-                refusal, longest = LimitRefusal("requests", own, wait), wait
-        for bucket, own in one.buckets:
+                refusal, longest = LimitRefusal("requests", per_key, wait), wait
+        for bucket, per_key in limits.buckets:
             wait = bucket.wait(tokens, now)
             if wait > longest:
-                refusal, longest = LimitRefusal("tokens", own, wait), wait
-        if 0 < self._rules.parallel_per_key <= one.parallel and longest < PARALLEL_WAIT:
+                refusal, longest = LimitRefusal("tokens", per_key, wait), wait
+        if 0 < self._rules.parallel_per_key <= limits.parallel and longest < PARALLEL_WAIT:
             refusal = LimitRefusal("parallel", True, PARALLEL_WAIT)
         return refusal
 
-    def settle(self, caller: bytes, reserved: int, used: int | None, now: float) -> None:
-        """The request has ended. `used`: its tokens, None where nobody said (then the estimate stands)."""
-        one = self._callers.get(caller)
-        if one is not None:
-            one.follow(self._rules, self._window, self._bucket, now)
-            one.parallel = max(0, one.parallel - 1)
-            buckets = [bucket for bucket, _ in one.buckets]
-        else:  # it has been forgotten
+    def finish(self, client: bytes, reserved: int, used: int | None, now: float) -> None:
+        """Record the end of a request. `used` is the tokens it used; if that is None, the estimate stays taken."""
+        limits = self._clients.get(client)
+        if limits is not None:
+            limits.apply_rules(self._rules, self._window, self._bucket, now)
+            limits.parallel = max(0, limits.parallel - 1)
+            buckets = [bucket for bucket, _ in limits.buckets]
+        else:  # this client has been forgotten
             buckets = [self._bucket] if self._bucket is not None else []
         if used is not None:
             for bucket in buckets:
                 bucket.take(used - min(reserved, bucket.limit), now)
 
 
-def tightest(standings: Sequence[LimitStatus]) -> LimitStatus | None:
-    """Of the limit for all and the caller's own the one with less left."""
-    if len(standings) == 1:
-        return standings[0]
-    return min(standings, key=lambda standing: standing.remaining, default=None)
+def tightest(statuses: Sequence[LimitStatus]) -> LimitStatus | None:
+    """Return the status with the least left; None if there are none."""
+    if len(statuses) == 1:
+        return statuses[0]
+    return min(statuses, key=lambda status: status.remaining, default=None)

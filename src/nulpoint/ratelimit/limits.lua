@@ -1,23 +1,23 @@
--- The limits of nulpoint, decided in one place and at one time: that of Redis. The arithmetic is that of
--- ratelimit/limiter.py. Times are whole microseconds since 1970, which a double holds exactly.
+-- Decides on the limits that the replicas of nulpoint share, by the clock of Redis. The arithmetic is the same as in
+-- ratelimit/limiter.py. Times are whole microseconds since 1970, which a double represents exactly.
 --
--- KEYS: requests of all, requests of the caller (lists of times); tokens of all, tokens of the caller (hashes with a
---       level and its time); requests of the caller under way (a sorted set of leases by their end).
--- ARGV: what to do, lease, then five numbers in the order of KEYS.
---   admit: the limits (0: none), then tokens, seconds of a lease
---   settle: 0, 0, the limits of both buckets, 0, then what to take from each bucket
---   renew: ignored, then seconds of a lease
+-- KEYS: the requests of all clients and of this client (lists of times); the tokens of all clients and of this client
+--       (hashes with a level and its time); this client's requests in flight (a sorted set of leases by their end).
+-- ARGV: the operation, the lease, then five numbers in the order of KEYS, then the operation's own arguments.
+--   admit: the numbers are the limits (0: none); then come the tokens and the seconds of a lease.
+--   finish: the numbers are 0, 0, the limits of both buckets, 0; then comes what to take from each bucket.
+--   renew: the numbers are ignored; then come the seconds of a lease.
 local WINDOW = 60 * 1000000
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local what, lease = ARGV[1], ARGV[2]
+local operation, lease = ARGV[1], ARGV[2]
 local limits = {}
 for at = 1, 5 do limits[at] = tonumber(ARGV[2 + at]) end
 
 local function text(number) return string.format('%.17g', number) end
 
--- Microseconds until one more request may be taken. A few old times go, so that the list keeps no more than it must;
--- the answer does not depend on it.
+-- Returns the microseconds until one more request may be taken. It also removes some of the times that have left the
+-- window, to keep the list short; the result does not depend on that.
 local function window_wait(at)
   local limit, key = limits[at], KEYS[at]
   if limit == 0 then return 0 end
@@ -38,7 +38,7 @@ local function window_take(at)
   redis.call('PEXPIRE', KEYS[at], WINDOW / 1000 + 1000)
 end
 
-local function window_standing(at)
+local function window_status(at)
   if limits[at] == 0 then return 0, 0 end
   local newest = redis.call('LINDEX', KEYS[at], -1)
   local reset = newest and math.max(0, tonumber(newest) + WINDOW - now) or 0
@@ -46,10 +46,10 @@ local function window_standing(at)
 end
 
 local function level(at)
-  local held = redis.call('HMGET', KEYS[at], 'level', 'at')
-  if not held[1] then return limits[at] end
-  local filled = math.max(0, now - tonumber(held[2])) * limits[at] / WINDOW
-  return math.min(limits[at], tonumber(held[1]) + filled)
+  local stored = redis.call('HMGET', KEYS[at], 'level', 'at')
+  if not stored[1] then return limits[at] end
+  local filled = math.max(0, now - tonumber(stored[2])) * limits[at] / WINDOW
+  return math.min(limits[at], tonumber(stored[1]) + filled)
 end
 
 local function bucket_wait(at, tokens)
@@ -64,24 +64,24 @@ local function bucket_take(at, tokens)
   redis.call('PEXPIRE', KEYS[at], math.ceil((limits[at] - left) * WINDOW / limits[at] / 1000) + 1000)
 end
 
-local function bucket_standing(at)
+local function bucket_status(at)
   if limits[at] == 0 then return 0, 0 end
-  local there = level(at)
-  return math.max(0, math.floor(there)), (limits[at] - there) * WINDOW / limits[at]
+  local available = level(at)
+  return math.max(0, math.floor(available)), (limits[at] - available) * WINDOW / limits[at]
 end
 
-local function hold(seconds)
+local function renew_lease(seconds)
   redis.call('ZADD', KEYS[5], text(now + seconds * 1000000), lease)
   redis.call('PEXPIRE', KEYS[5], seconds * 1000 + 1000)
 end
 
-if what == 'settle' then
+if operation == 'finish' then
   redis.call('ZREM', KEYS[5], lease)
   bucket_take(3, tonumber(ARGV[8]))
   bucket_take(4, tonumber(ARGV[9]))
   return 1
-elseif what == 'renew' then
-  hold(tonumber(ARGV[8]))
+elseif operation == 'renew' then
+  renew_lease(tonumber(ARGV[8]))
   return 1
 end
 
@@ -100,12 +100,12 @@ if wait == 0 then
   refused = 0
   for at = 1, 2 do window_take(at) end
   for at = 3, 4 do bucket_take(at, math.min(tokens, limits[at])) end
-  if limits[5] > 0 then hold(tonumber(ARGV[9])) end
+  if limits[5] > 0 then renew_lease(tonumber(ARGV[9])) end
 end
 local reply = { refused, wait }
 for at = 1, 4 do
   local remaining, reset
-  if at <= 2 then remaining, reset = window_standing(at) else remaining, reset = bucket_standing(at) end
+  if at <= 2 then remaining, reset = window_status(at) else remaining, reset = bucket_status(at) end
   reply[#reply + 1] = remaining
   reply[#reply + 1] = math.ceil(reset)
 end

@@ -1,4 +1,4 @@
-"""How many tokens a request may take, before it is known: what a token limit sets aside until the provider reports."""
+"""Estimates how many tokens a request will use, for the token limits to reserve until the provider reports usage."""
 
 import math
 import re
@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-BYTES_A_TOKEN = 4  # English text; JSON around it is counted too
-UNSAID_OUTPUT = 256  # where a request does not bound its answer
-MEDIUM = 1000  # an image or a file, however many bytes
-MOST_OUTPUT = 10**12  # beyond any limit; larger numbers are taken for this one
-_MOST_MEDIA = 1000  # of a request; more count as the text they are written in
+BYTES_A_TOKEN = 4  # for English text; the JSON around it is counted too
+DEFAULT_OUTPUT = 256  # if the request does not limit the length of the response
+MEDIUM_TOKENS = 1000  # for an image or a file of any size
+MAX_OUTPUT = 10**12  # larger numbers are replaced by this one, which is beyond any limit
+_MAX_MEDIA = 1000  # images or files in a request; further ones count as text
 _LONGEST_NUMBER = 64  # characters of a number as text
 _BEFORE_MEDIUM = b";base64,"
 _MEDIUM = re.compile(rb";base64,[A-Za-z0-9+/=]*+")
@@ -18,7 +18,7 @@ _ABSENT = msgspec.Raw()
 
 
 class _Bounds(msgspec.Struct):
-    """What a request says of the length and number of its answers, however it spells that."""
+    """The members of a request that set the length and the number of the choices in the response."""
 
     max_completion_tokens: msgspec.Raw = _ABSENT
     max_tokens: msgspec.Raw = _ABSENT
@@ -30,17 +30,20 @@ _DECODER = msgspec.json.Decoder(_Bounds)
 
 
 def estimated_tokens(body: bytes, embeddings: bool, frame: bytes | None = None) -> int:
-    """Prompt and answers together; never less than 1. `frame`: the request without its large values, where known."""
+    """Return the estimated tokens of the prompt and the response together, at least 1.
+
+    `frame` is the request without its large values, if that is known.
+    """
     media, size = _media(body)
-    prompt = (len(body) - size) // BYTES_A_TOKEN + media * MEDIUM
+    prompt = (len(body) - size) // BYTES_A_TOKEN + media * MEDIUM_TOKENS
     return max(1, prompt + (0 if embeddings else _output(body if frame is None else frame)))
 
 
 def _media(body: bytes) -> tuple[int, int]:
-    """How many there are, and their bytes."""
+    """Return the number of images and files in the request, and their size in bytes."""
     count = size = 0
     start = body.find(_BEFORE_MEDIUM)
-    while start >= 0 and count < _MOST_MEDIA and (medium := _MEDIUM.match(body, start)):
+    while start >= 0 and count < _MAX_MEDIA and (medium := _MEDIUM.match(body, start)):
         count += 1
         size += medium.end() - start
         start = body.find(_BEFORE_MEDIUM, medium.end())
@@ -48,26 +51,26 @@ def _media(body: bytes) -> tuple[int, int]:
 
 
 def _output(body: bytes) -> int:
-    """The length of one answer, of OpenAI's two names for it the newer counts, times how many are asked for."""
+    """Return the length of one choice times their number. Of OpenAI's two names for the length the newer one counts."""
     try:
         bounds = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return UNSAID_OUTPUT  # the provider will refuse it
-    length = _number(bounds.max_completion_tokens) or _number(bounds.max_tokens) or UNSAID_OUTPUT
-    return min(MOST_OUTPUT, max(0, length) * max(1, _number(bounds.n), _number(bounds.best_of)))
+        return DEFAULT_OUTPUT  # the provider will reject the request
+    length = _number(bounds.max_completion_tokens) or _number(bounds.max_tokens) or DEFAULT_OUTPUT
+    return min(MAX_OUTPUT, max(0, length) * max(1, _number(bounds.n), _number(bounds.best_of)))
 
 
 def _number(written: msgspec.Raw) -> int:
-    """A whole number, rounded up, no further from 0 than MOST_OUTPUT; 0 for what is no number.
+    """Return a JSON number rounded up and limited to MAX_OUTPUT in both directions; 0 if it is not a number.
 
-    Hosts written in Python take a number that is written as text, too.
+    A number in a string counts as well, because hosts written in Python accept that.
     """
     if len(written) > _LONGEST_NUMBER:
-        return MOST_OUTPUT
+        return MAX_OUTPUT
     try:
         value: Any = msgspec.json.decode(written) if len(written) else 0
-        return math.ceil(max(-MOST_OUTPUT, min(MOST_OUTPUT, float(value))))
-    except msgspec.DecodeError:  # more than a float can hold
-        return MOST_OUTPUT
+        return math.ceil(max(-MAX_OUTPUT, min(MAX_OUTPUT, float(value))))
+    except msgspec.DecodeError:  # the number is larger than a float can hold
+        return MAX_OUTPUT
     except (ValueError, TypeError):
         return 0

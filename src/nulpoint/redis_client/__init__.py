@@ -1,1 +1,1 @@
-"""One Redis connection for the whole process, and what replicas tell one another through it."""
+"""The Redis connection of the process, and the circuit breaker hints that replicas share through Redis."""

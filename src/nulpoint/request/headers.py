@@ -81,6 +81,8 @@ def headers_for_client(headers: Headers, credential: CredentialMatcher, *, besid
             lines.append(b"%b: %b\r\n" % item)
             if len(item[1]) >= shortest:  # few are
                 searched.append(item[1])
+    if not lines:
+        return b""
     block = b"".join(lines)
     if credential.may_be_in(b"".join(searched)) or not block.isascii():
         return b"".join([_shown(line, credential) for line in lines])

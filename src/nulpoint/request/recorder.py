@@ -19,7 +19,7 @@ from nulpoint.redaction.text import without_request
 from nulpoint.request.attempts import OK, AttemptHistory
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
-from nulpoint.routing.cooldowns import REFUSED
+from nulpoint.routing.cooldowns import REFUSED_SECONDS
 from nulpoint.routing.provider_health import SkipReason
 from nulpoint.telemetry.metrics.metrics import Metrics
 from nulpoint.telemetry.request_log.bodies import BodyCopy, BodyLogger
@@ -167,7 +167,7 @@ class RequestRecorder:
         what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
         scope = f", for the model {model[:100]!a}" if model else ""  # callers name models, with whatever in the name
         text = "key %d of %s %s (status %d): it rests for %d s%s"
-        logger.error(text, number, provider, what, failure.provider_status, REFUSED, scope)
+        logger.error(text, number, provider, what, failure.provider_status, REFUSED_SECONDS, scope)
 
     def breaker_opened_elsewhere(self, provider: str) -> None:
         """A provider's breaker has opened because another replica's has."""

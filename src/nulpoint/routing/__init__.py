@@ -1,1 +1,1 @@
-"""Decisions about where a request goes: pure, `now` is an argument."""
+"""Decides where a request goes. Nothing here does I/O or reads a clock: the time is always an argument."""

@@ -1,7 +1,7 @@
-"""The course of one request along its targets: which is tried next, and with how much time. Pure.
+"""Plans the attempts of one request: which target is tried next, and how much time the attempt gets.
 
-Time is an argument, in monotonic seconds; chance (0 to 1) too. A target that cannot be called now, or cannot express
-the request, is passed over: that is no attempt and costs nothing.
+The planner does no I/O. The time (in monotonic seconds) and a random number (0 to 1) are arguments. A target that
+cannot be called now, or that cannot express the request, is skipped; a skipped target does not count as an attempt.
 """
 
 import math
@@ -13,20 +13,34 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.provider_health import COOLING_DOWN, Lease, ProviderHealth, SkipReason
-from nulpoint.routing.retry import BUDGET_SHARE, FIRST_SHARE, MIN_ATTEMPT_SECONDS, backoff_before_retry, can_fail_over
+from nulpoint.routing.retry import (
+    BUDGET_SHARE,
+    FIRST_ATTEMPT_SHARE,
+    MIN_ATTEMPT_SECONDS,
+    backoff_before_retry,
+    can_fail_over,
+)
 
-_BY_CREDENTIAL = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})  # another key of the same provider may do better
+_BY_CREDENTIAL = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})  # another key of the same provider may succeed
 
 
 class AttemptRules(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempts` a request, the first included; `provider_timeout` in seconds, to the first byte of an answer."""
+    """The limits on the attempts of one request.
+
+    `attempts` is the most attempts per request, including the first one. `provider_timeout` is the longest time in
+    seconds to the first byte of a response.
+    """
 
     attempts: int = 3
     provider_timeout: float = 30.0
 
 
 class PlannedAttempt(msgspec.Struct, frozen=True):
-    """One attempt to make: `number` is 1 for the first, `wait` the seconds before it, `timeout` to its first byte."""
+    """An attempt to be made at one target.
+
+    `number` counts from 1. `wait` is the delay in seconds before the attempt, and `timeout` the time in seconds it has
+    to the first byte of the response.
+    """
 
     target: Target
     lease: Lease
@@ -42,9 +56,9 @@ def record_failure(
     failure: Failure,
     now: float,
 ) -> State | None:
-    """An attempt has failed. Gives the breaker's new state where that changes it.
+    """Record a failed attempt in the health of its provider. Return the breaker's new state if it changed.
 
-    A timer that a short deadline cut below PROVIDER_TIMEOUT says nothing about the provider.
+    A timeout that was shortened below PROVIDER_TIMEOUT by the request's deadline does not count against the provider.
     """
     health = provider_health[planned.target.provider.spec.name]
     if failure.kind is Kind.TIMEOUT and planned.timeout < rules.provider_timeout:
@@ -60,9 +74,10 @@ def plan_first_attempt(
     client_key_digest: Hashable | None,
     now: float,
 ) -> PlannedAttempt | None:
-    """The first attempt where nothing stands against it, and nothing is to be noted of its success: nearly always.
+    """Return the first attempt if it can be made unconditionally, else None.
 
-    Then no course need be made, unless it fails; it needs to be settled only then.
+    This is the fast path: most requests succeed on the first attempt, so they need no AttemptPlanner. The attempt has
+    to be recorded only if it fails.
     """
     target = targets[0]
     health = provider_health[target.provider.spec.name]
@@ -70,18 +85,19 @@ def plan_first_attempt(
     if lease is None:
         return None
     health.retry_budget.saved += BUDGET_SHARE
-    shared = len(targets) > 1 and rules.attempts > 1
-    if shared and client_key_digest is not None:
-        shared = not all(_is_foreign(one, target, client_key_digest) for one in targets[1:])
-    timeout = min(rules.provider_timeout, (deadline - now) * (FIRST_SHARE if shared else 1.0))
+    has_alternative = len(targets) > 1 and rules.attempts > 1
+    if has_alternative and client_key_digest is not None:
+        has_alternative = not all(_is_foreign(other, target, client_key_digest) for other in targets[1:])
+    timeout = min(rules.provider_timeout, (deadline - now) * (FIRST_ATTEMPT_SHARE if has_alternative else 1.0))
     return PlannedAttempt(target, lease, 1, timeout)
 
 
 class AttemptPlanner:
-    """One request's.
+    """Chooses the attempts of one request, one after another.
 
-    `until` is its deadline, `own` the digest of a key the caller brought. `fits` says whether a target other than the
-    first can express the request. `begun`: the first attempt has been made straight.
+    `client_key_digest` is the digest of the provider key that the client sent, or None. `fits` says whether a target
+    other than the first can express the request. `first_attempt_made` is true if the first attempt came from
+    `plan_first_attempt`.
     """
 
     __slots__ = (
@@ -92,11 +108,11 @@ class AttemptPlanner:
         "_number",
         "_primary",
         "_provider_health",
+        "_rate_limit_waits",
         "_remaining",
         "_rules",
-        "_waits",
         "skipped",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -107,22 +123,22 @@ class AttemptPlanner:
         client_key_digest: Hashable | None,
         fits: Callable[[Target], bool],
         *,
-        begun: bool,
+        first_attempt_made: bool,
     ) -> None:
         self._primary = targets[0]
-        self._remaining = list(targets[1:] if begun else targets)
+        self._remaining = list(targets[1:] if first_attempt_made else targets)
         self._provider_health = provider_health
         self._budget = provider_health[self._primary.provider.spec.name].retry_budget
         self._rules = rules
         self._deadline = deadline
         self._client_key_digest = client_key_digest
         self._fits = fits
-        self._number = 1 if begun else 0
-        self._waits: list[float | None] = []  # after each failed attempt: seconds, where it was a rate limit
-        self.skipped: list[tuple[Target, SkipReason]] = []  # over targets that could not be called
+        self._number = 1 if first_attempt_made else 0
+        self._rate_limit_waits: list[float | None] = []  # one per failed attempt; None unless it was a rate limit
+        self.skipped: list[tuple[Target, SkipReason]] = []
 
     def first(self, now: float) -> PlannedAttempt:
-        """The first attempt. Raises Failure (503) when no target can be called: every breaker is open."""
+        """Return the first attempt. Raises Failure (503) if no target can be called because every breaker is open."""
         planned = self._next(now)
         if planned is None:
             raise self._no_provider_available()
@@ -131,14 +147,14 @@ class AttemptPlanner:
         return planned
 
     def next_after(self, planned: PlannedAttempt, failure: Failure, now: float, random: float) -> PlannedAttempt | None:
-        """The attempt that follows a failed and settled one; None when there is none."""
-        self._waits.append(failure.retry_after if failure.kind is Kind.RATE_LIMIT else None)
-        possible = (
+        """Return the attempt that follows a failed one, which must have been recorded; None if there is none."""
+        self._rate_limit_waits.append(failure.retry_after if failure.kind is Kind.RATE_LIMIT else None)
+        may_continue = (
             self._number < self._rules.attempts
             and self._deadline - now > MIN_ATTEMPT_SECONDS
             and can_fail_over(failure, has_client_key=self._client_key_digest is not None)
         )
-        if not possible:
+        if not may_continue:
             return None
         health = self._provider_health[planned.target.provider.spec.name]
         if (
@@ -147,18 +163,21 @@ class AttemptPlanner:
             and health.has_available_credential(planned.target.model, now)
         ):
             self._remaining.insert(0, planned.target)
-        following = self._next(now) or self._retry(planned, failure, now, random)
-        return self._within_budget(following, now) if following is not None else None
+        next_attempt = self._next(now) or self._retry(planned, failure, now, random)
+        return self._within_budget(next_attempt, now) if next_attempt is not None else None
 
     def final_error(self, failure: Failure) -> Failure:
-        """What the caller is told when nothing is left: the last failure, with the shortest wait if all were limits."""
-        waits = [wait for wait in self._waits if wait is not None]
-        if waits and len(waits) == len(self._waits):
+        """Return the error for the client when no attempt is left.
+
+        It is the last failure. If every attempt hit a rate limit, it names the shortest of their waits.
+        """
+        waits = [wait for wait in self._rate_limit_waits if wait is not None]
+        if waits and len(waits) == len(self._rate_limit_waits):
             failure.retry_after = min(waits)
         return failure
 
     def _next(self, now: float) -> PlannedAttempt | None:
-        """The first target that can be called; only when there is none, one whose credential rests."""
+        """Plan an attempt at the first callable target, or else at one whose credentials are cooling down."""
         planned, skipped = self._pick(now, last_resort=False)
         if planned is None and any(why.reason == COOLING_DOWN for _, why in skipped):
             planned, skipped = self._pick(now, last_resort=True)
@@ -166,23 +185,23 @@ class AttemptPlanner:
         return planned
 
     def _pick(self, now: float, *, last_resort: bool) -> tuple[PlannedAttempt | None, list[tuple[Target, SkipReason]]]:
-        """The first of those left that can be called, and what was passed over before it.
+        """Return an attempt at the first remaining target that can be called, and the targets skipped before it.
 
-        A target that rests keeps its place; the others that were passed over are not asked again.
+        Skipped targets whose credentials are cooling down stay among the remaining ones; other skipped targets do not.
         """
         skipped: list[tuple[Target, SkipReason]] = []
         for position, target in enumerate(self._remaining):
-            admitted = self._acquire(target, now, last_resort)
-            if isinstance(admitted, Lease):
-                self._remaining[: position + 1] = [one for one, why in skipped if why.reason == COOLING_DOWN]
-                return self._planned(target, admitted, now), skipped
-            skipped.append((target, admitted))
+            lease = self._acquire(target, now, last_resort)
+            if isinstance(lease, Lease):
+                self._remaining[: position + 1] = [other for other, why in skipped if why.reason == COOLING_DOWN]
+                return self._planned(target, lease, now), skipped
+            skipped.append((target, lease))
         return None, skipped
 
     def _add_skipped(self, skipped: list[tuple[Target, SkipReason]]) -> None:
-        """A target that goes on resting is noted once."""
-        noted = {(target.name, why.reason) for target, why in self.skipped}
-        self.skipped += [(target, why) for target, why in skipped if (target.name, why.reason) not in noted]
+        """Add the skipped targets to `skipped`, each once for the same reason."""
+        listed = {(target.name, why.reason) for target, why in self.skipped}
+        self.skipped += [(target, why) for target, why in skipped if (target.name, why.reason) not in listed]
 
     def _acquire(self, target: Target, now: float, last_resort: bool) -> Lease | SkipReason:
         if _is_foreign(target, self._primary, self._client_key_digest):
@@ -193,24 +212,27 @@ class AttemptPlanner:
         return health.acquire(target.model, now, self._client_key_digest, last_resort=last_resort)
 
     def _retry(self, planned: PlannedAttempt, failure: Failure, now: float, random: float) -> PlannedAttempt | None:
-        """The same target, after a wait."""
+        """Plan another attempt at the same target after a backoff; None if that is not possible."""
         wait = backoff_before_retry(failure, self._number, random)
         if wait is None or now + wait + MIN_ATTEMPT_SECONDS > self._deadline:
             return None
-        admitted = self._acquire(planned.target, now + wait, True)
-        return self._planned(planned.target, admitted, now + wait, wait) if isinstance(admitted, Lease) else None
+        lease = self._acquire(planned.target, now + wait, True)
+        return self._planned(planned.target, lease, now + wait, wait) if isinstance(lease, Lease) else None
 
     def _planned(self, target: Target, lease: Lease, now: float, wait: float = 0.0) -> PlannedAttempt:
         self._number = number = self._number + 1
         first = number == 1 and self._rules.attempts > 1
-        shared = first and not all(_is_foreign(one, self._primary, self._client_key_digest) for one in self._remaining)
-        timeout = min(self._rules.provider_timeout, (self._deadline - now) * (FIRST_SHARE if shared else 1.0))
+        has_alternative = first and not all(
+            _is_foreign(target, self._primary, self._client_key_digest) for target in self._remaining
+        )
+        share = FIRST_ATTEMPT_SHARE if has_alternative else 1.0
+        timeout = min(self._rules.provider_timeout, (self._deadline - now) * share)
         return PlannedAttempt(target, lease, number, timeout, wait)
 
     def _within_budget(self, planned: PlannedAttempt, now: float) -> PlannedAttempt | None:
-        if self._budget.take():
-            further = Lease(planned.lease.credential, planned.lease.permit, self._budget)
-            return PlannedAttempt(planned.target, further, planned.number, planned.timeout, planned.wait)
+        if self._budget.acquire():
+            lease = Lease(planned.lease.credential, planned.lease.permit, self._budget)
+            return PlannedAttempt(planned.target, lease, planned.number, planned.timeout, planned.wait)
         self._provider_health[planned.target.provider.spec.name].release(planned.lease, now)
         return None
 
@@ -221,5 +243,5 @@ class AttemptPlanner:
 
 
 def _is_foreign(target: Target, primary: Target, client_key_digest: Hashable | None) -> bool:
-    """A key the caller brought goes to nobody but the provider it was brought for."""
+    """Return whether the client sent a key that must not go to this target because it is for another provider."""
     return client_key_digest is not None and target.provider is not primary.provider

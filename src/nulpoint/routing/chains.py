@@ -1,8 +1,8 @@
-"""Chains: for a model, the ordered steps of targets that may answer for it.
+"""Chains of targets: for each model, the ordered steps of targets that may serve its requests.
 
-A step is one target, or several with weights, among which requests are spread; the others of a step come right after
-the one whose turn it is. Chains are the user's (`fallbacks` in config.yaml) or, for plain model names, the built-in
-table of equivalents.
+A step is one target or several targets with weights. Requests are spread over the targets of a step by weight; if the
+chosen one fails, the other targets of the step come next. Chains are configured (`fallbacks` in config.yaml) or, for
+plain model names, built from the table of equivalent models.
 """
 
 import fnmatch
@@ -16,7 +16,7 @@ from nulpoint.providers.spec import Provider
 
 
 class Target(NamedTuple):
-    """A provider and the model's name there; `name` is both, `provider/model`."""
+    """A provider and a model at that provider. `model` is the provider's name for it, `name` is `provider/model`."""
 
     provider: Provider
     model: str
@@ -28,7 +28,7 @@ class Target(NamedTuple):
 
 
 class WeightedTarget(msgspec.Struct, frozen=True):
-    """A target's name, `provider/model`, and its share of the step's requests."""
+    """The name of a target, `provider/model`, and its relative share of the step's requests."""
 
     target: str
     weight: int = 1
@@ -39,7 +39,7 @@ Chain = tuple[Step, ...]
 
 
 class WeightedRoundRobin:
-    """Smooth weighted round robin (as nginx has it): every target gets its share, spread evenly over time."""
+    """Smooth weighted round robin, as in nginx: every target gets its share, spread evenly over time."""
 
     __slots__ = ("_current", "weights")
 
@@ -48,24 +48,24 @@ class WeightedRoundRobin:
         self._current = [0] * len(weights)
 
     def next_order(self) -> list[int]:
-        """The positions, the one whose turn it is first, the others by how near their turn is."""
+        """Take the next turn. Return the positions of the targets in the order of their turns."""
         order = self.preview()
-        self._current = [now + weight for now, weight in zip(self._current, self.weights, strict=True)]
+        self._current = [current + weight for current, weight in zip(self._current, self.weights, strict=True)]
         self._current[order[0]] -= sum(self.weights)
         return order
 
     def preview(self) -> list[int]:
-        """The same, without taking the turn."""
-        current = [now + weight for now, weight in zip(self._current, self.weights, strict=True)]
+        """Return the positions in the order of their turns, without taking the turn."""
+        current = [value + weight for value, weight in zip(self._current, self.weights, strict=True)]
         return sorted(range(len(current)), key=lambda position: -current[position])
 
 
 class TargetPlan:
-    """The targets of one model, step by step. `primary` is the model's own, which stands in the first step.
+    """The targets of one model, step by step. `primary` is the model's own target, which is in the first step.
 
-    `keeps`: names of the targets whose answers may be kept as answers of the plan. In a chain of the user's `own` they
-    are all, for so it was said; in others those of the first step: a built-in equivalent helps out, and no longer than
-    the primary fails.
+    `cacheable` has the names of the targets whose responses may be cached for this plan. In a configured chain these
+    are all targets, since the operator declared them interchangeable. Otherwise they are those of the first step: a
+    built-in equivalent only stands in while the primary fails.
     """
 
     __slots__ = ("_steps", "_turns", "all", "cacheable", "fixed", "identity", "primary")
@@ -77,19 +77,20 @@ class TargetPlan:
         self._steps = [tuple(target for target, _ in step) for step in steps]
         self._turns = [WeightedRoundRobin([weight for _, weight in step]) for step in steps]
         names = [[f"{target.name}*{weight}@{target.provider.base_url}" for target, weight in step] for step in steps]
-        # the same for plans of the same targets that keep the same answers
+        # Part of the cache key: equal for plans with the same targets and the same cacheable targets.
         self.identity = ("own\n" * configured + "\n".join(map(",".join, names))).encode()
         self.all = tuple(target for step in self._steps for target in step)
         self.cacheable = frozenset(
             target.name for step in (self._steps if configured else self._steps[:1]) for target in step
         )
-        single = all(len(step) == 1 for step in self._steps)
-        self.fixed = tuple(step[0] for step in self._steps) if single else None  # the targets, always in this order
+        single_targets = all(len(step) == 1 for step in self._steps)
+        # The targets if their order never changes, else None.
+        self.fixed = tuple(step[0] for step in self._steps) if single_targets else None
 
     def targets(self, *, has_client_key: bool = False) -> tuple[Target, ...]:
-        """In the order in which they are to be tried now.
+        """Return the targets in the order in which to try them for this request, and take a turn in each step.
 
-        A key that the caller brought (`own_key`) is one for the primary's provider, so targets there come first.
+        A key that the client sent is for the primary's provider, so that provider's targets come first.
         """
         if self.fixed is not None:
             return self.fixed
@@ -101,7 +102,7 @@ class TargetPlan:
         return tuple(ordered)
 
     def preview(self) -> list[list[tuple[Target, int]]]:
-        """The targets of each step and their weights, as the next request would have them. No turn is taken."""
+        """Return the targets and weights of each step in the order for the next request, without taking a turn."""
         return [
             [(step[position], turns.weights[position]) for position in turns.preview()]
             for step, turns in zip(self._steps, self._turns, strict=True)
@@ -109,45 +110,51 @@ class TargetPlan:
 
 
 class FallbackChains:
-    """Which chain a model has. `own` are the user's by model name or pattern; `automatic` allows the built-in ones."""
+    """Finds the chain of a model.
+
+    `configured` has the chains of config.yaml by model name or pattern; `automatic` allows the built-in equivalents.
+    """
 
     def __init__(self, configured: Mapping[str, Chain], *, automatic: bool) -> None:
         self._configured = configured
         self._patterns = sorted((name for name in configured if _is_pattern(name)), key=len, reverse=True)
         self._automatic = automatic
 
-    def chain_for(self, requested: str, primary: Target) -> Chain:
-        """The whole chain of the model `asked` for. The model's own target comes first, unless the user's chain
-        names it in its first step; where a later step names it, it is left out there."""
+    def chain_for(self, model: str, primary: Target) -> Chain:
+        """Return the whole chain of a model.
+
+        It begins with the model's own target, `primary`. A configured chain that names the primary in its first step is
+        used as it is; from a later step the primary is removed.
+        """
         first = WeightedTarget(primary.name)
-        own = self._configured_chain(requested)
-        if own is not None:
-            return own if _names(own[0], primary) else ((first,), *_without(own, primary))
-        if not self._automatic or requested.startswith(f"{primary.provider.spec.name}/"):
+        configured = self._configured_chain(model)
+        if configured is not None:
+            return configured if _names(configured[0], primary) else ((first,), *_without(configured, primary))
+        if not self._automatic or model.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
         return ((first,), *((WeightedTarget(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
 
-    def configured_name(self, asked: str) -> str | None:
-        """Under which name or pattern the chain of this model is among the user's; None where it is not."""
-        if asked in self._configured:
-            return asked
-        return next((name for name in self._patterns if fnmatch.fnmatchcase(asked, name)), None)
+    def configured_name(self, model: str) -> str | None:
+        """Return the name or pattern under which config.yaml has a chain for this model; None if it has none."""
+        if model in self._configured:
+            return model
+        return next((name for name in self._patterns if fnmatch.fnmatchcase(model, name)), None)
 
-    def _configured_chain(self, asked: str) -> Chain | None:
-        name = self.configured_name(asked)
+    def _configured_chain(self, model: str) -> Chain | None:
+        name = self.configured_name(model)
         return None if name is None else self._configured[name]
 
 
 def _names(step: Step, target: Target) -> bool:
-    return any(one.target == target.name for one in step)
+    return any(entry.target == target.name for entry in step)
 
 
 def _without(chain: Chain, target: Target) -> Iterator[Step]:
-    """A chain that would return to a target it has tried."""
+    """Yield the steps of the chain without one target. Steps that become empty are dropped."""
     for step in chain:
-        others = tuple(one for one in step if one.target != target.name)
-        if others:
-            yield others
+        remaining = tuple(entry for entry in step if entry.target != target.name)
+        if remaining:
+            yield remaining
 
 
 def _is_pattern(name: str) -> bool:

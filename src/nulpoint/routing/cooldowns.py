@@ -1,63 +1,70 @@
-"""Which credentials rest, and until when: pure, `now` is monotonic seconds.
+"""Keeps track of which credentials are cooling down, and until when. `now` is always in monotonic seconds.
 
-A credential rests for one model (a limit, no permission, its credit used up) or as a whole (not accepted at all). A
-rest puts it last: it is used all the same where no other target can be called, since what held one request back need
-not hold the next.
+A credential cools down for one model (after a rate limit, a missing permission or used-up credit) or for all models
+(if the provider does not accept it at all). Meanwhile it is used last: only if no other target can be called, since
+what stopped one request need not stop the next.
 """
 
 from collections.abc import Hashable, Mapping
 
-LONGEST = 300.0  # seconds; a provider may ask callers to wait longer, but we look again by then
-UNNAMED = 60.0  # where a 429 does not say how long (product brief)
-REFUSED = 300.0  # of a credential that the provider refused
-_REMEMBERED = 4096  # rests, the newest; callers bring as many keys as they like
+MAX_SECONDS = 300.0  # if a provider asks for a longer wait, the credential is tried again after this time
+DEFAULT_SECONDS = 60.0  # for a 429 that does not say how long to wait
+REFUSED_SECONDS = 300.0  # for a credential that the provider refused
+_MAX_ENTRIES = 4096  # the newest are kept; the limit is needed because clients can send any number of keys
 
 
 class Cooldowns:
-    """The rests at one provider. Keys are (credential, model), or (credential, "") for all its models."""
+    """The cooldowns at one provider.
 
-    __slots__ = ("_end", "_last_end", "any")
+    A credential is the position of a configured key, or the digest of a key that a client sent. The model "" stands for
+    all models.
+    """
+
+    __slots__ = ("_ends", "_latest_end", "maybe_active")
 
     def __init__(self) -> None:
-        self._end: dict[tuple[Hashable, str], float] = {}  # in the order in which they were begun
-        self._last_end = 0.0
-        self.any = False  # there may be one
+        self._ends: dict[tuple[Hashable, str], float] = {}  # by (credential, model), oldest first
+        self._latest_end = 0.0
+        self.maybe_active = False  # false if there is surely no cooldown
 
     def rate_limited(self, credential: Hashable, model: str, retry_after: float | None, now: float) -> None:
-        """The provider had too many requests; `retry_after` is the wait it named, in seconds."""
-        seconds = UNNAMED if retry_after is None else min(retry_after, LONGEST)
+        """Start the cooldown after a rate limit. `retry_after`: the seconds that the provider named."""
+        seconds = DEFAULT_SECONDS if retry_after is None else min(retry_after, MAX_SECONDS)
         self._put((credential, model), now + seconds)
 
     def credential_refused(self, credential: Hashable, model: str, now: float) -> None:
-        """The provider did not accept the credential for this model, or its credit is used up; "" is for any model."""
-        self._put((credential, model), now + REFUSED)
+        """Start the cooldown of a credential that was refused for this model, or whose credit is used up."""
+        self._put((credential, model), now + REFUSED_SECONDS)
 
-    def end(self, credential: Hashable, model: str, now: float) -> float:
-        """When the rest that keeps this credential from this model ends; 0 where it does not rest."""
-        if now >= self._last_end:  # all have ended
-            self._end.clear()
-            self.any = False
+    def end_of(self, credential: Hashable, model: str, now: float) -> float:
+        """Return when the cooldown of this credential for this model ends; 0 if it is not cooling down."""
+        if now >= self._latest_end:  # all cooldowns have ended
+            self._ends.clear()
+            self.maybe_active = False
             return 0.0
-        ends = max(self._end.get((credential, name), 0.0) for name in ("", model))
+        ends = max(self._ends.get((credential, name), 0.0) for name in ("", model))
         return ends if ends > now else 0.0
 
     def remapped(self, credentials: Mapping[Hashable, Hashable]) -> "Cooldowns":
-        """Those of the credentials named, under their new names. Others, which callers brought, keep theirs."""
-        same = Cooldowns()
-        for (credential, model), end in self._end.items():
+        """Return these cooldowns with the configured credentials at their new positions.
+
+        Credentials missing from the mapping are dropped. Keys that clients sent keep their cooldowns.
+        """
+        result = Cooldowns()
+        for (credential, model), end in self._ends.items():
             name = credentials.get(credential) if isinstance(credential, int) else credential
             if name is not None:
-                same._put((name, model), end)
-        return same
+                result._put((name, model), end)
+        return result
 
     def active(self, now: float) -> int:
-        """How many there are."""
-        return sum(end > now for end in self._end.values())
+        """Return the number of cooldowns that have not ended."""
+        return sum(end > now for end in self._ends.values())
 
     def _put(self, key: tuple[Hashable, str], end: float) -> None:
-        self._end.pop(key, None)
-        if len(self._end) >= _REMEMBERED:
-            del self._end[next(iter(self._end))]
-        self._end[key] = end
-        self._last_end = max(self._last_end, end)
-        self.any = True
+        self._ends.pop(key, None)
+        if len(self._ends) >= _MAX_ENTRIES:
+            del self._ends[next(iter(self._ends))]
+        self._ends[key] = end
+        self._latest_end = max(self._latest_end, end)
+        self.maybe_active = True

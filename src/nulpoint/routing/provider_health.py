@@ -1,4 +1,7 @@
-"""How one provider stands: its breaker, its credentials' rests and turns, its budget of further attempts. Pure."""
+"""The health of one provider: its circuit breaker, its credentials' cooldowns and turns, and its retry budget.
+
+Nothing here does I/O.
+"""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -10,19 +13,20 @@ from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, Permit, Sta
 from nulpoint.routing.cooldowns import Cooldowns
 from nulpoint.routing.retry import RetryBudget
 
-# The evidence that counts against a provider, by whether the call was made with a configured credential. The breaker is
-# everybody's, and what comes back to a caller's own key may be about the account behind it: one caller whose account
-# fails, or who makes it fail, would switch the provider off for all others.
+# The evidence that counts as a failure of the provider, by whether the call used a configured credential. All clients
+# share the breaker, and a response to a key that the client sent may be about the account behind that key: otherwise
+# one client whose account fails, by accident or on purpose, would switch the provider off for all others.
 _COUNTED = {True: frozenset({Evidence.ACCOUNT, Evidence.PROVIDER}), False: frozenset({Evidence.PROVIDER})}
 COOLING_DOWN = "resting"
 _BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """Leave for one call: with which configured credential (its position) or caller's own (its digest).
+    """The permission to make one call, and the credential to use for it.
 
-    It must be given back, exactly once, with `settle` or `forgo`. `budget`: where it was taken from, if it is a further
-    attempt.
+    `credential` is the position of a configured credential, or the digest of the key that the client sent. `budget` is
+    the retry budget the call was taken from, if it is a further attempt. The holder must call `ProviderHealth.record`
+    or `release` exactly once.
     """
 
     credential: Hashable
@@ -33,8 +37,8 @@ class Lease(msgspec.Struct, frozen=True):
 class SkipReason(NamedTuple):
     """Why a target is skipped, and the seconds until that may change.
 
-    `reason` is "open" or "half_open" for the breaker, COOLING_DOWN for the credentials, and "unfit" or "foreign" where
-    the request cannot go to the target.
+    `reason` is "open" or "half_open" for the breaker, COOLING_DOWN for the credentials, "unfit" if the target cannot
+    express the request, and "foreign" if the client sent a key for another provider.
     """
 
     reason: str
@@ -46,7 +50,7 @@ class SkipReason(NamedTuple):
 
 
 class ProviderHealth:
-    """One provider's, with so many configured credentials. All times are monotonic seconds."""
+    """The health of one provider. `credentials` is the number of configured ones. All times are monotonic seconds."""
 
     __slots__ = (
         "_configured",
@@ -70,10 +74,10 @@ class ProviderHealth:
         self._leases = self._unconditional_leases()
 
     def updated(self, rules: BreakerRules, credentials: Sequence[int | None]) -> "ProviderHealth":
-        """The standing of the same host when its rules or its credentials change; itself where neither does.
+        """Return the health of the same provider under other rules or credentials, or itself if neither has changed.
 
-        `credentials`: of each that there is now, the position it had before, None where it is new. What is under way is
-        settled where it was admitted: it decides nothing here any more.
+        `credentials` has for each present credential its previous position, or None if it is new. Calls in flight are
+        recorded in the health that issued their leases, so they have no effect on the new one.
         """
         if rules == self._rules and list(credentials) == list(range(self._configured)):
             return self
@@ -87,15 +91,16 @@ class ProviderHealth:
         return successor
 
     def _unconditional_leases(self) -> list[Lease]:
-        """Those of calls against which nothing stands, by credential: made once for every time the breaker closes."""
+        """Return the leases for `acquire_unconditionally`, by credential. They are valid until the breaker opens."""
         return [Lease(credential, self.breaker.unconditional_permit) for credential in range(self._count)]
 
     def acquire(
         self, model: str, now: float, client_key_digest: Hashable | None, *, last_resort: bool
     ) -> Lease | SkipReason:
-        """Leave to call the provider, or why not. `own`: the digest of the key the caller brought.
+        """Return a lease for one call, or the reason why the provider cannot be called.
 
-        As a `last_resort` a credential that rests may be used too: of several the one that rests shortest.
+        `client_key_digest` is the digest of the key that the client sent, or None. As a `last_resort`, a credential
+        that is cooling down may be used; of several, the one whose cooldown ends first.
         """
         credential, end = self._choose_credential(model, now, client_key_digest)
         if end and not last_resort:
@@ -106,26 +111,26 @@ class ProviderHealth:
         return Lease(credential, permit)
 
     def acquire_unconditionally(self, client_key_digest: Hashable | None) -> Lease | None:
-        """The same where nothing stands against it, no breaker and no rest, which is nearly always; else None.
+        """Return a lease if the breaker is closed and no credential is cooling down, else None.
 
-        It need not be given back, unless the call has failed.
+        This is the fast path of nearly every request: the lease has to be recorded only if the call fails.
         """
-        if self.breaker.state is not State.CLOSED or self.cooldowns.any or self.breaker.counts_calls:
+        if self.breaker.state is not State.CLOSED or self.cooldowns.maybe_active or self.breaker.counts_calls:
             return None
         if client_key_digest is not None:
             return Lease(client_key_digest, self.breaker.unconditional_permit)
         return self._leases[0 if self._count == 1 else self.next_credential()]
 
     def next_credential(self) -> int:
-        """The configured credential whose turn it is."""
+        """Return the position of the configured credential whose turn it is, and move on to the next one."""
         turn = self._next_credential
         self._next_credential = (turn + 1) % self._count
         return turn
 
     def record(self, lease: Lease, model: str, failure: Failure | None, now: float) -> State | None:
-        """The call has ended; `failure` is None for success. Gives the breaker's new state where that changes it."""
+        """Record how a call ended; `failure` is None for success. Return the breaker's new state if it changed."""
         if lease.budget is not None:
-            lease.budget.done()
+            lease.budget.release()
         if failure is not None:
             self._cool_down(lease.credential, model, failure, now)
         changed = self.breaker.record(lease.permit, _outcome(lease, failure), now)
@@ -134,21 +139,21 @@ class ProviderHealth:
         return changed
 
     def release(self, lease: Lease, now: float) -> State | None:
-        """The call was not made, or nobody waits for its end: it says nothing about the provider.
+        """Give up a lease whose call was not made, or was abandoned: it says nothing about the provider.
 
-        Gives the breaker's new state where that changes it: a probe's place is free again.
+        Return the breaker's new state if it changed, which it does if the call was the probe.
         """
         if lease.budget is not None:
-            lease.budget.done()
+            lease.budget.release()
         return self.breaker.record(lease.permit, Outcome.NEUTRAL, now)
 
     def has_available_credential(self, model: str, now: float) -> bool:
-        """Whether a configured credential does not rest."""
-        return any(not self.cooldowns.end(credential, model, now) for credential in range(self._count))
+        """Return whether a configured credential is not cooling down for this model."""
+        return any(not self.cooldowns.end_of(credential, model, now) for credential in range(self._count))
 
     def preview(self, model: str, now: float) -> SkipReason | None:
-        """What `admit` would say to a request without a key of its own: None for leave. Nothing is taken."""
-        end = min(self.cooldowns.end(credential, model, now) for credential in range(self._count))
+        """Return why `acquire` would refuse a request without a client key; None if it would not. Takes nothing."""
+        end = min(self.cooldowns.end_of(credential, model, now) for credential in range(self._count))
         if end:
             return SkipReason(COOLING_DOWN, end - now)
         wait = self.breaker.seconds_to_probe(now)
@@ -157,41 +162,43 @@ class ProviderHealth:
     def _cool_down(self, credential: Hashable, model: str, failure: Failure, now: float) -> None:
         configured = isinstance(credential, int)
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
-            if configured:  # a key the caller brought is the caller's to mend
-                self.cooldowns.credential_refused(credential, rest_scope(failure, model), now)
+            if configured:  # the client has to replace a key that it sent itself
+                self.cooldowns.credential_refused(credential, cooldown_scope(failure, model), now)
         elif failure.kind is Kind.RATE_LIMIT or failure.provider_status == 529:
             self.cooldowns.rate_limited(credential, model, failure.provider_retry_after, now)
 
     def _choose_credential(self, model: str, now: float, client_key_digest: Hashable | None) -> tuple[Hashable, float]:
-        """The first credential that does not rest, beginning with the one whose turn it is, and 0; else the one that
-        rests shortest, and until when."""
-        if not self.cooldowns.any:
+        """Return the credential to use and when its cooldown ends, 0 if it is not cooling down.
+
+        It is the first one that is not cooling down, beginning with the one whose turn it is, or else the one whose
+        cooldown ends first.
+        """
+        if not self.cooldowns.maybe_active:
             return (self.next_credential() if client_key_digest is None else client_key_digest), 0.0
         if client_key_digest is not None:
-            return client_key_digest, self.cooldowns.end(client_key_digest, model, now)
+            return client_key_digest, self.cooldowns.end_of(client_key_digest, model, now)
         candidates = [(self._next_credential + step) % self._count for step in range(self._count)]
-        ends = [(self.cooldowns.end(credential, model, now), credential) for credential in candidates]
-        end, credential = min(ends, key=lambda one: one[0])
-        self._next_credential = (
-            credential + 1
-        ) % self._count  # so that no neighbour of one that rests gets a double share
+        ends = [(self.cooldowns.end_of(credential, model, now), credential) for credential in candidates]
+        end, credential = min(ends, key=lambda candidate: candidate[0])
+        # The turn moves past the chosen one, so that the neighbour of one cooling down does not get a double share.
+        self._next_credential = (credential + 1) % self._count
         return credential, end
 
 
-def rest_scope(failure: Failure, model: str) -> str:
-    """The model for which a credential rests that was refused, or whose credit is used up; "" for all models.
+def cooldown_scope(failure: Failure, model: str) -> str:
+    """Return the model for which a refused credential, or one without credit, cools down; "" for all models.
 
-    Only a 401 is about the credential itself. A 403 or a quota may be about the model, or the size of the request, and
-    any caller can ask for what a key may not use: that must not move the others away from its other models.
+    Only a 401 is about the credential itself. A 403 or an exceeded quota may be about the model or the size of the
+    request. Any client can ask for a model that a key may not use, which must not affect requests for other models.
     """
     return "" if failure.provider_status == 401 else model
 
 
 def _outcome(lease: Lease, failure: Failure | None) -> Outcome:
-    """What the end of a call says about the provider.
+    """Return what the end of a call says about the provider.
 
-    A success of a caller's own key is no more evidence than its failures, except as a probe: a gateway that has no keys
-    of its own learns by nothing else that the provider is well again.
+    The success of a call with the client's own key is no evidence, just as its failure is none, unless it is a probe: a
+    gateway without configured keys has no other way to learn that the provider has recovered.
     """
     configured = isinstance(lease.credential, int)
     if failure is None:

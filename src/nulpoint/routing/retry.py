@@ -1,70 +1,74 @@
-"""Whether another attempt may follow a failed one: pure.
+"""Decides whether another attempt may follow a failed one. Nothing here does I/O.
 
-The rules: an answer that the caller has begun to get is never tried again, nor is one that failed by the caller's own
-mistake. A further attempt takes from a budget, so that an outage is not answered with a multiple of the load. It goes
-to another target where there is one; only else to the same again, and then after a wait.
+A request is never tried again once the client has received a part of the response, nor if it failed because of a
+mistake of the client. Every further attempt is taken from a budget, so that the gateway does not multiply the load
+during an outage. A further attempt goes to another target if there is one, else to the same target after a wait.
 """
 
 from nulpoint.errors import Failure, Kind
 
-FIRST_SHARE = 0.6  # of the deadline, the most for the first attempt's first byte where another one is possible
-MIN_ATTEMPT_SECONDS = 1.0  # seconds; with less of the deadline left no further attempt is begun
-BUDGET_SHARE = 0.1  # of the requests may be further attempts
-BUDGET_FLOOR = 3  # further attempts at one time are always allowed
-_BUDGET_MOST = 100.0  # saved up
-_BACKOFF_FIRST, _BACKOFF_MOST = 0.1, 1.0  # seconds (gRPC A6)
+# If another target is possible, the first attempt may use at most this share of the deadline to its first byte.
+FIRST_ATTEMPT_SHARE = 0.6
+MIN_ATTEMPT_SECONDS = 1.0  # with less time left before the deadline, no further attempt is made
+BUDGET_SHARE = 0.1  # further attempts allowed per request, on average
+BUDGET_FLOOR = 3  # this many further attempts may always be in flight at a time
+_MAX_SAVED = 100.0  # the most further attempts that can be saved up
+_FIRST_BACKOFF, _MAX_BACKOFF = 0.1, 1.0  # seconds (gRPC A6)
 
-# What another target can make good. The caller's own mistakes and the gateway's own are not among it.
-_ELSEWHERE = frozenset(
+# Failures after which another target may succeed. Mistakes of the client and bugs of the gateway are not among them.
+_FAIL_OVER_KINDS = frozenset(
     {Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT, Kind.TIMEOUT, Kind.CONNECT, Kind.UPSTREAM, Kind.OVERLOADED}
 )
-# Complete answers after which the same target may be asked again. One that was cut may have been paid for.
-_AGAIN = frozenset({429, 500, 502, 503, 504, 529})
+# Statuses after which the same target may be tried again. A response that was cut off is not retried: it may have been
+# paid for.
+_RETRIABLE_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
 
 
 class RetryBudget:
-    """How many further attempts the requests of one provider may get: a share of them, and a few at any time.
+    """Limits the further attempts of one provider's requests to a share of the requests, and to a few at any time.
 
-    A request belongs to the provider of its first attempt, wherever the further ones go: a provider that only stands in
-    for others has no requests of its own, and is there for when theirs fail all at once.
+    A request uses the budget of the provider of its first attempt, wherever its further attempts go. A provider that
+    only serves as a fallback has no requests of its own, and has to serve many when those of another all fail at once.
     """
 
     __slots__ = ("running", "saved")
 
     def __init__(self) -> None:
         self.saved = 0.0  # every first attempt at the provider adds BUDGET_SHARE
-        self.running = 0  # further attempts under way
+        self.running = 0  # further attempts in flight
 
-    def take(self) -> bool:
-        """Leave for one further attempt; it must be given back with `done` when the attempt has ended."""
+    def acquire(self) -> bool:
+        """Return whether one further attempt may be made. If so, `release` must be called when it has ended."""
         if self.running >= BUDGET_FLOOR:
-            self.saved = min(self.saved, _BUDGET_MOST)
+            self.saved = min(self.saved, _MAX_SAVED)
             if self.saved < 1.0:
                 return False
             self.saved -= 1.0
         self.running += 1
         return True
 
-    def done(self) -> None:
+    def release(self) -> None:
         self.running -= 1
 
 
 def can_fail_over(failure: Failure, *, has_client_key: bool) -> bool:
-    """Whether another target may do better. A key the caller brought is refused by nobody's fault but the caller's."""
+    """Return whether another target may succeed. It cannot if the provider refused a key that the client sent."""
     if has_client_key and failure.kind in (Kind.AUTH, Kind.QUOTA):
         return False
-    return failure.kind in _ELSEWHERE
+    return failure.kind in _FAIL_OVER_KINDS
 
 
 def backoff_before_retry(failure: Failure, attempts: int, random: float) -> float | None:
-    """Seconds until the same target may be tried again; None where it should not be.
+    """Return the seconds to wait before the same target is tried again; None if it should not be.
 
-    `attempts` have been made, `chance` is from 0 to 1 (full jitter). A wait the provider named counts instead if it is
-    short; a longer one is the caller's to keep.
+    `attempts` is the number of attempts made, `random` a number from 0 to 1 (full jitter). If the provider named a
+    wait, it is used if it is short; a longer one is passed on to the client instead.
     """
-    if failure.kind is not Kind.CONNECT and (failure.provider_status not in _AGAIN or failure.kind is Kind.QUOTA):
+    if failure.kind is not Kind.CONNECT and (
+        failure.provider_status not in _RETRIABLE_STATUSES or failure.kind is Kind.QUOTA
+    ):
         return None
     named = failure.provider_retry_after
     if named is not None:
-        return named if named <= _BACKOFF_MOST else None
-    return random * min(_BACKOFF_MOST, _BACKOFF_FIRST * 2.0 ** (attempts - 1))
+        return named if named <= _MAX_BACKOFF else None
+    return random * min(_MAX_BACKOFF, _FIRST_BACKOFF * 2.0 ** (attempts - 1))

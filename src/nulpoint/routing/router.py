@@ -1,7 +1,7 @@
-"""Model name to targets: which providers may answer, in order, and what the model is called there.
+"""Resolves a model name to targets: the providers that may serve it, in order, and the model's name at each.
 
-The first is found, in this order, by: an alias (the user's, then the catalogue's); `provider/model`; a name pattern;
-DEFAULT_PROVIDER. The others come from its chain.
+The first target is found by an alias (one of config.yaml, then a built-in one), by the form `provider/model`, by what
+the name begins with, or as the last possibility by DEFAULT_PROVIDER. Further targets come from the model's chain.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,21 +13,21 @@ from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS, PREF
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
-_REMEMBERED = 4096  # names; callers may make up as many as they like
+_MAX_CACHED_PLANS = 4096  # the limit is needed because clients can send any number of different names
 
 
 class ResolutionRule(StrEnum):
-    """How a model's own provider is found."""
+    """The rule by which the provider of a model was found. The values are shown to operators."""
 
     ALIAS = "an alias of config.yaml"
-    KNOWN_ALIAS = "a built-in alias"
+    BUILT_IN_ALIAS = "a built-in alias"
     PREFIX = "provider/model"
     PATTERN = "what the name begins with"
-    DEFAULT = "DEFAULT_PROVIDER, since the name tells nothing"
+    DEFAULT = "DEFAULT_PROVIDER, since the name does not say which provider has it"
 
 
 class Resolution(NamedTuple):
-    """The provider, and the model's name there."""
+    """The provider of a model, the model's name at that provider, and the rule by which it was found."""
 
     provider: str
     model: str
@@ -35,85 +35,95 @@ class Resolution(NamedTuple):
 
 
 class RoutingTrace(NamedTuple):
-    """How a plan comes about.
+    """Explains how the plan of a model was made.
 
     Fields:
-        named: whose model it is, and by which rule.
-        primary: that target's name.
-        own_chain: the name or pattern of the user's chain, None where there is none.
-        chained: there are further targets.
-        left_out: targets of the chain that cannot be used here, and why.
+        resolution: the provider of the model, and the rule by which it was found.
+        primary: the name of the first target.
+        configured_chain: the name or pattern of the model's chain in config.yaml; None if it has none there.
+        uses_chain: whether the chain has further targets.
+        unusable_targets: the targets of the chain that cannot be used, with the reason for each.
     """
 
     resolution: Resolution
     primary: str
     configured_chain: str | None
     uses_chain: bool
-    left_out: Mapping[str, str]
+    unusable_targets: Mapping[str, str]
 
 
 class Router:
-    """`providers` are the configured ones and `known` all rows, both by name; `aliases` map to `provider/model`."""
+    """Makes the plan of targets for each model.
+
+    `providers` has the configured providers and `specs` all known ones, both by name. `aliases` are those of
+    config.yaml; they map a name to `provider/model`.
+    """
 
     def __init__(
         self,
         providers: Mapping[str, Provider],
         aliases: Mapping[str, str],
         default_provider: str,
-        known: Mapping[str, ProviderSpec],
+        specs: Mapping[str, ProviderSpec],
         chains: FallbackChains,
     ) -> None:
         self._providers = providers
-        self._own_aliases = aliases
+        self._configured_aliases = aliases
         self._aliases = {**ALIASES, **aliases}
         self._default = default_provider
-        self._known = known
+        self._specs = specs
         self._chains = chains
         self._plan_cache: dict[tuple[str, Route], TargetPlan] = {}
 
     def plan(self, model: str, route: Route) -> TargetPlan:
-        """Raises Failure (400) when the model's own provider is not configured or does not have this route."""
-        remembered = self._plan_cache.get((model, route))
-        if remembered is not None:
-            return remembered
-        name, there, _ = self._resolve(model)
-        target = Target.at(self._configured(name, model), there)
+        """Return the targets for a model.
+
+        Raises Failure (400) if the model's provider is not configured or does not have this route.
+        """
+        cached_plan = self._plan_cache.get((model, route))
+        if cached_plan is not None:
+            return cached_plan
+        name, upstream_model, _ = self._resolve(model)
+        target = Target.at(self._configured(name, model), upstream_model)
         if route == "embeddings" and not target.provider.spec.embeddings:
             raise self._no_embeddings(name)
         steps = list(self._steps(self._chains.chain_for(model, target), target, route))
         plan = TargetPlan(target, steps, configured=self._chains.configured_name(model) is not None)
-        if len(self._plan_cache) >= _REMEMBERED:
+        if len(self._plan_cache) >= _MAX_CACHED_PLANS:
             self._plan_cache.clear()
         self._plan_cache[model, route] = plan
         return plan
 
     def _steps(self, chain: Chain, primary: Target, route: Route) -> Iterator[list[tuple[Target, int]]]:
-        """The chain's steps without the targets that cannot take this route here."""
+        """Yield the chain's steps without the targets that cannot be used for this route."""
         for step in chain:
             usable = [
-                (Target.at(self._providers[provider], model), one.weight)
-                for one in step
-                for provider, _, model in [one.target.partition("/")]
-                if not self._why_not(provider, model, primary, route)
+                (Target.at(self._providers[provider], model), entry.weight)
+                for entry in step
+                for provider, _, model in [entry.target.partition("/")]
+                if not self._unusable_reason(provider, model, primary, route)
             ]
             if usable:
                 yield usable
 
-    def _takes(self, provider: str, model: str, primary: Target, route: Route) -> bool:
-        """Vectors of another model mean something else, so embeddings never move to one."""
+    def _supports_route(self, provider: str, model: str, primary: Target, route: Route) -> bool:
+        """Return whether the target can serve the route.
+
+        Embeddings never fall back to another model, because the vectors of two models cannot be compared.
+        """
         if route != "embeddings":
             return True
         return model == primary.model and self._providers[provider].spec.embeddings
 
-    def find(self, model: str) -> Target | None:
-        """The target of a name that says itself where it belongs, if that provider is configured."""
-        found = self._resolve(model)
-        if found.rule is ResolutionRule.DEFAULT or found.provider not in self._providers:
+    def find_target(self, model: str) -> Target | None:
+        """Return the target of a model whose name says which provider has it; None if that one is not configured."""
+        resolution = self._resolve(model)
+        if resolution.rule is ResolutionRule.DEFAULT or resolution.provider not in self._providers:
             return None
-        return Target.at(self._providers[found.provider], found.model)
+        return Target.at(self._providers[resolution.provider], resolution.model)
 
     def models(self) -> list[tuple[str, str]]:
-        """Names to list, each with its provider's."""
+        """Return the model names to list, sorted, each with the name of its provider."""
         listed: dict[str, str] = {}
         for alias, target in self._aliases.items():
             provider = target.partition("/")[0]
@@ -121,58 +131,58 @@ class Router:
                 listed[alias] = provider
         for name, provider_ in self._providers.items():
             for model in provider_.spec.models:
-                named = self._resolve(model)
-                is_plain = named.rule is not ResolutionRule.DEFAULT and (named.provider, named.model) == (name, model)
+                found = self._resolve(model)
+                is_plain = found.rule is not ResolutionRule.DEFAULT and (found.provider, found.model) == (name, model)
                 listed.setdefault(model if is_plain else f"{name}/{model}", name)
         return sorted(listed.items())
 
     def _resolve(self, model: str) -> Resolution:
-        """By alias, prefix or pattern; else by default, for a name that tells nothing."""
+        """Find the provider of a model by alias, by prefix, by pattern, or as the last possibility by the default."""
         alias = self._aliases.get(model)
         if alias is not None:
-            provider, _, there = alias.partition("/")
-            return Resolution(
-                provider, there, ResolutionRule.ALIAS if model in self._own_aliases else ResolutionRule.KNOWN_ALIAS
-            )
-        model = _spelled_out(model)
-        provider, slash, there = model.partition("/")
-        if slash and there and provider in self._known:
-            return Resolution(provider, there, ResolutionRule.PREFIX)
-        # `maker/model`, as hosts of many makers' models have it: no pattern speaks for those
+            provider, _, upstream_model = alias.partition("/")
+            rule = ResolutionRule.ALIAS if model in self._configured_aliases else ResolutionRule.BUILT_IN_ALIAS
+            return Resolution(provider, upstream_model, rule)
+        model = _with_provider(model)
+        provider, slash, upstream_model = model.partition("/")
+        if slash and upstream_model and provider in self._specs:
+            return Resolution(provider, upstream_model, ResolutionRule.PREFIX)
+        # No pattern applies to a name like `maker/model`, as used by hosts of many makers' models.
         matching = [] if slash else [prefix for prefix in PATTERNS if model.startswith(prefix)]
         if matching:
             return Resolution(PATTERNS[max(matching, key=len)], model, ResolutionRule.PATTERN)
         return Resolution(self._default, model, ResolutionRule.DEFAULT)
 
     def trace(self, model: str, route: Route) -> RoutingTrace:
-        """Why `plan` plans as it does, also where it refuses to."""
-        named = self._resolve(model)
-        own = self._chains.configured_name(model)
-        spec = self._known[named.provider]
-        primary = Target(Provider(spec=spec, base_url=spec.base_url), named.model, f"{named.provider}/{named.model}")
+        """Explain the plan that `plan` makes for a model, or why it refuses to make one."""
+        resolution = self._resolve(model)
+        configured_chain = self._chains.configured_name(model)
+        spec = self._specs[resolution.provider]
+        primary = Target.at(Provider(spec=spec, base_url=spec.base_url), resolution.model)
         chain = self._chains.chain_for(model, primary)
-        left_out = {
-            one.target: why
+        unusable_targets = {
+            entry.target: reason
             for step in chain
-            for one in step
-            for provider, _, there in [one.target.partition("/")]
-            if (why := self._why_not(provider, there, primary, route))
+            for entry in step
+            for provider, _, upstream_model in [entry.target.partition("/")]
+            if (reason := self._unusable_reason(provider, upstream_model, primary, route))
         }
-        return RoutingTrace(named, primary.name, own, len(chain) > 1, left_out)
+        return RoutingTrace(resolution, primary.name, configured_chain, len(chain) > 1, unusable_targets)
 
-    def _why_not(self, provider: str, model: str, primary: Target, route: Route) -> str:
+    def _unusable_reason(self, provider: str, model: str, primary: Target, route: Route) -> str:
+        """Return why a target of a chain cannot be used; empty if it can."""
         if provider not in self._providers:
-            spec = self._known[provider]
+            spec = self._specs[provider]
             return f"{provider} is not configured; set {spec.to_set}"
-        if not self._takes(provider, model, primary, route):
-            return "embeddings of another model mean something else"
+        if not self._supports_route(provider, model, primary, route):
+            return "its embeddings cannot be compared with those of the primary model"
         return ""
 
     def _configured(self, name: str, model: str) -> Provider:
         provider = self._providers.get(name)
         if provider is not None:
             return provider
-        spec = self._known[name]
+        spec = self._specs[name]
         variable = spec.to_set
         text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
@@ -185,8 +195,8 @@ class Router:
         return rejected(text, param="model", code="embeddings_not_supported")
 
 
-def _spelled_out(model: str) -> str:
-    """The name with its provider before a slash, where its beginning tells which."""
+def _with_provider(model: str) -> str:
+    """Return the name in the form `provider/model` if it begins with one of the built-in prefixes."""
     matching = [prefix for prefix in PREFIXES if model.startswith(prefix) and ("/" in prefix) == ("/" in model)]
     if not matching:
         return model

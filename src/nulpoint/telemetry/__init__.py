@@ -1,1 +1,1 @@
-"""What is recorded about requests: the request log and the metrics."""
+"""The request log and the metrics."""

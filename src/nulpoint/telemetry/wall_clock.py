@@ -1,4 +1,4 @@
-"""The calendar, as far as it can be trusted to throw old records away."""
+"""The time of day, as far as it can be trusted for removing old records."""
 
 import logging
 import time
@@ -7,31 +7,32 @@ from datetime import UTC, datetime
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 3600.0  # seconds two clocks may drift apart before one of them has jumped
+TOLERANCE = 3600.0  # seconds; if the two clocks differ by more, one of them has jumped
 
 
 class TrustedClock:
-    """Knows the time until the clock jumps: what is too old is not decided by a clock that was just moved.
+    """Returns the time until the wall clock jumps, so that records are not removed by a clock that was just changed.
 
-    `wall` gives Unix seconds, `steady` seconds of a clock that only goes on, sleep of the machine included.
+    `wall` returns Unix seconds. `steady` returns the seconds of a monotonic clock that also counts while the machine
+    sleeps.
     """
 
     def __init__(self, wall: Callable[[], float], steady: Callable[[], float]) -> None:
         self._wall = wall
         self._steady = steady
         self._ahead = wall() - steady()
-        self._told = False
+        self._jump_reported = False
 
     def now(self) -> float | None:
-        """Unix seconds; None since the clock has jumped, until it is back."""
+        """Return the time in Unix seconds; None while the wall clock is off after a jump."""
         wall = self._wall()
         jump = wall - self._steady() - self._ahead
         if abs(jump) <= TOLERANCE:
-            self._told = False
+            self._jump_reported = False
             return wall
-        if not self._told:
-            self._told = True
-            text = "the clock has jumped by %.0f s: nothing of the request log is thrown away until the next start"
+        if not self._jump_reported:
+            self._jump_reported = True
+            text = "the clock has jumped by %.0f s: until it is back, no old records of the request log are removed"
             logger.warning(text, jump)
         return None
 
@@ -45,5 +46,5 @@ def _steady() -> float:
 
 
 def trusted_clock() -> TrustedClock:
-    """Of this machine."""
+    """Return the trusted clock of this machine."""
     return TrustedClock(_wall, _steady)

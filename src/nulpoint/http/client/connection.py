@@ -21,6 +21,7 @@ UNREAD_BYTES = 32_768  # more than this not yet read by the strand pauses the so
 INTERIM_ANSWERS = 8
 MOST_FIELDS = 1000  # of an answer's head: names, and repetitions of names
 TRUST_IDLE_SECONDS = 1.0  # a connection used this recently is not probed before reuse
+_COPIED_BYTES = 32_768  # a shorter body is copied behind its head; a longer one is written as it is
 
 # One read buffer for all connections: the loop fills it and the parser empties it within one callback.
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
@@ -113,11 +114,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     # -- the strand's side ---------------------------------------------------------------------------------------------
 
-    def send(self, message: bytes, begin_by: float, timeout: float, deadline: float = NEVER) -> None:
-        """Send one whole request. Its first answer byte must come before `begin_by` (loop time), which is `timeout`
-        seconds after somebody began to wait for it.
+    def send(self, head: bytes, body: bytes, begin_by: float, timeout: float, deadline: float = NEVER) -> None:
+        """Send one whole request.
 
-        `until` (loop time) is when the answer must have come whole, however steadily it comes.
+        The first byte of the response must come before `begin_by` (loop time), which is `timeout` seconds after somebody
+        began to wait for it, and all of it before `deadline` (loop time), however steadily it comes.
         """
         self._begin()
         self.uses += 1
@@ -126,8 +127,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.deadline = begin_by if begin_by < deadline else deadline
         if self.lost:
             self._fail(_gone("closed the connection"))
+        elif len(body) < _COPIED_BYTES:
+            self._transport.write(head + body)
         else:
-            self._transport.write(message)
+            self._transport.writelines((head, body))
 
     def _allow(self, seconds: float) -> None:
         """The present phase may take so long from now."""

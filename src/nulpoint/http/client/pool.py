@@ -51,9 +51,14 @@ class UpstreamClient:
                 self._retired.append(pool)
 
     async def send(
-        self, pool: "ConnectionPool", message: bytes, first_byte_timeout: float | None = None, deadline: float = NEVER
+        self,
+        pool: "ConnectionPool",
+        head: bytes,
+        first_byte_timeout: float | None = None,
+        deadline: float = NEVER,
+        body: bytes = b"",
     ) -> UpstreamConnection:
-        """Send a request and wait for the head of its answer. Whoever gets the connection must `release` it.
+        """Send a request and wait for the head of its response. Whoever gets the connection must `release` it.
 
         The first byte must come within `first_byte_timeout` seconds from now, a wait for a connection included, and
         the whole answer before `until` (loop time).
@@ -67,7 +72,7 @@ class UpstreamClient:
         begin_by = now + timeout
         connection = pool.try_acquire(now) or await pool.acquire(begin_by, deadline)
         try:
-            connection.send(message, begin_by, timeout, deadline)
+            connection.send(head, body, begin_by, timeout, deadline)
             while not connection.head_received():
                 await connection.arrival
             return connection
@@ -82,7 +87,7 @@ class UpstreamClient:
         pool.drop_free()
         connection = await pool.acquire(begin_by, deadline, new=True)
         try:
-            connection.send(message, begin_by, timeout, deadline)
+            connection.send(head, body, begin_by, timeout, deadline)
             while not connection.head_received():
                 await connection.arrival
             return connection

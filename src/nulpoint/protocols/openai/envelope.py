@@ -14,7 +14,6 @@ from nulpoint.protocols.openai.request_names import (
     READ_NAMES,
     SHORT,
     check_names,
-    decode_members,
     frame_of_long,
     without_large_values,
 )
@@ -63,6 +62,15 @@ class _Members(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Members)
+_KNOWN_DECODER: "msgspec.json.Decoder[_Members]" = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "_KnownMembers",
+        [(name, msgspec.Raw, _ABSENT) for name in sorted(READ_NAMES.difference(_Members.__struct_fields__))],
+        bases=(_Members,),
+        omit_defaults=True,
+        forbid_unknown_fields=True,
+    )
+)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,7 +81,37 @@ def asks_for_usage(envelope: Envelope) -> bool:
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Raises Failure (400), naming the member that is wrong, or that a provider could read in another way."""
+    """Read the members that the gateway acts on.
+
+    Raises Failure (400), naming the member that is wrong, or that a provider could read in another way.
+    """
+    frame, members = body, _known_members(body) if len(body) <= SHORT else None
+    if members is None:
+        frame, members = _read_any(body)
+    if not members.model or members.model.isspace():
+        raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
+    if len(members.model) > LONGEST_MODEL:
+        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
+        raise rejected(text, param="model", code="invalid_value")
+    return Envelope(members.model, members.stream, members.stream_options, frame)
+
+
+def _known_members(body: bytes) -> _Members | None:
+    """The members of a request if all its names are READ_NAMES and none stands twice; None where that is not certain.
+
+    Decoding keeps one of several members of the same name. Each one that is lost had a colon, and no known name has
+    one, so a request that is encoded again with as many colons, or in as many bytes, has lost none.
+    """
+    try:
+        members = _KNOWN_DECODER.decode(body)
+    except NOT_JSON:
+        return None
+    encoded = _encode(members)
+    return members if len(encoded) == len(body) or encoded.count(b":") == body.count(b":") else None
+
+
+def _read_any(body: bytes) -> tuple[bytes, _Members]:
+    """The frame of any request, and its members. Raises Failure (400)."""
     try:
         if len(body) <= LONG:
             members = _DECODER.decode(body)
@@ -81,21 +119,15 @@ def read_envelope(body: bytes) -> Envelope:
         else:
             frame = frame_of_long(body)
             members = _DECODER.decode(frame)
-        named = decode_members(frame) if len(frame) <= DECODED else {}
-        if not READ_NAMES.issuperset(named) or len(_encode(named)) != len(frame):
-            check_names(frame, named)  # not every name is known, or one may stand twice
+        if len(body) <= SHORT or len(frame) > DECODED or _known_members(frame) is None:
+            check_names(frame)
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
     except RecursionError:
         raise rejected("the request body is nested too deeply", code="invalid_json") from None
-    if not members.model or members.model.isspace():
-        raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
-    if len(members.model) > LONGEST_MODEL:
-        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
-        raise rejected(text, param="model", code="invalid_value")
-    return Envelope(members.model, members.stream, members.stream_options, frame)
+    return frame, members
 
 
 def decode_member(name: str, value: bytes | msgspec.Raw) -> Any:

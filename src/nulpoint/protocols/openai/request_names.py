@@ -5,7 +5,7 @@ A request in which another reader could find another model, another limit or ano
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
@@ -47,15 +47,15 @@ _SHOWN = 100  # characters of a caller's own name that are shown back
 _DOTLESS_AND_DOTTED = str.maketrans({"\u0131": "i", "\u0130": "i"})
 
 _COLON = re.compile(rb"\s*+:\s*+")
-decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def check_names(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+def check_names(body: bytes) -> None:
     """Raise Failure (400) where a reader could take the top-level names of a request for others than the gateway does.
 
-    `body` is one valid JSON object; one whose large values were cut out will do. `members`: what it was decoded into;
-    empty where it is longer than DECODED. A caller need not ask this of a compact body whose names are all READ_NAMES.
+    `body` is one valid JSON object; one whose large values were cut out will do.
     """
+    members = _decode_members(body) if len(body) <= DECODED else {}
     # Decoding keeps one of several members of the same name, and each that is lost had a colon, at least. That counts
     # where no name contains one, which could be written as an escape.
     plain = members and len(members) <= MOST_MEMBERS and _check_spelling(members)

@@ -1,1 +1,1 @@
-"""Prometheus metrics: definitions, counters, the exposition format, and adding up several workers."""
+"""The Prometheus metrics: their definitions, the counters, the exposition format, and the sum over several workers."""

@@ -1,4 +1,4 @@
-"""What requests of one kind have counted: a request adds to plain numbers and looks nothing up by a label."""
+"""Counters for requests with the same labels. A request adds to plain numbers without looking anything up by label."""
 
 from bisect import bisect_left
 
@@ -14,35 +14,59 @@ from nulpoint.telemetry.metrics.definitions import (
 )
 from nulpoint.telemetry.request_log.record import RequestRecord
 
-HIT, MISS = "HIT", "MISS"  # what a record says of the cache
-BYPASS = "bypass"  # the value of the label where a record says nothing
+HIT, MISS = "HIT", "MISS"  # values of `RequestRecord.cache`
+BYPASS = "bypass"  # the value of the label if the record has none
 _MICRO = 1e-6
-_SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # records have whole microseconds
+_SECONDS = tuple(int(bound * 1e6) for bound in SECONDS)  # in microseconds, as in records
 _ADDED = tuple(int(bound * 1e6) for bound in ADDED)
 
 
 class RequestCounters:
-    """Of the requests with one (route, provider, status, cache)."""
+    """Counts the requests with the same route, provider, status and cache result."""
 
-    __slots__ = ("_added", "_answered", "_attempt", "_bytes_in", "_bytes_out", "_coalesced", "_completion", "_cost",
-                 "_errors", "_first_byte", "_first_token", "_is_hit", "_key", "_microseconds", "_prompt",
-                 "_reached", "_saved", "_used")  # fmt: skip
+    __slots__ = (
+        "_added",
+        "_attempt",
+        "_bytes_in",
+        "_bytes_out",
+        "_coalesced",
+        "_completion",
+        "_cost",
+        "_errors",
+        "_first_byte",
+        "_first_token",
+        "_is_hit",
+        "_key",
+        "_microseconds",
+        "_prompt",
+        "_reached",
+        "_saved",
+        "_total",
+        "_used",
+    )
 
     def __init__(self, route: str, provider: str, status: int, cache: str) -> None:
         self._key = (route, provider, str(status), cache)
         self._is_hit = cache == HIT
-        self._answered, self._attempt = _spread(_SECONDS), _spread(_SECONDS)
-        self._first_byte, self._first_token, self._added = _spread(_SECONDS), _spread(_SECONDS), _spread(_ADDED)
-        self._bytes_in, self._bytes_out = _spread(BYTES), _spread(BYTES)
+        self._total, self._attempt = _empty_histogram(_SECONDS), _empty_histogram(_SECONDS)
+        self._first_byte, self._first_token, self._added = (
+            _empty_histogram(_SECONDS),
+            _empty_histogram(_SECONDS),
+            _empty_histogram(_ADDED),
+        )
+        self._bytes_in, self._bytes_out = _empty_histogram(BYTES), _empty_histogram(BYTES)
         self._reached = self._microseconds = 0
         self._coalesced = self._used = self._prompt = self._completion = 0
         self._cost = self._saved = 0.0  # dollars
         self._errors: dict[str, int] = {}
 
     def add(self, record: RequestRecord, attempt_us: int) -> None:
-        """`attempt_us`: what the attempt took that answered it. This runs once a request: it calls nothing of ours."""
-        self._answered[bisect_left(_SECONDS, record.total_us)] += 1
-        self._answered[-1] += record.total_us
+        """Count one request. `attempt_us` is the duration of the attempt that served it.
+
+        This runs for every request, so it calls no other Python functions.
+        """
+        self._total[bisect_left(_SECONDS, record.total_us)] += 1
+        self._total[-1] += record.total_us
         self._bytes_in[bisect_left(BYTES, record.bytes_in)] += 1
         self._bytes_in[-1] += record.bytes_in
         self._bytes_out[bisect_left(BYTES, record.bytes_out)] += 1
@@ -51,7 +75,7 @@ class RequestCounters:
             self._cost += record.cost
         if record.saved:
             self._saved += record.saved
-        if record.coalesced:  # what the provider did is counted where the call was made
+        if record.coalesced:  # the call to the provider is counted with the request that made it
             self._coalesced += 1
             return
         if not self._key[1]:
@@ -61,7 +85,7 @@ class RequestCounters:
             self._used += 1
             self._prompt += usage.prompt
             self._completion += usage.completion
-        if self._is_hit:  # no provider had to do anything
+        if self._is_hit:  # no provider was called
             return
         self._reached += 1
         self._microseconds += record.total_us
@@ -80,43 +104,43 @@ class RequestCounters:
             self._attempt[-1] += attempt_us
 
     def flush_into(self, values: MetricValues) -> None:
-        """Add what has been counted to the numbers, and begin anew."""
+        """Add the counts to the metrics, and reset them."""
         route, provider, status, cache = self._key
-        shown = cache.lower() or BYPASS
-        answered: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
+        cache_label = cache.lower() or BYPASS
+        targets: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
         if provider:
-            answered.append((values.request_seconds, (provider, route, shown)))
-        times = _hand_over(self._answered, _MICRO, *answered)
+            targets.append((values.request_seconds, (provider, route, cache_label)))
+        times = _flush(self._total, _MICRO, *targets)
         _count(values.http, (route, status), times)
         if self._is_hit:
             _count(values.cache_hits, (), times)
         elif cache == MISS:
             _count(values.cache_misses, (), times)
-        _hand_over(self._bytes_in, 1, (values.request_bytes, (route,)))
-        _hand_over(self._bytes_out, 1, (values.response_bytes, (route, status)))
+        _flush(self._bytes_in, 1, (values.request_bytes, (route,)))
+        _flush(self._bytes_out, 1, (values.response_bytes, (route, status)))
         _count(values.coalesced, (route,), self._coalesced)
         self._coalesced = 0
         if provider:
-            self._hand_over_calls(values, provider, route, status)
-            self._hand_over_tokens(values, provider, route, shown)
+            self._flush_calls(values, provider, route, status)
+            self._flush_tokens(values, provider, route, cache_label)
 
-    def _hand_over_calls(self, values: MetricValues, provider: str, route: str, status: str) -> None:
+    def _flush_calls(self, values: MetricValues, provider: str, route: str, status: str) -> None:
         if self._reached:
             count(values.requests, (provider, status), self._reached)
             before = values.milliseconds.get((provider,), 0.0)
             values.milliseconds[(provider,)] = before + self._microseconds * 1e-3
             self._reached = self._microseconds = 0
         succeeded = (provider, route, "success")
-        times = _hand_over(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
+        times = _flush(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
         _count(values.attempts, succeeded, times)
-        _hand_over(self._first_byte, _MICRO, (values.first_byte, (provider,)))
-        _hand_over(self._first_token, _MICRO, (values.first_token, (provider, route)))
-        _hand_over(self._added, _MICRO, (values.added, (route,)))
+        _flush(self._first_byte, _MICRO, (values.first_byte, (provider,)))
+        _flush(self._first_token, _MICRO, (values.first_token, (provider, route)))
+        _flush(self._added, _MICRO, (values.added, (route,)))
         for error, times in self._errors.items():
             count(values.errors, (provider, error), times)
         self._errors.clear()
 
-    def _hand_over_tokens(self, values: MetricValues, provider: str, route: str, cache: str) -> None:
+    def _flush_tokens(self, values: MetricValues, provider: str, route: str, cache: str) -> None:
         for dollars, amount in ((values.cost, self._cost), (values.saved, self._saved)):
             if amount:
                 dollars[(provider, route)] = dollars.get((provider, route), 0.0) + amount
@@ -129,19 +153,19 @@ class RequestCounters:
         self._used = self._prompt = self._completion = 0
 
 
-def _spread(bounds: tuple[float, ...]) -> list[int]:
-    """A histogram since its numbers were last wanted: a count for each bound, one beyond the last, and the sum."""
+def _empty_histogram(bounds: tuple[float, ...]) -> list[int]:
+    """Return an empty histogram: a count for each bound, one for values beyond the last bound, and the sum."""
     return [0] * (len(bounds) + 2)
 
 
-def _hand_over(spread: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
-    """Add to every target, the sum times `unit`, and begin anew. Gives how many there were."""
-    *counts, total = spread
+def _flush(histogram: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
+    """Add a histogram, its sum times `unit`, to all targets and reset it. Return the number of its values."""
+    *counts, total = histogram
     times = sum(counts)
     if times:
-        for into, labels in targets:
-            add_histogram(into, labels, counts, total * unit)
-        spread[:] = [0] * len(spread)
+        for histograms, labels in targets:
+            add_histogram(histograms, labels, counts, total * unit)
+        histogram[:] = [0] * len(histogram)
     return times
 
 

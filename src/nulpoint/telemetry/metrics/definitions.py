@@ -1,7 +1,7 @@
-"""The table of metric families, and the numbers behind them. Every label has a closed set of values: no model name, key
-or path of a caller is ever one, so the page cannot grow with what callers send.
+"""The table of metric families, and the values behind them.
 
-The families that the first nulpoint, in Go, had are here under its names.
+Every label has a fixed set of values. A model name, key or path that a client sends is never a label value, so the page
+cannot grow with what clients send.
 """
 
 from collections.abc import Mapping
@@ -38,14 +38,14 @@ BYTES = tuple(256 << 2 * step for step in range(9))  # 256 B to 16 MiB
 
 
 class Buckets(msgspec.Struct):
-    """A histogram's counts, one a bound and one beyond the last, and the sum of what was observed."""
+    """The values of a histogram: a count per bound, one for values beyond the last bound, and the sum of all."""
 
     counts: list[int]
     total: float = 0.0
 
 
 class MetricValues(msgspec.Struct):
-    """Everything one process has counted. Keys are label values in the order of `FAMILIES`."""
+    """The values of all metrics in one process. Keys are label values, in the order of the labels in `FAMILIES`."""
 
     http: dict[Labels, int] = {}
     http_seconds: dict[Labels, Buckets] = {}
@@ -90,14 +90,20 @@ class MetricValues(msgspec.Struct):
 
 
 class MetricFamily(msgspec.Struct, frozen=True):
-    """Where a family's numbers are, and what the page calls it.
+    """A family of metrics with the same name.
 
-    `bounds` makes it a histogram. `join` makes it a gauge and says how those of several workers become one.
+    Fields:
+        values: the attribute of MetricValues that has its values.
+        name: its name on the metrics page.
+        help: its help text on the metrics page.
+        labels: the names of its labels.
+        bounds: the bounds of its buckets; if there are any, it is a histogram.
+        join: how the values of several workers are combined; if set, it is a gauge.
     """
 
     values: str
     name: str
-    text: str
+    help: str
     labels: Labels = ()
     bounds: tuple[float, ...] = ()
     join: Join | None = None
@@ -118,17 +124,23 @@ def _gauge(values: str, name: str, text: str, labels: Labels = (), join: Join = 
 
 
 FAMILIES = (
-    _gauge("inflight", "gateway_inflight_requests", "Requests being answered"),
-    MetricFamily("http", "gateway_http_requests_total", "Requests answered", ("route", "status")),
-    _histogram("http_seconds", "gateway_http_request_duration_seconds", "Until an answer had gone out", ("route",)),
-    _histogram("request_bytes", "gateway_http_request_size_bytes", "Bodies of requests", ("route",), BYTES),
-    _histogram("response_bytes", "gateway_http_response_size_bytes", "Bodies of answers", ("route", "status"), BYTES),
+    _gauge("inflight", "gateway_inflight_requests", "Requests in flight"),
+    MetricFamily("http", "gateway_http_requests_total", "HTTP requests answered", ("route", "status")),
+    _histogram(
+        "http_seconds", "gateway_http_request_duration_seconds", "Seconds until a response was sent in full", ("route",)
+    ),
+    _histogram("request_bytes", "gateway_http_request_size_bytes", "Bytes of request bodies", ("route",), BYTES),
+    _histogram(
+        "response_bytes", "gateway_http_response_size_bytes", "Bytes of response bodies", ("route", "status"), BYTES
+    ),
     MetricFamily("requests", "gateway_requests_total", "Requests sent to a provider", ("provider", "status")),
-    MetricFamily("milliseconds", "gateway_latency_ms_total", "Milliseconds these took in all", ("provider",)),
+    MetricFamily(
+        "milliseconds", "gateway_latency_ms_total", "Total milliseconds of requests sent to a provider", ("provider",)
+    ),
     _histogram(
         "request_seconds",
         "gateway_request_duration_seconds",
-        "Requests of a provider's models",
+        "Seconds of requests to a provider's models, hits of the cache included",
         ("provider", "route", "cache"),
     ),
     MetricFamily(
@@ -137,84 +149,108 @@ FAMILIES = (
     _histogram(
         "attempt_seconds",
         "gateway_upstream_attempt_duration_seconds",
-        "What these took",
+        "Seconds of attempts at a provider",
         ("provider", "route", "outcome"),
     ),
-    _histogram("first_byte", "gateway_first_byte_seconds", "Until a provider began to answer", ("provider",)),
+    _histogram(
+        "first_byte",
+        "gateway_first_byte_seconds",
+        "Seconds until the first byte of a provider's response",
+        ("provider",),
+    ),
     _histogram(
         "first_token",
         "gateway_time_to_first_token_seconds",
-        "Until a stream's first content went out",
+        "Seconds until the first content of a stream was sent",
         ("provider", "route"),
     ),
     _histogram(
-        "added", "gateway_added_seconds", "Spent in the gateway itself before the first byte", ("route",), ADDED
+        "added",
+        "gateway_added_seconds",
+        "Seconds spent in the gateway itself before the first byte of a response",
+        ("route",),
+        ADDED,
     ),
-    MetricFamily("tokens", "gateway_tokens_total", "Tokens reported", ("provider", "route", "direction", "cache")),
     MetricFamily(
-        "cost", "gateway_cost_dollars_total", "What was bought, where its price is known", ("provider", "route")
+        "tokens", "gateway_tokens_total", "Tokens that providers reported", ("provider", "route", "direction", "cache")
     ),
     MetricFamily(
-        "saved", "gateway_saved_dollars_total", "What cache and shared calls did not have to buy", ("provider", "route")
+        "cost", "gateway_cost_dollars_total", "Dollars spent, where the price is known", ("provider", "route")
+    ),
+    MetricFamily(
+        "saved", "gateway_saved_dollars_total", "Dollars saved by the cache and by shared calls", ("provider", "route")
     ),
     MetricFamily(
         "errors",
         "provider_errors_total",
-        "Requests that failed, by the provider asked last",
+        "Failed requests by the provider tried last",
         ("provider", "error_type"),
     ),
     MetricFamily(
-        "dropped_fields", "gateway_dropped_fields_total", "Request fields a provider cannot take", ("provider",)
+        "dropped_fields",
+        "gateway_dropped_fields_total",
+        "Request fields dropped because a provider does not support them",
+        ("provider",),
     ),
     _gauge(
         "health",
         "gateway_provider_health",
-        "1 well, 0 its breaker is not closed; of several workers the lowest",
+        "1 if the circuit breaker is closed, else 0; the lowest value of all workers",
         ("provider",),
         "lowest",
     ),
     _gauge(
         "breakers",
         "circuit_breaker_state",
-        "0 closed, 1 open, 2 half-open; of several workers the highest",
+        "0 closed, 1 open, 2 half-open; the highest value of all workers",
         ("provider",),
         "highest",
     ),
     MetricFamily(
         "transitions",
         "gateway_circuit_breaker_transitions_total",
-        "Changes of a breaker's state",
+        "Changes of a circuit breaker's state",
         ("provider", "to_state"),
     ),
     MetricFamily(
         "rejections",
         "gateway_circuit_breaker_rejections_total",
-        "Calls a breaker did not let through",
+        "Calls that a circuit breaker rejected",
         ("provider", "state"),
     ),
     MetricFamily(
-        "failovers", "gateway_failover_events_total", "Attempts after a failed one", ("primary", "from", "to", "reason")
+        "failovers",
+        "gateway_failover_events_total",
+        "Attempts that followed a failed one",
+        ("primary", "from", "to", "reason"),
     ),
     MetricFamily(
-        "failover_successes", "gateway_failover_success_total", "Answers by another target", ("primary", "to")
+        "failover_successes",
+        "gateway_failover_success_total",
+        "Requests served by another target than the first one",
+        ("primary", "to"),
     ),
     MetricFamily(
-        "failovers_exhausted", "gateway_failover_exhausted_total", "Requests no target answered", ("primary",)
+        "failovers_exhausted", "gateway_failover_exhausted_total", "Requests that no target could serve", ("primary",)
     ),
-    MetricFamily("coalesced", "gateway_coalesced_requests_total", "Requests that shared another's call", ("route",)),
-    MetricFamily("replays", "gateway_upstream_replays_total", "Requests sent again after a stale connection"),
-    MetricFamily("cache_hits", "cache_hits_total", "Requests answered by the cache"),
-    MetricFamily("cache_misses", "cache_misses_total", "Requests the cache could not answer, or not in full"),
-    MetricFamily("cache_operations", "gateway_cache_operations_total", "Values looked up and kept", ("op", "result")),
-    MetricFamily("cache_evictions", "gateway_cache_evictions_total", "Values that had to go for others"),
-    _gauge("cache_bytes", "gateway_cache_bytes", "Memory the cache takes"),
-    _gauge("cache_entries", "gateway_cache_entries", "Values in the cache"),
-    MetricFamily("rate_limits", "gateway_ratelimit_total", "What the limits said", ("result",)),
-    _gauge("redis_up", "gateway_redis_up", "Workers that Redis answers"),
-    MetricFamily("redis_failures", "gateway_redis_failures_total", "Commands without a reply", ("reason",)),
+    MetricFamily(
+        "coalesced", "gateway_coalesced_requests_total", "Requests that shared the call of another request", ("route",)
+    ),
+    MetricFamily(
+        "replays", "gateway_upstream_replays_total", "Requests sent again because a kept-alive connection was stale"
+    ),
+    MetricFamily("cache_hits", "cache_hits_total", "Requests served from the cache"),
+    MetricFamily("cache_misses", "cache_misses_total", "Requests that the cache could not serve in full"),
+    MetricFamily("cache_operations", "gateway_cache_operations_total", "Cache lookups and stores", ("op", "result")),
+    MetricFamily("cache_evictions", "gateway_cache_evictions_total", "Cache entries removed to make room"),
+    _gauge("cache_bytes", "gateway_cache_bytes", "Bytes of memory used by the cache"),
+    _gauge("cache_entries", "gateway_cache_entries", "Entries in the cache"),
+    MetricFamily("rate_limits", "gateway_ratelimit_total", "Decisions of the rate limits", ("result",)),
+    _gauge("redis_up", "gateway_redis_up", "Workers whose Redis connection works"),
+    MetricFamily("redis_failures", "gateway_redis_failures_total", "Redis commands without a reply", ("reason",)),
     MetricFamily("log_dropped", "gateway_log_dropped_total", "Request log records dropped"),
-    MetricFamily("config_reads", "gateway_config_reloads_total", "Times the configuration was read again", ("result",)),
-    _gauge("config_refused", "gateway_config_refused", "Workers that do not take the configuration as it is written"),
+    MetricFamily("config_reads", "gateway_config_reloads_total", "Reloads of the configuration", ("result",)),
+    _gauge("config_refused", "gateway_config_refused", "Workers that rejected the present configuration"),
     _gauge("build", "gateway_build_info", "Always 1", ("version",), "highest"),
 )
 
@@ -223,35 +259,35 @@ def count(values: dict[Labels, int], labels: Labels, amount: int = 1) -> None:
     values[labels] = values.get(labels, 0) + amount
 
 
-def add_histogram(into: dict[Labels, Buckets], labels: Labels, counts: list[int], total: float) -> None:
-    """Add to a histogram."""
-    buckets = into.get(labels)
+def add_histogram(histograms: dict[Labels, Buckets], labels: Labels, counts: list[int], total: float) -> None:
+    """Add counts, and the sum of their values, to the histogram with these labels."""
+    buckets = histograms.get(labels)
     if buckets is None:
-        into[labels] = Buckets(list(counts), total)
+        histograms[labels] = Buckets(list(counts), total)
     else:
-        buckets.counts = [one + other for one, other in zip(buckets.counts, counts, strict=True)]
+        buckets.counts = [count + added for count, added in zip(buckets.counts, counts, strict=True)]
         buckets.total += total
 
 
 def merge(total: MetricValues, other: MetricValues) -> None:
-    """Add another process's numbers to the total's; gauges as their family says."""
+    """Add the values of another process to the total. Gauges are combined as their family says."""
     for family in FAMILIES:
-        into, more = getattr(total, family.values), getattr(other, family.values)
-        for labels, value in more.items():
+        values, added = getattr(total, family.values), getattr(other, family.values)
+        for labels, value in added.items():
             if isinstance(value, Buckets):
-                add_histogram(into, labels, value.counts, value.total)
-            elif labels not in into:
-                into[labels] = value
+                add_histogram(values, labels, value.counts, value.total)
+            elif labels not in values:
+                values[labels] = value
             elif family.join == "highest":
-                into[labels] = max(into[labels], value)
+                values[labels] = max(values[labels], value)
             elif family.join == "lowest":
-                into[labels] = min(into[labels], value)
+                values[labels] = min(values[labels], value)
             else:
-                into[labels] += value
+                values[labels] += value
 
 
 def forget_gauges(values: MetricValues) -> None:
-    """What was so in a process that has ended is so no more; what it counted stays counted."""
+    """Remove the gauges of a process that has ended. Its counters and histograms stay."""
     for family in FAMILIES:
         if family.join is not None:
             getattr(values, family.values).clear()

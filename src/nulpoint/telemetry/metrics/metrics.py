@@ -1,7 +1,7 @@
-"""Prometheus metrics.
+"""The Prometheus metrics of this process, and the metrics page of all workers.
 
-A request adds to plain numbers (a counter object of prometheus_client costs several times more); the page is made of
-them when it is asked for. The families are in `families`, several workers in `snapshots`.
+A request adds to plain numbers, because a counter object of prometheus_client costs several times more. The page is
+made from them on request. `definitions` has the metric families, and `multiprocess` combines several workers.
 """
 
 from bisect import bisect_left
@@ -16,32 +16,32 @@ from nulpoint.telemetry.request_log.record import RequestRecord
 
 
 class Metrics:
-    """Counts requests and makes the page. `directory` is shared by the workers; None where there is only one."""
+    """Counts requests and makes the page. `directory` is shared by all workers; it is None if there is only one."""
 
     def __init__(self, version: str, directory: Path | None = None) -> None:
         self._values = MetricValues(build={(version,): 1})
         self._snapshots = WorkerSnapshots(directory) if directory is not None else None
-        self._tallies: dict[tuple[str, str, int, str], RequestCounters] = {}
+        self._counters: dict[tuple[str, str, int, str], RequestCounters] = {}
 
     @property
-    def numbers(self) -> MetricValues:
-        """All that has been counted until now."""
-        for counters in self._tallies.values():
+    def values(self) -> MetricValues:
+        """Return the values of all metrics up to now."""
+        for counters in self._counters.values():
             counters.flush_into(self._values)
         return self._values
 
     def request_finished(self, record: RequestRecord, attempt_us: int = 0) -> None:
-        """Count one request, whatever became of it. `attempt_us`: what the attempt took that answered it."""
+        """Count one request, successful or not. `attempt_us` is the duration of the attempt that served it."""
         key = (record.route, record.provider, record.status, record.cache)
-        counters = self._tallies.get(key)
+        counters = self._counters.get(key)
         if counters is None:
-            counters = self._tallies[key] = RequestCounters(*key)
+            counters = self._counters[key] = RequestCounters(*key)
         counters.add(record, attempt_us)
         if record.limit:
             count(self._values.rate_limits, (record.limit,))
 
     def configuration_read(self, result: str) -> None:
-        """Again: `changed`, `unchanged` or `refused`."""
+        """Count a reload of the configuration. The result is `changed`, `unchanged` or `refused`."""
         count(self._values.config_reads, (result,))
         self._values.config_refused[()] = int(result == "refused")
 
@@ -52,21 +52,21 @@ class Metrics:
         count(self._values.replays, ())
 
     def attempt_failed(self, provider: str, route: str, outcome: str, seconds: float) -> None:
-        """Attempts that succeed are counted with their request."""
+        """Count a failed attempt. Successful attempts are counted with their request."""
         labels = (provider, route, outcome)
         count(self._values.attempts, labels)
         _observe(self._values, labels, seconds)
 
     def failed_over(self, primary: str, provider: str, to: str, reason: str) -> None:
-        """A failed attempt at `provider` is followed by one at `to`, which may be the same."""
+        """Count a failed attempt at `provider` that is followed by one at `to`, which may be the same provider."""
         count(self._values.failovers, (primary, provider, to, reason))
 
     def failover_succeeded(self, primary: str, to: str) -> None:
-        """Another target than the one asked first has answered."""
+        """Count a request that was served by another target than the first one."""
         count(self._values.failover_successes, (primary, to))
 
     def failover_exhausted(self, primary: str) -> None:
-        """No target could answer what another one might have."""
+        """Count a request that no target could serve although failing over was possible."""
         count(self._values.failovers_exhausted, (primary,))
 
     def breaker_rejected(self, provider: str, state: str) -> None:
@@ -82,24 +82,24 @@ class Metrics:
         self._values.inflight[()] = requests
 
     def set_breakers(self, states: Mapping[str, int]) -> None:
-        """0 closed, 1 open, 2 half-open, by provider; a provider is well while it is closed."""
+        """Set the breaker states by provider: 0 closed, 1 open, 2 half-open. A provider is healthy if it is closed."""
         self._values.breakers = {(provider,): int(state) for provider, state in states.items()}
         self._values.health = {(provider,): int(not state) for provider, state in states.items()}
 
     def page(self) -> bytes:
-        """The text exposition, of all workers where there are several. Raises OSError: never a part of it."""
-        values = self.numbers
+        """Return the metrics page of all workers. Raises OSError rather than returning an incomplete page."""
+        values = self.values
         if self._snapshots is None:
             return page(values)
         self._snapshots.publish(values)
-        total = self._snapshots.of_others()
+        total = self._snapshots.sum_of_others()
         merge(total, values)
         return page(total)
 
     def publish(self) -> None:
-        """Leave a snapshot for the other workers. Raises OSError."""
+        """Write a snapshot for the other workers. Raises OSError."""
         if self._snapshots is not None:
-            self._snapshots.publish(self.numbers)
+            self._snapshots.publish(self.values)
 
 
 def _observe(values: MetricValues, labels: Labels, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""How several workers make one page: each leaves a snapshot of its numbers in a directory they share.
+"""Combines the metrics of several workers: each writes snapshots of its values to a directory they share.
 
-What a page has shown is never taken back: a worker writes its snapshot before it shows its numbers. Of a worker that
-dies everything stays counted but its last second, at most, and only where nobody had been shown that yet.
+A counter on the page never decreases, because a worker writes its snapshot before it serves its values on a page. When
+a worker dies, at most the counts of its last second are lost, and only if they have not been on any page.
 """
 
 import contextlib
@@ -13,43 +13,43 @@ import msgspec
 
 from nulpoint.telemetry.metrics.definitions import MetricValues, forget_gauges, merge
 
-_DEAD = "dead"
-_LOOKS = 20  # at the directory, while workers are being buried
+_EXITED = "dead"  # the file with the sum of the workers that have exited
+_READS = 20  # tries to read the directory while snapshots of exited workers are being added up
 
 
-class ExitedWorker(msgspec.Struct):
-    """What all the dead had counted, and the snapshot that was added last: it may still be there."""
+class ExitedWorkers(msgspec.Struct):
+    """The sum of all workers that have exited. `last` is the snapshot added last, whose file may still exist."""
 
     last: str = ""
     values: MetricValues = msgspec.field(default_factory=MetricValues)
 
 
 class WorkerSnapshots:
-    """One worker's view of them."""
+    """The snapshots of all workers, as one worker sees them."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # A process id may come again, and then it is another worker.
-        self._mine = directory / f"{os.getpid()}-{token_hex(4)}.snapshot"
+        # The token distinguishes workers, because a process id may be reused.
+        self._path = directory / f"{os.getpid()}-{token_hex(4)}.snapshot"
 
     def publish(self, values: MetricValues) -> None:
-        """Raises OSError."""
-        _write(self._mine, values)
+        """Write the snapshot of this worker. Raises OSError."""
+        _write(self._path, values)
 
-    def of_others(self) -> MetricValues:
-        """The sum of all other workers', living and dead. Raises OSError."""
-        for _ in range(_LOOKS):
-            dead = _dead(self._directory)
-            with contextlib.suppress(FileNotFoundError):  # it is being buried
-                total = self._add_others(dead)
-                if _dead(self._directory).last == dead.last:  # else one that was buried meanwhile may be missing
-                    return total
-        raise OSError("workers die faster than their numbers can be read")
+    def sum_of_others(self) -> MetricValues:
+        """Return the sum of all other workers, running and exited. Raises OSError."""
+        for _ in range(_READS):
+            exited = _read_exited(self._directory)
+            with contextlib.suppress(FileNotFoundError):  # an exited worker's snapshot is being added up
+                total = self._add_others(exited)
+                if _read_exited(self._directory).last == exited.last:
+                    return total  # otherwise a worker that exited meanwhile may be missing
+        raise OSError("workers exit faster than their metrics can be read")
 
-    def _add_others(self, dead: ExitedWorker) -> MetricValues:
-        total = dead.values
+    def _add_others(self, exited: ExitedWorkers) -> MetricValues:
+        total = exited.values
         for path in self._directory.glob("*.snapshot"):
-            if path.name not in (self._mine.name, dead.last):
+            if path.name not in (self._path.name, exited.last):
                 other = msgspec.msgpack.decode(path.read_bytes(), type=MetricValues)
                 if not _alive(int(path.stem.split("-")[0])):
                     forget_gauges(other)
@@ -58,32 +58,33 @@ class WorkerSnapshots:
 
 
 def absorb_exited_worker(directory: Path, pid: int) -> None:
-    """Add a dead worker's snapshot to those of all the dead, so that they take no more room than one. To be called by
-    one process only. Raises OSError.
+    """Add the snapshot of an exited worker to the sum of all exited ones, so that they take the room of one file.
+
+    Only one process may call this. Raises OSError.
     """
     for path in directory.glob(f"{pid}-*.snapshot"):
-        dead = _dead(directory)
+        exited = _read_exited(directory)
         values = msgspec.msgpack.decode(path.read_bytes(), type=MetricValues)
         forget_gauges(values)
-        merge(dead.values, values)
-        _write(directory / _DEAD, ExitedWorker(path.name, dead.values))
+        merge(exited.values, values)
+        _write(directory / _EXITED, ExitedWorkers(path.name, exited.values))
         path.unlink()
     for unfinished in directory.glob(f"{pid}-*.new"):
         unfinished.unlink()
 
 
-def _dead(directory: Path) -> ExitedWorker:
+def _read_exited(directory: Path) -> ExitedWorkers:
     try:
-        return msgspec.msgpack.decode((directory / _DEAD).read_bytes(), type=ExitedWorker)
+        return msgspec.msgpack.decode((directory / _EXITED).read_bytes(), type=ExitedWorkers)
     except FileNotFoundError:
-        return ExitedWorker()
+        return ExitedWorkers()
 
 
-def _write(path: Path, content: MetricValues | ExitedWorker) -> None:
-    """Whole or not at all, for whoever reads it."""
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.msgpack.encode(content))
-    fresh.replace(path)
+def _write(path: Path, content: MetricValues | ExitedWorkers) -> None:
+    """Replace a file atomically."""
+    new_file = path.with_suffix(".new")
+    new_file.write_bytes(msgspec.msgpack.encode(content))
+    new_file.replace(path)
 
 
 def _alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Bodies for the request log, where LOG_BODIES asks for them: bounded, and without what looks like a credential."""
+"""Copies request and response bodies into the request log if LOG_BODIES asks for it, shortened and redacted."""
 
 from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix
 from nulpoint.telemetry.request_log.record import RequestRecord
@@ -7,38 +7,41 @@ _CUT = " [cut]"
 
 
 class BodyCopy:
-    """What of an answer is kept for the log as it goes out: `most` bytes, and what is searched behind them."""
+    """A copy of the beginning of a response body, made while it is sent.
 
-    __slots__ = ("_kept", "_left")
+    It has `max_bytes` bytes, and those after them that redaction needs to see.
+    """
 
-    def __init__(self, most: int) -> None:
-        self._kept: list[bytes] = []
-        self._left = most + LOOKAHEAD + 1  # the last one tells that there is more
+    __slots__ = ("_bytes_left", "_pieces")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._pieces: list[bytes] = []
+        self._bytes_left = max_bytes + LOOKAHEAD + 1  # one more byte shows whether the body is longer
 
     def add(self, data: bytes) -> None:
-        if self._left > 0 and data:
-            self._kept.append(data if len(data) <= self._left else data[: self._left])
-            self._left -= len(data)
+        if self._bytes_left > 0 and data:
+            self._pieces.append(data if len(data) <= self._bytes_left else data[: self._bytes_left])
+            self._bytes_left -= len(data)
 
     def __bytes__(self) -> bytes:
-        return b"".join(self._kept)
+        return b"".join(self._pieces)
 
 
 class BodyLogger:
-    """`all_of_them`: of every request, else of those that failed. `most`: bytes of each."""
+    """Adds bodies of at most `max_bytes` to the records of all requests, or only to those of failed ones."""
 
-    def __init__(self, most: int, *, all_of_them: bool) -> None:
-        self._most = most
-        self._all = all_of_them
+    def __init__(self, max_bytes: int, *, all_requests: bool) -> None:
+        self._max_bytes = max_bytes
+        self._all_requests = all_requests
 
     def copy(self) -> BodyCopy:
-        return BodyCopy(self._most)
+        return BodyCopy(self._max_bytes)
 
-    def attach(self, record: RequestRecord, request: bytes, answer: BodyCopy) -> None:
-        if self._all or record.level != "info":
-            record.request_body = self._shown(request)
-            record.response_body = self._shown(bytes(answer))
+    def attach(self, record: RequestRecord, request: bytes, response: BodyCopy) -> None:
+        if self._all_requests or record.level != "info":
+            record.request_body = self._loggable(request)
+            record.response_body = self._loggable(bytes(response))
 
-    def _shown(self, body: bytes) -> str:
-        text = redacted_body_prefix(body, self._most, redact)
-        return text if len(body) <= self._most else text + _CUT
+    def _loggable(self, body: bytes) -> str:
+        text = redacted_body_prefix(body, self._max_bytes, redact)
+        return text if len(body) <= self._max_bytes else text + _CUT

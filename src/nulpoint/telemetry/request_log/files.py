@@ -1,4 +1,4 @@
-"""Sinks that take lines: an open file descriptor, and a file that is rotated."""
+"""Log sinks that write lines to an open file descriptor, or to a file that is rotated."""
 
 import contextlib
 import fcntl
@@ -10,14 +10,15 @@ from pathlib import Path
 from nulpoint.telemetry.request_log.writer import SinkError
 from nulpoint.telemetry.wall_clock import TrustedClock
 
-# A pipe takes this much at once or not at all (POSIX PIPE_BUF), so lines of several workers never mix.
+# A write of up to this size to a pipe is atomic (POSIX PIPE_BUF), so the lines of several workers never mix.
 ATOMIC_BYTES = 4096
-# Where there is one writer. Every write lets go of the interpreter lock, and getting it back disturbs the event loop.
+# Used if there is only one writer. Fewer writes are better: each releases the interpreter lock, and taking it again
+# disturbs the event loop.
 PIECE_BYTES = 262_144
 
 
 class DescriptorSink:
-    """An open file, such as stdout. `shared`: other processes write to it too."""
+    """Writes to an open file, such as stdout. `shared` is true if other processes write to it too."""
 
     name = "stdout"
 
@@ -26,33 +27,34 @@ class DescriptorSink:
         self._shared = shared
 
     def write(self, lines: list[bytes]) -> None:
-        write_lines(self._fd, lines, ATOMIC_BYTES if self._shared else PIECE_BYTES, goes_on=not self._shared)
+        write_lines(self._fd, lines, ATOMIC_BYTES if self._shared else PIECE_BYTES, resume=not self._shared)
 
     def maintain(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def write_lines(fd: int, lines: list[bytes], piece_bytes: int, *, goes_on: bool) -> None:
-    """Write and remove them, whole lines at a time. Raises SinkError.
+def write_lines(fd: int, lines: list[bytes], piece_bytes: int, *, resume: bool) -> None:
+    """Write lines in pieces of whole lines, and remove those written from the list. Raises SinkError.
 
-    A line that was cut goes on where it was cut when nobody else writes (`goes_on`), else it comes again.
+    After a partial write, the rest of the line stays in the list if there is no other writer (`resume`). Otherwise the
+    whole line is written again.
     """
     while lines:
-        count = _fitting(lines, piece_bytes)
+        count = _lines_that_fit(lines, piece_bytes)
         piece = memoryview(b"\n".join((*lines[:count], b"")))
         done = 0
         try:
             while done < len(piece):
                 done += os.write(fd, piece[done:])
         except OSError as error:
-            _take_out(lines, done, goes_on)
+            _remove_written(lines, done, resume)
             raise SinkError(error.strerror) from None
         del lines[:count]
 
 
-def _fitting(lines: list[bytes], limit: int) -> int:
-    """How many whole lines go into one piece; a longer line is a piece of its own."""
+def _lines_that_fit(lines: list[bytes], limit: int) -> int:
+    """Return how many lines fit into one piece, at least one."""
     size = 0
     for count, line in enumerate(lines):
         size += len(line) + 1
@@ -61,20 +63,21 @@ def _fitting(lines: list[bytes], limit: int) -> int:
     return len(lines)
 
 
-def _take_out(lines: list[bytes], done: int, goes_on: bool) -> None:
-    """So many bytes have been written."""
+def _remove_written(lines: list[bytes], done: int, resume: bool) -> None:
+    """Remove the lines of which `done` bytes have been written."""
     while lines and done > len(lines[0]):
         done -= len(lines[0]) + 1
         del lines[0]
     if done:
-        lines[0] = lines[0][done:] if goes_on else b"\n" + lines[0]
+        lines[0] = lines[0][done:] if resume else b"\n" + lines[0]
 
 
 class FileSink:
-    """A file of its own. At `max_bytes` it is moved to `PATH.1`, and so on up to `PATH.<keep>`, which falls away.
+    """Writes to a file that is rotated.
 
-    One that others have moved or removed is made anew. Moved files that have not changed for `retention` seconds (0:
-    whatever their age) are removed.
+    At `max_bytes` the file is renamed to `PATH.1`, `PATH.1` to `PATH.2`, and so on; `PATH.<keep>` is overwritten. If
+    the file was moved or removed, a new one is created. Rotated files that have not changed for `retention` seconds are
+    removed, unless `retention` is 0.
     """
 
     def __init__(self, path: Path, max_bytes: int, keep: int, retention: float, clock: TrustedClock) -> None:
@@ -91,7 +94,7 @@ class FileSink:
             self._open()
         except OSError as error:
             raise SinkError(error.strerror) from None
-        write_lines(self._fd, lines, PIECE_BYTES, goes_on=False)
+        write_lines(self._fd, lines, PIECE_BYTES, resume=False)
 
     def _open(self) -> None:
         if self._fd >= 0 and inode(self._path) != inode(self._fd):
@@ -103,11 +106,11 @@ class FileSink:
             self._open()
 
     def _is_full(self) -> bool:
-        about = os.fstat(self._fd)
-        return stat.S_ISREG(about.st_mode) and about.st_size >= self._max_bytes
+        status = os.fstat(self._fd)
+        return stat.S_ISREG(status.st_mode) and status.st_size >= self._max_bytes
 
     def _rotate(self) -> None:
-        """Other workers may be about to do the same: it is done once."""
+        """Rotate the file, unless another worker has just done it."""
         with directory_locked(self._path):
             if inode(self._path) == inode(self._fd):
                 for number in range(self._keep, 0, -1):
@@ -134,18 +137,18 @@ class FileSink:
             self._fd = -1
 
 
-def inode(place: Path | int) -> tuple[int, int] | None:
-    """Which file this is; None where there is none."""
+def inode(file: Path | int) -> tuple[int, int] | None:
+    """Return the device and inode of a file; None if it does not exist."""
     try:
-        about = os.stat(place)
+        status = os.stat(file)
     except FileNotFoundError:
         return None
-    return about.st_dev, about.st_ino
+    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager
 def directory_locked(path: Path) -> Iterator[None]:
-    """Among the processes that move or make files beside `path`, one at a time. Raises OSError."""
+    """Lock the directory of `path` against other processes that move or create files in it. Raises OSError."""
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The record of one request: what the log line says and the metrics count."""
+"""The record of one request, from which its log line and its metrics are made."""
 
 from datetime import datetime
 
@@ -8,10 +8,10 @@ from nulpoint.protocols.openai.usage import Usage
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One attempt, or one target passed over (`ms` 0).
+    """An attempt, or a target that was skipped (with `ms` 0).
 
-    `outcome`: `ok`, an `errors.Kind`, or why it was passed over. `at`: milliseconds from the request's last byte to its
-    begin.
+    `outcome` is `ok`, an `errors.Kind`, or why the target was skipped. `at` is when the attempt began, in milliseconds
+    after the request's last byte.
     """
 
     provider: str
@@ -23,7 +23,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RequestRecord(msgspec.Struct, omit_defaults=True):
-    """Times in microseconds, sizes in bytes. What is not known is left out."""
+    """The fields of a log record. Times are in microseconds and sizes in bytes. Unknown values are left out."""
 
     time: datetime
     level: str
@@ -31,26 +31,26 @@ class RequestRecord(msgspec.Struct, omit_defaults=True):
     route: str
     method: str
     status: int
-    model: str = ""  # as the caller asked
+    model: str = ""  # as the client requested it
     provider: str = ""
-    answered_model: str = ""  # as the provider says; the name sent to it where it does not
+    answered_model: str = ""  # as the provider named it; else the name in the request to it
     stream: bool = False
-    first_byte_us: int | None = None  # from the request's last byte to the first byte of the provider's answer
+    first_byte_us: int | None = None  # from the request's last byte to the first byte of the provider's response
     total_us: int = 0
-    added_us: int = 0  # the part of the way to the first byte that was spent in the gateway itself
+    added_us: int = 0  # the part of the time to the first byte that was spent in the gateway
     usage: Usage | None = None
-    coalesced: bool = False  # the answer to another caller's request was shared
-    cache: str = ""  # HIT, MISS or BYPASS, where there is a cache
-    limit: str = ""  # what the rate limits said, where there are any
-    attempts: list[AttemptRecord] = []  # every one that was made, and targets passed over on the way
+    coalesced: bool = False  # the request shared the call of another request
+    cache: str = ""  # HIT, MISS or BYPASS if there is a cache
+    limit: str = ""  # the decision of the rate limits if there are any
+    attempts: list[AttemptRecord] = []  # all attempts and skipped targets, in order
     bytes_in: int = 0
     bytes_out: int = 0
-    key: str = ""  # of the caller: the first 48 bits of its SHA-256, where callers are told apart
-    cost: float | None = None  # dollars; None where usage or price is not known, 0 where nothing was bought
-    saved: float | None = None  # what it would have cost, had the cache or another caller's call not answered it
-    first_token_us: int | None = None  # of a stream: from the request's last byte to its first content
+    key: str = ""  # the first 48 bits of the SHA-256 of the client's key, if clients have keys
+    cost: float | None = None  # dollars; None if usage or price is unknown, 0 if no provider was paid
+    saved: float | None = None  # dollars saved by the cache or a shared call
+    first_token_us: int | None = None  # for a stream: from the request's last byte to the first content
     error: str = ""  # an `errors.Kind`
     code: str = ""
     message: str = ""
-    request_body: str = ""  # these two only by LOG_BODIES
+    request_body: str = ""  # both bodies only if LOG_BODIES asks for them
     response_body: str = ""

@@ -1,8 +1,8 @@
-"""The request log: a record a request for every sink, without ever making a request wait.
+"""The request log: writes one record per request to every sink, without making a request wait.
 
-A record is encoded as a line of JSON where it arises; ten times a second what has gathered goes to the sinks' writers
-(`log_writer`), each with a thread of its own, which alone may block. All queues are bounded: what a sink cannot take is
-dropped and counted, never kept without end and never waited for.
+A record is encoded as a line of JSON at once. Ten times a second the collected lines are handed to the sinks' writers
+(see `writer`). Each writer has its own thread, and only these threads may block. All queues are limited: records that a
+sink cannot take are dropped and counted.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class RequestLog:
     """Call `put` from the event loop only."""
 
     def __init__(self, sinks: Sequence[LogSink], level: str, capacity: int, on_drop: Callable[[], None]) -> None:
-        """`capacity`: records that wait for a sink; a long one counts as several (`log_writer.weight`)."""
+        """Start the writers. `capacity` is how many records may wait for a sink; a long one counts as several."""
         self._level = LEVELS[level] if sinks else _NOTHING
         self._capacity = capacity
         self._on_drop = on_drop
@@ -34,7 +34,7 @@ class RequestLog:
         self._writers = [LogWriter(sink, capacity, on_drop) for sink in sinks]
 
     def set_level(self, level: str) -> None:
-        """What is below it is not logged from now on."""
+        """Log only records of this level or a higher one from now on."""
         self._level = LEVELS[level] if self._writers else _NOTHING
 
     def put(self, record: RequestRecord) -> None:
@@ -54,23 +54,23 @@ class RequestLog:
         lines, self._lines, self._weight = self._lines, [], 0
         if lines:
             for writer in self._writers:
-                writer.take(lines)
+                writer.enqueue(lines)
 
     @property
     def failing(self) -> bool:
-        """A sink cannot be written just now."""
+        """Return whether a sink cannot be written at present."""
         return any(writer.error for writer in self._writers)
 
     def health(self) -> list[dict[str, Any]]:
-        """How each sink stands."""
+        """Return the state of each sink, for the health page."""
         return [writer.health() for writer in self._writers]
 
     def close(self, timeout: float) -> None:
-        """Write what is left, for at most `timeout` seconds a sink."""
+        """Write the remaining records, for at most `timeout` seconds per sink."""
         if self._flush_handle is not None:
             self._flush_handle.cancel()
         self._flush()
         for writer in self._writers:
-            writer.end()
+            writer.stop()
         for writer in self._writers:
             writer.join(timeout)

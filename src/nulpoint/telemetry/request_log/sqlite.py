@@ -1,4 +1,4 @@
-"""The sink that writes to an SQLite file, by itself or together with other workers."""
+"""The log sink that writes to an SQLite file, alone or together with other workers."""
 
 import contextlib
 import logging
@@ -17,60 +17,61 @@ from nulpoint.telemetry.wall_clock import TrustedClock
 
 logger = logging.getLogger(__name__)
 
-BATCH_LINES, BATCH_BYTES = 2000, 4 * 1024 * 1024  # of one transaction
-LOOK_SECONDS = 60.0  # between two looks for damage and for records that are too old
-CLEAN_RECORDS = 10_000  # removed in one transaction
+BATCH_LINES, BATCH_BYTES = 2000, 4 * 1024 * 1024  # the most for one transaction
+MAINTENANCE_SECONDS = 60.0  # between two checks for damage and for records that are too old
+CLEAN_RECORDS = 10_000  # the most records removed in one transaction
 _T = TypeVar("_T")
 _TOO_OLD = "DELETE FROM requests WHERE number IN (SELECT number FROM requests WHERE time < ? ORDER BY time LIMIT ?)"
 
 
 class SqliteSink:
-    """`steady` gives seconds of a clock that only goes on.
+    """Writes records to an SQLite file.
 
-    `patience`: seconds a file that was removed is left alone before it is made anew. Where several processes have it
-    open, each must let go of the old one before: who closes it last removes the write-ahead file, by its name.
+    `steady` returns the seconds of a monotonic clock. If the file was removed, a new one is created after
+    `recreate_delay` seconds. Until then all processes must have closed the old file, because the last one to close it
+    removes the write-ahead file by its name.
     """
 
     def __init__(
-        self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float], patience: float
+        self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float], recreate_delay: float
     ) -> None:
         self.name = f"sqlite:{path.name}"
         self._path = path
         self._retention = retention
         self._clock = clock
         self._steady = steady
-        self._patience = patience
+        self._recreate_delay = recreate_delay
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
-        self._gone = -patience  # when it was found removed
-        self._look_at = steady()
+        self._removed_at = -recreate_delay  # when it was noticed that the file is gone
+        self._next_maintenance = steady()
 
     def write(self, lines: list[bytes]) -> None:
         while lines:
-            count = _fitting(lines)
+            count = _lines_that_fit(lines)
             batch = b"[%b]" % b",".join(lines[:count])
-            self._do(partial(_in_one, statement=INSERT, values=(batch.decode(),)))
+            self._run(partial(_in_transaction, statement=INSERT, values=(batch.decode(),)))
             del lines[:count]
 
     def maintain(self) -> None:
-        if self._connection is None or not self._is_there():
+        if self._connection is None or not self._is_same_file():
             return
-        if self._steady() >= self._look_at:
-            self._look_at = self._steady() + LOOK_SECONDS
-            self.close()  # only who opens a file anew sees what others have done to it
-            self._do(lambda _: None)
+        if self._steady() >= self._next_maintenance:
+            self._next_maintenance = self._steady() + MAINTENANCE_SECONDS
+            self.close()  # only a newly opened connection sees damage done by others
+            self._run(lambda _: None)
             now = self._clock.now() if self._retention else None
             if now is not None:
                 self._clean(now - self._retention)
 
     def _clean(self, oldest: float) -> None:
-        """Remove what is older, some of it now and the rest next time; the file shrinks with it."""
+        """Remove records older than `oldest`, in Unix seconds, a part of them per call, and shrink the file."""
         limit = datetime.fromtimestamp(oldest, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        removed = self._do(partial(_in_one, statement=_TOO_OLD, values=(limit, CLEAN_RECORDS)))
+        removed = self._run(partial(_in_transaction, statement=_TOO_OLD, values=(limit, CLEAN_RECORDS)))
         if removed:
-            self._do(lambda connection: connection.executescript("PRAGMA incremental_vacuum(2000)"))
+            self._run(lambda connection: connection.executescript("PRAGMA incremental_vacuum(2000)"))
         if removed == CLEAN_RECORDS:
-            self._look_at = self._steady()
+            self._next_maintenance = self._steady()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -78,10 +79,10 @@ class SqliteSink:
                 self._connection.close()
             self._connection = None
 
-    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Raises SinkError, having put right what can be."""
+    def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run work on the open connection. On an error, restore a usable state and raise SinkError."""
         try:
-            return work(self._opened())
+            return work(self._open())
         except ForeignDatabaseError as error:
             raise SinkError(str(error)) from None
         except sqlite3.Error as error:
@@ -96,46 +97,46 @@ class SqliteSink:
             self.close()
             raise SinkError(error.strerror) from None
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None and self._is_there():
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._is_same_file():
             return self._connection
-        if self._steady() < self._gone + self._patience:
-            raise SinkError("it was removed; it is made anew in a moment")
+        if self._steady() < self._removed_at + self._recreate_delay:
+            raise SinkError("it was removed; a new one will be created in a moment")
         self._inode = inode(self._path)
         self._connection = open_to_write(self._path)
         with contextlib.suppress(OSError):
-            os.chmod(self._path, 0o600)  # it tells who asked what
+            os.chmod(self._path, 0o600)  # it contains private data
         self._inode = inode(self._path)
         return self._connection
 
-    def _is_there(self) -> bool:
-        """Whether the file is still the one that is open; else it is closed."""
+    def _is_same_file(self) -> bool:
+        """Return whether the path still leads to the open file. If not, close the file."""
         if inode(self._path) == self._inode:
             return True
         self.close()
-        self._gone = self._steady()
-        logger.warning("the request log %s was removed or replaced while it was written; it is made anew", self.name)
+        self._removed_at = self._steady()
+        logger.warning("the request log %s was removed or replaced while in use; a new one is created", self.name)
         return False
 
     def _set_aside(self) -> str:
-        """Move a damaged file out of the way, once. Gives what there is to say."""
+        """Rename a damaged file, unless another worker has done it. Return a description for the log."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         aside = f"{self._path.name}.damaged-{stamp}"
         try:
             with directory_locked(self._path):
                 if inode(self._path) != self._inode:  # another worker has done it
-                    return "it was damaged and is set aside"
+                    return "it was damaged and has been renamed"
                 for end in ("", "-wal", "-shm"):
                     with contextlib.suppress(FileNotFoundError):
                         self._path.with_name(self._path.name + end).replace(self._path.with_name(aside + end))
         except OSError as error:
-            return f"it is damaged, and cannot be set aside: {error.strerror}"
-        self._gone = self._steady()
-        return f"it is damaged; it is set aside as {aside}"
+            return f"it is damaged, and cannot be renamed: {error.strerror}"
+        self._removed_at = self._steady()
+        return f"it is damaged; it has been renamed to {aside}"
 
 
-def _fitting(lines: list[bytes]) -> int:
-    """How many go into one transaction."""
+def _lines_that_fit(lines: list[bytes]) -> int:
+    """Return how many lines fit into one transaction."""
     size = 0
     for count, line in enumerate(lines[:BATCH_LINES]):
         size += len(line)
@@ -144,8 +145,8 @@ def _fitting(lines: list[bytes]) -> int:
     return min(len(lines), BATCH_LINES)
 
 
-def _in_one(connection: sqlite3.Connection, statement: str, values: tuple[str | int, ...]) -> int:
-    """In a transaction; gives the number of rows."""
+def _in_transaction(connection: sqlite3.Connection, statement: str, values: tuple[str | int, ...]) -> int:
+    """Execute a statement in a transaction. Return the number of rows affected."""
     connection.execute("BEGIN IMMEDIATE")
     count = connection.execute(statement, values).rowcount
     connection.execute("COMMIT")

@@ -1,8 +1,8 @@
-"""The SQLite file of the request log: one table with a column a field.
+"""The schema of the request log's SQLite file: one table with a column for each field.
 
-Versions: a new field is a new column, added to files that lack it when they are opened for writing; who does not know a
-column leaves it alone. So programs of several versions share a file. SCHEMA is raised only where that cannot be: then
-older programs refuse the file, and newer ones begin another.
+A new field is a new column, which is added to older files when they are opened for writing. Programs ignore columns
+they do not know, so programs of several versions can share a file. SCHEMA is raised only for a change that makes this
+impossible; then older programs refuse the file.
 """
 
 import sqlite3
@@ -13,12 +13,12 @@ from nulpoint.telemetry.request_log.files import directory_locked
 
 SCHEMA = 1  # PRAGMA user_version
 APPLICATION = int.from_bytes(b"nulp")  # PRAGMA application_id
-BUSY_SECONDS = 5.0  # for another worker's transaction to end
-_WAL_BYTES = 16 * 1024 * 1024  # what the write-ahead file may keep when its content is in the main file
+BUSY_SECONDS = 5.0  # how long to wait for another worker's transaction
+_WAL_BYTES = 16 * 1024 * 1024  # the size the write-ahead file may keep after a checkpoint
 
 
 class LogColumn(NamedTuple):
-    """`value` makes it of a record, which is the row `value` of `json_each`."""
+    """A column of the table. `value` is the SQL expression for it; in it, `value` is the JSON of the record."""
 
     name: str
     type: str
@@ -38,7 +38,7 @@ def _usage(name: str) -> LogColumn:
 
 
 COLUMNS = (
-    # of one length, so that they sort as they follow
+    # All times have the same length, so that sorting the text sorts by time.
     LogColumn("time", "TEXT", "strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(value, '$.time'))"),
     *map(_plain, ("level", "id", "route", "method")),
     _number("status"),
@@ -58,7 +58,7 @@ COLUMNS = (
     *map(_plain, ("attempts", "error", "code", "message", "request_body", "response_body")),
 )
 _NAMES = ", ".join(f'"{column.name}"' for column in COLUMNS)
-# One statement a batch: SQLite takes the records apart by itself, without the interpreter lock.
+# A batch is one statement: SQLite parses the records itself, without holding the interpreter lock.
 INSERT = f"INSERT INTO requests ({_NAMES}) SELECT {', '.join(column.value for column in COLUMNS)} FROM json_each(?)"
 _TABLE = ", ".join(f'"{column.name}" {column.type}' for column in COLUMNS)
 _CREATE = f"CREATE TABLE requests (number INTEGER PRIMARY KEY, {_TABLE})"
@@ -66,13 +66,16 @@ _INDEX = "CREATE INDEX requests_time ON requests (time)"
 
 
 class ForeignDatabaseError(Exception):
-    """The file is no request log that this version can use. The text says why and what to do."""
+    """The file is not a request log that this version can use. The text says why and what to do."""
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Made, or brought up to date, where need be. Raises NotOurs, sqlite3.Error, OSError."""
+    """Open a request log for writing, and create or upgrade it if needed.
+
+    Raises ForeignDatabaseError, sqlite3.Error or OSError.
+    """
     with directory_locked(path):
-        if not path.exists():  # what a file that was removed has left must not be taken for this one's
+        if not path.exists():  # remove remains of an earlier file, so that SQLite does not use them
             for end in ("-wal", "-shm"):
                 path.with_name(path.name + end).unlink(missing_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -85,14 +88,14 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def memory() -> sqlite3.Connection:
-    """A request log of which nothing stays."""
+    """Return an empty request log in memory."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _create(connection)
     return connection
 
 
 def is_new(connection: sqlite3.Connection) -> bool:
-    """Whether nothing is in it yet. Raises NotOurs, sqlite3.Error."""
+    """Return whether the file is still empty. Raises ForeignDatabaseError or sqlite3.Error."""
     ours = _pragma(connection, "application_id") == APPLICATION
     version = _pragma(connection, "user_version")
     if ours and version > SCHEMA:
@@ -106,7 +109,7 @@ def is_new(connection: sqlite3.Connection) -> bool:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether it says that the file is no sound one."""
+    """Return whether the error means that the file is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -124,12 +127,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         _create(connection)
     else:
-        known = columns_of(connection)
+        present = columns_of(connection)
         for column in COLUMNS:
-            if column.name not in known:
+            if column.name not in present:
                 connection.execute(f'ALTER TABLE requests ADD COLUMN "{column.name}" {column.type}')
     connection.execute("PRAGMA journal_mode = WAL")
-    # A power cut may take the last second, never the file.
+    # A power failure may lose the last second, but never damages the file.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 

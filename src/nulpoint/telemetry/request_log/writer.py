@@ -1,4 +1,4 @@
-"""What a sink of the request log is, and the thread that writes to one, through its bad times too."""
+"""The interface of a log sink, and the thread that writes to a sink and retries when the sink fails."""
 
 import logging
 import threading
@@ -9,67 +9,70 @@ from typing import Any, Protocol
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-TEND_SECONDS = 1.0
-_LONG = 4096  # bytes; a longer line counts as several records
+MAINTENANCE_SECONDS = 1.0
+_BYTES_PER_RECORD = 4096  # a longer line counts as several records
 
 
 class SinkError(Exception):
-    """A sink cannot be written now. The text says why, for operators; it may pass."""
+    """The sink cannot be written at present, perhaps only for a while. The text tells operators why."""
 
 
 class LogSink(Protocol):
-    """Where records go. Called from one thread only."""
+    """A destination for log records. It is only called from one thread."""
 
     @property
     def name(self) -> str:
-        """For logs and `/health`."""
+        """Return the name for logs and `/health`."""
 
     def write(self, lines: list[bytes]) -> None:
-        """Write all lines, and take what is safe out of the list. Raises SinkError with the others left in it."""
+        """Write all lines. Raises SinkError with the lines still to be written left in the list."""
 
     def maintain(self) -> None:
-        """What is to be done now and then, whether records come or not. Raises SinkError."""
+        """Do periodic maintenance, whether there are records or not. Raises SinkError."""
 
     def close(self) -> None: ...
 
 
 def weight(line: bytes) -> int:
-    """How many records of LOG_QUEUE a line counts as: one each 4 KiB."""
-    return 1 + len(line) // _LONG
+    """Return how many records a line counts as for LOG_QUEUE: one per 4 KiB."""
+    return 1 + len(line) // _BYTES_PER_RECORD
 
 
 class LogWriter:
-    """Writes to one sink. While it fails, records wait for it up to `capacity`; more are dropped and counted."""
+    """Writes to one sink in a thread.
+
+    While the sink fails, up to `capacity` records wait for it. Further ones are dropped and counted.
+    """
 
     def __init__(self, sink: LogSink, capacity: int, on_drop: Callable[[], None]) -> None:
         self._sink = sink
         self._capacity = capacity
         self._on_drop = on_drop
         self._batches: SimpleQueue[tuple[int, list[bytes]] | None] = SimpleQueue()  # with their weights
-        self._taken = 0  # weights; changed by the loop only
-        self._done = 0  # changed by the thread only
+        self._enqueued = 0  # total weight of the lines enqueued; only changed by the event loop
+        self._done = 0  # total weight of the lines done with; only changed by the thread
         self._dropped = 0
-        self._told = 0  # how many of them have been told of
-        self._ending = threading.Event()
+        self._reported = 0  # how many dropped records have been reported
+        self._stopping = threading.Event()
         self._error = ""
         self._thread = threading.Thread(target=self._run, name=f"request-log-{sink.name}", daemon=True)
         self._thread.start()
 
-    def take(self, lines: list[bytes]) -> None:
-        """As many of them as there is room for."""
-        room, batch = self._capacity - (self._taken - self._done), list(lines)
-        heavy = sum(map(weight, batch))
-        while heavy > room and batch:
-            heavy -= weight(batch.pop())
+    def enqueue(self, lines: list[bytes]) -> None:
+        """Hand over lines to be written. Those for which there is no room are dropped."""
+        room, batch = self._capacity - (self._enqueued - self._done), list(lines)
+        total = sum(map(weight, batch))
+        while total > room and batch:
+            total -= weight(batch.pop())
         if len(batch) < len(lines):
             self._drop(len(lines) - len(batch))
         if batch:
-            self._taken += heavy
-            self._batches.put((heavy, batch))
+            self._enqueued += total
+            self._batches.put((total, batch))
 
-    def end(self) -> None:
-        """Write what is there, once, and stop."""
-        self._ending.set()
+    def stop(self) -> None:
+        """Try once to write the waiting lines, and stop."""
+        self._stopping.set()
         self._batches.put(None)
 
     def join(self, timeout: float) -> None:
@@ -77,14 +80,14 @@ class LogWriter:
 
     @property
     def error(self) -> str:
-        """Why it cannot write just now; empty while it can."""
-        died = not self._thread.is_alive() and not self._ending.is_set()
-        return "its writer has ended by a bug; stderr has the details" if died else self._error
+        """Return why the sink cannot be written at present; empty if it can."""
+        died = not self._thread.is_alive() and not self._stopping.is_set()
+        return "its writer has stopped because of a bug; stderr has the details" if died else self._error
 
     def health(self) -> dict[str, Any]:
         error = self.error
         state = {"status": "failing", "error": error} if error else {"status": "ok"}
-        return {"sink": self._sink.name, **state, "waiting": self._taken - self._done, "dropped": self._dropped}
+        return {"sink": self._sink.name, **state, "waiting": self._enqueued - self._done, "dropped": self._dropped}
 
     def _drop(self, count: int) -> None:
         self._dropped += count
@@ -96,46 +99,46 @@ class LogWriter:
     def _run(self) -> None:
         while True:
             try:
-                taken = self._batches.get(timeout=TEND_SECONDS)
+                item = self._batches.get(timeout=MAINTENANCE_SECONDS)
             except Empty:
-                self._tend()
+                self._maintain()
                 continue
-            if taken is None:
+            if item is None:
                 break
-            heavy, batch = taken
+            total, batch = item
             self._write(batch)
-            self._done += heavy
-            if not self._ending.is_set():
-                self._tend()
+            self._done += total
+            if not self._stopping.is_set():
+                self._maintain()
         self._sink.close()
 
     def _write(self, batch: list[bytes]) -> None:
         while batch:
             try:
                 self._sink.write(batch)
-                self._well()
+                self._write_succeeded()
             except SinkError as error:
-                self._failed(error)
-                if self._ending.wait(RETRY_SECONDS):
+                self._write_failed(error)
+                if self._stopping.wait(RETRY_SECONDS):
                     break
         if batch:
             self._drop(len(batch))
 
-    def _tend(self) -> None:
-        """When this is called, all that came has been written."""
+    def _maintain(self) -> None:
+        """Do the sink's maintenance. There are no lines waiting to be written."""
         try:
             self._sink.maintain()
-            self._well()
+            self._write_succeeded()
         except SinkError as error:
-            self._failed(error)
+            self._write_failed(error)
 
-    def _failed(self, error: SinkError) -> None:
+    def _write_failed(self, error: SinkError) -> None:
         if not self._error:
             logger.error("the request log %s cannot be written: %s", self._sink.name, error)
         self._error = str(error)
 
-    def _well(self) -> None:
+    def _write_succeeded(self) -> None:
         if self._error:
             self._error = ""
-            lost, self._told = self._dropped - self._told, self._dropped
-            logger.warning("the request log %s is written again; %d records were dropped", self._sink.name, lost)
+            lost, self._reported = self._dropped - self._reported, self._dropped
+            logger.warning("the request log %s can be written again; %d records were dropped", self._sink.name, lost)

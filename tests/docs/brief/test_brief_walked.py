@@ -6,8 +6,8 @@ import re
 import sys
 
 import pytest
-
 from brief import ROOT, TABLES, TEXT, fenced, names
+
 from conftest import CHAT, Caller, gateway, post, run
 from nulpoint.config import ConfigError, load
 from nulpoint.config.settings import BY_KEY

@@ -1,5 +1,7 @@
-"""A Redis that answers something else than it was asked for: limits are as if it could not be asked, what it has kept is
-a miss, and openings of breakers are not heard of. Nothing of it is ever an error of the gateway's own."""
+"""Tests a Redis with invalid replies: limits work as without Redis, cache lookups are misses, and hints are ignored.
+
+No invalid reply ever causes an internal error.
+"""
 
 import asyncio
 import contextlib
@@ -20,7 +22,7 @@ from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.ratelimit.redis import RedisLimitBackend
 from nulpoint.redis_client.breaker_hints import BreakerHints
-from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
+from nulpoint.redis_client.connection import MAX_WAITING, RedisConnection, connection_factory
 from nulpoint.routing.breaker import Breaker, BreakerRules, State
 
 KEY = bytes(32)
@@ -63,7 +65,7 @@ LIES = {
 
 @contextlib.asynccontextmanager
 async def lying(lie):
-    """The address of a server that says PONG to PING, and `lie` to everything else."""
+    """Yield the address of a server that replies PONG to PING, and `lie` to everything else."""
 
     async def talk(reader, writer):
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -88,7 +90,7 @@ async def lying(lie):
 @contextlib.asynccontextmanager
 async def link_to_a_liar(lie):
     async with lying(lie) as url:
-        link = RedisConnection(connections(url), timeout=5.0, retry=0.05)
+        link = RedisConnection(connection_factory(url), timeout=5.0, retry=0.05)
         await link.start()
         try:
             yield link
@@ -98,7 +100,7 @@ async def link_to_a_liar(lie):
 
 @pytest.mark.parametrize("on_error", ["deny", "allow"])
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_limits_are_as_if_redis_could_not_be_asked(lie, on_error):
+def test_limits_treat_an_invalid_reply_like_no_reply(lie, on_error):
     async def main():
         async with link_to_a_liar(lie) as link:
             limits = RedisLimitBackend(link, RULES, LocalLimitBackend(RULES, 0.0), on_error)
@@ -110,7 +112,7 @@ def test_limits_are_as_if_redis_could_not_be_asked(lie, on_error):
                     assert verdict.refusal is None
                     assert grant.local
                     limits.finish(grant, 1, 0.0)
-            assert limits.undecided == 2
+            assert limits.fallbacks == 2
             limits.close()
 
     run(main())
@@ -123,7 +125,7 @@ def test_limits_are_as_if_redis_could_not_be_asked(lie, on_error):
     )
 )
 def test_any_number_in_a_decision(change, item):
-    """It is a decision with times and numbers that can be told, or none."""
+    """A reply is either a decision whose numbers can be reported, or no decision."""
     good = [b":%d\r\n" % value for value in (0, 0, 2, 10, 2, 10, 999, 10, 999, 10)]
     reply = [*good[:change], item, *good[change + 1 :]]
     values = [int(one[1:]) if one[:1] == b":" else [one] for one in reply]
@@ -136,7 +138,7 @@ def test_any_number_in_a_decision(change, item):
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_what_it_has_kept_is_a_miss_and_no_opening_is_heard_of(lie):
+def test_invalid_replies_are_cache_misses_and_no_hints(lie):
     async def main():
         async with link_to_a_liar(lie) as link:
             cache = RedisCache(link)
@@ -147,7 +149,7 @@ def test_what_it_has_kept_is_a_miss_and_no_opening_is_heard_of(lie):
             hints = BreakerHints(link, {"openai": breaker}, "replica", 30.0, lambda _: None)
             for _ in range(2):
                 await hints.exchange()
-            await hints._act_upon("openai", b"other:1")
+            await hints._apply_hint("openai", b"other:1")
             assert breaker.state in (State.CLOSED, State.OPEN)
 
     run(main())
@@ -160,7 +162,7 @@ ODD = st.sampled_from(
 
 
 @given(st.integers(0, 8), ODD)
-def test_a_kept_answer_with_something_odd_in_it_is_a_miss(place, odd):
+def test_an_invalid_cache_entry_is_a_miss(place, odd):
     fields = msgspec.msgpack.decode(msgspec.msgpack.encode(VALUE))
     fields[place] = odd
     found = _decoded(KEY, seal(KEY, msgspec.msgpack.encode(fields)), CacheEntry)
@@ -179,14 +181,14 @@ def test_any_bytes_are_a_miss(payload):
 
 @pytest.mark.parametrize("on_error", ["deny", "allow"])
 @pytest.mark.parametrize("lie", ["an empty list", "texts", "a number", "too few", "out of memory", "no such script"])
-def test_callers_get_no_error_of_the_gateway_s_own(lie, on_error):
+def test_clients_get_no_internal_error(lie, on_error):
     async def main():
         async with lying(LIES[lie]) as url:
             settings = {"REDIS_URL": url, "CACHE_MODE": "redis", "RPM_LIMIT": "1000", "RATE_LIMIT_ON_ERROR": on_error}
             async with gateway(settings) as running:
                 caller = await Caller.connect(running.port)
                 answers = []
-                for body in (CHAT, STREAM) * WAITING:
+                for body in (CHAT, STREAM) * MAX_WAITING:
                     caller.send(post(body))
                     answers.append(await caller.answer())
                 expected = (200, False) if on_error == "allow" else (503, True)

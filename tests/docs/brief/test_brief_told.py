@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 import yaml
-
 from brief import ROOT, TABLES, TEXT, squeezed
 
 # Words of the brief; the page that tells the difference; its words. Spaces and line ends do not count.
@@ -25,8 +24,8 @@ DIFFERENCES = (
     ("Liveness", "docs/moving-from-go.md", "`/readiness` is for readiness; ask `/health` for liveness"),
     ("Bad request", "docs/failover.md", "402, 404, 409 and 413 stay what they are"),
     ("trip the breaker", "docs/failover.md", "it counts only failures that are evidence against the provider"),
-    ("without restarting", "docs/operations.md", "To take it away restart the gateway"),
-    ("All configuration is via", "docs/operations.md", "in its environment; in a file that setting is refused"),
+    ("without restarting", "docs/operations.md", "To remove them, restart the gateway"),
+    ("All configuration is via", "docs/operations.md", "in its environment; in a file that setting is rejected"),
     ("requests-per-minute", "docs/limits.md", "of all callers together and of each key"),
 )  # fmt: skip
 # What the brief says in its prose, by words of it: the tests that hold it.

@@ -1,14 +1,14 @@
-"""What is kept of an answer, under which key, and what is not."""
+"""Tests which responses are stored in the cache, and under which key."""
 
 import json
 
 import pytest
-from test_question import OTHER, OWN, PLAN, TARGET, read
+from test_cache_policy import OTHER, OWN, PLAN, TARGET, read
 
 from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
-from nulpoint.cache.writer import MOST_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
+from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.stream import PassThrough
 from nulpoint.protocols.openai.usage import Usage, read_final_metadata
@@ -32,7 +32,7 @@ def kept(cache):
     return [entry.value for entry in cache.memory._entries.values()]
 
 
-def test_a_whole_answer():
+def test_a_body_is_stored():
     cache, one = keeper()
     assert one.complete(GOOD, source()) is GOOD
     one.store_body(GOOD, source())
@@ -44,7 +44,7 @@ def test_a_whole_answer():
 
 
 @pytest.mark.parametrize("hide", [False, True])
-def test_a_stream(hide):
+def test_a_stream_is_stored(hide):
     cache, one = keeper()
     recorder = one.record(PassThrough(), hide)
     assert recorder.feed(STREAM + USAGE_EVENT + DONE) == STREAM + (b"" if hide else USAGE_EVENT)
@@ -58,22 +58,22 @@ NOT_KEPT = {
     "a built-in equivalent's": (GOOD, PLAN, OTHER, {}),
     "nothing of it": (GOOD, PLAN, TARGET, {b"x-nulpoint-cache-ttl": b"0"}),
     "filtered": (GOOD.replace(b"stop", b"content_filter"), PLAN, TARGET, {}),
-    "too large": (GOOD[:-1] + b" " * MOST_BYTES + b"}", PLAN, TARGET, {}),
+    "too large": (GOOD[:-1] + b" " * MAX_RESPONSE_BYTES + b"}", PLAN, TARGET, {}),
     "no answer": (b'{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}', PLAN, TARGET, {}),
 }
 
 
 @pytest.mark.parametrize("case", NOT_KEPT)
-def test_not_kept(case):
+def test_bodies_that_are_not_stored(case):
     body, plan, target, headers = NOT_KEPT[case]
     cache, one = keeper(plan, headers)
     one.store_body(body, source(target, body=body))
     assert kept(cache) == []
 
 
-def test_of_a_stream_neither():
+def test_streams_that_are_not_stored():
     for events, target in ((STREAM, OTHER), (STREAM.replace(b'"stop"', b"null"), TARGET), (STREAM + b"data: x\n\n", TARGET),
-                           (STREAM.replace(b"x", b"x" * MOST_BYTES), TARGET)):  # fmt: skip
+                           (STREAM.replace(b"x", b"x" * MAX_RESPONSE_BYTES), TARGET)):  # fmt: skip
         cache, one = keeper()
         recorder = one.record(PassThrough(), False)
         recorder.feed(events + DONE)
@@ -81,7 +81,7 @@ def test_of_a_stream_neither():
         assert kept(cache) == []
 
 
-def test_in_a_chain_of_the_user_s_own_every_target_speaks():
+def test_responses_of_all_targets_of_a_configured_chain_are_stored():
     cache, one = keeper(OWN)
     one.store_body(GOOD, source(OTHER))
     assert [answer.model for answer in kept(cache)] == ["elsewhere"]
@@ -105,7 +105,7 @@ def vector_keeper(question, found=(), plan=PLAN):
     return cache, VectorCacheWriter(cache, question, plan, lambda: 5.0, lambda: 1700.0, dict(found), missing)
 
 
-def test_a_whole_batch_passes_as_it_came():
+def test_the_response_to_a_whole_batch_is_unchanged():
     question = batch("a", "b")
     cache, one = vector_keeper(question)
     body = vectors(1, 2)
@@ -117,7 +117,7 @@ def test_a_whole_batch_passes_as_it_came():
     assert {(one.target, one.model, one.dropped, one.tokens) for one in kept(cache)} == {("there", "m-1", "user,n", 3)}
 
 
-def test_a_part_is_joined_with_what_was_there():
+def test_a_partial_response_is_joined_with_cached_vectors():
     question = batch("a", "b")
     found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
     cache, one = vector_keeper(question, found)
@@ -127,7 +127,7 @@ def test_a_part_is_joined_with_what_was_there():
     assert [vector.item for vector in kept(cache)] == [b'{"object":"embedding","embedding":[7]}']
 
 
-def test_what_is_no_answer_to_the_part_is_a_failure():
+def test_a_wrong_partial_response_is_a_failure():
     question = batch("a", "b")
     found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
     cache, one = vector_keeper(question, found)
@@ -137,7 +137,7 @@ def test_what_is_no_answer_to_the_part_is_a_failure():
     assert kept(cache) == []
 
 
-def test_what_is_no_answer_to_the_whole_is_the_provider_s_business():
+def test_a_wrong_response_to_a_whole_batch_is_passed_on():
     cache, one = vector_keeper(batch("a", "b"))
     assert one.complete(vectors(7), source()) == vectors(7)
     one.store_body(vectors(7), source())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 NAME = "nulpoint-llm-gateway.md"
 BRIEF = Path(os.environ.get("NULPOINT_BRIEF", ROOT.parent / "shared" / "brief" / NAME))
 if not BRIEF.is_file():

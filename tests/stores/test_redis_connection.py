@@ -1,6 +1,6 @@
-"""Redis that is down, killed, frozen, slow or refuses: requests do without it at once, and it comes back by itself.
+"""Tests a Redis that is down, killed, frozen, slow or replies with errors.
 
-Ids in capitals are those of the test plan.
+Requests do without it at once, and the connection is used again by itself when Redis is back.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from conftest import run, until
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.redis_client.connection import (
     LOST,
+    MAX_WAITING,
     REFUSED,
     TIMED_OUT,
     TIMEOUT,
-    WAITING,
     RedisConnection,
     RedisUnavailable,
-    connections,
+    connection_factory,
 )
 from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
 
@@ -33,7 +33,7 @@ RETRY = 0.1  # for the tests; a second in production
 
 @contextlib.asynccontextmanager
 async def link_to(url, timeout=TIMEOUT):
-    link = RedisConnection(connections(url), timeout, RETRY)
+    link = RedisConnection(connection_factory(url), timeout, RETRY)
     await link.start()
     try:
         yield link
@@ -42,7 +42,7 @@ async def link_to(url, timeout=TIMEOUT):
 
 
 async def timed(link, *command):
-    """How long a call took, in seconds, and what it gave."""
+    """Return how long a call took, in seconds, and its result."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     reply = await link.call(*command)
@@ -50,7 +50,7 @@ async def timed(link, *command):
 
 
 async def traffic(link, seconds, rate=200):
-    """Calls at an even rate, whatever becomes of them: the time each took and what it gave."""
+    """Make calls at an even rate. Return the duration and the result of each."""
     tasks = []
     for _ in range(int(seconds * rate)):
         tasks.append(asyncio.ensure_future(timed(link, "GET", "key")))
@@ -59,7 +59,7 @@ async def traffic(link, seconds, rate=200):
 
 
 def slow(results):
-    """Those that waited for a reply that did not come: the others took milliseconds, even on a busy machine."""
+    """Return the calls that waited for a missing reply. The others take milliseconds, even on a busy machine."""
     return [taken for taken, _ in results if taken > TIMEOUT * 0.8]
 
 
@@ -79,7 +79,7 @@ def test_a_working_redis():
     run(main())
 
 
-def test_one_turn_of_the_loop_is_one_round_trip():
+def test_calls_of_one_loop_turn_take_one_round_trip():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between, link_to(between.url, timeout=1.0) as link:
@@ -107,7 +107,7 @@ def test_a_busy_event_loop_is_not_a_silent_redis():
     run(main())
 
 
-def test_d01_down_at_the_start():
+def test_down_at_the_start():
     async def main():
         server = RedisServer(port=free_port())
         loop = asyncio.get_running_loop()
@@ -129,7 +129,7 @@ def test_d01_down_at_the_start():
     run(main())
 
 
-def test_d02_killed_under_load():
+def test_killed_under_load():
     async def main():
         server = RedisServer().start()
         async with link_to(server.url) as link:
@@ -137,7 +137,7 @@ def test_d02_killed_under_load():
             await asyncio.sleep(0.1)
             server.kill()
             results = [*await before, *await traffic(link, 0.2)]
-            assert len(slow(results)) <= WAITING
+            assert len(slow(results)) <= MAX_WAITING
             assert max(taken for taken, _ in results) < TIMEOUT + 0.05
             assert not link.up
             server.start()
@@ -151,7 +151,7 @@ def test_d02_killed_under_load():
 
 
 @pytest.mark.parametrize("how", ["frozen process", "silent network"])
-def test_d03_frozen(how):
+def test_frozen(how):
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between, link_to(between.url) as link:
@@ -159,9 +159,9 @@ def test_d03_frozen(how):
                 (server.freeze if how == "frozen process" else between.pause)()
                 results = await traffic(link, 1.0)
                 waited = slow(results)
-                assert 1 <= len(waited) <= WAITING
+                assert 1 <= len(waited) <= MAX_WAITING
                 assert max(waited) < TIMEOUT + 0.03
-                assert [reply for _, reply in results].count(TIMED_OUT) <= WAITING
+                assert [reply for _, reply in results].count(TIMED_OUT) <= MAX_WAITING
                 assert not link.up
                 (server.thaw if how == "frozen process" else between.resume)()
                 await until(lambda: link.up, 5)
@@ -170,13 +170,13 @@ def test_d03_frozen(how):
     run(main())
 
 
-def test_d04_slow():
+def test_slow():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between, link_to(between.url) as link:
                 between.delay = 0.2
                 results = await traffic(link, 1.5)
-                assert len(slow(results)) <= WAITING
+                assert len(slow(results)) <= MAX_WAITING
                 assert max(slow(results)) < 0.06 + 0.03
                 between.delay = 0.0
                 await until(lambda: link.up, 5)
@@ -190,18 +190,18 @@ def test_a_redis_that_is_far_away_is_used():
             async with relay(server.port) as between, link_to(between.url) as link:
                 between.delay = 0.01
                 for _ in range(20):
-                    await link.call("GET", "key")  # learns how long it takes
+                    await link.call("GET", "key")  # the connection measures the round trip
                 results = await traffic(link, 0.3, rate=1000)
                 assert all(reply is None for _, reply in results)
 
     run(main())
 
 
-def test_a_connection_closed_while_idle_is_made_again_at_once():
+def test_a_connection_closed_while_idle_is_reopened_at_once():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between:
-                link = RedisConnection(connections(between.url), TIMEOUT, retry=3600)
+                link = RedisConnection(connection_factory(between.url), TIMEOUT, retry=3600)
                 await link.start()
                 between.reset()
                 await until(lambda: between.connections == 2 and link.up)
@@ -228,8 +228,8 @@ def start_strand(coroutine):
 
 @pytest.mark.race
 @pytest.mark.parametrize("start", [start_task, start_strand])
-def test_d05_cancelled_requests_never_get_another_ones_value(start):
-    """Two tenants, each with values that name it; one request in two leaves at any moment; some connections break."""
+def test_cancelled_requests_never_get_another_request_s_value(start):
+    """Two tenants read values that name them. Half of the requests are cancelled at any time, and connections break."""
 
     async def main():
         with redis_server() as server:
@@ -248,7 +248,7 @@ def test_d05_cancelled_requests_never_get_another_ones_value(start):
 
 
 async def requests_that_leave(link, between, start):
-    """The replies of those that stayed."""
+    """Return the replies of the requests that were not cancelled."""
     chance = random.Random(int(os.environ.get("NULPOINT_TEST_SEED", "1")))
     replies = []
 
@@ -280,20 +280,20 @@ async def requests_that_leave(link, between, start):
         (("--cluster-enabled", "yes", "--cluster-port", str(free_port())), ("GET", "key")),  # CLUSTERDOWN
     ],
 )
-def test_d07_error_replies_are_a_miss_and_soon_not_even_asked_for(options, command):
+def test_error_replies_pause_the_connection(options, command):
     async def main():
         with redis_server(*options) as server:
             async with link_to(server.url) as link:
                 results = [await timed(link, *command) for _ in range(50)]
                 assert not slow(results)
-                assert [reply for _, reply in results].count(REFUSED) <= WAITING
+                assert [reply for _, reply in results].count(REFUSED) <= MAX_WAITING
                 assert sum(link.failures.values()) == 50
 
     run(main())
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{}", "redis://:wrong@127.0.0.1:{}", "redis://u:wrong@127.0.0.1:{}"])
-def test_d07_a_password_that_is_missing_or_wrong(url, caplog):
+def test_a_password_that_is_missing_or_wrong(url, caplog):
     async def main():
         with redis_server("--requirepass", "right") as server, caplog.at_level(logging.WARNING):
             async with link_to(url.format(server.port)) as link:
@@ -308,7 +308,7 @@ def test_d07_a_password_that_is_missing_or_wrong(url, caplog):
     run(main())
 
 
-def test_what_is_no_redis_at_all():
+def test_a_server_that_is_not_redis():
     async def answer(reader, writer):
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -324,7 +324,7 @@ def test_what_is_no_redis_at_all():
     run(main())
 
 
-def test_a_primary_that_is_none_any_more_is_looked_up_again():
+def test_a_demoted_primary_is_reconnected():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between, link_to(between.url) as link:
@@ -361,7 +361,7 @@ def test_an_encrypted_connection(tmp_path):
             async with link_to(f"rediss://127.0.0.1:{port}?ssl_ca_certs={cert}") as link:
                 assert await link.call("PING") == b"PONG"
             async with link_to(f"rediss://127.0.0.1:{port}") as link:
-                assert not link.up  # nobody vouches for it
+                assert not link.up  # the certificate is not trusted
                 assert "certificate" in link.problem
             async with link_to(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none&ssl_check_hostname=false") as link:
                 assert await link.call("PING") == b"PONG"
@@ -399,7 +399,7 @@ def test_warnings_are_few(caplog):
     run(main())
 
 
-def test_closing_answers_whoever_waits():
+def test_closing_completes_waiting_calls():
     async def main():
         with redis_server() as server:
             async with relay(server.port) as between, link_to(between.url, timeout=5.0) as link:
@@ -413,7 +413,7 @@ def test_closing_answers_whoever_waits():
 
 
 @pytest.mark.parametrize(("unknown", "url"), [("AUTH", "redis://user:hunter2-hunter2@127.0.0.1"), ("GET", "")])
-def test_s01_what_redis_repeats_of_a_command_is_not_told(unknown, url, caplog):
+def test_arguments_repeated_by_redis_are_not_logged(unknown, url, caplog):
     async def main():
         with redis_server("--rename-command", unknown, "") as server:
             async with link_to(url.replace("127.0.0.1", f"127.0.0.1:{server.port}") or server.url) as link:

@@ -1,4 +1,4 @@
-"""Remembering a stream changes nothing of it, at any split."""
+"""Tests that recording does not change a stream, however it is split into pieces."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def fed(watcher, cuts):
 
 
 @pytest.mark.parametrize("hide", [False, True])
-def test_the_caller_gets_what_he_would_get_without_it(hide):
+def test_the_client_gets_the_same_as_without_a_recorder(hide):
     expected = fed(UsageStripper() if hide else PassThrough(), [])
     for cut in range(1, len(WIRE)):
         recorder = StreamRecorder(PassThrough(), hide, 10_000)
@@ -33,14 +33,14 @@ def test_the_caller_gets_what_he_would_get_without_it(hide):
     assert (EVENTS[2] in expected) is not hide
 
 
-def test_what_is_too_long_is_forgotten():
+def test_a_stream_that_is_too_long_is_not_recorded():
     for most, kept in ((len(WIRE), True), (len(WIRE) - 1, False)):
         recorder = StreamRecorder(PassThrough(), False, most)
         assert fed(recorder, [50]) == WIRE
         assert (recorder.record() is not None) is kept
 
 
-def test_a_failure_of_the_stream_is_seen_through_it():
+def test_a_failure_of_the_stream_passes_through():
     recorder = StreamRecorder(PassThrough(), True, 10_000)
     recorder.feed(b'data: {"error":{"message":"no"}}\n\n')
     assert recorder.failure is not None

@@ -1,4 +1,4 @@
-"""What a request asks of the cache: its key, and what its caller allows."""
+"""Tests how a request uses the cache: its key, and what the client's headers allow."""
 
 import math
 
@@ -22,7 +22,7 @@ def read(headers=(), *, body=BODY, route="chat", plan=PLAN, excluded=None, **how
     return CachePolicy(route, excluded, TTL).lookup_for(asked(headers, body=body, **how), plan)
 
 
-WISHES = [  # headers, look, max_age, ttl
+WISHES = [  # headers, may_read, max_age, ttl
     ({}, True, math.inf, TTL),
     ({b"cache-control": b"no-cache"}, False, math.inf, TTL),
     ({b"cache-control": b"max-age=60"}, True, 60.0, TTL),
@@ -41,7 +41,7 @@ WISHES = [  # headers, look, max_age, ttl
 
 @pytest.mark.parametrize(("headers", "look", "max_age", "ttl"), WISHES)
 @pytest.mark.parametrize("route", ["chat", "embeddings"])
-def test_what_the_caller_allows(headers, look, max_age, ttl, route):
+def test_headers_that_control_the_cache(headers, look, max_age, ttl, route):
     body = BODY if route == "chat" else b'{"model":"m","input":["x"]}'
     question = read(headers, route=route, body=body)
     assert (question.may_read, question.max_age, question.ttl) == (look, max_age, ttl)
@@ -54,7 +54,7 @@ def test_no_store_is_a_bypass(value):
 
 
 @pytest.mark.parametrize("value", [b"soon", b"-1", b"nan", b"", b"5s"])
-def test_a_ttl_that_is_none(value):
+def test_an_invalid_ttl_is_rejected(value):
     with pytest.raises(Failure, match="number of seconds") as caught:
         read({b"x-nulpoint-cache-ttl": value})
     assert (caught.value.status, caught.value.param) == (400, "x-nulpoint-cache-ttl")
@@ -77,7 +77,7 @@ KEYS = {
 }
 
 
-def test_what_makes_another_key():
+def test_differences_that_change_the_key():
     keys = {name: read(**how).key for name, how in KEYS.items()}
     assert keys.pop("strict") == keys.pop("strict by field")
     keys["plain"] = read().key
@@ -85,7 +85,7 @@ def test_what_makes_another_key():
     assert all(len(key) == 32 for key in keys.values())
 
 
-def test_a_key_that_is_not_forwarded_tells_nobody_apart():
+def test_a_key_that_is_not_forwarded_does_not_count():
     assert read({b"authorization": b"Bearer a"}).key == read().key
 
 
@@ -96,11 +96,11 @@ EXCLUSIONS = [
 
 
 @pytest.mark.parametrize(("exact", "patterns", "excluded"), EXCLUSIONS)
-def test_excluded_by_the_name_asked_for_or_any_it_leads_to(exact, patterns, excluded):
+def test_excluded_by_the_requested_name_or_one_it_resolves_to(exact, patterns, excluded):
     assert (read(excluded=CacheExclusions(exact, patterns)) is None) is excluded
 
 
-def test_vectors_have_a_key_each():
+def test_every_vector_has_its_own_key():
     one, both = (read(route="embeddings", body=b'{"model":"m","input":%b}' % text) for text in (b'"x"', b'["x","y"]'))
     assert one.batch.keys == both.batch.keys[:1]
     assert one.key != both.key

@@ -1,4 +1,4 @@
-"""Which credentials rest, for what and until when; and that callers' keys cannot fill the memory."""
+"""Tests which credentials cool down, for which models and until when, and that client keys cannot fill the memory."""
 
 import pytest
 from hypothesis import settings
@@ -6,42 +6,42 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nulpoint.routing import cooldowns
-from nulpoint.routing.cooldowns import LONGEST, REFUSED, UNNAMED, Cooldowns
+from nulpoint.routing.cooldowns import DEFAULT_SECONDS, MAX_SECONDS, REFUSED_SECONDS, Cooldowns
 
 
-def test_the_numbers():
-    assert (LONGEST, UNNAMED, REFUSED) == (300, 60, 300)
+def test_cooldown_durations():
+    assert (MAX_SECONDS, DEFAULT_SECONDS, REFUSED_SECONDS) == (300, 60, 300)
 
 
 @pytest.mark.parametrize(
     ("named", "seconds"), [(None, 60), (1, 1), (0.25, 0.25), (299.5, 299.5), (300, 300), (301, 300), (1e9, 300)]
 )
-def test_a_limit_rests_as_long_as_the_provider_says_but_not_too_long(named, seconds):
+def test_a_rate_limit_cools_down_as_long_as_the_provider_says_up_to_a_limit(named, seconds):
     one = Cooldowns()
     one.rate_limited(0, "m", named, 100)
-    assert one.end(0, "m", 100) == 100 + seconds
-    assert one.end(0, "m", 100 + seconds - 0.1) == 100 + seconds
-    assert one.end(0, "m", 100 + seconds) == 0
+    assert one.end_of(0, "m", 100) == 100 + seconds
+    assert one.end_of(0, "m", 100 + seconds - 0.1) == 100 + seconds
+    assert one.end_of(0, "m", 100 + seconds) == 0
 
 
-# (time, event, whether credential 0 rests for model a, credential 0 for model b, credential 1 for model a)
+# (time, event, cooldowns of: credential 0 for model a, credential 0 for model b, credential 1 for model a)
 SCRIPT = [
     (0, None, "---"),
     (0, ("limited", 0, "a", 10), "a--"),
     (5, ("limited", 1, "a", 100), "a-1"),
     (10, None, "--1"),
     (20, ("refused", 0), "ab1"),
-    (30, ("limited", 0, "a", 1), "ab1"),  # refused as a whole, and for longer
+    (30, ("limited", 0, "a", 1), "ab1"),  # refused for all models, and for longer
     (105, None, "ab-"),
     (319.9, None, "ab-"),
     (320, None, "---"),
     (400, ("limited", 0, "a", 50), "a--"),
-    (401, ("limited", 0, "a", 5), "a--"),  # the newest word counts
+    (401, ("limited", 0, "a", 5), "a--"),  # the newest cooldown counts
     (406, None, "---"),
 ]
 
 
-def test_a_credential_rests_for_one_model_or_as_a_whole():
+def test_a_credential_cools_down_for_one_model_or_for_all():
     one = Cooldowns()
     for now, event, expected in SCRIPT:
         if event is not None and event[0] == "limited":
@@ -49,13 +49,13 @@ def test_a_credential_rests_for_one_model_or_as_a_whole():
         elif event is not None:
             one.credential_refused(event[1], "", now)
         shown = [
-            letter if one.end(credential, model, now) else "-"
+            letter if one.end_of(credential, model, now) else "-"
             for letter, credential, model in [("a", 0, "a"), ("b", 0, "b"), ("1", 1, "a")]
         ]
         assert "".join(shown) == expected, now
 
 
-def test_how_many_rest_is_told():
+def test_the_number_of_cooldowns():
     one = Cooldowns()
     one.rate_limited(0, "a", 10, 0)
     one.rate_limited(0, "b", 20, 0)
@@ -63,36 +63,36 @@ def test_how_many_rest_is_told():
     assert [one.active(now) for now in (0, 10, 20, 300)] == [3, 2, 1, 0]
 
 
-def test_when_all_have_ended_nothing_has_to_be_looked_up_any_more():
+def test_ended_cooldowns_are_cleared():
     one = Cooldowns()
-    assert not one.any
+    assert not one.maybe_active
     one.rate_limited(0, "a", 10, 0)
     one.rate_limited(0, "b", 5, 0)
-    assert one.end(0, "b", 7) == 0
-    assert one.any
-    assert one.end(0, "c", 10) == 0
-    assert not one.any
+    assert one.end_of(0, "b", 7) == 0
+    assert one.maybe_active
+    assert one.end_of(0, "c", 10) == 0
+    assert not one.maybe_active
     one.credential_refused(0, "", 11)
-    assert one.any
+    assert one.maybe_active
 
 
-def test_ten_thousand_callers_keys_take_bounded_memory_and_ours_still_rest():
+def test_client_keys_take_limited_memory():
     one = Cooldowns()
     for number in range(10_000):
         one.rate_limited(number.to_bytes(32, "big"), "m", 300, 0)
-    assert len(one._end) == cooldowns._REMEMBERED
+    assert len(one._ends) == cooldowns._MAX_ENTRIES
     one.credential_refused(0, "", 1)
     one.rate_limited(1, "m", 10, 1)
-    assert one.end(0, "m", 1) == 301
-    assert one.end(1, "m", 1) == 11
-    assert one.active(1) == cooldowns._REMEMBERED
-    one.rate_limited(1, "m", 20, 2)  # a rest that is known takes nobody's place
-    assert len(one._end) == cooldowns._REMEMBERED
-    assert one.end((9_999).to_bytes(32, "big"), "m", 2) == 300
+    assert one.end_of(0, "m", 1) == 301
+    assert one.end_of(1, "m", 1) == 11
+    assert one.active(1) == cooldowns._MAX_ENTRIES
+    one.rate_limited(1, "m", 20, 2)  # replacing a cooldown removes no other
+    assert len(one._ends) == cooldowns._MAX_ENTRIES
+    assert one.end_of((9_999).to_bytes(32, "big"), "m", 2) == 300
 
 
 class AgainstEverything(RuleBasedStateMachine):
-    """Every rest that ever was, looked through each time."""
+    """A model that keeps all cooldowns and searches all of them each time."""
 
     def __init__(self):
         super().__init__()
@@ -119,10 +119,10 @@ class AgainstEverything(RuleBasedStateMachine):
         for credential in range(3):
             for model in ("a", "b"):
                 ends = max(self.ends.get((credential, name), 0) for name in ("", model))
-                assert self.rests.end(credential, model, self.now) == (ends if ends > self.now else 0)
+                assert self.rests.end_of(credential, model, self.now) == (ends if ends > self.now else 0)
         alive = sum(end > self.now for end in self.ends.values())
         assert self.rests.active(self.now) == alive
-        assert self.rests.any or not alive
+        assert self.rests.maybe_active or not alive
 
 
 AgainstEverything.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
