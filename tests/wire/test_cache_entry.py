@@ -1,4 +1,4 @@
-"""Tests cached responses: a hit equals a miss, whether a body or a stream was cached and whichever is requested."""
+"""Tests cache entries: a hit equals a miss, stored and requested as a body or as a stream."""
 
 import gzip
 import json
