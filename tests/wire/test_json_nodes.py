@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from nulpoint.errors import Failure
 from nulpoint.formats import json_nodes
 from nulpoint.formats.json_nodes import (
+    CHECKED_BYTES,
     MAX_DIGITS,
+    MAX_STRUCTURE_BYTES,
     check_node_count,
     check_response_node_count,
+    check_structure,
     exceeds_node_count,
     holds_long_number,
 )
@@ -87,3 +90,16 @@ def test_long_numbers_in_long_texts_are_refused(check, status):
     with pytest.raises(Failure, match=f"more than {MAX_DIGITS} digits") as caught:
         check(b'{"b":"%b","a":%b}' % (b" " * json_nodes.LONG_TEXT, number), 1000)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b"0,", b" ", b"0.5,", b"true,\n"])
+def test_a_very_long_body_may_have_only_so_much_outside_strings(unit):
+    def body(structure, text):
+        return b'{"a":[%b0],"b":"%b"}' % (unit * (structure // len(unit)), b"{}, " * (text // 4))
+
+    check_structure(body(CHECKED_BYTES - 1024, 0))
+    check_structure(body(MAX_STRUCTURE_BYTES - 1024, CHECKED_BYTES))
+    with pytest.raises(Failure) as caught:
+        check_structure(body(MAX_STRUCTURE_BYTES + 1024, CHECKED_BYTES))
+    assert (caught.value.status, caught.value.code) == (400, "too_many_json_nodes")
+    assert "outside strings" in caught.value.message
