@@ -224,7 +224,7 @@ def test_explain_with_and_without_a_running_gateway(tmp_path):
         wait_until_up(running.port, "/readiness")
         result = explain(running, "fast")
         assert f"as the gateway at http://127.0.0.1:{running.port} sees it now" in result.stdout
-        assert json.loads(explain(running, "fast", "--json").stdout)["outcome"] == "openai/gpt-4o-mini is asked"
+        assert json.loads(explain(running, "fast", "--json").stdout)["outcome"] == "openai/gpt-4o-mini is tried"
         refused = explain(running, "fast", ADMIN_API_KEY="wrong-key-1")
         assert refused.returncode == 1
         assert "answers 401" in refused.stderr
