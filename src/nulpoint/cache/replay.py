@@ -87,16 +87,14 @@ class CacheReplayer:
         response: ResponseWriter,
         context: RequestContext,
         client_headers: bytes,
-    ) -> bytes:
-        """Send the response in one write. Return the headers that are the same for every hit on this entry."""
-        headers = self._cached_headers(cached, proxy_request) + client_headers
-        head = headers + self._record_hit(cached, context)
+    ) -> None:
+        """Send the response in one write."""
+        head = self._cached_headers(cached, proxy_request) + client_headers + self._record_hit(cached, context)
         if proxy_request.stream:
             response.start(200, head)
             response.end(cached.body)
         else:
             response.send(200, head, cached.body)
-        return headers
 
     async def send_paced(
         self,
@@ -135,7 +133,12 @@ class CacheReplayer:
         context.upstream_model = cached.model
         context.usage = cached.usage
         context.response_started = perf_counter()
-        return hit_headers(self._unix() - cached.stored, context.id)
+        age = self._unix() - cached.stored  # it may be negative, because the replicas' clocks may differ
+        return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
+            age if age > 0 else 0,
+            context.id,
+            context.id,
+        )
 
     def _attribution(self, provider: str, model: str) -> bytes:
         if len(self._attributions) >= _MAX_ATTRIBUTIONS:
@@ -143,15 +146,6 @@ class CacheReplayer:
         headers = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
         self._attributions[provider, model] = headers
         return headers
-
-
-def hit_headers(age: float, request_id: bytes) -> bytes:
-    """Return the headers of a hit. `age` is in seconds and may be negative, because the replicas' clocks may differ."""
-    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
-        age if age > 0 else 0,
-        request_id,
-        request_id,
-    )
 
 
 def _escaped(text: str) -> bytes:

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 from nulpoint.cache.layer import CachedValues, CacheLayer, CacheServices, cache_layer
 from nulpoint.cache.policy import CacheLookup
-from nulpoint.cache.replay import PIECE, CachedResponse
+from nulpoint.cache.replay import PIECE
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.coroutine_runner import RequestCancelled
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.message import Headers, HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.providers.auth import Identities
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.admission import AdmissionController
@@ -24,7 +23,6 @@ from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.proxy.failover import Failover, FailoverContext
 from nulpoint.proxy.prepared_requests import PreparedCalls, UpstreamCall, prepare_call
 from nulpoint.proxy.rate_limits import RequestLimiter
-from nulpoint.proxy.repeated_hit import RepeatedHit
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.proxy.singleflight import SingleFlight, call_key, follow
@@ -123,51 +121,11 @@ class ProxyHandler:
             cached, found = cache_layer.peek(lookup, proxy_request)
             if cached is not None:
                 if not proxy_request.stream or len(cached.body) <= PIECE:
-                    self._send_cached(cache_layer, cached, lookup, proxy_request, response, context)
+                    origin = self._services.cross_origin(proxy_request.request.headers)
+                    cache_layer.replayer.send(cached, proxy_request, response, context, origin)
                     return None
                 found = None  # it has to wait for its reader
         return self._process(proxy_request, plan, lookup, found, response, context)
-
-    def _send_cached(
-        self,
-        cache_layer: CacheLayer,
-        cached: CachedResponse,
-        lookup: CacheLookup,
-        proxy_request: ProxyRequest,
-        response: ResponseWriter,
-        context: RequestContext,
-    ) -> None:
-        origin = self._services.cross_origin(proxy_request.request.headers)
-        fields = cache_layer.replayer.send(cached, proxy_request, response, context, origin)
-        if lookup.batch is None and b"expect" not in proxy_request.request.headers:
-            response.repeat = partial(self._repeat, cache_layer, lookup, proxy_request, response, context, fields)
-
-    def _repeat(
-        self,
-        cache_layer: CacheLayer,
-        lookup: CacheLookup,
-        proxy_request: ProxyRequest,
-        response: ResponseWriter,
-        context: RequestContext,
-        fields: bytes,
-    ) -> RepeatedHit | None:
-        """How this request, which is answered, can be answered when it comes again."""
-        parts, recorder, request = self._services.cache, self._services.recorder, proxy_request.request
-        if parts is None or parts.cache.memory is None:
-            return None
-        given_id = context.id if context.id == request.headers.get(b"x-request-id") else None
-        return RepeatedHit(
-            parts.cache.memory,
-            parts,
-            cache_layer.replayer,
-            recorder,
-            lookup,
-            asks_for_usage(proxy_request.envelope),
-            fields,
-            given_id,
-            recorder.build_record(context, request, response),
-            request,
-        )
 
     async def _process(
         self,

@@ -101,11 +101,6 @@ class RequestRecorder:
         self.log.put(record)
         self._metrics.request_finished(record, record.total_us - int((context.sent - context.started) * 1e6))
 
-    def record_finished(self, record: RequestRecord) -> None:
-        """A request of which all is known already."""
-        self.log.put(record)
-        self._metrics.request_finished(record)
-
     def build_record(self, context: RequestContext, request: HttpRequest, response: ResponseWriter) -> RequestRecord:
         """What there is to say of a request."""
         failure, now = context.failure, perf_counter()
