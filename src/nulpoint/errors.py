@@ -1,7 +1,7 @@
-"""What can go wrong with a request, as one value, and how a caller is told: the OpenAI error envelope.
+"""Describes everything that can go wrong with a request as one value, `Failure`, and writes it for the client.
 
-Every foreign failure (socket, TLS, provider answer) is turned into a `Failure` once, at the border where it is seen.
-Above that border code reads `kind`, never an exception type and never prose.
+Errors from sockets, TLS and provider responses are turned into a `Failure` once, where they are first seen. All other
+code decides by `kind` alone. It never looks at exception types or at message text.
 """
 
 from enum import StrEnum
@@ -11,48 +11,50 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """Whose fault a failure is and what may be done about it; also the `error` label of logs and metrics."""
+    """Whose fault a failure is and how it may be handled. It is also the `error` label in logs and metrics."""
 
-    REJECTED = "rejected"  # the caller's request is wrong; nobody else would take it either
-    AUTH = "auth"  # a credential is missing or refused
-    QUOTA = "quota"  # a credential's credit is used up: waiting does not help
-    RATE_LIMIT = "rate_limit"  # too many requests, ours or the provider's limit
-    TIMEOUT = "timeout"  # nothing came in time
+    REJECTED = "rejected"  # the client's request is wrong, and no other provider would accept it
+    AUTH = "auth"  # a credential is missing or was rejected
+    QUOTA = "quota"  # the credit of a credential is used up, so waiting does not help
+    RATE_LIMIT = "rate_limit"  # too many requests, by the gateway's limit or the provider's
+    TIMEOUT = "timeout"  # no response came in time
     CONNECT = "connect"  # no connection to the provider: DNS, TCP, TLS or proxy
-    UPSTREAM = "upstream"  # the provider answered, but with a failure or with nonsense
-    OVERLOADED = "overloaded"  # the gateway itself has no room
-    CALLER_LEFT = "caller_left"  # nobody is there to be told
-    INTERNAL = "internal"  # a bug of ours
+    UPSTREAM = "upstream"  # the provider's response is an error or cannot be read
+    OVERLOADED = "overloaded"  # the gateway has no capacity left
+    CLIENT_DISCONNECTED = "caller_left"  # the client has closed its connection
+    INTERNAL = "internal"  # a bug in the gateway
 
 
 class Evidence(StrEnum):
-    """What a failure says about the health of the provider, and so whether its circuit breaker counts it."""
+    """The meaning of a failure for the health of the provider, which decides whether the circuit breaker counts it."""
 
-    NONE = "none"  # nothing
-    OF_ACCOUNT = "account"  # the provider is unwell, or the account whose key was sent is: counted for configured keys
-    OF_PROVIDER = "provider"  # no request and no key can cause it: always counted
-
-
-_EVIDENCE = {Kind.CONNECT: Evidence.OF_PROVIDER, Kind.UPSTREAM: Evidence.OF_ACCOUNT, Kind.TIMEOUT: Evidence.OF_ACCOUNT}
+    NONE = "none"  # it says nothing about the provider
+    ACCOUNT = "account"  # the provider or the account of the API key has a problem; counted for configured keys only
+    PROVIDER = "provider"  # no request and no key can cause it, so it is always counted
 
 
-class CallerCause(StrEnum):
-    """Why a failure that looks like the provider's may be one that a caller caused, at will, at a healthy provider.
+_EVIDENCE = {Kind.CONNECT: Evidence.PROVIDER, Kind.UPSTREAM: Evidence.ACCOUNT, Kind.TIMEOUT: Evidence.ACCOUNT}
 
-    All callers share the breaker of a provider, so what one of them can cause must not open it. Such a failure is told
-    to the caller, and other targets are tried, like any other of its kind.
+
+class ClientCause(StrEnum):
+    """Why a client may have caused, at will, a failure that looks like the provider's.
+
+    All clients share the circuit breaker of a provider, so nothing that a single client can cause may open it. Apart
+    from that, such a failure is handled like any other of its kind: it is reported and other targets are tried.
     """
 
-    OTHER_FORM = "other_form"  # a whole answer for a stream, or the reverse: a host may read a member we do not know
-    OVER_BOUND = "over_bound"  # an answer over one of our own bounds: callers can ask for as much as they like
-    DEADLINE = "deadline"  # the request's own: `x-nulpoint-timeout`, or an answer longer than REQUEST_TIMEOUT
-    NO_PLACE = "no_place"  # all connections to the provider were busy with callers' requests
-    REQUEST_UNREAD = "request_unread"  # it hung up before it had read the request, as hosts do with what is too large
-    NOTHING_MADE = "nothing_made"  # a proper answer in which the provider says that the model has made none
-    INPUTS_UNMATCHED = "inputs_unmatched"  # vectors that are not one for each input: right without the cache
+    # The response is a stream although none was requested, or the reverse: a host may read a member that the gateway
+    # does not know.
+    STREAM_MISMATCH = "stream_mismatch"
+    OVER_LIMIT = "over_limit"  # the response exceeds a limit of the gateway, and clients can ask for long responses
+    DEADLINE = "deadline"  # the deadline of the request: `x-nulpoint-timeout`, or REQUEST_TIMEOUT for a long response
+    NO_FREE_CONNECTION = "no_free_connection"  # all connections to the provider were busy with requests of clients
+    REQUEST_UNREAD = "request_unread"  # the host hung up before it read the request, often because it is too large
+    NO_OUTPUT = "no_output"  # the response is well-formed and says that the model generated nothing
+    VECTOR_COUNT_MISMATCH = "vector_count_mismatch"  # not one vector per input, which is valid if nothing is cached
 
 
-# The `type` field of the envelope, in the words the OpenAI API uses.
+# The `type` member of the error, in the words of the OpenAI API.
 ENVELOPE_TYPES = {
     Kind.REJECTED: "invalid_request_error",
     Kind.AUTH: "authentication_error",
@@ -62,18 +64,19 @@ ENVELOPE_TYPES = {
     Kind.CONNECT: "api_error",
     Kind.UPSTREAM: "api_error",
     Kind.OVERLOADED: "overloaded_error",
-    Kind.CALLER_LEFT: "api_error",
+    Kind.CLIENT_DISCONNECTED: "api_error",
     Kind.INTERNAL: "internal_error",
 }
 
 
 class Failure(Exception):
-    """A request that cannot be answered as asked.
+    """A request that cannot be served as the client asked.
 
-    `status` is what the caller sees. `retry_after` is in seconds. `message` is shown to the caller: it names what is
-    wrong and what to do, and never holds a credential. `answered` is the status a provider answered with, 0 where it
-    gave no complete answer. `wait_guessed`: the provider named no time, `retry_after` is ours. `caller_cause` is set
-    where a caller can bring it about at will. `attempts` tells what was tried before the request was given up.
+    `status` is the HTTP status for the client. `message` is shown to the client: it says what is wrong and what to do,
+    and it never contains a credential. `retry_after` is in seconds, and `retry_after_guessed` is true if it is the
+    gateway's guess because the provider named no time. `provider_status` is the status of the provider's response, or 0
+    if no complete response came. `client_cause` is set if a client can cause the failure at will. `attempts` lists the
+    targets that were tried before the gateway gave up.
     """
 
     def __init__(
@@ -86,9 +89,9 @@ class Failure(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         type: str | None = None,
-        answered: int = 0,
-        wait_guessed: bool = False,
-        caller_cause: CallerCause | None = None,
+        provider_status: int = 0,
+        retry_after_guessed: bool = False,
+        client_cause: ClientCause | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -98,38 +101,38 @@ class Failure(Exception):
         self.param = param
         self.retry_after = retry_after
         self.type = type or ENVELOPE_TYPES[kind]
-        self.answered = answered
-        self.wait_guessed = wait_guessed
-        self.caller_cause = caller_cause
+        self.provider_status = provider_status
+        self.retry_after_guessed = retry_after_guessed
+        self.client_cause = client_cause
         self.attempts: list[dict[str, Any]] = []
-        self.inner: dict[str, Any] | None = None  # what a provider tells beyond the envelope, as `innererror`
-        self.fields = b""  # of the provider's answer: header fields that go to the caller with it
+        self.inner_error: dict[str, Any] | None = None  # further details from the provider, sent as `innererror`
+        self.headers = b""  # header lines that are sent to the client with the error
 
     @property
-    def named_wait(self) -> float | None:
-        """The seconds the provider itself asked to wait."""
-        return None if self.wait_guessed else self.retry_after
+    def provider_retry_after(self) -> float | None:
+        """The seconds to wait that the provider itself asked for."""
+        return None if self.retry_after_guessed else self.retry_after
 
     @property
     def evidence(self) -> Evidence:
-        """What it says about the health of the provider. A 4xx is about the request or the key, never about that."""
-        if self.caller_cause is not None or 400 <= self.answered < 500:
+        """The meaning of the failure for the health of the provider. A 4xx concerns only the request or the key."""
+        if self.client_cause is not None or 400 <= self.provider_status < 500:
             return Evidence.NONE
         return _EVIDENCE.get(self.kind, Evidence.NONE)
 
     def envelope(self) -> bytes:
-        """The failure as the JSON body of an answer, in the OpenAI error shape."""
-        return msgspec.json.encode({"error": self._fields()})
+        """Return the failure as a JSON response body in the OpenAI error format."""
+        return msgspec.json.encode({"error": self._members()})
 
-    def _fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "message": self.message, "type": self.type, "param": self.param, "code": self.code
-        }  # fmt: skip
-        if self.inner is not None:
-            fields["innererror"] = self.inner
-        return {**fields, "attempts": self.attempts} if self.attempts else fields
+    def _members(self) -> dict[str, Any]:
+        error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        if self.inner_error is not None:
+            error["innererror"] = self.inner_error
+        if self.attempts:
+            error["attempts"] = self.attempts
+        return error
 
 
 def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:
-    """The caller's own mistake, named by field."""
+    """Return the failure for a mistake in the client's request; `param` names the member that is wrong."""
     return Failure(Kind.REJECTED, status, message, param=param, code=code)

@@ -135,7 +135,14 @@ def _texts() -> Iterator[Case]:
             f"duration: {name}", reading(lambda size, name=name: name * size, _tolerant(values.duration)), 20_000
         )
     for name in (",", "a,", "a", "://", "sk-", "?"):
-        for reader_of in (values.names, values.patterns, values.origins, values.gateway_keys, values.url, values.shown):
+        for reader_of in (
+            values.names,
+            values.patterns,
+            values.origins,
+            values.gateway_keys,
+            values.url,
+            values.display_text,
+        ):
             read = _tolerant(reader_of)
             yield Case(f"{reader_of.__name__}: {name}", reading(lambda size, name=name: name * size, read), 4_000)
 
@@ -170,7 +177,7 @@ def _log() -> Iterator[Case]:
             lines = build(size)
 
             def work() -> None:
-                log = reader.RequestLogReader(reader._of_lines(lines, "here"), reader.STDIN, live=False)
+                log = reader.RequestLogReader(reader.load_lines(lines, "here"), reader.STDIN, can_follow=False)
                 for row in log.rows("1", ()):
                     reader.as_record(row)
                 log.close()

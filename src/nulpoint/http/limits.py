@@ -30,4 +30,3 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     wait_timeout: float = 5.0  # for a connection, when all are in use
     max_head: int = 64 * 1024
     max_body: int = 64 * 1024 * 1024
-    dns_ttl: float = 60.0

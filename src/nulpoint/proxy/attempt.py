@@ -8,9 +8,9 @@ import msgspec
 
 from nulpoint.cache.writer import ResponseOrigin
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.json_nodes import check_answer_node_count, exceeds_node_count
+from nulpoint.formats.json_nodes import check_response_node_count, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response
-from nulpoint.formats.retry_after import retry_after_seconds
+from nulpoint.formats.retry_after import parse_retry_after_headers
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.message import JSON_TYPE, Headers, header
@@ -60,10 +60,8 @@ class UpstreamAttempt(msgspec.Struct):
             head = self._request_head()
         context.first_byte = 0.0
         context.sent = perf_counter()
-        connection = await client.send(
-            endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body
-        )
-        if self.signer is not None and self.signer.refused(connection.status, connection.headers):
+        connection = await client.send(endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body)
+        if self.signer is not None and self.signer.is_refusal(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
         context.first_byte = perf_counter()
         try:
@@ -101,7 +99,7 @@ class UpstreamAttempt(msgspec.Struct):
         """Ask once more where our token was withdrawn before its time, and another one can be had. Raises Failure."""
         endpoint = self.call.endpoint
         try:
-            renewed = endpoint.identity is not None and await endpoint.identity.renewed(
+            renewed = endpoint.identity is not None and await endpoint.identity.renew(
                 refused, self.proxy_request.deadline
             )
         except BaseException:
@@ -170,7 +168,7 @@ class UpstreamAttempt(msgspec.Struct):
         endpoint, prepared = self.call.endpoint, self.call.prepared
         if prepared.codec is not None or prepared.embeddings is not None:  # else it passes byte for byte
             if len(body) > self.proxy_request.max_json_nodes and prepared.decodes_answers:
-                check_answer_node_count(body, self.proxy_request.max_json_nodes)
+                check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = prepared.decode_response(
                 body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
             )
@@ -182,7 +180,7 @@ class UpstreamAttempt(msgspec.Struct):
         if self.proxy_request.stream:
             raise other_form("a stream", "a whole answer")
         if endpoint.through_chat:
-            check_answer_node_count(body, self.proxy_request.max_json_nodes)
+            check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = from_chat(body)
         return body, metadata
 
@@ -227,7 +225,7 @@ class UpstreamAttempt(msgspec.Struct):
         body = await read_body(connection, self.max_answer)
         if exceeds_node_count(body, self.proxy_request.max_json_nodes):
             body = b""  # nobody can say so much about an error
-        wait = retry_after_seconds(
+        wait = parse_retry_after_headers(
             headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp()
         )
         endpoint = self.call.endpoint
@@ -235,7 +233,7 @@ class UpstreamAttempt(msgspec.Struct):
             status, body = endpoint.read_error(status, headers, body)
         credential = self._secret
         failure = provider_failure(endpoint.name, status, body, wait, credential)
-        failure.fields = headers_for_client_error(
+        failure.headers = headers_for_client_error(
             headers, credential, beside_limits=bool(self.sink.context.limit_result)
         )
         return failure
@@ -271,8 +269,10 @@ class UpstreamAttempt(msgspec.Struct):
 def _own_credential_refused(failure: Failure, provider: str) -> Failure:
     """The provider refused a credential that the gateway comes by itself: no caller can mend that by another key."""
     text = f"{provider} does not accept the gateway's own credential: {failure.message}"
-    ours = Failure(Kind.UPSTREAM, 502, text, code="provider_credential_refused", answered=failure.answered)
-    ours.fields = failure.fields
+    ours = Failure(
+        Kind.UPSTREAM, 502, text, code="provider_credential_refused", provider_status=failure.provider_status
+    )
+    ours.headers = failure.headers
     return ours
 
 

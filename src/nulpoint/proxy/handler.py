@@ -363,7 +363,7 @@ def _internal_error() -> Failure:
 
 
 def _client_disconnected() -> Failure:
-    return Failure(Kind.CALLER_LEFT, 499, "the caller left")
+    return Failure(Kind.CLIENT_DISCONNECTED, 499, "the caller left")
 
 
 def _for_followers(error: BaseException) -> Failure:

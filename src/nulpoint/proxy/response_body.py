@@ -4,11 +4,11 @@ import zlib
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure
+from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
@@ -30,7 +30,7 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     except zlib.error:
         raise unusable_response("its compression is broken") from None
     if decoder.unconsumed_tail:
-        raise unusable_response(f"it is over {limit} bytes when decompressed", CallerCause.OVER_BOUND)
+        raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_LIMIT)
     if not decoder.eof:
         raise unusable_response("its compressed body is cut")
     return plain
@@ -50,7 +50,7 @@ def check_response(
     Of a long answer, such as a batch of vectors, only its own `error` is looked at.
     """
     long = exceeds_node_count(body, max_json_nodes)
-    if not long and embedded_error(body):
+    if not long and has_embedded_error(body):
         raise embedded_failure(provider, body, credential)
     try:
         error = bytes(msgspec.json.decode(body, type=_Object).error)
@@ -64,4 +64,4 @@ def check_response(
 
 def other_form(asked: str, sent: str) -> Failure:
     """The failure for an answer in the form that was not asked for."""
-    return malformed_response(f"the provider was asked for {asked} and sent {sent}", CallerCause.OTHER_FORM)
+    return malformed_response(f"the provider was asked for {asked} and sent {sent}", ClientCause.STREAM_MISMATCH)

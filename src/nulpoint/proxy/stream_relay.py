@@ -5,7 +5,7 @@ import contextlib
 import zlib
 from typing import Any
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
@@ -102,10 +102,10 @@ class StreamRelay:
         skipped = self._transformer.feed(self._plain(data))
         self._look_at(skipped)
         if self.committed:
-            self._answer.write(self._first_content.held())
+            self._answer.write(self._first_content.take_held())
         if self._transformer.over:
             return False
-        if self._first_content.begun and not self.committed:
+        if self._first_content.has_event and not self.committed:
             self._answer.send_head()
         return not self.committed
 
@@ -138,13 +138,13 @@ class StreamRelay:
         ) + transformer.close()
         if not self.committed:
             self._look_at(last)
-            last = self._first_content.held() if self.committed else b""
+            last = self._first_content.take_held() if self.committed else b""
         finished = transformer.finished()
         if finished or (not self._says_done and transformer.has_finish_reason()):
             if not self.committed:  # a stream with an end and nothing in it
                 self.committed = True
                 self._answer.commit()
-                last = self._first_content.held()
+                last = self._first_content.take_held()
             self._answer.end(last if finished else last + sse.encode(DONE))
             return
         if last:
@@ -161,7 +161,7 @@ class StreamRelay:
         except zlib.error:
             raise unusable_response("its compression is broken") from None
         if self._decoder.unconsumed_tail:
-            raise unusable_response("it grows too much when decompressed", CallerCause.OVER_BOUND)
+            raise unusable_response("it grows too much when decompressed", ClientCause.OVER_LIMIT)
         return plain
 
 

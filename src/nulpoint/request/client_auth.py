@@ -107,7 +107,7 @@ def unauthorised() -> Failure:
     """One body for a key that is missing, malformed, unknown or withdrawn."""
     text = "a valid API key is needed; send it as `Authorization: Bearer ...`"
     failure = Failure(Kind.AUTH, 401, text, code="invalid_api_key")
-    failure.fields = b"www-authenticate: Bearer\r\n"  # RFC 9110, 15.5.2
+    failure.headers = b"www-authenticate: Bearer\r\n"  # RFC 9110, 15.5.2
     return failure
 
 

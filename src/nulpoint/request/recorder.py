@@ -105,7 +105,7 @@ class RequestRecorder:
         """What there is to say of a request."""
         failure, now = context.failure, perf_counter()
         status = response.status or (failure.status if failure else 0)
-        if failure is not None and failure.kind is Kind.CALLER_LEFT:
+        if failure is not None and failure.kind is Kind.CLIENT_DISCONNECTED:
             status = CALLER_LEFT
         record = RequestRecord(  # by position, which costs a fifth of what it costs by name
             datetime.now(UTC),
@@ -162,7 +162,7 @@ class RequestRecorder:
         what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
         scope = f", for the model {model[:100]!a}" if model else ""  # callers name models, with whatever in the name
         text = "key %d of %s %s (status %d): it rests for %d s%s"
-        logger.error(text, number, provider, what, failure.answered, REFUSED_SECONDS, scope)
+        logger.error(text, number, provider, what, failure.provider_status, REFUSED_SECONDS, scope)
 
     def breaker_opened_elsewhere(self, provider: str) -> None:
         """A provider's breaker has opened because another replica's has."""

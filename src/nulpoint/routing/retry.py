@@ -64,9 +64,11 @@ def backoff_before_retry(failure: Failure, attempts: int, random: float) -> floa
     `attempts` is the number of attempts made, `random` a number from 0 to 1 (full jitter). If the provider named a
     wait, it is used if it is short; a longer one is passed on to the client instead.
     """
-    if failure.kind is not Kind.CONNECT and (failure.answered not in _RETRIABLE_STATUSES or failure.kind is Kind.QUOTA):
+    if failure.kind is not Kind.CONNECT and (
+        failure.provider_status not in _RETRIABLE_STATUSES or failure.kind is Kind.QUOTA
+    ):
         return None
-    named = failure.named_wait
+    named = failure.provider_retry_after
     if named is not None:
         return named if named <= _MAX_BACKOFF else None
     return random * min(_MAX_BACKOFF, _FIRST_BACKOFF * 2.0 ** (attempts - 1))
