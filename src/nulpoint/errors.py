@@ -1,59 +1,60 @@
-"""What can go wrong with a request, as one value, and how a caller is told: the OpenAI error envelope.
+"""Defines `Failure`, which describes anything that can go wrong with a request, and the error it makes for the client.
 
-Every foreign failure (socket, TLS, provider answer) is turned into a `Failure` once, at the border where it is seen.
-Above that border code reads `kind`, never an exception type and never prose.
+Every failure from outside (a socket, TLS, a provider's response) becomes a `Failure` once, in the code that sees it
+first. All other code reads `kind`, and never the type of an exception or the text of a message.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 
 class Kind(StrEnum):
-    """Whose fault a failure is and what may be done about it; also the `error` label of logs and metrics."""
+    """The kinds of failures. They decide what is done next, and are the `error` label of logs and metrics."""
 
-    REJECTED = "rejected"  # the caller's request is wrong; nobody else would take it either
-    AUTH = "auth"  # a credential is missing or refused
-    QUOTA = "quota"  # a credential's credit is used up: waiting does not help
-    RATE_LIMIT = "rate_limit"  # too many requests, ours or the provider's limit
+    REJECTED = "rejected"  # the client's request is wrong, and every provider would reject it
+    AUTH = "auth"  # a credential is missing or was refused
+    QUOTA = "quota"  # a credential is out of credit, so waiting does not help
+    RATE_LIMIT = "rate_limit"  # too many requests for a limit of the gateway or of the provider
     TIMEOUT = "timeout"  # nothing came in time
     CONNECT = "connect"  # no connection to the provider: DNS, TCP, TLS or proxy
-    UPSTREAM = "upstream"  # the provider answered, but with a failure or with nonsense
-    OVERLOADED = "overloaded"  # the gateway itself has no room
-    CALLER_LEFT = "caller_left"  # nobody is there to be told
-    INTERNAL = "internal"  # a bug of ours
+    UPSTREAM = "upstream"  # the provider returned an error or a malformed response
+    OVERLOADED = "overloaded"  # the gateway itself has no capacity left
+    CLIENT_DISCONNECTED = "caller_left"  # the client closed its connection
+    INTERNAL = "internal"  # a bug in nulpoint
 
 
 class Evidence(StrEnum):
-    """What a failure says about the health of the provider, and so whether its circuit breaker counts it."""
+    """What a failure says about the health of the provider, which decides whether its circuit breaker counts it."""
 
     NONE = "none"  # nothing
-    OF_ACCOUNT = "account"  # the provider is unwell, or the account whose key was sent is: counted for configured keys
+    OF_ACCOUNT = "account"  # the provider or the account of the key is at fault: counted for configured keys
     OF_PROVIDER = "provider"  # no request and no key can cause it: always counted
 
 
 _EVIDENCE = {Kind.CONNECT: Evidence.OF_PROVIDER, Kind.UPSTREAM: Evidence.OF_ACCOUNT, Kind.TIMEOUT: Evidence.OF_ACCOUNT}
 
 
-class CallerCause(StrEnum):
-    """Why a failure that looks like the provider's may be one that a caller caused, at will, at a healthy provider.
+class ClientCause(StrEnum):
+    """Why a failure that looks like the provider's may have been caused by a client, at will, at a healthy provider.
 
-    All callers share the breaker of a provider, so what one of them can cause must not open it. Such a failure is told
-    to the caller, and other targets are tried, like any other of its kind.
+    All clients share a provider's breaker, so what one of them can cause must not open it. Apart from that such a
+    failure is like any other of its kind: the client gets the error, and other targets are tried.
     """
 
-    OTHER_FORM = "other_form"  # a whole answer for a stream, or the reverse: a host may read a member we do not know
-    OVER_BOUND = "over_bound"  # an answer over one of our own bounds: callers can ask for as much as they like
-    DEADLINE = "deadline"  # the request's own: `x-nulpoint-timeout`, or an answer longer than REQUEST_TIMEOUT
-    NO_PLACE = "no_place"  # all connections to the provider were busy with callers' requests
-    REQUEST_UNREAD = "request_unread"  # it hung up before it had read the request, as hosts do with what is too large
-    NOTHING_MADE = "nothing_made"  # a proper answer in which the provider says that the model has made none
-    INPUTS_UNMATCHED = "inputs_unmatched"  # vectors that are not one for each input: right without the cache
+    OTHER_FORM = "other_form"  # a body instead of a stream, or the reverse: a host may act on a member we do not know
+    OVER_BOUND = "over_bound"  # a response over a limit of the gateway: clients can ask for as much as they like
+    DEADLINE = "deadline"  # the request's own: `x-nulpoint-timeout`, or a response longer than REQUEST_TIMEOUT
+    NO_PLACE = "no_place"  # all connections to the provider were in use for clients' requests
+    REQUEST_UNREAD = "request_unread"  # the host hung up before reading the request, as hosts do if it is too large
+    NOTHING_MADE = "nothing_made"  # a valid response in which the provider says that the model produced nothing
+    INPUTS_UNMATCHED = "inputs_unmatched"  # not one vector for each input, which is valid without the cache
 
 
-# The `type` field of the envelope, in the words the OpenAI API uses.
-ENVELOPE_TYPES = {
+# The `type` member of an error, in the words of the OpenAI API.
+ERROR_TYPES = {
     Kind.REJECTED: "invalid_request_error",
     Kind.AUTH: "authentication_error",
     Kind.QUOTA: "insufficient_quota",
@@ -62,19 +63,39 @@ ENVELOPE_TYPES = {
     Kind.CONNECT: "api_error",
     Kind.UPSTREAM: "api_error",
     Kind.OVERLOADED: "overloaded_error",
-    Kind.CALLER_LEFT: "api_error",
+    Kind.CLIENT_DISCONNECTED: "api_error",
     Kind.INTERNAL: "internal_error",
 }
 
 
 class Failure(Exception):
-    """A request that cannot be answered as asked.
+    """The reason why a request cannot be served. It never changes; the `with_` methods return a changed copy.
 
-    `status` is what the caller sees. `retry_after` is in seconds. `message` is shown to the caller: it names what is
-    wrong and what to do, and never holds a credential. `answered` is the status a provider answered with, 0 where it
-    gave no complete answer. `wait_guessed`: the provider named no time, `retry_after` is ours. `caller_cause` is set
-    where a caller can bring it about at will. `attempts` tells what was tried before the request was given up.
+    Fields:
+        status: the HTTP status for the client.
+        message: the text for the client: what is wrong and what to do. It never contains a credential.
+        retry_after: in seconds.
+        provider_status: the status of the provider's response, or 0 if there was no complete response.
+        wait_guessed: `retry_after` is the gateway's own, because the provider named no time.
+        client_cause: set if a client can cause this failure at will.
+        attempts: what was tried before the gateway gave up, for the error's JSON object.
+        inner_error: what a provider reported beyond the usual members, shown to the client as `innererror`.
+        headers: further header lines for the client, such as those of the provider's response.
     """
+
+    kind: Kind
+    status: int
+    message: str
+    code: str | None
+    param: str | None
+    retry_after: float | None
+    type: str
+    provider_status: int
+    wait_guessed: bool
+    client_cause: ClientCause | None
+    attempts: Sequence[dict[str, Any]]
+    inner_error: dict[str, Any] | None
+    headers: bytes
 
     def __init__(
         self,
@@ -86,50 +107,82 @@ class Failure(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         type: str | None = None,
-        answered: int = 0,
+        provider_status: int = 0,
         wait_guessed: bool = False,
-        caller_cause: CallerCause | None = None,
+        client_cause: ClientCause | None = None,
+        inner_error: dict[str, Any] | None = None,
+        headers: bytes = b"",
     ) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.status = status
-        self.message = message
-        self.code = code
-        self.param = param
-        self.retry_after = retry_after
-        self.type = type or ENVELOPE_TYPES[kind]
-        self.answered = answered
-        self.wait_guessed = wait_guessed
-        self.caller_cause = caller_cause
-        self.attempts: list[dict[str, Any]] = []
-        self.inner: dict[str, Any] | None = None  # what a provider tells beyond the envelope, as `innererror`
-        self.fields = b""  # of the provider's answer: header fields that go to the caller with it
+        self.__dict__.update(
+            kind=kind,
+            status=status,
+            message=message,
+            code=code,
+            param=param,
+            retry_after=retry_after,
+            type=type or ERROR_TYPES[kind],
+            provider_status=provider_status,
+            wait_guessed=wait_guessed,
+            client_cause=client_cause,
+            attempts=(),
+            inner_error=inner_error,
+            headers=headers,
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to change an attribute. A subclass may set one of its own, once."""
+        if name in self.__dict__:
+            raise AttributeError(f"a Failure is immutable; make a copy with another {name}")
+        super().__setattr__(name, value)
+
+    def with_attempts(self, attempts: Sequence[dict[str, Any]]) -> Self:
+        return self._with(attempts=attempts)
+
+    def with_headers(self, headers: bytes) -> Self:
+        return self._with(headers=headers)
+
+    def with_retry_after(self, seconds: float) -> Self:
+        return self._with(retry_after=seconds)
+
+    def with_texts(
+        self, message: str, code: str | None, param: str | None, type: str, inner_error: dict[str, Any] | None
+    ) -> Self:
+        """Return a copy with other texts, for instance after a credential was removed from them."""
+        return self._with(message=message, code=code, param=param, type=type, inner_error=inner_error)
+
+    def _with(self, **changes: Any) -> Self:
+        copy = self.__class__.__new__(self.__class__)
+        copy.__dict__.update(self.__dict__, **changes)
+        copy.args = (copy.message,)
+        return copy.with_traceback(self.__traceback__)
 
     @property
     def named_wait(self) -> float | None:
-        """The seconds the provider itself asked to wait."""
+        """The wait in seconds that the provider itself asked for."""
         return None if self.wait_guessed else self.retry_after
 
     @property
     def evidence(self) -> Evidence:
-        """What it says about the health of the provider. A 4xx is about the request or the key, never about that."""
-        if self.caller_cause is not None or 400 <= self.answered < 500:
+        """What the failure says about the provider. A 4xx is always about the request or the key."""
+        if self.client_cause is not None or 400 <= self.provider_status < 500:
             return Evidence.NONE
         return _EVIDENCE.get(self.kind, Evidence.NONE)
 
     def envelope(self) -> bytes:
-        """The failure as the JSON body of an answer, in the OpenAI error shape."""
-        return msgspec.json.encode({"error": self._fields()})
+        """Return the failure as the JSON body of a response, in the shape of OpenAI's errors."""
+        return msgspec.json.encode({"error": self.error_object()})
 
-    def _fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "message": self.message, "type": self.type, "param": self.param, "code": self.code
-        }  # fmt: skip
-        if self.inner is not None:
-            fields["innererror"] = self.inner
-        return {**fields, "attempts": self.attempts} if self.attempts else fields
+    def error_object(self) -> dict[str, Any]:
+        """Return the value of the member `error`."""
+        error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        if self.inner_error is not None:
+            error["innererror"] = self.inner_error
+        if self.attempts:
+            error["attempts"] = self.attempts
+        return error
 
 
 def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:
-    """The caller's own mistake, named by field."""
+    """Return the failure for a mistake of the client. `param` names the member or header that is wrong."""
     return Failure(Kind.REJECTED, status, message, param=param, code=code)

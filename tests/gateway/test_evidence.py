@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from nulpoint.errors import CallerCause, Evidence, Failure, Kind
+from nulpoint.errors import ClientCause, Evidence, Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import malformed_response
 from nulpoint.http.client.connection import deadline_exceeded
@@ -20,7 +20,15 @@ EVIDENCE_BY_KIND = {
     Kind.UPSTREAM: Evidence.OF_ACCOUNT,
     Kind.TIMEOUT: Evidence.OF_ACCOUNT,
     **dict.fromkeys(
-        (Kind.REJECTED, Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT, Kind.OVERLOADED, Kind.CALLER_LEFT, Kind.INTERNAL),
+        (
+            Kind.REJECTED,
+            Kind.AUTH,
+            Kind.QUOTA,
+            Kind.RATE_LIMIT,
+            Kind.OVERLOADED,
+            Kind.CLIENT_DISCONNECTED,
+            Kind.INTERNAL,
+        ),
         Evidence.NONE,
     ),
 }
@@ -32,9 +40,9 @@ def test_by_kind(kind):
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("cause", CallerCause)
+@pytest.mark.parametrize("cause", ClientCause)
 def test_what_a_caller_can_bring_about_is_none_whatever_its_kind(kind, cause):
-    assert Failure(kind, 500, "why", caller_cause=cause).evidence is Evidence.NONE
+    assert Failure(kind, 500, "why", client_cause=cause).evidence is Evidence.NONE
 
 
 @pytest.mark.parametrize("status", range(400, 600))
@@ -79,26 +87,26 @@ def raised_by(function, *arguments):
 
 
 MADE = {
-    "the request's own deadline": (deadline_exceeded, CallerCause.DEADLINE),
-    "an event over the bound": (sse.EventTooLargeError, CallerCause.OVER_BOUND),
-    "an answer that grows over the bound": (lambda: read(gzip.compress(b"x" * 9000), b"gzip"), CallerCause.OVER_BOUND),
+    "the request's own deadline": (deadline_exceeded, ClientCause.DEADLINE),
+    "an event over the bound": (sse.EventTooLargeError, ClientCause.OVER_BOUND),
+    "an answer that grows over the bound": (lambda: read(gzip.compress(b"x" * 9000), b"gzip"), ClientCause.OVER_BOUND),
     "an answer whose compression is broken": (lambda: read(b"no gzip", b"gzip"), None),
     "an answer whose compressed body is cut": (lambda: read(zlib.compress(b"{}")[:-2], b"deflate"), None),
     "a compression nobody asked for": (lambda: read(b"{}", b"br"), None),
-    "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), CallerCause.OTHER_FORM),
+    "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), ClientCause.OTHER_FORM),
     "no JSON": (lambda: raised_by(check_response, "openai", b"<html>", None), None),
     "another type than the API has": (lambda: malformed_response("it has no choices"), None),
-    "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), CallerCause.NOTHING_MADE),
+    "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), ClientCause.NOTHING_MADE),
     "Gemini made nothing and says nothing": (lambda: candidates.nothing_made([None]), None),
     "Bedrock could not read the model": (
         lambda: bedrock_response.nothing_made("malformed_tool_use"),
-        CallerCause.NOTHING_MADE,
+        ClientCause.NOTHING_MADE,
     ),
     "Mistral's model failed": (
         lambda: raised_by(
             mistral_response.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0
         ),
-        CallerCause.NOTHING_MADE,
+        ClientCause.NOTHING_MADE,
     ),
 }
 
@@ -106,4 +114,4 @@ MADE = {
 @pytest.mark.parametrize("name", MADE)
 def test_where_they_are_made(name):
     make, cause = MADE[name]
-    assert make().caller_cause is cause
+    assert make().client_cause is cause

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from routing_parts import FAILURES
 
-from nulpoint.errors import CallerCause
+from nulpoint.errors import ClientCause
 from nulpoint.routing.breaker import BreakerRules, State
 from nulpoint.routing.provider_health import Lease, ProviderHealth, SkipReason
 from nulpoint.routing.retry import RetryBudget
@@ -115,7 +115,7 @@ def test_a_client_key_cools_down_only_after_rate_limits(name):
 
 
 def test_every_client_cause_has_a_row():
-    assert {cause.value for cause in CallerCause} <= ENDS.keys()
+    assert {cause.value for cause in ClientCause} <= ENDS.keys()
 
 
 @pytest.mark.parametrize("name", ENDS)

@@ -23,7 +23,7 @@ ELSEWHERE = {
     Kind.CONNECT: (True, True),
     Kind.UPSTREAM: (True, True),
     Kind.OVERLOADED: (True, True),
-    Kind.CALLER_LEFT: (False, False),
+    Kind.CLIENT_DISCONNECTED: (False, False),
     Kind.INTERNAL: (False, False),
 }
 

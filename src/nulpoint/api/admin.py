@@ -27,8 +27,8 @@ class AdminError(Failure):
         super().__init__(Kind.REJECTED, 422, text, code="invalid_configuration")
         self.problems = problems
 
-    def _fields(self) -> dict[str, Any]:
-        return {**super()._fields(), "problems": self.problems}
+    def error_object(self) -> dict[str, Any]:
+        return {**super().error_object(), "problems": self.problems}
 
 
 class AdminControl(Protocol):

@@ -10,7 +10,7 @@ from nulpoint.cache.embeddings import CachedVector, EmbeddingBatch, VectorMismat
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.recorder import StreamRecorder
-from nulpoint.errors import CallerCause
+from nulpoint.errors import ClientCause
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.openai.usage import Usage
@@ -101,7 +101,7 @@ class VectorCacheWriter(CacheWriter):
             return join(batch, {**self.cached, **self.received}, body)
         except VectorMismatchError:
             raise unusable_response(
-                "it does not have one vector for each input", CallerCause.INPUTS_UNMATCHED
+                "it does not have one vector for each input", ClientCause.INPUTS_UNMATCHED
             ) from None
 
     def store_body(self, body: bytes, origin: ResponseOrigin) -> None:

@@ -4,7 +4,7 @@ import struct
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Also of code that reads members as if all were there and of the right type.
@@ -13,11 +13,11 @@ MALFORMED = (
 )  # fmt: skip
 
 
-def malformed_response(why: str, cause: CallerCause | None = None) -> Failure:
+def malformed_response(why: str, cause: ClientCause | None = None) -> Failure:
     """A good status over something nobody can use. `cause`: why a caller may have brought it about, if one can."""
-    return Failure(Kind.UPSTREAM, 502, why, code="provider_malformed", caller_cause=cause)
+    return Failure(Kind.UPSTREAM, 502, why, code="provider_malformed", client_cause=cause)
 
 
-def unusable_response(why: str, cause: CallerCause | None = None) -> Failure:
+def unusable_response(why: str, cause: ClientCause | None = None) -> Failure:
     """Return the failure for a response that cannot be used; `why` completes the sentence after "it"."""
     return malformed_response(f"the provider's answer cannot be used: {why}", cause)

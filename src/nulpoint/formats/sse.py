@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 
 # The end of an event: the end of a line and an empty line. If the last CR of the input is half of a CRLF, the LF that
 # follows is one more empty line, which holds nothing.
@@ -37,7 +37,7 @@ class EventTooLargeError(Failure):
 
     def __init__(self) -> None:
         text = f"the provider sent an event of over {MAX_EVENT_BYTES} bytes"
-        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed", caller_cause=CallerCause.OVER_BOUND)
+        super().__init__(Kind.UPSTREAM, 502, text, code="provider_malformed", client_cause=ClientCause.OVER_BOUND)
 
 
 def parse(block: bytes) -> SseEvent:

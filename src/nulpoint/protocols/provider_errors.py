@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
+from nulpoint.errors import ERROR_TYPES, Failure, Kind
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.redaction.text import BEYOND, beginning, beginning_of_body, redact
@@ -132,26 +132,25 @@ def _failure(
         param=error.param,
         retry_after=DEFAULT_RETRY_AFTER if guessed else retry_after,
         type=type_,
-        answered=status,
+        provider_status=status,
         wait_guessed=guessed,
+        inner_error=error.inner,
     )
-    if error.inner is not None:
-        failure.inner = error.inner
-    if credential is not None:
-        redact_failure(failure, credential)
-    return failure
+    return failure if credential is None else redact_failure(failure, credential)
 
 
-def redact_failure(failure: Failure, credential: CredentialMatcher) -> None:
-    """Bound everything a failure says, and take the credential out of it; its text is cleared of whatever looks like
-    one. Does no harm when done twice."""
-    failure.message = beginning(failure.message, _MESSAGE, lambda text: redact(text, credential))
-    failure.args = (failure.message,)
-    failure.code = failure.code and _label(failure.code, credential)
-    failure.param = failure.param and _label(failure.param, credential)
-    failure.type = _label(failure.type, credential)
-    if failure.inner is not None:
-        failure.inner = _without_secrets(failure.inner, credential)
+def redact_failure(failure: Failure, credential: CredentialMatcher) -> Failure:
+    """Return the failure with texts of limited length, without the credential or anything that looks like one.
+
+    Redacting a failure twice does no harm.
+    """
+    return failure.with_texts(
+        beginning(failure.message, _MESSAGE, lambda text: redact(text, credential)),
+        failure.code and _label(failure.code, credential),
+        failure.param and _label(failure.param, credential),
+        _label(failure.type, credential),
+        None if failure.inner_error is None else _without_secrets(failure.inner_error, credential),
+    )
 
 
 def _label(text: str, credential: CredentialMatcher) -> str:
@@ -182,7 +181,7 @@ def _code(status: int, error: _Error) -> str:
 def _type(status: int, kind: Kind, error: _Error) -> str:
     if error.type:
         return _FOREIGN_TYPES.get(error.type, error.type)
-    return _TYPES[529] if error.status in _OVERLOADED else _TYPES.get(status, ENVELOPE_TYPES[kind])
+    return _TYPES[529] if error.status in _OVERLOADED else _TYPES.get(status, ERROR_TYPES[kind])
 
 
 def _quota_of_a_day(error: _Error) -> bool:

@@ -60,9 +60,7 @@ class UpstreamAttempt(msgspec.Struct):
             head = self._request_head()
         context.first_byte = 0.0
         context.sent = perf_counter()
-        connection = await client.send(
-            endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body
-        )
+        connection = await client.send(endpoint.pool, head, planned.timeout, proxy_request.deadline, prepared.body)
         if self.signer is not None and self.signer.refused(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
         context.first_byte = perf_counter()
@@ -72,12 +70,12 @@ class UpstreamAttempt(msgspec.Struct):
                 await self._receive(connection)
             else:  # nearly always, of an answer that is no stream
                 self._send_body(connection, body)
-        except Failure as failure:  # a codec that reads an error of the provider's does not know the credential
-            redact_failure(failure, self._secret)
+        except Failure as caught:  # a codec that reads an error of the provider's does not know the credential
+            failure = redact_failure(caught, self._secret)
             context.response_model = self._secret.redact(context.response_model)  # the caller is told that, too
             if self.signer is not None and failure.kind is Kind.AUTH:
-                raise _own_credential_refused(failure, endpoint.name) from None
-            raise
+                failure = _own_credential_refused(failure, endpoint.name)
+            raise failure from None
         finally:
             connection.release()
 
@@ -234,11 +232,8 @@ class UpstreamAttempt(msgspec.Struct):
         if endpoint.read_error is not None:
             status, body = endpoint.read_error(status, headers, body)
         credential = self._secret
-        failure = provider_failure(endpoint.name, status, body, wait, credential)
-        failure.fields = headers_for_client_error(
-            headers, credential, beside_limits=bool(self.sink.context.limit_result)
-        )
-        return failure
+        shown = headers_for_client_error(headers, credential, beside_limits=bool(self.sink.context.limit_result))
+        return provider_failure(endpoint.name, status, body, wait, credential).with_headers(shown)
 
     def _shared_headers(self, connection: UpstreamConnection) -> bytes:
         """The header fields of the answer that are the same for all who share it, without content fields."""
@@ -271,9 +266,14 @@ class UpstreamAttempt(msgspec.Struct):
 def _own_credential_refused(failure: Failure, provider: str) -> Failure:
     """The provider refused a credential that the gateway comes by itself: no caller can mend that by another key."""
     text = f"{provider} does not accept the gateway's own credential: {failure.message}"
-    ours = Failure(Kind.UPSTREAM, 502, text, code="provider_credential_refused", answered=failure.answered)
-    ours.fields = failure.fields
-    return ours
+    return Failure(
+        Kind.UPSTREAM,
+        502,
+        text,
+        code="provider_credential_refused",
+        provider_status=failure.provider_status,
+        headers=failure.headers,
+    )
 
 
 def _unix_seconds() -> int:

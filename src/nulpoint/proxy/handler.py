@@ -382,7 +382,7 @@ class ProxyHandler:
         context.response_started = context.response_started or perf_counter()
         attempts = context.attempts
         if attempts is not None:
-            failure.attempts = attempts.as_builtins()
+            failure = failure.with_attempts(attempts.as_builtins())
         fields = (
             failure_headers(failure, context.id) + self._services.cross_origin(request.headers) + context.limit_headers
         )
@@ -405,7 +405,7 @@ def _internal_error() -> Failure:
 
 
 def _client_disconnected() -> Failure:
-    return Failure(Kind.CALLER_LEFT, 499, "the caller left")
+    return Failure(Kind.CLIENT_DISCONNECTED, 499, "the caller left")
 
 
 def _for_followers(error: BaseException) -> Failure:

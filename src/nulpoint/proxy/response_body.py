@@ -4,7 +4,7 @@ import zlib
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure
+from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
@@ -30,7 +30,7 @@ def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     except zlib.error:
         raise unusable_response("its compression is broken") from None
     if decoder.unconsumed_tail:
-        raise unusable_response(f"it is over {limit} bytes when decompressed", CallerCause.OVER_BOUND)
+        raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_BOUND)
     if not decoder.eof:
         raise unusable_response("its compressed body is cut")
     return plain
@@ -64,4 +64,4 @@ def check_response(
 
 def other_form(asked: str, sent: str) -> Failure:
     """The failure for an answer in the form that was not asked for."""
-    return malformed_response(f"the provider was asked for {asked} and sent {sent}", CallerCause.OTHER_FORM)
+    return malformed_response(f"the provider was asked for {asked} and sent {sent}", ClientCause.OTHER_FORM)

@@ -5,7 +5,7 @@ import contextlib
 import zlib
 from typing import Any
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
@@ -161,7 +161,7 @@ class StreamRelay:
         except zlib.error:
             raise unusable_response("its compression is broken") from None
         if self._decoder.unconsumed_tail:
-            raise unusable_response("it grows too much when decompressed", CallerCause.OVER_BOUND)
+            raise unusable_response("it grows too much when decompressed", ClientCause.OVER_BOUND)
         return plain
 
 

@@ -33,7 +33,7 @@ class AttemptHistory:
 
     def abandoned(self, target: Target, seconds: float) -> None:
         """It was under way, or about to be, when nobody waited for it any more."""
-        self._add(target, Kind.CALLER_LEFT.value, seconds)
+        self._add(target, Kind.CLIENT_DISCONNECTED.value, seconds)
 
     def skipped(self, skipped: list[tuple[Target, SkipReason]]) -> None:
         for target, why in skipped:

@@ -126,4 +126,4 @@ def failure_headers(failure: Failure, request_id: bytes) -> bytes:
         block += header(b"retry-after", retry_after_value(failure.retry_after))
     if failure.kind is Kind.QUOTA or (failure.status in _TRIED_ENOUGH and len(failure.attempts) > 1):
         block += b"x-should-retry: false\r\n"
-    return block + failure.fields
+    return block + failure.headers

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 500  # characters of a message in the log
 KEY_BYTES = 6  # of the digest of a caller's key: enough to tell keys apart
-CALLER_LEFT = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
+CLIENT_DISCONNECTED = 499  # nginx's number for it; in logs and metrics only, since nobody is there to read it
 # New ids need to be unique, not secret: a random part a process and a number.
 _PROCESS = urandom(10).hex().encode("ascii")
 _NUMBERS = itertools.count(1)
@@ -110,8 +110,8 @@ class RequestRecorder:
         """What there is to say of a request."""
         failure, now = context.failure, perf_counter()
         status = response.status or (failure.status if failure else 0)
-        if failure is not None and failure.kind is Kind.CALLER_LEFT:
-            status = CALLER_LEFT
+        if failure is not None and failure.kind is Kind.CLIENT_DISCONNECTED:
+            status = CLIENT_DISCONNECTED
         record = RequestRecord(  # by position, which costs a fifth of what it costs by name
             datetime.now(UTC),
             _level(status, failure),
@@ -167,7 +167,7 @@ class RequestRecorder:
         what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
         scope = f", for the model {model[:100]!a}" if model else ""  # callers name models, with whatever in the name
         text = "key %d of %s %s (status %d): it rests for %d s%s"
-        logger.error(text, number, provider, what, failure.answered, REFUSED_SECONDS, scope)
+        logger.error(text, number, provider, what, failure.provider_status, REFUSED_SECONDS, scope)
 
     def breaker_opened_elsewhere(self, provider: str) -> None:
         """A provider's breaker has opened because another replica's has."""

@@ -164,7 +164,7 @@ class ProviderHealth:
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
             if configured:  # the client has to replace a key that it sent itself
                 self.cooldowns.credential_refused(credential, cooldown_scope(failure, model), now)
-        elif failure.kind is Kind.RATE_LIMIT or failure.answered == 529:
+        elif failure.kind is Kind.RATE_LIMIT or failure.provider_status == 529:
             self.cooldowns.rate_limited(credential, model, failure.named_wait, now)
 
     def _choose_credential(self, model: str, now: float, client_key_digest: Hashable | None) -> tuple[Hashable, float]:
@@ -191,7 +191,7 @@ def cooldown_scope(failure: Failure, model: str) -> str:
     Only a 401 is about the credential itself. A 403 or an exceeded quota may be about the model or the size of the
     request. Any client can ask for a model that a key may not use, which must not affect requests for other models.
     """
-    return "" if failure.answered == 401 else model
+    return "" if failure.provider_status == 401 else model
 
 
 def _outcome(lease: Lease, failure: Failure | None) -> Outcome:

@@ -64,7 +64,9 @@ def backoff_before_retry(failure: Failure, attempts: int, random: float) -> floa
     `attempts` is the number of attempts made, `random` a number from 0 to 1 (full jitter). If the provider named a
     wait, it is used if it is short; a longer one is passed on to the client instead.
     """
-    if failure.kind is not Kind.CONNECT and (failure.answered not in _RETRIABLE_STATUSES or failure.kind is Kind.QUOTA):
+    if failure.kind is not Kind.CONNECT and (
+        failure.provider_status not in _RETRIABLE_STATUSES or failure.kind is Kind.QUOTA
+    ):
         return None
     named = failure.named_wait
     if named is not None:

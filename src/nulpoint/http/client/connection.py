@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import httptools
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.http.coroutine_runner import WakeEvent
 from nulpoint.http.deadlines import NEVER
 from nulpoint.http.limits import ClientLimits
@@ -220,7 +220,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             parts.append(data)
             size += len(data)
             if size > self._limits.max_body:
-                raise _malformed(f"its body is over {self._limits.max_body} bytes", CallerCause.OVER_BOUND)
+                raise _malformed(f"its body is over {self._limits.max_body} bytes", ClientCause.OVER_BOUND)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     @property
@@ -323,7 +323,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             if self._head_done and not self._sized and exc is None:
                 self._ended = True  # the end of the connection is the end of such a body (RFC 9112, 6.3)
             elif self._failure is None:
-                cause = CallerCause.REQUEST_UNREAD if self._paused_writing else None
+                cause = ClientCause.REQUEST_UNREAD if self._paused_writing else None
                 self._failure = _gone("closed the connection" if exc is None else "reset the connection", cause)
         self._on_lost(self)
         self.arrival.wake()
@@ -437,14 +437,14 @@ def _size(headers: dict[bytes, bytes]) -> int:
 def deadline_exceeded() -> Failure:
     """The request's own deadline has passed."""
     text = "no whole answer came before the request's deadline (REQUEST_TIMEOUT, or x-nulpoint-timeout)"
-    return Failure(Kind.TIMEOUT, 504, text, code="deadline_exceeded", caller_cause=CallerCause.DEADLINE)
+    return Failure(Kind.TIMEOUT, 504, text, code="deadline_exceeded", client_cause=ClientCause.DEADLINE)
 
 
-def _gone(what: str, cause: CallerCause | None = None) -> Failure:
+def _gone(what: str, cause: ClientCause | None = None) -> Failure:
     text = f"the provider {what} before its answer was whole"
-    return Failure(Kind.UPSTREAM, 502, text, code="provider_disconnected", caller_cause=cause)
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_disconnected", client_cause=cause)
 
 
-def _malformed(what: str, cause: CallerCause | None = None) -> Failure:
+def _malformed(what: str, cause: ClientCause | None = None) -> Failure:
     text = f"the provider sent a malformed HTTP answer: {what}"
-    return Failure(Kind.UPSTREAM, 502, text, code="provider_malformed", caller_cause=cause)
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_malformed", client_cause=cause)

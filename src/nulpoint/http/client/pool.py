@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.http.client.connection import UpstreamConnection, deadline_exceeded
 from nulpoint.http.client.connector import Connector, Origin
 from nulpoint.http.coroutine_runner import WakeEvent
@@ -155,7 +155,7 @@ class ConnectionPool:
         if self._dial_if_possible():
             timeout += self._limits.connect_timeout
         elif not self._dials:
-            waiter.cause = CallerCause.NO_PLACE
+            waiter.cause = ClientCause.NO_PLACE
         waiter.deadline = min(self._loop.time() + timeout, begin_by, deadline)
         self._deadlines.watch(waiter)
         try:
@@ -261,7 +261,7 @@ class _ConnectionWaiter:
         self.signal = WakeEvent()
         self.connection: UpstreamConnection | None = None
         self.failure: Failure | None = None
-        self.cause: CallerCause | None = None  # of a wait that comes to nothing
+        self.cause: ClientCause | None = None  # of a wait that comes to nothing
         self.deadline = NEVER
 
     def on_deadline(self, now: float) -> None:
@@ -270,7 +270,7 @@ class _ConnectionWaiter:
             self.failure = deadline_exceeded()
         elif now >= self.begin_by:
             text = "no connection to the provider could be had in the time for one attempt"
-            self.failure = Failure(Kind.TIMEOUT, 504, text, code="provider_timeout", caller_cause=self.cause)
+            self.failure = Failure(Kind.TIMEOUT, 504, text, code="provider_timeout", client_cause=self.cause)
         else:
             text = "all connections to the provider are busy; raise UPSTREAM_MAX_CONNECTIONS or try again"
             self.failure = Failure(Kind.OVERLOADED, 503, text, code="no_free_connection", retry_after=1.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure
+from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
 from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
@@ -79,7 +79,7 @@ def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
 
 
 def nothing_made(reason: str) -> Failure:
-    return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", CallerCause.NOTHING_MADE)
+    return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", ClientCause.NOTHING_MADE)
 
 
 def finish_of(reason: Any, called: bool) -> str:

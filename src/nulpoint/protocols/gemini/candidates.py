@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats.malformed import malformed_response
 from nulpoint.protocols.openai.chat import EXTRA, index_of, json_text
 
@@ -56,8 +56,8 @@ def nothing_made(reasons: list[Any]) -> Failure | None:
         return None
     named = ", ".join(sorted({str(reason) for reason in odd if reason}))
     text = f"gemini answered with nothing: {named or 'it gives no reason'}"
-    cause = CallerCause.NOTHING_MADE if named else None
-    return Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=cause)
+    cause = ClientCause.NOTHING_MADE if named else None
+    return Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=cause)
 
 
 def parts_of_candidate(candidate: dict[str, Any]) -> list[dict[str, Any]]:

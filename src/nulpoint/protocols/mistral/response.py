@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import CallerCause, Failure, Kind
+from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.mistral.call_id import call_id
@@ -76,7 +76,7 @@ def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
     """The reason in OpenAI's words, and Mistral's own where none means it. Raises Failure (502) for `error`."""
     if reason == "error":
         text = "mistral failed while it answered"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", caller_cause=CallerCause.NOTHING_MADE)
+        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=ClientCause.NOTHING_MADE)
     if reason is None:
         return ("tool_calls" if called else "stop"), {}
     known = _FINISHES.get(reason)
