@@ -40,7 +40,8 @@ from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.server.repeated_requests import Again
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.admission import AdmissionController
-from nulpoint.proxy.handler import ProxyHandler, Services
+from nulpoint.proxy.handler import ProxyHandler
+from nulpoint.proxy.services import Services
 from nulpoint.proxy.singleflight import SingleFlight
 from nulpoint.proxy.translation_thread import TranslationThread
 from nulpoint.request.recorder import RequestRecorder

@@ -9,7 +9,15 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.completions import Chained, CompletionStream, to_chat
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage, decode_member
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
-from nulpoint.protocols.registry import EMBEDDINGS, Codec, EmbeddingsCodec, codec_for, codec_for_model, with_emulation
+from nulpoint.protocols.registry import (
+    CODECS,
+    EMBEDDINGS,
+    Codec,
+    EmbeddingsCodec,
+    codec_for,
+    codec_for_model,
+    with_emulation,
+)
 from nulpoint.providers.spec import ProviderSpec, Route
 
 
@@ -79,7 +87,7 @@ def prepare(
     if embeddings is not None:
         encoded = embeddings.encode(body, model, limits)
         return UpstreamRequest(encoded.body, encoded.dropped, False, embeddings=embeddings)
-    codec = codec_for_model(spec.wire, model) if route != "embeddings" else None
+    codec = codec_for_model(spec.wire, model) if spec.wire in CODECS and route != "embeddings" else None
     if codec is not None:
         encoded = codec.encode(body, model, limits)
         if encoded.emulation.any():

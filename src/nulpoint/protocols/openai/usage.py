@@ -13,7 +13,7 @@ MOST_TOKENS = 1_000_000_000
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one answer.
 
     Parts of `prompt` are `cached` (read from the provider's cache) and `written` (to it; `written_1h` of them for an
