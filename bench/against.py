@@ -46,15 +46,15 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row("pass-through request, 260 B", OPENAI, "260 B"),
-    Row("pass-through request, 160 kB", OPENAI, "160 kB"),
-    Row("Anthropic request, 260 B", ANTHROPIC, "260 B"),
-    Row("Gemini request, 260 B", GEMINI, "260 B"),
+    Row("pass-through request, cache off, 260 B", OPENAI, "260 B"),
+    Row("pass-through request, cache off, 160 kB", OPENAI, "160 kB"),
+    Row("Anthropic request, cache off, 260 B", ANTHROPIC, "260 B"),
+    Row("Gemini request, cache off, 260 B", GEMINI, "260 B"),
     Row("cache miss, 260 B", OPENAI, "260 B", "memory"),
     Row("cache miss, 160 kB", OPENAI, "160 kB", "memory"),
-    Row("pass-through chunk", OPENAI, None),
-    Row("Anthropic chunk", ANTHROPIC, None),
-    Row("Gemini chunk", GEMINI, None),
+    Row("pass-through chunk, cache off", OPENAI, None),
+    Row("Anthropic chunk, cache off", ANTHROPIC, None),
+    Row("Gemini chunk, cache off", GEMINI, None),
 )
 
 

@@ -18,19 +18,12 @@ from subjects import LOAD_CPU, Subject, child, free_port, nginx_proxy, nulpoint,
 Wrk = Callable[[int, int, float, Path], dict[str, float]]
 CONNECTIONS, BATCHES = 64, 8  # at the same time; the response to a batch is 820 kB
 HIGH_LIMIT = "1000000000"  # never reached, so that only the accounting is measured
-OFF, MEMORY, HEADS, REDIS = "cache off", "hit in memory", "hit in memory, another head each time", "hit in Redis"
+OFF, MEMORY, REDIS = "cache off", "hit in memory", "hit in Redis"
 LIMITS, SHARED_LIMITS = "limits in this process", "limits in Redis"
 CACHED_INPUTS = 50  # of 100
 _HEAD = """wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "Bearer any"
-"""
-_OTHER_HEADS = """local number = 0
-request = function()
-  number = number + 1
-  wrk.headers["x-request-id"] = string.format("%016d", number)
-  return wrk.format()
-end
 """
 _BATCHES = """local number = os.time() * 1000000
 request = function()
@@ -46,25 +39,29 @@ end
 
 def measure_cache(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: list[Row], raw: dict[str, Any]) -> None:
     same = _script(folder, "same", f"wrk.body = [[{_question()}]]\n")
-    heads = _script(folder, "heads", f"wrk.body = [[{_question()}]]\n{_OTHER_HEADS}")
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(response_server(folder / "cache-up"))
 
         def gateway(name: str, **settings: str) -> Subject:
             return stack.enter_context(nulpoint(folder, upstream, name, settings=settings))
 
-        memory = gateway(MEMORY, CACHE_MODE="memory")
         runs = [
             (stack.enter_context(nginx_proxy(folder / "cache-px", upstream)), same),
-            (gateway(OFF), same),
-            (memory, same),
-            (Subject(HEADS, memory.port, memory.pids), heads),
-            (gateway(LIMITS, RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT), same),
+            (gateway(OFF, CACHE_MODE="none"), same),
+            (gateway(MEMORY), same),
+            (gateway(LIMITS, CACHE_MODE="none", RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT), same),
         ]
         if shutil.which("redis-server"):
             url = stack.enter_context(_redis())
             runs.append((gateway(REDIS, CACHE_MODE="redis", REDIS_URL=url), same))
-            runs.append((gateway(SHARED_LIMITS, RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT, REDIS_URL=url), same))
+            runs.append(
+                (
+                    gateway(
+                        SHARED_LIMITS, CACHE_MODE="none", RPM_LIMIT=HIGH_LIMIT, TPM_LIMIT=HIGH_LIMIT, REDIS_URL=url
+                    ),
+                    same,
+                )
+            )
         measured = _rounds(runs, CONNECTIONS, rounds, seconds, wrk)
     raw["cpu us per request, cache and limits"] = measured
     rows += _request_rows(measured)
@@ -73,8 +70,7 @@ def measure_cache(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: lis
 
 def _request_rows(measured: list[dict[str, float]]) -> list[Row]:
     rows = [(f"CPU per request, 260 B: {MEMORY}", f"{median(costs[MEMORY] for costs in measured):.1f} us", "")]
-    rows.append(_ratio(MEMORY, "nginx", measured, "< 1.0"))
-    rows.append(_ratio(HEADS, "nginx", measured))
+    rows.append(_ratio(MEMORY, "nginx", measured))
     rows.append(_added(LIMITS, measured))
     if REDIS in measured[0]:
         rows.append(_ratio(REDIS, OFF, measured))
@@ -90,8 +86,8 @@ def measure_batches(folder: Path, rounds: int, seconds: float, wrk: Wrk, rows: l
     with (
         _vectors_upstream(CACHED_INPUTS) as half_port,
         _vectors_upstream(2 * CACHED_INPUTS) as whole_port,
-        nulpoint(folder, whole_port, OFF) as off,
-        nulpoint(folder, half_port, MEMORY, settings={"CACHE_MODE": "memory"}) as memory,
+        nulpoint(folder, whole_port, OFF, settings={"CACHE_MODE": "none"}) as off,
+        nulpoint(folder, half_port, MEMORY) as memory,
     ):
         _post(memory.port, unclosed[:-1] + "]}")
         measured = _rounds([(off, script), (memory, script)], BATCHES, rounds, seconds, wrk)
@@ -120,9 +116,9 @@ def _rounds(
     return measured
 
 
-def _ratio(name: str, reference: str, measured: list[dict[str, float]], target: str = "") -> Row:
+def _ratio(name: str, reference: str, measured: list[dict[str, float]]) -> Row:
     low, mid, high = interval(ratios(measured, name, reference))
-    return f"CPU per request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""
 
 
 def _added(name: str, measured: list[dict[str, float]]) -> Row:

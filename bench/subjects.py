@@ -113,12 +113,12 @@ proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 600s; }}
 
 
 def gateway_environment(port: int, upstream: int) -> dict[str, str]:
-    """Return the environment of a gateway, with its cache off because the nginx it is compared with has none."""
+    """Return the environment of a gateway with all its defaults, the cache included."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     keys = {name: text for form in FORMATS for name, text in {form.key: "sk-bench", **form.variables}.items()}
     urls = {form.base_url: f"http://127.0.0.1:{upstream}{form.base_path}" for form in FORMATS}
     # All formats share one origin here, and 2,000 streams to it are more than the default allows.
-    settings = {"PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096", "CACHE_MODE": "none"}
+    settings = {"PORT": str(port), "UPSTREAM_MAX_CONNECTIONS": "4096"}
     return {**inherited, **keys, **urls, **settings}
 
 
@@ -131,7 +131,7 @@ def nulpoint(
     directory: Path | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Subject]:
-    """Run the gateway with its request log in a file and all defaults, except for the cache and `settings`.
+    """Run the gateway with its request log in a file and all defaults, except for `settings`.
 
     `directory` is the one with its config.yaml.
     """

@@ -106,7 +106,7 @@ async def gateway(
     finally:
         app.server.drain()
         app.server.abort()
-        await app.server.drained(1.0)
+        await app.server.wait_drained(1.0)
         left = left_in(app)
         canary_tap.look("the health page", app.runtime.status.health()[2])
         canary_tap.look("the metrics", app.metrics.page())

@@ -1,4 +1,4 @@
-"""The gateway as a process: start, stop, several workers, a port that is taken."""
+"""Tests of the gateway as a process: start, stop, several workers, and ports that are in use."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from nulpoint.mock import MockSettings, start
 
 @contextlib.contextmanager
 def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=None, extra_groups=None, **environ):
-    """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs; `command` runs Python."""
+    """Run `nulpoint ARGUMENTS` in a minimal environment; `command` is the command that runs Python."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = subprocess.Popen(
         [*command, "-m", "nulpoint", *arguments],
@@ -66,7 +66,7 @@ def wait_until_up(port, path="/health"):
 SERVE = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "CONNECT_TIMEOUT": "1s"}
 
 
-def test_a_signal_ends_it_with_0_and_the_log_is_whole():
+def test_a_signal_ends_the_process_with_0_and_the_log_is_complete():
     port = free_port()
     with process("serve", PORT=str(port), **SERVE) as child:
         wait_until_up(port)
@@ -81,7 +81,7 @@ def test_a_signal_ends_it_with_0_and_the_log_is_whole():
         assert b"draining" in err
 
 
-def test_a_port_that_is_taken_is_told_and_nothing_runs():
+def test_a_port_in_use_is_reported_and_nothing_runs():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -107,7 +107,7 @@ def counted(port) -> float:
 
 
 @pytest.mark.slow
-def test_workers_share_the_port_are_replaced_and_their_metrics_add_up():
+def test_workers_share_the_port_and_are_replaced_and_their_metrics_add_up():
     port = free_port()
     with process("serve", PORT=str(port), WORKERS="2", **SERVE) as child:
         wait_until_up(port)
@@ -135,7 +135,7 @@ def test_workers_share_the_port_are_replaced_and_their_metrics_add_up():
         assert child.returncode == 0
 
 
-def test_an_admin_port_that_is_taken_is_told():
+def test_an_admin_port_in_use_is_reported():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -145,7 +145,7 @@ def test_an_admin_port_that_is_taken_is_told():
                 _, err = child.communicate(timeout=10)
                 assert child.returncode == 1
                 assert f"cannot listen on 127.0.0.1:{taken}" in err.decode()
-                assert "choose another ADMIN_PORT or ADMIN_HOST" in err.decode()
+                assert "change ADMIN_PORT or ADMIN_HOST" in err.decode()
 
 
 @pytest.mark.slow
@@ -158,13 +158,13 @@ def test_workers_share_the_admin_port_too():
                 get(port, "/nowhere")
             caught.value.close()
         time.sleep(1.5)
-        assert [counted(admin) for _ in range(10)] == [20] * 10  # whichever worker is asked
+        assert [counted(admin) for _ in range(10)] == [20] * 10  # whichever worker responds
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=15) == 0
 
 
 @pytest.mark.slow
-def test_workers_know_what_stands_in_the_env_file(tmp_path):
+def test_workers_read_the_env_file(tmp_path):
     port = free_port()
     lines = [f"{name}={value}" for name, value in {**SERVE, "PORT": str(port), "WORKERS": "2"}.items()]
     (tmp_path / "env").write_text("\n".join(lines))
@@ -175,7 +175,7 @@ def test_workers_know_what_stands_in_the_env_file(tmp_path):
         assert b"died" not in child.stderr.read()
 
 
-def test_whoever_listens_beyond_loopback_without_keys_is_warned():
+def test_listening_beyond_loopback_without_keys_logs_a_warning():
     port = free_port()
     for host, warned in (("0.0.0.0", True), ("127.0.0.1", False)):
         with process("serve", PORT=str(port), HOST=host, **SERVE) as child:
@@ -186,8 +186,10 @@ def test_whoever_listens_beyond_loopback_without_keys_is_warned():
 
 
 async def streams_then(signals, workers, streams, **mock):
-    """Open streams, send `signals` while they run, each 0.2 s after the other; gives the bodies, the process, ended,
-    and the seconds from the last signal to its end."""
+    """Open streams and send `signals`, 0.2 s apart, while they run.
+
+    Return the bodies, the ended process, and the seconds from the last signal to its end.
+    """
     provider = await start("openai", settings=MockSettings(**mock))
     port = free_port()
     environ = {
@@ -206,20 +208,20 @@ async def streams_then(signals, workers, streams, **mock):
             for caller in callers:
                 await caller.reader.readuntil(b"data: ")
             for number in signals:
-                told = time.monotonic()
+                text = time.monotonic()
                 tell(child, number)
                 await asyncio.sleep(0.2)
             with pytest.raises(OSError):
                 await Caller.connect(port)
             bodies = await asyncio.gather(*(caller.rest() for caller in callers))
             await asyncio.to_thread(child.wait, 20)
-            return bodies, child, time.monotonic() - told
+            return bodies, child, time.monotonic() - text
     finally:
         await provider.close()
 
 
 def tell(child, number):
-    """SIGINT as a terminal sends it: to the whole process group in the foreground."""
+    """Send a signal; SIGINT goes to the whole process group, as from a terminal."""
     if number == signal.SIGINT:
         os.killpg(child.pid, number)
     else:
@@ -229,7 +231,7 @@ def tell(child, number):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_X01_200_streams_at_a_signal_all_end_whole(workers, number):
+def test_200_streams_finish_completely_after_a_signal(workers, number):
     bodies, child, _ = run(streams_then([number], workers, 200, stream_words=40, chunk_ms=25.0))
     assert child.returncode == 0
     assert len([body for body in bodies if body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")]) == 200
@@ -238,7 +240,7 @@ def test_X01_200_streams_at_a_signal_all_end_whole(workers, number):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_X03_a_second_signal_ends_it_at_once_and_no_stream_looks_whole(workers, second):
+def test_a_second_signal_ends_the_process_at_once_and_no_stream_looks_complete(workers, second):
     signals = [signal.SIGTERM, second]
     bodies, child, seconds = run(streams_then(signals, workers, 20, stream_words=1000, chunk_ms=25.0))
     assert seconds <= 1

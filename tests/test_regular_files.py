@@ -1,4 +1,4 @@
-"""Only regular files are read, whatever stands under a configured name, and nothing else is waited for."""
+"""Only regular files are read, and opening any other kind of file does not block."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ ODD = {
 
 @pytest.fixture(params=ODD.values(), ids=ODD)
 def odd(request, tmp_path):
-    """A path where something stands that is no file to be read, and what is said of it."""
+    """A path that is not a regular file, and the error message for it."""
     make, reason = request.param
     path = tmp_path / "odd"
     make(path)
@@ -74,7 +74,7 @@ def test_a_regular_file_is_read_up_to_the_bound(tmp_path):
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "file"
     make_long(path)
-    monkeypatch.setattr("nulpoint.files._check", lambda *_: None)  # it was short a moment ago
+    monkeypatch.setattr("nulpoint.files._check", lambda *_: None)  # as if the file had grown after it was checked
     with pytest.raises(OSError, match="longer than 16 MiB"):
         read_regular_file(path)
 

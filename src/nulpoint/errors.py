@@ -1,7 +1,7 @@
-"""Defines `Failure`, which describes anything that can go wrong with a request, and the error it makes for the client.
+"""Describes everything that can go wrong with a request as one value, `Failure`, and writes it for the client.
 
-Every failure from outside (a socket, TLS, a provider's response) becomes a `Failure` once, in the code that sees it
-first. All other code reads `kind`, and never the type of an exception or the text of a message.
+Errors from sockets, TLS and provider responses are turned into a `Failure` once, where they are first seen. All other
+code decides by `kind` alone. It never looks at exception types or at message text.
 """
 
 from collections.abc import Sequence
@@ -12,49 +12,51 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """The kinds of failures. They decide what is done next, and are the `error` label of logs and metrics."""
+    """Whose fault a failure is and how it may be handled. It is also the `error` label in logs and metrics."""
 
-    REJECTED = "rejected"  # the client's request is wrong, and every provider would reject it
-    AUTH = "auth"  # a credential is missing or was refused
-    QUOTA = "quota"  # a credential is out of credit, so waiting does not help
-    RATE_LIMIT = "rate_limit"  # too many requests for a limit of the gateway or of the provider
-    TIMEOUT = "timeout"  # nothing came in time
+    REJECTED = "rejected"  # the client's request is wrong, and no other provider would accept it
+    AUTH = "auth"  # a credential is missing or was rejected
+    QUOTA = "quota"  # the credit of a credential is used up, so waiting does not help
+    RATE_LIMIT = "rate_limit"  # too many requests, by the gateway's limit or the provider's
+    TIMEOUT = "timeout"  # no response came in time
     CONNECT = "connect"  # no connection to the provider: DNS, TCP, TLS or proxy
-    UPSTREAM = "upstream"  # the provider returned an error or a malformed response
-    OVERLOADED = "overloaded"  # the gateway itself has no capacity left
-    CLIENT_DISCONNECTED = "caller_left"  # the client closed its connection
-    INTERNAL = "internal"  # a bug in nulpoint
+    UPSTREAM = "upstream"  # the provider's response is an error or cannot be read
+    OVERLOADED = "overloaded"  # the gateway has no capacity left
+    CLIENT_DISCONNECTED = "caller_left"  # the client has closed its connection
+    INTERNAL = "internal"  # a bug in the gateway
 
 
 class Evidence(StrEnum):
-    """What a failure says about the health of the provider, which decides whether its circuit breaker counts it."""
+    """The meaning of a failure for the health of the provider, which decides whether the circuit breaker counts it."""
 
-    NONE = "none"  # nothing
-    OF_ACCOUNT = "account"  # the provider or the account of the key is at fault: counted for configured keys
-    OF_PROVIDER = "provider"  # no request and no key can cause it: always counted
+    NONE = "none"  # it says nothing about the provider
+    ACCOUNT = "account"  # the provider or the account of the API key has a problem; counted for configured keys only
+    PROVIDER = "provider"  # no request and no key can cause it, so it is always counted
 
 
-_EVIDENCE = {Kind.CONNECT: Evidence.OF_PROVIDER, Kind.UPSTREAM: Evidence.OF_ACCOUNT, Kind.TIMEOUT: Evidence.OF_ACCOUNT}
+_EVIDENCE = {Kind.CONNECT: Evidence.PROVIDER, Kind.UPSTREAM: Evidence.ACCOUNT, Kind.TIMEOUT: Evidence.ACCOUNT}
 
 
 class ClientCause(StrEnum):
-    """Why a failure that looks like the provider's may have been caused by a client, at will, at a healthy provider.
+    """Why a client may have caused, at will, a failure that looks like the provider's.
 
-    All clients share a provider's breaker, so what one of them can cause must not open it. Apart from that such a
-    failure is like any other of its kind: the client gets the error, and other targets are tried.
+    All clients share the circuit breaker of a provider, so nothing that a single client can cause may open it. Apart
+    from that, such a failure is handled like any other of its kind: it is reported and other targets are tried.
     """
 
-    OTHER_FORM = "other_form"  # a body instead of a stream, or the reverse: a host may act on a member we do not know
-    OVER_BOUND = "over_bound"  # a response over a limit of the gateway: clients can ask for as much as they like
-    DEADLINE = "deadline"  # the request's own: `x-nulpoint-timeout`, or a response longer than REQUEST_TIMEOUT
-    NO_PLACE = "no_place"  # all connections to the provider were in use for clients' requests
-    REQUEST_UNREAD = "request_unread"  # the host hung up before reading the request, as hosts do if it is too large
-    NOTHING_MADE = "nothing_made"  # a valid response in which the provider says that the model produced nothing
-    INPUTS_UNMATCHED = "inputs_unmatched"  # not one vector for each input, which is valid without the cache
+    # The response is a stream although none was requested, or the reverse: a host may read a member that the gateway
+    # does not know.
+    STREAM_MISMATCH = "stream_mismatch"
+    OVER_LIMIT = "over_limit"  # the response exceeds a limit of the gateway, and clients can ask for long responses
+    DEADLINE = "deadline"  # the deadline of the request: `x-nulpoint-timeout`, or REQUEST_TIMEOUT for a long response
+    NO_FREE_CONNECTION = "no_free_connection"  # all connections to the provider were busy with requests of clients
+    REQUEST_UNREAD = "request_unread"  # the host hung up before it read the request, often because it is too large
+    NO_OUTPUT = "no_output"  # the response is well-formed and says that the model generated nothing
+    VECTOR_COUNT_MISMATCH = "vector_count_mismatch"  # not one vector per input, which is valid if nothing is cached
 
 
-# The `type` member of an error, in the words of the OpenAI API.
-ERROR_TYPES = {
+# The `type` member of the error, in the words of the OpenAI API.
+ENVELOPE_TYPES = {
     Kind.REJECTED: "invalid_request_error",
     Kind.AUTH: "authentication_error",
     Kind.QUOTA: "insufficient_quota",
@@ -69,18 +71,18 @@ ERROR_TYPES = {
 
 
 class Failure(Exception):
-    """The reason why a request cannot be served. It never changes; the `with_` methods return a changed copy.
+    """The reason why a request cannot be served. It never changes: the `with_` methods return a changed copy.
 
     Fields:
         status: the HTTP status for the client.
         message: the text for the client: what is wrong and what to do. It never contains a credential.
         retry_after: in seconds.
-        provider_status: the status of the provider's response, or 0 if there was no complete response.
-        wait_guessed: `retry_after` is the gateway's own, because the provider named no time.
-        client_cause: set if a client can cause this failure at will.
-        attempts: what was tried before the gateway gave up, for the error's JSON object.
-        inner_error: what a provider reported beyond the usual members, shown to the client as `innererror`.
-        headers: further header lines for the client, such as those of the provider's response.
+        provider_status: the status of the provider's response, or 0 if no complete response came.
+        retry_after_guessed: `retry_after` is the gateway's guess, because the provider named no time.
+        client_cause: set if a client can cause the failure at will.
+        attempts: the targets that were tried before the gateway gave up.
+        inner_error: further details from the provider, sent as `innererror`.
+        headers: header lines that are sent to the client with the error.
     """
 
     kind: Kind
@@ -91,7 +93,7 @@ class Failure(Exception):
     retry_after: float | None
     type: str
     provider_status: int
-    wait_guessed: bool
+    retry_after_guessed: bool
     client_cause: ClientCause | None
     attempts: Sequence[dict[str, Any]]
     inner_error: dict[str, Any] | None
@@ -108,7 +110,7 @@ class Failure(Exception):
         retry_after: float | None = None,
         type: str | None = None,
         provider_status: int = 0,
-        wait_guessed: bool = False,
+        retry_after_guessed: bool = False,
         client_cause: ClientCause | None = None,
         inner_error: dict[str, Any] | None = None,
         headers: bytes = b"",
@@ -121,9 +123,9 @@ class Failure(Exception):
             code=code,
             param=param,
             retry_after=retry_after,
-            type=type or ERROR_TYPES[kind],
+            type=type or ENVELOPE_TYPES[kind],
             provider_status=provider_status,
-            wait_guessed=wait_guessed,
+            retry_after_guessed=retry_after_guessed,
             client_cause=client_cause,
             attempts=(),
             inner_error=inner_error,
@@ -158,23 +160,22 @@ class Failure(Exception):
         return copy.with_traceback(self.__traceback__)
 
     @property
-    def named_wait(self) -> float | None:
-        """The wait in seconds that the provider itself asked for."""
-        return None if self.wait_guessed else self.retry_after
+    def provider_retry_after(self) -> float | None:
+        """The seconds to wait that the provider itself asked for."""
+        return None if self.retry_after_guessed else self.retry_after
 
     @property
     def evidence(self) -> Evidence:
-        """What the failure says about the provider. A 4xx is always about the request or the key."""
+        """The meaning of the failure for the health of the provider. A 4xx concerns only the request or the key."""
         if self.client_cause is not None or 400 <= self.provider_status < 500:
             return Evidence.NONE
         return _EVIDENCE.get(self.kind, Evidence.NONE)
 
     def envelope(self) -> bytes:
-        """Return the failure as the JSON body of a response, in the shape of OpenAI's errors."""
-        return msgspec.json.encode({"error": self.error_object()})
+        """Return the failure as a JSON response body in the OpenAI error format."""
+        return msgspec.json.encode({"error": self._members()})
 
-    def error_object(self) -> dict[str, Any]:
-        """Return the value of the member `error`."""
+    def _members(self) -> dict[str, Any]:
         error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if self.inner_error is not None:
             error["innererror"] = self.inner_error
@@ -184,5 +185,5 @@ class Failure(Exception):
 
 
 def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:
-    """Return the failure for a mistake of the client. `param` names the member or header that is wrong."""
+    """Return the failure for a mistake in the client's request; `param` names the member that is wrong."""
     return Failure(Kind.REJECTED, status, message, param=param, code=code)

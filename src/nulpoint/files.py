@@ -1,8 +1,7 @@
-"""Reads files that the configuration names: regular files only, and only up to a bound.
+"""Reads the files that the configuration names. Only regular files up to MAX_FILE_BYTES are read.
 
-Opening a FIFO without a writer blocks for ever, and a device may never come to an end. A file is therefore opened
-without blocking, and what has been opened is checked again: between a look at a name and its opening another file may
-have taken its place.
+Opening a FIFO that has no writer blocks forever, and a device may never end. A file is therefore opened without
+blocking, and checked both before and after it is opened: in between, another file may have replaced it.
 """
 
 import errno
@@ -23,19 +22,20 @@ _KINDS = (
 
 
 def read_regular_file(path: str | Path) -> bytes:
-    """Return what is in the file. Raise OSError, whose `strerror` says why, if it is not a regular file or too long."""
+    """Return the content of a file. Raise OSError, with the reason in `strerror`, if it is not regular or too long."""
     with _opened(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:  # it has grown meanwhile, or its file system does not tell sizes
+    if len(content) > MAX_FILE_BYTES:  # the file has grown meanwhile, or its file system does not report sizes
         raise _too_long(path)
     return content
 
 
 @contextmanager
 def path_of_regular_file(path: str | Path) -> Iterator[str]:
-    """Give a name of the open file to a library that opens files by name only. Raise OSError as the reader above does.
+    """Yield a path to a checked file, for libraries that only open files by path. Raise OSError like read_regular_file.
 
-    The name is that of the descriptor, where the system has such names, so that it leads to the file that was checked.
+    If the system has paths for file descriptors (/dev/fd), the path is such a one, so it leads to the file that was
+    checked.
     """
     with _opened(path) as descriptor:
         name = f"/dev/fd/{descriptor}"
@@ -44,7 +44,7 @@ def path_of_regular_file(path: str | Path) -> Iterator[str]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[int]:
-    _check(path, os.stat(path))  # before it is opened: opening alone does something to some devices
+    _check(path, os.stat(path))  # checked before opening, because opening alone has effects on some devices
     descriptor = os.open(path, _FLAGS)
     try:
         _check(path, os.fstat(descriptor))
@@ -53,13 +53,13 @@ def _opened(path: str | Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _check(path: str | Path, found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
+def _check(path: str | Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(found.st_mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "something else")
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "something else")
         raise OSError(errno.EINVAL, f"it is {kind}, and only regular files are read", str(path))
-    if found.st_size > MAX_FILE_BYTES:
+    if status.st_size > MAX_FILE_BYTES:
         raise _too_long(path)
 
 

@@ -1,5 +1,6 @@
-"""`nulpoint logs` and `nulpoint stats`: what they find, how they show it in any width, and what they say of bad files."""
+"""Tests of `nulpoint logs` and `nulpoint stats`: filters, output in terminals of any width, and unreadable files."""
 
+import contextlib
 import json
 import os
 import pty
@@ -8,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -48,8 +48,9 @@ REQUESTS = (
 
 
 def line(**fields):
-    known = {"time": NOW, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
-    return msgspec.json.encode(RequestRecord(**{**known, **fields}))
+    """Return one JSON line of the request log."""
+    defaults = {"time": NOW, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
+    return msgspec.json.encode(RequestRecord(**{**defaults, **fields}))
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +63,15 @@ def log(tmp_path_factory):
 
 
 def call(*arguments, **more):
-    return CliRunner().invoke(nulpoint, [str(one) for one in arguments], **more)
+    return CliRunner().invoke(nulpoint, [str(argument) for argument in arguments], **more)
 
 
-def found(log, *options):
+def listed_ids(log, *options):
     result = call("logs", "--file", log, "--json", *options)
     if result.exit_code:
         assert "no request" in result.stderr
         return []
-    return [json.loads(one)["id"] for one in result.stdout.splitlines()]
+    return [json.loads(text)["id"] for text in result.stdout.splitlines()]
 
 
 ALL = ["old", "good", "hit", "moved", "limited", "broken", "wide", "left"]
@@ -101,7 +102,7 @@ ALL = ["old", "good", "hit", "moved", "limited", "broken", "wide", "left"]
     ],
 )
 def test_filters(log, options, expected):
-    assert found(log, *options) == expected
+    assert listed_ids(log, *options) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_filters(log, options, expected):
     [("--status", "99", "429"), ("--status", "6xx", "5xx"), ("--since", "yesterday", "24h"), ("--slower-than", "2", "30s"),
      ("--since", "99999999999h", "24h")],
 )  # fmt: skip
-def test_a_filter_that_means_nothing_is_told(log, option, value, remedy):
+def test_an_invalid_filter_is_rejected_with_a_remedy(log, option, value, remedy):
     result = call("logs", "--file", log, option, value)
     assert result.exit_code == 2
     assert remedy in result.stderr
@@ -122,34 +123,34 @@ def test_times_are_utc_unless_they_say_otherwise():
     assert filters.since("2026-11-26T14:00+02:00", now) == "2026-11-26T12:00:00.000Z"
 
 
-def test_a_record_for_programs_is_the_line_of_the_log(log):
-    (one,) = [json.loads(text) for text in call("logs", "good", "--file", log, "--json").stdout.splitlines()]
-    sent = json.loads(line(**REQUESTS[1]))
-    assert one.pop("number") == 2
-    assert one.pop("time")[:19] == sent.pop("time")[:19]
-    assert {name: value for name, value in one.items() if value not in (False, 0)} == sent
+def test_json_output_equals_the_line_of_the_log(log):
+    (record,) = [json.loads(text) for text in call("logs", "good", "--file", log, "--json").stdout.splitlines()]
+    logged = json.loads(line(**REQUESTS[1]))
+    assert record.pop("number") == 2
+    assert record.pop("time")[:19] == logged.pop("time")[:19]
+    assert {name: value for name, value in record.items() if value not in (False, 0)} == logged
 
 
 # -- in a terminal -----------------------------------------------------------------------------------------------------
 
 
 def in_terminal(columns, *arguments, **environ):
-    """What the program writes to a terminal so wide."""
-    ours, theirs = pty.openpty()
+    """Return what the program writes to a terminal of `columns` columns."""
+    terminal, child_end = pty.openpty()
     env = {"PATH": os.environ["PATH"], "COLUMNS": str(columns), "PYTHONPATH": ":".join(sys.path), **environ}
     command = [sys.executable, "-m", "nulpoint", *map(str, arguments)]
-    child = subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env=env)
-    os.close(theirs)
+    child = subprocess.Popen(command, stdout=child_end, stderr=subprocess.STDOUT, env=env)
+    os.close(child_end)
     output = b""
     while True:
         try:
-            data = os.read(ours, 65536)
-        except OSError:  # Linux says EIO when the other side is closed
+            data = os.read(terminal, 65536)
+        except OSError:  # Linux reports EIO when the other end is closed
             break
         if not data:
             break
         output += data
-    os.close(ours)
+    os.close(terminal)
     assert child.wait(10) == 0, output.decode()
     return output.decode().replace("\r\n", "\n")
 
@@ -162,18 +163,18 @@ def test_tables_are_as_wide_as_the_terminal(log, columns):
     for arguments in (["logs"], ["stats"], ["stats", "--by", "hour"]):
         output = in_terminal(columns, *arguments, "--file", log)
         assert COLOUR.search(output)
-        shown = COLOUR.sub("", output).splitlines()
-        assert max(map(width, shown)) <= columns, output
-        assert "\x1b" not in COLOUR.sub("", output)  # what a caller sent moves no cursor
-        assert width(shown[0]) > columns * 0.6
+        lines = COLOUR.sub("", output).splitlines()
+        assert max(map(width, lines)) <= columns, output
+        assert "\x1b" not in COLOUR.sub("", output)  # text that a client sent must not move the cursor
+        assert width(lines[0]) > columns * 0.6
     assert "2 tries" not in output
 
 
 @pytest.mark.parametrize("columns", [80, 140])
-def test_what_matters_is_in_every_width(log, columns):
+def test_the_important_columns_are_shown_at_every_width(log, columns):
     output = in_terminal(columns, "logs", "--file", log, NO_COLOR="1")
     assert "\x1b" not in output
-    moved = next(one for one in output.splitlines() if "anthropic" in one)
+    moved = next(text for text in output.splitlines() if "anthropic" in text)
     assert "3 tries" in moved
     assert "$0.0379" in moved
     assert "1.24s" in moved
@@ -182,7 +183,7 @@ def test_what_matters_is_in_every_width(log, columns):
     assert ("999999999999" in output) == (columns == 140)
 
 
-def test_no_colour_where_nobody_looks(log):
+def test_no_colour_if_the_output_is_not_a_terminal(log):
     for command in ("logs", "stats"):
         assert "\x1b" not in call(command, "--file", log).stdout
 
@@ -191,26 +192,44 @@ def test_one_request_as_a_waterfall(log):
     output = call("logs", "4", "--file", log).stdout
     assert "answered by anthropic/claude-sonnet-4-5" in output
     assert "120 in, 2500 out" in output
-    bars = {name: one.index(mark) for name, mark, one in (
-        (name, mark, one) for one in output.splitlines() for name, mark in
-        (("openai", "━"), ("mistral", "·"), ("anthropic/", "━")) if one.strip().startswith(name)
-    )}  # fmt: skip
+    marks = {"openai": "━", "mistral": "·", "anthropic/": "━"}
+    bars = {
+        name: text.index(mark)
+        for text in output.splitlines()
+        for name, mark in marks.items()
+        if text.strip().startswith(name)
+    }
     assert bars["openai"] < bars["mistral"] <= bars["anthropic/"]
     assert "upstream (server_error), 310ms" in output
     assert call("logs", "moved", "--file", log).stdout == output
 
 
-def test_following_shows_what_comes(tmp_path):
+@contextlib.contextmanager
+def children_react_to_interrupts():
+    """Start child processes with the default reaction to SIGINT.
+
+    A shell starts background jobs with SIGINT ignored, and an ignored signal stays ignored in child processes. A signal
+    with a handler is reset to the default when a child starts.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_following_shows_new_records(tmp_path):
     path = tmp_path / "requests.db"
     sink = database(path)
-    sink.write([line(id="before")])
+    sink.write([line(id="before", model="gpt-4o")])
     env = {**os.environ, "PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "nulpoint", "logs", "-f", "--json", "--file", str(path), "--model", "gpt-*"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    with children_react_to_interrupts():
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     try:
-        time.sleep(1.0)
+        seen = [json.loads(child.stdout.readline())["id"]]
         sink.write([line(id="one", model="gpt-4o"), line(id="other", model="claude"), line(id="two", model="gpt-5")])
-        seen = [json.loads(child.stdout.readline())["id"] for _ in range(2)]
+        seen += [json.loads(child.stdout.readline())["id"] for _ in range(2)]
         path.unlink()
         sink.write([line(id="in a new file", model="gpt-4o")])
         seen.append(json.loads(child.stdout.readline())["id"])
@@ -220,24 +239,24 @@ def test_following_shows_what_comes(tmp_path):
         child.kill()
         child.communicate()
         sink.close()
-    assert seen == ["one", "two", "in a new file"]
+    assert seen == ["before", "one", "two", "in a new file"]
     assert (child.returncode, err) == (0, b"")
 
 
-# -- figures -----------------------------------------------------------------------------------------------------------
+# -- statistics -----------------------------------------------------------------------------------------------------------
 
 
-def test_figures_for_a_terminal(log):
+def test_statistics_for_a_terminal(log):
     output = call("stats", "--file", log).stdout
     lines = output.splitlines()
     assert lines[0].split() == ["MODEL", "REQS", "ERR", "P50", "P95", "P99", "TTFT50", "TTFT95", "IN", "OUT", "COST",
                                 "SAVED", "HITS"]  # fmt: skip
-    assert next(one.split() for one in lines if one.startswith("gpt-4o ")) == [
+    assert next(text.split() for text in lines if text.startswith("gpt-4o ")) == [
         "gpt-4o", "5", "0%", "1.0ms", "1.24s", "1.24s", "400ms", "400ms", "130", "2.5k", "$0.0381", "$0.000200", "50%",
     ]  # fmt: skip
-    assert next(one.split()[:3] for one in lines if one.startswith("all ")) == ["all", "8", "25%"]
+    assert next(text.split()[:3] for text in lines if text.startswith("all ")) == ["all", "8", "25%"]
     assert "1 took more than one attempt" in output
-    assert "1 callers left" in output
+    assert "1 ended because the client disconnected" in output
 
 
 def test_groups(log):
@@ -245,21 +264,21 @@ def test_groups(log):
     assert len(by_hour["groups"]) == 2
     assert list(by_hour["groups"]) == sorted(by_hour["groups"])
     by_key = json.loads(call("stats", "--file", log, "--by", "key", "--json").stdout)
-    assert {key: one["requests"] for key, one in by_key["groups"].items()} == {
+    assert {key: group["requests"] for key, group in by_key["groups"].items()} == {
         "": 4, "abcdef012345": 2, "999999999999": 2,
     }  # fmt: skip
 
 
-def test_of_very_many_models_some_are_shown(tmp_path):
+def test_only_the_largest_of_very_many_groups_are_shown(tmp_path):
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"\n".join(line(model=f"m-{number:05d}") for number in range(10_000)))
     output = call("stats", "--file", path).stdout
     assert len(output.splitlines()) == 33
-    assert "9970 more are left out; -n 10000 shows all" in output
+    assert "9970 more are left out; use -n 10000 to show all" in output
     assert len(json.loads(call("stats", "--file", path, "--json").stdout)["groups"]) == 10_000
 
 
-# -- files that are none -----------------------------------------------------------------------------------------------
+# -- files that are not a request log -----------------------------------------------------------------------------------------------
 
 
 def make_newer(path):
@@ -297,31 +316,31 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 @pytest.mark.parametrize("command", ["logs", "stats"])
-def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, name, command):
-    make, said = BAD_FILES[name]
+def test_an_unreadable_file_is_reported_in_one_line(tmp_path, name, command):
+    make, message = BAD_FILES[name]
     path = tmp_path / "requests.db"
     make(path)
     result = call(command, "--file", path)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.startswith("nulpoint: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
 
 
-def test_lines_of_a_file_or_of_standard_input_are_read_too(tmp_path):
+def test_json_lines_are_read_from_a_file_or_standard_input(tmp_path):
     path = tmp_path / "requests.jsonl"
     text = b"\n".join([line(id="a", model="gpt-4o"), b'{"time": "cut', b"something else", line(id="b")])
     path.write_bytes(text)
-    assert found(path) == ["a", "b"]
+    assert listed_ids(path) == ["a", "b"]
     piped = call("logs", "--file", "-", "--json", input=text)
-    assert [json.loads(one)["id"] for one in piped.stdout.splitlines()] == ["a", "b"]
+    assert [json.loads(text)["id"] for text in piped.stdout.splitlines()] == ["a", "b"]
     assert "tail -f" in call("logs", "-f", "--file", path).stderr
 
 
 @pytest.mark.parametrize("by", ["environment", "config.yaml", ".env", "nothing"])
-def test_the_file_is_found_by_the_setting(tmp_path, monkeypatch, by):
-    """Whatever else is missing in the configuration."""
+def test_the_setting_names_the_file(tmp_path, monkeypatch, by):
+    """The file is found although the rest of the configuration is missing."""
     name = "requests.db" if by == "nothing" else "other.db"
     sink = database(tmp_path / name)
     sink.write([line(id="found")])
@@ -339,7 +358,7 @@ def test_the_file_is_found_by_the_setting(tmp_path, monkeypatch, by):
     assert json.loads(result.stdout)["id"] == "found"
 
 
-def test_an_env_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+def test_an_unreadable_env_file_is_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(b"\xff")
     result = call("logs")
@@ -347,7 +366,7 @@ def test_an_env_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     assert result.stderr == "nulpoint: .env: cannot be read: not UTF-8; name the request log with --file\n"
 
 
-def test_a_log_without_a_file_is_told(tmp_path, monkeypatch):
+def test_a_log_without_a_file_is_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REQUEST_LOG", "stdout")
     result = call("stats")

@@ -1,4 +1,4 @@
-"""Percentiles, and numbers as they are shown."""
+"""Tests of percentiles, and of numbers and tables formatted for a terminal."""
 
 import statistics
 
@@ -6,22 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.cli.log.formatting import clean, count, dollars, fit, share, time_taken, width
+from nulpoint.cli.log.formatting import clean, count, dollars, duration, fit, share, width
 from nulpoint.cli.log.summary import percentile
 from nulpoint.cli.log.table import Table, TableCell, TableColumn
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([50, 95, 99, 100]))
-def test_a_percentile_is_the_least_value_so_many_do_not_exceed(values, percent):
+def test_a_percentile_is_the_smallest_value_that_covers_the_share(values, percent):
     values.sort()
-    found = percentile(values, percent)
-    assert found in values
-    assert sum(value <= found for value in values) * 100 >= percent * len(values)
-    lower = [value for value in values if value < found]
+    result = percentile(values, percent)
+    assert result in values
+    assert sum(value <= result for value in values) * 100 >= percent * len(values)
+    lower = [value for value in values if value < result]
     assert len(lower) * 100 < percent * len(values)
 
 
-def test_the_median_of_an_odd_number_is_the_statisticians():
+def test_the_median_of_an_odd_number_of_values_agrees_with_statistics():
     values = sorted([5, 1, 9, 7, 3])
     assert percentile(values, 50) == statistics.median(values)
     assert percentile([], 50) is None
@@ -34,12 +34,12 @@ def test_the_median_of_an_odd_number_is_the_statisticians():
      (3_599_700_000, "60m00s")],
 )  # fmt: skip
 def test_times(us, text):
-    assert time_taken(us) == text
+    assert duration(us) == text
 
 
 @given(st.integers(0, 10**10))
 def test_times_are_short(us):
-    assert len(time_taken(us)) <= 7
+    assert len(duration(us)) <= 7
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_shares(part, whole, text):
 
 
 @given(st.text(max_size=40), st.integers(1, 40))
-def test_what_is_cut_fits(text, columns):
+def test_shortened_text_fits(text, columns):
     text = clean(text)
     assert text.isprintable()
     cut = fit(text, columns)
@@ -72,8 +72,8 @@ def test_what_is_cut_fits(text, columns):
 
 
 @given(st.integers(20, 200), st.lists(st.tuples(st.text(max_size=60), st.text(max_size=9)), max_size=5))
-def test_a_table_fits_whatever_is_in_it(most, texts):
-    columns = (TableColumn("NAME", least=4), TableColumn("VALUE", right=True, rank=1))
+def test_a_table_fits_whatever_its_cells_contain(columns_available, texts):
+    columns = (TableColumn("NAME", min_width=4), TableColumn("VALUE", right_aligned=True, drop_rank=1))
     rows = [[TableCell(clean(name)), TableCell(clean(value))] for name, value in texts]
-    table = Table(columns, rows, most, lambda text, _: text)
-    assert all(width(one) <= most for one in (table.head(), *map(table.row, rows)))
+    table = Table(columns, rows, columns_available, lambda text, _: text)
+    assert all(width(line) <= columns_available for line in (table.head(), *map(table.row, rows)))

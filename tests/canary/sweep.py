@@ -96,13 +96,13 @@ class Sweep:
             self._record(name, mock)
 
     def _record(self, name: str, mock: MockServer) -> None:
-        answer = mock.answer
+        answer = mock.respond
 
         def recorded(call):
             self.heads[name].append(dict(call.headers))
             return answer(call)
 
-        mock.answer = recorded
+        mock.respond = recorded
 
     async def send(self, data: bytes, prompt: str = "") -> bytes:
         """Raw bytes out, all that comes back until the connection ends."""

@@ -309,7 +309,7 @@ def test_s01_reading_the_configuration_again(tmp_path):
             await sweep.process.stop()
             assert sweep.leaks() == {}
             log = sweep.process.output()
-            assert b"the configuration is not taken" in log
+            assert b"the new configuration is rejected" in log
             assert b"Traceback" not in log
 
     run(main(), 120)

@@ -40,7 +40,7 @@ async def all_that_is_said(running, models):
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("cloud", ["azure key", "azure", "vertexai"])
 def test_nothing_of_a_credential_is_shown(cloud, fault, monkeypatch, caplog):
-    monkeypatch.setattr(schedule, "REFUSED_APART", 0.0)
+    monkeypatch.setattr(schedule, "MIN_SECONDS_BEFORE_REFUSAL", 0.0)
     caplog.set_level(logging.DEBUG)
     name, _, by_key = cloud.partition(" ")
 

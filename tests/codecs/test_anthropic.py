@@ -1,4 +1,4 @@
-"""The Anthropic codec: requests as tables, and the official SDK end to end."""
+"""Tests the Anthropic codec with tables of requests, and end to end with the official SDK."""
 
 import json
 
@@ -89,8 +89,8 @@ def test_reasoning_by_model():
         ("claude-opus-4-6", {"thinking": {"type": "disabled"}}, {"type": "disabled"}, []),
     ],
 )
-def test_thinking_only_where_it_is_taken(model, members, thinking, dropped):
-    """Never more tokens than the caller allowed, and not where a turn began without thinking (its signature is gone)."""
+def test_thinking_only_where_it_is_accepted(model, members, thinking, dropped):
+    """The budget never exceeds the client's limit, and a turn that began without thinking continues without it."""
     body, lost = encoded(model, reasoning_effort="high", **members)
     assert (body.get("thinking"), lost) == (thinking, dropped)
     assert body["max_tokens"] == members.get("max_tokens", body["max_tokens"])
@@ -101,7 +101,7 @@ def test_thinking_only_where_it_is_taken(model, members, thinking, dropped):
     [
         ("claude-opus-5", {"type": "disabled"}, None),
         ("claude-haiku-5-5", {"type": "disabled"}, None),
-        ("claude-opus-5-5", None, {"effort": "low"}),  # these answer 400 to `disabled`
+        ("claude-opus-5-5", None, {"effort": "low"}),  # these models reject `disabled` with 400
         ("claude-sonnet-5-5", None, {"effort": "low"}),
         ("claude-fable-5-2", None, {"effort": "low"}),
     ],
@@ -112,7 +112,7 @@ def test_thinking_that_cannot_be_turned_off_is_low(model, thinking, config):
     assert dropped == (["reasoning_effort"] if config else [])
 
 
-def test_what_cannot_be_said_is_named():
+def test_dropped_members_are_reported():
     _, dropped = encoded(seed=1, logit_bias={"1": 2}, logprobs=True, n=1, store=False, frequency_penalty=0)
     assert sorted(dropped) == ["logit_bias", "logprobs", "seed"]
 
@@ -204,20 +204,20 @@ LATER = [*HI, {"role": "assistant", "content": "yes"}, {"role": "system", "conte
         ("claude-sonnet-4-5", LATER, "user assistant user"),
     ],
 )
-def test_later_system_messages_stand_after_the_users_turn(model, messages, roles):
+def test_later_system_messages_follow_the_users_turn(model, messages, roles):
     body, dropped = encoded(model, messages=messages)
     assert [turn["role"] for turn in body["messages"]] == roles.split()
     assert ("system" in roles) != ("system" in body)
     assert dropped == []
 
 
-def test_tools_of_a_history_are_told_and_not_called():
+def test_tools_of_a_conversation_are_declared_but_not_called():
     body, dropped = encoded(messages=TURN)
     assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
     assert (body["tool_choice"], dropped) == ({"type": "none"}, [])
 
 
-def test_what_a_history_may_hold():
+def test_unusual_conversations_are_translated():
     cut = {**CALL, "id": "é", "function": {"name": "f", "arguments": '{"a":'}}
     messages = [*HI, {"role": "assistant", "content": " ", "tool_calls": [cut]},
                 {"role": "tool", "tool_call_id": "é", "content": " ", "is_error": True, "cache_control": {"type": "ephemeral"}}]  # fmt: skip
@@ -231,7 +231,7 @@ def test_what_a_history_may_hold():
     assert body["messages"][-1]["content"] == [{"type": "text", "text": "So:"}]
 
 
-def test_members_of_its_own_win():
+def test_anthropic_members_replace_translated_members():
     members = {
         "output_config": {"task_budget": {"type": "tokens", "total": 1}},
         "metadata": {"user_id": "a"},
@@ -249,13 +249,13 @@ def test_members_of_its_own_win():
     ]
 
 
-def test_results_in_its_own_shape_are_its_callers_matter():
+def test_results_in_anthropic_format_pass_unchanged():
     own = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "1"}]}
     body, _ = encoded(messages=[*HI, {"role": "assistant", "tool_calls": [CALL]}, own], tools=[TOOL])
     assert body["messages"][2] == own
 
 
-def test_web_search_is_a_tool_of_its_own():
+def test_web_search_becomes_a_tool():
     place = {"type": "approximate", "approximate": {"city": "Oslo"}}
     body, _ = encoded(web_search_options={"user_location": place}, tools=[TOOL])
     assert body["tools"][1] == {"type": "web_search_20250305", "name": "web_search",
@@ -296,7 +296,7 @@ def test_an_error_event_is_a_failure_of_its_kind(kind, status):
 
 
 @pytest.mark.parametrize("event", ["{", "[]", '{"type":"content_block_delta","index":7,"delta":{}}'])
-def test_an_event_that_is_none_is_a_failure(event):
+def test_malformed_event_is_a_failure(event):
     stream = AnthropicStream(0, False)
     stream.feed(f"data: {event}\n\n".encode())
     assert stream.failure.code == "provider_malformed"

@@ -1,4 +1,4 @@
-"""Bedrock's errors by their type, wherever AWS writes it: status, kind and code of what is made of them."""
+"""Tests that Bedrock's errors get status, kind and code by their type, wherever AWS writes it."""
 
 import json
 
@@ -7,7 +7,7 @@ from bedrock_judge import service
 
 from nulpoint.errors import Kind
 from nulpoint.protocols.bedrock import errors as bedrock_errors
-from nulpoint.protocols.bedrock.errors import plain
+from nulpoint.protocols.bedrock.errors import read_error
 from nulpoint.protocols.provider_errors import provider_failure
 
 URI = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
@@ -15,12 +15,12 @@ VALIDATION, THROTTLING = "ValidationException", "ThrottlingException"
 
 
 def failure_of(status, body, **headers):
-    told = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return provider_failure("bedrock", *plain(status, told, json.dumps(body).encode()), None)
+    encoded = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    return provider_failure("bedrock", *read_error(status, encoded, json.dumps(body).encode()), None)
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "seen", "kind", "code"),
+    ("name", "status", "client_status", "kind", "code"),
     [
         (THROTTLING, 429, 429, Kind.RATE_LIMIT, "rate_limit_exceeded"),
         (THROTTLING, 400, 429, Kind.RATE_LIMIT, "rate_limit_exceeded"),
@@ -39,7 +39,7 @@ def failure_of(status, body, **headers):
         ("SomethingNewException", 500, 502, Kind.UPSTREAM, "SomethingNewException"),
     ],
 )
-def test_what_a_type_means(name, status, seen, kind, code):
+def test_type_determines_the_failure(name, status, client_status, kind, code):
     for body, headers in (
         ({"message": "m"}, {"x_amzn_errortype": name}),
         ({"message": "m"}, {"x_amzn_errortype": name + URI}),
@@ -49,12 +49,12 @@ def test_what_a_type_means(name, status, seen, kind, code):
         ({"code": name, "message": "m"}, {}),
     ):
         failure = failure_of(status, body, **headers)
-        assert (failure.status, failure.kind, failure.code, failure.message) == (seen, kind, code, "m")
+        assert (failure.status, failure.kind, failure.code, failure.message) == (client_status, kind, code, "m")
 
 
 def test_every_error_of_the_service_model_is_known():
     shapes = {name for name, shape in service()._shape_resolver._shape_map.items() if shape.get("exception")}
-    assert shapes - {"ConflictException"} <= set(bedrock_errors._MEANINGS)  # that one is of batches
+    assert shapes - {"ConflictException"} <= set(bedrock_errors._MEANINGS)  # which belongs to batches
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_every_error_of_the_service_model_is_known():
         "Malformed input request: expected maxLength: 50000, actual: 60000, please reformat your input and try again.",
     ],
 )
-def test_a_prompt_that_is_too_long_has_openai_s_code(text):
+def test_prompt_that_is_too_long_has_openai_code(text):
     failure = failure_of(400, {"message": text}, x_amzn_errortype=VALIDATION)
     assert (failure.status, failure.kind, failure.code) == (400, Kind.REJECTED, "context_length_exceeded")
     assert failure_of(429, {"message": text}, x_amzn_errortype=THROTTLING).code == "rate_limit_exceeded"
@@ -79,11 +79,11 @@ def test_a_prompt_that_is_too_long_has_openai_s_code(text):
     "text",
     ["The provided model identifier is invalid.", "The maximum tokens you requested exceeds the model limit of 4096."],
 )
-def test_what_is_wrong_otherwise_has_not(text):
+def test_other_validation_errors_keep_their_code(text):
     assert failure_of(400, {"message": text}, x_amzn_errortype=VALIDATION).code == VALIDATION
 
 
-def test_who_the_gateway_is_there_is_nobody_s_business():
+def test_gateway_identity_and_signed_request_are_not_shown():
     text = "User: arn:aws:sts::123456789012:assumed-role/gateway/i-0 is not authorized to perform: bedrock:InvokeModel"
     failure = failure_of(403, {"Message": text}, x_amzn_errortype="AccessDeniedException")
     assert failure.message == "the gateway's identity is not authorized to perform: bedrock:InvokeModel"
@@ -93,8 +93,8 @@ def test_who_the_gateway_is_there_is_nobody_s_business():
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"[1]", b'{"message": {"a": 1}}', b"\xff", b'{"error": 5}'])
-def test_bodies_that_nobody_expects(body):
-    assert plain(502, {}, body) == (502, body)
-    status, told = plain(400, {b"x-amzn-errortype": b"ThrottlingException"}, body)
-    assert (status, json.loads(told)["error"]["message"]) == (429, "ThrottlingException")
-    assert plain(500, {b"x-amzn-errortype": b"\xff:x"}, body)[0] == 500
+def test_unexpected_bodies(body):
+    assert read_error(502, {}, body) == (502, body)
+    status, error = read_error(400, {b"x-amzn-errortype": b"ThrottlingException"}, body)
+    assert (status, json.loads(error)["error"]["message"]) == (429, "ThrottlingException")
+    assert read_error(500, {b"x-amzn-errortype": b"\xff:x"}, body)[0] == 500

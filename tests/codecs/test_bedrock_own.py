@@ -1,4 +1,4 @@
-"""What a caller says in Bedrock's own words, and what differs by the maker of a model."""
+"""Tests requests with Bedrock's own members, and what differs by the maker of a model."""
 
 import json
 
@@ -19,16 +19,16 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": SCHEMA}}
 
 
 def sent(model=CLAUDE, **members):
-    body, dropped, wrapped = CODECS["bedrock"].encode(
+    body, dropped, emulation = CODECS["bedrock"].encode(
         json.dumps({"model": model, "messages": HI, **members}).encode(), model
     )
     request = json.loads(body)
     judge_bedrock(request)
-    return request, dropped, wrapped
+    return request, dropped, emulation
 
 
 @pytest.mark.parametrize(
-    ("members", "there"),
+    ("members", "expected"),
     [
         ({"top_k": 5, "anthropic_beta": ["x"]}, {"additionalModelRequestFields": {"top_k": 5, "anthropic_beta": ["x"]}}),
         ({"top_k": 5, "additionalModelRequestFields": {"top_k": 6, "a": 1}},
@@ -45,14 +45,14 @@ def sent(model=CLAUDE, **members):
         ({"metadata": {"team": "a b"}}, {"requestMetadata": {"team": "a b"}}),
     ],
 )  # fmt: skip
-def test_own_members(members, there):
+def test_bedrock_members_pass(members, expected):
     request, dropped, _ = sent(**members)
-    assert {name: value for name, value in request.items() if name != "messages"} == there
+    assert {name: value for name, value in request.items() if name != "messages"} == expected
     assert dropped == []
 
 
 @pytest.mark.parametrize(
-    ("model", "effort", "there", "dropped"),
+    ("model", "effort", "expected", "dropped"),
     [
         (NEW_CLAUDE, "high", {"outputConfig": {"effort": "high"}, "additionalModelRequestFields": {"thinking": {"type": "adaptive"}}}, []),
         (PROFILE, "medium", {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 8192}}}, []),
@@ -63,9 +63,9 @@ def test_own_members(members, there):
         (ARN, "high", {}, ["reasoning_effort"]),
     ],
 )  # fmt: skip
-def test_reasoning_by_maker(model, effort, there, dropped):
+def test_reasoning_by_maker(model, effort, expected, dropped):
     request, lost, _ = sent(model, reasoning_effort=effort)
-    assert ({name: value for name, value in request.items() if name != "messages"}, lost) == (there, dropped)
+    assert ({name: value for name, value in request.items() if name != "messages"}, lost) == (expected, dropped)
 
 
 @pytest.mark.parametrize(
@@ -73,23 +73,24 @@ def test_reasoning_by_maker(model, effort, there, dropped):
     [(OLD_CLAUDE, {"tool": {"name": "thing"}}), ("amazon.nova-pro-v1:0", {"tool": {"name": "thing"}}),
      ("mistral.mistral-large-2402-v1:0", {"any": {}})],
 )  # fmt: skip
-def test_a_schema_as_a_tool_that_must_be_called(model, choice):
-    request, dropped, wrapped = sent(model, response_format=FORMAT)
+def test_a_schema_becomes_a_tool_that_must_be_called(model, choice):
+    request, dropped, emulation = sent(model, response_format=FORMAT)
     assert request["toolConfig"]["toolChoice"] == choice
-    assert (wrapped.schema_tool, dropped) == ("thing", [])
-    answer = {"output": {"message": {"role": "assistant", "content": [
+    assert (emulation.schema_tool, dropped) == ("thing", [])
+    response = {"output": {"message": {"role": "assistant", "content": [
         {"toolUse": {"toolUseId": "t", "name": "thing", "input": {"a": 1}}}]}}, "stopReason": "tool_use", "usage": None}  # fmt: skip
-    choice = json.loads(wrapped.answer(CODECS["bedrock"].decode(json.dumps(answer).encode(), 1)))["choices"][0]
+    body = emulation.restore_response(CODECS["bedrock"].decode(json.dumps(response).encode(), 1))
+    choice = json.loads(body)["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == ('{"a":1}', "stop")
 
 
-def test_a_schema_as_structured_output():
+def test_a_schema_becomes_structured_output():
     request, dropped, _ = sent(response_format=FORMAT, reasoning_effort="low", tools=[TOOL])
     format_ = request["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
     assert (json.loads(format_["schema"]), format_["name"], dropped) == (SCHEMA, "thing", [])
 
 
-def test_blocks_in_converse_s_own_shape_pass():
+def test_blocks_in_converse_format_pass():
     blocks = [
         {"text": "x"},
         {"guardContent": {"text": {"text": "y", "qualifiers": ["query"]}}},
@@ -103,7 +104,7 @@ def document(name, kind="application/pdf"):
     return {"type": "file", "file": {"filename": name, "file_data": f"data:{kind};base64,QUJD"}}
 
 
-def test_documents_have_names_bedrock_takes():
+def test_documents_get_names_that_bedrock_accepts():
     files = [
         document("a.b_c!.pdf"),
         document("a b c.pdf"),
@@ -129,7 +130,7 @@ def test_documents_have_names_bedrock_takes():
         ({"messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {}}]}]}, "messages[0].content"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(members, param):
+def test_errors_name_the_wrong_member(members, param):
     with pytest.raises(Failure) as caught:
         sent(**members)
     assert (caught.value.status, caught.value.param) == (400, param)

@@ -1,4 +1,4 @@
-"""Calls and their results find each other, however their ids are given, and what stands in them stays as it is."""
+"""Calls and their results are paired whichever ids they have, and their contents do not change."""
 
 import json
 
@@ -38,7 +38,7 @@ def read(*messages, limits=DEFAULT_LIMITS):
         ([asking(("a", "f")), result("a"), asking(("a", "f")), result("a")], ["a", "a", "a-1", "a-1"]),
         ([asking(("a", "f"), ("a-2", "g"), ("a", "f")), result("a"), result("a-2"), result("a")],
          ["a", "a-2", "a-3", "a", "a-2", "a-3"]),
-        # By name and by id, of the same message.
+        # One result names the function and the other the id of calls in the same message.
         ([asking(("a", "f"), ("b", "f"), ("c", "g")), named("f"), result("b"), named("g")], ["a", "b", "c", "a", "b", "c"]),
         ([asking(("a", "f"), ("a", "f")), named("f"), result("a")], ["a", "a-1", "a", "a-1"]),
     ],
@@ -76,7 +76,7 @@ MODELS = {
 
 
 def inputs(wire, body):
-    """The arguments of the calls in a translated request."""
+    """Return the arguments of the calls in a translated request."""
     sent = json.loads(body)
     if wire == "gemini":
         return [

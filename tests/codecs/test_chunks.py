@@ -1,4 +1,4 @@
-"""Streams as chunks: any text comes through as it was, whatever stands in it and wherever the network cuts it."""
+"""Any text passes unchanged through a translated stream, however the network splits it."""
 
 import itertools
 import json
@@ -45,7 +45,7 @@ SAY = {"anthropic": anthropic, "gemini": gemini, "mistral": mistral}
 
 
 def chunks_of(sent):
-    """The chunks of a stream that must be whole."""
+    """Return the chunks of a stream, which must be complete."""
     *events, done, nothing = sent.decode().split("\n\n")
     assert (done, nothing) == ("data: [DONE]", "")
     return [json.loads(event.removeprefix("data: ")) for event in events]

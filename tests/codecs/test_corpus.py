@@ -1,4 +1,4 @@
-"""Recorded traffic of the real APIs through the gateway's own code; `make corpus` is the same, with more cuts."""
+"""Recorded traffic of the real APIs passes through the gateway's code. `make corpus` does the same with more splits."""
 
 import collections
 

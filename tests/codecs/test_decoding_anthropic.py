@@ -1,4 +1,7 @@
-"""Anthropic's answers as hosts vary them: what is missing, odd or unknown must neither crash nor pass for another."""
+"""Tests responses of Anthropic's API as hosts vary them.
+
+Missing, odd or unknown members must neither crash the gateway nor be read as something else.
+"""
 
 import pytest
 from corpus.gateway import show_stream
@@ -41,7 +44,7 @@ CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
         ({"content": [TEXT]}, "stop", "hi", 0),
     ],
 )
-def test_anthropic_answers(answer, finish, text, calls):
+def test_anthropic_responses(answer, finish, text, calls):
     choice, extra, shown = whole("anthropic", answer)
     assert (choice["finish_reason"], choice["message"]["content"]) == (finish, text)
     assert len(choice["message"].get("tool_calls") or []) == calls
@@ -55,13 +58,13 @@ def test_anthropic_answers(answer, finish, text, calls):
 @pytest.mark.parametrize(
     "body", [*NO_ANSWERS, {"content": 5}, {"content": ["x"]}, message({"type": "text", "text": 5})]
 )
-def test_what_is_no_answer_of_anthropic(body):
+def test_malformed_anthropic_responses(body):
     failure = refused("anthropic", body)
     assert (failure.status, failure.code) == (502, "provider_malformed")
 
 
 def events(*blocks, stop="end_turn", usage=USAGE):
-    """A stream of blocks, each a list of what begins it and its deltas."""
+    """Return the events of a stream of blocks. Each block is a list of its start and its deltas."""
     made = [{"type": "message_start", "message": message(content=[], stop_reason=None, usage=usage)}]
     for index, (first, *deltas) in enumerate(blocks):
         made.append({"type": "content_block_start", "index": index, "content_block": first})
@@ -81,29 +84,29 @@ CALLED = {**CALL, "input": {}}
     [
         (events([EMPTY, PIECE]), "hé\u2028", [], "stop"),
         (events(), "", [], "stop"),
-        # A second beginning that takes nothing back.
+        # The stream begins a second time before any content.
         ([events()[0], *events([EMPTY, PIECE])], "hé\u2028", [], "stop"),
-        # The whole input at once, as some hosts of this format send it; none at all; in pieces.
+        # The input arrives all at once, as some hosts of this format send it, or is missing, or arrives in pieces.
         (events([CALL], stop="tool_use"), "", ['{"a":1}'], "tool_calls"),
         (events([CALLED], stop="tool_use"), "", ["{}"], "tool_calls"),
         (events([CALLED, {"type": "input_json_delta", "partial_json": ""}], stop="tool_use"), "", ["{}"], "tool_calls"),
         (events([CALLED, {"type": "input_json_delta", "partial_json": '{"a"'},
                  {"type": "input_json_delta", "partial_json": ":2}"}], [{**CALL, "id": "t2"}], stop=None),
          "", ['{"a":2}', '{"a":1}'], "tool_calls"),
-        # Cut by the token limit, inside a call that is never ended.
+        # The token limit cuts the response inside a call whose block never ends.
         ([one for one in events([CALLED, {"type": "input_json_delta", "partial_json": '{"a'}], stop="max_tokens")
           if one["type"] != "content_block_stop"], "", ['{"a'], "length"),
         ([one for one in events([CALLED], stop="tool_use") if one["type"] != "content_block_stop"], "", ["{}"],
          "tool_calls"),
-        # Pieces of a block that never began.
+        # The block has no start event.
         ([one for one in events([EMPTY, PIECE]) if one["type"] != "content_block_start"], "hé\u2028", [], "stop"),
-        # What nobody knows.
+        # The stream has events and deltas of unknown types.
         ([events()[0], {"type": "news"}, *events([EMPTY, PIECE, {"type": "odd_delta", "odd": 1}])[1:]], "hé\u2028", [],
          "stop"),
-        # A run of the provider's own is no call of the caller's.
+        # The provider runs a tool itself, which is not a call for the client.
         (events([{**CALLED, "type": "server_tool_use"}, {"type": "input_json_delta", "partial_json": "{}"}]), "", [],
          "stop"),
-        # After the end nothing counts.
+        # Events after the end are ignored.
         ([*events([EMPTY, PIECE]), *events([EMPTY, PIECE])], "hé\u2028", [], "stop"),
     ],
 )  # fmt: skip
@@ -113,7 +116,7 @@ def test_anthropic_streams(sent, text, arguments, finish):
     assert [call["function"]["arguments"] for call in choice["message"].get("tool_calls") or []] == arguments
 
 
-def test_anthropic_usage_is_told_only_where_it_is_known():
+def test_anthropic_usage_is_reported_only_if_known():
     shown = show_stream(HOSTS["anthropic"], [framed(*events([EMPTY, PIECE], usage=None))], usage=True)
     assert (shown.failure, shown.facts.usage) == (None, None)
     assert b'"usage"' not in shown.body
@@ -152,7 +155,7 @@ def test_anthropic_streams_that_fail(body, status, code, began):
 
 
 @pytest.mark.parametrize("wire", ["anthropic", "gemini", "mistral"])
-def test_an_event_without_end_is_refused(wire):
+def test_an_endless_event_is_rejected(wire):
     piece = b"x" * (MAX_EVENT_BYTES // 4)
     shown = show_stream(HOSTS[wire], [b"data: ", *[piece] * 5], usage=True)
     assert (shown.failure.status, shown.failure.code) == (502, "provider_malformed")

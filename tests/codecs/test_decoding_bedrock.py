@@ -1,4 +1,4 @@
-"""Bedrock's answers and streams: as its service model has them, as they may be cut or break, and as nobody expects."""
+"""Tests Bedrock's responses and streams: valid by its service model, cut or broken, and unexpected."""
 
 import itertools
 import json
@@ -53,7 +53,7 @@ def message(*blocks, stop="end_turn", **more):
                  serviceTier={"type": "default"}), "stop", "hi", 0),
     ],
 )  # fmt: skip
-def test_bedrock_answers(answer, finish, text, calls):
+def test_bedrock_responses(answer, finish, text, calls):
     choice, extra, shown = whole("bedrock", answer)
     blocks = answer["output"]["message"]["content"]
     assert (choice["finish_reason"], choice["message"]["content"]) == (finish, text)
@@ -68,7 +68,7 @@ def test_bedrock_answers(answer, finish, text, calls):
     assert ("stopReason" in extra) == (answer["stopReason"] not in ("end_turn", "tool_use", "max_tokens"))
 
 
-def test_bedrock_usage_counts_what_was_cached():
+def test_bedrock_usage_includes_cached_tokens():
     answer = message(TEXT)
     answer["usage"] = {**USAGE, "cacheReadInputTokens": 10, "cacheWriteInputTokens": 5,
                        "cacheDetails": [{"ttl": "1h", "inputTokens": 5}]}  # fmt: skip
@@ -91,7 +91,7 @@ def test_bedrock_reasoning_and_citations_are_shown():
     [*NO_ANSWERS, {"message": "no"}, {"output": {"message": {"content": 5}}, "stopReason": "end_turn"},
      message(stop="malformed_model_output"), {"output": {"message": {"content": ["x"]}}, "stopReason": "x"}],
 )  # fmt: skip
-def test_what_is_no_answer_of_bedrock(body):
+def test_malformed_bedrock_responses(body):
     failure = refused("bedrock", body)
     assert (failure.status, failure.code) == (502, "provider_malformed")
 
@@ -100,7 +100,7 @@ def test_what_is_no_answer_of_bedrock(body):
 
 
 def events(*blocks, stop="end_turn", metadata=True):
-    """A stream of blocks, each its start (None where there is none) and its deltas; as AWS pads them."""
+    """Yield the events of a stream of blocks, with the padding AWS adds. Each block is its start or None, and deltas."""
     yield "messageStart", {"role": "assistant", "p": "abcd"}
     for index, (start, *deltas) in enumerate(blocks):
         if start is not None:
@@ -117,7 +117,7 @@ PIECE = {"text": "hé\u2028"}
 START = {"toolUse": {"toolUseId": "t1", "name": "f"}}
 
 
-def given_in(text):
+def input_delta(text):
     return {"toolUse": {"input": text}}
 
 
@@ -128,14 +128,14 @@ def given_in(text):
         (events([None, PIECE, {"text": ""}], [None, PIECE]), "hé\u2028" * 2, [], "stop"),
         (events(), "", [], "stop"),
         (events([START], stop="tool_use"), "", ["{}"], "tool_calls"),
-        (events([START, given_in("")], stop="tool_use"), "", ["{}"], "tool_calls"),
-        (events([None, PIECE], [START, given_in('{"a"'), given_in(":1}")], [{"toolUse": {"toolUseId": "t2", "name": "g"}},
-                given_in("{}")], stop="tool_use"), "hé\u2028", ['{"a":1}', "{}"], "tool_calls"),
-        (events([START, given_in('{"a')], stop="max_tokens"), "", ['{"a'], "length"),
+        (events([START, input_delta("")], stop="tool_use"), "", ["{}"], "tool_calls"),
+        (events([None, PIECE], [START, input_delta('{"a"'), input_delta(":1}")], [{"toolUse": {"toolUseId": "t2", "name": "g"}},
+                input_delta("{}")], stop="tool_use"), "hé\u2028", ['{"a":1}', "{}"], "tool_calls"),
+        (events([START, input_delta('{"a')], stop="max_tokens"), "", ['{"a'], "length"),
         (events([None, PIECE], stop="guardrail_intervened"), "hé\u2028", [], "content_filter"),
-        ([*events([None, PIECE]), *events([None, PIECE])], "hé\u2028", [], "stop"),  # after the end nothing counts
+        ([*events([None, PIECE]), *events([None, PIECE])], "hé\u2028", [], "stop"),  # events after the end are ignored
         ([("news", {"a": 1}), *events([None, PIECE])], "hé\u2028", [], "stop"),
-        (events([{"toolUse": {**SERVER["toolUse"], "input": None}}, given_in("{}")], [None, PIECE]), "hé\u2028", [], "stop"),
+        (events([{"toolUse": {**SERVER["toolUse"], "input": None}}, input_delta("{}")], [None, PIECE]), "hé\u2028", [], "stop"),
     ],
 )  # fmt: skip
 def test_bedrock_streams(sent, text, arguments, finish):
@@ -144,20 +144,20 @@ def test_bedrock_streams(sent, text, arguments, finish):
     assert [call["function"]["arguments"] for call in choice["message"].get("tool_calls") or []] == arguments
 
 
-def test_a_message_that_has_ended_is_whole_without_what_it_used():
+def test_a_message_that_has_ended_is_complete_without_usage():
     answer = streamed("bedrock", framed(*events([None, PIECE], metadata=False)), usage=False)
     assert (answer.choices[0]["message"]["content"], answer.choices[0]["finish_reason"]) == ("hé\u2028", "stop")
 
 
-def test_a_stream_holds_what_the_whole_answer_does():
-    found = {"toolResult": [{"text": "found"}]}
+def test_a_stream_has_the_same_content_as_a_complete_response():
+    result = {"toolResult": [{"text": "found"}]}
     sent = framed(*events(
         [None, {"reasoningContent": {"text": "h"}}, {"reasoningContent": {"text": "m"}},
          {"reasoningContent": {"signature": "ab"}}, {"reasoningContent": {"signature": "cd"}}],
         [None, {"reasoningContent": {"redactedContent": "YWJj"}}],
         [None, {"text": "sa"}, {"text": "id"}, {"citation": WEB}],
-        [START, given_in('{"a":'), given_in("1}")],
-        [{"toolResult": {"toolUseId": "s"}}, found],
+        [START, input_delta('{"a":'), input_delta("1}")],
+        [{"toolResult": {"toolUseId": "s"}}, result],
         [{"image": {"format": "png"}}, {"image": {"source": {"bytes": "cG5n"}}}],
         stop="tool_use",
     ))  # fmt: skip
@@ -186,8 +186,8 @@ STOPPED = len(framed(*events([None, PIECE, PIECE], metadata=False)))
 
 
 @pytest.mark.parametrize("length", [length for length in range(0, len(GOOD), 7) if length != STOPPED])
-def test_a_cut_stream_is_never_whole(length):
-    """Before `messageStop` is there, and after it while something has begun."""
+def test_a_cut_stream_is_never_complete(length):
+    """A stream is cut before `messageStop` has arrived, and after it inside another event."""
     failure, _ = broken("bedrock", GOOD[:length])
     assert (failure.status, failure.code) == (502, "stream_cut")
 
@@ -235,17 +235,17 @@ def test_an_exception_in_a_stream_is_a_typed_failure(name, status, kind, content
         (b"data: {}\n\n" * 9, "provider_malformed"),
     ],
 )
-def test_what_is_no_event_of_bedrock(last, code):
+def test_malformed_bedrock_events(last, code):
     failure, _ = broken("bedrock", framed(*[*events([None, PIECE])][:2]) + last)
     assert (failure.status, failure.code) == (502, code)
 
 
-def test_a_model_that_wrote_nonsense_may_be_asked_again():
+def test_unreadable_model_output_may_be_retried():
     failure, began = broken("bedrock", framed(*events(stop="malformed_tool_use")))
     assert (failure.status, failure.code, began) == (502, "provider_malformed", False)
 
 
-def test_a_stream_without_a_message_is_none():
+def test_a_stream_without_a_message_is_malformed():
     assert broken("bedrock", framed(("messageStop", {"stopReason": "end_turn"})))[0].status == 502
 
 
@@ -257,13 +257,13 @@ def test_any_text_at_any_split(texts, cuts):
     stream = codec_for_model("bedrock", "the.model").stream(1, False)
     sent = b"".join([stream.feed(body[a:b]) for a, b in itertools.pairwise(edges)]) + stream.close()
     chunks = [json.loads(event[6:]) for event in sent.decode().split("\n\n")[:-2]]
-    assert [one for chunk in chunks if (one := chunk["choices"][0]["delta"].get("content"))] == texts
+    assert [text for chunk in chunks if (text := chunk["choices"][0]["delta"].get("content"))] == texts
     assert {chunk["model"] for chunk in chunks} == {"the.model"}
     assert len({chunk["id"] for chunk in chunks}) == 1
     assert (stream.finished(), stream.metadata().usage.prompt, stream.metadata().model) == (True, 3, "the.model")
 
 
-# -- handed back -------------------------------------------------------------------------------------------------------
+# -- responses that the client sends back ------------------------------------------------------------------------------
 
 thoughts = st.builds(
     lambda text, sign: {"reasoningContent": {"reasoningText": {"text": text, "signature": sign}}}, spoken, signatures
@@ -271,7 +271,7 @@ thoughts = st.builds(
 
 
 @given(st.lists(thoughts | st.just(HIDDEN), max_size=2), st.lists(spoken, max_size=2), named_calls)
-def test_an_answer_of_bedrock_goes_back_as_it_came(thinking, said, made):
+def test_a_bedrock_response_is_sent_back_unchanged(thinking, said, made):
     content = thinking + [{"text": text} for text in said] or [TEXT]
     content += [
         {"toolUse": {"toolUseId": f"t{at}", "name": name, "input": given}} for at, (name, given) in enumerate(made)
@@ -293,31 +293,31 @@ def test_an_answer_of_bedrock_goes_back_as_it_came(thinking, said, made):
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"
 
 
-def asked(model, **members):
+def encoded(model, **members):
     body, dropped, _ = EMBEDDINGS["bedrock"].encode(json.dumps({"model": model, **members}).encode(), model)
     return json.loads(body), dropped
 
 
-def test_embeddings_in_each_makers_shape():
-    assert asked(TITAN, input=["a"], dimensions=256, normalize=False, user="u") == (
+def test_embeddings_requests_by_maker():
+    assert encoded(TITAN, input=["a"], dimensions=256, normalize=False, user="u") == (
         {"inputText": "a", "dimensions": 256, "normalize": False}, ["user"]
     )  # fmt: skip
-    assert asked("amazon.titan-embed-text-v1", input="a", dimensions=256) == ({"inputText": "a"}, ["dimensions"])
-    assert asked("amazon.titan-embed-image-v1", input="a", dimensions=256)[0] == {
+    assert encoded("amazon.titan-embed-text-v1", input="a", dimensions=256) == ({"inputText": "a"}, ["dimensions"])
+    assert encoded("amazon.titan-embed-image-v1", input="a", dimensions=256)[0] == {
         "inputText": "a", "embeddingConfig": {"outputEmbeddingLength": 256},
     }  # fmt: skip
-    assert asked(COHERE, input=["a", "b"], input_type="search_query", truncate="END", dimensions=8) == (
+    assert encoded(COHERE, input=["a", "b"], input_type="search_query", truncate="END", dimensions=8) == (
         {"texts": ["a", "b"], "input_type": "search_query", "truncate": "END"}, ["dimensions"]
     )  # fmt: skip
-    assert asked("us.cohere.embed-v4:0", input="a", dimensions=256)[0] == {
+    assert encoded("us.cohere.embed-v4:0", input="a", dimensions=256)[0] == {
         "texts": ["a"], "input_type": "search_document", "embedding_types": ["float"], "output_dimension": 256,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "param", "told"),
+    ("model", "texts", "param", "reason"),
     [
-        (TITAN, ["a", "b"], "input", "one text a request"),
+        (TITAN, ["a", "b"], "input", "one text per request"),
         (COHERE, ["a"] * 97, "input", "at most 96"),
         (TITAN, [1, 2], "input", "token ids"),
         (TITAN, [], "input", "a text"),
@@ -325,39 +325,39 @@ def test_embeddings_in_each_makers_shape():
         ("../x", "a", "model", "must be the id"),
     ],
 )
-def test_embeddings_that_cannot_be_asked_for(model, given, param, told):
+def test_embeddings_requests_that_are_rejected(model, texts, param, reason):
     with pytest.raises(Failure) as caught:
-        asked(model, input=given)
+        encoded(model, input=texts)
     assert (caught.value.status, caught.value.param) == (400, param)
-    assert told in caught.value.message
+    assert reason in caught.value.message
 
 
-def answered(answer, **members):
+def decoded(response, **members):
     request = json.dumps({"input": "a", **members}).encode()
-    return json.loads(EMBEDDINGS["bedrock"].decode(json.dumps(answer).encode(), request, "m"))
+    return json.loads(EMBEDDINGS["bedrock"].decode(json.dumps(response).encode(), request, "m"))
 
 
-def test_embeddings_in_each_makers_answer():
-    titan = answered({"embedding": [0.5, 1.0], "inputTextTokenCount": 3, "embeddingsByType": {"float": [0.5, 1.0]}})
+def test_embeddings_responses_by_maker():
+    titan = decoded({"embedding": [0.5, 1.0], "inputTextTokenCount": 3, "embeddingsByType": {"float": [0.5, 1.0]}})
     assert titan["data"] == [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
     assert titan["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
     cohere = {"id": "x", "response_type": "embeddings_floats", "embeddings": [[1.0], [2.0]], "texts": ["a", "b"]}
-    assert [one["embedding"] for one in answered(cohere)["data"]] == [[1.0], [2.0]]
-    count = EMBEDDINGS["bedrock"].counted
-    assert "usage" not in answered(cohere)
-    assert json.loads(count(json.dumps(answered(cohere)).encode(), b"12"))["usage"]["prompt_tokens"] == 12
-    told = EMBEDDINGS["bedrock"].decode(b'{"embedding": [1.0], "inputTextTokenCount": 3}', b"{}", "m")
-    assert count(told, b"12") == count(told, b"x") == told
+    assert [entry["embedding"] for entry in decoded(cohere)["data"]] == [[1.0], [2.0]]
+    add_count = EMBEDDINGS["bedrock"].add_token_count
+    assert "usage" not in decoded(cohere)
+    assert json.loads(add_count(json.dumps(decoded(cohere)).encode(), b"12"))["usage"]["prompt_tokens"] == 12
+    counted = EMBEDDINGS["bedrock"].decode(b'{"embedding": [1.0], "inputTextTokenCount": 3}', b"{}", "m")
+    assert add_count(counted, b"12") == add_count(counted, b"x") == counted
     typed = {"embeddings": {"float": [[1.0]], "int8": [[1]]}}
-    packed = answered(typed, encoding_format="base64")
+    packed = decoded(typed, encoding_format="base64")
     assert packed["data"][0]["embedding"] == "AACAPw=="
     assert packed["provider_specific_fields"]["bedrock"]["embeddings"] == {"int8": [[1]]}
 
 
-@pytest.mark.parametrize("answer", [{}, {"embeddings": 5}, {"embedding": None}, {"embeddings": {"int8": []}}])
-def test_what_holds_no_embeddings(answer):
+@pytest.mark.parametrize("response", [{}, {"embeddings": 5}, {"embedding": None}, {"embeddings": {"int8": []}}])
+def test_responses_without_embeddings_are_malformed(response):
     with pytest.raises(Failure) as caught:
-        answered(answer)
+        decoded(response)
     assert caught.value.status == 502
 
 
@@ -369,5 +369,5 @@ def test_a_model_name_cannot_change_the_path(name):
     assert (caught.value.status, caught.value.param) == (400, "model")
 
 
-def test_the_row_is_there():
+def test_bedrock_is_in_the_catalogue():
     assert HOSTS["bedrock"].wire == "bedrock"

@@ -1,4 +1,4 @@
-"""Gemini's answers as hosts vary them: what is missing, odd or unknown must neither crash nor pass for another."""
+"""Gemini's responses with missing, unusual and unknown members are translated correctly or rejected."""
 
 import json
 
@@ -113,7 +113,10 @@ def test_gemini_citations_and_counts_by_kind():
     grounding = {
         "groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}, {"maps": {}}],
         "groundingSupports": [
-            {"segment": {"startIndex": 3, "endIndex": 5}, "groundingChunkIndices": [0, 1, 7]},  # of "é x y", in bytes
+            {
+                "segment": {"startIndex": 3, "endIndex": 5},
+                "groundingChunkIndices": [0, 1, 7],
+            },  # positions in the bytes of "é x y"
             {"groundingChunkIndices": [0]},
         ],
     }
@@ -167,11 +170,11 @@ def test_gemini_streams_that_fail(body, status, code, began):
 @pytest.mark.parametrize(
     ("body", "text", "calls", "finish"),
     [
-        # The call and the end in two events; the end alone; an old model says STOP each time.
+        # The call and the end come in two events, the end comes alone, or an old model sends STOP every time.
         (framed(gemini(CALLS, reason=None), gemini()), "", 1, "tool_calls"),
         (framed(gemini(CALLS, reason=None), gemini(CALLS, reason=None), gemini({"text": ""})), "", 2, "tool_calls"),
         (framed(gemini(SAID), gemini(SAID)), "hihi", 0, "stop"),
-        # Several lines of data; events that no empty line parts; a last one without its empty line.
+        # An event has several data lines, no empty line between events, or no empty line at the end.
         (b"data: " + json.dumps(gemini(SAID), indent=1).replace("\n", "\ndata: ").encode() + b"\n\n", "hi", 0, "stop"),
         (framed(gemini(SAID, reason=None), gemini(SAID)).replace(b"\n\n", b"\n"), "hihi", 0, "stop"),
         (framed(gemini(SAID)).rstrip(), "hi", 0, "stop"),

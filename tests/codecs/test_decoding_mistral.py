@@ -1,4 +1,4 @@
-"""Mistral's answers as hosts vary them: what is missing, odd or unknown must neither crash nor pass for another."""
+"""Mistral's responses with missing, unusual and unknown members are translated correctly or rejected."""
 
 import pytest
 from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
@@ -80,12 +80,12 @@ def calling(*calls):
 @pytest.mark.parametrize(
     ("chunks", "arguments"),
     [
-        # Whole calls, all with one index; without an index; without ids that tell them apart.
+        # Complete calls have the same index, no index, or no ids that differ.
         ([calling({**FUNCTION, "index": 0}, {**FUNCTION, "id": "bbbbbbbbb", "index": 0})], ['{"a":1}'] * 2),
         ([calling(FUNCTION, {**FUNCTION, "id": "bbbbbbbbb"})], ['{"a":1}'] * 2),
         ([calling({**FUNCTION, "id": "null"}, {**FUNCTION, "id": "null"})], ['{"a":1}'] * 2),
         ([calling({**FUNCTION, "id": None, "index": 0}, {**FUNCTION, "id": None, "index": 1})], ['{"a":1}'] * 2),
-        # In pieces, with and without an index, the name said again.
+        # Calls in pieces have an index or none, and may repeat the name.
         ([calling({"id": "aaaaaaaaa", "index": 0, "function": {"name": "f", "arguments": ""}}),
           calling({"index": 0, "function": {"name": "", "arguments": '{"a":'}}),
           calling({"index": 0, "id": "aaaaaaaaa", "function": {"name": "f", "arguments": "1}"}})], ['{"a":1}']),

@@ -1,4 +1,4 @@
-"""What all embeddings codecs do alike, format by format."""
+"""All embeddings codecs share this behaviour, which is tested for each format."""
 
 import pytest
 

@@ -176,7 +176,7 @@ def test_signatures_come_back_exactly_in_the_next_turn():
     assert len({call["id"] for call in message["tool_calls"]}) == 2
     body, _ = encoded(messages=[*HI, message, *results])
     assert body["contents"][1]["parts"] == parts
-    del message["provider_specific_fields"]  # a client that drops what it does not know
+    del message["provider_specific_fields"]  # as a client that drops unknown members
     body, dropped = encoded(messages=[*HI, message, *results])
     assert body["contents"][1]["parts"][0]["thoughtSignature"] == "sig"
     assert dropped == ["messages.reasoning_content"]

@@ -98,7 +98,7 @@ def test_media():
 
 
 def test_media_of_results_follow_in_a_message_of_the_user():
-    """After a result Mistral takes only the assistant's message, and one that says nothing is refused."""
+    """After a result Mistral only accepts a message of the assistant, and rejects an empty one."""
     image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
     calls = {
         "role": "assistant",

@@ -1,4 +1,4 @@
-"""Odd types anywhere in a provider's answer are the provider's fault: a failure that may be told, and no clean end."""
+"""A wrong type anywhere in a provider's response results in a failure for the client, never in a proper end."""
 
 import contextlib
 import json
@@ -14,9 +14,9 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
-from nulpoint.protocols.openai.chat import EXTRA
-from nulpoint.protocols.openai.completions import Chained, from_chat
-from nulpoint.protocols.openai.usage import MOST_TOKENS, read_metadata
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
+from nulpoint.protocols.openai.usage import MAX_TOKENS, read_metadata
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
 
 ANTHROPIC_USAGE = {
@@ -143,9 +143,9 @@ def mistral():
 WIRES = {"anthropic": anthropic, "bedrock": bedrock, "gemini": gemini, "mistral": mistral}
 WRAPPED = {
     "plain": Emulation(),
-    "a custom tool": Emulation(custom=frozenset({"f"})),
+    "a custom tool": Emulation(custom_tools=frozenset({"f"})),
     "a schema": Emulation(schema_tool="f"),
-    "functions": Emulation(legacy=True),
+    "functions": Emulation(legacy_functions=True),
 }
 
 
@@ -164,10 +164,10 @@ def written_json(value):
 
 
 def streamed(codec, pieces, *, completions=False, show_usage=True):
-    """What the caller gets of a stream. Only a stream without a failure has ended, and it has a proper end."""
+    """Return what the client gets of a stream. Only a stream without a failure may have ended, and properly."""
     watcher = codec.stream(1, show_usage)
     if completions:
-        watcher = Chained(watcher)
+        watcher = ChatToCompletionStream(watcher)
     out = b"".join([*map(watcher.feed, pieces), watcher.close()])
     facts = watcher.metadata()
     check_usage(facts.usage)
@@ -196,11 +196,11 @@ def check_failure(failure):
 def check_usage(usage):
     if usage is not None:
         counts = [usage.prompt, usage.completion, usage.cached, usage.reasoning, usage.written, usage.written_1h]
-        assert all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts)
+        assert all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts)
 
 
 def check_counts(usage):
-    """Usage as callers get it. Members that nobody knows ride along."""
+    """Check the usage that clients get, which may include unknown members."""
     for name, value in (usage or {}).items():
         if name.endswith("_details"):
             check_counts(value)
@@ -223,7 +223,7 @@ def check_choice(choice, said):
     for note in said.get("annotations") or ():
         cited = note["url_citation"]
         assert [type(cited[name]) for name in ("start_index", "end_index", "title", "url")] == [int, int, str, str]
-    assert isinstance(said.get(EXTRA, {}), dict)
+    assert isinstance(said.get(EXTRA_FIELDS, {}), dict)
 
 
 def codec_for(wire, wrapped):
@@ -252,12 +252,12 @@ def test_without_anything_odd_the_answers_are_whole(wire, wrapped, completions):
     ],
 )
 def test_an_odd_value_in_a_stream(wire, way):
-    """With and without the usage being shown, the verdict is the same."""
+    """The result is the same whether or not the client asked for usage."""
     _, events = WIRES[wire]()
     for odd in [MISSING, *ODD]:
         try:
             body = written(wire, replaced(events, way, odd))
-        except (TypeError, ValueError):  # there is no frame for such a type
+        except (TypeError, ValueError):  # such a type cannot be encoded in a frame
             continue
         results = [streamed(codec_for_model(wire, "m"), [body], show_usage=shown)[1:] for shown in (True, False)]
         assert str(results[0]) == str(results[1])

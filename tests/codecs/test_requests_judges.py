@@ -1,4 +1,4 @@
-"""The judges of requests are right: bodies that the real APIs answered pass them."""
+"""The judges of requests accept bodies that the real APIs have accepted."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ from request_judges import (
 )
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
-# Answered all the same, one reason each; by a part of the recording's source.
+# The APIs accepted these although the judges reject them. Each has a reason, by a part of the recording's source.
 LENIENT = {
     "anthropic": {
         "chat_web_search_w": "blank text beside the results of a tool Anthropic ran",
@@ -40,7 +40,7 @@ LENIENT = {
 
 
 def accepted(provider, kinds):
-    """Requests that were answered: (source, body)."""
+    """Yield the requests that were accepted, as (source, body)."""
     with gzip.open(CORPUS / f"{provider}.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             record = json.loads(line)
@@ -51,7 +51,7 @@ def accepted(provider, kinds):
 
 
 def as_sent(body):
-    """With every message's content as a list, which is what the judge reads."""
+    """Return the request with the content of every message as a list, which the judge requires."""
     for message in body["messages"]:
         if isinstance(message["content"], str):
             message["content"] = [{"type": "text", "text": message["content"]}]
@@ -59,7 +59,7 @@ def as_sent(body):
 
 
 def anthropic_or_beta(body):
-    """Recordings use beta members too; `output_format` is an old one that no SDK has any more."""
+    """Judge by the beta types, because recordings use beta members; `output_format` is no longer in the SDK."""
     body = as_sent({name: value for name, value in body.items() if name != "output_format"})
     try:
         judge_anthropic(body)

@@ -1,4 +1,4 @@
-"""Nothing a caller says is lost in silence: it is sent, or named as dropped, or the request is refused."""
+"""No member of a request is lost silently: it is sent or reported as dropped, or the request is rejected."""
 
 import copy
 import json
@@ -47,7 +47,7 @@ VALUES = {
     "verbosity": "low",
     "web_search_options": {},
 }
-# A body that needs another member, or that says what the path or the provider's default says.
+# These need another member, or only say what the path or the provider's default says.
 NEEDS = {
     "function_call": {"functions": [TOOL["function"]]},
     "tool_choice": {"tools": [TOOL]},
@@ -58,7 +58,7 @@ TARGETS = [(provider, model) for provider, models in MODELS.items() for model in
 
 
 def encoded(provider, model, request):
-    """What is sent, and what is reported; None where it is refused."""
+    """Return the translated request and the dropped members, or None if the request is rejected."""
     try:
         body, dropped, _ = CODECS[provider].encode(json.dumps(request).encode(), model)
     except Failure as failure:

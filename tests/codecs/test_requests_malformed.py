@@ -1,4 +1,4 @@
-"""A request that is wrong anywhere is a 400 that names a member, never an error of ours."""
+"""A malformed request results in a 400 that names a member, never in an internal error."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ TARGETS = [(provider, model) for provider, models in MODELS.items() for model in
 
 
 def places(value, at=()):
-    """Every place inside a JSON value."""
+    """Yield the path of every value inside a JSON value."""
     if at:
         yield at
     if isinstance(value, dict | list):
@@ -23,7 +23,7 @@ def places(value, at=()):
 
 
 def broken(request):
-    """The request with each of the odd values in each of its places."""
+    """Yield the request with each of the odd values in each of its places."""
     for *steps, last in places(request):
         made = copy.deepcopy(request)
         inside = made
@@ -55,11 +55,11 @@ DEEP = b"[" * 960 + b"]" * 960
 @pytest.mark.parametrize(("provider", "model"), TARGETS)
 @pytest.mark.parametrize("value", [b'"\xff"', b'"\\ud800"', b"1e999", b"[" * 3000 + b"]" * 3000, DEEP])
 def test_what_the_envelope_did_not_read(provider, model, value):
-    """A body whose first reading skips a member that is no JSON, or one that nests as deep as JSON may."""
+    """Bodies with a member that is invalid or deeply nested JSON, which the first reading skips."""
     try:
         sent = CODECS[provider].encode(HEAD + value + b"}", model).body
     except Failure as failure:
         assert (failure.status, failure.code) == (400, "invalid_json")  # noqa: PT017
     else:
-        assert set(value) == {*b"[]"}  # how deep is too deep is Python's: 3.13 goes deeper than 3.11
+        assert set(value) == {*b"[]"}  # the limit depends on the Python version: 3.13 nests deeper than 3.11
         assert value in sent

@@ -1,4 +1,4 @@
-"""Whatever JSON stands anywhere in a request, it is translated, or it is a 400 that says what is wrong."""
+"""A request with any JSON value in any place is translated, or rejected with a 400 that says what is wrong."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.protocols.registry import CODECS
 from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDINGS_CODECS
 
-# A wire format, the examples' format, and models that are asked in different ways.
+# Each has a wire format, the format of its examples, and models with different capabilities.
 TARGETS = [
     ("anthropic", "anthropic", "claude-3-5-haiku-latest"),
     ("anthropic", "anthropic", "claude-sonnet-4-0"),
@@ -44,7 +44,7 @@ ODD = (
 
 
 def places(value, at=()):
-    """Every place inside a JSON value."""
+    """Yield the path of every value inside a JSON value."""
     if at:
         yield at
     if isinstance(value, dict | list):
@@ -71,7 +71,7 @@ def removed(request, place):
 
 
 def doubled(request, place):
-    """A list's element twice; a member again, under another name."""
+    """Repeat an element of a list, or a member under another name."""
     made = copy.deepcopy(request)
     inside = holder(made, place)
     if isinstance(inside, list):
@@ -82,7 +82,7 @@ def doubled(request, place):
 
 
 def all_broken(request):
-    """The request without each of its places, with each twice, and with each odd value in each of them."""
+    """Yield the request without each of its values, with each repeated, and with each odd value in each place."""
     for place in [*places(request)]:
         yield removed(request, place), ("removed", place)
         yield doubled(request, place), ("doubled", place)
@@ -102,13 +102,13 @@ def check(encode, request, model, what):
         named = failure.param or failure.code == "invalid_json"
         if failure.kind is not Kind.REJECTED or failure.status != 400 or not named:
             pytest.fail(f"{what}: {failure.status} {failure}")
-    except Exception as error:  # told with what caused it
+    except Exception as error:  # reported together with the request that caused it
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 @pytest.mark.parametrize(("wire", "form", "model"), TARGETS)
 def test_the_requests_are_as_they_should_be(wire, form, model):
-    """None of them is refused for another reason than what the model cannot do."""
+    """The examples are only rejected for something that the model does not support."""
     refused = {}
     for name, request in rich_requests(form).items():
         try:

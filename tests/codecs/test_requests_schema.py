@@ -1,4 +1,4 @@
-"""JSON Schemas for Anthropic and Gemini: within what they know, with the rest told in words and reported."""
+"""Tests that JSON Schemas are rewritten to what Anthropic and Gemini support, and that the rest is reported."""
 
 import json
 
@@ -7,14 +7,14 @@ import pytest
 from nulpoint.errors import Failure
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.gemini.schema import response_schema
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 
-MOST = 1000  # nodes
+MAX_NODES = 1000
 CLOSED = {"type": "object", "additionalProperties": False}
 
 
 @pytest.mark.parametrize(
-    ("given", "made", "lost"),
+    ("schema", "expected", "lost"),
     [
         ({"type": "object"}, CLOSED, []),
         ({"type": "integer", "description": "Days."}, {"type": "integer", "description": "Days."}, []),
@@ -39,7 +39,7 @@ CLOSED = {"type": "object", "additionalProperties": False}
         ({"type": "array", "items": True}, {"type": "array", "items": True}, []),
         ({"properties": {}}, {**CLOSED, "properties": {}}, []),
         ({"$ref": "#/$defs/a", "title": "T"}, {"title": "T", "anyOf": [{"$ref": "#/$defs/a"}]}, []),
-        # Of several types each has the keywords that are about it; what holds for all of them stands beside.
+        # With several types, each gets the keywords that apply to it; keywords for all types stand beside them.
         ({"type": ["object", "array", "string"], "properties": {"a": {"type": "null"}}, "required": ["a"],
           "items": {"type": "string"}, "maxLength": 3, "not": {"const": 1}, "$defs": {"d": {"type": "object"}}},
          {"$defs": {"d": CLOSED}, "description": '{"not":{"const":1}}', "anyOf": [
@@ -58,15 +58,15 @@ CLOSED = {"type": "object", "additionalProperties": False}
          {"type": "array", "description": '{"prefixItems":[{"type":"null"}]}'}, ["prefixItems"]),
     ],
 )  # fmt: skip
-def test_structured_outputs(given, made, lost):
-    before, rewriting = json.dumps(given), Rewriting("schema", MOST)
-    assert strict_schema(given, rewriting) == made
-    assert sorted(rewriting.lost) == lost
-    assert json.dumps(given) == before
+def test_structured_outputs(schema, expected, lost):
+    before, rewriter = json.dumps(schema), SchemaRewriter("schema", MAX_NODES)
+    assert strict_schema(schema, rewriter) == expected
+    assert sorted(rewriter.lost) == lost
+    assert json.dumps(schema) == before
 
 
 @pytest.mark.parametrize(
-    ("given", "made", "lost"),
+    ("schema", "expected", "lost"),
     [
         ({"type": ["string", "null"], "format": "date", "default": "x"},
          {"type": ["string", "null"], "format": "date", "default": "x"}, []),
@@ -85,10 +85,10 @@ def test_structured_outputs(given, made, lost):
          {"type": "array", "prefixItems": [{"enum": [2]}], "items": False}, []),
     ],
 )  # fmt: skip
-def test_answers_of_gemini(given, made, lost):
-    rewriting = Rewriting("schema", MOST)
-    assert response_schema(given, rewriting) == made
-    assert sorted(rewriting.lost) == lost
+def test_gemini_response_schemas(schema, expected, lost):
+    rewriter = SchemaRewriter("schema", MAX_NODES)
+    assert response_schema(schema, rewriter) == expected
+    assert sorted(rewriter.lost) == lost
 
 
 A = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a", "b"]}
@@ -97,7 +97,7 @@ BOTH = {"a": {"type": "string"}, "b": {"anyOf": [{"type": "string"}, {"type": "i
 
 
 @pytest.mark.parametrize(
-    ("given", "required", "lost"),
+    ("schema", "required", "lost"),
     [
         ({"anyOf": [A, B]}, ["b"], ["anyOf"]),
         ({"oneOf": [A, {"$ref": "#/$defs/b"}], "$defs": {"b": B}}, ["b"], ["oneOf"]),
@@ -105,31 +105,31 @@ BOTH = {"a": {"type": "string"}, "b": {"anyOf": [{"type": "string"}, {"type": "i
         ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "anyOf": [A, B]}, ["a", "b"], ["anyOf"]),
     ],
 )  # fmt: skip
-def test_alternatives_at_the_top_become_one_object(given, required, lost):
-    rewriting = Rewriting("parameters", MOST)
-    made = object_schema(given, rewriting)
-    assert (made["type"], made["properties"], made["required"]) == ("object", BOTH, required)
-    assert not {"anyOf", "oneOf", "allOf"} & set(made)
-    assert sorted(rewriting.lost) == lost
-    assert all(json.dumps(given[name], separators=(",", ":")) in made["description"] for name in lost)
+def test_alternatives_at_the_top_become_one_object(schema, required, lost):
+    rewriter = SchemaRewriter("parameters", MAX_NODES)
+    rewritten = object_schema(schema, rewriter)
+    assert (rewritten["type"], rewritten["properties"], rewritten["required"]) == ("object", BOTH, required)
+    assert not {"anyOf", "oneOf", "allOf"} & set(rewritten)
+    assert sorted(rewriter.lost) == lost
+    assert all(json.dumps(schema[name], separators=(",", ":")) in rewritten["description"] for name in lost)
 
 
-def test_a_list_of_types_at_every_level_makes_no_more_than_it_was_given():
+def test_lists_of_types_at_every_level_do_not_multiply_the_schema():
     schema = {"type": "string"}
     for _ in range(15):
         schema = {"type": ["object", "array", "string"], "properties": {"a": schema}}
-    assert len(json.dumps(strict_schema(schema, Rewriting("schema", MOST)))) < 3 * len(json.dumps(schema))
+    assert len(json.dumps(strict_schema(schema, SchemaRewriter("schema", MAX_NODES)))) < 3 * len(json.dumps(schema))
 
 
-def test_a_definition_that_many_alternatives_name_is_read_once():
-    wide = {"properties": {f"p{number}": {"type": "string"} for number in range(MOST // 2)}, "required": ["p0"]}
-    schema = {"anyOf": [{"$ref": "#/$defs/a"}] * (MOST // 2), "$defs": {"a": wide}}
-    made = object_schema(schema, Rewriting("parameters", MOST))
-    assert (made["properties"], made["required"]) == (wide["properties"], ["p0"])
+def test_a_definition_that_many_alternatives_refer_to_is_read_once():
+    wide = {"properties": {f"p{number}": {"type": "string"} for number in range(MAX_NODES // 2)}, "required": ["p0"]}
+    schema = {"anyOf": [{"$ref": "#/$defs/a"}] * (MAX_NODES // 2), "$defs": {"a": wide}}
+    rewritten = object_schema(schema, SchemaRewriter("parameters", MAX_NODES))
+    assert (rewritten["properties"], rewritten["required"]) == (wide["properties"], ["p0"])
 
 
 @pytest.mark.parametrize(
-    ("rewritten", "schema", "param"),
+    ("rewrite", "schema", "param"),
     [
         (strict_schema, {"type": ["string", "text"]}, "schema.type"),
         (strict_schema, {"type": []}, "schema.type"),
@@ -140,34 +140,34 @@ def test_a_definition_that_many_alternatives_name_is_read_once():
         (object_schema, {"anyOf": [{"$ref": "#/$defs/A"}], "$defs": [1]}, "schema.$defs"),
     ],
 )
-def test_what_is_no_schema_is_refused(rewritten, schema, param):
+def test_malformed_schemas_are_rejected(rewrite, schema, param):
     with pytest.raises(Failure) as caught:
-        rewritten(schema, Rewriting("schema", MOST))
+        rewrite(schema, SchemaRewriter("schema", MAX_NODES))
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
-@pytest.mark.parametrize("rewritten", [strict_schema, response_schema])
-def test_the_number_of_schemas_is_bounded(rewritten):
-    schema = {"anyOf": [{"type": "null"}] * (MOST - 1)}
-    rewritten(schema, Rewriting("schema", MOST))
+@pytest.mark.parametrize("rewrite", [strict_schema, response_schema])
+def test_the_number_of_schemas_is_bounded(rewrite):
+    schema = {"anyOf": [{"type": "null"}] * (MAX_NODES - 1)}
+    rewrite(schema, SchemaRewriter("schema", MAX_NODES))
     schema["anyOf"].append({})
     with pytest.raises(Failure) as caught:
-        rewritten(schema, Rewriting("schema", MOST))
+        rewrite(schema, SchemaRewriter("schema", MAX_NODES))
     assert "MAX_SCHEMA_NODES" in caught.value.message
 
 
-def test_other_tops():
-    assert object_schema({"properties": {}}, Rewriting("p", MOST)) == {"type": "object", "properties": {}}
+def test_ordinary_tools_must_describe_an_object():
+    assert object_schema({"properties": {}}, SchemaRewriter("p", MAX_NODES)) == {"type": "object", "properties": {}}
     with pytest.raises(Failure) as caught:
-        object_schema({"type": "string"}, Rewriting("p", MOST))
+        object_schema({"type": "string"}, SchemaRewriter("p", MAX_NODES))
     assert caught.value.param == "p"
 
 
-def test_a_schema_without_end_is_refused():
+def test_schemas_that_nest_too_deeply_are_rejected():
     deep = {}
     for _ in range(100):
         deep = {"type": "array", "items": deep}
-    for rewritten in (strict_schema, response_schema):
+    for rewrite in (strict_schema, response_schema):
         with pytest.raises(Failure) as caught:
-            rewritten(deep, Rewriting("response_format", MOST))
+            rewrite(deep, SchemaRewriter("response_format", MAX_NODES))
         assert (caught.value.status, caught.value.param) == (400, "response_format")

@@ -1,7 +1,7 @@
-"""Canonical requests, of every kind the OpenAI API knows, for every provider: what is sent is what its SDK would send.
+"""Requests of every kind in the OpenAI API are translated for every provider to what its SDK would send.
 
-A case is judged by the provider's own request types and rules (`request_judges`), or is a 400 that names the member.
-Nothing is dropped that `dropped` does not name.
+A translated request is checked with the provider's own request types and rules (`request_judges`). Other requests are
+rejected with a 400 that names the member. Nothing is dropped except the members that `dropped` names.
 """
 
 import base64
@@ -88,7 +88,11 @@ ALL = ("anthropic", "bedrock", "gemini", "mistral")
 
 
 class Case(NamedTuple):
-    """`refused`: provider or model to the member its 400 names. `dropped`: likewise to what is reported; `*`: all."""
+    """A request, and its expected outcome.
+
+    `refused` maps a provider or model to the member that its 400 names, and `dropped` maps it to the reported members.
+    The key `*` stands for all providers.
+    """
 
     request: dict
     refused: Mapping[str, str] = MappingProxyType({})
@@ -323,7 +327,7 @@ for _effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max"):
         },
     )  # fmt: skip
 
-# What Bedrock cannot take, beside what is for all (`*`) or refused by all above.
+# Bedrock does not support these, in addition to those for all providers (`*`) above.
 _THINKS_NOT = (BEDROCK_CLAUDE[0], NOVA, LLAMA)
 BEDROCK_REFUSES = {
     "system only": "messages", "the assistant first": "messages", "image by URL": "messages[0].content.image_url",

@@ -1,4 +1,4 @@
-"""What a request had to be wrapped in is undone in its answer, whole or streamed, at any split of the stream."""
+"""Tests that emulated features are restored in the response, complete or streamed, at any split of the stream."""
 
 import json
 
@@ -14,17 +14,18 @@ OLD = "claude-3-5-haiku-latest"
 MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}
 
 
-def anthropic_answer(*calls):
+def anthropic_response(*calls):
     blocks = [
-        {"type": "tool_use", "id": f"t{at}", "name": name, "input": made} for at, (name, made) in enumerate(calls)
+        {"type": "tool_use", "id": f"t{index}", "name": name, "input": arguments}
+        for index, (name, arguments) in enumerate(calls)
     ]
     return {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": blocks, "stop_reason": "tool_use",
             "usage": {"input_tokens": 1, "output_tokens": 2}}  # fmt: skip
 
 
-def anthropic_events(answer):
-    yield {"type": "message_start", "message": {**answer, "content": [], "stop_reason": None}}
-    for index, block in enumerate(answer["content"]):
+def anthropic_events(response):
+    yield {"type": "message_start", "message": {**response, "content": [], "stop_reason": None}}
+    for index, block in enumerate(response["content"]):
         text = json.dumps(block["input"])
         yield {"type": "content_block_start", "index": index, "content_block": {**block, "input": {}}}
         for piece in ("", text[:7], text[7:]):
@@ -35,19 +36,22 @@ def anthropic_events(answer):
     yield {"type": "message_stop"}
 
 
-def answered(model, request, *calls, provider="anthropic"):
-    """The choice shown for an answer with these calls: whole, and from the stream in pieces of several sizes."""
+def decoded(model, request, *calls, provider="anthropic"):
+    """Return the choice of a complete response with these calls, and the chunks of its stream.
+
+    The stream is fed in pieces of several sizes, which must all give the same chunks.
+    """
     codec = CODECS[provider]
     encoded = codec.encode(json.dumps({"model": model, "messages": HI, **request}).encode(), model)
     assert encoded.emulation.any()
     codec = with_emulation(codec, encoded.emulation)
-    answer = anthropic_answer(*calls)
-    whole = codec.decode(json.dumps(answer).encode(), 0)
-    ChatCompletion.model_validate_json(whole, strict=True)
-    body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in anthropic_events(answer))
+    response = anthropic_response(*calls)
+    completion = codec.decode(json.dumps(response).encode(), 0)
+    ChatCompletion.model_validate_json(completion, strict=True)
+    body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in anthropic_events(response))
     streamed = {streamed_in(codec, body, size) for size in (1, 7, len(body))}
     assert len(streamed) == 1
-    return json.loads(whole)["choices"][0], list(map(json.loads, streamed.pop()))
+    return json.loads(completion)["choices"][0], list(map(json.loads, streamed.pop()))
 
 
 def streamed_in(codec, body, size):
@@ -62,12 +66,12 @@ def streamed_in(codec, body, size):
 
 
 def test_a_schema_for_an_older_model_comes_back_as_content():
-    choice, chunks = answered(OLD, {"response_format": FORMAT}, ("place", {"city": "Oslo"}))
+    choice, chunks = decoded(OLD, {"response_format": FORMAT}, ("place", {"city": "Oslo"}))
     assert (json.loads(choice["message"]["content"]), choice["finish_reason"]) == ({"city": "Oslo"}, "stop")
     assert "tool_calls" not in choice["message"]
     deltas = [chunk["choices"][0] for chunk in chunks if chunk["choices"]]
-    assert json.loads("".join(one["delta"].get("content") or "" for one in deltas)) == {"city": "Oslo"}
-    assert not any("tool_calls" in one["delta"] for one in deltas)
+    assert json.loads("".join(choice["delta"].get("content") or "" for choice in deltas)) == {"city": "Oslo"}
+    assert not any("tool_calls" in choice["delta"] for choice in deltas)
     assert deltas[-1]["finish_reason"] == "stop"
     for chunk in chunks:
         ChatCompletionChunk.model_validate(chunk, strict=True)
@@ -75,7 +79,7 @@ def test_a_schema_for_an_older_model_comes_back_as_content():
 
 def test_custom_calls_come_back_as_custom_calls():
     calls = ("shell", {"input": 'ls "é"'}), ("weather", {"city": "Oslo"}), ("shell", {"input": "pwd"})
-    choice, chunks = answered(MODELS["anthropic"], {"tools": [CUSTOM, TOOL]}, *calls)
+    choice, chunks = decoded(MODELS["anthropic"], {"tools": [CUSTOM, TOOL]}, *calls)
     shown = [
         call["custom"]["input"] if call["type"] == "custom" else call["type"]
         for call in choice["message"]["tool_calls"]
@@ -83,34 +87,34 @@ def test_custom_calls_come_back_as_custom_calls():
     assert shown == ['ls "é"', "function", "pwd"]
     assert choice["finish_reason"] == "tool_calls"
     fragments = [
-        one for chunk in chunks for choice in chunk["choices"] for one in choice["delta"].get("tool_calls", [])
+        call for chunk in chunks for choice in chunk["choices"] for call in choice["delta"].get("tool_calls", [])
     ]
-    assert [(one["index"], one["custom"]) for one in fragments if "custom" in one] == [
+    assert [(call["index"], call["custom"]) for call in fragments if "custom" in call] == [
         (0, {"name": "shell", "input": 'ls "é"'}),
         (2, {"name": "shell", "input": "pwd"}),
     ]
-    text = "".join(one["function"]["arguments"] for one in fragments if "function" in one)
+    text = "".join(call["function"]["arguments"] for call in fragments if "function" in call)
     assert json.loads(text) == {"city": "Oslo"}
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks if chunk["choices"]][-1] == "tool_calls"
 
 
-def test_callers_of_functions_read_function_call():
-    choice, chunks = answered(MODELS["anthropic"], {"functions": [TOOL["function"]]}, ("weather", {"city": "Oslo"}))
+def test_clients_that_send_functions_get_function_call():
+    choice, chunks = decoded(MODELS["anthropic"], {"functions": [TOOL["function"]]}, ("weather", {"city": "Oslo"}))
     message = choice["message"]
     assert message["function_call"] == {"name": "weather", "arguments": '{"city":"Oslo"}', "id": "t0"}
     assert (choice["finish_reason"], "tool_calls" in message) == ("function_call", False)
     deltas = [chunk["choices"][0] for chunk in chunks if chunk["choices"]]
-    pieces = [one["delta"]["function_call"] for one in deltas if "function_call" in one["delta"]]
+    pieces = [choice["delta"]["function_call"] for choice in deltas if "function_call" in choice["delta"]]
     assert pieces[0]["name"] == "weather"
     assert json.loads("".join(piece["arguments"] for piece in pieces)) == {"city": "Oslo"}
     assert deltas[-1]["finish_reason"] == "function_call"
-    handed_back = [*HI, message, {"role": "function", "name": "weather", "content": "rain"}]
-    request = json.dumps({"messages": handed_back, "functions": [TOOL["function"]]}).encode()
+    messages = [*HI, message, {"role": "function", "name": "weather", "content": "rain"}]
+    request = json.dumps({"messages": messages, "functions": [TOOL["function"]]}).encode()
     sent = json.loads(CODECS["anthropic"].encode(request, MODELS["anthropic"]).body)
     assert [block["tool_use_id"] for block in sent["messages"][2]["content"]] == ["t0"]
 
 
-def test_input_that_was_cut_is_given_as_it_came():
+def test_cut_custom_input_is_returned_unchanged():
     codec = CODECS["mistral"]
     request = json.dumps({"messages": HI, "tools": [CUSTOM]}).encode()
     codec = with_emulation(codec, codec.encode(request, "m").emulation)

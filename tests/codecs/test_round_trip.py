@@ -1,6 +1,6 @@
-"""Round trips: what is said to a provider is what the caller said, and an answer handed back is sent as it came.
+"""Round trips: a provider gets what the client sent, and gets its responses again as they were.
 
-The other side is read and written here by rules of its own, not by the codecs'.
+The provider's formats are read and written here by separate rules, not by those of the codecs.
 """
 
 import json
@@ -25,7 +25,7 @@ TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": 
 SYSTEM = "SYSTEM "
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["\u2028", "a\nb", '"', "{}", "é", " "])
-spoken = texts.map(lambda text: "." + text)  # never blank
+spoken = texts.map(lambda text: "." + text)  # the text is never blank
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -37,7 +37,7 @@ values = st.recursive(
 )
 arguments = st.dictionaries(texts, values, max_size=3)
 named_calls = st.lists(st.tuples(st.sampled_from(NAMES), arguments), max_size=3)
-# Ids of all kinds of providers, and ones that come again.
+# Ids in the style of all providers, some of them repeated.
 ids = st.sampled_from(["call_0", "call_1", "toolu_01A", "abcDEF123", "functions.f:0", "é 2", "x" * 70])
 
 
@@ -46,7 +46,7 @@ ids = st.sampled_from(["call_0", "call_1", "toolu_01A", "abcDEF123", "functions.
 
 @st.composite
 def turns(draw):
-    """A turn of the user and one of the assistant, with the results of its calls."""
+    """Generate a turn of the user and one of the assistant, with the results of its calls."""
     content = draw(texts | st.lists(texts.map(lambda text: {"type": "text", "text": text}), min_size=1, max_size=3))
     messages = [{"role": "user", "content": content}]
     if draw(st.booleans()):
@@ -55,7 +55,7 @@ def turns(draw):
         {"id": draw(ids), "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
         for name, given in draw(named_calls)
     ]
-    # One message may not hold an id twice; several may.
+    # An id must be unique within a message, but not between messages.
     made = list({call["id"]: call for call in made}.values())
     spoke = {"role": "assistant", "content": draw(st.none() | texts)}
     messages.append({**spoke, "tool_calls": made} if made else spoke)
@@ -75,7 +75,7 @@ def conversations(draw):
 
 
 def said(messages):
-    """What a conversation says: texts by speaker, calls, results by the number of their call, system texts apart."""
+    """The content of a conversation: texts by role, calls, results by number of the call, and the system texts."""
     events, system, numbers, count = [], [], {}, 0
     for message in messages:
         content = message["content"]
@@ -95,7 +95,7 @@ def said(messages):
 
 
 def joined(events):
-    """Neighbouring texts of one speaker as one, blank ones left out; results of one turn in the order of their calls."""
+    """Join adjacent texts of a role, drop blank ones, and sort the results of a turn in the order of their calls."""
     out = []
     for event in events:
         if event[0] in ("user", "assistant") and not event[1].strip():
@@ -115,7 +115,7 @@ def joined(events):
 
 
 class Reader:
-    """Collects what was sent; texts that begin as system texts do are such, wherever they stand."""
+    """Collects the sent contents. Texts that begin like system texts are such, whatever their position."""
 
     def __init__(self):
         self.events, self.system, self._numbers = [], [], {}
@@ -210,7 +210,7 @@ def test_a_conversation_reaches_the_provider_as_it_is(provider, model, messages)
 
 
 def comparable(events):
-    """Results that are JSON objects by their values; blank results as none."""
+    """Return results that are JSON objects as objects, and blank results as empty."""
     return [
         (event[0], event[1], as_value(event[2])) if event[0] == "result" else event for event in events
     ]  # fmt: skip
@@ -224,7 +224,7 @@ def as_value(text):
     return value if isinstance(value, dict) else text.strip()
 
 
-# -- answers -----------------------------------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------------------------------
 
 signatures = st.text("abcdef0123456789", min_size=4, max_size=8).map(lambda text: text[: len(text) // 4 * 4])
 thoughts = st.builds(lambda text, sign: {"type": "thinking", "thinking": text, "signature": sign}, texts, signatures)
@@ -244,7 +244,7 @@ def anthropic_contents(draw):
 
 @st.composite
 def gemini_parts(draw):
-    """Thoughts, text and calls; a signature on the first call, or with the text; ids as newer models give them."""
+    """Generate thoughts, text and calls, with a signature on the first call or the text, and ids as in newer models."""
     with_ids, signed = draw(st.booleans()), draw(st.booleans())
     parts = [{"text": text, "thought": True} for text in draw(st.lists(spoken, max_size=2))]
     parts += [{"text": text} for text in draw(st.lists(spoken, max_size=2))]
@@ -266,7 +266,7 @@ def mistral_contents(draw):
 
 
 def handed_back(provider, model, answer):
-    """The answer decoded, seen by the official SDK's caller, and sent again with results: request body and message."""
+    """Decode a response, read it with the official SDK, send it back with results: return request body and message."""
     decoded = CODECS[provider].decode(json.dumps(answer).encode(), 0)
     message = ChatCompletion.model_validate_json(decoded).choices[0].message.model_dump(exclude_none=True)
     results = [
@@ -292,7 +292,7 @@ def test_an_answer_of_anthropic_goes_back_as_it_came(model, content):
     returned = sent["messages"][1]["content"]
     if any("thinking" in block["type"] for block in content):
         assert returned == content
-    else:  # texts in a row are one text
+    else:  # consecutive texts are a single text
         assert [block for block in returned if block["type"] != "text"] == [
             block for block in content if block["type"] != "text"
         ]

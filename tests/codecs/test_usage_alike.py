@@ -1,4 +1,4 @@
-"""A stream and a whole answer tell the same tokens, of every kind: cost is made of them."""
+"""Tests that a stream and a complete response report the same tokens of every kind, on which the cost depends."""
 
 import json
 
@@ -76,7 +76,7 @@ def gemini():
         ("gemini", gemini, Usage(29, 7, cached=11, reasoning=2)),
     ],
 )
-def test_a_stream_tells_what_a_whole_answer_tells(wire, made, expected):
+def test_a_stream_reports_the_usage_of_a_complete_response(wire, made, expected):
     whole, events = made()
     codec = codec_for_model(wire, "m")
     assert read_metadata(codec.decode(json.dumps(whole).encode(), 1)).usage == expected

@@ -1,4 +1,4 @@
-"""AWS credentials in the configuration: what is asked for, what is wrong, and that nothing secret is said of it."""
+"""Tests of AWS credentials in the configuration: which variables request them, and which problems are reported."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +23,13 @@ NOWHERE = Path("/nonexistent")
 def problems(**environ):
     with pytest.raises(ConfigError) as caught:
         load(environ, NOWHERE)
-    told = [str(one) for one in caught.value.problems]
-    assert not any(value in text for text in told for value in (*KEY.values(), *SECRET.values(), *BEARER.values()))
-    return told
+    messages = [str(one) for one in caught.value.problems]
+    assert not any(value in text for text in messages for value in (*KEY.values(), *SECRET.values(), *BEARER.values()))
+    return messages
 
 
 @pytest.mark.parametrize(
-    ("environ", "wrong"),
+    ("environ", "expected"),
     [
         ({**KEY, **REGION}, ["AWS_SECRET_ACCESS_KEY is not set"]),
         ({**SECRET, **REGION}, ["AWS_ACCESS_KEY_ID is not set"]),
@@ -46,10 +46,10 @@ def problems(**environ):
         ({**BEARER}, ["AWS_REGION is not set"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_at_once(environ, wrong):
-    told = problems(**environ)
-    assert len(told) == len(wrong)
-    assert all(any(text.startswith(one) for text in told) for one in wrong)
+def test_all_problems_are_reported_at_once(environ, expected):
+    messages = problems(**environ)
+    assert len(messages) == len(expected)
+    assert all(any(text.startswith(one) for text in messages) for one in expected)
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_what_is_wrong_is_said_at_once(environ, wrong):
         ({**REGION}, "https://bedrock-runtime.us-east-1.amazonaws.com", True, 0),
     ],
 )
-def test_what_is_asked_for(environ, url, identity, keys):
+def test_which_variables_request_bedrock(environ, url, identity, keys):
     bedrock = load(environ, NOWHERE).providers["bedrock"]
     assert (bedrock.base_url, bedrock.identity is not None, len(bedrock.credentials)) == (url, identity, keys)
 
 
 def test_without_the_extra(monkeypatch):
-    """Keys need no package; the chain does; a region alone asks for nothing then."""
+    """Static keys work without the extra; the credential chain needs it; a region alone then requests nothing."""
     monkeypatch.setattr(kinds.importlib.util, "find_spec", lambda name: None)
     assert "bedrock" in load({**KEY, **SECRET, **REGION}, NOWHERE).providers
     assert list(load({**OPENAI, **REGION}, NOWHERE).providers) == ["openai"]
-    (told,) = problems(**REGION, **ENDPOINT)
-    assert "pip install 'nulpoint[aws]'" in told
+    (message,) = problems(**REGION, **ENDPOINT)
+    assert "pip install 'nulpoint[aws]'" in message
 
 
 def values_of(**environ):
     return KIND.read(environ, "", [])
 
 
-def test_keys_sign_for_ever():
+def test_static_keys_never_expire():
     source = KIND.open(values_of(**KEY, **SECRET, **REGION, AWS_SESSION_TOKEN="token"))
     held = source.fetch()
     assert isinstance(source, StaticSource)
@@ -88,8 +88,8 @@ def test_keys_sign_for_ever():
 
 
 @pytest.fixture
-def nothing_around(monkeypatch):
-    """No credentials of the machine's own."""
+def no_machine_credentials(monkeypatch):
+    """Hide the credentials of this machine."""
     for name in KIND.variables:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -97,12 +97,12 @@ def nothing_around(monkeypatch):
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
 
 
-def test_a_chain_that_finds_nothing_says_so(nothing_around):
-    with pytest.raises(CredentialError, match="botocore's chain found none"):
+def test_a_chain_without_credentials_is_reported(no_machine_credentials):
+    with pytest.raises(CredentialError, match="botocore found no credentials"):
         ChainSource("us-east-1").fetch()
 
 
-def test_a_profile(nothing_around, monkeypatch, tmp_path):
+def test_a_profile(no_machine_credentials, monkeypatch, tmp_path):
     (tmp_path / "credentials").write_text(
         f"[team]\naws_access_key_id = AKIATEAM\naws_secret_access_key = {SECRET['AWS_SECRET_ACCESS_KEY']}\n"
     )
@@ -111,21 +111,21 @@ def test_a_profile(nothing_around, monkeypatch, tmp_path):
     source = KIND.open(
         values_of(**REGION, AWS_PROFILE="team", AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "credentials"))
     )
-    fields = source.fetch().signer.fields("POST", "host", "/model/m/converse", b"{}", 1_790_000_000)
+    fields = source.fetch().signer.headers("POST", "host", "/model/m/converse", b"{}", 1_790_000_000)
     assert b"Credential=AKIATEAM/20260921/us-east-1/bedrock/aws4_request" in fields
 
 
 @pytest.mark.parametrize("secret", ["x4Rm8 Wc3", "x4Rm8\u00e9"])
-def test_a_profile_whose_keys_cannot_go_out(nothing_around, monkeypatch, tmp_path, secret):
+def test_a_profile_with_keys_that_do_not_fit_a_header(no_machine_credentials, monkeypatch, tmp_path, secret):
     (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {secret}\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    with pytest.raises(CredentialError, match="is no credential") as told:
+    with pytest.raises(CredentialError, match="are not printable ASCII") as error:
         ChainSource("us-east-1").fetch()
-    assert "x4Rm8" not in str(told.value)
+    assert "x4Rm8" not in str(error.value)
 
 
-def test_two_rows_with_profiles_of_their_own(nothing_around, monkeypatch, tmp_path):
-    """Fetched at the same time, and nothing of it is left in the environment."""
+def test_two_providers_with_different_profiles(no_machine_credentials, monkeypatch, tmp_path):
+    """Two credentials are fetched at the same time, and nothing of them is left in the environment."""
     names = ("east", "west")
     (tmp_path / "credentials").write_text(
         "".join(f"[{name}]\naws_access_key_id = AKIA{name}\naws_secret_access_key = x\n" for name in names)
@@ -145,12 +145,12 @@ def test_two_rows_with_profiles_of_their_own(nothing_around, monkeypatch, tmp_pa
     with ThreadPoolExecutor(8) as threads:
         asked = [(name, threads.submit(sources[name].fetch)) for name in names * 8]
         for name, fetched in asked:
-            fields = fetched.result().signer.fields("POST", "h", "/", b"", 1_790_000_000)
+            fields = fetched.result().signer.headers("POST", "h", "/", b"", 1_790_000_000)
             assert f"Credential=AKIA{name}/20260921/us-{name}-1/".encode() in fields
     assert dict(os.environ) == before
 
 
-def test_a_profile_that_is_not_there_is_told_without_a_secret(nothing_around, monkeypatch):
+def test_a_missing_profile_is_reported_without_secrets(no_machine_credentials, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(CredentialError, match="nobody"):
         ChainSource("us-east-1").fetch()
@@ -169,12 +169,12 @@ providers:
 
 
 def regions(folder, **environ):
-    """What each provider's requests are signed for."""
+    """Return the region that each provider's requests are signed for."""
     providers = load({**KEY, **SECRET, **environ}, folder).providers
     return {name: dict(one.identity.values)["AWS_REGION"].reveal() for name, one in providers.items()}
 
 
-def test_a_row_is_signed_for_its_own_region(tmp_path):
+def test_a_provider_signs_for_its_own_region(tmp_path):
     (tmp_path / "config.yaml").write_text(WEST_ROW)
     assert regions(tmp_path, **REGION) == {
         "bedrock": "us-east-1", "west": "us-west-2", "tokyo": "ap-northeast-1", "near": "eu-west-3", "here": "us-east-1"
@@ -191,22 +191,22 @@ def test_a_row_is_signed_for_its_own_region(tmp_path):
         "bedrock-runtime.us-gov-west-1.amazonaws.com.cn", "bedrock-runtime.us-gov-west-1.amazonaws.eu",
     ],
 )  # fmt: skip
-def test_aws_s_own_hosts_tell_their_region(host):
-    """Whatever AWS_REGION is there for."""
+def test_the_region_is_taken_from_aws_hosts(host):
+    """The region in an AWS host name is used, whatever AWS_REGION says."""
     url = {"BEDROCK_ENDPOINT_URL": f"https://{host}"}
     assert regions(NOWHERE, **url, **REGION) == regions(NOWHERE, **url) == {"bedrock": "us-gov-west-1"}
 
 
 @pytest.mark.parametrize("host", ["bedrock-runtime.example.com", "s3.us-west-2.amazonaws.com", "10.0.0.7"])
-def test_other_hosts_do_not(host):
+def test_no_region_is_taken_from_other_hosts(host):
     assert regions(NOWHERE, **REGION, BEDROCK_ENDPOINT_URL=f"https://{host}") == {"bedrock": "us-east-1"}
     assert problems(**KEY, **SECRET, BEDROCK_ENDPOINT_URL=f"https://{host}")[0].startswith("AWS_REGION is not set")
 
 
-def test_a_region_of_a_row_that_is_none_is_named(tmp_path):
+def test_an_invalid_region_of_a_provider_is_reported(tmp_path):
     (tmp_path / "config.yaml").write_text(WEST_ROW)
     with pytest.raises(ConfigError) as caught:
         load({**KEY, **SECRET, **REGION, "NEAR_REGION": "nearby"}, tmp_path)
     assert [str(one) for one in caught.value.problems] == [
-        "NEAR_REGION = 'nearby': use the code of a region, e.g. us-east-1"
+        "NEAR_REGION = 'nearby': use the code of a region, for example us-east-1"
     ]

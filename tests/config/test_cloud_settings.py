@@ -1,4 +1,4 @@
-"""Clouds in the configuration: where they are, who we are there, and what is said of everything that is wrong."""
+"""Tests of cloud providers in the configuration: endpoints, identities, and the problems that are reported."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import clouds
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections import identities
-from nulpoint.config.sections.endpoints import unsound
+from nulpoint.config.sections.endpoints import template_problems
 from nulpoint.providers.spec import ProviderSpec
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
@@ -17,40 +17,40 @@ ENTRA = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": 
 
 
 def problems(environ, directory):
-    with pytest.raises(ConfigError) as wrong:
+    with pytest.raises(ConfigError) as caught:
         load(environ, directory)
-    told = [str(one) for one in wrong.value.problems]
-    assert SECRET not in " ".join(told)
-    return told
+    messages = [str(one) for one in caught.value.problems]
+    assert SECRET not in " ".join(messages)
+    return messages
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "expected"),
     [
         (KEY, ["AZURE_OPENAI_ENDPOINT is not set: azure needs it"]),
-        (RESOURCE, ["azure is asked for, but has no credential: set AZURE_OPENAI_API_KEY, or for an Entra identity"]),
+        (RESOURCE, ["azure is configured but has no credential: set AZURE_OPENAI_API_KEY, or for an Entra identity"]),
         ({**KEY, "AZURE_OPENAI_ENDPOINT": "res"}, ["AZURE_OPENAI_ENDPOINT = 'res': use a URL with a host"]),
         ({**KEY, "AZURE_OPENAI_ENDPOINT": f"https://u:{SECRET}@h"}, ["AZURE_OPENAI_ENDPOINT = 'https://***@h': cred"]),
-        ({**KEY, **RESOURCE, "AZURE_OPENAI_API_VERSION": "2024&x"}, ["AZURE_OPENAI_API_VERSION = '2024&x': use letters"]),
-        ({**KEY, "AZURE_OPENAI_ENDPOINT": "https://h/openai/v1/"}, ["AZURE_OPENAI_ENDPOINT = 'https://h/openai/v1': leave out /openai/v1"]),
+        ({**KEY, **RESOURCE, "AZURE_OPENAI_API_VERSION": "2024&x"}, ["AZURE_OPENAI_API_VERSION = '2024&x': use only letters"]),
+        ({**KEY, "AZURE_OPENAI_ENDPOINT": "https://h/openai/v1/"}, ["AZURE_OPENAI_ENDPOINT = 'https://h/openai/v1': remove /openai/v1 from the end"]),
         ({**RESOURCE, **ENTRA, "AZURE_TENANT_ID": ""}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_ID and AZURE_CLI"]),
         ({**RESOURCE, **ENTRA, "AZURE_CLIENT_SECRET": ""}, ["AZURE_CLIENT_SECRET is not set: AZURE_TENANT_ID and"]),
         ({**RESOURCE, "AZURE_CLIENT_SECRET": SECRET}, ["AZURE_TENANT_ID is not set: AZURE_CLIENT_SECRET alone", "AZURE_CLIENT_ID is not set"]),
         ({**RESOURCE, **ENTRA, "AZURE_AUTHORITY_HOST": "http://x"}, ["AZURE_AUTHORITY_HOST = 'http://x': use an https URL"]),
         ({**RESOURCE, "AZURE_TOKEN_CREDENTIALS": "dev"}, ["AZURE_TOKEN_CREDENTIALS = 'dev': use ManagedIdentityCredential"]),
         ({**RESOURCE, "AZURE_TOKEN_CREDENTIALS": "WorkloadIdentityCredential"}, ["AZURE_TENANT_ID is not set", "AZURE_CLIENT_ID is not set", "AZURE_FEDERATED_TOKEN_FILE is not set"]),
-        ({"VERTEX_PROJECT": "a/b"}, ["VERTEX_PROJECT = 'a/b': use letters, digits"]),
-        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "us/central1"}, ["VERTEX_LOCATION = 'us/central1': it becomes part of a host's name"]),
-        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "US"}, ["VERTEX_LOCATION = 'US': it becomes part of a host's name"]),
+        ({"VERTEX_PROJECT": "a/b"}, ["VERTEX_PROJECT = 'a/b': use only letters, digits"]),
+        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "us/central1"}, ["VERTEX_LOCATION = 'us/central1': it becomes part of a host name"]),
+        ({"VERTEX_PROJECT": "p1", "VERTEX_LOCATION": "US"}, ["VERTEX_LOCATION = 'US': it becomes part of a host name"]),
         ({"VERTEXAI_BASE_URL": "http://127.0.0.1:1"}, ["VERTEX_PROJECT is not set: vertexai needs it"]),
         ({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent"}, ["GOOGLE_APPLICATION_CREDENTIALS = '/nonexistent': the credentials file cannot be read: No such file"]),
         ({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": "/"}, ["GOOGLE_APPLICATION_CREDENTIALS = '/': the credentials file cannot be read: Is a directory"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_remedy(environ, told, tmp_path):
+def test_problems_are_reported_with_a_remedy(environ, expected, tmp_path):
     found = problems(environ, tmp_path)
-    assert len(found) == len(told)
-    for one, begins in zip(found, told, strict=True):
+    assert len(found) == len(expected)
+    for one, begins in zip(found, expected, strict=True):
         assert one.startswith(begins)
 
 
@@ -60,19 +60,22 @@ def test_what_is_wrong_is_told_with_its_remedy(environ, told, tmp_path):
         (f"not json {SECRET}", "is not JSON"),
         ({"type": SECRET}, "its `type` must be one of"),
         ({"type": "service_account", "private_key": SECRET, "token_uri": "x"}, "lacks client_email"),
-        ({"type": "service_account", "private_key": SECRET, "token_uri": "x", "client_email": "e"}, "no PEM"),
-        ([SECRET], "is no credentials file"),
+        (
+            {"type": "service_account", "private_key": SECRET, "token_uri": "x", "client_email": "e"},
+            "not in PEM format",
+        ),
+        ([SECRET], "is not a Google credentials file"),
     ],
 )
-def test_a_credentials_file_is_looked_at_before_anything_starts(document, word, tmp_path):
+def test_a_credentials_file_is_checked_before_the_start(document, word, tmp_path):
     path = tmp_path / "account.json"
     path.write_text(document if isinstance(document, str) else json.dumps(document))
-    (told,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
-    assert word in told
+    (message,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
+    assert word in message
 
 
-def test_a_credentials_file_nobody_may_read(tmp_path, monkeypatch):
-    """Whoever runs the tests may read everything, so the refusal is made."""
+def test_an_unreadable_credentials_file(tmp_path, monkeypatch):
+    """The tests may run as root, who can read every file, so the error is simulated."""
     path = tmp_path / "account.json"
     path.write_text(SECRET)
 
@@ -80,23 +83,23 @@ def test_a_credentials_file_nobody_may_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.open", refuse)
-    (told,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
-    assert told.endswith("cannot be read: Permission denied")
+    (message,) = problems({"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(path)}, tmp_path)
+    assert message.endswith("cannot be read: Permission denied")
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "expected"),
     [
-        ({**RESOURCE, **ENTRA}, "AZURE_OPENAI_ENDPOINT is set: needs the package azure.identity: pip install 'nulpoint[azure]'"),
-        ({"VERTEX_PROJECT": "p1"}, "VERTEX_PROJECT is set: needs the package google.auth: pip install 'nulpoint[gcp]'"),
+        ({**RESOURCE, **ENTRA}, "AZURE_OPENAI_ENDPOINT is set: needs the package azure.identity; run pip install 'nulpoint[azure]'"),
+        ({"VERTEX_PROJECT": "p1"}, "VERTEX_PROJECT is set: needs the package google.auth; run pip install 'nulpoint[gcp]'"),
     ],
 )  # fmt: skip
-def test_a_missing_extra_is_told_with_the_command(environ, told, tmp_path, monkeypatch):
+def test_a_missing_extra_is_reported_with_the_install_command(environ, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(identities, "has_extra", lambda kind: False)
-    assert problems(environ, tmp_path) == [told]
+    assert problems(environ, tmp_path) == [expected]
 
 
-def test_where_they_are(tmp_path):
+def test_endpoints_of_clouds(tmp_path):
     def of(**environ):
         return load(environ, tmp_path).providers
 
@@ -118,7 +121,7 @@ def test_where_they_are(tmp_path):
     assert world.paths["stream"] == path
 
 
-def test_keys_come_before_an_identity_and_others_variables_ask_for_nothing(tmp_path):
+def test_keys_take_precedence_over_identities(tmp_path):
     assert load({**RESOURCE, **KEY, **ENTRA}, tmp_path).providers["azure"].identity is None
     others = {**ENTRA, "OPENAI_API_KEY": "k", "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent", "VERTEX_LOCATION": "x"}
     assert set(load(others, tmp_path).providers) == {"openai"}
@@ -127,7 +130,7 @@ def test_keys_come_before_an_identity_and_others_variables_ask_for_nothing(tmp_p
     assert "azure" not in load({"ALLOW_CLIENT_API_KEYS": "true"}, tmp_path).providers
 
 
-def test_everything_may_stand_in_the_file(tmp_path):
+def test_clouds_can_be_configured_in_config_yaml(tmp_path):
     settings = {**RESOURCE, **ENTRA, "VERTEX_PROJECT": "p1"}
     (tmp_path / "config.yaml").write_text("\n".join(f"{name.lower()}: {value}" for name, value in settings.items()))
     providers = load({}, tmp_path).providers
@@ -135,34 +138,34 @@ def test_everything_may_stand_in_the_file(tmp_path):
     assert SECRET not in repr(providers)
 
 
-def test_rows_of_the_user_s_own(tmp_path):
-    def told(text):
+def test_custom_provider_rows(tmp_path):
+    def messages_for(text):
         (tmp_path / "config.yaml").write_text(f"providers:\n  - {text}\n")
         return problems({"X_KEY": SECRET}, tmp_path)
 
-    assert "did you mean azure?" in told("{name: west, like: azur}")[0]
-    assert told("{name: w, like: azure, key_env: X_KEY, base_url: '{NOWHERE}'}")[0].startswith(
+    assert "did you mean azure?" in messages_for("{name: west, like: azur}")[0]
+    assert messages_for("{name: w, like: azure, key_env: X_KEY, base_url: '{NOWHERE}'}")[0].startswith(
         "providers[0].variables has no NOWHERE"
     )
-    assert told("{name: w, like: azure, key_env: X_KEY, base_url: 'https://h', paths: {chat: 'x y'}}")[0].startswith(
-        "providers[0].paths"
-    )
-    assert "Invalid enum value" in told("{name: w, like: azure, key_env: X_KEY, paths: {talk: /x}}")[0]
+    assert messages_for("{name: w, like: azure, key_env: X_KEY, base_url: 'https://h', paths: {chat: 'x y'}}")[
+        0
+    ].startswith("providers[0].paths")
+    assert "Invalid enum value" in messages_for("{name: w, like: azure, key_env: X_KEY, paths: {talk: /x}}")[0]
     row = "{name: w, base_url: 'https://{REGION_X}.h', key_env: X_KEY, variables: {REGION_X: null}, paths: {chat: '/c/{model}'}}"
-    assert told(row) == ["REGION_X is not set: w needs it"]
+    assert messages_for(row) == ["REGION_X is not set: w needs it"]
     (tmp_path / "config.yaml").write_text(f"region_x: eu\nproviders:\n  - {row}\n")
     mine = load({"X_KEY": SECRET}, tmp_path).providers["w"]
     assert (mine.base_url, mine.paths) == ("https://eu.h", {"chat": "/c/{model}"})
 
 
-def test_templates_within_defaults():
+def test_defaults_of_variables_may_be_templates():
     row = ProviderSpec(
         name="x", base_url="{X_URL}", key_env="X", variables={"X_URL": "https://a.{X_REGION}.h", "X_REGION": None}
     )
-    assert unsound("", row) == []
+    assert template_problems("", row) == []
 
 
-def test_the_key_of_a_service_account_is_nowhere_in_the_configuration(tmp_path):
+def test_the_configuration_does_not_contain_the_service_account_key(tmp_path):
     class Server:
         url, port = "http://127.0.0.1:1", 0
 
@@ -179,7 +182,7 @@ def test_the_key_of_a_service_account_is_nowhere_in_the_configuration(tmp_path):
         ("https://gateway.example", None),
     ],
 )
-def test_the_audience_of_a_token_is_that_of_the_resource_s_cloud(endpoint, scope, tmp_path):
+def test_the_token_scope_is_that_of_the_resources_cloud(endpoint, scope, tmp_path):
     identity = load({**ENTRA, "AZURE_OPENAI_ENDPOINT": endpoint}, tmp_path).providers["azure"].identity
     found = dict(identity.values).get("scope")
     assert (found.reveal() if found else None) == scope
@@ -196,5 +199,5 @@ def test_the_audience_of_a_token_is_that_of_the_resource_s_cloud(endpoint, scope
         {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": f"wJalrXUtnFEMI/K7{SECRET}"},
     ],
 )  # fmt: skip
-def test_a_credential_in_the_wrong_place_is_not_shown(environ, tmp_path):
+def test_misplaced_credentials_are_not_shown(environ, tmp_path):
     assert any("'***'" in one for one in problems(environ, tmp_path))

@@ -1,4 +1,4 @@
-"""Chains of the user's own, several keys of one provider: what is taken, and how everything wrong is told at once."""
+"""Tests of fallback chains and of several keys for one provider in the configuration."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def problems(tmp_path, text, **environ):
 # -- chains ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_chain_of_steps_some_with_weights(tmp_path):
+def test_a_chain_with_weighted_steps(tmp_path):
     config = loaded(
         tmp_path,
         """
@@ -54,7 +54,7 @@ fallbacks:
     assert config.fallbacks == "auto"
 
 
-def test_a_chain_may_name_a_provider_of_the_user_s_own(tmp_path):
+def test_a_chain_can_name_a_custom_provider(tmp_path):
     rows = "providers:\n  - {name: mine, base_url: http://10.0.0.5/v1, key_env: null, auth: none}\n"
     config = loaded(tmp_path, f"{rows}fallbacks: {{gpt-4o: [mine/llama]}}\n")
     assert config.chains["gpt-4o"] == ((WeightedTarget("mine/llama"),),)
@@ -84,10 +84,10 @@ def test_the_setting_and_the_section_share_a_name(tmp_path, text, environ, setti
         ("{m: []}", "fallbacks.m", "is empty", "must be a list of steps"),
         ("{m: null}", "fallbacks.m", "(config.yaml)", "must be a list of steps"),
         ("{m: openai/gpt-4o}", "fallbacks.m", "(config.yaml)", "must be a list of steps"),
-        ("{m: [{}]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
-        ("{m: [7]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
-        ("{m: [null]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
-        ("{m: [[openai/a]]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model` or a mapping"),
+        ("{m: [{}]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
+        ("{m: [7]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
+        ("{m: [null]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
+        ("{m: [[openai/a]]}", "fallbacks.m[0]", "(config.yaml)", "must be `provider/model`, or a mapping"),
         ("{m: [groq/a, opneai/gpt-4o]}", "fallbacks.m[1]", "= 'opneai/gpt-4o'", "did you mean openai/gpt-4o?"),
         ("{m: [zzz/a]}", "fallbacks.m[0]", "= 'zzz/a'", "use provider/model with a known provider"),
         ("{m: [gpt-4o]}", "fallbacks.m[0]", "= 'gpt-4o'", "use provider/model with a known provider"),
@@ -107,42 +107,42 @@ def test_the_setting_and_the_section_share_a_name(tmp_path, text, environ, setti
         ("7", "fallbacks", "= '7' (config.yaml)", "use one of: auto, off"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_chain(tmp_path, section, key, given, remedy):
+def test_problems_with_chains(tmp_path, section, key, given, remedy):
     (problem,) = problems(tmp_path, f"fallbacks: {section}")
-    assert (problem.key, problem.given) == (key, given)
+    assert (problem.key, problem.value) == (key, given)
     assert remedy in problem.remedy
 
 
-def test_all_chains_problems_at_once_and_no_traceback(tmp_path, monkeypatch):
+def test_all_problems_with_chains_are_reported_without_a_traceback(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(
         "max_retries: -1\nfallbacks:\n  a: []\n  b: [nope/x]\n  c: [{openai/x: -1}, openai/y, openai/y]\n"
     )
-    told = CliRunner().invoke(main, ["check"], env=KEY)
-    assert told.exit_code == 2
-    assert "5 problems" in told.output
+    result = CliRunner().invoke(main, ["check"], env=KEY)
+    assert result.exit_code == 2
+    assert "5 problems" in result.output
     for key in ("max_retries = '-1'", "fallbacks.a is empty", "fallbacks.b[0]", "fallbacks.c[0]", "fallbacks.c[2]"):
-        assert key in told.output
-    assert "Traceback" not in told.output
+        assert key in result.output
+    assert "Traceback" not in result.output
 
 
-def test_the_check_shows_the_chains_and_what_is_left_out(tmp_path, monkeypatch):
+def test_check_shows_chains_and_unavailable_targets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(
         "fallbacks:\n  gpt-4o: [groq/x, {openai/a: 2, mistral/b: 1}]\ngroq_api_key: gsk-x\n"
     )
-    told = CliRunner().invoke(main, ["check"], env={**KEY, "MISTRAL_API_KEY": None})
-    assert told.exit_code == 0
+    result = CliRunner().invoke(main, ["check"], env={**KEY, "MISTRAL_API_KEY": None})
+    assert result.exit_code == 0
     line = "  fallbacks gpt-4o -> groq/x, then openai/a (2) or mistral/b (1) (not configured: left out)"
-    assert line in told.output.splitlines()
+    assert line in result.output.splitlines()
 
 
-def test_what_is_shown_of_a_long_mistake_is_short(tmp_path):
+def test_long_invalid_values_are_shortened(tmp_path):
     (problem,) = problems(tmp_path, f"fallbacks: {{m: [{'x' * 5000}]}}")
     assert len(str(problem)) < 300
 
 
-def test_the_schema_takes_the_word_and_the_mapping():
+def test_the_schema_accepts_a_word_or_a_mapping():
     schema = json.loads(reference.schema())["properties"]["fallbacks"]
     assert [set(one) for one in schema["oneOf"]] == [{"enum"}, {"type", "additionalProperties"}]
 
@@ -152,7 +152,7 @@ FENCED = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.parametrize("name", ["docs/failover.md", "docs/configuration.md", "docs/clouds.md", "config.example.yaml"])
-def test_what_the_documentation_shows_is_valid(tmp_path, name):
+def test_examples_in_the_documentation_are_valid(tmp_path, name):
     text = (REPOSITORY / name).read_text()
     shown = FENCED.findall(text) if name.endswith(".md") else [text]
     assert any("fallbacks:" in one for one in shown)
@@ -180,11 +180,11 @@ def credentials(config):
         ("openai_api_keys: []", {}, ["sk-x"]),
     ],
 )
-def test_several_keys_each_counts_once(tmp_path, text, environ, keys):
+def test_several_keys_without_duplicates(tmp_path, text, environ, keys):
     assert credentials(loaded(tmp_path, text or "port: 1", **environ)) == keys
 
 
-def test_every_provider_with_a_key_may_have_several():
+def test_every_provider_with_a_key_accepts_several_keys():
     for spec in CATALOG.values():
         assert spec.keys_env == (spec.key_env + "S" if spec.key_env else None)
 

@@ -1,4 +1,4 @@
-"""REQUEST_LOG and `prices`: what is read, and what is told of everything else."""
+"""Tests of REQUEST_LOG and the `prices` section: valid values, and the problems that are reported."""
 
 import os
 import sqlite3
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from nulpoint.config import ConfigError, load
-from nulpoint.config.sections.request_log import LogTarget, configured
+from nulpoint.config.sections.request_log import LogTarget, configured_targets
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
@@ -29,7 +29,7 @@ def problems(tmp_path, log="", **file):
     return [str(one) for one in caught.value.problems]
 
 
-def test_places(tmp_path):
+def test_log_targets(tmp_path):
     assert loaded(tmp_path).request_log == (LogTarget("stdout"),)
     assert loaded(tmp_path, "none").request_log == ()
     assert loaded(tmp_path, f"STDOUT, sqlite:{tmp_path}/a:b.db").request_log == (
@@ -40,23 +40,23 @@ def test_places(tmp_path):
 
 @pytest.mark.parametrize("text", ["syslog", "sqlite", "sqlite:", "file: ", "postgres://x", "stdout,", "stdout:1",
                                   "none,stdout", "stdout,stdout"])  # fmt: skip
-def test_a_wrong_place_is_told(tmp_path, text):
+def test_invalid_log_targets_are_reported(tmp_path, text):
     (problem,) = problems(tmp_path, text)
     assert "REQUEST_LOG" in problem
     assert "sqlite:PATH" in problem or "twice" in problem
 
 
-def test_places_that_cannot_be_used(tmp_path, monkeypatch):
+def test_log_targets_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
-    assert "make it first" in problems(tmp_path, f"sqlite:{tmp_path}/none/x.db")[0]
+    assert "create it first" in problems(tmp_path, f"sqlite:{tmp_path}/none/x.db")[0]
     assert "is a directory" in problems(tmp_path, f"file:{tmp_path}/folder")[0]
-    assert "no regular file" in problems(tmp_path, "sqlite:/dev/null")[0]
+    assert "not a regular file" in problems(tmp_path, "sqlite:/dev/null")[0]
     (tmp_path / "mine").touch()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "cannot be written by user" in problems(tmp_path, f"file:{tmp_path}/mine")[0]
+    assert "may not write this file" in problems(tmp_path, f"file:{tmp_path}/mine")[0]
     both = problems(tmp_path, f"file:{tmp_path}/new,sqlite:{tmp_path}/new.db")
     assert len(both) == 2
-    assert all("may not make files in" in one for one in both)
+    assert all("may not create files in" in one for one in both)
 
 
 def test_sqlite_files_that_cannot_be_used(tmp_path):
@@ -70,13 +70,13 @@ def test_sqlite_files_that_cannot_be_used(tmp_path):
     assert "newer nulpoint" in problems(tmp_path, f"sqlite:{newer}")[0]
     assert "another program" in problems(tmp_path, f"sqlite:{foreign}")[0]
     damaged.write_bytes(b"damaged" * 1000)
-    assert loaded(tmp_path, f"sqlite:{damaged}").request_log  # it is set aside when it is written
+    assert loaded(tmp_path, f"sqlite:{damaged}").request_log  # the damaged file is set aside when the log is written
 
 
 # -- prices ------------------------------------------------------------------------------------------------------------
 
 
-def test_own_prices_come_first(tmp_path):
+def test_configured_prices_take_precedence(tmp_path):
     given = {
         "openai/gpt-4o": {"input": 1, "output": 2.5, "cached": 0},
         "openai/my/model": {"input": 0.5, "output": 0.5},
@@ -97,17 +97,17 @@ def test_own_prices_come_first(tmp_path):
         ({"openai/x": {"input": 1, "output": 1, "per": 1000}}, "per"),
         ({"openai/x": {"input": -1, "output": 1}}, "from 0"),
         ({"openai/x": {"input": float("nan"), "output": 1}}, "from 0"),
-        ({"openai/x": {"input": 1, "output": 1, "over": 1000}}, "belong together"),
+        ({"openai/x": {"input": 1, "output": 1, "over": 1000}}, "set over and beyond together"),
         ({"openai/x": 3}, "for example"),
     ],
 )
-def test_a_wrong_price_is_told(tmp_path, prices, said):
+def test_invalid_prices_are_reported(tmp_path, prices, said):
     (problem,) = problems(tmp_path, prices=prices)
     assert problem.startswith("prices")
     assert said in problem
 
 
-def test_every_row_of_the_list_is_sound():
+def test_every_row_of_the_price_list_is_valid():
     seen = set()
     for row in PRICE_LIST:
         assert row.provider in CATALOG
@@ -133,9 +133,9 @@ def test_well_known_models_have_a_price():
         ("openai", "gpt-4o", "gpt-4o", Usage(1_000_000, 0), 2.5),
         ("openai", "gpt-4o-2024-08-06", "gpt-4o", Usage(1_000_000, 1_000_000, 400_000), 12.0),
         ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(1_000_000, 1_000_000), 20.0),
-        ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(10, 10, 5), None),  # no price for cached
-        ("openai", "gpt-4o-2099-01-01", "gpt-4o-2099-01-01", Usage(1, 1), None),  # nobody says it costs what gpt-4o does
-        ("openai", "gpt-4o-2099-01-01", "gpt-4o", Usage(1_000_000, 0), 2.5),  # what was ordered has a price
+        ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(10, 10, 5), None),  # there is no price for cached tokens
+        ("openai", "gpt-4o-2099-01-01", "gpt-4o-2099-01-01", Usage(1, 1), None),  # it may cost something else than gpt-4o
+        ("openai", "gpt-4o-2099-01-01", "gpt-4o", Usage(1_000_000, 0), 2.5),  # the requested model has a price
         ("groq", "gpt-4o", "gpt-4o", Usage(1, 1), None),
         ("anthropic", "claude-sonnet-4-5", "x", Usage(1_000_000, 0, 200_000, 0, 300_000, 100_000), 1.5 + 0.06 + 0.75 + 0.6),
         ("gemini", "gemini-2.5-pro", "x", Usage(200_000, 0), 0.25),
@@ -148,7 +148,7 @@ def test_costs(provider, answered, asked, usage, cost):
     assert Prices(PRICE_LIST).cost(provider, answered, asked, usage) == cost
 
 
-def test_a_price_the_user_gives_for_long_prompts():
+def test_a_configured_price_for_long_prompts():
     price = Price(input=1, output=1, over=10, beyond=Price(input=2, output=2))
     prices = Prices((), {"openai/x": price})
     assert prices.cost("openai", "x", "x", Usage(10, 1)) == 11e-6
@@ -163,9 +163,9 @@ def test_the_example_in_the_documentation_loads(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["x: 2026-13-45\n", "[" * 5000, "a: 1\na: 2\n", "request_log: [stdout", "- stdout\n"])
-def test_a_file_that_cannot_be_read_names_no_place(tmp_path, text):
-    """Whoever loads the configuration tells what is wrong with it."""
+def test_an_unreadable_file_gives_no_log_targets(tmp_path, text):
+    """Loading the configuration reports the problem."""
     file = tmp_path / "config.yaml"
     file.write_text(text)
-    assert configured({}, file) is None
-    assert configured({"REQUEST_LOG": "stdout"}, file) == (LogTarget("stdout"),)
+    assert configured_targets({}, file) is None
+    assert configured_targets({"REQUEST_LOG": "stdout"}, file) == (LogTarget("stdout"),)

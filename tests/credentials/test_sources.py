@@ -1,4 +1,4 @@
-"""The clouds' libraries against scripted token servers: what comes, and what is told when nothing does."""
+"""Tests of the clouds' libraries against mock token servers: the tokens, and the messages when none can be fetched."""
 
 import asyncio
 import json
@@ -47,39 +47,39 @@ def test_a_service_account_gets_a_token():
         assert first.expires > 1_700_000_000
         second = await in_thread(source.fetch)
         assert second.signer.secret != first.signer.secret
-        assert server.tokens == 2
+        assert server.token_requests == 2
 
     with_mock("vertexai", use)
 
 
 @pytest.mark.parametrize(("fault", "word"), [("token_refused", "invalid_grant"), ("token_repeat", "invalid_grant")])
-def test_what_google_says_is_told_without_the_assertion(fault, word):
+def test_googles_error_is_reported_without_the_assertion(fault, word):
     async def use(server):
         server.set_fault(fault)
         source = source_of(google.KIND, {google.FILE: clouds.service_account(server)})
-        with pytest.raises(CredentialError, match=word) as told:
+        with pytest.raises(CredentialError, match=word) as error:
             await in_thread(source.fetch)
-        assert "eyJ" not in str(told.value)
-        assert len(str(told.value)) <= 300
+        assert "eyJ" not in str(error.value)
+        assert len(str(error.value)) <= 300
 
     with_mock("vertexai", use)
 
 
-def test_a_private_key_that_is_none(tmp_path):
+def test_an_invalid_private_key(tmp_path):
     path = tmp_path / "account.json"
     inside = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7"
     pem = f"-----BEGIN PRIVATE KEY-----\n{inside}\n-----END PRIVATE KEY-----\n"
     account = {"type": "service_account", "client_email": "a@b", "private_key": pem, "token_uri": "http://x/token"}
     path.write_text(json.dumps(account))
     source = source_of(google.KIND, {google.FILE: str(path)})
-    with pytest.raises(CredentialError) as told:
+    with pytest.raises(CredentialError) as error:
         source.fetch()
-    assert "private key" in str(told.value)
-    assert inside not in str(told.value)
+    assert "private key" in str(error.value)
+    assert inside not in str(error.value)
 
 
 def test_a_metadata_server(monkeypatch):
-    """As on Google's machines: no file, no key; the address is told by google-auth's own variables."""
+    """On Google's machines there is no file and no key; variables of google-auth set the metadata server's address."""
 
     async def main():
         async def answer(reader, writer):
@@ -118,7 +118,7 @@ def certificate(tmp_path_factory):
 
 
 def entra_of(server, monkeypatch, certificate, secret=CLIENT_SECRET):
-    """azure-identity speaks TLS only, and asks `AZURE_AUTHORITY_HOST` alone where it is told to."""
+    """azure-identity uses TLS only, and asks only `AZURE_AUTHORITY_HOST` if instance discovery is disabled."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
     given = {
         "AZURE_TENANT_ID": "11111111-2222-3333-4444-555555555555", "AZURE_CLIENT_ID": "c1",
@@ -138,7 +138,7 @@ def test_a_client_secret_gets_a_token(monkeypatch, certificate):
         source = entra_of(server, monkeypatch, certificate)
         first, second = await in_thread(source.fetch), await in_thread(source.fetch)
         assert first.signer.secret.startswith("eyJmock.entra-")
-        assert second.signer.secret != first.signer.secret  # no cache gives out what may have been refused
+        assert second.signer.secret != first.signer.secret  # no cache returns a token that may have been rejected
         assert first.expires > 1_700_000_000
 
     with_mock("azure", use, server_tls(certificate))
@@ -151,13 +151,13 @@ def test_a_client_secret_gets_a_token(monkeypatch, certificate):
         ("token_repeat", CLIENT_SECRET, "invalid_grant|client_secret|Auth"),
     ],
 )
-def test_what_entra_says_is_told_without_the_secret(monkeypatch, certificate, fault, secret, word):
+def test_entras_error_is_reported_without_the_secret(monkeypatch, certificate, fault, secret, word):
     async def use(server):
         if fault:
             server.set_fault(fault)
-        with pytest.raises(CredentialError, match=word) as told:
+        with pytest.raises(CredentialError, match=word) as error:
             await in_thread(entra_of(server, monkeypatch, certificate, secret).fetch)
-        assert CLIENT_SECRET not in str(told.value)
+        assert CLIENT_SECRET not in str(error.value)
 
     with_mock("azure", use, server_tls(certificate))
 
@@ -173,7 +173,7 @@ def test_a_managed_identity_gets_a_token(monkeypatch):
     with_mock("azure", use)
 
 
-def test_a_managed_identity_of_a_sovereign_cloud_asks_for_its_own_audience(monkeypatch):
+def test_a_managed_identity_in_a_sovereign_cloud_uses_its_scope(monkeypatch):
     asked, answer = [], azure.managed_token
 
     def noted(call):
@@ -192,7 +192,7 @@ def test_a_managed_identity_of_a_sovereign_cloud_asks_for_its_own_audience(monke
     assert "resource=https://cognitiveservices.azure.us" in unquote(query)
 
 
-def test_nothing_of_it_can_be_printed():
+def test_credentials_cannot_be_printed():
     for kind, given in (
         (entra.KIND, dict.fromkeys(("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"), CLIENT_SECRET)),
         (google.KIND, {}),
@@ -202,7 +202,7 @@ def test_nothing_of_it_can_be_printed():
         assert all(isinstance(value, Secret) for value in values.values())
 
 
-def test_an_extra_is_looked_for_without_importing_it():
+def test_an_extra_is_detected_without_importing_it():
     for kind in KINDS.values():
         assert has_extra(kind)
         assert not has_extra(kind._replace(module="nowhere.at.all"))

@@ -11,7 +11,7 @@ from fenced import PAGES, ROOT, SHELL, blocks, commands
 from session import mocks, run_page
 
 from nulpoint.config import load
-from nulpoint.mock.server import fault_for
+from nulpoint.mock.server import parse_provider_fault
 from nulpoint.providers.catalog import CATALOG
 
 # Commands that cannot be run here, by a pattern: why, and what holds them to the code instead.
@@ -92,7 +92,7 @@ def test_extras_and_faults_that_are_named_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(re.findall(r"nulpoint\[(\w+)\]", text_of_all())) <= set(project["optional-dependencies"])
     for fault in re.findall(r"--fault '?([\w:=*]+)", text_of_all()):
-        fault_for(fault)
+        parse_provider_fault(fault)
 
 
 def test_make_targets_that_are_named_exist():

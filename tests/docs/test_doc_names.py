@@ -28,7 +28,9 @@ NOT_SETTINGS = {
         "NO_COLOR", "CAP_NET_BIND_SERVICE", "SO_REUSEPORT", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE",
     },
     "words of providers": {"API_KEY_INVALID", "MALFORMED_FUNCTION_CALL", "INVALID_JSON"},
-    "tables and names in the code": {"DEFAULT_FALLBACK_ORDER", "NULPOINT_TEST_SEED"},
+    "tables and names in the code": {
+        "DEFAULT_FALLBACK_ORDER", "NULPOINT_TEST_SEED", "PREFIX_EXPANSIONS", "PROVIDER_BY_PREFIX",
+    },
 }  # fmt: skip
 
 

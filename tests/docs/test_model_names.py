@@ -11,7 +11,7 @@ from fenced import PAGES, ROOT
 
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.openai import server as openai_server
-from nulpoint.providers.catalog import ALIASES, CATALOG, PATTERNS
+from nulpoint.providers.catalog import ALIASES, CATALOG, PROVIDER_BY_PREFIX
 from nulpoint.providers.equivalents import TIERS
 
 _OPENAI = "https://developers.openai.com/api/docs/deprecations"
@@ -91,7 +91,7 @@ def test_aliases_that_are_not_from_the_first_versions():
 )
 def test_documentation_demo_and_examples(path):
     rows = {f"| `{alias}` | `{target}` |" for alias, target in ALIASES.items()}
-    rows |= {f"| `{prefix}` | {provider} |" for prefix, provider in PATTERNS.items()}
+    rows |= {f"| `{prefix}` | {provider} |" for prefix, provider in PROVIDER_BY_PREFIX.items()}
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     wrong = [line for line in lines if ended(line) and line not in rows and not SAYS_SO.search(line)]
     assert not wrong

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from conftest import post
-from nulpoint.mock.model import words
+from nulpoint.mock.model import sample_words
 from outcome import Outcome
 
 MODELS = ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-pro")
@@ -74,7 +74,7 @@ async def carry_out(port: int, planned: Plan) -> str:
         return "error"
     if outcome.verdict != "answer":
         return f"lost: {outcome.verdict}"
-    return "answer" if outcome.text == "".join(words(planned.words)) else f"false: {outcome.text[:80]!r}"
+    return "answer" if outcome.text == "".join(sample_words(planned.words)) else f"false: {outcome.text[:80]!r}"
 
 
 async def _read_all(port: int, planned: Plan) -> bytes:

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from nulpoint.mock import MockServer, MockSettings, faults
-from nulpoint.mock.answers import Answer, Call
 from nulpoint.mock.faults import Fault
+from nulpoint.mock.interface import MockRequest, MockResponse
 
 NAMES = ("openai", "anthropic", "gemini")
 SHARE = 0.06  # of the requests meet a fault, outages not counted
@@ -61,14 +61,14 @@ class Provider(MockServer):
         arg = self.chance.randrange(most) if name.endswith("_mid_stream") else most
         return faults.make(name, arg)
 
-    def answer(self, call: Call) -> Answer:
+    def respond(self, call: MockRequest) -> MockResponse:
         found = _MARKER.search(str(call.body))
         marker = found[1] if found else ""
         self.calls[marker] += 1
         if call.headers.get(_MARK, "") in ("", *HARMLESS):
             self.good[marker] += 1
-        call.words = _limit(call.body)
-        return super().answer(call)
+        call.word_count = _limit(call.body)
+        return super().respond(call)
 
 
 def _limit(body: dict[str, Any]) -> int:

@@ -5,8 +5,8 @@ from zlib import crc32
 
 import clouds
 from nulpoint.mock import MockServer, MockSettings
-from nulpoint.mock.answers import Call
 from nulpoint.mock.bedrock import eventstream
+from nulpoint.mock.interface import MockRequest
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -109,15 +109,15 @@ def _format(name: str) -> Format:
             body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
         elif stream:
             body["stream"] = True
-        call = Call("POST", path, _CREDENTIALS, body, 1, WORDS)
-        found = server.dialect.answer(call)
+        call = MockRequest("POST", path, _CREDENTIALS, body, 1, WORDS)
+        found = server.api.respond(call)
         assert found.status == 200, found.body
         return found.body, found.events or []
 
     whole, _ = ask(False, _PATHS[name][0])
     _, events = ask(True, _PATHS[name][1])
     before, after = _BEFORE[name], _AFTER[name]
-    error = server.dialect.error(500, "broken").body
+    error = server.api.error(500, "broken").body
     named = b"event: error\n" if name == "anthropic" else b""
     return Format(
         name,
@@ -134,9 +134,9 @@ def _format(name: str) -> Format:
 
 def _embeddings(name: str, model: str, path: str, body: dict[str, object]) -> Format:
     server = MockServer(name, MockSettings())
-    found = server.dialect.answer(Call("POST", path, _CREDENTIALS, body, 1, WORDS))
+    found = server.api.respond(MockRequest("POST", path, _CREDENTIALS, body, 1, WORDS))
     assert found.status == 200, found.body
-    return Format(name, model, [], [], [], found.body, server.dialect.error(500, "broken").body, b"")
+    return Format(name, model, [], [], [], found.body, server.api.error(500, "broken").body, b"")
 
 
 FORMATS = {name: _format(name) for name in _MODELS}
@@ -155,12 +155,12 @@ def _cloud(name: str, model: str, paths: tuple[str, str], body: dict[str, object
     server = MockServer(name, MockSettings(stream_words=WORDS))
     streamed = {"stream": True} if "model" in body else {}
     whole, stream = (
-        server.dialect.answer(Call("POST", path, _CREDENTIALS, {**body, **more}, 1, WORDS))
+        server.api.respond(MockRequest("POST", path, _CREDENTIALS, {**body, **more}, 1, WORDS))
         for path, more in zip(paths, ({}, streamed), strict=True)
     )
     assert (whole.status, stream.status) == (200, 200), (whole.body, stream.body)
     events = stream.events or []
-    error, error_event = server.dialect.error(500, "broken").body, server.dialect.error_event(500, "broken")
+    error, error_event = server.api.error(500, "broken").body, server.api.error_event(500, "broken")
     return Format(
         name, model, events[:before], events[before:-after], events[-after:], whole.body, error, error_event
     )  # fmt: skip

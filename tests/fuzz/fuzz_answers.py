@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.retry_after import retry_after_seconds, seconds_to_wait
+from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import ResponseMetadata, Usage, read_final_metadata, read_metadata
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, provider_failure, redact_failure
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, Codec, codec_for_model, with_emulation
-from nulpoint.protocols.registry import ERRORS as ERROR_READERS
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, Codec, codec_for_model, with_emulation
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
 from nulpoint.proxy.response_body import check_response
@@ -24,7 +23,7 @@ from support.samples import ANSWERS, CHUNKS, ERRORS, OPENAI, VECTORS
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 CREATED = 1_700_000_000
-WRAPPED = (Emulation(custom=frozenset({"f"})), Emulation(schema_tool="f"), Emulation(legacy=True))
+WRAPPED = (Emulation(custom_tools=frozenset({"f"})), Emulation(schema_tool="f"), Emulation(legacy_functions=True))
 _PRICES = Prices(PRICE_LIST)
 _STATUSES = {400, 401, 402, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529}
 
@@ -107,8 +106,8 @@ def vectors(wire: str) -> Callable[[tuple[bytes, bytes]], None]:
             request = msgspec.json.encode({"model": "m", "input": ["a", "b"], "encoding_format": encoding})
             codec = EMBEDDINGS[wire]
             made = read_or_failed(lambda codec=codec, request=request: codec.decode(body, request, "m"))
-            if made is not None and codec.count_in:
-                made = codec.counted(made, count)
+            if made is not None and codec.token_count_header:
+                made = codec.add_token_count(made, count)
                 msgspec.json.decode(made)
             if made is not None:
                 check_facts(read_metadata(made))
@@ -119,11 +118,11 @@ def vectors(wire: str) -> Callable[[tuple[bytes, bytes]], None]:
 def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
     status, body, kind, wait = given
     credential = CredentialMatcher(SECRET)
-    embedded_error(body)
+    has_embedded_error(body)
     status, told = ERROR_READERS["bedrock"](status, {b"x-amzn-errortype": kind}, body)
     for one in (body, told):
         for failure in (
-            provider_failure("p", status, one, retry_after_seconds(wait, wait, 0.0), credential),
+            provider_failure("p", status, one, parse_retry_after_headers(wait, wait, 0.0), credential),
             embedded_failure("p", one, credential),
         ):
             failure = redact_failure(failure, credential)
@@ -134,7 +133,7 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
 
 def waits(given: tuple[bytes, float]) -> None:
     value, now = given
-    seconds = seconds_to_wait(value, now)
+    seconds = parse_retry_after(value, now)
     assert seconds is None or 0 < seconds < float("inf")
 
 

@@ -41,7 +41,7 @@ lists = st.lists(_MESSAGES, max_size=4)
 def read(pieces: list[bytes]) -> tuple[list[tuple[dict[str, Any], bytes]], str | None, bool]:
     decoder = EventStreamDecoder()
     found = [(dict(one.headers), bytes(one.payload)) for piece in pieces for one in decoder.feed(piece)]
-    return found, decoder.broken, decoder.broken is None and decoder.inside_message()
+    return found, decoder.error, decoder.error is None and decoder.inside_message()
 
 
 def check_whole(given: tuple[list[tuple[dict[str, Any], bytes]], list[int]]) -> None:

@@ -19,10 +19,10 @@ RECORDS: list[Any] = [
 
 def lines(data: bytes) -> None:
     try:
-        connection = reader._of_lines(data, "here")
+        connection = reader.load_lines(data, "here")
     except reader.UnreadableLogError:
         return
-    log = reader.RequestLogReader(connection, reader.STDIN, live=False)
+    log = reader.RequestLogReader(connection, reader.STDIN, can_follow=False)
     try:
         rows = log.rows("1", ())
         for row in rows:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import INSTEAD, RUN, SEARCHED, redact, without_request
+from nulpoint.redaction.text import MAX_REQUEST_BYTES, REPLACEMENT, RUN_LENGTH, redact, without_request
 
 SECRETS = (
     "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1",
@@ -26,12 +26,12 @@ def spellings(secret: str) -> list[str]:
     return [
         secret, secret.upper(), secret.lower(), secret.swapcase(), quote(secret, safe=""), "".join(f"%{byte:02X}" for byte in raw),
         b64encode(raw).decode(), urlsafe_b64encode(b"x:" + raw).decode().rstrip("="), b64encode(b"xy" + raw + b"z").decode(),
-        json.dumps(secret)[1:-1], secret[:RUN], secret[-RUN:], secret[3 : 3 + RUN + 2],
+        json.dumps(secret)[1:-1], secret[:RUN_LENGTH], secret[-RUN_LENGTH:], secret[3 : 3 + RUN_LENGTH + 2],
     ]  # fmt: skip
 
 
 _NOISE = st.text(max_size=12) | st.sampled_from(
-    ("sk-", "***", "Bearer ", "eyJ", "x" * 40, "%", "=", "\n", INSTEAD, "%41", "\\u0041")
+    ("sk-", "***", "Bearer ", "eyJ", "x" * 40, "%", "=", "\n", REPLACEMENT, "%41", "\\u0041")
 )
 
 
@@ -61,8 +61,8 @@ def credentials(given: tuple[str, str, list[str]]) -> None:
 
 def _holds_nothing_of(secret: str, text: str) -> None:
     folded = text.lower()
-    for start in range(len(secret) - RUN + 1):
-        run = secret[start : start + RUN].lower()
+    for start in range(len(secret) - RUN_LENGTH + 1):
+        run = secret[start : start + RUN_LENGTH].lower()
         assert run not in folded, f"{run!r} is in {text!r}"
         assert quote(run, safe="").lower() not in folded, f"{run!r} is in {text!r}"
 
@@ -83,10 +83,10 @@ def requests(given: tuple[str, list[str], int]) -> None:
     shown = " ".join([text, *said])
     body = json.dumps({"model": "some-model", "messages": said}).encode()
     clean = without_request(shown, body)
-    assert len(body) <= SEARCHED
+    assert len(body) <= MAX_REQUEST_BYTES
     for one in said:
-        for start in range(len(one) - RUN + 1):
-            assert one[start : start + RUN] not in clean.replace(INSTEAD, "\0")
+        for start in range(len(one) - RUN_LENGTH + 1):
+            assert one[start : start + RUN_LENGTH] not in clean.replace(REPLACEMENT, "\0")
 
 
 _said = st.text(st.characters(codec="utf-8"), max_size=40) | st.text("ab ", max_size=60)

@@ -12,7 +12,7 @@ from fuzz_sse import watched
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.protocols.openai.completions import Chained
+from nulpoint.protocols.openai.completions import ChatToCompletionStream
 from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.registry import codec_for_model
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
@@ -93,8 +93,8 @@ def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
     watchers: list[Callable[[], StreamTransformer]] = [
         lambda: codec.stream(CREATED, True),
         lambda: codec.stream(CREATED, False),
-        lambda: Chained(codec.stream(CREATED, True)),
-        *(lambda wrapped=wrapped: wrapped.stream(codec.stream(CREATED, True)) for wrapped in WRAPPED),  # type: ignore[misc]
+        lambda: ChatToCompletionStream(codec.stream(CREATED, True)),
+        *(lambda wrapped=wrapped: wrapped.wrap_stream(codec.stream(CREATED, True)) for wrapped in WRAPPED),  # type: ignore[misc]
     ]
 
     def check(given: tuple[bytes, list[int]]) -> None:

@@ -119,7 +119,7 @@ def test_embeddings():
         assert (len(one.data), len(one.data[0].embedding), one.model) == (1, 256, titan)
         assert one.usage.prompt_tokens > 0
         assert path_of(running) == f"/model/{quote(titan, safe='')}/invoke"
-        with pytest.raises(openai.BadRequestError, match="one text a request"):
+        with pytest.raises(openai.BadRequestError, match="one text per request"):
             await client.embeddings.create(model=titan, input=["a", "b"])
         several = await client.embeddings.create(model="cohere.embed-english-v3", input=["a", "b", "c"])
         assert [one.index for one in several.data] == [0, 1, 2]
@@ -237,7 +237,7 @@ GOOD = "until-9999999999"
 @pytest.mark.parametrize("streamed", [False, True])
 def test_credentials_that_expire_in_the_middle(monkeypatch, streamed):
     """By botocore's chain, from a container's server. The caller sees nothing of it."""
-    monkeypatch.setattr("nulpoint.credentials.schedule.REFUSED_APART", 0.0)
+    monkeypatch.setattr("nulpoint.credentials.schedule.MIN_SECONDS_BEFORE_REFUSAL", 0.0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")  # put back afterwards
@@ -349,7 +349,7 @@ def test_an_exception_before_any_word_is_a_status():
 
 def test_an_identity_that_a_stream_refuses_is_not_the_caller_s_fault(monkeypatch):
     """And no key: none is put to rest."""
-    monkeypatch.setitem(mock_bedrock._IN_STREAMS, 403, "accessDeniedException")
+    monkeypatch.setitem(mock_bedrock._STREAM_ERRORS, 403, "accessDeniedException")
 
     async def use(client, running):
         running.mocks["bedrock"].set_fault("error_first", arg=403)

@@ -189,7 +189,7 @@ def test_an_entra_identity_stands_in_for_a_key(managed):
             fields = sent(server)[1]
             assert fields["api-key"] == "bad-key"
             assert "authorization" not in fields
-            assert server.tokens == 1
+            assert server.token_requests == 1
 
     run(main())
 
@@ -213,7 +213,7 @@ def test_vertex_s_paths_and_bodies():
         stream = await client.chat.completions.create(model="vertexai-claude-haiku-4-5", messages=HELLO, stream=True)
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == WORDS
         assert sent(mock)[0] == f"{base}/anthropic/models/claude-haiku-4-5:streamRawPredict"
-        assert mock.tokens == 1  # one identity for both
+        assert mock.token_requests == 1  # one identity for both
 
     using(("vertexai",), use, {"VERTEX_LOCATION": "europe-west4"})
 
@@ -300,7 +300,7 @@ def test_tokens_run_out_and_nobody_notices():
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("cloud", ["azure", "vertexai"])
 def test_a_token_that_is_withdrawn_is_replaced_within_the_request(cloud, streamed, monkeypatch, managed):
-    monkeypatch.setattr(schedule, "REFUSED_APART", 0.0)
+    monkeypatch.setattr(schedule, "MIN_SECONDS_BEFORE_REFUSAL", 0.0)
 
     async def main():
         server = await start(cloud)
@@ -319,7 +319,7 @@ def test_a_token_that_is_withdrawn_is_replaced_within_the_request(cloud, streame
                 else:
                     assert answer.choices[0].message.content == WORDS
                 assert sent(server)[1]["authorization"] != before
-                assert server.tokens == 2
+                assert server.token_requests == 2
 
     run(main())
 
@@ -366,7 +366,7 @@ def test_another_configuration_goes_on_with_the_tokens_there_are():
             assert app.runtime.credentials.by_provider["vertexai"] is keeper
             async with sdk(running.url) as client:
                 assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS
-            assert server.tokens == 1
+            assert server.token_requests == 1
             await app.serve(load({"OPENAI_API_KEY": "k"}, Path("/nonexistent")))
             await asyncio.sleep(0)
             assert app.runtime.credentials.by_provider == {}
@@ -375,7 +375,7 @@ def test_another_configuration_goes_on_with_the_tokens_there_are():
             assert app.runtime.credentials.by_provider["vertexai"] is not keeper
             async with sdk(running.url) as client:
                 assert (await ask(client, "vertexai-gemini-2.5-flash"))[0] == WORDS
-            assert server.tokens == 2
+            assert server.token_requests == 2
 
     run(main())
 

@@ -16,9 +16,9 @@ from nulpoint.protocols.provider_errors import embedded_failure, provider_failur
 from nulpoint.proxy.response_body import check_response, other_form, read_body
 
 EVIDENCE_BY_KIND = {
-    Kind.CONNECT: Evidence.OF_PROVIDER,
-    Kind.UPSTREAM: Evidence.OF_ACCOUNT,
-    Kind.TIMEOUT: Evidence.OF_ACCOUNT,
+    Kind.CONNECT: Evidence.PROVIDER,
+    Kind.UPSTREAM: Evidence.ACCOUNT,
+    Kind.TIMEOUT: Evidence.ACCOUNT,
     **dict.fromkeys(
         (
             Kind.REJECTED,
@@ -49,7 +49,7 @@ def test_what_a_caller_can_bring_about_is_none_whatever_its_kind(kind, cause):
 def test_by_the_status_the_provider_answered(status):
     """A 4xx is about the request or the key, also where it is told as a 502 or 504."""
     failure = provider_failure("openai", status, b"{}", None)
-    assert failure.evidence is (Evidence.NONE if status < 500 else Evidence.OF_ACCOUNT)
+    assert failure.evidence is (Evidence.NONE if status < 500 else Evidence.ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_by_the_status_the_provider_answered(status):
         (b'{"error":{"message":"m","type":"invalid_request_error"}}', Evidence.NONE),
         (b'{"error":{"message":"m","type":"rate_limit_error"}}', Evidence.NONE),
         (b'{"error":{"message":"m","code":424}}', Evidence.NONE),
-        (b'{"error":{"message":"m","type":"overloaded_error"}}', Evidence.OF_ACCOUNT),
-        (b'{"error":{"message":"m"}}', Evidence.OF_ACCOUNT),  # it does not say what it means
+        (b'{"error":{"message":"m","type":"overloaded_error"}}', Evidence.ACCOUNT),
+        (b'{"error":{"message":"m"}}', Evidence.ACCOUNT),  # it does not say what it means
     ],
 )
 def test_an_error_with_a_good_status_is_what_it_means(body, evidence):
@@ -88,25 +88,25 @@ def raised_by(function, *arguments):
 
 MADE = {
     "the request's own deadline": (deadline_exceeded, ClientCause.DEADLINE),
-    "an event over the bound": (sse.EventTooLargeError, ClientCause.OVER_BOUND),
-    "an answer that grows over the bound": (lambda: read(gzip.compress(b"x" * 9000), b"gzip"), ClientCause.OVER_BOUND),
+    "an event over the bound": (sse.EventTooLargeError, ClientCause.OVER_LIMIT),
+    "an answer that grows over the bound": (lambda: read(gzip.compress(b"x" * 9000), b"gzip"), ClientCause.OVER_LIMIT),
     "an answer whose compression is broken": (lambda: read(b"no gzip", b"gzip"), None),
     "an answer whose compressed body is cut": (lambda: read(zlib.compress(b"{}")[:-2], b"deflate"), None),
     "a compression nobody asked for": (lambda: read(b"{}", b"br"), None),
-    "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), ClientCause.OTHER_FORM),
+    "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), ClientCause.STREAM_MISMATCH),
     "no JSON": (lambda: raised_by(check_response, "openai", b"<html>", None), None),
     "another type than the API has": (lambda: malformed_response("it has no choices"), None),
-    "Gemini made nothing and says why": (lambda: candidates.nothing_made(["OTHER"]), ClientCause.NOTHING_MADE),
-    "Gemini made nothing and says nothing": (lambda: candidates.nothing_made([None]), None),
+    "Gemini made nothing and says why": (lambda: candidates.no_output_failure(["OTHER"]), ClientCause.NO_OUTPUT),
+    "Gemini made nothing and says nothing": (lambda: candidates.no_output_failure([None]), None),
     "Bedrock could not read the model": (
-        lambda: bedrock_response.nothing_made("malformed_tool_use"),
-        ClientCause.NOTHING_MADE,
+        lambda: bedrock_response.no_output_failure("malformed_tool_use"),
+        ClientCause.NO_OUTPUT,
     ),
     "Mistral's model failed": (
         lambda: raised_by(
             mistral_response.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0
         ),
-        ClientCause.NOTHING_MADE,
+        ClientCause.NO_OUTPUT,
     ),
 }
 

@@ -347,4 +347,4 @@ def test_an_unwritable_directory_is_reported_at_the_start(tmp_path):
     with process("check", OPENAI_API_KEY="sk-x", REQUEST_LOG=f"sqlite:{folder}/x.db") as child:
         _, err = child.communicate(timeout=10)
     assert child.returncode == 2
-    assert b"may not make files in" in err
+    assert b"may not create files in" in err

@@ -233,7 +233,7 @@ def test_redis_down_at_the_start(caplog):
             assert page["cache"] == {"mode": "redis", "status": "unavailable"}
             assert page["redis"]["status"] == "unavailable"
             assert str(server.port) not in json.dumps(page)
-            one.app.runtime.status.observe()
+            one.app.runtime.status.update_gauges()
             assert b"gateway_redis_up 0.0" in one.app.metrics.page()
             status, headers, seconds = await timed(one, QUESTION)
             assert (status, headers["x-cache"]) == (200, "MISS")
@@ -244,7 +244,7 @@ def test_redis_down_at_the_start(caplog):
                 assert [await outcome(one) for _ in range(2)] == ["MISS", "HIT"]
                 page = await health(one)
                 assert (page["status"], page["redis"]["status"]) == ("ok", "ok")
-                one.app.runtime.status.observe()
+                one.app.runtime.status.update_gauges()
                 assert b"gateway_redis_up 1.0" in one.app.metrics.page()
 
     run(main())
@@ -331,7 +331,7 @@ def test_foreign_values_in_redis_are_never_sent():
                     assert (status, headers["x-cache"]) == (200, "MISS")
                     assert json.loads(body)["object"] == "chat.completion"
                     await told(one)
-                one.app.runtime.status.observe()
+                one.app.runtime.status.update_gauges()
                 assert b'gateway_cache_operations_total{op="get",result="garbage"} 4.0' in one.app.metrics.page()
 
     run(main())

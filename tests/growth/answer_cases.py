@@ -9,14 +9,14 @@ from measure import Case, Work
 
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.retry_after import seconds_to_wait
+from nulpoint.formats.retry_after import parse_retry_after
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure, provider_failure, redact_failure
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERRORS, codec_for_model, with_emulation
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
+from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, codec_for_model, with_emulation
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import SEARCHED, redact, without_request
+from nulpoint.redaction.text import MAX_REQUEST_BYTES, redact, without_request
 from nulpoint.telemetry.request_log.bodies import BodyLogger
 
 JSON = dict[str, Any]
@@ -147,7 +147,7 @@ def _codec(wire: str, wrapped: bool) -> Callable[[bytes], object]:
     codec = codec_for_model(wire, "some-model")
     assert codec is not None
     if wrapped:
-        codec = with_emulation(codec, Emulation(custom=frozenset({"f"}), schema_tool="g", legacy=True))
+        codec = with_emulation(codec, Emulation(custom_tools=frozenset({"f"}), schema_tool="g", legacy_functions=True))
     return lambda body: codec.decode(body, CREATED)
 
 
@@ -392,7 +392,7 @@ REPEATED = {
 
 def _searched() -> Iterator[Case]:
     for name, (text, said) in REPEATED.items():
-        yield Case(f"without_request: {name}", _repeating(text, said), SEARCHED // 2)
+        yield Case(f"without_request: {name}", _repeating(text, said), MAX_REQUEST_BYTES // 2)
     yield case(
         "without_request: many texts",
         lambda size: ["x" * 20] * size,
@@ -440,15 +440,18 @@ def _errors() -> Iterator[Case]:
             f"provider error: {name}", build, lambda body: provider_failure("p", 429, body, None, CREDENTIAL), largest
         )
         yield case(
-            f"embedded error: {name}", build, lambda body: (embedded_error(body), embedded_failure("p", body)), largest
+            f"embedded error: {name}",
+            build,
+            lambda body: (has_embedded_error(body), embedded_failure("p", body)),
+            largest,
         )
     for name, (build, largest) in BEDROCK_ERRORS.items():
-        yield case(f"bedrock error: {name}", build, lambda body: ERRORS["bedrock"](400, {}, body), largest)
+        yield case(f"bedrock error: {name}", build, lambda body: ERROR_READERS["bedrock"](400, {}, body), largest)
     for name, (build, largest) in USAGES.items():
         yield case(f"usage: {name}", build, lambda body: (read_metadata(body), read_final_metadata(body)), largest)
     for name, piece in (("digits", b"1"), ("spaces", b" "), ("commas", b","), ("dates", b"Mon, 1 Jan ")):
         build = lambda size, piece=piece: piece * (size // len(piece) + 1)  # noqa: E731
-        yield case(f"retry-after: {name}", build, lambda value: seconds_to_wait(value, 0.0), 60_000)
+        yield case(f"retry-after: {name}", build, lambda value: parse_retry_after(value, 0.0), 60_000)
 
 
 assert set(ANSWERS) <= set(CODECS)

@@ -10,7 +10,6 @@ from nulpoint.cli.log import reader
 from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.server.repeated_requests import Again
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
 from nulpoint.request.headers import failure_headers, headers_for_client, headers_for_provider, provider_headers
@@ -61,7 +60,7 @@ ANSWERS: dict[str, Shape] = {
 def _of_requests(build: Callable[[int], bytes], piece: int) -> Callable[[int], Work]:
     def make(size: int) -> Work:
         parts = _pieces(build(size), piece)
-        return lambda: read_requests(parts, again=Again())
+        return lambda: read_requests(parts)
 
     return make
 
@@ -136,7 +135,14 @@ def _texts() -> Iterator[Case]:
             f"duration: {name}", reading(lambda size, name=name: name * size, _tolerant(values.duration)), 20_000
         )
     for name in (",", "a,", "a", "://", "sk-", "?"):
-        for reader_of in (values.names, values.patterns, values.origins, values.gateway_keys, values.url, values.shown):
+        for reader_of in (
+            values.names,
+            values.patterns,
+            values.origins,
+            values.gateway_keys,
+            values.url,
+            values.display_text,
+        ):
             read = _tolerant(reader_of)
             yield Case(f"{reader_of.__name__}: {name}", reading(lambda size, name=name: name * size, read), 4_000)
 
@@ -171,7 +177,7 @@ def _log() -> Iterator[Case]:
             lines = build(size)
 
             def work() -> None:
-                log = reader.RequestLogReader(reader._of_lines(lines, "here"), reader.STDIN, live=False)
+                log = reader.RequestLogReader(reader.load_lines(lines, "here"), reader.STDIN, can_follow=False)
                 for row in log.rows("1", ()):
                     reader.as_record(row)
                 log.close()

@@ -13,7 +13,7 @@ from nulpoint.formats import eventstream, sse
 from nulpoint.mock.bedrock.eventstream import event as bedrock_event
 from nulpoint.mock.bedrock.eventstream import exception
 from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.completions import Chained, CompletionStream
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
 from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from nulpoint.protocols.registry import codec_for_model
@@ -98,7 +98,7 @@ class _Opened:
         self._opening.feed(part)
 
     def close(self) -> None:
-        self._opening.held()
+        self._opening.take_held()
 
 
 def _sse() -> Iterator[Case]:
@@ -379,16 +379,16 @@ def watcher(wire: str, wrapped: Emulation | None = None, through_chat: bool = Fa
     def make() -> StreamTransformer:
         made: StreamTransformer = codec.stream(CREATED, True)
         if wrapped is not None:
-            made = wrapped.stream(made)
-        return Chained(made) if through_chat else made
+            made = wrapped.wrap_stream(made)
+        return ChatToCompletionStream(made) if through_chat else made
 
     return make
 
 
 UNWRAPPED = {
-    "a custom tool": Emulation(custom=frozenset({"f"})),
+    "a custom tool": Emulation(custom_tools=frozenset({"f"})),
     "a schema": Emulation(schema_tool="f"),
-    "function_call": Emulation(legacy=True),
+    "function_call": Emulation(legacy_functions=True),
 }
 
 

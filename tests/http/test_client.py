@@ -11,7 +11,7 @@ import pytest
 
 from conftest import run, until
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.client.connection import UNREAD_BYTES
+from nulpoint.http.client.connection import MAX_UNREAD_BYTES
 from nulpoint.http.client.connector import Connector, Origin, origin_of
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.coroutine_runner import CoroutineRunner
@@ -159,7 +159,7 @@ def test_connections_are_kept_and_used_again():
 
 
 def test_a_large_answer_that_came_at_once_leaves_the_connection_readable():
-    large = b"x" * (UNREAD_BYTES + 1)
+    large = b"x" * (MAX_UNREAD_BYTES + 1)
 
     async def whole(client, pool):
         connection = await client.send(pool, REQUEST)
@@ -420,8 +420,8 @@ def test_tls_is_verified_and_a_proxy_is_asked_for_a_tunnel(tmp_path):
         ticker = DeadlineSweeper(asyncio.get_running_loop())
 
         async def ask(**options):
-            dialer = Connector(connect_timeout=2, dns_ttl=60, **options)
-            client = UpstreamClient(dialer, ClientLimits(), ticker)
+            connector = Connector(connect_timeout=2, dns_ttl=60, **options)
+            client = UpstreamClient(connector, ClientLimits(), ticker)
             try:
                 return await exchange(client, client.pool(Origin("https", "localhost", port)))
             finally:

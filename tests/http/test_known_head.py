@@ -12,8 +12,8 @@ from conftest import run
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.message import HttpRequest
-from nulpoint.http.server.connection import STRANGE_HEADS, ServerConnection
-from nulpoint.http.server.head_cache import ParsedHeadCache
+from nulpoint.http.server.connection import ServerConnection
+from nulpoint.http.server.head_cache import MAX_MISSES, ParsedHeadCache
 from nulpoint.http.server.server import HttpServer
 
 LIMITS = ServerLimits(max_body=2000, max_head=600)
@@ -68,19 +68,19 @@ def read(pieces, *, learns):
         service = Service()
         connection = ServerConnection(HttpServer(service, LIMITS, ticker), loop)
         if not learns:
-            connection._unknown_heads = STRANGE_HEADS
+            connection._head_cache._misses = MAX_MISSES
         transport = Transport()
         connection.connection_made(transport)
         known = 0
         for piece in pieces:
-            before = connection._known
+            before = connection._head_cache._template
             connection.data_received(piece)
-            known += connection._known is before is not None
+            known += connection._head_cache._template is before is not None
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         ticker.stop()
         sent = b"".join(line for line in transport.sent.splitlines(True) if not line.startswith(b"date:"))
-        return SimpleNamespace(asked=service.asked, sent=sent, known=known, kept=connection._learnt)
+        return SimpleNamespace(asked=service.asked, sent=sent, known=known, kept=connection._parser._request)
 
     return run(main())
 
@@ -180,7 +180,10 @@ def test_what_a_head_alone_does_not_tell_is_never_known(changed):
     data = message(b"{}")
     request = HttpRequest("POST", b"/", {}, "1.1", True, 0.0)
     request.body = b"{}"
-    assert ParsedHeadCache.of(data, request, 1000) is not None
+    cache = ParsedHeadCache(LIMITS)
+    cache.learn(data, request)
+    assert cache.find(data, 0.0) is not None
     for name, value in changed.items():
         setattr(request, name, value)
-    assert ParsedHeadCache.of(data, request, 1000) is None
+    cache.learn(data, request)
+    assert cache.find(data, 0.0) is None

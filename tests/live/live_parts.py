@@ -1,4 +1,4 @@
-"""A gateway whose config.yaml can be changed, and what is asked of it."""
+"""A running gateway whose config.yaml can be changed by tests."""
 
 import contextlib
 import json
@@ -11,12 +11,12 @@ from conftest import Caller, Running, gateway
 
 
 class Live(Running):
-    """A running gateway and its file."""
+    """A running gateway and its config.yaml."""
 
     folder: Any
 
     def write(self, **settings: Any) -> None:
-        """The whole file anew, put in its place at once, as `mv` does."""
+        """Replace the whole file atomically, as `mv` does."""
         self.write_text(yaml.safe_dump(settings))
 
     def write_text(self, text: str) -> None:
@@ -28,7 +28,7 @@ class Live(Running):
         return await self.ask("POST", "/admin/reload", *fields)
 
     async def change(self, **settings: Any) -> dict[str, Any]:
-        """Write and reload, which must go well."""
+        """Write the file and reload, which must succeed."""
         self.write(**settings)
         status, page = await self.reload()
         assert status == 200, page
@@ -58,7 +58,7 @@ class Live(Running):
 
 @contextlib.asynccontextmanager
 async def live(folder, settings=MappingProxyType({}), *, file=MappingProxyType({}), **more):
-    """`settings`: the environment; `file`: what config.yaml holds at first."""
+    """Run a gateway with `settings` as its environment and `file` as the initial content of config.yaml."""
     (folder / "config.yaml").write_text(yaml.safe_dump(dict(file)) if file else "{}")
     async with gateway(settings, directory=folder, **more) as running:
         running.__class__ = Live

@@ -1,4 +1,4 @@
-"""Every kind of change counts from the next request on, and nothing else does."""
+"""Tests of reloads: every kind of change takes effect with the next request and changes nothing else."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from live_parts import live
 from nulpoint.mock import MockSettings, start
 
 
-def test_an_alias_a_chain_and_limits(tmp_path):
+def test_change_of_aliases_chains_and_limits(tmp_path):
     async def main():
         async with live(tmp_path, names=("openai", "mistral")) as running:
             page = await running.change(
@@ -31,12 +31,15 @@ def test_an_alias_a_chain_and_limits(tmp_path):
             assert (await running.change())["changed"] == page["changed"]
             running.mocks["openai"].clear()
             status, headers, _ = await running.chat("fast")
-            assert (status, headers["x-nulpoint-provider"]) == (200, "openai")  # the mock takes any name: by default
+            assert (status, headers["x-nulpoint-provider"]) == (
+                200,
+                "openai",
+            )  # the default provider, because the mock accepts any name
 
     run(main())
 
 
-def test_limits_count_on_connections_that_are_there_already(tmp_path):
+def test_new_limits_apply_to_open_connections(tmp_path):
     async def main():
         async with live(tmp_path) as running:
             caller = await Caller.connect(running.port)
@@ -51,7 +54,7 @@ def test_limits_count_on_connections_that_are_there_already(tmp_path):
     run(main())
 
 
-def test_providers_come_move_and_go(tmp_path):
+def test_adding_moving_and_removing_providers(tmp_path):
     async def main():
         elsewhere = await start("openai")
         async with live(tmp_path, names=("openai",)) as running:
@@ -72,8 +75,8 @@ def test_providers_come_move_and_go(tmp_path):
     run(main())
 
 
-def test_a_provider_key_and_callers_keys(tmp_path):
-    """A key that is withdrawn opens nothing any more, not even what was just answered, on the same connection."""
+def test_change_of_provider_and_gateway_keys(tmp_path):
+    """A removed key gives no access, not even to a response that was just sent on the same connection."""
 
     async def main():
         settings = {"CACHE_MODE": "memory"}
@@ -86,18 +89,18 @@ def test_a_provider_key_and_callers_keys(tmp_path):
                 callers[number].send(post(body, "/v1/chat/completions", f"Authorization: Bearer {keys[number]}"))
                 return (await callers[number].answer())[0]
 
-            for _ in range(4):  # from memory at last, byte for byte
+            for _ in range(4):  # eventually served from the memory of repeated requests
                 assert [await ask(0), await ask(1)] == [200, 200]
             asked = running.mock.requests
             await running.change(gateway_api_keys=["second-key"], groq_api_key="sk-groq")
             assert [await ask(0), await ask(1)] == [401, 200]
-            assert running.mock.requests == asked  # what was kept for the key that stays is still there
+            assert running.mock.requests == asked  # cached responses of the remaining key are still valid
             assert "groq" in (await running.get("/health"))[1]["providers"]
 
     run(main())
 
 
-def test_cache_settings(tmp_path):
+def test_change_of_cache_settings(tmp_path):
     async def main():
         async with live(tmp_path, {"CACHE_MODE": ""}, file={"cache_mode": "memory"}) as running:
 
@@ -115,13 +118,15 @@ def test_cache_settings(tmp_path):
             assert (await running.get("/health"))[1]["cache"] == {"mode": "none"}
             await running.change(cache_mode="memory")
             assert await outcomes() == ["MISS", "HIT"]
-            await running.change(cache_mode="memory", cache_max_bytes="1")  # what is beyond it goes at once
+            await running.change(
+                cache_mode="memory", cache_max_bytes="1"
+            )  # entries beyond the new limit are evicted at once
             assert (await running.get("/health"))[1]["cache"]["entries"] == 0
 
     run(main())
 
 
-def test_an_answer_of_another_host_is_not_given_out(tmp_path):
+def test_no_cached_response_of_a_previous_host(tmp_path):
     async def main():
         elsewhere = await start("openai")
         async with live(tmp_path, {"CACHE_MODE": "memory", "OPENAI_BASE_URL": ""}) as running:
@@ -134,7 +139,7 @@ def test_an_answer_of_another_host_is_not_given_out(tmp_path):
     run(main())
 
 
-def test_rate_limits_count_what_was_taken_before(tmp_path):
+def test_rate_limits_keep_previous_use(tmp_path):
     async def main():
         async with live(tmp_path, file={"rpm_limit": 3}) as running:
             assert [(await running.chat())[0] for _ in range(3)] == [200] * 3
@@ -148,20 +153,20 @@ def test_rate_limits_count_what_was_taken_before(tmp_path):
     run(main())
 
 
-def test_places_and_who_waits_for_one(tmp_path):
+def test_admission_limits_and_waiting_requests(tmp_path):
     async def main():
         slow = MockSettings(latency_ms=300.0)
         async with live(tmp_path, file={"max_requests": 1, "queue_timeout": "5s"}, mock=slow) as running:
             asked = [asyncio.create_task(running.chat(text=str(number))) for number in range(4)]
             await until(lambda: sum(map(len, running.app.admission._waiting.values())) == 3)
             await running.change(max_requests=10, queue_timeout="5s")
-            assert running.app.admission.requests == 4  # at once
+            assert running.app.admission.requests == 4  # admitted without delay
             assert {status for status, _, _ in await asyncio.gather(*asked)} == {200}
 
     run(main())
 
 
-def test_cors_and_strictness(tmp_path):
+def test_change_of_cors_and_strict_params(tmp_path):
     async def main():
         async with live(tmp_path) as running:
             assert (await running.chat())[1]["access-control-allow-origin"] == "*"
@@ -173,7 +178,7 @@ def test_cors_and_strictness(tmp_path):
     run(main())
 
 
-def test_what_needs_a_restart_is_told_and_stays(tmp_path):
+def test_settings_that_need_a_restart_are_reported_and_keep_their_value(tmp_path):
     async def main():
         async with live(tmp_path) as running:
             page = await running.change(host="0.0.0.0", workers=3, log_queue=5, shutdown_timeout="9s", max_retries=7)
@@ -189,8 +194,8 @@ def test_what_needs_a_restart_is_told_and_stays(tmp_path):
     run(main())
 
 
-def test_a_stream_ends_as_it_began(tmp_path):
-    """On the provider, the key and the limits it began with, which have gone by then."""
+def test_a_stream_finishes_with_its_original_configuration(tmp_path):
+    """A stream finishes with the provider, key and limits it began with, although they have been removed."""
 
     async def main():
         slow = MockSettings(stream_words=30, chunk_ms=20.0)
@@ -204,7 +209,9 @@ def test_a_stream_ends_as_it_began(tmp_path):
             assert len(running.app._runtimes) == 2
             assert (await caller.reader.readuntil(b"0\r\n\r\n")).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
             await until(lambda: len(running.app._runtimes) == 1, 3)
-            await until(lambda: running.app.process_state.connections == 0)  # none is kept to a provider that has gone
+            await until(
+                lambda: running.app.process_state.connections == 0
+            )  # no connection to a removed provider is kept
             status, _, body = await running.chat()
             assert (status, json.loads(body)["error"]["code"]) == (400, "provider_not_configured")
 
@@ -213,7 +220,7 @@ def test_a_stream_ends_as_it_began(tmp_path):
 
 @pytest.mark.parametrize("level", ["debug", "error"])
 def test_the_log_level(tmp_path, level, caplog):
-    caplog.set_level(logging.INFO, "nulpoint")  # and it is as it was after the test
+    caplog.set_level(logging.INFO, "nulpoint")  # restores the level after the test
 
     async def main():
         async with live(tmp_path, {"LOG_LEVEL": ""}) as running:

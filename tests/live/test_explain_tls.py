@@ -1,4 +1,4 @@
-"""The command that explains asks a gateway over TLS by its certificate, which seldom names the address."""
+"""Tests of `nulpoint explain` over TLS: it verifies the gateway by its certificate, which may not name the address."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from nulpoint.cli.explain import ExplainError, fetch_explanation
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """A folder with two of one authority, as servers have them: with the authority's own behind."""
+    """Return a folder with two certificates of one authority, each followed by that of the authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):
@@ -19,7 +19,7 @@ def certificates(tmp_path_factory):
 
     new = ("req", "-newkey", "rsa:2048", "-nodes")
     openssl(*new, "-x509", "-subj", "/CN=authority", "-days", "2", "-out", "ca.pem", "-keyout", "ca.key")
-    for name in ("own", "other"):
+    for name in ("gateway", "other"):
         openssl(*new, "-subj", f"/CN={name}.example", "-out", f"{name}.csr", "-keyout", f"{name}.key")
         openssl(
             *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
@@ -29,19 +29,19 @@ def certificates(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["own", "other"])
-def test_its_own_certificate_is_believed_and_no_other_of_the_same_authority(certificates, name, monkeypatch):
+@pytest.mark.parametrize("name", ["gateway", "other"])
+def test_only_the_gateways_certificate_is_trusted_and_no_other_of_the_same_authority(certificates, name, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
 
     async def main():
         tls = {"TLS_CERT": str(certificates / f"{name}.pem"), "TLS_KEY": str(certificates / f"{name}.key")}
         async with gateway({**tls, "ADMIN_API_KEY": "the-operators-key"}) as running:
-            url, own = f"https://127.0.0.1:{running.port}", str(certificates / "own.pem")
-            asked = asyncio.to_thread(fetch_explanation, url, "the-operators-key", "gpt-4o", "chat", own)
-            if name == "own":
-                assert (await asked)["provider"] == "openai"
+            url, expected = f"https://127.0.0.1:{running.port}", str(certificates / "gateway.pem")
+            page = asyncio.to_thread(fetch_explanation, url, "the-operators-key", "gpt-4o", "chat", expected)
+            if name == "gateway":
+                assert (await page)["provider"] == "openai"
                 return
-            with pytest.raises(ExplainError, match="cannot be asked"):
-                await asked
+            with pytest.raises(ExplainError, match="cannot be reached"):
+                await page
 
     run(main())

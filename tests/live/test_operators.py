@@ -1,4 +1,4 @@
-"""The admin pages: who may see them, what they show, and that they hold no secret."""
+"""Tests of the admin pages: who may see them, what they show, and that they contain no secret."""
 
 import json
 
@@ -12,7 +12,7 @@ KEY = "op-5d3f0c9e"
 
 
 @pytest.mark.parametrize("method_path", PATHS, ids=lambda one: one[1])
-def test_with_a_key_only_that_opens_them(tmp_path, method_path):
+def test_only_the_admin_key_opens_the_admin_pages(tmp_path, method_path):
     async def main():
         settings = {"ADMIN_API_KEY": KEY, "GATEWAY_API_KEYS": "caller-key"}
         async with live(tmp_path, settings) as running:
@@ -53,7 +53,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("method_path", PATHS, ids=lambda one: one[1])
-def test_without_one_this_machine_is_trusted_and_no_page_or_proxy_on_it(tmp_path, method_path):
+def test_without_an_admin_key_only_direct_local_requests_are_trusted(tmp_path, method_path):
     async def main():
         async with live(tmp_path) as running:
             for fields in ALLOWED:
@@ -70,7 +70,7 @@ def test_without_one_this_machine_is_trusted_and_no_page_or_proxy_on_it(tmp_path
     run(main())
 
 
-def test_what_nginx_passes_on_as_it_comes_out_of_its_package_is_refused():
+def test_requests_through_a_default_nginx_are_rejected():
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -84,7 +84,7 @@ def test_what_nginx_passes_on_as_it_comes_out_of_its_package_is_refused():
     run(main())
 
 
-def test_another_machine_is_refused(tmp_path, monkeypatch):
+def test_requests_from_other_machines_are_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("nulpoint.http.server.connection.ServerConnection.peer", "192.0.2.7")
 
     async def main():
@@ -97,7 +97,7 @@ def test_another_machine_is_refused(tmp_path, monkeypatch):
     run(main())
 
 
-def test_they_are_where_operators_pages_are_and_on_no_other_port(tmp_path):
+def test_admin_pages_are_on_the_admin_port_only(tmp_path):
     async def main():
         async with live(tmp_path, {"ADMIN_PORT": "0"}) as running:
             for method, path in PATHS:
@@ -110,7 +110,7 @@ def test_they_are_where_operators_pages_are_and_on_no_other_port(tmp_path):
     run(main())
 
 
-def test_methods_parameters_and_no_other_origin():
+def test_methods_parameters_and_cross_origin_requests():
     async def main():
         async with gateway() as running:
 
@@ -165,7 +165,7 @@ FILE = {
 }  # fmt: skip
 
 
-def test_the_configuration_in_force_its_origins_and_no_secret(tmp_path):
+def test_the_config_page_shows_origins_and_no_secrets(tmp_path):
     async def main():
         async with live(tmp_path, {**SECRETS, "RPM_LIMIT_PER_KEY": "7"}, file=FILE) as running:
             status, page = await running.get("/admin/config", "x-api-key: secret-operator")
@@ -189,13 +189,15 @@ def test_the_configuration_in_force_its_origins_and_no_secret(tmp_path):
             said += json.dumps(await running.reload("x-api-key: secret-operator"))
             said += json.dumps(await running.get("/health", "x-api-key: secret-operator"))
             said += json.dumps(await running.get("/admin/explain?model=fast", "x-api-key: secret-operator"))
-            said = said.replace("secret-nothing", "")  # no secret's place: it is told, so that it can be found
+            said = said.replace(
+                "secret-nothing", ""
+            )  # this value is not secret and is reported so that it can be found
             assert "secret" not in said
 
     run(main())
 
 
-def test_explain_tells_how_things_stand(tmp_path):
+def test_explain_reports_the_present_state(tmp_path):
     async def main():
         file = {
             "cb_error_threshold": 1, "aliases": {"fast": "openai/gpt-4o-mini"}, "rpm_limit": 100, "cache_mode": "memory",
@@ -240,8 +242,8 @@ def test_explain_tells_how_things_stand(tmp_path):
     run(main())
 
 
-def test_explain_takes_nothing_and_comes_true(tmp_path):
-    """No turn, no probe, no place of a limit; and the next request goes where it says."""
+def test_explain_has_no_side_effects_and_is_accurate(tmp_path):
+    """Explaining uses up no turn, probe or rate limit, and the next request goes to the explained target."""
 
     async def main():
         weights = {

@@ -1,7 +1,7 @@
-"""Processes end when they should and stay otherwise: held loops, stopped workers, dead supervisors, early signals.
+"""Tests that processes end exactly when they should: blocked loops, stopped workers, dead supervisors, early signals.
 
-A `sitecustomize` of ours is in every process of the gateway. It sends signals at named places of the start, so that no
-test has to hit a moment, and holds the event loop when it is told to by SIGUSR1.
+Every process of the gateway runs our own `sitecustomize`. It sends signals at named points of the start, so that tests
+need no exact timing, and blocks the event loop when it receives SIGUSR1.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ def hold(*_):
     with open(os.environ["HOLDS"], "w") as file:
         file.write("now")
     if os.environ.get("HELD_IN") == "C":
-        sum(range(10**12))  # neither signals nor other threads are looked after
+        sum(range(10**12))  # a call into C, during which neither signal handlers nor other threads run
     elif os.environ.get("HELD_IN") == "re":
         import re
         re.match(r"(a+)+$", "a" * 60 + "b")
@@ -38,7 +38,7 @@ def send(place):
         os.kill(os.getpid(), int(number))
 
 class Finder:
-    """Sends as the data plane is about to be imported: the configuration has been read."""
+    """Sends a signal just before the data plane is imported, when the configuration has been read."""
     def find_spec(self, name, path=None, target=None):
         if name == "nulpoint.app.process":
             send("IMPORT")
@@ -70,7 +70,7 @@ if any(name.startswith("SIGNAL_AT_") for name in os.environ):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts `nulpoint serve` with the hooks."""
+    """Return a function that starts `nulpoint serve` with these hooks."""
     (tmp_path / "sitecustomize.py").write_text(HOOKS)
     holds = tmp_path / "holds"
 
@@ -83,13 +83,13 @@ def serve(tmp_path):
 
 
 def hold(pid, serve):
-    """The process's event loop is held when this returns."""
+    """Block the event loop of the process; return when it is blocked."""
     os.kill(int(pid), signal.SIGUSR1)
     until(lambda: serve.holds.exists() and serve.holds.read_text() == "now")
 
 
 def both_workers(child, port):
-    """Their process ids, once both listen."""
+    """Return the ids of both worker processes once both listen."""
     address = f"0100007F:{port:04X} 00000000:0000 0A "
 
     def listen():
@@ -113,7 +113,7 @@ def is_running(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("place", ["RUN", "LISTEN", "LISTENING"])
-def test_a_signal_while_the_listener_opens_is_an_orderly_end(serve, place, number):
+def test_a_stop_signal_while_the_listener_opens(serve, place, number):
     with serve(port=free_port(), **{f"SIGNAL_AT_{place}": str(int(number))}) as child:
         _, err = child.communicate(timeout=20)
         assert child.returncode == 0, err
@@ -121,7 +121,7 @@ def test_a_signal_while_the_listener_opens_is_an_orderly_end(serve, place, numbe
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_before_anything_has_begun_ends_it_as_the_system_does(serve, number):
+def test_a_stop_signal_before_the_start_ends_the_process(serve, number):
     with serve(port=free_port(), SIGNAL_AT_IMPORT=str(int(number))) as child:
         _, err = child.communicate(timeout=20)
         assert child.returncode == -number
@@ -129,7 +129,7 @@ def test_one_before_anything_has_begun_ends_it_as_the_system_does(serve, number)
 
 
 @pytest.mark.parametrize("place", ["IMPORT", "RUN", "LISTEN", "LISTENING"])
-def test_to_read_again_while_it_starts_is_no_end_and_is_done_later(serve, place):
+def test_a_reload_signal_during_the_start_is_handled_later(serve, place):
     port = free_port()
     hangup = {f"SIGNAL_AT_{place}": str(int(signal.SIGHUP)), "CONFIG_WATCH": "false"}
     with serve(port=port, **hangup) as child:
@@ -141,7 +141,7 @@ def test_to_read_again_while_it_starts_is_no_end_and_is_done_later(serve, place)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_when_all_is_done_changes_nothing(serve, number):
+def test_a_stop_signal_after_the_shutdown_changes_nothing(serve, number):
     port = free_port()
     with serve(port=port, SIGNAL_AT_EXIT=str(int(number))) as child:
         wait_until_up(port)
@@ -152,7 +152,7 @@ def test_a_signal_when_all_is_done_changes_nothing(serve, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_supervisor_is_told_to_stop_between_two_workers(serve, number):
+def test_a_stop_signal_between_two_worker_starts(serve, number):
     with serve(port=free_port(), WORKERS="3", SIGNAL_AT_POPEN=str(int(number))) as child:
         _, err = child.communicate(timeout=20)
         assert child.returncode == 0, err
@@ -163,8 +163,8 @@ def test_the_supervisor_is_told_to_stop_between_two_workers(serve, number):
 
 
 @pytest.mark.parametrize("held_in", ["Python", "re"])
-def test_a_single_process_whose_loop_is_held_ends_after_the_timeout(serve, held_in):
-    """And says where it was held."""
+def test_a_single_process_with_a_blocked_loop_ends_after_the_timeout(serve, held_in):
+    """The process ends and reports where it was blocked."""
     port = free_port()
     with serve(port=port, SHUTDOWN_TIMEOUT="100ms", HELD_IN=held_in) as child:
         wait_until_up(port)
@@ -177,7 +177,7 @@ def test_a_single_process_whose_loop_is_held_ends_after_the_timeout(serve, held_
 
 
 @pytest.mark.slow
-def test_being_told_twice_it_does_not_wait_for_the_timeout(serve):
+def test_a_second_signal_does_not_wait_for_the_timeout(serve):
     port = free_port()
     with serve(port=port, SHUTDOWN_TIMEOUT="1h") as child:
         wait_until_up(port)
@@ -190,7 +190,7 @@ def test_being_told_twice_it_does_not_wait_for_the_timeout(serve):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("held_in", ["Python", "C"])
-def test_a_worker_whose_loop_is_held_is_ended_with_the_others(serve, held_in):
+def test_a_worker_with_a_blocked_loop_ends_with_the_others(serve, held_in):
     port = free_port()
     with serve(port=port, WORKERS="2", SHUTDOWN_TIMEOUT="100ms", WORKER_TIMEOUT="0", HELD_IN=held_in) as child:
         workers = both_workers(child, port)
@@ -203,7 +203,7 @@ def test_a_worker_whose_loop_is_held_is_ended_with_the_others(serve, held_in):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["Python", "C", "stopped"])
-def test_a_worker_that_does_not_answer_is_replaced(serve, how):
+def test_an_unresponsive_worker_is_replaced(serve, how):
     port = free_port()
     with serve(port=port, WORKERS="2", WORKER_TIMEOUT="2s", HELD_IN=how) as child:
         silent, other = both_workers(child, port)
@@ -216,9 +216,9 @@ def test_a_worker_that_does_not_answer_is_replaced(serve, how):
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=30)
         text = err.decode()
-        assert f"worker {silent} has not answered for" in text
+        assert f"killing worker {silent}, which has not responded for" in text
         assert "(WORKER_TIMEOUT=2s)" in text
-        assert text.count("has not answered") == text.count("died with exit code -9") == 1
+        assert text.count("has not responded") == text.count("died with exit code -9") == 1
         assert child.returncode == 0
 
 
@@ -226,7 +226,7 @@ def test_a_worker_that_does_not_answer_is_replaced(serve, how):
 
 
 @pytest.mark.slow
-def test_workers_end_when_their_supervisor_is_gone_and_the_port_is_free(serve):
+def test_workers_end_with_their_supervisor_and_free_the_port(serve):
     port = free_port()
     with serve(port=port, WORKERS="2") as child:
         workers = both_workers(child, port)
@@ -241,8 +241,8 @@ def test_workers_end_when_their_supervisor_is_gone_and_the_port_is_free(serve):
 
 
 @pytest.mark.slow
-def test_what_is_in_flight_ends_whole_though_the_supervisor_is_gone(serve):
-    """Meanwhile another gateway has the port."""
+def test_requests_in_flight_finish_after_the_supervisor_died(serve):
+    """Meanwhile another gateway uses the port."""
 
     async def main():
         provider = await start("openai", settings=MockSettings(stream_words=60, chunk_ms=50.0))
@@ -273,7 +273,7 @@ def _listens(port):
 
 
 @pytest.mark.slow
-def test_a_worker_whose_loop_is_held_ends_too(serve):
+def test_a_worker_with_a_blocked_loop_ends_after_the_supervisor_died(serve):
     port = free_port()
     with serve(port=port, WORKERS="2", SHUTDOWN_TIMEOUT="100ms", WORKER_TIMEOUT="0") as child:
         workers = both_workers(child, port)
@@ -284,14 +284,14 @@ def test_a_worker_whose_loop_is_held_ends_too(serve):
 
 
 @pytest.mark.slow
-def test_workers_whose_supervisor_dies_as_it_starts_them(serve):
+def test_workers_end_if_the_supervisor_dies_while_starting_them(serve):
     with serve(port=free_port(), WORKERS="2", SIGNAL_AT_POPEN=str(int(signal.SIGKILL))) as child:
         child.wait(20)
         until(lambda: not _orphans())
 
 
 def _orphans():
-    """Workers whose environment says that they belong to the test above."""
+    """Return the ids of workers whose environment says that they belong to the test above."""
     found = []
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
@@ -307,7 +307,7 @@ def _orphans():
 # -- files that are none -----------------------------------------------------------------------------------------------
 
 
-def test_a_pipe_in_the_place_of_a_file_is_told_at_the_start(serve, tmp_path):
+def test_a_pipe_instead_of_a_file_is_reported_at_the_start(serve, tmp_path):
     os.mkfifo(tmp_path / "config.yaml")
     with serve(port=free_port()) as child:
         _, err = child.communicate(timeout=20)
@@ -317,7 +317,7 @@ def test_a_pipe_in_the_place_of_a_file_is_told_at_the_start(serve, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_pipe_in_the_place_of_a_file_keeps_nothing_from_ending(serve, tmp_path, workers):
+def test_a_pipe_instead_of_a_file_does_not_block_the_shutdown(serve, tmp_path, workers):
     (tmp_path / "config.yaml").write_text("max_retries: 7\n")
     port = free_port()
     with serve(port=port, WORKERS=workers) as child:

@@ -1,4 +1,4 @@
-"""Redis comes, moves and goes while the gateway runs."""
+"""Tests of reloads that add, move and remove Redis while the gateway runs."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ pytestmark = needs_redis
 FILE = {"cache_mode": "redis"}
 
 
-def test_it_comes_moves_and_goes(tmp_path):
+def test_redis_is_added_moved_and_removed(tmp_path):
     async def main():
         with redis_server() as one, redis_server() as other:
             async with live(tmp_path, {"CACHE_MODE": ""}, file={"cache_mode": "memory"}) as running:
@@ -19,7 +19,7 @@ def test_it_comes_moves_and_goes(tmp_path):
                     return (await running.chat())[1]["x-cache"]
 
                 async def found():
-                    for _ in range(50):  # it is kept beside the requests
+                    for _ in range(50):  # the response is stored in the background
                         if await outcome() == "HIT":
                             return True
                         await asyncio.sleep(0.02)
@@ -36,7 +36,7 @@ def test_it_comes_moves_and_goes(tmp_path):
                 await running.change(**FILE, redis_url=other.url, rpm_limit=200_000, aliases={"a": "openai/b"})
                 assert running.app.runtime.backends.redis is links[1]
                 assert await outcome() == "HIT"
-                await until(lambda: not links[0].up, 3)  # nobody has it any more
+                await until(lambda: not links[0].up, 3)  # no runtime uses it any more
                 await running.change(cache_mode="memory")
                 assert await outcome() == "MISS"
                 await until(lambda: not links[1].up, 3)
@@ -46,7 +46,7 @@ def test_it_comes_moves_and_goes(tmp_path):
     run(main())
 
 
-def test_an_address_where_none_is_does_not_hold_up_requests(tmp_path):
+def test_an_address_without_redis_does_not_delay_requests(tmp_path):
     async def main():
         async with live(tmp_path, {"CACHE_MODE": ""}) as running:
             await running.change(**FILE, redis_url=f"redis://127.0.0.1:{free_port()}")
@@ -56,7 +56,7 @@ def test_an_address_where_none_is_does_not_hold_up_requests(tmp_path):
     run(main())
 
 
-def test_hints_and_shared_limits_go_on(tmp_path):
+def test_breaker_hints_and_shared_limits_continue(tmp_path):
     async def main():
         with redis_server() as server:
             folders = [tmp_path / name for name in ("one", "other")]
@@ -70,7 +70,7 @@ def test_hints_and_shared_limits_go_on(tmp_path):
                 for running in (one, other):
                     await running.change(**{**file, "rpm_limit": 6}, aliases={"a": "openai/b"})
                 one.mock.set_fault("status", arg=500)
-                assert [(await one.chat())[0] for _ in range(2)] == [502, 502]  # six by now, and an opening
+                assert [(await one.chat())[0] for _ in range(2)] == [502, 502]  # the sixth failure opens the breaker
                 assert [(await running.chat())[0] for running in (one, other)] == [429, 429]
                 breaker = other.app.runtime.provider_health["openai"].breaker
                 await until(lambda: breaker.state.label == "open", 3)

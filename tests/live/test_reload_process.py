@@ -1,4 +1,4 @@
-"""The process: SIGHUP, files that are watched, one worker or several, and the command that explains."""
+"""Tests of reloads in real processes: SIGHUP, watched files, one or several workers, and `nulpoint explain`."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def reload(port):
 
 
 class Running:
-    """`nulpoint serve` in a folder whose config.yaml is changed."""
+    """A `nulpoint serve` process in a folder whose config.yaml the test changes."""
 
     def __init__(self, folder, **environ):
         self.folder = folder
@@ -73,7 +73,7 @@ def test_sighup_and_the_watch(tmp_path):
         running.write(rpm_limit=3000)
         child.send_signal(signal.SIGHUP)
         until(lambda: running.limit() == 3000)
-        running.write(rpm_limit=4000, port=1)  # watched from now on
+        running.write(rpm_limit=4000, port=1)  # the file is watched from now on
         until(lambda: running.limit() == 4000)
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=10)
@@ -84,7 +84,7 @@ def test_sighup_and_the_watch(tmp_path):
         assert "Traceback" not in text
 
 
-def test_the_env_file_is_read_again_and_the_environment_stays(tmp_path):
+def test_the_env_file_is_reloaded_and_the_environment_is_not(tmp_path):
     running = Running(tmp_path, TPM_LIMIT="5")
     (tmp_path / "env").write_text("RPM_LIMIT=1000\nTPM_LIMIT=9\n")
     with running.serve("--env-file", str(tmp_path / "env")) as child:
@@ -100,15 +100,15 @@ def test_the_env_file_is_read_again_and_the_environment_stays(tmp_path):
         (tmp_path / "env").unlink()
         with pytest.raises(urllib.error.HTTPError) as caught:
             reload(running.port)
-        assert "was there and is gone" in caught.value.read().decode()
+        assert "has been removed" in caught.value.read().decode()
         caught.value.close()
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=10) == 0
 
 
 @pytest.mark.slow
-def test_all_workers_hear_of_it(tmp_path):
-    """By SIGHUP to the supervisor, and by a request to any of them; none dies of it, not even while it starts."""
+def test_all_workers_reload(tmp_path):
+    """SIGHUP to the supervisor and a request to any worker reload all of them; none dies, even while it starts."""
     running = Running(tmp_path, WORKERS="2")
     (tmp_path / "env").write_text("LOG_LEVEL=info\n")
 
@@ -117,7 +117,7 @@ def test_all_workers_hear_of_it(tmp_path):
         wait_until_up(running.port)
         time.sleep(0.5)
         os.kill(int(workers_of(child)[0]), signal.SIGKILL)
-        for _ in range(60):  # while its successor starts, and long before that can act upon it
+        for _ in range(60):  # while its successor starts and cannot react to signals yet
             child.send_signal(signal.SIGHUP)
             time.sleep(0.02)
         pids = workers_of(child)
@@ -134,7 +134,9 @@ def test_all_workers_hear_of_it(tmp_path):
                 assert reload(running.port)["result"] == "changed"
             until(lambda limit=limit: retries() == {limit})
         running.write(config_watch=False, max_retries=6, workers=3, log_queue=7)
-        assert reload(running.port)["after_restart"] == ["LOG_QUEUE"]  # WORKERS stands in the environment, which wins
+        assert reload(running.port)["after_restart"] == [
+            "LOG_QUEUE"
+        ]  # the environment sets WORKERS and takes precedence
         assert workers_of(child) == pids
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=15)
@@ -143,7 +145,7 @@ def test_all_workers_hear_of_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_while_the_file_is_bad_is_replaced(tmp_path):
+def test_a_worker_that_dies_while_the_file_is_invalid_is_replaced(tmp_path):
     running = Running(tmp_path, WORKERS="2")
     running.write(max_retries=7, gateway_api_keys=["a-key"])
     (tmp_path / "env").write_text("OPENAI_API_KEYS=sk-a,sk-b\n")
@@ -154,7 +156,7 @@ def test_a_worker_that_dies_while_the_file_is_bad_is_replaced(tmp_path):
         time.sleep(0.5)
         running.write(max_retries="many")
         until(lambda: config_of(running.port)["reload"]["status"] == "refused")
-        (tmp_path / "env").write_bytes(b"\xff")  # nor can a worker that starts read this
+        (tmp_path / "env").write_bytes(b"\xff")  # a starting worker cannot read this file either
         time.sleep(1.0)
         for pid in workers_of(child):
             os.kill(int(pid), signal.SIGKILL)
@@ -179,8 +181,8 @@ def _retries(running):
 
 
 @pytest.mark.slow
-def test_a_thousand_signals(tmp_path):
-    """In a few seconds, with the file changing and requests all the while."""
+def test_a_thousand_reload_signals(tmp_path):
+    """The signals arrive within a few seconds, while the file changes and requests are sent."""
     running = Running(tmp_path)
     running.write(rpm_limit=1)
     with running.serve() as child:
@@ -211,24 +213,26 @@ def explain(running, *arguments, **environ):
     return subprocess.run(command, cwd=running.folder, env=settings, capture_output=True, text=True, check=False)
 
 
-def test_the_command_explains_with_a_gateway_and_without(tmp_path):
+def test_explain_with_and_without_a_running_gateway(tmp_path):
     running = Running(tmp_path, ADMIN_API_KEY="op-77aa")
     running.write(aliases={"fast": "openai/gpt-4o-mini"})
     alone = explain(running, "fast")
     assert alone.returncode == 0
-    assert "fast (chat) is openai/gpt-4o-mini: by an alias of config.yaml" in alone.stdout
+    assert "fast (chat) resolves to openai/gpt-4o-mini: by an alias of config.yaml" in alone.stdout
     assert "no gateway answers at" in alone.stdout
     with running.serve() as child:
         wait_until_up(running.port, "/readiness")
-        told = explain(running, "fast")
-        assert f"as the gateway at http://127.0.0.1:{running.port} sees it now" in told.stdout
-        assert json.loads(explain(running, "fast", "--json").stdout)["outcome"] == "openai/gpt-4o-mini is asked"
+        result = explain(running, "fast")
+        assert f"as the gateway at http://127.0.0.1:{running.port} sees it now" in result.stdout
+        assert json.loads(explain(running, "fast", "--json").stdout)["outcome"] == "openai/gpt-4o-mini is tried"
         refused = explain(running, "fast", ADMIN_API_KEY="wrong-key-1")
         assert refused.returncode == 1
         assert "answers 401" in refused.stderr
         assert "wrong-key-1" not in refused.stderr
         keyless = {name: "" for name in running.environ if name.endswith(("_API_KEY", "_BASE_URL"))}
-        other = explain(running, "fast", **{**keyless, "ADMIN_API_KEY": "op-77aa"})  # a terminal without the settings
+        other = explain(
+            running, "fast", **{**keyless, "ADMIN_API_KEY": "op-77aa"}
+        )  # run in a terminal without the gateway's settings
         assert f"as the gateway at http://127.0.0.1:{running.port} sees it now" in other.stdout
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=10)

@@ -1,4 +1,4 @@
-"""What the supervisor of several workers does must not end it: without it nobody replaces those that die."""
+"""Tests of the supervisor: no error may end it, because without it nothing replaces workers that die."""
 
 import logging
 import os
@@ -11,10 +11,10 @@ import pytest
 
 from conftest import run
 from nulpoint.app.signals import Signals
-from nulpoint.app.supervisor import InBackground, Supervisor, Times, Worker
+from nulpoint.app.supervisor import BackgroundTask, Supervisor, Timeouts, Worker
 from nulpoint.app.worker_link import BEAT_SECONDS, START_SECONDS, SupervisorLink, WorkerLink
 from nulpoint.config import ConfigSource
-from nulpoint.config.last_good import LastGood, load_last_good
+from nulpoint.config.last_good import LastGoodConfig, load_last_good
 from nulpoint.config.settings import SETTINGS
 
 ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
@@ -22,7 +22,7 @@ ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 
 @pytest.fixture
 def new_link():
-    """Makes links to workers that are not there; closes them."""
+    """Return a function that makes links without workers; close them after the test."""
     links = []
 
     def make(now=100.0):
@@ -35,27 +35,27 @@ def new_link():
         link.close()
 
 
-def test_a_full_disk_is_told_and_the_files_are_written_when_there_is_room(tmp_path, caplog):
+def test_a_full_disk_is_reported_and_the_files_are_written_later(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text("max_retries: 7")
     place = ConfigSource(ENVIRON, tmp_path)
     shared = tmp_path / "shared"
     shared.write_text("no folder can be made in what is none, as none can be on a full disk")
-    good = LastGood(place, place.load(), shared / "config")
+    good = LastGoodConfig(place, place.load(), shared / "config")
     (tmp_path / "config.yaml").write_text("max_retries: many")
     for _ in range(3):
-        good.look()
-    assert "the last good configuration cannot be kept" in caplog.text
+        good.check()
+    assert "cannot store the last valid configuration" in caplog.text
     shared.unlink()
     shared.mkdir()
-    good.look()
+    good.check()
     found = load_last_good(place, shared / "config")
     assert found is not None
     assert found.max_retries == 7
-    assert caplog.text.count("cannot be kept") == 1
+    assert caplog.text.count("cannot store") == 1
 
 
-def test_a_worker_that_cannot_be_started_is_tried_again(caplog, monkeypatch, new_link):
-    """As where no process may be made for a while, or no memory is left for one."""
+def test_starting_a_worker_is_retried(caplog, monkeypatch, new_link):
+    """Starting a worker may fail for a while, for example without memory or free process ids."""
     monkeypatch.setattr("nulpoint.app.supervisor.RESTART_SECONDS", 0.05)
     started = []
 
@@ -71,9 +71,9 @@ def test_a_worker_that_cannot_be_started_is_tried_again(caplog, monkeypatch, new
     def look():
         looks.append(None)
         if len(started) == 5:
-            raise KeyboardInterrupt  # the test is over
+            raise KeyboardInterrupt  # ends the test
 
-    supervisor, signals = Supervisor(1, start, Times(0.1, 0.0), look, buried.append), Signals()
+    supervisor, signals = Supervisor(1, start, Timeouts(0.1, 0.0), look, buried.append), Signals()
     with caplog.at_level(logging.ERROR, "nulpoint"), pytest.raises(KeyboardInterrupt):
         supervisor.run(signals)
     signals.close()
@@ -82,10 +82,10 @@ def test_a_worker_that_cannot_be_started_is_tried_again(caplog, monkeypatch, new
     worker.process.kill()
     worker.process.wait()
     assert len(buried) == 1
-    assert "a worker cannot be started: Resource temporarily unavailable" in caplog.text
+    assert "cannot start a worker: Resource temporarily unavailable" in caplog.text
 
 
-def test_none_to_stop_is_lost_among_a_thousand_to_reload():
+def test_no_stop_signal_is_lost_among_a_thousand_reload_signals():
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         signals = Signals()
@@ -94,8 +94,8 @@ def test_none_to_stop_is_lost_among_a_thousand_to_reload():
             os.kill(os.getpid(), signal.SIGHUP)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             os.kill(os.getpid(), number)
-        told = [signals.wait(0.01) for _ in range(8)]
-        assert [number for number in told if number] == [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
+        text = [signals.wait(0.01) for _ in range(8)]
+        assert [number for number in text if number] == [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
     finally:
         signals.close()
         for number, handler in handlers.items():
@@ -107,7 +107,7 @@ def beats(link, count=1):
 
 
 @pytest.mark.parametrize("timeout", [2.0, 10.0, 1000.0])
-def test_a_worker_is_silent_when_it_was_not_heard_for_longer_than_the_timeout(new_link, timeout):
+def test_a_worker_is_silent_after_the_timeout(new_link, timeout):
     link = new_link()
     beats(link, 7)
     link.listen(105.0)
@@ -118,17 +118,17 @@ def test_a_worker_is_silent_when_it_was_not_heard_for_longer_than_the_timeout(ne
     assert not link.silent_seconds(107.0 + timeout, timeout)
 
 
-def test_a_worker_that_starts_has_more_time(new_link):
+def test_a_starting_worker_has_more_time(new_link):
     link = new_link()
     link.listen(100.0)
     assert not link.silent_seconds(100.0 + START_SECONDS, 2.0)
     assert link.silent_seconds(101.0 + START_SECONDS, 2.0)
     assert not link.silent_seconds(101.0 + START_SECONDS, 2 * START_SECONDS)
-    link.excuse(101.0 + START_SECONDS)
+    link.reset(101.0 + START_SECONDS)
     assert not link.silent_seconds(102.0 + START_SECONDS, 2.0)
 
 
-def test_a_worker_that_has_ended_is_just_silent(new_link):
+def test_an_ended_worker_counts_as_silent(new_link):
     link = new_link(0.0)
     beats(link)
     link.close_workers_end()
@@ -137,18 +137,18 @@ def test_a_worker_that_has_ended_is_just_silent(new_link):
     assert link.silent_seconds(20.0, 10.0) == 19.0
 
 
-def test_a_supervisor_that_reads_nothing_holds_up_no_worker(new_link):
-    """The pair of sockets is full after a while; what is written then is not needed."""
+def test_a_supervisor_that_does_not_read_blocks_no_worker(new_link):
+    """After a while the sockets are full, and further heartbeats are not needed."""
 
     async def main():
         link = new_link(0.0)
         worker = SupervisorLink(link.workers_end.detach())
         for _ in range(10_000):
-            worker.beat()
+            worker.send_heartbeats()
             worker.stop()
         link.listen(5.0)
         assert not link.silent_seconds(5.0, 1.0)
-        worker.beat()
+        worker.send_heartbeats()
         link.listen(8.0)
         assert not link.silent_seconds(8.0, 1.0)
         worker.stop()
@@ -171,58 +171,58 @@ class Process:
 
 
 def supervised(new_link, timeout, count=2):
-    supervisor = Supervisor(count, lambda: None, Times(1.0, timeout), lambda: None, lambda pid: None)
+    supervisor = Supervisor(count, lambda: None, Timeouts(1.0, timeout), lambda: None, lambda pid: None)
     supervisor._checked = 100.0
     supervisor._workers = [Worker(Process(), new_link()) for _ in range(count)]
     for worker in supervisor._workers:
-        beats(worker.redis)
-    supervisor._kill_the_silent(100.0)
+        beats(worker.link)
+    supervisor._kill_unresponsive(100.0)
     return supervisor, supervisor._workers
 
 
-def test_the_silent_one_is_killed_and_no_other(new_link):
+def test_only_the_silent_worker_is_killed(new_link):
     supervisor, (talks, silent) = supervised(new_link, 10.0)
     for step in range(1, 60):
-        beats(talks.redis)
-        supervisor._kill_the_silent(100.0 + step / 5)
+        beats(talks.link)
+        supervisor._kill_unresponsive(100.0 + step / 5)
     assert (talks.process.kills, silent.process.kills) == (0, 1)
 
 
-def test_turned_off_nobody_is_killed(new_link):
+def test_without_a_timeout_no_worker_is_killed(new_link):
     supervisor, workers = supervised(new_link, 0.0)
     for step in range(10_000):
-        supervisor._kill_the_silent(100.0 + step)
+        supervisor._kill_unresponsive(100.0 + step)
     assert [worker.process.kills for worker in workers] == [0, 0]
 
 
-def test_after_a_gap_of_its_own_the_supervisor_gives_all_of_them_their_whole_time_again(new_link):
+def test_workers_get_a_new_timeout_after_a_pause_of_the_supervisor(new_link):
     supervisor, workers = supervised(new_link, 10.0)
-    supervisor._kill_the_silent(100.0 + 3600)
+    supervisor._kill_unresponsive(100.0 + 3600)
     for step in range(50):
-        supervisor._kill_the_silent(3700.0 + step / 5)
+        supervisor._kill_unresponsive(3700.0 + step / 5)
     assert [worker.process.kills for worker in workers] == [0, 0]
-    supervisor._kill_the_silent(3710.5)
+    supervisor._kill_unresponsive(3710.5)
     assert [worker.process.kills for worker in workers] == [1, 1]
 
 
-def test_beats_come_more_often_than_the_shortest_timeout():
+def test_heartbeats_are_more_frequent_than_the_shortest_timeout():
     (setting,) = (one for one in SETTINGS if one.name == "WORKER_TIMEOUT")
     for text in ("1s", "1999ms", "1ns"):
-        with pytest.raises(ValueError, match="2s and more"):
+        with pytest.raises(ValueError, match="at least 2s"):
             setting.reader(text)
     assert [setting.reader(text) for text in ("0", "0s", "2s", "1h")] == [0, 0, 2, 3600]
     assert 3 * BEAT_SECONDS < 2
 
 
-def test_looks_go_on_one_at_a_time_and_hold_up_nobody():
-    """As on a file system that hangs."""
+def test_background_checks_run_one_at_a_time_and_block_nothing():
+    """A check may hang, for example on a file system."""
     released, begun = threading.Event(), []
 
     def look():
         begun.append(threading.current_thread())
         released.wait()
 
-    in_background = InBackground(look)
+    in_background = BackgroundTask(look)
     for _ in range(100):
         in_background()
     released.set()

@@ -1,4 +1,4 @@
-"""Readings without end, while requests are answered: none fails, none is left over, each is bounded."""
+"""Tests of many reloads under load: no request fails, no runtime is left over, and memory stays bounded."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from nulpoint.mock import MockSettings
 
 
 def config(number):
-    """Each differs from the last in what every part is built from."""
+    """Return a configuration that differs from the previous one in the settings of every part."""
     return {
         "rpm_limit": 1_000_000 + number,
         "max_requests": 1000 + number,
@@ -20,13 +20,13 @@ def config(number):
         "fallbacks": {"gpt-4o": [f"mistral/m{number}"]},
         "openai_api_keys": [f"sk-configured-{name}" for name in ("x", "y", "z")[: number % 3 + 1]],
         "cache_mode": ("memory", "none")[number % 2],
-        "stream_idle_timeout": f"{60 + number // 5}s",  # other connections now and then
+        "stream_idle_timeout": f"{60 + number // 5}s",  # sometimes requires new connections
     }
 
 
-async def ask_on(port, body, until_told, outcomes):
+async def ask_on(port, body, stop, outcomes):
     caller = await Caller.connect(port)
-    while not until_told.is_set():
+    while not stop.is_set():
         caller.send(post(body))
         status, _, answer = await caller.answer()
         whole = b"[DONE]" in answer if body is STREAM else b'"choices"' in answer
@@ -41,16 +41,16 @@ def test_60_changes_under_load_and_no_request_fails(tmp_path):
         async with live(
             tmp_path, {"CACHE_MODE": "", "LOG_LEVEL": "error"}, names=("openai", "mistral"), mock=slow
         ) as running:
-            outcomes, told = [], asyncio.Event()
+            outcomes, stop = [], asyncio.Event()
             aliased = CHAT.replace(b"gpt-4o", b"fast")
             callers = [
-                asyncio.create_task(ask_on(running.port, body, told, outcomes))
+                asyncio.create_task(ask_on(running.port, body, stop, outcomes))
                 for body in (CHAT, STREAM, aliased, CHAT.replace(b"hi", b"ho"), STREAM, STREAM)
             ]
             for number in range(60):
                 await running.change(**config(number))
                 await asyncio.sleep(0.02)
-            told.set()
+            stop.set()
             await asyncio.gather(*callers)
             assert len(outcomes) > 300
             assert set(outcomes) == {(200, True)}
@@ -63,8 +63,8 @@ def test_60_changes_under_load_and_no_request_fails(tmp_path):
     run(main())
 
 
-def test_a_thousand_in_a_minute_are_done_by_a_few(tmp_path, caplog):
-    """All who ask while one is under way get the next one's result: here 1,000 ask at once, with changes in between."""
+def test_a_thousand_concurrent_reload_requests_share_a_few_reloads(tmp_path, caplog):
+    """Requests for a reload during another one share the next result; here 1,000 arrive at once, with changes."""
 
     async def main():
         async with live(tmp_path, {"LOG_LEVEL": "error"}) as running:
@@ -98,8 +98,8 @@ def test_a_thousand_in_a_minute_are_done_by_a_few(tmp_path, caplog):
     run(main())
 
 
-def test_who_asks_during_one_gets_what_was_written_since(tmp_path):
-    """A reading that has begun may not have seen it, so it is not that one's result."""
+def test_a_request_during_a_reload_gets_the_result_of_the_next_one(tmp_path):
+    """A reload that has begun may not have seen the change, so its result is not returned."""
 
     async def main():
         async with live(tmp_path) as running:
@@ -117,7 +117,7 @@ def test_who_asks_during_one_gets_what_was_written_since(tmp_path):
     run(main())
 
 
-def test_who_leaves_does_not_stop_it_for_others(tmp_path):
+def test_a_client_that_disconnects_does_not_cancel_the_reload(tmp_path):
     async def main():
         async with live(tmp_path) as running:
             running.write(rpm_limit=1000)
@@ -130,7 +130,7 @@ def test_who_leaves_does_not_stop_it_for_others(tmp_path):
     run(main())
 
 
-def test_during_the_drain(tmp_path):
+def test_a_reload_during_the_drain(tmp_path):
     async def main():
         slow = MockSettings(stream_words=30, chunk_ms=20.0)
         async with live(tmp_path, {"ADMIN_PORT": "0"}, mock=slow) as running:
@@ -152,7 +152,7 @@ def test_during_the_drain(tmp_path):
 
 @pytest.mark.slow
 def test_10_000_model_names(tmp_path):
-    """Callers may make up as many as they like: nothing grows with them."""
+    """Clients can invent any number of model names, so nothing may grow with them."""
 
     async def main():
         file = {"cache_mode": "memory", "cache_max_bytes": "1MiB", "cache_exclude_patterns": "never"}
@@ -178,7 +178,7 @@ def test_10_000_model_names(tmp_path):
             for destination in proxy._endpoints.values():
                 assert len(destination.attribution_by_model) <= 1024
                 assert len(destination._heads) <= 1024
-            assert len(runtime.backends.parts.exclusions._known) <= 1024
+            assert len(runtime.backends.parts.exclusions._results) <= 1024
             assert runtime.backends.cache.memory.bytes <= 2**20
             page = running.app.metrics.page()
             assert b"made-up" not in page

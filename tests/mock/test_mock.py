@@ -1,4 +1,4 @@
-"""The mock providers at the socket: each API's own framing, errors and ways, and what they can do wrong."""
+"""Tests of the mock providers over a socket: the framing and errors of each API, and injected faults."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import run
 from nulpoint.cli.main import main as main_command
 from nulpoint.mock import MockSettings, SettingsError, faults, start
-from nulpoint.mock.server import fault_for, start_all
+from nulpoint.mock.server import parse_provider_fault, start_all
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 KEYS = {
@@ -38,15 +38,15 @@ PROVIDERS = tuple(PATHS)
 def fetch(url, body, headers):
     request = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None, headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, answer.headers, answer.read()
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
 
 
 def ask(name, *, path=None, body=None, settings=None, key=None, fault=None, stream=False, **members):
-    """Status, header fields and body of one answer."""
+    """Send one request to a mock. Returns the status, headers and body of the response."""
     path = path or PATHS[name]
     body = {**(BODIES[name] if body is None else body), **members}
     if stream and name == "gemini":
@@ -66,14 +66,14 @@ def ask(name, *, path=None, body=None, settings=None, key=None, fault=None, stre
     return run(main())
 
 
-def answer(name, **asked):
-    status, _, raw = ask(name, **asked)
+def response_body(name, **options):
+    status, _, raw = ask(name, **options)
     assert status == 200, raw
     return json.loads(raw)
 
 
-def events(name, **asked):
-    status, headers, raw = ask(name, stream=True, **asked)
+def events(name, **options):
+    status, headers, raw = ask(name, stream=True, **options)
     assert (status, headers["content-type"]) == (200, "text/event-stream")
     return [json.loads(line[6:]) for line in raw.decode().splitlines() if line.startswith("data: {")]
 
@@ -98,7 +98,7 @@ def test_framing(name, end, done):
     assert all(block.removeprefix(b"event: ").partition(b"data: ")[2] for block in blocks)
 
 
-def test_anthropic_names_its_events_and_pings():
+def test_anthropic_names_events_and_sends_a_ping():
     _, _, raw = ask("anthropic", stream=True, tools=[{"name": "weather", "input_schema": SCHEMA}])
     named = [line.removeprefix("event: ") for line in raw.decode().splitlines() if line.startswith("event: ")]
     kinds = [json.loads(line[6:])["type"] for line in raw.decode().splitlines() if line.startswith("data: ")]
@@ -114,7 +114,7 @@ def test_anthropic_names_its_events_and_pings():
     assert json.loads("".join(delta["partial_json"] for delta in deltas)) == {"city": "text"}
 
 
-def test_gemini_counts_as_it_goes_and_finishes_apart():
+def test_gemini_sends_usage_with_every_event_and_the_finish_reason_last():
     seen = events("gemini")
     assert "candidatesTokenCount" not in seen[0]["usageMetadata"]
     assert seen[-1]["usageMetadata"]["totalTokenCount"] > seen[-1]["usageMetadata"]["promptTokenCount"]
@@ -122,7 +122,7 @@ def test_gemini_counts_as_it_goes_and_finishes_apart():
     assert "content" not in seen[-1]["candidates"][0]
 
 
-def test_mistral_brings_calls_whole_and_usage_with_the_finish():
+def test_mistral_sends_complete_calls_and_usage_with_the_finish_reason():
     tool = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
     *_, last = events("mistral", tools=[tool])
     assert last["choices"][0]["finish_reason"] == "tool_calls"
@@ -130,53 +130,55 @@ def test_mistral_brings_calls_whole_and_usage_with_the_finish():
     assert last["usage"]["total_tokens"] > 0
 
 
-def test_openai_shows_usage_only_where_asked():
+def test_openai_sends_usage_only_on_request():
     assert all("usage" not in chunk for chunk in events("openai"))
     *chunks, last = events("openai", stream_options={"include_usage": True})
     assert (last["choices"], {chunk["usage"] for chunk in chunks}) == ([], {None})
 
 
-# -- what only one of them has -----------------------------------------------------------------------------------------
+# -- features of single providers --------------------------------------------------------------------------------------
 
 
-def test_anthropic_thinks_and_keeps_it_to_itself_where_told():
+def test_anthropic_omits_its_thought_on_request():
     thinking = {"type": "adaptive"}
-    shown = answer("anthropic", model="claude-opus-4-8", thinking=thinking)["content"][0]
-    hidden = answer("anthropic", model="claude-opus-4-8", thinking={**thinking, "display": "omitted"})["content"][0]
+    shown = response_body("anthropic", model="claude-opus-4-8", thinking=thinking)["content"][0]
+    hidden = response_body("anthropic", model="claude-opus-4-8", thinking={**thinking, "display": "omitted"})[
+        "content"
+    ][0]
     assert shown["type"] == hidden["type"] == "thinking"
     assert shown["thinking"]
     assert hidden["thinking"] == ""
     assert hidden["signature"]
 
 
-def test_anthropic_searches_by_itself():
-    said = answer("anthropic", tools=[{"type": "web_search_20250305", "name": "web_search"}])
+def test_anthropic_runs_web_searches():
+    said = response_body("anthropic", tools=[{"type": "web_search_20250305", "name": "web_search"}])
     assert [block["type"] for block in said["content"]] == ["server_tool_use", "web_search_tool_result", "text"]
     assert said["content"][2]["citations"][0]["url"] == "https://example.com/mock"
     assert said["stop_reason"] == "end_turn"
     assert said["usage"]["server_tool_use"] == {"web_search_requests": 1}
 
 
-def test_anthropic_counts_its_cache():
+def test_anthropic_reports_cache_usage():
     marked = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]
-    first = answer("anthropic", messages=[{"role": "user", "content": marked}])["usage"]
+    first = response_body("anthropic", messages=[{"role": "user", "content": marked}])["usage"]
     talk = [
         {"role": "user", "content": marked},
         {"role": "assistant", "content": "y"},
         {"role": "user", "content": "z"},
     ]
-    second = answer("anthropic", messages=talk)["usage"]
+    second = response_body("anthropic", messages=talk)["usage"]
     assert (first["cache_read_input_tokens"], second["cache_creation_input_tokens"]) == (0, 0)
     assert first["cache_creation_input_tokens"] > 0
     assert second["cache_read_input_tokens"] > 0
 
 
-def test_gemini_signs_and_names_calls_by_generation():
+def test_gemini_signatures_and_call_ids_depend_on_the_version():
     tools = [{"functionDeclarations": [{"name": "a"}, {"name": "b"}]}]
     contents = [{"role": "user", "parts": [{"text": "in parallel"}]}]
 
     def parts(model):
-        said = answer("gemini", path=f"/v1beta/models/{model}:generateContent", tools=tools, contents=contents)
+        said = response_body("gemini", path=f"/v1beta/models/{model}:generateContent", tools=tools, contents=contents)
         return [part for part in said["candidates"][0]["content"]["parts"] if "functionCall" in part]
 
     assert [("id" in part["functionCall"], "thoughtSignature" in part) for part in parts("gemini-2.5-flash")] == [
@@ -188,64 +190,64 @@ def test_gemini_signs_and_names_calls_by_generation():
     ]
 
 
-def test_gemini_blocks_and_grounds():
-    blocked = answer("gemini", contents=[{"parts": [{"text": "please refuse"}]}])
+def test_gemini_blocks_prompts_and_cites_sources():
+    blocked = response_body("gemini", contents=[{"parts": [{"text": "please refuse"}]}])
     assert "candidates" not in blocked
     assert blocked["promptFeedback"]["blockReason"] == "PROHIBITED_CONTENT"
-    grounded = answer("gemini", tools=[{"googleSearch": {}}])["candidates"][0]["groundingMetadata"]
+    grounded = response_body("gemini", tools=[{"googleSearch": {}}])["candidates"][0]["groundingMetadata"]
     assert grounded["groundingChunks"][0]["web"]["uri"] == "https://example.com/mock"
 
 
-def test_gemini_tells_probabilities():
+def test_gemini_sends_log_probabilities():
     config = {"responseLogprobs": True, "logprobs": 1}
-    whole = answer("gemini", generationConfig=config)["candidates"][0]
+    whole = response_body("gemini", generationConfig=config)["candidates"][0]
     tokens = [one["token"] for one in whole["logprobsResult"]["chosenCandidates"]]
     assert "".join(tokens) == whole["content"]["parts"][0]["text"]
     seen = [one["candidates"][0].get("logprobsResult", {}) for one in events("gemini", generationConfig=config)]
     assert [token["token"] for one in seen for token in one.get("chosenCandidates", [])] == tokens
 
 
-def test_mistral_thinks_in_a_list_whose_pieces_share_a_delta():
-    content = answer("mistral", reasoning_effort="high")["choices"][0]["message"]["content"]
+def test_mistral_sends_the_end_of_a_thought_with_the_start_of_the_text():
+    content = response_body("mistral", reasoning_effort="high")["choices"][0]["message"]["content"]
     assert [part["type"] for part in content] == ["thinking", "text"]
     lists = [chunk["choices"][0]["delta"]["content"] for chunk in events("mistral", reasoning_effort="high")]
     both = [content for content in lists if isinstance(content, list) and len(content) == 2]
     assert [part["type"] for part in both[0]] == ["thinking", "text"]
 
 
-def test_mistral_tells_probabilities():
-    whole = answer("mistral", logprobs=True)["choices"][0]
+def test_mistral_sends_log_probabilities():
+    whole = response_body("mistral", logprobs=True)["choices"][0]
     tokens = [token["token"] for token in whole["logprobs"]["content"]]
     assert "".join(tokens) == whole["message"]["content"]
     seen = [chunk["choices"][0].get("logprobs", {}) for chunk in events("mistral", logprobs=True)]
     assert [token["token"] for one in seen for token in one.get("content", [])] == tokens
 
 
-def test_openai_tells_probabilities_and_refuses():
-    choice = answer("openai", logprobs=True, top_logprobs=1)["choices"][0]
+def test_openai_sends_log_probabilities_and_refusals():
+    choice = response_body("openai", logprobs=True, top_logprobs=1)["choices"][0]
     assert "".join(token["token"] for token in choice["logprobs"]["content"]) == choice["message"]["content"]
-    refused = answer("openai", messages=[{"role": "user", "content": "please refuse"}])["choices"][0]
+    refused = response_body("openai", messages=[{"role": "user", "content": "please refuse"}])["choices"][0]
     assert (refused["finish_reason"], refused["message"]["content"]) == ("stop", None)
     assert refused["message"]["refusal"]
 
 
 def test_the_compatible_endpoints_of_anthropic_and_google():
     for name, path in (("anthropic", "/v1/chat/completions"), ("gemini", "/v1beta/openai/chat/completions")):
-        said = answer(name, path=path, body=BODIES["openai"], key=KEYS["openai"])
+        said = response_body(name, path=path, body=BODIES["openai"], key=KEYS["openai"])
         assert said["choices"][0]["finish_reason"] == "stop"
 
 
-def test_gemini_embeds():
+def test_gemini_embeddings():
     batch = {"requests": [{"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 4}] * 2}
-    found = answer("gemini", path="/v1beta/models/gemini-embedding-001:batchEmbedContents", body=batch)
+    found = response_body("gemini", path="/v1beta/models/gemini-embedding-001:batchEmbedContents", body=batch)
     assert [len(one["values"]) for one in found["embeddings"]] == [4, 4]
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def error(name, **asked):
-    status, headers, raw = ask(name, **asked)
+def error(name, **options):
+    status, headers, raw = ask(name, **options)
     return status, headers, json.loads(raw)
 
 
@@ -265,15 +267,15 @@ def test_a_bad_key(name):
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_model_nobody_knows(name):
+def test_an_unknown_model(name):
     path = "/v1beta/models/no-such-model:generateContent" if name == "gemini" else None
     body = BODIES[name] if name == "gemini" else {**BODIES[name], "model": "no-such-model"}
-    status, _, answered = error(name, path=path, body=body)
+    status, _, body = error(name, path=path, body=body)
     assert status == (400 if name == "mistral" else 404)
-    assert "no-such-model" in json.dumps(answered)
+    assert "no-such-model" in json.dumps(body)
 
 
-def test_refusals_have_each_provider_s_shape():
+def test_rejections_have_the_format_of_the_provider():
     status, _, body = error("anthropic", seed=1)
     assert (status, body["type"], body["error"]["type"]) == (400, "error", "invalid_request_error")
     status, _, body = error("gemini", seed=1)
@@ -290,10 +292,10 @@ def test_refusals_have_each_provider_s_shape():
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_rate_limits_say_how_long(name):
+def test_rate_limits_say_how_long_to_wait(name):
     status, headers, body = error(name, fault=("rate_limit", 7))
     assert status == 429
-    if name == "gemini":  # no field for it there
+    if name == "gemini":  # Gemini sends no such header
         assert headers["retry-after"] is None
         assert [one["retryDelay"] for one in body["error"]["details"] if "retryDelay" in one] == ["7s"]
     else:
@@ -312,11 +314,11 @@ def test_any_status(name, status):
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_stream_that_breaks_in_its_own_way(name):
+def test_an_error_inside_a_stream(name):
     status, _, raw = ask(name, stream=True, fault=("error_mid_stream", 3))
     assert status == 200
     wrong = b"\n\n".join(raw.replace(b"\r\n", b"\n").split(b"\n\n")[3:])
-    if name == "gemini":  # no event at all: JSON over several lines
+    if name == "gemini":  # not an event, but JSON over several lines
         assert json.loads(wrong)["error"]["status"] == "INTERNAL"
     elif name == "anthropic":
         assert wrong.startswith(b"event: error\ndata: ")
@@ -387,23 +389,27 @@ def test_faults_by_admin_call_and_header():
         ("status=529*1", None, 529, 1),
     ],
 )
-def test_faults_as_they_are_written(text, provider, arg, count):
-    assert faults.parse_for(text) == (
+def test_parsing_faults(text, provider, arg, count):
+    assert faults.parse_with_provider(text) == (
         provider,
         faults.Fault(text.split(":")[-1].split("=")[0].split("*")[0], arg, count),
     )
 
 
 @pytest.mark.parametrize("text", ["nonsense", "status=", "a:b:c", ""])
-def test_faults_nobody_can_read(text):
+def test_faults_that_cannot_be_parsed(text):
     with pytest.raises(ValueError):
-        faults.parse_for(text)
+        faults.parse_with_provider(text)
 
 
 def test_faults_by_command_line():
     async def main():
-        wanted = [fault_for("gemini:status=503*1"), fault_for("stall"), fault_for("mistral:status=400")]
-        servers = await start_all(MockSettings(), "127.0.0.1", dict.fromkeys(PROVIDERS, 0), wanted)
+        provider_faults = [
+            parse_provider_fault("gemini:status=503*1"),
+            parse_provider_fault("stall"),
+            parse_provider_fault("mistral:status=400"),
+        ]
+        servers = await start_all(MockSettings(), "127.0.0.1", dict.fromkeys(PROVIDERS, 0), provider_faults)
         assert [(server.fault.name, server.fault.arg) for server in servers] == [
             ("stall", 0),
             ("stall", 0),
@@ -427,7 +433,7 @@ def test_every_fault_can_be_made(name):
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_requests_get_the_same_answers():
+def test_the_same_requests_get_the_same_responses():
     settings = MockSettings(error_rate=0.5, seed=7, stream_words=3)
     for name in PROVIDERS:
         assert ask(name, settings=settings)[::2] == ask(name, settings=settings)[::2]

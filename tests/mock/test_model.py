@@ -1,36 +1,50 @@
-"""What the mock model says to what: the same in every dialect, so it is tested here without one."""
+"""Tests of the mock model, which is the same behind every mock provider."""
 
 import json
 
 import pytest
 from pydantic import BaseModel, Field
 
-from nulpoint.mock.model import Asked, Tool, Turn, fragments, media_of, pieces, reply
-from nulpoint.mock.schema import example
+from nulpoint.mock.model import (
+    ModelRequest,
+    Tool,
+    Turn,
+    describe_media_url,
+    generate_reply,
+    split_arguments,
+    split_words,
+)
+from nulpoint.mock.schema_example import example
 
 TOOLS = [Tool("first", {"type": "object", "properties": {"city": {"type": "string"}}}), Tool("second", None)]
 
 
-def says(*turns, tools=(), **asked):
-    return reply(
-        Asked(
-            turns=[Turn(True, "hello"), *turns] if turns else [Turn(True, "hello")], words=4, tools=list(tools), **asked
+def reply_to(*turns, tools=(), **asked):
+    return generate_reply(
+        ModelRequest(
+            turns=[Turn(True, "hello"), *turns] if turns else [Turn(True, "hello")],
+            word_count=4,
+            tools=list(tools),
+            **asked,
         )
     )
 
 
-def asks(prompt, *results, **asked):
-    said = reply(
-        Asked(
-            turns=[Turn(True, prompt), *(Turn(True, results=[one]) for one in results)], words=4, tools=TOOLS, **asked
+def tools_or_text(prompt, *results, **asked):
+    said = generate_reply(
+        ModelRequest(
+            turns=[Turn(True, prompt), *(Turn(True, results=[one]) for one in results)],
+            word_count=4,
+            tools=TOOLS,
+            **asked,
         )
     )
-    return [wish.name for wish in said.wishes] or said.text
+    return [wish.name for wish in said.tool_calls] or said.text
 
 
 def test_words():
-    assert says().text == "a mock answer made"
-    assert says().finish == "stop"
+    assert reply_to().text == "a mock answer made"
+    assert reply_to().finish == "stop"
 
 
 @pytest.mark.parametrize(
@@ -39,59 +53,61 @@ def test_words():
         ("x", [], {}, ["first"]),
         ("x", ["sunny"], {}, "I was told: sunny."),
         ("in parallel", [], {}, ["first", "second"]),
-        ("in parallel", [], {"one_call": True}, ["first"]),
+        ("in parallel", [], {"single_call": True}, ["first"]),
         ("in parallel", ["sunny", "noon"], {}, "I was told: sunny; noon."),
         ("step by step", [], {}, ["first"]),
         ("step by step", ["sunny"], {}, ["second"]),
         ("step by step", ["sunny", "noon"], {}, "I was told: sunny; noon."),
-        ("x", ["sunny"], {"forced": "second"}, ["second"]),
-        ("x", ["sunny"], {"forced": ""}, ["second"]),
+        ("x", ["sunny"], {"forced_tool": "second"}, ["second"]),
+        ("x", ["sunny"], {"forced_tool": ""}, ["second"]),
     ],
 )
 def test_tools(prompt, results, asked, said):
-    assert asks(prompt, *results, **asked) == said
+    assert tools_or_text(prompt, *results, **asked) == said
 
 
-def test_only_what_came_since_the_newest_question_counts():
+def test_only_results_since_the_last_question_count():
     turns = [Turn(True, "x"), Turn(False, ""), Turn(True, results=["old"]), Turn(False, "fine"), Turn(True, "and now?")]
-    assert [wish.name for wish in reply(Asked(turns=turns, words=1, tools=TOOLS)).wishes] == ["first"]
+    assert [wish.name for wish in generate_reply(ModelRequest(turns=turns, word_count=1, tools=TOOLS)).tool_calls] == [
+        "first"
+    ]
 
 
-def test_what_it_sees_thinks_searches_and_refuses():
-    assert says(Turn(True, "look", media=["image/png of 3 bytes"])).text == "I see image/png of 3 bytes."
-    assert says(thinks=True).thought
-    assert says(searches=True).query == "hello"
-    refused = says(Turn(True, "Please refuse this"), tools=TOOLS)
-    assert (refused.finish, refused.text, refused.wishes) == ("refusal", "", [])
+def test_media_thoughts_searches_and_refusals():
+    assert reply_to(Turn(True, "look", media=["image/png of 3 bytes"])).text == "I see image/png of 3 bytes."
+    assert reply_to(thinking=True).thought
+    assert reply_to(web_search=True).search_query == "hello"
+    refused = reply_to(Turn(True, "Please refuse this"), tools=TOOLS)
+    assert (refused.finish, refused.text, refused.tool_calls) == ("refusal", "", [])
     assert refused.refusal
 
 
 @pytest.mark.parametrize(
     ("asked", "text", "finish"),
     [
-        ({"limit": 4}, "a mock answer made", "stop"),
-        ({"limit": 2}, "a mock", "length"),
-        ({"stops": [" answer"]}, "a mock", "sequence"),
-        ({"stops": ["never said"]}, "a mock answer made", "stop"),
+        ({"max_tokens": 4}, "a mock answer made", "stop"),
+        ({"max_tokens": 2}, "a mock", "length"),
+        ({"stop_sequences": [" answer"]}, "a mock", "sequence"),
+        ({"stop_sequences": ["never said"]}, "a mock answer made", "stop"),
         ({"system": "Answer in JSON."}, '{"answer":"text"}', "stop"),
-        ({"schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
+        ({"output_schema": {"type": "array", "items": {"type": "integer"}}}, "[1]", "stop"),
     ],
 )
-def test_how_it_ends(asked, text, finish):
-    said = says(**asked)
+def test_how_a_text_ends(asked, text, finish):
+    said = reply_to(**asked)
     assert (said.text, said.finish) == (text, finish)
 
 
 def test_pieces_join_to_the_whole():
     text = '{"a": [1, 2],\n  "b": "c  d"} '
-    assert "".join(pieces(text)) == text
-    assert "".join(fragments(text)) == text
-    assert fragments("") == pieces("") == []
+    assert "".join(split_words(text)) == text
+    assert "".join(split_arguments(text)) == text
+    assert split_arguments("") == split_words("") == []
 
 
 def test_media():
-    assert media_of("data:image/png;base64,iVBORw==") == "image/png of 4 bytes"
-    assert media_of("https://example.com/a.png") == "https://example.com/a.png"
+    assert describe_media_url("data:image/png;base64,iVBORw==") == "image/png of 4 bytes"
+    assert describe_media_url("https://example.com/a.png") == "https://example.com/a.png"
 
 
 class Leaf(BaseModel):
@@ -132,6 +148,6 @@ def test_a_real_schema_accepts_its_example():
     assert Tree.model_validate_json(json.dumps(example(Tree.model_json_schema()))).kind == "oak"
 
 
-def test_a_schema_that_never_ends():
+def test_a_recursive_schema():
     endless = {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}}}}}
     assert example(endless)["next"]["next"]

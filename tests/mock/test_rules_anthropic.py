@@ -1,9 +1,9 @@
-"""What the mock of Anthropic refuses, and that the same request without its mistake is taken."""
+"""The mock of Anthropic rejects invalid requests, and accepts the same requests without the mistake."""
 
 import pytest
 
-from nulpoint.mock.answers import signature
-from nulpoint.mock.anthropic.rules import problem
+from nulpoint.mock.anthropic.rules import find_problem
+from nulpoint.mock.interface import signature
 
 OLD, SONNET_4, HAIKU = "claude-3-5-sonnet-20241022", "claude-sonnet-4-20250514", "claude-haiku-4-5-20251001"
 SONNET_46, OPUS_47, OPUS_48 = "claude-sonnet-4-6", "claude-opus-4-7", "claude-opus-4-8"
@@ -41,9 +41,9 @@ THINKS = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 
 ADAPTIVE = {"model": SONNET_46, "thinking": {"type": "adaptive"}}
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
 
-TAKEN = {
+ACCEPTED = {
     "text": {},
-    "neighbours of one role": {"messages": [user(text()), user(text()), assistant(text()), user(text())]},
+    "adjacent messages of one role": {"messages": [user(text()), user(text()), assistant(text()), user(text())]},
     "tool loop": {"messages": LOOP, "tools": [TOOL]},
     "results in another order": {
         "messages": [user(text()), assistant(use("a"), use("b")), user(result("b"), result("a"), text())],
@@ -62,22 +62,22 @@ TAKEN = {
     "thinking with a budget": {**THINKS, "messages": [user(text()), assistant(thought(), use()), user(result())], "tools": [TOOL]},
     "thinking in an older turn may be missing": {**THINKS, "messages": [*LOOP, assistant(text()), user(text())], "tools": [TOOL]},
     "adaptive thinking, forced tool": {**ADAPTIVE, "tools": [TOOL], "tool_choice": {"type": "any"}},
-    "adaptive thinking, no thought": {**ADAPTIVE, "tools": [TOOL], "messages": LOOP},
+    "adaptive thinking without a thought": {**ADAPTIVE, "tools": [TOOL], "messages": LOOP},
     "temperature": {"temperature": 0.3},
     "effort": {"model": OPUS_48, "output_config": {"effort": "xhigh"}},
     "structured output": {"output_config": {"format": {"type": "json_schema", "schema": CLOSED}}},
-    "a system message later": {
+    "a later system message": {
         "model": OPUS_48,
         "messages": [user(text()), {"role": "system", "content": "be brief"}],
     },
-    "its own tool": {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]},
+    "a tool of Anthropic": {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]},
     "result with an image": {
         "messages": [user(text()), assistant(use()), user(result(content=[{"type": "image", "source": PNG}]))],
         "tools": [TOOL],
     },
 }  # fmt: skip
 
-REFUSED = [
+REJECTED = [
     ({"seed": 1}, "seed: Extra inputs are not permitted"),
     ({"messages": [user({**text(), "index": 0})]}, "messages.0.content.0.text.index: Extra inputs are not permitted"),
     (
@@ -184,18 +184,18 @@ def request(change):
     return {name: value for name, value in body.items() if value is not None}
 
 
-@pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
-def test_taken(change):
-    assert problem(request(change), HEADERS) is None
+@pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted(change):
+    assert find_problem(request(change), HEADERS) is None
 
 
-@pytest.mark.parametrize(("change", "words"), REFUSED, ids=[words[:60] for _, words in REFUSED])
-def test_refused(change, words):
-    assert words in (problem(request(change), HEADERS) or "taken")
+@pytest.mark.parametrize(("change", "words"), REJECTED, ids=[words[:60] for _, words in REJECTED])
+def test_rejected(change, words):
+    assert words in (find_problem(request(change), HEADERS) or "accepted")
 
 
-def test_the_newer_version_knows_no_sampling_and_a_beta_opens_members():
-    assert problem(request({"temperature": 1}), {"anthropic-version": "2026-10-21"}) == (
+def test_the_newer_version_rejects_sampling_and_a_beta_header_allows_more_members():
+    assert find_problem(request({"temperature": 1}), {"anthropic-version": "2026-10-21"}) == (
         "temperature: Extra inputs are not permitted"
     )
-    assert problem(request({"context_management": {}}), {**HEADERS, "anthropic-beta": "any"}) is None
+    assert find_problem(request({"context_management": {}}), {**HEADERS, "anthropic-beta": "any"}) is None

@@ -1,4 +1,4 @@
-"""What the mock of Bedrock refuses; and AWS's own SDK core against it: what botocore signs, sends and reads is right."""
+"""The mock of Bedrock rejects invalid requests, and works with botocore, which AWS's SDK is built on."""
 
 import asyncio
 import json
@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError, EventStreamError
 from clouds import AWS
 from conftest import run
 from nulpoint.mock import start
-from nulpoint.mock.answers import Call, signature
 from nulpoint.mock.bedrock import server as bedrock_server
-from nulpoint.mock.bedrock.aws_auth import refusal
-from nulpoint.mock.bedrock.rules import problem
+from nulpoint.mock.bedrock.aws_auth import check_authorization
+from nulpoint.mock.bedrock.rules import find_problem
+from nulpoint.mock.interface import MockRequest, signature
 
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 PROFILE = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
@@ -48,13 +48,13 @@ def request(change):
     return {"messages": [USER], **change}
 
 
-TAKEN = {
+ACCEPTED = {
     "text": {},
     "tool loop": {"messages": [USER, said(use()), user(result("t1", {"text": "7"}))], **TOOLS},
     "parallel": {"messages": [USER, said(use("a"), use("b")), user(result("b"), result("a"), {"text": "x"})], **TOOLS},
     "system and cache points": {"system": [{"text": "x"}, POINT], "messages": [user({"text": "x"}, POINT)]},
     "media": {"messages": [user({"text": "x"}, DOCUMENT, PICTURE)]},
-    "thought handed back": {"messages": [USER, said(THOUGHT, {"text": "x"}), USER]},
+    "thought sent back": {"messages": [USER, said(THOUGHT, {"text": "x"}), USER]},
     "everything else": {
         "inferenceConfig": {"maxTokens": 5, "temperature": 0.5, "topP": 1, "stopSequences": ["x"]},
         "guardrailConfig": {"guardrailIdentifier": "a", "guardrailVersion": "1"},
@@ -62,7 +62,7 @@ TAKEN = {
         "additionalModelRequestFields": {"top_k": 5},
     },
 }  # fmt: skip
-REFUSED = [
+REJECTED = [
     ({"model": "x"}, "extraneous key [model]"),
     ({"messages": []}, "at least one message"),
     ({"messages": [said({"text": "x"})]}, "must start with a user message"),
@@ -96,21 +96,21 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_what_is_taken(name):
-    assert problem(request(TAKEN[name]), MODEL) is None
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_accepted(name):
+    assert find_problem(request(ACCEPTED[name]), MODEL) is None
 
 
-@pytest.mark.parametrize(("change", "words"), REFUSED)
-def test_what_is_refused(change, words):
-    assert words in problem(request(change), MODEL)
+@pytest.mark.parametrize(("change", "words"), REJECTED)
+def test_rejected(change, words):
+    assert words in find_problem(request(change), MODEL)
 
 
-# -- botocore as caller ------------------------------------------------------------------------------------------------
+# -- botocore as the client --------------------------------------------------------------------------------------------
 
 
 def with_client(work, **credentials):
-    """Run `work(client, mock)` in a thread: botocore blocks."""
+    """Run `work(client, mock)` in a thread, because botocore blocks."""
 
     async def main():
         mock = await start("bedrock")
@@ -131,17 +131,17 @@ def with_client(work, **credentials):
 
 
 @pytest.mark.parametrize("model", [MODEL, PROFILE])
-def test_botocore_talks_to_it(model):
+def test_botocore_converses_with_the_mock(model):
     def work(client, mock):
-        answer = client.converse(modelId=model, messages=[USER], inferenceConfig={"maxTokens": 3})
-        assert answer["output"]["message"] == said({"text": "a mock answer"})
-        assert (answer["stopReason"], answer["metrics"]) == ("max_tokens", {"latencyMs": 42})
+        response = client.converse(modelId=model, messages=[USER], inferenceConfig={"maxTokens": 3})
+        assert response["output"]["message"] == said({"text": "a mock answer"})
+        assert (response["stopReason"], response["metrics"]) == ("max_tokens", {"latencyMs": 42})
         assert mock.last["path"] == f"/model/{quote(model, safe='')}/converse"
         fields = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
-        answer = client.converse_stream(
+        response = client.converse_stream(
             modelId=model, messages=[USER], additionalModelRequestFields=fields, toolConfig=TOOLS["toolConfig"]
         )
-        events = list(answer["stream"])
+        events = list(response["stream"])
         kinds = [name for event in events for name in event]
         assert (kinds[0], kinds[-2:]) == ("messageStart", ["messageStop", "metadata"])
         assert {"start": {"toolUse": {"toolUseId": events[-6]["contentBlockStart"]["start"]["toolUse"]["toolUseId"], "name": "f"}},
@@ -151,7 +151,7 @@ def test_botocore_talks_to_it(model):
     with_client(work, aws_session_token="a/token+==")
 
 
-def test_botocore_reads_its_errors():
+def test_botocore_understands_the_errors_of_the_mock():
     def work(client, mock):
         with pytest.raises(client.exceptions.ValidationException, match="must alternate"):
             client.converse(modelId=MODEL, messages=[USER, USER])
@@ -169,11 +169,13 @@ def test_botocore_reads_its_errors():
     with_client(work)
 
 
-def test_botocore_embeds_with_it():
+def test_botocore_gets_embeddings_from_the_mock():
     def work(client, mock):
         body = json.dumps({"inputText": "a", "dimensions": 256})
-        answer = client.invoke_model(modelId="amazon.titan-embed-text-v2:0", body=body, contentType="application/json")
-        assert len(json.loads(answer["body"].read())["embedding"]) == 256
+        response = client.invoke_model(
+            modelId="amazon.titan-embed-text-v2:0", body=body, contentType="application/json"
+        )
+        assert len(json.loads(response["body"].read())["embedding"]) == 256
         with pytest.raises(client.exceptions.ValidationException, match="extraneous key"):
             client.invoke_model(modelId="amazon.titan-embed-text-v2:0", body='{"texts": ["a"]}')
 
@@ -188,7 +190,7 @@ def test_botocore_embeds_with_it():
         ({"aws_session_token": "until-1000000000"}, "ExpiredTokenException"),
     ],
 )
-def test_botocore_is_told_whose_fault_it_is(credentials, kind):
+def test_bad_credentials_are_reported_to_botocore(credentials, kind):
     def work(client, mock):
         with pytest.raises(ClientError) as caught:
             client.converse(modelId=MODEL, messages=[USER])
@@ -206,12 +208,12 @@ def test_botocore_is_told_whose_fault_it_is(credentials, kind):
         ("Bearer key", None),
     ],
 )
-def test_who_is_let_in(authorization, kind):
-    call = Call("POST", f"/model/{MODEL}/converse", {"authorization": authorization}, {}, 1, 10)
-    assert (refusal(call) or (None,))[0] == kind
+def test_authorization(authorization, kind):
+    request = MockRequest("POST", f"/model/{MODEL}/converse", {"authorization": authorization}, {}, 1, 10)
+    assert (check_authorization(request) or (None,))[0] == kind
 
 
 @pytest.mark.parametrize("path", ["/", "/model/x.y/else", "/v1/chat/completions", "/model//converse"])
-def test_other_paths_are_not_there(path):
-    answer = bedrock_server.DIALECT.answer(Call("POST", path, {"authorization": "Bearer k"}, {}, 1, 10))
-    assert answer.status in (400, 404)
+def test_unknown_paths_are_rejected(path):
+    response = bedrock_server.API.respond(MockRequest("POST", path, {"authorization": "Bearer k"}, {}, 1, 10))
+    assert response.status in (400, 404)

@@ -1,8 +1,8 @@
-"""What the mock of Gemini refuses, and that the same request without its mistake is taken."""
+"""The mock of Gemini rejects invalid requests, and accepts the same requests without the mistake."""
 
 import pytest
 
-from nulpoint.mock.gemini.rules import SKIP, embedding_problem, plain, problem, sign
+from nulpoint.mock.gemini.rules import SKIP_SIGNATURE, find_embedding_problem, find_problem, normalize, sign
 
 FLASH, PRO, LITE, OLD = "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-2.0-flash"
 THREE, THREE_PRO, NEWEST = "gemini-3-flash-preview", "gemini-3-pro-preview", "gemini-3.7-flash"
@@ -33,15 +33,15 @@ def thinking(**members):
     return config(thinkingConfig=members)
 
 
-TAKEN = {
+ACCEPTED = {
     "text": (FLASH, {}),
     "no role": (FLASH, {"contents": [{"parts": [TEXT]}]}),
-    "snake_case, one instead of a list": (
+    "snake_case, and an item instead of a list": (
         FLASH,
         {"contents": {"parts": TEXT}, "system_instruction": {"parts": TEXT}, "generation_config": {"top_p": 0.5}},
     ),
     "tool loop": (FLASH, {"contents": [user(TEXT), model(CALL), user(RESPONSE)], **TOOLS}),
-    "responses in neighbours": (
+    "responses in adjacent messages": (
         FLASH,
         {"contents": [user(TEXT), model(CALL, CALL), user(RESPONSE), user(RESPONSE), user(TEXT)], **TOOLS},
     ),
@@ -59,9 +59,9 @@ TAKEN = {
     ),
     "lost signature": (
         THREE,
-        {"contents": [user(TEXT), model({**CALL, "thoughtSignature": SKIP}), user(RESPONSE)], **TOOLS},
+        {"contents": [user(TEXT), model({**CALL, "thoughtSignature": SKIP_SIGNATURE}), user(RESPONSE)], **TOOLS},
     ),
-    "unsigned before the newest question": (
+    "unsigned before the last question": (
         THREE,
         {"contents": [user(TEXT), model(CALL), user(RESPONSE), model(TEXT), user(TEXT)], **TOOLS},
     ),
@@ -73,10 +73,10 @@ TAKEN = {
     "JSON": (FLASH, config(responseMimeType="application/json", responseJsonSchema={"type": "object", "$defs": {}})),
     "JSON and tools on 3": (THREE, {**config(responseMimeType="application/json"), **TOOLS}),
     "prefill on 2.5": (FLASH, {"contents": [user(TEXT), model(TEXT)]}),
-    "own tools": (FLASH, {"tools": [{"googleSearch": {}}, {"codeExecution": {}}]}),
+    "tools of Google": (FLASH, {"tools": [{"googleSearch": {}}, {"codeExecution": {}}]}),
 }
 
-REFUSED = [
+REJECTED = [
     (FLASH, {"contents": []}, "contents is not specified"),
     (FLASH, {"contents": None}, "contents is not specified"),
     (FLASH, {"messages": []}, 'Unknown name "messages": Cannot find field.'),
@@ -175,27 +175,27 @@ REFUSED = [
 
 def request(change):
     body = {"contents": [user(TEXT)], **change}
-    return plain({name: value for name, value in body.items() if value is not None})
+    return normalize({name: value for name, value in body.items() if value is not None})
 
 
-@pytest.mark.parametrize(("name", "change"), TAKEN.values(), ids=TAKEN)
-def test_taken(name, change):
-    assert problem(request(change), name) is None
+@pytest.mark.parametrize(("name", "change"), ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted(name, change):
+    assert find_problem(request(change), name) is None
 
 
-@pytest.mark.parametrize(("name", "change", "words"), REFUSED, ids=[row[2][:60] for row in REFUSED])
-def test_refused(name, change, words):
-    refusal = problem(request(change), name)
-    assert words in (refusal.message if refusal else "taken")
+@pytest.mark.parametrize(("name", "change", "words"), REJECTED, ids=[row[2][:60] for row in REJECTED])
+def test_rejected(name, change, words):
+    rejection = find_problem(request(change), name)
+    assert words in (rejection.message if rejection else "accepted")
 
 
-def test_all_that_is_unknown_is_named():
-    refusal = problem(request({"seed": 1, **config(user="x")}), FLASH)
-    assert refusal.message.count("Cannot find field.") == 2
-    assert refusal.fields == ("", "generation_config")
+def test_every_unknown_member_is_named():
+    rejection = find_problem(request({"seed": 1, **config(user="x")}), FLASH)
+    assert rejection.message.count("Cannot find field.") == 2
+    assert rejection.paths == ("", "generation_config")
 
 
 def test_embeddings():
-    assert embedding_problem({"requests": [{"content": {"parts": [TEXT]}, "taskType": "X"}]}, batch=True) is None
-    assert "must not be empty" in embedding_problem({"content": None}, batch=False).message
-    assert "Unknown name" in embedding_problem({"requests": [{"content": {}, "input": 1}]}, batch=True).message
+    assert find_embedding_problem({"requests": [{"content": {"parts": [TEXT]}, "taskType": "X"}]}, batch=True) is None
+    assert "must not be empty" in find_embedding_problem({"content": None}, batch=False).message
+    assert "Unknown name" in find_embedding_problem({"requests": [{"content": {}, "input": 1}]}, batch=True).message

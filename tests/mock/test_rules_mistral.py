@@ -1,15 +1,15 @@
-"""What the mock of Mistral refuses, and that the same request without its mistake is taken."""
+"""The mock of Mistral rejects invalid requests, and accepts the same requests without the mistake."""
 
 import pytest
 
-from nulpoint.mock.mistral.rules import EMBEDDINGS, problem, unknown
+from nulpoint.mock.mistral.rules import EMBEDDINGS, find_problem, validation_errors
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
 def assistant(*ids, **members):
-    calls = [{"id": one, "type": "function", "function": {"name": "f", "arguments": "{}"}} for one in ids]
+    calls = [{"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}} for call_id in ids]
     return {"role": "assistant", "content": "", **({"tool_calls": calls} if calls else {}), **members}
 
 
@@ -18,7 +18,7 @@ def result(call_id):
 
 
 LOOP = [USER, assistant("abcdefgh1"), result("abcdefgh1")]
-TAKEN = {
+ACCEPTED = {
     "text": {},
     "tool loop": {"messages": LOOP, "tools": [TOOL], "tool_choice": "any"},
     "parallel, results in another order": {
@@ -38,17 +38,17 @@ TAKEN = {
             }
         ]
     },
-    "thinking handed back": {
+    "thinking sent back": {
         "messages": [
             USER,
             assistant(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True}]),
             USER,
         ]
     },
-    "a person after a tool, Mistral Small": {"model": "mistral-small-latest", "messages": [*LOOP, USER]},
+    "a user after a tool, with Mistral Small": {"model": "mistral-small-latest", "messages": [*LOOP, USER]},
     "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": True}}},
 }
-# member or members, and the place that is named
+# a change with unknown members, and the location named in the error
 UNKNOWN = [
     ({"store": True}, ["body", "store"]),
     ({"max_completion_tokens": 5}, ["body", "max_completion_tokens"]),
@@ -56,9 +56,9 @@ UNKNOWN = [
     ({"stream_options": {}}, ["body", "stream_options"]),
     ({"messages": [{**USER, "name": "x"}]}, ["body", "messages", 0, "name"]),
     ({"messages": [{"role": "developer", "content": "x"}]}, ["body", "messages", 0, "role"]),
-    ({"messages": [USER, assistant(content="x", refusal=None), USER]}, ["body", "messages", 1, "refusal"]),
+    ({"messages": [USER, assistant(content="x", rejection=None), USER]}, ["body", "messages", 1, "rejection"]),
     ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, ["body", "messages", 0, "content", 0, "file"]),
-    ({"messages": [{"role": "user", "content": [{"type": "refusal"}]}]}, ["body", "messages", 0, "content", 0, "type"]),
+    ({"messages": [{"role": "user", "content": [{"type": "rejection"}]}]}, ["body", "messages", 0, "content", 0, "type"]),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, ["body", "tools", 0, "function", "parameters"]),
     ({"tools": [{**TOOL, "cache_control": {}}]}, ["body", "tools", 0, "cache_control"]),
     ({"tool_choice": "forced"}, ["body", "tool_choice"]),
@@ -68,7 +68,7 @@ UNKNOWN = [
     ({"n": 0}, ["body", "n"]),
     ({"messages": None}, ["body", "messages"]),
 ]  # fmt: skip
-REFUSED = [
+REJECTED = [
     ({"messages": []}, "3230", "at least one message"),
     ({"messages": [*LOOP, USER]}, "3230", "Unexpected role 'user' after role 'tool'"),
     ({"messages": [USER, result("abcdefgh1")]}, "3230", "Unexpected role 'tool' after role 'user'"),
@@ -90,29 +90,30 @@ def request(change):
     return {name: value for name, value in body.items() if value is not None}
 
 
-@pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
-def test_taken(change):
-    assert unknown(request(change)) == []
-    assert problem(request(change)) is None
+@pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted(change):
+    assert validation_errors(request(change)) == []
+    assert find_problem(request(change)) is None
 
 
-@pytest.mark.parametrize(("change", "place"), UNKNOWN, ids=[str(place) for _, place in UNKNOWN])
-def test_unknown(change, place):
-    assert place in [one["loc"] for one in unknown(request(change))]
+@pytest.mark.parametrize(("change", "location"), UNKNOWN, ids=[str(location) for _, location in UNKNOWN])
+def test_unknown_members_are_rejected(change, location):
+    assert location in [entry["loc"] for entry in validation_errors(request(change))]
 
 
-@pytest.mark.parametrize(("change", "code", "words"), REFUSED, ids=[words for _, _, words in REFUSED])
-def test_refused(change, code, words):
-    assert unknown(request(change)) == []
-    refusal = problem(request(change))
-    assert refusal is not None
-    assert words in refusal.message
-    assert refusal.code == code
+@pytest.mark.parametrize(("change", "code", "words"), REJECTED, ids=[words for _, _, words in REJECTED])
+def test_rejected(change, code, words):
+    assert validation_errors(request(change)) == []
+    rejection = find_problem(request(change))
+    assert rejection is not None
+    assert words in rejection.message
+    assert rejection.code == code
 
 
 def test_embeddings():
-    assert unknown({"model": "mistral-embed", "input": ["x"], "output_dimension": 8}, EMBEDDINGS) == []
-    assert unknown({"model": "mistral-embed", "input": [1, 2]}, EMBEDDINGS)[0]["loc"] == ["body", "input", 0]
+    assert validation_errors({"model": "mistral-embed", "input": ["x"], "output_dimension": 8}, EMBEDDINGS) == []
+    assert validation_errors({"model": "mistral-embed", "input": [1, 2]}, EMBEDDINGS)[0]["loc"] == ["body", "input", 0]
     assert (
-        unknown({"model": "mistral-embed", "input": "x", "dimensions": 8}, EMBEDDINGS)[0]["type"] == "extra_forbidden"
+        validation_errors({"model": "mistral-embed", "input": "x", "dimensions": 8}, EMBEDDINGS)[0]["type"]
+        == "extra_forbidden"
     )

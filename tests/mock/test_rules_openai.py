@@ -1,8 +1,8 @@
-"""What the mock of OpenAI refuses, and that the same request without its mistake is taken."""
+"""The mock of OpenAI rejects invalid requests, and accepts the same requests without the mistake."""
 
 import pytest
 
-from nulpoint.mock.openai.rules import problem
+from nulpoint.mock.openai.rules import find_problem
 
 USER = {"role": "user", "content": "give me json"}
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -10,7 +10,7 @@ STRICT = {"type": "function", "function": {"name": "f", "strict": True, "paramet
 
 
 def assistant(*ids, **members):
-    calls = [{"id": one, "type": "function", "function": {"name": "f", "arguments": "{}"}} for one in ids]
+    calls = [{"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}} for call_id in ids]
     return {"role": "assistant", "content": None, **({"tool_calls": calls} if calls else {}), **members}
 
 
@@ -22,9 +22,9 @@ def part(**members):
     return {"messages": [{"role": "user", "content": [members]}]}
 
 
-TAKEN = {
+ACCEPTED = {
     "text": {},
-    "members it does not know": {"later": 1},
+    "unknown members": {"later": 1},
     "tool loop": {"messages": [USER, assistant("a", "b"), result("b"), result("a"), USER], "tools": [TOOL]},
     "developer": {"messages": [{"role": "developer", "content": "x"}, USER]},
     "image": part(type="image_url", image_url={"url": "data:image/png;base64,AAAA"}),
@@ -35,7 +35,7 @@ TAKEN = {
     "gpt-6-sol with a tool and no effort": {"model": "gpt-6-sol", "tools": [TOOL], "reasoning_effort": "none"},
     "gpt-5.2 with a tool and an effort": {"model": "gpt-5.2", "tools": [TOOL], "reasoning_effort": "high"},
 }
-REFUSED = [
+REJECTED = [
     ({"model": "no-such-model"}, None, "model_not_found", "does not exist"),
     ({"messages": None}, "messages", "missing_required_parameter", "Missing required parameter"),
     ({"messages": []}, "messages", "empty_array", "empty array"),
@@ -84,14 +84,14 @@ def request(change):
     return {name: value for name, value in body.items() if value is not None}
 
 
-@pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
-def test_taken(change):
-    assert problem(request(change)) is None
+@pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted(change):
+    assert find_problem(request(change)) is None
 
 
-@pytest.mark.parametrize(("change", "param", "code", "words"), REFUSED, ids=[f"{row[1]} {row[3]}" for row in REFUSED])
-def test_refused(change, param, code, words):
-    refusal = problem(request(change))
-    assert refusal is not None
-    assert (refusal.param, refusal.code) == (param, code)
-    assert words in refusal.message
+@pytest.mark.parametrize(("change", "param", "code", "words"), REJECTED, ids=[f"{row[1]} {row[3]}" for row in REJECTED])
+def test_rejected(change, param, code, words):
+    rejection = find_problem(request(change))
+    assert rejection is not None
+    assert (rejection.param, rejection.code) == (param, code)
+    assert words in rejection.message

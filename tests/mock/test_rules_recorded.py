@@ -1,7 +1,7 @@
-"""The mocks take every recorded request that the real providers took.
+"""The mocks accept every recorded request that the real providers accepted.
 
-The recordings are not part of the project: they are looked for beside it (or where NULPOINT_CORPUS says). Signatures
-in them are the providers' own, which nobody else can judge.
+The recordings are not part of the project. They are expected in a folder next to it, or in the folder that
+NULPOINT_CORPUS names. Their signatures are not checked, because only the real providers can do that.
 """
 
 import gzip
@@ -17,33 +17,33 @@ from nulpoint.mock.mistral import rules as mistral_rules
 from nulpoint.mock.openai import rules as openai_rules
 
 CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
-FEWEST = {"anthropic": 500, "gemini": 400, "mistral": 70, "openai": 500}
+MIN_RECORDS = {"anthropic": 500, "gemini": 400, "mistral": 70, "openai": 500}
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the recordings are not here")
+pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the recordings are not available")
 
 
 def anthropic(record, body):
-    return anthropic_rules.problem(body, {"anthropic-beta": "any"}, lambda block: True)
+    return anthropic_rules.find_problem(body, {"anthropic-beta": "any"}, lambda block: True)
 
 
 def gemini(record, body):
     if record["kind"] == "batchEmbedContents":
-        return gemini_rules.embedding_problem(gemini_rules.plain(body), batch=True)
+        return gemini_rules.find_embedding_problem(gemini_rules.normalize(body), batch=True)
     model = record["path"].partition("models/")[2].partition(":")[0]
-    return gemini_rules.problem(gemini_rules.plain(body), model, lambda part: True)
+    return gemini_rules.find_problem(gemini_rules.normalize(body), model, lambda part: True)
 
 
 def mistral(record, body):
     if record["kind"] == "embeddings":
-        return mistral_rules.unknown(body, mistral_rules.EMBEDDINGS)
-    return mistral_rules.unknown(body) or mistral_rules.problem(body)
+        return mistral_rules.validation_errors(body, mistral_rules.EMBEDDINGS)
+    return mistral_rules.validation_errors(body) or mistral_rules.find_problem(body)
 
 
 def openai(record, body):
-    return openai_rules.problem(body)
+    return openai_rules.find_problem(body)
 
 
-JUDGES = {
+CHECKS = {
     "anthropic": (anthropic, {"messages"}),
     "gemini": (gemini, {"generateContent", "streamGenerateContent", "batchEmbedContents"}),
     "mistral": (mistral, {"chat", "embeddings"}),
@@ -51,7 +51,7 @@ JUDGES = {
 }
 
 
-def taken(provider, kinds):
+def accepted_records(provider, kinds):
     with gzip.open(CORPUS / f"{provider}.jsonl.gz", "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             record = json.loads(line)
@@ -59,21 +59,21 @@ def taken(provider, kinds):
                 yield number, record
 
 
-def whole(value):
-    """With something for what the recordings leave out: long base64."""
+def fill_placeholders(value):
+    """Replace the placeholders that the recordings have for long base64 data."""
     if isinstance(value, list):
-        return [whole(one) for one in value]
+        return [fill_placeholders(item) for item in value]
     if isinstance(value, dict):
-        return {name: whole(one) for name, one in value.items()}
+        return {name: fill_placeholders(member) for name, member in value.items()}
     if isinstance(value, str) and value.startswith("data:") and "ELIDED-" in value:
         return "data:image/png;base64,AAAA"
     return "AAAA" if isinstance(value, str) and value.startswith("ELIDED-") else value
 
 
-@pytest.mark.parametrize("provider", JUDGES)
-def test_what_was_taken_is_taken(provider):
-    judge, kinds = JUDGES[provider]
-    records = list(taken(provider, kinds))
-    refused = {number: judge(record, whole(record["request_body"])) for number, record in records}
-    assert {number: why for number, why in refused.items() if why} == {}
-    assert len(records) >= FEWEST[provider]
+@pytest.mark.parametrize("provider", CHECKS)
+def test_accepted_requests_are_accepted(provider):
+    check, kinds = CHECKS[provider]
+    records = list(accepted_records(provider, kinds))
+    problems = {number: check(record, fill_placeholders(record["request_body"])) for number, record in records}
+    assert {number: problem for number, problem in problems.items() if problem} == {}
+    assert len(records) >= MIN_RECORDS[provider]

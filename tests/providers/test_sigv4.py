@@ -1,4 +1,4 @@
-"""Signatures: AWS's published test suite, botocore as judge, and what a signature costs."""
+"""Tests of request signatures against AWS's published test suite and botocore, and of the time that signing takes."""
 
 from datetime import UTC, datetime
 from time import perf_counter
@@ -69,8 +69,8 @@ def by_botocore(path, body, token, region, when):
 
 
 def as_fields(signer, path, body, when):
-    """What goes over the wire."""
-    fields = signer.fields("POST", "host.example", path, body, when.replace(tzinfo=UTC).timestamp() + 0.9)
+    """Return the headers as they are sent."""
+    fields = signer.headers("POST", "host.example", path, body, when.replace(tzinfo=UTC).timestamp() + 0.9)
     return dict(line.split(": ", 1) for line in fields.decode("ascii").removesuffix("\r\n").split("\r\n"))
 
 
@@ -80,7 +80,7 @@ def as_fields(signer, path, body, when):
 def test_botocore_signs_the_same(model, verb, token):
     path = f"/model/{quote(model, safe='')}/{verb}"
     signer = AwsSigner(KEYS._replace(session_token=token), "eu-west-1", "bedrock")
-    for when in (datetime(2026, 2, 28, 23, 59, 59), datetime(2026, 3, 1)):  # the key of a day is not the next one's
+    for when in (datetime(2026, 2, 28, 23, 59, 59), datetime(2026, 3, 1)):  # the signing key changes every day
         fields = {"host": "host.example", "content-type": "application/json"}
         ours = signer.sign("POST", path, fields, b'{"a":1}', when.replace(tzinfo=UTC).timestamp())
         assert (
@@ -102,12 +102,12 @@ def test_botocore_signs_any_model_the_same(model, body, when):
 def test_a_signature_takes_less_than_60_microseconds():
     signer = AwsSigner(KEYS, "us-east-1", "bedrock")
     host, body = "bedrock-runtime.us-east-1.amazonaws.com", b"x" * 2048
-    signer.fields("POST", host, "/model/m/converse", body, NOW)
+    signer.headers("POST", host, "/model/m/converse", body, NOW)
     best = 1.0
     for _ in range(20):
         started = perf_counter()
         for number in range(50):
-            signer.fields("POST", host, "/model/m/converse", body, NOW + number)
+            signer.headers("POST", host, "/model/m/converse", body, NOW + number)
         best = min(best, (perf_counter() - started) / 50)
     print(f"{best * 1e6:.1f} us")
     assert best < 60e-6

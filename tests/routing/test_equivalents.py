@@ -18,13 +18,13 @@ def test_every_entry_is_a_model_of_a_known_provider(tier, name):
     assert name in CONTEXTS
 
 
-def test_each_tier_has_one_model_a_provider():
+def test_each_tier_has_one_model_per_provider():
     for names in TIERS.values():
         providers = [name.partition("/")[0] for name in names]
         assert len(providers) == len(set(providers))
 
 
-def test_facts_are_of_models_requests_are_moved_to():
+def test_contexts_cover_exactly_the_equivalents():
     assert set(CONTEXTS) == {name for _, name in ENTRIES}
 
 
@@ -74,14 +74,14 @@ def test_tiers_of_known_names(provider, model, tier):
 
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG)
-def test_a_model_stands_in_for_no_model_of_its_own_provider(spec):
+def test_equivalents_are_at_other_providers(spec):
     for model in spec.models:
         names = equivalents(spec.name, model)
         assert all(name.partition("/")[0] != spec.name for name in names)
         assert bool(names) == (tier_of(spec.name, model) is not None)
 
 
-def test_in_the_order_of_the_table():
+def test_equivalents_keep_the_order_of_the_table():
     assert equivalents("gemini", "gemini-2.5-flash") == (
         "openai/gpt-5.4-mini",
         "anthropic/claude-haiku-5-5",
@@ -93,7 +93,7 @@ GPT_5 = [name for name in CONTEXTS if name.startswith("openai/gpt-5")]
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_only_models_from_gpt_5_on_want_another_name_for_max_tokens(name):
+def test_only_models_from_gpt_5_on_rename_max_tokens(name):
     assert renamed_members(name) == ({"max_tokens": "max_completion_tokens"} if name in GPT_5 else {})
 
 
@@ -110,5 +110,5 @@ def test_only_models_from_gpt_5_on_want_another_name_for_max_tokens(name):
         ({"reasoning_effort": b'"low"', "tools": b"[{}]"}, ["openai/gpt-5.4", "openai/gpt-5.4-mini"]),
     ],
 )
-def test_members_that_models_from_gpt_5_on_refuse(members, by):
+def test_parameters_that_models_from_gpt_5_on_reject(members, by):
     assert [name for name in CONTEXTS if refuses(name, members)] == by

@@ -90,8 +90,8 @@ ENDS = {
     "429": (False, 60, 0), "429 in 0.5": (False, 0.5, 0), "429 in 20": (False, 20, 0), "429 in 900": (False, 300, 0),
     "overloaded": (False, 0, 0), "internal": (False, 0, 0), "left": (False, 0, 0),
     # Failures that a client can cause at will at a healthy provider.
-    "other_form": (False, 0, 0), "over_bound": (False, 0, 0), "deadline": (False, 0, 0), "no_place": (False, 0, 0),
-    "request_unread": (False, 0, 0), "nothing_made": (False, 0, 0), "inputs_unmatched": (False, 0, 0), "424": (False, 0, 0),
+    "stream_mismatch": (False, 0, 0), "over_limit": (False, 0, 0), "deadline": (False, 0, 0), "no_free_connection": (False, 0, 0),
+    "request_unread": (False, 0, 0), "no_output": (False, 0, 0), "vector_count_mismatch": (False, 0, 0), "424": (False, 0, 0),
 }  # fmt: skip
 
 

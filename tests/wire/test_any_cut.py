@@ -1,5 +1,4 @@
-"""Whatever a provider's stream holds, and wherever the network cuts it, the caller gets the same, and the same is said of
-its end."""
+"""The client's stream, and the metadata of the stream, do not depend on how the network splits the provider's."""
 
 import itertools
 import json
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.protocols.openai.completions import CompletionStream
-from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
+from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 WATCHERS = {
     "pass on": PassThrough,
@@ -50,7 +49,7 @@ ENDS = ["\n", "\r\n", "\r"]
 
 @st.composite
 def events(draw):
-    """An event as some host might write it: fields in any order, data over several lines, any line ends."""
+    """Generate an event as a host might write it: fields in any order, several data lines, any line ends."""
     end = draw(st.sampled_from(ENDS))
     space = draw(st.sampled_from([" ", ""]))
     data = draw(st.sampled_from(DATA))
@@ -89,11 +88,11 @@ def large(content, *, at_end="", name=""):
 
 
 LARGE = {
-    "ordinary": (large("x" * HELD_BYTES), False),
-    "with escapes": (large('é"\n' * HELD_BYTES), False),
-    "an error in its end": (large("x" * HELD_BYTES, at_end=',"error":{"message":"m"}'), True),
-    "an error by name": (large("x" * HELD_BYTES, name="event: error\n"), True),
-    "an error of many words": (b'data: {"error":{"message":"' + b"so " * HELD_BYTES + b'"}}\n\n', True),
+    "ordinary": (large("x" * MAX_PENDING_BYTES), False),
+    "with escapes": (large('é"\n' * MAX_PENDING_BYTES), False),
+    "an error in its end": (large("x" * MAX_PENDING_BYTES, at_end=',"error":{"message":"m"}'), True),
+    "an error by name": (large("x" * MAX_PENDING_BYTES, name="event: error\n"), True),
+    "an error of many words": (b'data: {"error":{"message":"' + b"so " * MAX_PENDING_BYTES + b'"}}\n\n', True),
     "over many lines": (b"event: message\n" + b"data: {}\n" * 9000 + b"\n", False),
     "never ending": (b"data: {" + b"x" * 5_000_000, False),
     "never ending error": (b"event: error\ndata: {" + b"x" * 5_000_000, True),
@@ -104,7 +103,7 @@ LARGE = {
 def test_the_cuts_make_no_difference_to_a_very_large_event(event, failed):
     before, after = f"data: {chunk()}\n\n".encode(), b"data: [DONE]\n\n"
     results = []
-    for step in (10_000, HELD_BYTES, 65_536, 1_000_003):
+    for step in (10_000, MAX_PENDING_BYTES, 65_536, 1_000_003):
         data = before + event + after
         results.append(outcome(PassThrough, [data[at : at + step] for at in range(0, len(data), step)]))
     assert all(result == results[0] for result in results)
@@ -125,7 +124,7 @@ AFTER = {
     "usage": (f"data: {USED}\n\n".encode(), False),
     "an error": (b'event: error\ndata: {"message":"m"}\n\n', False),
     "no JSON": (b"data: what\n\n", False),
-    "a very long line": (b"data: {" + b"x" * HELD_BYTES, False),
+    "a very long line": (b"data: {" + b"x" * MAX_PENDING_BYTES, False),
 }
 
 

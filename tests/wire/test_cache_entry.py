@@ -49,7 +49,7 @@ def body_by_sdk(answer):
     return shown(ChatCompletion.construct(**json.loads(answer.as_body("chat"))).to_dict())
 
 
-# -- by chance ---------------------------------------------------------------------------------------------------------
+# -- generated ---------------------------------------------------------------------------------------------------------
 
 NAME = st.text(max_size=4)
 TEXT = st.text(max_size=12) | st.sampled_from(["a" * (PIECE + 1), "\u2028\U0001f600" * 1500, "{}", ": \n\n"])
@@ -119,7 +119,7 @@ def test_a_chat_kept_whole_and_asked_for_as_a_stream(body):
     assert stream_by_sdk(answer) == expected
     assert stream_by_sdk(answer, with_usage=False) == {n: v for n, v in expected.items() if n != "usage"}
     for event in datas(answer.as_stream("chat", True))[:-1]:
-        if b'"custom"' not in event:  # which its types of chunks do not know
+        if b'"custom"' not in event:  # the SDK's chunk types do not have custom tools
             ChatCompletionChunk.model_validate_json(event, strict=True)
         assert len(event) < 16 * PIECE
 
@@ -143,7 +143,7 @@ def test_a_completion_there_and_back(body):
 
 
 def fragments(body, draw):
-    """The chunks a provider might make of a body: the choices in turn, texts cut anywhere, a role each, nulls about."""
+    """Return the chunks that a provider might send for a body: choices in turn, texts split anywhere, roles and nulls."""
     turns = []
     for choice in body["choices"]:
         message, index = choice["message"], choice["index"]
@@ -160,7 +160,9 @@ def fragments(body, draw):
         turns.append([{"index": index, "delta": delta, "finish_reason": None} for delta in deltas])
         turns[-1].append({"index": index, "delta": {}, "finish_reason": choice["finish_reason"]})
         tokens = (choice["logprobs"] or {"content": []})["content"]
-        for token, chunk in zip(tokens, turns[-1][1:], strict=False):  # the SDK counts those of a first chunk twice
+        for token, chunk in zip(
+            tokens, turns[-1][1:], strict=False
+        ):  # the SDK adds the logprobs of a first chunk twice
             chunk["logprobs"] = {"content": [token], "refusal": None}
     order = draw(st.permutations([number for number, turn in enumerate(turns) for _ in turn]))
     head = {"id": body["id"], "object": "chat.completion.chunk", "created": body["created"], "model": body["model"]}
@@ -184,11 +186,11 @@ def test_a_chat_kept_as_a_stream_and_asked_for_whole(body, data):
 
 
 def in_order(chunks):
-    """The SDK needs the first chunk of choice 0 first, then that of choice 1."""
+    """Move the first chunk of choice 0 to the front, then that of choice 1, as the SDK requires."""
     return sorted(chunks, key=lambda chunk: chunk["choices"][0]["index"] if chunk["choices"] else 99)
 
 
-# -- what recorded hosts do --------------------------------------------------------------------------------------------
+# -- recorded streams --------------------------------------------------------------------------------------------
 
 
 def recordings(stream):
@@ -201,9 +203,9 @@ def recordings(stream):
 
 
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not here")
-# Hosts that send a list in pieces without an index, which the SDK cannot add up.
+# These hosts send a list in pieces without an index, which the SDK cannot accumulate.
 TOO_MUCH_FOR_THE_SDK = {"extra_compat:91", "extra_compat:266"}
-# No finish reason, a finish reason of an older API, audio, tool calls without an index.
+# These have no finish reason, one of an older API, audio, or tool calls without an index.
 NEVER_KEPT = {"openai:252", "openai:377", "openai:792", "openai:793", "extra_compat:115"}
 
 
@@ -235,9 +237,12 @@ def test_recorded_streams_asked_for_whole():
 
 
 def seen(completion):
-    """What the SDK's accumulator carries rightly: of a choice and of the answer only the members it knows."""
+    """Return the part that the SDK accumulates correctly: only the members of choices and responses that it knows."""
     for choice in completion["choices"]:
-        for name in ("reasoning_details", "executed_tools"):  # it glues together what is repeated or of another type
+        for name in (
+            "reasoning_details",
+            "executed_tools",
+        ):  # the SDK concatenates repeated values and values of other types
             choice["message"].pop(name, None)
         choice["message"].setdefault("role", "assistant")
     names = ("index", "message", "finish_reason", "logprobs")
@@ -246,7 +251,7 @@ def seen(completion):
 
 
 def unknown(answer):
-    """The names, and those in choices, of everything that says something but the texts."""
+    """Return the names of all members with a value, including those in choices, except texts."""
     known = {"choices", "object", "usage", "index", "delta", "message", "finish_reason", "logprobs"}
     names = [name for name, value in answer.items() if value is not None]
     of_choices = [name for choice in answer.get("choices") or () for name, value in choice.items() if value is not None]
@@ -254,7 +259,7 @@ def unknown(answer):
 
 
 def without_repeats(chunks):
-    """The SDK glues together roles that a host repeats."""
+    """Remove repeated roles, which the SDK would concatenate."""
     seen = set()
     for chunk in chunks:
         for choice in chunk.get("choices") or ():
@@ -289,7 +294,7 @@ def test_entries_that_a_host_repeats_whole():
     assert choice["message"]["executed_tools"] == [{**tool, "output": "o"}]
 
 
-# -- what is not kept --------------------------------------------------------------------------------------------------
+# -- streams that are not cached --------------------------------------------------------------------------------------------------
 
 CHUNK = '{"id":"c","choices":[{"index":0,"delta":{"content":"a \\"error\\" \\"finish_reason\\":\\"x\\""},"finish_reason":%s}]}'
 
@@ -350,7 +355,7 @@ def test_usage_as_asked():
     assert kept_stream(stream).as_stream("chat", True) == stream
     assert kept_stream(stream).as_stream("chat", False) == wire(CHUNK % '"stop"', "[DONE]")
     assert json.loads(kept_stream(stream).as_body("chat"))["usage"] == {"prompt_tokens": 1}
-    inline = wire(FINISH_WITH_USAGE, "[DONE]")  # a host that reports it unasked: as on a miss
+    inline = wire(FINISH_WITH_USAGE, "[DONE]")  # this host always reports usage, so the client gets it as on a miss
     assert kept_stream(inline).as_stream("chat", False) == inline
     assert json.loads(kept_stream(inline).as_body("chat"))["usage"] == {"prompt_tokens": 1}
 

@@ -1,4 +1,4 @@
-"""Providers' errors, retry times and envelopes."""
+"""Tests the conversion of provider errors, waits before a retry, and the checks of request envelopes."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from nulpoint.api.admin import AdminError
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.retry_after import retry_after_seconds, retry_after_value, seconds_to_wait
+from nulpoint.formats.retry_after import format_retry_after, parse_retry_after, parse_retry_after_headers
 from nulpoint.formats.sse import EventTooLargeError
 from nulpoint.protocols.openai.completions import to_chat
 from nulpoint.protocols.openai.envelope import read_envelope
@@ -24,7 +24,7 @@ from nulpoint.request.headers import failure_headers
         (499, 502, Kind.UPSTREAM), (503, 502, Kind.UPSTREAM), (504, 502, Kind.UPSTREAM), (529, 502, Kind.UPSTREAM),
     ],
 )  # fmt: skip
-def test_statuses_as_the_brief_has_them(status, seen, kind):
+def test_status_shown_for_each_provider_status(status, seen, kind):
     failure = provider_failure("p", status, b"{}", None)
     assert (failure.status, failure.kind) == (seen, kind)
     assert failure.retry_after == (60.0 if status == 429 else None)
@@ -54,7 +54,7 @@ def test_statuses_as_the_brief_has_them(status, seen, kind):
         (b"\xff\xfe", "\ufffd\ufffd", "provider_500"),
     ],
 )
-def test_every_shape_of_error(body, message, code):
+def test_every_format_of_error_body(body, message, code):
     failure = provider_failure("p", 500, body, None)
     assert (failure.message, failure.code) == (message, code)
 
@@ -62,7 +62,7 @@ def test_every_shape_of_error(body, message, code):
 @pytest.mark.parametrize(
     ("status", "error", "seen", "code", "type_"),
     [
-        # OpenAI's own words stay; others' become OpenAI's (guide to the wire formats, error map).
+        # OpenAI's own error types are kept, and those of other providers become OpenAI's.
         (401, {"type": "invalid_request_error", "code": "invalid_api_key"}, 401, "invalid_api_key",
          "invalid_request_error"),
         (401, {"type": "authentication_error"}, 401, "invalid_api_key", "authentication_error"),
@@ -99,7 +99,7 @@ def test_codes_and_types(status, error, seen, code, type_):
         ({"type": "server_error", "code": "rate_limit_exceeded"}, 429, Kind.RATE_LIMIT), ({}, 502, Kind.UPSTREAM),
     ],
 )  # fmt: skip
-def test_an_error_with_a_good_status_says_itself_what_it_means(error, status, kind):
+def test_the_body_of_an_embedded_error_determines_the_status(error, status, kind):
     failure = embedded_failure("p", json.dumps({"error": {"message": "m", **error}}).encode())
     assert (failure.status, failure.kind, failure.message) == (status, kind, "m")
 
@@ -126,7 +126,7 @@ def test_quotas_of_google(quota, delay, header, code, wait):
     assert (failure.status, failure.code, failure.retry_after) == (429, code, wait)
 
 
-def test_what_no_wait_mends_says_so():
+def test_exhausted_quotas_tell_the_client_not_to_retry():
     fields = failure_headers(provider_failure("gemini", 429, google("GenerateRequestsPerDay", "5s"), None), b"id")
     assert b"retry-after: 5\r\nx-should-retry: false\r\n" in fields
     fields = failure_headers(provider_failure("gemini", 429, google("GenerateRequestsPerMinute", "5s"), None), b"id")
@@ -138,11 +138,11 @@ def test_what_no_wait_mends_says_so():
     ["skeleton_count is unknown", "keyboard_layout must be one of a, b", "hf-transformers is no model", "pkginfo.missing_field",
      "use key_frames_per_second"],
 )  # fmt: skip
-def test_words_are_no_keys(text):
+def test_ordinary_words_are_not_redacted(text):
     assert redact(text) == text
 
 
-def test_no_key_is_repeated():
+def test_keys_are_redacted():
     text = "Incorrect API key provided: sk-proj-****abcd. Yours is hunter2 and Bearer abc.def"
     shown = redact(text, CredentialMatcher("hunter2"))
     assert "sk-proj" not in shown
@@ -158,7 +158,7 @@ def test_no_key_is_repeated():
     ],
 )  # fmt: skip
 def test_retry_after(value, seconds):
-    assert seconds_to_wait(value, now=0.0) == seconds
+    assert parse_retry_after(value, now=0.0) == seconds
 
 
 @pytest.mark.parametrize(
@@ -172,22 +172,22 @@ def test_retry_after(value, seconds):
     ],
 )  # fmt: skip
 def test_milliseconds_before_seconds(milliseconds, seconds, wait):
-    assert retry_after_seconds(milliseconds, seconds, now=0.0) == wait
+    assert parse_retry_after_headers(milliseconds, seconds, now=0.0) == wait
 
 
 @pytest.mark.parametrize(
     ("delay", "wait", "guessed"), [("45.8s", 45.8, False), ("0s", 60.0, True), ("-3s", 60.0, True)]
 )
-def test_the_wait_google_names_in_the_body(delay, wait, guessed):
+def test_the_wait_in_the_body_of_a_google_error(delay, wait, guessed):
     body = f'{{"error":{{"code":429,"message":"m","details":[{{"@type":"x"}},{{"retryDelay":"{delay}"}}]}}}}'.encode()
     failure = provider_failure("gemini", 429, body, None)
-    assert (failure.retry_after, failure.wait_guessed) == (wait, guessed)
-    assert failure.named_wait == (None if guessed else wait)
-    assert provider_failure("gemini", 429, body, 3.0).retry_after == 3.0  # the header counts first
+    assert (failure.retry_after, failure.retry_after_guessed) == (wait, guessed)
+    assert failure.provider_retry_after == (None if guessed else wait)
+    assert provider_failure("gemini", 429, body, 3.0).retry_after == 3.0  # the header overrides the body
 
 
 def test_retry_after_is_rounded_up():
-    assert (retry_after_value(0.2), retry_after_value(45.8)) == (b"1", b"46")
+    assert (format_retry_after(0.2), format_retry_after(45.8)) == (b"1", b"46")
 
 
 @pytest.mark.parametrize(

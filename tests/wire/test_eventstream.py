@@ -1,4 +1,4 @@
-"""AWS event streams: the published vectors, botocore's parser as judge, every split, and bytes that lie."""
+"""AWS event streams: published test vectors, comparison with botocore's parser, every split, and invalid bytes."""
 
 import struct
 from uuid import UUID
@@ -9,10 +9,10 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.formats.eventstream import MOST_BYTES, MOST_HEADER_BYTES, EventStreamDecoder
+from nulpoint.formats.eventstream import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, EventStreamDecoder
 
 PAYLOAD = b"{'foo':'bar'}"
-# Of the AWS SDK for JavaScript (eventstream-marshaller, TestVectors).
+# These are the test vectors of the AWS SDK for JavaScript (eventstream-marshaller, TestVectors).
 GOOD = [
     ("000000100000000005c248eb7d98c8ff", {}, b""),
     ("0000002b0000000e348bec7b08" + b"event-id".hex() + "040000a00c7b27666f6f273a27626172277dd3890285",
@@ -79,7 +79,7 @@ def in_reads(data: bytes, cuts) -> list[bytes]:
 def test_published_vectors(encoded, headers, payload):
     decoder = EventStreamDecoder()
     (found,) = decoder.feed(bytes.fromhex(encoded))
-    assert (dict(found.headers), found.payload, decoder.broken, decoder.inside_message()) == (
+    assert (dict(found.headers), found.payload, decoder.error, decoder.inside_message()) == (
         headers,
         payload,
         None,
@@ -91,8 +91,8 @@ def test_published_vectors(encoded, headers, payload):
 def test_published_vectors_of_broken_messages(encoded):
     decoder = EventStreamDecoder()
     assert decoder.feed(bytes.fromhex(encoded)) == []
-    assert decoder.broken
-    assert decoder.feed(bytes.fromhex(GOOD[0][0])) == []  # no way back
+    assert decoder.error
+    assert decoder.feed(bytes.fromhex(GOOD[0][0])) == []  # nothing is decoded after an error
 
 
 @given(MESSAGES, st.lists(st.integers(0, 2000), max_size=6))
@@ -101,7 +101,7 @@ def test_any_split_gives_what_was_written(messages, cuts):
     found = [message for read in in_reads(written(messages), cuts) for message in decoder.feed(read)]
     told = [({name: value for name, (value, _, _) in headers.items()}, payload) for headers, payload in messages]
     assert [(dict(one.headers), one.payload) for one in found] == told
-    assert (decoder.broken, decoder.inside_message()) == (None, False)
+    assert (decoder.error, decoder.inside_message()) == (None, False)
 
 
 @given(MESSAGES)
@@ -124,7 +124,7 @@ def test_a_changed_byte_is_never_passed_on(messages, place, change):
     decoder = EventStreamDecoder()
     good = EventStreamDecoder().feed(written(messages))
     found = decoder.feed(bytes(data))
-    assert decoder.broken is not None
+    assert decoder.error is not None
     assert found == good[: len(found)]
     assert len(found) < len(good)
 
@@ -134,22 +134,22 @@ def test_any_bytes_end_the_same_way_in_any_split(data, cuts):
     whole, split = EventStreamDecoder(), EventStreamDecoder()
     once = whole.feed(data)
     assert [message for read in in_reads(data, cuts) for message in split.feed(read)] == once
-    assert (whole.broken, whole.inside_message()) == (split.broken, split.inside_message())
+    assert (whole.error, whole.inside_message()) == (split.error, split.inside_message())
     judge = EventStreamBuffer()
     judge.add_data(data)
     try:
         list(judge)
     except ParserError:
-        assert whole.broken
+        assert whole.error
 
 
 @pytest.mark.parametrize(
     ("message", "why"),
     [
         (framed(b"", b"", length=15), "15 bytes"),
-        (framed(b"", b"", length=MOST_BYTES + 1), "bytes"),
+        (framed(b"", b"", length=MAX_MESSAGE_BYTES + 1), "bytes"),
         (framed(b"", b"", headers_length=1), "1 bytes of headers"),
-        (framed(b"", b"", length=MOST_BYTES, headers_length=MOST_HEADER_BYTES + 1), "of headers"),
+        (framed(b"", b"", length=MAX_MESSAGE_BYTES, headers_length=MAX_HEADER_BYTES + 1), "of headers"),
         (framed(header("a", 10, b""), b""), "type 10"),
         (framed(header("a", 7, b"\0\5abc"), b""), "cut"),
         (framed(header("a", 4, b"\0\0"), b""), "cut"),
@@ -157,14 +157,14 @@ def test_any_bytes_end_the_same_way_in_any_split(data, cuts):
         (framed(b"\x05ab", b""), "cut"),
         (framed(b"\x01a", b""), "cut"),
         (framed(header("", 0, b""), b""), "no name"),
-        (framed(header("a", 0, b"") * 2, b""), "that of another"),
+        (framed(header("a", 0, b"") * 2, b""), "same name as another"),
         (framed(header("a", 7, b"\0\1\xff"), b""), "cut"),
     ],
 )
-def test_lengths_and_headers_that_lie(message, why):
+def test_invalid_lengths_and_headers(message, why):
     decoder = EventStreamDecoder()
     assert decoder.feed(message) == []
-    assert why in decoder.broken
+    assert why in decoder.error
 
 
 def test_a_large_message_in_small_reads_costs_no_more_than_its_bytes():

@@ -1,5 +1,6 @@
 """Tests the fingerprint of a request: equal requests share it, and anything a provider could read changes it."""
 
+import contextlib
 import json
 from decimal import Decimal
 
@@ -7,7 +8,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nulpoint.cache.fingerprint import MAX_BYTES, MAX_DECIMALS, MAX_NODES, digest, fingerprint
+from nulpoint.cache.fingerprint import (
+    LONG_BODY,
+    MAX_BYTES,
+    MAX_DECIMALS,
+    MAX_NODES,
+    UncacheableRequestError,
+    digest,
+    fingerprint,
+    separate,
+)
 
 ROUTE, ALL, CHAIN = "chat", b"", b"openai/gpt-4o"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.7, "seed": 1}
@@ -112,6 +122,10 @@ def test_route_namespace_and_chain_count_separately():
         rb'{"model":"m","n":1,"n":2,"text":"\u003A"}',
         rb'{"model":"m","n":"a:b","n":"\u003A\u003a"}',
         rb'{"model":"m","n":{"a":1},"n":2,"text":"\u003a\u003a"}',
+        b'{"model":"m","n":1e30,"n":1}',
+        b'{"model":"m","n":1e5,"n":1e5,"top_p":1e9}',
+        b'{"model":"m","n":0.5,"n":0.25,"top_p":1e6,"x":[0.5,0.5,0.5,0.5,0.5,0.5]}',
+        b'{"model":"m","stream":1e30,"stream":1}',
     ],
 )
 def test_a_repeated_key(body):
@@ -146,11 +160,16 @@ def test_colons_in_texts_are_no_keys():
     ],
 )
 def test_hostile_bodies_take_little_time_and_memory(value):
-    assert len(key(b'{"model":"m","n":%b}' % value) or b"") in (0, 32)
+    body = b'{"model":"m","n":%b}' % value
+    assert len(key(body) or b"") in (0, 32)
+    with contextlib.suppress(UncacheableRequestError):
+        separate(body, ())
 
 
 def test_many_decimals_within_the_bound():
-    assert key(b'{"n":[' + b",".join([b"1.5"] * MAX_DECIMALS) + b"]}") is not None
+    assert separate(b'{"n":[' + b",".join([b"1.5"] * MAX_DECIMALS) + b"]}", ())
+    with pytest.raises(UncacheableRequestError):
+        separate(b'{"n":[' + b",".join([b"1.5"] * (MAX_DECIMALS + 1)) + b"]}", ())
     assert key(BODY) is not None  # the next request has a fingerprint
 
 
@@ -245,16 +264,51 @@ def test_a_body_of_too_many_names_and_values_has_none():
     def body(count):
         return b'{"model":"m","x":[%b1],"text":"%b"}' % (b"1," * count, b"a, " * 100_000)
 
-    assert key(body(MAX_NODES - 10)) is not None
-    assert key(body(MAX_NODES + 10)) is None
+    assert separate(body(MAX_NODES - 10), ())
+    with pytest.raises(UncacheableRequestError):
+        separate(body(MAX_NODES + 10), ())
 
 
 def test_wide_objects_may_have_their_names_in_any_order():
     """With the greatest name first and the others in order, msgspec's sort would overflow the C stack."""
-    names = [f"{number:06}" for number in range(60_000)]
+    names = [f"{number:06}" for number in range(39_000)]
 
     def made(ordered):
         inner = ",".join(f'"{name}":1' for name in ordered)
-        return fingerprint(f'{{"model":"m","metadata":[{{{inner}}}]}}'.encode(), "chat", b"", b"")
+        return separate(f'{{"model":"m","metadata":[{{{inner}}}]}}'.encode(), ())
 
-    assert made([names[-1], *names[:-1]]) == made(names) == made(names[::-1]) is not None
+    assert made([names[-1], *names[:-1]]) == made(names) == made(names[::-1])
+
+
+# -- long requests -----------------------------------------------------------------------------------------------------
+
+TEXT = "word: " * LONG_BODY
+DELIVERIES = [{}, {"stream": True}, {"stream": False}, {"stream_options": {"include_usage": True}, "stream": True}]
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n", "  : ")])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_how_a_long_request_is_delivered_does_not_count(delivery, place, separators):
+    members = [("model", "m"), ("messages", [{"role": "user", "content": TEXT}])]
+    with_delivery = dict(members[:place] + list(delivery.items()) + members[place:])
+    plain, other = (json.dumps(one, separators=separators).encode() for one in (dict(members), with_delivery))
+    assert key(other) == key(plain) == fingerprint(plain, ROUTE, ALL, CHAIN, has_delivery=False) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": TEXT + " "}, {"n": 2}, {"n": 1.0}, {"n": None}, {"extra": 1}, {"inner": {"stream": True}}, {"stop": ["stream"]},
+    ],
+)  # fmt: skip
+def test_everything_in_a_long_request_counts(change):
+    body = {"model": "m", "text": TEXT, "n": 1, "inner": {}, "stop": []}
+    assert len({key(body), key({**body, **change}), key(BODY), None}) == 4
+
+
+def test_a_short_and_a_long_request_never_share():
+    body = b'{"model":"m","text":"%b"}' % (b"a" * LONG_BODY)
+    canonical, _ = separate(body, ())
+    assert canonical == body
+    assert key(body) != digest(ROUTE.encode(), ALL, CHAIN, canonical)

@@ -1,4 +1,4 @@
-"""How many names and values a JSON text holds, counted without decoding it."""
+"""The names and values in a JSON text are counted without decoding it."""
 
 import json
 
@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from nulpoint.errors import Failure
 from nulpoint.formats import json_nodes
 from nulpoint.formats.json_nodes import (
+    CHECKED_BYTES,
     MAX_DIGITS,
-    check_answer_node_count,
+    MAX_STRUCTURE_BYTES,
     check_node_count,
+    check_response_node_count,
+    check_structure,
     exceeds_node_count,
     holds_long_number,
 )
@@ -26,7 +29,7 @@ VALUES = st.recursive(
 
 
 def structural_bytes(value):
-    """How many commas, colons and opening brackets the JSON text of a value has outside its strings."""
+    """Count the commas, colons and opening brackets outside strings in the JSON text of a value."""
     if isinstance(value, list):
         return 1 + max(0, len(value) - 1) + sum(map(structural_bytes, value))
     if isinstance(value, dict):
@@ -64,10 +67,10 @@ def test_the_failures_name_the_setting():
         check_node_count(body, 50)
     assert (caught.value.status, caught.value.code) == (400, "too_many_json_nodes")
     with pytest.raises(Failure, match="MAX_JSON_NODES") as caught:
-        check_answer_node_count(body, 50)
+        check_response_node_count(body, 50)
     assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
     check_node_count(body, 200)
-    check_answer_node_count(body, 200)
+    check_response_node_count(body, 200)
 
 
 @given(VALUES, st.integers(1, 40), st.integers(MAX_DIGITS - 1, MAX_DIGITS + 2), st.booleans())
@@ -79,7 +82,7 @@ def test_long_numbers_are_found_outside_strings_only(value, piece, digits, in_a_
         assert holds_long_number(text) == (digits > MAX_DIGITS and not in_a_string)
 
 
-@pytest.mark.parametrize(("check", "status"), [(check_node_count, 400), (check_answer_node_count, 502)])
+@pytest.mark.parametrize(("check", "status"), [(check_node_count, 400), (check_response_node_count, 502)])
 def test_long_numbers_in_long_texts_are_refused(check, status):
     number = b"3" * (MAX_DIGITS + 1)
     check(b'{"a":%b}' % number, 1000)
@@ -87,3 +90,16 @@ def test_long_numbers_in_long_texts_are_refused(check, status):
     with pytest.raises(Failure, match=f"more than {MAX_DIGITS} digits") as caught:
         check(b'{"b":"%b","a":%b}' % (b" " * json_nodes.LONG_TEXT, number), 1000)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b"0,", b" ", b"0.5,", b"true,\n"])
+def test_a_very_long_body_may_have_only_so_much_outside_strings(unit):
+    def body(structure, text):
+        return b'{"a":[%b0],"b":"%b"}' % (unit * (structure // len(unit)), b"{}, " * (text // 4))
+
+    check_structure(body(CHECKED_BYTES - 1024, 0))
+    check_structure(body(MAX_STRUCTURE_BYTES - 1024, CHECKED_BYTES))
+    with pytest.raises(Failure) as caught:
+        check_structure(body(MAX_STRUCTURE_BYTES + 1024, CHECKED_BYTES))
+    assert (caught.value.status, caught.value.code) == (400, "too_many_json_nodes")
+    assert "outside strings" in caught.value.message

@@ -1,4 +1,4 @@
-"""The beginning of a stream: what is content and what is not, at every split of the bytes."""
+"""The first content of a stream is found at every split of its bytes."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.protocols.openai.first_content import MOST_HELD, FirstContentDetector
-from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
+from nulpoint.protocols.openai.first_content import MAX_HELD_BYTES, FirstContentDetector
+from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 ROLE = (
     '{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}'
@@ -78,13 +78,13 @@ def encoded(data):
 def test_content(data):
     one = FirstContentDetector()
     one.feed(b"data: " + encoded(data) + b"\n\n")
-    assert (one.begun, one.has_content) == (True, True)
+    assert (one.has_event, one.has_content) == (True, True)
 
 
 @pytest.mark.parametrize("data", NOTHING.values(), ids=NOTHING)
 def test_what_is_no_content(data):
     one = opening(data)
-    assert (one.begun, one.has_content) == (True, False)
+    assert (one.has_event, one.has_content) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_what_is_no_content(data):
 def test_what_says_nothing_at_all_does_not_even_begin_it(data):
     one = FirstContentDetector()
     one.feed(data)
-    assert (one.begun, one.has_content) == (False, False)
-    assert one.held() == data
+    assert (one.has_event, one.has_content) == (False, False)
+    assert one.take_held() == data
 
 
 def test_all_that_came_is_held_and_given_once():
@@ -102,8 +102,8 @@ def test_all_that_came_is_held_and_given_once():
     parts = [b": ping\n\n", event(ROLE), event(CONTENT["text"])]
     for part in parts:
         one.feed(part)
-    assert one.held() == b"".join(parts)
-    assert one.held() == b""
+    assert one.take_held() == b"".join(parts)
+    assert one.take_held() == b""
 
 
 def test_what_is_held_is_bounded():
@@ -111,16 +111,16 @@ def test_what_is_held_is_bounded():
     while not one.has_content:
         one.feed(ping)
         fed += ping
-        assert len(fed) <= MOST_HELD + len(ping)
-    assert len(fed) > MOST_HELD
-    assert one.held() == fed
+        assert len(fed) <= MAX_HELD_BYTES + len(ping)
+    assert len(fed) > MAX_HELD_BYTES
+    assert one.take_held() == fed
 
 
 def test_an_event_that_is_passed_on_in_pieces_is_content():
     watcher, one = PassThrough(), FirstContentDetector()
-    data = event(chunk(f'{{"content":"{"x" * HELD_BYTES * 2}"}}'))
-    one.feed(watcher.feed(data[: HELD_BYTES + 100]))
-    assert (one.begun, one.has_content) == (True, True)
+    data = event(chunk(f'{{"content":"{"x" * MAX_PENDING_BYTES * 2}"}}'))
+    one.feed(watcher.feed(data[: MAX_PENDING_BYTES + 100]))
+    assert (one.has_event, one.has_content) == (True, True)
 
 
 # -- every split -------------------------------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ STREAMS = {
 
 
 def through(data, cuts, watcher):
-    """As the relay feeds it: by a watcher, which gives whole events only."""
+    """Feed a detector as the relay does: with the complete events that a transformer returns."""
     one, edges = FirstContentDetector(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     parts = [watcher.feed(data[begin:end]) for begin, end in itertools.pairwise(edges)]
     for part in [*parts, watcher.close()]:
         one.feed(part)
-    return one.begun, one.has_content, one.held()
+    return one.has_event, one.has_content, one.take_held()
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -148,10 +148,10 @@ def test_every_single_split(name):
     data = STREAMS[name]
     whole = FirstContentDetector()
     whole.feed(data)
-    expected = whole.begun, whole.has_content, data
+    expected = whole.has_event, whole.has_content, data
     for cut in range(len(data) + 1):
         assert through(data, [cut], PassThrough()) == expected, cut
-    assert through(data, range(len(data)), PassThrough()) == expected  # each byte by itself
+    assert through(data, range(len(data)), PassThrough()) == expected  # one byte per read
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 10_000), max_size=8))

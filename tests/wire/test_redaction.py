@@ -1,4 +1,4 @@
-"""What must not be shown: credentials, wherever a provider repeats them, and in logs what a caller has said."""
+"""Credentials that a provider repeats are removed everywhere, and the client's texts are removed from logs."""
 
 import json
 import re
@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.redaction import text as redaction_text
-from nulpoint.redaction.credential_matcher import INSTEAD, RUN, CredentialMatcher
-from nulpoint.redaction.text import BEYOND, SEARCHED, beginning, beginning_of_body, redact, without_request
+from nulpoint.redaction.credential_matcher import REPLACEMENT, RUN_LENGTH, CredentialMatcher
+from nulpoint.redaction.text import (
+    LOOKAHEAD,
+    MAX_REQUEST_BYTES,
+    redact,
+    redacted_body_prefix,
+    redacted_prefix,
+    without_request,
+)
 
-KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # of no known form, so that nothing but itself gives it away
+KEY = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"  # has no known prefix, so it is only found because it is known
 
 
 @pytest.mark.parametrize("shown", ["sk-abcd****wxyz", "abcd****wxyz", "****wxyz", "sk-proj-****", "Bearer abc.def"])
@@ -69,7 +76,7 @@ def test_a_short_credential_of_a_local_host_does_not_spoil_the_codes():
     assert (failure.code, failure.param) == ("none_found", "none")
 
 
-# -- what a caller has said --------------------------------------------------------------------------------------------
+# -- texts of the request --------------------------------------------------------------------------------------------
 
 
 def request(content):
@@ -80,14 +87,14 @@ def test_what_a_provider_repeats_of_a_request():
     asked = request("My name is Ada Lovelace and I live at 12 Example Street.")
     said = "1 validation error: messages.0.content [input_value='My name is Ada Love...ve at 12 Example Street.']"
     shown = without_request(said, asked)
-    assert shown == f"1 validation error: messages.0.content [input_value='{INSTEAD}...{INSTEAD}']"
+    assert shown == f"1 validation error: messages.0.content [input_value='{REPLACEMENT}...{REPLACEMENT}']"
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "the model gpt-4o-mini-2024 does not exist",  # logged in a field of its own
-        "max_completion_tokens is too large",  # a member's name
+        "the model gpt-4o-mini-2024 does not exist",  # the model is logged in a separate field
+        "max_completion_tokens is too large",  # the name of a member is kept
         "messages[0].content must be a string",
         "too short",
     ],
@@ -104,7 +111,7 @@ def test_names_of_members_and_of_the_model_stay(text):
         b'"my secret prompt, which is no JSON"',
         b'{"a": [{"b": ["my secret prompt, which is no JSON"]}]}',
         b'{"a": {"model": "my secret prompt, which is no JSON"}}',
-        b"x" * (SEARCHED + 1),
+        b"x" * (MAX_REQUEST_BYTES + 1),
     ],
 )
 def test_wherever_it_stands_in_the_request(body):
@@ -117,17 +124,17 @@ few = st.text(alphabet="ab ", max_size=80)
 @given(few, few, few, st.integers(0, 80), st.integers(0, 80))
 def test_nothing_of_a_run_is_left(before, said, after, start, end):
     shown = without_request(before + said[start:end] + after, request(said))
-    assert not any(shown[at : at + RUN] in said for at in range(len(shown) - RUN + 1))
+    assert not any(shown[at : at + RUN_LENGTH] in said for at in range(len(shown) - RUN_LENGTH + 1))
 
 
 @pytest.mark.parametrize("said", ["a" * 250_000, "----- " * 40_000, "ab" * 120_000])
 def test_texts_made_to_cost_time_do_not(said):
     began = perf_counter()
-    assert without_request(said[:480] + "!", request(said)).startswith(INSTEAD)
+    assert without_request(said[:480] + "!", request(said)).startswith(REPLACEMENT)
     assert perf_counter() - began < 0.5
 
 
-# -- cuts, and how much work it is -------------------------------------------------------------------------------------
+# -- cuts, and the amount of work -------------------------------------------------------------------------------------
 
 
 def hidden(text):
@@ -137,18 +144,18 @@ def hidden(text):
 @pytest.mark.parametrize("credential", [KEY, "sk-pqrsefgh1234567890", "pqrs****wxyz", "Bearer pqrsef.ghi-jkl"])
 @pytest.mark.parametrize("before", ["", "sk-abcdefgh1234567890 " * 3, f"{KEY} " * 4])
 def test_no_cut_leaves_a_part_of_a_credential(credential, before):
-    """Wherever it stands: before the cut, across it, at the end of what is searched, or behind that."""
+    """The credential may be before the cut, across it, at the end of the searched text, or after that."""
     part = KEY[:4] if credential == KEY else "pqrs"
     for place in range(0, 80, 3):
         text = f"{before}{'. ' * place}{credential}"
         for most in (20, 60, 100):
             for after in ("", " ", " and more", ". " * 20, ". " * 400):
-                shown = beginning(text + after, most, hidden)
+                shown = redacted_prefix(text + after, most, hidden)
                 assert len(shown) <= most
                 assert part not in shown
-            searched = ". " * ((most + BEYOND) // 2 - place // 2) + text
-            assert part not in beginning(searched, most, hidden)
-            assert part not in beginning_of_body(searched.encode(), most, hidden)
+            searched = ". " * ((most + LOOKAHEAD) // 2 - place // 2) + text
+            assert part not in redacted_prefix(searched, most, hidden)
+            assert part not in redacted_body_prefix(searched.encode(), most, hidden)
 
 
 @pytest.mark.parametrize("place", ["message", "code", "param", "type"])
@@ -169,7 +176,7 @@ def test_what_a_provider_says_is_bounded(place):
 def test_bodies_in_the_log_are_cut_without_showing_a_part(text):
     body = (text + KEY + "; " + "sk-abcdefgh1234567890 " * 50).encode()
     for most in range(1, len(text.encode()) + 60, 7):
-        shown = beginning_of_body(body, most, hidden)
+        shown = redacted_body_prefix(body, most, hidden)
         assert KEY[:4] not in shown
         assert "sk-ab" not in shown
 
@@ -181,7 +188,7 @@ NASTY = (
 
 
 def seconds(work):
-    """The least CPU of several runs: what else the machine does makes it more, never less."""
+    """Return the least CPU time of several runs, since other work on the machine can only increase it."""
     taken = []
     for _ in range(5):
         began = process_time()
@@ -192,12 +199,12 @@ def seconds(work):
 
 @pytest.mark.parametrize("unit", NASTY)
 def test_four_times_the_text_is_about_four_times_the_work(unit):
-    """Four times the text was sixteen times the work when the patterns went back over it."""
+    """With backtracking patterns, four times the text would be sixteen times the work."""
     matcher = CredentialMatcher(KEY, long_lived=True)
     text = unit * (16_000 // len(unit))
     page = unit * (2_000_000 // len(unit))
     assert seconds(lambda: redact(text * 4, matcher)) < 10 * seconds(lambda: redact(text, matcher)) + 0.005
-    # Whatever the length of an error, only its beginning is searched.
+    # Only the beginning of an error is searched, however long it is.
     for body in (
         page.encode(),
         json.dumps({"error": {"message": page, "code": page, "innererror": {"a": page}}}).encode(),
@@ -206,7 +213,7 @@ def test_four_times_the_text_is_about_four_times_the_work(unit):
 
 
 def test_the_patterns_are_re2_s():
-    """Python's own go back over a text. Each of these is searched for by itself, and decides within a bounded distance."""
+    """Check that the patterns are RE2's. Python's own patterns backtrack, and RE2's match in linear time."""
     patterns = [redaction_text._ANY_TOKEN, redaction_text._PREFIXED_TOKEN, *redaction_text._TOKENS]
     assert all(type(pattern).__module__ == "re2" for pattern in patterns)
     assert not any(isinstance(value, re.Pattern) for value in vars(redaction_text).values())
@@ -227,6 +234,6 @@ class Counted(dict):
 )
 def test_lookups_grow_with_the_request_and_no_faster(text, said):
     for times in (1, 2, 4):
-        windows = Counted({text[at : at + RUN]: [at] for at in range(len(text) - RUN + 1)})
-        redaction_text._common(windows, (said * 10_000)[: 10_000 * times])
+        windows = Counted({text[at : at + RUN_LENGTH]: [at] for at in range(len(text) - RUN_LENGTH + 1)})
+        redaction_text._windows_in((said * 10_000)[: 10_000 * times], windows)
         assert windows.lookups <= 2 * 10_000 * times

@@ -1,4 +1,4 @@
-"""The splice changes what it is asked to change and not one byte more."""
+"""JSON edits change only the requested members and leave every other byte as it is."""
 
 import json
 
@@ -27,7 +27,7 @@ SPACES = st.sampled_from(["", " ", "\n\t ", "\r\n"])
 
 @st.composite
 def bodies(draw):
-    """A JSON object with one top-level `model`, anywhere, spelled and spaced in any legal way; and that model."""
+    """Generate a JSON object with one top-level `model`, written in any valid way, and the name of that model."""
     others = list(draw(OTHERS).items())
     model = draw(st.text(max_size=12))
     where = draw(st.integers(0, len(others)))

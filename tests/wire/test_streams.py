@@ -1,4 +1,4 @@
-"""Server-sent events and the watchers: any split of the bytes gives the same."""
+"""Server-sent events and stream transformers have the same output for any split of the bytes."""
 
 import itertools
 from time import process_time
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.completions import CompletionStream
-from nulpoint.protocols.openai.stream import HELD_BYTES, PassThrough, UsageStripper
+from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 from nulpoint.protocols.openai.usage import Usage
 
 CHUNK = (
@@ -79,7 +79,7 @@ def test_an_event_without_an_end_is_not_kept(piece):
 @pytest.mark.parametrize("reader", [sse.SseDecoder, sse.SseSplitter])
 @pytest.mark.parametrize("piece", [b"data:\n", b"data: x\n", b"data:\r\n", b"x", b"event: x", b"data: " + b"x" * 100])
 def test_an_event_that_never_ends_is_bounded_however_it_is_made(reader, piece, monkeypatch):
-    """Lines without anything in them take memory, too."""
+    """Empty data lines count towards the size of an event, because they take memory too."""
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 10_000)
     one = reader()
     with pytest.raises(sse.EventTooLargeError):
@@ -98,7 +98,7 @@ def test_many_events_are_not_taken_for_one(monkeypatch):
 
 @pytest.mark.parametrize("reader", [sse.SseDecoder, sse.SseSplitter])
 def test_an_event_in_many_reads_is_not_copied_with_each(reader):
-    """Four times the reads were sixteen times the work."""
+    """Check that the work is linear: without care, four times the reads would be sixteen times the work."""
 
     def seconds(reads):
         taken = []
@@ -136,7 +136,7 @@ def test_only_whole_events_go_out():
 
 
 def test_a_very_large_event_is_not_held():
-    assert len(PassThrough().feed(b"data: " + b"x" * HELD_BYTES)) > HELD_BYTES
+    assert len(PassThrough().feed(b"data: " + b"x" * MAX_PENDING_BYTES)) > MAX_PENDING_BYTES
 
 
 @pytest.mark.parametrize("cut", range(0, len(SAMPLE) - 1, 7))

@@ -1,1 +1,1 @@
-"""One gateway process from start to end: supervision, wiring, the configuration in force, reloads."""
+"""The gateway process: supervision of workers, wiring of the parts, configuration reloads, start and shutdown."""

@@ -1,4 +1,4 @@
-"""One gateway process: what lasts from its start to its end, and the runtime that serves just now."""
+"""The gateway process: the services that live as long as the process, and the runtime that serves new requests."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from nulpoint.app.reload import CHANGED, REFUSED, Reloader
 from nulpoint.app.request_log import request_log
 from nulpoint.app.runtime import ProcessServices, Runtime
 from nulpoint.app.supervisor import METRICS_DIRECTORY, CannotListenError
-from nulpoint.app.wiring import gate_limits, server_tls
+from nulpoint.app.wiring import admission_limits, server_tls
 from nulpoint.config import Config, ConfigSource
 from nulpoint.config.dump import dump
 from nulpoint.errors import Failure, Kind
@@ -28,19 +28,20 @@ from nulpoint.telemetry.metrics.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 STDOUT = 1
-PUBLISH_SECONDS = 1.0  # between two snapshots of the metrics, where there are several workers
-FLUSH_SECONDS = 2.0  # for the request log, at the end
-FAREWELL_SECONDS = 0.4  # for callers to read that the gateway stops
+PUBLISH_SECONDS = 1.0  # between two snapshots of the metrics
+FLUSH_SECONDS = 2.0  # to write the rest of the request log at shutdown
+FINAL_ERROR_SECONDS = 0.4  # for clients to receive the error that the gateway is shutting down
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
-def _nobody() -> None: ...
+def _notify_nobody() -> None: ...
 
 
 class App:
-    """Needs a running event loop. `place`: where the configuration is read again from.
+    """A gateway process. Needs a running event loop.
 
-    `tell_others` has the other workers do so too. `ports`: by setting, where they have been reserved for all workers.
+    `source` is where the configuration is reloaded from, and `notify_workers` tells the other workers to reload too.
+    `ports` are the ports that the supervisor reserved for all workers, by the name of the setting.
     """
 
     def __init__(
@@ -49,40 +50,39 @@ class App:
         source: ConfigSource,
         log_fd: int = STDOUT,
         *,
-        tell_others: Callable[[], None] = _nobody,
+        notify_workers: Callable[[], None] = _notify_nobody,
         ports: Mapping[str, int] = {},
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._tell_others = tell_others
+        self._notify_workers = notify_workers
         self._ports = ports
         self.deadlines = DeadlineSweeper(loop)
         self.metrics = Metrics(__version__, _metrics_directory())
         self.log = request_log(config, log_fd, self.metrics.log_dropped)
-        self.admission = AdmissionController(gate_limits(config), self.deadlines, MemoryMonitor())
+        self.admission = AdmissionController(admission_limits(config), self.deadlines, MemoryMonitor())
         self.process_state = ProcessState(loop.time())
         self.reloading = Reloader(source, lambda: self.runtime.config, self.serve, self.metrics)
         self._process_services = ProcessServices(
             self.deadlines, self.metrics, self.log, self.admission, self.process_state, self
         )
-        self._runtimes = [
-            Runtime(config, self._process_services)
-        ]  # those with requests in flight, the present one last
+        # The runtimes that still have requests in flight; the last one gets the new requests.
+        self._runtimes = [Runtime(config, self._process_services)]
         self.process_state.generations = self._runtimes
-        present = self.runtime
-        self.server = HttpServer(present.service, present.limits, self.deadlines, present.again)
-        self.admin = (
-            HttpServer(present.admin, present.limits, self.deadlines) if config.admin_port is not None else None
-        )
+        runtime = self.runtime
+        self.server = HttpServer(runtime.service, runtime.limits, self.deadlines)
+        self.admin: HttpServer | None = None
+        if config.admin_port is not None:
+            self.admin = HttpServer(runtime.admin, runtime.limits, self.deadlines)
         self.admin_port: int | None = None
         self._publishing = loop.call_later(PUBLISH_SECONDS, self._publish)
 
     @property
     def runtime(self) -> Runtime:
-        """The one that gets new requests."""
+        """The runtime that gets new requests."""
         return self._runtimes[-1]
 
     async def listen(self, *, reuse_port: bool = False) -> int:
-        """Accept connections; gives the port of callers. Raises CannotListen."""
+        """Start to accept connections and return the port for clients. Raises CannotListenError."""
         config = self.runtime.config
         await self.runtime.start()
         self.runtime.activate()
@@ -94,37 +94,37 @@ class App:
         port = self._ports.get("PORT", config.port)
         return await _listen(self.server, config.host, port, "PORT", tls, reuse_port)
 
-    # -- another configuration -----------------------------------------------------------------------------------------
+    # -- replacing the configuration -----------------------------------------------------------------------------------
 
     async def serve(self, config: Config) -> None:
-        """Build a runtime, and let it take the place of the present one. When this raises, nothing has changed."""
-        before = self.runtime
-        after = Runtime(config, self._process_services, before)
+        """Replace the present runtime with one for this configuration. If this raises, nothing has changed."""
+        old = self.runtime
+        new = Runtime(config, self._process_services, old)
         try:
-            await after.start()
+            await new.start()
         except BaseException:
-            _stop_all_but(after, [before])
+            _stop_unshared(new, [old])
             raise
-        after.activate()
-        self._runtimes.append(after)
-        self.server.update(after.service, after.limits, after.again)
+        new.activate()
+        self._runtimes.append(new)
+        self.server.update(new.service, new.limits)
         if self.admin is not None:
-            self.admin.update(after.admin, after.limits)
-        if config.log_level != before.config.log_level:
+            self.admin.update(new.admin, new.limits)
+        if config.log_level != old.config.log_level:
             self.log.set_level(config.log_level)
             logging.getLogger("nulpoint").setLevel(LOG_LEVELS[config.log_level])
-        before.client.retire(before.pools - after.pools if before.client is after.client else before.pools)
-        self._let_go()
+        old.client.retire(old.pools - new.pools if old.client is new.client else old.pools)
+        self._release_finished_runtimes()
 
-    def _let_go(self) -> None:
-        """Of the runtimes whose last request has ended."""
-        ended = [one for one in self._runtimes[:-1] if not one.recorder.inflight]
-        self._runtimes[:] = [one for one in self._runtimes if one not in ended]
-        for one in ended:
-            one.client.retire(one.pools.difference(*(other.pools for other in self._runtimes)))
-            _stop_all_but(one, self._runtimes)
+    def _release_finished_runtimes(self) -> None:
+        """Release the previous runtimes whose last request has ended."""
+        finished = [runtime for runtime in self._runtimes[:-1] if not runtime.recorder.inflight]
+        self._runtimes[:] = [runtime for runtime in self._runtimes if runtime not in finished]
+        for runtime in finished:
+            runtime.client.retire(runtime.pools.difference(*(other.pools for other in self._runtimes)))
+            _stop_unshared(runtime, self._runtimes)
 
-    # -- what the admin pages ask --------------------------------------------------------------------------------------
+    # -- the interface of the admin pages ------------------------------------------------------------------------------
 
     def health(self) -> dict[str, Any]:
         return self.reloading.health()
@@ -136,64 +136,64 @@ class App:
         report = await self.reloading.reload()
         if report.result == REFUSED:
             raise AdminError(list(report.problems))
-        self._tell_others()
+        self._notify_workers()
         page: dict[str, Any] = {"result": report.result, "after_restart": self.runtime.config.after_restart}
         return page | {"changed": report.changed} if report.result == CHANGED else page
 
-    # -- the end -------------------------------------------------------------------------------------------------------
+    # -- shutdown ------------------------------------------------------------------------------------------------------
 
     async def drain(self, delay: float = 0.0) -> bool:
-        """Finish what is in flight, within SHUTDOWN_TIMEOUT. Says whether all of it finished.
+        """Finish the requests in flight within SHUTDOWN_TIMEOUT; return whether all of them finished.
 
-        For the first `delay` seconds new requests are served as ever: until whoever spreads the load has seen that
-        `/readiness` says 503, it goes on sending them.
+        New requests are served as usual for the first `delay` seconds, because load balancers keep sending them until
+        they have seen that `/readiness` answers 503.
         """
         self.process_state.ready = False
         window = self.runtime.config.shutdown_timeout
         delay = min(delay, window)
         await asyncio.sleep(delay)
         self.server.drain()
-        if await self.server.drained(window - delay):
+        if await self.server.wait_drained(window - delay):
             return True
         await self.stop()
         return False
 
     async def stop(self) -> None:
-        """End what is in flight now: callers are told so, and have a moment to hear it."""
+        """End the requests in flight with an error, which clients have a moment to receive."""
         self.server.drain()
-        self.server.give_up(_shutting_down)
-        if not await self.server.drained(FAREWELL_SECONDS):
+        self.server.fail_requests(_shutting_down)
+        if not await self.server.wait_drained(FINAL_ERROR_SECONDS):
             self.server.abort()
-            await self.server.drained(FAREWELL_SECONDS)
+            await self.server.wait_drained(FINAL_ERROR_SECONDS)
 
     def _publish(self) -> None:
-        self._let_go()
+        self._release_finished_runtimes()
         self.runtime.status.update_gauges()
         try:
             self.metrics.publish()
         except OSError as error:
-            logger.warning("the metrics snapshot cannot be written: %s", error.strerror)
+            logger.warning("cannot write the metrics snapshot: %s", error.strerror)
         self._publishing = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
 
     def close(self) -> None:
         self.reloading.stop()
-        if self.admin is not None:  # it has served until now: how draining goes on is to be seen
+        if self.admin is not None:  # it served until now, so that the progress of draining can be watched
             self.admin.drain()
             self.admin.abort()
         self._publishing.cancel()
         self._publish()
         self._publishing.cancel()
-        for one in self._runtimes:
-            _stop_all_but(one, [])
+        for runtime in self._runtimes:
+            _stop_unshared(runtime, [])
         self.deadlines.stop()
         self.log.close(FLUSH_SECONDS)
 
 
-def _stop_all_but(runtime: Runtime, others: list[Runtime]) -> None:
-    """Stop what this runtime holds, but for what others hold too."""
-    kept = {id(part) for other in others for part, _ in other.closers}
+def _stop_unshared(runtime: Runtime, others: list[Runtime]) -> None:
+    """Stop the parts of this runtime that no other runtime uses."""
+    shared = {id(part) for other in others for part, _ in other.closers}
     for part, stop in runtime.closers:
-        if id(part) not in kept:
+        if id(part) not in shared:
             stop()
 
 
@@ -207,10 +207,10 @@ async def _listen(
 
 
 def _metrics_directory() -> Path | None:
-    shared = os.environ.get(METRICS_DIRECTORY)
-    return Path(shared) if shared else None
+    directory = os.environ.get(METRICS_DIRECTORY)
+    return Path(directory) if directory else None
 
 
 def _shutting_down() -> Failure:
-    text = "the gateway is shutting down and could not finish this answer in time; send the request again"
+    text = "the gateway is shutting down and could not finish this response in time; send the request again"
     return Failure(Kind.OVERLOADED, 503, text, code="shutting_down", retry_after=1.0)

@@ -1,6 +1,6 @@
-"""What a process keeps for its callers, and shares with others: the cache, the limits, and the Redis behind them.
+"""The backends of a runtime: the cache, the rate limits, and the Redis connection behind them.
 
-redis-py is an extra: its modules are imported only where REDIS_URL is set.
+redis-py is an optional package, so the modules that need it are imported only if REDIS_URL is set.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Backends:
-    """None stands for what is off. `link` is there where REDIS_URL is set. Needs a running event loop."""
+    """The backends for one configuration; those that are turned off are None. Needs a running event loop."""
 
     def __init__(
         self,
@@ -41,9 +41,10 @@ class Backends:
         hinted: Callable[[str], None],
         before: "Backends | None" = None,
     ) -> None:
-        """`breakers` by provider; `hinted` is told of those that were opened because another replica's were.
+        """Build the backends, taking over from `before` whatever the new configuration leaves unchanged.
 
-        `before`: whose place it takes, and what has not changed of it. Nothing changes there until `take_over`.
+        `breakers` are by provider. `hinted` is called with each provider whose breaker was opened because that of
+        another replica was. Nothing in `before` changes until `activate`.
         """
         loop = asyncio.get_running_loop()
         self._config = config
@@ -55,7 +56,7 @@ class Backends:
         self._failures: dict[str, int] = before._failures if before is not None else {}
         same_link = before is not None and before._config.redis_url == config.redis_url
         self.redis: RedisConnection | None = (
-            before.redis if before is not None and same_link else _link(config, self._failures)
+            before.redis if before is not None and same_link else _redis_connection(config, self._failures)
         )
         self.cache: Cache | None = self._cache(before)
         self.parts: CacheServices | None = None
@@ -63,7 +64,7 @@ class Backends:
             exact, patterns = config.cache_exclude_exact, config.cache_exclude_patterns
             excluded = CacheExclusions(exact, patterns) if exact or patterns else None
             self.parts = CacheServices(self.cache, excluded, config.cache_ttl, loop.time, lambda: deadlines.unix)
-        self.limiter = self._limiting(before, loop.time())
+        self.limiter = self._request_limiter(before, loop.time())
         self._hints: BreakerHints | None = (
             before._hints if before is not None and same_link else self._breaker_hints(hinted)
         )
@@ -81,7 +82,7 @@ class Backends:
             return RedisCache(self.redis, self._counts)
         return None
 
-    def _limiting(self, before: "Backends | None", now: float) -> RequestLimiter | None:
+    def _request_limiter(self, before: "Backends | None", now: float) -> RequestLimiter | None:
         if not self._rules.any_configured:
             return None
         self._local = before._local if before is not None else None
@@ -91,8 +92,8 @@ class Backends:
         from nulpoint.ratelimit.redis import RedisLimitBackend
 
         config = self._config
-        own_share = self._rules.shared_by(config.workers)
-        self._local = self._local or LocalLimitBackend(own_share, now)
+        worker_share = self._rules.shared_by(config.workers)
+        self._local = self._local or LocalLimitBackend(worker_share, now)
         self._redis_limits = RedisLimitBackend(self.redis, self._rules, self._local, config.rate_limit_on_error)
         return RequestLimiter(self._redis_limits, self._rules, shared=True)
 
@@ -105,15 +106,15 @@ class Backends:
         return BreakerHints(self.redis, self._breakers, replica, self._config.cb_half_open_timeout, hinted)
 
     async def start(self) -> None:
-        """Look for Redis once; where it is not there, it is looked for beside the requests."""
+        """Connect to Redis once; if that fails, the connection is tried again in the background."""
         if self.redis is None or self.redis.started:
             return
         await self.redis.start()
         if not self.redis.up:
-            logger.warning("started without Redis: %s; it is tried again every second", self.redis.problem)
+            logger.warning("started without Redis: %s; trying again every second", self.redis.problem)
 
     def activate(self) -> None:
-        """From now on what is shared with the one before goes by this configuration."""
+        """Apply this configuration to the state shared with the previous runtime."""
         config = self._config
         memory = self.cache.memory if self.cache is not None else None
         if memory is not None:
@@ -127,38 +128,33 @@ class Backends:
 
     @property
     def closers(self) -> list[tuple[object, Callable[[], None]]]:
-        """What has to be stopped when nobody has it any more, and how."""
-        held: list[tuple[object, Callable[[], None]]] = []
+        """The parts, each with the function that stops it once no runtime uses it."""
+        closers: list[tuple[object, Callable[[], None]]] = []
         if self._redis_limits is not None:
-            held.append((self._redis_limits, self._redis_limits.close))
+            closers.append((self._redis_limits, self._redis_limits.close))
         if self._hints is not None:
-            held.append((self._hints, self._hints.stop))
+            closers.append((self._hints, self._hints.stop))
         if self.redis is not None:
-            held.append((self.redis, self.redis.stop))
-        return held
+            closers.append((self.redis, self.redis.stop))
+        return closers
 
     @property
     def _memory_bytes(self) -> int:
         return self._config.cache_max_bytes // self._config.workers
 
     def limits_now(self, now: float) -> tuple[Limit | None, Limit | None] | None:
-        """How the limits of all callers together stand, of requests and tokens; None where Redis keeps them."""
+        """Return the status of the request and token limits for all clients together; None if Redis keeps them."""
         if self.redis is not None:
             return None
         return self._local.statuses(now) if self._local is not None else (None, None)
 
     @property
-    def answers_at_once(self) -> bool:
-        """Nothing has to be waited for before an answer from the cache."""
-        return self.cache is not None and self.cache.memory is not None and self.limiter is None
-
-    @property
     def degraded(self) -> bool:
-        """Something that was configured is missing just now."""
+        """Return whether a configured backend is unavailable at present."""
         return self.redis is not None and not self.redis.usable
 
     def health(self) -> dict[str, Any]:
-        """For /health: names and numbers only, no address."""
+        """Return what /health shows: names and numbers, no addresses."""
         cache: dict[str, Any] = {"mode": self._config.cache_mode}
         if self.cache is not None and self.cache.memory is not None:
             memory = self.cache.memory
@@ -171,9 +167,9 @@ class Backends:
         return page
 
     def add_metrics(self, values: MetricValues) -> None:
-        """For /metrics."""
+        """Add the values of the cache and Redis metrics."""
         for gauge in (values.cache_bytes, values.cache_entries, values.redis_up):
-            gauge.clear()  # of what is off by now
+            gauge.clear()  # the backend may have been turned off since
         if self.cache is not None:
             values.cache_operations = self._counts.operations()
             memory = self.cache.memory
@@ -186,7 +182,7 @@ class Backends:
             values.redis_failures = {(reason,): times for reason, times in self._failures.items()}
 
 
-def _link(config: Config, failures: dict[str, int]) -> "RedisConnection | None":
+def _redis_connection(config: Config, failures: dict[str, int]) -> "RedisConnection | None":
     if config.redis_url is None:
         return None
     from nulpoint.redis_client.connection import RedisConnection, connection_factory

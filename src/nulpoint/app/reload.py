@@ -1,8 +1,8 @@
-"""Reading the configuration again: when its files change, at SIGHUP, and by POST /admin/reload.
+"""Reload the configuration when its files change, at SIGHUP, and on POST /admin/reload.
 
-The files are looked at twice a second (`Place.signature`) and read when two looks in a row have found the same change,
-so that a file is not read while it is being written. Looking, unlike being told by the kernel, works for every way in
-which editors, `mv`, and mounts of containers change a file, and costs nothing that could be measured.
+The files are checked twice a second (`ConfigSource.signature`) and read when two checks in a row have seen the same
+change, so that a file is not read while it is being written. Unlike kernel notifications, polling works for every way
+in which editors, `mv` and container mounts change a file, and its cost is too small to measure.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from nulpoint.config.diff import changes
 from nulpoint.config.safeguards import ALLOW, KEYS
 from nulpoint.config.source import Signature
 from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.threads import in_daemon_thread
+from nulpoint.threads import run_in_daemon_thread
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
-READ_SECONDS = 60.0  # one reading; a large file takes some seconds, a file system that hangs any time
-MOST_READINGS = 8  # that have not come back, before no other one is begun
+POLL_SECONDS = 0.5
+READ_SECONDS = 60.0  # time for one reading; a large file takes seconds, but a file system may hang for ever
+MAX_UNFINISHED_READINGS = 8  # while so many readings hang, no other one is started
 CHANGED, UNCHANGED, REFUSED = "changed", "unchanged", "refused"
 
 
 class ReloadReport(msgspec.Struct, frozen=True):
-    """How one reading went. `changed`: names of what is new; `problems`: why nothing is."""
+    """The result of a reload: the names of what has changed, or the problems for which it was rejected."""
 
     result: str
     changed: tuple[str, ...] = ()
@@ -41,14 +41,14 @@ T = TypeVar("T")
 
 
 class ReadingTimeoutError(Exception):
-    """The files could not be read in time; the text says so to an operator."""
+    """The configuration files could not be read in time. The text is for operators."""
 
 
 class FileReadings:
-    """Runs what reads the configuration's files in threads, each for a limited time.
+    """Reads the configuration files in threads, with a time limit for each reading.
 
-    A file system that hangs holds a thread for as long as it hangs. Nobody waits for that thread: neither who asked for
-    the reading, nor the end of the process. Another reading can begin meanwhile, but not any number of them.
+    A hanging file system blocks the thread that reads from it. Neither the code that asked for the reading nor the end
+    of the process waits for such a thread. Further readings can start meanwhile, up to a maximum number.
     """
 
     def __init__(self, seconds: float = READ_SECONDS) -> None:
@@ -57,14 +57,14 @@ class FileReadings:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a thread has not come back yet."""
+        """Return whether a reading is still running or hanging."""
         return bool(self._unfinished)
 
     async def run(self, read: Callable[[], T]) -> T:
-        """Run `read` in a thread. Raises ReadingTimeoutError, and what `read` raises."""
+        """Run `read` in a thread. Raises ReadingTimeoutError and the exceptions of `read`."""
         unfinished, mark = self._unfinished, object()
-        if len(unfinished) >= MOST_READINGS:
-            text = f"{MOST_READINGS} readings of the configuration's files have not come back; see to their file system"
+        if len(unfinished) >= MAX_UNFINISHED_READINGS:
+            text = f"{len(unfinished)} reads of the configuration files have not returned; check their file system"
             raise ReadingTimeoutError(text)
         unfinished.add(mark)
 
@@ -75,18 +75,18 @@ class FileReadings:
                 unfinished.discard(mark)
 
         try:
-            result = await asyncio.wait_for(in_daemon_thread(work, "configuration"), self._seconds)
+            result = await asyncio.wait_for(run_in_daemon_thread(work, "configuration"), self._seconds)
         except TimeoutError:
-            text = f"the configuration's files could not be read within {self._seconds:g} s; see to their file system"
+            text = f"the configuration files could not be read within {self._seconds:g} s; check their file system"
             raise ReadingTimeoutError(text) from None
-        self._unfinished = set()  # the files can be read again, and those that hang elsewhere matter no more
+        self._unfinished = set()  # the files are readable again, so readings that still hang no longer count
         return result
 
 
 class Reloader:
-    """`serve` puts a configuration in force, whole or not at all: when it raises, the one before still is.
+    """Reloads the configuration from `source`. Needs a running event loop.
 
-    `running` gives the one in force. Needs a running event loop.
+    `running` returns the configuration in force. `serve` puts another one in force; if it raises, nothing has changed.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class Reloader:
         self._current: asyncio.Task[ReloadReport] | None = None
         self._next: asyncio.Task[ReloadReport] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._read: Signature | None = None  # of what was read last
+        self._read: Signature | None = None  # the signature of the files when they were last read
         self._readings = FileReadings()
-        self._since = datetime.now(UTC)  # the one in force is
+        self._since = datetime.now(UTC)  # when the configuration in force was loaded
         self._times = 0
-        self._problems: tuple[str, ...] = ()  # of what was read last
+        self._problems: tuple[str, ...] = ()  # the problems found by the last reading
 
     def reload(self) -> "asyncio.Task[ReloadReport]":
-        """Read what is written now. One at a time: all who ask during one get the next, the same for all of them."""
+        """Reload the configuration. Requests during a reload share the one that follows it."""
         if self._next is None:
             self._next = self._loop.create_task(self._after(self._current))
         return self._next
@@ -121,7 +121,7 @@ class Reloader:
             await asyncio.wait((current,))
         self._current, self._next = self._next, None
         report = await self._read_again()
-        self._note(report)
+        self._record(report)
         return report
 
     async def _read_again(self) -> ReloadReport:
@@ -136,52 +136,52 @@ class Reloader:
         except ReadingTimeoutError as error:
             return ReloadReport(REFUSED, problems=(str(error),))
         except Exception:
-            logger.error("the configuration could not be put in force by a bug in nulpoint", exc_info=True)
-            return ReloadReport(
-                REFUSED, problems=("it could not be put in force by a bug in nulpoint; its log has the details",)
-            )
+            logger.error("the configuration could not be applied because of a bug in nulpoint", exc_info=True)
+            problem = "the configuration could not be applied because of a bug in nulpoint; see its log for details"
+            return ReloadReport(REFUSED, problems=(problem,))
         return ReloadReport(CHANGED, changes(running, config))
 
-    def _note(self, report: ReloadReport) -> None:
+    def _record(self, report: ReloadReport) -> None:
         self._metrics.configuration_read(report.result)
         before, self._problems = self._problems, report.problems
         if report.result == REFUSED:
-            logger.error("the configuration is not taken, the one in force stays: %d problems", len(report.problems))
+            text = "the new configuration is rejected and the present one stays in force: %d problems"
+            logger.error(text, len(report.problems))
             for problem in report.problems:
                 logger.error("  %s", problem)
         elif report.result == CHANGED:
             self._since = datetime.now(UTC)
             self._times += 1
-            logger.info("the configuration has changed: %s", _listed(report.changed) or "where values come from")
+            logger.info("the configuration has changed: %s", _listed(report.changed) or "the origin of values")
             self._warn_of_no_keys(report.changed)
-            for name, why in self._running().left_out.items():
-                logger.info("%s is left out: %s", name, why)
-            if waiting := self._running().after_restart:
-                logger.warning("%s will count from the next start on", _listed(waiting))
+            for name, reason in self._running().left_out.items():
+                logger.info("%s is left out: %s", name, reason)
+            if after_restart := self._running().after_restart:
+                logger.warning("%s will take effect at the next start", _listed(after_restart))
         elif before:
-            logger.info("the configuration is again the one in force")
+            logger.info("the configuration files match the configuration in force again")
 
     def _warn_of_no_keys(self, changed: tuple[str, ...]) -> None:
         for name, meaning in KEYS.items():
             if name in changed and not getattr(self._running(), name.lower()):
-                logger.warning("%s is taken away, as %s=true allows: %s", name, ALLOW, meaning)
+                logger.warning("%s has been removed, as %s=true allows: %s", name, ALLOW, meaning)
 
     # -- the files -----------------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Look after the files from now on, while CONFIG_WATCH says so."""
+        """Watch the files from now on, whenever CONFIG_WATCH is on."""
         self._watching = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         before: Signature | None = None
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             if not self._running().config_watch or self._readings.unfinished:
                 continue
             try:
                 now = await self._readings.run(self._source.signature)
             except ReadingTimeoutError as error:
-                logger.error("%s; it is watched again once they can be read", error)
+                logger.error("%s; watching resumes once they can be read", error)
                 continue
             if now == before and now != self._read:
                 await asyncio.wait((self.reload(),))
@@ -192,21 +192,21 @@ class Reloader:
             if task is not None:
                 task.cancel()
 
-    # -- what is told --------------------------------------------------------------------------------------------------
+    # -- reporting -----------------------------------------------------------------------------------------------------
 
     def health(self) -> dict[str, Any]:
-        """For /health: since when the configuration is in force, and what is wrong with a newer one."""
+        """Return what /health shows: since when the configuration is in force, and the problems of a newer one."""
         page: dict[str, Any] = {"status": REFUSED if self._problems else "ok"}
         page |= {"since": self._since.isoformat(timespec="milliseconds"), "changes": self._times}
         if self._problems:
             page["problems"] = self._problems
-        if waiting := self._running().after_restart:
-            page["after_restart"] = waiting
+        if after_restart := self._running().after_restart:
+            page["after_restart"] = after_restart
         return page
 
 
 def _read(source: ConfigSource, running: Config) -> tuple[Signature, Config | ConfigError]:
-    """The files' signature, taken before they are read, and what they say or what is wrong with it."""
+    """Return the files' signature, taken before they are read, and the configuration or the error."""
     signature = source.signature()
     try:
         return signature, source.load(running)
@@ -214,6 +214,6 @@ def _read(source: ConfigSource, running: Config) -> tuple[Signature, Config | Co
         return signature, error
 
 
-def _listed(names: tuple[str, ...], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: tuple[str, ...], limit: int = 20) -> str:
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

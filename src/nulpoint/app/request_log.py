@@ -1,4 +1,4 @@
-"""The request log as it is configured."""
+"""Build the request log from the configuration."""
 
 import time
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from nulpoint.telemetry.request_log.request_log import RequestLog
 from nulpoint.telemetry.request_log.writer import MAINTENANCE_SECONDS, LogSink
 from nulpoint.telemetry.wall_clock import trusted_clock
 
-# A worker without requests looks after its file each TEND_SECONDS; by then all of them have.
+# Workers without requests maintain their files every MAINTENANCE_SECONDS; after this time, all of them have done so.
 PATIENCE_SECONDS = 2.5 * MAINTENANCE_SECONDS
 
 
 def request_log(config: Config, stdout: int, on_drop: Callable[[], None]) -> RequestLog:
-    """`stdout`: the file descriptor that stands for it."""
+    """Return the request log; `stdout` is the file descriptor to use as standard output."""
     sinks = [_sink(target, config, stdout) for target in config.request_log]
     return RequestLog(sinks, config.log_level, config.log_queue, on_drop)
 
@@ -27,7 +27,7 @@ def _sink(target: LogTarget, config: Config, stdout: int) -> LogSink:
     path, retention = target.path.absolute(), config.request_log_retention
     if target.kind == "file":
         return FileSink(path, config.request_log_max_bytes, config.request_log_files, retention, trusted_clock())
-    from nulpoint.telemetry.request_log.sqlite import SqliteSink  # only now: not everybody has such a file
+    from nulpoint.telemetry.request_log.sqlite import SqliteSink  # imported only where it is needed
 
     patience = PATIENCE_SECONDS if shared else 0.0
     return SqliteSink(path, retention, trusted_clock(), time.monotonic, patience)

@@ -1,8 +1,8 @@
-"""A gateway built whole from one configuration. With another one comes another runtime, which takes its place.
+"""Everything that is built from one configuration. Another configuration gets another runtime, which replaces it.
 
-What has not changed goes over from the one before: how providers stand, connections to them, the cache, what was taken
-of the limits, calls under way that can be joined. Requests that have begun finish on the runtime they began with, which
-is let go when the last of them has ended.
+Unchanged state is taken over from the previous runtime: the health of providers, connections, the cache, the use of
+rate limits, and upstream calls in flight that can be shared. Requests finish on the runtime on which they began, which
+is released when its last request has ended.
 """
 
 import asyncio
@@ -19,25 +19,24 @@ from nulpoint.api.routes import ADMIN_PAGES, CLIENT_PAGES, OPERATOR_PAGES, Dispa
 from nulpoint.api.status import StatusPages
 from nulpoint.app.backends import Backends
 from nulpoint.app.wiring import (
-    bodies_of,
+    admission_limits,
     breaker_rules,
-    callers_of,
+    build_admin_authenticator,
+    build_body_logger,
+    build_client_authenticator,
+    build_connector,
+    build_prices,
+    build_router,
     client_limits,
-    dialer_of,
-    gate_limits,
     limit_rules,
-    operators_of,
-    pools_of,
-    prices_of,
+    pool_keys,
     proxy_rules,
-    router_of,
     server_limits,
 )
 from nulpoint.config import Config
 from nulpoint.credentials.manager import CredentialManager
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
-from nulpoint.http.server.repeated_requests import Again
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.admission import AdmissionController
 from nulpoint.proxy.handler import ProxyHandler
@@ -56,7 +55,7 @@ ROUTES: MappingProxyType[str, Route] = MappingProxyType(
 
 
 class ProcessServices(NamedTuple):
-    """What a process has from its start to its end, whatever the configuration."""
+    """The services that live as long as the process, whatever the configuration."""
 
     deadlines: DeadlineSweeper
     metrics: Metrics
@@ -67,33 +66,35 @@ class ProcessServices(NamedTuple):
 
 
 class Runtime:
-    """Needs a running event loop. Building one changes nothing of the one `before`; `take_over` does."""
+    """A gateway built from one configuration. Needs a running event loop.
+
+    Building a runtime does not change the previous one, `before`; only `activate` does.
+    """
 
     def __init__(self, config: Config, process_services: ProcessServices, before: "Runtime | None" = None) -> None:
         self.config = config
         self.recorder = RequestRecorder(
-            process_services.log, process_services.metrics, prices_of(config), bodies_of(config)
+            process_services.log, process_services.metrics, build_prices(config), build_body_logger(config)
         )
-        self.pools = pools_of(config)
+        self.pools = pool_keys(config)
         self.client = _client(config, process_services, before)
         self.provider_health = {
-            name: _standing(provider, config, before) for name, provider in config.providers.items()
+            name: _provider_health(provider, config, before) for name, provider in config.providers.items()
         }
         breakers = {name: health.breaker for name, health in self.provider_health.items()}
-        kept = before.backends if before is not None else None
+        old_backends = before.backends if before is not None else None
         self.backends: Backends = Backends(
-            config, process_services.deadlines, breakers, self.recorder.breaker_opened_elsewhere, kept
+            config, process_services.deadlines, breakers, self.recorder.breaker_opened_elsewhere, old_backends
         )
         shares = config.coalesce and self.backends.cache is not None
-        self.single_flight = _flights(before) if shares else None
+        self.single_flight = _single_flight(before) if shares else None
         self.credentials: CredentialManager = CredentialManager(
             config.providers, random.random, before.credentials if before is not None else None
         )
         self.translation: TranslationThread = before.translation if before is not None else TranslationThread()
         self.limits = server_limits(config)
-        self.again = Again() if self.backends.answers_at_once else None
         self._process_services = process_services
-        router = router_of(config)
+        router = build_router(config)
         self.status = StatusPages(
             tuple(config.providers.values()),
             router,
@@ -109,25 +110,43 @@ class Runtime:
         self.service, self.admin = self._services(router)
 
     def _services(self, router: Router) -> tuple[Dispatcher, Dispatcher]:
-        """For callers, and for operators where they have a port of their own: their pages alone."""
+        """Build the dispatchers of the client port and of the admin port, which serves the admin pages only."""
         config, control = self.config, self._process_services.control
-        authenticator, operators = callers_of(config), operators_of(config)
-        cors, nobody = CorsPolicy(config.cors_origins), CorsPolicy(())  # no page of another origin is an operator's
-        around, rules = self._around(router, cors), proxy_rules(config, authenticator)
-        proxies = {path: ProxyHandler(route, around, rules) for path, route in ROUTES.items()}
+        authenticator, admin_authenticator = build_client_authenticator(config), build_admin_authenticator(config)
+        cors, no_cors = CorsPolicy(config.cors_origins), CorsPolicy(())  # admin pages allow no other origin
+        services, rules = self._proxy_services(router, cors), proxy_rules(config, authenticator)
+        proxies = {path: ProxyHandler(route, services, rules) for path, route in ROUTES.items()}
         clock = asyncio.get_running_loop().time
         explainer = RoutingExplainer(
             router, self.provider_health, config.max_retries, self.backends, limit_rules(config), clock
         )
-        admin = AdminPages(operators if config.admin_api_key else None, control, explainer)
-        here = CLIENT_PAGES if config.admin_port is not None else CLIENT_PAGES + OPERATOR_PAGES + ADMIN_PAGES
-        apart = ("/readiness", *OPERATOR_PAGES, *ADMIN_PAGES)
+        admin = AdminPages(admin_authenticator if config.admin_api_key else None, control, explainer)
+        client_pages = CLIENT_PAGES if config.admin_port is not None else CLIENT_PAGES + OPERATOR_PAGES + ADMIN_PAGES
+        admin_pages = ("/readiness", *OPERATOR_PAGES, *ADMIN_PAGES)
         return (
-            Dispatcher(proxies, self.status, self.recorder, cors, authenticator, operators, admin, served_paths=here),
-            Dispatcher({}, self.status, self.recorder, nobody, operators, operators, admin, served_paths=apart),
+            Dispatcher(
+                proxies,
+                self.status,
+                self.recorder,
+                cors,
+                authenticator,
+                admin_authenticator,
+                admin,
+                served_paths=client_pages,
+            ),
+            Dispatcher(
+                {},
+                self.status,
+                self.recorder,
+                no_cors,
+                admin_authenticator,
+                admin_authenticator,
+                admin,
+                served_paths=admin_pages,
+            ),
         )
 
-    def _around(self, router: Router, cors: CorsPolicy) -> Services:
+    def _proxy_services(self, router: Router, cors: CorsPolicy) -> Services:
         return Services(
             router=router,
             provider_health=self.provider_health,
@@ -145,50 +164,49 @@ class Runtime:
         )
 
     async def start(self) -> None:
-        """Look for what is beside it: Redis, and the clouds' tokens. None of them need be there."""
+        """Connect to Redis and fetch the clouds' tokens. Neither has to succeed for the gateway to start."""
         await asyncio.gather(self.backends.start(), self.credentials.start())
 
     def activate(self) -> None:
-        """What lasts, and what is shared with the runtime before, goes by this configuration from now on."""
-        self._process_services.admission.update_limits(gate_limits(self.config))
+        """Apply this configuration to the process services and the state shared with the previous runtime."""
+        self._process_services.admission.update_limits(admission_limits(self.config))
         self.backends.activate()
 
     @property
     def closers(self) -> list[tuple[object, Callable[[], None]]]:
-        """What has to be stopped when no runtime has it any more, and how."""
-        own: list[tuple[object, Callable[[], None]]] = [
+        """The parts, each with the function that stops it once no runtime uses it."""
+        closers: list[tuple[object, Callable[[], None]]] = [
             (self.client, self.client.close),
             (self.translation, self.translation.close),
         ]
-        return [*own, *self.backends.closers, *self.credentials.held]
+        return [*closers, *self.backends.closers, *self.credentials.closers]
 
 
 def _client(config: Config, process_services: ProcessServices, before: Runtime | None) -> UpstreamClient:
-    """Connections are kept as long as they would be made in the same way."""
-    if before is not None and _dials_alike(before.config, config):
+    """Return the upstream client; keep the previous one with its connections if it would connect in the same way."""
+    if before is not None and _connects_alike(before.config, config):
         return before.client
     return UpstreamClient(
-        dialer_of(config), client_limits(config), process_services.deadlines, process_services.metrics.replayed
+        build_connector(config), client_limits(config), process_services.deadlines, process_services.metrics.replayed
     )
 
 
-def _flights(before: Runtime | None) -> SingleFlight:
-    """Calls under way can still be joined."""
+def _single_flight(before: Runtime | None) -> SingleFlight:
+    """Keep the previous single flight, so that its calls in flight can still be shared."""
     return before.single_flight if before is not None and before.single_flight is not None else SingleFlight()
 
 
-def _dials_alike(before: Config, after: Config) -> bool:
+def _connects_alike(before: Config, after: Config) -> bool:
     names = ("dns_ttl", "https_proxy", "no_proxy", "ssl_cert_file")
     same = all(getattr(before, name) == getattr(after, name) for name in names)
     return same and client_limits(before) == client_limits(after)
 
 
-def _standing(provider: Provider, config: Config, before: Runtime | None) -> ProviderHealth:
-    """A provider at the same address goes on from how it stood, and so do those of its keys that it had before."""
+def _provider_health(provider: Provider, config: Config, before: Runtime | None) -> ProviderHealth:
+    """Return the provider's health; a provider at the same address keeps its health and that of its unchanged keys."""
     rules, keys = breaker_rules(config), provider.credentials
-    known = before.config.providers.get(provider.spec.name) if before is not None else None
-    if before is None or known is None or known.base_url != provider.base_url:
+    old = before.config.providers.get(provider.spec.name) if before is not None else None
+    if before is None or old is None or old.base_url != provider.base_url:
         return ProviderHealth(rules, len(keys))
-    had = known.credentials
-    positions = [had.index(key) if key in had else None for key in keys]
+    positions = [old.credentials.index(key) if key in old.credentials else None for key in keys]
     return before.provider_health[provider.spec.name].updated(rules, positions)

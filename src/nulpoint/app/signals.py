@@ -1,7 +1,7 @@
-"""The signals that tell a process to stop or to read its configuration again.
+"""The signals that tell a process to stop or to reload its configuration.
 
-They are handled from early on, before anything can act on them: each is kept until it is asked for. So none is lost
-that comes while the process starts, as its listener opens, or while it ends.
+They are handled from early on, before anything can act on them, and each is queued until it is asked for. So no signal
+is lost that arrives while the process starts, opens its listener or shuts down.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _STDERR = 2
-GRACE_SECONDS = 5.0  # beyond SHUTDOWN_TIMEOUT; then a process that has not ended is ended
+GRACE_SECONDS = 5.0  # a process that has not ended this long after SHUTDOWN_TIMEOUT is killed
 
 
 class Signals:
-    """Keeps the signals that have come. Several SIGHUPs count as one, so that they cannot push another one out.
+    """Queues received signals. Several SIGHUPs count as one, so that they cannot crowd out another signal.
 
-    They are asked for in one of two ways: `wait` blocks, and `deliver` calls a function in the event loop.
+    There are two ways to receive them: `wait` blocks, and `deliver` calls a function in the event loop.
     """
 
     def __init__(self) -> None:
@@ -33,38 +33,38 @@ class Signals:
 
     @property
     def stopping(self) -> bool:
-        """Whether a signal has told the process to stop."""
+        """Return whether a signal to stop has been received."""
         return self._stops > 0
 
     def handle(self, values: Iterable[int]) -> None:
-        """Keep these signals from now on. To be called in the main thread, as all of this."""
+        """Queue these signals from now on. Call this and all other methods in the main thread."""
         for number in values:
-            signal.signal(number, self._note)
+            signal.signal(number, self._record)
 
-    def _note(self, number: int, _: object) -> None:
+    def _record(self, number: int, _: object) -> None:
         if number in STOPPING:
             self._stops += 1
             self._set_limit()
         if number in STOPPING or number not in self._received:
             self._received.append(number)
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._hand_over)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._deliver_received)
 
     # -- the limit -----------------------------------------------------------------------------------------------------
 
     def end_within(self, seconds: float) -> None:
-        """End the process if it still runs so long after it was told to stop, GRACE_SECONDS after being told again.
+        """End the process if it still runs this long after the first stop signal, or GRACE_SECONDS after a second one.
 
-        A loop that is held by some computation cannot see that it is to stop, but Python runs this handler in between.
-        The timer is one of C's, which waits for no lock of the interpreter. It writes to stderr what each thread was
-        doing, and ends the process with status 1.
+        An event loop that is busy with a computation cannot react to a signal, but Python still runs the handler. The
+        timer is implemented in C and needs no interpreter lock. It writes the stack of each thread to stderr and ends
+        the process with status 1.
         """
         self._end_within = seconds
         self._set_limit()
 
     def cancel_limit(self) -> None:
-        """The process ends by itself."""
+        """Cancel the limit, because the process is about to end by itself."""
         self._end_within = None
         faulthandler.cancel_dump_traceback_later()
 
@@ -76,12 +76,12 @@ class Signals:
     # -- in an event loop ----------------------------------------------------------------------------------------------
 
     def deliver(self, values: Iterable[int], receive: Callable[[int], object]) -> None:
-        """Call `receive` in the running loop for each of these signals, beginning with those that have come already."""
+        """Call `receive` in the running loop for each of these signals, beginning with those already queued."""
         self._loop = asyncio.get_running_loop()
         self._receivers |= dict.fromkeys(values, receive)
-        self._hand_over()
+        self._deliver_received()
 
-    def _hand_over(self) -> None:
+    def _deliver_received(self) -> None:
         for _ in range(len(self._received)):
             number = self._received.popleft()
             if number in self._receivers:
@@ -89,7 +89,7 @@ class Signals:
             else:
                 self._received.append(number)
 
-    # -- without one ---------------------------------------------------------------------------------------------------
+    # -- without an event loop -----------------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> int:
         """Return the number of the next signal, or 0 if none comes within `seconds`."""
@@ -100,13 +100,13 @@ class Signals:
         if not self._received:
             self._wakeups[0].settimeout(seconds)
             with contextlib.suppress(TimeoutError, BlockingIOError):
-                self._wakeups[0].recv(4096)  # says only that there is something: where many come, some find no room
+                self._wakeups[0].recv(4096)  # the bytes only wake us up; if many signals arrive, some bytes may be lost
         return self._received.popleft() if self._received else 0
 
     def close(self) -> None:
-        """Give back what `wait` needed."""
+        """Release the sockets that `wait` uses."""
         if self._wakeups is not None:
             signal.set_wakeup_fd(-1)
-            for one in self._wakeups:
-                one.close()
+            for wakeup in self._wakeups:
+                wakeup.close()
             self._wakeups = None

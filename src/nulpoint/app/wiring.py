@@ -1,4 +1,4 @@
-"""What the configuration says, in the words of each part that is built from it."""
+"""Build each part's settings from the configuration."""
 
 import resource
 import ssl
@@ -8,7 +8,7 @@ from nulpoint.config import Config
 from nulpoint.http.client.connector import Connector, origin_of, tls_context
 from nulpoint.http.client.pool import PoolKey
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.server.connection import REFUSALS
+from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
@@ -34,21 +34,21 @@ def breaker_rules(config: Config) -> BreakerRules:
     )
 
 
-def bodies_of(config: Config) -> BodyLogger | None:
+def build_body_logger(config: Config) -> BodyLogger | None:
     if config.log_bodies == "none":
         return None
     return BodyLogger(config.log_body_bytes, all_requests=config.log_bodies == "all")
 
 
-def prices_of(config: Config) -> Prices:
+def build_prices(config: Config) -> Prices:
     return Prices(PRICE_LIST, config.prices)
 
 
-def callers_of(config: Config) -> ClientAuthenticator:
-    tell_apart = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
+def build_client_authenticator(config: Config) -> ClientAuthenticator:
+    has_limits_per_key = any((config.rpm_limit_per_key, config.tpm_limit_per_key, config.max_parallel_per_key))
     reserved = [config.admin_api_key] if config.admin_api_key else []
     return ClientAuthenticator(
-        config.gateway_api_keys, forward=config.allow_client_api_keys, distinguish=tell_apart, reserved=reserved
+        config.gateway_api_keys, forward=config.allow_client_api_keys, distinguish=has_limits_per_key, reserved=reserved
     )
 
 
@@ -58,7 +58,6 @@ def proxy_rules(config: Config, authenticator: ClientAuthenticator) -> ProxyRule
             authenticator,
             config.strict_params,
             config.request_timeout,
-            config.max_json_nodes,
             translation_limits(config),
         ),
         attempts=AttemptRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),
@@ -77,7 +76,7 @@ def translation_limits(config: Config) -> TranslationLimits:
     )
 
 
-def gate_limits(config: Config) -> AdmissionLimits:
+def admission_limits(config: Config) -> AdmissionLimits:
     return AdmissionLimits(
         requests=config.max_requests,
         streams=config.max_streams,
@@ -88,7 +87,7 @@ def gate_limits(config: Config) -> AdmissionLimits:
 
 def server_limits(config: Config) -> ServerLimits:
     return ServerLimits(
-        max_connections=_most_connections(),
+        max_connections=_max_connections(),
         max_head=config.max_head_bytes,
         max_headers=config.max_headers,
         max_body=config.max_body_bytes,
@@ -101,10 +100,10 @@ def server_limits(config: Config) -> ServerLimits:
     )
 
 
-def _most_connections() -> int:
-    """Half of the files that may be open, with what is being refused; the others are for providers and the rest."""
+def _max_connections() -> int:
+    """Return half of the limit on open files; the other half is for connections to providers and everything else."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(8, files // 2 - REFUSALS)
+    return max(8, files // 2 - MAX_REJECTED_CONNECTIONS)
 
 
 def client_limits(config: Config) -> ClientLimits:
@@ -121,7 +120,7 @@ def client_limits(config: Config) -> ClientLimits:
     )
 
 
-def dialer_of(config: Config) -> Connector:
+def build_connector(config: Config) -> Connector:
     return Connector(
         connect_timeout=config.connect_timeout,
         dns_ttl=config.dns_ttl,
@@ -149,15 +148,15 @@ def limit_rules(config: Config) -> LimitRules:
     )
 
 
-def router_of(config: Config) -> Router:
+def build_router(config: Config) -> Router:
     chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
     return Router(config.providers, config.aliases, config.default_provider, config.known, chains)
 
 
-def operators_of(config: Config) -> ClientAuthenticator:
+def build_admin_authenticator(config: Config) -> ClientAuthenticator:
     return ClientAuthenticator([config.admin_api_key] if config.admin_api_key else [], forward=False, distinguish=False)
 
 
-def pools_of(config: Config) -> frozenset[PoolKey]:
-    """The pools of the providers in use."""
-    return frozenset((origin_of(one.base_url), one.spec.idle_timeout) for one in config.providers.values())
+def pool_keys(config: Config) -> frozenset[PoolKey]:
+    """Return the keys of the connection pools of the providers in use."""
+    return frozenset((origin_of(p.base_url), p.spec.idle_timeout) for p in config.providers.values())

@@ -16,9 +16,9 @@ from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.openai.accumulate import CompletionRoute, IncompleteStreamError, accumulate
 from nulpoint.protocols.openai.chunking import chunks
 from nulpoint.protocols.openai.stream import DONE
-from nulpoint.protocols.openai.usage import LASTING, Usage
+from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS, Usage
 
-_LASTING = frozenset(reason.encode() for reason in LASTING)
+_LASTING = frozenset(reason.encode() for reason in STABLE_FINISH_REASONS)
 _FINISH = re.compile(rb'"finish_reason"\s*+:\s*+(?!null)"?+([^",}]*+)')
 _USAGE = re.compile(rb'"usage"\s*+:\s*+\{')
 _DONE_EVENT = sse.encode(DONE)

@@ -1,10 +1,12 @@
 """The fingerprint of a request, by which the cache finds it again: a SHA-256 over the canonical form of the request.
 
 The order of keys, white space, escapes and the spelling of numbers make no difference; everything else does, unknown
-members included. Two requests that differ in anything a provider could read must never share a fingerprint, while two
-fingerprints for the same request only cost one call, so in doubt fingerprints differ. `null` differs from an absent
-member, and `user`, `metadata`, `prompt_cache_key` and `service_tier` count, although most responses do not depend on
-them.
+members included. A long request consists mostly of text, and decoding and encoding that would cost more than all the
+rest of the request: its fingerprint is made of its bytes as they are, so that its spelling counts too.
+
+Two requests that differ in anything a provider could read must never share a fingerprint, while two fingerprints for
+the same request only cost one call, so in doubt fingerprints differ. `null` differs from an absent member, and `user`,
+`metadata`, `prompt_cache_key` and `service_tier` count, although most responses do not depend on them.
 """
 
 import hashlib
@@ -17,12 +19,14 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.formats import json_edit
 from nulpoint.formats.json_nodes import LONG_TEXT, exceeds_node_count, holds_long_number
 
 # These members say how a response is delivered, not what it is: a body and a stream share one cache entry.
 DELIVERY = ("stream", "stream_options")
+LONG_BODY = 8 * 1024  # bytes; making the canonical form of these takes about as long as hashing 30 kB
 MAX_BYTES = 4 * 1024 * 1024  # making the canonical form of a longer body would block the event loop for over 10 ms
-MAX_NODES = 150_000  # names and values; sorting so many different names takes 30 ms
+MAX_NODES = 80_000  # names and values; decoding and sorting so many different names takes 30 ms
 _UNCHECKED_BYTES = 256 * 1024  # a body of at most this size cannot have too many nodes
 MAX_DECIMALS = 10_000  # each number with a decimal point or an exponent takes a microsecond
 _MANY_NAMES = 1024  # up to so many names in a body are sorted by msgspec in 2 ms, whatever their order
@@ -35,18 +39,34 @@ class UncacheableRequestError(Exception):
     """The request has no fingerprint: it is not a JSON object, or not all parsers would read it in the same way."""
 
 
-def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes) -> bytes | None:
+def fingerprint(body: bytes, route: str, namespace: bytes, chain: bytes, *, has_delivery: bool = True) -> bytes | None:
     """Return the fingerprint of a request (32 bytes), or None if the cache has to be bypassed.
 
     `namespace` is the digest of the client's key, or empty if all clients share the cache. `chain` identifies the
-    targets that may serve the request. A body that has the same key twice in an object has no fingerprint, because some
-    providers read the first value and some the last.
+    targets that may serve the request. `has_delivery` is False if the body is known to have no DELIVERY members but
+    null ones. A short body that has the same key twice in an object has no fingerprint, because some providers read
+    the first value and some the last. For a long one this does not matter: only equal bytes share a fingerprint.
     """
+    if len(body) > MAX_BYTES:
+        return None
+    if len(body) > LONG_BODY:
+        return digest(route.encode(), namespace, chain, b"bytes", _without_delivery(body) if has_delivery else body)
     try:
         lookup, _ = separate(body, DELIVERY)
     except UncacheableRequestError:
         return None
     return digest(route.encode(), namespace, chain, lookup)
+
+
+def _without_delivery(body: bytes) -> bytes:
+    """Return a valid JSON object as it would have been written without its DELIVERY members."""
+    found = json_edit.members(body)
+    kept: list[bytes] = []
+    for previous, member in zip((found[0], *found), found, strict=False):
+        if member.key not in DELIVERY:
+            start = previous.end if kept else member.key_start  # with the comma and the white space before it
+            kept.append(body[start : member.end])
+    return b"".join((body[: found[0].key_start], *kept, body[found[-1].end :]))
 
 
 def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:

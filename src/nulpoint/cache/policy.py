@@ -83,7 +83,9 @@ class CachePolicy:
         if self._route == "embeddings":
             batch = read_batch(proxy_request.body, namespace, context)
             return None if batch is None else CacheLookup(digest(*batch.keys), batch, may_read, max_age, ttl)
-        key = fingerprint(proxy_request.body, self._route, namespace, context)
+        envelope = proxy_request.envelope
+        has_delivery = envelope.stream is not None or envelope.stream_options is not msgspec.UNSET
+        key = fingerprint(proxy_request.body, self._route, namespace, context, has_delivery=has_delivery)
         return None if key is None else CacheLookup(key, None, may_read, max_age, ttl)
 
 

@@ -127,7 +127,12 @@ class CacheReplayer:
     def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
         """Record the hit in the request's context. Return the headers that are for this hit alone."""
         context.cache_hit(cached.provider, cached.model, cached.answered_model, cached.usage)
-        return hit_headers(self._unix() - cached.stored, context.id)
+        age = self._unix() - cached.stored  # it may be negative, because the replicas' clocks may differ
+        return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
+            age if age > 0 else 0,
+            context.id,
+            context.id,
+        )
 
     def _attribution(self, provider: str, model: str) -> bytes:
         if len(self._attributions) >= _MAX_ATTRIBUTIONS:
@@ -135,15 +140,6 @@ class CacheReplayer:
         headers = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
         self._attributions[provider, model] = headers
         return headers
-
-
-def hit_headers(age: float, request_id: bytes) -> bytes:
-    """Return the headers of a hit. `age` is in seconds and may be negative, because the replicas' clocks may differ."""
-    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
-        age if age > 0 else 0,
-        request_id,
-        request_id,
-    )
 
 
 def _escaped(text: str) -> bytes:

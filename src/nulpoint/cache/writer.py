@@ -102,7 +102,7 @@ class VectorCacheWriter(CacheWriter):
             return join(batch, {**self.cached, **self.received}, body)
         except VectorMismatchError:
             raise unusable_response(
-                "it does not have one vector for each input", ClientCause.INPUTS_UNMATCHED
+                "it does not have one vector for each input", ClientCause.VECTOR_COUNT_MISMATCH
             ) from None
 
     def store_body(self, body: bytes, origin: ResponseOrigin) -> None:

@@ -1,1 +1,1 @@
-"""The `nulpoint` command."""
+"""The `nulpoint` command and its subcommands."""

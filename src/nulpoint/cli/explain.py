@@ -1,4 +1,7 @@
-"""`nulpoint explain`: what the running gateway says of a model, or, where none runs, what the configuration says."""
+"""The command `nulpoint explain`: shows how a model is routed.
+
+It asks the running gateway, or works from the configuration if no gateway is running.
+"""
 
 import asyncio
 import json
@@ -12,32 +15,32 @@ from urllib.parse import urlencode
 from nulpoint.api.admin import EXPLAIN
 from nulpoint.api.explain import RoutingExplainer
 from nulpoint.app.backends import Backends
-from nulpoint.app.wiring import breaker_rules, limit_rules, router_of
+from nulpoint.app.wiring import breaker_rules, build_router, limit_rules
 from nulpoint.config import Config
 from nulpoint.files import read_regular_file
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.providers.spec import Route
 from nulpoint.routing.provider_health import ProviderHealth
 
-SECONDS = 5.0
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+TIMEOUT_SECONDS = 5.0
+_WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 Page = dict[str, Any]
 
 
 class ExplainError(Exception):
-    """The gateway is there and does not say; the text tells why and what to do."""
+    """The gateway was found but gave no explanation. The message says why."""
 
 
-def address(config: Config) -> str:
-    """Where a gateway of this configuration has its admin pages."""
+def admin_url(config: Config) -> str:
+    """Return the URL at which a gateway with this configuration serves its admin pages."""
     host, port = config.admin_address if config.admin_port is not None else (config.host, config.port)
     scheme = "https" if config.tls_cert else "http"
-    return f"{scheme}://{_EVERYWHERE.get(host, host)}:{port}"
+    return f"{scheme}://{_WILDCARD_HOSTS.get(host, host)}:{port}"
 
 
 def fetch_explanation(url: str, key: str | None, model: str, route: str, certificate: str | None = None) -> Page | None:
-    """What the gateway at `url` says; None where nothing listens. Raises CannotExplain."""
+    """Ask the gateway at `url`. Returns None if nothing listens there. Raises ExplainError."""
     request = urllib.request.Request(f"{url.rstrip('/')}{EXPLAIN}?{urlencode({'model': model, 'route': route})}")
     if key:
         request.add_header("Authorization", f"Bearer {key}")
@@ -45,98 +48,101 @@ def fetch_explanation(url: str, key: str | None, model: str, route: str, certifi
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=_tls(certificate))
     )
     try:
-        with direct.open(request, timeout=SECONDS) as answer:
-            page: Page = json.load(answer)
+        with direct.open(request, timeout=TIMEOUT_SECONDS) as response:
+            page: Page = json.load(response)
             return page
     except urllib.error.HTTPError as error:
         with error:
-            raise ExplainError(f"{url} answers {error.code}: {_said(error)}") from None
+            raise ExplainError(f"{url} answers {error.code}: {_error_message(error)}") from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, ConnectionRefusedError):
             return None
-        raise ExplainError(f"{url} cannot be asked: {error.reason}") from None
+        raise ExplainError(f"{url} cannot be reached: {error.reason}") from None
     except (OSError, ValueError) as error:
-        raise ExplainError(f"{url} gives no answer that could be read: {error}") from None
+        raise ExplainError(f"{url} sent a response that cannot be read: {error}") from None
 
 
 def _tls(certificate: str | None) -> ssl.SSLContext:
-    """The gateway's own certificate is trusted, by whatever address it is asked, and no other.
+    """Return a TLS context that trusts exactly the gateway's certificate, whatever address it is reached at.
 
-    No name is compared, so whoever has one for any name could else be sent the key.
+    Host names are not compared, because the certificate rarely names the local address. Trusting any other
+    certificate would therefore send the admin key to whoever holds one.
     """
     if not certificate:
         return ssl.create_default_context()
-    own, end, _ = read_regular_file(certificate).decode("ascii", "ignore").partition("-----END CERTIFICATE-----")
-    context = ssl.create_default_context(cadata=own + end)
+    pem, end, _ = read_regular_file(certificate).decode("ascii", "ignore").partition("-----END CERTIFICATE-----")
+    context = ssl.create_default_context(cadata=pem + end)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = False
     return context
 
 
-def _said(error: urllib.error.HTTPError) -> str:
+def _error_message(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.load(error)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return "no gateway of this kind, it seems"
+        return "the response is not a nulpoint error; check that a nulpoint gateway listens there"
 
 
-def as_configured(config: Config, model: str, route: Route) -> Page:
-    """What a gateway would say that has just been started."""
+def explain_from_config(config: Config, model: str, route: Route) -> Page:
+    """Return what a gateway with this configuration would say right after its start."""
 
     async def explain() -> Page:
         loop = asyncio.get_running_loop()
-        ticker = DeadlineSweeper(loop)
+        sweeper = DeadlineSweeper(loop)
         rules = breaker_rules(config)
-        standings = {name: ProviderHealth(rules, len(one.credentials)) for name, one in config.providers.items()}
-        kept = Backends(config, ticker, {}, lambda _: None)
+        health = {name: ProviderHealth(rules, len(provider.credentials)) for name, provider in config.providers.items()}
+        backends = Backends(config, sweeper, {}, lambda _: None)
         explainer = RoutingExplainer(
-            router_of(config), standings, config.max_retries, kept, limit_rules(config), loop.time
+            build_router(config), health, config.max_retries, backends, limit_rules(config), loop.time
         )
-        ticker.stop()
+        sweeper.stop()
         return explainer.explain(model, route)
 
     return asyncio.run(explain())
 
 
-def as_text(page: Mapping[str, Any]) -> str:
-    """For people, in lines."""
-    lines = [f"{page['model']} ({page['route']}) is {page['provider']}/{page['model_there']}: by {page['found_by']}"]
+def format_explanation(page: Mapping[str, Any]) -> str:
+    """Format an explanation as lines of text for a terminal."""
+    resolved = f"{page['provider']}/{page['model_there']}"
+    lines = [f"{page['model']} ({page['route']}) resolves to {resolved}: by {page['found_by']}"]
     if "refused" in page:
-        refused = page["refused"]
-        return "\n".join([*lines, f"It is refused with {refused['status']}: {refused['message']}"])
-    lines.append(f"Its chain: {page['chain']}; up to {page['attempts']} attempts")
-    width = max(len(one["target"]) for one in page["targets"])
-    lines += [_target(one, width) for one in page["targets"]]
-    lines += [f"     {name:<{width}}  left out: {why}" for name, why in page["left_out"].items()]
-    lines += [f"Outcome: {page['outcome']}", f"Cache: {_cache(page['cache'])}", f"Limits: {_limits(page['limits'])}"]
+        refusal = page["refused"]
+        return "\n".join([*lines, f"The gateway refuses it with {refusal['status']}: {refusal['message']}"])
+    lines.append(f"Fallback chain: {page['chain']}; up to {page['attempts']} attempts")
+    width = max(len(target["target"]) for target in page["targets"])
+    lines += [_format_target(target, width) for target in page["targets"]]
+    lines += [f"     {name:<{width}}  left out: {reason}" for name, reason in page["left_out"].items()]
+    lines.append(f"Outcome: {page['outcome']}")
+    lines += [f"Cache: {_format_cache(page['cache'])}", f"Limits: {_format_limits(page['limits'])}"]
     if "note" in page:
         similar = f" (similar names: {', '.join(page['similar'])})" if page["similar"] else ""
         lines.append(f"Note: {page['note']}{similar}")
     return "\n".join(lines)
 
 
-def _target(one: Mapping[str, Any], width: int) -> str:
-    source = f"{one['try']}." if one["try"] else "-"
-    facts = [f"breaker {one['circuit_breaker']}", f"{one['keys']} key{'' if one['keys'] == 1 else 's'}"]
-    if "weight" in one:
-        facts.append(f"weight {one['weight']} in step {one['step']}")
-    if one["passed_over"]:
-        facts.append(f"passed over: {one['passed_over']}")
-    elif not one["try"]:
+def _format_target(target: Mapping[str, Any], width: int) -> str:
+    position = f"{target['try']}." if target["try"] else "-"
+    facts = [f"breaker {target['circuit_breaker']}", f"{target['keys']} key{'' if target['keys'] == 1 else 's'}"]
+    if "weight" in target:
+        facts.append(f"weight {target['weight']} in step {target['step']}")
+    if target["passed_over"]:
+        facts.append(f"skipped: {target['passed_over']}")
+    elif not target["try"]:
         facts.append("beyond MAX_RETRIES")
-    if "needs" in one:
-        facts.append(f"needs {one['needs']}")
-    return f"  {source:<2} {one['target']:<{width}}  {', '.join(facts)}"
+    if "needs" in target:
+        facts.append(f"needs {target['needs']}")
+    return f"  {position:<2} {target['target']:<{width}}  {', '.join(facts)}"
 
 
-def _cache(page: Mapping[str, Any]) -> str:
+def _format_cache(page: Mapping[str, Any]) -> str:
     if not page["asked"]:
-        return f"not asked: {page['why']}"
-    kept = ", ".join(page["keeps_answers_of"])
-    return f"asked first ({page['where']}); answers of {kept} are kept {page['ttl_seconds']:g} s"
+        return f"not used: {page['why']}"
+    targets = ", ".join(page["keeps_answers_of"])
+    return f"looked up first ({page['where']}); responses of {targets} are kept for {page['ttl_seconds']:g} s"
 
 
-def _limits(page: Mapping[str, Any]) -> str:
+def _format_limits(page: Mapping[str, Any]) -> str:
     if not page:
         return "none"
     numbers = ", ".join(f"{name} {value}" for name, value in page.items() if isinstance(value, int))

@@ -1,8 +1,8 @@
-"""Providers in use by a hint alone: those behind which nothing stands are left out.
+"""Drop providers that were only auto-detected and have no usable credentials.
 
-AWS_REGION may mean Bedrock, or be there for other reasons. Where nothing else speaks for it, the chain of credentials
-is asked once, when the configuration is read, and not with the first request: a provider that can never answer would
-be listed, tried, and shown as unwell for ever.
+AWS_REGION may be set for Bedrock or for something else. If no other setting asks for Bedrock, the credential chain is
+searched once, when the configuration is read. Without this check, a provider without credentials would be listed and
+tried, and would be reported as unhealthy for ever.
 """
 
 import contextlib
@@ -12,59 +12,63 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from nulpoint.config.model import Config
-from nulpoint.config.sections.identities import key_remedy
+from nulpoint.config.sections.identities import credential_remedy
 from nulpoint.credentials.kinds import KINDS
 from nulpoint.providers.spec import Provider
 
-PATIENCE = 2.0  # seconds that a start is held up at most
-Asked = Callable[[Provider], bool]
+TIMEOUT = 2.0  # seconds; a search for credentials delays the start by no more than this
+AvailabilityCheck = Callable[[Provider], bool]
 
 
 def is_available(provider: Provider) -> bool:
-    """Whether its identity finds a credential on this machine. An answer that does not come in time is a yes: what is
-    wrong is then told where credentials are fetched."""
+    """Return whether the provider's identity finds a credential on this machine.
+
+    A search that does not finish within TIMEOUT counts as success. If there is a problem, it is reported later, when
+    the credential is fetched.
+    """
     kind = KINDS[provider.identity.kind] if provider.identity else None
     if kind is None:
         return True
-    found: list[bool] = []
+    results: list[bool] = []
 
-    def look() -> None:
-        with contextlib.suppress(Exception):  # a library's; it will be told when a credential is fetched
-            found.append(kind.found())
+    def search() -> None:
+        with contextlib.suppress(Exception):  # raised by a library; reported when a credential is fetched
+            results.append(kind.has_default_credentials())
 
-    thread = threading.Thread(target=look, name="hints", daemon=True)
+    thread = threading.Thread(target=search, name="autodetect", daemon=True)
     thread.start()
-    thread.join(PATIENCE)
-    return found != [False]
+    thread.join(TIMEOUT)
+    return results != [False]
 
 
-def drop_unavailable(config: Config, ask: Asked = is_available) -> Config:
-    """The configuration without what was only hinted at and is not there, by name with what to set.
+def drop_unavailable(config: Config, check: AvailabilityCheck = is_available) -> Config:
+    """Return the configuration without auto-detected providers that have no credentials; `left_out` names them.
 
-    Where callers bring keys of their own a provider stays, for those.
+    If clients may bring their own keys, such a provider stays in use for those, without an identity.
     """
-    named = set(_named(config))
-    hinted = [one for name, one in config.providers.items() if one.hinted and name not in named]
-    unfounded = {one.spec.name: one for one in hinted if not ask(one)}
-    if not unfounded:
+    named = set(_named_providers(config))
+    candidates = [p for name, p in config.providers.items() if p.autodetected and name not in named]
+    unavailable = {provider.spec.name: provider for provider in candidates if not check(provider)}
+    if not unavailable:
         return config
     if config.allow_client_api_keys:
-        for_callers = {name: msgspec.structs.replace(one, identity=None) for name, one in unfounded.items()}
-        return msgspec.structs.replace(config, providers={**config.providers, **for_callers})
-    providers = {name: one for name, one in config.providers.items() if name not in unfounded}
-    left_out = {name: _remedy(one) for name, one in unfounded.items()}
+        for_clients = {name: msgspec.structs.replace(p, identity=None) for name, p in unavailable.items()}
+        return msgspec.structs.replace(config, providers={**config.providers, **for_clients})
+    providers = {name: provider for name, provider in config.providers.items() if name not in unavailable}
+    left_out = {name: _remedy(provider) for name, provider in unavailable.items()}
     return msgspec.structs.replace(config, providers=providers, left_out=left_out)
 
 
-def _named(config: Config) -> Iterator[str]:
-    """Providers that the user speaks of."""
+def _named_providers(config: Config) -> Iterator[str]:
+    """Yield the names of the providers that the user's own settings mention."""
     yield config.default_provider
     yield from (target.partition("/")[0] for target in config.aliases.values())
-    yield from (one.target.partition("/")[0] for chain in config.chains.values() for step in chain for one in step)
+    for chain in config.chains.values():
+        yield from (weighted.target.partition("/")[0] for step in chain for weighted in step)
 
 
 def _remedy(provider: Provider) -> str:
     kind = KINDS[provider.identity.kind] if provider.identity else None
-    hints = ", ".join(kind.hints) if kind else ""
-    text = f"{hints} is set, but no credentials are found on this machine"
-    return f"{text}: to use it set {key_remedy(provider.spec)}"
+    variables = ", ".join(kind.hint_variables) if kind else ""
+    text = f"{variables} is set, but no credentials were found on this machine"
+    return f"{text}; to use this provider, set {credential_remedy(provider.spec)}"

@@ -1,4 +1,4 @@
-"""What differs between two configurations, by name: values may be secrets, and are not told."""
+"""Compare two configurations and name what differs. Values are not reported, because they may be secrets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _SECTIONS = (
 
 
 def changes(before: Config, after: Config) -> tuple[str, ...]:
-    """Settings, providers, aliases and chains that are not the same: `RPM_LIMIT`, `providers.groq`, `aliases.fast`."""
+    """Return the names of what differs, for example `RPM_LIMIT`, `providers.groq` or `aliases.fast`."""
     named = [setting.name for setting in SETTINGS if getattr(before, setting.key) != getattr(after, setting.key)]
     for field, section in _SECTIONS:
         named += [f"{section}.{name}" for name in _differing(getattr(before, field), getattr(after, field))]

@@ -1,4 +1,4 @@
-"""The configuration in force as a page: every value and where it comes from, secrets as stars."""
+"""Render the configuration in force for the admin page: every value and its origin, with secrets masked."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ STARS = "***"
 
 
 def dump(config: Config) -> dict[str, Any]:
-    """Durations in seconds, sizes in bytes. Of a secret one sees that it is set, and how many there are of it."""
+    """Return every setting with its value and origin. Durations are in seconds, sizes in bytes.
+
+    A secret is shown as stars; a list of secrets shows how many there are.
+    """
     return {
         "settings": {
             setting.name: {"value": _value(setting, config), "origin": config.origins.get(setting.name, "default")}
@@ -24,7 +27,7 @@ def dump(config: Config) -> dict[str, Any]:
         "left_out": dict(config.left_out),
         "aliases": dict(config.aliases),
         "fallbacks": {
-            model: [{one.target: one.weight for one in step} for step in chain]
+            model: [{weighted.target: weighted.weight for weighted in step} for step in chain]
             for model, chain in config.chains.items()
         },
         "prices": msgspec.to_builtins(config.prices),
@@ -43,7 +46,7 @@ def _value(setting: Setting, config: Config) -> Any:
 
 
 def _provider(provider: Provider, config: Config) -> dict[str, Any]:
-    """Fixed header fields may hold a credential, so only their names are told."""
+    """Render one provider. Fixed headers may hold a credential, so their values are masked too."""
     spec = provider.spec
     variables = (spec.base_url_env, spec.key_env, spec.keys_env, *spec.variables, *identity_variables(spec))
     return {

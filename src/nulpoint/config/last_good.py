@@ -1,7 +1,7 @@
-"""The files of the last good configuration, for workers that have to start while what is written is not good.
+"""Keep the files of the last valid configuration, for workers that must start while the present files are invalid.
 
-Without it a worker that dies then could not be replaced. They are in memory, and on disk (in a folder that nobody else
-can read) only as long as what is written is not good.
+Without them, a worker that dies at such a time could not be replaced. They are kept in memory, and on disk (in a
+directory that only this user can read) only while the present files are invalid.
 """
 
 import contextlib
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from nulpoint.config.loader import FILE, ConfigError
+from nulpoint.config.loader import FILE
 from nulpoint.config.model import Config
-from nulpoint.config.safeguards import InForce
+from nulpoint.config.problems import ConfigError
+from nulpoint.config.safeguards import ReloadGuard
 from nulpoint.config.source import ConfigSource, Signature
 from nulpoint.files import read_regular_file
 
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 _ENV_FILE = "env"
 
 
-class LastGood:
-    """Keeps them. `config`: what has just been loaded from `place`; `folder`: where they go when they are needed."""
+class LastGoodConfig:
+    """Remembers the files of `config`, which has just been loaded from `source`; writes them to `folder` if needed."""
 
     def __init__(self, source: ConfigSource, config: Config, folder: Path) -> None:
         self._source = source
@@ -32,15 +33,18 @@ class LastGood:
         self._texts = self._read()
         self._seen: Signature | None = source.signature()
         self._before: Signature | None = None
-        self._missing = False  # they are needed, and could not be written
+        self._missing = False  # whether the files are needed but could not be written
 
     @property
-    def in_force(self) -> InForce:
-        """What a worker that starts must not take away."""
-        return InForce.of(self._config)
+    def guard(self) -> ReloadGuard:
+        """The guard for workers that start, whose configuration must not remove keys that are in force."""
+        return ReloadGuard.of(self._config)
 
-    def look(self) -> None:
-        """To be called now and then. A change counts when it is found twice, so that no half-written file does."""
+    def check(self) -> None:
+        """Look for changed files; to be called periodically.
+
+        A change counts once two calls in a row have seen it, so that a half-written file is not read.
+        """
         now = self._source.signature()
         if now != self._seen and now == self._before:
             self._seen = now
@@ -48,36 +52,34 @@ class LastGood:
             try:
                 self._config = self._source.load(self._config)
             except ConfigError:
-                self._keep()
+                self._store()
             else:
                 self._texts, self._missing = texts, False
                 shutil.rmtree(self._folder, ignore_errors=True)
         elif self._missing:
-            self._keep()
+            self._store()
         self._before = now
 
-    def _keep(self) -> None:
+    def _store(self) -> None:
         try:
             self._write()
         except OSError as error:
             if not self._missing:
-                text = (
-                    "the last good configuration cannot be kept for workers that have to start: %s; it is tried again"
-                )
+                text = "cannot store the last valid configuration for restarted workers: %s; will try again"
                 logger.error(text, error.strerror)
             self._missing = True
         else:
             self._missing = False
 
     def _read(self) -> dict[str, bytes]:
-        found = {}
+        texts = {}
         for name, path in _files(self._source).items():
             with contextlib.suppress(OSError):
-                found[name] = read_regular_file(path)
-        return found
+                texts[name] = read_regular_file(path)
+        return texts
 
     def _write(self) -> None:
-        """Whole or not at all: half a file may be good too, and something else. Raises OSError."""
+        """Write all files or none: part of a file could be valid too and mean something else. Raises OSError."""
         if self._folder.is_dir():
             return
         fresh = self._folder.with_suffix(".new")
@@ -90,16 +92,15 @@ class LastGood:
 
 
 def load_last_good(source: ConfigSource, folder: Path) -> Config | None:
-    """In a worker: what `LastGood` has put into `folder`, None where there is nothing. Raises ConfigError."""
+    """Load, in a worker, what `LastGoodConfig` wrote to `folder`; None if there is nothing. Raises ConfigError."""
     if not folder.is_dir():
         return None
     stand_in = source._replace(directory=folder, env_file=folder / _ENV_FILE if source.env_file is not None else None)
     config = stand_in.load()
     names = {str(stand_in.env_file): str(source.env_file)}
     origins = {variable: names.get(origin, origin) for variable, origin in config.origins.items()}
-    return msgspec.structs.replace(
-        config, origins=origins, files=frozenset(names.get(one, one) for one in config.files)
-    )
+    files = frozenset(names.get(file, file) for file in config.files)
+    return msgspec.structs.replace(config, origins=origins, files=files)
 
 
 def _files(source: ConfigSource) -> dict[str, Path]:

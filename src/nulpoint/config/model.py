@@ -1,4 +1,4 @@
-"""The validated configuration: what every part of the gateway is built from."""
+"""The validated configuration, from which every part of the gateway is built."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,7 +13,7 @@ from nulpoint.routing.chains import Chain
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Durations in seconds, sizes in bytes. The settings' meaning is told in `settings.SETTINGS`."""
+    """All settings, with durations in seconds and sizes in bytes. `settings.SETTINGS` describes what each one means."""
 
     host: str
     port: int
@@ -94,25 +94,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     admin_api_key: bytes | None  # SHA-256 digest
     cors_origins: tuple[str, ...]
     app_base_url: str | None
-    providers: Mapping[str, Provider]  # those in use, by name
-    known: Mapping[str, ProviderSpec]  # all of them
-    aliases: Mapping[str, str]  # the user's own: name to `provider/model`
-    chains: Mapping[str, Chain]  # the user's own, by model name or pattern
-    prices: Mapping[str, Price]  # the user's own, by `provider/model`
-    pending_set: tuple[str, ...]  # settings given by the user that this version does not act upon yet
-    left_out: Mapping[str, str] = {}  # providers hinted at that have no credentials, with what to set
-    origins: Mapping[str, str] = {}  # where each value comes from, by the name of its variable
-    files: frozenset[str] = frozenset()  # that were there to be read
-    after_restart: tuple[str, ...] = ()  # settings whose new value counts from the next start on
+    providers: Mapping[str, Provider]  # the providers in use, by name
+    known: Mapping[str, ProviderSpec]  # all known providers, by name
+    aliases: Mapping[str, str]  # the user's aliases, each for a `provider/model`
+    chains: Mapping[str, Chain]  # the user's fallback chains, by model name or pattern
+    prices: Mapping[str, Price]  # the user's prices, by `provider/model`
+    left_out: Mapping[str, str] = {}  # auto-detected providers without credentials, each with what to set
+    origins: Mapping[str, str] = {}  # the source of each value, by the name of its variable
+    files: frozenset[str] = frozenset()  # the files that were read
+    after_restart: tuple[str, ...] = ()  # settings whose new value takes effect at the next start
 
     @property
     def admin_address(self) -> tuple[str, int]:
-        """Where operators' pages are, when ADMIN_PORT is set."""
+        """Host and port of the admin pages, if ADMIN_PORT is set."""
         return self.admin_host or self.host, self.admin_port or 0
 
     @property
     def open_to_others(self) -> bool:
-        """Whether other machines reach what costs money without a key."""
+        """Return whether clients on other machines can, without a key, send requests that cost money."""
         costs = any(
             provider.credentials or provider.identity or provider.spec.auth == "none"
             for provider in self.providers.values()

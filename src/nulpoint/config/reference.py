@@ -1,6 +1,6 @@
-"""The documentation made from the code: `make docs` writes it, a test fails when it is stale.
+"""Generate documentation from the code: `make docs` writes it, and a test fails when it is out of date.
 
-Files are made as a whole, or a part of one that is written by hand, between two comments that name the part.
+Some files are generated completely. In others, only the part between two marker comments is generated.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ import msgspec
 
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
-from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PATTERNS, PREFIXES
+from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
 _ROOT = Path(__file__).parents[3]
-_MADE = "<!-- Made from the code by `make docs`; change it there. -->"
+_GENERATED = "<!-- Generated from the code by `make docs`; do not edit. -->"
 
 
 _TARGET = {"type": "string", "pattern": "^[^/]+/.+"}
@@ -32,19 +32,23 @@ _CHAIN = {"type": "array", "items": {"oneOf": [_TARGET, _STEP]}, "minItems": 1}
 
 
 def configuration() -> str:
-    """docs/configuration.md"""
+    """Generate the text of docs/configuration.md."""
     lines = [
-        "# Configuration", "", _MADE, "",
-        "Set environment variables, or the same names in lower case in `config.yaml` in the working directory; the",
-        "environment wins. Empty variables count as unset. `make run` reads `.env` too. Durations are written as `30s`,",
-        "`500ms` or `1h30m`, sizes as `20MiB` or in bytes, lists with commas (in YAML also as lists).",
-        "`nulpoint check` validates everything and tells all that is wrong at once, with exit code 2; so does the start.",
-        "`config.example.yaml` and `.env.example` are files to begin from; editors check `config.yaml` with",
-        "[config.schema.json](config.schema.json).", "",
-        "`config.yaml` is read again when it changes ([operations.md](operations.md#change-without-a-restart)); settings",
-        "marked *restart* count from the next start on. Settings marked *later* are validated, but this version does not act",
-        "on them; it says so at start. Those marked *environment only* are refused in files, `.env` included: they say how",
-        "far a file is trusted.",
+        "# Configuration", "", _GENERATED, "",
+        "Set environment variables, or put the same names in lower case into `config.yaml` in the working directory. The",
+        "smallest configuration is one provider key:", "",
+        "```sh", "export OPENAI_API_KEY=sk-...", "nulpoint check", "```", "",
+        "`nulpoint check` validates the configuration and reports all problems at once, with exit code 2; `nulpoint serve`",
+        "does the same before it starts. To begin from a complete file, copy `config.example.yaml` or `.env.example`. Editors",
+        "can check `config.yaml` against [config.schema.json](config.schema.json).", "",
+        "- If a setting is given twice, the environment takes precedence over `config.yaml`. Empty variables count as unset.",
+        "  `make run` also reads `.env`.",
+        "- Durations are written as `30s`, `500ms` or `1h30m`, sizes as `20MiB` or as a number of bytes, and lists with commas",
+        "  (in YAML also as lists).",
+        "- `config.yaml` is reloaded when it changes ([operations.md](operations.md#change-without-a-restart)). Settings marked",
+        "  *restart* take effect at the next start.",
+        "- Settings marked *environment only* are rejected in files, including `.env`, because they limit what a file may",
+        "  change.",
     ]  # fmt: skip
     group = ""
     for setting in SETTINGS:
@@ -56,28 +60,31 @@ def configuration() -> str:
         lines.append(f"| `{setting.name}` | {default} | {setting.text}{mark} |")
     lines += [
         "", "## Providers", "",
-        "A provider is in use when its key variable is set (for hosts without keys: when its base URL is). Each has",
-        "`<NAME>_BASE_URL` to reach it elsewhere. All rows: [providers.md](providers.md). Own rows and aliases:", "",
+        "A provider is in use when its key variable is set or, for hosts without keys, when its base URL is set.",
+        "`<NAME>_BASE_URL` overrides where a provider is reached. [providers.md](providers.md) lists all known providers. You",
+        "can add your own providers and aliases in `config.yaml`:", "",
         "```yaml", "providers:", "  - name: poe", "    base_url: https://api.poe.com/v1", "    key_env: POE_API_KEY",
         "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/openai/gpt-oss-20b", "```", "",
-        "A record with the name of a known provider changes just the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`",
-        "every provider that takes a key can be used with the caller's own.", "",
-        "A record may begin from a known one under another name (`like`), for instance for a second Azure resource; names in",
-        "braces in `base_url` and `paths` are variables, listed with their defaults in `variables`. See [clouds.md](clouds.md):", "",
+        "A record with the name of a known provider changes only the fields it gives. With `ALLOW_CLIENT_API_KEYS=true`,",
+        "every provider that takes a key can be used with the client's own key.", "",
+        "A record can copy a known provider under another name with `like`, for example for a second Azure resource. Names in",
+        "braces in `base_url` and `paths` are variables, whose defaults are listed in `variables`; see",
+        "[clouds.md](clouds.md).", "",
         "```yaml", "providers:", "  - name: azure-west", "    like: azure",
         "    base_url: https://west.openai.azure.com", "    key_env: AZURE_WEST_API_KEY", "```", "",
         "### Several keys", "",
-        "Every key variable has a plural: `OPENAI_API_KEYS=sk-a,sk-b`, or `openai_api_keys` as a list in `config.yaml`. They are",
-        "used in turn, together with the single one; a key that is refused or exhausted rests alone.", "",
+        "Every key variable has a plural: `OPENAI_API_KEYS=sk-a,sk-b`, or `openai_api_keys` as a list in `config.yaml`. These",
+        "keys are used in turn, together with the single one. A key that is rejected or exhausted cools down on its own, while",
+        "the others stay in use.", "",
         "### Fallbacks", "",
-        "For a model name or a pattern an ordered chain of `provider/model`; a mapping instead of a name spreads by weights.",
-        "All about it: [failover.md](failover.md).", "",
+        "A fallback chain lists, for a model name or a pattern, the `provider/model` targets to try in order. A mapping instead",
+        "of a name distributes requests by weight. See [failover.md](failover.md).", "",
         "```yaml", "fallbacks:",
         "  gpt-5.4: [anthropic/claude-sonnet-5, {gemini/gemini-3.8-flash: 3, mistral/mistral-large-latest: 1}]",
         '  "claude-*": [openai/gpt-5.4]', "```", "",
-        "A plain word in its place is the setting: `fallbacks: off`.", "",
+        "A plain word instead of a mapping is the setting FALLBACKS: `fallbacks: off`.", "",
         "### Prices", "",
-        "What models cost, in dollars a million tokens, before the built-in list; all about it:",
+        "Your own prices, in dollars per million tokens, override the built-in price list. See",
         "[request-log.md](request-log.md#prices).", "",
         "```yaml", "prices:", "  openai/gpt-5.4: {input: 2.5, output: 15, cached: 0.25}", "```", "",
     ]  # fmt: skip
@@ -87,39 +94,41 @@ def configuration() -> str:
 def _mark(setting: Setting) -> str:
     if setting.environment_only:
         return " *(environment only)*"
-    return " *(later)*" if setting.pending else " *(restart)*" if setting.restart else ""
+    return " *(restart)*" if setting.restart else ""
 
 
 def providers() -> str:
-    """docs/providers.md"""
+    """Generate the text of docs/providers.md."""
     lines = [
-        "# Providers", "", _MADE, "",
+        "# Providers", "", _GENERATED, "",
+        "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. Providers marked",
+        "\"yes\" also serve embeddings or have a legacy completions endpoint of their own.", "",
         "| Provider | Key variable | Base URL | Embeddings | Legacy completions |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for spec in CATALOG.values():
-        completions = "its own" if spec.completions else "through chat"
+        completions = "native" if spec.completions else "through chat"
         lines.append(
             f"| {spec.name} | {_key(spec)} | {spec.base_url} | {'yes' if spec.embeddings else 'no'} | {completions} |"
         )
     lines += [
         "",
-        "Anthropic, Gemini, Mistral and the clouds are spoken to in their own formats ([formats.md](formats.md)), all others",
-        "in OpenAI's.",
-        "Every key variable has a plural for several keys, used in turn: `OPENAI_API_KEYS=sk-a,sk-b`.",
-        "Names in braces are variables to set; how each cloud is set up: [clouds.md](clouds.md).", "",
-        "### Hosts that have ended or changed", "",
+        "Requests to Anthropic, Gemini, Mistral and the clouds are translated into their own formats",
+        "([formats.md](formats.md)); all other providers use OpenAI's format. Every key variable has a plural for several keys,",
+        "which are used in turn: `OPENAI_API_KEYS=sk-a,sk-b`. Names in braces are variables to set;",
+        "[clouds.md](clouds.md) describes how to set up each cloud.", "",
+        "### Providers that have shut down or changed", "",
         *(f"- {name}: {note}." for name, note in NOTES.items()), "",
         "## Which provider a model goes to", "",
-        "In this order: an alias of `config.yaml`; an alias below; `provider/model`; the longest prefix below;",
-        "`DEFAULT_PROVIDER`. Before that a name that begins with the name of a cloud is spelled out:", "",
+        "The first rule that matches counts: an alias in `config.yaml`; a built-in alias below; `provider/model`; the longest",
+        "prefix below; `DEFAULT_PROVIDER`. Before these rules, names that begin with the name of a cloud are expanded:", "",
         "| Begins with | Stands for |", "|---|---|",
-        *(f"| `{prefix}` | `{target}` |" for prefix, target in PREFIXES.items()),
+        *(f"| `{prefix}` | `{target}` |" for prefix, target in PREFIX_EXPANSIONS.items()),
         "", "| Alias | Target |", "|---|---|",
         *(f"| `{alias}` | `{target}` |" for alias, target in ALIASES.items()),
         "", "| Names that begin with | Provider |", "|---|---|",
-        *(f"| `{prefix}` | {provider} |" for prefix, provider in PATTERNS.items()),
-        "", "## Request members a provider cannot take", "",
-        "Dropped members are named in the `x-nulpoint-dropped` header of the answer and counted.", "",
+        *(f"| `{prefix}` | {provider} |" for prefix, provider in PROVIDER_BY_PREFIX.items()),
+        "", "## Request parameters that a provider does not support", "",
+        "The `x-nulpoint-dropped` response header names the parameters that were dropped, and a metric counts them.", "",
     ]  # fmt: skip
     for spec in CATALOG.values():
         if spec.rename or spec.drop:
@@ -130,30 +139,29 @@ def providers() -> str:
 
 
 def _key(spec: ProviderSpec) -> str:
-    """What must be set to use a provider."""
+    """Return what must be set to use a provider."""
     if spec.identity is not None:
-        needed = ", ".join(f"`{name}`" for name in (*spec.needs, spec.key_env) if name)
+        needed = ", ".join(f"`{name}`" for name in (*spec.required_variables, spec.key_env) if name)
         return f"{needed} or an identity" if spec.key_env else f"{needed} and an identity"
     return f"`{spec.key_env}`" if spec.key_env else f"none; set `{spec.base_url_env}`"
 
 
 def equivalents() -> str:
-    """The tables of docs/failover.md."""
+    """Generate the tables of docs/failover.md."""
     providers = list(dict.fromkeys(name.partition("/")[0] for names in TIERS.values() for name in names))
     lines = [f"| Tier | {' | '.join(providers)} |", "|---" * (len(providers) + 1) + "|"]
     for tier, names in TIERS.items():
         cells = {name.partition("/")[0]: _equivalent(name) for name in names}
         lines.append(f"| {tier} | {' | '.join(cells.get(provider, '') for provider in providers)} |")
     lines += [
-        "", "With the input tokens each is known to take. They are asked from left to right, the model's own provider left out.",
-        "The listed models are of these tiers; other names by the rules in `providers/equivalents.py`.", "",
+        "", "The number after each model is its input limit in tokens. The models of a tier are tried from left to right, without",
+        "the one at the requested model's own provider. The next table lists the tier of each known model; other names get",
+        "theirs by the rules in `providers/equivalents.py`.", "",
         "| Tier | Models |", "|---|---|",
     ]  # fmt: skip
-    for wanted in (*TIERS, None):
-        models = [
-            f"`{model}`" for name in providers for model in CATALOG[name].models if tier_of(name, model) == wanted
-        ]
-        lines.append(f"| {wanted or 'none: never moved'} | {', '.join(models)} |")
+    for group in (*TIERS, None):
+        models = [f"`{model}`" for name in providers for model in CATALOG[name].models if tier_of(name, model) == group]
+        lines.append(f"| {group or 'none: no automatic fallback'} | {', '.join(models)} |")
     return "\n".join([*lines, ""])
 
 
@@ -162,7 +170,7 @@ def _equivalent(name: str) -> str:
 
 
 def failover() -> str:
-    """docs/failover.md, whose text is written by hand."""
+    """Generate the text of docs/failover.md, of which only the tables come from the code."""
     text = (_ROOT / "docs/failover.md").read_text(encoding="utf-8")
     before, begin, rest = text.partition("<!-- equivalents: made from the code by `make docs` -->\n")
     _, end, after = rest.partition("<!-- /equivalents -->\n")
@@ -170,7 +178,7 @@ def failover() -> str:
 
 
 def schema() -> str:
-    """docs/config.schema.json, for editors."""
+    """Generate docs/config.schema.json, which editors use to check config.yaml."""
     plain = {"type": ["string", "number", "boolean", "array", "null"]}
     properties: dict[str, Any] = {
         setting.key: {
@@ -181,18 +189,21 @@ def schema() -> str:
         for setting in SETTINGS
     }
     for spec in CATALOG.values():
-        properties[spec.base_url_env.lower()] = {"type": "string", "description": f"Where {spec.name} is reached."}
+        properties[spec.base_url_env.lower()] = {"type": "string", "description": f"Base URL of {spec.name}."}
         if spec.key_env:
             properties[spec.key_env.lower()] = {"type": "string", "description": f"Key of {spec.name}."}
         if spec.keys_env:
-            several = {"type": ["string", "array"], "description": f"Several keys of {spec.name}, used in turn."}
+            several = {"type": ["string", "array"], "description": f"Keys of {spec.name}, used in turn."}
             properties[spec.keys_env.lower()] = several
     for spec in CATALOG.values():
         for name in (*spec.variables, *identity_variables(spec)):
-            properties[name.lower()] = {"type": "string", "description": f"Of {spec.name}; see docs/clouds.md."}
+            properties[name.lower()] = {
+                "type": "string",
+                "description": f"A variable of {spec.name}; see docs/clouds.md.",
+            }
     components = _schema_of(ProviderSpec)
-    row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give just what differs
-    like = {"enum": sorted(CATALOG), "description": "A known provider whose record this one begins from."}
+    row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give only what differs
+    like = {"enum": sorted(CATALOG), "description": "A known provider whose record is copied and then changed."}
     row["properties"] = {**row["properties"], "like": like}
     properties["providers"] = {"type": "array", "items": row}
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
@@ -205,32 +216,32 @@ def schema() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nulpoint config.yaml",
         "type": "object",
-        # keys of providers of the user's own, such as poe_api_key, may stand here too
+        # The properties are not closed, because users' own providers add keys such as poe_api_key.
         "properties": properties,
-        "$defs": {**priced, **{name: one for name, one in components.items() if name != "ProviderSpec"}},
+        "$defs": {**priced, **{name: definition for name, definition in components.items() if name != "ProviderSpec"}},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
 def _schema_of(record: type[msgspec.Struct]) -> dict[str, Any]:
-    """By name, with the records in it."""
+    """Return the schemas of a record and of the records nested in it, by name."""
     (_,), components = msgspec.json.schema_components([record], ref_template="#/$defs/{name}")
-    for one in components.values():
-        if "description" in one:  # Python 3.13 takes the indentation away by itself
-            one["description"] = cleandoc(one["description"])
+    for component in components.values():
+        if "description" in component:  # only Python 3.13 removes the indentation of docstrings itself
+            component["description"] = cleandoc(component["description"])
     return components
 
 
 def example() -> str:
-    """.env.example"""
+    """Generate the text of .env.example."""
     lines = ["# Copy to .env and fill in at least one key. Every setting: docs/configuration.md", ""]
     lines += [f"{'' if spec.name == 'openai' else '# '}{spec.key_env}=" for spec in CATALOG.values() if spec.key_env]
-    own = [name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))]
-    lines += ["", "# Clouds: docs/clouds.md", *(f"# {name}=" for name in dict.fromkeys(own))]
+    names = [name for spec in CATALOG.values() for name in (*spec.variables, *identity_variables(spec))]
+    lines += ["", "# Clouds: docs/clouds.md", *(f"# {name}=" for name in dict.fromkeys(names))]
     lines += ["", *(_example_line(setting) for setting in SETTINGS if not setting.environment_only)]
     lines += [
         "",
-        "# In the environment of the process only (compose's env_file, systemd's EnvironmentFile); --env-file refuses it:",
+        "# Only in the environment of the process (compose's env_file, systemd's EnvironmentFile); --env-file rejects it:",
     ]
     lines += [_example_line(setting) for setting in SETTINGS if setting.environment_only]
     return "\n".join([*lines, ""])

@@ -1,4 +1,4 @@
-"""What a newer configuration must not take away by accident, and the settings that need more than a reload to go."""
+"""Protect against a reload that removes keys or files by accident."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,50 +7,51 @@ from typing import Any
 import msgspec
 
 from nulpoint.config.model import Config
+from nulpoint.config.problems import Problem
 
 ALLOW = "ALLOW_KEYLESS_RELOAD"
-# The keys without which something is open to everybody, and what that is.
+# The keys that restrict access, and what is open to everybody without them.
 KEYS = {
-    "GATEWAY_API_KEYS": "anybody can call",
-    "ADMIN_API_KEY": "the operators' pages ask for no key",
+    "GATEWAY_API_KEYS": "anybody can send requests",
+    "ADMIN_API_KEY": "the admin pages need no key",
 }
 
 
-class InForce(msgspec.Struct, frozen=True):
-    """What is remembered of the configuration in force to judge the next one by it."""
+class ReloadGuard(msgspec.Struct, frozen=True):
+    """Remembers what the configuration in force has, so that the next one does not drop it by accident."""
 
-    files: frozenset[str] = frozenset()  # that were there
-    sources: frozenset[str] = frozenset()  # where values came from
-    keys: frozenset[str] = frozenset()  # those of `KEYS` that are set
+    files: frozenset[str] = frozenset()  # the files that existed
+    sources: frozenset[str] = frozenset()  # the origins of its values
+    keys: frozenset[str] = frozenset()  # the names in `KEYS` that are set
 
     @classmethod
-    def of(cls, config: Config) -> "InForce":
-        """Remember this configuration."""
+    def of(cls, config: Config) -> "ReloadGuard":
+        """Return a guard for this configuration."""
         keys = frozenset(name for name in KEYS if getattr(config, name.lower()))
         return cls(config.files, frozenset(config.origins.values()), keys)
 
     @classmethod
-    def decode(cls, text: str) -> "InForce":
-        """Read what `encode` wrote."""
+    def decode(cls, text: str) -> "ReloadGuard":
+        """Return the guard that `encode` wrote."""
         return msgspec.convert(json.loads(text), cls)
 
     def encode(self) -> str:
-        """Write it down for another process."""
-        return json.dumps(msgspec.to_builtins(self))  # names of files may hold bytes that are no text
+        """Serialise the guard for another process."""
+        return json.dumps(msgspec.to_builtins(self))  # unlike msgspec, json accepts file names that are not UTF-8
 
-    def removed_keys(self, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """Name the keys that are in force and would be gone altogether, unless that is allowed."""
+    def removed_keys(self, fields: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield a problem for each key in force that `fields` would remove, unless that is allowed."""
         if fields[ALLOW.lower()]:
             return
         for name in sorted(self.keys):
             if not fields[name.lower()]:
                 remedy = (
-                    f"a reload does not take it away, since without it {KEYS[name]}; put it back, or restart the "
-                    f"gateway without it, or set {ALLOW}=true in the environment of the process beforehand"
+                    f"a reload may not remove it, because without it {KEYS[name]}; put it back, restart the gateway "
+                    f"without it, or allow it by starting the gateway with {ALLOW}=true in its environment"
                 )
-                yield name, "is in force and would be gone", remedy
+                yield Problem(name, "is in force and would be removed", remedy)
 
 
-def environment_only(where: str) -> str:
-    """Say why a setting that stands in a file is refused there."""
-    return f"counts in the environment of the process alone, not in {where}, which it is there to judge; remove it"
+def environment_only(file: str) -> str:
+    """Return the remedy for an environment-only setting that was found in `file`."""
+    return f"can only be set in the environment of the process, because it limits what {file} may change; remove it"

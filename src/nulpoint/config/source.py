@@ -1,4 +1,4 @@
-"""Where the configuration of a process comes from, to be read at its start and again while it runs."""
+"""The files and variables that a process's configuration is read from, at the start and again while it runs."""
 
 import os
 from collections.abc import Mapping
@@ -10,81 +10,86 @@ import msgspec
 from dotenv import dotenv_values
 
 from nulpoint.config.autodetect import drop_unavailable
-from nulpoint.config.loader import FILE, NOTHING, ConfigError, Problem, load
+from nulpoint.config.loader import FILE, NO_GUARD, load
 from nulpoint.config.model import Config
-from nulpoint.config.safeguards import InForce, environment_only
+from nulpoint.config.problems import ConfigError, Problem
+from nulpoint.config.safeguards import ReloadGuard, environment_only
 from nulpoint.config.settings import SETTINGS
 from nulpoint.files import read_regular_file
 
-GONE_ENV_FILE = "was there and is gone; put it back, or restart the gateway without it"
+GONE_ENV_FILE = "has been removed; put it back, or restart the gateway without it"
 EMPTY_ENV_FILE = (
-    "has no variable in it any more, as while it is being written; put them back, or restart the gateway without them"
+    "no longer sets any variable, perhaps because it is being written; put them back, or restart the gateway without it"
 )
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class ConfigSource(NamedTuple):
-    """`environ`: as it was when the process started. `env_file`: more variables, which the environment outdoes."""
+    """The sources of a configuration.
+
+    `environ` is the environment as it was when the process started. `env_file` sets further variables, over which
+    the environment takes precedence. `directory` may contain config.yaml.
+    """
 
     environ: Mapping[str, str]
     directory: Path
     env_file: Path | None = None
 
-    def load(self, running: Config | None = None, in_force: InForce | None = None) -> Config:
-        """The configuration as it is written now. `running`: the one in force, which it is to follow.
+    def load(self, running: Config | None = None, guard: ReloadGuard | None = None) -> Config:
+        """Read the configuration. Raises ConfigError.
 
-        `in_force`: what is known of that one where it is another process's. Blocks for some seconds at most (see
-        `hints`), and as long as a file system that hangs. Raises ConfigError.
+        `running` is the configuration in force, if this one is to follow it; `guard` protects the one in force when
+        it belongs to another process. Blocks for `autodetect.TIMEOUT` at most, or as long as a file system hangs.
         """
-        if in_force is None:
-            in_force = InForce.of(running) if running is not None else NOTHING
-        config = drop_unavailable(self._load(running, in_force))
+        if guard is None:
+            guard = ReloadGuard.of(running) if running is not None else NO_GUARD
+        config = drop_unavailable(self._load(running, guard))
         if not config.providers:
             raise ConfigError([Problem(name, "is left out", why) for name, why in config.left_out.items()])
         return config
 
-    def _load(self, running: Config | None, in_force: InForce) -> Config:
+    def _load(self, running: Config | None, guard: ReloadGuard) -> Config:
         if self.env_file is None:
-            return load(self.environ, self.directory, running, in_force)
-        given = read_env_file(self.env_file)
+            return load(self.environ, self.directory, running, guard)
+        variables = read_env_file(self.env_file)
         name = str(self.env_file)
-        if given is None and name in in_force.files:
+        if variables is None and name in guard.files:
             raise ConfigError([Problem(name, "", GONE_ENV_FILE)])
-        if not given and name in in_force.sources:
+        if not variables and name in guard.sources:
             raise ConfigError([Problem(name, "", EMPTY_ENV_FILE)])
-        config = _load_with(given or {}, name, self, running, in_force)
-        if given is None:
+        config = _load_with(variables or {}, name, self, running, guard)
+        if variables is None:
             return config
-        own = {variable: name for variable in given if not self.environ.get(variable)}
+        in_env_file = {variable for variable in variables if not self.environ.get(variable)}
         origins = {
-            variable: own.get(variable, origin) if origin == "environment" else origin
+            variable: name if origin == "environment" and variable in in_env_file else origin
             for variable, origin in config.origins.items()
         }
         return msgspec.structs.replace(config, origins=origins, files=config.files | {name})
 
-    def plain(self, name: str) -> str | None:
-        """A variable's text, where it is given outside config.yaml. Raises ConfigError."""
-        given = read_env_file(self.env_file)
-        return self.environ.get(name) or (given or {}).get(name)
+    def raw_variable(self, name: str) -> str | None:
+        """Return a variable's text from the environment or the env file, unchecked. Raises ConfigError."""
+        variables = read_env_file(self.env_file)
+        return self.environ.get(name) or (variables or {}).get(name)
 
     def signature(self) -> Signature:
-        """The same as long as no file has changed: time, size and inode of each, None where it is not there.
+        """Return the time, size and inode of each file (None if missing), which stay equal while nothing changes.
 
-        Symbolic links are followed: Kubernetes changes a mounted file by changing a link to its directory.
+        Symbolic links are followed: Kubernetes updates a mounted file by switching a link to its directory.
         """
         files = [self.directory / FILE, *([self.env_file] if self.env_file is not None else [])]
         return tuple(_signature(path) for path in files)
 
 
 def _load_with(
-    given: Mapping[str, str], name: str, source: ConfigSource, running: Config | None, in_force: InForce
+    variables: Mapping[str, str], name: str, source: ConfigSource, running: Config | None, guard: ReloadGuard
 ) -> Config:
-    """Load with the variables of the env file `name`, but for those that count in the environment alone."""
-    misplaced = [setting.name for setting in SETTINGS if setting.environment_only and setting.name in given]
+    """Load with the variables of the env file `name`; report those that may only be set in the environment."""
+    misplaced = [setting.name for setting in SETTINGS if setting.environment_only and setting.name in variables]
     problems = [Problem(variable, f"({name})", environment_only(name)) for variable in misplaced]
-    rest = {variable: text for variable, text in given.items() if variable not in misplaced}
+    rest = {variable: text for variable, text in variables.items() if variable not in misplaced}
     try:
-        config = load({**rest, **source.environ}, source.directory, running, in_force)
+        config = load({**rest, **source.environ}, source.directory, running, guard)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
@@ -93,7 +98,7 @@ def _load_with(
 
 
 def read_env_file(path: Path | None) -> dict[str, str] | None:
-    """The variables in it that are not empty; None where there is no such file. Raises ConfigError."""
+    """Return the file's variables that are not empty, or None if there is no such file. Raises ConfigError."""
     if path is None:
         return None
     try:
@@ -108,7 +113,7 @@ def read_env_file(path: Path | None) -> dict[str, str] | None:
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,1 +1,1 @@
-"""Credentials that last for a time only: where they come from, and their renewal beside the requests."""
+"""Credentials that expire: obtaining them from the clouds and renewing them in the background."""

@@ -1,7 +1,7 @@
-"""AWS credentials: the two or three variables, else what botocore finds (profiles, roles, containers, instances).
+"""Obtain AWS credentials: static keys, or else what botocore finds in profiles, roles, containers and instances.
 
-Variables and the order of the chain are botocore's own (its guide "Credentials"; read 2026-11). Static keys need no
-package: the signature is ours.
+The variables and the order of the chain are those of botocore (its guide "Credentials"; read 2026-11). Static keys need
+no package, because nulpoint signs requests itself.
 """
 
 import re
@@ -18,8 +18,8 @@ from nulpoint.credentials.source import (
     IdentityDescriptor,
     InvalidSetting,
     Values,
+    display_value,
     safe_message,
-    shown,
     silence_libraries,
 )
 from nulpoint.providers.sigv4 import AwsKeys, AwsSigner
@@ -27,70 +27,86 @@ from nulpoint.providers.spec import Secret
 
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 REGION = "AWS_REGION"
-# What the chain reads of the environment beside these.
+# The other variables that botocore's chain reads.
 _CHAIN = (
-    "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-)  # fmt: skip
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
-# Hosts of the service: plain, FIPS, dual-stack, of a VPC endpoint, of China ("Amazon Bedrock endpoints and quotas").
+# The service's hosts: plain, FIPS, dual-stack, VPC endpoints and China ("Amazon Bedrock endpoints and quotas").
 _HOST = re.compile(
     r"\bbedrock-runtime(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\.(?:vpce\.)?(?:amazonaws\.(?:com(?:\.cn)?|eu)|api\.aws)$"
 )
 _SERVICE = "bedrock"
 _environment = ScopedEnviron()
-_METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's own server is as near as can be
+_METADATA_TIMEOUT = 0.5  # seconds for each of two calls; an instance's metadata server is local and answers quickly
 
 
-def read(given: Mapping[str, str], base_url: str, wrong: list[InvalidSetting]) -> Values | None:
-    """See `source.Kind`. Without keys it is what botocore finds by itself."""
-    region = _region(given, base_url, wrong)
-    keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in given]
-    wrong += [
-        InvalidSetting(name, "= ***", "must be printable ASCII without spaces; copy it again")
+def read(variables: Mapping[str, str], base_url: str, problems: list[InvalidSetting]) -> Values | None:
+    """Read the settings, as `IdentityDescriptor.read` describes. Without keys, botocore searches its chain."""
+    region = _region(variables, base_url, problems)
+    keys = [name for name in (ACCESS_KEY, SECRET_KEY, TOKEN) if name in variables]
+    problems += [
+        InvalidSetting(name, "= ***", "must be printable ASCII without spaces; copy it from AWS again")
         for name in keys
-        if not _goes_out(given[name])
+        if not _is_header_safe(variables[name])
     ]
     for name in (ACCESS_KEY, SECRET_KEY) if keys else ():
-        if name not in given:
-            remedy = f"{' and '.join(keys)} alone cannot be used: set {ACCESS_KEY} and {SECRET_KEY} together"
-            wrong.append(InvalidSetting(name, "is not set", remedy))
-    wanted = keys or [name for name in _CHAIN if name in given]
-    return {REGION: Secret(region), **{name: Secret(given[name]) for name in wanted}}
+        if name not in variables:
+            remedy = f"{' and '.join(keys)} alone cannot be used; set {ACCESS_KEY} and {SECRET_KEY} together"
+            problems.append(InvalidSetting(name, "is not set", remedy))
+    names = keys or [name for name in _CHAIN if name in variables]
+    return {REGION: Secret(region), **{name: Secret(variables[name]) for name in names}}
 
 
-def _goes_out(text: str) -> bool:
-    """Whether it can stand in a header field."""
+def _is_header_safe(text: str) -> bool:
+    """Return whether the text can be the value of a header."""
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def _region(given: Mapping[str, str], base_url: str, wrong: list[InvalidSetting]) -> str:
-    """The one a signature is for: that of AWS's host, else what a variable says, so that rows may be of several."""
+def _region(variables: Mapping[str, str], base_url: str, problems: list[InvalidSetting]) -> str:
+    """Return the region to sign for: that of an AWS host, or else that of a variable.
+
+    The host comes first so that several providers can use different regions.
+    """
     host = _HOST.search(urlsplit(base_url).hostname or "")
     if host:
         return host[1]
-    name = next((name for name in given if name.endswith("_REGION") and name != REGION), REGION)  # a row's own first
-    region = given.get(name, "")
+    name = next(
+        (name for name in variables if name.endswith("_REGION") and name != REGION), REGION
+    )  # a provider's own variable comes first
+    region = variables.get(name, "")
     if not region:
-        wrong.append(InvalidSetting(name, "is not set", "a signature is for one region: set it, e.g. us-east-1"))
+        problems.append(
+            InvalidSetting(name, "is not set", "requests are signed for one region; set it, for example to us-east-1")
+        )
     elif not _REGION.fullmatch(region):
-        wrong.append(InvalidSetting(name, f"= {shown(region)}", "use the code of a region, e.g. us-east-1"))
+        problems.append(
+            InvalidSetting(name, f"= {display_value(region)}", "use the code of a region, for example us-east-1")
+        )
     return region
 
 
 def open_source(values: Values) -> CredentialSource:
-    """See `source.Kind`."""
-    given = {name: value.reveal() for name, value in values.items()}
-    region = given.pop(REGION)
-    if ACCESS_KEY in given:
-        keys = AwsKeys(given[ACCESS_KEY], given[SECRET_KEY], given.get(TOKEN))
+    """Return the source of the credentials."""
+    variables = {name: value.reveal() for name, value in values.items()}
+    region = variables.pop(REGION)
+    if ACCESS_KEY in variables:
+        keys = AwsKeys(variables[ACCESS_KEY], variables[SECRET_KEY], variables.get(TOKEN))
         return StaticSource(AwsSigner(keys, region, _SERVICE))
-    return ChainSource(region, given)
+    return ChainSource(region, variables)
 
 
 class StaticSource:
-    """Keys of the configuration: they count until somebody withdraws them."""
+    """The keys in the configuration, which do not expire."""
 
     def __init__(self, signer: AwsSigner) -> None:
         self._signer = signer
@@ -100,14 +116,14 @@ class StaticSource:
 
 
 class ChainSource:
-    """Walks botocore's chain anew each time, so that what is given out is as fresh as can be had.
+    """Searches botocore's chain again for each fetch, so that the credential is as fresh as possible.
 
-    `given`: variables for it, which may stand in config.yaml; botocore reads them in the environment alone.
+    `variables` may come from config.yaml. They are put into the environment, the only place where botocore reads them.
     """
 
-    def __init__(self, region: str, given: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, region: str, variables: Mapping[str, str] = MappingProxyType({})) -> None:
         self._region = region
-        self._given = given
+        self._variables = variables
         silence_libraries("botocore", "urllib3")
 
     def fetch(self) -> Credential:
@@ -115,39 +131,39 @@ class ChainSource:
         from botocore.session import Session
 
         try:
-            with _environment.applied(self._given):
+            with _environment.applied(self._variables):
                 credentials = Session().get_credentials()
                 if credentials is None:
                     raise CredentialError(
-                        "botocore's chain found none: no variables, profile, role, container or instance"
+                        "botocore found no credentials in variables, profiles, roles, containers or instances"
                     )
                 keys = credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise CredentialError(safe_message(str(error))) from None
-        if not all(_goes_out(text) for text in (keys.access_key, keys.secret_key, keys.token or "")):
-            raise CredentialError("what botocore's chain found is no credential: not printable ASCII without spaces")
+        if not all(_is_header_safe(text) for text in (keys.access_key, keys.secret_key, keys.token or "")):
+            raise CredentialError("the credentials that botocore found are not printable ASCII without spaces")
         signer = AwsSigner(AwsKeys(keys.access_key, keys.secret_key, keys.token), self._region, _SERVICE)
-        return Credential(signer, _end_of(credentials))
+        return Credential(signer, _expiry(credentials))
 
 
 def has_default_credentials() -> bool:
-    """See `source.Kind`. What is there and broken counts as found: whoever fetches will say what is wrong with it."""
+    """Return whether botocore's chain finds credentials, even invalid ones; fetching those reports what is wrong."""
     from botocore.configprovider import ConstantProvider
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session
 
     silence_libraries("botocore", "urllib3")
     session = Session()
-    patience = ConstantProvider(_METADATA_TIMEOUT)  # as a variable it would be cut to whole seconds
-    session.get_component("config_store").set_config_provider("metadata_service_timeout", patience)
+    timeout = ConstantProvider(_METADATA_TIMEOUT)  # as a variable it would be rounded down to whole seconds
+    session.get_component("config_store").set_config_provider("metadata_service_timeout", timeout)
     try:
         return session.get_credentials() is not None
     except (BotoCoreError, ClientError, OSError):
         return True
 
 
-def _end_of(credentials: Any) -> float:
-    """Unix seconds; those that are renewed know it under a name botocore has no public word for."""
+def _expiry(credentials: Any) -> float:
+    """Return when the credentials expire, in Unix seconds. Only a private attribute of botocore says so."""
     expiry = getattr(credentials, "_expiry_time", None)
     return expiry.timestamp() if expiry is not None else float("inf")
 
@@ -159,7 +175,7 @@ KIND = IdentityDescriptor(
     remedy=f"{ACCESS_KEY} and {SECRET_KEY}",
     read=read,
     open=open_source,
-    by_itself=lambda values: ACCESS_KEY in values,
-    hints=(REGION,),
-    found=has_default_credentials,
+    works_without_extra=lambda values: ACCESS_KEY in values,
+    hint_variables=(REGION,),
+    has_default_credentials=has_default_credentials,
 )

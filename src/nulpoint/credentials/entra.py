@@ -1,6 +1,6 @@
-"""Tokens of Microsoft Entra ID, by azure-identity: a client secret, a workload identity, a managed identity.
+"""Microsoft Entra ID tokens from azure-identity: with a client secret, a workload identity or a managed identity.
 
-Variables and their meaning are azure-identity's own (its README, "Environment variables"; read 2026-11).
+The variables have the meaning that azure-identity gives them (its README, "Environment variables"; read 2026-11).
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from nulpoint.credentials.source import (
     IdentityDescriptor,
     InvalidSetting,
     Values,
+    display_value,
     safe_message,
-    shown,
     silence_libraries,
 )
 from nulpoint.files import read_regular_file
@@ -23,62 +23,65 @@ from nulpoint.providers.auth import Bearer
 from nulpoint.providers.spec import Secret
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
-# Of Azure's sovereign clouds, by the end of a resource's host ("Azure Government: endpoint mapping", Azure China's).
-_SCOPES = {".azure.us": "https://cognitiveservices.azure.us/.default",
-           ".azure.cn": "https://cognitiveservices.azure.cn/.default"}  # fmt: skip
-_SCOPE = "scope"  # among the values; where there is none it is the public cloud's
+# The scopes of Azure's sovereign clouds, by the end of a resource's host (Azure Government's and Azure China's
+# endpoint mappings).
+_SCOPES = {
+    ".azure.us": "https://cognitiveservices.azure.us/.default",
+    ".azure.cn": "https://cognitiveservices.azure.cn/.default",
+}
+_SCOPE = "scope"  # the key among the values; without it, the public cloud's scope is used
 TENANT, CLIENT, SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
 TOKEN_FILE, AUTHORITY, WHICH = "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"
 MANAGED, WORKLOAD = "managedidentitycredential", "workloadidentitycredential"
-_PATIENCE: dict[str, Any] = {
+_TIMEOUTS: dict[str, Any] = {
     "connection_timeout": 10,
     "read_timeout": 10,
     "retry_total": 1,
-}  # seconds; the keeper tries again itself
+}  # seconds; the refresher itself tries again
 
 
-def read(given: Mapping[str, str], base_url: str, wrong: list[InvalidSetting]) -> Values | None:
-    """See `source.Kind`. AZURE_TOKEN_CREDENTIALS says which one where several could be meant."""
-    values = _who(given, wrong)
+def read(variables: Mapping[str, str], base_url: str, problems: list[InvalidSetting]) -> Values | None:
+    """Read the settings (see `IdentityDescriptor.read`). AZURE_TOKEN_CREDENTIALS selects one of several kinds."""
+    values = _identity_values(variables, problems)
     host = urlsplit(base_url).hostname or ""
     scope = next((scope for end, scope in _SCOPES.items() if host.endswith(end)), None)
     return {**values, _SCOPE: Secret(scope)} if values is not None and scope is not None else values
 
 
-def _who(given: Mapping[str, str], wrong: list[InvalidSetting]) -> Values | None:
-    which = given.get(WHICH, "").lower()
-    authority = given.get(AUTHORITY, "")
+def _identity_values(variables: Mapping[str, str], problems: list[InvalidSetting]) -> Values | None:
+    which = variables.get(WHICH, "").lower()
+    authority = variables.get(AUTHORITY, "")
     if authority and not authority.startswith("https://"):
-        wrong.append(InvalidSetting(AUTHORITY, f"= {shown(authority)}", "use an https URL"))
+        problems.append(InvalidSetting(AUTHORITY, f"= {display_value(authority)}", "use an https URL"))
     if which == MANAGED:
-        return _chosen(given, CLIENT)
-    if which == WORKLOAD or (TOKEN_FILE in given and SECRET not in given):
-        return _all_of(given, wrong, TENANT, CLIENT, TOKEN_FILE)
+        return _select(variables, CLIENT)
+    if which == WORKLOAD or (TOKEN_FILE in variables and SECRET not in variables):
+        return _require_all(variables, problems, TENANT, CLIENT, TOKEN_FILE)
     if which and which != "environmentcredential":
         remedy = "use ManagedIdentityCredential, WorkloadIdentityCredential or EnvironmentCredential, or unset it"
-        wrong.append(InvalidSetting(WHICH, f"= {shown(given[WHICH])}", remedy))
+        problems.append(InvalidSetting(WHICH, f"= {display_value(variables[WHICH])}", remedy))
         return {}
-    if not which and given.keys().isdisjoint({TENANT, CLIENT, SECRET}):
+    if not which and variables.keys().isdisjoint({TENANT, CLIENT, SECRET}):
         return None
-    return _all_of(given, wrong, TENANT, CLIENT, SECRET)
+    return _require_all(variables, problems, TENANT, CLIENT, SECRET)
 
 
-def _all_of(given: Mapping[str, str], wrong: list[InvalidSetting], *names: str) -> Values:
-    there = [name for name in names if name in given]
+def _require_all(variables: Mapping[str, str], problems: list[InvalidSetting], *names: str) -> Values:
+    present = [name for name in names if name in variables]
     for name in names:
-        if name not in given:
-            beside = f"{' and '.join(there)} alone" if there else "without it, an Entra identity"
-            remedy = f"{beside} cannot be used: set {', '.join(names)} together; for a managed identity set {WHICH}"
-            wrong.append(InvalidSetting(name, "is not set", f"{remedy}=ManagedIdentityCredential"))
-    return _chosen(given, *names)
+        if name not in variables:
+            subject = f"{' and '.join(present)} alone" if present else "an Entra identity without it"
+            remedy = f"{subject} cannot be used; set {', '.join(names)} together, or for a managed identity {WHICH}"
+            problems.append(InvalidSetting(name, "is not set", f"{remedy}=ManagedIdentityCredential"))
+    return _select(variables, *names)
 
 
-def _chosen(given: Mapping[str, str], *names: str) -> Values:
-    return {name: Secret(given[name]) for name in (*names, AUTHORITY) if name in given}
+def _select(variables: Mapping[str, str], *names: str) -> Values:
+    return {name: Secret(variables[name]) for name in (*names, AUTHORITY) if name in variables}
 
 
 def open_source(values: Values) -> CredentialSource:
-    """See `source.Kind`."""
+    """Return the source of the tokens."""
     return EntraSource({name: value.reveal() for name, value in values.items()})
 
 
@@ -86,22 +89,24 @@ def _credential(values: dict[str, str]) -> Any:
     from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 
     silence_libraries("azure.identity", "msal")
-    # An authority of the user's own is trusted as it is: the public one, which knows the others, may be out of reach.
-    own = AUTHORITY in values
-    options: dict[str, Any] = {"authority": values[AUTHORITY], "disable_instance_discovery": True} if own else {}
-    options |= _PATIENCE
+    # A configured authority is trusted without asking the public one about it, which may be out of reach.
+    options: dict[str, Any] = dict(_TIMEOUTS)
+    if AUTHORITY in values:
+        options |= {"authority": values[AUTHORITY], "disable_instance_discovery": True}
     if SECRET in values:
         return ClientSecretCredential(values[TENANT], values[CLIENT], values[SECRET], **options)
     if TOKEN_FILE in values:
         return WorkloadIdentityCredential(
             tenant_id=values[TENANT], client_id=values[CLIENT], token_file_path=values[TOKEN_FILE], **options
         )
-    return ManagedIdentityCredential(client_id=values.get(CLIENT), **_PATIENCE)
+    return ManagedIdentityCredential(client_id=values.get(CLIENT), **_TIMEOUTS)
 
 
 class EntraSource:
-    """The library's objects keep a token until shortly before its end, also one that was refused: each fetch makes new
-    ones."""
+    """Fetches tokens with new library objects each time.
+
+    The library's objects cache a token until shortly before it expires, even one that was rejected.
+    """
 
     def __init__(self, values: dict[str, str]) -> None:
         self._values = values
@@ -115,18 +120,18 @@ class EntraSource:
             with _credential(self._values) as credential:
                 token = credential.get_token(self._values.get(_SCOPE, SCOPE))
         except AzureError as error:
-            raise CredentialError(self._told(error)) from None
+            raise CredentialError(self._message(error)) from None
         return Credential(Bearer(token.token), float(token.expires_on))
 
     def _check_token_file(self) -> None:
-        """Refuse a pipe, say: the library would wait for its writer without an end."""
+        """Reject what is not a regular file: the library would wait for ever for the writer of a pipe."""
         try:
             read_regular_file(self._values[TOKEN_FILE])
         except OSError as error:
             raise CredentialError(f"{TOKEN_FILE} cannot be read: {error.strerror}") from None
 
-    def _told(self, error: Exception) -> str:
-        """Entra's own sentence, which names the mistake by number (AADSTS...)."""
+    def _message(self, error: Exception) -> str:
+        """Return Entra's message, which contains the number of the error (AADSTS...)."""
         return safe_message(str(getattr(error, "message", error)), self._values.get(SECRET))
 
 

@@ -1,4 +1,4 @@
-"""Variables for libraries that read them in the environment alone, where those of somebody else may stand."""
+"""Temporary environment variables, for libraries that read their settings only from the environment."""
 
 import os
 import threading
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 
 
 class ScopedEnviron:
-    """Lends the environment to one thread after the other, so that nobody reads what was put there for somebody else.
+    """Sets environment variables for one thread at a time, so that no identity reads the variables of another.
 
-    Identities that read the same variables share one.
+    Identities that read the same variables share an instance.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     @contextmanager
-    def applied(self, given: Mapping[str, str]) -> Iterator[None]:
-        """The environment has these variables, and afterwards again what it had."""
+    def applied(self, variables: Mapping[str, str]) -> Iterator[None]:
+        """Set these variables in the environment and restore it afterwards."""
         with self._lock:
-            before = {name: os.environ.get(name) for name in given}
-            os.environ.update(given)
+            before = {name: os.environ.get(name) for name in variables}
+            os.environ.update(variables)
             try:
                 yield
             finally:

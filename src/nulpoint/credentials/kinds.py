@@ -1,4 +1,4 @@
-"""The kinds of identity there are. A further one is a file beside these, and a row here."""
+"""The supported kinds of identity. To add one, write a module like `aws` and list it here."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ KINDS: Mapping[IdentityKind, IdentityDescriptor] = MappingProxyType(
 
 
 def has_extra(kind: IdentityDescriptor) -> bool:
-    """Whether what it needs is installed; nothing of it is imported to find out."""
+    """Return whether the packages that this kind needs are installed, without importing them."""
     parts = kind.module.split(".")
     try:
         return all(importlib.util.find_spec(".".join(parts[: end + 1])) is not None for end in range(len(parts)))

@@ -1,4 +1,4 @@
-"""Keeps one credential fresh: fetched in a thread, ahead of its end, one fetch at a time."""
+"""Keep a credential fresh: fetch it in a thread before the present one expires, one fetch at a time."""
 
 import asyncio
 import logging
@@ -11,17 +11,20 @@ from nulpoint.credentials.schedule import RefreshSchedule
 from nulpoint.credentials.source import Credential, CredentialError, CredentialSource
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Signer
-from nulpoint.threads import in_daemon_thread
+from nulpoint.threads import run_in_daemon_thread
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 5.0  # seconds a request waits for a new token whose old one was refused, or the start for the first one
-SLOW = 30.0  # seconds; a fetch that takes longer is told of
-_LONGEST_SLEEP = 60.0  # the wall clock may be set: the time that is due is looked at anew that often
+PATIENCE = 5.0  # seconds that a request waits to replace a rejected token, or the start waits for the first one
+SLOW = 30.0  # seconds; a fetch that takes longer is logged
+_LONGEST_SLEEP = 60.0  # seconds; the schedule is checked again this often, because the wall clock may be adjusted
 
 
 class CredentialRefresher:
-    """One identity's, perhaps of several providers. Needs a running event loop; `chance` gives numbers from 0 to 1."""
+    """Refreshes the credential of one identity, which several providers may share. Needs a running event loop.
+
+    `label` names the providers in log messages; `random` returns numbers from 0 to 1.
+    """
 
     def __init__(self, label: str, source: CredentialSource, random: Callable[[], float]) -> None:
         self._label = label
@@ -29,42 +32,42 @@ class CredentialRefresher:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._schedule = RefreshSchedule()
-        self._held: Credential | None = None
+        self._credential: Credential | None = None
         self._problem = ""
         self._wake = asyncio.Event()
-        self._waiting: list[asyncio.Future[None]] = []  # for the end of the fetch under way, or the next one
+        self._waiters: list[asyncio.Future[None]] = []  # waiting for the end of the present or next fetch
         self._task: asyncio.Task[None] | None = None
 
-    # -- what requests ask ---------------------------------------------------------------------------------------------
+    # -- for requests --------------------------------------------------------------------------------------------------
 
     def signer(self, now: float) -> Signer:
-        """As `providers.auth.Identity` has it."""
-        held = self._held
-        if held is not None and now < held.expires:
-            return held.signer
-        self._wake.set()  # it may have run out just now, by a clock that was set
-        text = f"the gateway has no valid credential of its own for {self._label} just now; its log tells why"
+        """Return the present signer; see `providers.auth.Identity`."""
+        credential = self._credential
+        if credential is not None and now < credential.expires:
+            return credential.signer
+        self._wake.set()  # it may have expired early because the clock was adjusted
+        text = f"the gateway has no valid credential for {self._label} at present; its log shows the cause"
         raise Failure(Kind.UPSTREAM, 502, text, code="provider_credential_unavailable")
 
-    async def renewed(self, refused: Signer, deadline: float = inf) -> bool:
-        """As `providers.auth.Identity` has it."""
-        if self._held is not None and self._held.signer is refused:
-            if not self._schedule.refused(_unix()):
+    async def renew(self, refused: Signer, deadline: float = inf) -> bool:
+        """Replace a rejected signer; see `providers.auth.Identity`."""
+        if self._credential is not None and self._credential.signer is refused:
+            if not self._schedule.record_refusal(_unix()):
                 return False
-            logger.warning("the credential for %s was refused before its time: fetching another one", self._label)
+            logger.warning("the credential for %s was rejected before it expired; fetching a new one", self._label)
             self._wake.set()
-            await self._next_fetch(deadline)
-        return self._held is not None and self._held.signer.secret != refused.secret
+            await self._wait_for_fetch(deadline)
+        return self._credential is not None and self._credential.signer.secret != refused.secret
 
-    # -- its life ------------------------------------------------------------------------------------------------------
+    # -- life cycle ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Fetch the first credential; where that fails or takes long, it goes on beside the requests."""
+        """Fetch the first credential; if that fails or takes long, continue in the background."""
         self._task = self._loop.create_task(self._run())
-        await self._next_fetch()
-        if self._held is None:
-            why = self._problem or "no answer yet"
-            logger.error("started without a credential for %s: %s; it is tried again", self._label, why)
+        await self._wait_for_fetch()
+        if self._credential is None:
+            reason = self._problem or "no response yet"
+            logger.error("started without a credential for %s: %s; will try again", self._label, reason)
 
     def stop(self) -> None:
         if self._task is not None:
@@ -76,13 +79,13 @@ class CredentialRefresher:
 
     @property
     def missing(self) -> bool:
-        return self._held is None or self._held.expires <= _unix()
+        return self._credential is None or self._credential.expires <= _unix()
 
     def health(self) -> dict[str, Any]:
-        """For /health: times and counts only."""
+        """Return what /health shows: times and counts, nothing of the credential."""
         page: dict[str, Any] = {"status": "missing" if self.missing else "ok", "failures": self._schedule.failures}
-        if self._held is not None and self._held.expires < float("inf"):
-            page["expires_in_seconds"] = round(self._held.expires - _unix())
+        if self._credential is not None and self._credential.expires < float("inf"):
+            page["expires_in_seconds"] = round(self._credential.expires - _unix())
         return page
 
     async def _run(self) -> None:
@@ -99,37 +102,40 @@ class CredentialRefresher:
                 await self._fetch()
 
     async def _fetch(self) -> None:
-        slow = self._loop.call_later(SLOW, self._tell_slow)
+        slow = self._loop.call_later(SLOW, self._warn_slow)
         try:
-            held = await in_thread(self._source.fetch)
-        except Exception as error:  # noqa: BLE001 - a library's; whatever it is, it is tried again
-            self._failed(str(error) if isinstance(error, CredentialError) else f"{type(error).__name__} of its library")
+            credential = await in_thread(self._source.fetch)
+        except Exception as error:  # noqa: BLE001 - libraries raise anything; the fetch is repeated in any case
+            reason = str(error) if isinstance(error, CredentialError) else _unexpected(error)
+            self._record_failure(reason)
         else:
             if self._schedule.failures:
-                logger.warning("a credential for %s has come", self._label)
-            self._held, self._problem = held, ""
-            self._schedule.fetched(_unix(), held.expires)
+                logger.warning("fetched a credential for %s again", self._label)
+            self._credential, self._problem = credential, ""
+            self._schedule.record_success(_unix(), credential.expires)
         finally:
             slow.cancel()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.done():
-                one.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _resolve(waiter)
 
-    def _failed(self, why: str) -> None:
-        if why != self._problem:  # once, not with every try
-            logger.error("no credential for %s can be fetched: %s", self._label, why)
-        self._problem = why
-        self._schedule.failed(_unix(), self._random())
+    def _record_failure(self, reason: str) -> None:
+        if reason != self._problem:  # log a reason once, not with every attempt
+            logger.error("cannot fetch a credential for %s: %s", self._label, reason)
+        self._problem = reason
+        self._schedule.record_failure(_unix(), self._random())
 
-    def _tell_slow(self) -> None:
-        text = "a credential for %s is being fetched for %g s now: whoever gives it out does not answer"
+    def _warn_slow(self) -> None:
+        text = "fetching a credential for %s has taken %g s so far: the token server does not respond"
         logger.warning(text, self._label, SLOW)
 
-    async def _next_fetch(self, deadline: float = inf) -> None:
-        """Wait until a fetch has ended, but not long. Works in a strand: no timeout that asks for the current task."""
+    async def _wait_for_fetch(self, deadline: float = inf) -> None:
+        """Wait for the end of a fetch, for PATIENCE at most.
+
+        This must work in a `CoroutineRunner`, so it cannot use timeouts that need a current task.
+        """
         ended = self._loop.create_future()
-        self._waiting.append(ended)
+        self._waiters.append(ended)
         timer = self._loop.call_at(min(deadline, self._loop.time() + PATIENCE), _resolve, ended)
         try:
             await ended
@@ -143,17 +149,22 @@ def _resolve(future: "asyncio.Future[None]") -> None:
 
 
 async def in_thread(work: Callable[[], Credential]) -> Credential:
-    """Fetch in a thread that nobody waits for at the end of the process."""
+    """Fetch in a thread that does not delay the end of the process."""
 
     def guarded() -> Credential:
         try:
             return work()
         except Exception:
             raise
-        except BaseException as error:  # noqa: BLE001 - a panic in a library's Rust, say: whoever waits must be told
-            raise CredentialError(f"{type(error).__name__} of its library") from None
+        except BaseException as error:  # noqa: BLE001 - for example a panic in a library's Rust code
+            raise CredentialError(_unexpected(error)) from None
 
-    return await in_daemon_thread(guarded, "credential")
+    return await run_in_daemon_thread(guarded, "credential")
+
+
+def _unexpected(error: BaseException) -> str:
+    """Describe an error of a library by its type alone, because its text may contain secrets."""
+    return f"the library failed with {type(error).__name__}"
 
 
 def _unix() -> float:

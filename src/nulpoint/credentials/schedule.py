@@ -1,48 +1,57 @@
-"""When a credential is fetched again. Pure: all times are Unix seconds, chance is from 0 to 1."""
+"""Decide when a credential is fetched again. All times are Unix seconds and arguments, so this reads no clock."""
 
-AHEAD = 300.0  # seconds before its end a credential is renewed, or a quarter of what is left where that is less
-_LEAST = 1.0  # between two fetches
-_BACKOFF_FIRST, _BACKOFF_MOST = 1.0, 60.0  # after failures in a row
-_SET_BACK = 60.0  # seconds; a clock that goes back further was set, and what was planned by it means nothing any more
-REFUSED_APART = 10.0  # a credential that is refused so soon after it was fetched would be refused anew
+AHEAD = 300.0  # seconds before its expiry that a credential is renewed, or a quarter of its lifetime if that is less
+_MIN_WAIT = 1.0  # seconds between two fetches
+_MIN_BACKOFF, _MAX_BACKOFF = 1.0, 60.0  # seconds to wait after consecutive failures
+_CLOCK_STEP = 60.0  # seconds; if the clock goes back further than this, it was adjusted, and the plan is void
+# Seconds; a credential that is rejected sooner after its fetch is not replaced: a new one would be rejected too.
+MIN_SECONDS_BEFORE_REFUSAL = 10.0
 
 
 class RefreshSchedule:
-    """One credential's. A fetch is due after `wait`; each must be told with `fetched` or `failed`. The clock may be set
-    at any time."""
+    """The schedule of one credential.
+
+    A fetch is due after `wait` seconds; report its result with `record_success` or `record_failure`. The clock may be
+    adjusted at any time.
+    """
 
     __slots__ = ("_last", "_planned", "due", "failures")
 
     def __init__(self) -> None:
         self.due = 0.0
-        self.failures = 0  # in a row
-        self._last = float("-inf")  # when the last one was fetched
+        self.failures = 0  # consecutive failures
+        self._last = float("-inf")  # when the last credential was fetched
         self._planned = float("-inf")  # when `due` was last set
 
     def wait(self, now: float) -> float:
-        """Seconds until a fetch is due."""
-        return 0.0 if now < self._planned - _SET_BACK else max(0.0, self.due - now)
+        """Return the seconds until a fetch is due."""
+        return 0.0 if now < self._planned - _CLOCK_STEP else max(0.0, self.due - now)
 
-    def fetched(self, now: float, expires: float) -> None:
-        """`expires` is infinite for what never ends. Who gives out the same again shortly before its end is asked more
-        and more often."""
+    def record_success(self, now: float, expires: float) -> None:
+        """Plan the next fetch after a successful one. `expires` is infinite for a credential that never expires.
+
+        The wait is a part of the remaining lifetime, so a source that returns the same credential until shortly before
+        it expires is asked more and more often.
+        """
         self.failures = 0
         self._last = self._planned = now
-        left = expires - now
-        self.due = now + max(_LEAST, left - min(AHEAD, left / 4))
+        lifetime = expires - now
+        self.due = now + max(_MIN_WAIT, lifetime - min(AHEAD, lifetime / 4))
 
-    def failed(self, now: float, random: float) -> None:
-        """The next try comes after twice the time, at least half of it by chance."""
+    def record_failure(self, now: float, random: float) -> None:
+        """Plan the next attempt after a failed one, with exponential backoff and jitter (`random` is from 0 to 1)."""
         self.failures += 1
         self._planned = now
-        longest = min(_BACKOFF_MOST, _BACKOFF_FIRST * 2.0 ** min(self.failures - 1, 10))
+        longest = min(_MAX_BACKOFF, _MIN_BACKOFF * 2.0 ** min(self.failures - 1, 10))
         self.due = now + longest * (0.5 + random / 2)
 
-    def refused(self, now: float) -> bool:
-        """The provider did not accept it. Whether it makes sense to fetch another one, which then is due now, unless
-        the last try has failed."""
-        if -_SET_BACK < now - self._last < REFUSED_APART:
+    def record_refusal(self, now: float) -> bool:
+        """Record that the provider rejected the credential; return whether fetching a new one makes sense.
+
+        If so, a fetch is due now, unless the last attempt failed.
+        """
+        if -_CLOCK_STEP < now - self._last < MIN_SECONDS_BEFORE_REFUSAL:
             return False
-        if self.failures == 0 or now < self._planned - _SET_BACK:
+        if self.failures == 0 or now < self._planned - _CLOCK_STEP:
             self.due = min(self.due, now)
         return self.due <= now

@@ -1,4 +1,4 @@
-"""What a kind of identity has to bring along."""
+"""The interface that each kind of identity implements."""
 
 import logging
 import re
@@ -8,32 +8,32 @@ from typing import NamedTuple, Protocol
 from nulpoint.providers.auth import Signer
 from nulpoint.providers.spec import Secret
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import beginning, redact
+from nulpoint.redaction.text import redact, redacted_prefix
 
 
 class Credential(NamedTuple):
-    """What was fetched: it signs until `expires` (Unix seconds, infinite for what never ends)."""
+    """A fetched credential. It is valid until `expires` (Unix seconds; infinite if it never expires)."""
 
     signer: Signer
     expires: float
 
 
 class CredentialError(Exception):
-    """No credential could be had. The text is for operators: it says why, and holds nothing of a credential."""
+    """No credential could be fetched. The text tells operators why and contains no part of a credential."""
 
 
 class CredentialSource(Protocol):
-    """Where credentials come from. It may block: it is only called in a thread of its own, one call at a time."""
+    """A source of credentials. It may block, so it is called in a separate thread, one call at a time."""
 
     def fetch(self) -> Credential:
-        """Raises CannotFetch; whatever else it raises is told by its type alone."""
+        """Fetch a credential. Raises CredentialError; of other exceptions, only the type is reported."""
 
 
 class InvalidSetting(NamedTuple):
-    """What is wrong with a variable: its name, what was given (never a secret), and the remedy."""
+    """A problem with a variable: its name, its value or state (never a secret), and the remedy."""
 
     name: str
-    given: str
+    value: str
     remedy: str
 
 
@@ -41,19 +41,21 @@ Values = Mapping[str, Secret]
 
 
 class IdentityDescriptor(NamedTuple):
-    """One kind of identity.
+    """The functions and facts that make up a kind of identity.
 
     Fields:
-        extra: the extra of our package that brings what it needs, and `module`, the one whose absence tells.
-        variables: those it reads beside the row's own, for the documentation.
-        remedy: what to set so that it can be used.
-        read: from set variables by name (a row's own also by their defaults) and the row's base URL to what `open`
-            needs; None where none of them asks for it. What is wrong goes to the list, without the value of anything
-            secret.
-        open: the source. Imports what is heavy. Raises CannotFetch.
-        by_itself: whether it can do with these values without the extra.
-        hints: variables that ask for it where the extra is installed; elsewhere they are there for other reasons.
-        found: whether, by a hint alone, there is any credential on this machine. May block for some seconds.
+        extra: the extra of the nulpoint package that installs what this kind needs.
+        module: the module that is missing if the extra is not installed.
+        variables: the variables it reads in addition to those of the provider, for the documentation.
+        remedy: what to set so that this kind can be used.
+        read: takes the variables that are set or have a default, by name, and the base URL; returns the values that
+            `open` needs, or None if no variable requests this identity. It adds problems to the list, without secrets.
+        open: returns the source of credentials; it imports large packages and may raise CredentialError.
+        works_without_extra: whether these values can be used without the extra.
+        hint_variables: variables that request this identity only if the extra is installed, because they may also be
+            set for other reasons.
+        has_default_credentials: whether the machine has any credentials, if only a hint requests this identity. It may
+            block for some seconds.
     """
 
     extra: str
@@ -62,28 +64,28 @@ class IdentityDescriptor(NamedTuple):
     remedy: str
     read: Callable[[Mapping[str, str], str, list[InvalidSetting]], Values | None]
     open: Callable[[Values], CredentialSource]
-    by_itself: Callable[[Values], bool] = lambda _: False
-    hints: tuple[str, ...] = ()
-    found: Callable[[], bool] = lambda: True
+    works_without_extra: Callable[[Values], bool] = lambda _: False
+    hint_variables: tuple[str, ...] = ()
+    has_default_credentials: Callable[[], bool] = lambda: True
 
 
-_TOLD = 300  # characters of what a cloud says
-# Shorter than any secret of the clouds; or a plain URL; or a path, and not the file's content put in its place.
+_MAX_MESSAGE = 300  # characters of a cloud's error message that are shown
+# Text that is shorter than any secret of the clouds, a plain URL, or a path rather than the content of a file.
 _HARMLESS = re.compile(r"[\w.:/-]{1,32}|https?://[\w.:/-]{1,100}|(?=.{1,200}$)[~.]{0,2}/[^{\n\x00]*")
 
 
-def shown(text: str) -> str:
-    """A variable's text for a message; stars where it may be a credential that got into the wrong place."""
+def display_value(text: str) -> str:
+    """Return a variable's text for a message, or stars if it may be a misplaced credential."""
     return repr(text) if _HARMLESS.fullmatch(text) and redact(text) == text else "'***'"
 
 
 def safe_message(text: str, secret: str | None = None) -> str:
-    """What a cloud or its library says of an error, in one line without credentials."""
+    """Return the error message of a cloud or its library in one line and without credentials."""
     credential = CredentialMatcher(secret) if secret else None
-    return beginning(" ".join(text.split()), _TOLD, lambda text: redact(text, credential))
+    return redacted_prefix(" ".join(text.split()), _MAX_MESSAGE, lambda text: redact(text, credential))
 
 
 def silence_libraries(*libraries: str) -> None:
-    """Keep a library from logging what went wrong: it repeats the server's words as they are. CannotFetch tells it."""
+    """Stop libraries from logging errors, in which they repeat the server's text; CredentialError reports them."""
     for name in libraries:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,1 +1,1 @@
-"""Neutral wire formats below HTTP and the protocols: JSON, server-sent events, event streams and retry times. Pure."""
+"""Data formats that HTTP and all protocols use: JSON, server-sent events, AWS event streams and retry times. Pure."""

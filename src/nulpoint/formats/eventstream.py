@@ -1,7 +1,8 @@
-"""AWS event streams (`application/vnd.amazon.eventstream`): messages with typed headers, out of bytes. Pure.
+"""Decodes AWS event streams (`application/vnd.amazon.eventstream`) into messages with typed headers. Pure.
 
-A message is a prelude of 12 bytes (its whole length, the length of its headers, a CRC of these two), headers, payload
-and a CRC of all that. Facts: the Amazon Event Stream Specification of Smithy, and the bounds of aws-c-event-stream.
+A message consists of a prelude of 12 bytes (the total length, the length of the headers and a CRC of these two), the
+headers, the payload and a CRC of everything before it. Sources: the Amazon Event Stream Specification of Smithy, and
+the limits of aws-c-event-stream.
 """
 
 import struct
@@ -13,8 +14,8 @@ from zlib import crc32
 import msgspec
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
-MOST_BYTES = 16 * 1024 * 1024  # of a message
-MOST_HEADER_BYTES = 128 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+MAX_HEADER_BYTES = 128 * 1024
 _PRELUDE = struct.Struct(">III")
 _CRC = struct.Struct(">I")
 _LEAST_BYTES = _PRELUDE.size + _CRC.size
@@ -22,41 +23,45 @@ _LENGTH = struct.Struct(">H")
 _NUMBERS = {2: struct.Struct(">b"), 3: struct.Struct(">h"), 4: struct.Struct(">i"), 5: struct.Struct(">q"),
             8: struct.Struct(">q")}  # fmt: skip
 _UUID_BYTES = 16
-_REMEMBERED = 64  # blocks of headers; a stream has a few, said again and again
+_MAX_CACHED_HEADERS = 64  # blocks of headers; a stream repeats a few of them again and again
 
-Value = bool | int | bytes | str | UUID  # a time is in milliseconds since 1970
+Value = bool | int | bytes | str | UUID  # a time is an int, in milliseconds since 1970
 
 
 class EventStreamMessage(msgspec.Struct, frozen=True, gc=False):
-    """One of a stream. Where its headers are, byte for byte, those of an earlier one, `headers` is the same object."""
+    """A message of a stream. Messages with equal headers share one `headers` object."""
 
     headers: Mapping[str, Value]
     payload: bytes
 
 
 class _BrokenStreamError(Exception):
-    """The bytes are no event stream."""
+    """The bytes are not a valid event stream."""
 
 
 class EventStreamDecoder:
-    """Fed with reads of any size. `broken` says why no more messages will come: lengths cannot be trusted after it."""
+    """Decodes a stream from reads of any size.
+
+    After invalid bytes `error` says what is wrong, and no more messages are decoded, because lengths can no longer be
+    trusted.
+    """
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._pending = bytearray()
         self._headers: dict[bytes, Mapping[str, Value]] = {}
-        self.broken: str | None = None
+        self.error: str | None = None
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
-        """The messages that are whole now, up to the first that is broken."""
-        if self.broken is not None:
+        """Return the messages that are complete after this read, up to the first invalid one."""
+        if self.error is not None:
             return []
-        held = self._held
-        if held:  # seldom: a read holds whole messages
-            held += data
-            data = bytes(held) if self._is_whole() else b""
+        pending = self._pending
+        if pending:  # this is rare, since most reads contain complete messages
+            pending += data
+            data = bytes(pending) if self._should_decode() else b""
             if not data:
                 return []
-            held.clear()
+            pending.clear()
         messages: list[EventStreamMessage] = []
         start, end = 0, len(data)
         try:
@@ -67,28 +72,28 @@ class EventStreamDecoder:
                 messages.append(self._message(data, start, length, headers_length, checksum))
                 start += length
         except _BrokenStreamError as error:
-            self.broken = str(error)
+            self.error = str(error)
             return messages
         if start < end:
-            held += data[start:]
+            pending += data[start:]
         return messages
 
-    def _is_whole(self) -> bool:
-        """Whether what is held is worth reading: a message whose end has not come is copied once, when it has."""
-        held = self._held
-        if len(held) < _PRELUDE.size:
+    def _should_decode(self) -> bool:
+        """Return whether to decode the pending bytes now, so that an incomplete message is not copied in every read."""
+        pending = self._pending
+        if len(pending) < _PRELUDE.size:
             return False
         try:
-            return len(held) >= _lengths(held, 0)[0]
+            return len(pending) >= _lengths(pending, 0)[0]
         except _BrokenStreamError:
             return True
 
     def inside_message(self) -> bool:
-        """Whether a message has begun whose end has not come."""
-        return bool(self._held)
+        """Return whether a message has begun and is incomplete."""
+        return bool(self._pending)
 
     def _message(self, data: bytes, start: int, length: int, headers_length: int, checksum: int) -> EventStreamMessage:
-        """`checksum` is that of the first eight bytes, which the message's own goes on from."""
+        """Return the message at `start`. Its checksum continues `checksum`, which is that of its first eight bytes."""
         end = start + length - _CRC.size
         if crc32(data[start + 8 : end], checksum) != _CRC.unpack_from(data, end)[0]:
             raise _BrokenStreamError("the checksum of a message is wrong")
@@ -98,26 +103,28 @@ class EventStreamDecoder:
         headers = self._headers.get(block)
         if headers is None:
             headers = MappingProxyType(read_headers(block))
-            if len(self._headers) < _REMEMBERED:
+            if len(self._headers) < _MAX_CACHED_HEADERS:
                 self._headers[block] = headers
         return EventStreamMessage(headers, data[payload_start:end])
 
 
-def _lengths(held: bytes | bytearray, start: int) -> tuple[int, int, int]:
-    """Of a message and of its headers, and the checksum of these. They are looked at before that many bytes are waited
-    for."""
-    length, headers_length, checksum = _PRELUDE.unpack_from(held, start)
-    if crc32(held[start : start + 8]) != checksum:
+def _lengths(pending: bytes | bytearray, start: int) -> tuple[int, int, int]:
+    """Return the length of a message, the length of its headers, and the checksum of the two.
+
+    The lengths are checked before the gateway waits for so many bytes.
+    """
+    length, headers_length, checksum = _PRELUDE.unpack_from(pending, start)
+    if crc32(pending[start : start + 8]) != checksum:
         raise _BrokenStreamError("the checksum of a message's beginning is wrong")
-    if not _LEAST_BYTES <= length <= MOST_BYTES:
-        raise _BrokenStreamError(f"a message of {length} bytes")
-    if headers_length > min(MOST_HEADER_BYTES, length - _LEAST_BYTES):
-        raise _BrokenStreamError(f"{headers_length} bytes of headers in a message of {length} bytes")
+    if not _LEAST_BYTES <= length <= MAX_MESSAGE_BYTES:
+        raise _BrokenStreamError(f"a message has an invalid length of {length} bytes")
+    if headers_length > min(MAX_HEADER_BYTES, length - _LEAST_BYTES):
+        raise _BrokenStreamError(f"a message of {length} bytes has {headers_length} bytes of headers")
     return length, headers_length, checksum
 
 
 def read_headers(block: bytes) -> dict[str, Value]:
-    """Raises an error that `Decoder` takes for the end of the stream where they are not what they should be."""
+    """Return the headers in a block. Raises _BrokenStreamError, which ends the stream, if they are invalid."""
     headers: dict[str, Value] = {}
     at = 0
     try:
@@ -126,7 +133,7 @@ def read_headers(block: bytes) -> dict[str, Value]:
             name = _exactly(block, at + 1, name_end).decode()
             kind = block[name_end]
             if not name or name in headers:
-                raise _BrokenStreamError("a header has no name, or that of another")
+                raise _BrokenStreamError("a header has no name, or the same name as another")
             headers[name], at = _value(block, kind, name_end + 1)
     except (IndexError, struct.error, UnicodeDecodeError):
         raise _BrokenStreamError("the headers of a message are cut") from None
@@ -134,7 +141,7 @@ def read_headers(block: bytes) -> dict[str, Value]:
 
 
 def _value(block: bytes, kind: int, at: int) -> tuple[Value, int]:
-    """A header's value, and where the next header begins."""
+    """Return the value of a header, and the position of the next header."""
     if kind in (0, 1):
         return kind == 0, at
     number = _NUMBERS.get(kind)
@@ -147,7 +154,7 @@ def _value(block: bytes, kind: int, at: int) -> tuple[Value, int]:
         return (text if kind == 6 else text.decode()), end
     if kind == 9:
         return UUID(bytes=_exactly(block, at, at + _UUID_BYTES)), at + _UUID_BYTES
-    raise _BrokenStreamError(f"a header of type {kind}")
+    raise _BrokenStreamError(f"a header has the unknown type {kind}")
 
 
 def _exactly(block: bytes, start: int, end: int) -> bytes:

@@ -27,7 +27,7 @@ class Inflater:
         except zlib.error:
             raise unusable_response("its compression is broken") from None
         if self._decoder.unconsumed_tail:
-            raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_BOUND)
+            raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_LIMIT)
         return plain
 
     @property

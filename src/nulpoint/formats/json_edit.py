@@ -1,8 +1,9 @@
-"""Change named members of a JSON object and leave every other byte as it came.
+"""Changes named members of a JSON object and leaves every other byte as it is.
 
-The body of a request may hold fields nobody here has heard of, numbers spelled in odd ways and strings of megabytes;
-none of that is ours to touch. So a member is found by position and its span is replaced. The body must already be
-known to be one valid JSON object (the envelope decoder has said so): on other input the positions mean nothing.
+A request body may contain members that the gateway does not know, numbers in unusual notation and strings of many
+megabytes, and none of these may change on the way. So a member is found by its position and its span is replaced. The
+body must already be known to be a single valid JSON object, which decoding its envelope has checked: on other input the
+positions are meaningless.
 """
 
 import re
@@ -19,18 +20,18 @@ _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]++")
 _OBJECT = re.compile(rb"\s*+\{")
 _LONG_VALUES = (b"{", b"[", b'"')
-# Up to and including the next bracket that is not inside a string: for what is nested too deeply for the decoder.
+# Matches up to and including the next bracket outside strings, for values that are nested too deeply for the decoder.
 _BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
 _MODEL_KEY = re.compile(rb'"model"\s*+:\s*+')
 _SPACE = b" \t\r\n"
 _AFTER_VALUE = re.compile(r"trailing characters \(byte (\d+)\)")
 _skip_value = msgspec.json.Decoder(msgspec.Raw).decode
-# A letter of "model" may be spelled as an escape; nothing else can hide that key from a literal search.
+# The key "model" may be written with escaped letters. Nothing else can hide it from a literal search.
 _ESCAPED_LETTER = b"\\u006"
 
 
 class JsonMember(NamedTuple):
-    """One member of the top-level object: its decoded key, and the spans of its key token and of its value."""
+    """A member of the top-level object: its decoded key, and the spans of its key token and of its value."""
 
     key: str
     key_start: int
@@ -40,7 +41,7 @@ class JsonMember(NamedTuple):
 
 
 class JsonEdit(NamedTuple):
-    """Replace the bytes from `start` to `end`."""
+    """The replacement of the bytes from `start` to `end` by `text`."""
 
     start: int
     end: int
@@ -48,7 +49,7 @@ class JsonEdit(NamedTuple):
 
 
 def members(body: bytes, most: int | None = None) -> list[JsonMember]:
-    """The members of the top-level object, in order, repeated keys included; no more than `most`."""
+    """Return the members of the top-level object in order, including repeated keys, and at most `most` of them."""
     return _members(body, most, value_end)
 
 
@@ -64,10 +65,11 @@ def _members(body: bytes, most: int | None, find_end: Callable[[bytes, int], int
 
 
 def without_long_values(body: bytes, longest: int, most: int, keep: Container[str]) -> bytes | None:
-    """The top-level object with [] for each array, object and text of over `longest` bytes, but for those to `keep`.
+    """Return the top-level object with [] in place of every array, object and string of more than `longest` bytes.
 
-    None if it has over `most` members. The body need not be known to be valid: it is exactly if the result is. Raises
-    msgspec.DecodeError or RecursionError where a value is not.
+    Members named in `keep` stay as they are. Returns None if the object has more than `most` members. The body need not
+    be known to be valid, since it is valid exactly if the result is. Raises msgspec.DecodeError or RecursionError if a
+    value is not valid.
     """
     found = _members(body, most + 1, _decoded_end) if _OBJECT.match(body) else []
     if len(found) > most:
@@ -77,9 +79,9 @@ def without_long_values(body: bytes, longest: int, most: int, keep: Container[st
 
 
 def value_end(body: bytes, start: int) -> int:
-    """Where the JSON value that begins at `start`, a member's, ends.
+    """Return the position after the member value that begins at `start`.
 
-    It may be nested however deeply, and strings in it may hold half a surrogate pair, which the decoder does not take.
+    The value may be nested to any depth, and its strings may contain half a surrogate pair, which the decoder rejects.
     """
     try:
         return _decoded_end(body, start)
@@ -89,10 +91,11 @@ def value_end(body: bytes, start: int) -> int:
 
 
 def _decoded_end(body: bytes, start: int) -> int:
-    """The same, but raises what the decoder does of a value that is not valid, or nested too deeply for it.
+    """Return the position after the member value that begins at `start`, found by the decoder.
 
-    The decoder reads over an array or object without building it, in about a nanosecond a byte, and then complains of
-    the text that goes on behind it, with its place.
+    The decoder skips an array or object without building it, at about one nanosecond per byte, and then raises an error
+    that names the position of the text after it. Raises the decoder's error if the value is invalid, and RecursionError
+    if it is nested too deeply.
     """
     first = body[start : start + 1]
     if first not in _LONG_VALUES:
@@ -121,10 +124,10 @@ def _closing_bracket(body: bytes, start: int) -> int:
 
 
 def model_span(body: bytes) -> tuple[int, int]:
-    """Where the value of the one top-level `model` stands. Raises Failure when there are two of them.
+    """Return the span of the value of the top-level `model` member. Raise Failure if there are two such members.
 
-    Nearly always `"model":` is there once and is spelled plainly; then it is the top-level one, because a valid
-    envelope has that. Otherwise (a nested `model`, an escape, a string that ends in `"model`) the object is walked.
+    In nearly all requests `"model":` occurs once and has no escapes. It is then the top-level member, because a valid
+    envelope has one. Otherwise (a nested `model`, an escape, a string that ends in `"model`) all members are read.
     """
     key = _MODEL_KEY.search(body)
     if key is not None and body[key.start() - 1] != 0x5C and not (b"\\" in body and _ESCAPED_LETTER in body):
@@ -138,7 +141,7 @@ def model_span(body: bytes) -> tuple[int, int]:
 
 
 def _has_model_key(body: bytes, position: int) -> bool:
-    """Whether `"model":` stands anywhere from `position` on. A plain search is quicker than the pattern's."""
+    """Return whether `"model":` occurs at or after `position`. Searching for a literal is faster than for a pattern."""
     position = body.find(b'"model"', position)
     while position >= 0:
         if _MODEL_KEY.match(body, position):
@@ -148,22 +151,22 @@ def _has_model_key(body: bytes, position: int) -> bool:
 
 
 def set_model(body: bytes, model: str) -> JsonEdit:
-    """The edit that makes `model` the model asked for."""
+    """Return the edit that replaces the name of the requested model by `model`."""
     start, end = model_span(body)
     return JsonEdit(start, end, msgspec.json.encode(model))
 
 
 def add_member(body: bytes, key: str, value: bytes) -> JsonEdit:
-    """The edit that appends a member to an object that has at least one. `value` is JSON text."""
+    """Return the edit that appends a member to an object that is not empty. `value` is JSON text."""
     end = body.rindex(b"}")
     return JsonEdit(end, end, b",%b:%b" % (msgspec.json.encode(key), value))
 
 
 def rewrite(body: bytes, rename: Mapping[str, str], drop: frozenset[str]) -> tuple[bytes, list[str]]:
-    """Rename and drop top-level members; also gives the names of what was dropped although it said something.
+    """Rename and drop top-level members. Return the new body and the names of dropped members that were not `null`.
 
-    A member that is `null` says nothing. Where both the old and the new name are there, the new one counts and the
-    old one is dropped. Without anything to do the body is given back as it is.
+    If a request has both the old and the new name of a member, the old one is dropped. If there is nothing to change,
+    the body itself is returned.
     """
     found = members(body)
     names = {member.key for member in found}
@@ -184,7 +187,7 @@ def rewrite(body: bytes, rename: Mapping[str, str], drop: frozenset[str]) -> tup
 
 
 def apply(body: bytes, edits: Sequence[JsonEdit]) -> bytes:
-    """The body with non-overlapping edits made."""
+    """Return the body with the edits applied, which must not overlap."""
     view = memoryview(body)
     parts: list[bytes | memoryview] = []
     position = 0

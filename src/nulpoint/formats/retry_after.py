@@ -1,13 +1,13 @@
-"""`Retry-After`, both ways (RFC 9110, 10.2.3: seconds, or an HTTP date)."""
+"""Reads and writes the `Retry-After` header (RFC 9110, 10.2.3), which holds seconds or an HTTP date."""
 
 import math
 from email.utils import parsedate_to_datetime
 
 
-def seconds_to_wait(value: bytes | None, now: float) -> float | None:
-    """The seconds a provider asks for; None where it says nothing usable. `now` is Unix time.
+def parse_retry_after(value: bytes | None, now: float) -> float | None:
+    """Return the seconds to wait that a header value asks for, or None if it has none. `now` is Unix time.
 
-    Clocks disagree: a date that is already past counts as absent, and so do negative numbers and garbage.
+    Dates in the past, which may be due to clocks that disagree, negative numbers and malformed values count as absent.
     """
     if value is None:
         return None
@@ -19,10 +19,10 @@ def seconds_to_wait(value: bytes | None, now: float) -> float | None:
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
-def retry_after_seconds(retry_after_ms: bytes | None, retry_after: bytes | None, now: float) -> float | None:
-    """The same of OpenAI's finer field and the standard one; the finer counts, as in OpenAI's SDKs."""
-    milliseconds = seconds_to_wait(retry_after_ms, now) if (retry_after_ms or b"").isdigit() else None
-    return milliseconds / 1000 if milliseconds is not None else seconds_to_wait(retry_after, now)
+def parse_retry_after_headers(retry_after_ms: bytes | None, retry_after: bytes | None, now: float) -> float | None:
+    """Return the seconds to wait by OpenAI's `retry-after-ms` or, without it, by `Retry-After`, as OpenAI's SDKs do."""
+    milliseconds = parse_retry_after(retry_after_ms, now) if (retry_after_ms or b"").isdigit() else None
+    return milliseconds / 1000 if milliseconds is not None else parse_retry_after(retry_after, now)
 
 
 def _seconds_until(date: str, now: float) -> float:
@@ -32,6 +32,6 @@ def _seconds_until(date: str, now: float) -> float:
         return math.nan
 
 
-def retry_after_value(seconds: float) -> bytes:
-    """Whole seconds, rounded up, for a caller."""
+def format_retry_after(seconds: float) -> bytes:
+    """Return a header value for clients: whole seconds, rounded up, at least 1."""
     return b"%d" % max(1, math.ceil(seconds))

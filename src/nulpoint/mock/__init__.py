@@ -1,7 +1,6 @@
-"""Mock providers: a program of its own that speaks the APIs of OpenAI, Anthropic, Gemini, Mistral, Bedrock,
-Azure and Vertex AI, faults included.
+"""Mock servers for the APIs of OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure and Vertex AI, with faults.
 
-It shares no code with the gateway on purpose: a mistake in shared code would hide itself.
+They share no code with the gateway on purpose: a mistake in shared code would be invisible in tests.
 """
 
 from nulpoint.mock.server import MockServer, run, start

@@ -1,49 +1,49 @@
-"""What a mock provider can be told to do wrong."""
+"""The faults that can be injected into a mock provider, and how they are written."""
 
 import re
 from typing import Any
 
 import msgspec
 
-# name -> whether it takes an argument, and its default
+# The name of each fault, and the default of its argument; None if it takes none.
 FAULTS: dict[str, float | None] = {
-    "refuse": None,  # close the connection at once, unread
-    "reset_before_head": None,  # the whole request read, then RST
-    "close_before_head": None,  # the same with FIN
+    "refuse": None,  # close the connection at once, without reading
+    "reset_before_head": None,  # read the whole request, then RST
+    "close_before_head": None,  # read the whole request, then FIN
     "reset_after_head": None,
-    "stall": None,  # never answer
+    "stall": None,  # never respond
     "stall_mid_stream": 3,  # N events, then silence
     "cut_mid_stream": 3,  # N events, then FIN without the last chunk
     "reset_mid_stream": 3,
-    "end_mid_stream": 3,  # N events, then a proper HTTP end, but no finish and no terminal event
-    "error_mid_stream": 3,  # N events, then an error as this provider puts it into a stream
+    "end_mid_stream": 3,  # N events, then a regular end of the HTTP body, without the finish reason and the last event
+    "error_mid_stream": 3,  # N events, then an error in the form this provider uses inside a stream
     "error_first": 529,  # a stream whose first event is an error with status N
     "malformed_json": None,
     "wrong_length": None,  # Content-Length larger than the body, then FIN
     "short_length": None,  # bytes after the body
-    "rate_limit": 0,  # 429; where N > 0 it says to wait N seconds, as this provider says it
-    "status": 500,  # an error answer with status N
+    "rate_limit": 0,  # 429; if N > 0, with a wait of N seconds in the form this provider uses
+    "status": 500,  # an error with status N
     "html_error": 502,
-    "repeat": 401,  # an error answer with status N whose text repeats the credential and the request
-    "repeat_in_200": None,
-    "repeat_first": 529,  # as the first event of a stream
-    "repeat_mid_stream": 3,  # N events, then that
-    "slow_drip": 5,  # one byte each N ms
-    "error_in_200": None,
-    "expired_token": 401,  # the token is refused, as one that was withdrawn
-    "token_refused": 400,  # by the token server, which else is spared: those of the clouds
-    "token_repeat": 400,  # the same, and it repeats the request
-    "token_stall": None,
+    "repeat": 401,  # an error with status N whose text repeats the credential and the request
+    "repeat_in_200": None,  # the same error with status 200
+    "repeat_first": 529,  # the same error as the first event of a stream
+    "repeat_mid_stream": 3,  # N events, then the same error
+    "slow_drip": 5,  # one byte every N ms
+    "error_in_200": None,  # an error with status 200
+    "expired_token": 401,  # reject the access token, as if it had been revoked
+    "token_refused": 400,  # the token server of a cloud refuses; other faults do not affect token servers
+    "token_repeat": 400,  # the token server refuses, and its error repeats the request
+    "token_stall": None,  # the token server never responds
     "gzip": None,
-    "close_delimited": None,  # no length: the end of the connection is the end
-    "informational": 1,  # N interim answers first
-    "huge_head": None,  # a header field of 128 KiB
+    "close_delimited": None,  # no length: the end of the connection is the end of the body
+    "informational": 1,  # N interim responses (103) first
+    "huge_head": None,  # a header of 128 KiB
 }
-_WRITTEN = re.compile(r"(?:(\w+):)?(\w+)(?:=([\d.]+))?(?:\*(\d+))?")
+_FAULT_TEXT = re.compile(r"(?:(\w+):)?(\w+)(?:=([\d.]+))?(?:\*(\d+))?")
 
 
 class Fault(msgspec.Struct):
-    """`count`: how many requests still get it; None is all."""
+    """A fault to inject. `count` is the number of requests that still get it; None means all of them."""
 
     name: str
     arg: float = 0
@@ -51,21 +51,21 @@ class Fault(msgspec.Struct):
 
 
 def parse(text: str) -> Fault:
-    """`NAME`, `NAME=N`, and for some requests only `NAME*COUNT`. Raises ValueError."""
-    return parse_for(text)[1]
+    """Parse `NAME` or `NAME=N`, either with `*COUNT` to limit the number of requests. Raises ValueError."""
+    return parse_with_provider(text)[1]
 
 
-def parse_for(text: str) -> tuple[str | None, Fault]:
-    """The same, perhaps for one provider only: `PROVIDER:NAME=N*COUNT`. Raises ValueError."""
-    written = _WRITTEN.fullmatch(text)
-    if written is None:
+def parse_with_provider(text: str) -> tuple[str | None, Fault]:
+    """Parse a fault that may be limited to one provider: `PROVIDER:NAME=N*COUNT`. Raises ValueError."""
+    match = _FAULT_TEXT.fullmatch(text)
+    if match is None:
         raise ValueError(f"cannot read fault {text!r}; write NAME, NAME=N or PROVIDER:NAME=N*COUNT")
-    provider, name, arg, count = written.groups()
+    provider, name, arg, count = match.groups()
     return provider, make(name, float(arg) if arg else None, int(count) if count else None)
 
 
 def make(name: str, arg: Any = None, count: int | None = None) -> Fault:
-    """Raises ValueError for an unknown name."""
+    """Make a fault; `arg` defaults to the argument in FAULTS. Raises ValueError for an unknown name."""
     if name not in FAULTS:
         raise ValueError(f"unknown fault {name!r}; known: {', '.join(FAULTS)}")
     return Fault(name, float(arg if arg is not None else FAULTS[name] or 0), count)

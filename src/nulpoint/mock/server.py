@@ -1,4 +1,4 @@
-"""The mock providers' server: a small HTTP/1.1 server that can also misbehave at the socket."""
+"""The HTTP/1.1 server of the mock providers, which can also inject faults at the socket."""
 
 import asyncio
 import random
@@ -15,42 +15,49 @@ import msgspec
 import uvloop
 
 from nulpoint.mock import faults
-from nulpoint.mock.answers import Answer, Call, Dialect, json_answer
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.faults import Fault
 from nulpoint.mock.gemini import server as gemini_server
 from nulpoint.mock.gemini import vertexai
+from nulpoint.mock.interface import MockRequest, MockResponse, ProviderApi, json_response
 from nulpoint.mock.mistral import server as mistral_server
 from nulpoint.mock.openai import azure
 from nulpoint.mock.openai import server as openai_server
-from nulpoint.mock.sending import Sender, faulty
+from nulpoint.mock.response_sender import ResponseSender, apply_fault
 from nulpoint.mock.settings import MockSettings, SettingsError
 
-PORTS = {"openai": 19001, "anthropic": 19002, "gemini": 19003, "mistral": 19004, "bedrock": 19005, "azure": 19006,
-         "vertexai": 19007}  # fmt: skip
-_DIALECTS: dict[str, Dialect] = {
-    "openai": openai_server.DIALECT,
-    "anthropic": anthropic_server.DIALECT,
-    "gemini": gemini_server.DIALECT,
-    "mistral": mistral_server.DIALECT,
-    "bedrock": bedrock_server.DIALECT,
-    "azure": azure.DIALECT,
-    "vertexai": vertexai.DIALECT,
+PORTS = {
+    "openai": 19001,
+    "anthropic": 19002,
+    "gemini": 19003,
+    "mistral": 19004,
+    "bedrock": 19005,
+    "azure": 19006,
+    "vertexai": 19007,
+}
+_APIS: dict[str, ProviderApi] = {
+    "openai": openai_server.API,
+    "anthropic": anthropic_server.API,
+    "gemini": gemini_server.API,
+    "mistral": mistral_server.API,
+    "bedrock": bedrock_server.API,
+    "azure": azure.API,
+    "vertexai": vertexai.API,
 }
 
 
 class MockServer:
-    """One provider on one port."""
+    """A mock of one provider, listening on one port."""
 
     def __init__(self, name: str, settings: MockSettings) -> None:
         self.name = name
-        self.dialect = _DIALECTS[name]
+        self.api = _APIS[name]
         self.settings = settings
         self.fault: Fault | None = None
         self.port = 0
-        self.requests = 0  # those to the token server are counted apart
-        self.tokens = 0
+        self.requests = 0  # requests to the token server are counted in token_requests
+        self.token_requests = 0
         self.aborted = 0
         self.by_path: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
@@ -75,7 +82,7 @@ class MockServer:
         await asyncio.sleep(0)
 
     def set_fault(self, name: str, count: int | None = None, arg: float | None = None) -> None:
-        """The next `count` requests (all, without it) meet this fault. Raises ValueError."""
+        """Inject a fault into the next `count` requests, or into all if it is None. Raises ValueError."""
         self.fault = faults.make(name, arg, count)
 
     def clear(self) -> None:
@@ -84,7 +91,7 @@ class MockServer:
     def stats(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
-            "token_requests": self.tokens,
+            "token_requests": self.token_requests,
             "by_path": dict(self.by_path),
             "open_connections": len(self.connections),
             "aborted": self.aborted,
@@ -92,13 +99,16 @@ class MockServer:
         }
 
     def take_fault(self, headers: Mapping[str, str] | None, path: str = "") -> Fault | None:
-        """The fault of this request: the one its header names, else the one that was set."""
+        """Return the fault for this request: the one in its x-mock-fault header, else the one that was set.
+
+        `headers` is None for a new connection, before any request.
+        """
         if headers is not None and "x-mock-fault" in headers:
             return faults.parse(headers["x-mock-fault"])
         fault = self.fault
         if fault is None or (headers is None) != (fault.name == "refuse"):
             return None
-        if fault.name.startswith("token_") != self.dialect.gives_tokens(path):
+        if fault.name.startswith("token_") != self.api.is_token_path(path):
             return None
         if fault.count is not None:
             fault.count -= 1
@@ -106,13 +116,13 @@ class MockServer:
                 self.fault = None
         return fault
 
-    def answer(self, call: Call) -> Answer:
+    def respond(self, request: MockRequest) -> MockResponse:
         if self._random.random() < self.settings.error_rate:
-            return self.dialect.error(500, "The server had an error while processing your request.")
-        return self.dialect.answer(call)
+            return self.api.error(500, "The server had an error while processing your request.")
+        return self.api.respond(request)
 
-    def admin(self, method: str, path: str, body: Any) -> Answer:
-        """`/mock/fault` and `/mock/stats`."""
+    def admin(self, method: str, path: str, body: Any) -> MockResponse:
+        """Handle `/mock/fault` and `/mock/stats`."""
         if path == "/mock/stats" and method == "DELETE":
             self.requests = self.aborted = 0
             self.by_path.clear()
@@ -122,14 +132,16 @@ class MockServer:
             try:
                 self.set_fault(str(body.get("fault")), body.get("count"), body.get("arg"))
             except (ValueError, TypeError) as error:
-                return json_answer({"error": str(error)}, 400)
+                return json_response({"error": str(error)}, 400)
         elif path != "/mock/stats":
-            return json_answer({"error": "POST or DELETE /mock/fault, GET or DELETE /mock/stats"}, 404)
-        return json_answer(self.stats())
+            return json_response(
+                {"error": "unknown path; use POST or DELETE /mock/fault, GET or DELETE /mock/stats"}, 404
+            )
+        return json_response(self.stats())
 
 
 class Connection(asyncio.Protocol):
-    """One connection; one request at a time."""
+    """A client connection, which serves one request at a time."""
 
     def __init__(self, server: MockServer) -> None:
         self.server = server
@@ -175,9 +187,9 @@ class Connection(asyncio.Protocol):
         self.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        field = name.decode("latin-1").lower(), value.decode("latin-1")
-        self.raw_headers.append(field)
-        self.headers[field[0]] = field[1]
+        header = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.raw_headers.append(header)
+        self.headers[header[0]] = header[1]
 
     def on_headers_complete(self) -> None:
         if self.headers.get("expect", "").lower() == "100-continue":
@@ -193,41 +205,54 @@ class Connection(asyncio.Protocol):
         server = self.server
         method = self.parser.get_method().decode()
         path, _, query = self.target.decode("latin-1").partition("?")
-        raw = b"".join(self.body)
+        raw_body = b"".join(self.body)
         try:
-            body = msgspec.json.decode(raw) if raw else None
+            body = msgspec.json.decode(raw_body) if raw_body else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             body = None
         if path.startswith("/mock/"):
             await self._send(server.admin(method, path, body))
             return
-        if server.dialect.gives_tokens(path):
-            server.tokens += 1
+        if server.api.is_token_path(path):
+            server.token_requests += 1
         else:
             server.requests += 1
             server.by_path[path] += 1
-            server.last = {"method": method, "path": path, "headers": self.raw_headers, "body": b64encode(raw).decode()}
+            server.last = {
+                "method": method,
+                "path": path,
+                "headers": self.raw_headers,
+                "body": b64encode(raw_body).decode(),
+            }
         try:
             fault = server.take_fault(self.headers, path)
         except ValueError as error:
-            await self._send(json_answer({"error": str(error)}, 400))
+            await self._send(json_response({"error": str(error)}, 400))
             return
         if server.settings.latency_ms:
             await asyncio.sleep(server.settings.latency_ms / 1000)
         settings = server.settings
-        call = Call(
-            method, path, self.headers, body, server.requests, settings.stream_words, query, raw, settings.token_seconds
+        request = MockRequest(
+            method,
+            path,
+            self.headers,
+            body,
+            server.requests,
+            settings.stream_words,
+            query,
+            raw_body,
+            settings.token_seconds,
         )
         try:
-            answer = server.answer(call)
-        except Exception as error:  # noqa: BLE001 - a mock that falls silent would look like a stall
-            answer = server.dialect.error(500, f"The mock itself failed: {error!r}")
-        dialect = (server.dialect.of_path and server.dialect.of_path(path)) or server.dialect
-        await self._send(faulty(dialect, call, answer, fault), fault)
+            response = server.respond(request)
+        except Exception as error:  # noqa: BLE001 - no response would look like a stalled provider
+            response = server.api.error(500, f"The mock itself failed: {error!r}")
+        api = (server.api.api_for_path and server.api.api_for_path(path)) or server.api
+        await self._send(apply_fault(api, request, response, fault), fault)
 
-    async def _send(self, answer: Answer, fault: Fault | None = None) -> None:
-        sender = Sender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)
-        await sender.send(answer, keep_alive=self.parser.should_keep_alive())
+    async def _send(self, response: MockResponse, fault: Fault | None = None) -> None:
+        sender = ResponseSender(self.transport, self.writable, fault, self.server.settings.chunk_ms / 1000)
+        await sender.send(response, keep_alive=self.parser.should_keep_alive())
 
 
 async def start(
@@ -237,57 +262,63 @@ async def start(
     settings: MockSettings | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> MockServer:
-    """A running mock of one of the names in `PORTS`."""
+    """Start a mock of one of the providers in `PORTS`."""
     server = MockServer(name, settings or MockSettings())
     await server.listen(host, port, tls)
     return server
 
 
 async def start_all(
-    settings: MockSettings, host: str, ports: Mapping[str, int], broken: Sequence[tuple[str | None, Fault]] = ()
+    settings: MockSettings,
+    host: str,
+    ports: Mapping[str, int],
+    provider_faults: Sequence[tuple[str | None, Fault]] = (),
 ) -> list[MockServer]:
-    """One running mock a port, each with the faults that are for it (None: for all); the last one counts."""
+    """Start one mock for each port, with the faults for its provider (None: for all). The last fault wins."""
     servers = [await start(name, port, host, settings) for name, port in ports.items()]
     for server in servers:
-        for provider, fault in broken:
+        for provider, fault in provider_faults:
             if provider in (None, server.name):
                 server.set_fault(fault.name, fault.count, fault.arg)
     return servers
 
 
 def run(
-    environ: Mapping[str, str], host: str, ports: Mapping[str, int] | None = None, broken: Sequence[str] = ()
+    environ: Mapping[str, str], host: str, ports: Mapping[str, int] | None = None, fault_options: Sequence[str] = ()
 ) -> int:
-    """Serve all until SIGINT or SIGTERM, with these faults (as `faults.parse_for` reads them); the exit code."""
+    """Serve all mocks until SIGINT or SIGTERM, and return the exit code.
+
+    `fault_options` are written as `faults.parse_with_provider` reads them.
+    """
     try:
         settings = MockSettings.from_environment(environ)
-        wanted = [fault_for(text) for text in broken]
+        provider_faults = [parse_provider_fault(text) for text in fault_options]
     except (SettingsError, ValueError) as error:
         print(f"nulpoint mock: {error}", file=sys.stderr)
         return 2
     try:
-        uvloop.run(_serve(settings, host, ports or PORTS, wanted))
+        uvloop.run(_serve(settings, host, ports or PORTS, provider_faults))
     except OSError as error:
         print(f"nulpoint mock: cannot listen: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 
 
-def fault_for(text: str) -> tuple[str | None, Fault]:
-    """A fault as the command line has it. Raises ValueError."""
-    provider, fault = faults.parse_for(text)
+def parse_provider_fault(text: str) -> tuple[str | None, Fault]:
+    """Parse a fault as written on the command line. Raises ValueError."""
+    provider, fault = faults.parse_with_provider(text)
     if provider not in (None, *PORTS):
         raise ValueError(f"unknown provider {provider!r}; known: {', '.join(PORTS)}")
     return provider, fault
 
 
 async def _serve(
-    settings: MockSettings, host: str, ports: Mapping[str, int], broken: Sequence[tuple[str | None, Fault]]
+    settings: MockSettings, host: str, ports: Mapping[str, int], provider_faults: Sequence[tuple[str | None, Fault]]
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    servers = await start_all(settings, host, ports, broken)
+    servers = await start_all(settings, host, ports, provider_faults)
     for server in servers:
         print(f"mock {server.name:<10} http://{host}:{server.port}", flush=True)
     await stop.wait()

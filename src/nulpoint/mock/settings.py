@@ -1,4 +1,4 @@
-"""How the mock providers behave, from the environment."""
+"""The settings of the mock providers, read from the environment."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,20 @@ import msgspec
 
 
 class SettingsError(Exception):
-    """One line a problem."""
+    """The settings are invalid. The message has one line for each problem."""
 
 
 class MockSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`latency_ms` before an answer begins, `chunk_ms` between stream chunks, `error_rate` answered with 500,
-    `token_seconds` that a token of a cloud's lasts."""
+    """Settings that decide how the mock providers behave.
+
+    Fields:
+        latency_ms: Milliseconds before a response begins.
+        chunk_ms: Milliseconds between the events of a stream.
+        error_rate: The share of requests that get status 500, from 0 to 1.
+        stream_words: The number of words in the usual text of the model.
+        seed: Seeds the choice of the requests that fail.
+        token_seconds: The lifetime of access tokens of the clouds.
+    """
 
     latency_ms: float = 0.0
     chunk_ms: float = 0.0
@@ -22,8 +30,8 @@ class MockSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def from_environment(environ: Mapping[str, str]) -> "MockSettings":
-        """Reads MOCK_LATENCY_MS and so on. Raises SettingsError naming all that is wrong."""
-        given: dict[str, float | int] = {}
+        """Read MOCK_LATENCY_MS and the other variables. Raises SettingsError, which names every problem."""
+        values: dict[str, float | int] = {}
         problems = []
         for field in msgspec.structs.fields(MockSettings):
             name = f"MOCK_{field.name.upper()}"
@@ -37,7 +45,7 @@ class MockSettings(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if value < 0 or (field.name == "error_rate" and value > 1):
                 problems.append(f"{name} = {text!r}: use {'0 to 1' if field.name == 'error_rate' else '0 or more'}")
-            given[field.name] = value
+            values[field.name] = value
         if problems:
             raise SettingsError("\n".join(problems))
-        return msgspec.convert(given, MockSettings)
+        return msgspec.convert(values, MockSettings)

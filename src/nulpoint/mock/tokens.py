@@ -1,6 +1,6 @@
-"""The token servers beside the clouds' mocks (OAuth 2.0, RFC 6749 and 7523), and the tokens they give out.
+"""The token servers of the cloud mocks (OAuth 2.0, RFC 6749 and 7523), and the access tokens they issue.
 
-A token says itself until when it counts, so that every mock can judge those of another one.
+A token contains its own expiry time, so that every mock can check the tokens of another one.
 """
 
 import base64
@@ -11,70 +11,79 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from nulpoint.mock.answers import Answer, Call, json_answer
+from nulpoint.mock.interface import MockRequest, MockResponse, json_response
 
-_NUMBERS = itertools.count(1)
+_TOKEN_NUMBERS = itertools.count(1)
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
-def google_token(call: Call) -> Answer:
-    """What oauth2.googleapis.com/token answers to a service account's assertion. Signatures are not looked at."""
-    form = _form(call)
-    claims = _claims(form.get("assertion", ""))
+def google_token(request: MockRequest) -> MockResponse:
+    """Respond as oauth2.googleapis.com/token does to a service account's assertion. The signature is not checked."""
+    form = _parse_form(request)
+    claims = _parse_claims(form.get("assertion", ""))
     if form.get("grant_type") != _JWT_BEARER or claims is None:
-        return refused("invalid_grant", "Invalid JWT Signature.")
+        return oauth_error("invalid_grant", "Invalid JWT Signature.")
     if "cloud-platform" not in str(claims.get("scope")):
-        return refused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    return json_answer({"access_token": new("ya29.mock", call), **_life(call), "token_type": "Bearer"})
-
-
-def entra_token(call: Call) -> Answer:
-    """What login.microsoftonline.com answers to a client and its secret."""
-    form = _form(call)
-    if form.get("grant_type") != "client_credentials" or not form.get("client_secret"):
-        return refused("invalid_request", "AADSTS900144: The request body must contain 'client_secret'.")
-    if form["client_secret"].startswith("bad"):
-        return refused("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
-    return json_answer({"access_token": new("eyJmock.entra", call), **_life(call), "token_type": "Bearer"})
-
-
-def managed_token(call: Call) -> Answer:
-    """What the endpoint of a managed identity answers (App Service's, 2019-08-01)."""
-    if not call.headers.get("x-identity-header"):
-        return json_answer({"statusCode": 401, "message": "no identity header"}, 401)
-    until = str(int(time() + call.token_seconds))
-    return json_answer(
-        {"access_token": new("eyJmock.managed", call), "expires_on": until, "resource": "x", "token_type": "Bearer"}
+        return oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+    return json_response(
+        {"access_token": new_token("ya29.mock", request), **_expires_in(request), "token_type": "Bearer"}
     )
 
 
-def refused(error: str, description: str, status: int = 400) -> Answer:
-    return json_answer({"error": error, "error_description": description}, status)
+def entra_token(request: MockRequest) -> MockResponse:
+    """Respond as login.microsoftonline.com does to a client id with its secret."""
+    form = _parse_form(request)
+    if form.get("grant_type") != "client_credentials" or not form.get("client_secret"):
+        return oauth_error("invalid_request", "AADSTS900144: The request body must contain 'client_secret'.")
+    if form["client_secret"].startswith("bad"):
+        return oauth_error("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
+    return json_response(
+        {"access_token": new_token("eyJmock.entra", request), **_expires_in(request), "token_type": "Bearer"}
+    )
 
 
-def new(kind: str, call: Call) -> str:
-    """A token unlike any other."""
-    return f"{kind}-{next(_NUMBERS)}-{int((time() + call.token_seconds) * 1000)}"
+def managed_token(request: MockRequest) -> MockResponse:
+    """Respond as the managed identity endpoint of App Service does (version 2019-08-01)."""
+    if not request.headers.get("x-identity-header"):
+        return json_response({"statusCode": 401, "message": "no identity header"}, 401)
+    expires_on = str(int(time() + request.token_seconds))
+    return json_response(
+        {
+            "access_token": new_token("eyJmock.managed", request),
+            "expires_on": expires_on,
+            "resource": "x",
+            "token_type": "Bearer",
+        }
+    )
 
 
-def is_valid(token: str) -> bool:
-    """One of ours that has not run out."""
-    until = token.rpartition("-")[2]
-    return token.startswith(("ya29.mock-", "eyJmock.")) and until.isdigit() and time() * 1000 < int(until)
+def oauth_error(error: str, description: str, status: int = 400) -> MockResponse:
+    return json_response({"error": error, "error_description": description}, status)
 
 
-def _form(call: Call) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(call.raw.decode("latin-1")).items()}
+def new_token(kind: str, request: MockRequest) -> str:
+    """Issue a unique token."""
+    return f"{kind}-{next(_TOKEN_NUMBERS)}-{int((time() + request.token_seconds) * 1000)}"
 
 
-def _life(call: Call) -> dict[str, int]:
-    return {"expires_in": max(1, round(call.token_seconds))}
+def is_valid_token(token: str) -> bool:
+    """Return whether a mock issued the token, and it has not expired."""
+    expires_ms = token.rpartition("-")[2]
+    return token.startswith(("ya29.mock-", "eyJmock.")) and expires_ms.isdigit() and time() * 1000 < int(expires_ms)
 
 
-def _claims(assertion: str) -> dict[str, Any] | None:
-    part = assertion.split(".")[1] if assertion.count(".") == 2 else ""
+def _parse_form(request: MockRequest) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(request.raw_body.decode("latin-1")).items()}
+
+
+def _expires_in(request: MockRequest) -> dict[str, int]:
+    return {"expires_in": max(1, round(request.token_seconds))}
+
+
+def _parse_claims(assertion: str) -> dict[str, Any] | None:
+    payload = assertion.split(".")[1] if assertion.count(".") == 2 else ""
     try:
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (msgspec.DecodeError, ValueError):
         return None
     return claims if isinstance(claims, dict) and claims.get("iss") else None

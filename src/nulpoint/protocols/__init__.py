@@ -1,1 +1,4 @@
-"""LLM wire protocols, one folder each: they write requests for a provider and read its responses and streams. Pure."""
+"""LLM wire protocols, each in a folder of its own.
+
+The modules translate requests for a provider, and its responses and streams for the client. They do no I/O.
+"""

@@ -1,79 +1,87 @@
-"""Rewriting a JSON Schema for a provider that knows a part of it: what it does not know is told in the description."""
+"""Rewrites a JSON Schema for a provider that supports only a part of JSON Schema.
+
+Keywords that the provider does not support move into the description, where the model can read them.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from nulpoint.protocols.openai.chat import RequestFields, invalid, json_text
 
-_DEEPEST = 64
-_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-_MAPS = frozenset({"properties", "$defs", "definitions"})
-_ONES = frozenset({"items", "additionalProperties"})
+_MAX_DEPTH = 64
+_LISTS_OF_SCHEMAS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_MAPS_OF_SCHEMAS = frozenset({"properties", "$defs", "definitions"})
+_SINGLE_SCHEMAS = frozenset({"items", "additionalProperties"})
 
 
-class Rewriting:
-    """One schema that is being rewritten.
+class SchemaRewriter:
+    """The state of rewriting one schema.
 
-    `where` names it to the caller, `lost` holds the keywords that are only told in descriptions, and `most_nodes` is
-    how many schemas there may be in what is made of it.
+    `path` names the schema in error messages, `lost` collects the keywords that are only mentioned in descriptions, and
+    `max_nodes` is how many schemas the result may contain.
     """
 
-    def __init__(self, where: str, most_nodes: int) -> None:
-        self.where = where
+    def __init__(self, path: str, max_nodes: int) -> None:
+        self.path = path
         self.lost: set[str] = set()
-        self._most_nodes = most_nodes
+        self._max_nodes = max_nodes
         self._nodes = 0
 
     def enter(self, depth: int) -> None:
-        """Begin one of the schemas. Raises Failure (400) where they are too many, or nested so deeply that reading
-        them could fail."""
+        """Count one schema at this depth before it is rewritten.
+
+        Raises Failure (400) if there are too many schemas, or if they nest so deeply that reading them could fail.
+        """
         self._nodes += 1
-        if depth > _DEEPEST:
-            raise invalid(self.where, f"is nested more than {_DEEPEST} levels deep")
-        if self._nodes > self._most_nodes:
+        if depth > _MAX_DEPTH:
+            raise invalid(self.path, f"is nested more than {_MAX_DEPTH} levels deep")
+        if self._nodes > self._max_nodes:
             text = (
-                f"makes a schema of more than {self._most_nodes} nodes, which is not translated; "
+                f"needs a schema of more than {self._max_nodes} nodes, which is not translated; "
                 "make it smaller (the gateway's operator can raise MAX_SCHEMA_NODES)"
             )
-            raise invalid(self.where, text, code="schema_too_large")
+            raise invalid(self.path, text, code="schema_too_large")
 
-    def report(self, members: RequestFields) -> None:
-        """Note the keywords that were lost."""
+    def report(self, fields: RequestFields) -> None:
+        """Report the lost keywords as dropped."""
         for keyword in sorted(self.lost):
-            members.report_dropped(f"{self.where}.{keyword}")
+            fields.report_dropped(f"{self.path}.{keyword}")
 
 
-def lone_reference(schema: dict[str, Any]) -> dict[str, Any]:
-    """With nothing beside a `$ref` but definitions: what stands there moves around the reference."""
-    beside = {name: value for name, value in schema.items() if name != "$ref"}
-    if "$ref" not in schema or beside.keys() <= {"$defs", "definitions"} or "anyOf" in beside:
+def wrap_lone_reference(schema: dict[str, Any]) -> dict[str, Any]:
+    """Move a `$ref` that has other keywords beside it into an `anyOf`.
+
+    Some providers accept a `$ref` only alone, or with nothing but definitions beside it.
+    """
+    siblings = {name: value for name, value in schema.items() if name != "$ref"}
+    if "$ref" not in schema or siblings.keys() <= {"$defs", "definitions"} or "anyOf" in siblings:
         return schema
-    return {**beside, "anyOf": [{"$ref": schema["$ref"]}]}
+    return {**siblings, "anyOf": [{"$ref": schema["$ref"]}]}
 
 
-def holds_schemas(name: str) -> bool:
-    """Whether a keyword of that name holds schemas that are rewritten."""
-    return name in _LISTS or name in _MAPS or name in _ONES
+def contains_schemas(keyword: str) -> bool:
+    """Return whether the value of this keyword contains schemas that are to be rewritten."""
+    return keyword in _LISTS_OF_SCHEMAS or keyword in _MAPS_OF_SCHEMAS or keyword in _SINGLE_SCHEMAS
 
 
-def inner_schemas(name: str, value: Any, where: str, rewrite: Callable[[Any], Any]) -> Any:
-    """The value of a keyword that holds schemas, each rewritten. Raises Failure (400) where it cannot hold any."""
-    if name in _LISTS:
+def rewrite_inner_schemas(keyword: str, value: Any, path: str, rewrite: Callable[[Any], Any]) -> Any:
+    """Rewrite each schema in the value of a keyword. Raises Failure (400) if the value cannot contain schemas."""
+    if keyword in _LISTS_OF_SCHEMAS:
         if not isinstance(value, list):
-            raise invalid(f"{where}.{name}", "must be a list of JSON Schemas")
-        return [rewrite(one) for one in value]
-    if name in _MAPS:
+            raise invalid(f"{path}.{keyword}", "must be a list of JSON Schemas")
+        return [rewrite(schema) for schema in value]
+    if keyword in _MAPS_OF_SCHEMAS:
         if not isinstance(value, dict):
-            raise invalid(f"{where}.{name}", "must be an object of JSON Schemas")
-        return {key: rewrite(one) for key, one in value.items()}
+            raise invalid(f"{path}.{keyword}", "must be an object of JSON Schemas")
+        return {name: rewrite(schema) for name, schema in value.items()}
     return rewrite(value)
 
 
-def describe(schema: dict[str, Any], description: Any, told: dict[str, Any], where: str) -> None:
-    """Put the description, and as JSON the keywords that can only be told, into the schema."""
+def describe(schema: dict[str, Any], description: Any, unsupported: dict[str, Any], path: str) -> None:
+    """Set the description of a schema, followed by the unsupported keywords as JSON. Raises Failure (400)."""
     if description is not None and not isinstance(description, str):
-        raise invalid(f"{where}.description", "must be text")
-    notes = json_text(told) if told else ""
+        raise invalid(f"{path}.description", "must be text")
+    notes = json_text(unsupported) if unsupported else ""
     text = "\n\n".join(piece for piece in (description, notes) if piece)
     if text:
         schema["description"] = text

@@ -1,4 +1,7 @@
-"""How much one request may have the codecs make. What only passes through the gateway is not counted here."""
+"""Defines the bounds on how much work one request may cause in the protocol translation.
+
+Requests that pass through the gateway without translation are not counted here.
+"""
 
 from typing import NamedTuple
 
@@ -6,14 +9,16 @@ from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES
 
 
 class TranslationLimits(NamedTuple):
-    """The most a translated request may hold. Each bound is a setting; the defaults here are those of the settings.
+    """The largest sizes of a request that is translated. Each limit is a setting and has that setting's default.
 
     Fields:
-        messages: MAX_MESSAGES, the messages of a conversation.
-        parts: MAX_CONTENT_PARTS, content parts and tool calls of all messages together, or texts to embed.
-        tools: MAX_TOOLS, tools and legacy functions together.
-        schema_nodes: MAX_SCHEMA_NODES, the schemas within one JSON Schema as it is sent.
-        json_nodes: MAX_JSON_NODES, names and values of a JSON text within the request, such as a call's arguments.
+        messages: MAX_MESSAGES, the number of messages in a conversation.
+        parts: MAX_CONTENT_PARTS, the number of content parts and tool calls in all messages together, or of texts to
+            embed.
+        tools: MAX_TOOLS, the number of tools and legacy functions together.
+        schema_nodes: MAX_SCHEMA_NODES, the number of schemas within one JSON Schema as it is sent to the provider.
+        json_nodes: MAX_JSON_NODES, the number of names and values in a JSON text within the request, such as the
+            arguments of a tool call.
     """
 
     messages: int = 100_000

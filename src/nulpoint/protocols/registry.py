@@ -1,4 +1,7 @@
-"""Which codec speaks which wire format. A host of a known format needs its row in the catalogue and nothing here."""
+"""Defines the codecs by wire format.
+
+A new host that uses a known format only needs its row in the catalogue, nothing here.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -28,79 +31,94 @@ from nulpoint.protocols.vertex import embeddings as vertex_embeddings
 
 
 class Codec(NamedTuple):
-    """Chat in one format. `created` is in Unix seconds; a stream's second argument says whether to show usage.
+    """Translates chat requests, responses and streams for one wire format.
 
-    Where the body of an answer does not say its id, the header field `id_in` does, and `identified` is the codec that
-    knows it.
+    Fields:
+        encode: returns the provider's request for the client's body, a model name and limits. Raises Failure (400).
+        decode: returns the response to the client for the provider's body and the time in Unix seconds. Raises Failure
+            (502).
+        stream: returns a stream transformer, for the time in Unix seconds and whether to show usage.
+        id_header: the response header that holds the id of the response, for formats whose body does not have it.
+        with_response_id: returns the codec to use for a response with this value of `id_header`.
     """
 
     encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
     decode: Callable[[bytes, int], bytes]
     stream: Callable[[int, bool], StreamTransformer]
-    id_in: bytes = b""
-    identified: Callable[[bytes], "Codec"] | None = None
+    id_header: bytes = b""
+    with_response_id: Callable[[bytes], "Codec"] | None = None
 
 
 def with_emulation(codec: Codec, emulation: Emulation) -> Codec:
-    """The codec for one request whose answer has something to undo."""
-    identified = codec.identified
+    """Return the codec for one request that was sent in another form and whose response must be restored."""
+    with_response_id = codec.with_response_id
     return Codec(
         codec.encode,
-        lambda body, created: emulation.answer(codec.decode(body, created)),
-        lambda created, show_usage: emulation.stream(codec.stream(created, show_usage)),
-        codec.id_in,
-        (lambda field: with_emulation(identified(field), emulation)) if identified is not None else None,
+        lambda body, created: emulation.restore_response(codec.decode(body, created)),
+        lambda created, show_usage: emulation.wrap_stream(codec.stream(created, show_usage)),
+        codec.id_header,
+        (lambda response_id: with_emulation(with_response_id(response_id), emulation)) if with_response_id else None,
     )
 
 
-def codec_for(codec: Codec, headers: Mapping[bytes, bytes]) -> Codec:
-    """The codec for an answer with these header fields, where it wants to see one."""
-    field = headers.get(codec.id_in)
-    return codec if field is None or codec.identified is None else codec.identified(field)
+def codec_for_response(codec: Codec, headers: Mapping[bytes, bytes]) -> Codec:
+    """Return the codec for a response with these headers. It differs from `codec` if a header holds the response id."""
+    response_id = headers.get(codec.id_header)
+    return codec if response_id is None or codec.with_response_id is None else codec.with_response_id(response_id)
 
 
 class EmbeddingsCodec(NamedTuple):
-    """Embeddings in one format. `decode` is also given the caller's request and the model's name.
+    """Translates embeddings requests and responses for one wire format.
 
-    `counted` adds the tokens to what `decode` gave, where the header field `count_in` has them. `passes_answers`:
-    `decode` gives an answer back as it is.
+    Fields:
+        encode: returns the provider's request for the client's body, a model name and limits. Raises Failure (400).
+        decode: returns the client's response for the provider's body, the client's body and the model name. Raises
+            Failure (502).
+        token_count_header: the response header that holds the number of tokens, for formats that have one.
+        add_token_count: returns a response of `decode` with the value of `token_count_header` added.
+        returns_body_unchanged: `decode` returns the provider's body as it is.
     """
 
     encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
     decode: Callable[[bytes, bytes, str], bytes]
-    count_in: bytes = b""
-    counted: Callable[[bytes, bytes], bytes] = lambda answer, _: answer
-    passes_answers: bool = False
+    token_count_header: bytes = b""
+    add_token_count: Callable[[bytes, bytes], bytes] = lambda response, _: response
+    returns_body_unchanged: bool = False
 
 
 @lru_cache(maxsize=1024)
 def _bedrock(model: str) -> Codec:
-    """Converse's answers do not name their model, so that they are read with its name at hand."""
-    return _bedrock_answer(model, "")._replace(
-        id_in=bedrock_response.ID, identified=lambda field: _bedrock_answer(model, field.decode("latin-1"))
+    """Return the codec for a model behind Bedrock. It holds the model name because Converse responses lack it."""
+    return _bedrock_with_id(model, "")._replace(
+        id_header=bedrock_response.ID_HEADER,
+        with_response_id=lambda response_id: _bedrock_with_id(model, response_id.decode("latin-1")),
     )
 
 
-def _bedrock_answer(model: str, answer_id: str) -> Codec:
+def _bedrock_with_id(model: str, response_id: str) -> Codec:
     return Codec(
         bedrock_request.encode,
-        lambda body, created: bedrock_response.decode(body, created, model, answer_id),
-        lambda created, show_usage: BedrockStream(created, show_usage, model, answer_id),
+        lambda body, created: bedrock_response.decode(body, created, model, response_id),
+        lambda created, show_usage: BedrockStream(created, show_usage, model, response_id),
     )
 
 
-# Where an error is told by more than its status and the shapes that `wire.provider_error` knows: from status, header
-# fields and body to the status it stands for, and a body in such a shape.
+# Readers of error responses for providers whose errors need more than the status and the body formats that
+# `protocols/provider_errors.py` knows. From status, headers and body a reader returns the status that the error stands
+# for, and a body in one of those formats.
 ErrorReader = Callable[[int, Mapping[bytes, bytes], bytes], tuple[int, bytes]]
-ERRORS: Mapping[str, ErrorReader] = MappingProxyType({"bedrock": bedrock_errors.plain})
+ERROR_READERS: Mapping[str, ErrorReader] = MappingProxyType({"bedrock": bedrock_errors.read_error})
 
 EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
     {
         "bedrock": EmbeddingsCodec(
-            bedrock_embeddings.encode, bedrock_embeddings.decode, bedrock_embeddings.COUNT, bedrock_embeddings.counted
+            bedrock_embeddings.encode,
+            bedrock_embeddings.decode,
+            bedrock_embeddings.TOKEN_COUNT_HEADER,
+            bedrock_embeddings.add_token_count,
         ),
         "gemini": EmbeddingsCodec(gemini_embeddings.encode, gemini_embeddings.decode),
-        "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode, passes_answers=True),
+        "mistral": EmbeddingsCodec(mistral_embeddings.encode, mistral_embeddings.decode, returns_body_unchanged=True),
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )
@@ -114,10 +132,10 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "vertex-anthropic": Codec(anthropic.encode, anthropic_response.decode, AnthropicStream),
     }
 )
-_TOLD_THE_MODEL = {"bedrock": _bedrock}
+_CODECS_BY_MODEL = {"bedrock": _bedrock}
 
 
 def codec_for_model(wire: str, model: str) -> Codec | None:
-    """The codec for chat with a model; None for hosts that speak the OpenAI format."""
-    told = _TOLD_THE_MODEL.get(wire)
-    return told(model) if told is not None else CODECS.get(wire)
+    """Return the codec for chat with a model, or None for hosts that use the OpenAI format."""
+    codec_by_model = _CODECS_BY_MODEL.get(wire)
+    return codec_by_model(model) if codec_by_model is not None else CODECS.get(wire)

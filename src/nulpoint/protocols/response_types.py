@@ -1,10 +1,11 @@
-"""The types of what providers answer, as far as the codecs read it.
+"""Defines the types of the members that the codecs read in provider responses.
 
-Answers are read as plain objects, because members that nobody here knows are passed on. Before that each one is decoded
-into these types, which costs about a microsecond: a member of the wrong type is then the provider's fault, told in one
-place, and never an exception somewhere in a codec. A member may be missing or null unless a codec cannot do without it.
+The codecs read responses as plain objects, because they pass on members that they do not know. Before that, each
+response is decoded into these types, which takes about a microsecond: so a member of the wrong type is reported in one
+place as the provider's fault, and is never an exception somewhere in a codec. A member may be missing or null unless a
+codec cannot work without it.
 
-Facts: the types of the `anthropic`, `google-genai` and `mistralai` SDKs, and the service model of `bedrock-runtime`.
+Sources: the types of the `anthropic`, `google-genai` and `mistralai` SDKs, and the service model of `bedrock-runtime`.
 """
 
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ import msgspec
 from nulpoint.protocols.openai.usage import Tokens
 
 Object = dict[str, Any]
-Enum = str | int  # of Google's: JSON may have the name or the number
+Enum = str | int  # an enumeration in Google's APIs, which JSON may give by name or by number
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -73,7 +74,7 @@ class AnthropicMessage(_Struct):
 
 
 class _AnthropicDelta(_Struct):
-    """Of a block, or of the message."""
+    """A change to a content block, or to the message."""
 
     type: str | None = None
     text: str | None = None
@@ -128,7 +129,7 @@ class _BedrockText(_Struct):
 
 
 class _Web(_Struct):
-    """Of Bedrock's citations, and of Gemini's sources."""
+    """A web page, in Bedrock's citations and in Gemini's sources."""
 
     url: str | None = None
     uri: str | None = None
@@ -164,7 +165,7 @@ class _BedrockOutput(_Struct):
     message: _BedrockMessage
 
 
-class BedrockAnswer(_Struct):
+class BedrockResponse(_Struct):
     output: _BedrockOutput
     stopReason: str | None
     usage: BedrockUsage | None = None
@@ -295,8 +296,8 @@ class _PromptFeedback(_Struct):
     blockReasonMessage: str | None = None
 
 
-class GeminiAnswer(_Struct):
-    """A whole answer, or one event of a stream."""
+class GeminiResponse(_Struct):
+    """A complete response, or one event of a stream."""
 
     candidates: list[_Candidate] | None = None
     usageMetadata: _GeminiUsage | None = None
@@ -354,8 +355,8 @@ class _MistralUsage(_Struct):
     prompt_token_details: _CachedTokens | None = None
 
 
-class MistralAnswer(_Struct):
-    """A whole answer, or one chunk of a stream."""
+class MistralResponse(_Struct):
+    """A complete response, or one chunk of a stream."""
 
     choices: list[_MistralChoice] | None = None
     usage: _MistralUsage | None = None

@@ -1,4 +1,4 @@
-"""What the watchers share that turn a provider's events into the chunks of a chat completion."""
+"""Defines the base classes of the stream transformers that translate a provider's events to chat completion chunks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,49 +8,53 @@ from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import MALFORMED, malformed_response
 from nulpoint.protocols.openai.chat import ChunkWriter
-from nulpoint.protocols.openai.stream import DONE, goes_on
+from nulpoint.protocols.openai.stream import DONE, event_after_end
 from nulpoint.protocols.openai.usage import ResponseMetadata, usage_from
 
 Event = TypeVar("Event")
 
 
 class StreamTranslator(ABC, Generic[Event]):
-    """Base of these watchers: it holds the one guard around everything that interprets a provider's bytes.
+    """A stream transformer that translates events one by one and turns every error into a failure of the stream.
 
-    Whatever a subclass raises while it reads is a failure of the stream, so that a stream which fails in any event, the
-    last one included, never counts as finished. A subclass sets `over` when it has read the provider's own end, after
-    all that can fail. Nothing that comes later reaches the caller.
+    This class holds the only error handling around the code that interprets a provider's bytes: whatever a subclass
+    raises makes the stream fail, so a stream with an error in any event, including the last one, never counts as
+    finished. A subclass sets `over` once it has read the provider's own end of the response, after everything that can
+    fail. Later events do not reach the client.
 
-    `split` gives the events that are complete after a read, or raises Failure. `show_usage`: the caller asked for the
-    usage chunk.
+    `split` returns the events that are complete after a network read, or raises Failure. `show_usage` says whether the
+    client asked for the usage chunk.
     """
 
-    format: ClassVar[str]  # whose events these are, for people
+    format: ClassVar[str]  # the API these events belong to, as error messages call it
 
     def __init__(self, created: int, show_usage: bool, split: Callable[[bytes], list[Event]]) -> None:
         self._split = split
         self._write = ChunkWriter(created)
         self._show_usage = show_usage
-        self._model = ""  # as the provider calls it
+        self._model = ""  # the model's name as the provider reports it
         self.failure: Failure | None = None
         self.over = False
 
     @abstractmethod
     def _translate(self, event: Event) -> bytes:
-        """The chunks for one event. May raise Failure, or any error of MISSHAPEN."""
+        """Return the chunks for one event. May raise Failure, or any of the MALFORMED errors."""
 
     @abstractmethod
-    def _at_end(self) -> bytes:
-        """What is left when the provider has sent everything; the same errors."""
+    def _translate_end(self) -> bytes:
+        """Return the remaining chunks once the provider's stream has ended. Raises the same errors as `_translate`."""
 
-    def _goes_on(self, event: Event) -> bool:
-        """Whether an event after the end makes the answer one that did not end. Where the provider's own end is no
-        `[DONE]`, the caller cannot have read it as theirs, and hosts are known that begin anew in the same stream."""
+    def _is_continuation(self, event: Event) -> bool:
+        """Return whether this event, which follows the end of the response, makes the response invalid.
+
+        The default is that it does not: clients cannot have mistaken a provider's own end event for their `[DONE]`, and
+        some hosts are known to begin a second response in the same stream.
+        """
         return False
 
     @abstractmethod
     def _reported_usage(self) -> dict[str, Any] | None:
-        """In OpenAI's shape; None where nothing was reported. May raise any error of MISSHAPEN."""
+        """Return the usage in OpenAI's format, or None if none was reported. May raise any of the MALFORMED errors."""
 
     def feed(self, data: bytes) -> bytes:
         if self.failure is not None:
@@ -68,12 +72,12 @@ class StreamTranslator(ABC, Generic[Event]):
         try:
             if not self.over:
                 return translate(event)
-            if self.failure is None and self._goes_on(event):
-                self._fail(goes_on())
+            if self.failure is None and self._is_continuation(event):
+                self._fail(event_after_end())
         except Failure as failure:
             self._fail(failure)
         except MALFORMED:
-            self._fail(malformed_response(f"the provider sent an event that is none of {self.format}"))
+            self._fail(malformed_response(f"the provider sent an event that is not valid in {self.format}"))
         return b""
 
     def _fail(self, failure: Failure) -> None:
@@ -84,11 +88,11 @@ class StreamTranslator(ABC, Generic[Event]):
         last = b""
         try:
             if self.failure is None:
-                last = self._at_end()
+                last = self._translate_end()
         except Failure as failure:
             self._fail(failure)
         except MALFORMED:
-            self._fail(malformed_response(f"the provider's stream does not end as one of {self.format}"))
+            self._fail(malformed_response(f"the provider's stream ended in a way that is not valid in {self.format}"))
         return last + sse.encode(DONE) if self.finished() else last
 
     def finished(self) -> bool:
@@ -106,11 +110,11 @@ class StreamTranslator(ABC, Generic[Event]):
 
 
 class EventStreamTranslator(StreamTranslator[sse.SseEvent]):
-    """Base of those whose events are server-sent events."""
+    """Base of the translators whose input is server-sent events."""
 
     def __init__(self, created: int, show_usage: bool) -> None:
         self._decoder = sse.SseDecoder()
         super().__init__(created, show_usage, self._decoder.feed)
 
-    def _at_end(self) -> bytes:
+    def _translate_end(self) -> bytes:
         return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])

@@ -1,1 +1,1 @@
-"""Who speaks which format, where: providers as rows of data. Pure."""
+"""The known providers as data: endpoints, wire formats, authentication and prices. This package does no I/O."""

@@ -1,4 +1,4 @@
-"""Credential to header fields."""
+"""Turn credentials into request headers."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,7 +8,7 @@ from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 
 def credential_headers(spec: ProviderSpec, key: str) -> list[tuple[bytes, bytes]]:
-    """The fields that carry the key to this host; keys never go into URLs, which are logged."""
+    """Return the headers that carry the key to this provider. Keys never go into URLs, because those are logged."""
     value = key.encode("ascii")
     if spec.auth == "none":
         return []
@@ -18,55 +18,63 @@ def credential_headers(spec: ProviderSpec, key: str) -> list[tuple[bytes, bytes]
 
 
 class Signer(Protocol):
-    """Proves who we are, by what is held already: never waits, reads no clock. A value, made anew with each renewal."""
+    """Authenticates requests with one credential, without waiting or reading a clock.
 
-    def fields(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
-        """The header fields of one request, each with its line end.
+    A signer is an immutable value; each renewal of the credential creates a new one.
+    """
 
-        `host` is the value of the `Host` field, `path` the target with its query as it goes out, `now` Unix seconds.
+    def headers(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
+        """Return the headers of one request, each with its line end.
+
+        `host` is the value of the `Host` header, `path` the request target with its query as it is sent, and `now`
+        is in Unix seconds.
         """
 
     @property
     def secret(self) -> str:
-        """What tells this credential from the one before it."""
+        """The part of the credential that differs from the previous one."""
 
     @property
     def matcher(self) -> CredentialMatcher:
-        """Recognises what must not be shown, should a provider repeat it."""
+        """Recognises the credential in text that a provider sends back, so that it is not shown."""
 
-    def refused(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether an answer says that this credential does not count any more, where another one may."""
+    def is_refusal(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a response says that this credential is no longer valid but another one may be."""
 
 
 class Identity(Protocol):
-    """A credential that lasts for a time only and is renewed beside the requests: whoever has one asks it each time."""
+    """An account whose credential expires and is renewed in the background; ask it for a signer for each request."""
 
     def signer(self, now: float) -> Signer:
-        """The one that counts at `now` (Unix seconds). Raises Failure (502, other targets may do better) where there
-        is none: not fetched yet, or run out."""
+        """Return the signer that is valid at `now` (Unix seconds).
 
-    async def renewed(self, refused: Signer, deadline: float) -> bool:
-        """The provider did not accept this one (401). Whether another one is there now, after a short wait at most that
-        does not go beyond `until` (time of the loop)."""
+        Raises Failure (502, after which other targets may be tried) if there is none yet or it has expired.
+        """
+
+    async def renew(self, refused: Signer, deadline: float) -> bool:
+        """Replace a signer that the provider did not accept (401); return whether a different one is available.
+
+        Waits for a short time, and not beyond `deadline` (loop time).
+        """
 
 
 Identities = Mapping[str, Identity]
 
 
 class Bearer:
-    """A token, sent as it is. Raises ValueError for what is no token (RFC 6750, 2.1, leaves less than this)."""
+    """A bearer token. Raises ValueError for text that cannot be one (RFC 6750, 2.1, is even stricter)."""
 
-    __slots__ = ("_fields", "matcher", "secret")
+    __slots__ = ("_headers", "matcher", "secret")
 
     def __init__(self, token: str) -> None:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("not a token")
         self.secret = token
         self.matcher = CredentialMatcher(token, long_lived=True)
-        self._fields = b"authorization: Bearer %b\r\n" % token.encode("ascii")
+        self._headers = b"authorization: Bearer %b\r\n" % token.encode("ascii")
 
-    def fields(self, _method: str, _host: str, _path: str, _body: bytes, _now: float) -> bytes:
-        return self._fields
+    def headers(self, _method: str, _host: str, _path: str, _body: bytes, _now: float) -> bytes:
+        return self._headers
 
-    def refused(self, status: int, _headers: Mapping[bytes, bytes]) -> bool:
+    def is_refusal(self, status: int, _headers: Mapping[bytes, bytes]) -> bool:
         return status == 401

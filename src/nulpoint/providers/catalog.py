@@ -1,17 +1,25 @@
-"""The providers nulpoint knows, one row each, and which model names belong to whom.
+"""The catalogue of known providers, and the model names that select them.
 
-Base URLs and model names are those of the providers' own documentation and of published model tables (2026-11-30); the
-listed models are served today and have no announced end before March 2027. A row that is wrong or missing can be put
-right in config.yaml with the same record, under `providers`.
+Base URLs and model names are taken from the providers' documentation and from published model tables (2026-11-30). The
+listed models are available today, and none is announced to shut down before March 2027. Users can correct or add a row
+with the same record under `providers` in config.yaml.
 """
 
 from types import MappingProxyType
 
 from nulpoint.providers.spec import ProviderSpec, Variant
 
-_BEDROCK_MAKERS = (
-    "ai21.", "amazon.", "anthropic.", "cohere.", "deepseek.", "meta.", "mistral.", "openai.", "qwen.",
-)  # fmt: skip
+_BEDROCK_VENDORS = (
+    "ai21.",
+    "amazon.",
+    "anthropic.",
+    "cohere.",
+    "deepseek.",
+    "meta.",
+    "mistral.",
+    "openai.",
+    "qwen.",
+)
 _BEDROCK_REGIONS = ("us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.", "sa.")
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
 _VERTEX_PLACES = tuple(
@@ -191,14 +199,14 @@ _ROWS = (
         completions=True,
         embeddings=True,
     ),
-    # Clouds: where they are reached is the user's own, and tokens may stand in for keys.
+    # Clouds, whose endpoints depend on the user's account, and which may use tokens instead of keys.
     ProviderSpec(
         name="azure",
         base_url="{AZURE_OPENAI_ENDPOINT}",
         key_env="AZURE_OPENAI_API_KEY",
         auth="api-key",
         identity="entra",
-        # What is not `v1` is a dated version of the older surface, which names the deployment in the path.
+        # A version other than `v1` is a date and selects the older API, which has the deployment in the path.
         paths={
             "chat": "/openai/deployments/{model}/chat/completions?api-version={AZURE_OPENAI_API_VERSION}",
             "completions": "/openai/deployments/{model}/completions?api-version={AZURE_OPENAI_API_VERSION}",
@@ -274,7 +282,7 @@ _ROWS = (
             "AWS_REGION": None,
             "BEDROCK_ENDPOINT_URL": "https://bedrock-runtime.{AWS_REGION}.amazonaws.com",
         },
-        # A region alone may be there for other reasons.
+        # A region alone may be set for other reasons.
         asked_for_by=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BEDROCK_ENDPOINT_URL"),
         embeddings=True,
         models=(
@@ -291,7 +299,7 @@ _ROWS = (
             "cohere.embed-multilingual-v3",
         ),
     ),
-    # Hosts a team runs itself: no key; in use when their *_BASE_URL is set.
+    # Self-hosted servers, which need no key and are in use when their *_BASE_URL is set.
     ProviderSpec(
         name="ollama",
         base_url="http://localhost:11434/v1",
@@ -323,23 +331,23 @@ _ROWS = (
 
 CATALOG = MappingProxyType({row.name: row for row in _ROWS})
 
-# What a user should know of a host that has ended or changed since its row was written.
+# What users should know about providers that have shut down models or changed their address.
 NOTES = MappingProxyType(
     {
-        "perplexity": "its chat completions (Sonar) ended on 27 September 2026 and now answer with an error that names"
-        " the Agent API, which takes the Responses format; nulpoint still sends requests there and passes the error on",
+        "perplexity": "its chat completions (Sonar) ended on 27 September 2026 and now return an error that"
+        " points to the Agent API, which uses the Responses format; nulpoint still sends requests there and passes the"
+        " error on",
         "groq": "`llama-3.3-70b-versatile` and `llama-3.1-8b-instant` ended on 16 August 2026",
         "xai": "`grok-3` ended on 15 May 2026",
         "deepseek": "`deepseek-chat` and `deepseek-reasoner` ended on 24 July 2026",
-        "together": "its documentation now names https://api.together.ai/v1; this address is the older one and goes on"
-        " working",
-        "novita": "newer integrations use https://api.novita.ai/openai/v1; this address is the older one",
+        "together": "its documentation now gives the address https://api.together.ai/v1; the older one above works too",
+        "novita": "newer integrations use https://api.novita.ai/openai/v1; the address above is the older one",
     }
 )
 
-# Names that stand for another one: `provider/model` as the provider spells it. Names a provider serves as they are
-# need no row here, its pattern below is enough. Most of these names are those of earlier versions of nulpoint: the
-# Claude 3 models, Gemini 1.x, Mixtral and Google's older embedding models have ended, and their provider says so.
+# Model aliases, each for a `provider/model` as the provider spells it. A name that a provider serves unchanged needs no
+# alias, because its prefix below is enough. Most of these aliases come from earlier versions of nulpoint: the Claude 3
+# models, Gemini 1.x, Mixtral and Google's older embedding models are shut down, and their provider's error says so.
 ALIASES = MappingProxyType(
     {
         "claude-3-5-sonnet": "anthropic/claude-3-5-sonnet-latest",
@@ -358,8 +366,8 @@ ALIASES = MappingProxyType(
     }
 )
 
-# Who serves a name that begins like this; the longest prefix counts.
-PATTERNS = MappingProxyType(
+# The provider of model names that begin with a prefix; the longest matching prefix counts.
+PROVIDER_BY_PREFIX = MappingProxyType(
     {
         "gpt-": "openai",
         "chatgpt-": "openai",
@@ -392,14 +400,14 @@ PATTERNS = MappingProxyType(
         "qwq-": "qwen",
         "doubao-": "bytedance",
         "glm-": "zai",
-        # Bedrock's ids name the maker, and inference profiles a region before it.
-        **dict.fromkeys(_BEDROCK_MAKERS + _BEDROCK_REGIONS, "bedrock"),
+        # Bedrock's model ids begin with the vendor, those of inference profiles with a region.
+        **dict.fromkeys(_BEDROCK_VENDORS + _BEDROCK_REGIONS, "bedrock"),
     }
 )
 
-# Names that begin like this begin in truth like that: providers whose models others serve too are named before the
-# model. The longest counts; one with a slash speaks for names with a slash, the others for those without.
-PREFIXES = MappingProxyType(
+# Prefixes that are expanded to `provider/`, for clouds that serve other providers' models. The longest matching prefix
+# counts. A prefix with a slash applies to names with a slash, the others to names without.
+PREFIX_EXPANSIONS = MappingProxyType(
     {
         "azure-": "azure/",
         "vertexai-": "vertexai/",
@@ -408,7 +416,7 @@ PREFIXES = MappingProxyType(
     }
 )
 
-# Well-known embedding models, to name when a provider without embeddings is asked for some.
+# Well-known embedding models, suggested in the error for a provider without embeddings.
 EMBEDDING_MODELS = MappingProxyType(
     {
         "text-embedding-3-small": "openai",

@@ -1,16 +1,16 @@
-"""Models of several providers that stand in for one another, by tier, and what is known of how much they take.
+"""Equivalent models of several providers, grouped by tier, for automatic fallbacks.
 
-Facts: the providers' own model pages and published model tables, read on 2026-11-30. Every model here is served today
-and has no announced end before March 2027. Only names that are listed or match a rule have a tier; whatever has none
-is never moved to another model without the user's word. Numbers of `CONTEXTS` are input tokens.
+Sources: the providers' model pages and published model tables, read on 2026-11-30. Every model here is available today,
+and none is announced to shut down before March 2027. Only names that are listed or match a rule have a tier. A request
+for a model without a tier is never moved to another model unless the user configures it.
 """
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-# Each tier's model at each provider, in the order they are tried. Not always the newest one: OpenAI's models after
-# gpt-5.4 refuse tools on /chat/completions, and claude-sonnet-5-5 and claude-opus-5-5 refuse a tool that is forced.
+# Each tier's model at each provider, in the order they are tried. Some are not the newest: OpenAI's models after
+# gpt-5.4 reject tools on /chat/completions, and claude-sonnet-5-5 and claude-opus-5-5 reject a forced tool choice.
 TIERS = MappingProxyType(
     {
         "large": (
@@ -34,7 +34,7 @@ TIERS = MappingProxyType(
     }
 )  # fmt: skip
 
-# The first rule that matches a model's name at its provider gives its tier.
+# The tier of a model is that of the first rule of its provider that matches its name.
 _NO_TIER = re.compile(
     r"embed|audio|realtime|image|tts|transcribe|whisper|moderation|instruct|search|codex|live|codestral"
 )
@@ -52,7 +52,7 @@ _RULES = MappingProxyType(
     }
 )  # fmt: skip
 
-# Of the models a request may be moved to.
+# The maximum number of input tokens of the models a request may be moved to.
 CONTEXTS = MappingProxyType(
     {
         "openai/gpt-5.4": 922_000,
@@ -69,7 +69,7 @@ CONTEXTS = MappingProxyType(
     }
 )
 
-# OpenAI's models from gpt-5 on take fewer members of a chat request than gpt-4o did and answer 400 to the others.
+# OpenAI's models from gpt-5 on support fewer parameters of a chat request than gpt-4o and reject the others with 400.
 _GPT_5 = frozenset({"openai/gpt-5.4", "openai/gpt-5.4-mini", "openai/gpt-5.2"})
 _REFUSED = frozenset(
     {"stop", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "modalities", "audio",
@@ -82,33 +82,33 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def renamed_members(name: str) -> Mapping[str, str]:
-    """Members of a chat request that `provider/model` takes under another name only."""
+    """Return the parameters of a chat request that `provider/model` only supports under another name."""
     return _RENAMED if name in _GPT_5 else _NOTHING
 
 
 def refuses(name: str, members: Mapping[str, bytes]) -> bool:
-    """Whether `provider/model` is known to refuse a chat request with these members, each given with its JSON text."""
+    """Return whether `provider/model` is known to reject a chat request with these parameters (JSON text by name)."""
     if name not in _GPT_5:
         return False
-    given = {member for member, value in members.items() if value != b"null"}
+    present = {member for member, value in members.items() if value != b"null"}
     refused = _REFUSED
-    if "reasoning_effort" in given and members["reasoning_effort"] != b'"none"':
+    if "reasoning_effort" in present and members["reasoning_effort"] != b'"none"':
         refused |= _REFUSED_BESIDE_EFFORT
         if name in _REFUSE_TOOLS_BESIDE_EFFORT:
             refused |= {"tools", "functions"}
-    if _RENAMED.keys() | set(_RENAMED.values()) <= given:  # one of the two would get lost
+    if _RENAMED.keys() | set(_RENAMED.values()) <= present:  # one of the two would be lost
         return True
-    return not refused.isdisjoint(given)
+    return not refused.isdisjoint(present)
 
 
 def tier_of(provider: str, model: str) -> str | None:
-    """The tier of a model at a provider; None where nothing is known to stand in for it."""
+    """Return the tier of a model at a provider, or None if it has no known equivalents."""
     if _NO_TIER.search(model):
         return None
     return next((tier for rule, tier in _RULES.get(provider, ()) if rule.match(model)), None)
 
 
 def equivalents(provider: str, model: str) -> tuple[str, ...]:
-    """`provider/model` of the same tier at the other providers, in order."""
+    """Return the models of the same tier at the other providers as `provider/model`, in order."""
     tier = tier_of(provider, model)
     return tuple(name for name in TIERS[tier] if name.partition("/")[0] != provider) if tier else ()

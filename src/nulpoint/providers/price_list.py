@@ -1,9 +1,10 @@
-"""Providers' prices as they list them, standard tier, in dollars a million tokens.
+"""The built-in price list: the providers' standard prices in dollars per million tokens.
 
-Every name is written out: whether a dated name costs what the plain one does is the provider's to say, and
-gpt-4o-2024-05-13 does not. A `-latest` name is here where its model is known for the day. What is missing costs null:
-models priced by the hour (DeepSeek), names that moved to a model with another price (mistral-large-latest,
-mistral-small-latest). The user's `prices` in config.yaml come first. Models that have ended keep their last price.
+Every model name is listed in full, because a dated name may cost something else than the plain one, as
+gpt-4o-2024-05-13 does. A `-latest` name is listed only if it is known which model it stands for. Some models have no
+price here, so their cost is reported as null: models whose price depends on the time of day (DeepSeek), and names that
+moved to a model with another price (mistral-large-latest, mistral-small-latest). The user's `prices` in config.yaml
+take precedence. Models that were shut down keep their last price.
 """
 
 from nulpoint.providers.prices import Price, PriceRow
@@ -12,7 +13,7 @@ _OPENAI = "https://developers.openai.com/api/docs/pricing"
 _ANTHROPIC = "https://platform.claude.com/docs/en/about-claude/pricing"
 _GEMINI = "https://ai.google.dev/gemini-api/docs/pricing"
 _MISTRAL = "https://mistral.ai/pricing/api"
-# A published table of many providers' prices, where the provider's own page was not seen.
+# A published table of many providers' prices, used where the provider's own page was not available.
 _LITELLM = "https://github.com/BerriAI/litellm/blob/main/model_prices_and_context_window.json"
 
 
@@ -24,9 +25,9 @@ def _openai(
 
 
 def _openai_of_2026(name: str, *, input: float, output: float, cached: float, writes: bool = True) -> PriceRow:
-    """A model from gpt-5.4 on: above 272,000 prompt tokens, input costs twice as much and output 1.5 times as much.
+    """Price a model from gpt-5.4 on: above 272,000 prompt tokens, input costs 2 and output 1.5 times as much.
 
-    `writes`: writing to the cache costs 1.25 times the input, as it does from gpt-5.6 on.
+    With `writes`, writing to the cache costs 1.25 times the input price, as it does from gpt-5.6 on.
     """
     written = input * 1.25 if writes else None
     beyond = Price(input=input * 2, output=output * 1.5, cached=cached * 2, written=written and written * 2)
@@ -37,7 +38,11 @@ def _openai_of_2026(name: str, *, input: float, output: float, cached: float, wr
 def _anthropic(
     *names: str, input: float, output: float, cached: float | None = None, seen: str = "2026-10-24"
 ) -> PriceRow:
-    """Reading its cache costs a tenth of the input unless given; writing to it 1.25 times, for an hour twice."""
+    """Price a Claude model.
+
+    Compared with the input price, reading the cache costs a tenth unless `cached` is given, writing to it costs 1.25
+    times as much, and writing to it for an hour costs twice as much.
+    """
     read = input / 10 if cached is None else cached
     price = Price(input=input, output=output, cached=read, written=input * 1.25, written_1h=input * 2)
     return PriceRow(provider="anthropic", names=names, price=price, source=_ANTHROPIC, seen=seen)
@@ -57,7 +62,7 @@ def _gemini(
 
 
 def _xai(name: str, *, input: float, output: float, cached: float) -> PriceRow:
-    """Above 200,000 prompt tokens everything costs twice as much."""
+    """Price a Grok model: above 200,000 prompt tokens, everything costs twice as much."""
     beyond = Price(input=input * 2, output=output * 2, cached=cached * 2)
     price = Price(input=input, output=output, cached=cached, over=200_000, beyond=beyond)
     return PriceRow(provider="xai", names=(name,), price=price, source=_LITELLM, seen="2026-11")
@@ -132,9 +137,9 @@ PRICE_LIST = (
     _gemini("gemini-3.1-flash-lite", input=0.25, output=1.5, cached=0.025),
     _gemini("gemini-3.1-pro-preview", input=2, output=12, cached=0.2, beyond=Price(input=4, output=18, cached=0.4)),
     _gemini("gemini-3.5-flash-lite", input=0.3, output=2.5, cached=0.03),
-    # Until 31 December 2026; from then on twice as much.
+    # These prices are valid until 31 December 2026; they double after that.
     _gemini("gemini-3.6-flash", "gemini-3.7-flash", "gemini-3.8-flash", input=0.75, output=3.75, cached=0.075),
-    # From 1 December 2026 on; before that half as much.
+    # These prices are valid from 1 December 2026; before that they were half as much.
     _gemini("gemini-4-argon", "gemini-4-carbon", input=4, output=20, cached=0.2),
     _gemini("gemini-embedding-001", input=0.15, output=0, cached=None, seen="2026-11-20"),
     _mistral("mistral-large-2512", input=0.5, output=1.5, cached=0.05),

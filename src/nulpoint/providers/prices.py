@@ -1,7 +1,7 @@
-"""What a request costs by its provider's price list. Pure.
+"""Calculate what a request costs according to the price list. This module does no I/O.
 
-Money is counted in whole picodollars, so that sums are exact: a price of $0.0028 a million tokens is 2,800 of them a
-token. Nothing is guessed: a model that is not in the list, or tokens of a kind it has no price for, cost None.
+Money is counted in whole picodollars so that sums are exact: $0.0028 per million tokens is 2,800 picodollars per token.
+Nothing is guessed: the cost is None for a model that is not listed, or for kinds of tokens that have no price.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,19 +10,21 @@ import msgspec
 
 from nulpoint.protocols.openai.usage import Usage
 
-PICO = 10**12  # in a dollar
-_PER_TOKEN = 10**6  # picodollars a token, of a dollar a million tokens
+PICO = 10**12  # picodollars per dollar
+_PER_TOKEN = 10**6  # picodollars per token for each dollar per million tokens
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Dollars a million tokens, as providers list them.
+    """Dollars per million tokens, as providers list them.
 
     Fields:
         input: prompt tokens that were not cached.
         output: completion tokens, reasoning included.
         cached: prompt tokens read from the provider's own cache.
-        written: prompt tokens written to it; of those that stay an hour, `written_1h`.
-        over: where prompts above this many tokens have another price, it is `beyond` for all tokens of the request.
+        written: prompt tokens written to that cache.
+        written_1h: prompt tokens written to that cache for an hour.
+        over: the number of prompt tokens above which `beyond` is the price of all tokens of the request.
+        beyond: the price of requests with more than `over` prompt tokens.
     """
 
     input: float
@@ -35,9 +37,9 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a provider's price list.
+    """A row of a provider's price list.
 
-    `names`: every model it is for, in full; `seen`: when it said so, as exactly as is known.
+    `names` lists every model with this price in full. `seen` is the date when the source gave it, as far as known.
     """
 
     provider: str
@@ -48,7 +50,7 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Rates(msgspec.Struct, frozen=True):
-    """The same in picodollars a token."""
+    """A price in picodollars per token."""
 
     input: int
     output: int
@@ -62,7 +64,7 @@ class _Rates(msgspec.Struct, frozen=True):
         if self.over is not None and usage.prompt > self.over:
             return self.beyond.cost(usage) if self.beyond is not None else None
         cached, written = usage.cached, usage.written
-        if cached + written > usage.prompt:  # they are no parts of it here, so what they cost is not known
+        if cached + written > usage.prompt:  # they are not part of the prompt here, so the cost is unknown
             return None
         cost = (usage.prompt - cached - written) * self.input + usage.completion * self.output
         if cached:
@@ -70,11 +72,11 @@ class _Rates(msgspec.Struct, frozen=True):
                 return None
             cost += cached * self.cached
         if written:
-            more = self._of_written(usage)
-            return None if more is None else cost + more
+            write_cost = self._write_cost(usage)
+            return None if write_cost is None else cost + write_cost
         return cost
 
-    def _of_written(self, usage: Usage) -> int | None:
+    def _write_cost(self, usage: Usage) -> int | None:
         hour = usage.written_1h
         if (hour and self.written_1h is None) or (usage.written > hour and self.written is None):
             return None
@@ -82,7 +84,7 @@ class _Rates(msgspec.Struct, frozen=True):
 
 
 class Prices:
-    """A price list. `own`: the user's prices, by `provider/model`, which come before the rows."""
+    """A price list. `configured` are the user's prices by `provider/model`, which take precedence over the rows."""
 
     def __init__(self, rows: Iterable[PriceRow], configured: Mapping[str, Price] = {}) -> None:
         self._rates = {(row.provider, name): _rates(row.price) for row in rows for name in row.names}
@@ -90,9 +92,9 @@ class Prices:
             provider, _, model = name.partition("/")
             self._rates[provider, model] = _rates(price)
 
-    def cost(self, provider: str, answered: str, asked: str, usage: Usage) -> float | None:
-        """Dollars. By the model the provider says has answered, else by the one it was asked for."""
-        rates = self._rates.get((provider, answered)) or self._rates.get((provider, asked))
+    def cost(self, provider: str, response_model: str, requested_model: str, usage: Usage) -> float | None:
+        """Return the cost in dollars: by the model named in the response, or else by the requested model."""
+        rates = self._rates.get((provider, response_model)) or self._rates.get((provider, requested_model))
         if rates is None:
             return None
         cost = rates.cost(usage)

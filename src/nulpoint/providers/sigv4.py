@@ -1,7 +1,7 @@
-"""AWS Signature Version 4 for requests with a body and no query. Pure: the time is an argument.
+"""AWS Signature Version 4 for requests with a body and no query. The time is an argument, so no clock is read.
 
-Facts: "Create a signed AWS API request" of the IAM user guide, and AWS's published test suite. A path is encoded once
-more than it is on the wire, as every service but S3 has it.
+Sources: "Create a signed AWS API request" in the IAM user guide, and AWS's published test suite. The path that is
+signed is encoded once more than the path that is sent, as every service except S3 requires.
 """
 
 import hmac
@@ -17,14 +17,14 @@ from nulpoint.redaction.credential_matcher import CredentialMatcher
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _CONTENT_TYPE = "application/json"
 _ERROR_TYPE = b"x-amzn-errortype"
-# Errors, all with 403, that another set of credentials may not bring about.
+# Errors, all with status 403, that may not occur with another set of credentials.
 _REFUSALS = frozenset(
     {b"ExpiredTokenException", b"ExpiredToken", b"UnrecognizedClientException", b"InvalidClientTokenId"}
 )
 
 
 class AwsKeys(NamedTuple):
-    """What AWS calls credentials; temporary ones have a session token."""
+    """A set of AWS credentials. Temporary ones include a session token."""
 
     access_key: str
     secret_key: str
@@ -35,7 +35,7 @@ class AwsKeys(NamedTuple):
 
 
 class AwsSigner:
-    """Signs for one service of one region with one set of keys. The key of a day is derived once a day."""
+    """Signs requests to one service in one region with one set of keys. The signing key is derived once a day."""
 
     def __init__(self, keys: AwsKeys, region: str, service: str) -> None:
         self._secret_key, self._token = keys.secret_key, keys.session_token
@@ -47,18 +47,18 @@ class AwsSigner:
 
     @property
     def secret(self) -> str:
-        """The one of the two that goes over the wire, else the one that never does."""
+        """The session token, which is sent with requests, or else the secret key, which never is."""
         return self._token or self._secret_key
 
-    def fields(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
-        """As `auth.Signer` has it, for a body that is JSON."""
+    def headers(self, method: str, host: str, path: str, body: bytes, now: float) -> bytes:
+        """Return the headers of a request with a JSON body; see `auth.Signer`."""
         added = self.sign(method, path, {"content-type": _CONTENT_TYPE, "host": host}, body, now)
         return "".join([f"{name}: {value}\r\n" for name, value in added.items()]).encode("ascii")
 
-    def refused(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
+    def is_refusal(self, status: int, headers: Mapping[bytes, bytes]) -> bool:
         return status == 403 and headers.get(_ERROR_TYPE, b"").partition(b":")[0] in _REFUSALS
 
-    def sign(self, method: str, path: str, fields: Mapping[str, str], body: bytes, now: float) -> dict[str, str]:
+    def sign(self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: float) -> dict[str, str]:
         """The header fields to add to a request with these `fields` (names in lower case, `host` among them).
 
         `path` is as it goes onto the wire. `now`: Unix seconds.
@@ -67,7 +67,7 @@ class AwsSigner:
         added = {"x-amz-date": time}
         if self._token is not None:
             added["x-amz-security-token"] = self._token
-        signed = sorted({**fields, **added}.items())
+        signed = sorted({**headers, **added}.items())
         names = ";".join([name for name, _ in signed])
         lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in signed])
         request = f"{method}\n{_canonical_path(path)}\n\n{lines}\n{names}\n{sha256(body).hexdigest()}"
@@ -75,7 +75,7 @@ class AwsSigner:
         return added
 
     def _authorization(self, time: str, names: str, request: str) -> str:
-        """`request` in AWS's canonical form."""
+        """Return the `authorization` header for `request`, which is in AWS's canonical form."""
         day = time[:8]
         scope = f"{day}/{self._scope_end}"
         text = f"{_ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"

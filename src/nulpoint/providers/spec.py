@@ -1,4 +1,4 @@
-"""A provider as data, in a closed vocabulary: the same record in our catalogue and in a user's config.yaml."""
+"""The record that describes a provider, both in the catalogue and in a user's config.yaml."""
 
 from collections.abc import Mapping
 from typing import Literal, NoReturn
@@ -12,7 +12,7 @@ IdentityKind = Literal["entra", "google", "aws"]
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is different of a row where a variable has a certain value."""
+    """The fields of a provider that differ when a variable has a certain value."""
 
     variable: str
     value: str
@@ -21,31 +21,30 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One host that speaks a known wire format.
+    """The record of a provider that uses a known wire format.
 
     Fields:
-        name: what callers write before the slash in `provider/model`; also the metrics label.
-        base_url: up to and including the version part, without a slash at the end; names of variables in braces.
-        key_env: the environment variable that holds its key; null for a host that needs none, or knows none.
-        wire: the format it speaks.
-        auth: how the key is sent, ours or one the caller brings.
-        identity: whose tokens or signatures are used where no key is set.
-        paths: those that are not the format's; `{model}` in one is the model's name, names of variables stand as in
-            base_url.
-        variables: those that base_url and paths name, with their defaults; null is none, so it must be set.
-        asked_for_by: the variables that say the user means this provider, where there are `variables`; by default those
-            without a default of their own.
-        variants: what is different where a variable has a certain value.
-        headers: fixed header fields every request gets.
-        rename: request members this host spells differently (from the OpenAI name to its name).
-        drop: request members this host rejects; what is dropped is reported to the caller.
-        completions: it has a real `/completions`; elsewhere a prompt is answered through chat.
-        embeddings: it has `/embeddings`.
-        stream_usage: `ask` turns on `stream_options.include_usage` to learn what a stream used; `inline` hosts send
-            usage unasked or reject the option.
-        sends_done: its streams end with `data: [DONE]`.
-        idle_timeout: seconds a kept connection may idle, where shorter than UPSTREAM_IDLE_TIMEOUT.
-        models: names listed by `GET /v1/models`; others are routed all the same.
+        name: the part before the slash in `provider/model`; also the metrics label.
+        base_url: the URL up to and including the version, without a trailing slash; variables are written in braces.
+        key_env: the environment variable that holds the key; null if the provider takes no key.
+        wire: the wire format.
+        auth: how a key is sent, whether it is configured or brought by the client.
+        identity: the kind of account whose tokens or signatures are used if no key is set.
+        paths: the paths that differ from those of the wire format; they may contain `{model}` and variables in braces.
+        variables: the variables in base_url and paths with their defaults; one whose default is null must be set.
+        asked_for_by: the variables that bring the provider into use, if it has `variables`; by default, those whose
+            default is null.
+        variants: the fields that differ when a variable has a certain value.
+        headers: fixed headers that are added to every request.
+        rename: request parameters that have another name at this provider, by their OpenAI name.
+        drop: request parameters that this provider rejects; the response tells the client which were dropped.
+        completions: whether it has a `/completions` endpoint; otherwise prompts are sent through chat.
+        embeddings: whether it has an `/embeddings` endpoint.
+        stream_usage: `ask` requests the usage of a stream with `stream_options.include_usage`; `inline` is for
+            providers that always send it or reject the option.
+        sends_done: whether its streams end with `data: [DONE]`.
+        idle_timeout: seconds after which an idle connection is closed, if shorter than UPSTREAM_IDLE_TIMEOUT.
+        models: the names listed by `GET /v1/models`; other names are routed too.
     """
 
     name: str
@@ -74,14 +73,14 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return f"{self.key_env}S" if self.key_env else None
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The variables without which it cannot be reached."""
+    def required_variables(self) -> tuple[str, ...]:
+        """The variables that must be set to reach the provider."""
         return tuple(name for name, default in self.variables.items() if default is None)
 
     @property
-    def to_set(self) -> str:
-        """What brings it into use."""
-        return ", ".join(self.needs) or self.key_env or self.base_url_env
+    def variables_to_set(self) -> str:
+        """The variables that bring the provider into use, as text for a message."""
+        return ", ".join(self.required_variables) or self.key_env or self.base_url_env
 
     @property
     def base_url_env(self) -> str:
@@ -90,7 +89,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Secret:
-    """A credential that cannot be shown by accident: printing, formatting or encoding it gives stars or an error."""
+    """A credential that cannot be shown by accident: printing or formatting it gives stars, encoding it an error."""
 
     __slots__ = ("_value",)
 
@@ -98,7 +97,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself, for the one place that sends it."""
+        """Return the value itself, for the code that sends it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -115,17 +114,22 @@ class Secret:
 
 
 class IdentitySettings(msgspec.Struct, frozen=True):
-    """How to come by an identity's credentials: whatever its kind needs to know, by name. Equal ones are shared."""
+    """The settings from which an identity's credentials are obtained, by name. Equal identities share a credential."""
 
     kind: IdentityKind
     values: tuple[tuple[str, Secret], ...] = ()
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as configured: where it really is, and its keys (none: the caller brings one, or none is needed).
+    """A configured provider.
 
-    `paths` are the row's own, with their variables filled in. `identity` stands in for keys. `hinted`: nothing speaks
-    for it but a variable that may be there for other reasons.
+    Fields:
+        spec: the provider's record.
+        base_url: the URL where it is reached, with its variables filled in.
+        credentials: its keys; empty if clients bring their own or none is needed.
+        paths: the record's own paths, with their variables filled in.
+        identity: the account that is used instead of keys.
+        autodetected: whether it is only in use because of a variable that may be set for other reasons.
     """
 
     spec: ProviderSpec
@@ -133,4 +137,4 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     credentials: tuple[Secret, ...] = ()
     paths: Mapping[Call, str] = {}
     identity: IdentitySettings | None = None
-    hinted: bool = False
+    autodetected: bool = False

@@ -1,8 +1,7 @@
-"""What each wire format asks of HTTP: the paths of its calls, and how its streams are announced. Pure.
+"""The wire formats: the paths of their calls and the content type of their streams. This module does no I/O.
 
-A path is a template after the base URL. `{model}` in it is the model's name, encoded. In rows names in capitals
-(`{VERTEX_PROJECT}`) are variables: they are filled in once, when the configuration is read (`config/sections/
-endpoints.py`).
+A path is a template that follows the base URL. `{model}` stands for the encoded name of the model. Names in capitals
+(`{VERTEX_PROJECT}`) are variables, which are filled in when the configuration is read (`config/sections/endpoints.py`).
 """
 
 from collections.abc import Mapping
@@ -21,17 +20,17 @@ _NO_NAMES = frozenset({"", ".", ".."})
 
 
 class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """One format.
+    """The HTTP properties of a wire format.
 
     Fields:
-        paths: by call; where a streamed chat has no path of its own, it is that of `chat`.
-        content: the media type a stream comes as, in lower case.
-        before_model: what callers may write before a model's name, and the path does not have.
+        paths: the path of each call; without one for `stream`, streams use the path of `chat`.
+        stream_content_type: the media type of streams, in lower case.
+        model_prefix: a prefix that clients may write before a model's name and that is not part of the path.
     """
 
     paths: Mapping[Call, str]
-    content: bytes = b"text/event-stream"
-    before_model: str = ""
+    stream_content_type: bytes = b"text/event-stream"
+    model_prefix: str = ""
 
 
 _OPENAI: Mapping[Call, str] = {
@@ -44,15 +43,15 @@ _GEMINI: Mapping[Call, str] = {
     "stream": "/models/{model}:streamGenerateContent?alt=sse",
     "embeddings": "/models/{model}:batchEmbedContents",
 }
-WIRES: Mapping[Wire, WireFormat] = MappingProxyType(
+WIRE_FORMATS: Mapping[Wire, WireFormat] = MappingProxyType(
     {
         "openai": WireFormat(paths=_OPENAI),
         "anthropic": WireFormat(paths={**_OPENAI, "chat": "/messages"}),
-        "gemini": WireFormat(paths=_GEMINI, before_model="models/"),
+        "gemini": WireFormat(paths=_GEMINI, model_prefix="models/"),
         "mistral": WireFormat(paths=_OPENAI),
-        # Gemini's format, but for embeddings.
-        "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:predict"}, before_model="models/"),
-        # Anthropic's, with the model in the path and not in the body.
+        # This is Gemini's format except for embeddings.
+        "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:predict"}, model_prefix="models/"),
+        # This is Anthropic's format with the model in the path instead of the body.
         "vertex-anthropic": WireFormat(
             paths={"chat": "/models/{model}:rawPredict", "stream": "/models/{model}:streamRawPredict"}
         ),
@@ -62,30 +61,30 @@ WIRES: Mapping[Wire, WireFormat] = MappingProxyType(
                 "stream": "/model/{model}/converse-stream",
                 "embeddings": "/model/{model}/invoke",
             },
-            content=b"application/vnd.amazon.eventstream",
+            stream_content_type=b"application/vnd.amazon.eventstream",
         ),
     }
 )
 
 
 class Paths:
-    """The two paths of one route at one provider, which are nearly always the same one: of a whole answer, of a stream.
+    """The paths of one route at one provider, for complete responses and for streams; they are often the same.
 
-    `own` are the row's, which count before the format's.
+    `configured` are the provider's own paths, which take precedence over those of the wire format.
     """
 
-    __slots__ = ("_before_model", "fixed", "stream", "whole")
+    __slots__ = ("_model_prefix", "fixed", "stream", "whole")
 
     def __init__(self, wire: Wire, configured: Mapping[Call, str], call: Call) -> None:
-        paths = {**WIRES[wire].paths, **configured}
+        paths = {**WIRE_FORMATS[wire].paths, **configured}
         self.whole = paths[call] if call in paths else paths["chat"]
         self.stream = paths.get("stream", self.whole) if call == "chat" else self.whole
         self.fixed = self.whole == self.stream and MODEL not in self.whole
-        self._before_model = WIRES[wire].before_model
+        self._model_prefix = WIRE_FORMATS[wire].model_prefix
 
     def of(self, model: str, stream: bool) -> str:
-        """The path of one call, after the base URL. Raises Failure (400) for a name that would make it another path."""
-        name = quote(model.removeprefix(self._before_model), safe="@")
+        """Return the path of one call. Raises Failure (400) for a model name that would turn it into another path."""
+        name = quote(model.removeprefix(self._model_prefix), safe="@")
         if name in _NO_NAMES:
-            raise rejected("the model's name is none", param="model", code="invalid_value")
+            raise rejected("the model name is not valid", param="model", code="invalid_value")
         return (self.stream if stream else self.whole).replace(MODEL, name)

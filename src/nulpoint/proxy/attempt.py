@@ -8,9 +8,9 @@ import msgspec
 
 from nulpoint.cache.writer import ResponseOrigin
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.json_nodes import check_answer_node_count, exceeds_node_count
+from nulpoint.formats.json_nodes import check_response_node_count, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response
-from nulpoint.formats.retry_after import retry_after_seconds
+from nulpoint.formats.retry_after import parse_retry_after_headers
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.message import JSON_TYPE, Headers, header
@@ -62,7 +62,7 @@ class UpstreamAttempt(msgspec.Struct):
         connection = await client.send(
             call.endpoint.pool, head, planned.timeout, self.proxy_request.deadline, call.prepared.body
         )
-        if self.signer is not None and self.signer.refused(connection.status, connection.headers):
+        if self.signer is not None and self.signer.is_refusal(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
         try:
             self.secret = call.endpoint.matcher(
@@ -103,7 +103,7 @@ class UpstreamAttempt(msgspec.Struct):
         """Send the request again with a new token if the provider has revoked the one used. Raises Failure."""
         endpoint = self.call.endpoint
         try:
-            renewed = endpoint.identity is not None and await endpoint.identity.renewed(
+            renewed = endpoint.identity is not None and await endpoint.identity.renew(
                 refused, self.proxy_request.deadline
             )
         except BaseException:
@@ -169,7 +169,7 @@ class UpstreamAttempt(msgspec.Struct):
         endpoint, prepared = self.call.endpoint, self.call.prepared
         if prepared.codec is not None or prepared.embeddings is not None:  # else the bytes are not changed
             if len(body) > self.proxy_request.max_json_nodes and prepared.decodes_answers:
-                check_answer_node_count(body, self.proxy_request.max_json_nodes)
+                check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = prepared.decode_response(
                 body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
             )
@@ -181,7 +181,7 @@ class UpstreamAttempt(msgspec.Struct):
         if self.proxy_request.stream:
             raise other_form("a stream", "a whole answer")
         if endpoint.through_chat:
-            check_answer_node_count(body, self.proxy_request.max_json_nodes)
+            check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = from_chat(body)
         return body, metadata
 
@@ -221,7 +221,7 @@ class UpstreamAttempt(msgspec.Struct):
         body = await read_body(connection, self.max_response)
         if exceeds_node_count(body, self.proxy_request.max_json_nodes):
             body = b""  # no error is described in that many values
-        wait = retry_after_seconds(
+        wait = parse_retry_after_headers(
             headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp()
         )
         endpoint = self.call.endpoint

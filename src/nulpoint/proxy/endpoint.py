@@ -10,10 +10,10 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.http.client.connector import Origin, origin_of
 from nulpoint.http.client.pool import ConnectionPool, UpstreamClient
 from nulpoint.http.message import header
-from nulpoint.protocols.registry import CODECS, ERRORS
+from nulpoint.protocols.registry import CODECS, ERROR_READERS
 from nulpoint.providers.auth import Identity, Signer, credential_headers
 from nulpoint.providers.spec import Provider, Route
-from nulpoint.providers.wire_formats import WIRES, Paths
+from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
 from nulpoint.redaction.credential_matcher import NO_CREDENTIAL, CredentialMatcher
 from nulpoint.request.headers import provider_headers
 
@@ -44,9 +44,9 @@ class ProviderEndpoint:
         self.through_chat = route == "completions" and not spec.completions
         origin = origin_of(provider.base_url)
         self.pool: ConnectionPool = client.pool(origin, spec.idle_timeout)
-        self.stream_content = WIRES[spec.wire].content
+        self.stream_content = WIRE_FORMATS[spec.wire].stream_content_type
         self.translates = self.through_chat or spec.wire in CODECS
-        self.read_error = ERRORS.get(spec.wire)
+        self.read_error = ERROR_READERS.get(spec.wire)
         self.identity = identity
         self._base = urlsplit(provider.base_url).path.rstrip("/")
         self._host = _host(origin)
@@ -86,7 +86,7 @@ class ProviderEndpoint:
         if client_api_key:
             fields = self._credential_headers(client_api_key)
         elif signer is not None:
-            fields = signer.fields(METHOD, self._host, head.path, body, _unix())
+            fields = signer.headers(METHOD, self._host, head.path, body, _unix())
         else:
             fields = self._credentials[credential] if isinstance(credential, int) and self._credentials else b""
         return b"%b%b%bcontent-length: %d\r\n\r\n" % (head.block, fields, forwarded_headers, len(body))

@@ -7,7 +7,7 @@ from nulpoint.formats.inflate import inflater_for
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 
@@ -37,7 +37,7 @@ def check_response(
     Of a long body, such as a batch of vectors, only the member `error` is checked.
     """
     long = exceeds_node_count(body, max_json_nodes)
-    if not long and embedded_error(body):
+    if not long and has_embedded_error(body):
         raise embedded_failure(provider, body, credential)
     try:
         error = bytes(msgspec.json.decode(body, type=_Object).error)
@@ -51,4 +51,4 @@ def check_response(
 
 def other_form(requested: str, sent: str) -> Failure:
     """Return the failure for a stream in place of a body, or the reverse."""
-    return malformed_response(f"the provider was asked for {requested} and sent {sent}", ClientCause.OTHER_FORM)
+    return malformed_response(f"the provider was asked for {requested} and sent {sent}", ClientCause.STREAM_MISMATCH)

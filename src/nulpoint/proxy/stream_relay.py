@@ -100,10 +100,10 @@ class StreamRelay:
         """Hold events back until there is content. Return whether to go on like this."""
         self._check_events(self._transformer.feed(self._plain(data)))
         if self.committed:
-            self._stream.write(self._first_content.held())
+            self._stream.write(self._first_content.take_held())
         if self._transformer.over:
             return False
-        if self._first_content.begun and not self.committed:
+        if self._first_content.has_event and not self.committed:
             self._stream.send_head()
         return not self.committed
 
@@ -140,13 +140,13 @@ class StreamRelay:
         ) + transformer.close()
         if not self.committed:
             self._check_events(last)
-            last = self._first_content.held() if self.committed else b""
+            last = self._first_content.take_held() if self.committed else b""
         finished = transformer.finished()
         if finished or (not self._sends_done and transformer.has_finish_reason()):
             if not self.committed:  # a complete stream without content
                 self.committed = True
                 self._stream.commit()
-                last = self._first_content.held()
+                last = self._first_content.take_held()
             self._stream.end(last if finished else last + sse.encode(DONE))
             return
         if last:

@@ -6,7 +6,7 @@ from msgspec import UNSET
 from nulpoint.formats import json_edit
 from nulpoint.http.message import Headers
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.openai.completions import Chained, CompletionStream, to_chat
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream, to_chat
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage, decode_member
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from nulpoint.protocols.registry import (
@@ -14,8 +14,8 @@ from nulpoint.protocols.registry import (
     EMBEDDINGS,
     Codec,
     EmbeddingsCodec,
-    codec_for,
     codec_for_model,
+    codec_for_response,
     with_emulation,
 )
 from nulpoint.providers.spec import ProviderSpec, Route
@@ -41,18 +41,18 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         `headers`: of the answer. `created`: Unix seconds, for answers without a date. `request`: the caller's body.
         """
         if self.codec is not None:
-            codec = codec_for(self.codec, headers) if self.codec.id_in else self.codec
+            codec = codec_for_response(self.codec, headers) if self.codec.id_header else self.codec
             return codec.decode(body, created)
         if self.embeddings is None:
             return body
         decoded = self.embeddings.decode(body, request, model)
-        count = headers.get(self.embeddings.count_in)
-        return decoded if count is None else self.embeddings.counted(decoded, count)
+        count = headers.get(self.embeddings.token_count_header)
+        return decoded if count is None else self.embeddings.add_token_count(decoded, count)
 
     @property
     def decodes_answers(self) -> bool:
         """Whether `answer` reads the whole body; else it passes byte for byte."""
-        return self.codec is not None or (self.embeddings is not None and not self.embeddings.passes_answers)
+        return self.codec is not None or (self.embeddings is not None and not self.embeddings.returns_body_unchanged)
 
     def stream_transformer(
         self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False
@@ -63,8 +63,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         """
         hide_usage = self.hide_usage and not all_usage
         if self.codec is not None:
-            translated = codec_for(self.codec, headers).stream(created, not hide_usage)
-            return Chained(translated) if through_chat else translated
+            translated = codec_for_response(self.codec, headers).stream(created, not hide_usage)
+            return ChatToCompletionStream(translated) if through_chat else translated
         if through_chat:
             return CompletionStream(hide_usage=hide_usage, finish_ends=self.finish_ends)
         return UsageStripper(finish_ends=self.finish_ends) if hide_usage else PassThrough(finish_ends=self.finish_ends)

@@ -1,1 +1,1 @@
-"""Credentials and prompts are taken out of text before it is shown or logged. Pure."""
+"""Removes credentials and prompts from text before it is shown or logged. Pure."""

@@ -1,12 +1,12 @@
-"""Finds a credential in what a provider sends back, in whichever usual spelling it is repeated.
+"""Finds a credential in a provider's response in any of the usual encodings.
 
-A provider may repeat the credential it was sent: in an error message, in a request id, in any other header field. It
-is found as it is, in any mixture of upper and lower case, in base64 (both alphabets, at any position among other
-bytes, padded or not), and where characters of it are escaped (percent-encoding, JSON, HTML), and a run of twelve of
-its characters is enough.
+A provider may repeat the credential it was sent: in an error message, in a request id or in any other header. The
+credential is found as it is, in any mixture of upper and lower case, in base64 (both alphabets, at any position among
+other bytes, with or without padding), and with escaped characters (percent-encoding, JSON, HTML). Twelve consecutive
+characters of it are enough.
 
-The search takes time in proportion to the text. It looks up four characters of every nine, and no more unless they
-stand together in the credential: a run of twelve cannot fall between such samples.
+The search time is linear in the length of the text. The search samples four characters of every nine, and looks closer
+only if they occur consecutively in the credential: every run of twelve characters contains such a sample.
 """
 
 import re
@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import AnyStr
 
-INSTEAD = "[redacted]"
-RUN = 12  # consecutive characters of a credential that are looked for; of a shorter credential, all of it
-SHORTEST = 8  # characters; a shorter credential could be a word by chance, so that it is looked for in messages alone
-_GRAM = 4
-_LEVELS = 3  # escapes within escapes
-_LONGEST_SAMPLED = 1024  # bytes; longer header values are rare enough to be searched outright
+REPLACEMENT = "[redacted]"
+RUN_LENGTH = 12  # this many consecutive characters of a credential are a match; of a shorter one, all of it
+MIN_SECRET_LENGTH = 8  # characters; a shorter secret could be an ordinary word, so it is searched for in messages only
+_SAMPLE = 4  # characters
+_LEVELS = 3  # of escapes within escapes
+_MAX_SAMPLED_BYTES = 1024  # longer header values are so rare that they are always searched
 
-# Letter case does not count, and both alphabets of base64 are one. Whatever may begin an escape, or is not ASCII,
-# becomes a percent sign: a value without one holds neither.
+# Maps a text to lower case and to one of the two base64 alphabets. Characters that may begin an escape, and those that
+# are not ASCII, become percent signs: a text without percent signs has neither.
 _PERCENT = ord("%")
 _FOLD = bytes(
     _PERCENT if byte >= 0x80 or byte in b"\\&" else ord(chr(byte).lower().translate({43: "-", 47: "_"}))
@@ -35,66 +35,66 @@ _ESCAPE = re.compile(
 
 
 def _sampler(stride: int, number: int) -> Callable[[bytes], tuple[bytes, ...]]:
-    """A function that takes so many samples of a text, a stride between the beginnings of two."""
-    return Struct(f"{stride - _GRAM}x".join([f"{_GRAM}s"] * number)).unpack_from
+    """Return a function that takes `number` samples of a text, one at every `stride` bytes."""
+    return Struct(f"{stride - _SAMPLE}x".join([f"{_SAMPLE}s"] * number)).unpack_from
 
 
-# By stride and number.
+# Samplers by stride and by number of samples.
 _SAMPLERS = {
-    stride: [_sampler(stride, number) for number in range((_LONGEST_SAMPLED + stride) // stride + 1)]
-    for stride in range(SHORTEST - _GRAM + 1, RUN - _GRAM + 2)
+    stride: [_sampler(stride, number) for number in range((_MAX_SAMPLED_BYTES + stride) // stride + 1)]
+    for stride in range(MIN_SECRET_LENGTH - _SAMPLE + 1, RUN_LENGTH - _SAMPLE + 2)
 }
 
 
 class CredentialMatcher:
-    """Recognises one credential, which may consist of several secrets (AWS's do).
+    """Finds one credential, which may consist of several secrets, as those of AWS do.
 
-    `long_lived` matchers are made once for a configured credential, so they are prepared for cheap checks. Others are
-    made for a single request, with the key that its caller brought.
+    A `long_lived` matcher is made once for a configured credential, so it prepares tables for fast checks. The others
+    are made for a single request, with the client's own key.
     """
 
-    __slots__ = ("_all", "_grams", "_samplers", "_searched", "_stride", "_text", "_windows", "shortest")
+    __slots__ = ("_all", "_samplers", "_samples", "_searched", "_stride", "_text", "_windows", "min_match_length")
 
     def __init__(self, *secrets: str, long_lived: bool = False) -> None:
         self._all = secrets
-        self._searched = [secret.encode() for secret in secrets if len(secret) >= SHORTEST]
-        self.shortest = min([RUN, *map(len, self._searched)])  # bytes of a text that can hold anything
-        self._stride = self.shortest - _GRAM + 1
+        self._searched = [secret.encode() for secret in secrets if len(secret) >= MIN_SECRET_LENGTH]
+        self.min_match_length = min([RUN_LENGTH, *map(len, self._searched)])  # a shorter text has no match
+        self._stride = self.min_match_length - _SAMPLE + 1
         self._samplers = _SAMPLERS[self._stride]
-        self._text = b""  # made when first needed, as `_windows` are
-        self._grams = frozenset(_slices(self._spellings(), _GRAM)) if long_lived else None
+        self._text = b""  # computed when first needed, like `_windows`
+        self._samples = frozenset(_slices(self._spellings(), _SAMPLE)) if long_lived else None
         self._windows: dict[int, frozenset[bytes]] | None = None
 
     @property
-    def too_short(self) -> list[str]:
-        """Secrets that messages alone are searched for, and only as they are."""
-        return [secret for secret in self._all if 0 < len(secret) < SHORTEST]
+    def short_secrets(self) -> list[str]:
+        """The secrets that are searched for only in messages and only in their plain form."""
+        return [secret for secret in self._all if 0 < len(secret) < MIN_SECRET_LENGTH]
 
     def may_be_in(self, value: bytes) -> bool:
-        """Whether a header value has to be searched. Wrongly true at times, never wrongly false."""
+        """Return whether a header value must be searched. This may be wrong if true, but never if false."""
         folded = value.translate(_FOLD)
-        if _PERCENT in folded or len(value) > _LONGEST_SAMPLED:
+        if _PERCENT in folded or len(value) > _MAX_SAMPLED_BYTES:
             return True
-        samples = self._samplers[(len(value) + self._stride - _GRAM) // self._stride](folded)
-        if self._grams is not None:
-            return not self._grams.isdisjoint(samples)
+        samples = self._samplers[(len(value) + self._stride - _SAMPLE) // self._stride](folded)
+        if self._samples is not None:
+            return not self._samples.isdisjoint(samples)
         find = (self._text or self._spellings()).find
         return any([find(sample) >= 0 for sample in samples])
 
     def is_in(self, value: bytes) -> bool:
-        """Whether the credential, or a run of its characters, is in there."""
+        """Return whether the value contains the credential or a run of its characters."""
         return next(self._spans(value, _LEVELS), None) is not None
 
     def redact(self, text: str) -> str:
-        """The text with INSTEAD wherever the credential was."""
+        """Return the text with REPLACEMENT in place of the credential."""
         if not self._searched:
             return text
         data = text.encode("utf-8", "replace")
         spans = sorted(self._spans(data, _LEVELS))
-        return replaced(data, spans, INSTEAD.encode()).decode() if spans else text
+        return replace_spans(data, spans, REPLACEMENT.encode()).decode() if spans else text
 
     def _spans(self, data: bytes, levels: int) -> Iterator[tuple[int, int]]:
-        """Where the credential stands, also behind escapes; spans may overlap."""
+        """Yield the spans of the credential, escaped or not. The spans may overlap."""
         yield from self._plain_spans(data)
         unescaped = _unescaped(data) if levels else None
         if unescaped is not None:
@@ -104,16 +104,16 @@ class CredentialMatcher:
 
     def _plain_spans(self, data: bytes) -> Iterator[tuple[int, int]]:
         windows = self._windows or self._prepare()
-        text, known = data.translate(_FOLD), self._grams or self._text or self._spellings()
-        for at in range(0, len(text) - _GRAM + 1, self._stride):
-            if text[at : at + _GRAM] in known:
-                for size, of_size in windows.items():
-                    for start in range(max(0, at + _GRAM - size), min(at, len(text) - size) + 1):
-                        if text[start : start + size] in of_size:
+        text, known = data.translate(_FOLD), self._samples or self._text or self._spellings()
+        for at in range(0, len(text) - _SAMPLE + 1, self._stride):
+            if text[at : at + _SAMPLE] in known:
+                for size, windows_of_size in windows.items():
+                    for start in range(max(0, at + _SAMPLE - size), min(at, len(text) - size) + 1):
+                        if text[start : start + size] in windows_of_size:
                             yield start, start + size
 
     def _spellings(self) -> bytes:
-        """Everything that `_forms` gives, and a little more, as one text."""
+        """Return a text that contains everything `_forms` yields, and a few more bytes."""
         pieces = [
             secret + b2a_base64(secret) + b2a_base64(b"." + secret) + b2a_base64(b".." + secret)
             for secret in self._searched
@@ -123,16 +123,17 @@ class CredentialMatcher:
 
     def _prepare(self) -> dict[int, frozenset[bytes]]:
         forms = [form for secret in self._searched for form in _forms(secret)]
-        windows = {window for form in forms for window in _slices(form, min(RUN, len(form)))}
+        windows = {window for form in forms for window in _slices(form, min(RUN_LENGTH, len(form)))}
         sizes = {len(window) for window in windows}
         self._windows = {size: frozenset(window for window in windows if len(window) == size) for size in sizes}
         return self._windows
 
 
 def _forms(secret: bytes) -> Iterator[bytes]:
-    """The folded spellings of a secret: its characters, and those of its base64 that it determines by itself.
+    """Yield the folded forms of a secret: the secret itself, and the base64 characters that depend on it alone.
 
-    Three bytes are four characters of base64, so there are three, by how many bytes stand before the secret.
+    Three bytes become four characters of base64, so there are three base64 forms, which differ in the number of bytes
+    before the secret.
     """
     yield secret.translate(_FOLD)
     for before in range(3):
@@ -145,30 +146,33 @@ def _slices(text: bytes, size: int) -> list[bytes]:
 
 
 def _unescaped(data: bytes) -> tuple[bytes, list[int]] | None:
-    """The text without escapes, and for each byte of it (and its end) where it began. None where there are none."""
+    """Return the text with its escapes decoded, and the original position of each byte and of the end.
+
+    Returns None if the text has no escapes.
+    """
     pieces: list[bytes] = []
     starts: list[int] = []
     at = 0
-    for found in _ESCAPE.finditer(data):
-        percent, backslash, hexadecimal, decimal, slash = found.groups()
+    for escape in _ESCAPE.finditer(data):
+        percent, backslash, hexadecimal, decimal, slash = escape.groups()
         digits = percent or backslash or hexadecimal
         number = ord(slash) if slash else int(decimal) if decimal else int(digits, 16)
-        pieces += (data[at : found.start()], bytes([min(number, 0xFF)]))
-        starts += range(at, found.start() + 1)
-        at = found.end()
+        pieces += (data[at : escape.start()], bytes([min(number, 0xFF)]))
+        starts += range(at, escape.start() + 1)
+        at = escape.end()
     if not pieces:
         return None
     starts += range(at, len(data) + 1)
     return b"".join([*pieces, data[at:]]), starts
 
 
-def replaced(text: AnyStr, spans: list[tuple[int, int]], instead: AnyStr) -> AnyStr:
-    """The text with `instead` for each stretch that these spans cover. They are in order, and may overlap."""
+def replace_spans(text: AnyStr, spans: list[tuple[int, int]], replacement: AnyStr) -> AnyStr:
+    """Return the text with each part that the spans cover replaced. The spans are sorted and may overlap."""
     pieces: list[AnyStr] = []
     shown_from, hidden_to = 0, -1
     for start, end in spans:
         if start > hidden_to:
-            pieces += (text[shown_from:start], instead)
+            pieces += (text[shown_from:start], replacement)
         shown_from = hidden_to = max(hidden_to, end)
     pieces.append(text[shown_from:])
     return text[:0].join(pieces)

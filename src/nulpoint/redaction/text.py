@@ -1,11 +1,11 @@
-"""Takes out of text what must not be shown: credentials, and in the log what a caller has said. Pure.
+"""Removes from text what must not be shown: credentials, and from logs also what the client sent. Pure.
 
-Providers repeat credentials in their errors (OpenAI's "Incorrect API key provided: ..."), whole or with stars in the
-middle, and some repeat the request: Mistral's `detail[].input`, the validation errors of vLLM.
+Providers repeat credentials in their errors (OpenAI's "Incorrect API key provided: ..."), in full or with stars in the
+middle, and some repeat parts of the request (Mistral's `detail[].input`, the validation errors of vLLM).
 
-Callers and providers choose this text, so all the work is linear in its length. The patterns are RE2's, and each is
-searched for by itself: in an alternation, one alternative that begins early and fails late would be tried again after
-each match of another one.
+Clients and providers choose this text, so the time must be linear in its length. The patterns are therefore RE2's, and
+each is searched for separately: in an alternation, an alternative that begins early and fails late would be tried again
+after every match of another.
 """
 
 from collections.abc import Callable, Collection
@@ -14,21 +14,21 @@ from typing import Any
 import msgspec
 import re2
 
-from nulpoint.redaction.credential_matcher import INSTEAD, RUN, CredentialMatcher, replaced
+from nulpoint.redaction.credential_matcher import REPLACEMENT, RUN_LENGTH, CredentialMatcher, replace_spans
 
-BEYOND = 512  # characters searched behind a cut, so that a credential which begins before it is recognised
-SEARCHED = 262_144  # bytes of a request; a larger one is not searched for what a text repeats of it
-_GRAM = 4
-_STRIDE = RUN - _GRAM + 1  # a run of RUN characters holds one of the samples that are taken so far apart
+LOOKAHEAD = 512  # characters searched after a cut, so that a credential which begins before it is recognised
+MAX_REQUEST_BYTES = 262_144  # a longer request is not compared with a text that may repeat parts of it
+_SAMPLE = 4  # characters
+_STRIDE = RUN_LENGTH - _SAMPLE + 1  # characters between two samples; every run of RUN_LENGTH characters contains one
 
-# Tokens as providers print them. A digit or a star tells them from words, which is checked afterwards.
+# Tokens as providers print them. Unlike words, they contain a digit or a star, which is checked afterwards.
 _PREFIXED = r"\b(?:(?:sk|pk|rk|gsk|xai|key|pplx|fw|nvapi|r8|hf|csk)[-_.]|AIza|AQ\.)[\w*.-]{8,}"
 _OTHER_TOKENS = (
-    r"\bya29\.[\w.-]+|\b(?:AKIA|ASIA)[A-Z0-9]{12,}",  # Google's and AWS's
-    r"\b[0-9a-fA-F]{64}\b",  # signatures of AWS's, and the keys of several hosts
+    r"\bya29\.[\w.-]+|\b(?:AKIA|ASIA)[A-Z0-9]{12,}",  # tokens of Google, keys of AWS
+    r"\b[0-9a-fA-F]{64}\b",  # signatures of AWS, keys of several hosts
     r"\beyJ[\w-]+\.[\w.-]+",  # any JWT
     r"Bearer[\s\pZ]+[^\s\pZ,;\"']+",
-    r"[\w-]+\*{3,}[\w-]*|\*{3,}[\w-]+",  # the middle starred out
+    r"[\w-]+\*{3,}[\w-]*|\*{3,}[\w-]+",  # any token with stars in it
 )
 _PREFIXED_TOKEN = re2.compile(_PREFIXED)
 _TOKENS = [re2.compile(pattern) for pattern in _OTHER_TOKENS]
@@ -37,72 +37,72 @@ _DIGIT_OR_STAR = re2.compile(r"[\d*]")
 
 
 def redact(text: str, credential: CredentialMatcher | None = None) -> str:
-    """The text without the credential and without whatever looks like one."""
+    """Return the text with the credential, and anything that looks like one, replaced by REPLACEMENT."""
     if credential is not None:
-        for secret in credential.too_short:
-            text = text.replace(secret, INSTEAD)
+        for secret in credential.short_secrets:
+            text = text.replace(secret, REPLACEMENT)
         text = credential.redact(text)
     data: bytes = text.encode("utf-8", "replace")
-    if _ANY_TOKEN.search(data) is None:  # nearly always
+    if _ANY_TOKEN.search(data) is None:  # the usual case
         return text
     data = _PREFIXED_TOKEN.sub(_unless_a_word, data)
     for token in _TOKENS:
-        data = token.sub(INSTEAD.encode(), data)
+        data = token.sub(REPLACEMENT.encode(), data)
     return str(data, "utf-8")
 
 
-def beginning(text: str, most: int, hide: Callable[[str], str], *, cut: bool = False) -> str:
-    """At most so many characters of a text, after `hide` has taken out what must not be shown.
+def redacted_prefix(text: str, limit: int, hide: Callable[[str], str], *, cut: bool = False) -> str:
+    """Return at most `limit` characters of a text, after `hide` has removed what must not be shown.
 
-    No part of a credential is left at the cut: BEYOND more characters are searched, and where that is not all there is
-    (`cut` says so of a text that is cut already), the same number is left out at the end, since a credential that goes
-    on behind what was searched may not have been recognised.
+    No part of a credential remains at the cut. LOOKAHEAD more characters than shown are searched, and if the text is
+    longer than that (or `cut` says that it is already cut), the last LOOKAHEAD characters of the result are left out,
+    since a credential that extends beyond the searched text may not have been recognised.
     """
-    if len(text) <= most + BEYOND and not cut:
-        return hide(text)[:most]
-    shown = hide(text[: most + BEYOND])
-    return shown[: max(0, min(most, len(shown) - BEYOND))]
+    if len(text) <= limit + LOOKAHEAD and not cut:
+        return hide(text)[:limit]
+    shown = hide(text[: limit + LOOKAHEAD])
+    return shown[: max(0, min(limit, len(shown) - LOOKAHEAD))]
 
 
-def beginning_of_body(body: bytes, most: int, hide: Callable[[str], str]) -> str:
-    """The same for at most so many bytes of a body."""
-    searched = body[: most + BEYOND].decode("utf-8", "replace")
-    return beginning(searched, most, hide, cut=len(body) > most + BEYOND)
+def redacted_body_prefix(body: bytes, limit: int, hide: Callable[[str], str]) -> str:
+    """Return the beginning of a body as text, like `redacted_prefix`. At most `limit` bytes of it are shown."""
+    searched = body[: limit + LOOKAHEAD].decode("utf-8", "replace")
+    return redacted_prefix(searched, limit, hide, cut=len(body) > limit + LOOKAHEAD)
 
 
-def _unless_a_word(found: Any) -> bytes:
-    token: bytes = found[0]
-    return token if _DIGIT_OR_STAR.search(token) is None else INSTEAD.encode()
+def _unless_a_word(match: Any) -> bytes:
+    token: bytes = match[0]
+    return token if _DIGIT_OR_STAR.search(token) is None else REPLACEMENT.encode()
 
 
 def without_request(text: str, request: bytes) -> str:
-    """The text without what it repeats of a request's values, for logs: a prompt is nobody's but its caller's.
+    """Return a text for logs without the parts that repeat values of the request, since prompts are private.
 
-    Names of members stay, and the model's name.
+    The names of members and of the model are kept.
     """
-    if len(request) > SEARCHED:
-        return INSTEAD
-    said = _said(request)
+    if len(request) > MAX_REQUEST_BYTES:
+        return REPLACEMENT
+    request_text = _text_of_values(request)
     windows: dict[str, list[int]] = {}
-    for start in range(len(text) - RUN + 1):
-        windows.setdefault(text[start : start + RUN], []).append(start)
-    repeated = sorted(start for window in _common(windows, said) for start in windows[window])
-    return replaced(text, [(start, start + RUN) for start in repeated], INSTEAD) if repeated else text
+    for start in range(len(text) - RUN_LENGTH + 1):
+        windows.setdefault(text[start : start + RUN_LENGTH], []).append(start)
+    starts = sorted(start for window in _windows_in(request_text, windows) for start in windows[window])
+    return replace_spans(text, [(start, start + RUN_LENGTH) for start in starts], REPLACEMENT) if starts else text
 
 
-def _common(windows: Collection[str], said: str) -> set[str]:
-    """Those of the windows, which are of RUN characters, that stand anywhere in what was said."""
-    grams = {window[at : at + _GRAM] for window in windows for at in range(_STRIDE)}
-    found: set[str] = set()
-    for at in range(0, len(said) - _GRAM + 1, _STRIDE):
-        if said[at : at + _GRAM] in grams:
-            near = [said[start : start + RUN] for start in range(max(0, at + _GRAM - RUN), at + 1)]
-            found.update([window for window in near if window in windows])
-    return found
+def _windows_in(text: str, windows: Collection[str]) -> set[str]:
+    """Return the windows, which are texts of RUN_LENGTH characters, that occur in the text."""
+    samples = {window[at : at + _SAMPLE] for window in windows for at in range(_STRIDE)}
+    common: set[str] = set()
+    for at in range(0, len(text) - _SAMPLE + 1, _STRIDE):
+        if text[at : at + _SAMPLE] in samples:
+            near = [text[start : start + RUN_LENGTH] for start in range(max(0, at + _SAMPLE - RUN_LENGTH), at + 1)]
+            common.update([window for window in near if window in windows])
+    return common
 
 
-def _said(request: bytes) -> str:
-    """All the text in the values of a request; one that is no JSON has been said as it stands."""
+def _text_of_values(request: bytes) -> str:
+    """Return all the text in the values of a request, or the whole request if it is not JSON."""
     try:
         body: Any = msgspec.json.decode(request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

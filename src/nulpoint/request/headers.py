@@ -3,12 +3,12 @@
 from urllib.parse import quote
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.retry_after import retry_after_value
+from nulpoint.formats.retry_after import format_retry_after
 from nulpoint.http.message import JSON_TYPE, Headers, header
-from nulpoint.redaction.credential_matcher import INSTEAD, CredentialMatcher
+from nulpoint.redaction.credential_matcher import REPLACEMENT, CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
 
-_INSTEAD = INSTEAD.encode()
+_INSTEAD = REPLACEMENT.encode()
 
 # Of a caller's request, besides what the gateway writes itself. Credentials, cookies and forwarding fields never pass.
 _TO_PROVIDER = frozenset(
@@ -73,7 +73,7 @@ def headers_for_client(headers: Headers, credential: CredentialMatcher, *, besid
     rate limits too.
     """
     names = _names_beside_limits if beside_limits else _names
-    known, shortest = names.known, credential.shortest
+    known, shortest = names.known, credential.min_match_length
     lines, searched = [], []
     for item in headers.items():
         passes = known(item[0])
@@ -123,7 +123,7 @@ def failure_headers(failure: Failure, request_id: bytes) -> bytes:
     """The header block of an answer that is an error of ours."""
     block = JSON_TYPE + header(b"x-request-id", request_id) + header(b"x-nulpoint-request-id", request_id)
     if failure.retry_after is not None:
-        block += header(b"retry-after", retry_after_value(failure.retry_after))
+        block += header(b"retry-after", format_retry_after(failure.retry_after))
     if failure.kind is Kind.QUOTA or (failure.status in _TRIED_ENOUGH and len(failure.attempts) > 1):
         block += b"x-should-retry: false\r\n"
     return block + failure.headers

@@ -57,7 +57,7 @@ def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> Prox
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
         rules.authenticator,
-        rules.max_json_nodes,
+        rules.translation.json_nodes,
         rules.translation,
     )
 

@@ -16,7 +16,7 @@ from nulpoint.routing.retry import RetryBudget
 # The evidence that counts as a failure of the provider, by whether the call used a configured credential. All clients
 # share the breaker, and a response to a key that the client sent may be about the account behind that key: otherwise
 # one client whose account fails, by accident or on purpose, would switch the provider off for all others.
-_COUNTED = {True: frozenset({Evidence.OF_ACCOUNT, Evidence.OF_PROVIDER}), False: frozenset({Evidence.OF_PROVIDER})}
+_COUNTED = {True: frozenset({Evidence.ACCOUNT, Evidence.PROVIDER}), False: frozenset({Evidence.PROVIDER})}
 COOLING_DOWN = "resting"
 _BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
 
@@ -165,7 +165,7 @@ class ProviderHealth:
             if configured:  # the client has to replace a key that it sent itself
                 self.cooldowns.credential_refused(credential, cooldown_scope(failure, model), now)
         elif failure.kind is Kind.RATE_LIMIT or failure.provider_status == 529:
-            self.cooldowns.rate_limited(credential, model, failure.named_wait, now)
+            self.cooldowns.rate_limited(credential, model, failure.provider_retry_after, now)
 
     def _choose_credential(self, model: str, now: float, client_key_digest: Hashable | None) -> tuple[Hashable, float]:
         """Return the credential to use and when its cooldown ends, 0 if it is not cooling down.

@@ -68,7 +68,7 @@ def backoff_before_retry(failure: Failure, attempts: int, random: float) -> floa
         failure.provider_status not in _RETRIABLE_STATUSES or failure.kind is Kind.QUOTA
     ):
         return None
-    named = failure.named_wait
+    named = failure.provider_retry_after
     if named is not None:
         return named if named <= _MAX_BACKOFF else None
     return random * min(_MAX_BACKOFF, _FIRST_BACKOFF * 2.0 ** (attempts - 1))

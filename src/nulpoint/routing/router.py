@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PATTERNS, PREFIXES
+from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
@@ -148,9 +148,9 @@ class Router:
         if slash and upstream_model and provider in self._specs:
             return Resolution(provider, upstream_model, ResolutionRule.PREFIX)
         # No pattern applies to a name like `maker/model`, as used by hosts of many makers' models.
-        matching = [] if slash else [prefix for prefix in PATTERNS if model.startswith(prefix)]
+        matching = [] if slash else [prefix for prefix in PROVIDER_BY_PREFIX if model.startswith(prefix)]
         if matching:
-            return Resolution(PATTERNS[max(matching, key=len)], model, ResolutionRule.PATTERN)
+            return Resolution(PROVIDER_BY_PREFIX[max(matching, key=len)], model, ResolutionRule.PATTERN)
         return Resolution(self._default, model, ResolutionRule.DEFAULT)
 
     def trace(self, model: str, route: Route) -> RoutingTrace:
@@ -173,7 +173,7 @@ class Router:
         """Return why a target of a chain cannot be used; empty if it can."""
         if provider not in self._providers:
             spec = self._specs[provider]
-            return f"{provider} is not configured; set {spec.to_set}"
+            return f"{provider} is not configured; set {spec.variables_to_set}"
         if not self._supports_route(provider, model, primary, route):
             return "its embeddings cannot be compared with those of the primary model"
         return ""
@@ -183,7 +183,7 @@ class Router:
         if provider is not None:
             return provider
         spec = self._specs[name]
-        variable = spec.to_set
+        variable = spec.variables_to_set
         text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
 
@@ -197,8 +197,10 @@ class Router:
 
 def _with_provider(model: str) -> str:
     """Return the name in the form `provider/model` if it begins with one of the built-in prefixes."""
-    matching = [prefix for prefix in PREFIXES if model.startswith(prefix) and ("/" in prefix) == ("/" in model)]
+    matching = [
+        prefix for prefix in PREFIX_EXPANSIONS if model.startswith(prefix) and ("/" in prefix) == ("/" in model)
+    ]
     if not matching:
         return model
     prefix = max(matching, key=len)
-    return PREFIXES[prefix] + model.removeprefix(prefix)
+    return PREFIX_EXPANSIONS[prefix] + model.removeprefix(prefix)

@@ -7,7 +7,7 @@ from typing import Any
 from corpus.formats import same
 from corpus.records import Recording
 from nulpoint.errors import Kind
-from nulpoint.formats.retry_after import seconds_to_wait
+from nulpoint.formats.retry_after import parse_retry_after
 from nulpoint.protocols.provider_errors import provider_failure
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 
@@ -30,7 +30,7 @@ def judge_error(recording: Recording) -> None:
     record = recording.record
     headers = {name.lower(): value for name, value in record["response_headers"].items()}
     wait = headers.get("retry-after")
-    wait = seconds_to_wait(wait.encode() if wait else None, 0.0)
+    wait = parse_retry_after(wait.encode() if wait else None, 0.0)
     failure = provider_failure(recording.host.name, record["status"], recording.body, wait, CredentialMatcher(SECRET))
     error = _error(record["response_body"])
     status = _status(record["status"], error)

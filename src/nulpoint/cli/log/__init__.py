@@ -1,1 +1,1 @@
-"""`nulpoint logs` and `nulpoint stats`: read the request log and show it in a terminal."""
+"""The commands `nulpoint logs` and `nulpoint stats`, which show the request log in a terminal."""

@@ -1,4 +1,4 @@
-"""Numbers and names as a terminal shows them: short, of one length where they stand under each other."""
+"""Short text for numbers and names in a terminal, of similar length so that columns line up."""
 
 import unicodedata
 
@@ -7,19 +7,19 @@ _TOKEN_UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def clean(text: str) -> str:
-    """Without what would move the cursor: a model's name is whatever a caller has sent."""
+    """Replace characters that could move the cursor: clients can send any text as a model name."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def width(text: str) -> int:
-    """Columns it takes."""
+    """Return the number of terminal columns the text takes."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def fit(text: str, columns: int) -> str:
-    """Cut to at most so many columns."""
+    """Shorten the text to at most `columns` columns."""
     if width(text) <= columns:
         return text
     while text and width(text) > columns - 1:
@@ -27,8 +27,8 @@ def fit(text: str, columns: int) -> str:
     return text + ELLIPSIS if columns > 0 else ""
 
 
-def time_taken(us: float | None) -> str:
-    """Of microseconds."""
+def duration(us: float | None) -> str:
+    """Format a duration given in microseconds, for example 42.0ms or 1m40s."""
     if us is None:
         return ""
     if us < 1000:
@@ -40,11 +40,12 @@ def time_taken(us: float | None) -> str:
     seconds = us / 1e6
     if seconds < 99.95:
         return f"{seconds:.1f}s" if seconds >= 9.995 else f"{seconds:.2f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest:02d}s"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes}m{remainder:02d}s"
 
 
 def dollars(amount: float | None) -> str:
+    """Format an amount in dollars, with more digits the smaller it is."""
     if amount is None:
         return ""
     if amount == 0:
@@ -59,7 +60,7 @@ def dollars(amount: float | None) -> str:
 
 
 def count(number: int | None) -> str:
-    """In few digits: 950, 12.3k, 4.5M."""
+    """Format a number in few digits, for example 950, 12.3k or 4.5M."""
     if number is None:
         return ""
     for size, unit in _TOKEN_UNITS:
@@ -70,6 +71,7 @@ def count(number: int | None) -> str:
 
 
 def share(part: int, whole: int) -> str:
+    """Format a part of a whole as a percentage; empty if the whole is 0."""
     if not whole:
         return ""
     value = 100 * part / whole

@@ -1,4 +1,4 @@
-"""Requests as lines of a table, one each."""
+"""The list of requests that `nulpoint logs` prints, one line for each request."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -9,89 +9,89 @@ from nulpoint.cli.log import formatting
 from nulpoint.cli.log.table import Paint, Table, TableCell, TableColumn
 
 COLUMNS = (
-    TableColumn("#", right=True),
+    TableColumn("#", right_aligned=True),
     TableColumn("UTC"),
-    TableColumn("CODE", right=True),
-    TableColumn("MODEL", least=14),
-    TableColumn("PROVIDER", least=7, rank=1),
-    TableColumn("TOTAL", right=True),
-    TableColumn("FIRST", right=True, rank=5),
-    TableColumn("TOKENS", right=True, rank=4),
-    TableColumn("COST", right=True, rank=2),
-    TableColumn("", rank=3),
-    TableColumn("KEY", rank=7),
-    TableColumn("ERROR", least=20, rank=6),
+    TableColumn("CODE", right_aligned=True),
+    TableColumn("MODEL", min_width=14),
+    TableColumn("PROVIDER", min_width=7, drop_rank=1),
+    TableColumn("TOTAL", right_aligned=True),
+    TableColumn("FIRST", right_aligned=True, drop_rank=5),
+    TableColumn("TOKENS", right_aligned=True, drop_rank=4),
+    TableColumn("COST", right_aligned=True, drop_rank=2),
+    TableColumn("", drop_rank=3),
+    TableColumn("KEY", drop_rank=7),
+    TableColumn("ERROR", min_width=20, drop_rank=6),
 )
 
 
 class Listing:
-    """A table for these rows, in a terminal of `most` columns; rows that come later can be shown in it too."""
+    """A table laid out to fit `rows` into `width` columns. Rows that arrive later can be printed with it too."""
 
-    def __init__(self, rows: Sequence[sqlite3.Row], most: int, paint: Paint) -> None:
-        self._days = len({row["time"][:10] for row in rows}) > 1
-        self._table = Table(COLUMNS, [_cells(row, self._days) for row in rows], most, paint)
+    def __init__(self, rows: Sequence[sqlite3.Row], width: int, paint: Paint) -> None:
+        self._show_date = len({row["time"][:10] for row in rows}) > 1
+        self._table = Table(COLUMNS, [_cells(row, self._show_date) for row in rows], width, paint)
 
     def head(self) -> str:
         return self._table.head()
 
     def line(self, row: sqlite3.Row) -> str:
-        return self._table.row(_cells(row, self._days))
+        return self._table.row(_cells(row, self._show_date))
 
 
-def _cells(row: sqlite3.Row, days: bool) -> list[TableCell]:
+def _cells(row: sqlite3.Row, show_date: bool) -> list[TableCell]:
     return [
         TableCell(str(row["number"]), "dim"),
-        TableCell(_time(row["time"], days)),
+        TableCell(_format_time(row["time"], show_date)),
         TableCell(str(row["status"]), status_style(row["status"], row["error"])),
-        TableCell(_model(row)),
+        TableCell(_format_model(row)),
         TableCell(formatting.clean(row["provider"] or "")),
-        TableCell(formatting.time_taken(row["total_us"])),
-        TableCell(formatting.time_taken(_first(row))),
-        TableCell(_tokens(row)),
+        TableCell(formatting.duration(row["total_us"])),
+        TableCell(formatting.duration(_first_token_us(row))),
+        TableCell(_format_tokens(row)),
         TableCell(formatting.dollars(row["cost"])),
-        TableCell(_marks(row), "mark"),
+        TableCell(_format_marks(row), "mark"),
         TableCell(row["key"] or "", "dim"),
         TableCell(formatting.clean(row["message"] or row["error"] or ""), "bad" if row["error"] else ""),
     ]
 
 
-def _time(text: str, days: bool) -> str:
-    """The time of day, with its day where there are several; which year is known."""
-    return f"{text[5:10]} {text[11:19]}" if days else text[11:19]
+def _format_time(text: str, show_date: bool) -> str:
+    """Return the time of day, with the month and day if the list covers more than one day."""
+    return f"{text[5:10]} {text[11:19]}" if show_date else text[11:19]
 
 
-def _model(row: sqlite3.Row) -> str:
-    """As asked, and what it became where that is another."""
-    asked, answered = row["model"] or row["route"], row["answered_model"] or ""
-    name = asked.partition("/")[2] or asked
-    moved = answered and not answered.startswith((name, asked))
-    return formatting.clean(f"{asked} > {answered}" if moved else asked)
+def _format_model(row: sqlite3.Row) -> str:
+    """Return the requested model, followed by the responding model if that is a different one."""
+    requested, reported = row["model"] or row["route"], row["answered_model"] or ""
+    name = requested.partition("/")[2] or requested
+    differs = reported and not reported.startswith((name, requested))
+    return formatting.clean(f"{requested} > {reported}" if differs else requested)
 
 
-def _first(row: sqlite3.Row) -> float | None:
-    """Microseconds to the first token of a stream, or the first byte."""
+def _first_token_us(row: sqlite3.Row) -> float | None:
+    """Return the microseconds to the first token, or to the first byte if there was no first token."""
     token: float | None = row["first_token_us"]
     byte: float | None = row["first_byte_us"]
     return byte if token is None else token
 
 
-def _tokens(row: sqlite3.Row) -> str:
+def _format_tokens(row: sqlite3.Row) -> str:
     if row["prompt"] is None:
         return ""
     return f"{formatting.count(row['prompt'])}+{formatting.count(row['completion'])}"
 
 
-def _marks(row: sqlite3.Row) -> str:
-    """What was special: an answer of the cache, one that was shared, how many attempts it took."""
-    said = [row["cache"].lower()] if row["cache"] == "HIT" else []
+def _format_marks(row: sqlite3.Row) -> str:
+    """Mark what was special: a cache hit, a shared upstream call, several attempts, or a rate limit."""
+    marks = [row["cache"].lower()] if row["cache"] == "HIT" else []
     if row["coalesced"]:
-        said.append("shared")
-    tried = len(msgspec.json.decode(row["attempts"])) if row["attempts"] else 0
-    if tried > 1:
-        said.append(f"{tried} tries")
+        marks.append("shared")
+    attempts = len(msgspec.json.decode(row["attempts"])) if row["attempts"] else 0
+    if attempts > 1:
+        marks.append(f"{attempts} tries")
     if row["limit"] not in (None, "allowed"):
-        said.append(row["limit"])
-    return " ".join(said)
+        marks.append(row["limit"])
+    return " ".join(marks)
 
 
 def status_style(status: int, error: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Figures as a table, a line a group and one for all."""
+"""The table that `nulpoint stats` prints: one line for each group, and one for the total."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,60 +6,60 @@ from nulpoint.cli.log import formatting
 from nulpoint.cli.log.summary import Statistics, percentile
 from nulpoint.cli.log.table import Paint, Table, TableCell, TableColumn
 
-ALL = "all"
-_NOBODY = "(none)"
+TOTAL_LABEL = "all"
+_NO_NAME = "(none)"
 
 
-def lines(total: Statistics, groups: Mapping[str, Statistics], by: str, most: int, paint: Paint) -> Iterator[str]:
-    """In a terminal of `most` columns."""
+def lines(total: Statistics, groups: Mapping[str, Statistics], by: str, width: int, paint: Paint) -> Iterator[str]:
+    """Lay the statistics out for a terminal of `width` columns."""
     columns = (
-        TableColumn(by.upper(), least=14),
-        TableColumn("REQS", right=True),
-        TableColumn("ERR", right=True),
-        TableColumn("P50", right=True),
-        TableColumn("P95", right=True, rank=2),
-        TableColumn("P99", right=True),
-        TableColumn("TTFT50", right=True, rank=3),
-        TableColumn("TTFT95", right=True, rank=5),
-        TableColumn("IN", right=True, rank=4),
-        TableColumn("OUT", right=True, rank=4),
-        TableColumn("COST", right=True),
-        TableColumn("SAVED", right=True, rank=6),
-        TableColumn("HITS", right=True, rank=1),
+        TableColumn(by.upper(), min_width=14),
+        TableColumn("REQS", right_aligned=True),
+        TableColumn("ERR", right_aligned=True),
+        TableColumn("P50", right_aligned=True),
+        TableColumn("P95", right_aligned=True, drop_rank=2),
+        TableColumn("P99", right_aligned=True),
+        TableColumn("TTFT50", right_aligned=True, drop_rank=3),
+        TableColumn("TTFT95", right_aligned=True, drop_rank=5),
+        TableColumn("IN", right_aligned=True, drop_rank=4),
+        TableColumn("OUT", right_aligned=True, drop_rank=4),
+        TableColumn("COST", right_aligned=True),
+        TableColumn("SAVED", right_aligned=True, drop_rank=6),
+        TableColumn("HITS", right_aligned=True, drop_rank=1),
     )
-    rows = [_cells(formatting.clean(name) or _NOBODY, figures) for name, figures in groups.items()]
-    last = [TableCell(cell.text, cell.style or "head") for cell in _cells(ALL, total)]
-    table = Table(columns, [*rows, last], most, paint)
+    rows = [_cells(formatting.clean(name) or _NO_NAME, statistics) for name, statistics in groups.items()]
+    total_row = [TableCell(cell.text, cell.style or "head") for cell in _cells(TOTAL_LABEL, total)]
+    table = Table(columns, [*rows, total_row], width, paint)
     yield table.head()
     for row in rows:
         yield table.row(row)
-    yield table.row(last)
+    yield table.row(total_row)
     yield from _notes(total, paint)
 
 
-def _cells(name: str, figures: Statistics) -> list[TableCell]:
-    took, first = sorted(figures.took), sorted(figures.first_token)
+def _cells(name: str, statistics: Statistics) -> list[TableCell]:
+    latencies, first_tokens = sorted(statistics.latencies_us), sorted(statistics.first_token_us)
     return [
         TableCell(name),
-        TableCell(formatting.count(figures.requests)),
-        TableCell(formatting.share(figures.errors, figures.requests), "bad" if figures.errors else ""),
-        *(TableCell(formatting.time_taken(percentile(took, percent))) for percent in (50, 95, 99)),
-        *(TableCell(formatting.time_taken(percentile(first, percent))) for percent in (50, 95)),
-        TableCell(formatting.count(figures.prompt) if figures.prompt else ""),
-        TableCell(formatting.count(figures.completion) if figures.completion else ""),
-        TableCell(_cost(figures)),
-        TableCell(formatting.dollars(figures.saved / 1e12) if figures.saved else ""),
-        TableCell(formatting.share(figures.hits, figures.asked)),
+        TableCell(formatting.count(statistics.requests)),
+        TableCell(formatting.share(statistics.errors, statistics.requests), "bad" if statistics.errors else ""),
+        *(TableCell(formatting.duration(percentile(latencies, percent))) for percent in (50, 95, 99)),
+        *(TableCell(formatting.duration(percentile(first_tokens, percent))) for percent in (50, 95)),
+        TableCell(formatting.count(statistics.prompt) if statistics.prompt else ""),
+        TableCell(formatting.count(statistics.completion) if statistics.completion else ""),
+        TableCell(_format_cost(statistics)),
+        TableCell(formatting.dollars(statistics.saved / 1e12) if statistics.saved else ""),
+        TableCell(formatting.share(statistics.cache_hits, statistics.cache_lookups)),
     ]
 
 
-def _cost(figures: Statistics) -> str:
-    """With a mark where part of it is not known; nothing where all of it is not."""
-    if not (figures.prompt or figures.completion or figures.hits or figures.coalesced):
+def _format_cost(statistics: Statistics) -> str:
+    """Format the cost, with a question mark if the price of some or all requests is unknown."""
+    if not (statistics.prompt or statistics.completion or statistics.cache_hits or statistics.coalesced):
         return ""
-    if not figures.unpriced:
-        return formatting.dollars(figures.cost / 1e12)
-    return formatting.dollars(figures.cost / 1e12) + "+?" if figures.cost else "?"
+    if not statistics.unpriced:
+        return formatting.dollars(statistics.cost / 1e12)
+    return formatting.dollars(statistics.cost / 1e12) + "+?" if statistics.cost else "?"
 
 
 def _notes(total: Statistics, paint: Paint) -> Iterator[str]:
@@ -67,10 +67,10 @@ def _notes(total: Statistics, paint: Paint) -> Iterator[str]:
     if total.failed_over:
         notes.append(f"{formatting.count(total.failed_over)} took more than one attempt")
     if total.coalesced:
-        notes.append(f"{formatting.count(total.coalesced)} shared another's call")
-    if total.left:
-        notes.append(f"{formatting.count(total.left)} callers left")
+        notes.append(f"{formatting.count(total.coalesced)} shared the upstream call of an identical request")
+    if total.disconnected:
+        notes.append(f"{formatting.count(total.disconnected)} ended because the client disconnected")
     if total.unpriced:
-        notes.append(f"?: {formatting.count(total.unpriced)} have no price in the list (config.yaml: prices)")
+        notes.append(f"?: {formatting.count(total.unpriced)} have no known price; add it under prices in config.yaml")
     for note in notes:
         yield paint(note, "dim")

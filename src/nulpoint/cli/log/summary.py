@@ -1,4 +1,7 @@
-"""Requests in figures: for all of them, and for each model, provider, key or hour. Pure."""
+"""Statistics of requests: in total, and for each model, provider, key or hour.
+
+This module does no input or output.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,58 +12,60 @@ import msgspec
 from nulpoint.providers.prices import PICO
 
 GROUPS = ("model", "provider", "key", "hour")
-_CALLER_LEFT = 499
+_CLIENT_DISCONNECTED = 499
 
 
 class LogRow(Protocol):
-    """A record's fields by name; what it does not have is None."""
+    """A request record that can be read by field name. Missing fields are None."""
 
     def __getitem__(self, name: str, /) -> Any: ...
 
 
 class Statistics(msgspec.Struct):
-    """Of some requests. Times in microseconds, money in picodollars.
+    """Statistics of a group of requests. Times are in microseconds, money in picodollars.
 
     Fields:
-        errors: answers of 400 and more, and streams that were cut; callers who left are counted apart.
-        took: of those that were answered well, whoever answered.
-        first_token: of streams a provider answered.
-        unpriced: those with tokens of which nobody knows the price.
-        asked, hits: those where the cache was asked, and where it answered.
+        errors: Responses with a status from 400 on, and streams that were cut.
+        disconnected: Requests whose client disconnected; they are not errors.
+        latencies_us: Of successful requests, wherever the response came from.
+        first_token_us: Of streams that came from a provider.
+        prompt, completion, cached: Tokens that a provider charged for.
+        unpriced: Requests that used tokens of a model without a known price.
+        cache_lookups, cache_hits: Requests that were looked up in the cache, and that were found there.
     """
 
     requests: int = 0
     errors: int = 0
-    left: int = 0
-    took: list[int] = []
-    first_token: list[int] = []
+    disconnected: int = 0
+    latencies_us: list[int] = []
+    first_token_us: list[int] = []
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     cost: int = 0
     saved: int = 0
     unpriced: int = 0
-    asked: int = 0
-    hits: int = 0
+    cache_lookups: int = 0
+    cache_hits: int = 0
     coalesced: int = 0
     failed_over: int = 0
 
     def add(self, row: LogRow) -> None:
         self.requests += 1
-        if row["status"] == _CALLER_LEFT:
-            self.left += 1
+        if row["status"] == _CLIENT_DISCONNECTED:
+            self.disconnected += 1
         elif row["status"] >= 400 or row["error"]:
             self.errors += 1
         else:
-            self.took.append(row["total_us"])
-        bought = row["cache"] != "HIT" and not row["coalesced"]
-        if bought and row["first_token_us"] is not None:
-            self.first_token.append(row["first_token_us"])
-        self.asked += row["cache"] in ("HIT", "MISS")
-        self.hits += row["cache"] == "HIT"
+            self.latencies_us.append(row["total_us"])
+        paid = row["cache"] != "HIT" and not row["coalesced"]
+        if paid and row["first_token_us"] is not None:
+            self.first_token_us.append(row["first_token_us"])
+        self.cache_lookups += row["cache"] in ("HIT", "MISS")
+        self.cache_hits += row["cache"] == "HIT"
         self.coalesced += row["coalesced"]
         self.failed_over += (row["tries"] or 0) > 1
-        if row["prompt"] is not None and bought:
+        if row["prompt"] is not None and paid:
             self.prompt += row["prompt"]
             self.completion += row["completion"] or 0
             self.cached += row["cached"] or 0
@@ -69,19 +74,29 @@ class Statistics(msgspec.Struct):
         self.saved += round((row["saved"] or 0) * PICO)
 
     def as_json(self) -> dict[str, Any]:
-        """With the figures that are made of these. Money in dollars."""
+        """Return the statistics, with percentiles, as a JSON object. Money is in dollars."""
         return {
-            "requests": self.requests, "errors": self.errors, "callers_left": self.left,
-            "latency_us": _percentiles(self.took), "first_token_us": _percentiles(self.first_token),
+            "requests": self.requests,
+            "errors": self.errors,
+            "callers_left": self.disconnected,
+            "latency_us": _percentiles(self.latencies_us),
+            "first_token_us": _percentiles(self.first_token_us),
             "tokens": {"prompt": self.prompt, "completion": self.completion, "cached": self.cached},
-            "cost": self.cost / PICO, "saved": self.saved / PICO, "unpriced_requests": self.unpriced,
-            "cache": {"asked": self.asked, "hits": self.hits}, "coalesced": self.coalesced,
+            "cost": self.cost / PICO,
+            "saved": self.saved / PICO,
+            "unpriced_requests": self.unpriced,
+            "cache": {"asked": self.cache_lookups, "hits": self.cache_hits},
+            "coalesced": self.coalesced,
             "failed_over": self.failed_over,
-        }  # fmt: skip
+        }
 
 
 def summarise(rows: Iterable[LogRow], by: str) -> tuple[Statistics, dict[str, Statistics]]:
-    """Of all, and of each group: hours in order, others by their number of requests, most first. "" has none."""
+    """Return the statistics of all rows, and of each group.
+
+    Hours are sorted by time, other groups by their number of requests, largest first. The group "" has the rows
+    without a value.
+    """
     total = Statistics()
     groups: dict[str, Statistics] = {}
     for row in rows:
@@ -94,7 +109,7 @@ def summarise(rows: Iterable[LogRow], by: str) -> tuple[Statistics, dict[str, St
 
 
 def percentile(values: Sequence[int], percent: int) -> int | None:
-    """By nearest rank: the least value that so many percent of all do not exceed. `values` in order."""
+    """Return the nearest-rank percentile of the sorted `values`; None if there are none."""
     return values[max(0, math.ceil(len(values) * percent / 100) - 1)] if values else None
 
 

@@ -1,4 +1,7 @@
-"""Tables that are as wide as the terminal: columns that do not fit shrink, then the less important ones go. Pure."""
+"""Tables that fit the width of the terminal.
+
+Columns first shrink; if that is not enough, the less important ones are dropped. This module does no input or output.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,35 +10,38 @@ from nulpoint.cli.log.formatting import fit, width
 
 GAP = 2
 
-Paint = Callable[[str, str], str]  # text and the name of a style to the text in colour
+Paint = Callable[[str, str], str]  # takes a text and the name of a style, returns the text in colour
 
 
 class TableColumn(NamedTuple):
-    """`least`: columns it can shrink to; 0 where it cannot. The highest `rank` goes first; rank 0 never does."""
+    """A column of a table.
+
+    It can shrink to `min_width`; 0 means that it cannot shrink. Columns with the highest `drop_rank` are dropped first;
+    a column with drop_rank 0 is never dropped.
+    """
 
     title: str
-    right: bool = False
-    least: int = 0
-    rank: int = 0
+    right_aligned: bool = False
+    min_width: int = 0
+    drop_rank: int = 0
 
 
 class TableCell(NamedTuple):
-    """`style`: see `Paint`; empty is plain."""
+    """The text of a cell and the name of its style (see `Paint`); an empty style is plain text."""
 
     text: str
     style: str = ""
 
 
 class Table:
-    """A layout found for some rows; others can be shown in it too."""
+    """A table laid out for some rows. Other rows can be printed with the same layout."""
 
     def __init__(
-        self, columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], most: int, paint: Paint
+        self, columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], terminal_width: int, paint: Paint
     ) -> None:
-        """`most`: columns of the terminal."""
         self._columns = columns
         self._paint = paint
-        self._widths = _layout(columns, rows, most)
+        self._widths = _layout(columns, rows, terminal_width)
 
     def head(self) -> str:
         return self._line([TableCell(column.title, "head") for column in self._columns])
@@ -50,36 +56,40 @@ class Table:
             text = fit(cell.text, cells_width)
             space = " " * (cells_width - width(text))
             painted = self._paint(text, cell.style) if cell.style else text
-            parts.append(space + painted if column.right else painted + space)
+            parts.append(space + painted if column.right_aligned else painted + space)
         return (" " * GAP).join(parts).rstrip()
 
 
-def _layout(columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], most: int) -> list[tuple[int, int]]:
-    """Which columns are shown, by number, and how wide."""
+def _layout(
+    columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], terminal_width: int
+) -> list[tuple[int, int]]:
+    """Return the index and width of each visible column."""
     natural = [
         max([width(column.title), *(width(row[number].text) for row in rows)]) for number, column in enumerate(columns)
     ]
-    shown = [
+    visible = [
         number
         for number, column in enumerate(columns)
-        if not rows or column.rank == 0 or any(row[number].text for row in rows)
+        if not rows or column.drop_rank == 0 or any(row[number].text for row in rows)
     ]
     while True:
-        widths = _shrunk(columns, shown, natural, most)
-        droppable = [number for number in shown if columns[number].rank]
-        if sum(widths.values()) + GAP * (len(shown) - 1) <= most or not droppable:
-            return [(number, widths[number]) for number in shown]
-        shown.remove(max(droppable, key=lambda number: columns[number].rank))
+        widths = _shrink_to_fit(columns, visible, natural, terminal_width)
+        droppable = [number for number in visible if columns[number].drop_rank]
+        if sum(widths.values()) + GAP * (len(visible) - 1) <= terminal_width or not droppable:
+            return [(number, widths[number]) for number in visible]
+        visible.remove(max(droppable, key=lambda number: columns[number].drop_rank))
 
 
-def _shrunk(columns: Sequence[TableColumn], shown: Sequence[int], natural: Sequence[int], most: int) -> dict[int, int]:
-    """The widest of those that can shrink gives way first."""
-    widths = {number: natural[number] for number in shown}
-    excess = sum(widths.values()) + GAP * (len(shown) - 1) - most
+def _shrink_to_fit(
+    columns: Sequence[TableColumn], visible: Sequence[int], natural: Sequence[int], terminal_width: int
+) -> dict[int, int]:
+    """Return the widths of the visible columns, shrinking the widest shrinkable column first."""
+    widths = {number: natural[number] for number in visible}
+    excess = sum(widths.values()) + GAP * (len(visible) - 1) - terminal_width
     while excess > 0:
-        able = [number for number in shown if 0 < columns[number].least < widths[number]]
-        if not able:
+        shrinkable = [number for number in visible if 0 < columns[number].min_width < widths[number]]
+        if not shrinkable:
             break
-        widths[max(able, key=lambda number: widths[number])] -= 1
+        widths[max(shrinkable, key=lambda number: widths[number])] -= 1
         excess -= 1
     return widths

@@ -1,1 +1,1 @@
-"""The parts of the configuration that are more than single settings."""
+"""The structured sections of the configuration: providers, identities, fallback chains, prices and log targets."""

@@ -1,13 +1,13 @@
-"""The `prices` part of the configuration: what models cost, before the built-in price list."""
+"""The `prices` section: the user's own prices of models, which override the built-in price list."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from nulpoint.config.sections.endpoints import Found
+from nulpoint.config.problems import Problem, Problems
 from nulpoint.config.sections.providers import FILE
-from nulpoint.config.sections.targets import remedy_for
+from nulpoint.config.sections.targets import target_problem
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
@@ -15,37 +15,43 @@ SECTION = "prices"
 _EXAMPLE = "for example {input: 2.5, output: 10, cached: 1.25}, in dollars a million tokens"
 
 
-def read_prices(section: Any, known: Mapping[str, ProviderSpec]) -> tuple[dict[str, Price], Found]:
-    """The user's prices by `provider/model`, and what is wrong with them."""
-    found: Found = []
+def read_prices(section: Any, known: Mapping[str, ProviderSpec]) -> tuple[dict[str, Price], Problems]:
+    """Return the user's prices by `provider/model`, and the problems found in them."""
+    problems: Problems = []
     if section is None:
-        return {}, found
+        return {}, problems
     if not isinstance(section, dict):
-        found.append((SECTION, f"({FILE})", f"must be a mapping of provider/model to prices, {_EXAMPLE}"))
-        return {}, found
+        problems.append(Problem(SECTION, f"({FILE})", f"must be a mapping of provider/model to prices, {_EXAMPLE}"))
+        return {}, problems
     prices = {}
-    for name, given in section.items():
-        price = _price(str(name), given, known, found)
+    for name, record in section.items():
+        price = _price(str(name), record, known, problems)
         if price is not None:
             prices[str(name)] = price
-    return prices, found
+    return prices, problems
 
 
-def _price(name: str, given: Any, known: Mapping[str, ProviderSpec], found: Found) -> Price | None:
-    where = f"{SECTION}.{name}"
-    if remedy := remedy_for(name, known):
-        found.append((where, f"({FILE})", remedy))
+def _price(name: str, record: Any, known: Mapping[str, ProviderSpec], problems: Problems) -> Price | None:
+    location = f"{SECTION}.{name}"
+    if remedy := target_problem(name, known):
+        problems.append(Problem(location, f"({FILE})", remedy))
         return None
     try:
-        price = msgspec.convert(given, Price)
+        price = msgspec.convert(record, Price)
     except msgspec.ValidationError as error:
-        found.append((where, f"({FILE})", f"{error}; {_EXAMPLE}"))
+        problems.append(Problem(location, f"({FILE})", f"{error}; {_EXAMPLE}"))
         return None
     if (price.over is None) != (price.beyond is None):
-        found.append((where, f"({FILE})", "over and beyond belong together: the price of prompts above so many tokens"))
+        problems.append(
+            Problem(
+                location,
+                f"({FILE})",
+                "set over and beyond together: the price of prompts with more than `over` tokens is `beyond`",
+            )
+        )
         return None
     if not _are_sound(price):
-        found.append((where, f"({FILE})", f"prices must be numbers from 0 to 1000000, {_EXAMPLE}"))
+        problems.append(Problem(location, f"({FILE})", f"prices must be numbers from 0 to 1000000, {_EXAMPLE}"))
         return None
     return price
 

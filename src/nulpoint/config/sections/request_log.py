@@ -1,4 +1,4 @@
-"""Where the request log goes: the setting REQUEST_LOG, and whether these places can be used."""
+"""The setting REQUEST_LOG: the targets of the request log, and whether they can be written."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,28 +7,28 @@ from typing import Literal, NamedTuple, cast
 
 from nulpoint.config.document import UnreadableConfigError, read_document
 
-_REMEDY = "use stdout, file:PATH or sqlite:PATH, several of them with commas, or none"
-UNSET = "requests.db"  # where `make run` writes, and the commands look when nothing is set
+_REMEDY = "use stdout, file:PATH or sqlite:PATH, several of them separated by commas, or none"
+DEFAULT_DATABASE = "requests.db"  # `make run` writes it, and the commands read it when nothing is set
 
 
 class LogTarget(NamedTuple):
-    """One place. `path` is None for stdout."""
+    """A target of the request log. `path` is None for stdout."""
 
     kind: Literal["stdout", "file", "sqlite"]
     path: Path | None = None
 
     def __str__(self) -> str:
-        """As the setting has it."""
+        """Return the target as it is written in the setting."""
         return self.kind if self.path is None else f"{self.kind}:{self.path}"
 
 
 def log_targets(text: str) -> tuple[LogTarget, ...]:
-    """Comma-separated. Raises ValueError."""
+    """Return comma-separated targets. Raises ValueError."""
     if text.strip().lower() == "none":
         return ()
     targets = tuple(_target(part.strip()) for part in text.split(","))
     if len(set(targets)) < len(targets):
-        raise ValueError("names a place twice")
+        raise ValueError("names the same target twice; remove one of them")
     return targets
 
 
@@ -42,37 +42,37 @@ def _target(text: str) -> LogTarget:
     return LogTarget(cast(Literal["file", "sqlite"], kind), Path(path))
 
 
-def unusable(targets: Sequence[LogTarget]) -> list[tuple[str, str]]:
-    """Places that cannot be written: which, and the remedy. Nothing is made yet."""
-    found = []
+def unwritable_targets(targets: Sequence[LogTarget]) -> list[tuple[str, str]]:
+    """Return each target that cannot be written, with the reason and remedy. No file is created."""
+    unwritable = []
     for kind, path in targets:
-        if path is not None and (why := _why_not(kind, path)):
-            found.append((f"{kind}:{path}", why))
-    return found
+        if path is not None and (reason := _unwritable_reason(kind, path)):
+            unwritable.append((f"{kind}:{path}", reason))
+    return unwritable
 
 
-def _why_not(kind: str, path: Path) -> str:
+def _unwritable_reason(kind: str, path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
-        return f"there is no directory {str(folder)!r}; make it first"
+        return f"the directory {str(folder)!r} does not exist; create it first"
     if path.is_dir():
-        return "is a directory; name a file in it"
+        return "is a directory; name a file in it instead"
     if path.exists():
         if not os.access(path, os.W_OK):
-            return f"cannot be written by user {os.geteuid()}; change its owner or name another file"
+            return f"user {os.geteuid()} may not write this file; change its owner or name another file"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        return f"user {os.geteuid()} may not make files in {str(folder)!r}; change its owner or name another directory"
-    return _not_ours(path) if kind == "sqlite" and path.exists() else ""
+        return f"user {os.geteuid()} may not create files in {str(folder)!r}; change its owner or use another directory"
+    return _foreign_database_reason(path) if kind == "sqlite" and path.exists() else ""
 
 
-def _not_ours(path: Path) -> str:
-    """A damaged file is no reason: it is set aside."""
-    import sqlite3  # only now: not everybody has such a file
+def _foreign_database_reason(path: Path) -> str:
+    """Return why an existing file cannot be used as the database; empty for a damaged one, which is set aside later."""
+    import sqlite3  # imported only where it is needed
 
     from nulpoint.telemetry.request_log.sqlite_schema import ForeignDatabaseError, is_new
 
     if not path.is_file():
-        return "is no regular file"
+        return "is not a regular file; name another one"
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
@@ -86,10 +86,10 @@ def _not_ours(path: Path) -> str:
     return ""
 
 
-def configured(environ: Mapping[str, str], file: Path) -> tuple[LogTarget, ...] | None:
-    """What REQUEST_LOG says in the environment or in config.yaml, whatever else is wrong there; None where nothing.
+def configured_targets(environ: Mapping[str, str], file: Path) -> tuple[LogTarget, ...] | None:
+    """Return the targets set in the environment or config.yaml, ignoring other problems there; None if not set.
 
-    A value that is wrong names no place: whoever loads the configuration tells it.
+    An invalid value gives no targets; the problem is reported when the configuration is loaded.
     """
     text = environ.get("REQUEST_LOG", "") or _in_file(file)
     if not text:

@@ -1,4 +1,4 @@
-"""`provider/model`, as aliases, chains and prices have it."""
+"""Check `provider/model` names, as used in aliases, fallback chains and prices."""
 
 import difflib
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from nulpoint.providers.spec import ProviderSpec
 
 
-def remedy_for(target: str, known: Mapping[str, ProviderSpec]) -> str:
-    """What to write in its place, where it is no model of a known provider; empty where it is one."""
+def target_problem(target: str, known: Mapping[str, ProviderSpec]) -> str:
+    """Return what to write instead, or an empty text if the target names a known provider."""
     provider, _, model = target.partition("/")
     if model and provider in known:
         return ""

@@ -1,7 +1,7 @@
-"""What Anthropic's Messages API refuses, and in which words.
+"""The rules by which Anthropic's Messages API rejects requests, with the text of its errors.
 
-Facts: the request types of the `anthropic` SDK, recorded traffic, and messages of real refusals as people report them.
-What differs by model goes by the version in its name.
+Sources: the request types of the `anthropic` SDK, recorded traffic, and error messages that users have reported.
+Rules that differ between models depend on the version in the model's name.
 """
 
 import re
@@ -11,33 +11,51 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from nulpoint.mock.answers import signature
-from nulpoint.mock.anthropic.shapes import BETA, BLOCKS, EFFORT, REQUEST, TOOL
-from nulpoint.mock.shapes import Misfit, Path, Record, json_type, misfits
+from nulpoint.mock.anthropic.request_schema import BETA_MEMBERS, EFFORT, REQUEST, TOOL, USER_BLOCKS
+from nulpoint.mock.interface import signature
+from nulpoint.mock.request_schema import Path, Record, Violation, json_type, violations
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?!\d)")
-# The newest first: from this version on, a model writes at most so many tokens.
-_CEILINGS = (((4, 6), 128_000), ((4, 2), 64_000), ((4, 0), 64_000), ((3, 7), 64_000), ((3, 5), 8_192), ((0, 0), 4_096))
+# The output token limit of models from a version on, newest version first.
+_MAX_TOKENS = (
+    ((4, 6), 128_000),
+    ((4, 2), 64_000),
+    ((4, 0), 64_000),
+    ((3, 7), 64_000),
+    ((3, 5), 8_192),
+    ((0, 0), 4_096),
+)
 _EFFORTS = (((4, 7), EFFORT), ((4, 6), EFFORT - {"xhigh"}), ((4, 5), frozenset({"low", "medium", "high"})))
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_UNSUPPORTED = ("minimum", "maximum", "multipleOf", "minLength", "maxLength")  # in the schema of an output
-_MARKS = 4
+_IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_UNSUPPORTED_KEYWORDS = (
+    "minimum",
+    "maximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+)  # JSON schema keywords that output schemas must not use
+_MAX_CACHE_MARKS = 4
 
-Signed = Callable[[dict[str, Any]], bool]
+SignatureCheck = Callable[[dict[str, Any]], bool]
 
 
-def ours(block: dict[str, Any]) -> bool:
-    """Whether this mock wrote that thought, and nobody has changed it."""
+def is_signed_by_mock(block: dict[str, Any]) -> bool:
+    """Return whether this mock wrote the thought, and it was not changed since."""
     return bool(block["signature"] == signature("thinking", block["thinking"]))
 
 
-def problem(body: dict[str, Any], headers: Mapping[str, str], signed: Signed = ours) -> str | None:
-    """The first thing that is wrong, as Anthropic words it; `signed` judges a thinking block's signature."""
-    members = {**REQUEST.members, **(BETA if "anthropic-beta" in headers else {})}
-    for misfit in misfits(body, Record(members, REQUEST.required)):
-        return _words(misfit, body)
-    version = version_of(body["model"])
+def find_problem(
+    body: dict[str, Any], headers: Mapping[str, str], check_signature: SignatureCheck = is_signed_by_mock
+) -> str | None:
+    """Return the error message for the first problem in a request, or None.
+
+    `check_signature` returns whether the signature of a thinking block is valid.
+    """
+    members = {**REQUEST.members, **(BETA_MEMBERS if "anthropic-beta" in headers else {})}
+    for violation in violations(body, Record(members, REQUEST.required)):
+        return _violation_message(violation, body)
+    version = model_version(body["model"])
     for rule in _RULES:
         for text in rule(body, version):
             return text
@@ -45,71 +63,71 @@ def problem(body: dict[str, Any], headers: Mapping[str, str], signed: Signed = o
         for name in ("temperature", "top_p", "top_k"):
             if name in body:
                 return f"{name}: Extra inputs are not permitted"
-    return next(_unsigned(body, signed), None)
+    return next(_signatures(body, check_signature), None)
 
 
-def version_of(model: str) -> tuple[int, int]:
-    """The version in a model's name; a name without one counts as the newest."""
-    found = _VERSION.search(model)
-    return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
+def model_version(model: str) -> tuple[int, int]:
+    """Return the version in a model's name; a name without a version counts as the newest."""
+    match = _VERSION.search(model)
+    return (int(match[1]), int(match[2] or 0)) if match else (99, 0)
 
 
-def blocks_of(content: Any) -> list[dict[str, Any]]:
-    """Content as blocks, whichever way it was written."""
+def as_blocks(content: Any) -> list[dict[str, Any]]:
+    """Return content as blocks, whether it was written as a string or as a list."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
 
 
-def turns_of(body: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Roles and blocks; Anthropic takes neighbours of one role for one turn."""
-    together = groupby(body["messages"], key=lambda message: message["role"])
-    return [(role, [block for one in some for block in blocks_of(one["content"])]) for role, some in together]
+def merge_turns(body: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the role and blocks of each turn. Anthropic treats adjacent messages of one role as one turn."""
+    groups = groupby(body["messages"], key=lambda message: message["role"])
+    return [(role, [block for message in group for block in as_blocks(message["content"])]) for role, group in groups]
 
 
-# -- words for a shape that does not fit -------------------------------------------------------------------------------
+# -- error messages for schema violations ------------------------------------------------------------------------------
 
 
-def _words(misfit: Misfit, body: Any) -> str:
-    place = _place(misfit.path, body)
-    match misfit.kind:
+def _violation_message(violation: Violation, body: Any) -> str:
+    path = _violation_path(violation.path, body)
+    match violation.kind:
         case "unknown":
-            return f"{place}: Extra inputs are not permitted"
+            return f"{path}: Extra inputs are not permitted"
         case "missing":
-            return f"{place}: Field required"
+            return f"{path}: Field required"
         case "value":
-            wanted = ", ".join(f"'{one}'" for one in misfit.wanted)
-            if misfit.path[-1] == "type":
-                return f"{place}: Input tag '{misfit.value}' does not match any of the expected tags: {wanted}"
-            return f"{place}: Input should be {wanted}"
+            allowed = ", ".join(f"'{value}'" for value in violation.expected)
+            if violation.path[-1] == "type":
+                return f"{path}: Input tag '{violation.value}' does not match any of the expected tags: {allowed}"
+            return f"{path}: Input should be {allowed}"
     kinds = {"object": "dictionary", "array": "list"}
-    kind = json_type(misfit.wanted)
-    return f"{place}: Input should be a valid {kinds.get(kind, kind)}"
+    kind = json_type(violation.expected)
+    return f"{path}: Input should be a valid {kinds.get(kind, kind)}"
 
 
-def _place(path: Path, body: Any) -> str:
-    """`messages.1.content.0.tool_use.index`: where a record was told by its tag, the tag is named."""
-    names: list[str] = []
+def _violation_path(path: Path, body: Any) -> str:
+    """Return a path such as `messages.1.content.0.tool_use.index`, which names the type of tagged records."""
+    steps: list[str] = []
     value = body
     for step in path:
-        if isinstance(value, dict) and names and isinstance(value.get("type"), str) and step != "type":
-            names.append(value["type"])
-        names.append(str(step))
-        value = _member(value, step)
-    return ".".join(names)
+        if isinstance(value, dict) and steps and isinstance(value.get("type"), str) and step != "type":
+            steps.append(value["type"])
+        steps.append(str(step))
+        value = _child(value, step)
+    return ".".join(steps)
 
 
-def _member(value: Any, step: Any) -> Any:
+def _child(value: Any, step: Any) -> Any:
     if isinstance(value, dict):
         return value.get(step)
     return value[step] if isinstance(value, list) else None
 
 
-# -- rules: each gives what is wrong in its own matter -----------------------------------------------------------------
+# -- rules: each yields error messages about one subject ---------------------------------------------------------------
 
 _Version = tuple[int, int]
 
 
-def _length(body: dict[str, Any], version: _Version) -> Iterator[str]:
-    ceiling = next(most for since, most in _CEILINGS if version >= since)
+def _max_tokens(body: dict[str, Any], version: _Version) -> Iterator[str]:
+    ceiling = next(limit for since, limit in _MAX_TOKENS if version >= since)
     if (4, 0) <= version < (4, 2) and "opus" in body["model"]:
         ceiling = 32_000
     if body["max_tokens"] < 0:
@@ -127,13 +145,13 @@ def _roles(body: dict[str, Any], version: _Version) -> Iterator[str]:
         yield "messages: at least one message is required"
         return
     for number, message in enumerate(messages):
-        before = messages[number - 1]["role"] if number else None
+        previous_role = messages[number - 1]["role"] if number else None
         if message["role"] == "system" and version < (4, 8):
             yield (
                 'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not'
                 ' "system" as an input message role.'
             )
-        if message["role"] == "system" and before != "user":
+        if message["role"] == "system" and previous_role != "user":
             yield f"messages.{number}: `system` messages must come right after a `user` message"
     if messages[0]["role"] == "assistant":
         yield 'messages: first message must use the "user" role'
@@ -142,65 +160,67 @@ def _roles(body: dict[str, Any], version: _Version) -> Iterator[str]:
 def _prefill(body: dict[str, Any], version: _Version) -> Iterator[str]:
     if body["messages"][-1]["role"] != "assistant":
         return
-    if version >= (4, 6) or _thinks(body):
+    if version >= (4, 6) or _has_thinking(body):
         yield "This model does not support assistant message prefill. The conversation must end with a user message."
-    last = turns_of(body)[-1][1]
+    last = merge_turns(body)[-1][1]
     if last and last[-1]["type"] == "text" and last[-1]["text"] != last[-1]["text"].rstrip():
         yield "messages: final assistant content cannot end with trailing whitespace"
 
 
-def _empty(body: dict[str, Any], _: _Version) -> Iterator[str]:
+def _empty_content(body: dict[str, Any], _: _Version) -> Iterator[str]:
     last = len(body["messages"]) - 1
     for number, message in enumerate(body["messages"]):
         if not message["content"] and not (number == last and message["role"] == "assistant"):
             yield f"messages.{number}: all messages must have non-empty content except for the optional final assistant message"
-        yield from _empty_texts("messages", message["role"], blocks_of(message["content"]))
+        yield from _empty_text_blocks("messages", message["role"], as_blocks(message["content"]))
     if isinstance(body.get("system"), list):
-        yield from _empty_texts("system", "system", body["system"])
+        yield from _empty_text_blocks("system", "system", body["system"])
 
 
-def _empty_texts(where: str, role: str, blocks: list[dict[str, Any]]) -> Iterator[str]:
+def _empty_text_blocks(path: str, role: str, blocks: list[dict[str, Any]]) -> Iterator[str]:
     for block in blocks:
         if block["type"] == "text" and block["text"] == "":
-            yield f"{where}: text content blocks must be non-empty"
+            yield f"{path}: text content blocks must be non-empty"
         if block["type"] == "text" and not block["text"].strip() and role != "assistant":
-            yield f"{where}: text content blocks must contain non-whitespace text"
+            yield f"{path}: text content blocks must contain non-whitespace text"
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
-            yield from _empty_texts(where, role, block["content"])
+            yield from _empty_text_blocks(path, role, block["content"])
 
 
 def _media(body: dict[str, Any], _: _Version) -> Iterator[str]:
     for number, message in enumerate(body["messages"]):
-        for place, block in enumerate(blocks_of(message["content"])):
+        for index, block in enumerate(as_blocks(message["content"])):
             source = block.get("source")
             if not isinstance(source, dict) or source.get("type") != "base64":
                 continue
-            where = f"messages.{number}.content.{place}.{block['type']}.source.base64"
-            wanted = _IMAGES if block["type"] == "image" else ("application/pdf",)
-            if source["media_type"] not in wanted:
-                yield f"{where}.media_type: Input should be {', '.join(repr(one) for one in wanted)}"
+            path = f"messages.{number}.content.{index}.{block['type']}.source.base64"
+            allowed = _IMAGE_TYPES if block["type"] == "image" else ("application/pdf",)
+            if source["media_type"] not in allowed:
+                yield f"{path}.media_type: Input should be {', '.join(repr(media_type) for media_type in allowed)}"
             try:
                 b64decode(source["data"], validate=True)
             except NotBase64:
-                yield f"{where}: invalid base64 data"
+                yield f"{path}: invalid base64 data"
 
 
 def _pairing(body: dict[str, Any], _: _Version) -> Iterator[str]:
-    turns = turns_of(body)
+    turns = merge_turns(body)
     for number, (role, blocks) in enumerate(turns):
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         if len(set(calls)) < len(calls):
             yield f"messages.{number}: `tool_use` ids must be unique"
         following = turns[number + 1][1] if number + 1 < len(turns) else None
         if calls and (following is not None or role == "user"):
-            yield from _unanswered(number, calls, following or [])
-        before = [block["id"] for block in turns[number - 1][1] if block["type"] == "tool_use"] if number else []
-        yield from _unasked(number, blocks, before)
+            yield from _missing_results(number, calls, following or [])
+        previous_calls = (
+            [block["id"] for block in turns[number - 1][1] if block["type"] == "tool_use"] if number else []
+        )
+        yield from _unexpected_results(number, blocks, previous_calls)
 
 
-def _unanswered(number: int, calls: list[str], following: list[dict[str, Any]]) -> Iterator[str]:
-    answered = [block["tool_use_id"] for block in following[: len(calls)] if block["type"] == "tool_result"]
-    missing = [one for one in calls if one not in answered]
+def _missing_results(number: int, calls: list[str], following: list[dict[str, Any]]) -> Iterator[str]:
+    result_ids = [block["tool_use_id"] for block in following[: len(calls)] if block["type"] == "tool_result"]
+    missing = [call_id for call_id in calls if call_id not in result_ids]
     if missing:
         yield (
             f"messages.{number}: `tool_use` ids were found without `tool_result` blocks immediately after:"
@@ -209,18 +229,18 @@ def _unanswered(number: int, calls: list[str], following: list[dict[str, Any]]) 
         )
 
 
-def _unasked(number: int, blocks: list[dict[str, Any]], before: list[str]) -> Iterator[str]:
+def _unexpected_results(number: int, blocks: list[dict[str, Any]], previous_calls: list[str]) -> Iterator[str]:
     results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
-    for place, one in enumerate(results):
-        if one not in before:
+    for index, result_id in enumerate(results):
+        if result_id not in previous_calls:
             yield (
-                f"messages.{number}.content.{place}: unexpected `tool_use_id` found in `tool_result` blocks: {one}."
+                f"messages.{number}.content.{index}: unexpected `tool_use_id` found in `tool_result` blocks: {result_id}."
                 " Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
             )
-        if results.count(one) > 1:
+        if results.count(result_id) > 1:
             yield (
-                f"messages.{number}.content.{place}: each tool_use must have a single result. Found multiple"
-                f" `tool_result` blocks with id: {one}"
+                f"messages.{number}.content.{index}: each tool_use must have a single result. Found multiple"
+                f" `tool_result` blocks with id: {result_id}"
             )
 
 
@@ -228,10 +248,10 @@ def _tools(body: dict[str, Any], _: _Version) -> Iterator[str]:
     tools = body.get("tools") or []
     for number, tool in enumerate(tools):
         if tool.get("type", "custom") != "custom":
-            continue  # Anthropic's own have members of their own
-        for misfit in misfits(tool, TOOL):
-            yield f"tools.{number}.custom.{_words(misfit, tool)}"
-        yield from _tool(f"tools.{number}.custom", tool)
+            continue  # tools that Anthropic provides have other members
+        for violation in violations(tool, TOOL):
+            yield f"tools.{number}.custom.{_violation_message(violation, tool)}"
+        yield from _check_tool(f"tools.{number}.custom", tool)
     names = [str(tool.get("name")) for tool in tools]
     if len(set(names)) < len(names):
         yield "tools: Tool names must be unique."
@@ -240,23 +260,23 @@ def _tools(body: dict[str, Any], _: _Version) -> Iterator[str]:
         yield "tool_choice: may only be specified while providing tools"
     if choice.get("type") == "tool" and choice["name"] not in names:
         yield f"Tool '{choice['name']}' not found in provided tools"
-    blocks = [block["type"] for message in body["messages"] for block in blocks_of(message["content"])]
+    blocks = [block["type"] for message in body["messages"] for block in as_blocks(message["content"])]
     if not tools and ("tool_use" in blocks or "tool_result" in blocks):
         yield "Requests which include `tool_use` or `tool_result` blocks must define tools."
 
 
-def _tool(where: str, tool: dict[str, Any]) -> Iterator[str]:
+def _check_tool(path: str, tool: dict[str, Any]) -> Iterator[str]:
     schema = tool["input_schema"]
     if not _TOOL_NAME.fullmatch(tool["name"]):
-        yield f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
+        yield f"{path}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
     if any(union in schema for union in ("oneOf", "allOf", "anyOf")):
-        yield f"{where}.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level"
+        yield f"{path}.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level"
     if "type" not in schema:
-        yield f"{where}.input_schema.type: Field required"
+        yield f"{path}.input_schema.type: Field required"
     elif schema["type"] != "object":
-        yield f"{where}.input_schema.type: Input should be 'object'"
+        yield f"{path}.input_schema.type: Input should be 'object'"
     if tool.get("strict"):
-        yield from _closed(where, schema)
+        yield from _strict_schema(path, schema)
 
 
 def _thinking(body: dict[str, Any], version: _Version) -> Iterator[str]:
@@ -279,22 +299,23 @@ def _thinking(body: dict[str, Any], version: _Version) -> Iterator[str]:
         yield "`max_tokens` must be greater than `thinking.budget_tokens`."
     if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
         yield "Thinking may not be enabled when tool_choice forces tool use."
-    yield from _thought_first(body)
+    yield from _thinking_comes_first(body)
 
 
-def _thinks(body: dict[str, Any]) -> bool:
+def _has_thinking(body: dict[str, Any]) -> bool:
     return (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
 
 
-def _thought_first(body: dict[str, Any]) -> Iterator[str]:
-    """With a thinking budget every answer since the newest question of a person begins with its thought."""
-    turns = turns_of(body)
-    asked = [
-        number for number, (role, blocks) in enumerate(turns)
-        if role == "user" and any(block["type"] in BLOCKS for block in blocks)
-    ]  # fmt: skip
+def _thinking_comes_first(body: dict[str, Any]) -> Iterator[str]:
+    """Check that, with a thinking budget, each assistant turn since the last user question begins with a thought."""
+    turns = merge_turns(body)
+    questions = [
+        number
+        for number, (role, blocks) in enumerate(turns)
+        if role == "user" and any(block["type"] in USER_BLOCKS for block in blocks)
+    ]
     for number, (role, blocks) in enumerate(turns):
-        if role != "assistant" or number < max(asked, default=0) or not blocks:
+        if role != "assistant" or number < max(questions, default=0) or not blocks:
             continue
         if blocks[0]["type"] not in ("thinking", "redacted_thinking"):
             yield (
@@ -304,86 +325,96 @@ def _thought_first(body: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _unsigned(body: dict[str, Any], signed: Signed) -> Iterator[str]:
+def _signatures(body: dict[str, Any], check_signature: SignatureCheck) -> Iterator[str]:
     for number, message in enumerate(body["messages"]):
-        for place, block in enumerate(blocks_of(message["content"])):
-            if block["type"] == "thinking" and not signed(block):
-                yield f"messages.{number}.content.{place}: Invalid `signature` in `thinking` block"
+        for index, block in enumerate(as_blocks(message["content"])):
+            if block["type"] == "thinking" and not check_signature(block):
+                yield f"messages.{number}.content.{index}: Invalid `signature` in `thinking` block"
 
 
 def _sampling(body: dict[str, Any], version: _Version) -> Iterator[str]:
-    given = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
-    for name in given:
+    parameters = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
+    for name in parameters:
         if version >= (4, 7):
             yield f"`{name}` is deprecated for this model."
-    if "temperature" in given and not 0 <= body["temperature"] <= 1:
+    if "temperature" in parameters and not 0 <= body["temperature"] <= 1:
         yield "temperature: range: 0..1"
-    if version >= (4, 1) and {"temperature", "top_p"} <= set(given):
+    if version >= (4, 1) and {"temperature", "top_p"} <= set(parameters):
         yield "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
-    if not _thinks(body):
+    if not _has_thinking(body):
         return
-    if "temperature" in given and body["temperature"] != 1:
+    if "temperature" in parameters and body["temperature"] != 1:
         yield "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode."
-    if "top_p" in given and body["top_p"] < 0.95:
+    if "top_p" in parameters and body["top_p"] < 0.95:
         yield "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled or in adaptive mode."
-    if "top_k" in given:
+    if "top_k" in parameters:
         yield "`top_k` must be unset when thinking is enabled or in adaptive mode."
 
 
-def _output(body: dict[str, Any], version: _Version) -> Iterator[str]:
+def _output_options(body: dict[str, Any], version: _Version) -> Iterator[str]:
     for number, stop in enumerate(body.get("stop_sequences") or []):
         if not stop.strip():
             yield f"stop_sequences.{number}: each stop sequence must contain non-whitespace"
     config = body.get("output_config") or {}
     effort = config.get("effort")
-    levels: frozenset[str] = next((known for since, known in _EFFORTS if version >= since), frozenset())
+    levels: frozenset[str] = next((levels_known for since, levels_known in _EFFORTS if version >= since), frozenset())
     if effort and not levels:
         yield "This model does not support the effort parameter."
     if effort and effort not in levels:
         yield (f"This model does not support effort level '{effort}'. Supported levels: {', '.join(sorted(levels))}.")
-    wanted = config.get("format") or body.get("output_format")
-    if not wanted:
+    output_format = config.get("format") or body.get("output_format")
+    if not output_format:
         return
     if version < (4, 5):
         yield f"'{body['model']}' does not support output format."
-    yield from _closed("output_config.format", wanted["schema"])
+    yield from _strict_schema("output_config.format", output_format["schema"])
 
 
-def _closed(where: str, schema: Any) -> Iterator[str]:
-    """Schemas that are held to: every object closed, no keyword that the grammar cannot express."""
+def _strict_schema(path: str, schema: Any) -> Iterator[str]:
+    """Check a schema that the output must follow: all objects closed, and no unsupported keyword."""
     if isinstance(schema, list):
-        for one in schema:
-            yield from _closed(where, one)
+        for item in schema:
+            yield from _strict_schema(path, item)
     if not isinstance(schema, dict):
         return
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-        yield f"{where}.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
-    for keyword in _UNSUPPORTED:
+        yield f"{path}.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+    for keyword in _UNSUPPORTED_KEYWORDS:
         if keyword in schema and isinstance(schema.get("type"), str):
-            yield f"{where}.schema: For '{schema['type']}' type, property '{keyword}' is not supported"
+            yield f"{path}.schema: For '{schema['type']}' type, property '{keyword}' is not supported"
     for name, inner in schema.items():
         members = (
             inner.values() if name in ("properties", "$defs", "definitions") and isinstance(inner, dict) else [inner]
         )
         for member in members:
-            yield from _closed(where, member)
+            yield from _strict_schema(path, member)
 
 
-def _marks(body: dict[str, Any], _: _Version) -> Iterator[str]:
-    marked = marks_in([body.get("tools") or [], body.get("system") or [], body["messages"]])
-    if marked > _MARKS:
-        yield f"A maximum of {_MARKS} blocks with cache_control may be provided. Found {marked}."
+def _cache_marks(body: dict[str, Any], _: _Version) -> Iterator[str]:
+    count = count_cache_marks([body.get("tools") or [], body.get("system") or [], body["messages"]])
+    if count > _MAX_CACHE_MARKS:
+        yield f"A maximum of {_MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {count}."
 
 
-def marks_in(value: Any) -> int:
-    """Cache marks anywhere in it."""
+def count_cache_marks(value: Any) -> int:
+    """Count the cache_control members anywhere inside a value."""
     if isinstance(value, list):
-        return sum(marks_in(one) for one in value)
+        return sum(count_cache_marks(item) for item in value)
     if not isinstance(value, dict):
         return 0
-    return bool(value.get("cache_control")) + sum(marks_in(one) for one in value.values())
+    return bool(value.get("cache_control")) + sum(count_cache_marks(item) for item in value.values())
 
 
 _RULES: tuple[Callable[[dict[str, Any], _Version], Iterator[str]], ...] = (
-    _length, _roles, _empty, _prefill, _media, _pairing, _tools, _thinking, _sampling, _output, _marks,
-)  # fmt: skip
+    _max_tokens,
+    _roles,
+    _empty_content,
+    _prefill,
+    _media,
+    _pairing,
+    _tools,
+    _thinking,
+    _sampling,
+    _output_options,
+    _cache_marks,
+)

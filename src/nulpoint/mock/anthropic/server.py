@@ -1,38 +1,69 @@
-"""The Anthropic Messages API, and the OpenAI-compatible endpoint Anthropic offers beside it."""
+"""A mock of the Anthropic Messages API and of Anthropic's OpenAI-compatible endpoint."""
 
 from typing import Any
 
-from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, json_text, signature, token_count
-from nulpoint.mock.anthropic.rules import blocks_of, marks_in, problem, turns_of
-from nulpoint.mock.model import SOURCE, Asked, Reply, Tool, Turn, fragments, pieces, reply, sight
+from nulpoint.mock.anthropic.rules import as_blocks, count_cache_marks, find_problem, merge_turns
+from nulpoint.mock.interface import (
+    MockRequest,
+    MockResponse,
+    ProviderApi,
+    json_response,
+    json_text,
+    signature,
+    sse_event,
+    token_count,
+)
+from nulpoint.mock.model import (
+    SEARCH_SOURCE,
+    ModelReply,
+    ModelRequest,
+    Tool,
+    Turn,
+    describe_media,
+    generate_reply,
+    split_arguments,
+    split_words,
+)
 from nulpoint.mock.openai import server as openai_server
 
 _ERROR_TYPES = {
-    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
-    404: "not_found_error", 409: "conflict_error", 413: "request_too_large", 429: "rate_limit_error",
-    500: "api_error", 504: "timeout_error", 529: "overloaded_error",
-}  # fmt: skip
-_STOPS = {
-    "stop": "end_turn", "length": "max_tokens", "sequence": "stop_sequence", "calls": "tool_use", "refusal": "refusal",
-}  # fmt: skip
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "sequence": "stop_sequence",
+    "calls": "tool_use",
+    "refusal": "refusal",
+}
 _MODELS = ("claude-sonnet-5", "claude-haiku-5-5", "claude-opus-5")
 
 
-def answer(call: Call) -> Answer:
-    if call.path == "/v1/chat/completions":
-        return openai_server.answer(call)
-    refused = _refused(call)
-    if refused is not None:
-        return refused
-    if call.path == "/v1/models":
-        return json_answer({"data": [_model(name) for name in _MODELS], "has_more": False})
-    found = messages(call) if call.path == "/v1/messages" else error(404, "Not Found")
-    found.headers = {"request-id": f"req_mock{call.number}", **found.headers}
-    return found
+def respond(request: MockRequest) -> MockResponse:
+    if request.path == "/v1/chat/completions":
+        return openai_server.respond(request)
+    rejection = _check_request(request)
+    if rejection is not None:
+        return rejection
+    if request.path == "/v1/models":
+        return json_response({"data": [_model(name) for name in _MODELS], "has_more": False})
+    response = create_message(request) if request.path == "/v1/messages" else error(404, "Not Found")
+    response.headers = {"request-id": f"req_mock{request.number}", **response.headers}
+    return response
 
 
-def error(status: int, message: str) -> Answer:
-    return json_answer(_error(status, message), status)
+def error(status: int, message: str) -> MockResponse:
+    return json_response(_error(status, message), status)
 
 
 def _error(status: int, message: str) -> dict[str, Any]:
@@ -40,17 +71,17 @@ def _error(status: int, message: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_mock"}
 
 
-def _rate_limited(seconds: float) -> Answer:
-    limited = error(429, "This request would exceed your organization's rate limit.")
-    limited.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
-    return limited
+def _rate_limited(seconds: float) -> MockResponse:
+    response = error(429, "This request would exceed your organization's rate limit.")
+    response.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+    return response
 
 
-def _refused(call: Call) -> Answer | None:
-    key = call.headers.get("x-api-key") or call.headers.get("authorization", "").removeprefix("Bearer ")
+def _check_request(request: MockRequest) -> MockResponse | None:
+    key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
     if not key or key == "bad-key":
         return error(401, "invalid x-api-key")
-    if "anthropic-version" not in call.headers:
+    if "anthropic-version" not in request.headers:
         return error(400, "anthropic-version: header is required")
     return None
 
@@ -59,128 +90,143 @@ def _model(name: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": "2026-09-01T00:00:00Z"}
 
 
-def messages(call: Call) -> Answer:
-    body = call.body
+def create_message(request: MockRequest) -> MockResponse:
+    body = request.body
     if not isinstance(body, dict):
         return error(400, "The request body is not valid JSON")
     if isinstance(body.get("model"), str) and not body["model"].startswith("claude"):
         return error(404, f"model: {body['model']}")
-    wrong = problem(body, call.headers)
-    if wrong:
-        return error(400, wrong)
-    said = reply(_asked(body, call.words))
-    blocks = _blocks(said, shown=(body.get("thinking") or {}).get("display") != "omitted")
+    problem = find_problem(body, request.headers)
+    if problem:
+        return error(400, problem)
+    reply = generate_reply(_model_request(body, request.word_count))
+    blocks = _blocks(reply, show_thought=(body.get("thinking") or {}).get("display") != "omitted")
     message = {
-        "id": f"msg_mock{call.number}",
+        "id": f"msg_mock{request.number}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
         "content": blocks,
-        "stop_reason": _STOPS[said.finish],
-        "stop_sequence": said.stopped_by,
-        **_details(said),
-        "usage": _usage(body, blocks, said),
+        "stop_reason": _STOP_REASONS[reply.finish],
+        "stop_sequence": reply.stop_sequence,
+        **_stop_details(reply),
+        "usage": _usage(body, blocks, reply),
     }
-    return Answer(events=_events(message)) if body.get("stream") else json_answer(message)
+    return MockResponse(events=_events(message)) if body.get("stream") else json_response(message)
 
 
-# -- what is asked -----------------------------------------------------------------------------------------------------
+# -- translation of requests -------------------------------------------------------------------------------------------
 
 
-def _asked(body: dict[str, Any], words: int) -> Asked:
+def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
     tools = [tool for tool in body.get("tools") or [] if "input_schema" in tool]
     choice = body.get("tool_choice") or {}
-    output = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
-    return Asked(
-        turns=[_turn(role, blocks) for role, blocks in turns_of(body)],
-        words=words,
+    output_format = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
+    return ModelRequest(
+        turns=[_turn(role, blocks) for role, blocks in merge_turns(body)],
+        word_count=words,
         system=_system(body),
         tools=[] if choice.get("type") == "none" else [Tool(tool["name"], tool["input_schema"]) for tool in tools],
-        forced=choice.get("name") or ("" if choice.get("type") == "any" else None),
-        one_call=bool(choice.get("disable_parallel_tool_use")),
-        schema=output.get("schema"),
-        thinks=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
-        searches=any(str(tool.get("type")).startswith("web_search") for tool in body.get("tools") or []),
-        limit=body["max_tokens"],
-        stops=body.get("stop_sequences") or [],
+        forced_tool=choice.get("name") or ("" if choice.get("type") == "any" else None),
+        single_call=bool(choice.get("disable_parallel_tool_use")),
+        output_schema=output_format.get("schema"),
+        thinking=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
+        web_search=any(str(tool.get("type")).startswith("web_search") for tool in body.get("tools") or []),
+        max_tokens=body["max_tokens"],
+        stop_sequences=body.get("stop_sequences") or [],
     )
 
 
 def _system(body: dict[str, Any]) -> str:
-    later = [block for role, blocks in turns_of(body) if role == "system" for block in blocks]
-    return " ".join(block["text"] for block in blocks_of(body.get("system")) + later)
+    system_blocks = [block for role, blocks in merge_turns(body) if role == "system" for block in blocks]
+    return " ".join(block["text"] for block in as_blocks(body.get("system")) + system_blocks)
 
 
 def _turn(role: str, blocks: list[dict[str, Any]]) -> Turn:
     results = [block for block in blocks if block["type"] == "tool_result"]
-    inside = [inner for block in results for inner in blocks_of(block.get("content"))]
+    nested = [inner for block in results for inner in as_blocks(block.get("content"))]
     return Turn(
-        user=role == "user",
+        is_user=role == "user",
         text=" ".join(block["text"] for block in blocks if block["type"] == "text"),
-        results=[" ".join(one.get("text", "") for one in blocks_of(block.get("content"))) for block in results],
-        media=[_sight(block["source"]) for block in blocks + inside if block["type"] in ("image", "document")],
+        results=[" ".join(part.get("text", "") for part in as_blocks(block.get("content"))) for block in results],
+        media=[_describe_media(block["source"]) for block in blocks + nested if block["type"] in ("image", "document")],
     )
 
 
-def _sight(source: dict[str, Any]) -> str:
+def _describe_media(source: dict[str, Any]) -> str:
     if source["type"] == "base64":
-        return sight(source["media_type"], source["data"])
+        return describe_media(source["media_type"], source["data"])
     return str(source.get("url") or source.get("file_id") or source.get("media_type"))
 
 
-# -- what is answered --------------------------------------------------------------------------------------------------
+# -- translation of replies --------------------------------------------------------------------------------------------
 
 
-def _blocks(said: Reply, *, shown: bool) -> list[dict[str, Any]]:
+def _blocks(reply: ModelReply, *, show_thought: bool) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
-    if said.thought:
-        thought = said.thought if shown else ""
+    if reply.thought:
+        thought = reply.thought if show_thought else ""
         blocks.append({"type": "thinking", "thinking": thought, "signature": signature("thinking", thought)})
-    if said.query:
-        blocks += _search(said.query)
-    if said.text:
-        blocks.append({"type": "text", "text": said.text, **({"citations": [_citation(said)]} if said.query else {})})
-    for number, wish in enumerate(said.wishes):
-        blocks.append({"type": "tool_use", "id": _call_id(wish, number), "name": wish.name, "input": wish.arguments})
+    if reply.search_query:
+        blocks += _search_blocks(reply.search_query)
+    if reply.text:
+        blocks.append(
+            {"type": "text", "text": reply.text, **({"citations": [_citation(reply)]} if reply.search_query else {})}
+        )
+    for number, tool_call in enumerate(reply.tool_calls):
+        blocks.append(
+            {
+                "type": "tool_use",
+                "id": _call_id(tool_call, number),
+                "name": tool_call.name,
+                "input": tool_call.arguments,
+            }
+        )
     return blocks
 
 
-def _call_id(wish: Any, number: int) -> str:
-    return f"toolu_{signature('call', str(number), wish.name)[:22].replace('+', 'a').replace('/', 'b')}"
+def _call_id(tool_call: Any, number: int) -> str:
+    return f"toolu_{signature('call', str(number), tool_call.name)[:22].replace('+', 'a').replace('/', 'b')}"
 
 
-def _search(query: str) -> list[dict[str, Any]]:
-    """A search that Anthropic runs by itself: nobody waits for its result."""
-    url, title = SOURCE
-    found = {"type": "web_search_result", "url": url, "title": title, "encrypted_content": "bW9jaw==", "page_age": None}
-    use = {"type": "server_tool_use", "id": "srvtoolu_mock", "name": "web_search", "input": {"query": query}}
-    return [use, {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_mock", "content": [found]}]
+def _search_blocks(query: str) -> list[dict[str, Any]]:
+    """Return the blocks of a web search that Anthropic runs itself; the client does not send its result."""
+    url, title = SEARCH_SOURCE
+    result = {
+        "type": "web_search_result",
+        "url": url,
+        "title": title,
+        "encrypted_content": "bW9jaw==",
+        "page_age": None,
+    }
+    tool_use = {"type": "server_tool_use", "id": "srvtoolu_mock", "name": "web_search", "input": {"query": query}}
+    return [tool_use, {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_mock", "content": [result]}]
 
 
-def _citation(said: Reply) -> dict[str, Any]:
-    url, title = SOURCE
-    place = {"type": "web_search_result_location", "url": url, "title": title, "encrypted_index": "bW9jaw=="}
-    return {**place, "cited_text": said.text}
+def _citation(reply: ModelReply) -> dict[str, Any]:
+    url, title = SEARCH_SOURCE
+    location = {"type": "web_search_result_location", "url": url, "title": title, "encrypted_index": "bW9jaw=="}
+    return {**location, "cited_text": reply.text}
 
 
-def _details(said: Reply) -> dict[str, Any]:
-    if not said.refusal:
+def _stop_details(reply: ModelReply) -> dict[str, Any]:
+    if not reply.refusal:
         return {}
-    return {"stop_details": {"type": "refusal", "category": None, "explanation": said.refusal}}
+    return {"stop_details": {"type": "refusal", "category": None, "explanation": reply.refusal}}
 
 
-def _usage(body: dict[str, Any], blocks: list[dict[str, Any]], said: Reply) -> dict[str, Any]:
-    """What is marked for the cache counts as written by the first turn and as read by later ones."""
-    whole = token_count([body["messages"], body.get("system"), body.get("tools")])
-    marked = whole // 2 if body.get("cache_control") or marks_in(body) else 0
-    later = any(message["role"] == "assistant" for message in body["messages"])
+def _usage(body: dict[str, Any], blocks: list[dict[str, Any]], reply: ModelReply) -> dict[str, Any]:
+    """Return the usage: the first turn writes the content marked for the cache, and later turns read it."""
+    total = token_count([body["messages"], body.get("system"), body.get("tools")])
+    marked = total // 2 if body.get("cache_control") or count_cache_marks(body) else 0
+    is_later_turn = any(message["role"] == "assistant" for message in body["messages"])
     return {
-        "input_tokens": whole - marked,
-        "cache_creation_input_tokens": 0 if later else marked,
-        "cache_read_input_tokens": marked if later else 0,
+        "input_tokens": total - marked,
+        "cache_creation_input_tokens": 0 if is_later_turn else marked,
+        "cache_read_input_tokens": marked if is_later_turn else 0,
         "output_tokens": token_count(blocks),
-        **({"output_tokens_details": {"thinking_tokens": token_count(said.thought)}} if said.thought else {}),
-        **({"server_tool_use": {"web_search_requests": 1}} if said.query else {}),
+        **({"output_tokens_details": {"thinking_tokens": token_count(reply.thought)}} if reply.thought else {}),
+        **({"server_tool_use": {"web_search_requests": 1}} if reply.search_query else {}),
         "service_tier": "standard",
     }
 
@@ -189,9 +235,9 @@ def _usage(body: dict[str, Any], blocks: list[dict[str, Any]], said: Reply) -> d
 
 
 def _events(message: dict[str, Any]) -> list[bytes]:
-    used = message["usage"]
+    usage = message["usage"]
     start = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
-    start["usage"] = {**used, "output_tokens": 1}
+    start["usage"] = {**usage, "output_tokens": 1}
     events = [_event("message_start", message=start)]
     for index, block in enumerate(message["content"]):
         empty, deltas = _deltas(block)
@@ -201,33 +247,33 @@ def _events(message: dict[str, Any]) -> list[bytes]:
         events += [_event("content_block_delta", index=index, delta=delta) for delta in deltas]
         events.append(_event("content_block_stop", index=index))
     stop = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in message}
-    events.append(_event("message_delta", delta=stop, usage=used))
+    events.append(_event("message_delta", delta=stop, usage=usage))
     return [*events, _event("message_stop")]
 
 
-def _event(name: str, **fields: Any) -> bytes:
-    return event({"type": name, **fields}, name)
+def _event(name: str, **members: Any) -> bytes:
+    return sse_event({"type": name, **members}, name)
 
 
 def _error_event(status: int, message: str) -> bytes:
-    return event(_error(status, message), "error")
+    return sse_event(_error(status, message), "error")
 
 
 def _deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block as it starts, and what fills it."""
+    """Split a block into the empty block that starts it and the deltas that fill it."""
     match block["type"]:
         case "tool_use" | "server_tool_use":
-            inputs = ["", *fragments(json_text(block["input"]))]
-            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in inputs]
+            pieces = ["", *split_arguments(json_text(block["input"]))]
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in pieces]
         case "thinking":
-            thoughts = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
-            signed = {"type": "signature_delta", "signature": block["signature"]}
-            return {**block, "thinking": "", "signature": ""}, [*thoughts, signed]
+            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in split_words(block["thinking"])]
+            signature_delta = {"type": "signature_delta", "signature": block["signature"]}
+            return {**block, "thinking": "", "signature": ""}, [*deltas, signature_delta]
         case "text":
-            cited = [{"type": "citations_delta", "citation": one} for one in block.get("citations", ())]
-            texts = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
-            return {"type": "text", "text": "", **({"citations": []} if cited else {})}, [*cited, *texts]
+            citations = [{"type": "citations_delta", "citation": citation} for citation in block.get("citations", ())]
+            texts = [{"type": "text_delta", "text": piece} for piece in split_words(block["text"])]
+            return {"type": "text", "text": "", **({"citations": []} if citations else {})}, [*citations, *texts]
     return block, []
 
 
-DIALECT = Dialect(answer, error, _rate_limited, _error_event)
+API = ProviderApi(respond, error, _rate_limited, _error_event)

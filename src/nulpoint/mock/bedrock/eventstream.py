@@ -1,4 +1,4 @@
-"""AWS's framing of events, written only: `application/vnd.amazon.eventstream`."""
+"""An encoder for AWS event streams (`application/vnd.amazon.eventstream`)."""
 
 import struct
 from binascii import crc32
@@ -7,25 +7,28 @@ from typing import Any
 import msgspec
 
 MEDIA_TYPE = "application/vnd.amazon.eventstream"
-_TEXT = 7  # of header values
-_PADS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_STRING_TYPE = 7  # the type of string header values
+_PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 def event(name: str, value: dict[str, Any]) -> bytes:
-    """Padded as Bedrock does it, so that the length of a text cannot be told from that of its message."""
-    length = 3 + len(msgspec.json.encode(value)) % 40
-    return _message({":event-type": name, ":message-type": "event"}, {**value, "p": _PADS[:length]})
+    """Encode an event, padded as Bedrock does so that its length does not reveal the length of the text."""
+    padding_length = 3 + len(msgspec.json.encode(value)) % 40
+    return _encode({":event-type": name, ":message-type": "event"}, {**value, "p": _PADDING[:padding_length]})
 
 
 def exception(name: str, message: str) -> bytes:
-    return _message({":exception-type": name, ":message-type": "exception"}, {"message": message})
+    """Encode an error inside a stream."""
+    return _encode({":exception-type": name, ":message-type": "exception"}, {"message": message})
 
 
-def _message(headers: dict[str, str], value: dict[str, Any]) -> bytes:
+def _encode(headers: dict[str, str], value: dict[str, Any]) -> bytes:
     pieces = []
     for key, text in {**headers, ":content-type": "application/json"}.items():
         name, encoded = key.encode(), text.encode()
-        pieces.append(struct.pack(f">B{len(name)}sBH{len(encoded)}s", len(name), name, _TEXT, len(encoded), encoded))
+        pieces.append(
+            struct.pack(f">B{len(name)}sBH{len(encoded)}s", len(name), name, _STRING_TYPE, len(encoded), encoded)
+        )
     block, payload = b"".join(pieces), msgspec.json.encode(value)
     prelude = struct.pack(">II", len(block) + len(payload) + 16, len(block))
     message = prelude + struct.pack(">I", crc32(prelude)) + block + payload

@@ -1,266 +1,296 @@
-"""Amazon Bedrock: Converse, ConverseStream in AWS's own framing, and InvokeModel for the embedding models."""
+"""A mock of Amazon Bedrock: Converse, ConverseStream in AWS event framing, and InvokeModel for embedding models."""
 
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
-from nulpoint.mock.answers import Answer, Call, Dialect, json_answer, json_text, signature, token_count, vector
 from nulpoint.mock.bedrock import eventstream
-from nulpoint.mock.bedrock.aws_auth import refusal
-from nulpoint.mock.bedrock.rules import present, problem
-from nulpoint.mock.model import Asked, Reply, Tool, Turn, fragments, pieces, reply, sight
+from nulpoint.mock.bedrock.aws_auth import check_authorization
+from nulpoint.mock.bedrock.rules import find_problem, without_nulls
+from nulpoint.mock.interface import (
+    MockRequest,
+    MockResponse,
+    ProviderApi,
+    json_response,
+    json_text,
+    signature,
+    token_count,
+    vector,
+)
+from nulpoint.mock.model import (
+    ModelReply,
+    ModelRequest,
+    Tool,
+    Turn,
+    describe_media,
+    generate_reply,
+    split_arguments,
+    split_words,
+)
 
-_ERRORS = {
-    400: "ValidationException", 403: "AccessDeniedException", 404: "ResourceNotFoundException",
-    408: "ModelTimeoutException", 424: "ModelErrorException", 429: "ThrottlingException",
-    500: "InternalServerException", 503: "ServiceUnavailableException",
-}  # fmt: skip
-_IN_STREAMS = {
-    400: "validationException", 424: "modelStreamErrorException", 429: "throttlingException",
-    503: "serviceUnavailableException", 529: "serviceUnavailableException",
-}  # fmt: skip
-_STOPS = {"stop": "end_turn", "length": "max_tokens", "sequence": "stop_sequence", "calls": "tool_use"}
+_ERROR_TYPES = {
+    400: "ValidationException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    503: "ServiceUnavailableException",
+}
+_STREAM_ERRORS = {
+    400: "validationException",
+    424: "modelStreamErrorException",
+    429: "throttlingException",
+    503: "serviceUnavailableException",
+    529: "serviceUnavailableException",
+}
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "sequence": "stop_sequence", "calls": "tool_use"}
 _DIMENSIONS = {"amazon.titan-embed-text-v1": 1536, "amazon.titan-embed-text-v2:0": 1024}
-_COHERE_DIMENSIONS, _COHERE_TEXTS = 1024, 96
+_COHERE_DIMENSIONS, _COHERE_MAX_TEXTS = 1024, 96
 
 
-def answer(call: Call) -> Answer:
-    found = _answer(call)
-    found.headers = {"x-amzn-requestid": f"00000000-0000-4000-8000-{call.number:012}", **found.headers}
-    return found
+def respond(request: MockRequest) -> MockResponse:
+    response = _respond(request)
+    response.headers = {"x-amzn-requestid": f"00000000-0000-4000-8000-{request.number:012}", **response.headers}
+    return response
 
 
-def _answer(call: Call) -> Answer:
-    refused = refusal(call)
-    if refused is not None:
-        return _error(403, *refused)
-    parts = call.path.split("/")
-    if call.method != "POST" or len(parts) != 4 or parts[1] != "model":
+def _respond(request: MockRequest) -> MockResponse:
+    rejection = check_authorization(request)
+    if rejection is not None:
+        return _error(403, *rejection)
+    parts = request.path.split("/")
+    if request.method != "POST" or len(parts) != 4 or parts[1] != "model":
         return _error(404, "UnknownOperationException", "")
-    if not isinstance(call.body, dict):
-        return _error(400, "SerializationException", "The request body is no JSON object")
+    if not isinstance(request.body, dict):
+        return _error(400, "SerializationException", "The request body is not a JSON object")
     model = unquote(parts[2])
     if "." not in model and not model.startswith("arn:aws:bedrock:"):
         return error(400, "The provided model identifier is invalid.")
     match parts[3]:
         case "invoke":
-            return _invoke(call.body, model)
+            return _invoke(request.body, model)
         case "converse" | "converse-stream":
-            return _converse(call, model, stream=parts[3] == "converse-stream")
+            return _converse(request, model, stream=parts[3] == "converse-stream")
     return _error(404, "UnknownOperationException", "")
 
 
-def error(status: int, message: str) -> Answer:
-    return _error(status, _ERRORS.get(status, "InternalServerException"), message)
+def error(status: int, message: str) -> MockResponse:
+    return _error(status, _ERROR_TYPES.get(status, "InternalServerException"), message)
 
 
-def _error(status: int, kind: str, message: str) -> Answer:
+def _error(status: int, kind: str, message: str) -> MockResponse:
     headers = {"x-amzn-errortype": f"{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
-    return json_answer({"message": message}, status, headers)
+    return json_response({"message": message}, status, headers)
 
 
-def _rate_limited(seconds: float) -> Answer:
-    limited = error(429, "Too many requests, please wait before trying again.")
-    limited.headers |= {"retry-after": f"{seconds:g}"} if seconds else {}
-    return limited
+def _rate_limited(seconds: float) -> MockResponse:
+    response = error(429, "Too many requests, please wait before trying again.")
+    response.headers |= {"retry-after": f"{seconds:g}"} if seconds else {}
+    return response
 
 
 def _error_event(status: int, message: str) -> bytes:
-    return eventstream.exception(_IN_STREAMS.get(status, "internalServerException"), message)
+    return eventstream.exception(_STREAM_ERRORS.get(status, "internalServerException"), message)
 
 
-# -- what is asked -----------------------------------------------------------------------------------------------------
+# -- translation of requests -------------------------------------------------------------------------------------------
 
 
-def _converse(call: Call, model: str, *, stream: bool) -> Answer:
-    body = call.body
-    wrong = problem(body, model)
-    if wrong:
-        return error(400, wrong)
-    body = present(body)
-    said = reply(_asked(body, call.words))
-    message = {"role": "assistant", "content": _blocks(said)}
-    told = {"usage": _usage(body, message), "metrics": {"latencyMs": 42}, **_trace(body, said)}
-    stop = _stop(body, said)
+def _converse(request: MockRequest, model: str, *, stream: bool) -> MockResponse:
+    body = request.body
+    problem = find_problem(body, model)
+    if problem:
+        return error(400, problem)
+    body = without_nulls(body)
+    reply = generate_reply(_model_request(body, request.word_count))
+    message = {"role": "assistant", "content": _blocks(reply)}
+    metadata = {"usage": _usage(body, message), "metrics": {"latencyMs": 42}, **_trace(body, reply)}
+    stop_reason = _stop_reason(body, reply)
     if stream:
-        return Answer(events=_events(message, stop, told), headers={"content-type": eventstream.MEDIA_TYPE})
-    return json_answer({"output": {"message": message}, "stopReason": stop, **told})
+        return MockResponse(
+            events=_events(message, stop_reason, metadata), headers={"content-type": eventstream.MEDIA_TYPE}
+        )
+    return json_response({"output": {"message": message}, "stopReason": stop_reason, **metadata})
 
 
-def _asked(body: dict[str, Any], words: int) -> Asked:
+def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
     config = body.get("toolConfig") or {}
     specs = [tool["toolSpec"] for tool in config.get("tools", ()) if "toolSpec" in tool]
     choice = config.get("toolChoice") or {}
-    inference = body.get("inferenceConfig") or {}
-    return Asked(
+    inference_config = body.get("inferenceConfig") or {}
+    return ModelRequest(
         turns=[_turn(message["role"], message["content"]) for message in body["messages"]],
-        words=words,
+        word_count=words,
         system=" ".join(block.get("text", "") for block in body.get("system") or ()),
         tools=[Tool(spec["name"], spec["inputSchema"]["json"]) for spec in specs],
-        forced="" if "any" in choice else (choice.get("tool") or {}).get("name"),
-        schema=_schema(body),
-        thinks=_thinks(body.get("additionalModelRequestFields") or {}),
-        limit=inference.get("maxTokens"),
-        stops=inference.get("stopSequences") or [],
+        forced_tool="" if "any" in choice else (choice.get("tool") or {}).get("name"),
+        output_schema=_schema(body),
+        thinking=_thinks(body.get("additionalModelRequestFields") or {}),
+        max_tokens=inference_config.get("maxTokens"),
+        stop_sequences=inference_config.get("stopSequences") or [],
     )
 
 
 def _schema(body: dict[str, Any]) -> Any:
-    wanted = (body.get("outputConfig") or {}).get("textFormat")
-    return msgspec.json.decode(wanted["structure"]["jsonSchema"]["schema"]) if wanted else None
+    text_format = (body.get("outputConfig") or {}).get("textFormat")
+    return msgspec.json.decode(text_format["structure"]["jsonSchema"]["schema"]) if text_format else None
 
 
-def _thinks(fields: dict[str, Any]) -> bool:
-    asked = fields.get("thinking") or fields.get("reasoningConfig") or {}
-    return asked.get("type") in ("enabled", "adaptive")
+def _thinks(model_fields: dict[str, Any]) -> bool:
+    thinking = model_fields.get("thinking") or model_fields.get("reasoningConfig") or {}
+    return thinking.get("type") in ("enabled", "adaptive")
 
 
 def _turn(role: str, blocks: list[dict[str, Any]]) -> Turn:
     results = [block["toolResult"] for block in blocks if "toolResult" in block]
-    inside = [inner for result in results for inner in result["content"]]
+    nested = [inner for result in results for inner in result["content"]]
     return Turn(
-        user=role == "user",
+        is_user=role == "user",
         text=" ".join(block["text"] for block in blocks if "text" in block),
-        results=[" ".join(_told(one) for one in result["content"]) for result in results],
+        results=[" ".join(_result_text(block) for block in result["content"]) for result in results],
         media=[
-            _sight(kind, block[kind])
-            for block in blocks + inside
+            _describe_media(kind, block[kind])
+            for block in blocks + nested
             for kind in ("image", "document", "audio")
             if kind in block
         ],
     )
 
 
-def _told(block: dict[str, Any]) -> str:
+def _result_text(block: dict[str, Any]) -> str:
     return json_text(block["json"]) if "json" in block else str(block.get("text", ""))
 
 
-def _sight(kind: str, given: dict[str, Any]) -> str:
+def _describe_media(kind: str, source: dict[str, Any]) -> str:
     family = {"document": "application"}.get(kind, kind)
-    return sight(f"{family}/{given.get('format', kind)}", given["source"].get("bytes", ""))
+    return describe_media(f"{family}/{source.get('format', kind)}", source["source"].get("bytes", ""))
 
 
-# -- what is answered --------------------------------------------------------------------------------------------------
+# -- translation of replies --------------------------------------------------------------------------------------------
 
 
-def _blocks(said: Reply) -> list[dict[str, Any]]:
+def _blocks(reply: ModelReply) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
-    if said.thought:
-        thought = {"text": said.thought, "signature": signature("bedrock", said.thought)}
+    if reply.thought:
+        thought = {"text": reply.thought, "signature": signature("bedrock", reply.thought)}
         blocks.append({"reasoningContent": {"reasoningText": thought}})
-    if said.text or said.refusal:
-        blocks.append({"text": said.text or said.refusal})
-    for number, wish in enumerate(said.wishes):
-        made = signature("call", str(number), wish.name)[:22].replace("+", "a").replace("/", "b")
-        blocks.append({"toolUse": {"toolUseId": f"tooluse_{made}", "name": wish.name, "input": wish.arguments}})
+    if reply.text or reply.refusal:
+        blocks.append({"text": reply.text or reply.refusal})
+    for number, tool_call in enumerate(reply.tool_calls):
+        call_id = signature("call", str(number), tool_call.name)[:22].replace("+", "a").replace("/", "b")
+        blocks.append(
+            {"toolUse": {"toolUseId": f"tooluse_{call_id}", "name": tool_call.name, "input": tool_call.arguments}}
+        )
     return blocks
 
 
-def _stop(body: dict[str, Any], said: Reply) -> str:
-    if said.refusal:
+def _stop_reason(body: dict[str, Any], reply: ModelReply) -> str:
+    if reply.refusal:
         return "guardrail_intervened" if body.get("guardrailConfig") else "content_filtered"
-    return _STOPS[said.finish]
+    return _STOP_REASONS[reply.finish]
 
 
-def _trace(body: dict[str, Any], said: Reply) -> dict[str, Any]:
-    if not said.refusal or (body.get("guardrailConfig") or {}).get("trace") not in ("enabled", "enabled_full"):
+def _trace(body: dict[str, Any], reply: ModelReply) -> dict[str, Any]:
+    if not reply.refusal or (body.get("guardrailConfig") or {}).get("trace") not in ("enabled", "enabled_full"):
         return {}
     return {"trace": {"guardrail": {"actionReason": "Guardrail blocked."}}}
 
 
 def _usage(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
-    """What stands before a cache point counts as written by the first turn and as read by later ones."""
-    whole = token_count([body["messages"], body.get("system"), body.get("toolConfig")])
-    marked = whole // 2 if "cachePoint" in json_text(body) else 0
-    later = any(one["role"] == "assistant" for one in body["messages"])
-    said = token_count(message["content"])
+    """Return the usage: the first turn writes the content before a cache point, and later turns read it."""
+    prompt_tokens = token_count([body["messages"], body.get("system"), body.get("toolConfig")])
+    cached_tokens = prompt_tokens // 2 if "cachePoint" in json_text(body) else 0
+    is_later_turn = any(earlier["role"] == "assistant" for earlier in body["messages"])
+    output_tokens = token_count(message["content"])
     return {
-        "inputTokens": whole - marked,
-        "outputTokens": said,
-        "totalTokens": whole + said,
-        "cacheReadInputTokens": marked if later else 0,
-        "cacheWriteInputTokens": 0 if later else marked,
+        "inputTokens": prompt_tokens - cached_tokens,
+        "outputTokens": output_tokens,
+        "totalTokens": prompt_tokens + output_tokens,
+        "cacheReadInputTokens": cached_tokens if is_later_turn else 0,
+        "cacheWriteInputTokens": 0 if is_later_turn else cached_tokens,
     }
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 
-def _events(message: dict[str, Any], stop: str, told: dict[str, Any]) -> list[bytes]:
+def _events(message: dict[str, Any], stop_reason: str, metadata: dict[str, Any]) -> list[bytes]:
     events = [eventstream.event("messageStart", {"role": message["role"]})]
     for index, block in enumerate(message["content"]):
-        place = {"contentBlockIndex": index}
+        position = {"contentBlockIndex": index}
         if "toolUse" in block:
             start = {name: block["toolUse"][name] for name in ("toolUseId", "name")}
-            events.append(eventstream.event("contentBlockStart", {**place, "start": {"toolUse": start}}))
-        events += [eventstream.event("contentBlockDelta", {**place, "delta": delta}) for delta in _deltas(block)]
-        events.append(eventstream.event("contentBlockStop", place))
-    events.append(eventstream.event("messageStop", {"stopReason": stop}))
-    return [*events, eventstream.event("metadata", told)]
+            events.append(eventstream.event("contentBlockStart", {**position, "start": {"toolUse": start}}))
+        events += [eventstream.event("contentBlockDelta", {**position, "delta": delta}) for delta in _deltas(block)]
+        events.append(eventstream.event("contentBlockStop", position))
+    events.append(eventstream.event("messageStop", {"stopReason": stop_reason}))
+    return [*events, eventstream.event("metadata", metadata)]
 
 
 def _deltas(block: dict[str, Any]) -> list[dict[str, Any]]:
     if "toolUse" in block:
-        return [{"toolUse": {"input": text}} for text in ["", *fragments(json_text(block["toolUse"]["input"]))]]
+        return [{"toolUse": {"input": text}} for text in ["", *split_arguments(json_text(block["toolUse"]["input"]))]]
     if "reasoningContent" in block:
         thought = block["reasoningContent"]["reasoningText"]
-        told = [{"reasoningContent": {"text": piece}} for piece in pieces(thought["text"])]
-        return [*told, {"reasoningContent": {"signature": thought["signature"]}}]
-    return [{"text": piece} for piece in pieces(block["text"])]
+        deltas = [{"reasoningContent": {"text": piece}} for piece in split_words(thought["text"])]
+        return [*deltas, {"reasoningContent": {"signature": thought["signature"]}}]
+    return [{"text": piece} for piece in split_words(block["text"])]
 
 
 # -- embeddings --------------------------------------------------------------------------------------------------------
 
 
-def _invoke(body: dict[str, Any], model: str) -> Answer:
+def _invoke(body: dict[str, Any], model: str) -> MockResponse:
     if "titan-embed" in model:
-        return _titan(body, model)
+        return _titan_embedding(body, model)
     if "cohere.embed" in model:
-        return _cohere(body)
-    return error(400, f"The mock invokes embedding models alone, and {model} is none.")
+        return _cohere_embeddings(body)
+    return error(400, f"The mock supports InvokeModel only for embedding models, and {model} is not one.")
 
 
-def _titan(body: dict[str, Any], model: str) -> Answer:
+def _titan_embedding(body: dict[str, Any], model: str) -> MockResponse:
     allowed = {"inputText", "dimensions", "normalize", "embeddingTypes"} if "v2" in model else {"inputText"}
-    extra = sorted(body.keys() - allowed)
-    if extra:
-        return _malformed(f"extraneous key [{extra[0]}] is not permitted")
+    unknown = sorted(body.keys() - allowed)
+    if unknown:
+        return _malformed_request(f"extraneous key [{unknown[0]}] is not permitted")
     text = body.get("inputText")
     if not isinstance(text, str) or not text:
-        return _malformed("required key [inputText] not found")
+        return _malformed_request("required key [inputText] not found")
     dimensions = body.get("dimensions", _DIMENSIONS.get(model, 1024))
     if dimensions not in (256, 512, 1024, 1536):
-        return _malformed(f"#/dimensions: {dimensions} is not a valid enum value")
-    counted = token_count(text)
-    return _counted({"embedding": vector(text, dimensions), "inputTextTokenCount": counted}, counted)
+        return _malformed_request(f"#/dimensions: {dimensions} is not a valid enum value")
+    tokens = token_count(text)
+    return _token_counted({"embedding": vector(text, dimensions), "inputTextTokenCount": tokens}, tokens)
 
 
-def _cohere(body: dict[str, Any]) -> Answer:
-    extra = sorted(body.keys() - {"texts", "input_type", "truncate", "embedding_types", "output_dimension"})
-    if extra:
-        return _malformed(f"extraneous key [{extra[0]}] is not permitted")
+def _cohere_embeddings(body: dict[str, Any]) -> MockResponse:
+    unknown = sorted(body.keys() - {"texts", "input_type", "truncate", "embedding_types", "output_dimension"})
+    if unknown:
+        return _malformed_request(f"extraneous key [{unknown[0]}] is not permitted")
     texts = body.get("texts")
     if (
         not isinstance(texts, list)
-        or not 0 < len(texts) <= _COHERE_TEXTS
-        or not all(isinstance(one, str) for one in texts)
+        or not 0 < len(texts) <= _COHERE_MAX_TEXTS
+        or not all(isinstance(text, str) for text in texts)
     ):
-        return _malformed(f"#/texts: expected between 1 and {_COHERE_TEXTS} items")
+        return _malformed_request(f"#/texts: expected between 1 and {_COHERE_MAX_TEXTS} items")
     if body.get("input_type") not in ("search_document", "search_query", "classification", "clustering"):
-        return _malformed("#/input_type: is not a valid enum value")
+        return _malformed_request("#/input_type: is not a valid enum value")
     vectors: Any = [vector(text, body.get("output_dimension", _COHERE_DIMENSIONS)) for text in texts]
-    typed = body.get("embedding_types") is not None
-    told = {"id": "mock", "texts": texts, "response_type": "embeddings_by_type" if typed else "embeddings_floats"}
-    return _counted({**told, "embeddings": {"float": vectors} if typed else vectors}, token_count(texts))
+    by_type = body.get("embedding_types") is not None
+    response = {"id": "mock", "texts": texts, "response_type": "embeddings_by_type" if by_type else "embeddings_floats"}
+    return _token_counted({**response, "embeddings": {"float": vectors} if by_type else vectors}, token_count(texts))
 
 
-def _counted(value: dict[str, Any], tokens: int) -> Answer:
-    return json_answer(value, headers={"x-amzn-bedrock-input-token-count": str(tokens)})
+def _token_counted(value: dict[str, Any], tokens: int) -> MockResponse:
+    return json_response(value, headers={"x-amzn-bedrock-input-token-count": str(tokens)})
 
 
-def _malformed(why: str) -> Answer:
-    return error(400, f"Malformed input request: {why}, please reformat your input and try again.")
+def _malformed_request(reason: str) -> MockResponse:
+    return error(400, f"Malformed input request: {reason}, please reformat your input and try again.")
 
 
-DIALECT = Dialect(answer, error, _rate_limited, _error_event)
+API = ProviderApi(respond, error, _rate_limited, _error_event)

@@ -1,56 +1,89 @@
-"""The Gemini API (v1beta), and the OpenAI-compatible endpoint Google offers beside it."""
+"""A mock of the Gemini API (v1beta) and of Google's OpenAI-compatible endpoint."""
 
 import re
 from typing import Any
 
 import msgspec
 
-from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, token_count, vector
-from nulpoint.mock.gemini.rules import embedding_problem, functions_of, plain, problem, sign, version_of
-from nulpoint.mock.model import ANY_OBJECT, SOURCE, Asked, Reply, Tool, Turn, pieces, reply, sight
+from nulpoint.mock.gemini.rules import (
+    declared_functions,
+    find_embedding_problem,
+    find_problem,
+    model_version,
+    normalize,
+    sign,
+)
+from nulpoint.mock.interface import (
+    MockRequest,
+    MockResponse,
+    ProviderApi,
+    json_response,
+    sse_event,
+    token_count,
+    vector,
+)
+from nulpoint.mock.model import (
+    ANY_OBJECT,
+    SEARCH_SOURCE,
+    ModelReply,
+    ModelRequest,
+    Tool,
+    Turn,
+    describe_media,
+    generate_reply,
+    split_words,
+)
 from nulpoint.mock.openai import server as openai_server
 
-_COMPATIBLE = "/v1beta/openai/"
-_CALL = re.compile(r"/v1beta/models/([^/:]+):(\w+)")
-_MODEL = re.compile(r"(gemini|gemma|learnlm|text-embedding|embedding)\b")
+_OPENAI_PREFIX = "/v1beta/openai/"
+_METHOD_PATH = re.compile(r"/v1beta/models/([^/:]+):(\w+)")
+_KNOWN_MODELS = re.compile(r"(gemini|gemma|learnlm|text-embedding|embedding)\b")
 _STATUSES = {
-    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 402: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED",
-    404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED", 499: "CANCELLED", 500: "INTERNAL",
-    503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
-}  # fmt: skip
-_TYPE = "type.googleapis.com/google.rpc."
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    402: "RESOURCE_EXHAUSTED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_TYPE_PREFIX = "type.googleapis.com/google.rpc."
 
 
-def answer(call: Call) -> Answer:
-    if call.path.startswith(_COMPATIBLE):
-        call.path = "/v1/" + call.path.removeprefix(_COMPATIBLE)
-        return openai_server.answer(call)
-    key = call.headers.get("x-goog-api-key")
+def respond(request: MockRequest) -> MockResponse:
+    if request.path.startswith(_OPENAI_PREFIX):
+        request.path = "/v1/" + request.path.removeprefix(_OPENAI_PREFIX)
+        return openai_server.respond(request)
+    key = request.headers.get("x-goog-api-key")
     if not key or key == "bad-key":
-        reason = {"@type": f"{_TYPE}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
+        reason = {"@type": f"{_TYPE_PREFIX}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
         return error(400, "API key not valid. Please pass a valid API key.", [reason])
-    if call.path == "/v1beta/models":
-        return json_answer({"models": [{"name": "models/gemini-3.8-flash", "inputTokenLimit": 1_048_576}]})
-    found = _CALL.fullmatch(call.path)
-    verbs = {
-        "generateContent": generate,
-        "streamGenerateContent": stream,
+    if request.path == "/v1beta/models":
+        return json_response({"models": [{"name": "models/gemini-3.8-flash", "inputTokenLimit": 1_048_576}]})
+    match = _METHOD_PATH.fullmatch(request.path)
+    methods = {
+        "generateContent": generate_content,
+        "streamGenerateContent": stream_content,
         "batchEmbedContents": _embed_batch,
         "embedContent": _embed,
     }
-    if found is None or found[2] not in verbs:
+    if match is None or match[2] not in methods:
         return error(404, "Not found.")
-    if not _MODEL.match(found[1]):
-        text = f"models/{found[1]} is not found for API version v1beta, or is not supported for {found[2]}."
+    if not _KNOWN_MODELS.match(match[1]):
+        text = f"models/{match[1]} is not found for API version v1beta, or is not supported for {match[2]}."
         return error(404, f"{text} Call ListModels to see the list of available models and their supported methods.")
-    if not isinstance(call.body, dict):
+    if not isinstance(request.body, dict):
         return error(400, "Invalid JSON payload received.")
-    call.body = plain(call.body)
-    return verbs[found[2]](call, found[1])
+    request.body = normalize(request.body)
+    return methods[match[2]](request, match[1])
 
 
-def error(status: int, message: str, details: list[dict[str, Any]] | None = None) -> Answer:
-    return json_answer(_error(status, message, details), status)
+def error(status: int, message: str, details: list[dict[str, Any]] | None = None) -> MockResponse:
+    return json_response(_error(status, message, details), status)
 
 
 def _error(status: int, message: str, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -58,230 +91,246 @@ def _error(status: int, message: str, details: list[dict[str, Any]] | None = Non
     return {"error": {**body, **({"details": details} if details else {})}}
 
 
-def _rate_limited(seconds: float) -> Answer:
-    """Gemini has no Retry-After field: the wait stands in the details."""
+def _rate_limited(seconds: float) -> MockResponse:
+    """Return a 429 with the wait in its details: Gemini sends no Retry-After header."""
     quota = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
-    details: list[dict[str, Any]] = [{"@type": f"{_TYPE}QuotaFailure", "violations": [{"quotaId": quota}]}]
+    details: list[dict[str, Any]] = [{"@type": f"{_TYPE_PREFIX}QuotaFailure", "violations": [{"quotaId": quota}]}]
     text = "You exceeded your current quota, please check your plan and billing details."
     if seconds:
-        details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{seconds:g}s"})
+        details.append({"@type": f"{_TYPE_PREFIX}RetryInfo", "retryDelay": f"{seconds:g}s"})
         text += f" Please retry in {seconds:g}s."
     return error(429, text, details)
 
 
 def _error_event(status: int, message: str) -> bytes:
-    """Inside a stream an error is plain JSON over several lines, and no event at all."""
+    """Encode an error inside a stream: Gemini sends JSON over several lines instead of an event."""
     return msgspec.json.format(msgspec.json.encode(_error(status, message)), indent=2) + b"\r\n"
 
 
-def _wrong(call: Call, model: str) -> Answer | None:
-    refusal = problem(call.body, model)
-    if refusal is None:
+def _rejection_response(request: MockRequest, model: str) -> MockResponse | None:
+    rejection = find_problem(request.body, model)
+    if rejection is None:
         return None
-    return error(400, refusal.message, _violations(refusal.message, refusal.fields))
+    return error(400, rejection.message, _violations(rejection.message, rejection.paths))
 
 
 def _violations(message: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
     lines = message.split("\n")
-    broken = [{"field": field, "description": line} for field, line in zip(fields, lines, strict=False)]
-    return [{"@type": f"{_TYPE}BadRequest", "fieldViolations": broken}] if broken else []
+    violations = [{"field": field, "description": line} for field, line in zip(fields, lines, strict=False)]
+    return [{"@type": f"{_TYPE_PREFIX}BadRequest", "fieldViolations": violations}] if violations else []
 
 
-# -- what is asked -----------------------------------------------------------------------------------------------------
+# -- translation of requests -------------------------------------------------------------------------------------------
 
 
-def _asked(given: dict[str, Any], words: int) -> Asked:
-    config = given.get("generationConfig") or {}
-    calling = (given.get("toolConfig") or {}).get("functionCallingConfig") or {}
-    mode, names = calling.get("mode", "AUTO").upper(), calling.get("allowedFunctionNames") or []
-    functions = [] if mode == "NONE" else [one for one in functions_of(given) if not names or one["name"] in names]
+def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
+    config = body.get("generationConfig") or {}
+    calling_config = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    mode, names = calling_config.get("mode", "AUTO").upper(), calling_config.get("allowedFunctionNames") or []
+    functions = (
+        []
+        if mode == "NONE"
+        else [function for function in declared_functions(body) if not names or function["name"] in names]
+    )
     thinking = config.get("thinkingConfig") or {}
-    off = thinking.get("thinkingBudget") == 0 or str(thinking.get("thinkingLevel")).upper() == "MINIMAL"
+    disabled = thinking.get("thinkingBudget") == 0 or str(thinking.get("thinkingLevel")).upper() == "MINIMAL"
     schema = config.get("responseJsonSchema", config.get("responseSchema", ANY_OBJECT))
-    tools = given.get("tools") or []
-    return Asked(
-        turns=[_turn(content) for content in _listed(given["contents"])],
-        words=words,
-        system=_turn(given.get("systemInstruction") or {"parts": []}).text,
-        tools=[Tool(one["name"], one.get("parametersJsonSchema") or one.get("parameters")) for one in functions],
-        forced="" if mode == "ANY" else None,
-        schema=schema if config.get("responseMimeType") == "application/json" else None,
-        thinks=bool(thinking) and not off,
-        searches=any("googleSearch" in tool for tool in tools),
-        limit=config.get("maxOutputTokens"),
-        stops=config.get("stopSequences") or [],
+    tools = body.get("tools") or []
+    return ModelRequest(
+        turns=[_turn(content) for content in _as_list(body["contents"])],
+        word_count=words,
+        system=_turn(body.get("systemInstruction") or {"parts": []}).text,
+        tools=[
+            Tool(function["name"], function.get("parametersJsonSchema") or function.get("parameters"))
+            for function in functions
+        ],
+        forced_tool="" if mode == "ANY" else None,
+        output_schema=schema if config.get("responseMimeType") == "application/json" else None,
+        thinking=bool(thinking) and not disabled,
+        web_search=any("googleSearch" in tool for tool in tools),
+        max_tokens=config.get("maxOutputTokens"),
+        stop_sequences=config.get("stopSequences") or [],
     )
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def _turn(content: dict[str, Any]) -> Turn:
-    parts = _listed(content["parts"])
+    parts = _as_list(content["parts"])
     responses = [part["functionResponse"] for part in parts if "functionResponse" in part]
-    inside = [inner for response in responses for inner in _listed(response.get("parts") or [])]
+    nested = [inner for response in responses for inner in _as_list(response.get("parts") or [])]
     return Turn(
-        user=content.get("role") != "model",
+        is_user=content.get("role") != "model",
         text=" ".join(part["text"] for part in parts if part.get("text", "").strip() and not part.get("thought")),
         results=[" ".join(str(value) for value in response["response"].values()) for response in responses],
-        media=[seen for part in parts + inside for seen in _sight(part)],
+        media=[description for part in parts + nested for description in _describe_media(part)],
     )
 
 
-def _sight(part: dict[str, Any]) -> list[str]:
+def _describe_media(part: dict[str, Any]) -> list[str]:
     if "inlineData" in part:
-        return [sight(part["inlineData"]["mimeType"], part["inlineData"]["data"])]
+        return [describe_media(part["inlineData"]["mimeType"], part["inlineData"]["data"])]
     return [part["fileData"]["fileUri"]] if "fileData" in part else []
 
 
-# -- what is answered --------------------------------------------------------------------------------------------------
+# -- translation of replies --------------------------------------------------------------------------------------------
 
 
-def _parts(said: Reply, version: tuple[int, int], shown: bool) -> list[dict[str, Any]]:
-    """From Gemini 3 on calls have ids, and the first one of a step its signature; before, only thinking signs."""
-    signs = version >= (3, 0) or bool(said.thought)
-    parts: list[dict[str, Any]] = [{"text": said.thought, "thought": True}] if said.thought and shown else []
-    if said.text:
-        parts.append({"text": said.text})
-        if signs and not said.wishes:
+def _parts(reply: ModelReply, version: tuple[int, int], show_thought: bool) -> list[dict[str, Any]]:
+    """Return the parts of a reply.
+
+    From Gemini 3 on, calls have ids, and the first call of a step has a signature. Older models sign only if they
+    think.
+    """
+    has_signatures = version >= (3, 0) or bool(reply.thought)
+    parts: list[dict[str, Any]] = [{"text": reply.thought, "thought": True}] if reply.thought and show_thought else []
+    if reply.text:
+        parts.append({"text": reply.text})
+        if has_signatures and not reply.tool_calls:
             parts[-1]["thoughtSignature"] = sign(parts[-1])
-    for number, wish in enumerate(said.wishes):
-        call: dict[str, Any] = {"name": wish.name, "args": wish.arguments}
+    for number, tool_call in enumerate(reply.tool_calls):
+        call: dict[str, Any] = {"name": tool_call.name, "args": tool_call.arguments}
         if version >= (3, 0):
-            call["id"] = f"mock{number}{wish.name}"[:16]
+            call["id"] = f"mock{number}{tool_call.name}"[:16]
         parts.append({"functionCall": call})
-        if number == 0 and signs:
+        if number == 0 and has_signatures:
             parts[-1]["thoughtSignature"] = sign(parts[-1])
     return parts
 
 
-def _grounding(said: Reply) -> dict[str, Any]:
-    url, title = SOURCE
-    support = {"segment": {"startIndex": 0, "endIndex": len(said.text.encode()), "text": said.text}}
+def _grounding(reply: ModelReply) -> dict[str, Any]:
+    url, title = SEARCH_SOURCE
+    support = {"segment": {"startIndex": 0, "endIndex": len(reply.text.encode()), "text": reply.text}}
     return {
-        "webSearchQueries": [said.query],
+        "webSearchQueries": [reply.search_query],
         "groundingChunks": [{"web": {"uri": url, "title": title}}],
         "groundingSupports": [{**support, "groundingChunkIndices": [0]}],
     }
 
 
-def _usage(given: dict[str, Any], said: Reply, parts: list[dict[str, Any]]) -> dict[str, int]:
-    """Thoughts are counted beside the candidates; what is cached is part of the prompt."""
-    prompt = token_count([given["contents"], given.get("systemInstruction"), given.get("tools")])
-    thoughts = token_count(said.thought) if said.thought else 0
-    spoken = [part for part in parts if not part.get("thought")]
-    written = token_count(spoken) if spoken else 0
-    cached = prompt // 2 if given.get("cachedContent") else 0
+def _usage(body: dict[str, Any], reply: ModelReply, parts: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the usage. Thoughts are not part of the candidates' tokens; cached tokens are part of the prompt's."""
+    prompt = token_count([body["contents"], body.get("systemInstruction"), body.get("tools")])
+    thoughts = token_count(reply.thought) if reply.thought else 0
+    visible_parts = [part for part in parts if not part.get("thought")]
+    candidate_tokens = token_count(visible_parts) if visible_parts else 0
+    cached = prompt // 2 if body.get("cachedContent") else 0
     return {
         "promptTokenCount": prompt,
-        **({"candidatesTokenCount": written} if written else {}),
-        "totalTokenCount": prompt + written + thoughts,
+        **({"candidatesTokenCount": candidate_tokens} if candidate_tokens else {}),
+        "totalTokenCount": prompt + candidate_tokens + thoughts,
         **({"thoughtsTokenCount": thoughts} if thoughts else {}),
         **({"cachedContentTokenCount": cached} if cached else {}),
     }
 
 
 def _logprobs(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    spoken = "".join(part.get("text", "") for part in parts if not part.get("thought"))
-    chosen = [{"token": token, "tokenId": 7, "logProbability": -0.1} for token in pieces(spoken)]
-    return {"chosenCandidates": chosen, "topCandidates": [{"candidates": [one]} for one in chosen]}
+    text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    chosen = [{"token": token, "tokenId": 7, "logProbability": -0.1} for token in split_words(text)]
+    return {"chosenCandidates": chosen, "topCandidates": [{"candidates": [candidate]} for candidate in chosen]}
 
 
-class _Telling:
-    """One answer: its parts, and the frame around each piece of it."""
+class _GeminiReply:
+    """A reply: its parts, and the frame around each piece that is sent."""
 
-    def __init__(self, call: Call, model: str) -> None:
-        given = call.body
-        config = given.get("generationConfig") or {}
+    def __init__(self, call: MockRequest, model: str) -> None:
+        body = call.body
+        config = body.get("generationConfig") or {}
         thinking = config.get("thinkingConfig") or {}
-        self.said = reply(_asked(given, call.words))
-        self.parts = _parts(self.said, version_of(model), bool(thinking.get("includeThoughts")))
-        self.usage = _usage(given, self.said, self.parts)
+        self.reply = generate_reply(_model_request(body, call.word_count))
+        self.parts = _parts(self.reply, model_version(model), bool(thinking.get("includeThoughts")))
+        self.usage = _usage(body, self.reply, self.parts)
         self.count = config.get("candidateCount") or 1
-        self._likely = config.get("responseLogprobs")
+        self.with_logprobs = config.get("responseLogprobs")
         self._frame = {"modelVersion": model, "responseId": f"mock{call.number}"}
 
     def response(self, candidates: list[dict[str, Any]], usage: dict[str, int], **more: Any) -> dict[str, Any]:
-        said = {"candidates": candidates} if candidates else {}
-        return {**said, **more, "usageMetadata": usage, **self._frame}
+        content = {"candidates": candidates} if candidates else {}
+        return {**content, **more, "usageMetadata": usage, **self._frame}
 
     def blocked(self) -> dict[str, Any]:
         usage = {name: self.usage["promptTokenCount"] for name in ("promptTokenCount", "totalTokenCount")}
         return self.response([], usage, promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
     def finish(self) -> dict[str, Any]:
-        reason = "MAX_TOKENS" if self.said.finish == "length" else "STOP"
-        return {"finishReason": reason, **({"groundingMetadata": _grounding(self.said)} if self.said.query else {})}
+        reason = "MAX_TOKENS" if self.reply.finish == "length" else "STOP"
+        return {
+            "finishReason": reason,
+            **({"groundingMetadata": _grounding(self.reply)} if self.reply.search_query else {}),
+        }
 
     def candidate(self, index: int, parts: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         content = {"content": {"role": "model", "parts": parts}} if parts else {}
-        likely = {"logprobsResult": _logprobs(parts)} if parts and self._likely else {}
-        return {**content, **likely, **more, "index": index}
+        logprobs = {"logprobsResult": _logprobs(parts)} if parts and self.with_logprobs else {}
+        return {**content, **logprobs, **more, "index": index}
 
 
-def generate(call: Call, model: str) -> Answer:
-    wrong = _wrong(call, model)
-    if wrong is not None:
-        return wrong
-    telling = _Telling(call, model)
-    if telling.said.refusal:
-        return json_answer(telling.blocked())
-    candidates = [telling.candidate(index, telling.parts, **telling.finish()) for index in range(telling.count)]
-    return json_answer(telling.response(candidates, telling.usage))
+def generate_content(request: MockRequest, model: str) -> MockResponse:
+    rejection = _rejection_response(request, model)
+    if rejection is not None:
+        return rejection
+    reply = _GeminiReply(request, model)
+    if reply.reply.refusal:
+        return json_response(reply.blocked())
+    candidates = [reply.candidate(index, reply.parts, **reply.finish()) for index in range(reply.count)]
+    return json_response(reply.response(candidates, reply.usage))
 
 
-def stream(call: Call, model: str) -> Answer:
-    """Text in pieces, calls whole and one an event; the finish comes after them, with the usage that counts."""
-    wrong = _wrong(call, model)
-    if wrong is not None:
-        return wrong
-    telling = _Telling(call, model)
-    if telling.said.refusal:
-        return Answer(events=[_event(telling.blocked())])
-    early = {name: count for name, count in telling.usage.items() if name != "candidatesTokenCount"}
+def stream_content(request: MockRequest, model: str) -> MockResponse:
+    """Stream text in pieces and every call in one event, followed by the finish reason with the final usage."""
+    rejection = _rejection_response(request, model)
+    if rejection is not None:
+        return rejection
+    reply = _GeminiReply(request, model)
+    if reply.reply.refusal:
+        return MockResponse(events=[_event(reply.blocked())])
+    interim_usage = {name: count for name, count in reply.usage.items() if name != "candidatesTokenCount"}
     events = []
-    for index in range(telling.count):
-        for part in telling.parts:
-            events += [_event(telling.response([telling.candidate(index, [one])], early)) for one in _pieces(part)]
-        finish = telling.candidate(index, [], **telling.finish())
-        events.append(_event(telling.response([finish], telling.usage)))
-    return Answer(events=events)
+    for index in range(reply.count):
+        for part in reply.parts:
+            events += [
+                _event(reply.response([reply.candidate(index, [piece])], interim_usage)) for piece in _split_part(part)
+            ]
+        finish = reply.candidate(index, [], **reply.finish())
+        events.append(_event(reply.response([finish], reply.usage)))
+    return MockResponse(events=events)
 
 
 def _event(value: Any) -> bytes:
-    return event(value, end=b"\r\n")
+    return sse_event(value, line_end=b"\r\n")
 
 
-def _pieces(part: dict[str, Any]) -> list[dict[str, Any]]:
-    """A text's signature comes at its end, alone on an empty text."""
+def _split_part(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """Split a part for a stream. The signature of a text comes at its end, on an empty text."""
     if "text" not in part:
         return [part]
     more = {"thought": True} if part.get("thought") else {}
-    signed = [{"text": "", "thoughtSignature": sign({"text": ""})}] if "thoughtSignature" in part else []
-    return [*({"text": piece, **more} for piece in pieces(part["text"])), *signed]
+    signature_part = [{"text": "", "thoughtSignature": sign({"text": ""})}] if "thoughtSignature" in part else []
+    return [*({"text": piece, **more} for piece in split_words(part["text"])), *signature_part]
 
 
 # -- embeddings --------------------------------------------------------------------------------------------------------
 
 
-def _embed_batch(call: Call, model: str) -> Answer:
-    refusal = embedding_problem(call.body, batch=True)
-    if refusal is not None:
-        return error(400, refusal.message, _violations(refusal.message, refusal.fields))
-    return json_answer({"embeddings": [_embedding(one) for one in call.body["requests"]]})
+def _embed_batch(request: MockRequest, model: str) -> MockResponse:
+    rejection = find_embedding_problem(request.body, batch=True)
+    if rejection is not None:
+        return error(400, rejection.message, _violations(rejection.message, rejection.paths))
+    return json_response({"embeddings": [_embedding(item) for item in request.body["requests"]]})
 
 
-def _embed(call: Call, model: str) -> Answer:
-    refusal = embedding_problem(call.body, batch=False)
-    if refusal is not None:
-        return error(400, refusal.message, _violations(refusal.message, refusal.fields))
-    return json_answer({"embedding": _embedding(call.body)})
+def _embed(request: MockRequest, model: str) -> MockResponse:
+    rejection = find_embedding_problem(request.body, batch=False)
+    if rejection is not None:
+        return error(400, rejection.message, _violations(rejection.message, rejection.paths))
+    return json_response({"embedding": _embedding(request.body)})
 
 
-def _embedding(one: dict[str, Any]) -> dict[str, Any]:
-    text = "".join(part.get("text", "") for part in _listed(one["content"]["parts"]))
-    return {"values": vector(text, one.get("outputDimensionality") or 768)}
+def _embedding(item: dict[str, Any]) -> dict[str, Any]:
+    text = "".join(part.get("text", "") for part in _as_list(item["content"]["parts"]))
+    return {"values": vector(text, item.get("outputDimensionality") or 768)}
 
 
-DIALECT = Dialect(answer, error, _rate_limited, _error_event)
+API = ProviderApi(respond, error, _rate_limited, _error_event)

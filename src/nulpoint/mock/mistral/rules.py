@@ -1,13 +1,14 @@
-"""What the Mistral API refuses: 422 for what it does not know, at every level, and 400 for what makes no sense.
+"""The rules by which the Mistral API rejects requests, with the text of its errors.
 
-Facts: the request types of the `mistralai` SDK, recorded traffic, and messages of real refusals as people report them.
+It responds with 422 to unknown members at every level, and with 400 to requests that make no sense. Sources: the
+request types of the `mistralai` SDK, recorded traffic, and error messages that users have reported.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from nulpoint.mock.shapes import Misfit, Rows, Tagged, misfits, record
+from nulpoint.mock.request_schema import ListOf, TaggedUnion, Violation, record, violations
 
 _TEXT = record("text", type=str, text=str)
 _CHUNKS = {
@@ -17,147 +18,182 @@ _CHUNKS = {
     "file": record("file_id", type=str, file_id=str),
     "input_audio": record("input_audio", type=str, input_audio=(str, record("data", data=str, format=str))),
     "thinking": record(
-        "thinking", type=str, thinking=Rows(Tagged("type", {"text": _TEXT})), signature=str, closed=bool
+        "thinking", type=str, thinking=ListOf(TaggedUnion("type", {"text": _TEXT})), signature=str, closed=bool
     ),
     "reference": record("reference_ids", type=str, reference_ids=list),
 }
-_CONTENT = (str, Rows(Tagged("type", _CHUNKS)))
+_CONTENT = (str, ListOf(TaggedUnion("type", _CHUNKS)))
 _CALL = record(
     "function", id=str, type=str, index=int, function=record("name arguments", name=str, arguments=(str, dict))
 )
 _MESSAGES = {
     "system": record("content", role=str, content=_CONTENT),
     "user": record("content", role=str, content=_CONTENT),
-    "assistant": record("", role=str, content=_CONTENT, tool_calls=Rows(_CALL), prefix=bool),
+    "assistant": record("", role=str, content=_CONTENT, tool_calls=ListOf(_CALL), prefix=bool),
     "tool": record("", role=str, content=_CONTENT, tool_call_id=str, name=str),
 }
 _TOOL = record(
     "function", type=str, function=record("name parameters", name=str, parameters=dict, description=str, strict=bool)
 )
-_CHOICE = (
+_TOOL_CHOICE = (
     frozenset({"auto", "none", "any", "required"}),
     record("function", type=str, function=record("name", name=str)),
 )
-_FORMAT = record(
-    "", type=frozenset({"text", "json_object", "json_schema"}),
+_RESPONSE_FORMAT = record(
+    "",
+    type=frozenset({"text", "json_object", "json_schema"}),
     json_schema=record("name schema", name=str, schema=dict, description=str, strict=bool),
-)  # fmt: skip
+)
 CHAT = record(
-    "model messages", model=str, messages=Rows(Tagged("role", _MESSAGES)), temperature=float, top_p=float,
-    max_tokens=int, stream=bool, stop=(str, Rows(str)), random_seed=int, metadata=dict, response_format=_FORMAT,
-    tools=Rows(_TOOL), tool_choice=_CHOICE, presence_penalty=float, frequency_penalty=float, min_tokens=int,
-    repetition_penalty=float, top_k=int, logprobs=bool, top_logprobs=int, prompt_logprobs=bool,
-    top_prompt_logprobs=int, n=int, prediction=record("", type=frozenset({"content"}), content=str),
-    parallel_tool_calls=bool, reasoning_effort=frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
-    prompt_mode=frozenset({"reasoning"}), guardrails=list, prompt_cache_key=str,
-    service_tier=frozenset({"auto", "standard_only"}), safe_prompt=bool,
-)  # fmt: skip
+    "model messages",
+    model=str,
+    messages=ListOf(TaggedUnion("role", _MESSAGES)),
+    temperature=float,
+    top_p=float,
+    max_tokens=int,
+    stream=bool,
+    stop=(str, ListOf(str)),
+    random_seed=int,
+    metadata=dict,
+    response_format=_RESPONSE_FORMAT,
+    tools=ListOf(_TOOL),
+    tool_choice=_TOOL_CHOICE,
+    presence_penalty=float,
+    frequency_penalty=float,
+    min_tokens=int,
+    repetition_penalty=float,
+    top_k=int,
+    logprobs=bool,
+    top_logprobs=int,
+    prompt_logprobs=bool,
+    top_prompt_logprobs=int,
+    n=int,
+    prediction=record("", type=frozenset({"content"}), content=str),
+    parallel_tool_calls=bool,
+    reasoning_effort=frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
+    prompt_mode=frozenset({"reasoning"}),
+    guardrails=list,
+    prompt_cache_key=str,
+    service_tier=frozenset({"auto", "standard_only"}),
+    safe_prompt=bool,
+)
 EMBEDDINGS = record(
-    "model input", model=str, input=(str, Rows(str)), encoding_format=frozenset({"float", "base64"}),
-    output_dimension=int, output_dtype=str, metadata=dict,
-)  # fmt: skip
+    "model input",
+    model=str,
+    input=(str, ListOf(str)),
+    encoding_format=frozenset({"float", "base64"}),
+    output_dimension=int,
+    output_dtype=str,
+    metadata=dict,
+)
 
 _CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
-# What may stand after what. A person right after a tool's result: only Mistral Small takes that (seen in recordings).
-_AFTER = {
+# The roles that may follow each role. Only Mistral Small accepts a user right after a tool (seen in recordings).
+_ALLOWED_AFTER = {
     None: {"system", "user", "assistant"},
     "system": {"system", "user", "assistant"},
     "user": {"user", "assistant", "system"},
     "assistant": {"user", "assistant", "tool", "system"},
     "tool": {"tool", "assistant"},
 }
-_ORDER = "invalid_request_message_order"
-# name -> least, most
+_ORDER_ERROR = "invalid_request_message_order"
+# name -> minimum, maximum
 _RANGES = {
-    "temperature": (0, 1.5), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2),
-    "n": (1, 16), "max_tokens": (0, None), "random_seed": (0, None),
-}  # fmt: skip
+    "temperature": (0, 1.5),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "n": (1, 16),
+    "max_tokens": (0, None),
+    "random_seed": (0, None),
+}
 
 
-class Refusal(NamedTuple):
-    """A 400. `kind` is what Mistral calls `type`."""
+class Rejection(NamedTuple):
+    """The message, type and code of an error with status 400."""
 
     message: str
-    kind: str = "invalid_request_error"
+    type: str = "invalid_request_error"
     code: str | None = None
 
 
-def unknown(body: Any, shape: Any = CHAT) -> list[dict[str, Any]]:
-    """The `detail` of a 422: every member that does not fit."""
-    details = [_detail(misfit) for misfit in misfits(body, shape)]
-    for name, (least, most) in _RANGES.items():
+def validation_errors(body: Any, schema: Any = CHAT) -> list[dict[str, Any]]:
+    """Return the `detail` of a 422 response: an entry for every member that violates the schema."""
+    details = [_detail(violation) for violation in violations(body, schema)]
+    for name, (minimum, maximum) in _RANGES.items():
         value = body.get(name)
-        if isinstance(value, int | float) and not (least <= value and (most is None or value <= most)):
-            limit = f"greater than or equal to {least}" if value < least else f"less than or equal to {most}"
-            details.append(_entry("value_error", ["body", name], f"Input should be {limit}", value))
+        if isinstance(value, int | float) and not (minimum <= value and (maximum is None or value <= maximum)):
+            limit = f"greater than or equal to {minimum}" if value < minimum else f"less than or equal to {maximum}"
+            details.append(_detail_entry("value_error", ["body", name], f"Input should be {limit}", value))
     return details
 
 
-def _detail(misfit: Misfit) -> dict[str, Any]:
-    place = ["body", *misfit.path]
-    match misfit.kind:
+def _detail(violation: Violation) -> dict[str, Any]:
+    path = ["body", *violation.path]
+    match violation.kind:
         case "unknown":
-            return _entry("extra_forbidden", place, "Extra inputs are not permitted", misfit.value)
+            return _detail_entry("extra_forbidden", path, "Extra inputs are not permitted", violation.value)
         case "missing":
-            return _entry("missing", place, "Field required", misfit.value)
+            return _detail_entry("missing", path, "Field required", violation.value)
         case "value":
-            wanted = ", ".join(f"'{one}'" for one in misfit.wanted)
-            return _entry("literal_error", place, f"Input should be {wanted}", misfit.value)
-    return _entry("type_error", place, "Input should have another type", misfit.value)
+            allowed = ", ".join(f"'{value}'" for value in violation.expected)
+            return _detail_entry("literal_error", path, f"Input should be {allowed}", violation.value)
+    return _detail_entry("type_error", path, "Input should have another type", violation.value)
 
 
-def _entry(kind: str, place: list[Any], text: str, value: Any) -> dict[str, Any]:
-    return {"type": kind, "loc": place, "msg": text, "input": value}
+def _detail_entry(type: str, path: list[Any], text: str, value: Any) -> dict[str, Any]:
+    return {"type": type, "loc": path, "msg": text, "input": value}
 
 
-def problem(body: dict[str, Any]) -> Refusal | None:
-    """The first thing that is wrong in a request whose members all fit."""
-    return next((refusal for rule in _RULES for refusal in rule(body)), None)
+def find_problem(body: dict[str, Any]) -> Rejection | None:
+    """Return the first problem in a request that matches its schema, or None."""
+    return next((rejection for rule in _RULES for rejection in rule(body)), None)
 
 
 # -- rules -------------------------------------------------------------------------------------------------------------
 
 
-def _roles(body: dict[str, Any]) -> Iterator[Refusal]:
+def _roles(body: dict[str, Any]) -> Iterator[Rejection]:
     messages = body["messages"]
     if not messages:
-        yield Refusal("Conversation must have at least one message", _ORDER, "3230")
+        yield Rejection("Conversation must have at least one message", _ORDER_ERROR, "3230")
         return
-    before = None
+    previous_role = None
     for message in messages:
         role = message["role"]
-        lenient = role == "user" and before == "tool" and "mistral-small" in body["model"]
-        if role not in _AFTER[before] and not lenient:
-            yield Refusal(f"Unexpected role '{role}' after role '{before}'", _ORDER, "3230")
-        before = role
-    last = messages[-1]
-    if last["role"] not in ("user", "tool") and not last.get("prefix"):
-        yield Refusal(
-            f"Expected last role User or Tool (or Assistant with prefix True) for serving but got {last['role']}",
-            _ORDER, "3230",
-        )  # fmt: skip
+        is_lenient_model = role == "user" and previous_role == "tool" and "mistral-small" in body["model"]
+        if role not in _ALLOWED_AFTER[previous_role] and not is_lenient_model:
+            yield Rejection(f"Unexpected role '{role}' after role '{previous_role}'", _ORDER_ERROR, "3230")
+        previous_role = role
+    last_message = messages[-1]
+    if last_message["role"] not in ("user", "tool") and not last_message.get("prefix"):
+        yield Rejection(
+            f"Expected last role User or Tool (or Assistant with prefix True) for serving but got {last_message['role']}",
+            _ORDER_ERROR,
+            "3230",
+        )
 
 
-def _assistants(body: dict[str, Any]) -> Iterator[Refusal]:
+def _assistants(body: dict[str, Any]) -> Iterator[Rejection]:
     for number, message in enumerate(body["messages"]):
         if message["role"] == "assistant" and not message.get("content") and not message.get("tool_calls"):
-            yield Refusal("Assistant message must have either content or tool_calls, but not none.", code="3240")
+            yield Rejection("Assistant message must have either content or tool_calls, but not none.", code="3240")
         if message.get("prefix") and number < len(body["messages"]) - 1:
-            yield Refusal("Only the last message may have prefix True", _ORDER, "3230")
+            yield Rejection("Only the last message may have prefix True", _ORDER_ERROR, "3230")
 
 
-def _ids(body: dict[str, Any]) -> Iterator[Refusal]:
+def _call_ids(body: dict[str, Any]) -> Iterator[Rejection]:
     for message in body["messages"]:
-        given = [call.get("id") for call in message.get("tool_calls") or []]
-        given += [message.get("tool_call_id")] if message["role"] == "tool" else []
-        for one in given:
-            if not _CALL_ID.fullmatch(one or ""):
-                text = f"Tool call id was {one} but must be a-z, A-Z, 0-9, with a length of 9."
-                yield Refusal(text, "invalid_function_call", "3280")
+        ids = [call.get("id") for call in message.get("tool_calls") or []]
+        ids += [message.get("tool_call_id")] if message["role"] == "tool" else []
+        for call_id in ids:
+            if not _CALL_ID.fullmatch(call_id or ""):
+                text = f"Tool call id was {call_id} but must be a-z, A-Z, 0-9, with a length of 9."
+                yield Rejection(text, "invalid_function_call", "3280")
 
 
-def _pairing(body: dict[str, Any]) -> Iterator[Refusal]:
-    """The results after an answer are those of its calls."""
+def _pairing(body: dict[str, Any]) -> Iterator[Rejection]:
+    """Check that the tool results after an assistant message belong to its calls."""
     messages = body["messages"]
     for number, message in enumerate(messages):
         calls = sorted(call["id"] for call in message.get("tool_calls") or [])
@@ -169,24 +205,24 @@ def _pairing(body: dict[str, Any]) -> Iterator[Refusal]:
         if message["role"] != "assistant" or (calls and number == len(messages) - 1):
             continue
         if len(calls) != len(results):
-            yield Refusal("Not the same number of function calls and responses", _ORDER, "3230")
+            yield Rejection("Not the same number of function calls and responses", _ORDER_ERROR, "3230")
         if calls != sorted(results):
-            yield Refusal(f"Unexpected tool call id {results[0]} in tool results", "invalid_function_call", "3280")
+            yield Rejection(f"Unexpected tool call id {results[0]} in tool results", "invalid_function_call", "3280")
 
 
-def _tools(body: dict[str, Any]) -> Iterator[Refusal]:
+def _tools(body: dict[str, Any]) -> Iterator[Rejection]:
     names = [tool["function"]["name"] for tool in body.get("tools") or []]
     for name in names:
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
             text = f"Function name was {name} but must be a-z, A-Z, 0-9, or contain underscores and dashes, with a maximum length of 64."
-            yield Refusal(text, "invalid_function_call", "3281")
+            yield Rejection(text, "invalid_function_call", "3281")
     if len(set(names)) < len(names):
-        yield Refusal("Tools must have unique names", "invalid_request_error")
+        yield Rejection("Tools must have unique names", "invalid_request_error")
     choice = body.get("tool_choice")
     if choice in ("any", "required") and not names:
-        yield Refusal("When using `any` or `required` as tool choice, tools must be given")
+        yield Rejection("When using `any` or `required` as tool choice, tools must be given")
     if isinstance(choice, dict) and choice["function"]["name"] not in names:
-        yield Refusal(f"Tool {choice['function']['name']} is not one of the given tools")
+        yield Rejection(f"Tool {choice['function']['name']} is not one of the given tools")
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[Refusal]], ...] = (_roles, _assistants, _ids, _pairing, _tools)
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (_roles, _assistants, _call_ids, _pairing, _tools)

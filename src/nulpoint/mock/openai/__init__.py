@@ -1,1 +1,1 @@
-"""Mock providers that speak OpenAI's API."""
+"""Mocks of the OpenAI API and of Azure OpenAI."""

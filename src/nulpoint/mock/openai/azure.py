@@ -1,6 +1,6 @@
-"""Azure OpenAI: OpenAI's API under other paths, with deployments, content filters, and its own words for errors.
+"""A mock of Azure OpenAI: OpenAI's API with other paths, deployments, content filters and other errors.
 
-Both surfaces: `/openai/v1` and the dated one. Beside it stand the token servers of Entra ID.
+It serves both `/openai/v1` and the paths with an API version, and the token servers of Entra ID.
 """
 
 import re
@@ -8,120 +8,124 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.mock.answers import Answer, Call, Dialect, event, json_answer, json_text
+from nulpoint.mock.interface import MockRequest, MockResponse, ProviderApi, json_response, json_text, sse_event
 from nulpoint.mock.openai import server as openai_server
-from nulpoint.mock.tokens import entra_token, is_valid, managed_token
+from nulpoint.mock.tokens import entra_token, is_valid_token, managed_token
 
-FILTERED = "please filter"
-_OPENID = "/.well-known/openid-configuration"
-_DATED = re.compile(r"/openai/deployments/([^/]+)/(chat/completions|embeddings)")
-_NEWER = re.compile(r"/openai/v1/(chat/completions|embeddings)")
-_VERSION = re.compile(r"api-version=20[0-9]{2}-[0-9]{2}-[0-9]{2}(-preview)?")
-_ROUTES = {"chat/completions": openai_server.chat, "embeddings": openai_server.embeddings}
-_TOKEN = re.compile(r"/[^/]+/oauth2/v2\.0/token")
-_SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
-_CODES = {401: "401", 404: "404", 429: "429", 500: "InternalServerError"}
-_DENIED = (
+FILTERED_PROMPT = "please filter"
+_OPENID_PATH = "/.well-known/openid-configuration"
+_DATED_PATH = re.compile(r"/openai/deployments/([^/]+)/(chat/completions|embeddings)")
+_V1_PATH = re.compile(r"/openai/v1/(chat/completions|embeddings)")
+_API_VERSION = re.compile(r"api-version=20[0-9]{2}-[0-9]{2}-[0-9]{2}(-preview)?")
+_ROUTES = {"chat/completions": openai_server.create_chat_completion, "embeddings": openai_server.create_embeddings}
+_TOKEN_PATH = re.compile(r"/[^/]+/oauth2/v2\.0/token")
+_SAFE_RESULTS = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
+_ERROR_CODES = {401: "401", 404: "404", 429: "429", 500: "InternalServerError"}
+_ACCESS_DENIED = (
     "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
     "active subscription and use a correct regional API endpoint for your resource."
 )
 
 
-def answer(call: Call) -> Answer:
-    if call.path.startswith("/msi/token"):
-        return managed_token(call)
-    if _TOKEN.fullmatch(call.path):
-        return entra_token(call)
-    if call.path.endswith(_OPENID):
-        return _openid(call)
-    found = _answer(call)
-    found.headers = {"apim-request-id": f"mock-{call.number}", "x-ms-region": "Sweden Central", **found.headers}
-    return found
+def respond(request: MockRequest) -> MockResponse:
+    if request.path.startswith("/msi/token"):
+        return managed_token(request)
+    if _TOKEN_PATH.fullmatch(request.path):
+        return entra_token(request)
+    if request.path.endswith(_OPENID_PATH):
+        return _openid(request)
+    response = _respond(request)
+    response.headers = {
+        "apim-request-id": f"mock-{request.number}",
+        "x-ms-region": "Sweden Central",
+        **response.headers,
+    }
+    return response
 
 
-def _answer(call: Call) -> Answer:
-    if not _is_known(call.headers):
-        return error(401, _DENIED)
-    newer, dated = _NEWER.fullmatch(call.path), _DATED.fullmatch(call.path)
-    if not newer and not (dated and _VERSION.fullmatch(call.query)):
+def _respond(request: MockRequest) -> MockResponse:
+    if not _is_authorized(request.headers):
+        return error(401, _ACCESS_DENIED)
+    v1_match, dated_match = _V1_PATH.fullmatch(request.path), _DATED_PATH.fullmatch(request.path)
+    if not v1_match and not (dated_match and _API_VERSION.fullmatch(request.query)):
         return error(404, "Resource not found")
-    if not isinstance(call.body, dict):
+    if not isinstance(request.body, dict):
         return error(400, "We could not parse the JSON body of your request.")
-    if dated:
-        call.body["model"] = dated[1]
-    if str(call.body.get("model")).startswith("no-such"):
+    if dated_match:
+        request.body["model"] = dated_match[1]
+    if str(request.body.get("model")).startswith("no-such"):
         text = "The API deployment for this resource does not exist. If you created the deployment within the last 5 "
-        return json_answer({"error": {"code": "DeploymentNotFound", "message": text + "minutes, please wait."}}, 404)
-    route = newer[1] if newer else dated[2] if dated else ""
-    if route == "chat/completions" and FILTERED in json_text(call.body.get("messages")):
+        return json_response({"error": {"code": "DeploymentNotFound", "message": text + "minutes, please wait."}}, 404)
+    route = v1_match[1] if v1_match else dated_match[2] if dated_match else ""
+    if route == "chat/completions" and FILTERED_PROMPT in json_text(request.body.get("messages")):
         return _filtered()
-    found = _ROUTES[route](call)
-    return _with_filters(found) if route == "chat/completions" and found.status == 200 else found
+    response = _ROUTES[route](request)
+    return _with_filters(response) if route == "chat/completions" and response.status == 200 else response
 
 
-def _is_known(headers: dict[str, str]) -> bool:
+def _is_authorized(headers: dict[str, str]) -> bool:
     key, token = headers.get("api-key"), headers.get("authorization", "").removeprefix("Bearer ")
-    return is_valid(token) if key is None else key not in ("", "bad-key")
+    return is_valid_token(token) if key is None else key not in ("", "bad-key")
 
 
-def error(status: int, message: str) -> Answer:
-    return json_answer(_error(status, message), status)
+def error(status: int, message: str) -> MockResponse:
+    return json_response(_error(status, message), status)
 
 
 def _error(status: int, message: str) -> dict[str, Any]:
-    return {"error": {"code": _CODES.get(status, "BadRequest"), "message": message}}
+    return {"error": {"code": _ERROR_CODES.get(status, "BadRequest"), "message": message}}
 
 
-def _rate_limited(seconds: float) -> Answer:
-    limited = error(429, "Requests have exceeded the token rate limit of your current tier.")
-    limited.headers = {"retry-after": f"{seconds:g}", "retry-after-ms": f"{seconds * 1000:g}"} if seconds else {}
-    return limited
+def _rate_limited(seconds: float) -> MockResponse:
+    response = error(429, "Requests have exceeded the token rate limit of your current tier.")
+    response.headers = {"retry-after": f"{seconds:g}", "retry-after-ms": f"{seconds * 1000:g}"} if seconds else {}
+    return response
 
 
 def _error_event(status: int, message: str) -> bytes:
-    return event(_error(status, message))
+    return sse_event(_error(status, message))
 
 
-def _filtered() -> Answer:
-    result = {**_SAFE, "violence": {"filtered": True, "severity": "medium"}}
-    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": result}
+def _filtered() -> MockResponse:
+    result = {**_SAFE_RESULTS, "violence": {"filtered": True, "severity": "medium"}}
+    inner_error = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": result}
     text = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
-    told = {"message": text, "type": None, "param": "prompt", "code": "content_filter", "status": 400}
-    return json_answer({"error": {**told, "innererror": inner}}, 400)
+    error_body = {"message": text, "type": None, "param": "prompt", "code": "content_filter", "status": 400}
+    return json_response({"error": {**error_body, "innererror": inner_error}}, 400)
 
 
-def _with_filters(found: Answer) -> Answer:
-    """What the filters say of the prompt and of the answer; in a stream the prompt's come first, without a choice."""
-    prompt = [{"prompt_index": 0, "content_filter_results": _SAFE}]
-    if found.events is None:
-        body = msgspec.json.decode(found.body)
+def _with_filters(response: MockResponse) -> MockResponse:
+    """Add the content filter results. In a stream, those of the prompt come first, in a chunk without a choice."""
+    prompt = [{"prompt_index": 0, "content_filter_results": _SAFE_RESULTS}]
+    if response.events is None:
+        body = msgspec.json.decode(response.body)
         for choice in body["choices"]:
-            choice["content_filter_results"] = _SAFE
-        found.body = msgspec.json.encode({**body, "prompt_filter_results": prompt})
-        return found
+            choice["content_filter_results"] = _SAFE_RESULTS
+        response.body = msgspec.json.encode({**body, "prompt_filter_results": prompt})
+        return response
     first = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": prompt}
-    found.events = [event(first), *map(_with_filter, found.events)]
-    return found
+    response.events = [sse_event(first), *map(_with_filter, response.events)]
+    return response
 
 
-def _with_filter(one: bytes) -> bytes:
-    if one == openai_server.DONE:
-        return one
-    chunk = msgspec.json.decode(one.removeprefix(b"data: "))
+def _with_filter(event: bytes) -> bytes:
+    if event == openai_server.DONE:
+        return event
+    chunk = msgspec.json.decode(event.removeprefix(b"data: "))
     for choice in chunk["choices"]:
-        choice["content_filter_results"] = _SAFE if choice["delta"].get("content") else {}
-    return event(chunk)
+        choice["content_filter_results"] = _SAFE_RESULTS if choice["delta"].get("content") else {}
+    return sse_event(chunk)
 
 
-def _openid(call: Call) -> Answer:
-    authority = f"https://{call.headers['host']}/{call.path.split('/')[1]}"
-    names = {"token": "token", "authorization": "authorize"}
-    endpoints = {f"{name}_endpoint": f"{authority}/oauth2/v2.0/{path}" for name, path in names.items()}
-    return json_answer({**endpoints, "issuer": f"{authority}/v2.0"})
+def _openid(request: MockRequest) -> MockResponse:
+    authority = f"https://{request.headers['host']}/{request.path.split('/')[1]}"
+    endpoint_paths = {"token": "token", "authorization": "authorize"}
+    endpoints = {f"{name}_endpoint": f"{authority}/oauth2/v2.0/{path}" for name, path in endpoint_paths.items()}
+    return json_response({**endpoints, "issuer": f"{authority}/v2.0"})
 
 
-def _gives_tokens(path: str) -> bool:
-    return bool(_TOKEN.fullmatch(path)) or path.startswith("/msi/token") or path.endswith(_OPENID)
+def _is_token_path(path: str) -> bool:
+    return bool(_TOKEN_PATH.fullmatch(path)) or path.startswith("/msi/token") or path.endswith(_OPENID_PATH)
 
 
-DIALECT = Dialect(answer, error, _rate_limited, _error_event, gives_tokens=_gives_tokens)
+API = ProviderApi(respond, error, _rate_limited, _error_event, is_token_path=_is_token_path)

@@ -1,142 +1,173 @@
-"""What OpenAI's API refuses, and in which words.
+"""The rules by which OpenAI's API rejects requests, with the text of its errors.
 
-Facts: OpenAI's API description, recorded refusals, and messages as people report them. Members that OpenAI does not
-know are taken: this mock also stands for every compatible host, and those have members of their own.
+Sources: OpenAI's API description, recorded errors, and error messages that users have reported. Unknown members are
+accepted: this mock also stands for every compatible host, and those have additional members.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from nulpoint.mock.shapes import Path, Rows, json_type, misfits, record
+from nulpoint.mock.request_schema import ListOf, Path, json_type, record, violations
 
 _ROLES = ("system", "assistant", "user", "function", "tool", "developer")
-_REASONING = re.compile(r"o\d|gpt-[5-9]")
-_GPT_5 = re.compile(r"gpt-[5-9]")
-# These do not think unless they are asked to; from gpt-5.4 on they take no functions while they do.
+_REASONING_MODELS = re.compile(r"o\d|gpt-[5-9]")
+_FROM_GPT_5 = re.compile(r"gpt-[5-9]")
+# Models that reason only if asked to; from gpt-5.4 on, they accept no functions while they reason.
 _EFFORT_NONE_BY_DEFAULT = re.compile(r"gpt-5\.[124]")
 _TOOLS_WITH_EVERY_EFFORT = re.compile(r"o\d|gpt-5(\.[12])?(-|$)")
-_NEVER_TOOLS = re.compile(r"gpt-6(\.\d)?-astra|gpt-6\.[1-9]-sol")
-_REFUSED_BY_GPT_5 = ("stop", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "modalities", "audio",
-                     "web_search_options")  # fmt: skip
+_NO_TOOLS = re.compile(r"gpt-6(\.\d)?-astra|gpt-6\.[1-9]-sol")
+_UNSUPPORTED_FROM_GPT_5 = (
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "prediction",
+    "modalities",
+    "audio",
+    "web_search_options",
+)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_PARTS = {
+_PART_TYPES = {
     "user": ("text", "image_url", "input_audio", "file"),
     "assistant": ("text", "refusal"),
 }
-# name -> type, least, most
+# name -> type, minimum, maximum
 _RANGES: dict[str, tuple[type, float, float | None]] = {
-    "temperature": (float, 0, 2), "top_p": (float, 0, 1), "presence_penalty": (float, -2, 2),
-    "frequency_penalty": (float, -2, 2), "n": (int, 1, 128), "top_logprobs": (int, 0, 20), "max_tokens": (int, 1, None),
+    "temperature": (float, 0, 2),
+    "top_p": (float, 0, 1),
+    "presence_penalty": (float, -2, 2),
+    "frequency_penalty": (float, -2, 2),
+    "n": (int, 1, 128),
+    "top_logprobs": (int, 0, 20),
+    "max_tokens": (int, 1, None),
     "max_completion_tokens": (int, 1, None),
-}  # fmt: skip
-# name -> the members without which it may not stand
-_ONLY_WITH = {
+}
+# name -> the member it requires, and how the error message says so
+_REQUIRED_WITH = {
     "tool_choice": ("tools", "'tools' are specified"),
     "parallel_tool_calls": ("tools", "'tools' are specified"),
     "top_logprobs": ("logprobs", "'logprobs' is enabled"),
     "stream_options": ("stream", "'stream' is enabled"),
 }
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
-_NAMED = record("name", name=str)
+_NAMED_FUNCTION = record("name", name=str)
 _CALL = record("id", id=str, type=str, function=dict, custom=dict)
 _MESSAGE = record(
-    "role", role=object, content=(str, Rows(dict)), tool_calls=Rows(_CALL), tool_call_id=str, refusal=str, audio=dict,
+    "role",
+    role=object,
+    content=(str, ListOf(dict)),
+    tool_calls=ListOf(_CALL),
+    tool_call_id=str,
+    refusal=str,
+    audio=dict,
     function_call=dict,
-)  # fmt: skip
+)
 _TOOL = record(
     "type",
     type=str,
     function=record("", name=str, parameters=dict, strict=bool),
     custom=record("", name=str, description=str, format=dict),
 )
-_CHOICE = record("type", type=str, function=_NAMED, custom=_NAMED, allowed_tools=dict)
-_FORMAT = record("type", type=str, json_schema=record("", name=str, schema=dict, strict=bool))
+_TOOL_CHOICE = record("type", type=str, function=_NAMED_FUNCTION, custom=_NAMED_FUNCTION, allowed_tools=dict)
+_RESPONSE_FORMAT = record("type", type=str, json_schema=record("", name=str, schema=dict, strict=bool))
 _CHAT = record(
-    "", model=str, messages=Rows(_MESSAGE), tools=Rows(_TOOL), tool_choice=(str, _CHOICE), response_format=_FORMAT,
-    stop=(str, Rows(str)), stream=bool, stream_options=dict, logprobs=bool, parallel_tool_calls=bool,
-    reasoning_effort=str, web_search_options=dict,
-)  # fmt: skip
+    "",
+    model=str,
+    messages=ListOf(_MESSAGE),
+    tools=ListOf(_TOOL),
+    tool_choice=(str, _TOOL_CHOICE),
+    response_format=_RESPONSE_FORMAT,
+    stop=(str, ListOf(str)),
+    stream=bool,
+    stream_options=dict,
+    logprobs=bool,
+    parallel_tool_calls=bool,
+    reasoning_effort=str,
+    web_search_options=dict,
+)
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
+    """The content of an error response."""
+
     message: str
     param: str | None = None
     code: str | None = None
     status: int = 400
 
 
-def problem(body: dict[str, Any]) -> Refusal | None:
-    """The first thing that is wrong in a chat request."""
-    return next((refusal for rule in _RULES for refusal in rule(body)), None)
+def find_problem(body: dict[str, Any]) -> Rejection | None:
+    """Return the first problem in a chat request, or None."""
+    return next((rejection for rule in _RULES for rejection in rule(body)), None)
 
 
-def parts_of(content: Any) -> list[dict[str, Any]]:
-    """Content as parts, whichever way it was written."""
+def as_parts(content: Any) -> list[dict[str, Any]]:
+    """Return content as parts, whether it was written as a string or as a list."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content if isinstance(content, list) else []
 
 
-def _required(body: dict[str, Any]) -> Iterator[Refusal]:
+def _required(body: dict[str, Any]) -> Iterator[Rejection]:
     if not body.get("model"):
-        yield Refusal("you must provide a model parameter")
+        yield Rejection("you must provide a model parameter")
     elif str(body["model"]).startswith("no-such"):
         text = f"The model `{body['model']}` does not exist or you do not have access to it."
-        yield Refusal(text, code="model_not_found", status=404)
+        yield Rejection(text, code="model_not_found", status=404)
     messages = body.get("messages")
     if messages is None:
-        yield Refusal("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
+        yield Rejection("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     elif messages == []:
         text = (
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
         )
-        yield Refusal(text, "messages", "empty_array")
+        yield Rejection(text, "messages", "empty_array")
 
 
-def _types(body: dict[str, Any]) -> Iterator[Refusal]:
-    """What is there has its type; what OpenAI does not know may be anything."""
-    for misfit in misfits(body, _CHAT):
-        place = _place(misfit.path)
-        if misfit.kind == "missing":
-            yield Refusal(f"Missing required parameter: '{place}'.", place, "missing_required_parameter")
-        elif misfit.kind == "type":
-            wanted = json_type(misfit.wanted)
-            article = "an" if wanted[0] in "aeiou" else "a"
-            yield Refusal(f"Invalid type for '{place}': expected {article} {wanted}.", place, "invalid_type")
+def _types(body: dict[str, Any]) -> Iterator[Rejection]:
+    """Check the types of known members. Unknown members may be anything."""
+    for violation in violations(body, _CHAT):
+        path = _violation_path(violation.path)
+        if violation.kind == "missing":
+            yield Rejection(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
+        elif violation.kind == "type":
+            expected = json_type(violation.expected)
+            article = "an" if expected[0] in "aeiou" else "a"
+            yield Rejection(f"Invalid type for '{path}': expected {article} {expected}.", path, "invalid_type")
 
 
-def _place(path: Path) -> str:
+def _violation_path(path: Path) -> str:
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
     return "".join(steps).removeprefix(".")
 
 
-def _messages(body: dict[str, Any]) -> Iterator[Refusal]:
+def _messages(body: dict[str, Any]) -> Iterator[Rejection]:
     for number, message in enumerate(body["messages"]):
-        where = f"messages[{number}]"
+        path = f"messages[{number}]"
         role = message["role"]
         if role not in _ROLES:
-            known = ", ".join(f"'{one}'" for one in _ROLES[:-1])
-            text = f"Invalid value: '{role}'. Supported values are: {known}, and '{_ROLES[-1]}'."
-            yield Refusal(text, f"{where}.role", "invalid_value")
+            known_roles = ", ".join(f"'{item}'" for item in _ROLES[:-1])
+            text = f"Invalid value: '{role}'. Supported values are: {known_roles}, and '{_ROLES[-1]}'."
+            yield Rejection(text, f"{path}.role", "invalid_value")
             return
         content = message.get("content")
-        said = (
+        has_output = (
             message.get("tool_calls") or message.get("function_call") or message.get("refusal") or message.get("audio")
         )
-        if content is None and not (role == "assistant" and said):
-            yield Refusal("Invalid value for 'content': expected a string, got null.", f"messages.[{number}].content")
-        for place, part in enumerate(parts_of(content)):
-            known_parts = _PARTS.get(role, ("text",))
-            if part.get("type") not in known_parts:
-                names = " and ".join(f"'{one}'" for one in known_parts)
+        if content is None and not (role == "assistant" and has_output):
+            yield Rejection("Invalid value for 'content': expected a string, got null.", f"messages.[{number}].content")
+        for index, part in enumerate(as_parts(content)):
+            part_types = _PART_TYPES.get(role, ("text",))
+            if part.get("type") not in part_types:
+                names = " and ".join(f"'{item}'" for item in part_types)
                 text = f"Invalid value: '{part.get('type')}'. Supported values are: {names}."
-                yield Refusal(text, f"{where}.content[{place}].type", "invalid_value")
+                yield Rejection(text, f"{path}.content[{index}].type", "invalid_value")
             if part.get("type") == "image_url" and not _is_image(part):
-                text = f"Invalid '{where}.content[{place}].image_url.url'. Expected a valid URL, but got another value."
-                yield Refusal(text, f"{where}.content[{place}].image_url.url", "invalid_image_url")
+                text = f"Invalid '{path}.content[{index}].image_url.url'. Expected a valid URL, but got another value."
+                yield Rejection(text, f"{path}.content[{index}].image_url.url", "invalid_image_url")
 
 
 def _is_image(part: dict[str, Any]) -> bool:
@@ -145,152 +176,156 @@ def _is_image(part: dict[str, Any]) -> bool:
     return isinstance(url, str) and url.startswith(("http://", "https://", "data:image/"))
 
 
-def _pairing(body: dict[str, Any]) -> Iterator[Refusal]:
+def _pairing(body: dict[str, Any]) -> Iterator[Rejection]:
     open_ids: list[str] = []
     for number, message in enumerate(body["messages"]):
         if message["role"] == "tool":
             if message.get("tool_call_id") not in open_ids:
                 text = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
-                yield Refusal(text, f"messages.[{number}].role")
+                yield Rejection(text, f"messages.[{number}].role")
                 return
             open_ids.remove(message["tool_call_id"])
             continue
         if open_ids:
-            yield _unanswered(open_ids, number)
+            yield _missing_results(open_ids, number)
             return
         open_ids = [call["id"] for call in message.get("tool_calls") or []]
     if open_ids:
-        yield _unanswered(open_ids, len(body["messages"]))
+        yield _missing_results(open_ids, len(body["messages"]))
 
 
-def _unanswered(ids: list[str], number: int) -> Refusal:
+def _missing_results(ids: list[str], number: int) -> Rejection:
     text = (
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'."
         f" The following tool_call_ids did not have response messages: {', '.join(ids)}"
     )
-    return Refusal(text, f"messages.[{number}].role")
+    return Rejection(text, f"messages.[{number}].role")
 
 
-def _ranges(body: dict[str, Any]) -> Iterator[Refusal]:
-    for name, (kind, least, most) in _RANGES.items():
+def _ranges(body: dict[str, Any]) -> Iterator[Rejection]:
+    for name, (kind, minimum, maximum) in _RANGES.items():
         value = body.get(name)
         if value is None:
             continue
-        word = "integer" if kind is int else "decimal"
+        type_name = "integer" if kind is int else "decimal"
         if not isinstance(value, (int, float) if kind is float else int) or isinstance(value, bool):
-            yield Refusal(f"Invalid type for '{name}': expected {word}.", name, "invalid_type")
-        elif value < least:
-            text = (
-                f"Invalid '{name}': {word} below minimum value. Expected a value >= {least}, but got {value} instead."
-            )
-            yield Refusal(text, name, f"{word}_below_min_value")
-        elif most is not None and value > most:
-            text = f"Invalid '{name}': {word} above maximum value. Expected a value <= {most}, but got {value} instead."
-            yield Refusal(text, name, f"{word}_above_max_value")
+            yield Rejection(f"Invalid type for '{name}': expected {type_name}.", name, "invalid_type")
+        elif value < minimum:
+            text = f"Invalid '{name}': {type_name} below minimum value. Expected a value >= {minimum}, but got {value} instead."
+            yield Rejection(text, name, f"{type_name}_below_min_value")
+        elif maximum is not None and value > maximum:
+            text = f"Invalid '{name}': {type_name} above maximum value. Expected a value <= {maximum}, but got {value} instead."
+            yield Rejection(text, name, f"{type_name}_above_max_value")
     stop = body.get("stop")
     if isinstance(stop, list) and len(stop) > 4:
         text = f"Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length {len(stop)} instead."
-        yield Refusal(text, "stop", "array_above_max_length")
+        yield Rejection(text, "stop", "array_above_max_length")
 
 
-def _together(body: dict[str, Any]) -> Iterator[Refusal]:
-    for name, (needed, when) in _ONLY_WITH.items():
-        if body.get(name) is not None and not body.get(needed) and not (name == "top_logprobs" and body[name] == 0):
-            yield Refusal(f"Invalid value for '{name}': '{name}' is only allowed when {when}.", name)
-    if not _REASONING.match(body["model"]):
+def _combinations(body: dict[str, Any]) -> Iterator[Rejection]:
+    for name, (required, condition) in _REQUIRED_WITH.items():
+        if body.get(name) is not None and not body.get(required) and not (name == "top_logprobs" and body[name] == 0):
+            yield Rejection(f"Invalid value for '{name}': '{name}' is only allowed when {condition}.", name)
+    if not _REASONING_MODELS.match(body["model"]):
         return
     if body.get("max_tokens") is not None:
         text = (
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
         )
-        yield Refusal(text, "max_tokens", "unsupported_parameter")
-    if _thinks(body) and body.get("temperature") not in (None, 1):
+        yield Rejection(text, "max_tokens", "unsupported_parameter")
+    if _uses_reasoning(body) and body.get("temperature") not in (None, 1):
         text = f"Unsupported value: 'temperature' does not support {body['temperature']} with this model. Only the default (1) value is supported."
-        yield Refusal(text, "temperature", "unsupported_value")
-    yield from _of_gpt_5(body)
+        yield Rejection(text, "temperature", "unsupported_value")
+    yield from _unsupported_from_gpt_5(body)
 
 
-def _of_gpt_5(body: dict[str, Any]) -> Iterator[Refusal]:
-    """What models from gpt-5 on refuse."""
+def _unsupported_from_gpt_5(body: dict[str, Any]) -> Iterator[Rejection]:
+    """Check the options that models from gpt-5 on do not support."""
     model = body["model"]
-    if not _GPT_5.match(model):
+    if not _FROM_GPT_5.match(model):
         return
-    for name in _REFUSED_BY_GPT_5:
+    for name in _UNSUPPORTED_FROM_GPT_5:
         if body.get(name) is not None:
             text = f"Unsupported parameter: '{name}' is not supported with this model."
-            yield Refusal(text, name, "unsupported_parameter")
+            yield Rejection(text, name, "unsupported_parameter")
     if not body.get("tools") or _TOOLS_WITH_EVERY_EFFORT.match(model):
         return
-    if _thinks(body) or _NEVER_TOOLS.match(model):
+    if _uses_reasoning(body) or _NO_TOOLS.match(model):
         text = (
             f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. To use"
             " function tools, use /v1/responses or set reasoning_effort to 'none'."
         )
-        yield Refusal(text, "reasoning_effort")
+        yield Rejection(text, "reasoning_effort")
 
 
-def _thinks(body: dict[str, Any]) -> bool:
-    """Whether a reasoning model thinks about this request."""
+def _uses_reasoning(body: dict[str, Any]) -> bool:
+    """Return whether a reasoning model reasons about this request."""
     default = "none" if _EFFORT_NONE_BY_DEFAULT.match(body["model"]) else "medium"
     return (body.get("reasoning_effort") or default) != "none"
 
 
-def _reasoning(body: dict[str, Any]) -> Iterator[Refusal]:
+def _reasoning(body: dict[str, Any]) -> Iterator[Rejection]:
     effort = body.get("reasoning_effort")
-    if effort is not None and effort not in _EFFORTS:
-        names = ", ".join(f"'{one}'" for one in _EFFORTS)
+    if effort is not None and effort not in _REASONING_EFFORTS:
+        names = ", ".join(f"'{effort_name}'" for effort_name in _REASONING_EFFORTS)
         text = f"Invalid value: '{effort}'. Supported values are: {names}."
-        yield Refusal(text, "reasoning_effort", "invalid_value")
+        yield Rejection(text, "reasoning_effort", "invalid_value")
 
 
-def _tools(body: dict[str, Any]) -> Iterator[Refusal]:
+def _tools(body: dict[str, Any]) -> Iterator[Rejection]:
     tools = body.get("tools")
     if tools == []:
         text = "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead."
-        yield Refusal(text, "tools", "empty_array")
+        yield Rejection(text, "tools", "empty_array")
     for number, tool in enumerate(tools or []):
         function = tool.get("function") if tool.get("type") == "function" else tool.get("custom")
-        where = f"tools[{number}]"
+        path = f"tools[{number}]"
         if not isinstance(function, dict):
-            yield Refusal(
-                f"Missing required parameter: '{where}.function'.", f"{where}.function", "missing_required_parameter"
+            yield Rejection(
+                f"Missing required parameter: '{path}.function'.", f"{path}.function", "missing_required_parameter"
             )
             continue
         if not _NAME.fullmatch(function.get("name") or ""):
-            text = f"Invalid '{where}.function.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
-            yield Refusal(text, f"{where}.function.name", "invalid_value")
+            text = f"Invalid '{path}.function.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
+            yield Rejection(text, f"{path}.function.name", "invalid_value")
         schema = function.get("parameters")
         if function.get("strict") and schema and schema.get("additionalProperties") is not False:
-            yield _open(f"function '{function['name']}'", f"{where}.function.parameters")
+            yield _open_schema(f"function '{function['name']}'", f"{path}.function.parameters")
     choice = body.get("tool_choice")
     names = [(tool.get("function") or tool.get("custom") or {}).get("name") for tool in tools or []]
     if isinstance(choice, dict) and choice.get("type") == "function" and choice["function"]["name"] not in names:
-        yield Refusal(f"Tool choice '{choice['function']['name']}' not found in 'tools' parameter.", "tool_choice")
+        yield Rejection(f"Tool choice '{choice['function']['name']}' not found in 'tools' parameter.", "tool_choice")
 
 
-def _format(body: dict[str, Any]) -> Iterator[Refusal]:
-    wanted = body.get("response_format") or {}
-    if wanted.get("type") == "json_object" and "json" not in str(body["messages"]).lower():
+def _format(body: dict[str, Any]) -> Iterator[Rejection]:
+    response_format = body.get("response_format") or {}
+    if response_format.get("type") == "json_object" and "json" not in str(body["messages"]).lower():
         text = "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
-        yield Refusal(text, "messages")
-    if wanted.get("type") != "json_schema":
+        yield Rejection(text, "messages")
+    if response_format.get("type") != "json_schema":
         return
-    inner = wanted.get("json_schema") or {}
-    if not inner.get("name"):
-        where = "response_format.json_schema.name"
-        yield Refusal(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
-    schema = inner.get("schema") or {}
-    if inner.get("strict") and schema.get("additionalProperties") is not False:
-        yield _open(f"response_format '{inner.get('name')}'", "response_format")
+    json_schema = response_format.get("json_schema") or {}
+    if not json_schema.get("name"):
+        path = "response_format.json_schema.name"
+        yield Rejection(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
+    schema = json_schema.get("schema") or {}
+    if json_schema.get("strict") and schema.get("additionalProperties") is not False:
+        yield _open_schema(f"response_format '{json_schema.get('name')}'", "response_format")
 
 
-def _open(what: str, param: str) -> Refusal:
-    text = (
-        f"Invalid schema for {what}: In context=(), 'additionalProperties' is required to be supplied and to be false."
-    )
-    return Refusal(text, param, "invalid_function_parameters" if "function" in param else None)
+def _open_schema(subject: str, param: str) -> Rejection:
+    text = f"Invalid schema for {subject}: In context=(), 'additionalProperties' is required to be supplied and to be false."
+    return Rejection(text, param, "invalid_function_parameters" if "function" in param else None)
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[Refusal]], ...] = (
-    _required, _types, _messages, _pairing, _ranges, _together, _reasoning, _tools, _format,
-)  # fmt: skip
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (
+    _required,
+    _types,
+    _messages,
+    _pairing,
+    _ranges,
+    _combinations,
+    _reasoning,
+    _tools,
+    _format,
+)

@@ -1,96 +1,100 @@
-"""The OpenAI API, and with small differences the compatible endpoints of others."""
+"""A mock of the OpenAI API, which also serves for the compatible endpoints of other providers."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from nulpoint.mock.answers import (
+from nulpoint.mock.interface import (
     CREATED,
-    Answer,
-    Call,
-    Dialect,
-    event,
-    json_answer,
+    MockRequest,
+    MockResponse,
+    ProviderApi,
+    base64_floats,
+    json_response,
     json_text,
-    packed,
+    sse_event,
     token_count,
     vector,
 )
 from nulpoint.mock.model import (
     ANY_OBJECT,
-    SOURCE,
-    Asked,
-    Reply,
+    SEARCH_SOURCE,
+    ModelReply,
+    ModelRequest,
     Tool,
     Turn,
-    fragments,
-    media_of,
-    pieces,
-    reply,
-    sight,
-    words,
+    describe_media,
+    describe_media_url,
+    generate_reply,
+    sample_words,
+    split_arguments,
+    split_words,
 )
-from nulpoint.mock.openai.rules import parts_of, problem
+from nulpoint.mock.openai.rules import as_parts, find_problem
 
 DONE = b"data: [DONE]\n\n"
 MODELS = ("gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-6-sol", "text-embedding-3-small")
-FINISHES = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
-_SYSTEM = ("system", "developer")
+FINISH_REASONS = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
+_SYSTEM_ROLES = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}
-_CACHED = 1024  # prompts of so many tokens count as cached, in steps of 128
-_LIMITS = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
+_MIN_CACHED_TOKENS = 1024  # prompts from this length on count as cached, in steps of 128 tokens
+_ERROR_CODES = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
 
 
-def answer(call: Call) -> Answer:
-    """Dispatch by path; whatever is wrong is answered as OpenAI does."""
-    refused = _refused(call)
-    if refused is not None:
-        return refused
-    if call.path == "/v1/models":
-        return json_answer({"object": "list", "data": [_model(name) for name in MODELS]})
-    if call.path.startswith("/v1/models/"):
-        return json_answer(_model(call.path.removeprefix("/v1/models/")))
-    route = {"/v1/chat/completions": chat, "/v1/completions": completions, "/v1/embeddings": embeddings}.get(call.path)
-    found = route(call) if route else error(404, f"Unknown request URL: POST {call.path}", "unknown_url")
-    found.headers = {**_headers(call), **found.headers}
-    return found
+def respond(request: MockRequest) -> MockResponse:
+    """Dispatch a request by its path, and report errors as OpenAI does."""
+    rejection = _check_request(request)
+    if rejection is not None:
+        return rejection
+    if request.path == "/v1/models":
+        return json_response({"object": "list", "data": [_model(name) for name in MODELS]})
+    if request.path.startswith("/v1/models/"):
+        return json_response(_model(request.path.removeprefix("/v1/models/")))
+    route = {
+        "/v1/chat/completions": create_chat_completion,
+        "/v1/completions": create_completion,
+        "/v1/embeddings": create_embeddings,
+    }.get(request.path)
+    response = route(request) if route else error(404, f"Unknown request URL: POST {request.path}", "unknown_url")
+    response.headers = {**_headers(request), **response.headers}
+    return response
 
 
-def error(status: int, message: str, code: str | None = None, param: str | None = None) -> Answer:
-    return json_answer(_error(status, message, code, param), status)
+def error(status: int, message: str, code: str | None = None, param: str | None = None) -> MockResponse:
+    return json_response(_error(status, message, code, param), status)
 
 
 def _error(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     kind = "requests" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
-    return {"error": {"message": message, "type": kind, "param": param, "code": code or _LIMITS.get(status)}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code or _ERROR_CODES.get(status)}}
 
 
-def _rate_limited(seconds: float) -> Answer:
-    limited = error(429, "Rate limit reached for requests")
-    limited.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
-    return limited
+def _rate_limited(seconds: float) -> MockResponse:
+    response = error(429, "Rate limit reached for requests")
+    response.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+    return response
 
 
 def _error_event(status: int, message: str) -> bytes:
-    return event(_error(status, message))
+    return sse_event(_error(status, message))
 
 
-def _refused(call: Call) -> Answer | None:
-    key = call.headers.get("authorization", "").removeprefix("Bearer ")
+def _check_request(request: MockRequest) -> MockResponse | None:
+    key = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not key or key == "bad-key":
-        shown = f"Incorrect API key provided: {key[:4]}****." if key else "You didn't provide an API key."
-        return error(401, shown, "invalid_api_key")
-    if call.method == "POST" and not isinstance(call.body, dict):
+        message = f"Incorrect API key provided: {key[:4]}****." if key else "You didn't provide an API key."
+        return error(401, message, "invalid_api_key")
+    if request.method == "POST" and not isinstance(request.body, dict):
         return error(400, "We could not parse the JSON body of your request.")
-    if call.method == "POST" and str(call.body.get("model")).startswith("no-such"):
-        return error(404, f"The model `{call.body['model']}` does not exist", "model_not_found")
+    if request.method == "POST" and str(request.body.get("model")).startswith("no-such"):
+        return error(404, f"The model `{request.body['model']}` does not exist", "model_not_found")
     return None
 
 
-def _headers(call: Call) -> dict[str, str]:
+def _headers(request: MockRequest) -> dict[str, str]:
     return {
-        "x-request-id": f"req_mock{call.number}",
+        "x-request-id": f"req_mock{request.number}",
         "openai-processing-ms": "12",
         "openai-version": "2020-10-01",
         "openai-organization": "org-mock",
@@ -107,8 +111,8 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def usage(prompt: int, completion: int, reasoning: int = 0) -> dict[str, Any]:
-    """Reasoning is part of the completion, what is cached is part of the prompt."""
-    cached = prompt // 128 * 128 if prompt >= _CACHED else 0
+    """Return the usage. Reasoning tokens are part of the completion, and cached tokens are part of the prompt."""
+    cached = prompt // 128 * 128 if prompt >= _MIN_CACHED_TOKENS else 0
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion + reasoning,
@@ -118,110 +122,119 @@ def usage(prompt: int, completion: int, reasoning: int = 0) -> dict[str, Any]:
     }
 
 
-# -- chat: what is asked -----------------------------------------------------------------------------------------------
+# -- chat: translation of requests -------------------------------------------------------------------------------------
 
 
-def asked(body: dict[str, Any], count: int) -> Asked:
-    """Also for Mistral, whose requests are nearly the same."""
+def model_request(body: dict[str, Any], word_count: int) -> ModelRequest:
+    """Translate a chat request. Mistral uses this too, because its requests are nearly the same."""
     tools, choice = body.get("tools") or [], body.get("tool_choice")
     functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), dict)]
-    wanted = body.get("response_format") or {}
-    schema = (wanted.get("json_schema") or {}).get("schema", ANY_OBJECT)
+    response_format = body.get("response_format") or {}
+    schema = (response_format.get("json_schema") or {}).get("schema", ANY_OBJECT)
     stop = body.get("stop") or []
-    return Asked(
+    return ModelRequest(
         turns=[_turn(message) for message in body["messages"]],
-        words=count,
-        system=" ".join(_turn(message).text for message in body["messages"] if message["role"] in _SYSTEM),
-        tools=[] if choice == "none" else [Tool(one["name"], one.get("parameters")) for one in functions],
-        forced=choice["function"]["name"] if isinstance(choice, dict) and "function" in choice
-        else "" if choice in ("required", "any") else None,
-        one_call=body.get("parallel_tool_calls") is False,
-        schema=schema if wanted.get("type") in ("json_schema", "json_object") else None,
-        thinks=body.get("reasoning_effort") not in (None, "none") or body.get("prompt_mode") == "reasoning",
-        searches=body.get("web_search_options") is not None,
-        limit=body.get("max_completion_tokens") or body.get("max_tokens"),
-        stops=[stop] if isinstance(stop, str) else stop,
-    )  # fmt: skip
+        word_count=word_count,
+        system=" ".join(_turn(message).text for message in body["messages"] if message["role"] in _SYSTEM_ROLES),
+        tools=[]
+        if choice == "none"
+        else [Tool(function["name"], function.get("parameters")) for function in functions],
+        forced_tool=choice["function"]["name"]
+        if isinstance(choice, dict) and "function" in choice
+        else ""
+        if choice in ("required", "any")
+        else None,
+        single_call=body.get("parallel_tool_calls") is False,
+        output_schema=schema if response_format.get("type") in ("json_schema", "json_object") else None,
+        thinking=body.get("reasoning_effort") not in (None, "none") or body.get("prompt_mode") == "reasoning",
+        web_search=body.get("web_search_options") is not None,
+        max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+        stop_sequences=[stop] if isinstance(stop, str) else stop,
+    )
 
 
 def _turn(message: dict[str, Any]) -> Turn:
-    parts = parts_of(message.get("content"))
+    parts = as_parts(message.get("content"))
     text = " ".join(part.get("text", "") for part in parts if part.get("type") == "text")
-    media = [_sight(part) for part in parts if part.get("type") not in ("text", "refusal", "thinking", "reference")]
+    media = [
+        _describe_media(part) for part in parts if part.get("type") not in ("text", "refusal", "thinking", "reference")
+    ]
     if message["role"] == "tool":
-        return Turn(user=True, results=[text], media=media)
-    return Turn(user=message["role"] == "user", text=text, media=media)
+        return Turn(is_user=True, results=[text], media=media)
+    return Turn(is_user=message["role"] == "user", text=text, media=media)
 
 
-def _sight(part: dict[str, Any]) -> str:
-    """Whatever it holds, its type and size."""
+def _describe_media(part: dict[str, Any]) -> str:
+    """Describe an image, file or audio part by its type and size, or by its URL or file id."""
     inner = part.get(str(part.get("type")))
     match inner:
         case {"url": str(url)} | {"file_data": str(url)} | str(url) if url.startswith(("data:", "http")):
-            return media_of(url)
+            return describe_media_url(url)
         case {"data": str(data)} | str(data):
             kind = inner.get("format", "wav") if isinstance(inner, dict) else "wav"
-            return sight(f"audio/{kind}", data)
+            return describe_media(f"audio/{kind}", data)
     return str(part.get("file_id") or (inner or {}).get("file_id"))
 
 
-# -- chat: what is answered --------------------------------------------------------------------------------------------
+# -- chat: translation of replies --------------------------------------------------------------------------------------
 
 
-def chat(call: Call) -> Answer:
-    """`/v1/chat/completions`, with tools, structured outputs, several choices and streams."""
-    body = call.body
-    wrong = problem(body)
-    if wrong is not None:
-        return error(wrong.status, wrong.message, wrong.code, wrong.param)
-    said = reply(asked(body, call.words))
-    message = _message(said)
+def create_chat_completion(request: MockRequest) -> MockResponse:
+    """Respond to `/v1/chat/completions`, with tools, structured outputs, several choices and streams."""
+    body = request.body
+    rejection = find_problem(body)
+    if rejection is not None:
+        return error(rejection.status, rejection.message, rejection.code, rejection.param)
+    reply = generate_reply(model_request(body, request.word_count))
+    message = _message(reply)
     frame = {
-        "id": f"chatcmpl-mock{call.number}",
+        "id": f"chatcmpl-mock{request.number}",
         "created": CREATED,
         "model": body["model"],
         "system_fingerprint": "fp_mock",
     }
-    reasoning = token_count(said.thought) if said.thought else 0
-    used = usage(token_count(body["messages"]), token_count(message), reasoning)
-    finish, count = FINISHES[said.finish], body.get("n") or 1
+    reasoning = token_count(reply.thought) if reply.thought else 0
+    usage_body = usage(token_count(body["messages"]), token_count(message), reasoning)
+    finish, count = FINISH_REASONS[reply.finish], body.get("n") or 1
     logprobs = None
     if body.get("logprobs"):
-        logprobs = {"content": logprobs_of(said.text, body.get("top_logprobs") or 0), "refusal": None}
+        logprobs = {"content": word_logprobs(reply.text, body.get("top_logprobs") or 0), "refusal": None}
     if body.get("stream"):
-        wants = bool((body.get("stream_options") or {}).get("include_usage"))
-        return Answer(events=list(_events(frame, message, finish, count, logprobs, used if wants else None)))
+        include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        return MockResponse(
+            events=list(_events(frame, message, finish, count, logprobs, usage_body if include_usage else None))
+        )
     choices = [{"index": i, "message": message, "logprobs": logprobs, "finish_reason": finish} for i in range(count)]
-    return json_answer({**frame, "object": "chat.completion", "choices": choices, "usage": used})
+    return json_response({**frame, "object": "chat.completion", "choices": choices, "usage": usage_body})
 
 
-def _message(said: Reply) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said.text or None, "refusal": said.refusal or None}
-    if said.wishes:
-        message["tool_calls"] = calls_of(said, "call_mock{}")
-    if said.query:
-        url, title = SOURCE
-        cited = {"url": url, "title": title, "start_index": 0, "end_index": len(said.text)}
-        message["annotations"] = [{"type": "url_citation", "url_citation": cited}]
+def _message(reply: ModelReply) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": reply.refusal or None}
+    if reply.tool_calls:
+        message["tool_calls"] = tool_calls(reply, "call_mock{}")
+    if reply.search_query:
+        url, title = SEARCH_SOURCE
+        citation = {"url": url, "title": title, "start_index": 0, "end_index": len(reply.text)}
+        message["annotations"] = [{"type": "url_citation", "url_citation": citation}]
     return message
 
 
-def calls_of(said: Reply, call_id: str) -> list[dict[str, Any]]:
-    """The calls, with ids in the pattern given."""
+def tool_calls(reply: ModelReply, call_id: str) -> list[dict[str, Any]]:
+    """Return the tool calls; `call_id` is a format string that takes the number of the call."""
     return [
         {
             "id": call_id.format(number),
             "type": "function",
-            "function": {"name": wish.name, "arguments": json_text(wish.arguments)},
+            "function": {"name": tool_call.name, "arguments": json_text(tool_call.arguments)},
         }
-        for number, wish in enumerate(said.wishes)
+        for number, tool_call in enumerate(reply.tool_calls)
     ]
 
 
-def logprobs_of(text: str, most: int) -> list[dict[str, Any]]:
-    """Each word as a token, and where `most` is not 0 the one likeliest of all, which is itself."""
-    tokens = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in pieces(text)]
-    return [{**token, "top_logprobs": [token] * min(most, 1)} for token in tokens]
+def word_logprobs(text: str, limit: int) -> list[dict[str, Any]]:
+    """Return log probabilities with each word as a token, whose only alternative is itself (none if `limit` is 0)."""
+    tokens = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in split_words(text)]
+    return [{**token, "top_logprobs": [token] * min(limit, 1)} for token in tokens]
 
 
 def _events(
@@ -230,79 +243,86 @@ def _events(
     finish: str,
     count: int,
     logprobs: dict[str, Any] | None,
-    used: dict[str, Any] | None,
+    usage_body: dict[str, Any] | None,
 ) -> Iterator[bytes]:
-    """The chunks in OpenAI's order; with usage asked for, every other chunk has `usage: null`."""
-    extra = {"usage": None} if used else {}
+    """Encode the chunks in OpenAI's order. If usage is requested, all chunks but the last have `usage: null`."""
+    extra = {"usage": None} if usage_body else {}
 
     def chunk(index: int, delta: dict[str, Any], reason: str | None = None, token: Any = None) -> bytes:
-        known = {"content": [token], "refusal": None} if token else None
-        choice = {"index": index, "delta": delta, "logprobs": known, "finish_reason": reason}
-        return event({**frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
+        logprobs_body = {"content": [token], "refusal": None} if token else None
+        choice = {"index": index, "delta": delta, "logprobs": logprobs_body, "finish_reason": reason}
+        return sse_event({**frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
 
     for index in range(count):
-        first = None if message.get("tool_calls") else ""
-        yield chunk(index, {"role": "assistant", "content": first, "refusal": None})
-        for number, word in enumerate(pieces(message["content"] or "")):
+        content = None if message.get("tool_calls") else ""
+        yield chunk(index, {"role": "assistant", "content": content, "refusal": None})
+        for number, word in enumerate(split_words(message["content"] or "")):
             yield chunk(index, {"content": word}, token=logprobs and logprobs["content"][number])
-        for word in pieces(message["refusal"] or ""):
+        for word in split_words(message["refusal"] or ""):
             yield chunk(index, {"refusal": word})
         for delta in _call_deltas(message.get("tool_calls") or ()):
             yield chunk(index, {"tool_calls": [delta]})
         if message.get("annotations"):
             yield chunk(index, {"annotations": message["annotations"]})
         yield chunk(index, {}, finish)
-    if used:
-        yield event({**frame, "object": "chat.completion.chunk", "choices": [], "usage": used})
+    if usage_body:
+        yield sse_event({**frame, "object": "chat.completion.chunk", "choices": [], "usage": usage_body})
     yield DONE
 
 
 def _call_deltas(calls: Any) -> Iterator[dict[str, Any]]:
     for position, call in enumerate(calls):
         yield {"index": position, **call, "function": {**call["function"], "arguments": ""}}
-        for piece in fragments(call["function"]["arguments"]):
+        for piece in split_arguments(call["function"]["arguments"]):
             yield {"index": position, "function": {"arguments": piece}}
 
 
 # -- legacy completions and embeddings ---------------------------------------------------------------------------------
 
 
-def completions(call: Call) -> Answer:
-    body = call.body
+def create_completion(request: MockRequest) -> MockResponse:
+    body = request.body
     if "prompt" not in body:
         return error(400, "Missing required parameter: 'prompt'.", "missing_required_parameter", "prompt")
-    said = words(call.words)
-    frame = {"id": f"cmpl-mock{call.number}", "object": "text_completion", "created": CREATED, "model": body["model"]}
-    used = usage(token_count(body["prompt"]), token_count("".join(said)))
+    pieces = sample_words(request.word_count)
+    frame = {
+        "id": f"cmpl-mock{request.number}",
+        "object": "text_completion",
+        "created": CREATED,
+        "model": body["model"],
+    }
+    usage_body = usage(token_count(body["prompt"]), token_count("".join(pieces)))
     if not body.get("stream"):
-        choice = {"text": "".join(said), "index": 0, "logprobs": None, "finish_reason": "stop"}
-        return json_answer({**frame, "choices": [choice], "usage": used})
+        choice = {"text": "".join(pieces), "index": 0, "logprobs": None, "finish_reason": "stop"}
+        return json_response({**frame, "choices": [choice], "usage": usage_body})
     events = [
-        event({**frame, "choices": [{"text": piece, "index": 0, "logprobs": None, "finish_reason": None}]})
-        for piece in said
+        sse_event({**frame, "choices": [{"text": piece, "index": 0, "logprobs": None, "finish_reason": None}]})
+        for piece in pieces
     ]
-    events.append(event({**frame, "choices": [{"text": "", "index": 0, "logprobs": None, "finish_reason": "stop"}]}))
+    events.append(
+        sse_event({**frame, "choices": [{"text": "", "index": 0, "logprobs": None, "finish_reason": "stop"}]})
+    )
     if (body.get("stream_options") or {}).get("include_usage"):
-        events.append(event({**frame, "choices": [], "usage": used}))
-    return Answer(events=[*events, DONE])
+        events.append(sse_event({**frame, "choices": [], "usage": usage_body}))
+    return MockResponse(events=[*events, DONE])
 
 
-def embeddings(call: Call) -> Answer:
-    body = call.body
-    given = body.get("input")
-    if given in (None, "", []):
+def create_embeddings(request: MockRequest) -> MockResponse:
+    body = request.body
+    input_value = body.get("input")
+    if input_value in (None, "", []):
         return error(400, "'input' cannot be empty", "empty_array", "input")
-    single = isinstance(given, str) or (isinstance(given, list) and isinstance(given[0], int))
-    inputs = [given] if single else given
+    is_single = isinstance(input_value, str) or (isinstance(input_value, list) and isinstance(input_value[0], int))
+    inputs = [input_value] if is_single else input_value
     dimensions = body.get("dimensions") or _DIMENSIONS.get(body["model"], 1536)
     data = []
-    for index, one in enumerate(inputs):
-        numbers = vector(one if isinstance(one, str) else msgspec.json.encode(one).decode(), dimensions)
-        shown: Any = packed(numbers) if body.get("encoding_format") == "base64" else numbers
-        data.append({"object": "embedding", "index": index, "embedding": shown})
+    for index, item in enumerate(inputs):
+        numbers = vector(item if isinstance(item, str) else msgspec.json.encode(item).decode(), dimensions)
+        embedding: Any = base64_floats(numbers) if body.get("encoding_format") == "base64" else numbers
+        data.append({"object": "embedding", "index": index, "embedding": embedding})
     tokens = token_count(inputs)
-    used = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_answer({"object": "list", "data": data, "model": body["model"], "usage": used})
+    usage_body = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json_response({"object": "list", "data": data, "model": body["model"], "usage": usage_body})
 
 
-DIALECT = Dialect(answer, error, _rate_limited, _error_event)
+API = ProviderApi(respond, error, _rate_limited, _error_event)

@@ -1,7 +1,7 @@
-"""What Anthropic's models can do, told by the version in their names.
+"""Determines what an Anthropic model can do from the version in its name.
 
-Facts: recorded traffic, the `anthropic` SDK and Anthropic's documentation. A name that tells no version counts as the
-newest model.
+A name without a version counts as the newest model. Sources: recorded traffic, the `anthropic` SDK and Anthropic's
+documentation.
 """
 
 import re
@@ -11,54 +11,68 @@ from typing import Literal, NamedTuple
 from nulpoint.protocols.openai.chat import invalid
 
 _VERSION_IN_NAME = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?![0-9])")
-# The most a model may answer, by the version in its name: what it gets when the caller sets no limit.
-_CEILINGS = (((4, 6), 128_000), ((4, 2), 64_000), ((4, 0), 32_000), ((3, 7), 64_000), ((3, 5), 8_192), ((0, 0), 4_096))
+# The largest `max_tokens` by the version in the model's name. It is sent when the client sets no limit.
+_MAX_OUTPUT_TOKENS = (
+    ((4, 6), 128_000),
+    ((4, 2), 64_000),
+    ((4, 0), 32_000),
+    ((3, 7), 64_000),
+    ((3, 5), 8_192),
+    ((0, 0), 4_096),
+)
 
 
-_LONGEST_NAME = 512
+_MAX_NAME_LENGTH = 512
 
 
 class AnthropicCapabilities(NamedTuple):
-    """`thinking`: `budget` takes a number of tokens, `adaptive` an effort.
+    """The capabilities of one model.
 
-    `always_thinks`: thinking cannot be turned off. `samples`: it takes temperature and top_p; `samples_both`: together.
-    `prefill`: it continues an answer. `system_in_place`: it takes system messages among the others. `schemas`:
-    structured outputs and strict tools. `searches`: the web search tool.
+    Fields:
+        max_output_tokens: the largest `max_tokens`.
+        thinking: how much to think is said as a number of tokens (`budget`) or as an effort (`adaptive`).
+        always_thinks: thinking cannot be turned off.
+        accepts_sampling: the model accepts `temperature` and `top_p`.
+        accepts_temperature_with_top_p: the model accepts both of them in one request.
+        accepts_prefill: the last message may be the assistant's; the model continues it.
+        accepts_inline_system: system messages may stand among the other messages.
+        structured_outputs: the model supports structured outputs and strict tools.
+        web_search: the model supports the web search tool.
     """
 
-    ceiling: int
+    max_output_tokens: int
     thinking: Literal["none", "budget", "adaptive"]
     always_thinks: bool
-    samples: bool
-    samples_both: bool
-    prefill: bool
-    system_in_place: bool
-    schemas: bool
-    searches: bool
+    accepts_sampling: bool
+    accepts_temperature_with_top_p: bool
+    accepts_prefill: bool
+    accepts_inline_system: bool
+    structured_outputs: bool
+    web_search: bool
 
 
 @lru_cache(maxsize=256)
 def capabilities_of(model: str) -> AnthropicCapabilities:
-    """Raises Failure (400) for a name too long to look for a version in."""
-    if len(model) > _LONGEST_NAME:
-        raise invalid("model", f"is no name of a model of Anthropic's: it is over {_LONGEST_NAME} characters")
+    """Return the capabilities of a model. Raises Failure (400) if the name is too long to search for a version."""
+    if len(model) > _MAX_NAME_LENGTH:
+        raise invalid("model", f"is not the name of an Anthropic model: it has over {_MAX_NAME_LENGTH} characters")
     version = _version(model)
-    ceiling = next(ceiling for since, ceiling in _CEILINGS if version >= since)
+    max_output_tokens = next(tokens for since, tokens in _MAX_OUTPUT_TOKENS if version >= since)
     if version == (4, 0) and "opus" not in model:  # Sonnet 4
-        ceiling = 64_000
+        max_output_tokens = 64_000
     return AnthropicCapabilities(
-        ceiling=ceiling,
+        max_output_tokens=max_output_tokens,
         thinking="adaptive" if version >= (4, 6) else "budget" if version >= (3, 7) else "none",
         always_thinks="fable" in model or "mythos" in model or (version == (5, 5) and "haiku" not in model),
-        samples=version < (4, 7),
-        samples_both=version < (4, 1),
-        prefill=version < (4, 6),
-        system_in_place=version >= (4, 8) and not (version == (5, 0) and "sonnet" in model),
-        schemas=version >= (4, 5),
-        searches=version >= (3, 5),
+        accepts_sampling=version < (4, 7),
+        accepts_temperature_with_top_p=version < (4, 1),
+        accepts_prefill=version < (4, 6),
+        accepts_inline_system=version >= (4, 8) and not (version == (5, 0) and "sonnet" in model),
+        structured_outputs=version >= (4, 5),
+        web_search=version >= (3, 5),
     )
 
 
 def _version(model: str) -> tuple[int, int]:
-    found = _VERSION_IN_NAME.search(model)
-    return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
+    match = _VERSION_IN_NAME.search(model)
+    return (int(match[1]), int(match[2] or 0)) if match else (99, 0)

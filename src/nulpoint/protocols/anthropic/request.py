@@ -1,6 +1,6 @@
-"""A chat request as Anthropic's Messages API (version 2023-06-01) takes it.
+"""Translates a chat request to Anthropic's Messages API (version 2023-06-01).
 
-Facts: the request types of the `anthropic` SDK and recorded traffic; what a model can do is in `anthropic_models`.
+What each model can do is in `capabilities.py`. Sources: the request types of the `anthropic` SDK and recorded traffic.
 """
 
 from typing import Any
@@ -9,16 +9,16 @@ from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities, cap
 from nulpoint.protocols.anthropic.messages import AnthropicConversation, read_conversation
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     end_user,
     invalid,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -26,62 +26,67 @@ from nulpoint.protocols.openai.chat_request import read_request
 from nulpoint.protocols.openai.response_format import SCHEMA, read_format
 from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
 
-# Google's and others' usual numbers for OpenAI's levels. A budget takes at most half of what the answer may have.
-BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
-SMALLEST_BUDGET = 1024
+# The usual numbers of tokens, at Google and elsewhere, for OpenAI's levels of effort. A budget is at most half of the
+# response's token limit.
+THINKING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
+MIN_THINKING_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
 _OF_SEARCH = frozenset({"user_location"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
+    """Translate a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     fields, messages, tools, emulation = read_request(body, limits)
     capabilities = capabilities_of(model)
     if fields.pop("n", 1) != 1:
-        raise invalid("n", "must be 1: Anthropic gives one answer a request", "unsupported_value")
-    talk = read_conversation(messages, capabilities, fields)
+        raise invalid("n", "must be 1: Anthropic gives one response per request", "unsupported_value")
+    conversation = read_conversation(messages, capabilities, fields)
     limit = output_limit(fields)
-    message: dict[str, Any] = {"model": model, "max_tokens": capabilities.ceiling if limit is None else limit}
-    message["messages"] = talk.turns
+    message: dict[str, Any] = {"model": model, "max_tokens": capabilities.max_output_tokens if limit is None else limit}
+    message["messages"] = conversation.turns
     if fields.pop("stream"):
         message["stream"] = True
     fields.pop("stream_options")
-    _tools(message, tools, emulation, talk, fields)
+    _tools(message, tools, emulation, conversation, fields)
     _search(message, capabilities, fields)
-    _reasoning(message, capabilities, talk, fields)
-    emulation = _format(message, capabilities, talk, emulation, fields)
+    _reasoning(message, capabilities, conversation, fields)
+    emulation = _format(message, capabilities, conversation, emulation, fields)
     _sampling(message, capabilities, fields)
-    _account(message, fields)
-    if talk.system:
-        message["system"] = talk.system
-    _own(message, fields)
+    _account_fields(message, fields)
+    if conversation.system:
+        message["system"] = conversation.system
+    _anthropic_fields(message, fields)
     return EncodedRequest(write_body(message), fields.dropped, emulation)
 
 
-def _own(message: dict[str, Any], fields: RequestFields) -> None:
-    """Members of Anthropic's own win over what was made of OpenAI's; `output_config` holds both."""
-    own = fields.leftovers()
-    config = own.get("output_config")
+def _anthropic_fields(message: dict[str, Any], fields: RequestFields) -> None:
+    """Add Anthropic's own members. They replace those translated from OpenAI's; `output_config` is merged."""
+    leftovers = fields.leftovers()
+    config = leftovers.get("output_config")
     if isinstance(config, dict):
-        own["output_config"] = {**message.get("output_config", {}), **config}
-    message.update(own)
+        leftovers["output_config"] = {**message.get("output_config", {}), **config}
+    message.update(leftovers)
 
 
 def _tools(
-    message: dict[str, Any], tools: ToolSet, emulation: Emulation, talk: AnthropicConversation, fields: RequestFields
+    message: dict[str, Any],
+    tools: ToolSet,
+    emulation: Emulation,
+    conversation: AnthropicConversation,
+    fields: RequestFields,
 ) -> None:
     capabilities = capabilities_of(message["model"])
-    made = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.own
-    parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy
-    if not made:
-        called = talk.uses_tools()
-        if called:  # a conversation with calls in it is refused without tools
+    definitions = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.provider_tools
+    parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy_functions
+    if not definitions:
+        called = conversation.called_tools()
+        if called:  # Anthropic rejects a conversation with tool calls in it if the request has no tools
             message["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in called]
             message["tool_choice"] = {"type": "none"}
         return
-    message["tools"] = made
+    message["tools"] = definitions
     choice = _tool_choice(tools.choice)
     if not parallel and (choice or {}).get("type") != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
@@ -92,20 +97,20 @@ def _tools(
 def _tool(tool: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> dict[str, Any]:
     function = tool["function"]
     fields.report_other_members(function, _OF_FUNCTION, "tools.function")
-    rewriting = Rewriting("tools.function.parameters", fields.limits.schema_nodes)
-    made: dict[str, Any] = {"name": function["name"]}
+    rewriter = SchemaRewriter("tools.function.parameters", fields.limits.schema_nodes)
+    definition: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
-        made["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriting)
-    if function.get("strict") and capabilities.schemas:
-        schema = strict_schema(schema, rewriting)
-        made["strict"] = True
+        definition["description"] = function["description"]
+    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriter)
+    if function.get("strict") and capabilities.structured_outputs:
+        schema = strict_schema(schema, rewriter)
+        definition["strict"] = True
     elif function.get("strict"):
         fields.report_dropped("tools.function.strict")
-    made["input_schema"] = schema
-    rewriting.report(fields)
-    mark = function.get("cache_control") or tool.get("cache_control")
-    return {**made, "cache_control": mark} if mark else made
+    definition["input_schema"] = schema
+    rewriter.report(fields)
+    cache_control = function.get("cache_control") or tool.get("cache_control")
+    return {**definition, "cache_control": cache_control} if cache_control else definition
 
 
 def _tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
@@ -117,31 +122,34 @@ def _tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
 
 
 def _search(message: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> None:
-    """OpenAI's web search is a tool there that Anthropic runs itself."""
-    given = fields.pop("web_search_options")
-    if given is None:
+    """Translate OpenAI's web search to the web search tool that Anthropic runs itself."""
+    search_options = fields.pop("web_search_options")
+    if search_options is None:
         return
-    options = object_of(given, "web_search_options")
-    if not capabilities.searches or message.get("tool_choice") == {"type": "none"}:
+    options = object_of(search_options, "web_search_options")
+    if not capabilities.web_search or message.get("tool_choice") == {"type": "none"}:
         fields.report_dropped("web_search_options")
         return
     tool: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
-    where = "web_search_options.user_location"
-    place = object_of(object_of(options.get("user_location"), where).get("approximate"), f"{where}.approximate")
-    if place:
-        tool["user_location"] = {"type": "approximate", **place}
+    path = "web_search_options.user_location"
+    location = object_of(object_of(options.get("user_location"), path).get("approximate"), f"{path}.approximate")
+    if location:
+        tool["user_location"] = {"type": "approximate", **location}
     fields.report_other_members(options, _OF_SEARCH, "web_search_options")
     message["tools"] = [*message.get("tools", []), tool]
 
 
 def _reasoning(
-    message: dict[str, Any], capabilities: AnthropicCapabilities, talk: AnthropicConversation, fields: RequestFields
+    message: dict[str, Any],
+    capabilities: AnthropicCapabilities,
+    conversation: AnthropicConversation,
+    fields: RequestFields,
 ) -> None:
     effort = fields.pop("reasoning_effort")
     if effort is None:
         return
-    if effort not in (*BUDGETS, "none"):
-        raise invalid("reasoning_effort", f"must be none, {', '.join(BUDGETS)}")
+    if effort not in (*THINKING_BUDGETS, "none"):
+        raise invalid("reasoning_effort", f"must be one of none, {', '.join(THINKING_BUDGETS)}")
     if effort == "none":
         if capabilities.always_thinks:
             message["output_config"] = {"effort": "low"}
@@ -154,20 +162,20 @@ def _reasoning(
         if effort == "minimal":
             fields.report_dropped("reasoning_effort")
     else:
-        _budget(message, BUDGETS[effort], capabilities, talk, fields)
+        _budget(message, THINKING_BUDGETS[effort], capabilities, conversation, fields)
 
 
 def _budget(
     message: dict[str, Any],
     budget: int,
     capabilities: AnthropicCapabilities,
-    talk: AnthropicConversation,
+    conversation: AnthropicConversation,
     fields: RequestFields,
 ) -> None:
-    """Thinking with a number of tokens: not beside a tool that must be called, nor where it cannot fit."""
+    """Turn on thinking with a number of tokens, unless a tool must be called or the budget does not fit."""
     forced = message.get("tool_choice", {}).get("type") in ("any", "tool")
     budget = min(budget, message["max_tokens"] // 2)
-    if capabilities.thinking == "none" or forced or budget < SMALLEST_BUDGET or not talk.may_think():
+    if capabilities.thinking == "none" or forced or budget < MIN_THINKING_BUDGET or not conversation.may_think():
         fields.report_dropped("reasoning_effort")
     else:
         message["thinking"] = {"type": "enabled", "budget_tokens": budget}
@@ -181,30 +189,33 @@ def _thinks(message: dict[str, Any], fields: RequestFields) -> bool:
 def _format(
     message: dict[str, Any],
     capabilities: AnthropicCapabilities,
-    talk: AnthropicConversation,
+    conversation: AnthropicConversation,
     emulation: Emulation,
     fields: RequestFields,
 ) -> Emulation:
-    """A schema for the answer: structured output; for older models a tool that must be called, or only words."""
-    wanted = read_format(fields)
-    if wanted is None:
+    """Translate `response_format`, and return the emulation with anything added for it.
+
+    A schema becomes structured output; for older models a tool that must be called, or only an instruction in words.
+    """
+    response_format = read_format(fields)
+    if response_format is None:
         return emulation
-    schema = wanted.described()
-    if schema is not None and capabilities.schemas:
-        rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)
-        strict = strict_schema(schema, rewriting)
-        rewriting.report(fields)
+    schema = response_format.described_schema()
+    if schema is not None and capabilities.structured_outputs:
+        rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+        strict = strict_schema(schema, rewriter)
+        rewriter.report(fields)
         config = message.get("output_config", {})
         message["output_config"] = {**config, "format": {"type": "json_schema", "schema": strict}}
         return emulation
-    alone = "tools" not in message and not _thinks(message, fields) and not talk.continues_answer()
-    if schema is not None and alone and is_plain_object(schema):
-        name = str(wanted.given.get("name") or "answer")
+    can_force_tool = "tools" not in message and not _thinks(message, fields) and not conversation.continues_answer()
+    if schema is not None and can_force_tool and is_plain_object(schema):
+        name = str(response_format.json_schema.get("name") or "answer")
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return emulation._replace(schema_tool=name)
-    talk.system.append({"type": "text", "text": wanted.in_words()})
-    fields.report_dropped("response_format")  # nothing holds the model to it
+    conversation.system.append({"type": "text", "text": response_format.as_instruction()})
+    fields.report_dropped("response_format")  # nothing enforces an instruction
     return emulation
 
 
@@ -215,28 +226,28 @@ def is_plain_object(schema: dict[str, Any]) -> bool:
 def _sampling(message: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> None:
     temperature, top_p = fields.pop("temperature"), fields.pop("top_p")
     stops = stop_sequences(fields)
-    visible = [stop for stop in stops if stop.strip()]
-    if len(visible) < len(stops):
-        fields.report_dropped("stop")  # white space alone is refused there
-    if visible:
-        message["stop_sequences"] = visible
+    accepted = [stop for stop in stops if stop.strip()]
+    if len(accepted) < len(stops):
+        fields.report_dropped("stop")  # Anthropic rejects stop sequences of white space
+    if accepted:
+        message["stop_sequences"] = accepted
     if isinstance(temperature, int | float) and temperature > 1:
         raise invalid("temperature", "must be 0 to 1 for Anthropic's models", "unsupported_value")
-    fixed = not capabilities.samples or _thinks(message, fields)
+    fixed = not capabilities.accepts_sampling or _thinks(message, fields)
     if temperature is not None and fixed and temperature != 1:
         fields.report_dropped("temperature")
     elif temperature is not None and not fixed:
         message["temperature"] = temperature
     if top_p is None:
         return
-    if fixed or ("temperature" in message and not capabilities.samples_both):
+    if fixed or ("temperature" in message and not capabilities.accepts_temperature_with_top_p):
         if top_p != 1:
             fields.report_dropped("top_p")
     else:
         message["top_p"] = top_p
 
 
-def _account(message: dict[str, Any], fields: RequestFields) -> None:
+def _account_fields(message: dict[str, Any], fields: RequestFields) -> None:
     metadata = object_of(fields.pop("metadata"), "metadata")
     user = end_user(fields)
     if set(metadata) == {"user_id"}:

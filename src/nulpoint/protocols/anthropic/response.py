@@ -1,9 +1,9 @@
-"""Answers of Anthropic's Messages API (version 2023-06-01) in the OpenAI chat format.
+"""Translates responses of Anthropic's Messages API (version 2023-06-01) to the OpenAI chat format.
 
-Facts: the types of the `anthropic` SDK and recorded traffic. What the OpenAI shape cannot hold comes back under
-`provider_specific_fields.anthropic`: where an answer has more than text and tool calls (thinking with its signature,
-citations, tools the provider ran), all its blocks stand there as they came, and when a caller hands the message back
-they are sent again exactly.
+What the OpenAI format cannot hold goes into `provider_specific_fields.anthropic`. If a response has more than text and
+tool calls (thinking with its signature, citations, tools that the provider ran), all its blocks are there unchanged,
+and when the client sends the message back, Anthropic receives exactly these blocks again. Sources: the types of the
+`anthropic` SDK and recorded traffic.
 """
 
 from collections.abc import Iterable
@@ -11,55 +11,61 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.formats.malformed import MALFORMED, malformed_response
-from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
+from nulpoint.formats.malformed import MALFORMED, unusable_response
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, json_text, read_response
 from nulpoint.protocols.response_types import AnthropicMessage
 
-_STOPS = {
-    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
-    "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",
-}  # fmt: skip
+_FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
 _check = msgspec.json.Decoder(AnthropicMessage).decode
 _PLAIN_BLOCKS = frozenset({"text", "tool_use"})
+_PLAIN_MEMBERS = frozenset({"type", "text", "id", "name", "input"})
 
 
 def decode(body: bytes, created: int) -> bytes:
-    """A whole answer in the OpenAI shape. Raises Failure (502) for what is no answer."""
-    answer = read_answer("anthropic", body)
+    """Return a complete response in OpenAI's format. Raises Failure (502) if it is an error or malformed."""
+    response = read_response("anthropic", body)
     try:
         _check(body)
-        return msgspec.json.encode(_completion(answer, created))
+        return msgspec.json.encode(_completion(response, created))
     except MALFORMED:
-        raise malformed_response("the provider's answer cannot be used: it is no message of Anthropic's API") from None
+        raise unusable_response("it is not a valid message of Anthropic's API") from None
 
 
-def _completion(answer: dict[str, Any], created: int) -> dict[str, Any]:
-    message = message_of(answer["content"] or [], answer)
+def _completion(response: dict[str, Any], created: int) -> dict[str, Any]:
+    message = _message(response["content"] or [], response)
     choice = {
         "index": 0,
         "message": message,
         "logprobs": None,
-        "finish_reason": finish_of(answer.get("stop_reason"), "tool_calls" in message),
+        "finish_reason": to_finish_reason(response.get("stop_reason"), "tool_calls" in message),
     }
     return {
-        "id": answer.get("id") or "",
+        "id": response.get("id") or "",
         "object": "chat.completion",
         "created": created,
-        "model": answer.get("model") or "",
+        "model": response.get("model") or "",
         "choices": [choice],
-        "usage": usage_of(answer["usage"]) if answer.get("usage") else None,
+        "usage": to_usage(response["usage"]) if response.get("usage") else None,
     }
 
 
-def finish_of(reason: Any, called: bool) -> str:
-    """A reason nobody knows is an end like another; it stands in the extra fields."""
-    if reason is None:
-        return "tool_calls" if called else "stop"
-    return _STOPS.get(reason, "stop")
+def to_finish_reason(stop_reason: Any, has_calls: bool) -> str:
+    """Return OpenAI's finish reason. An unknown stop reason becomes `stop`; `extra_of` reports the original."""
+    if stop_reason is None:
+        return "tool_calls" if has_calls else "stop"
+    return _FINISH_REASONS.get(stop_reason, "stop")
 
 
-def message_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
-    """The assistant's message: text, calls, reasoning, and under `provider_specific_fields` all that is more."""
+def _message(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
+    """Return the assistant's message: text, calls and reasoning, the rest under `provider_specific_fields`."""
     texts = [block.get("text") or "" for block in blocks if block.get("type") == "text"]
     calls = [
         {
@@ -74,35 +80,36 @@ def message_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str
     message: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(texts) if texts or not calls else None,
-        "refusal": refusal_of(answer),
+        "refusal": refusal_of(response),
     }
     if calls:
         message["tool_calls"] = calls
     if thinking:
         message["reasoning_content"] = thinking
-    annotations = list(annotations_of(blocks))
+    annotations = list(to_annotations(blocks))
     if annotations:
         message["annotations"] = annotations
-    extra = extra_of(blocks, answer)
+    extra = extra_of(blocks, response)
     if extra:
-        message[EXTRA] = {"anthropic": extra}
+        message[EXTRA_FIELDS] = {"anthropic": extra}
     return message
 
 
-def arguments_text(given: Any) -> str:
-    """A call's input as JSON text; some hosts of this format have it as text already."""
-    return given if isinstance(given, str) and given else json_text(given or {})
+def arguments_text(call_input: Any) -> str:
+    """Return a call's input as JSON text. Some hosts of this format send it as text already."""
+    return call_input if isinstance(call_input, str) and call_input else json_text(call_input or {})
 
 
-def refusal_of(answer: dict[str, Any]) -> str | None:
-    if answer.get("stop_reason") != "refusal":
+def refusal_of(response: dict[str, Any]) -> str | None:
+    """Return the explanation of a refusal, or None if the model did not refuse to answer."""
+    if response.get("stop_reason") != "refusal":
         return None
-    details = answer.get("stop_details")
+    details = response.get("stop_details")
     return (details.get("explanation") if isinstance(details, dict) else None) or "the model refused to answer"
 
 
-def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Web citations, with their place in the joined text."""
+def to_annotations(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield the web citations, with their position in the joined text."""
     position = 0
     for block in blocks:
         if block.get("type") != "text":
@@ -110,44 +117,51 @@ def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         end = position + len(block.get("text") or "")
         for citation in block.get("citations") or ():
             if citation.get("url"):
-                place = {"start_index": position, "end_index": end, "title": citation.get("title") or ""}
-                yield {"type": "url_citation", "url_citation": {**place, "url": citation["url"]}}
+                span = {"start_index": position, "end_index": end, "title": citation.get("title") or ""}
+                yield {"type": "url_citation", "url_citation": {**span, "url": citation["url"]}}
         position = end
 
 
-_MAPPED = frozenset({"id", "type", "role", "model", "content", "usage", "stop_reason"})
+_TRANSLATED = frozenset({"id", "type", "role", "model", "content", "usage", "stop_reason"})
+_TRANSLATED_USAGE = frozenset(
+    {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}
+)
 
 
-def extra_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
-    """What the OpenAI shape has no place for."""
-    extra = {name: value for name, value in answer.items() if name not in _MAPPED and value is not None}
-    if answer.get("stop_reason") not in (None, "end_turn", "tool_use", "max_tokens"):
-        extra["stop_reason"] = answer["stop_reason"]
-    if any(set(block) - {"type", "text", "id", "name", "input"} or block.get("type") not in _PLAIN_BLOCKS
-           for block in blocks):  # fmt: skip
+def extra_of(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
+    """Return what the OpenAI format cannot hold."""
+    extra = {name: value for name, value in response.items() if name not in _TRANSLATED and value is not None}
+    if response.get("stop_reason") not in (None, "end_turn", "tool_use", "max_tokens"):
+        extra["stop_reason"] = response["stop_reason"]
+    if not all(_is_plain(block) for block in blocks):
         extra["content"] = blocks
-    usage = answer.get("usage") or {}
-    more = {name: value for name, value in usage.items() if name not in _COUNTED and value is not None}
+    usage = response.get("usage") or {}
+    more = {name: value for name, value in usage.items() if name not in _TRANSLATED_USAGE and value is not None}
     if more:
         extra["usage"] = more
     return extra
 
 
-_COUNTED = frozenset({"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
+def _is_plain(block: dict[str, Any]) -> bool:
+    """Return whether the OpenAI format can hold the whole block."""
+    return block.get("type") in _PLAIN_BLOCKS and block.keys() <= _PLAIN_MEMBERS
 
 
-def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
-    """Anthropic's `input_tokens` are only those that were not cached; OpenAI's prompt counts them all."""
+def to_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the usage in OpenAI's format.
+
+    Anthropic's `input_tokens` do not include cached tokens, while OpenAI's `prompt_tokens` include them all.
+    """
     read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
     prompt = (usage.get("input_tokens") or 0) + read + written
     completion = usage.get("output_tokens") or 0
     thinking = (usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0
     hour = (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
-    of_hour = {"cache_write_1h_tokens": hour} if hour else {}
+    hour_tokens = {"cache_write_1h_tokens": hour} if hour else {}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written, **of_hour},
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written, **hour_tokens},
         "completion_tokens_details": {"reasoning_tokens": thinking},
     }

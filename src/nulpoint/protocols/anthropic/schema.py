@@ -1,11 +1,12 @@
-"""JSON Schemas as Anthropic takes them.
+"""Rewrites JSON Schemas for Anthropic.
 
-Facts: the `anthropic` SDK's own rewriting (`lib/_parse/_transform.py`) and Anthropic's documentation. Structured
-outputs and strict tools know a part of JSON Schema: objects are closed, and limits of numbers, lengths and counts are
-refused. What they do not know is told to the model in the description instead, and reported. Ordinary tools take any
-schema whose top is an object, but no alternatives at the top.
+Structured outputs and strict tools support a part of JSON Schema: objects must be closed, and limits on numbers,
+lengths and counts are rejected. Unsupported keywords move into the description, where the model reads them, and are
+reported as dropped. Ordinary tools accept any schema that describes an object, but no alternatives at its top level.
 
-All of it takes time and memory in proportion to the schema: nothing that holds schemas is copied into two places.
+The time and memory that the rewriting takes are proportional to the schema, because no keyword that contains schemas is
+copied into two places. Sources: the `anthropic` SDK's own rewriting (`lib/_parse/_transform.py`) and Anthropic's
+documentation.
 """
 
 from collections.abc import Iterable
@@ -13,18 +14,22 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.protocols.json_schema import Rewriting, describe, holds_schemas, inner_schemas, lone_reference
+from nulpoint.protocols.json_schema import (
+    SchemaRewriter,
+    contains_schemas,
+    describe,
+    rewrite_inner_schemas,
+    wrap_lone_reference,
+)
 from nulpoint.protocols.openai.chat import invalid
 
-_PLAIN = frozenset({"title", "default", "$ref", "$anchor", "required"})
-_REMADE = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
-_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
-)  # fmt: skip
+_UNCHANGED = frozenset({"title", "default", "$ref", "$anchor", "required"})
+_HANDLED_SEPARATELY = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _DEFINITIONS = ("$defs", "definitions")
 _ALTERNATIVES = ("anyOf", "oneOf")
 _COMBINED = (*_ALTERNATIVES, "allOf")
-# The keywords that say something of one type alone. Any other keyword holds for values of every type.
+# The keywords that apply to values of one type only. Any other keyword applies to values of every type.
 _KEYWORDS_OF = {
     "object": frozenset(
         {
@@ -48,152 +53,158 @@ _KEYWORDS_OF = {
 _KEYWORDS_OF["integer"] = _KEYWORDS_OF["number"]
 
 
-def strict_schema(schema: Any, rewriting: Rewriting, depth: int = 0) -> Any:
-    """The schema within what structured outputs know. Raises Failure (400) for one that is none or is too large."""
-    rewriting.enter(depth)
+def strict_schema(schema: Any, rewriter: SchemaRewriter, depth: int = 0) -> Any:
+    """Rewrite a schema for structured outputs. Raises Failure (400) if it is not a schema or is too large."""
+    rewriter.enter(depth)
     if not isinstance(schema, dict):
         return schema
     if isinstance(schema.get("type"), list):
-        schema = _one_type_each(schema, schema["type"], rewriting.where)
-    schema = lone_reference(schema)
-    made: dict[str, Any] = {}
-    told: dict[str, Any] = {}
+        schema = _split_types(schema, schema["type"], rewriter.path)
+    schema = wrap_lone_reference(schema)
+    rewritten: dict[str, Any] = {}
+    unsupported: dict[str, Any] = {}
     for name, value in schema.items():
-        if name in _REMADE:
+        if name in _HANDLED_SEPARATELY:
             continue
-        if holds_schemas(name) and name != "prefixItems":
-            inner = inner_schemas(name, value, rewriting.where, lambda one: strict_schema(one, rewriting, depth + 1))
-            _put(made, name, inner)
-        elif _is_known(name, value):
-            made[name] = value
+        if contains_schemas(name) and name != "prefixItems":
+            inner = rewrite_inner_schemas(
+                name, value, rewriter.path, lambda inner: strict_schema(inner, rewriter, depth + 1)
+            )
+            _set_inner(rewritten, name, inner)
+        elif _is_supported(name, value):
+            rewritten[name] = value
         else:
-            told[name] = value
-    _type(made, told, schema)
-    rewriting.lost.update(told)
-    describe(made, schema.get("description"), told, rewriting.where)
-    return made
+            unsupported[name] = value
+    _set_type(rewritten, unsupported, schema)
+    rewriter.lost.update(unsupported)
+    describe(rewritten, schema.get("description"), unsupported, rewriter.path)
+    return rewritten
 
 
-def _put(made: dict[str, Any], name: str, inner: Any) -> None:
-    """Set a keyword that holds schemas. `oneOf` becomes `anyOf`; beside another `anyOf`, one of `allOf`."""
+def _set_inner(rewritten: dict[str, Any], name: str, inner: Any) -> None:
+    """Set a keyword that contains schemas. `oneOf` becomes `anyOf`, or an entry of `allOf` beside another `anyOf`."""
     if name == "allOf":
-        made["allOf"] = [*inner, *made.get("allOf", [])]
+        rewritten["allOf"] = [*inner, *rewritten.get("allOf", [])]
     elif name not in _ALTERNATIVES:
-        made[name] = inner
-    elif "anyOf" not in made:
-        made["anyOf"] = inner
+        rewritten[name] = inner
+    elif "anyOf" not in rewritten:
+        rewritten["anyOf"] = inner
     else:
-        made.setdefault("allOf", []).append({"anyOf": inner})
+        rewritten.setdefault("allOf", []).append({"anyOf": inner})
 
 
-def _type(made: dict[str, Any], told: dict[str, Any], schema: dict[str, Any]) -> None:
-    """The type, where no enumeration says it already. An object must be closed."""
+def _set_type(rewritten: dict[str, Any], unsupported: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Set the type, unless an enumeration implies it, and close an object."""
     kind = schema.get("type", "object" if "properties" in schema else None)
-    if kind is not None and "enum" not in made and "const" not in made:
-        made["type"] = kind
+    if kind is not None and "enum" not in rewritten and "const" not in rewritten:
+        rewritten["type"] = kind
     if kind == "object":
-        made["additionalProperties"] = False
+        rewritten["additionalProperties"] = False
         if schema.get("additionalProperties"):
-            told["additionalProperties"] = schema["additionalProperties"]
+            unsupported["additionalProperties"] = schema["additionalProperties"]
 
 
-def _is_known(name: str, value: Any) -> bool:
+def _is_supported(name: str, value: Any) -> bool:
     if name == "format":
         return isinstance(value, str) and value in _FORMATS
     if name == "minItems":
         return value in (0, 1)
     if name in ("enum", "const"):
         values = value if name == "enum" and isinstance(value, list) else [value]
-        return not any(isinstance(one, dict | list) for one in values)
-    return name in _PLAIN
+        return not any(isinstance(entry, dict | list) for entry in values)
+    return name in _UNCHANGED
 
 
-def _one_type_each(schema: dict[str, Any], kinds: list[Any], where: str) -> dict[str, Any]:
-    """A list of types as alternatives: `{"type": ["string", "null"]}` is what OpenAI's strict mode has for optional.
+def _split_types(schema: dict[str, Any], kinds: list[Any], path: str) -> dict[str, Any]:
+    """Rewrite a schema with a list of types to alternatives with one type each.
 
-    Beside an enumeration the types say nothing. With one type beside null, all that the schema says is said of it.
-    With several, each gets the keywords that are about it, so that no keyword's schemas are there twice.
+    OpenAI's strict mode writes `{"type": ["string", "null"]}` for an optional value. Beside an enumeration the types
+    are redundant and are removed. If there is one type beside null, all keywords go to it. If there are several, each
+    gets the keywords that apply to it, so no keyword's schemas occur twice. Raises Failure (400) for unknown types.
     """
     if not kinds or not all(isinstance(kind, str) and kind in _KEYWORDS_OF for kind in kinds):
-        raise invalid(f"{where}.type", f"must be one of {', '.join(_KEYWORDS_OF)}, or a list of them")
+        raise invalid(f"{path}.type", f"must be one of {', '.join(_KEYWORDS_OF)}, or a list of them")
     rest = {name: value for name, value in schema.items() if name != "type"}
     if "enum" in schema:
         return rest
     shared = {name: rest.pop(name) for name in ("title", "description", "default", *_DEFINITIONS) if name in rest}
     variants: dict[str, dict[str, Any]] = {kind: {"type": kind} for kind in kinds}
-    said = [kind for kind in variants if kind != "null"] or ["null"]
-    if len(said) > 1:
-        shared |= {name: rest.pop(name) for name in [*rest] if not _is_about_a_type(name)}
+    described = [kind for kind in variants if kind != "null"] or ["null"]
+    if len(described) > 1:
+        shared |= {name: rest.pop(name) for name in [*rest] if not _is_type_specific(name)}
     for name, value in rest.items():
-        about = [kind for kind in said if name in _KEYWORDS_OF[kind]] if len(said) > 1 else []
-        for kind in about or said[:1]:
+        matching = [kind for kind in described if name in _KEYWORDS_OF[kind]] if len(described) > 1 else []
+        for kind in matching or described[:1]:
             variants[kind][name] = value
-    return {**_as_conditions(shared), "anyOf": list(variants.values())}
+    return {**_move_to_all_of(shared), "anyOf": list(variants.values())}
 
 
-def _is_about_a_type(name: str) -> bool:
+def _is_type_specific(name: str) -> bool:
     return any(name in keywords for keywords in _KEYWORDS_OF.values())
 
 
-def _as_conditions(shared: dict[str, Any]) -> dict[str, Any]:
-    """Alternatives and references that hold beside others, which take the place of `anyOf`."""
+def _move_to_all_of(shared: dict[str, Any]) -> dict[str, Any]:
+    """Move alternatives and references into `allOf`, to leave `anyOf` free for the types."""
     moved = [{name: shared.pop(name)} for name in ("$ref", *_ALTERNATIVES) if name in shared]
-    given = shared.get("allOf", [])
-    return {**shared, "allOf": [*given, *moved]} if moved and isinstance(given, list) else shared
+    conditions = shared.get("allOf", [])
+    return {**shared, "allOf": [*conditions, *moved]} if moved and isinstance(conditions, list) else shared
 
 
 # -- tools that are not strict -----------------------------------------------------------------------------------------
 
 
-def object_schema(schema: dict[str, Any], rewriting: Rewriting) -> dict[str, Any]:
-    """A tool's schema with an object at its top. Alternatives there are refused for the whole request; they become
-    one object with the members of all, and their keyword counts as lost. Raises Failure for another type."""
+def object_schema(schema: dict[str, Any], rewriter: SchemaRewriter) -> dict[str, Any]:
+    """Rewrite the schema of an ordinary tool, which must describe an object. Raises Failure (400) for another type.
+
+    Anthropic rejects a request with alternatives at the top level of a tool's schema. They become one object with the
+    properties of all alternatives, and the keyword is reported as lost.
+    """
     if schema.get("type", "object") != "object":
-        raise invalid(rewriting.where, "must describe an object")
+        raise invalid(rewriter.path, "must describe an object")
     combined = [name for name in _COMBINED if isinstance(schema.get(name), list)]
     if not combined:
         return {"type": "object", **schema}
-    made = {name: value for name, value in schema.items() if name not in (*combined, "description")}
+    rewritten = {name: value for name, value in schema.items() if name not in (*combined, "description")}
     properties = _Properties()
     properties.add(schema.get("properties"))
     required = _required(schema)
-    told = {}
+    unsupported = {}
     for name in combined:
-        variants = _resolved(schema[name], schema, rewriting)
+        variants = _resolved(schema[name], schema, rewriter)
         for variant in variants:
             properties.add(variant.get("properties"))
-        demands = [_required(variant) for variant in variants]
+        required_names = [_required(variant) for variant in variants]
         if name == "allOf":
-            required |= set().union(*demands)
+            required |= set().union(*required_names)
         else:
-            required |= set.intersection(*demands) if demands else set()
-            told[name] = schema[name]
-    rewriting.lost.update(told)
-    made |= {"type": "object", "properties": properties.merged(), "required": sorted(required)}
-    describe(made, schema.get("description"), told, rewriting.where)
-    return made
+            required |= set.intersection(*required_names) if required_names else set()
+            unsupported[name] = schema[name]
+    rewriter.lost.update(unsupported)
+    rewritten |= {"type": "object", "properties": properties.merged(), "required": sorted(required)}
+    describe(rewritten, schema.get("description"), unsupported, rewriter.path)
+    return rewritten
 
 
-def _resolved(variants: list[Any], root: dict[str, Any], rewriting: Rewriting) -> Iterable[dict[str, Any]]:
-    """The schemas the variants stand for, references followed, each of them once however often it is named."""
-    found: dict[int, dict[str, Any]] = {}
+def _resolved(variants: list[Any], root: dict[str, Any], rewriter: SchemaRewriter) -> Iterable[dict[str, Any]]:
+    """Resolve references among the variants, and return each distinct schema once."""
+    resolved: dict[int, dict[str, Any]] = {}
     for variant in variants:
-        rewriting.enter(0)
-        schema = _referred(variant, root, rewriting.where) if isinstance(variant, dict) else {}
-        found[id(schema) if schema else 0] = schema
-    return found.values()
+        rewriter.enter(0)
+        schema = _dereferenced(variant, root, rewriter.path) if isinstance(variant, dict) else {}
+        resolved[id(schema) if schema else 0] = schema
+    return resolved.values()
 
 
-def _referred(schema: dict[str, Any], root: dict[str, Any], where: str) -> dict[str, Any]:
-    """The schema a local reference stands for."""
+def _dereferenced(schema: dict[str, Any], root: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the target of a local reference, or the schema itself if it is not one. Raises Failure (400)."""
     ref = schema.get("$ref")
     if isinstance(ref, str) and ref.startswith(("#/$defs/", "#/definitions/")):
         _, section, name = ref.split("/", 2)
         definitions = root.get(section, {})
         if not isinstance(definitions, dict):
-            raise invalid(f"{where}.{section}", "must be an object of JSON Schemas")
-        found = definitions.get(name)
-        return found if isinstance(found, dict) else {}
+            raise invalid(f"{path}.{section}", "must be an object of JSON Schemas")
+        target = definitions.get(name)
+        return target if isinstance(target, dict) else {}
     return schema
 
 
@@ -203,23 +214,23 @@ def _required(schema: dict[str, Any]) -> set[str]:
 
 
 class _Properties:
-    """The properties of several objects as those of one: where they differ, any of the schemas will do."""
+    """The union of the properties of several objects. A property with different schemas may match any of them."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, dict[bytes, Any]] = {}  # each schema once, known by its JSON
+        self._by_name: dict[str, dict[bytes, Any]] = {}  # each distinct schema of a property, by its JSON
 
     def add(self, properties: Any) -> None:
         for name, schema in properties.items() if isinstance(properties, dict) else ():
-            known = self._by_name.setdefault(name, {})
-            for one in _alternatives(schema):
-                known.setdefault(msgspec.json.encode(one), one)
+            schemas = self._by_name.setdefault(name, {})
+            for alternative in _alternatives(schema):
+                schemas.setdefault(msgspec.json.encode(alternative), alternative)
 
     def merged(self) -> dict[str, Any]:
-        return {name: _any_of(list(known.values())) for name, known in self._by_name.items()}
+        return {name: _any_of(list(schemas.values())) for name, schemas in self._by_name.items()}
 
 
 def _alternatives(schema: Any) -> list[Any]:
-    """The schemas of one that is nothing but a list of alternatives; else the schema itself."""
+    """Return the alternatives of a schema that has only `anyOf`, or else the schema itself."""
     if isinstance(schema, dict) and schema.keys() == {"anyOf"} and isinstance(schema["anyOf"], list):
         return schema["anyOf"]
     return [schema]

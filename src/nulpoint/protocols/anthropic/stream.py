@@ -1,7 +1,7 @@
-"""Anthropic's stream of events as OpenAI chunks.
+"""Translates Anthropic's stream of events to OpenAI chunks.
 
-Facts: recorded streams and the `anthropic` SDK's event types. Blocks are numbered there across all kinds; tool calls
-here by their own count. `message_stop` is the terminal event: without it the answer was cut.
+Anthropic numbers the content blocks of all kinds together, OpenAI numbers only the tool calls. `message_stop` is the
+terminal event: without it the stream was cut. Sources: recorded streams and the `anthropic` SDK's event types.
 """
 
 from collections import defaultdict
@@ -13,65 +13,67 @@ import msgspec
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.anthropic.response import (
-    annotations_of,
     arguments_text,
     extra_of,
-    finish_of,
     refusal_of,
-    usage_of,
+    to_annotations,
+    to_finish_reason,
+    to_usage,
 )
-from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import AnthropicEvent
 from nulpoint.protocols.stream_translator import EventStreamTranslator
 
 _PING = b": ping\n"
 _check = msgspec.json.Decoder(AnthropicEvent).decode
-_BLOCKS_OF_PIECES = {"thinking_delta": "thinking"}  # a call cannot do without its beginning
+# The block to begin for a delta without one. A tool call is not among them, because it has its name in the beginning.
+_BLOCK_TYPES = {"thinking_delta": "thinking"}
 
 
 class AnthropicStream(EventStreamTranslator):
-    """A watcher that translates. `show_usage`: the caller asked for the usage chunk."""
+    """Translates an Anthropic stream."""
 
     format = "Anthropic's API"
 
     def __init__(self, created: int, show_usage: bool) -> None:
         super().__init__(created, show_usage)
-        self._answer: dict[str, Any] = {}
+        self._message: dict[str, Any] = {}  # the message without its content and usage
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
-        self._calls: dict[int, int] = {}  # block index to tool-call index
-        self._open: set[int] = set()  # blocks of calls whose end has not come
-        # What has come for the members of a block (`input`: its JSON text). Adding to the member itself would copy all
-        # of it at every event, 2 us once 100 kB have come; a list of pieces of four letters is 15 times their size.
+        self._calls: dict[int, int] = {}  # from block index to tool call index
+        self._open: set[int] = set()  # blocks of calls that have not ended
+        # The text so far of each member of a block (for `input`, its JSON text). Appending to the member itself would
+        # copy all of it at every event, 2 us at 100 kB; a list of pieces of four letters takes 15 times their size.
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
-        self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # likewise, of pieces of a kind nobody knows
+        self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # the same for deltas of an unknown type
 
     def _reported_usage(self) -> dict[str, Any] | None:
-        return usage_of(self._usage) if self._usage else None
+        return to_usage(self._usage) if self._usage else None
 
     def _translate(self, event: sse.SseEvent) -> bytes:
         data = event.data
         if event.name == b"error":
             raise embedded_failure("anthropic", data)
-        told = msgspec.json.decode(data)
-        if told.get("type") == "content_block_delta" and told["delta"].get("type") == "text_delta":  # nearly all
-            return self._text(told["index"], told["delta"]["text"])
-        if told.get("type") == "error":
+        content = msgspec.json.decode(data)
+        # Nearly all events are text deltas, so these take a short way.
+        if content.get("type") == "content_block_delta" and content["delta"].get("type") == "text_delta":
+            return self._text(content["index"], content["delta"]["text"])
+        if content.get("type") == "error":
             raise embedded_failure("anthropic", data)
         _check(data)
-        return self._read(told)
+        return self._read(content)
 
     def _text(self, index: int, text: str) -> bytes:
         texts = self._texts.get(index)
         if texts is None:
-            self._begin_unasked(index, "text")
+            self._begin_missing_block(index, "text")
             texts = self._texts[index]
         texts["text"].write(text)
         return self._write.text(text) if text else b""
 
-    def _begin_unasked(self, index: int, kind: str) -> dict[str, Any]:
-        """Some hosts of this format begin no block before its pieces."""
+    def _begin_missing_block(self, index: int, kind: str) -> dict[str, Any]:
+        """Begin a block whose start event is missing, as it is with some hosts of this format."""
         block = self._blocks[index] = {"type": kind}
         self._texts[index] = defaultdict(StringIO)
         return block
@@ -87,19 +89,19 @@ class AnthropicStream(EventStreamTranslator):
             case "message_start":
                 return self._start(event["message"])
             case "message_delta":
-                self._change(event)
+                self._update_message(event)
             case "message_stop":
                 return self._end()
             case "ping":
-                return _PING if self._answer else b""
+                return _PING if self._message else b""
         return b""
 
     def _start(self, message: dict[str, Any]) -> bytes:
-        """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
+        """Begin the response. Raises Failure (502) if another one has begun, because it cannot be taken back."""
         if self._blocks:
-            raise malformed_response("the provider began a second answer within one stream")
-        begun = bool(self._answer)
-        self._answer = {name: value for name, value in message.items() if name not in ("content", "usage")}
+            raise malformed_response("the provider began a second response within one stream")
+        begun = bool(self._message)
+        self._message = {name: value for name, value in message.items() if name not in ("content", "usage")}
         self._add_usage(message.get("usage"))
         self._model = message.get("model") or ""
         if begun:
@@ -107,9 +109,9 @@ class AnthropicStream(EventStreamTranslator):
         self._write.begin(message.get("id") or "", self._model)
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
 
-    def _change(self, event: dict[str, Any]) -> None:
-        told = {name: value for name, value in event.items() if name not in ("type", "usage", "delta")}
-        self._answer.update({**told, **(event.get("delta") or {})})
+    def _update_message(self, event: dict[str, Any]) -> None:
+        members = {name: value for name, value in event.items() if name not in ("type", "usage", "delta")}
+        self._message.update({**members, **(event.get("delta") or {})})
         self._add_usage(event.get("usage"))
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
@@ -134,7 +136,7 @@ class AnthropicStream(EventStreamTranslator):
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
         block = self._blocks.get(index)
         if block is None:
-            block = self._begin_unasked(index, _BLOCKS_OF_PIECES[delta["type"]])
+            block = self._begin_missing_block(index, _BLOCK_TYPES[delta["type"]])
         match delta.get("type"):
             case "input_json_delta":
                 return self._input(index, delta["partial_json"])
@@ -147,20 +149,20 @@ class AnthropicStream(EventStreamTranslator):
                 block["citations"] = block.get("citations") or []
                 block["citations"].append(delta["citation"])
             case _:
-                self._keep(index, block, delta)
+                self._store_unknown(index, block, delta)
         return b""
 
-    def _keep(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> None:
-        """Add a piece of a kind that is only kept: texts are joined, anything else is the newest."""
+    def _store_unknown(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> None:
+        """Store a delta of an unknown type. Texts are joined; any other value replaces the previous one."""
         for name, value in delta.items():
             if name == "type" or value is None:
                 continue
-            before = block.get(name)
-            if isinstance(before, str) and isinstance(value, str):
+            previous = block.get(name)
+            if isinstance(previous, str) and isinstance(value, str):
                 text = self._unknown_texts.get((index, name))
                 if text is None:
                     text = self._unknown_texts[index, name] = StringIO()
-                    text.write(before)
+                    text.write(previous)
                 text.write(value)
             else:
                 block[name] = value
@@ -173,7 +175,7 @@ class AnthropicStream(EventStreamTranslator):
         return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
 
     def _stop_block(self, index: int) -> bytes:
-        """A call's whole input may stand in the block's start alone."""
+        """End a block. If no input has arrived for a call, its whole input was in the start event."""
         if index not in self._open:
             return b""
         self._open.discard(index)
@@ -183,13 +185,14 @@ class AnthropicStream(EventStreamTranslator):
         call = {"index": self._calls[index], "function": {"arguments": arguments_text(block.get("input"))}}
         return self._write.delta({"tool_calls": [call]})
 
-    def _whole_blocks(self) -> list[dict[str, Any]]:
-        for (index, member), come in self._unknown_texts.items():
-            self._blocks[index][member] = come.getvalue()
+    def _complete_blocks(self) -> list[dict[str, Any]]:
+        """Return the blocks as they would stand in a complete response."""
+        for (index, member), buffer in self._unknown_texts.items():
+            self._blocks[index][member] = buffer.getvalue()
         for index, texts in self._texts.items():
             block = self._blocks[index]
-            for member, come in texts.items():
-                text = come.getvalue()
+            for member, buffer in texts.items():
+                text = buffer.getvalue()
                 if member != "input":
                     block[member] = (block.get(member) or "") + text
                 elif text:
@@ -197,22 +200,22 @@ class AnthropicStream(EventStreamTranslator):
         return [self._blocks[index] for index in sorted(self._blocks)]
 
     def _end(self) -> bytes:
-        """Raises Failure where no answer has begun."""
-        if not self._answer:
+        """End the response. Raises Failure (502) if none has begun."""
+        if not self._message:
             raise malformed_response("the provider's stream ended without a message")
-        last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # where a stop is missing
-        blocks = self._whole_blocks()
+        last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # blocks without a stop event
+        blocks = self._complete_blocks()
         delta: dict[str, Any] = {}
-        refusal = refusal_of(self._answer)
+        refusal = refusal_of(self._message)
         if refusal:
             delta["refusal"] = refusal
-        annotations = list(annotations_of(blocks))
+        annotations = list(to_annotations(blocks))
         if annotations:
             delta["annotations"] = annotations
-        extra = extra_of(blocks, {**self._answer, "usage": self._usage})
+        extra = extra_of(blocks, {**self._message, "usage": self._usage})
         if extra:
-            delta[EXTRA] = {"anthropic": extra}
-        last += self._write.delta(delta, finish_of(self._answer.get("stop_reason"), bool(self._calls)))
+            delta[EXTRA_FIELDS] = {"anthropic": extra}
+        last += self._write.delta(delta, to_finish_reason(self._message.get("stop_reason"), bool(self._calls)))
         usage = self._reported_usage()
         if self._show_usage and usage:
             last += self._write.usage(usage)
@@ -224,4 +227,4 @@ def _input_of(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except NOT_JSON:
-        return {}  # cut by the token limit; the caller has the text as it came
+        return {}  # the token limit cut the text; the client has received it as it is

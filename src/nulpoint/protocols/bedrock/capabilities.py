@@ -1,7 +1,7 @@
-"""What models behind Bedrock's Converse can be asked, told by their ids.
+"""Determines what a model behind Bedrock's Converse API can do from its id.
 
-Facts: the "Supported models and model features" page of the Converse API, and what Anthropic says of its models. An id
-that does not tell its model (an application inference profile, say) counts as one that can do the least.
+An id that does not name a model, such as that of an application inference profile, counts as the least capable model.
+Sources: the "Supported models and model features" page of the Converse API, and Anthropic's documentation.
 """
 
 import re
@@ -17,13 +17,16 @@ _REGIONS = frozenset({"us", "eu", "apac", "us-gov", "global", "jp", "au", "ca", 
 
 
 class BedrockCapabilities(NamedTuple):
-    """`claude`: what is known of Anthropic's models, for one of them. `forces`: how one tool can be made to be called.
+    """The capabilities of one model.
 
-    `effort`: where an effort of reasoning is said, beside Claude's two ways.
+    Fields:
+        claude: the capabilities of an Anthropic model, or None for other models.
+        forced_tool_choice: how the model can be made to call one tool: by its name, as any tool, or not at all.
+        effort: how models other than Anthropic's are given an effort of reasoning.
     """
 
     claude: anthropic_capabilities.AnthropicCapabilities | None
-    forces: Literal["none", "any", "tool"]
+    forced_tool_choice: Literal["none", "any", "tool"]
     effort: Literal["none", "nova", "openai"]
 
 
@@ -40,17 +43,17 @@ def capabilities_of(model: str) -> BedrockCapabilities:
 
 
 def _maker(model: str) -> tuple[str, str]:
-    """`anthropic` and `claude-...`, of an id, an inference profile or the ARN of either."""
+    """Return maker and name, such as `anthropic` and `claude-...`, of a model, an inference profile or an ARN."""
     name = model.rpartition("/")[2]
-    found = _MAKER.search(name)
-    while found is not None and found[1] in _REGIONS:
-        name = name[found.end(1) + 1 :]
-        found = _MAKER.search(name)
-    return (found[1], found[2]) if found is not None else ("", "")
+    match = _MAKER.search(name)
+    while match is not None and match[1] in _REGIONS:
+        name = name[match.end(1) + 1 :]
+        match = _MAKER.search(name)
+    return (match[1], match[2]) if match is not None else ("", "")
 
 
 def check_model(model: str) -> None:
-    """Raises Failure (400): the name goes into the path."""
+    """Raise Failure (400) if a model's name is not one that may go into the URL path."""
     if not _ID.fullmatch(model):
         text = "must be the id of a Bedrock model, an inference profile or an ARN (letters, digits and `:._/-`)"
         raise invalid("model", text)

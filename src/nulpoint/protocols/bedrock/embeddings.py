@@ -1,7 +1,7 @@
-"""Embedding models of Amazon and Cohere behind Bedrock's InvokeModel, in the shape of OpenAI's embeddings.
+"""Translates OpenAI's embeddings API to the embedding models of Amazon and Cohere behind Bedrock's InvokeModel.
 
-Facts: AWS's pages of inference parameters. InvokeModel passes the body to the model as it is, so each maker has a shape
-of its own. Titan embeds one text a call. The number of Cohere's tokens stands in a header field alone.
+InvokeModel passes the body to the model unchanged, so each maker has a format of its own. Titan embeds one text per
+call. The number of tokens of a Cohere call is in a response header only. Source: AWS's pages of inference parameters.
 """
 
 import re
@@ -14,47 +14,49 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     read_body,
+    reject_deep_nesting,
     write_body,
 )
-from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, take_texts, usage
+from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_texts, to_openai_response, usage
 
-COUNT = b"x-amzn-bedrock-input-token-count"  # the header field
-_COHERE_TEXTS = 96
-_TOLD = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}\}$')
-_PASSED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
+TOKEN_COUNT_HEADER = b"x-amzn-bedrock-input-token-count"
+_MAX_COHERE_TEXTS = 96
+_USAGE_AT_END = re.compile(rb'"usage":\{"prompt_tokens":\d+,"total_tokens":\d+\}\}$')
+_TRANSLATED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "texts", "embeddingsByType"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """The model's own members pass. Raises Failure (400) for what is no text, too many, or for an unknown model."""
+    """Return a request for the model; its own members are passed on.
+
+    Raises Failure (400) for an unknown model, for input that is not text, or for too many texts.
+    """
     check_model(model)
-    shape = _shape(model)
+    maker = _maker(model)
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    texts = take_texts(fields)
+    texts = pop_texts(fields)
     dimensions = fields.pop("dimensions")
-    request = (
-        _titan(texts, dimensions, model, fields) if shape == "titan" else _cohere(texts, dimensions, model, fields)
-    )
+    translate = _titan if maker == "titan" else _cohere
+    request = translate(texts, dimensions, model, fields)
     return EncodedRequest(write_body({**request, **fields.leftovers()}), fields.dropped)
 
 
-def _shape(model: str) -> Literal["titan", "cohere"]:
+def _maker(model: str) -> Literal["titan", "cohere"]:
     if "amazon.titan-embed-" in model:
         return "titan"
     if "cohere.embed-" in model:
         return "cohere"
-    text = "is no embedding model known behind Bedrock: use amazon.titan-embed-... or cohere.embed-..."
+    text = "is not a known embedding model on Bedrock: use amazon.titan-embed-... or cohere.embed-..."
     raise invalid("model", text, "model_not_found")
 
 
 def _titan(texts: list[str], dimensions: Any, model: str, fields: RequestFields) -> dict[str, Any]:
     if len(texts) > 1:
         text = (
-            f"holds {len(texts)} texts, and Titan embeds one a call: send one text a request, or use cohere.embed-..."
+            f"has {len(texts)} texts, but Titan embeds one per call: send one text per request, or use cohere.embed-..."
         )
         raise invalid("input", text, "unsupported_value")
     request: dict[str, Any] = {"inputText": texts[0]}
@@ -70,8 +72,8 @@ def _titan(texts: list[str], dimensions: Any, model: str, fields: RequestFields)
 
 
 def _cohere(texts: list[str], dimensions: Any, model: str, fields: RequestFields) -> dict[str, Any]:
-    if len(texts) > _COHERE_TEXTS:
-        raise invalid("input", f"must hold at most {_COHERE_TEXTS} texts; this request has {len(texts)}")
+    if len(texts) > _MAX_COHERE_TEXTS:
+        raise invalid("input", f"must hold at most {_MAX_COHERE_TEXTS} texts; this request has {len(texts)}")
     request: dict[str, Any] = {"texts": texts, "input_type": "search_document"}
     if "embed-v4" in model:
         request["embedding_types"] = ["float"]
@@ -83,21 +85,24 @@ def _cohere(texts: list[str], dimensions: Any, model: str, fields: RequestFields
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
-    """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
-    return decoded("bedrock", body, request, model, _found)
+    """Return the response in OpenAI's format. Raises Failure (502).
+
+    `request` is the client's body, which says how vectors are to be encoded.
+    """
+    return to_openai_response("bedrock", body, request, model, _vectors)
 
 
-def _found(answer: dict[str, Any]) -> VectorsFound:
-    given = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
-    vectors = given["float"] if isinstance(given, dict) else given
-    more = {name: value for name, value in answer.items() if name not in _PASSED and value is not None}
-    if isinstance(given, dict) and set(given) != {"float"}:
-        more["embeddings"] = {name: value for name, value in given.items() if name != "float"}
-    return VectorsFound([list(vector) for vector in vectors], answer.get("inputTextTokenCount"), more)
+def _vectors(response: dict[str, Any]) -> EmbeddingVectors:
+    embeddings = response["embeddings"] if "embeddings" in response else [response["embedding"]]
+    vectors = embeddings["float"] if isinstance(embeddings, dict) else embeddings
+    more = {name: value for name, value in response.items() if name not in _TRANSLATED and value is not None}
+    if isinstance(embeddings, dict) and set(embeddings) != {"float"}:
+        more["embeddings"] = {name: value for name, value in embeddings.items() if name != "float"}
+    return EmbeddingVectors([list(vector) for vector in vectors], response.get("inputTextTokenCount"), more)
 
 
-def counted(answer: bytes, count: bytes) -> bytes:
-    """An answer of `decode` with the tokens of the header field, unless it tells them itself: then at its end."""
-    if not count.isdigit() or _TOLD.search(answer, len(answer) - 100):
-        return answer
-    return b'%b,"usage":%b}' % (answer[:-1], msgspec.json.encode(usage(int(count[:9]))))
+def add_token_count(response: bytes, count: bytes) -> bytes:
+    """Add the value of TOKEN_COUNT_HEADER to a response of `decode`, unless the response already has a usage."""
+    if not count.isdigit() or _USAGE_AT_END.search(response, len(response) - 100):
+        return response
+    return b'%b,"usage":%b}' % (response[:-1], msgspec.json.encode(usage(int(count[:9]))))

@@ -1,17 +1,18 @@
-"""Bedrock's errors, told by their type: AWS names it, and one status may stand for several.
+"""Reads Bedrock's errors by the type that AWS gives them, because one status may stand for several types.
 
-Where the type stands is Smithy's ("AWS restJson1 protocol", operation error serialization): the header field
-`x-amzn-errortype`, at times with a URI after a colon, else `__type` or `code` in the body, at times with a namespace
-before `#`; inside a stream it is `:exception-type`, which begins with a small letter. What a type means, and its
-status, is from the service model of `bedrock-runtime` and from "Troubleshooting Amazon Bedrock API error codes" of the
-user guide (read 2026-11). What differs from the status on the wire, and why:
+Smithy ("AWS restJson1 protocol", operation error serialization) defines where the type is: in the header
+`x-amzn-errortype`, sometimes with a URI after a colon, or else in `__type` or `code` of the body, sometimes with a
+namespace before `#`. Inside a stream it is in `:exception-type` and begins with a lower-case letter. The meanings and
+statuses of the types are from the service model of `bedrock-runtime` and from "Troubleshooting Amazon Bedrock API error
+codes" of the user guide (read 2026-11). Four types are treated in a way of their own:
 
-- ServiceQuotaExceededException comes with 400, and is a limit of the account for one model: 429, another target may do
-  better.
-- ModelNotReadyException comes with 429, but nobody has asked too often: 503, so that no limit is thought to be reached.
-- ThrottlingException is 429 whatever it comes with.
-- ValidationException is 400 for whatever is wrong. A prompt that is too long gets OpenAI's code for it, by the
-  sentences of the models' makers; the status never depends on a sentence.
+- ServiceQuotaExceededException arrives with 400, but is a limit of the account for one model. It becomes 429, because
+  another target may succeed.
+- ModelNotReadyException arrives with 429, but nobody has sent too many requests. It becomes 503, so that it does not
+  count as a rate limit.
+- ThrottlingException becomes 429 whatever status it arrives with.
+- ValidationException is 400 for any invalid request. If its message is one of the model makers' sentences for a prompt
+  that is too long, it gets OpenAI's code for that; the status never depends on a sentence.
 """
 
 import re
@@ -22,13 +23,13 @@ import msgspec
 
 from nulpoint.formats.malformed import NOT_JSON
 
-TYPE = b"x-amzn-errortype"
+TYPE_HEADER = b"x-amzn-errortype"
 _VALIDATION = "ValidationException"
 
 
 class _Meaning(NamedTuple):
     status: int
-    code: str | None = None  # OpenAI's word, where it has one; else the type itself stands there
+    code: str | None = None  # OpenAI's code for the error; None: the type is the code
 
 
 _MEANINGS: Mapping[str, _Meaning] = {
@@ -43,7 +44,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "ServiceUnavailableException": _Meaning(503, "server_is_overloaded"),
     "ThrottlingException": _Meaning(429, "rate_limit_exceeded"),
     _VALIDATION: _Meaning(400),
-    # Of every AWS service ("Common errors"): the credential is not accepted.
+    # These are errors of every AWS service ("Common errors") for a credential that is not accepted.
     "ExpiredTokenException": _Meaning(403, "invalid_api_key"),
     "IncompleteSignatureException": _Meaning(403, "invalid_api_key"),
     "InvalidSignatureException": _Meaning(403, "invalid_api_key"),
@@ -55,36 +56,41 @@ _TOO_LONG = re.compile(
     r"|maximum context length|expected maxLength",
     re.IGNORECASE,
 )
-_WHO = re.compile(r"\bUser: \S+")  # the name of the gateway's identity, which is no caller's business
-_LONGEST = 10_000  # characters of a message that are looked at; fewer are shown
-_STATUS_IN_STREAMS = 500  # of a type nobody knows
+_IDENTITY = re.compile(r"\bUser: \S+")  # the gateway's AWS identity, which clients must not see
+_MAX_MESSAGE_LENGTH = 10_000  # characters of a message that are processed; fewer are shown
+_UNKNOWN_STREAM_ERROR_STATUS = 500
 
 
-def plain(status: int, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
-    """The status an error answer stands for, and its body as OpenAI would have it. As it came where it has no type."""
-    answer = _object(body)
-    name = headers.get(TYPE, b"").decode("latin-1") or _text(answer.get("__type")) or _text(answer.get("code"))
+def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
+    """Return the status that an error response stands for, and its body in OpenAI's format.
+
+    An error without a type is returned unchanged.
+    """
+    error = _object(body)
+    name = headers.get(TYPE_HEADER, b"").decode("latin-1") or _text(error.get("__type")) or _text(error.get("code"))
     name = name.partition(":")[0].rpartition("#")[2].strip()
     if not name:
         return status, body
-    return _told(name, answer, status)
+    return _translate(name, error, status)
 
 
-def in_stream(name: str, payload: bytes, told: Any) -> bytes:
-    """An exception in the middle of a stream, as the body of an error. `told`: what a header says in place of it."""
+def stream_error_body(name: str, payload: bytes, header_message: Any) -> bytes:
+    """Return an exception in the middle of a stream as an error body in OpenAI's format.
+
+    `header_message` is used if the payload has no message.
+    """
     name = name[:1].upper() + name[1:]
-    answer = _object(payload)
-    if not _text(answer.get("message")):
-        answer["message"] = _text(told) or f"the stream broke off: {name or 'no reason given'}"
-    return _told(name or "provider_500", answer, _STATUS_IN_STREAMS)[1]
+    error = _object(payload)
+    if not _text(error.get("message")):
+        error["message"] = _text(header_message) or f"the stream broke off: {name or 'no reason given'}"
+    return _translate(name or "provider_500", error, _UNKNOWN_STREAM_ERROR_STATUS)[1]
 
 
-def _told(name: str, answer: dict[str, Any], status: int) -> tuple[int, bytes]:
+def _translate(name: str, aws_error: dict[str, Any], status: int) -> tuple[int, bytes]:
     meaning = _MEANINGS.get(name, _Meaning(status))
-    text = _text(answer.get("message")) or _text(answer.get("Message"))
-    text = _WHO.sub(
-        "the gateway's identity", text[:_LONGEST].partition("\n\n")[0]
-    )  # what follows repeats what was signed
+    text = _text(aws_error.get("message")) or _text(aws_error.get("Message"))
+    # After an empty line, messages about signatures repeat the signed request.
+    text = _IDENTITY.sub("the gateway's identity", text[:_MAX_MESSAGE_LENGTH].partition("\n\n")[0])
     code = meaning.code or name
     if name == _VALIDATION and _TOO_LONG.search(text):
         code = "context_length_exceeded"
@@ -96,10 +102,10 @@ def _told(name: str, answer: dict[str, Any], status: int) -> tuple[int, bytes]:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        answer = msgspec.json.decode(body)
+        content = msgspec.json.decode(body)
     except NOT_JSON:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _text(value: Any) -> str:

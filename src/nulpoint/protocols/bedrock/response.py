@@ -1,9 +1,9 @@
-"""Answers of Bedrock's Converse API in the OpenAI chat format.
+"""Translates responses of Bedrock's Converse API to the OpenAI chat format.
 
-Facts: the service model of `bedrock-runtime` and AWS's documentation. What the OpenAI shape cannot hold comes back
-under `provider_specific_fields.bedrock`: where an answer has more than text and tool calls (reasoning with its
-signature, citations, pictures), all its blocks stand there as they came, and when a caller hands the message back they
-are sent again exactly. An answer names neither itself nor its model.
+What the OpenAI format cannot hold goes into `provider_specific_fields.bedrock`. If a response has more than text and
+tool calls (reasoning with its signature, citations, images), all its blocks are there unchanged, and when the client
+sends the message back, Bedrock receives exactly these blocks again. The body of a response has neither an id nor the
+name of its model. Sources: the service model of `bedrock-runtime` and AWS's documentation.
 """
 
 import hashlib
@@ -13,54 +13,64 @@ from typing import Any
 import msgspec
 
 from nulpoint.errors import ClientCause, Failure
-from nulpoint.formats.malformed import MALFORMED, malformed_response
+from nulpoint.formats.malformed import MALFORMED, malformed_response, unusable_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
-from nulpoint.protocols.openai.chat import EXTRA, json_text, read_answer
-from nulpoint.protocols.response_types import BedrockAnswer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, json_text, read_response
+from nulpoint.protocols.response_types import BedrockResponse
 
-_STOPS = {
-    "end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "max_tokens": "length",
-    "model_context_window_exceeded": "length", "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter", "refusal": "content_filter",
-}  # fmt: skip
-_check = msgspec.json.Decoder(BedrockAnswer).decode
-_MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
+_FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+    "refusal": "content_filter",
+}
+_check = msgspec.json.Decoder(BedrockResponse).decode
+_UNREADABLE_OUTPUT = frozenset({"malformed_model_output", "malformed_tool_use"})
 _TEXT = frozenset({"text"})
-_PLAIN = ({"text"}, {"toolUse"})
-_MAPPED = frozenset({"output", "stopReason", "usage"})
-_COUNTED = frozenset({"inputTokens", "outputTokens", "totalTokens", "cacheReadInputTokens", "cacheWriteInputTokens"})
+_PLAIN_BLOCKS = ({"text"}, {"toolUse"})
+_TRANSLATED = frozenset({"output", "stopReason", "usage"})
+_TRANSLATED_USAGE = frozenset(
+    {"inputTokens", "outputTokens", "totalTokens", "cacheReadInputTokens", "cacheWriteInputTokens"}
+)
 
 
-ID = b"x-amzn-requestid"  # the header field that names an answer
+ID_HEADER = b"x-amzn-requestid"  # the response header with the id of the response
 
 
-def decode(body: bytes, created: int, model: str, answer_id: str = "") -> bytes:
-    """A whole answer in the OpenAI shape. `model` is what was asked. Raises Failure (502) for what is no answer."""
-    answer = read_answer("bedrock", body)
+def decode(body: bytes, created: int, model: str, response_id: str = "") -> bytes:
+    """Return a complete response in OpenAI's format. `model` is the requested model.
+
+    Raises Failure (502) if the response is an error or malformed.
+    """
+    response = read_response("bedrock", body)
     try:
         _check(body)
-        made = _completion(answer, created, model)
-        made["id"] = made_id(answer_id, body)
-        return msgspec.json.encode(made)
+        completion = _completion(response, created, model)
+        completion["id"] = completion_id(response_id, body)
+        return msgspec.json.encode(completion)
     except MALFORMED:
-        raise malformed_response("the provider's answer cannot be used: it is none of Bedrock's Converse API") from None
+        raise unusable_response("it is not a valid response of Bedrock's Converse API") from None
 
 
-def made_id(answer_id: str, body: bytes) -> str:
-    """AWS's own id of an answer; without one, always the same for the same answer."""
-    return f"chatcmpl-{answer_id or hashlib.sha256(body).hexdigest()[:24]}"
+def completion_id(response_id: str, body: bytes) -> str:
+    """Return an id made of AWS's id of the response, or else of the body, so that equal responses have equal ids."""
+    return f"chatcmpl-{response_id or hashlib.sha256(body).hexdigest()[:24]}"
 
 
-def _completion(answer: dict[str, Any], created: int, model: str) -> dict[str, Any]:
-    blocks = answer["output"]["message"]["content"] or []
-    reason = answer["stopReason"]
-    check_made(blocks, reason)
-    message = _message(blocks, answer)
+def _completion(response: dict[str, Any], created: int, model: str) -> dict[str, Any]:
+    blocks = response["output"]["message"]["content"] or []
+    stop_reason = response["stopReason"]
+    check_readable(blocks, stop_reason)
+    message = _message(blocks, response)
     choice = {
         "index": 0,
         "message": message,
         "logprobs": None,
-        "finish_reason": finish_of(reason, "tool_calls" in message),
+        "finish_reason": to_finish_reason(stop_reason, "tool_calls" in message),
     }
     return {
         "id": "",
@@ -68,43 +78,36 @@ def _completion(answer: dict[str, Any], created: int, model: str) -> dict[str, A
         "created": created,
         "model": model,
         "choices": [choice],
-        "usage": usage_of(answer["usage"]) if answer.get("usage") else None,
+        "usage": to_usage(response["usage"]) if response.get("usage") else None,
     }
 
 
-def check_made(blocks: list[dict[str, Any]], reason: Any) -> None:
-    """Raises Failure (502), which may be tried again, for a model that wrote what could not be read."""
-    if reason in _MALFORMED and not text_of(blocks) and not calls_of(blocks):
-        raise nothing_made(reason)
+def check_readable(blocks: list[dict[str, Any]], stop_reason: Any) -> None:
+    """Raise Failure (502) if the model's output was unreadable for Bedrock. The request may be tried again."""
+    if stop_reason in _UNREADABLE_OUTPUT and not text_of(blocks) and not calls_of(blocks):
+        raise no_output_failure(stop_reason)
 
 
-def nothing_made(reason: str) -> Failure:
-    return malformed_response(f"the model's answer could not be read by Bedrock ({reason})", ClientCause.NOTHING_MADE)
+def no_output_failure(stop_reason: str) -> Failure:
+    return malformed_response(f"Bedrock could not read the model's output ({stop_reason})", ClientCause.NO_OUTPUT)
 
 
-def finish_of(reason: Any, called: bool) -> str:
-    """A reason nobody knows is an end like another; it stands in the extra fields."""
-    if reason is None:
-        return "tool_calls" if called else "stop"
-    return _STOPS.get(reason, "stop")
+def to_finish_reason(stop_reason: Any, has_calls: bool) -> str:
+    """Return OpenAI's finish reason. An unknown stop reason becomes `stop`; `extra_of` reports the original."""
+    if stop_reason is None:
+        return "tool_calls" if has_calls else "stop"
+    return _FINISH_REASONS.get(stop_reason, "stop")
 
 
-def _message(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
-    """The assistant's message: text, calls, reasoning, and under `provider_specific_fields` all that is more."""
+def _tool_call(use: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": use["name"], "arguments": json_text(use.get("input") or {})}
+    return {"id": use["toolUseId"], "type": "function", "function": function}
+
+
+def _message(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
+    """Return the assistant's message: text, calls and reasoning, the rest under `provider_specific_fields`."""
     kinds = {name for block in blocks for name in block}
-    plain = kinds <= _TEXT
-    calls = (
-        []
-        if plain
-        else [
-            {
-                "id": use["toolUseId"],
-                "type": "function",
-                "function": {"name": use["name"], "arguments": json_text(use.get("input") or {})},
-            }
-            for use in calls_of(blocks)
-        ]
-    )
+    calls = [] if kinds <= _TEXT else [_tool_call(use) for use in calls_of(blocks)]
     text = text_of(blocks)
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
     if calls:
@@ -112,12 +115,12 @@ def _message(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, 
     thinking = reasoning_of(blocks) if "reasoningContent" in kinds else ""
     if thinking:
         message["reasoning_content"] = thinking
-    annotations = list(annotations_of(blocks)) if "citationsContent" in kinds else []
+    annotations = list(to_annotations(blocks)) if "citationsContent" in kinds else []
     if annotations:
         message["annotations"] = annotations
-    extra = extra_of(blocks, answer)
+    extra = extra_of(blocks, response)
     if extra:
-        message[EXTRA] = {"bedrock": extra}
+        message[EXTRA_FIELDS] = {"bedrock": extra}
     return message
 
 
@@ -126,35 +129,38 @@ def reasoning_of(blocks: list[dict[str, Any]]) -> str:
     return "".join([thought.get("text") or "" for thought in thoughts])
 
 
-def annotations_of(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Web citations, with their place in the joined text."""
+def to_annotations(blocks: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield the web citations, with their position in the joined text."""
     position = 0
     for block in blocks:
         end = position + len(text_of([block]))
         for citation in (block.get("citationsContent") or {}).get("citations") or ():
             web = (citation.get("location") or {}).get("web") or {}
             if web.get("url"):
-                place = {"start_index": position, "end_index": end, "title": citation.get("title") or ""}
-                yield {"type": "url_citation", "url_citation": {**place, "url": web["url"]}}
+                span = {"start_index": position, "end_index": end, "title": citation.get("title") or ""}
+                yield {"type": "url_citation", "url_citation": {**span, "url": web["url"]}}
         position = end
 
 
-def extra_of(blocks: list[dict[str, Any]], answer: dict[str, Any]) -> dict[str, Any]:
-    """What the OpenAI shape has no place for."""
-    extra = {name: value for name, value in answer.items() if name not in _MAPPED and value is not None}
-    if answer.get("stopReason") not in (None, "end_turn", "tool_use", "max_tokens"):
-        extra["stopReason"] = answer["stopReason"]
-    if any(set(block) not in _PLAIN or (block.get("toolUse") or {}).get("type") for block in blocks):
+def extra_of(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
+    """Return what the OpenAI format cannot hold."""
+    extra = {name: value for name, value in response.items() if name not in _TRANSLATED and value is not None}
+    if response.get("stopReason") not in (None, "end_turn", "tool_use", "max_tokens"):
+        extra["stopReason"] = response["stopReason"]
+    if any(set(block) not in _PLAIN_BLOCKS or (block.get("toolUse") or {}).get("type") for block in blocks):
         extra["content"] = blocks
-    usage = answer.get("usage") or {}
-    more = {name: value for name, value in usage.items() if name not in _COUNTED and value}
+    usage = response.get("usage") or {}
+    more = {name: value for name, value in usage.items() if name not in _TRANSLATED_USAGE and value}
     if more:
         extra["usage"] = more
     return extra
 
 
-def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
-    """Bedrock's `inputTokens` are only those that were not cached; OpenAI's prompt counts them all."""
+def to_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the usage in OpenAI's format.
+
+    Bedrock's `inputTokens` do not include cached tokens, while OpenAI's `prompt_tokens` include them all.
+    """
     read, written = usage.get("cacheReadInputTokens") or 0, usage.get("cacheWriteInputTokens") or 0
     prompt = (usage.get("inputTokens") or 0) + read + written
     completion = usage.get("outputTokens") or 0

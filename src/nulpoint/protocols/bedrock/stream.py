@@ -1,7 +1,7 @@
-"""ConverseStream's events as OpenAI chunks.
+"""Translates ConverseStream's events to OpenAI chunks.
 
-Facts: the service model of `bedrock-runtime`. A block of text has no beginning of its own; `messageStop` ends the
-message, and `metadata` follows with what was used. Without `messageStop` the answer was cut.
+A text block has no start event. `messageStop` ends the message, and `metadata` follows with the usage. Without
+`messageStop` the stream was cut. Source: the service model of `bedrock-runtime`.
 """
 
 from collections import defaultdict
@@ -13,77 +13,83 @@ import msgspec
 from nulpoint.errors import Failure
 from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
-from nulpoint.protocols.bedrock.errors import in_stream
-from nulpoint.protocols.bedrock.response import annotations_of, check_made, extra_of, finish_of, made_id, usage_of
-from nulpoint.protocols.openai.chat import EXTRA
+from nulpoint.protocols.bedrock.errors import stream_error_body
+from nulpoint.protocols.bedrock.response import (
+    check_readable,
+    completion_id,
+    extra_of,
+    to_annotations,
+    to_finish_reason,
+    to_usage,
+)
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.response_types import BedrockEvent, Index
 from nulpoint.protocols.stream_translator import StreamTranslator
 
 
 class _Delta(msgspec.Struct, gc=False):
-    text: str | None = None  # None: a piece of something else than text
+    text: str | None = None  # None: the delta is not text
 
 
-class _Piece(msgspec.Struct, gc=False):
-    """Of a `contentBlockDelta`, what nearly all events of a stream hold."""
+class _BlockDelta(msgspec.Struct, gc=False):
+    """The members of a `contentBlockDelta` event that nearly all events of a stream have."""
 
     contentBlockIndex: Index
     delta: _Delta
 
 
 _check = msgspec.json.Decoder(BedrockEvent).decode
-_read_piece = msgspec.json.Decoder(_Piece).decode
-_PADDING = "p"  # random letters that hide how long a piece is
+_read_block_delta = msgspec.json.Decoder(_BlockDelta).decode
+_PADDING = "p"  # a member with random letters that hide the length of the event
 
 
 class BedrockStream(StreamTranslator[EventStreamMessage]):
-    """A watcher that translates. `show_usage`: the caller asked for the usage chunk. `model`: what was asked."""
+    """Translates a Converse stream. `model` is the requested model, which the stream does not name."""
 
     format = "Bedrock's Converse API"
 
-    def __init__(self, created: int, show_usage: bool, model: str, answer_id: str = "") -> None:
+    def __init__(self, created: int, show_usage: bool, model: str, response_id: str = "") -> None:
         self._decoder = EventStreamDecoder()
         super().__init__(created, show_usage, self._decoder.feed)
-        self._id = answer_id
+        self._id = response_id
         self._model = model
         self._begun = False
-        self._answer: dict[str, Any] = {}
+        self._response: dict[str, Any] = {}  # the response without its content
         self._blocks: dict[int, dict[str, Any]] = {}
-        self._calls: dict[int, int] = {}  # block index to tool-call index
-        self._open: dict[int, None] = {}  # blocks of calls whose end has not come, in their order
-        # What has come of each block, by what it is.
+        self._calls: dict[int, int] = {}  # from block index to tool call index
+        self._open: dict[int, None] = {}  # blocks of calls that have not ended, in order
         self._texts: defaultdict[int, defaultdict[str, StringIO]] = defaultdict(lambda: defaultdict(StringIO))
-        self._piece_headers: Any = None  # the headers of this stream's pieces, once there was one
-        self._text_at, self._text = -1, StringIO()  # the block whose text is coming
+        self._delta_headers: Any = None  # the headers of this stream's contentBlockDelta events, once one has arrived
+        self._text_index, self._text = -1, StringIO()  # the block to which the latest text belongs, and its text
 
     def feed(self, data: bytes) -> bytes:
-        passed = super().feed(data)
-        if self._decoder.broken is not None and not self.over:
-            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.broken}"))
-        return passed
+        chunks = super().feed(data)
+        if self._decoder.error is not None and not self.over:
+            self._fail(malformed_response(f"the provider sent a broken event stream: {self._decoder.error}"))
+        return chunks
 
-    def _at_end(self) -> bytes:
-        """The end, where `metadata` did not come after the message had ended."""
-        whole = not self.over and "stopReason" in self._answer and not self._decoder.inside_message()
-        return self._end() if whole else b""
+    def _translate_end(self) -> bytes:
+        """End the response if `messageStop` has arrived but no `metadata` after it."""
+        complete = not self.over and "stopReason" in self._response and not self._decoder.inside_message()
+        return self._end() if complete else b""
 
     def _reported_usage(self) -> dict[str, Any] | None:
-        usage = self._answer.get("usage")
-        return usage_of(usage) if usage else None
+        usage = self._response.get("usage")
+        return to_usage(usage) if usage else None
 
     def _translate(self, message: EventStreamMessage) -> bytes:
         headers = message.headers
-        if headers is self._piece_headers:
-            return self._piece(message.payload)
+        if headers is self._delta_headers:
+            return self._block_delta(message.payload)
         if headers.get(":message-type") != "event":
             raise _failure(message)
         event = msgspec.json.decode(message.payload)
         _check(message.payload)
         match headers.get(":event-type"):
             case "contentBlockDelta":
-                self._piece_headers = headers
-                return self._piece(message.payload)
+                self._delta_headers = headers
+                return self._block_delta(message.payload)
             case "contentBlockStart":
                 return self._start_block(event["contentBlockIndex"], event["start"])
             case "contentBlockStop":
@@ -93,18 +99,18 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             case "messageStop":
                 return self._stop(event)
             case "metadata":
-                self._answer.update({name: value for name, value in event.items() if name != _PADDING})
-                return self._end() if "stopReason" in self._answer else b""
+                self._response.update({name: value for name, value in event.items() if name != _PADDING})
+                return self._end() if "stopReason" in self._response else b""
         return b""
 
     def _start(self, payload: bytes) -> bytes:
-        """Raises Failure where a second answer follows a part of the first: what has gone out cannot be taken back."""
+        """Begin the response. Raises Failure (502) if another one has begun, because it cannot be taken back."""
         if self._blocks:
-            raise malformed_response("the provider began a second answer within one stream")
+            raise malformed_response("the provider began a second response within one stream")
         if self._begun:
             return b""
         self._begun = True
-        self._write.begin(made_id(self._id, payload), self._model)
+        self._write.begin(completion_id(self._id, payload), self._model)
         return self._write.delta({"role": "assistant", "content": "", "refusal": None})
 
     def _start_block(self, index: int, start: dict[str, Any]) -> bytes:
@@ -119,29 +125,29 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             {"tool_calls": [{"index": call, "id": use["toolUseId"], "type": "function", "function": function}]}
         )
 
-    def _piece(self, payload: bytes) -> bytes:
-        piece = _read_piece(payload)
-        index, text = piece.contentBlockIndex, piece.delta.text
+    def _block_delta(self, payload: bytes) -> bytes:
+        event = _read_block_delta(payload)
+        index, text = event.contentBlockIndex, event.delta.text
         if text is None:
             _check(payload)
-            return self._delta(index, msgspec.json.decode(payload)["delta"])
-        if index != self._text_at:
+            return self._other_delta(index, msgspec.json.decode(payload)["delta"])
+        if index != self._text_index:
             self._blocks.setdefault(index, {})
-            self._text_at, self._text = index, self._texts[index]["text"]
+            self._text_index, self._text = index, self._texts[index]["text"]
         self._text.write(text)
         return self._write.text(text) if text else b""
 
-    def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        """A piece of what is no text."""
+    def _other_delta(self, index: int, delta: dict[str, Any]) -> bytes:
+        """Translate a delta that is not text."""
         block = self._blocks.setdefault(index, {})
         for name, value in delta.items():
             if name == "toolUse":
                 return self._input(index, value["input"])
             if name == "reasoningContent":
-                return self._thought(index, block, value)
+                return self._reasoning(index, block, value)
             if name == "citation":
                 block.setdefault("citations", []).append(value)
-            elif isinstance(value, list):  # what a tool that AWS ran has found
+            elif isinstance(value, list):  # the result of a tool that AWS ran
                 block.setdefault(name, {}).setdefault("content", []).extend(value)
             else:
                 block.setdefault(name, {}).update(value)
@@ -153,76 +159,76 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             return b""
         return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
 
-    def _thought(self, index: int, block: dict[str, Any], piece: dict[str, Any]) -> bytes:
+    def _reasoning(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> bytes:
         block.setdefault("reasoningContent", {})
         for name in ("text", "signature", "redactedContent"):
-            if piece.get(name):
-                self._texts[index][name if name != "text" else "thought"].write(piece[name])
-        thought = piece.get("text")
-        return self._write.delta({"reasoning_content": thought}) if thought else b""
+            if delta.get(name):
+                self._texts[index][name if name != "text" else "reasoning"].write(delta[name])
+        text = delta.get("text")
+        return self._write.delta({"reasoning_content": text}) if text else b""
 
     def _stop_block(self, index: int) -> bytes:
-        """A call without any input is one of an empty object."""
+        """End a block. A call without any input gets an empty object."""
         if index not in self._open:
             return b""
         del self._open[index]
         return b"" if self._texts[index]["input"].tell() else self._input(index, "{}")
 
     def _stop(self, event: dict[str, Any]) -> bytes:
-        self._answer.update({name: value for name, value in event.items() if name != _PADDING})
-        self._answer.setdefault("stopReason", None)
-        return b"".join([self._stop_block(index) for index in [*self._open]])  # where a stop is missing
+        self._response.update({name: value for name, value in event.items() if name != _PADDING})
+        self._response.setdefault("stopReason", None)
+        return b"".join([self._stop_block(index) for index in [*self._open]])  # blocks without a stop event
 
     def _end(self) -> bytes:
-        """Raises Failure where no answer has begun, or none that could be read."""
+        """End the response. Raises Failure (502) if none has begun, or if the model's output was unreadable."""
         if not self._begun:
             raise malformed_response("the provider's stream ended without a message")
-        blocks = [self._whole(index) for index in sorted(self._blocks)]
-        reason = self._answer["stopReason"]
-        check_made(blocks, reason)
+        blocks = [self._complete_block(index) for index in sorted(self._blocks)]
+        stop_reason = self._response["stopReason"]
+        check_readable(blocks, stop_reason)
         delta: dict[str, Any] = {}
-        annotations = list(annotations_of(blocks))
+        annotations = list(to_annotations(blocks))
         if annotations:
             delta["annotations"] = annotations
-        extra = extra_of(blocks, self._answer)
+        extra = extra_of(blocks, self._response)
         if extra:
-            delta[EXTRA] = {"bedrock": extra}
-        last = self._write.delta(delta, finish_of(reason, bool(self._calls)))
+            delta[EXTRA_FIELDS] = {"bedrock": extra}
+        last = self._write.delta(delta, to_finish_reason(stop_reason, bool(self._calls)))
         usage = self._reported_usage()
         if self._show_usage and usage:
             last += self._write.usage(usage)
         self.over = True
         return last
 
-    def _whole(self, index: int) -> dict[str, Any]:
-        """A block as it would stand in a whole answer."""
+    def _complete_block(self, index: int) -> dict[str, Any]:
+        """Return a block as it would stand in a complete response."""
         block = self._blocks[index]
-        come = {name: text.getvalue() for name, text in self._texts[index].items()}
+        texts = {name: text.getvalue() for name, text in self._texts[index].items()}
         if "toolUse" in block:
-            return {"toolUse": {**block["toolUse"], "input": _input_of(come.get("input", ""))}}
+            return {"toolUse": {**block["toolUse"], "input": _input_of(texts.get("input", ""))}}
         if "reasoningContent" in block:
-            return {"reasoningContent": _reasoning(come)}
+            return {"reasoningContent": _reasoning_content(texts)}
         if "citations" in block:
-            return {"citationsContent": {"content": [{"text": come.get("text", "")}], "citations": block["citations"]}}
-        return {"text": come["text"]} if "text" in come else block
+            return {"citationsContent": {"content": [{"text": texts.get("text", "")}], "citations": block["citations"]}}
+        return {"text": texts["text"]} if "text" in texts else block
 
 
-def _reasoning(come: dict[str, str]) -> dict[str, Any]:
-    if "redactedContent" in come:
-        return {"redactedContent": come["redactedContent"]}
-    thought = {"text": come.get("thought", "")}
-    return {"reasoningText": {**thought, "signature": come["signature"]} if "signature" in come else thought}
+def _reasoning_content(texts: dict[str, str]) -> dict[str, Any]:
+    if "redactedContent" in texts:
+        return {"redactedContent": texts["redactedContent"]}
+    reasoning = {"text": texts.get("reasoning", "")}
+    return {"reasoningText": {**reasoning, "signature": texts["signature"]} if "signature" in texts else reasoning}
 
 
 def _input_of(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except NOT_JSON:
-        return {}  # cut by the token limit; the caller has the text as it came
+        return {}  # the token limit cut the text; the client has received it as it is
 
 
 def _failure(message: EventStreamMessage) -> Failure:
-    """An exception the service knows, or an error of its framing (`:message-type` `error`)."""
+    """Return the failure for an exception of the service, or for an error of its framing (`:message-type` `error`)."""
     headers = message.headers
     name = str(headers.get(":exception-type") or headers.get(":error-code") or "")
-    return embedded_failure("bedrock", in_stream(name, message.payload, headers.get(":error-message")))
+    return embedded_failure("bedrock", stream_error_body(name, message.payload, headers.get(":error-message")))

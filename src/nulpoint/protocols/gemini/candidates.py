@@ -1,7 +1,7 @@
-"""What Gemini answers, in the OpenAI shape: the pieces that whole answers and streams share.
+"""Translates the parts of Gemini's responses to the OpenAI format, for both complete responses and streams.
 
-Facts: the types of the `google-genai` SDK and recorded traffic. Any of candidates, content, parts, finishReason and
-index may be missing; a reason nobody knows is an end like another and stands in the extra fields.
+Sources: the types of the `google-genai` SDK and recorded traffic. Any of candidates, content, parts, finishReason and
+index may be missing. An unknown finish reason is translated to `stop` and added to the extra fields.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats.malformed import malformed_response
-from nulpoint.protocols.openai.chat import EXTRA, index_of, json_text
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, json_text
 
 _FILTERED = frozenset(
     {
@@ -20,89 +20,92 @@ _FILTERED = frozenset(
 )  # fmt: skip
 _LENGTH = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _PLAIN_REASONS = frozenset({"STOP", "MAX_TOKENS"})
-_CANDIDATE_MAPPED = frozenset({"content", "index"})
-_MAPPED = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
-_COUNTED = frozenset(
+_CANDIDATE_MEMBERS = frozenset({"content", "index"})
+_RESPONSE_MEMBERS = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
+_USAGE_MEMBERS = frozenset(
     {
         "promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount",
         "cachedContentTokenCount",
     }
 )  # fmt: skip
 _MODALITIES = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens", "TEXT": "text_tokens"}
-# Members of a candidate that come in pieces, a part of their lists in each event of a stream.
-_IN_PIECES = frozenset({"citationMetadata", "logprobsResult"})
-_MOST_CITED = 4 * 1024 * 1024  # characters of the sources that an answer cites
+# Members of a candidate whose lists are split over the events of a stream.
+_STREAMED_LISTS = frozenset({"citationMetadata", "logprobsResult"})
+_MAX_CITED_LENGTH = 4 * 1024 * 1024  # characters of all the sources that a response cites
 
 
-def answer_id(answer: dict[str, Any], body: bytes) -> str:
-    """The id it gives, else one made of what it holds: calls without an id get theirs from it."""
-    given = answer.get("responseId")
-    return f"chatcmpl-{given or hashlib.sha256(body).hexdigest()[:24]}"
+def response_id(response: dict[str, Any], body: bytes) -> str:
+    """Return the id of a response, or one derived from its body. The ids of calls without an id are derived from it."""
+    provider_id = response.get("responseId")
+    return f"chatcmpl-{provider_id or hashlib.sha256(body).hexdigest()[:24]}"
 
 
-def blocked_of(answer: dict[str, Any]) -> str | None:
-    """Why the prompt was not answered, if that is told. Feedback alone says it too, where there are no candidates."""
-    feedback = answer.get("promptFeedback") or {}
+def block_message(response: dict[str, Any]) -> str | None:
+    """Return why the prompt was blocked, or None if it was not. Feedback without a reason counts as blocked."""
+    feedback = response.get("promptFeedback") or {}
     if not feedback:
         return None
-    told = [str(feedback[name]) for name in ("blockReason", "blockReasonMessage") if feedback.get(name)]
-    return ": ".join(["the prompt was blocked", *told])
+    reasons = [str(feedback[name]) for name in ("blockReason", "blockReasonMessage") if feedback.get(name)]
+    return ": ".join(["the prompt was blocked", *reasons])
 
 
-def nothing_made(reasons: list[Any]) -> Failure | None:
-    """The failure that candidates without any content are; None where their reason makes them answers all the same."""
-    odd = [reason for reason in reasons if reason != "STOP" and reason not in _LENGTH and reason not in _FILTERED]
-    if len(odd) < len(reasons):
+def no_output_failure(reasons: list[Any]) -> Failure | None:
+    """Return the failure for candidates without content, or None if a finish reason explains the empty response."""
+    unusual = [reason for reason in reasons if reason != "STOP" and reason not in _LENGTH and reason not in _FILTERED]
+    if len(unusual) < len(reasons):
         return None
-    named = ", ".join(sorted({str(reason) for reason in odd if reason}))
-    text = f"gemini answered with nothing: {named or 'it gives no reason'}"
-    cause = ClientCause.NOTHING_MADE if named else None
+    names = ", ".join(sorted({str(reason) for reason in unusual if reason}))
+    text = f"gemini sent a response without content: {names or 'it gives no reason'}"
+    cause = ClientCause.NO_OUTPUT if names else None
     return Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=cause)
 
 
-def parts_of_candidate(candidate: dict[str, Any]) -> list[dict[str, Any]]:
+def candidate_parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
     return (candidate.get("content") or {}).get("parts") or []
 
 
-def is_made(part: dict[str, Any]) -> bool:
-    """Whether the part is something for a caller: more than a thought, an empty text or a signature."""
+def is_output(part: dict[str, Any]) -> bool:
+    """Return whether a part is output for the client, that is, not only a thought, an empty text or a signature."""
     return not part.get("thought") and bool(part.get("text") or set(part) - {"text", "thoughtSignature"})
 
 
-def text_of(parts: list[dict[str, Any]], *, thought: bool = False) -> str:
+def parts_text(parts: list[dict[str, Any]], *, thought: bool = False) -> str:
     return "".join([part.get("text") or "" for part in parts if bool(part.get("thought")) == thought])
 
 
-def calls_of(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def call_parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [part for part in parts if part.get("functionCall")]
 
 
-def choice_of(candidate: dict[str, Any], number: int, made_id: str, more: dict[str, Any]) -> dict[str, Any]:
-    """A candidate as a choice; `more` joins its extra fields."""
-    parts = parts_of_candidate(candidate)
-    index = index_of(candidate, number)
-    calls = [call_of(part, made_id, index, count) for count, part in enumerate(calls_of(parts))]
-    text = text_of(parts)
+def to_choice(candidate: dict[str, Any], number: int, response_id: str, extra_fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a candidate as a choice, with `extra_fields` added to its extra fields."""
+    parts = candidate_parts(candidate)
+    index = choice_index(candidate, number)
+    calls = [to_tool_call(part, response_id, index, count) for count, part in enumerate(call_parts(parts))]
+    text = parts_text(parts)
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
     if calls:
         message["tool_calls"] = calls
-    thoughts = text_of(parts, thought=True)
+    thoughts = parts_text(parts, thought=True)
     if thoughts:
         message["reasoning_content"] = thoughts
-    message |= notes_of(text, candidate)
-    extra = {**extra_of(parts, candidate), **more}
+    message |= to_annotations(text, candidate)
+    extra = {**candidate_extra(parts, candidate), **extra_fields}
     if extra:
-        message[EXTRA] = {"gemini": extra}
-    finish = finish_of(candidate.get("finishReason"), bool(calls))
-    return {"index": index, "message": message, "logprobs": logprobs_of(candidate), "finish_reason": finish}
+        message[EXTRA_FIELDS] = {"gemini": extra}
+    finish = to_finish_reason(candidate.get("finishReason"), bool(calls))
+    return {"index": index, "message": message, "logprobs": to_logprobs(candidate), "finish_reason": finish}
 
 
-def call_of(part: dict[str, Any], made_id: str, choice: int, number: int) -> dict[str, Any]:
-    """A call; older models give none an id, so it gets one that is the same for the same answer."""
+def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: int) -> dict[str, Any]:
+    """Return a function call as a tool call. If it has no id (as in older models), one is derived from the response's.
+
+    `choice` and `number` are the indexes of the choice and of the call in it.
+    """
     function = part["functionCall"]
-    made = hashlib.sha256(f"{made_id}/{choice}/{number}".encode()).hexdigest()[:24]
+    derived_id = hashlib.sha256(f"{response_id}/{choice}/{number}".encode()).hexdigest()[:24]
     call: dict[str, Any] = {
-        "id": function.get("id") or f"call_{made}",
+        "id": function.get("id") or f"call_{derived_id}",
         "type": "function",
         "function": {"name": function.get("name"), "arguments": json_text(function.get("args") or {})},
     }
@@ -111,24 +114,24 @@ def call_of(part: dict[str, Any], made_id: str, choice: int, number: int) -> dic
     return call
 
 
-def finish_of(reason: Any, called: bool) -> str:
+def to_finish_reason(reason: Any, has_calls: bool) -> str:
     if reason in _LENGTH:
         return "length"
     if reason in _FILTERED:
         return "content_filter"
-    return "tool_calls" if called and reason in (None, "STOP") else "stop"
+    return "tool_calls" if has_calls and reason in (None, "STOP") else "stop"
 
 
-def notes_of(text: str, candidate: dict[str, Any]) -> dict[str, Any]:
-    """The `annotations` member of a message, if there are sources to cite."""
-    found = list(_citations(text.encode(), candidate.get("groundingMetadata") or {}))
-    return {"annotations": found} if found else {}
+def to_annotations(text: str, candidate: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with the `annotations` of a message, or an empty one if no sources are cited."""
+    annotations = list(_citations(text.encode(), candidate.get("groundingMetadata") or {}))
+    return {"annotations": annotations} if annotations else {}
 
 
 def _citations(text: bytes, grounding: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Sources by the places they support. Gemini counts places in bytes, OpenAI in characters.
+    """Yield an annotation for each source of each segment. Gemini counts positions in bytes, OpenAI in characters.
 
-    Raises Failure (502) where a few long sources are named so often that the annotations would outgrow the answer.
+    Raises Failure (502) if long sources are cited so often that the annotations would be much larger than the response.
     """
     chunks, supports = grounding.get("groundingChunks") or [], grounding.get("groundingSupports")
     if not supports:
@@ -145,18 +148,18 @@ def _citations(text: bytes, grounding: dict[str, Any]) -> Iterator[dict[str, Any
             if source.get("uri"):
                 cited = {"url": source["uri"], "title": source.get("title") or ""}
                 size += len(cited["url"]) + len(cited["title"])
-                if size > _MOST_CITED:
-                    raise malformed_response(f"the provider sent citations of over {_MOST_CITED} characters")
+                if size > _MAX_CITED_LENGTH:
+                    raise malformed_response(f"the provider sent citations of over {_MAX_CITED_LENGTH} characters")
                 yield {"type": "url_citation", "url_citation": {**place, **cited}}
 
 
 def _characters_before(text: bytes, offsets: Iterable[int]) -> dict[int, int]:
-    """How many whole characters of a UTF-8 text come before each offset, counted in one pass."""
+    """Return the number of complete characters of a UTF-8 text before each offset, counted in a single pass."""
     before = {}
     at = count = 0
     for offset in sorted(offsets):
         end = max(0, min(offset, len(text)))
-        while end < len(text) and text[end] & 0xC0 == 0x80:  # inside a character
+        while end < len(text) and text[end] & 0xC0 == 0x80:  # the position is inside a character
             end -= 1
         if end > at:
             count += len(text[at:end].decode())
@@ -165,27 +168,29 @@ def _characters_before(text: bytes, offsets: Iterable[int]) -> dict[int, int]:
     return before
 
 
-def logprobs_of(candidate: dict[str, Any]) -> dict[str, Any] | None:
+def to_logprobs(candidate: dict[str, Any]) -> dict[str, Any] | None:
     result = candidate.get("logprobsResult") or {}
     chosen = result.get("chosenCandidates") or []
     if not chosen:
         return None
-    tops = [one.get("candidates") or [] for one in result.get("topCandidates") or []]
-    tops += [[]] * (len(chosen) - len(tops))
-    pairs = zip(chosen, tops, strict=False)
-    tokens = [{**_token(one), "top_logprobs": [_token(other) for other in top]} for one, top in pairs]
+    alternatives = [position.get("candidates") or [] for position in result.get("topCandidates") or []]
+    alternatives += [[]] * (len(chosen) - len(alternatives))
+    pairs = zip(chosen, alternatives, strict=False)
+    tokens = [
+        {**_token_logprob(token), "top_logprobs": [_token_logprob(other) for other in top]} for token, top in pairs
+    ]
     return {"content": tokens, "refusal": None}
 
 
-def _token(one: dict[str, Any]) -> dict[str, Any]:
-    token = one.get("token") or ""
-    # JSON leaves out what is 0, and a certain token's logarithm is.
-    return {"token": token, "logprob": float(one.get("logProbability") or 0), "bytes": list(token.encode())}
+def _token_logprob(token: dict[str, Any]) -> dict[str, Any]:
+    text = token.get("token") or ""
+    # Gemini leaves out values of 0, which is the log probability of a certain token.
+    return {"token": text, "logprob": float(token.get("logProbability") or 0), "bytes": list(text.encode())}
 
 
-def extra_of(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> dict[str, Any]:
-    """What the OpenAI shape has no place for."""
-    extra = {name: value for name, value in candidate.items() if name not in _CANDIDATE_MAPPED and value is not None}
+def candidate_extra(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a candidate, and its parts, that the OpenAI format has no place for."""
+    extra = {name: value for name, value in candidate.items() if name not in _CANDIDATE_MEMBERS and value is not None}
     if extra.get("finishReason") in _PLAIN_REASONS:
         del extra["finishReason"]
     if any(set(part) - {"text"} for part in parts):
@@ -193,15 +198,18 @@ def extra_of(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> dict[str
     return extra
 
 
-def rest_of(answer: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
-    """What is more of an answer than its candidates and counts; it joins the first choice's extra fields."""
-    rest = {name: value for name, value in answer.items() if name not in _MAPPED and value is not None}
-    more = {name: value for name, value in usage.items() if name not in _COUNTED and value is not None}
-    return {**rest, "usageMetadata": more} if more else rest
+def response_extra(response: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a response and its usage that the OpenAI format has no place for.
+
+    They are added to the extra fields of the first choice.
+    """
+    extra = {name: value for name, value in response.items() if name not in _RESPONSE_MEMBERS and value is not None}
+    usage_extra = {name: value for name, value in usage.items() if name not in _USAGE_MEMBERS and value is not None}
+    return {**extra, "usageMetadata": usage_extra} if usage_extra else extra
 
 
-def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
-    """Gemini counts thoughts beside the candidates; OpenAI's completion counts both."""
+def to_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the usage in OpenAI's format, where completion tokens include the thoughts, which Gemini counts apart."""
     thoughts = usage.get("thoughtsTokenCount") or 0
     prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
     completion = (usage.get("candidatesTokenCount") or 0) + thoughts
@@ -219,30 +227,30 @@ def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modalities(details: list[dict[str, Any]] | None) -> dict[str, int]:
-    counted = {}
-    for one in details or []:
-        name = _MODALITIES.get(str(one.get("modality")))
+    counts = {}
+    for detail in details or []:
+        name = _MODALITIES.get(str(detail.get("modality")))
         if name:
-            counted[name] = one.get("tokenCount") or 0
-    return counted
+            counts[name] = detail.get("tokenCount") or 0
+    return counts
 
 
-def merge_candidate(into: dict[str, Any], event: dict[str, Any]) -> None:
-    """Add what a further event of a stream tells of a candidate, its content apart."""
+def merge_candidate(candidate: dict[str, Any], event: dict[str, Any]) -> None:
+    """Add the members of a candidate in a further event of a stream, except its content, to those before."""
     for name, value in event.items():
-        before = into.get(name)
+        before = candidate.get(name)
         if name == "content" or value is None:
             continue
         if isinstance(before, dict) and isinstance(value, dict):
             _merge(name, before, value)
         else:
-            into[name] = value
+            candidate[name] = value
 
 
-def _merge(member: str, into: dict[str, Any], value: dict[str, Any]) -> None:
-    for key, one in value.items():
-        before = into.get(key)
-        if member in _IN_PIECES and isinstance(before, list) and isinstance(one, list):
-            before += one
+def _merge(member: str, total: dict[str, Any], update: dict[str, Any]) -> None:
+    for key, value in update.items():
+        before = total.get(key)
+        if member in _STREAMED_LISTS and isinstance(before, list) and isinstance(value, list):
+            before += value
         else:
-            into[key] = one
+            total[key] = value

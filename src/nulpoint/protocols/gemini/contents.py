@@ -1,39 +1,39 @@
-"""The messages of a chat as Gemini's system instruction and contents.
+"""Translates the messages of a chat to Gemini's system instruction and contents.
 
-Facts: the request types of the `google-genai` SDK and recorded traffic. The responses to the calls of one turn stand in
-one content by themselves, right after it; text of the user follows in a content of its own.
+Sources: the request types of the `google-genai` SDK and recorded traffic. The results of all calls of a turn go into a
+single content right after that turn. The user's text goes into a separate content after it.
 """
 
 from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.protocols.gemini.candidates import text_of
+from nulpoint.protocols.gemini.candidates import parts_text
 from nulpoint.protocols.gemini.capabilities import GeminiCapabilities
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     RequestFields,
     data_url,
     invalid,
     joined_texts,
-    kept_parts,
     optional_text,
+    original_parts,
     parts_of,
 )
-from nulpoint.protocols.openai.chat_request import arguments_of
+from nulpoint.protocols.openai.chat_request import call_arguments
 
-# Where a history comes from another provider there is no signature; Google documents this one for that case.
+# Calls in a history from another provider have no signature. Google documents this one for that case.
 _SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
-_NOTHING = {"text": " "}
+_EMPTY_PART = {"text": " "}
 _TYPES = {
     "jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif",
     "heic": "image/heic", "heif": "image/heif", "pdf": "application/pdf", "txt": "text/plain", "mp3": "audio/mp3",
     "wav": "audio/wav", "mp4": "video/mp4", "webm": "video/webm", "mov": "video/mov",
 }  # fmt: skip
-_OF_MESSAGE = frozenset({"role", "content"})
-_OF_ASSISTANT = _OF_MESSAGE | {"tool_calls", "refusal", "audio", EXTRA, "extra_content", "annotations"}
-_OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
-_OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
+_MESSAGE_MEMBERS = frozenset({"role", "content"})
+_ASSISTANT_MEMBERS = _MESSAGE_MEMBERS | {"tool_calls", "refusal", "audio", EXTRA_FIELDS, "extra_content", "annotations"}
+_RESULT_MEMBERS = _MESSAGE_MEMBERS | {"tool_call_id", "name"}
+_PART_MEMBERS = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
 
 
 class Contents(NamedTuple):
@@ -42,22 +42,22 @@ class Contents(NamedTuple):
 
 
 def read_contents(messages: list[dict[str, Any]], capabilities: GeminiCapabilities, fields: RequestFields) -> Contents:
-    """Raises Failure (400) for what Gemini cannot be told."""
+    """Translate the messages. Raises Failure (400) for messages that Gemini has no equivalent for."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
-    ids: dict[str, str | None] = {}  # of calls: ours to the one that is sent
+    ids: dict[str, str | None] = {}  # the call ids that are sent to Gemini, by the ids in the request
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         role = message["role"]
         if role == "assistant":
             parts = _model_parts(message, where, capabilities, fields, ids)
-            if parts and not turns:  # a conversation may not open with the model
-                turns.append({"role": "user", "parts": [_NOTHING]})
+            if parts and not turns:  # Gemini rejects a conversation that begins with the model
+                turns.append({"role": "user", "parts": [_EMPTY_PART]})
             _turn(turns, "model", parts)
         elif role == "tool":
             _result(turns, message, ids, where, capabilities, fields)
         elif role in ("user", "system", "developer"):
-            fields.report_other_members(message, _OF_MESSAGE, "messages")
+            fields.report_other_members(message, _MESSAGE_MEMBERS, "messages")
             parts = [_part(part, where, capabilities, fields) for part in parts_of(message.get("content"), where)]
             if role == "user" or turns:
                 _turn(turns, "user", parts)
@@ -66,9 +66,9 @@ def read_contents(messages: list[dict[str, Any]], capabilities: GeminiCapabiliti
         else:
             raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
     if not turns:
-        turns.append({"role": "user", "parts": [_NOTHING]})
-    if turns[-1]["role"] == "model" and capabilities.newest:
-        text = "must not be the assistant's: Gemini 3 and newer continue no answer; add a message of the user"
+        turns.append({"role": "user", "parts": [_EMPTY_PART]})
+    if turns[-1]["role"] == "model" and capabilities.gemini_3:
+        text = "must not be the assistant's: Gemini 3 and newer cannot continue it; add a message of the user"
         raise invalid(f"messages[{len(messages) - 1}]", text, "unsupported_value")
     return Contents(system, turns)
 
@@ -94,15 +94,15 @@ def _result(
     capabilities: GeminiCapabilities,
     fields: RequestFields,
 ) -> None:
-    """Puts a response with the others of its turn, whatever the caller wrote between them."""
-    fields.report_other_members(message, _OF_RESULT, "messages")
+    """Add a tool result to the other results of its turn, even if other messages are between them."""
+    fields.report_other_members(message, _RESULT_MEMBERS, "messages")
     parts = [_part(part, where, capabilities, fields) for part in parts_of(message.get("content"), where)]
-    response: dict[str, Any] = {"name": message["name"], "response": _response(text_of(parts))}
-    sent = ids.get(message["tool_call_id"])
-    if sent is not None:
-        response["id"] = sent
+    response: dict[str, Any] = {"name": message["name"], "response": _response(parts_text(parts))}
+    call_id = ids.get(message["tool_call_id"])
+    if call_id is not None:
+        response["id"] = call_id
     media = [part for part in parts if set(part) != {"text"}]
-    if media and capabilities.newest:
+    if media and capabilities.gemini_3:
         response["parts"] = media
     at = len(turns)
     while turns[at - 1]["role"] != "model":
@@ -111,7 +111,7 @@ def _result(
         turns[at]["parts"].append({"functionResponse": response})
     else:
         turns.insert(at, {"role": "user", "parts": [{"functionResponse": response}]})
-    if media and not capabilities.newest:
+    if media and not capabilities.gemini_3:
         _turn(turns, "user", media)
 
 
@@ -119,15 +119,18 @@ _read_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def _response(text: str) -> Any:
-    """An object, which is all Gemini takes: the one in the text, or the text (a list as a list) as `output`."""
-    begins = text.lstrip(" \t\r\n")[:1]
-    if begins not in ("{", "["):
+    """Return the text of a result as an object, since Gemini accepts nothing else.
+
+    A text that is a JSON object is used as it is. Any other text, or a JSON list, becomes the member `output`.
+    """
+    first = text.lstrip(" \t\r\n")[:1]
+    if first not in ("{", "["):
         return {"output": text}
     try:
-        value = _read_json(text)  # as it is: nobody here looks into it
+        value = _read_json(text)  # is kept undecoded
     except (msgspec.DecodeError, RecursionError):
         return {"output": text}
-    return value if begins == "{" else {"output": value}
+    return value if first == "{" else {"output": value}
 
 
 def _model_parts(
@@ -138,22 +141,22 @@ def _model_parts(
     ids: dict[str, str | None],
 ) -> list[dict[str, Any]]:
     calls = message.get("tool_calls") or []
-    kept = _kept_parts(message, where)
-    if kept is not None:
-        functions = [part["functionCall"] for part in kept if "functionCall" in part]
+    unchanged = _unchanged_parts(message, where)
+    if unchanged is not None:
+        functions = [part["functionCall"] for part in unchanged if "functionCall" in part]
         ids.update({call["id"]: function.get("id") for call, function in zip(calls, functions, strict=True)})
-        return [*kept]
-    fields.report_other_members(message, _OF_ASSISTANT, "messages")
+        return [*unchanged]
+    fields.report_other_members(message, _ASSISTANT_MEMBERS, "messages")
     content = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
     parts = [_part(part, where, capabilities, fields) for part in parts_of(content, where)]
     for number, call in enumerate(calls):
-        arguments = arguments_of(call, f"{where}.tool_calls[{number}]", fields)
+        arguments = call_arguments(call, f"{where}.tool_calls[{number}]", fields)
         ids[call["id"]] = call["id"]
         part: dict[str, Any] = {"functionCall": {"name": call["function"]["name"], "args": arguments, "id": call["id"]}}
         signature = _signature(call)
         if signature:
             part["thoughtSignature"] = signature
-        elif number == 0 and capabilities.newest:
+        elif number == 0 and capabilities.gemini_3:
             part["thoughtSignature"] = _SKIP_SIGNATURE
         parts.append(part)
     return parts
@@ -165,45 +168,45 @@ def _signature(call: dict[str, Any]) -> Any:
     return google.get("thought_signature") if isinstance(google, dict) else None
 
 
-def _kept_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
-    """The parts of our own answer, handed back: used only if the caller has not changed text or calls since."""
-    parts = kept_parts(message, "gemini", "parts", where)
+def _unchanged_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
+    """Return Gemini's original parts of a message, or None if the client has changed its text or calls since."""
+    parts = original_parts(message, "gemini", "parts", where)
     if not parts:
         return None
     if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
-        raise invalid(f"{where}.{EXTRA}.gemini.parts", "must have objects as `functionCall`")
+        raise invalid(f"{where}.{EXTRA_FIELDS}.gemini.parts", "must have objects as `functionCall`")
     text = joined_texts(parts_of(message.get("content"), where))
     names = [call["function"]["name"] for call in message.get("tool_calls") or []]
-    kept_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
-    return parts if (text, names) == (text_of(parts), kept_names) else None
+    original_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
+    return parts if (text, names) == (parts_text(parts), original_names) else None
 
 
 def _part(part: dict[str, Any], where: str, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
-    """A part as Gemini has it; those in its own shape pass as they are."""
+    """Translate a message part. A part in Gemini's own format is returned as it is."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
         text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
-        made: dict[str, Any] = {"text": text or ""}
+        gemini_part: dict[str, Any] = {"text": text or ""}
     elif kind == "image_url":
         image = part.get("image_url")
-        given = image if isinstance(image, dict) else {"url": image}
-        fields.report_other_members(given, {"url"}, "messages.content.image_url")
-        made = _media(given.get("url"), f"{where}.content.image_url", capabilities)
+        image = image if isinstance(image, dict) else {"url": image}
+        fields.report_other_members(image, {"url"}, "messages.content.image_url")
+        gemini_part = _media(image.get("url"), f"{where}.content.image_url", capabilities)
     elif kind == "file" and isinstance(part.get("file"), dict):
-        made = _file(part["file"], f"{where}.content.file", capabilities, fields)
+        gemini_part = _file(part["file"], f"{where}.content.file", capabilities, fields)
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         audio = part["input_audio"]
         fields.report_other_members(audio, {"data", "format"}, "messages.content.input_audio")
         kind = optional_text(audio.get("format"), f"{where}.content.input_audio.format") or "wav"
-        made = {"inlineData": {"mimeType": f"audio/{kind}", "data": audio.get("data")}}
+        gemini_part = {"inlineData": {"mimeType": f"audio/{kind}", "data": audio.get("data")}}
     else:
         return part
-    fields.report_other_members(part, _OF_PART, "messages.content")
-    return made
+    fields.report_other_members(part, _PART_MEMBERS, "messages.content")
+    return gemini_part
 
 
 def _file(file: dict[str, Any], where: str, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
-    fields.report_other_members(file, {"file_id", "file_data"}, "messages.content.file")  # a name has no place there
+    fields.report_other_members(file, {"file_id", "file_data"}, "messages.content.file")  # Gemini has no file name
     if file.get("file_id"):
         return {"fileData": {"fileUri": file["file_id"]}}
     return _media(file.get("file_data"), f"{where}.file_data", capabilities)
@@ -215,7 +218,7 @@ def _media(url: Any, where: str, capabilities: GeminiCapabilities) -> dict[str, 
     data = data_url(url, where)
     if data:
         return {"inlineData": {"mimeType": data[0], "data": data[1]}}
-    if not capabilities.fetches:
-        raise invalid(where, "must be a data URL: this model fetches nothing", "unsupported_value")
-    named = _TYPES.get(url.partition("?")[0].rpartition(".")[2].lower())
-    return {"fileData": {"fileUri": url, **({"mimeType": named} if named else {})}}
+    if not capabilities.fetches_urls:
+        raise invalid(where, "must be a data URL: this model does not fetch URLs", "unsupported_value")
+    mime_type = _TYPES.get(url.partition("?")[0].rpartition(".")[2].lower())
+    return {"fileData": {"fileUri": url, **({"mimeType": mime_type} if mime_type else {})}}

@@ -1,4 +1,4 @@
-"""Gemini's batchEmbedContents behind OpenAI's embeddings: one request a text, the order kept."""
+"""Translates OpenAI's embeddings to Gemini's batchEmbedContents, with one request for each text, in the same order."""
 
 from typing import Any
 
@@ -8,28 +8,28 @@ from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
     check_whole_number,
-    deep_nesting_refused,
     read_body,
+    reject_deep_nesting,
     write_body,
 )
-from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, repeated, take_texts
+from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_repeated_texts, pop_texts, to_openai_response
 
-_SAID_OF_EACH = {"task_type": "taskType", "title": "title"}
+_REPEATED_MEMBERS = {"task_type": "taskType", "title": "title"}  # sent with each text
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """`task_type` and `title` are Gemini's own and pass. Raises Failure (400) for token ids: only OpenAI reads them."""
+    """Translate a request, which may have Gemini's own `task_type` and `title`. Raises Failure (400)."""
     check_model(model)
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    texts = take_texts(fields)
+    texts = pop_texts(fields)
     shared: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}"}
     dimensions = fields.pop("dimensions")
     if dimensions is not None:
         check_whole_number(dimensions, "dimensions")
         shared["outputDimensionality"] = dimensions
-    shared |= repeated(fields, _SAID_OF_EACH, texts)
+    shared |= pop_repeated_texts(fields, _REPEATED_MEMBERS, texts)
     requests = [{**shared, "content": {"parts": [{"text": text}]}} for text in texts]
     for name in fields.leftovers():
         fields.report_dropped(name)
@@ -37,14 +37,14 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
-    """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
-    return decoded("gemini", body, request, model, _found)
+    """Translate a response; `request` is the client's, which says how to encode vectors. Raises Failure (502)."""
+    return to_openai_response("gemini", body, request, model, _read_vectors)
 
 
-def _found(answer: dict[str, Any]) -> VectorsFound:
-    counts = answer.get("usageMetadata") or {}
-    more = {name: value for name, value in answer.items() if name not in ("embeddings", "usageMetadata")}
-    if set(counts) - {"promptTokenCount"}:
-        more["usageMetadata"] = counts
-    # older models report no tokens
-    return VectorsFound([one["values"] for one in answer["embeddings"]], counts.get("promptTokenCount") or 0, more)
+def _read_vectors(response: dict[str, Any]) -> EmbeddingVectors:
+    usage = response.get("usageMetadata") or {}
+    extra = {name: value for name, value in response.items() if name not in ("embeddings", "usageMetadata")}
+    if set(usage) - {"promptTokenCount"}:
+        extra["usageMetadata"] = usage
+    vectors = [embedding["values"] for embedding in response["embeddings"]]
+    return EmbeddingVectors(vectors, usage.get("promptTokenCount") or 0, extra)  # older models report no tokens

@@ -1,6 +1,6 @@
-"""A chat request as Gemini's generateContent (v1beta) takes it.
+"""Translates a chat request to Gemini's generateContent (v1beta).
 
-Facts: the request types of the `google-genai` SDK and recorded traffic; what a model can do is in `gemini_models`.
+Sources: the request types of the `google-genai` SDK and recorded traffic. `capabilities` says what each model supports.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from nulpoint.protocols.gemini.capabilities import (
 )
 from nulpoint.protocols.gemini.contents import Contents, read_contents
 from nulpoint.protocols.gemini.schema import response_schema
-from nulpoint.protocols.json_schema import Rewriting
+from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     invalid,
     object_of,
     output_limit,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
@@ -30,50 +30,50 @@ from nulpoint.protocols.openai.chat_request import read_request
 from nulpoint.protocols.openai.response_format import SCHEMA, read_format
 from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
 
-_CONFIG = {
+_CONFIG_NAMES = {
     "temperature": "temperature", "top_p": "topP", "n": "candidateCount", "seed": "seed",
     "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty", "logprobs": "responseLogprobs",
     "top_logprobs": "logprobs",
 }  # fmt: skip
-# Members of generationConfig a caller may give by their own name.
-_OWN_CONFIG = frozenset(
+# Members of generationConfig that a client may put at the top level of the request.
+_GEMINI_CONFIG = frozenset(
     {
         "topK", "responseModalities", "mediaResolution", "thinkingConfig", "speechConfig", "imageConfig",
         "responseMimeType", "responseSchema", "responseJsonSchema", "enableEnhancedCivicAnswers",
     }
 )  # fmt: skip
 _TIERS = ("flex", "priority", "standard")
-_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
+_FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
+    """Translate a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
     check_model(model)
     fields, messages, tools, emulation = read_request(body, limits)
     capabilities = capabilities_of(model)
     fields.pop("stream")
     fields.pop("stream_options")
-    talk = read_contents(messages, capabilities, fields)
-    request: dict[str, Any] = {"contents": talk.turns}
+    contents = read_contents(messages, capabilities, fields)
+    request: dict[str, Any] = {"contents": contents.turns}
     config = _sampling(fields)
     _tools(request, tools, fields)
     _search(request, capabilities, fields)
-    _format(config, talk, capabilities, bool(tools.functions), fields)
+    _format(config, contents, capabilities, bool(tools.functions), fields)
     _thinking(config, capabilities, fields)
     _modalities(config, fields)
-    if talk.system:
-        request["systemInstruction"] = {"parts": talk.system}
+    if contents.system:
+        request["systemInstruction"] = {"parts": contents.system}
     tier = fields.pop("service_tier")
     if tier in _TIERS:
         request["serviceTier"] = tier
     elif tier not in (None, "auto", "default"):
         fields.report_dropped("service_tier")
     for name, value in fields.leftovers().items():
-        (config if name in _OWN_CONFIG else request)[name] = value
+        (config if name in _GEMINI_CONFIG else request)[name] = value
     if config:
-        own = object_of(request.pop("generationConfig", None), "generationConfig")
-        request["generationConfig"] = {**config, **own}
+        client_config = object_of(request.pop("generationConfig", None), "generationConfig")
+        request["generationConfig"] = {**config, **client_config}
     return EncodedRequest(write_body(request), fields.dropped, emulation)
 
 
@@ -82,10 +82,10 @@ def _sampling(fields: RequestFields) -> dict[str, Any]:
     limit = output_limit(fields)
     if limit is not None:
         config["maxOutputTokens"] = limit
-    for name, there in _CONFIG.items():
+    for name, gemini_name in _CONFIG_NAMES.items():
         value = fields.pop(name)
         if value is not None:
-            config[there] = value
+            config[gemini_name] = value
     stops = stop_sequences(fields)
     if stops:
         config["stopSequences"] = stops
@@ -98,31 +98,36 @@ def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> No
     choice = tools.choice
     required = choice is not None and choice.mode == "required"
     functions = tools.functions if required else tools.allowed()
-    declared = [_declaration(tool, fields) for tool in functions]
-    own = [{"functionDeclarations": declared}, *tools.own] if declared else tools.own
-    if own:
-        request["tools"] = own
+    declarations = [_declaration(tool, fields) for tool in functions]
+    gemini_tools = [{"functionDeclarations": declarations}] if declarations else []
+    gemini_tools += tools.provider_tools
+    if gemini_tools:
+        request["tools"] = gemini_tools
     strict = any(tool["function"].get("strict") for tool in functions)
-    calling = _calling(choice, strict)
-    if declared and calling:
-        request["toolConfig"] = {"functionCallingConfig": calling}
+    calling_config = _calling_config(choice, strict)
+    if declarations and calling_config:
+        request["toolConfig"] = {"functionCallingConfig": calling_config}
 
 
 def _declaration(tool: dict[str, Any], fields: RequestFields) -> dict[str, Any]:
     function = tool["function"]
-    fields.report_other_members(function, _OF_FUNCTION, "tools.function")
+    fields.report_other_members(function, _FUNCTION_MEMBERS, "tools.function")
     if tool.get("cache_control"):
         fields.report_dropped("tools.cache_control")
-    made: dict[str, Any] = {"name": function["name"]}
+    declaration: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
-        made["description"] = function["description"]
+        declaration["description"] = function["description"]
     if function.get("parameters"):
-        made["parametersJsonSchema"] = function["parameters"]
-    return made
+        declaration["parametersJsonSchema"] = function["parameters"]
+    return declaration
 
 
-def _calling(choice: ToolChoice | None, strict: bool) -> dict[str, Any] | None:
-    """`ANY` holds calls to their schemas; so does `VALIDATED`, which leaves the model free to answer in words."""
+def _calling_config(choice: ToolChoice | None, strict: bool) -> dict[str, Any] | None:
+    """Return the `functionCallingConfig`, or None for the default.
+
+    The modes `ANY` and `VALIDATED` both enforce the schemas of calls. With `VALIDATED` the model may also respond with
+    text.
+    """
     mode = choice.mode if choice else None
     if choice is not None and mode == "required":
         names = {"allowedFunctionNames": sorted(choice.names)} if choice.names is not None else {}
@@ -135,14 +140,14 @@ def _calling(choice: ToolChoice | None, strict: bool) -> dict[str, Any] | None:
 
 
 def _search(request: dict[str, Any], capabilities: GeminiCapabilities, fields: RequestFields) -> None:
-    """OpenAI's web search is a tool there that Google runs itself; before Gemini 3 it stands beside no function."""
-    given = fields.pop("web_search_options")
-    if given is None:
+    """Translate OpenAI's web search to Gemini's tool for it, which models before Gemini 3 reject beside functions."""
+    value = fields.pop("web_search_options")
+    if value is None:
         return
-    options = object_of(given, "web_search_options")
+    options = object_of(value, "web_search_options")
     tools = request.get("tools", [])
     functions = any("functionDeclarations" in tool for tool in tools)
-    if functions and not capabilities.newest:
+    if functions and not capabilities.gemini_3:
         fields.report_dropped("web_search_options")
         return
     fields.report_other_members(options, set(), "web_search_options")
@@ -152,22 +157,26 @@ def _search(request: dict[str, Any], capabilities: GeminiCapabilities, fields: R
 
 
 def _format(
-    config: dict[str, Any], talk: Contents, capabilities: GeminiCapabilities, functions: bool, fields: RequestFields
+    config: dict[str, Any],
+    contents: Contents,
+    capabilities: GeminiCapabilities,
+    has_functions: bool,
+    fields: RequestFields,
 ) -> None:
-    wanted = read_format(fields)
-    if wanted is None:
+    response_format = read_format(fields)
+    if response_format is None:
         return
-    if functions and not capabilities.newest:  # refused there beside functions, so it is asked for in words
-        talk.system.append({"text": wanted.in_words()})
+    if has_functions and not capabilities.gemini_3:  # these models reject a format beside functions
+        contents.system.append({"text": response_format.as_instruction()})
         fields.report_dropped("response_format")
         return
     config["responseMimeType"] = "application/json"
-    schema = wanted.described()
+    schema = response_format.described_schema()
     if schema is None:
         return
-    rewriting = Rewriting(SCHEMA, fields.limits.schema_nodes)
-    config["responseJsonSchema"] = response_schema(schema, rewriting)
-    rewriting.report(fields)
+    rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+    config["responseJsonSchema"] = response_schema(schema, rewriter)
+    rewriter.report(fields)
 
 
 def _thinking(config: dict[str, Any], capabilities: GeminiCapabilities, fields: RequestFields) -> None:
@@ -176,25 +185,25 @@ def _thinking(config: dict[str, Any], capabilities: GeminiCapabilities, fields: 
         return
     if effort not in EFFORTS:
         raise invalid("reasoning_effort", f"must be {', '.join(EFFORTS)}")
-    told, exact = thinking_config(effort, capabilities)
-    if told is not None:
-        config["thinkingConfig"] = told
+    thinking, exact = thinking_config(effort, capabilities)
+    if thinking is not None:
+        config["thinkingConfig"] = thinking
     if not exact:
         fields.report_dropped("reasoning_effort")
 
 
 def _modalities(config: dict[str, Any], fields: RequestFields) -> None:
-    """Images and speech. Speech is raw PCM there, so no other format can be asked for."""
-    wanted = fields.pop("modalities")
+    """Translate the output modalities and the audio options. Gemini returns speech only as raw PCM."""
+    modalities = fields.pop("modalities")
     audio = fields.pop("audio")
-    if isinstance(wanted, list) and wanted != ["text"]:
-        config["responseModalities"] = [str(one).upper() for one in wanted]
+    if isinstance(modalities, list) and modalities != ["text"]:
+        config["responseModalities"] = [str(modality).upper() for modality in modalities]
     if not isinstance(audio, dict):
         return
     if audio.get("format") != "pcm16":
-        raise invalid("audio.format", "must be pcm16: Gemini speaks in no other format", "unsupported_value")
-    told = {"format"}
+        raise invalid("audio.format", "must be pcm16: Gemini returns speech in no other format", "unsupported_value")
+    translated = {"format"}
     if isinstance(audio.get("voice"), str):
         config["speechConfig"] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": audio["voice"]}}}
-        told.add("voice")
-    fields.report_other_members(audio, told, "audio")
+        translated.add("voice")
+    fields.report_other_members(audio, translated, "audio")

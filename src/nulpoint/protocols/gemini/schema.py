@@ -1,12 +1,12 @@
-"""A JSON Schema for an answer as Gemini takes it.
+"""Translates a JSON Schema for a response to the keywords that Gemini supports.
 
-Facts: the `google-genai` SDK's description of `response_json_schema`, which names the keywords it knows and says that
-nothing may stand beside `$ref`; recorded traffic. A tool's parameters take any JSON Schema.
+Sources: the `google-genai` SDK's description of `response_json_schema`, which lists these keywords and says that no
+other keyword may be beside `$ref`, and recorded traffic. The parameters of tools may be any JSON Schema.
 """
 
 from typing import Any
 
-from nulpoint.protocols.json_schema import Rewriting, describe, inner_schemas, lone_reference
+from nulpoint.protocols.json_schema import SchemaRewriter, describe, rewrite_inner_schemas, wrap_lone_reference
 
 _KNOWN = frozenset(
     {
@@ -14,41 +14,44 @@ _KNOWN = frozenset(
         "propertyOrdering", "default", "description",
     }
 )  # fmt: skip
-_HOLD_SCHEMAS = frozenset(
+_WITH_INNER_SCHEMAS = frozenset(
     {"$defs", "items", "prefixItems", "anyOf", "oneOf", "properties", "additionalProperties"}
-)  # fmt: skip
+)
 
 
-def response_schema(schema: Any, rewriting: Rewriting, depth: int = 0) -> Any:
-    """The schema in keywords Gemini knows. Raises Failure (400) for one that is none or is too large."""
-    rewriting.enter(depth)
+def response_schema(schema: Any, rewriter: SchemaRewriter, depth: int = 0) -> Any:
+    """Return the schema in Gemini's keywords. Other keywords become part of its description.
+
+    Raises Failure (400) for a schema that is malformed or too large.
+    """
+    rewriter.enter(depth)
     if not isinstance(schema, dict):
         return schema
-    schema = lone_reference(schema)
+    schema = wrap_lone_reference(schema)
     if isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1 and "anyOf" not in schema:
         schema = {"anyOf" if name == "allOf" else name: value for name, value in schema.items()}
-    made: dict[str, Any] = {}
-    told: dict[str, Any] = {}
+    translated: dict[str, Any] = {}
+    described: dict[str, Any] = {}
     for name, value in schema.items():
-        if name in _HOLD_SCHEMAS:
-            made[name] = inner_schemas(
-                name, value, rewriting.where, lambda one: response_schema(one, rewriting, depth + 1)
+        if name in _WITH_INNER_SCHEMAS:
+            translated[name] = rewrite_inner_schemas(
+                name, value, rewriter.path, lambda inner: response_schema(inner, rewriter, depth + 1)
             )
         elif name in ("enum", "const"):
-            _enumerate(made, told, name, value)
+            _enumerate(translated, described, name, value)
         elif name in _KNOWN:
-            made[name] = value
+            translated[name] = value
         elif name != "$schema":
-            told[name] = value
-    rewriting.lost.update(told)
-    describe(made, schema.get("description"), told, rewriting.where)
-    return made
+            described[name] = value
+    rewriter.lost.update(described)
+    describe(translated, schema.get("description"), described, rewriter.path)
+    return translated
 
 
-def _enumerate(made: dict[str, Any], told: dict[str, Any], name: str, value: Any) -> None:
-    """Texts and numbers can be enumerated; a constant is one of one."""
+def _enumerate(translated: dict[str, Any], described: dict[str, Any], name: str, value: Any) -> None:
+    """Translate `enum`, which may only contain texts and numbers, and `const`, which becomes an `enum` of one value."""
     values = value if name == "enum" and isinstance(value, list) else [value]
-    if all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values):
-        made["enum"] = values
+    if all(isinstance(entry, str | int | float) and not isinstance(entry, bool) for entry in values):
+        translated["enum"] = values
     else:
-        told[name] = value
+        described[name] = value

@@ -1,7 +1,8 @@
-"""A chat request as Mistral's chat API takes it: nearly OpenAI's, but what it does not know is refused, at every level.
+"""Translates a chat request to Mistral's chat API, which is similar to OpenAI's.
 
-Facts: the request types of the `mistralai` SDK and recorded traffic. So every level is built from the members that are
-known there; only top-level members and parts in Mistral's own shape pass as they are.
+Mistral rejects unknown members at every level, so every object is built from the members that it knows. Only top-level
+members and message parts in Mistral's own format are sent unchanged. Sources: the request types of the `mistralai` SDK
+and recorded traffic.
 """
 
 from typing import Any
@@ -12,49 +13,49 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.mistral.response import joined_text
 from nulpoint.protocols.openai.chat import (
-    EXTRA,
+    EXTRA_FIELDS,
     EncodedRequest,
     RequestFields,
-    deep_nesting_refused,
     end_user,
     invalid,
-    kept_parts,
     object_of,
     optional_text,
+    original_parts,
     output_limit,
     parts_of,
+    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
-from nulpoint.protocols.openai.chat_request import INVALID_JSON, arguments_of, read_request
+from nulpoint.protocols.openai.chat_request import INVALID_JSON, call_arguments, read_request
 from nulpoint.protocols.openai.response_format import read_format
 from nulpoint.protocols.openai.tools import ToolSet
 
-# Members that mean the same there and pass as they are.
-_SAME = (
+# Members that have the same meaning in Mistral's API and are sent unchanged.
+_SAME_MEMBERS = (
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "n", "logprobs", "top_logprobs",
     "reasoning_effort", "prompt_cache_key",
 )  # fmt: skip
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
-_OF_MESSAGE = frozenset({"role", "content"})
-_OF_ASSISTANT = _OF_MESSAGE | {
+_MESSAGE_MEMBERS = frozenset({"role", "content"})
+_ASSISTANT_MEMBERS = _MESSAGE_MEMBERS | {
     "tool_calls",
     "refusal",
     "reasoning_content",
     "prefix",
-    EXTRA,
+    EXTRA_FIELDS,
     "extra_content",
     "annotations",
 }
-_OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name"}
-_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
-_OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
+_RESULT_MEMBERS = _MESSAGE_MEMBERS | {"tool_call_id", "name"}
+_FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
+_PART_MEMBERS = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
 _DETAILS = ("low", "auto", "high")
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Raises Failure (400) naming the member that is wrong or cannot be said at all."""
+    """Translate a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
     fields, messages, tools, emulation = read_request(body, limits)
     request: dict[str, Any] = {"model": model, "messages": _messages(messages, fields)}
     limit = output_limit(fields)
@@ -69,12 +70,12 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     seed = fields.pop("seed")
     if seed is not None:
         request["random_seed"] = seed
-    for name in _SAME:
+    for name in _SAME_MEMBERS:
         value = fields.pop(name)
         if value is not None:
             request[name] = value
     _tools(request, tools, fields)
-    if emulation.legacy and "tools" in request:
+    if emulation.legacy_functions and "tools" in request:
         request["parallel_tool_calls"] = False
     _output(request, fields)
     _account(request, fields)
@@ -84,35 +85,36 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
 
 def _messages(messages: list[dict[str, Any]], fields: RequestFields) -> list[dict[str, Any]]:
     translated: list[dict[str, Any]] = []
-    media: list[dict[str, Any]] = []  # of results, which hold text only: they follow in a message of the user
-    held: list[dict[str, Any]] = []  # what was said before all results were there
-    waiting: set[str] = set()
+    # Media in tool results follow in a message of the user, since Mistral's results may only have text.
+    media: list[dict[str, Any]] = []
+    delayed: list[dict[str, Any]] = []  # messages between a call and its result, which are sent after all results
+    pending_calls: set[str] = set()
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         role = message["role"]
         if role in ("system", "developer", "user"):
-            fields.report_other_members(message, _OF_MESSAGE, "messages")
+            fields.report_other_members(message, _MESSAGE_MEMBERS, "messages")
             content = _content(message.get("content"), where, fields)
-            said = {"role": "user" if role == "user" else "system", "content": content}
-            held.append(said) if waiting else _say(translated, said)
+            prompt = {"role": "user" if role == "user" else "system", "content": content}
+            delayed.append(prompt) if pending_calls else _add_prompt(translated, prompt)
         elif role == "assistant":
             translated += _assistant(message, where, fields)
-            waiting = {call["id"] for call in message.get("tool_calls") or ()}
+            pending_calls = {call["id"] for call in message.get("tool_calls") or ()}
         elif role == "tool":
             translated.append(_result(message, where, fields, media))
-            waiting.discard(message["tool_call_id"])
-            if not waiting:
-                for said in [{"role": "user", "content": media}, *held] if media else held:
-                    _say(translated, said)
-                media, held = [], []
+            pending_calls.discard(message["tool_call_id"])
+            if not pending_calls:
+                for prompt in [{"role": "user", "content": media}, *delayed] if media else delayed:
+                    _add_prompt(translated, prompt)
+                media, delayed = [], []
         else:
             raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
-    _end(translated)
+    _fix_last_message(translated)
     return translated
 
 
-def _end(translated: list[dict[str, Any]]) -> None:
-    """The last message must be of the user, a result, or one that is marked to be continued."""
+def _fix_last_message(translated: list[dict[str, Any]]) -> None:
+    """Change the last message to what Mistral accepts: the user's, a result, or one that is marked as a prefix."""
     last: dict[str, Any] = translated[-1] if translated else {"role": "user"}
     if last["role"] == "assistant":
         last["prefix"] = True
@@ -120,58 +122,61 @@ def _end(translated: list[dict[str, Any]]) -> None:
         last["role"] = "user"
 
 
-def _say(translated: list[dict[str, Any]], message: dict[str, Any]) -> None:
-    """A message of user or system. After a result Mistral takes only the assistant's, and that must not be empty."""
+def _add_prompt(translated: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    """Add a message of the user or system.
+
+    After a result, Mistral only accepts a message of the assistant, which must not be empty, so one is inserted.
+    """
     if translated and translated[-1]["role"] == "tool":
         translated.append({"role": "assistant", "content": " "})
     translated.append(message)
 
 
 def _result(message: dict[str, Any], where: str, fields: RequestFields, media: list[dict[str, Any]]) -> dict[str, Any]:
-    fields.report_other_members(message, _OF_RESULT, "messages")
-    own = call_id(message["tool_call_id"])
+    fields.report_other_members(message, _RESULT_MEMBERS, "messages")
+    mistral_id = call_id(message["tool_call_id"])
     content = _content(message.get("content"), where, fields)
     if isinstance(content, list):
         others = [part for part in content if part.get("type") != "text"]
         if others:
-            media += [{"type": "text", "text": f"From the result of call {own}:"}, *others]
+            media += [{"type": "text", "text": f"From the result of call {mistral_id}:"}, *others]
         content = joined_text(content)
-    return {"role": "tool", "name": message["name"], "content": content, "tool_call_id": own}
+    return {"role": "tool", "name": message["name"], "content": content, "tool_call_id": mistral_id}
 
 
 def _assistant(message: dict[str, Any], where: str, fields: RequestFields) -> list[dict[str, Any]]:
-    """The message, or nothing where it says nothing: Mistral refuses that."""
-    fields.report_other_members(message, _OF_ASSISTANT, "messages")
+    """Return a list with the message, or an empty list for an empty message, which Mistral rejects."""
+    fields.report_other_members(message, _ASSISTANT_MEMBERS, "messages")
     calls = [
         _call(call, f"{where}.tool_calls[{number}]", fields)
         for number, call in enumerate(message.get("tool_calls") or [])
     ]
-    content = _kept_content(message, where)
+    content = _unchanged_content(message, where)
     if content is None:
-        said = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
-        content = _content(said, where, fields)
-        thought = optional_text(message.get("reasoning_content"), f"{where}.reasoning_content")
-        if thought:
-            thinking = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
+        text = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
+        content = _content(text, where, fields)
+        reasoning = optional_text(message.get("reasoning_content"), f"{where}.reasoning_content")
+        if reasoning:
+            thinking = {"type": "thinking", "thinking": [{"type": "text", "text": reasoning}]}
             content = [thinking, *parts_of(content, where)]
     if not content and not calls:
         return []
-    made: dict[str, Any] = {"role": "assistant", "content": content}
-    return [{**made, "tool_calls": calls}] if calls else [made]
+    translated: dict[str, Any] = {"role": "assistant", "content": content}
+    return [{**translated, "tool_calls": calls}] if calls else [translated]
 
 
 def _call(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
     function = call["function"]
-    arguments = arguments_of(call, where, fields)
+    arguments = call_arguments(call, where, fields)
     text = function.get("arguments") or "{}"
     if INVALID_JSON in arguments or not isinstance(text, str):
         text = msgspec.json.encode(arguments).decode()
     return {"id": call_id(call["id"]), "type": "function", "function": {"name": function["name"], "arguments": text}}
 
 
-def _kept_content(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
-    """The list of our own answer, handed back: used only if the caller has not changed the text since."""
-    content = kept_parts(message, "mistral", "content", where)
+def _unchanged_content(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
+    """Return Mistral's original content of a message, or None if the client has changed its text since."""
+    content = original_parts(message, "mistral", "content", where)
     if content is None:
         return None
     return content if joined_text(content) == joined_text(parts_of(message.get("content"), where)) else None
@@ -186,22 +191,23 @@ def _content(content: Any, where: str, fields: RequestFields) -> Any:
 
 
 def _part(part: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
-    """A part as Mistral has it; those in its own shape pass as they are."""
+    """Translate a message part. A part in Mistral's own format is returned as it is."""
     kind = part.get("type")
     if kind in ("text", "refusal"):
         text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
-        made = {"type": "text", "text": text or ""}
+        translated = {"type": "text", "text": text or ""}
     elif kind == "image_url":
-        made = {"type": "image_url", "image_url": _image(part.get("image_url"), f"{where}.content.image_url", fields)}
+        image = _image(part.get("image_url"), f"{where}.content.image_url", fields)
+        translated = {"type": "image_url", "image_url": image}
     elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         fields.report_other_members(part["input_audio"], {"data", "format"}, "messages.content.input_audio")
-        made = {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
+        translated = {"type": "input_audio", "input_audio": part["input_audio"].get("data")}
     elif kind == "file" and isinstance(part.get("file"), dict):
-        made = _file(part["file"], f"{where}.content.file", fields)
+        translated = _file(part["file"], f"{where}.content.file", fields)
     else:
         return part
-    fields.report_other_members(part, _OF_PART, "messages.content")
-    return made
+    fields.report_other_members(part, _PART_MEMBERS, "messages.content")
+    return translated
 
 
 def _image(image: Any, where: str, fields: RequestFields) -> Any:
@@ -223,16 +229,16 @@ def _file(file: dict[str, Any], where: str, fields: RequestFields) -> dict[str, 
     if not isinstance(file.get("file_data"), str):
         raise invalid(where, "must have file_data or file_id")
     fields.report_other_members(file, {"file_data", "filename"}, "messages.content.file")
-    named = {"document_name": file["filename"]} if file.get("filename") else {}
-    return {"type": "document_url", "document_url": file["file_data"], **named}
+    document_name = {"document_name": file["filename"]} if file.get("filename") else {}
+    return {"type": "document_url", "document_url": file["file_data"], **document_name}
 
 
 def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> None:
-    made = [_tool(tool, fields) for tool in tools.allowed()] + tools.own
+    mistral_tools = [_tool(tool, fields) for tool in tools.allowed()] + tools.provider_tools
     parallel = fields.pop("parallel_tool_calls")
-    if not made:
+    if not mistral_tools:
         return
-    request["tools"] = made
+    request["tools"] = mistral_tools
     if parallel is not None:
         request["parallel_tool_calls"] = parallel
     choice = tools.choice
@@ -246,11 +252,11 @@ def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> No
 
 def _tool(tool: dict[str, Any], fields: RequestFields) -> dict[str, Any]:
     function = tool["function"]
-    fields.report_other_members(function, _OF_FUNCTION, "tools.function")
+    fields.report_other_members(function, _FUNCTION_MEMBERS, "tools.function")
     if tool.get("cache_control"):
         fields.report_dropped("tools.cache_control")
-    made = {name: value for name, value in function.items() if name in _OF_FUNCTION and value is not None}
-    return {"type": "function", "function": {"parameters": {}, **made}}
+    members = {name: value for name, value in function.items() if name in _FUNCTION_MEMBERS and value is not None}
+    return {"type": "function", "function": {"parameters": {}, **members}}
 
 
 def _output(request: dict[str, Any], fields: RequestFields) -> None:
@@ -259,17 +265,18 @@ def _output(request: dict[str, Any], fields: RequestFields) -> None:
         fields.report_other_members(prediction, {"type", "content"}, "prediction")
         text = joined_text(parts_of(prediction.get("content"), "prediction"))
         request["prediction"] = {"type": "content", "content": text}
-    wanted = read_format(fields)
-    if wanted is not None and wanted.given:
-        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": {}, **wanted.given}}
-    elif wanted is not None:
+    response_format = read_format(fields)
+    if response_format is not None and response_format.json_schema:
+        json_schema = {"schema": {}, **response_format.json_schema}
+        request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+    elif response_format is not None:
         request["response_format"] = {"type": "json_object"}
 
 
 def _account(request: dict[str, Any], fields: RequestFields) -> None:
     metadata = object_of(fields.pop("metadata"), "metadata")
     user = end_user(fields)
-    if user:  # there is no member for it
+    if user:  # Mistral has no member for it
         metadata = {"user": user, **metadata}
     if metadata:
         request["metadata"] = metadata

@@ -1,8 +1,8 @@
-"""Answers of Mistral's chat API in the OpenAI format.
+"""Translates responses of Mistral's chat API to the OpenAI format.
 
-Facts: the request and answer types of the `mistralai` SDK and recorded traffic. An answer whose content is a list
-(thinking, references) has its text in `content`, its thinking in `reasoning_content` and the list as it came under
-`provider_specific_fields.mistral.content`; handed back, the list is sent again.
+Sources: the request and response types of the `mistralai` SDK and recorded traffic. If the content is a list (thinking,
+references), its text becomes `content`, its thinking `reasoning_content`, and the list itself is put into
+`provider_specific_fields.mistral.content`, from where it is sent to Mistral again if the client sends the message back.
 """
 
 from io import StringIO
@@ -12,16 +12,16 @@ import msgspec
 
 from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import MALFORMED, malformed_response
+from nulpoint.formats.malformed import MALFORMED, unusable_response
 from nulpoint.protocols.mistral.call_id import call_id
-from nulpoint.protocols.openai.chat import EXTRA, ChunkWriter, index_of, read_answer
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, ChunkWriter, choice_index, read_response
 from nulpoint.protocols.openai.stream import DONE
 from nulpoint.protocols.provider_errors import embedded_failure
-from nulpoint.protocols.response_types import MistralAnswer
+from nulpoint.protocols.response_types import MistralResponse
 from nulpoint.protocols.stream_translator import EventStreamTranslator
 
-_check = msgspec.json.Decoder(MistralAnswer).decode
-_FINISHES = {
+_check = msgspec.json.Decoder(MistralResponse).decode
+_FINISH_REASONS = {
     "stop": "stop", "length": "length", "model_length": "length", "tool_calls": "tool_calls",
     "content_filter": "content_filter",
 }  # fmt: skip
@@ -32,27 +32,27 @@ def joined_text(parts: list[dict[str, Any]]) -> str:
 
 
 def decode(body: bytes, created: int) -> bytes:
-    """A whole answer in the OpenAI shape; members nobody here knows ride along. Raises Failure (502)."""
-    answer = read_answer("mistral", body)
+    """Translate a complete response, including unknown members. Raises Failure (502)."""
+    response = read_response("mistral", body)
     try:
         _check(body)
-        return msgspec.json.encode(_completion(answer, created))
+        return msgspec.json.encode(_completion(response, created))
     except MALFORMED:
-        raise malformed_response("the provider's answer cannot be used: it is no chat completion") from None
+        raise unusable_response("it is not a chat completion") from None
 
 
-def _completion(answer: dict[str, Any], created: int) -> dict[str, Any]:
-    given = {name: value for name, value in answer.items() if value is not None}
-    choices = [_choice(choice, number, given.get("id", "")) for number, choice in enumerate(answer["choices"])]
+def _completion(response: dict[str, Any], created: int) -> dict[str, Any]:
+    members = {name: value for name, value in response.items() if value is not None}
+    choices = [_choice(choice, number, members.get("id", "")) for number, choice in enumerate(response["choices"])]
     if not choices:
-        raise malformed_response("the provider's answer cannot be used: it has no choices")
-    completion = {"id": "", "object": "chat.completion", "created": created, "model": "", **given, "choices": choices}
-    if answer.get("usage"):
-        completion["usage"] = _usage(answer["usage"])
+        raise unusable_response("it has no choices")
+    completion = {"id": "", "object": "chat.completion", "created": created, "model": "", **members, "choices": choices}
+    if response.get("usage"):
+        completion["usage"] = _usage(response["usage"])
     return completion
 
 
-def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, Any]:
+def _choice(choice: dict[str, Any], number: int, response_id: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": None, "refusal": None, **choice["message"]}
     content, calls = message["content"], message.pop("tool_calls", None)
     extra: dict[str, Any] = {}
@@ -62,31 +62,34 @@ def _choice(choice: dict[str, Any], number: int, answer_id: str) -> dict[str, An
         if thinking:
             message["reasoning_content"] = thinking
     if calls:
-        message["tool_calls"] = [_call(call, f"{answer_id}/{number}/{count}") for count, call in enumerate(calls)]
+        message["tool_calls"] = [_call(call, f"{response_id}/{number}/{count}") for count, call in enumerate(calls)]
         message["content"] = message["content"] or None
-    finish, own = _finish(choice.get("finish_reason"), bool(calls))
-    extra |= own
+    finish_reason, finish_extra = _finish_reason(choice.get("finish_reason"), bool(calls))
+    extra |= finish_extra
     if extra:
-        message[EXTRA] = {"mistral": extra}
-    made = {"logprobs": None, **choice, "index": index_of(choice, number)}
-    return {**made, "message": message, "finish_reason": finish}
+        message[EXTRA_FIELDS] = {"mistral": extra}
+    members = {"logprobs": None, **choice, "index": choice_index(choice, number)}
+    return {**members, "message": message, "finish_reason": finish_reason}
 
 
-def _finish(reason: Any, called: bool) -> tuple[str, dict[str, Any]]:
-    """The reason in OpenAI's words, and Mistral's own where none means it. Raises Failure (502) for `error`."""
+def _finish_reason(reason: Any, has_calls: bool) -> tuple[str, dict[str, Any]]:
+    """Return OpenAI's finish reason, and extra fields with Mistral's if OpenAI has no equivalent.
+
+    Raises Failure (502) for the reason `error`.
+    """
     if reason == "error":
-        text = "mistral failed while it answered"
-        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=ClientCause.NOTHING_MADE)
+        text = "mistral failed while it generated the response"
+        raise Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=ClientCause.NO_OUTPUT)
     if reason is None:
-        return ("tool_calls" if called else "stop"), {}
-    known = _FINISHES.get(reason)
+        return ("tool_calls" if has_calls else "stop"), {}
+    known = _FINISH_REASONS.get(reason)
     return (known, {}) if known else ("stop", {"finish_reason": reason})
 
 
 def _split(content: list[dict[str, Any]]) -> tuple[str, str]:
-    """Text and thinking of content that is a list."""
+    """Return the text and the thinking in a content list."""
     thoughts = [part["thinking"] for part in content if part.get("type") == "thinking"]
-    return joined_text(content), "".join([one if isinstance(one, str) else _texts(one) for one in thoughts])
+    return joined_text(content), "".join([text if isinstance(text, str) else _texts(text) for text in thoughts])
 
 
 def _texts(parts: list[dict[str, Any]] | None) -> str:
@@ -94,45 +97,47 @@ def _texts(parts: list[dict[str, Any]] | None) -> str:
 
 
 def _call(call: dict[str, Any], place: str) -> dict[str, Any]:
-    """A call. Where its id is missing (or the word `null`) it gets one by its place in the answer."""
+    """Return a tool call. If its id is missing (or the text `null`), an id is derived from its place."""
     function = {**call["function"], "arguments": _arguments(call["function"], "{}")}
-    given = call.get("id")
-    made = given if given and given != "null" else call_id(f"call/{place}")
-    return {**call, "id": made, "type": "function", "function": function}
+    mistral_id = call.get("id")
+    unique_id = mistral_id if mistral_id and mistral_id != "null" else call_id(f"call/{place}")
+    return {**call, "id": unique_id, "type": "function", "function": function}
 
 
-class _ShownCalls:
-    """The calls of one choice so far, numbered in their order."""
+class _StreamedCalls:
+    """The calls of a choice that were sent to the client so far, numbered from 0."""
 
     def __init__(self) -> None:
-        self._ids: list[str] = []  # as they are shown
-        self._newest: dict[Any, int] = {}  # by the index as it came, the number of the newest call that had it
+        self._ids: list[str] = []  # the ids as sent to the client
+        self._latest: dict[Any, int] = {}  # the number of the latest call with an index, by Mistral's index
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, index: Any, shown_id: str) -> None:
-        self._newest[index] = len(self._ids)
-        self._ids.append(shown_id)
+    def add(self, index: Any, client_id: str) -> None:
+        self._latest[index] = len(self._ids)
+        self._ids.append(client_id)
 
     def continued_by(self, call: dict[str, Any]) -> int | None:
-        """The number of the call that this is a further piece of: of the same index and id, or, without either, the
-        last one."""
-        given = call.get("id") if call.get("id") != "null" else None
-        place = call.get("index")
-        if place is None:
-            named = given or call["function"].get("name")
-            return None if named or not self._ids else len(self._ids) - 1
-        number = self._newest.get(place)
-        return number if number is not None and given in (None, "", self._ids[number]) else None
+        """Return the number of the call that `call` is a further piece of, or None if it is a new call.
+
+        That is the call with the same index and id, or the last call if the piece has neither.
+        """
+        mistral_id = call.get("id") if call.get("id") != "null" else None
+        index = call.get("index")
+        if index is None:
+            is_new = mistral_id or call["function"].get("name")
+            return None if is_new or not self._ids else len(self._ids) - 1
+        number = self._latest.get(index)
+        return number if number is not None and mistral_id in (None, "", self._ids[number]) else None
 
 
-class _GatheredParts:
-    """The content parts of one choice; pieces of one text or thought become one part again."""
+class _AccumulatedParts:
+    """The content parts of a choice. Consecutive pieces of text or of thinking are joined to one part."""
 
     def __init__(self) -> None:
         self._parts: list[dict[str, Any]] = []
-        self._text = StringIO()  # what the last part says, where it came in several pieces
+        self._text = StringIO()  # the text of the last part, if it came in several pieces
         self._in_pieces = False
 
     def add(self, parts: list[dict[str, Any]]) -> None:
@@ -148,9 +153,9 @@ class _GatheredParts:
         last = self._parts[-1]
         if not self._in_pieces:
             self._text = StringIO()
-            self._text.write(_said(last))
+            self._text.write(_part_text(last))
             self._in_pieces = True
-        self._text.write(_said(part))
+        self._text.write(_part_text(part))
         if kind == "thinking":
             last.update({name: value for name, value in part.items() if name != "thinking"})
 
@@ -160,54 +165,54 @@ class _GatheredParts:
             last |= {"thinking": [{"type": "text", "text": text}]} if last["type"] == "thinking" else {"text": text}
             self._in_pieces = False
 
-    def whole(self) -> list[dict[str, Any]]:
+    def parts(self) -> list[dict[str, Any]]:
         self._finish_last()
         return self._parts
 
 
-def _said(part: dict[str, Any]) -> str:
-    """The text of a part of type text or thinking."""
+def _part_text(part: dict[str, Any]) -> str:
+    """Return the text of a part of type text or thinking."""
     if part["type"] == "text":
-        return part["text"]  # type: ignore[no-any-return]  # else what it is written to refuses it
+        return part["text"]  # type: ignore[no-any-return]  # writing any other type raises TypeError
     return "".join([inner.get("text", "") for inner in part["thinking"]])
 
 
-def _arguments(function: dict[str, Any], absent: str) -> str:
-    """They may be an object instead of its text."""
-    given = function.get("arguments")
-    if isinstance(given, str):
-        return given
-    return absent if given is None else msgspec.json.encode(given).decode()
+def _arguments(function: dict[str, Any], default: str) -> str:
+    """Return the arguments as text, which Mistral may send as an object."""
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        return arguments
+    return default if arguments is None else msgspec.json.encode(arguments).decode()
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:
-    counted = {"prompt_tokens": 0, "completion_tokens": 0, **{k: v for k, v in usage.items() if v is not None}}
-    counted.setdefault("total_tokens", counted["prompt_tokens"] + counted["completion_tokens"])
-    details = counted.get("prompt_tokens_details") or counted.get("prompt_token_details")
-    if details is None and counted.get("num_cached_tokens") is not None:
-        details = {"cached_tokens": counted["num_cached_tokens"]}
-    return {**counted, "prompt_tokens_details": details} if details else counted
+    counts = {"prompt_tokens": 0, "completion_tokens": 0, **{k: v for k, v in usage.items() if v is not None}}
+    counts.setdefault("total_tokens", counts["prompt_tokens"] + counts["completion_tokens"])
+    details = counts.get("prompt_tokens_details") or counts.get("prompt_token_details")
+    if details is None and counts.get("num_cached_tokens") is not None:
+        details = {"cached_tokens": counts["num_cached_tokens"]}
+    return {**counts, "prompt_tokens_details": details} if details else counts
 
 
 class MistralStream(EventStreamTranslator):
-    """A watcher that translates. Usage stands in the finishing chunk there, in a chunk of its own here."""
+    """Translates a stream. Mistral sends the usage in the chunk with the finish reason, OpenAI in a separate chunk."""
 
     format = "Mistral's API"
 
     def __init__(self, created: int, show_usage: bool) -> None:
         super().__init__(created, show_usage)
         self._created = created
-        self._roles: set[int] = set()
+        self._roles: set[int] = set()  # choices whose role was sent
         self._ended: set[int] = set()  # choices whose finish reason has come
-        self._calls: dict[int, _ShownCalls] = {}  # by choice
-        self._lists: dict[int, _GatheredParts] = {}  # likewise, where the content is a list
+        self._calls: dict[int, _StreamedCalls] = {}  # by choice
+        self._lists: dict[int, _AccumulatedParts] = {}  # by choice, if its content is a list
         self._last_usage: dict[str, Any] | None = None
-        self._frame: dict[str, Any] = {}
+        self._frame: dict[str, Any] = {}  # the members that are the same in all chunks
 
     def has_finish_reason(self) -> bool:
         return self.failure is None and bool(self._roles) and self._roles <= self._ended
 
-    def _goes_on(self, event: sse.SseEvent) -> bool:
+    def _is_continuation(self, event: sse.SseEvent) -> bool:
         return event.data.strip() != DONE
 
     def _reported_usage(self) -> dict[str, Any] | None:
@@ -222,7 +227,7 @@ class MistralStream(EventStreamTranslator):
         return self._chunk(msgspec.json.decode(data), data)
 
     def _end(self) -> bytes:
-        """`[DONE]` without a finish reason before it is not an answer that ended."""
+        """End the stream at `[DONE]`, unless a choice has no finish reason, which means that it is incomplete."""
         if not self.has_finish_reason():
             return b""
         last = b""
@@ -247,13 +252,13 @@ class MistralStream(EventStreamTranslator):
             self._write = ChunkWriter(self._frame["created"])
             self._write.begin(self._frame["id"], self._model)
         if not chunk.get("choices"):
-            return b""  # only usage, which is shown at the end
+            return b""  # only usage, which is sent at the end
         chunk.update(self._frame)
         chunk["choices"] = [self._choice(choice, number) for number, choice in enumerate(chunk["choices"])]
         return sse.encode(msgspec.json.encode(chunk))
 
     def _choice(self, choice: dict[str, Any], number: int) -> dict[str, Any]:
-        index = index_of(choice, number)
+        index = choice_index(choice, number)
         delta = dict(choice.get("delta") or {})
         choice.pop("p", None)
         delta.pop("p", None)
@@ -269,17 +274,17 @@ class MistralStream(EventStreamTranslator):
         reason = choice.pop("finish_reason", None) or None
         if reason is not None:
             self._ended.add(index)
-            reason, extra = _finish(reason, index in self._calls)
+            reason, extra = _finish_reason(reason, index in self._calls)
             if index in self._lists:
-                extra["content"] = self._lists.pop(index).whole()
+                extra["content"] = self._lists.pop(index).parts()
             if extra:
-                delta[EXTRA] = {"mistral": extra}
+                delta[EXTRA_FIELDS] = {"mistral": extra}
         return {"logprobs": None, **choice, "index": index, "delta": delta, "finish_reason": reason}
 
     def _content(self, index: int, delta: dict[str, Any]) -> None:
         if isinstance(delta.get("content"), list):
             parts = delta["content"]
-            self._lists.setdefault(index, _GatheredParts()).add(parts)
+            self._lists.setdefault(index, _AccumulatedParts()).add(parts)
             delta["content"], thinking = _split(parts)
             if thinking:
                 delta["reasoning_content"] = thinking
@@ -287,12 +292,15 @@ class MistralStream(EventStreamTranslator):
             self._lists[index].add([{"type": "text", "text": delta["content"]}])
 
     def _fragment(self, choice: int, call: dict[str, Any]) -> dict[str, Any]:
-        """A call, or a further piece of one: numbered anew, since `index` may be missing or the same for all calls."""
-        calls = self._calls.setdefault(choice, _ShownCalls())
+        """Translate a call or a further piece of one.
+
+        Its index is assigned here, because Mistral's may be missing or the same for all calls.
+        """
+        calls = self._calls.setdefault(choice, _StreamedCalls())
         number = calls.continued_by(call)
         if number is not None:
             return {"index": number, "function": {"arguments": _arguments(call["function"], "")}}
         number = len(calls)
-        made = _call(call, f"{self._frame['id']}/{choice}/{number}")
-        calls.add(call.get("index", number), made["id"])
-        return {**made, "index": number}
+        translated = _call(call, f"{self._frame['id']}/{choice}/{number}")
+        calls.add(call.get("index", number), translated["id"])
+        return {**translated, "index": number}

@@ -1,6 +1,6 @@
-"""What every codec needs of the OpenAI chat format: reading a request so that nothing gets lost, writing chunks.
+"""The parts of the OpenAI chat format that all codecs share: reading requests without losing members, writing chunks.
 
-Facts: OpenAI's API description, `POST /chat/completions`.
+Source: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
@@ -12,29 +12,30 @@ import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import exceeds_node_count
-from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.formats.malformed import NOT_JSON, malformed_response, unusable_response
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
-from nulpoint.protocols.provider_errors import embedded_error, embedded_failure
+from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 
-# Any other top-level member belongs to the provider and reaches it as it is.
+# Any other top-level member is the provider's own and is sent to it unchanged.
 OPENAI_MEMBERS = CHAT_MEMBERS
-# These say only what would happen anyway.
+# The values of members that have no effect, so that dropping them loses nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,), "metadata": ({},), "modalities": (["text"],),
     "n": (1,), "parallel_tool_calls": (True,), "presence_penalty": (0,), "store": (False,), "stop": ([], ""),
     "top_logprobs": (0,),
 }  # fmt: skip
-# Where an answer holds what its shape has no place for, by provider; handed back, it is restored.
-EXTRA = "provider_specific_fields"
+# The member of a message for everything that OpenAI's format has no place for, by provider. If a client sends such a
+# message back, the provider gets these members again.
+EXTRA_FIELDS = "provider_specific_fields"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.$-]")
-_NAME_LENGTH, _MOST_NAMES = 120, 32
-_SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False, "auto")
+_MAX_NAME_LENGTH, _MAX_NAMES = 120, 32
+_NO_EFFECT: tuple[Any, ...] = (None, "", [], {}, False, "auto")
 
 
 def read_body(body: bytes) -> dict[str, Any]:
-    """The caller's request, of which only the envelope was read before. Raises Failure (400)."""
+    """Decode the client's request, of which only the envelope was checked before. Raises Failure (400)."""
     try:
         request = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -45,7 +46,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 
 def write_body(request: dict[str, Any]) -> bytes:
-    """The body of a request to the provider, which may nest a little deeper than the caller's. Raises Failure (400)."""
+    """Encode a request to the provider, which may nest a little deeper than the client's. Raises Failure (400)."""
     try:
         return msgspec.json.encode(request)
     except RecursionError:
@@ -60,21 +61,21 @@ _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
-def deep_nesting_refused(encode: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Make what reads a request raise Failure (400) where the request nests deeper than Python can follow."""
+def reject_deep_nesting(encode: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Decorate a function that reads a request, to raise Failure (400) if the request nests too deeply for Python."""
 
     @wraps(encode)
-    def refusing(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+    def rejecting(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         try:
             return encode(*args, **kwargs)
         except RecursionError:
             raise _too_deep() from None
 
-    return refusing
+    return rejecting
 
 
 class EncodedRequest(NamedTuple):
-    """A request in a provider's format, the names of what it cannot hold, and what to undo in the answer."""
+    """A request in a provider's format, the names of dropped members, and the emulations to undo in the response."""
 
     body: bytes
     dropped: list[str]
@@ -82,9 +83,10 @@ class EncodedRequest(NamedTuple):
 
 
 class RequestFields:
-    """The top-level members of a request. What nobody has taken in the end is either the provider's own or lost.
+    """The top-level members of a request, from which a codec takes those it translates.
 
-    `limits` bound what may be made of them.
+    Of the members that are left in the end, those of the OpenAI API are reported as dropped, and the others are the
+    provider's own. `limits` are the limits for translating the request.
     """
 
     def __init__(self, request: dict[str, Any], limits: TranslationLimits = DEFAULT_LIMITS) -> None:
@@ -96,75 +98,75 @@ class RequestFields:
         return self._left.pop(name, default)
 
     def get(self, name: str) -> Any:
-        """A member that stays where it is."""
+        """Return a member without taking it."""
         return self._left.get(name)
 
     def report_dropped(self, name: str) -> None:
-        """Note a loss by its path. Names inside a request are the caller's, and the list goes into a header field."""
-        name = _NOT_IN_NAMES.sub("?", name[:_NAME_LENGTH])
-        if name in self.dropped or len(self.dropped) > _MOST_NAMES:
+        """Add a path to the dropped members, which a response header lists. Its characters and length are limited."""
+        name = _NOT_IN_NAMES.sub("?", name[:_MAX_NAME_LENGTH])
+        if name in self.dropped or len(self.dropped) > _MAX_NAMES:
             return
-        self.dropped.append(name if len(self.dropped) < _MOST_NAMES else "and more")
+        self.dropped.append(name if len(self.dropped) < _MAX_NAMES else "and more")
 
-    def report_other_members(self, given: dict[str, Any], taken: Set[str], where: str) -> None:
-        """Note what stands in `given`, somewhere inside the request, beside the members that were taken."""
-        if given.keys() <= taken:
+    def report_other_members(self, members: dict[str, Any], known: Set[str], where: str) -> None:
+        """Report the members of an object at `where` in the request as dropped, except the known ones."""
+        if members.keys() <= known:
             return
-        for name, value in given.items():
-            if name not in taken and value not in _SAYS_NOTHING:
+        for name, value in members.items():
+            if name not in known and value not in _NO_EFFECT:
                 self.report_dropped(f"{where}.{name}")
 
     def leftovers(self) -> dict[str, Any]:
-        """The provider's own members; OpenAI's that are left are noted as dropped, unless they say nothing."""
-        own = {}
+        """Return the provider's own members, and report the rest as dropped unless they have no effect."""
+        provider_members = {}
         for name, value in self._left.items():
             if name not in OPENAI_MEMBERS:
-                own[name] = value
+                provider_members[name] = value
             elif value not in _NEUTRAL.get(name, ()):
                 self.report_dropped(name)
-        return own
+        return provider_members
 
 
-def read_answer(provider: str, body: bytes) -> dict[str, Any]:
-    """The object a provider answered with. Raises Failure: an error that came with a good status, or no such thing."""
+def read_response(provider: str, body: bytes) -> dict[str, Any]:
+    """Decode a provider's response. Raises Failure if it is not a JSON object, or is an error with a success status."""
     try:
-        answer = msgspec.json.decode(body)
+        response = msgspec.json.decode(body)
     except NOT_JSON:
-        raise malformed_response("the provider's answer cannot be used: it is not JSON") from None
-    good = isinstance(answer, dict) and not answer.get("error") and answer.get("object") != "error"
-    if not good and embedded_error(body):
+        raise unusable_response("it is not JSON") from None
+    good = isinstance(response, dict) and not response.get("error") and response.get("object") != "error"
+    if not good and has_embedded_error(body):
         raise embedded_failure(provider, body)
-    if not isinstance(answer, dict):
-        raise malformed_response("the provider's answer cannot be used: it is no JSON object")
-    return answer
+    if not isinstance(response, dict):
+        raise unusable_response("it is not a JSON object")
+    return response
 
 
-def index_of(choice: dict[str, Any], number: int) -> int:
-    """The index a choice has in the provider's answer, or else its place among the others."""
+def choice_index(choice: dict[str, Any], number: int) -> int:
+    """Return the `index` of a choice, or its position `number` in the response if it has none."""
     index = choice.get("index")
     return number if index is None else index
 
 
 def invalid(param: str, problem: str, code: str = "invalid_value") -> Failure:
-    """A request that is wrong, or that this provider cannot take, at `param`."""
+    """Return the failure (400) for a member `param` that is wrong, or that this provider does not accept."""
     return rejected(f"`{param}` {problem}", param=param, code=code)
 
 
-def too_many(count: int, most: int, field: str, setting: str) -> Failure:
-    """A request that has more of something than may be translated."""
-    text = f"holds {count} entries, and at most {most} are translated; the gateway's operator can raise {setting}"
-    return invalid(field, text, code="array_above_max_length")
+def too_many(count: int, limit: int, param: str, setting: str) -> Failure:
+    """Return the failure (400) for a list that is longer than the gateway translates."""
+    text = f"has {count} entries, and at most {limit} are translated; the gateway's operator can raise {setting}"
+    return invalid(param, text, code="array_above_max_length")
 
 
-def check_json_inside(text: str, where: str, limit: int) -> None:
-    """Raise Failure (400) for a text that is to be read as JSON and holds too many names and values."""
+def check_nested_json(text: str, where: str, limit: int) -> None:
+    """Raise Failure (400) if a text to be decoded as JSON has too many names and values."""
     if len(text) > limit and exceeds_node_count(text.encode(), limit):
-        problem = f"holds more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
+        problem = f"has more than {limit} JSON names and values; send less, or raise MAX_JSON_NODES"
         raise invalid(where, problem, code="too_many_json_nodes")
 
 
 def optional_text(value: Any, where: str) -> str:
-    """A text; nothing is an empty one. Raises Failure for anything else."""
+    """Return a text, or an empty text for None. Raises Failure (400) for other types."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -173,7 +175,7 @@ def optional_text(value: Any, where: str) -> str:
 
 
 def object_of(value: Any, where: str) -> dict[str, Any]:
-    """An object; nothing is an empty one. Raises Failure for anything else."""
+    """Return an object, or an empty object for None. Raises Failure (400) for other types."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -182,7 +184,7 @@ def object_of(value: Any, where: str) -> dict[str, Any]:
 
 
 def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
-    """Message content as parts, whichever way it was written; empty text is no part. Raises Failure."""
+    """Return message content, a text or a list, as a list of parts without empty texts. Raises Failure (400)."""
     if content is None or content == "":
         return []
     if isinstance(content, str):
@@ -202,8 +204,10 @@ def parts_of(content: Any, where: str) -> list[dict[str, Any]]:
 
 
 def check_part(part: Any, where: str) -> None:
-    """Raise Failure (400) for what can be no part of a message, ours or a provider's own: whoever reads one may rely
-    on `type` and `text` being texts where they are there."""
+    """Raise Failure (400) for anything that cannot be a message part in any format.
+
+    Afterwards `type` and `text` of the part are known to be texts if they are present.
+    """
     if not isinstance(part, dict):
         raise invalid(where, "must be text or a list of parts")
     for name in ("type", "text"):
@@ -211,25 +215,31 @@ def check_part(part: Any, where: str) -> None:
             raise invalid(where, f"must have text as the `{name}` of its parts")
 
 
-def kept_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
-    """The parts of one of our own answers that the caller hands back; None where there are none. Raises Failure."""
-    extra = message.get(EXTRA)
-    own = extra.get(provider) if isinstance(extra, dict) else None
-    parts = own.get(member) if isinstance(own, dict) else None
+def original_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
+    """Return the original parts in a message that came from this provider and that the client sends back.
+
+    Returns None if the message has none. Raises Failure (400) for malformed parts.
+    """
+    extra = message.get(EXTRA_FIELDS)
+    provider_fields = extra.get(provider) if isinstance(extra, dict) else None
+    parts = provider_fields.get(member) if isinstance(provider_fields, dict) else None
     if not isinstance(parts, list):
         return None
     for part in parts:
-        check_part(part, f"{where}.{EXTRA}.{provider}.{member}")
+        check_part(part, f"{where}.{EXTRA_FIELDS}.{provider}.{member}")
     return parts
 
 
 def joined_texts(parts: Iterable[dict[str, Any]]) -> str:
-    """What parts that were looked at say together."""
+    """Return the concatenated text of parts that were checked."""
     return "".join([part.get("text") or "" for part in parts])
 
 
 def output_limit(members: RequestFields) -> int | None:
-    """The most tokens an answer may have; the newer of OpenAI's two names wins. Raises Failure for no whole number."""
+    """Take the limit of output tokens. `max_completion_tokens` overrides the older `max_tokens`.
+
+    Raises Failure (400) if either is not an integer.
+    """
     limit, older = members.pop("max_completion_tokens"), members.pop("max_tokens")
     if limit is not None:
         check_whole_number(limit, "max_completion_tokens")
@@ -243,13 +253,13 @@ def output_limit(members: RequestFields) -> int | None:
 
 
 def check_whole_number(number: Any, where: str) -> None:
-    """Raise Failure (400) for anything else than a whole number."""
+    """Raise Failure (400) unless the value is an integer."""
     if not isinstance(number, int) or isinstance(number, bool):
         raise invalid(where, "must be a whole number")
 
 
 def end_user(members: RequestFields) -> str | None:
-    """Whom the request is for; the newer of OpenAI's two names wins."""
+    """Take the id of the end user. `safety_identifier` overrides the older `user`."""
     user, older = members.pop("safety_identifier"), members.pop("user")
     if user and older not in (None, user):
         members.report_dropped("user")
@@ -257,23 +267,26 @@ def end_user(members: RequestFields) -> str | None:
 
 
 def stop_sequences(members: RequestFields) -> list[str]:
-    """`stop` as a list; an empty text stops nothing. Raises Failure (400)."""
+    """Take `stop` as a list without empty texts. Raises Failure (400)."""
     stop = members.pop("stop")
-    given = [stop] if isinstance(stop, str) else stop or []
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+    texts = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise invalid("stop", "must be text or a list of texts")
-    return [one for one in given if one]
+    return [text for text in texts if text]
 
 
-# Possessive throughout: a URL that is none is given up at its first wrong character.
+# All quantifiers are possessive, so matching a wrong URL fails at its first wrong character.
 _DATA_URL = re.compile(r"data:([\w.+-]++/[\w.+-]++)(?:;(?!base64,)[\w=.+-]++)*+;base64,(.*+)", re.DOTALL)
 
 
 def data_url(url: str, where: str) -> tuple[str, str] | None:
-    """Type and base64 text of a data URL; None for another URL. Raises Failure for data that is not base64."""
-    found = _DATA_URL.fullmatch(url)
-    if found:
-        return found[1], found[2]
+    """Return the media type and base64 text of a data URL, or None for other URLs.
+
+    Raises Failure (400) if the data is not base64.
+    """
+    match = _DATA_URL.fullmatch(url)
+    if match:
+        return match[1], match[2]
     if url.startswith("data:"):
         raise invalid(where, "must be base64: `data:<type>;base64,<data>`")
     return None
@@ -283,40 +296,48 @@ def json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-_LONGEST_NAMES = 4096  # of an answer and of its model, together
+_MAX_ID_AND_MODEL = 4096  # characters of the response id and the model's name together
 _AFTER_TEXT = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
 
 class ChunkWriter:
-    """Writes the chunks of one stream. `id`, `created` and `model` stay the same all through, so what stands before a
-    chunk's choices is encoded once: 0.4 us a chunk, 0.8 with all of it."""
+    """Writes the chunks of a stream.
+
+    `id`, `created` and `model` are the same in all chunks, so the part before the choices is encoded only once. A chunk
+    takes 0.4 us instead of 0.8.
+    """
 
     def __init__(self, created: int) -> None:
         self._created = created
         self.begin("", "")
 
-    def begin(self, answer_id: str, model: str) -> None:
-        """Raises Failure (502) for names so long that a stream which repeats them would grow without bounds."""
-        if len(answer_id) + len(model) > _LONGEST_NAMES:
-            raise malformed_response(f"the provider sent an id and a model's name of over {_LONGEST_NAMES} characters")
-        frame = {"id": answer_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
+    def begin(self, response_id: str, model: str) -> None:
+        """Set the id and model for the next chunks.
+
+        Raises Failure (502) if they are so long that a stream which repeats them would be too large.
+        """
+        if len(response_id) + len(model) > _MAX_ID_AND_MODEL:
+            raise malformed_response(
+                f"the provider sent an id and a model name of more than {_MAX_ID_AND_MODEL} characters"
+            )
+        frame = {"id": response_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
         self._before_text = self._frame + b'{"index":0,"delta":{"content":'
 
     def delta(
         self,
         delta: dict[str, Any],
-        finish: str | None = None,
+        finish_reason: str | None = None,
         index: int = 0,
         logprobs: dict[str, Any] | None = None,
     ) -> bytes:
         encode = msgspec.json.encode
-        told = b"null" if logprobs is None else encode(logprobs)
-        choice = (self._frame, index, encode(delta), told, encode(finish))
-        return b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % choice
+        encoded_logprobs = b"null" if logprobs is None else encode(logprobs)
+        values = (self._frame, index, encode(delta), encoded_logprobs, encode(finish_reason))
+        return b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % values
 
     def text(self, text: str) -> bytes:
-        """As `delta({"content": text})`, which most chunks are, in a third of the time."""
+        """Return the same chunk as `delta({"content": text})`, the most frequent one, in a third of the time."""
         return self._before_text + msgspec.json.encode(text) + _AFTER_TEXT
 
     def usage(self, usage: dict[str, Any]) -> bytes:

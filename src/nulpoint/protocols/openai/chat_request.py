@@ -1,7 +1,7 @@
-"""Reading a chat request: one form for what OpenAI's API can say in two, and calls that pair with their results.
+"""Reads a chat request for the codecs: converts legacy forms to current ones, and pairs tool calls with their results.
 
-Every codec starts here. OpenAI refuses calls without a result and results without a call, and so do all the providers,
-each with its own words; here such a request is a 400 that names the message.
+OpenAI and all other providers reject calls without a result and results without a call, each with a different error.
+The gateway rejects such requests itself, with a 400 that names the message.
 """
 
 from collections import defaultdict, deque
@@ -15,7 +15,7 @@ from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
     RequestFields,
-    check_json_inside,
+    check_nested_json,
     invalid,
     json_text,
     optional_text,
@@ -24,16 +24,19 @@ from nulpoint.protocols.openai.chat import (
 )
 from nulpoint.protocols.openai.tools import ToolSet, read_tools
 
-# Where a model's arguments are no JSON (cut by a token limit, say), the text is handed back under this name, as
-# Anthropic's guide to fine-grained streaming has it.
+# If a call's arguments are not valid JSON (because a token limit cut them off, for example), their text is sent back
+# under this name, as Anthropic's guide to fine-grained streaming recommends.
 INVALID_JSON = "INVALID_JSON"
 _read_arguments = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_OF_CALLED = frozenset({"name", "arguments"})
-_OF_CALL = frozenset({"id", "type", "function", "extra_content", "index"})
+_FUNCTION_MEMBERS = frozenset({"name", "arguments"})
+_CALL_MEMBERS = frozenset({"id", "type", "function", "extra_content", "index"})
 
 
 class ChatRequest(NamedTuple):
-    """`messages` hold `tool_calls` of functions only, with ids of their own, each answered by one `tool` message."""
+    """A chat request for a codec to translate.
+
+    All `tool_calls` in `messages` are function calls with unique ids, and each has its result in a `tool` message.
+    """
 
     fields: RequestFields
     messages: list[dict[str, Any]]
@@ -42,7 +45,7 @@ class ChatRequest(NamedTuple):
 
 
 def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
-    """The whole request. Raises Failure (400) where it is wrong for any provider, naming the member."""
+    """Return the request with its messages and tools. Raises Failure (400) if it is wrong for any provider."""
     fields = RequestFields(read_body(body), limits)
     messages = fields.pop("messages")
     if not isinstance(messages, list) or not messages:
@@ -53,29 +56,31 @@ def read_request(body: bytes, limits: TranslationLimits) -> ChatRequest:
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise invalid(f"messages[{index}]", "must be an object with a `role`")
-        _modernize(message, index)
+        _convert_calls(message, index)
         content, calls = message.get("content"), message.get("tool_calls")
         parts += (len(content) if isinstance(content, list) else 0) + (len(calls) if calls else 0)
     if parts > limits.parts:
         raise too_many(parts, limits.parts, "messages[].content", "MAX_CONTENT_PARTS")
-    _pair(messages)
+    _pair_calls_with_results(messages)
     fields.pop("model")
     tools, emulation = read_tools(fields)
     return ChatRequest(fields, messages, tools, emulation)
 
 
-def arguments_of(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
-    """The arguments of a function call as an object, whose values stay the JSON they are. Raises Failure for other
-    JSON: no provider takes it."""
-    fields.report_other_members(call, _OF_CALL, "messages.tool_calls")
-    fields.report_other_members(call["function"], _OF_CALLED, "messages.tool_calls.function")
+def call_arguments(call: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
+    """Return the arguments of a function call as an object whose values are undecoded JSON.
+
+    Raises Failure (400) for arguments that are JSON but no object, which no provider accepts.
+    """
+    fields.report_other_members(call, _CALL_MEMBERS, "messages.tool_calls")
+    fields.report_other_members(call["function"], _FUNCTION_MEMBERS, "messages.tool_calls.function")
     text = call["function"].get("arguments") or "{}"
     where = f"{where}.function.arguments"
     if isinstance(text, dict):
         return text
     if not isinstance(text, str):
         raise invalid(where, "must be the JSON text of an object")
-    check_json_inside(text, where, fields.limits.json_nodes)
+    check_nested_json(text, where, fields.limits.json_nodes)
     try:
         return _read_arguments(text)
     except msgspec.ValidationError:
@@ -84,8 +89,8 @@ def arguments_of(call: dict[str, Any], where: str, fields: RequestFields) -> dic
         return {INVALID_JSON: text}
 
 
-def _modernize(message: dict[str, Any], index: int) -> None:
-    """`function_call` and custom calls as function calls, the `function` role as `tool`."""
+def _convert_calls(message: dict[str, Any], index: int) -> None:
+    """Convert a legacy `function_call` and custom tool calls of a message to function calls in `tool_calls`."""
     calls = message.get("tool_calls")
     legacy = message.pop("function_call", None) if "function_call" in message else None
     if isinstance(legacy, dict) and not calls:
@@ -99,13 +104,13 @@ def _modernize(message: dict[str, Any], index: int) -> None:
 
 
 def _legacy_call(legacy: dict[str, Any], index: int) -> dict[str, Any]:
-    """A `function_call` as a call. The id is ours, where one of our own answers is handed back."""
+    """Return a `function_call` as a tool call. It has an `id` if it came from this gateway."""
     where = f"messages[{index}].function_call"
     if not isinstance(legacy.get("name"), str):
         raise invalid(where, "must have a `name`")
-    given = optional_text(legacy.get("id"), f"{where}.id")
+    call_id = optional_text(legacy.get("id"), f"{where}.id")
     function = {name: value for name, value in legacy.items() if name != "id"}
-    return {"id": given or f"call_{index}", "type": "function", "function": function}
+    return {"id": call_id or f"call_{index}", "type": "function", "function": function}
 
 
 def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
@@ -114,88 +119,91 @@ def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
     custom = call.get("custom")
     if isinstance(custom, dict):
         arguments = json_text({"input": custom.get("input", "")})
-        rest = {name: value for name, value in call.items() if name != "custom"}
-        call = {**rest, "type": "function", "function": {"name": custom.get("name"), "arguments": arguments}}
+        members = {name: value for name, value in call.items() if name != "custom"}
+        call = {**members, "type": "function", "function": {"name": custom.get("name"), "arguments": arguments}}
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise invalid(f"{where}.function", "must have a `name`")
     return call
 
 
-class _Calls:
-    """The calls of a conversation: each gets an id of its own, and those without a result are found by id or by name
-    in constant time."""
+class _PendingCalls:
+    """The calls of a conversation that have no result yet.
+
+    Each call gets a unique id. Calls are looked up by the client's id or by function name in constant time.
+    """
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
-        self._number = 0  # the last that stands behind an id
-        self._waiting: dict[str, tuple[str, str]] = {}  # by the id of their own: the id given, and the name
-        self._by_id: defaultdict[str, deque[str]] = defaultdict(deque)
-        self._by_name: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._number = 0  # the last number that was appended to an id
+        self._pending: dict[str, tuple[str, str]] = {}  # the client's id and the function name, by unique id
+        self._by_id: defaultdict[str, deque[str]] = defaultdict(deque)  # unique ids by the client's id
+        self._by_name: defaultdict[str, deque[str]] = defaultdict(deque)  # unique ids by function name
 
     def add(self, call: dict[str, Any]) -> None:
-        """Some providers count their calls anew in every answer: an id that is taken gets a number behind it.
+        """Add a call, and append a number to its id if another call has the same id.
 
-        The numbers only rise, so that nobody can make this look at the same ones again and again.
+        This is needed because some providers number their calls from the start in every response. The numbers only
+        rise, so no request can make this loop try the same ones again and again.
         """
-        given, name = call["id"], call["function"]["name"]
-        own = given
-        while own in self._ids:
+        client_id, name = call["id"], call["function"]["name"]
+        unique_id = client_id
+        while unique_id in self._ids:
             self._number = max(self._number + 1, len(self._ids))
-            own = f"{given}-{self._number}"
-        call["id"] = own
-        self._ids.add(own)
-        self._waiting[own] = given, name
-        self._by_id[given].append(own)
-        self._by_name[name].append(own)
+            unique_id = f"{client_id}-{self._number}"
+        call["id"] = unique_id
+        self._ids.add(unique_id)
+        self._pending[unique_id] = client_id, name
+        self._by_id[client_id].append(unique_id)
+        self._by_name[name].append(unique_id)
 
-    def forget(self) -> None:
-        """Wait for no result any more."""
-        self._waiting.clear()
+    def clear(self) -> None:
+        """Drop all calls, so that none needs a result."""
+        self._pending.clear()
         self._by_id.clear()
         self._by_name.clear()
 
-    def answer(self, message: dict[str, Any], where: str) -> None:
-        """Make the message the result of the first call it names. Raises Failure where there is none."""
+    def assign_result(self, message: dict[str, Any], where: str) -> None:
+        """Make the message the result of the first call that it names. Raises Failure (400) if there is none."""
         legacy = message["role"] == "function"
         member = "name" if legacy else "tool_call_id"
-        named = message.get(member)
-        owns = (self._by_name if legacy else self._by_id).get(named) if isinstance(named, str) else None
-        while owns:
-            own = owns.popleft()
-            if own in self._waiting:  # else it was answered under its other name
-                message.update(role="tool", tool_call_id=own, name=self._waiting.pop(own)[1])
+        key = message.get(member)
+        unique_ids = (self._by_name if legacy else self._by_id).get(key) if isinstance(key, str) else None
+        while unique_ids:
+            unique_id = unique_ids.popleft()
+            if unique_id in self._pending:  # otherwise it already has a result, found through the other table
+                message.update(role="tool", tool_call_id=unique_id, name=self._pending.pop(unique_id)[1])
                 return
         raise invalid(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
 
-    def check_all_answered(self, asked: int) -> None:
-        """Raise Failure where calls of the message at index `asked` have no result."""
-        if self._waiting:
-            ids = ", ".join(given[:60] for given, _ in islice(self._waiting.values(), 5))
+    def check_none_pending(self, index: int) -> None:
+        """Raise Failure (400) if a call of the message at `index` has no result."""
+        if self._pending:
+            ids = ", ".join(client_id[:60] for client_id, _ in islice(self._pending.values(), 5))
             text = f"must each have a `tool` message with its result: {ids} has none"
-            raise invalid(f"messages[{asked}].tool_calls", text)
+            raise invalid(f"messages[{index}].tool_calls", text)
 
 
-def _pair(messages: list[dict[str, Any]]) -> None:
-    """Give every call an id of its own, the same in its result, and see that each has exactly one result."""
-    calls = _Calls()
-    asked = 0
+def _pair_calls_with_results(messages: list[dict[str, Any]]) -> None:
+    """Give every call and its result a unique id, and check that each call has exactly one result."""
+    calls = _PendingCalls()
+    calls_index = 0
     for index, message in enumerate(messages):
         role = message["role"]
         if role == "assistant":
-            calls.check_all_answered(asked)
-            asked = index
+            calls.check_none_pending(calls_index)
+            calls_index = index
             for call in message.get("tool_calls") or ():
                 calls.add(call)
         elif role in ("tool", "function"):
-            calls.answer(message, f"messages[{index}]")
-        elif role == "user" and _has_own_results(message.get("content")):
-            calls.forget()
-    calls.check_all_answered(asked)
+            calls.assign_result(message, f"messages[{index}]")
+        elif role == "user" and _has_provider_results(message.get("content")):
+            calls.clear()
+    calls.check_none_pending(calls_index)
 
 
-def _has_own_results(content: Any) -> bool:
-    """Results in a provider's own shape; who writes them knows its rules."""
+def _has_provider_results(content: Any) -> bool:
+    """Return whether the content has tool results in a provider's own format, whose rules that provider checks."""
     return isinstance(content, list) and any(
         isinstance(part, dict) and (part.get("type") == "tool_result" or "functionResponse" in part) for part in content
     )

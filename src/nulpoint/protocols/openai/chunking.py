@@ -1,7 +1,7 @@
-"""The chunks of a stream out of a whole answer, as the provider would have sent them with `stream`.
+"""Splits a complete response into the chunks of a stream, as the provider would have sent them with `stream`.
 
-Order within a choice: role, reasoning and other texts, content, refusal, tool calls, then one chunk with the finish
-reason and all that is no text.
+The chunks of a choice come in this order: role, reasoning and other texts, content, refusal, tool calls, and last a
+chunk with the finish reason and everything that is not text.
 """
 
 from collections.abc import Iterator
@@ -11,37 +11,38 @@ import msgspec
 
 from nulpoint.protocols.openai.accumulate import CompletionRoute
 
-# Longer texts go out in several events: many clients read lines of 64 KiB at most, and a character may take 12 bytes.
+# Characters of text in an event. Many clients read lines of at most 64 KiB, and a character may take 12 bytes.
 PIECE = 2048
-_EVERY_CHUNK = ("id", "created", "model", "service_tier", "system_fingerprint")
-_LONGEST_REPEATED = 1024  # characters
-_LAST_TEXTS = ("content", "refusal")  # after reasoning, whatever their place in the message
-_ARGUMENTS = {"function": "arguments", "custom": "input"}
+_REPEATED_MEMBERS = ("id", "created", "model", "service_tier", "system_fingerprint")
+_MAX_REPEATED_LENGTH = 1024  # characters
+_LAST_TEXTS = ("content", "refusal")  # these follow the reasoning, whatever their order in the message
+_ARGUMENTS = {"function": "arguments", "custom": "input"}  # the member with the arguments, by type of call
 
 
 def chunks(route: CompletionRoute, body: bytes) -> tuple[list[bytes], bytes]:
-    """The chunks (JSON texts) of a whole answer, and the one that holds only usage (empty where it reports none).
+    """Return the chunks (JSON texts) of a complete response, and the chunk that contains only usage, or b"".
 
     `body` is a JSON object with a list of choices.
     """
-    answer: dict[str, Any] = msgspec.json.decode(body)
-    choices = answer.pop("choices")
-    usage = answer.pop("usage", None)
-    answer["object"] = "chat.completion.chunk" if route == "chat" else "text_completion"
-    shared = {name: answer[name] for name in ("object", *_EVERY_CHUNK) if name in answer and _is_short(answer[name])}
-    head = answer  # what stands once in an answer stands in its first chunk
-    made = []
+    response: dict[str, Any] = msgspec.json.decode(body)
+    choices = response.pop("choices")
+    usage = response.pop("usage", None)
+    response["object"] = "chat.completion.chunk" if route == "chat" else "text_completion"
+    names = ("object", *_REPEATED_MEMBERS)
+    shared = {name: response[name] for name in names if name in response and _is_short(response[name])}
+    members = response  # the first chunk has all members of the response, the others only those that are shared
+    encoded = []
     for choice in choices:
         pieces = _chat_pieces(choice) if route == "chat" else _text_pieces(choice)
         for piece in pieces:
-            made.append(msgspec.json.encode({**head, "choices": [piece]}))
-            head = shared
-    return made, msgspec.json.encode({**shared, "choices": [], "usage": usage}) if usage is not None else b""
+            encoded.append(msgspec.json.encode({**members, "choices": [piece]}))
+            members = shared
+    return encoded, msgspec.json.encode({**shared, "choices": [], "usage": usage}) if usage is not None else b""
 
 
 def _is_short(value: Any) -> bool:
-    """Whether it may be repeated in every chunk; anything else stands in the first one alone."""
-    return value is None or isinstance(value, int) or (isinstance(value, str) and len(value) <= _LONGEST_REPEATED)
+    """Return whether a value is small enough to be repeated in every chunk."""
+    return value is None or isinstance(value, int) or (isinstance(value, str) and len(value) <= _MAX_REPEATED_LENGTH)
 
 
 def _text_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -71,16 +72,16 @@ def _chat_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for index, call in enumerate(calls):
         for part in _call_pieces(index, call):
             yield chunk({"tool_calls": [part]})
-    rest = {name: value for name, value in message.items() if value is not None}
-    yield {**choice, "delta": rest, "logprobs": logprobs}
+    others = {name: value for name, value in message.items() if value is not None}
+    yield {**choice, "delta": others, "logprobs": logprobs}
 
 
 def _call_pieces(index: int, call: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The call with an empty argument, then the argument."""
+    """Yield the call with empty arguments, then the arguments in pieces."""
     kind = call.get("type") or "function"
     name = _ARGUMENTS.get(kind)
     text = (call.get(kind) or {}).get(name)
-    if not isinstance(text, str):  # a kind of call nobody here has heard of
+    if not isinstance(text, str):  # an unknown type of call
         yield {**call, "index": index}
         return
     yield {**call, "index": index, kind: {**call[kind], name: ""}}

@@ -1,8 +1,8 @@
-"""The beginning of an answer stream in the OpenAI format, up to its first content. Pure.
+"""Finds the first content of a response stream in the OpenAI format. Pure.
 
-Before content another provider can still take over without the caller noticing, so what has come is held back: the
-role, empty deltas, comments. Content is anything a caller would show or act on: text, reasoning, a refusal, a tool
-call, audio, a finish reason.
+Until the first content, the gateway can still fail over to another provider without the client noticing. Everything
+before it (the role, empty deltas, comments) is therefore held back. Content is anything that a client would show or act
+on: text, reasoning, a refusal, a tool call, audio or a finish reason.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ import msgspec
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.stream import DONE
 
-MOST_HELD = 64 * 1024  # bytes; a provider that sends so much and says nothing in it keeps the request
-_SAYS_NOTHING = frozenset({"role"})  # members of a delta that are no content, whatever their value
+MAX_HELD_BYTES = 64 * 1024  # after this much without content, the stream is passed on and there is no failover
+_NO_CONTENT = frozenset({"role"})  # members of a delta that are never content
 
 
 class Chunk(msgspec.Struct):
-    """As much of a chunk as tells content from preamble."""
+    """The part of a stream chunk that decides whether it has content."""
 
     choices: list[dict[str, Any]] | None = None
 
@@ -26,43 +26,47 @@ _DECODER = msgspec.json.Decoder(Chunk)
 
 
 class FirstContentDetector:
-    """Fed with whole events, as a watcher gives them: errors are none of them. `begun`: one has come."""
+    """Holds back a stream until its first content.
 
-    __slots__ = ("_bytes", "_held", "begun", "has_content")
+    It is fed with the complete events that a StreamTransformer returns, none of which is an error. `has_event` says
+    whether an event has come, and `has_content` whether content has.
+    """
+
+    __slots__ = ("_bytes", "_held", "has_content", "has_event")
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._bytes = 0
-        self.begun = False
+        self.has_event = False
         self.has_content = False
 
     def feed(self, data: bytes) -> None:
-        """Look at what has come, until it is known what this stream is."""
+        """Hold more of the stream, and look for content in it."""
         self._held.append(data)
         self._bytes += len(data)
         splitter = sse.SseSplitter()
         for block in [*splitter.feed(data), splitter.rest()]:
             event = sse.parse(block)
             if not event.is_empty and not self.has_content:
-                self._look_at(event.data)
-        if self._bytes > MOST_HELD:
-            self.begun = self.has_content = True
+                self._inspect(event.data)
+        if self._bytes > MAX_HELD_BYTES:
+            self.has_event = self.has_content = True
 
-    def held(self) -> bytes:
-        """All that came, to be passed on now; the events of a provider that gave up are never asked for."""
-        held, self._held = self._held, []
-        return b"".join(held)
+    def take_held(self) -> bytes:
+        """Return everything that was held back, and hold it no longer."""
+        events, self._held = self._held, []
+        return b"".join(events)
 
-    def _look_at(self, data: bytes) -> None:
+    def _inspect(self, data: bytes) -> None:
         if data.strip() == DONE:
-            self.begun = self.has_content = True
+            self.has_event = self.has_content = True
             return
         try:
             chunk = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.begun = self.has_content = True  # whatever it is, the caller gets it as it came
+            self.has_event = self.has_content = True  # an event that cannot be read is passed on unchanged
             return
-        self.begun = True
+        self.has_event = True
         self.has_content = any(map(_has_content, chunk.choices or ()))
 
 
@@ -70,4 +74,4 @@ def _has_content(choice: dict[str, Any]) -> bool:
     if choice.get("finish_reason") or choice.get("text"):
         return True
     delta = choice.get("delta")
-    return isinstance(delta, dict) and any(value for name, value in delta.items() if name not in _SAYS_NOTHING)
+    return isinstance(delta, dict) and any(value for name, value in delta.items() if name not in _NO_CONTENT)

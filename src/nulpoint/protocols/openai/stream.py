@@ -1,8 +1,8 @@
-"""Watching an OpenAI-format stream on its way to the caller.
+"""Passes a stream in the OpenAI format on to the client, and checks it on the way.
 
-A watcher is fed every network read and gives back what the caller gets. It remembers just enough of the end to say
-afterwards what was used and whether the stream was whole. What it says depends on the bytes alone, never on where the
-network cut them.
+A transformer is fed every network read and returns what the client gets. It keeps just enough of the end of the stream
+to report afterwards which tokens were used and whether the stream was complete. Its results depend only on the bytes,
+never on how the network split them.
 """
 
 import re
@@ -13,16 +13,17 @@ import msgspec
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
-from nulpoint.protocols.openai.usage import NOTHING, ResponseMetadata, read_metadata
+from nulpoint.protocols.openai.usage import NO_METADATA, ResponseMetadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure
 
-TAIL_BYTES = 8192  # of each of the last three reads: usage stands in one of the last events
-HELD_BYTES = 32_768  # of an unfinished event
+TAIL_BYTES = 8192  # kept of each of the last three reads, since one of the last events contains the usage
+MAX_PENDING_BYTES = 32_768  # of an incomplete event
 DONE = b"[DONE]"
-# Usage that is not plainly null. It may match too much, but nothing it does not match holds usage.
+# Matches usage that is not simply null. It may match other text, but every event with usage matches.
 USAGE = re.compile(rb'"usage"\s*+(?::\s*+(?!null)|[^:\s])')
-# What is looked for in every read, cheapest first. An ordinary event is one line of JSON and an empty line, both ended
-# alike, in which no letter of the member name `error` is written as an escape (they are U+0065, U+006F and U+0072).
+# Every read is checked for these, the cheapest checks first. An ordinary event consists of a line of JSON and an empty
+# line with the same line ends. No letter of a member name `error` may be written as an escape in it, so it contains no
+# escape of the characters U+0060 to U+007F.
 _LF, _CR, _BACKSLASH = b"\n\r\\"
 _BEGIN = b"data: {"
 _BEGINS = (_BEGIN, b"data:{")
@@ -33,65 +34,66 @@ _PLAIN_BEGINNING = re.compile(rb"data: ?(?! *\[)[^\\\r\n]*+(?:\\(?!u00[67])[^\\\
 
 
 class StreamTransformer(Protocol):
-    """What passes a stream on. The caller of `feed` writes what it gives, if anything, in one write.
+    """Turns a provider's stream into the one for the client.
 
-    `[DONE]` is given by `close` alone: what a provider sends after it is still to be seen by then.
+    The result of `feed` is sent to the client in a single write, unless it is empty. Only `close` returns `[DONE]`,
+    because what a provider sends after it must be checked first.
     """
 
     def feed(self, data: bytes) -> bytes: ...
 
     def close(self) -> bytes:
-        """What is left for the caller when the provider has sent everything, `[DONE]` included."""
+        """Return the rest of the stream for the client, including `[DONE]`, when the provider has sent everything."""
 
     def finished(self) -> bool:
-        """Whether the provider ended its answer properly, as its format does, and nothing was wrong with it."""
+        """Return whether the provider ended its response as its format requires, without any failure."""
 
     def has_finish_reason(self) -> bool:
-        """Whether every choice has ended with a `finish_reason`, for hosts that never say `[DONE]`."""
+        """Return whether every choice has ended with a `finish_reason`, for hosts that never send `[DONE]`."""
 
     def metadata(self) -> ResponseMetadata: ...
 
     @property
     def failure(self) -> Failure | None:
-        """What went wrong: the provider said so, or sent what cannot be read. Nothing more is passed on after it."""
+        """An error that the provider sent, or one found in its stream. Nothing is passed on after it."""
 
     @property
     def over(self) -> bool:
-        """The answer has ended, well or by a failure: no further event belongs to it."""
+        """True if the response has ended, properly or with a failure, so that no further event belongs to it."""
 
 
-def goes_on() -> Failure:
-    """An answer that goes on after its own end. Callers stop reading there and would take it for whole."""
-    return malformed_response("the provider sent more after the end of its answer")
+def event_after_end() -> Failure:
+    """Return the failure for a response that continues after its end, where clients would take it for complete."""
+    return malformed_response("the provider sent more events after the end of its response")
 
 
 class PassThrough:
-    """Gives the caller every event as it came, byte for byte.
+    """Passes every event on to the client byte for byte.
 
-    What has come of an unfinished event waits for its end, so that a stream that is cut ends between two events and
-    not inside one. An event over HELD_BYTES that begins as a line of JSON is passed on piece by piece instead. An event
-    that is an error ends the stream and is not passed on: the caller is told of the failure in the gateway's own words,
-    once.
+    An incomplete event is held back until its end has come, so that a stream which is cut off ends between two events.
+    An event of more than MAX_PENDING_BYTES that begins like a line of JSON is passed on in pieces instead. An event
+    with an error ends the stream and is not passed on: the gateway reports the failure to the client itself, and once.
 
-    Nothing follows `[DONE]`: comments and a repeated `[DONE]` are dropped, any other event makes the answer malformed.
+    Nothing is passed on after `[DONE]`. Comments and a repeated `[DONE]` are dropped there, and any other event makes
+    the response malformed.
 
-    `finish_ends`: the host never says `[DONE]`, so that it must be known which choices have ended.
+    `finish_ends` says that the host never sends `[DONE]`, so the choices that have ended must be tracked.
     """
 
     def __init__(self, *, finish_ends: bool = False) -> None:
         self.failure: Failure | None = None
         self.over = False
-        self._choices: dict[int, bool] | None = {} if finish_ends else None  # which have come, and whether they ended
-        # Whether the next read may pass as it is: it begins an event, and nothing is known that forbids it.
+        self._choices: dict[int, bool] | None = {} if finish_ends else None  # whether each choice has ended
+        # Whether the next read may be passed on unchanged if it consists of ordinary events: it begins with an event.
         self._may_pass = not finish_ends
-        # The last three reads passed on, of which each holds whole events. Few on purpose: memory given back at once
-        # is used again while it is still in the processor's cache.
+        # The last three reads that were passed on, each of complete events. No more are kept, because memory that is
+        # freed soon is used again while it is still in the processor's cache.
         self._third = self._second = self._last = b""
-        self._held = bytearray()  # what has come of an unfinished event
-        self._passed = 0  # how many bytes of it have been passed on
-        self._begins_plainly: bool | None = None  # of an unfinished event over HELD_BYTES
+        self._pending = bytearray()  # the beginning of an incomplete event
+        self._passed_bytes = 0  # how many bytes of the incomplete event were already passed on
+        self._begins_plainly: bool | None = None  # whether an incomplete event over MAX_PENDING_BYTES does
         self._closing = False
-        self._done = b""  # the event that said `[DONE]`
+        self._done = b""  # the event that contained `[DONE]`
 
     def feed(self, data: bytes) -> bytes:
         if not (
@@ -103,7 +105,7 @@ class PassThrough:
             and _ERROR not in data
             and (_BACKSLASH not in data or not _escapes_a_letter(data))
         ) and not (self._may_pass and _are_ordinary(data)):
-            data = self._carefully(data)
+            data = self._pass_by_event(data)
             if not data:
                 return data
         self._third = self._second
@@ -111,67 +113,68 @@ class PassThrough:
         self._last = data if len(data) <= TAIL_BYTES else data[-TAIL_BYTES:]
         return data
 
-    def _carefully(self, data: bytes) -> bytes:
-        """Pass on event by event what is not plainly a run of ordinary events."""
+    def _pass_by_event(self, data: bytes) -> bytes:
+        """Check each event of a read that does not clearly consist of ordinary events, and return what to pass on."""
         if self.failure is not None:
             return b""
-        held = self._held
-        searched = max(0, len(held) - 3)  # what came before holds no end of an event
-        held += data
-        passed = []
-        ends = [match.end() for match in sse.EVENT_END.finditer(held, searched)]
-        if ends and ends[-1] == len(held) and held[-1] == _CR and not self._closing:
-            ends.pop()  # a LF that comes next belongs to it
+        pending = self._pending
+        search_start = max(0, len(pending) - 3)  # there is no end of an event in the bytes before
+        pending += data
+        output = []
+        ends = [match.end() for match in sse.EVENT_END.finditer(pending, search_start)]
+        if ends and ends[-1] == len(pending) and pending[-1] == _CR and not self._closing:
+            ends.pop()  # if the next byte is a LF, it belongs to this event
         if ends:
-            text = bytes(held)
-            held.clear()
+            text = bytes(pending)
+            pending.clear()
             start = 0
             for end in ends:
-                passed.append(self._event(text[start:end]))
+                output.append(self._pass_event(text[start:end]))
                 start = end
-            held += text[start:]
-        if len(held) > HELD_BYTES:
-            passed.append(self._piece())
-        self._may_pass = not (held or self.over or self._choices is not None)
-        return b"".join(passed)
+            pending += text[start:]
+        if len(pending) > MAX_PENDING_BYTES:
+            output.append(self._pass_piece())
+        self._may_pass = not (pending or self.over or self._choices is not None)
+        return b"".join(output)
 
-    def _event(self, block: bytes) -> bytes:
-        """What is passed on of a whole event, or of the rest of one whose beginning has been passed on."""
-        already, self._passed, self._begins_plainly = self._passed, 0, None
+    def _pass_event(self, block: bytes) -> bytes:
+        """Check a complete event, and return the part of it that is still to be passed on."""
+        passed_bytes, self._passed_bytes, self._begins_plainly = self._passed_bytes, 0, None
         if self.over:
-            self._judge(block)
+            self._interpret(block)
             return b""
-        in_pieces = already > 0 or (len(block) > HELD_BYTES and _begins_plainly(block))
+        in_pieces = passed_bytes > 0 or (len(block) > MAX_PENDING_BYTES and _begins_plainly(block))
         if not in_pieces and len(block) > sse.MAX_EVENT_BYTES:
             self._fail(sse.EventTooLargeError())
         elif not _is_ordinary(block):
-            self._judge(block)
+            self._interpret(block)
         if self._choices is not None:
             for choice in _choices_of(block):
                 self._choices[choice.index] = bool(choice.finish_reason) or self._choices.get(choice.index, False)
-        # Whether an event was passed on in pieces may not depend on the cuts either, even if it turned out an error.
-        return b"" if self.over and not in_pieces else block[already:]
+        # A long event is passed on even if it turned out to be an error, so that the output does not depend on how the
+        # network split it.
+        return b"" if self.over and not in_pieces else block[passed_bytes:]
 
-    def _piece(self) -> bytes:
-        """What is passed on of an unfinished event that is too long to be held."""
-        held = self._held
+    def _pass_piece(self) -> bytes:
+        """Return the part to pass on of an incomplete event that is too long to be held back."""
+        pending = self._pending
         if self.over:
-            self._fail(goes_on())
+            self._fail(event_after_end())
             return b""
         if self._begins_plainly is None:
-            self._begins_plainly = _begins_plainly(bytes(held[:HELD_BYTES]))
+            self._begins_plainly = _begins_plainly(bytes(pending[:MAX_PENDING_BYTES]))
         if not self._begins_plainly:
-            if len(held) > sse.MAX_EVENT_BYTES:
+            if len(pending) > sse.MAX_EVENT_BYTES:
                 self._fail(sse.EventTooLargeError())
             return b""
-        piece = bytes(held[self._passed :])
-        if len(held) > sse.MAX_EVENT_BYTES:  # nobody can keep all of it to look for an error in its end
-            del held[:-3]
-        self._passed = len(held)
+        piece = bytes(pending[self._passed_bytes :])
+        if len(pending) > sse.MAX_EVENT_BYTES:  # too long to be kept until its end can be checked for an error
+            del pending[:-3]
+        self._passed_bytes = len(pending)
         return piece
 
-    def _judge(self, block: bytes) -> None:
-        """Note what an event means for the stream, if it is more than one to pass on."""
+    def _interpret(self, block: bytes) -> None:
+        """End the stream if the event is an error or an end, or must not occur where it does."""
         event = sse.parse(block)
         if _is_error(event):
             self._fail(embedded_failure("the provider", event.data))
@@ -181,25 +184,27 @@ class PassThrough:
             self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
         elif self.over:
-            self._fail(goes_on())
-        elif event.data.startswith(DONE):  # readers that look no further take it for the end
-            self._fail(malformed_response("the provider sent an event that begins as `[DONE]` and is more"))
+            self._fail(event_after_end())
+        elif event.data.startswith(DONE):  # some clients would take it for the end
+            self._fail(
+                malformed_response("the provider sent an event that begins with `[DONE]` and continues after it")
+            )
 
     def _fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
         self.over = True
         self._may_pass = False
-        self._held.clear()
+        self._pending.clear()
 
     def close(self) -> bytes:
-        """Give the last event where its empty line is missing; what is cut inside an event is nothing to pass on."""
+        """Return a last event that lacks only its empty line, and `[DONE]`. An event that is cut off is dropped."""
         self._closing = True
-        held, last = bytes(self._held), b""
-        if sse.EVENT_END.search(held) is not None:
+        pending, last = bytes(self._pending), b""
+        if sse.EVENT_END.search(pending) is not None:
             last = self.feed(b"")
-        elif held and self.failure is None and _is_whole(held):
-            last = self.feed(b"\n" if held.endswith(b"\n") else b"\n\n")
-        self._held.clear()
+        elif pending and self.failure is None and _is_complete(pending):
+            last = self.feed(b"\n" if pending.endswith(b"\n") else b"\n\n")
+        self._pending.clear()
         return last + self._done if self.failure is None else last
 
     def finished(self) -> bool:
@@ -209,22 +214,22 @@ class PassThrough:
         return self.failure is None and bool(self._choices) and all((self._choices or {}).values())
 
     def metadata(self) -> ResponseMetadata:
-        """Usage and model by the last event that tells them."""
-        last = NOTHING
-        for event in reversed(self._events()):
+        """Return the usage and the model in the last events that report them."""
+        last = NO_METADATA
+        for event in reversed(self._last_events()):
             metadata = read_metadata(event.data)
             last = ResponseMetadata(last.usage or metadata.usage, last.model or metadata.model)
             if last.usage and last.model:
                 break
         return last
 
-    def _events(self) -> list[sse.SseEvent]:
+    def _last_events(self) -> list[sse.SseEvent]:
         decoder = sse.SseDecoder()
         return [*decoder.feed(self._third + self._second + self._last), *decoder.close()]
 
 
 class UsageStripper(PassThrough):
-    """Keeps from the caller the event that holds only usage: we asked for it, the caller did not."""
+    """Removes the event that contains only usage, which the gateway asked for and the client did not."""
 
     def feed(self, data: bytes) -> bytes:
         data = PassThrough.feed(self, data)  # `super()` would cost a third of this function
@@ -234,32 +239,32 @@ class UsageStripper(PassThrough):
 
 
 class WrappingTransformer:
-    """Base of the watchers that change what another one gives. What fails here is a failure of the stream too."""
+    """Base class of the transformers that change the output of another one, and may fail while they do."""
 
     def __init__(self, inner: StreamTransformer) -> None:
         self._inner = inner
-        self._own_failure: Failure | None = None
+        self._wrapper_failure: Failure | None = None
 
     @property
     def failure(self) -> Failure | None:
-        return self._own_failure or self._inner.failure
+        return self._wrapper_failure or self._inner.failure
 
     @property
     def over(self) -> bool:
-        return self._own_failure is not None or self._inner.over
+        return self._wrapper_failure is not None or self._inner.over
 
     def finished(self) -> bool:
-        return self._own_failure is None and self._inner.finished()
+        return self._wrapper_failure is None and self._inner.finished()
 
     def has_finish_reason(self) -> bool:
-        return self._own_failure is None and self._inner.has_finish_reason()
+        return self._wrapper_failure is None and self._inner.has_finish_reason()
 
     def metadata(self) -> ResponseMetadata:
         return self._inner.metadata()
 
 
 def without_usage(data: bytes) -> bytes:
-    """Whole events, but for those that hold only usage."""
+    """Return complete events without those that contain only usage."""
     return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
 
 
@@ -278,7 +283,7 @@ class _Choices(msgspec.Struct):
     choices: list[_Choice] | None = None
 
 
-class _Failed(msgspec.Struct):
+class _Error(msgspec.Struct):
     error: Any = None
     object: Any = None
 
@@ -287,21 +292,21 @@ def _is_error(event: sse.SseEvent) -> bool:
     if event.name == b"error":
         return True
     try:
-        told = msgspec.json.decode(event.data, type=_Failed)
+        decoded = msgspec.json.decode(event.data, type=_Error)
     except NOT_JSON:
         return False
-    return bool(told.error) or told.object == "error"
+    return bool(decoded.error) or decoded.object == "error"
 
 
 def _empty_line(block: bytes) -> bytes:
-    """The end of an event, in the kind of line ends it has."""
+    """Return the two line ends that end an event, of the same kind as the event has."""
     if b"\r" not in block:
         return b"\n\n"
     return b"\r\n\r\n" if b"\r\n" in block else b"\r\r"
 
 
 def _is_ordinary(block: bytes) -> bool:
-    """Whether a block is an ordinary event, with either kind of line ends."""
+    """Return whether a block is an ordinary event, with LF or CRLF as line ends."""
     size = len(block)
     if block[-1:] != b"\n" or not block.startswith(_BEGINS):
         return False
@@ -312,7 +317,7 @@ def _is_ordinary(block: bytes) -> bool:
 
 
 def _are_ordinary(data: bytes) -> bool:
-    """The same of all the events of a read, where there are several."""
+    """Return whether a read consists of ordinary events only."""
     if data[:7] == _BEGIN and _CR not in data and _LINES(data) is not None:
         return _ERROR not in data and not _escapes_a_letter(data)
     return _is_ordinary(data)
@@ -328,13 +333,13 @@ def _escapes_a_letter(data: bytes) -> bool:
 
 
 def _begins_plainly(block: bytes) -> bool:
-    """Whether an event over HELD_BYTES begins as one that is no error and no end."""
-    beginning = block[:HELD_BYTES]
+    """Return whether an event over MAX_PENDING_BYTES begins in a way that rules out that it is an error or an end."""
+    beginning = block[:MAX_PENDING_BYTES]
     return _PLAIN_BEGINNING(beginning) is not None and _ERROR not in beginning
 
 
-def _is_whole(block: bytes) -> bool:
-    """Whether an event lacks only its empty line."""
+def _is_complete(block: bytes) -> bool:
+    """Return whether an event lacks only its empty line."""
     event = sse.parse(block)
     return event.name == b"error" or event.data.strip() == DONE or _is_json(event.data)
 

@@ -1,7 +1,7 @@
-"""Tools as every codec reads them: functions, whichever way they were declared, and which of them may be called.
+"""Reads the tools of a chat request for the codecs: the functions, and which of them may be called.
 
-OpenAI's API knows two older and newer forms beside `tools` of type function: `functions`, and custom tools, which take
-free text. Both become functions here, and `wrapping` puts the answer back.
+Besides `tools` of type function, OpenAI's API has legacy `functions`, and custom tools that take free text. Both are
+read as functions, and `emulation` converts the calls in the response back.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -14,58 +14,62 @@ _MODES: dict[Any, Mode] = {"none": "none", "auto": "auto", "required": "required
 
 
 class ToolChoice(NamedTuple):
-    """Whether tools must be called, and the names of the only ones that may, where that is limited."""
+    """The mode of calling tools, and the names of those that may be called, or None for all."""
 
     mode: Mode
     names: frozenset[str] | None = None
 
 
 class ToolSet(NamedTuple):
-    """`functions` as in `tools[].function`, each with its tool around it; `own` are in the provider's own shape."""
+    """The tools of a request.
+
+    `functions` are the entries of `tools` that have a `function`, and `provider_tools` are those in the provider's own
+    format.
+    """
 
     functions: list[dict[str, Any]]
-    own: list[dict[str, Any]]
+    provider_tools: list[dict[str, Any]]
     choice: ToolChoice | None
 
     def allowed(self) -> list[dict[str, Any]]:
-        """The functions a model should know of, where a provider cannot be told which of them are allowed."""
+        """Return the functions that may be called, for providers without a way to limit calls to some of them."""
         names = self.choice.names if self.choice else None
         return [tool for tool in self.functions if names is None or tool["function"]["name"] in names]
 
 
 def read_tools(fields: RequestFields) -> tuple[ToolSet, Emulation]:
-    """Takes `tools`, `tool_choice`, `functions` and `function_call`. Raises Failure (400)."""
+    """Take `tools`, `tool_choice`, `functions` and `function_call`. Raises Failure (400)."""
     functions: list[dict[str, Any]] = []
-    own: list[dict[str, Any]] = []
+    provider_tools: list[dict[str, Any]] = []
     custom: set[str] = set()
-    given, legacy = _list(fields.pop("tools"), "tools"), _list(fields.pop("functions"), "functions")
-    count = len(given) + len(legacy)
+    tools, legacy = _list(fields.pop("tools"), "tools"), _list(fields.pop("functions"), "functions")
+    count = len(tools) + len(legacy)
     if count > fields.limits.tools:
-        raise too_many(count, fields.limits.tools, "tools" if given else "functions", "MAX_TOOLS")
-    for index, tool in enumerate(given):
+        raise too_many(count, fields.limits.tools, "tools" if tools else "functions", "MAX_TOOLS")
+    for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         if not isinstance(tool, dict):
             raise invalid(where, "must be an object")
         if isinstance(tool.get("custom"), dict):
-            tool = _checked({**tool, "function": _as_function(tool["custom"], f"{where}.custom", fields)}, where)
+            tool = _check_tool({**tool, "function": _as_function(tool["custom"], f"{where}.custom", fields)}, where)
             custom.add(tool["function"]["name"])
         if isinstance(tool.get("function"), dict):
-            functions.append(_checked(tool, where))
-            fields.report_other_members(tool, _TAKEN_OF_TOOL, "tools")
+            functions.append(_check_tool(tool, where))
+            fields.report_other_members(tool, _TOOL_MEMBERS, "tools")
         elif tool.get("type") == "function":
             raise invalid(f"{where}.function", "must be an object")
         else:
-            own.append(tool)
-    functions += [
-        _checked({"type": "function", "function": one}, f"functions[{index}]") for index, one in enumerate(legacy)
-    ]
-    known = {tool["function"]["name"] for tool in functions}
-    known |= {tool["name"] for tool in own if isinstance(tool.get("name"), str)}
-    choice = _choice(fields, known)
-    return ToolSet(functions, own, choice), Emulation(custom=frozenset(custom), legacy=bool(legacy))
+            provider_tools.append(tool)
+    for index, function in enumerate(legacy):
+        functions.append(_check_tool({"type": "function", "function": function}, f"functions[{index}]"))
+    names = {tool["function"]["name"] for tool in functions}
+    names |= {tool["name"] for tool in provider_tools if isinstance(tool.get("name"), str)}
+    choice = _read_choice(fields, names)
+    emulation = Emulation(custom_tools=frozenset(custom), legacy_functions=bool(legacy))
+    return ToolSet(functions, provider_tools, choice), emulation
 
 
-_TAKEN_OF_TOOL = frozenset({"type", "function", "custom", "cache_control"})
+_TOOL_MEMBERS = frozenset({"type", "function", "custom", "cache_control"})
 
 
 def _list(value: Any, name: str) -> list[Any]:
@@ -74,7 +78,8 @@ def _list(value: Any, name: str) -> list[Any]:
     return value or []
 
 
-def _checked(tool: dict[str, Any], where: str) -> dict[str, Any]:
+def _check_tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the tool itself. Raises Failure (400) if it is malformed."""
     function = tool["function"]
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise invalid(where, "must have a function with a `name`")
@@ -85,7 +90,10 @@ def _checked(tool: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _as_function(custom: dict[str, Any], where: str, fields: RequestFields) -> dict[str, Any]:
-    """A function of one text. A grammar can only be asked for there, so it is reported as lost."""
+    """Return a custom tool as a function with a single text.
+
+    A function cannot enforce a grammar, so it is put into the description and reported as dropped.
+    """
     fields.report_other_members(custom, {"name", "description", "format"}, "tools.custom")
     text: dict[str, Any] = {"type": "string"}
     grammar = object_of(object_of(custom.get("format"), f"{where}.format").get("grammar"), f"{where}.format.grammar")
@@ -98,43 +106,46 @@ def _as_function(custom: dict[str, Any], where: str, fields: RequestFields) -> d
     parameters = {
         "type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False,
     }  # fmt: skip
+    function: dict[str, Any] = {"name": custom.get("name")}
     description = optional_text(custom.get("description"), f"{where}.description")
-    described = {"description": description} if description else {}
-    return {"name": custom.get("name"), **described, "parameters": parameters}
+    if description:
+        function["description"] = description
+    return {**function, "parameters": parameters}
 
 
-def _choice(fields: RequestFields, known: set[str]) -> ToolChoice | None:
+def _read_choice(fields: RequestFields, tool_names: set[str]) -> ToolChoice | None:
     legacy = fields.pop("function_call")
     where = "tool_choice" if legacy is None else "function_call"
     choice = fields.pop("tool_choice") if legacy is None else legacy
     if choice is None:
         return None
     if isinstance(choice, str) and choice in _MODES:
-        read = ToolChoice(_MODES[choice])
+        tool_choice = ToolChoice(_MODES[choice])
     elif isinstance(choice, dict) and legacy is not None:
-        read = ToolChoice("required", frozenset({_text_name(choice, "function_call")}))
+        tool_choice = ToolChoice("required", frozenset({_name_in(choice, "function_call")}))
     elif isinstance(choice, dict) and choice.get("type") in ("function", "custom"):
-        read = ToolChoice("required", frozenset({_name(choice)}))
+        tool_choice = ToolChoice("required", frozenset({_tool_name(choice)}))
     elif isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         allowed = object_of(choice.get("allowed_tools"), "tool_choice.allowed_tools")
-        named = _list(allowed.get("tools"), "tool_choice.allowed_tools.tools")
-        names = frozenset(_name(object_of(tool, "tool_choice.allowed_tools.tools")) for tool in named)
+        tools = _list(allowed.get("tools"), "tool_choice.allowed_tools.tools")
+        names = frozenset(_tool_name(object_of(tool, "tool_choice.allowed_tools.tools")) for tool in tools)
         mode = optional_text(allowed.get("mode"), "tool_choice.allowed_tools.mode")
-        read = ToolChoice(_MODES.get(mode, "auto"), names)
+        tool_choice = ToolChoice(_MODES.get(mode, "auto"), names)
     else:
         raise invalid(where, "must be none, auto, required, a function, a custom tool or allowed_tools")
-    if (read.names is not None and not read.names <= known) or (read.mode == "required" and not known):
-        raise invalid(where, "must name what stands in `tools`")
-    return read if known else None
+    has_unknown_name = tool_choice.names is not None and not tool_choice.names <= tool_names
+    if has_unknown_name or (tool_choice.mode == "required" and not tool_names):
+        raise invalid(where, "must name tools that are in `tools`")
+    return tool_choice if tool_names else None
 
 
-def _name(tool: dict[str, Any]) -> str:
+def _tool_name(tool: dict[str, Any]) -> str:
     kind = "custom" if tool.get("type") == "custom" else "function"
-    return _text_name(object_of(tool.get(kind), f"tool_choice.{kind}"), f"tool_choice.{kind}")
+    return _name_in(object_of(tool.get(kind), f"tool_choice.{kind}"), f"tool_choice.{kind}")
 
 
-def _text_name(named: dict[str, Any], where: str) -> str:
-    name = named.get("name")
+def _name_in(function: dict[str, Any], where: str) -> str:
+    name = function.get("name")
     if not isinstance(name, str):
         raise invalid(f"{where}.name", "must be text")
     return name

@@ -1,4 +1,4 @@
-"""Token counts as providers report them in the OpenAI format, read on the side. Absent stays absent: no guesses."""
+"""Reads the token counts that providers report in the OpenAI format. Counts that are not reported are never guessed."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -7,17 +7,17 @@ import msgspec
 
 from nulpoint.formats.malformed import NOT_JSON
 
-# More than any model can take or say. What is reported beyond it is no count of tokens: sums of it would be too large
-# for the metrics and the request log.
-MOST_TOKENS = 1_000_000_000
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+# More tokens than any model can read or write. Larger numbers are not accepted as counts, since their sums would be too
+# large for the metrics and the request log.
+MAX_TOKENS = 1_000_000_000
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one answer.
+class Usage(msgspec.Struct, frozen=True):
+    """The token counts of a response.
 
-    Parts of `prompt` are `cached` (read from the provider's cache) and `written` (to it; `written_1h` of them for an
-    hour, the others for minutes), `reasoning` is part of `completion`.
+    `prompt` includes `cached` (read from the provider's cache) and `written` (written to it, of which `written_1h` are
+    kept for an hour and the others for minutes). `completion` includes `reasoning`.
     """
 
     prompt: Tokens = 0
@@ -53,87 +53,87 @@ _ABSENT = msgspec.Raw()
 _NO_ERROR = (_ABSENT, msgspec.Raw(b"null"))
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     usage: _Usage | None = None
-    x_groq: _Nested | None = None  # Groq's streams have it there
+    x_groq: _Nested | None = None  # contains the usage in Groq's streams
     model: str | None = None
     error: msgspec.Raw = _ABSENT
 
 
-class _WithoutUsage(msgspec.Struct):
-    """What is read of an answer whose usage is not made of counts: that is as if none were reported."""
+class _ResponseWithoutUsage(msgspec.Struct):
+    """The members of a response whose usage is malformed and therefore treated as not reported."""
 
     model: str | None = None
     error: msgspec.Raw = _ABSENT
 
 
 class ResponseMetadata(msgspec.Struct, frozen=True):
-    """What is worth knowing of a whole answer or of one chunk of a stream."""
+    """The usage and model of a complete response or of a stream chunk, and signs of whether it is a good one."""
 
     usage: Usage | None = None
     model: str | None = None
-    suspect: bool = False  # it is not readable, has an `error` or names no model: no good answer, perhaps
-    ended: bool = False  # every choice is known to have ended by itself, or at the limit that was asked for
+    suspect: bool = False  # it cannot be read, has an `error` or names no model, so it may not be a good response
+    ended: bool = False  # every choice is known to have ended by itself or at the requested limit
 
 
 class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Whole(_Answer):
+class _CompleteResponse(_Response):
     choices: list[_Choice] = []
 
 
-# After any other reason (a content filter, an error of the host) the same question may bring a better answer.
-LASTING = frozenset({"stop", "length", "tool_calls", "function_call"})
-NOTHING = ResponseMetadata()
+# After any other finish reason (a content filter, an error of the host) a repeated request may get a better response.
+STABLE_FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "function_call"})
+NO_METADATA = ResponseMetadata()
 _UNREADABLE = ResponseMetadata(suspect=True)
-_DECODER = msgspec.json.Decoder(_Answer)
-_WHOLE_DECODER = msgspec.json.Decoder(_Whole)
-_WITHOUT_USAGE_DECODER = msgspec.json.Decoder(_WithoutUsage)
+_DECODER = msgspec.json.Decoder(_Response)
+_COMPLETE_DECODER = msgspec.json.Decoder(_CompleteResponse)
+_WITHOUT_USAGE_DECODER = msgspec.json.Decoder(_ResponseWithoutUsage)
 
 
-def read_metadata(answer: bytes) -> ResponseMetadata:
-    """Usage and model of an answer or chunk; whatever cannot be read is None."""
-    return _read(answer, _DECODER)
+def read_metadata(response: bytes) -> ResponseMetadata:
+    """Return the usage and model of a response or chunk, each None if it cannot be read."""
+    return _read(response, _DECODER)
 
 
-def read_final_metadata(answer: bytes) -> ResponseMetadata:
-    """The same of a whole answer, and whether it came to its end."""
-    metadata = _read(answer, _WHOLE_DECODER)
-    return _read(answer, _DECODER) if metadata is _UNREADABLE else metadata
+def read_final_metadata(response: bytes) -> ResponseMetadata:
+    """Return the usage and model of a complete response, and whether all its choices have ended."""
+    metadata = _read(response, _COMPLETE_DECODER)
+    return _read(response, _DECODER) if metadata is _UNREADABLE else metadata
 
 
-def _read(answer: bytes, decoder: "msgspec.json.Decoder[Any]") -> ResponseMetadata:
+def _read(response: bytes, decoder: "msgspec.json.Decoder[Any]") -> ResponseMetadata:
     try:
-        decoded: _Answer | _Whole = decoder.decode(answer)
+        decoded: _Response | _CompleteResponse = decoder.decode(response)
     except NOT_JSON:
-        return _UNREADABLE if decoder is _WHOLE_DECODER else _without_usage(answer)
+        return _UNREADABLE if decoder is _COMPLETE_DECODER else _read_without_usage(response)
     reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
-    fault = decoded.error not in _NO_ERROR
-    suspect = fault or decoded.model is None  # Mistral's errors have no `error`
-    ended = isinstance(decoded, _Whole) and not fault and _have_ended(decoded.choices)
-    return ResponseMetadata(_counts(reported) if reported else None, decoded.model, suspect, ended)
+    has_error = decoded.error not in _NO_ERROR
+    suspect = has_error or decoded.model is None  # Mistral's errors have no `error`
+    ended = isinstance(decoded, _CompleteResponse) and not has_error and _have_ended(decoded.choices)
+    return ResponseMetadata(_to_usage(reported) if reported else None, decoded.model, suspect, ended)
 
 
-def _without_usage(answer: bytes) -> ResponseMetadata:
+def _read_without_usage(response: bytes) -> ResponseMetadata:
     try:
-        decoded = _WITHOUT_USAGE_DECODER.decode(answer)
+        decoded = _WITHOUT_USAGE_DECODER.decode(response)
     except NOT_JSON:
         return _UNREADABLE
     return ResponseMetadata(None, decoded.model, suspect=decoded.error not in _NO_ERROR or decoded.model is None)
 
 
 def usage_from(usage: Mapping[str, Any]) -> Usage:
-    """Of usage in OpenAI's shape, as codecs make it. Raises msgspec.ValidationError where it is not made of counts."""
-    return _counts(msgspec.convert(usage, _Usage))
+    """Return the counts in a `usage` object of the OpenAI format. Raises msgspec.ValidationError if it is malformed."""
+    return _to_usage(msgspec.convert(usage, _Usage))
 
 
 def _have_ended(choices: list[_Choice]) -> bool:
-    return bool(choices) and all([choice.finish_reason in LASTING for choice in choices])
+    return bool(choices) and all([choice.finish_reason in STABLE_FINISH_REASONS for choice in choices])
 
 
-def _counts(reported: _Usage) -> Usage:
+def _to_usage(reported: _Usage) -> Usage:
     prompt, completion = reported.prompt_tokens_details, reported.completion_tokens_details
     return Usage(
         prompt=reported.prompt_tokens or 0,

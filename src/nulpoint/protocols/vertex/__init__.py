@@ -1,1 +1,1 @@
-"""What Vertex AI needs beyond the APIs of Anthropic and Gemini."""
+"""Requests and responses of Vertex AI, where they differ from the APIs of Anthropic and Gemini."""

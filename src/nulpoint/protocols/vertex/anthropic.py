@@ -1,6 +1,8 @@
-"""Anthropic's Messages as Vertex AI takes them: the model stands in the path, and the version in the body.
+"""Translates chat requests to Anthropic's Messages API on Vertex AI.
 
-Facts: Anthropic's documentation, "Claude on Vertex AI"; the `anthropic` SDK's `lib/vertex` (read 2026-11).
+There the URL path names the model and the body names the version of the API.
+
+Sources: Anthropic's documentation, "Claude on Vertex AI"; the `anthropic` SDK's `lib/vertex` (read 2026-11).
 """
 
 from nulpoint.formats import json_edit
@@ -13,7 +15,10 @@ _MODEL = frozenset({"model"})
 
 
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Raises Failure (400) as `anthropic_request.encode` does. A version that the caller gives counts."""
+    """Return a request for Vertex AI. Raises Failure (400) like `anthropic_request.encode`.
+
+    A version in the client's request replaces ours.
+    """
     encoded = anthropic_request.encode(body, model, limits)
     without_model, _ = json_edit.rewrite(encoded.body, {}, _MODEL)
     if not any(member.key == "anthropic_version" for member in json_edit.members(without_model)):

@@ -1,6 +1,6 @@
-"""Vertex AI's `predict` behind OpenAI's embeddings: one instance a text, the order kept.
+"""Translates OpenAI's embeddings API to Vertex AI's `predict`: one instance per text, in the same order.
 
-Facts: Google's documentation, "Text embeddings API" (read 2026-11).
+Sources: Google's documentation, "Text embeddings API" (read 2026-11).
 """
 
 from typing import Any
@@ -12,22 +12,25 @@ from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
     check_whole_number,
-    deep_nesting_refused,
     read_body,
+    reject_deep_nesting,
     write_body,
 )
-from nulpoint.protocols.openai.embeddings import VectorsFound, decoded, repeated, take_texts
+from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_repeated_texts, pop_texts, to_openai_response
 
-_SAID_OF_EACH = {"task_type": "task_type", "title": "title"}
+_INSTANCE_MEMBERS = {"task_type": "task_type", "title": "title"}
 
 
-@deep_nesting_refused
+@reject_deep_nesting
 def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """`task_type`, `title` and `auto_truncate` are Vertex's own and pass. Raises Failure (400) for token ids."""
+    """Return a request for Vertex AI. Raises Failure (400), among others for input in token ids.
+
+    Vertex AI's own members `task_type`, `title` and `auto_truncate` are passed on.
+    """
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
-    texts = take_texts(fields)
-    shared = repeated(fields, _SAID_OF_EACH, texts)
+    texts = pop_texts(fields)
+    shared = pop_repeated_texts(fields, _INSTANCE_MEMBERS, texts)
     request: dict[str, Any] = {"instances": [{**shared, "content": text} for text in texts]}
     dimensions, truncate = fields.pop("dimensions"), fields.pop("auto_truncate")
     parameters = {"outputDimensionality": dimensions} if dimensions is not None else {}
@@ -43,12 +46,15 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
 
 
 def decode(body: bytes, request: bytes, model: str) -> bytes:
-    """`request` is the caller's, for the encoding it asked for. Raises Failure (502)."""
-    return decoded("vertexai", body, request, model, _found)
+    """Return the response in OpenAI's format. Raises Failure (502).
+
+    `request` is the client's body, which says how vectors are to be encoded.
+    """
+    return to_openai_response("vertexai", body, request, model, _vectors)
 
 
-def _found(answer: dict[str, Any]) -> VectorsFound:
-    each = [one["embeddings"] for one in answer["predictions"]]
-    counts = [(one.get("statistics") or {}).get("token_count") or 0 for one in each]
-    tokens = sum(int(count) for count in msgspec.convert(counts, list[float]))  # 7.0 where others have 7
-    return VectorsFound([one["values"] for one in each], tokens)
+def _vectors(response: dict[str, Any]) -> EmbeddingVectors:
+    embeddings = [prediction["embeddings"] for prediction in response["predictions"]]
+    counts = [(embedding.get("statistics") or {}).get("token_count") or 0 for embedding in embeddings]
+    tokens = sum(int(count) for count in msgspec.convert(counts, list[float]))  # Vertex AI writes 7.0 for 7
+    return EmbeddingVectors([embedding["values"] for embedding in embeddings], tokens)

@@ -1,6 +1,6 @@
 """Copies request and response bodies into the request log if LOG_BODIES asks for it, shortened and redacted."""
 
-from nulpoint.redaction.text import BEYOND, beginning_of_body, redact
+from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix
 from nulpoint.telemetry.request_log.record import RequestRecord
 
 _CUT = " [cut]"
@@ -16,7 +16,7 @@ class BodyCopy:
 
     def __init__(self, max_bytes: int) -> None:
         self._pieces: list[bytes] = []
-        self._bytes_left = max_bytes + BEYOND + 1  # one more byte shows whether the body is longer
+        self._bytes_left = max_bytes + LOOKAHEAD + 1  # one more byte shows whether the body is longer
 
     def add(self, data: bytes) -> None:
         if self._bytes_left > 0 and data:
@@ -43,5 +43,5 @@ class BodyLogger:
             record.response_body = self._loggable(bytes(response))
 
     def _loggable(self, body: bytes) -> str:
-        text = beginning_of_body(body, self._max_bytes, redact)
+        text = redacted_body_prefix(body, self._max_bytes, redact)
         return text if len(body) <= self._max_bytes else text + _CUT

@@ -1,4 +1,4 @@
-"""A configuration that says nothing takes nothing away, and no reload opens what a key has closed."""
+"""Tests of safe reloads: an empty configuration removes nothing, and no reload removes the keys that restrict access."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ import pytest
 
 from conftest import run, until
 from live_parts import live
-from nulpoint.app.reload import MOST_READINGS
+from nulpoint.app.reload import MAX_UNFINISHED_READINGS
 from nulpoint.config import ConfigError, ConfigSource
 from nulpoint.config.document import UnreadableConfigError, read_document
-from nulpoint.config.last_good import LastGood
-from nulpoint.config.safeguards import InForce
+from nulpoint.config.last_good import LastGoodConfig
+from nulpoint.config.safeguards import ReloadGuard
 
 KEYS = {"gateway_api_keys": "one-key-of-a-caller", "rpm_limit": 5000}
 NOTHING = {
@@ -48,7 +48,7 @@ NOTHING = {
     "a name without a value": "rpm_limit:\n",
     "names without values": "gateway_api_keys:\nrpm_limit: ~\naliases: null\n",
 }
-# These hold no settings either, and were refused in other words all along.
+# These hold no settings either; they were always rejected, with other messages.
 ELSE = {
     "the end alone": "...\n",
     "several documents": "---\n---\n",
@@ -63,7 +63,7 @@ ELSE = {
 
 
 @pytest.mark.parametrize("text", {**NOTHING, **ELSE}.values(), ids=[*NOTHING, *ELSE])
-def test_a_file_that_says_nothing_is_refused_by_a_reload(tmp_path, text):
+def test_a_reload_rejects_an_empty_file(tmp_path, text):
     async def main():
         async with live(tmp_path, file=KEYS) as running:
             running.write_text(text)
@@ -72,8 +72,8 @@ def test_a_file_that_says_nothing_is_refused_by_a_reload(tmp_path, text):
             assert "config.yaml: " in page["error"]["message"]
             assert len(page["error"]["problems"]) == 1
             if text in NOTHING.values():
-                assert "config.yaml: has nothing in it" in page["error"]["message"]
-                assert "write {} if it is to hold no settings" in page["error"]["message"]
+                assert "config.yaml: is empty" in page["error"]["message"]
+                assert "write {} if it is meant to hold no settings" in page["error"]["message"]
             assert (await running.chat())[0] == 401
             assert running.app.runtime.config.rpm_limit == 5000
             assert (await running.get("/health"))[1]["config"]["status"] == "refused"
@@ -83,20 +83,20 @@ def test_a_file_that_says_nothing_is_refused_by_a_reload(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", NOTHING.values(), ids=NOTHING)
-def test_at_the_start_it_is_what_it_was(tmp_path, text):
-    """No settings, or the mistake that YAML finds in it; nothing is taken away at a start."""
+def test_an_empty_file_at_the_start(tmp_path, text):
+    """At a start there is nothing to remove, so the file has no settings or a YAML error."""
     path = tmp_path / "config.yaml"
     path.write_text(text)
     try:
         document = read_document(path, expected=False)
     except UnreadableConfigError as error:
-        assert "has nothing in it" not in str(error)  # noqa: PT017 - either is right
+        assert "is empty" not in str(error)  # noqa: PT017 - success is right too
     else:
         assert not [value for value in document.values() if value is not None]
 
 
 @pytest.mark.parametrize("text", ["{}", "{}\n", "# none\n{}\n", "---\n{}\n...\n", "\ufeff{}", "!!map {}"])
-def test_an_empty_mapping_says_that_there_are_no_settings(tmp_path, text):
+def test_an_empty_mapping_is_accepted(tmp_path, text):
     async def main():
         async with live(tmp_path, file={"rpm_limit": 5000}) as running:
             running.write_text(text)
@@ -129,7 +129,7 @@ WRONG_KEYS = {
 
 
 @pytest.mark.parametrize("text", {**NO_KEYS, **WRONG_KEYS}.values(), ids=[*NO_KEYS, *WRONG_KEYS])
-def test_no_reload_takes_the_keys_away(tmp_path, caplog, text):
+def test_a_reload_does_not_remove_the_keys(tmp_path, caplog, text):
     async def main():
         file = {"gateway_api_keys": ["one-key-of-a-caller"], "admin_api_key": "the-key-of-operators"}
         async with live(tmp_path, file=file) as running:
@@ -137,26 +137,26 @@ def test_no_reload_takes_the_keys_away(tmp_path, caplog, text):
             running.write_text(text)
             status, page = await running.reload(operator)
             assert status == 422, page
-            told = "\n".join(page["error"]["problems"])
+            messages = "\n".join(page["error"]["problems"])
             assert (await running.chat())[0] == 401
             assert (await running.get("/admin/config"))[0] == 401
             health = (await running.get("/health", operator))[1]["config"]
             assert health["problems"] == page["error"]["problems"]
             for name in ("GATEWAY_API_KEYS", "ADMIN_API_KEY"):
                 if text in NO_KEYS.values():
-                    assert f"{name} is in force and would be gone" in told
-                    assert "ALLOW_KEYLESS_RELOAD=true in the environment of the process" in told
-                    assert "restart the gateway without it" in told
-                    assert f"{name} is in force and would be gone" in caplog.text
-            assert "one-key" not in told + caplog.text
-            assert "the-key" not in told + caplog.text
+                    assert f"{name} is in force and would be removed" in messages
+                    assert "ALLOW_KEYLESS_RELOAD=true in its environment" in messages
+                    assert "restart the gateway without it" in messages
+                    assert f"{name} is in force and would be removed" in caplog.text
+            assert "one-key" not in messages + caplog.text
+            assert "the-key" not in messages + caplog.text
 
     with caplog.at_level(logging.INFO, "nulpoint"):
         run(main())
 
 
 @pytest.mark.parametrize("text", NO_KEYS.values(), ids=NO_KEYS)
-def test_where_the_environment_allows_it_they_go(tmp_path, caplog, text):
+def test_a_reload_removes_the_keys_if_the_environment_allows_it(tmp_path, caplog, text):
     async def main():
         settings = {"ALLOW_KEYLESS_RELOAD": "true"}
         async with live(tmp_path, settings, file={"gateway_api_keys": ["one-key-of-a-caller"]}) as running:
@@ -164,14 +164,14 @@ def test_where_the_environment_allows_it_they_go(tmp_path, caplog, text):
             running.write_text(text)
             assert (await running.reload())[0] == 200
             assert (await running.chat())[0] == 200
-            assert "GATEWAY_API_KEYS is taken away, as ALLOW_KEYLESS_RELOAD=true allows" in caplog.text
+            assert "GATEWAY_API_KEYS has been removed, as ALLOW_KEYLESS_RELOAD=true allows" in caplog.text
 
     with caplog.at_level(logging.INFO, "nulpoint"):
         run(main())
 
 
-def test_one_that_is_mended_otherwise_still_takes_no_key_away(tmp_path):
-    """All that is wrong is told at once, and a key that is exchanged is no key that goes."""
+def test_fixing_other_problems_does_not_remove_the_keys(tmp_path):
+    """All problems are reported at once, and replacing a key does not count as removing it."""
 
     async def main():
         async with live(tmp_path, file={"gateway_api_keys": "one-key-of-a-caller"}) as running:
@@ -185,15 +185,15 @@ def test_one_that_is_mended_otherwise_still_takes_no_key_away(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["true", "false", "null", "[true]"])
-def test_the_file_does_not_say_how_far_it_is_trusted(tmp_path, value):
+def test_config_yaml_cannot_allow_keyless_reloads(tmp_path, value):
     async def main():
         async with live(tmp_path, file={"gateway_api_keys": "one-key-of-a-caller"}) as running:
             running.write_text(f"allow_keyless_reload: {value}\nrpm_limit: 5\n")
             status, page = await running.reload()
             assert status == 422
-            told = "\n".join(page["error"]["problems"])
-            assert "allow_keyless_reload (config.yaml): counts in the environment of the process alone" in told
-            assert "GATEWAY_API_KEYS is in force and would be gone" in told
+            messages = "\n".join(page["error"]["problems"])
+            assert "allow_keyless_reload (config.yaml): can only be set in the environment of the process" in messages
+            assert "GATEWAY_API_KEYS is in force and would be removed" in messages
             assert (await running.chat())[0] == 401
 
     run(main())
@@ -203,7 +203,7 @@ ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 
 
 def in_the_env_file(tmp_path, before, after, **environ):
-    """The problems of a reload after the env file has changed."""
+    """Return the problems of a reload after the env file has changed."""
     place = ConfigSource({**ENVIRON, **environ}, tmp_path, tmp_path / "env")
     place.env_file.write_text(before)
     config = place.load()
@@ -229,58 +229,60 @@ ENV_FILE = "GATEWAY_API_KEYS=one-key-of-a-caller\nRPM_LIMIT=5000\n"
         "GATEWAY_API_KEYS=''\nRPM_LIMIT=5\n",
     ],
 )
-def test_the_keys_of_an_env_file_stay_too(tmp_path, after):
+def test_a_reload_does_not_remove_the_keys_of_an_env_file(tmp_path, after):
     (problem,) = in_the_env_file(tmp_path, ENV_FILE, after)
-    assert problem.startswith("GATEWAY_API_KEYS is in force and would be gone")
+    assert problem.startswith("GATEWAY_API_KEYS is in force and would be removed")
     assert in_the_env_file(tmp_path, ENV_FILE, after, ALLOW_KEYLESS_RELOAD="true") == []
 
 
 @pytest.mark.parametrize("after", ["", "\n \n", "# nothing\n", "GATEWAY_API_KEYS=\nRPM_LIMIT=\n", "\ufeff"])
-def test_an_env_file_that_says_nothing_takes_nothing_away(tmp_path, after):
+def test_an_empty_env_file_removes_nothing(tmp_path, after):
     for before in (ENV_FILE, "RPM_LIMIT=5000\n"):
         (problem,) = in_the_env_file(tmp_path, before, after)
-        assert "has no variable in it any more" in problem
-    assert in_the_env_file(tmp_path, "", after) == []  # nor did it before
+        assert "no longer sets any variable" in problem
+    assert in_the_env_file(tmp_path, "", after) == []  # it was empty before too
 
 
-def test_nor_does_the_env_file_say_how_far_it_is_trusted(tmp_path):
+def test_the_env_file_cannot_allow_keyless_reloads(tmp_path):
     text = "ALLOW_KEYLESS_RELOAD=true\n"
-    told = in_the_env_file(tmp_path, ENV_FILE, f"RPM_LIMIT=lots\n{text}")
-    assert told[0].startswith(f"ALLOW_KEYLESS_RELOAD ({tmp_path / 'env'}): counts in the environment of the process")
-    assert [problem.partition(" ")[0] for problem in told[1:]] == ["RPM_LIMIT", "GATEWAY_API_KEYS"]
+    messages = in_the_env_file(tmp_path, ENV_FILE, f"RPM_LIMIT=lots\n{text}")
+    assert messages[0].startswith(
+        f"ALLOW_KEYLESS_RELOAD ({tmp_path / 'env'}): can only be set in the environment of the process"
+    )
+    assert [problem.partition(" ")[0] for problem in messages[1:]] == ["RPM_LIMIT", "GATEWAY_API_KEYS"]
     assert len(in_the_env_file(tmp_path, ENV_FILE, ENV_FILE + text, ALLOW_KEYLESS_RELOAD="true")) == 1
     place = ConfigSource(ENVIRON, tmp_path, tmp_path / "env")
     with pytest.raises(ConfigError, match="ALLOW_KEYLESS_RELOAD"):
-        place.load()  # at a start likewise
+        place.load()  # a start rejects it too
 
 
-def test_keys_that_the_environment_holds_are_there_whatever_a_file_says(tmp_path):
+def test_keys_in_the_environment_cannot_be_removed_by_files(tmp_path):
     assert in_the_env_file(tmp_path, ENV_FILE, "RPM_LIMIT=5\n", GATEWAY_API_KEYS="one-key-of-a-caller") == []
 
 
-def test_a_worker_that_takes_a_dead_one_s_place_is_no_way_round_it(tmp_path):
-    """It reads the files anew, and is told of what is in force."""
+def test_a_replaced_worker_does_not_remove_the_keys(tmp_path):
+    """A new worker reads the files again, but is also given what is in force."""
     place = ConfigSource(ENVIRON, tmp_path)
     (tmp_path / "config.yaml").write_text("gateway_api_keys: one-key-of-a-caller\n")
-    good = LastGood(place, place.load(), tmp_path / "last-good")
-    in_force = InForce.decode(good.in_force.encode())
+    good = LastGoodConfig(place, place.load(), tmp_path / "last-good")
+    guard = ReloadGuard.decode(good.guard.encode())
     for text in ("# nothing", "{}", ""):
         (tmp_path / "config.yaml").write_text(text)
         with pytest.raises(ConfigError):
-            place.load(in_force=in_force)
+            place.load(guard=guard)
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(ConfigError, match="was there and is gone"):
-        place.load(in_force=in_force)
+    with pytest.raises(ConfigError, match="has been removed"):
+        place.load(guard=guard)
 
 
-def test_what_is_in_force_can_be_written_down_whatever_a_file_is_called():
-    in_force = InForce(frozenset({"config.yaml", "/\udcff"}), frozenset({"environment"}), frozenset({"ADMIN_API_KEY"}))
-    assert InForce.decode(in_force.encode()) == in_force
+def test_the_reload_guard_encodes_any_file_name():
+    guard = ReloadGuard(frozenset({"config.yaml", "/\udcff"}), frozenset({"environment"}), frozenset({"ADMIN_API_KEY"}))
+    assert ReloadGuard.decode(guard.encode()) == guard
 
 
-def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path, monkeypatch):
-    """Neither a reload, nor the watch, nor the end; and what is put there afterwards is read."""
-    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
+def test_a_pipe_instead_of_the_file_blocks_nothing(tmp_path, monkeypatch):
+    """A pipe blocks neither a reload, nor the watch, nor the shutdown, and a file that replaces it is read."""
+    monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:
@@ -297,8 +299,8 @@ def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path, monkeypa
     run(main())
 
 
-def test_a_file_system_that_hangs_holds_up_nobody(tmp_path, monkeypatch):
-    """The thread that waits for it is left to itself, and the next reading has one of its own."""
+def test_a_hanging_file_system_blocks_nothing(tmp_path, monkeypatch):
+    """The thread that waits for the file system is abandoned, and the next reading uses another thread."""
     hanging, released, hung = threading.Event(), threading.Event(), []
     hanging.set()
     load = ConfigSource.load
@@ -313,13 +315,13 @@ def test_a_file_system_that_hangs_holds_up_nobody(tmp_path, monkeypatch):
         async with live(tmp_path, file=KEYS) as running:
             monkeypatch.setattr(ConfigSource, "load", hangs)
             monkeypatch.setattr(running.app.reloading._readings, "_seconds", 0.02)
-            for _ in range(MOST_READINGS):
+            for _ in range(MAX_UNFINISHED_READINGS):
                 status, page = await running.reload()
                 assert status == 422
                 assert "could not be read within 0.02 s" in page["error"]["message"]
-            assert "have not come back" in (await running.reload())[1]["error"]["message"]
-            assert len(hung) == MOST_READINGS
-            assert all(thread.daemon for thread in hung)  # so the end of the process does not wait for them
+            assert "have not returned" in (await running.reload())[1]["error"]["message"]
+            assert len(hung) == MAX_UNFINISHED_READINGS
+            assert all(thread.daemon for thread in hung)  # so that the process can end without them
             assert (await running.chat())[0] == 401
             hanging.clear()
             released.set()
@@ -333,7 +335,7 @@ def test_a_file_system_that_hangs_holds_up_nobody(tmp_path, monkeypatch):
         released.set()
 
 
-def test_after_one_that_went_well_those_that_hang_elsewhere_matter_no_more(tmp_path, monkeypatch):
+def test_after_a_successful_reading_hanging_ones_no_longer_count(tmp_path, monkeypatch):
     released = threading.Event()
 
     async def main():
@@ -353,21 +355,21 @@ def test_after_one_that_went_well_those_that_hang_elsewhere_matter_no_more(tmp_p
         released.set()
 
 
-def test_sighup_and_the_watch_are_refused_alike(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("nulpoint.app.reload.LOOK_SECONDS", 0.02)
+def test_sighup_and_the_watch_reject_the_same_files(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.02)
 
     async def main():
         async with live(tmp_path, file=KEYS) as running:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.app.reloading.reload)
-            for text, told in (("# nothing", "has nothing in it"), ("{}", "GATEWAY_API_KEYS is in force")):
+            for text, message in (("# nothing", "is empty"), ("{}", "GATEWAY_API_KEYS is in force")):
                 running.write_text(text)
                 os.kill(os.getpid(), signal.SIGHUP)
-                await until(lambda told=told: told in str(running.app.reloading.health()))
+                await until(lambda message=message: message in str(running.app.reloading.health()))
                 running.write(**KEYS)
                 assert (await running.reload())[0] == 200
             running.app.reloading.watch()
             running.write_text("---")
-            await until(lambda: "has nothing in it" in str(running.app.reloading.health()))
+            await until(lambda: "is empty" in str(running.app.reloading.health()))
             assert (await running.chat())[0] == 401
             assert caplog.text.count("GATEWAY_API_KEYS is in force") == 1
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Paths: what callers write as a model's name can never make another path of it."""
+"""Tests of upstream paths: a client's model name can never turn one path into another."""
 
 import posixpath
 from urllib.parse import unquote, urlsplit
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
-from nulpoint.providers.wire_formats import WIRES, Paths
+from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
 
 DATED = {"chat": "/openai/deployments/{model}/chat/completions?api-version=2024-10-21"}
 
@@ -27,25 +27,28 @@ DATED = {"chat": "/openai/deployments/{model}/chat/completions?api-version=2024-
         ("vertex", {"stream": "/s/{model}"}, "chat", "/models/m:generateContent", "/s/m"),
     ],
 )
-def test_a_row_s_own_paths_count_before_the_format_s(wire, own, call, whole, stream):
+def test_a_providers_own_paths_take_precedence(wire, own, call, whole, stream):
     paths = Paths(wire, own, call)
     assert (paths.of("m", False), paths.of("m", True)) == (whole, stream)
     assert paths.fixed == (whole == stream and "{model}" not in paths.whole)
 
 
-def test_what_google_s_sdk_writes_before_a_name_is_no_part_of_it():
+def test_the_models_prefix_of_googles_sdk_is_removed():
     assert Paths("gemini", {}, "chat").of("models/gemini-2.5-pro", False) == "/models/gemini-2.5-pro:generateContent"
 
 
 @given(
     st.text(min_size=0, max_size=40) | st.sampled_from([".", "..", "../..", "a/../b", "%2e%2e", "x?y=z", "a\r\nb: c"])
 )
-def test_no_name_makes_another_path(model):
+def test_no_model_name_changes_the_path(model):
     for wire, own in (("gemini", {}), ("vertex-anthropic", {}), ("openai", DATED)):
         paths = Paths(wire, own, "chat")
         try:
             path = paths.of(model, False)
-        except (Failure, UnicodeEncodeError):  # the latter: half a surrogate pair, which JSON cannot bring here
+        except (
+            Failure,
+            UnicodeEncodeError,
+        ):  # half a surrogate pair cannot be encoded, but JSON bodies cannot contain one
             continue
         template, made = urlsplit(paths.whole), urlsplit(path)
         assert path.isascii()
@@ -56,4 +59,4 @@ def test_no_name_makes_another_path(model):
         assert posixpath.normpath(made.path) == made.path
         before, after = template.path.split("{model}")
         name = made.path[len(before) : len(made.path) - len(after)]
-        assert unquote(name) == model.removeprefix(WIRES[wire].before_model)
+        assert unquote(name) == model.removeprefix(WIRE_FORMATS[wire].model_prefix)

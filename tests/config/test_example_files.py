@@ -1,4 +1,4 @@
-"""`.env.example` and `config.example.yaml` are true to the code, and the settings the product promises are there."""
+"""Tests that `.env.example` and `config.example.yaml` match the code and list all promised settings."""
 
 import json
 import re
@@ -41,7 +41,7 @@ PROMISED = {
 }
 
 
-def test_every_setting_the_product_promises_stands_there_with_its_default():
+def test_the_env_example_lists_every_promised_setting_with_its_default():
     assert {name: ENV_EXAMPLE.get(name) for name in PROMISED} == PROMISED
 
 
@@ -53,13 +53,13 @@ def test_the_env_example_names_every_setting_and_nothing_unknown():
     assert set(ENV_EXAMPLE) <= known
 
 
-def test_what_the_env_example_says_is_so_without_it(tmp_path):
+def test_the_env_example_shows_the_defaults(tmp_path):
     said = {name: value for name, value in ENV_EXAMPLE.items() if value}
     with_it, without = load({**said, "OPENAI_API_KEY": "sk-x"}, tmp_path), load({"OPENAI_API_KEY": "sk-x"}, tmp_path)
     assert changes(without, with_it) == ()
 
 
-def test_the_example_of_config_yaml_is_one(tmp_path):
+def test_the_config_yaml_example_loads(tmp_path):
     text = (REPOSITORY / "config.example.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text)
     config = load({"OPENAI_API_KEY": "sk-x", "ANTHROPIC_API_KEY": "sk-y"}, tmp_path)

@@ -1,4 +1,4 @@
-"""What has not changed goes on as if nothing had been read: breakers, rests, connections, counts."""
+"""Tests that a reload preserves unchanged state: breakers, cooldowns, connections and counters."""
 
 import asyncio
 import gc
@@ -22,15 +22,18 @@ async def open_breaker(running):
     assert (await running.chat())[0] == 503
 
 
-def test_an_open_breaker_stays_open_until_its_own_time(tmp_path):
+def test_an_open_breaker_keeps_its_half_open_time(tmp_path):
     async def main():
         async with live(tmp_path, file={**BREAKER, "cb_half_open_timeout": "600ms"}) as running:
             await open_breaker(running)
             began = asyncio.get_running_loop().time()
             changes = (
-                {"aliases": {"a": "openai/x"}, "cb_half_open_timeout": "600ms"},  # nothing about the provider
-                {"openai_api_keys": ["sk-second"], "cb_half_open_timeout": "600ms"},  # another key of it
-                {"cb_half_open_timeout": "700ms", "cb_time_window": "10s"},  # other rules
+                {
+                    "aliases": {"a": "openai/x"},
+                    "cb_half_open_timeout": "600ms",
+                },  # a change that does not concern the provider
+                {"openai_api_keys": ["sk-second"], "cb_half_open_timeout": "600ms"},  # another key of the provider
+                {"cb_half_open_timeout": "700ms", "cb_time_window": "10s"},  # other breaker settings
             )
             for change in changes:
                 await running.change(**{**BREAKER, **change})
@@ -56,7 +59,7 @@ def test_failures_before_and_after_a_change_add_up(tmp_path):
     run(main())
 
 
-def test_another_address_begins_anew(tmp_path):
+def test_a_new_address_resets_the_provider_health(tmp_path):
     async def main():
         async with live(tmp_path, {"OPENAI_BASE_URL": ""}) as running:
             await running.change(**BREAKER, openai_base_url=f"{running.mock.url}/v1")
@@ -67,7 +70,7 @@ def test_another_address_begins_anew(tmp_path):
     run(main())
 
 
-def test_a_probe_under_way_does_not_hold_up_its_successor(tmp_path):
+def test_a_probe_in_flight_does_not_block_the_next_one(tmp_path):
     async def main():
         slow = MockSettings(latency_ms=400.0)
         file = {**BREAKER, "cb_half_open_timeout": "50ms"}
@@ -85,11 +88,11 @@ def test_a_probe_under_way_does_not_hold_up_its_successor(tmp_path):
     run(main())
 
 
-def test_keys_that_rest_go_on_resting_under_their_new_number(tmp_path):
+def test_keys_keep_cooling_down_when_their_position_changes(tmp_path):
     async def main():
         async with live(tmp_path, {"OPENAI_API_KEY": ""}, file={"openai_api_keys": ["sk-one", "sk-two"]}) as running:
             running.mock.set_fault("status", count=1, arg=401)
-            assert (await running.chat())[0] == 200  # by the other key
+            assert (await running.chat())[0] == 200  # served with the other key
             assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._ends] == [0]
             await running.change(openai_api_keys=["sk-three", "sk-two", "sk-one"])
             assert [key for key, _ in running.app.runtime.provider_health["openai"].cooldowns._ends] == [2]
@@ -110,14 +113,14 @@ def test_connections_to_providers_that_stay_are_kept(tmp_path):
                 for model in ("gpt-4o", "mistral-small-latest"):
                     assert (await running.chat(model))[0] == 200
             assert [set(mock.connections) for mock in running.mocks.values()] == opened
-            await running.change(upstream_idle_timeout="20s")  # they would be made in another way now
+            await running.change(upstream_idle_timeout="20s")  # new connections would have other settings now
             await until(lambda: not any(mock.connections for mock in running.mocks.values()))
             assert (await running.chat())[0] == 200
 
     run(main())
 
 
-def test_calls_under_way_can_be_joined_after_a_change(tmp_path):
+def test_calls_in_flight_can_be_shared_after_a_change(tmp_path):
     async def main():
         slow = MockSettings(latency_ms=300.0)
         async with live(tmp_path, {"CACHE_MODE": "memory"}, mock=slow) as running:
@@ -131,11 +134,11 @@ def test_calls_under_way_can_be_joined_after_a_change(tmp_path):
     run(main())
 
 
-def test_no_counter_of_the_cache_ever_becomes_less(tmp_path):
-    """A counter that does is taken by Prometheus for one that began anew, and of several workers' sum it is not."""
+def test_cache_counters_never_decrease(tmp_path):
+    """Prometheus takes a decreasing counter for a restarted one, which would be wrong for the sum of several workers."""
 
     def counted(running):
-        running.app.runtime.status.observe()
+        running.app.runtime.status.update_gauges()
         page = running.app.metrics.page().decode().splitlines()
         names = ("gateway_cache_operations_total", "gateway_cache_evictions_total", "gateway_redis_failures_total")
         return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in page if line.startswith(names))}
@@ -163,8 +166,8 @@ def test_no_counter_of_the_cache_ever_becomes_less(tmp_path):
     run(main())
 
 
-def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
-    """By themselves, without the collector of garbage."""
+def test_old_runtimes_are_released_after_their_last_request(tmp_path):
+    """Old runtimes are freed without the garbage collector."""
 
     async def main():
         slow = MockSettings(stream_words=20, chunk_ms=20.0)
@@ -194,7 +197,7 @@ def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_thousand_changes_leave_no_memory_behind(tmp_path):
+def test_a_thousand_changes_leak_no_memory(tmp_path):
     async def main():
         async with live(tmp_path, {"CACHE_MODE": "memory"}, file={"rpm_limit": 1}) as running:
             blocks = []
