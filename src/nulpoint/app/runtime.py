@@ -39,7 +39,8 @@ from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.admission import AdmissionController
-from nulpoint.proxy.handler import ProxyHandler, Services
+from nulpoint.proxy.handler import ProxyHandler
+from nulpoint.proxy.services import Services
 from nulpoint.proxy.singleflight import SingleFlight
 from nulpoint.proxy.translation_thread import TranslationThread
 from nulpoint.request.recorder import RequestRecorder
