@@ -68,7 +68,7 @@ async def follow(shared_call: SharedCall, sink: ResponseSink) -> None:
         while shared_call.head is None and not shared_call.ended:
             await follower.wakeup
         if shared_call.head is None:
-            raise shared_call.failure or Failure(Kind.INTERNAL, 500, "the shared call ended without an answer")
+            raise shared_call.failure or Failure(Kind.INTERNAL, 500, "the shared call ended without a response")
         if sink.stream is None:
             await _send_whole(shared_call, follower, sink, context)
         else:

@@ -26,7 +26,7 @@ _VALID_ID = re.compile(rb"[\w-]{1,64}", re.ASCII)
 
 
 class RequestContext(msgspec.Struct):
-    """What is known of one request. Times are in seconds of `perf_counter`; 0.0 means that it has not happened."""
+    """Collects what is known of one request. Times are in seconds of `perf_counter`; 0.0 means not yet."""
 
     id: bytes
     route: str
@@ -138,7 +138,7 @@ class RequestContext(msgspec.Struct):
         self.response_model = model
 
     def record_attempts(self) -> AttemptHistory:
-        """From now on the attempts are recorded one by one, because there may be several. Return their history."""
+        """Record the attempts one by one from now on, because there may be several. Return their history."""
         self.attempts = history = AttemptHistory(self.started)
         return history
 
