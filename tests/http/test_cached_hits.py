@@ -1,4 +1,4 @@
-"""A hit in memory is answered at once: the same response each time, however the bytes of its request arrive."""
+"""Tests that a hit in memory is the same response each time, however the bytes of its request arrive."""
 
 import asyncio
 import itertools
@@ -69,8 +69,8 @@ def test_the_cache_stores_no_key_of_a_client():
     run(main())
 
 
-def test_every_way_the_bytes_may_come():
-    """At every split, before and behind other requests: each gets its own answer."""
+def test_however_the_bytes_arrive():
+    """Cut at every place, before and after other requests, each request gets its own response."""
 
     async def main():
         async with gateway(MEMORY) as running:
@@ -97,7 +97,7 @@ def test_every_way_the_bytes_may_come():
     run(main())
 
 
-def test_head_and_body_apart_as_sdks_send_them():
+def test_head_and_body_may_arrive_separately_as_sdks_send_them():
     """A head alone is never taken for a whole request, whatever was answered before it."""
 
     async def main():
@@ -116,7 +116,7 @@ def test_head_and_body_apart_as_sdks_send_them():
     run(main())
 
 
-def test_garbage_behind_a_request_is_not_part_of_it():
+def test_garbage_after_a_request_is_not_part_of_it():
     async def main():
         async with gateway(MEMORY) as running:
             await warmed(running, OTHER)
@@ -129,7 +129,7 @@ def test_garbage_behind_a_request_is_not_part_of_it():
     run(main())
 
 
-def test_how_the_connection_goes_on():
+def test_connection_request_id_and_origin_headers():
     async def main():
         async with gateway(MEMORY) as running:
             closing = post(BODY, "/v1/chat/completions", "Connection: close")

@@ -1,4 +1,4 @@
-"""One coarse timer for all deadlines, instead of one timer for each request.
+"""Checks all deadlines with one coarse timer, instead of one timer for each request.
 
 A timer of the event loop costs a heap insertion and a cancellation for each wait, which is several per cent of a
 proxied request. Here every connection keeps its current deadline in an attribute, and a tick checks all of them ten

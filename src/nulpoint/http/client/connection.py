@@ -1,4 +1,4 @@
-"""One connection to a provider, and the exchange that runs on it.
+"""Sends requests on one connection to a provider, and reads the responses.
 
 The coroutine that holds the connection sends one request, waits for the head of the response, and reads the body as it
 arrives. Everything that goes wrong becomes one `Failure`. A connection goes back to its pool only after a response that
@@ -67,7 +67,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         "lost",
         "status",
         "uses",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.deadline = min(self._loop.time() + seconds, self._request_deadline)
 
     def start_idle_timeout(self) -> float:
-        """From now on only let `progress` extend the idle timeout, because bytes alone may be nothing but comments.
+        """Let only `progress` extend the idle timeout from now on, because bytes alone may be nothing but comments.
 
         Return the timeout in seconds.
         """
@@ -230,12 +230,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     @property
     def ended(self) -> bool:
-        """Whether the response has ended. Its last bytes may still be unread."""
+        """True when the response has ended. Its last bytes may still be unread."""
         return self._ended
 
     @property
     def was_stale(self) -> bool:
-        """Whether a reused connection turned out to be closed. No byte of a response came, so one replay is safe."""
+        """True if a reused connection turned out to be closed. No byte of a response came, so one replay is safe."""
         return self.uses > 1 and self.lost and not self._received
 
     def release(self) -> None:
@@ -277,7 +277,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return _READ_BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:  # noqa: C901 - one method, because each call costs 0.1 us a read
-        if not self._busy:  # no request was sent
+        if not self._busy:  # there is no request in progress
             self.close()
             return
         self._received = True

@@ -61,7 +61,7 @@ def tls_context(roots: str | None = None) -> ssl.SSLContext:
 
 
 class Connector:
-    """Opens connections. Names are looked up in the event loop's threads and cached for `dns_ttl` seconds."""
+    """Opens connections to providers. Host names are looked up in threads and cached for `dns_ttl` seconds."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One client's connection, on uvloop and httptools.
+"""Serves one client's connection, on uvloop and httptools.
 
 It reads one request at a time under limits and deadlines, runs the handler's coroutine for it in a `CoroutineRunner`,
 and responds in order. It promises this to the handler:
@@ -62,7 +62,7 @@ class Listener(Protocol):
 
 
 class ServerConnection(asyncio.Protocol):
-    """One client's connection: its transport, its deadlines, and its requests and responses."""
+    """Serves one client's connection: reads its requests, responds to them, and keeps the deadlines."""
 
     __slots__ = (
         "_backlog",
@@ -83,7 +83,7 @@ class ServerConnection(asyncio.Protocol):
         "deadline",
         "paused",
         "writable",
-    )  # fmt: skip
+    )
 
     def __init__(self, server: Listener, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
@@ -241,7 +241,7 @@ class ServerConnection(asyncio.Protocol):
         self._response = response = ResponseWriter(self, self._transport, request)
         try:
             coroutine = self._server.handler.handle(request, response)
-        except Exception as crash:  # noqa: BLE001 - the handler is told, as it is of exceptions in a coroutine
+        except Exception as crash:  # noqa: BLE001 - it is passed to the handler, like exceptions in its coroutine
             self._finished(crash)
             return
         if coroutine is None:

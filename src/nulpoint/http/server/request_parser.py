@@ -67,7 +67,7 @@ class RequestParser:
         "body_bytes",
         "in_body",
         "in_head",
-    )  # fmt: skip
+    )
 
     def __init__(self, receiver: RequestReceiver, limits: ServerLimits) -> None:
         self._receiver = receiver
@@ -90,7 +90,7 @@ class RequestParser:
         self.body_bytes = 0
         self._framed_bytes = 0  # the size of the body with its framing
         # the bytes that were passed to `feed`
-        self._can_end = False  # a head or a chunked body can end where the bytes end that the parser has got
+        self._can_end = False  # the bytes that the parser has got end where a head or a chunked body can end
         self._tail = b""  # the last bytes that the parser has got, if they may be the beginning of such an end
         self._messages = 0  # the number of messages that began in them
         self._request: HttpRequest | None = None  # the last request in them
@@ -211,7 +211,7 @@ class RequestParser:
             raise rejected("the chunks of this body are nearly all framing", code="bad_request")
 
     def on_message_begin(self) -> None:
-        if not self._line_ended:  # the parser ended a message where none can end
+        if not self._line_ended:  # the parser ended a message in a place that cannot end one
             raise malformed(_BAD_LINE_END)
         self._begin_head()
         self._messages += 1

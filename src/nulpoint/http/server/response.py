@@ -79,7 +79,7 @@ class ResponseWriter:
         "keep_alive",
         "request",
         "status",
-    )  # fmt: skip
+    )
 
     def __init__(self, client: ClientConnection, transport: asyncio.Transport, request: HttpRequest) -> None:
         self.client = client
