@@ -15,10 +15,9 @@ from nulpoint.errors import Failure
 from nulpoint.http.message import Headers
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.ratelimit.backend import Grant
-from nulpoint.request.attempts import AttemptHistory
+from nulpoint.request.attempts import MAX_MODEL_NAME, AttemptHistory
 from nulpoint.telemetry.request_log.bodies import BodyCopy, BodyLogger
 
-MAX_MODEL_NAME = 200  # characters of a model's name in the log; the provider's own name may be of any length
 # New ids have to be unique but not secret: a random part for the process, and a number.
 _PROCESS = urandom(10).hex().encode("ascii")
 _numbers = itertools.count(1)
