@@ -45,7 +45,7 @@ class SingleFlight:
         Return None if there is none: then the request has to call a provider, and others can join it until its sink is
         closed. For a response that is sent as a whole, nothing is prepared until the first of them arrives.
         """
-        shared_call = self.find(key)
+        shared_call = self.find(key) if key in self._leaders else None
         if shared_call is None:
             self._leaders[key] = sink
             sink.on_close = partial(self._remove, key, sink)
