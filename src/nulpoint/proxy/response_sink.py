@@ -12,7 +12,7 @@ from nulpoint.request.context import RequestContext
 
 
 class ResponseSink(msgspec.Struct):
-    """Where the response to one request goes.
+    """Receives the response to one request.
 
     Fields:
         client_headers: headers for this client alone.
