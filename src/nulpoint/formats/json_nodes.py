@@ -91,10 +91,11 @@ def _has_long_run(text: bytes) -> bool:
 
 
 def _outside_strings(text: bytes) -> Iterator[bytes]:
-    """Yield the text without its strings in pieces. A number is never split between two pieces."""
+    """Yield the text without its strings in pieces. A number of up to MAX_DIGITS + 1 digits is never split."""
     position = 0
     while position < len(text):
-        end = _DIGITS.match(text, min(position + _PIECE, len(text))).end()  # type: ignore[union-attr]  # it matches
+        end = min(position + _PIECE, len(text))
+        end = _DIGITS.match(text, end, end + MAX_DIGITS + 1).end()  # type: ignore[union-attr]  # it always matches
         piece = text[position:end]
         outside, quote, unfinished = _STRING.sub(b"", piece).partition(b'"')
         yield outside
