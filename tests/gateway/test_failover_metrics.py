@@ -167,8 +167,8 @@ def test_a_refused_key_is_logged_once(caplog):
         }
 
     scenario(play, {**SETTINGS, "OPENAI_API_KEYS": "sk-secret-2", "MAX_RETRIES": "3"})
-    told = [record.getMessage() for record in caplog.records if "rests" in record.getMessage()]
-    assert told == [f"key {number} of openai was refused (status 401): it rests for 300 s" for number in (1, 2)]
+    told = [record.getMessage() for record in caplog.records if "is not used" in record.getMessage()]
+    assert told == [f"key {number} of openai was refused (status 401): it is not used for 300 s" for number in (1, 2)]
 
 
 def test_a_key_without_access_to_a_model_is_logged_with_the_model(caplog):
@@ -178,10 +178,10 @@ def test_a_key_without_access_to_a_model_is_logged_with_the_model(caplog):
         assert await asking.statuses(odd, odd) == [401, 401]
 
     scenario(play)
-    told = [record.getMessage() for record in caplog.records if "rests" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "is not used" in record.getMessage()]
     (line,) = told
     assert line.startswith(
-        "key 1 of openai was refused (status 403): it rests for 300 s, for the model 'gpt\\n\\x1b[31m-4o"
+        "key 1 of openai was refused (status 403): it is not used for 300 s, for the model 'gpt\\n\\x1b[31m-4o"
     )
 
 

@@ -41,10 +41,10 @@ class AttemptLoop:
         targets = plan.fixed or plan.targets(has_client_key=proxy_request.client_key_digest is not None)
         primary = targets[0]
         name = primary.provider.spec.name
-        endpoint = self._endpoints.get(name) or self._endpoint(primary.provider)
         failover: Failover | None = None
         try:
             try:
+                endpoint = self._endpoints.get(name) or self._endpoint(primary.provider)
                 if len(proxy_request.body) <= ALWAYS_SHORT:
                     call = prepare_call(proxy_request, self._route, endpoint, primary)
                 else:

@@ -108,12 +108,12 @@ class RequestRecorder:
         """
         what = "is out of credit" if failure.kind is Kind.QUOTA else "was refused"
         scope = f", for the model {model[:100]!a}" if model else ""  # the name comes from a client and may be anything
-        text = "key %d of %s %s (status %d): it rests for %d s%s"
+        text = "key %d of %s %s (status %d): it is not used for %d s%s"
         logger.error(text, number, provider, what, failure.provider_status, REFUSED_SECONDS, scope)
 
     def breaker_opened_elsewhere(self, provider: str) -> None:
         """Log and count that a provider's breaker opened because the one of another replica did."""
-        logger.warning("circuit breaker of %s: open, since another replica's is", provider)
+        logger.warning("circuit breaker of %s: open, because another replica opened it", provider)
         self._metrics.breaker_changed(provider, State.OPEN.label)
 
     def attempt_failed(self, provider: str, route: str, failure: Failure, seconds: float) -> None:
