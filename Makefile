@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/run.stamp
 DEV_STAMP := $(VENV)/dev.stamp
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Tests run in one process more than there are processors, because some of them wait. JOBS=0 runs them one by one.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8) + 1)')
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
@@ -37,12 +40,12 @@ demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 end
 mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19007
 	@exec $(BIN)/python -m nulpoint mock
 
-test: $(DEV_STAMP) ## run all tests
+test: $(DEV_STAMP) ## run all tests; JOBS=3 processes
 	@sh tests/install.sh
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-short: $(DEV_STAMP) ## run the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-race: $(DEV_STAMP) ## repeat the concurrency tests in development mode with random seeds
 	@for round in 1 2 3; do \

@@ -17,15 +17,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from support.ports import free_port
+
 PROGRAM = shutil.which("redis-server")
 REMEDY = "redis-server is not installed, so NOTHING of Redis was tested; install the package redis-server"
 needs_redis = pytest.mark.skipif(PROGRAM is None, reason=REMEDY)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RedisServer:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from test_process import SERVE, free_port, process, wait_until_up
+from support.ports import free_port
+from test_process import SERVE, process, wait_until_up
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

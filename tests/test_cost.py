@@ -17,7 +17,8 @@ import pytest
 import nulpoint
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings, start
-from test_process import free_port, process
+from support.ports import free_port
+from test_process import process
 
 REQUESTS = 300
 CALLS_A_REQUEST = 106  # 101 were counted when this was written; checking the names of a request is two of them

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from redis_server import needs_redis
-from test_process import free_port
+from support.ports import free_port
 
 DEMO = Path(__file__).parent.parent / "demo" / "demo.py"
 

@@ -17,6 +17,7 @@ import pytest
 
 from conftest import STREAM, Caller, post, run
 from nulpoint.mock import MockSettings, start
+from support.ports import free_port
 
 
 @contextlib.contextmanager
@@ -40,12 +41,6 @@ def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=Non
         if child.poll() is None:
             child.kill()
         child.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def get(port, path="/health"):

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,6 +13,7 @@ from pathlib import Path
 from conftest import Caller, post
 from nulpoint.mock import MockServer, start
 from planted import PROMPT, Planted, marker
+from support.ports import free_port
 
 FAST = {
     "LOG_LEVEL": "debug", "CONNECT_TIMEOUT": "300ms", "PROVIDER_TIMEOUT": "300ms", "STREAM_IDLE_TIMEOUT": "300ms",
@@ -48,9 +48,7 @@ class Process:
     """`nulpoint serve` with the settings given; its output goes into files, since a pipe would fill."""
 
     def __init__(self, settings: dict[str, str], folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._outputs = [folder / "stdout", folder / "stderr"]
         keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with self._outputs[0].open("wb") as stdout, self._outputs[1].open("wb") as stderr:

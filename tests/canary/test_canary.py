@@ -19,7 +19,8 @@ from conftest import run
 from nulpoint.mock.faults import FAULTS
 from nulpoint.providers.catalog import CATALOG
 from planted import PART_OF_A_PROMPT, PROMPT, Planted, marker
-from redis_server import PROGRAM, RedisServer, free_port
+from redis_server import PROGRAM, RedisServer
+from support.ports import free_port
 from sweep import ROUTES, sweeping
 
 PAGES = (

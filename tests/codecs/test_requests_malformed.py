@@ -10,7 +10,7 @@ from nulpoint.errors import Failure
 from nulpoint.protocols.registry import CODECS
 
 ODD = (None, True, 5, "", "x", [], ["x"], {}, {"x": 1}, [[]], [None], [{}])
-TARGETS = [(provider, model) for provider, models in MODELS.items() for model in {models[0], models[-1]}]
+TARGETS = [(provider, model) for provider, models in MODELS.items() for model in dict.fromkeys((models[0], models[-1]))]
 
 
 def places(value, at=()):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from fenced import ROOT, SHELL, Block, commands
 
 from nulpoint.mock.server import PORTS
-from test_process import free_port
+from support.ports import free_port
 
 SERVES = re.compile(r"^((?:\w+=\S+\s+|\\\n\s*)*)(?:make run|nulpoint serve([^#\n]*))\s*(#.*)?$")
 BESIDE = ("Makefile", "requirements", "src", "docs", "deploy", "examples", "bench", "demo", "config.example.yaml", ".env.example", ".venv", "pyproject.toml")  # fmt: skip

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # conftest, as under pyte
 
 from chaos_callers import carry_out, plan
 from chaos_weather import NAMES, Provider, Weather
-from test_process import free_port
+from support.ports import free_port
 
 MOST_CALLS = 1.1  # a request
 GROWTH_MIB = 4.0  # between the second quarter and the last, on top of two per cent

@@ -17,7 +17,8 @@ from nulpoint.app.app import App
 from nulpoint.config import ConfigSource
 from nulpoint.mock import MockSettings, start
 from outcome import Outcome
-from test_process import free_port, process, wait_until_up
+from support.ports import free_port
+from test_process import process, wait_until_up
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 

@@ -11,7 +11,8 @@ from conftest import CHAT, Caller, gateway, left_in, post, run, until
 from faultd import serve, silence
 from nulpoint.mock import start
 from outcome import Outcome, ask
-from test_process import free_port, process, wait_until_up
+from support.ports import free_port
+from test_process import process, wait_until_up
 
 FILES = 256
 LIMITED = ("sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable)

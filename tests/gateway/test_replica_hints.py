@@ -10,7 +10,8 @@ from test_shared_redis import health, replicas
 from conftest import run, until
 from nulpoint.redis_client.breaker_hints import PERIOD
 from nulpoint.routing.breaker import State
-from redis_server import free_port, needs_redis, redis_server
+from redis_server import needs_redis, redis_server
+from support.ports import free_port
 
 FAILURES = 3
 SETTINGS = {"CACHE_MODE": "none", "FALLBACKS": "off", "MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": str(FAILURES)}

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.cli.main import main as nulpoint
 from nulpoint.mock import MockSettings, start
-from test_process import free_port, get, process, wait_until_up
+from support.ports import free_port
+from test_process import get, process, wait_until_up
 
 KEY = "sk-of-a-caller-who-pays"
 

@@ -9,7 +9,8 @@ from test_cache import QUESTION, ask, outcome
 
 from conftest import Caller, addresses, gateway, post, run, until
 from nulpoint.mock import MockSettings, start
-from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
+from redis_server import RedisServer, needs_redis, redis_server, relay
+from support.ports import free_port
 
 pytestmark = needs_redis
 SLOW = 0.05  # seconds that a silent Redis may cost a request

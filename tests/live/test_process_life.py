@@ -13,7 +13,8 @@ import pytest
 
 from conftest import STREAM, Caller, post, run
 from nulpoint.mock import MockSettings, start
-from test_process import SERVE, free_port, get, process, wait_until_up
+from support.ports import free_port
+from test_process import SERVE, get, process, wait_until_up
 from test_reload_process import until, workers_of
 
 HOOKS = '''

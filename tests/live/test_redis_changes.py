@@ -4,7 +4,8 @@ import asyncio
 
 from conftest import run, until
 from live_parts import live
-from redis_server import free_port, needs_redis, redis_server
+from redis_server import needs_redis, redis_server
+from support.ports import free_port
 
 pytestmark = needs_redis
 FILE = {"cache_mode": "redis"}

@@ -12,7 +12,8 @@ import urllib.request
 import pytest
 import yaml
 
-from test_process import SERVE, free_port, get, process, wait_until_up
+from support.ports import free_port
+from test_process import SERVE, get, process, wait_until_up
 
 NUDGE = {"LOG_LEVEL": "info", "SHUTDOWN_DELAY": "0", **SERVE}
 

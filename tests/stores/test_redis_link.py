@@ -25,7 +25,8 @@ from nulpoint.redis_client.connection import (
     RedisUnavailable,
     connections,
 )
-from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
+from redis_server import RedisServer, needs_redis, redis_server, relay
+from support.ports import free_port
 
 pytestmark = needs_redis
 RETRY = 0.1  # for the tests; a second in production
