@@ -34,14 +34,14 @@ run: $(RUN_STAMP) ## run the gateway; reads .env if there is one; requests go to
 	@exec $(BIN)/python -m nulpoint serve --env-file .env --request-log stdout,sqlite:requests.db
 
 demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 ends by itself, REDIS=1: two gateways, one Redis
-	@$(if $(REDIS),sh tests/install.sh)
+	@$(if $(REDIS),$(if $(INSTALL),INSTALL=$(INSTALL) sh tests/install.sh))
 	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once) $(if $(REDIS),--redis)
 
 mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19007
 	@exec $(BIN)/python -m nulpoint mock
 
-test: $(DEV_STAMP) ## run all tests; JOBS=3 processes
-	@sh tests/install.sh
+test: $(DEV_STAMP) ## run all tests; JOBS=3 processes; INSTALL=1 installs the system's packages that they could use
+	@INSTALL=$(INSTALL) sh tests/install.sh
 	$(PYTEST)
 
 test-short: $(DEV_STAMP) ## run the fast tests
@@ -53,7 +53,7 @@ test-race: $(DEV_STAMP) ## repeat the concurrency tests in development mode with
 		NULPOINT_TEST_SEED=$$seed PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m race || exit 1; done
 
 test-cover: $(DEV_STAMP) ## run all tests and report coverage by file
-	@sh tests/install.sh
+	@INSTALL=$(INSTALL) sh tests/install.sh
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --skip-covered
 
