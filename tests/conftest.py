@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -16,7 +17,9 @@ import clouds
 from nulpoint.app.app import App
 from nulpoint.config import ConfigSource
 from nulpoint.mock import MockServer, MockSettings, start
+from nulpoint.redis_client import connection
 from nulpoint.routing.breaker import State
+from support.simulated_time import SimulatedTimeLoop
 
 # The same examples every time: a gate must not fail by chance. `make test-race` is where chance has its place.
 hypothesis_settings.register_profile("gate", derandomize=True, deadline=None)
@@ -26,6 +29,15 @@ hypothesis_settings.load_profile("gate")
 canary_tap.install()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _redis_may_take_its_time():
+    """Gateways in this process wait ten times as long for Redis, so that a busy machine changes no outcome."""
+    with pytest.MonkeyPatch.context() as patched:
+        patient = functools.partial(connection.RedisConnection, timeout=10 * connection.TIMEOUT)
+        patched.setattr(connection, "RedisConnection", patient)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_planted_key_comes_out():
     canary_tap.leaks.clear()
@@ -33,8 +45,9 @@ def _no_planted_key_comes_out():
     assert not canary_tap.leaks, canary_tap.leaks
 
 
-def run(coroutine, seconds=60):
-    """Run one test's coroutine on the loop the gateway uses in production; closes what its callers left open."""
+def run(coroutine, seconds=180, loop_factory=uvloop.new_event_loop):
+    """Run one test's coroutine, on the loop the gateway uses in production if no other one is given; closes what its
+    callers left open."""
 
     async def main():
         try:
@@ -43,7 +56,7 @@ def run(coroutine, seconds=60):
             while Caller.opened:
                 await Caller.opened.pop().close()
 
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    runner = asyncio.Runner(loop_factory=loop_factory)
     try:
         result = runner.run(main())
     except BaseException:
@@ -53,6 +66,11 @@ def run(coroutine, seconds=60):
         raise
     runner.close()
     return result
+
+
+def run_in_simulated_time(coroutine, seconds=180):
+    """Run it on a loop whose clock stands still while there is work: only what waits for a timer takes time."""
+    return run(coroutine, seconds, SimulatedTimeLoop)
 
 
 _abandoned: list[asyncio.Runner] = []
@@ -221,7 +239,7 @@ CHAT = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}'
 STREAM = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}]}'
 
 
-async def until(condition, seconds: float = 2.0) -> None:
+async def until(condition, seconds: float = 20.0) -> None:
     """Wait for something another part of the loop is about to do."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -156,7 +156,7 @@ class Relay:
             due, data = await arrived.get()
             await self._open.wait()
             await asyncio.sleep(due - loop.time())
-            if not data:
+            if not data or writer.transport.is_closing():
                 return
             writer.write(data)
 

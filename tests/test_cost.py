@@ -56,7 +56,7 @@ def test_a_request_is_two_reads_and_two_writes():
             "CACHE_MODE": "none",
         }
         with process("serve", **environ) as child:
-            await until(lambda: listens(port), 10)
+            await until(lambda: listens(port))
             caller = await Caller.connect(port)
             await ask(caller, 20)
             before = reads_and_writes(child.pid)

@@ -44,12 +44,12 @@ def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=Non
 
 
 def get(port, path="/health"):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
         return answer.read().decode()
 
 
 def wait_until_up(port, path="/health"):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         try:
             return get(port, path)
@@ -69,7 +69,7 @@ def test_a_signal_ends_it_with_0_and_the_log_is_whole():
             get(port, "/nowhere")
         caught.value.close()
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=60)
         assert child.returncode == 0
         records = [json.loads(line) for line in out.splitlines()]
         assert [record["status"] for record in records][-1] == 404
@@ -83,7 +83,7 @@ def test_a_port_that_is_taken_is_told_and_nothing_runs():
         port = str(holder.getsockname()[1])
         for workers in ("1", "2"):
             with process("serve", PORT=port, WORKERS=workers, **SERVE) as child:
-                _, err = child.communicate(timeout=10)
+                _, err = child.communicate(timeout=60)
                 assert child.returncode == 1
                 assert f"cannot listen on 127.0.0.1:{port}" in err.decode()
 
@@ -91,9 +91,22 @@ def test_a_port_that_is_taken_is_told_and_nothing_runs():
 def test_bad_configuration_exits_with_2_before_anything_listens():
     port = free_port()
     with process("serve", PORT=str(port), MAX_BODY_BYTES="lots", OPENAI_API_KEY="x") as child:
-        _, err = child.communicate(timeout=10)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 2
         assert b"MAX_BODY_BYTES = 'lots' (environment)" in err
+
+
+def wait_for(condition, seconds=30):
+    """Wait for what another process is about to do."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def workers_of(child) -> list[str]:
+    command = ["ps", "-o", "pid=", "--ppid", str(child.pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 def counted(port) -> float:
@@ -111,22 +124,16 @@ def test_workers_share_the_port_are_replaced_and_their_metrics_add_up():
             with pytest.raises(urllib.error.HTTPError) as caught:
                 get(port, "/nowhere")
             caught.value.close()
-        time.sleep(1.5)
-        assert counted(port) == 40
-        workers = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(child.pid)], capture_output=True, text=True, check=True
-        ).stdout.split()
+        wait_for(lambda: counted(port) == 40)
+        workers = workers_of(child)
         assert len(workers) == 2
         os.kill(int(workers[0]), signal.SIGKILL)
-        time.sleep(2.5)
-        now = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(child.pid)], capture_output=True, text=True, check=True
-        ).stdout.split()
-        assert len(now) == 2
-        assert workers[0] not in now
+        wait_for(lambda: workers[0] not in workers_of(child) and len(workers_of(child)) == 2)
+        wait_for(lambda: counted(port) == 40)
+        time.sleep(1.5)  # nothing is added when the new worker reports for the first time
         assert counted(port) == 40
         child.send_signal(signal.SIGINT)
-        child.communicate(timeout=15)
+        child.communicate(timeout=60)
         assert child.returncode == 0
 
 
@@ -137,7 +144,7 @@ def test_an_admin_port_that_is_taken_is_told():
         taken = str(holder.getsockname()[1])
         for workers in ("1", "2"):
             with process("serve", PORT=str(free_port()), ADMIN_PORT=taken, WORKERS=workers, **SERVE) as child:
-                _, err = child.communicate(timeout=10)
+                _, err = child.communicate(timeout=60)
                 assert child.returncode == 1
                 assert f"cannot listen on 127.0.0.1:{taken}" in err.decode()
                 assert "choose another ADMIN_PORT or ADMIN_HOST" in err.decode()
@@ -152,10 +159,9 @@ def test_workers_share_the_admin_port_too():
             with pytest.raises(urllib.error.HTTPError) as caught:
                 get(port, "/nowhere")
             caught.value.close()
-        time.sleep(1.5)
-        assert [counted(admin) for _ in range(10)] == [20] * 10  # whichever worker is asked
+        wait_for(lambda: [counted(admin) for _ in range(10)] == [20] * 10)  # whichever worker is asked
         child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=15) == 0
+        assert child.wait(timeout=60) == 0
 
 
 @pytest.mark.slow
@@ -166,7 +172,7 @@ def test_workers_know_what_stands_in_the_env_file(tmp_path):
     with process("serve", "--env-file", str(tmp_path / "env")) as child:
         wait_until_up(port)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=15) == 0
+        assert child.wait(timeout=60) == 0
         assert b"died" not in child.stderr.read()
 
 
@@ -176,7 +182,7 @@ def test_whoever_listens_beyond_loopback_without_keys_is_warned():
         with process("serve", PORT=str(port), HOST=host, **SERVE) as child:
             wait_until_up(port)
             child.send_signal(signal.SIGTERM)
-            _, err = child.communicate(timeout=10)
+            _, err = child.communicate(timeout=60)
             assert (b"set GATEWAY_API_KEYS" in err) == warned
 
 
@@ -205,9 +211,10 @@ async def streams_then(signals, workers, streams, **mock):
                 tell(child, number)
                 await asyncio.sleep(0.2)
             with pytest.raises(OSError):
-                await Caller.connect(port)
+                while True:  # the signal may not have arrived yet
+                    await (await Caller.connect(port)).close()
             bodies = await asyncio.gather(*(caller.rest() for caller in callers))
-            await asyncio.to_thread(child.wait, 20)
+            await asyncio.to_thread(child.wait, 60)
             return bodies, child, time.monotonic() - told
     finally:
         await provider.close()
@@ -236,7 +243,7 @@ def test_X01_200_streams_at_a_signal_all_end_whole(workers, number):
 def test_X03_a_second_signal_ends_it_at_once_and_no_stream_looks_whole(workers, second):
     signals = [signal.SIGTERM, second]
     bodies, child, seconds = run(streams_then(signals, workers, 20, stream_words=1000, chunk_ms=25.0))
-    assert seconds <= 1
+    assert seconds <= 10  # the streams would take 25
     assert child.returncode == 0
     assert not [body for body in bodies if b"[DONE]" in body or body.endswith(b"0\r\n\r\n")]
     assert all(b'"code":"shutting_down"' in body for body in bodies)
@@ -244,7 +251,7 @@ def test_X03_a_second_signal_ends_it_at_once_and_no_stream_looks_whole(workers, 
 
 def test_the_mock_providers_as_a_process():
     with process("mock", MOCK_ERROR_RATE="2", MOCK_SEED="x") as child:
-        _, err = child.communicate(timeout=10)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 2
         assert b"MOCK_ERROR_RATE" in err
         assert b"MOCK_SEED" in err

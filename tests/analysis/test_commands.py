@@ -215,7 +215,7 @@ def test_following_shows_what_comes(tmp_path):
         sink.write([line(id="in a new file", model="gpt-4o")])
         seen.append(json.loads(child.stdout.readline())["id"])
         child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=5)
+        _, err = child.communicate(timeout=60)
     finally:
         child.kill()
         child.communicate()

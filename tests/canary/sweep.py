@@ -67,7 +67,7 @@ class Process:
 
     async def stop(self) -> None:
         self._child.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(self._child.wait, 30) == 0
+        assert await asyncio.to_thread(self._child.wait, 60) == 0
 
     def kill(self) -> None:
         if self._child.poll() is None:

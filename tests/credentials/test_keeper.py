@@ -244,7 +244,7 @@ def test_who_waits_for_another_one_waits_no_longer_than_the_request_may_last():
         loop = asyncio.get_running_loop()
         began = loop.time()
         assert not await keeper.renewed(keeper.signer(unix()), began + 0.05)
-        assert 0.04 < loop.time() - began < 1.0
+        assert 0.04 < loop.time() - began < 10
         source.gate.set()
         await until(lambda: source.fetches == 2)
 

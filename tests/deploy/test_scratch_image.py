@@ -128,7 +128,7 @@ def test_it_serves_as_nobody_and_writes_nowhere(image, workers):
         )
         assert check.returncode == 0, check.stdout
         child.send_signal(signal.SIGINT)
-        child.communicate(timeout=15)
+        child.communicate(timeout=60)
         assert child.returncode == 0
     assert files(image) == before
 

@@ -78,7 +78,7 @@ class Gateway:
         self.memory: list[float] = []
 
     def page(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return dict(json.loads(answer.read()))
 
     async def ready(self) -> None:
@@ -102,7 +102,7 @@ class Gateway:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, 60)
 
 
 async def bombard(gateway: Gateway, weather: Weather, options: argparse.Namespace, chance: Random) -> Counter[str]:

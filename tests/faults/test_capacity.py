@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from conftest import CHAT, Caller, gateway, left_in, post, run, until
+from conftest import CHAT, Caller, gateway, left_in, post, run_in_simulated_time, until
 from faultd import pause, send, serve
 from nulpoint.proxy.overload import DrainRateEstimator
 from provider_bytes import GOOD
@@ -85,4 +85,4 @@ def test_L02_three_times_the_capacity():
             assert accepted[int(0.99 * len(accepted))] <= LATENCY + 1 + 0.1
             await until(lambda: not left_in(running.app))
 
-    run(main())
+    run_in_simulated_time(main())

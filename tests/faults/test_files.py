@@ -34,7 +34,7 @@ def test_D13_callers_beyond_half_of_the_files_are_told_so_and_nothing_spins_or_c
             for caller in callers:
                 caller.send(post(CHAT))
             served = FILES // 2 - 32
-            await until(lambda: len(faultd.requests) == served, 5)
+            await until(lambda: len(faultd.requests) == served)
             told = await asyncio.gather(*(caller.rest() for caller in callers[served:]))
             outcomes = [Outcome(raw) for raw in told if raw]
             assert len(outcomes) >= 32

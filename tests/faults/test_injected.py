@@ -140,7 +140,7 @@ def test_X08_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatc
                     # Once all has been said, a bug can only take the last chunk away.
                     if outcome.verdict not in ("answer", "error") and not (outcome.done and not outcome.whole):
                         return f"{outcome.verdict}: {outcome.raw[-300:]!r}"
-            await until(lambda: not left_in(running.app), 1)
+            await until(lambda: not left_in(running.app))
             outcome = await ask(running.port, body)
             return None if outcome.verdict == "answer" else f"the next: {outcome.raw[-300:]!r}"
 

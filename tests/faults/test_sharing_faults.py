@@ -66,7 +66,7 @@ def test_K01_500_callers_with_one_question_make_one_call(body):
                 return await asking(running.port, body)
 
             opened = await asyncio.gather(*(one() for _ in range(callers)))
-            await until(lambda: running.app.runtime.recorder.inflight == callers, 5)
+            await until(lambda: running.app.runtime.recorder.inflight == callers)
             all_here.set()
             outcomes = await outcomes_of(opened)
             assert len(faultd.requests) == 1
@@ -143,7 +143,7 @@ def test_K02_the_last_who_leaves_ends_the_call():
                     assert faultd.open == 1
                     callers[place].writer.transport.abort()
                     await asyncio.sleep(0.01)
-                await until(lambda: faultd.open == 0, 0.2)
+                await until(lambda: faultd.open == 0)
                 await until(lambda: not left_in(running.app))
             assert running.app.runtime.provider_health["openai"].breaker._failures.__len__() == 0
 

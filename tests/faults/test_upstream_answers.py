@@ -160,9 +160,9 @@ def test_U20_a_letter_across_two_packets_and_one_that_is_none():
 def test_U21_a_huge_head(head, body):
     async def main():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.perf_counter()
+        began = time.process_time()
         outcome = await told([send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n{}"), fin()], body)
-        assert time.perf_counter() - began <= 1
+        assert time.process_time() - began <= 1
         assert (outcome.status, outcome.error["code"]) == (502, "provider_malformed")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before <= 8 * 1024  # the sender's copies too
 

@@ -7,7 +7,8 @@ import openai
 import pytest
 from test_cache import MEMORY, QUESTION, ask
 
-from conftest import Caller, gateway, post, run, until
+from conftest import Caller, gateway, post, until
+from conftest import run_in_simulated_time as run
 from nulpoint.mock import MockSettings
 
 STREAM = {**QUESTION, "stream": True}

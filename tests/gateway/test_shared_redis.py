@@ -9,11 +9,12 @@ from test_cache import QUESTION, ask, outcome
 
 from conftest import Caller, addresses, gateway, post, run, until
 from nulpoint.mock import MockSettings, start
+from nulpoint.redis_client.connection import TIMEOUT
 from redis_server import RedisServer, needs_redis, redis_server, relay
 from support.ports import free_port
 
 pytestmark = needs_redis
-SLOW = 0.05  # seconds that a silent Redis may cost a request
+SLOW = 10 * TIMEOUT  # seconds that a silent Redis may cost a request of the gateways here
 
 
 def settings(url, **more):
@@ -138,10 +139,10 @@ def test_cached_and_limited_is_one_round_trip():
                 async with replicas(between.url, 1, RPM_LIMIT="100") as (one,):
                     await ask(one)
                     await told(one)
-                    between.delay = 0.02
+                    between.delay = 0.2
                     status, headers, seconds = await timed(one, QUESTION)
                     assert (status, headers["x-cache"]) == (200, "HIT")
-                    assert 0.039 <= seconds < 0.075
+                    assert 0.39 <= seconds < 0.75
 
     run(main())
 
@@ -227,7 +228,7 @@ def test_d01_redis_down_at_the_start(caplog):
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with replicas(server.url, 1, RPM_LIMIT="100") as (one,):
-            assert loop.time() - began < 3
+            assert loop.time() - began < 15
             assert "started without Redis" in caplog.text
             page = await health(one)
             assert page["status"] == "degraded"
@@ -238,10 +239,10 @@ def test_d01_redis_down_at_the_start(caplog):
             assert b"gateway_redis_up 0.0" in one.app.metrics.page()
             status, headers, seconds = await timed(one, QUESTION)
             assert (status, headers["x-cache"]) == (200, "MISS")
-            assert seconds < 0.5
+            assert seconds < 5  # there is nothing to wait for
             assert b'gateway_ratelimit_total{result="unchecked"} 1.0' in one.app.metrics.page()
             with contextlib.closing(server.start()):
-                await until(lambda: link(one).up, 5)
+                await until(lambda: link(one).up)
                 assert [await outcome(one) for _ in range(2)] == ["MISS", "HIT"]
                 page = await health(one)
                 assert (page["status"], page["redis"]["status"]) == ("ok", "ok")
@@ -258,7 +259,7 @@ async def under_fault(one, number=60):
         before = link(one).failures.get("timeout", 0)
         status, _, seconds = await timed(one, question)
         assert status == 200
-        assert seconds < SLOW + 0.5  # the rest is the machine's
+        assert seconds < SLOW + 5  # the rest is the machine's
         waited += link(one).failures.get("timeout", 0) > before
     return waited
 
@@ -267,7 +268,7 @@ FAULTS = {
     "D02 killed": (lambda server, between: server.kill(), 0),
     "D03 frozen": (lambda server, between: server.freeze(), 5),
     "D03 paused": (lambda server, between: between.pause(), 5),
-    "D04 slow": (lambda server, between: setattr(between, "delay", 0.2), 5),
+    "D04 slow": (lambda server, between: setattr(between, "delay", 2.0), 5),
 }
 
 
@@ -290,7 +291,7 @@ def test_no_request_fails_and_five_at_most_wait(fault):
                         server.start()
                     between.delay = 0.0
                     between.resume()
-                    await until(lambda: link(one).up, 5)
+                    await until(lambda: link(one).up)
                     assert [await outcome(one, {**QUESTION, "seed": -1}) for _ in range(2)] == ["MISS", "HIT"]
 
     run(main())
@@ -381,7 +382,7 @@ def test_d09_the_limits_while_redis_is_away():
                 assert headers["retry-after"] == "1"
                 assert b'gateway_ratelimit_total{result="unavailable"} 1.0' in denies.app.metrics.page()
                 server.start()
-                await until(lambda: link(denies).up, 5)
+                await until(lambda: link(denies).up)
                 assert (await ask(denies))[0] == 200
 
     run(main())

@@ -332,8 +332,8 @@ def test_a_caller_who_leaves_cancels_the_provider_call_at_once(body):
             caller.send(post(body))
             await until(lambda: running.mock.requests == 1)
             caller.writer.transport.abort()
-            await until(lambda: running.mock.aborted == 1, 0.5)
-            await until(lambda: running.app.runtime.recorder.inflight == 0, 0.5)
+            await until(lambda: running.mock.aborted == 1)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
             assert running.app.runtime.client.connections() == 0
             assert json.loads(running.log())["status"] == 499
 

@@ -203,7 +203,7 @@ def test_a_stream_ends_as_it_began(tmp_path):
             assert (health["inflight_requests"], list(health["providers"])) == (1, ["groq"])
             assert len(running.app._runtimes) == 2
             assert (await caller.reader.readuntil(b"0\r\n\r\n")).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-            await until(lambda: len(running.app._runtimes) == 1, 3)
+            await until(lambda: len(running.app._runtimes) == 1)
             await until(lambda: running.app.process_state.connections == 0)  # none is kept to a provider that has gone
             status, _, body = await running.chat()
             assert (status, json.loads(body)["error"]["code"]) == (400, "provider_not_configured")

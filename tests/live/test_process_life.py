@@ -116,7 +116,7 @@ def is_running(pid):
 @pytest.mark.parametrize("place", ["RUN", "LISTEN", "LISTENING"])
 def test_a_signal_while_the_listener_opens_is_an_orderly_end(serve, place, number):
     with serve(port=free_port(), **{f"SIGNAL_AT_{place}": str(int(number))}) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert b"Traceback" not in err
 
@@ -124,7 +124,7 @@ def test_a_signal_while_the_listener_opens_is_an_orderly_end(serve, place, numbe
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_one_before_anything_has_begun_ends_it_as_the_system_does(serve, number):
     with serve(port=free_port(), SIGNAL_AT_IMPORT=str(int(number))) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == -number
         assert err == b""
 
@@ -137,7 +137,7 @@ def test_to_read_again_while_it_starts_is_no_end_and_is_done_later(serve, place)
         wait_until_up(port)
         until(lambda: 'gateway_config_reloads_total{result="unchanged"} 1.0' in get(port, "/metrics"))
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
 
 
@@ -147,7 +147,7 @@ def test_a_signal_when_all_is_done_changes_nothing(serve, number):
     with serve(port=port, SIGNAL_AT_EXIT=str(int(number))) as child:
         wait_until_up(port)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert b"Traceback" not in err
 
@@ -155,7 +155,7 @@ def test_a_signal_when_all_is_done_changes_nothing(serve, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_supervisor_is_told_to_stop_between_two_workers(serve, number):
     with serve(port=free_port(), WORKERS="3", SIGNAL_AT_POPEN=str(int(number))) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert b"Traceback" not in err
 
@@ -171,7 +171,7 @@ def test_a_single_process_whose_loop_is_held_ends_after_the_timeout(serve, held_
         wait_until_up(port)
         hold(child.pid, serve)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 1
         assert b"most recent call first" in err
         assert b"in hold" in err
@@ -197,7 +197,7 @@ def test_a_worker_whose_loop_is_held_is_ended_with_the_others(serve, held_in):
         workers = both_workers(child, port)
         hold(workers[0], serve)
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=30)
+        child.communicate(timeout=60)
         assert child.returncode in (1, 9)
         assert not any(map(is_running, workers))
 
@@ -215,7 +215,7 @@ def test_a_worker_that_does_not_answer_is_replaced(serve, how):
         until(lambda: silent not in workers_of(child) and len(workers_of(child)) == 2, 30.0)
         assert other in workers_of(child)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=60)
         text = err.decode()
         assert f"worker {silent} has not answered for" in text
         assert "(WORKER_TIMEOUT=2s)" in text
@@ -237,7 +237,7 @@ def test_workers_end_when_their_supervisor_is_gone_and_the_port_is_free(serve):
     with serve(port=port) as child:
         wait_until_up(port)
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)
         assert child.returncode == 0
 
 
@@ -311,7 +311,7 @@ def _orphans():
 def test_a_pipe_in_the_place_of_a_file_is_told_at_the_start(serve, tmp_path):
     os.mkfifo(tmp_path / "config.yaml")
     with serve(port=free_port()) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 2
         assert b"config.yaml: cannot be read: it is a pipe (FIFO), and only regular files are read" in err
 
@@ -328,5 +328,5 @@ def test_a_pipe_in_the_place_of_a_file_keeps_nothing_from_ending(serve, tmp_path
         until(lambda: "it is a pipe (FIFO)" in get(port, "/health"))
         child.send_signal(signal.SIGHUP)
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)
         assert child.returncode == 0

@@ -183,8 +183,8 @@ def test_old_runtimes_go_when_their_last_request_has_ended(tmp_path):
                     await running.change(rpm_limit=1000 + number)
                     assert old[-1]() is not None
                 assert len(running.app._runtimes) == 5
-                await until(lambda: not running.app.process_state.inflight, 5)
-                await until(lambda: len(running.app._runtimes) == 1, 3)
+                await until(lambda: not running.app.process_state.inflight)
+                await until(lambda: len(running.app._runtimes) == 1)
                 await asyncio.sleep(0.2)
                 assert [one() for one in old] == [None] * len(old)
             finally:

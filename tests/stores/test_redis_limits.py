@@ -279,7 +279,7 @@ def test_d09_redis_dies(on_error, processes, share):
             verdict, _ = await limits.admit(A, 1, 0.0)
             assert verdict.refusal == LimitRefusal("unavailable", False, 1.0)
         server.start()
-        await until(lambda: link.up, 5)
+        await until(lambda: link.up)
         assert len(await admitted(limits, 20)) == 10  # a Redis that keeps nothing begins anew
 
     with_limits(LimitRules(requests=10), test, on_error, processes)
@@ -292,7 +292,7 @@ def test_a_grant_of_this_process_is_settled_here():
         grants = await admitted(limits, 5)
         assert len(grants) == 2
         server.start()
-        await until(lambda: link.up, 5)
+        await until(lambda: link.up)
         for grant in grants:
             limits.finish(grant, None, 0.0)
         server.kill()
