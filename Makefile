@@ -63,7 +63,7 @@ mock-race: test-race
 mock-cover: test-cover
 
 corpus: $(DEV_STAMP) ## replay recorded provider traffic, where it is, through the codecs and print a table
-	@$(BIN)/python tests/codecs/codecs_corpus.py
+	@$(BIN)/python tests/support/corpus/replay.py
 
 fuzz: $(DEV_STAMP) ## inputs that are nearly valid for every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
 	@$(BIN)/python tests/fuzz --seconds $(or $(SECONDS),60) --target "$(TARGET)" $(if $(SEED),--seed $(SEED))

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 import nulpoint
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings, start
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
 from support.ports import free_port
-from test_process import process
+from support.processes import process
+from support.running_gateway import gateway
 
 REQUESTS = 300
 CALLS_A_REQUEST = 106  # 101 were counted when this was written; checking the names of a request is two of them

@@ -1,64 +1,22 @@
 """The gateway as a process: start, stop, several workers, a port that is taken."""
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from conftest import STREAM, Caller, post, run
 from nulpoint.mock import MockSettings, start
+from support.event_loop import run
+from support.http_client import STREAM, Caller, post
 from support.ports import free_port
-
-
-@contextlib.contextmanager
-def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=None, extra_groups=None, **environ):
-    """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs; `command` runs Python."""
-    keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    child = subprocess.Popen(
-        [*command, "-m", "nulpoint", *arguments],
-        env={**keep, **environ},
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        process_group=0,
-        user=user,
-        group=group,
-        extra_groups=extra_groups,
-    )
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
-
-
-def get(port, path="/health"):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-        return answer.read().decode()
-
-
-def wait_until_up(port, path="/health"):
-    end = time.monotonic() + 60
-    while True:
-        try:
-            return get(port, path)
-        except OSError:
-            assert time.monotonic() < end, "it did not start"
-            time.sleep(0.02)
-
-
-SERVE = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "CONNECT_TIMEOUT": "1s"}
+from support.processes import SERVE, get, process, wait_for, wait_until_up, workers_of
 
 
 def test_a_signal_ends_it_with_0_and_the_log_is_whole():
@@ -94,19 +52,6 @@ def test_bad_configuration_exits_with_2_before_anything_listens():
         _, err = child.communicate(timeout=60)
         assert child.returncode == 2
         assert b"MAX_BODY_BYTES = 'lots' (environment)" in err
-
-
-def wait_for(condition, seconds=30):
-    """Wait for what another process is about to do."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def workers_of(child) -> list[str]:
-    command = ["ps", "-o", "pid=", "--ppid", str(child.pid)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 def counted(port) -> float:

@@ -5,11 +5,12 @@ import importlib
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
+from support.paths import ROOT
+
+BENCH = ROOT / "bench"
 MODULES = {path.stem for path in BENCH.glob("*.py")}  # they are scripts beside each other, with names the tests use too
 
 

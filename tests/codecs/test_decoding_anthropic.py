@@ -1,11 +1,11 @@
 """Anthropic's answers as hosts vary them: what is missing, odd or unknown must neither crash nor pass for another."""
 
 import pytest
-from corpus.gateway import show_stream
-from corpus.records import HOSTS
-from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 from nulpoint.formats.sse import MAX_EVENT_BYTES
+from support.corpus.gateway import show_stream
+from support.corpus.records import HOSTS
+from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 USAGE = {"input_tokens": 3, "output_tokens": 4}
 

@@ -1,7 +1,8 @@
 """Mistral's answers as hosts vary them: what is missing, odd or unknown must neither crash nor pass for another."""
 
 import pytest
-from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
+
+from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 
 def mistral(message, finish="stop", **more):

@@ -4,10 +4,10 @@ import copy
 import json
 
 import pytest
-from test_requests_table import CASES, HI, MODELS
 
 from nulpoint.errors import Failure
 from nulpoint.protocols.registry import CODECS
+from support.request_table import CASES, HI, MODELS
 
 ODD = (None, True, 5, "", "x", [], ["x"], {}, {"x": 1}, [[]], [None], [{}])
 TARGETS = [(provider, model) for provider, models in MODELS.items() for model in dict.fromkeys((models[0], models[-1]))]

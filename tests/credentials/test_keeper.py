@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conftest import run, until
 from nulpoint.credentials import refresher as keeper_module
 from nulpoint.credentials import schedule
 from nulpoint.credentials.refresher import CredentialRefresher
 from nulpoint.credentials.source import Credential, CredentialError
 from nulpoint.errors import Failure, Kind
 from nulpoint.providers.auth import Bearer
+from support.event_loop import run, until
 
 
 def unix():

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from nulpoint import __version__
+from support.dockerfile import ROOT, stages
 from support.ports import free_port
-from test_container import ROOT, stages
-from test_process import SERVE, get, process, wait_until_up
+from support.processes import SERVE, get, process, wait_until_up
 
 BASE_BYTES = 130_000_000  # python:3.12-slim, unpacked
 MOST_BYTES = 200_000_000

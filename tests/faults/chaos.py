@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # conftest, as under pytest
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`, as under pytest
 
-from chaos_callers import carry_out, plan
-from chaos_weather import NAMES, Provider, Weather
+from support.chaos_clients import carry_out, plan
+from support.chaos_providers import NAMES, Provider, Weather
 from support.ports import free_port
 
 MOST_CALLS = 1.1  # a request

@@ -8,21 +8,13 @@ import time
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, run_in_simulated_time, until
-from faultd import pause, reset, send, serve, silence, wait
 from nulpoint.mock import start
-from outcome import ask
-from provider_bytes import (
-    CHAT_ANSWER,
-    GOOD,
-    ROLE,
-    SERVER_ERROR,
-    STREAM_HEAD,
-    WORD,
-    answer,
-    chunk,
-    good_stream,
-)
+from support.client_outcome import ask
+from support.event_loop import run, run_in_simulated_time, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import CHAT_ANSWER, GOOD, ROLE, SERVER_ERROR, STREAM_HEAD, WORD, answer, chunk, good_stream
+from support.running_gateway import gateway
+from support.scripted_provider import pause, reset, send, serve, silence, wait
 
 BOTH = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 HALF_OPEN = 0.3  # seconds until a probe, in place of 30

@@ -14,11 +14,13 @@ import struct
 import pytest
 import uvloop
 
-from conftest import CHAT, STREAM, Caller, gateway, left_in, post, run, until
-from faultd import pause, say, send, serve, silence
 from nulpoint.mock import MockSettings, start
-from outcome import Outcome, ask
-from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, answer, chunk, good_stream
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, answer, chunk, good_stream
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import pause, say, send, serve, silence
 from support.simulated_time import SimulatedTimeLoop
 
 SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))

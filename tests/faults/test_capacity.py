@@ -5,10 +5,12 @@ import random
 
 import pytest
 
-from conftest import CHAT, Caller, gateway, left_in, post, run_in_simulated_time, until
-from faultd import pause, send, serve
 from nulpoint.proxy.overload import DrainRateEstimator
-from provider_bytes import GOOD
+from support.event_loop import run_in_simulated_time, until
+from support.http_client import CHAT, Caller, post
+from support.provider_bytes import GOOD
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import pause, send, serve
 
 LATENCY = 0.4  # seconds the provider takes
 PLACES = 20

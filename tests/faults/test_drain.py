@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
-from faultd import send, serve, silence, wait
 from nulpoint.app.app import App
 from nulpoint.config import ConfigSource
 from nulpoint.mock import MockSettings, start
-from outcome import Outcome
+from support.client_outcome import Outcome
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
 from support.ports import free_port
-from test_process import process, wait_until_up
+from support.processes import process, wait_until_up
+from support.running_gateway import gateway
+from support.scripted_provider import send, serve, silence, wait
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 

@@ -7,12 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from conftest import CHAT, Caller, gateway, left_in, post, run, until
-from faultd import serve, silence
 from nulpoint.mock import start
-from outcome import Outcome, ask
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, Caller, post
 from support.ports import free_port
-from test_process import process, wait_until_up
+from support.processes import process, wait_until_up
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import serve, silence
 
 FILES = 256
 LIMITED = ("sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable)

@@ -6,11 +6,13 @@ import itertools
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, left_in, post, run, until
-from faultd import reset, send, serve
 from nulpoint.mock import MockSettings, start
-from outcome import Outcome, ask
-from provider_bytes import ROLE, SERVER_ERROR, STREAM_HEAD, chunk
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import ROLE, SERVER_ERROR, STREAM_HEAD, chunk
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import reset, send, serve
 
 PLACES = [
     "proxy.handler.parse_request",

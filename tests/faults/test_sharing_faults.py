@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, left_in, post, run, until
-from faultd import fin, pause, reset, say, send, serve, silence, wait
 from nulpoint.mock import MockSettings, start
-from outcome import Outcome, ask
-from provider_bytes import (
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import (
     CHAT_ANSWER,
     DONE,
     GOOD,
@@ -26,6 +26,8 @@ from provider_bytes import (
     delta,
     good_stream,
 )
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import fin, pause, reset, say, send, serve, silence, wait
 
 SHARING = {"CACHE_MODE": "memory"}  # requests are shared where the cache may serve them
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
-from faultd import fin, send, serve, silence
 from nulpoint.mock import start
-from outcome import ask
-from provider_bytes import (
+from support.client_outcome import ask
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import (
     CHAT_ANSWER,
     DONE,
     FORMATS,
@@ -35,6 +35,8 @@ from provider_bytes import (
     event,
     good_stream,
 )
+from support.running_gateway import gateway
+from support.scripted_provider import fin, send, serve, silence
 
 CHAT_AND_STREAM = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 ONCE = {"MAX_RETRIES": "1"}

@@ -14,12 +14,14 @@ import time
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, run_in_simulated_time, until
-from faultd import BlackHole, Nobody, drip, pause, reset, send, serve, silence
 from nulpoint.http.deadlines import TICK
 from nulpoint.mock import start
-from outcome import Outcome, ask
-from provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, chunk, good_stream
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, run_in_simulated_time, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import GOOD, ROLE, STREAM_HEAD, WORD, chunk, good_stream
+from support.running_gateway import gateway
+from support.scripted_provider import BlackHole, Nobody, drip, pause, reset, send, serve, silence
 
 CHAT_AND_STREAM = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 SLACK = 0.01  # seconds; in simulated time only waiting takes time, and what waits does so in steps of up to a TICK

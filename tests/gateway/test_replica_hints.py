@@ -4,13 +4,13 @@ import asyncio
 import json
 
 import pytest
-from test_cache import QUESTION, ask
-from test_shared_redis import health, replicas
 
-from conftest import run, until
 from nulpoint.routing.breaker import State
-from redis_server import needs_redis, redis_server
+from support.cache_client import QUESTION, ask
+from support.event_loop import run, until
 from support.ports import free_port
+from support.redis_server import needs_redis, redis_server
+from support.replicas import health, replicas
 
 FAILURES = 3
 SETTINGS = {"CACHE_MODE": "none", "FALLBACKS": "off", "MAX_RETRIES": "1", "CB_ERROR_THRESHOLD": str(FAILURES)}

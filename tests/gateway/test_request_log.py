@@ -12,11 +12,13 @@ from hashlib import sha256
 import pytest
 from click.testing import CliRunner
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.cli.main import main as nulpoint
 from nulpoint.mock import MockSettings, start
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
 from support.ports import free_port
-from test_process import get, process, wait_until_up
+from support.processes import get, process, wait_until_up
+from support.running_gateway import gateway
 
 KEY = "sk-of-a-caller-who-pays"
 

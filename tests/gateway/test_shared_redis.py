@@ -5,33 +5,18 @@ import contextlib
 import json
 
 import pytest
-from test_cache import QUESTION, ask, outcome
 
-from conftest import Caller, addresses, gateway, post, run, until
-from nulpoint.mock import MockSettings, start
+from nulpoint.mock import MockSettings
 from nulpoint.redis_client.connection import TIMEOUT
-from redis_server import RedisServer, needs_redis, redis_server, relay
+from support.cache_client import QUESTION, ask, outcome
+from support.event_loop import run, until
+from support.http_client import Caller, post
 from support.ports import free_port
+from support.redis_server import RedisServer, needs_redis, redis_server, relay
+from support.replicas import health, replicas
 
 pytestmark = needs_redis
 SLOW = 10 * TIMEOUT  # seconds that a silent Redis may cost a request of the gateways here
-
-
-def settings(url, **more):
-    return {"CACHE_MODE": "redis", "REDIS_URL": url, "OPENAI_API_KEY": "sk-configured-openai", **more}
-
-
-@contextlib.asynccontextmanager
-async def replicas(url, number=2, mock=None, **more):
-    """Gateways before one provider."""
-    provider = await start("openai", settings=mock)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(provider.close)
-        both = []
-        for _ in range(number):
-            environ = settings(url, **addresses({"openai": provider}), **more)
-            both.append(await stack.enter_async_context(gateway(environ, providers={"openai": provider})))
-        yield both
 
 
 def link(running):
@@ -41,12 +26,6 @@ def link(running):
 async def told(running):
     """Until Redis has all that this gateway has sent it: nobody waits for that, so it may be a moment after the answer."""
     await until(lambda: not link(running)._sent)
-
-
-async def health(running):
-    caller = await Caller.connect(running.port)
-    caller.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    return json.loads((await caller.answer())[2])
 
 
 async def timed(running, question):

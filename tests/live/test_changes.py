@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
-from conftest import STREAM, Caller, post, run, until
-from live_parts import live
 from nulpoint.mock import MockSettings, start
+from support.event_loop import run, until
+from support.http_client import STREAM, Caller, post
+from support.live_gateway import live
 
 
 def test_an_alias_a_chain_and_limits(tmp_path):

@@ -11,11 +11,11 @@ import socket
 
 import pytest
 
-from conftest import STREAM, Caller, post, run
 from nulpoint.mock import MockSettings, start
+from support.event_loop import run
+from support.http_client import STREAM, Caller, post
 from support.ports import free_port
-from test_process import SERVE, get, process, wait_until_up
-from test_reload_process import until, workers_of
+from support.processes import SERVE, get, process, wait_for, wait_until_up, workers_of
 
 HOOKS = '''
 import os, signal, sys
@@ -86,7 +86,7 @@ def serve(tmp_path):
 def hold(pid, serve):
     """The process's event loop is held when this returns."""
     os.kill(int(pid), signal.SIGUSR1)
-    until(lambda: serve.holds.exists() and serve.holds.read_text() == "now")
+    wait_for(lambda: serve.holds.exists() and serve.holds.read_text() == "now")
 
 
 def both_workers(child, port):
@@ -97,7 +97,7 @@ def both_workers(child, port):
         with open("/proc/net/tcp") as file:
             return sum(address in line for line in file) == 2
 
-    until(listen, 20.0)
+    wait_for(listen, 20.0)
     return workers_of(child)
 
 
@@ -135,7 +135,7 @@ def test_to_read_again_while_it_starts_is_no_end_and_is_done_later(serve, place)
     hangup = {f"SIGNAL_AT_{place}": str(int(signal.SIGHUP)), "CONFIG_WATCH": "false"}
     with serve(port=port, **hangup) as child:
         wait_until_up(port)
-        until(lambda: 'gateway_config_reloads_total{result="unchanged"} 1.0' in get(port, "/metrics"))
+        wait_for(lambda: 'gateway_config_reloads_total{result="unchanged"} 1.0' in get(port, "/metrics"))
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
@@ -212,7 +212,7 @@ def test_a_worker_that_does_not_answer_is_replaced(serve, how):
             os.kill(int(silent), signal.SIGSTOP)
         else:
             hold(silent, serve)
-        until(lambda: silent not in workers_of(child) and len(workers_of(child)) == 2, 30.0)
+        wait_for(lambda: silent not in workers_of(child) and len(workers_of(child)) == 2, 30.0)
         assert other in workers_of(child)
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=60)
@@ -233,7 +233,7 @@ def test_workers_end_when_their_supervisor_is_gone_and_the_port_is_free(serve):
         workers = both_workers(child, port)
         child.kill()
         child.wait()
-        until(lambda: not any(map(is_running, workers)))
+        wait_for(lambda: not any(map(is_running, workers)))
     with serve(port=port) as child:
         wait_until_up(port)
         child.send_signal(signal.SIGTERM)
@@ -281,14 +281,14 @@ def test_a_worker_whose_loop_is_held_ends_too(serve):
         hold(workers[0], serve)
         child.kill()
         child.wait()
-        until(lambda: not any(map(is_running, workers)), 30.0)
+        wait_for(lambda: not any(map(is_running, workers)), 30.0)
 
 
 @pytest.mark.slow
 def test_workers_whose_supervisor_dies_as_it_starts_them(serve):
     with serve(port=free_port(), WORKERS="2", SIGNAL_AT_POPEN=str(int(signal.SIGKILL))) as child:
         child.wait(20)
-        until(lambda: not _orphans())
+        wait_for(lambda: not _orphans())
 
 
 def _orphans():
@@ -325,7 +325,7 @@ def test_a_pipe_in_the_place_of_a_file_keeps_nothing_from_ending(serve, tmp_path
         wait_until_up(port)
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").replace(tmp_path / "config.yaml")
-        until(lambda: "it is a pipe (FIFO)" in get(port, "/health"))
+        wait_for(lambda: "it is a pipe (FIFO)" in get(port, "/health"))
         child.send_signal(signal.SIGHUP)
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=60)

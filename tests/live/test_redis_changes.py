@@ -2,10 +2,10 @@
 
 import asyncio
 
-from conftest import run, until
-from live_parts import live
-from redis_server import needs_redis, redis_server
+from support.event_loop import run, until
+from support.live_gateway import live
 from support.ports import free_port
+from support.redis_server import needs_redis, redis_server
 
 pytestmark = needs_redis
 FILE = {"cache_mode": "redis"}

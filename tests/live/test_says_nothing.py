@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from conftest import run, until
-from live_parts import live
 from nulpoint.app.reload import MOST_READINGS
 from nulpoint.config import ConfigError, ConfigSource
 from nulpoint.config.document import UnreadableConfigError, read_document
 from nulpoint.config.last_good import LastGood
 from nulpoint.config.safeguards import InForce
+from support.event_loop import run, until
+from support.live_gateway import live
 
 KEYS = {"gateway_api_keys": "one-key-of-a-caller", "rpm_limit": 5000}
 NOTHING = {

@@ -7,9 +7,10 @@ import weakref
 
 import pytest
 
-from conftest import STREAM, Caller, post, run, until
-from live_parts import live
 from nulpoint.mock import MockSettings
+from support.event_loop import run, until
+from support.http_client import STREAM, Caller, post
+from support.live_gateway import live
 
 BREAKER = {"cb_error_threshold": 2, "max_retries": 1}
 

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, left_in, post, run, until
-from live_parts import live
 from nulpoint.mock import MockSettings
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.live_gateway import live
+from support.running_gateway import left_in
 
 
 def config(number):

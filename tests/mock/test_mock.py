@@ -8,10 +8,10 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
-from conftest import run
 from nulpoint.cli.main import main as main_command
 from nulpoint.mock import MockSettings, SettingsError, faults, start
 from nulpoint.mock.server import fault_for, start_all
+from support.event_loop import run
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 KEYS = {

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from conftest import run, until
 from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRefusal, LimitRules
 from nulpoint.ratelimit.redis import PREFIX, RedisLimitBackend
 from nulpoint.redis_client.connection import WAITING, RedisConnection, connections
-from redis_server import needs_redis, redis_server, relay
+from support.event_loop import run, until
+from support.redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
 A, B = b"a" * 32, b"b" * 32

@@ -13,7 +13,6 @@ import time
 
 import pytest
 
-from conftest import run, until
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.redis_client import connection
 from nulpoint.redis_client.connection import (
@@ -25,8 +24,9 @@ from nulpoint.redis_client.connection import (
     RedisUnavailable,
     connections,
 )
-from redis_server import RedisServer, needs_redis, redis_server, relay
+from support.event_loop import run, until
 from support.ports import free_port
+from support.redis_server import RedisServer, needs_redis, redis_server, relay
 
 pytestmark = needs_redis
 TIMEOUT = 10 * connection.TIMEOUT  # longer than in production, so that a busy machine changes no outcome

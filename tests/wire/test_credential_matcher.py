@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credential_spellings import SPELLINGS, percent_encoded
 from nulpoint.redaction.credential_matcher import INSTEAD, NO_CREDENTIAL, RUN, SHORTEST, CredentialMatcher
+from support.credential_spellings import SPELLINGS, percent_encoded
 
 KEYS = {
     "of no known form": "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1Aa5",

@@ -1,0 +1,31 @@
+"""Several gateways in front of one provider that share a Redis."""
+
+import contextlib
+import json
+
+from nulpoint.mock import start
+from support.http_client import Caller
+from support.running_gateway import addresses, gateway
+
+
+def settings(url, **more):
+    return {"CACHE_MODE": "redis", "REDIS_URL": url, "OPENAI_API_KEY": "sk-configured-openai", **more}
+
+
+@contextlib.asynccontextmanager
+async def replicas(url, number=2, mock=None, **more):
+    """Gateways before one provider."""
+    provider = await start("openai", settings=mock)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(provider.close)
+        both = []
+        for _ in range(number):
+            environ = settings(url, **addresses({"openai": provider}), **more)
+            both.append(await stack.enter_async_context(gateway(environ, providers={"openai": provider})))
+        yield both
+
+
+async def health(running):
+    caller = await Caller.connect(running.port)
+    caller.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    return json.loads((await caller.answer())[2])
