@@ -256,11 +256,11 @@ def test_what_is_in_flight_ends_whole_though_the_supervisor_is_gone(serve):
             await caller.reader.readuntil(b"data: ")
             child.kill()
             child.wait()
-            await asyncio.to_thread(until, lambda: not _listens(port))
+            await asyncio.to_thread(wait_for, lambda: not _listens(port))
             with serve(port=port, **here) as next_one:
                 await asyncio.to_thread(wait_until_up, port)
                 assert (await caller.rest()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-                await asyncio.to_thread(until, lambda: not any(map(is_running, workers)))
+                await asyncio.to_thread(wait_for, lambda: not any(map(is_running, workers)))
                 next_one.send_signal(signal.SIGTERM)
                 assert next_one.wait(20) == 0
         await provider.close()

@@ -9,6 +9,8 @@ import json
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 import botocore.session
 from botocore.parsers import create_parser
@@ -17,18 +19,18 @@ from botocore.validate import ParamValidator
 
 
 @functools.cache
-def service():
+def service() -> Any:
     return botocore.session.Session().get_service_model("bedrock-runtime")
 
 
-def fits(value, shape, where="$"):
+def fits(value: Any, shape: Any, where: Any = "$") -> None:
     """Raises AssertionError with the first thing the service would refuse."""
     if getattr(shape, "is_document_type", False):
         return
     _TYPES.get(shape.type_name, _of_number)(value, shape, where)
 
 
-def _of_structure(value, shape, where):
+def _of_structure(value: Any, shape: Any, where: Any) -> None:
     assert isinstance(value, dict), f"{where}: no object"
     unknown = set(value) - set(shape.members)
     assert not unknown, f"{where}: unknown {unknown}"
@@ -39,20 +41,20 @@ def _of_structure(value, shape, where):
         fits(inner, shape.members[name], f"{where}.{name}")
 
 
-def _of_list(value, shape, where):
+def _of_list(value: Any, shape: Any, where: Any) -> None:
     assert isinstance(value, list), f"{where}: no list"
     _bounds(len(value), shape, where)
     for at, inner in enumerate(value):
         fits(inner, shape.member, f"{where}[{at}]")
 
 
-def _of_map(value, shape, where):
+def _of_map(value: Any, shape: Any, where: Any) -> None:
     assert isinstance(value, dict), f"{where}: no map"
     for inner in value.values():
         fits(inner, shape.value, where)
 
 
-def _of_string(value, shape, where):
+def _of_string(value: Any, shape: Any, where: Any) -> None:
     assert isinstance(value, str), f"{where}: no text"
     assert not shape.enum or value in shape.enum, f"{where}: {value!r} is none of {shape.enum}"
     pattern = shape.metadata.get("pattern")
@@ -60,22 +62,22 @@ def _of_string(value, shape, where):
     _bounds(len(value), shape, where)
 
 
-def _of_blob(value, shape, where):
+def _of_blob(value: Any, shape: Any, where: Any) -> None:
     _bounds(len(base64.b64decode(value, validate=True)), shape, where)
 
 
-def _of_boolean(value, _, where):
+def _of_boolean(value: Any, _: Any, where: Any) -> None:
     assert isinstance(value, bool), f"{where}: no boolean"
 
 
-def _of_number(value, shape, where):
+def _of_number(value: Any, shape: Any, where: Any) -> None:
     wanted = int if shape.type_name in ("integer", "long") else (int, float)
     assert isinstance(value, wanted), f"{where}: no number"
     assert not isinstance(value, bool), f"{where}: no number"
     _bounds(value, shape, where)
 
 
-def _bounds(size, shape, where):
+def _bounds(size: Any, shape: Any, where: Any) -> None:
     assert shape.metadata.get("min", size) <= size <= shape.metadata.get("max", size), (
         f"{where}: {size} is out of bounds"
     )
@@ -88,7 +90,7 @@ _TYPES = {"structure": _of_structure, "list": _of_list, "map": _of_map, "string"
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 
-def judge_bedrock(body):
+def judge_bedrock(body: Any) -> None:
     fits(body, service().shape_for("ConverseRequest"))
     judge_turns(body["messages"])
     kinds = {name for turn in body["messages"] for block in turn["content"] for name in block}
@@ -112,7 +114,7 @@ def judge_bedrock(body):
     assert json.loads(written["body"]) == body
 
 
-def judge_turns(turns):
+def judge_turns(turns: Any) -> None:
     assert turns[0]["role"] == "user"
     names = []
     for before, turn in zip([None, *turns], turns, strict=False):
@@ -137,7 +139,7 @@ def judge_turns(turns):
     assert all(re.fullmatch(r"[\w\s\-()\[\]]+", name) and "  " not in name for name in names)
 
 
-def with_bytes(value, shape):
+def with_bytes(value: Any, shape: Any) -> Any:
     """The same with bytes for base64, as the SDK has it."""
     if getattr(shape, "is_document_type", False):
         return value
@@ -151,21 +153,21 @@ def with_bytes(value, shape):
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
-def parsed(operation, status, headers, body):
+def parsed(operation: Any, status: Any, headers: Any, body: Any) -> Any:
     """What botocore makes of a whole answer."""
     response = {"body": body, "headers": headers, "status_code": status}
     return create_parser("rest-json").parse(response, service().operation_model(operation).output_shape)
 
 
-def parsed_stream(body):
+def parsed_stream(body: Any) -> Any:
     """The events botocore makes of a stream; it raises on an exception among them."""
     from botocore.eventstream import EventStream
 
     class Raw:
-        def stream(self):
+        def stream(self) -> Iterator[Any]:
             yield body
 
-        def close(self):
+        def close(self) -> None:
             pass
 
     operation = service().operation_model("ConverseStream")
@@ -173,7 +175,7 @@ def parsed_stream(body):
     return list(EventStream(Raw(), operation.output_shape.members["stream"], parser, "ConverseStream"))
 
 
-def frame(name, payload, kind="event"):
+def frame(name: Any, payload: Any, kind: Any = "event") -> Any:
     """One message of a stream, put together by the specification. `kind` may be `exception` or `error`."""
     names = {"event": ":event-type", "exception": ":exception-type", "error": ":error-code"}
     headers = {":message-type": kind, names[kind]: name, ":content-type": "application/json"}
@@ -187,6 +189,6 @@ def frame(name, payload, kind="event"):
     return message + struct.pack(">I", zlib.crc32(message))
 
 
-def framed(*events):
+def framed(*events: Any) -> Any:
     """Events as (name, payload), or with the kind of message behind these."""
     return b"".join(frame(*event) for event in events)

@@ -1,5 +1,7 @@
 """What the cache is asked, and by whom."""
 
+from typing import Any
+
 from nulpoint.cache.policy import CachePolicy
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
@@ -12,7 +14,9 @@ PLAN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]])
 TTL = 3600.0
 
 
-def read(headers=(), *, body=BODY, route="chat", plan=PLAN, excluded=None, **how):
+def read(
+    headers: Any = (), *, body: Any = BODY, route: Any = "chat", plan: Any = PLAN, excluded: Any = None, **how: Any
+) -> Any:
     return CachePolicy(route, excluded, TTL).lookup_for(asked(headers, body=body, **how), plan)
 
 

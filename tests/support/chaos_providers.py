@@ -58,7 +58,7 @@ class Provider(MockServer):
         name, most = self.chance.choice(list((HARMLESS if harmless else HARMFUL).items()))
         if (name == "refuse") is not at_connecting:
             return None
-        arg = self.chance.randrange(most) if name.endswith("_mid_stream") else most
+        arg = self.chance.randrange(int(most or 0)) if name.endswith("_mid_stream") else most
         return faults.make(name, arg)
 
     def answer(self, call: Call) -> Answer:

@@ -63,7 +63,7 @@ ADDRESSES = {"azure": azure, "bedrock": bedrock, "vertexai": vertexai, "vertexai
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
     """The environment that points a gateway at those of them that are clouds."""
-    environ = {}
+    environ: dict[str, str] = {}
     for name, server in mocks.items():
         if name in ADDRESSES:
             environ |= ADDRESSES[name](server)

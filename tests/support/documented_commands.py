@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nulpoint.mock.server import PORTS
-from support.fenced_blocks import ROOT, SHELL, Block, commands
+from support.fenced_blocks import SHELL, Block, commands
+from support.paths import ROOT
 from support.ports import free_port
 
 SERVES = re.compile(r"^((?:\w+=\S+\s+|\\\n\s*)*)(?:make run|nulpoint serve([^#\n]*))\s*(#.*)?$")
@@ -175,6 +176,7 @@ def _serve(environ: str, options: str) -> str:
 
 def _options_of_make() -> str:
     """What `make run` gives to `nulpoint serve`."""
+    options: str
     (options,) = re.findall(r"-m nulpoint serve(.*)", (ROOT / "Makefile").read_text())
     return options
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +16,7 @@ from support.running_gateway import Running, gateway
 class Live(Running):
     """A running gateway and its file."""
 
-    folder: Any
+    folder: Path
 
     def write(self, **settings: Any) -> None:
         """The whole file anew, put in its place at once, as `mv` does."""
@@ -58,10 +60,13 @@ class Live(Running):
 
 
 @contextlib.asynccontextmanager
-async def live(folder, settings=MappingProxyType({}), *, file=MappingProxyType({}), **more):
+async def live(
+    folder: Path, settings: Any = MappingProxyType({}), *, file: Any = MappingProxyType({}), **more: Any
+) -> AsyncIterator[Live]:
     """`settings`: the environment; `file`: what config.yaml holds at first."""
     (folder / "config.yaml").write_text(yaml.safe_dump(dict(file)) if file else "{}")
     async with gateway(settings, directory=folder, **more) as running:
         running.__class__ = Live
+        assert isinstance(running, Live)
         running.folder = folder
         yield running

@@ -1,6 +1,7 @@
 """Recorded requests, and the metrics page read as samples."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -8,12 +9,19 @@ from nulpoint.telemetry.metrics.definitions import FAMILIES
 from nulpoint.telemetry.request_log.record import RequestRecord
 
 
-def record(**fields):
-    known = {"time": datetime.now(UTC), "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
+def record(**fields: Any) -> RequestRecord:
+    known: dict[str, Any] = {
+        "time": datetime.now(UTC),
+        "level": "info",
+        "id": "i",
+        "route": "chat",
+        "method": "POST",
+        "status": 200,
+    }
     return RequestRecord(**{**known, **fields})
 
 
-def samples(text, name):
+def samples(text: bytes, name: str) -> dict[tuple[str, ...], float]:
     """Of one family, by the rest of the sample's name and the label values."""
     order = (*next(family.labels for family in FAMILIES if family.name == name), "le")
     (family,) = [

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 HUGE = 10**400
-ODD = [
+ODD: list[Any] = [
     None, True, False, 0, 7, -1, 2**63, HUGE, 1.5, -0.0, 1e300, "", "7", "odd", "\U0001f600", [], [7], ["odd"], [[]], [{}],
     [None], {}, {"odd": 7}, {"type": []}, {"0": {}}, [{"violations": 7}],
 ]  # fmt: skip

@@ -45,7 +45,7 @@ def install() -> None:
     connection_made = ServerConnection.connection_made
 
     def tapped(self: ServerConnection, transport: Any) -> None:
-        connection_made(self, _Tap(transport))
+        connection_made(self, _Tap(transport))  # type: ignore[arg-type]  # it passes everything on
 
     ServerConnection.connection_made = tapped  # type: ignore[method-assign]
     logging.getLogger().addHandler(_LogTap())

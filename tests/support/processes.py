@@ -7,10 +7,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 
 @contextlib.contextmanager
-def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=None, extra_groups=None, **environ):
+def process(
+    *arguments: str,
+    command: Sequence[str] = (sys.executable,),
+    cwd: str | Path = "/",
+    user: str | int | None = None,
+    group: str | int | None = None,
+    extra_groups: Sequence[str | int] | None = None,
+    **environ: str,
+) -> Iterator[subprocess.Popen[bytes]]:
     """`nulpoint ARGUMENTS` as a child, in an empty environment but for what it needs; `command` runs Python."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = subprocess.Popen(
@@ -32,12 +42,12 @@ def process(*arguments, command=(sys.executable,), cwd="/", user=None, group=Non
         child.communicate()
 
 
-def get(port, path="/health"):
+def get(port: int, path: str = "/health") -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-        return answer.read().decode()
+        return bytes(answer.read()).decode()
 
 
-def wait_until_up(port, path="/health"):
+def wait_until_up(port: int, path: str = "/health") -> str:
     end = time.monotonic() + 60
     while True:
         try:
@@ -50,7 +60,7 @@ def wait_until_up(port, path="/health"):
 SERVE = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "CONNECT_TIMEOUT": "1s"}
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
     """Wait for what another process is about to do."""
     end = time.monotonic() + seconds
     while not condition():
@@ -58,6 +68,6 @@ def wait_for(condition, seconds=30):
         time.sleep(0.05)
 
 
-def workers_of(child) -> list[str]:
+def workers_of(child: subprocess.Popen[bytes]) -> list[str]:
     command = ["ps", "-o", "pid=", "--ppid", str(child.pid)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,17 +17,17 @@ if not BRIEF.is_file():
 TEXT = BRIEF.read_text(encoding="utf-8")
 
 
-def sections():
+def sections() -> Any:
     """(heading, its text), in order."""
     parts = re.split(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```$", _without_headings, TEXT))
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def _without_headings(block):
+def _without_headings(block: Any) -> Any:
     return re.sub(r"(?m)^#", " #", block[0])
 
 
-def tables():
+def tables() -> Iterator[Any]:
     """(heading, first column's title, rows) of every table."""
     for heading, text in sections():
         for table in re.findall(r"(?m)(?:^\|.*\|\n?)+", text):
@@ -33,15 +35,15 @@ def tables():
             yield heading, head[0], rows
 
 
-def fenced(language):
+def fenced(language: Any) -> Any:
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", TEXT)
 
 
-def names(cell):
+def names(cell: Any) -> Any:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def squeezed(text):
+def squeezed(text: Any) -> Any:
     return " ".join(text.split())
 
 

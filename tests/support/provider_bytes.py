@@ -1,6 +1,6 @@
 """What providers send, as bytes: heads, chunks, whole answers, and one answer in each format, at clouds too."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from nulpoint.mock import MockServer, MockSettings
@@ -102,7 +102,7 @@ def _format(name: str) -> Format:
     server = MockServer(name, MockSettings(stream_words=WORDS))
 
     def ask(stream: bool, path: str) -> tuple[bytes, list[bytes]]:
-        body = {"model": _MODELS[name], "messages": [{"role": "user", "content": "hi"}]}
+        body: dict[str, Any] = {"model": _MODELS[name], "messages": [{"role": "user", "content": "hi"}]}
         if name == "anthropic":
             body["max_tokens"] = 99
         if name == "gemini":

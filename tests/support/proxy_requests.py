@@ -1,14 +1,18 @@
 """Chat requests as the proxy has parsed them."""
 
+from typing import Any
+
 from nulpoint.http.message import HttpRequest
 from nulpoint.request.client_auth import ClientAuthenticator
-from nulpoint.request.request import parse_request
+from nulpoint.request.request import ProxyRequest, parse_request
 from nulpoint.request.rules import RequestRules
 
 BODY = b'{"model":"gpt-4o","messages":[]}'
 
 
-def asked(headers=(), *, forward_keys=False, strict=False, body=BODY, keys=()):
+def asked(
+    headers: Any = (), *, forward_keys: bool = False, strict: bool = False, body: bytes = BODY, keys: Any = ()
+) -> ProxyRequest:
     given = {b"content-type": b"application/json", **dict(headers)}
     request = HttpRequest("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
     request.body = body

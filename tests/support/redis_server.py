@@ -39,7 +39,7 @@ class RedisServer:
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
                    "--dir", self._directory.name, *self._options]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not self._accepts():
             assert self._process.poll() is None, "redis-server does not start"
             assert time.monotonic() < end, "redis-server does not get ready"
@@ -61,10 +61,14 @@ class RedisServer:
         self._directory.cleanup()
 
     def freeze(self) -> None:
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self._process.pid, signal.SIGCONT)
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
 
     def cli(self, *words: str | bytes) -> bytes:
         """What redis-cli would do: one command, its reply as it comes on the wire."""
@@ -120,6 +124,7 @@ class Relay:
             writer.transport.abort()
 
     async def close(self) -> None:
+        assert self._server is not None
         self._server.close()
         self.reset()
         for task in self._tasks:
@@ -150,7 +155,7 @@ class Relay:
         await passing
         writer.close()
 
-    async def _pass_on(self, arrived: asyncio.Queue, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, arrived: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due, data = await arrived.get()

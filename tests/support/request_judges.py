@@ -6,6 +6,8 @@ and `judge_mistral` raise AssertionError with what the provider would refuse.
 
 import functools
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pydantic
 from pydantic import TypeAdapter
@@ -16,7 +18,7 @@ from support.bedrock_judge import judge_bedrock
 # -- types -------------------------------------------------------------------------------------------------------------
 
 
-def closed(schema):
+def closed(schema: Any) -> Any:
     """A pydantic schema that takes no unknown member, and checks every element of what is iterable."""
     if isinstance(schema, list | tuple):
         return type(schema)(closed(one) for one in schema)
@@ -37,11 +39,11 @@ def closed(schema):
     return made
 
 
-def validator(typed):
+def validator(typed: Any) -> Any:
     return SchemaValidator(closed(TypeAdapter(typed).core_schema))
 
 
-def check(types, body):
+def check(types: Any, body: Any) -> None:
     try:
         types.validate_json(pydantic.TypeAdapter(dict).dump_json(body), strict=True)
     except pydantic.ValidationError as error:
@@ -50,39 +52,39 @@ def check(types, body):
 
 
 @functools.cache
-def anthropic_types():
+def anthropic_types() -> Any:
     from anthropic.types.message_create_params import MessageCreateParams
 
     return validator(MessageCreateParams)
 
 
 @functools.cache
-def anthropic_beta_types():
+def anthropic_beta_types() -> Any:
     from anthropic.types.beta.message_create_params import MessageCreateParams
 
     return validator(MessageCreateParams)
 
 
 @functools.cache
-def mistral_types():
+def mistral_types() -> Any:
     from mistralai.client.models import ChatCompletionRequestTypedDict
 
     return validator(ChatCompletionRequestTypedDict)
 
 
 @functools.cache
-def mistral_embedding_types():
+def mistral_embedding_types() -> Any:
     from mistralai.client.models import EmbeddingRequestTypedDict
 
     return validator(EmbeddingRequestTypedDict)
 
 
 @functools.cache
-def gemini_types():
+def gemini_types() -> Any:
     """The members of the REST body, each with the SDK's model for it; those refuse unknown members by themselves."""
     from google.genai import types
 
-    class Body(types._common.BaseModel):
+    class Body(types._common.BaseModel):  # type: ignore[name-defined, misc]
         contents: list[types.Content]
         system_instruction: types.Content | None = None
         tools: list[types.Tool] | None = None
@@ -98,7 +100,7 @@ def gemini_types():
 # -- Anthropic ---------------------------------------------------------------------------------------------------------
 
 
-def judge_anthropic(body):
+def judge_anthropic(body: Any) -> None:
     # The SDK's types are those of a newer API version, which has no sampling; 2023-06-01 has it.
     sampling = {name: body[name] for name in ("temperature", "top_p", "top_k") if name in body}
     check(anthropic_types(), {name: value for name, value in body.items() if name not in sampling})
@@ -117,7 +119,7 @@ def judge_anthropic(body):
         only_what_structured_outputs_know(schema)
 
 
-def anthropic_turns(turns):
+def anthropic_turns(turns: Any) -> None:
     assert turns[0]["role"] == "user"
     for before, turn in zip([None, *turns], turns, strict=False):
         assert turn["content"], "content must not be empty"
@@ -139,7 +141,7 @@ def anthropic_turns(turns):
         assert text == text.rstrip(), "final assistant content cannot end with trailing whitespace"
 
 
-def anthropic_tools(body):
+def anthropic_tools(body: Any) -> None:
     blocks = [block["type"] for turn in body["messages"] for block in turn["content"]]
     assert "tools" in body or not {"tool_use", "tool_result"} & set(blocks), "tools are required"
     assert "tool_choice" not in body or body.get("tools")
@@ -152,18 +154,18 @@ def anthropic_tools(body):
     assert marks <= 4
 
 
-def strict_schemas(body):
+def strict_schemas(body: Any) -> Iterator[Any]:
     yield from (tool["input_schema"] for tool in body.get("tools", []) if tool.get("strict"))
     wanted = body.get("output_config", {}).get("format")
     if wanted:
         yield wanted["schema"]
 
 
-def only_what_structured_outputs_know(schema):
+def only_what_structured_outputs_know(schema: Any) -> None:
     """The SDK's own rewriting leaves such a schema alone but for the texts."""
     from anthropic.lib._parse._transform import transform_schema
 
-    def bare(value):
+    def bare(value: Any) -> Any:
         if isinstance(value, list):
             return [bare(one) for one in value]
         if isinstance(value, dict):
@@ -176,12 +178,12 @@ def only_what_structured_outputs_know(schema):
 # -- Gemini ------------------------------------------------------------------------------------------------------------
 
 
-def judge_gemini(body):
+def judge_gemini(body: Any) -> None:
     try:
         gemini_types().model_validate(body)
     except pydantic.ValidationError as error:
         raise AssertionError(str(error)) from None
-    before = None
+    before: dict[str, Any] | None = None
     assert body["contents"]
     for content in body["contents"]:
         parts = content["parts"]
@@ -209,10 +211,10 @@ def judge_gemini(body):
 # -- Mistral -----------------------------------------------------------------------------------------------------------
 
 
-def judge_mistral(body):
+def judge_mistral(body: Any) -> None:
     check(mistral_types(), body)
     before = None
-    calls = []
+    calls: list[Any] = []
     for message in body["messages"]:
         role = message["role"]
         assert before != "tool" or role in ("tool", "assistant"), f"Unexpected role '{role}' after role 'tool'"

@@ -2,6 +2,8 @@
 
 import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,33 +18,33 @@ DAY = 86400.0
 class Clock:
     """A calendar and a steady clock that go on as told."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.wall = WHEN.timestamp()
         self.steady = 1000.0
 
-    def pass_by(self, seconds):
+    def pass_by(self, seconds: float) -> None:
         self.wall += seconds
         self.steady += seconds
 
-    def calendar(self):
+    def calendar(self) -> TrustedClock:
         return TrustedClock(lambda: self.wall, lambda: self.steady)
 
 
-def record(**fields):
-    known = {"time": WHEN, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
+def record(**fields: Any) -> RequestRecord:
+    known: dict[str, Any] = {"time": WHEN, "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
     return RequestRecord(**{**known, **fields})
 
 
-def lines(*ids, **fields):
+def lines(*ids: str, **fields: Any) -> list[bytes]:
     return [msgspec.json.encode(record(id=one, **fields)) for one in ids]
 
 
-def database(path, clock=None, retention=0.0, patience=0.0):
-    clock = clock or Clock()
-    return SqliteSink(path, retention, clock.calendar(), lambda: clock.steady, patience)
+def database(path: Path, clock: Clock | None = None, retention: float = 0.0, patience: float = 0.0) -> SqliteSink:
+    driven = clock or Clock()
+    return SqliteSink(path, retention, driven.calendar(), lambda: driven.steady, patience)
 
 
-def rows(path, what="id"):
+def rows(path: Path, what: str = "id") -> list[Any]:
     connection = sqlite3.connect(path)
     found = [row[0] if len(row) == 1 else row for row in connection.execute(f"SELECT {what} FROM requests")]
     connection.close()

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5 = "claude-3-5-haiku-latest", "claude-sonnet-4-0", "claude-sonnet-4-5"
 NEW_CLAUDE = ("claude-opus-4-6", "claude-opus-4-8", "claude-sonnet-5", "claude-fable-5")
@@ -33,9 +33,12 @@ CITY = {
     "required": ["city"], "additionalProperties": False,
 }  # fmt: skip
 EITHER = {"anyOf": [CITY, {"type": "object", "properties": {"zip": {"type": "integer"}}, "required": ["zip"]}]}
-TOOL = {"type": "function", "function": {"name": "weather", "description": "Tells it.", "parameters": CITY}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Tells it.", "parameters": CITY},
+}
 BARE = {"type": "function", "function": {"name": "now"}}
-CUSTOM = {"type": "custom", "custom": {"name": "shell", "description": "Runs it."}}
+CUSTOM: dict[str, Any] = {"type": "custom", "custom": {"name": "shell", "description": "Runs it."}}
 GRAMMAR = {"type": "grammar", "grammar": {"syntax": "lark", "definition": 'start: "a"'}}
 SHORT = "response_format.json_schema.schema.minLength"
 FORMAT = {
@@ -44,27 +47,27 @@ FORMAT = {
 }
 
 
-def call(call_id="call_1", name="weather", arguments='{"city":"Oslo"}'):
+def call(call_id: Any = "call_1", name: Any = "weather", arguments: Any = '{"city":"Oslo"}') -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def result(call_id="call_1", content="rain", **more):
+def result(call_id: Any = "call_1", content: Any = "rain", **more: Any) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": content, **more}
 
 
-def calls(*made, content=None, **more):
+def calls(*made: Any, content: Any = None, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, "tool_calls": list(made), **more}
 
 
-def user(*parts):
+def user(*parts: Any) -> list[Any]:
     return [{"role": "user", "content": list(parts)}]
 
 
-def named(name, kind="function"):
+def named(name: Any, kind: Any = "function") -> dict[str, Any]:
     return {"type": kind, kind: {"name": name}}
 
 
-def allowed(mode, *names):
+def allowed(mode: Any, *names: Any) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named(name) for name in names]}}
 
 
@@ -77,7 +80,7 @@ ALL = ("anthropic", "bedrock", "gemini", "mistral")
 class Case(NamedTuple):
     """`refused`: provider or model to the member its 400 names. `dropped`: likewise to what is reported; `*`: all."""
 
-    request: dict
+    request: dict[str, Any]
     refused: Mapping[str, str] = MappingProxyType({})
     dropped: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
@@ -267,7 +270,7 @@ CASES = {
     ),
     "stream": Case({"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}}),
     # numbers
-    "limits": Case({"max_completion_tokens": 500, "max_tokens": 700}, dropped={"*": ["max_tokens"]}),
+    "limits": Case({"max_completion_tokens": 500, "max_tokens": 700}, dropped={"*": ("max_tokens",)}),
     "sampling": Case(
         {"temperature": 0.5, "top_p": 0.9, "seed": 7, "presence_penalty": 0.5, "frequency_penalty": 0.5},
         dropped={
@@ -301,8 +304,8 @@ for _effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max"):
     CASES[f"reasoning {_effort}"] = Case(
         {"reasoning_effort": _effort},
         dropped={
-            OLD_CLAUDE: () if _effort == "none" else ["reasoning_effort"],
-            "gemini-2.0-flash": () if _effort == "none" else ["reasoning_effort"],
+            OLD_CLAUDE: () if _effort == "none" else ("reasoning_effort",),
+            "gemini-2.0-flash": () if _effort == "none" else ("reasoning_effort",),
             **(dict.fromkeys(NEW_CLAUDE, ("reasoning_effort",)) if _effort == "minimal" else {}),
             **({"claude-fable-5": ("reasoning_effort",), "gemini-2.5-pro": ("reasoning_effort",)} if _effort == "none" else {}),
             **(dict.fromkeys(NEW_GEMINI, ("reasoning_effort",)) if _effort in ("none", "xhigh", "max") else {}),
@@ -316,7 +319,7 @@ BEDROCK_REFUSES = {
     "PDF": "messages", "text file": "messages", "file of OpenAI": "messages[0].content.file.file_id",
     "hot": "temperature", "two answers": "n",
 }  # fmt: skip
-BEDROCK_DROPS = {
+BEDROCK_DROPS: dict[str, Any] = {
     "strict function": {
         "bedrock": ("tools.function.strict",), **dict.fromkeys(BEDROCK_CLAUDE[1:], ("tools.function.parameters.minLength",)),
     },
@@ -354,5 +357,5 @@ for _name, _param in BEDROCK_REFUSES.items():
 _name = "an answer to go on with"
 CASES[_name] = CASES[_name]._replace(refused={**CASES[_name].refused, BEDROCK_CLAUDE[2]: "messages[1]"})
 for _name, _told in BEDROCK_DROPS.items():
-    _told = _told if isinstance(_told, dict) else {"bedrock": _told}
-    CASES[_name] = CASES[_name]._replace(dropped={**CASES[_name].dropped, **_told})
+    _of_bedrock = _told if isinstance(_told, dict) else {"bedrock": _told}
+    CASES[_name] = CASES[_name]._replace(dropped={**CASES[_name].dropped, **_of_bedrock})

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+from typing import Any
 
 PNG = "data:image/png;base64," + base64.b64encode(b"png").decode()
 PDF = "data:application/pdf;base64," + base64.b64encode(b"pdf").decode()
@@ -43,15 +44,15 @@ TOP = {
 }
 
 
-def function(name, parameters, **more):
+def function(name: Any, parameters: Any, **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": "Does it.", "parameters": parameters, **more}}
 
 
-def call(call_id, name, arguments, **more):
+def call(call_id: Any, name: Any, arguments: Any, **more: Any) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}, **more}
 
 
-def result(call_id, content, **more):
+def result(call_id: Any, content: Any, **more: Any) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": content, **more}
 
 
@@ -91,7 +92,7 @@ KEPT = {
 }  # fmt: skip
 
 
-def handed_back(**extra):
+def handed_back(**extra: Any) -> dict[str, Any]:
     return {
         "role": "assistant", "content": "so", "refusal": None, "reasoning_content": "hm",
         "tool_calls": [
@@ -164,7 +165,7 @@ FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "place", "schema": SCHEMA, "strict": True, "description": "A."},
 }
-OWN_MEMBERS = {
+OWN_MEMBERS: dict[str, dict[str, Any]] = {
     "anthropic": {"thinking": {"type": "enabled", "budget_tokens": 2000}, "output_config": {"effort": "low"}, "top_k": 3},
     "bedrock": {
         "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2000}},
@@ -179,10 +180,10 @@ CHOICE = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools"
 HI = [{"role": "user", "content": "hi"}]
 
 
-def rich_requests(wire):
+def rich_requests(wire: Any) -> dict[str, Any]:
     """Named requests, each valid for that wire format with some of its models."""
     kept = [*HI, handed_back(provider_specific_fields=KEPT), result("call_k", "rain", name="weather")]
-    made = {
+    made: dict[str, dict[str, Any]] = {
         "conversation": {"messages": CONVERSATION, "tools": TOOLS, "tool_choice": CHOICE},
         "handed back": {"messages": kept, "tools": TOOLS[:1], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
         "legacy": {"messages": LEGACY, "functions": [TOOLS[0]["function"]], "function_call": {"name": "weather"}},

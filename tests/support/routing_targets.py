@@ -1,5 +1,8 @@
 """Providers, targets and failures the tests of routing are made of."""
 
+import functools
+from typing import Any
+
 from nulpoint.errors import CallerCause, Failure, Kind
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, Secret
@@ -14,13 +17,13 @@ PROVIDERS = {
 RULES = AttemptRules()
 
 
-def target(name):
+def target(name: Any) -> Any:
     """By `provider/model`; the same provider object each time, as the router has it."""
     provider, _, model = name.partition("/")
     return Target.at(PROVIDERS[provider], model)
 
 
-def standings(*keys, **rules):
+def standings(*keys: Any, **rules: Any) -> dict[str, Any]:
     """Of all providers the tests use; `keys` as `("openai", 3)` for those with more than one."""
     count = dict(keys)
     return {name: ProviderHealth(BreakerRules(**rules), count.get(name, 1)) for name in PROVIDERS}
@@ -58,5 +61,5 @@ FAILURES = {
     "429 in 20": lambda: Failure(Kind.RATE_LIMIT, 429, "429", answered=429, retry_after=20.0),
     "429 in 900": lambda: Failure(Kind.RATE_LIMIT, 429, "429", answered=429, retry_after=900.0),
     "424": lambda: Failure(Kind.UPSTREAM, 502, "the model failed", answered=424),
-    **{cause.value: lambda cause=cause: Failure(Kind.UPSTREAM, 502, "a caller's doing", caller_cause=cause) for cause in CallerCause},
+    **{cause.value: functools.partial(Failure, Kind.UPSTREAM, 502, "a caller's doing", caller_cause=cause) for cause in CallerCause},
 }  # fmt: skip

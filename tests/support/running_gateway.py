@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ async def gateway(
     settings: Mapping[str, str] = {},
     *,
     mock: MockSettings | None = None,
-    names=("openai",),
+    names: Sequence[str] = ("openai",),
     providers: Mapping[str, Any] | None = None,
     directory: Path | None = None,
 ) -> AsyncIterator[Running]:

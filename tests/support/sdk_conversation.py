@@ -3,7 +3,8 @@
 import contextlib
 import json
 from base64 import b64decode
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -23,12 +24,12 @@ class Row(NamedTuple):
     model: str
 
     @property
-    def speaks(self):
+    def speaks(self) -> Any:
         """Whose format it is."""
         return SPEAKS.get(self.provider, self.provider)
 
     @property
-    def mock(self):
+    def mock(self) -> Any:
         return "vertexai" if self.provider == "vertexai-claude" else self.provider
 
 
@@ -51,7 +52,7 @@ CLOUDS = (
 ONE_A_PROVIDER = tuple(row for row in ROWS if row.model not in ("claude-opus-4-8", "gemini-3-flash-preview"))
 
 
-def tool(name, **properties):
+def tool(name: Any, **properties: Any) -> dict[str, Any]:
     """A function; without properties it takes none."""
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     return {"type": "function", "function": {"name": name, "description": f"the {name}", "parameters": schema}}
@@ -67,22 +68,22 @@ ARGUMENTS = {"weather": {"city": STRANGE, "days": [1]}, "time": {}}
 class Talk:
     """`streamed`: answers are asked for as streams and added up by the SDK. `headers` are those of the last answer."""
 
-    def __init__(self, row, streamed, running, client):
+    def __init__(self, row: Any, streamed: Any, running: Any, client: Any) -> None:
         self.row = row
         self.streamed = streamed
         self.mock = running.mocks[row.mock]
         self.client = client
-        self.headers = {}
-        self.chunks = []
+        self.headers: Mapping[str, str] = {}
+        self.chunks: list[Any] = []
 
-    async def ask(self, messages, **request):
+    async def ask(self, messages: Any, **request: Any) -> Any:
         """The first choice of the answer, with `usage` of the whole."""
         completion = await self.complete(messages, **request)
         choice = completion.choices[0]
         self.usage = completion.usage
         return choice.message, choice.finish_reason
 
-    async def complete(self, messages, **request):
+    async def complete(self, messages: Any, **request: Any) -> Any:
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         if self.streamed:
@@ -100,25 +101,25 @@ class Talk:
         return state.current_completion_snapshot
 
     @property
-    def dropped(self):
+    def dropped(self) -> Any:
         """What the gateway says it could not pass on."""
         return sorted(filter(None, self.headers.get("x-nulpoint-dropped", "").split(",")))
 
-    def sent(self):
+    def sent(self) -> Any:
         """The newest request, as the provider got it."""
         return json.loads(b64decode(self.mock.last["body"]))
 
 
-def sdk(url, **options):
+def sdk(url: Any, **options: Any) -> Any:
     """The official SDK. Without TLS there is nothing to verify, and reading the roots takes longer than a test."""
     plain = openai.DefaultAsyncHttpxClient(verify=False)
     return openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0, http_client=plain, **options)
 
 
-def talk(row, streamed, use, settings=None, headers=None):
+def talk(row: Any, streamed: Any, use: Any, settings: Any = None, headers: Any = None) -> None:
     """Run `use(talk)` from a caller to a mock of that row's provider."""
 
-    async def main():
+    async def main() -> None:
         async with contextlib.AsyncExitStack() as stack:
             running = await stack.enter_async_context(gateway(settings or {}, names=(row.mock,)))
             client = await stack.enter_async_context(sdk(running.url, default_headers=headers))
@@ -127,7 +128,7 @@ def talk(row, streamed, use, settings=None, headers=None):
     run(main())
 
 
-def answered(messages, message, *results):
+def answered(messages: Any, message: Any, *results: Any) -> list[Any]:
     """The conversation with the answer as the SDK has it, and the results of its calls."""
     calls = message.tool_calls or []
     given = [

@@ -1,10 +1,12 @@
 """Answers as a caller with the official SDK sees them, whichever way they came."""
 
+from typing import Any
+
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 
-def by_sdk(events):
+def by_sdk(events: Any) -> Any:
     """The answer as the official SDK adds it up."""
     state = ChatCompletionStreamState()
     usage = None
@@ -16,7 +18,7 @@ def by_sdk(events):
     return completion | {"usage": usage.to_dict() if usage else None}
 
 
-def shown(completion):
+def shown(completion: Any) -> Any:
     """What a caller sees: absent and null are one, and the SDK adds members of its own."""
     completion = without_nulls(completion)
     for choice in completion["choices"]:
@@ -27,7 +29,7 @@ def shown(completion):
     return completion
 
 
-def without_nulls(value):
+def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: without_nulls(item) for name, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value

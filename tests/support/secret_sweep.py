@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from nulpoint.mock import MockServer, start
 from support.http_client import Caller, post
@@ -32,7 +34,7 @@ def body_of(route: str, provider: str, prompt: str) -> bytes:
     """A request with the prompt in every place for text."""
     kind, _, streamed = route.partition(" ")
     model = MODELS[provider][("chat", "completions", "embeddings").index(kind)]
-    body = {"model": model, "user": prompt}
+    body: dict[str, Any] = {"model": model, "user": prompt}
     if kind == "chat":
         tool = {"name": "lookup", "description": prompt, "parameters": {"type": "object", "properties": {}}}
         turns = [{"role": "system", "content": f"You know {prompt}."}, {"role": "user", "content": f"And {prompt}?"}]
@@ -96,11 +98,11 @@ class Sweep:
     def _record(self, name: str, mock: MockServer) -> None:
         answer = mock.answer
 
-        def recorded(call):
+        def recorded(call: Any) -> Any:
             self.heads[name].append(dict(call.headers))
             return answer(call)
 
-        mock.answer = recorded
+        mock.answer = recorded  # type: ignore[method-assign]
 
     async def send(self, data: bytes, prompt: str = "") -> bytes:
         """Raw bytes out, all that comes back until the connection ends."""
@@ -119,7 +121,7 @@ class Sweep:
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *fields]
         return await self.send("\r\n".join([*lines, "", ""]).encode())
 
-    async def with_every_fault(self, faults, routes, fields) -> None:
+    async def with_every_fault(self, faults: Any, routes: Any, fields: Any) -> None:
         """All providers at once, each one request after the other. `fields(provider)`: of the request head."""
 
         async def one(provider: str) -> None:
@@ -134,11 +136,11 @@ class Sweep:
 
     def leaks(self) -> dict[str, set[object]]:
         """Where a secret or a prompt came out that does not belong there."""
-        found = {
+        found: dict[str, set[object]] = {
             "answers": {
                 (*sorted(names), answer) for _, answer in self.answers if (names := self.planted.found_in(answer))
             },
-            "logs": self.planted.found_in(self.process.output()),
+            "logs": {*self.planted.found_in(self.process.output())},
             "prompts in answers": {
                 other.decode()
                 for prompt, answer in self.answers
@@ -154,10 +156,10 @@ class Sweep:
 
 
 @contextlib.asynccontextmanager
-async def sweeping(planted: Planted, settings: dict[str, str], folder: Path):
+async def sweeping(planted: Planted, settings: dict[str, str], folder: Path) -> AsyncIterator[Any]:
     """All four mocks are configured, each with a planted key."""
     mocks = {name: await start(name) for name in MODELS}
-    environ = {}
+    environ: dict[str, str] = {}
     for name, mock in mocks.items():
         variable = {"gemini": "GOOGLE"}.get(name, name.upper())
         path = "/v1beta" if name == "gemini" else "/v1"

@@ -9,7 +9,11 @@ a Redis server, are another matter: use the real loop with them.
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
-from typing import Any
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
+
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
 
 _SETTLE_SECONDS = 0.001  # of the real clock: how long to look for input before the time jumps
 _THREAD_SECONDS = 0.05  # of the real clock, between two looks at the threads that work for the loop
@@ -60,7 +64,9 @@ class SimulatedTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Arguments], _Result], *args: *_Arguments
+    ) -> "asyncio.Future[_Result]":
         """Run it as ever; the time does not jump while a thread is at work."""
         future = super().run_in_executor(executor, func, *args)
         self._threads += 1

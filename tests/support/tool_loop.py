@@ -1,21 +1,23 @@
 """A conversation with the official SDK in which tools are called."""
 
 import json
+from typing import Any
 
 from support.sdk_conversation import (
     ARGUMENTS,
     TOOLS,
+    Talk,
     answered,
 )
 
 STEP = "step by step please"
 
 
-def calls_of(message):
+def calls_of(message: Any) -> list[Any]:
     return [(call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or []]
 
 
-async def tool_loop(talk, **asked):
+async def tool_loop(talk: Talk, **asked: Any) -> None:
     asked["tools"] = TOOLS
     messages = [{"role": "user", "content": STEP}]
     for name, result in (("weather", "21 degrees"), ("time", '{"hour": 9}')):

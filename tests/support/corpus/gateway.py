@@ -72,7 +72,7 @@ async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool,
     _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
     watcher = ready.stream_transformer(through_chat, {}, CREATED)
     answer = _Answer()
-    relay = StreamRelay(_Upstream(pieces), answer, watcher, host.sends_done)
+    relay = StreamRelay(_Upstream(pieces), answer, watcher, host.sends_done)  # type: ignore[arg-type]  # stand-ins
     failure = None
     try:
         await relay.run()

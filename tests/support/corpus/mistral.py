@@ -38,7 +38,7 @@ def choices(answer: dict[str, Any]) -> list[Expected]:
 
 def _choice(message: dict[str, Any], finish: str) -> Expected:
     content = message["content"]
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    parts: list[dict[str, Any]] = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     return Expected(
         finish=_FINISHES.get(finish, finish),
         text="".join(part["text"] for part in parts if part["type"] == "text"),

@@ -64,7 +64,7 @@ class Recording(NamedTuple):
     @property
     def body(self) -> bytes:
         """What came over the wire where the gateway asks: Gemini streams are asked for as events (`alt=sse`)."""
-        text = self.record["response_body"]
+        text: str = self.record["response_body"]
         if self.is_stream and self.host.wire == "gemini" and text.lstrip().startswith("["):
             return b"".join(b"data: %b\r\n\r\n" % json.dumps(one).encode() for one in json.loads(text))
         return text.encode()

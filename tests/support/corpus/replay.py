@@ -13,8 +13,9 @@ import uvloop
 sys.path.append(str(Path(__file__).parents[2]))  # for `support`, as under pytest
 
 from support.corpus.judge import judge
-from support.corpus.records import CORPUS, Recording, recordings
+from support.corpus.records import Recording, recordings
 from support.corpus.sockets import replay
+from support.paths import CORPUS
 
 _OUTCOMES = ("passed", "failed", "left out")
 
@@ -49,8 +50,8 @@ def main() -> int:
     _print_table(counts)
     for title, outcome in (("left out", "left out"), ("passed, to be noted", "passed"), ("failed", "failed")):
         print(f"\n{title}:" if said[outcome] else "", end="\n" if said[outcome] else "")
-        for words, count in sorted(said[outcome].items()):
-            print(f"  {count:>5}  {words}")
+        for line, count in sorted(said[outcome].items()):
+            print(f"  {count:>5}  {line}")
     return 1 if said["failed"] else 0
 
 

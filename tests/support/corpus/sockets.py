@@ -20,7 +20,7 @@ from support.corpus.refused import seen_status
 from support.running_gateway import gateway
 
 _AT_ONCE = 8
-_ASKED = {"messages": [{"role": "user", "content": "hi"}]}
+_ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 
 
 async def replay(recordings: Iterable[Recording]) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _expected(recording: Recording) -> tuple[list[Expected], tuple[int, int] | N
     if read.failed(answer):
         return [], None, True
     usage = read.usage(answer)
-    return read.choices(answer), usage and (usage["prompt_tokens"], usage["completion_tokens"]), False
+    return read.choices(answer), (usage and (usage["prompt_tokens"], usage["completion_tokens"])) or None, False
 
 
 def _plain(chunks: list[Any], member: str) -> list[Expected]:
@@ -163,14 +163,17 @@ async def _ask(client: openai.AsyncOpenAI, stream: bool, asked: dict[str, Any]) 
                 calls=[
                     (call.id, call.function.name, lenient(call.function.arguments))
                     for call in choice.message.tool_calls or []
+                    if call.type == "function"
                 ],
             )
             for choice in answer.choices
         ]
         return read, answer.usage
     asked = {**asked, "stream": True, "stream_options": {"include_usage": True}}
-    usage, choices = None, {}
-    async for chunk in await client.chat.completions.create(messages=_ASKED["messages"], **asked):
+    usage: Any = None
+    choices: dict[int, dict[str, Any]] = {}
+    chunks: Any = await client.chat.completions.create(messages=_ASKED["messages"], **asked)
+    async for chunk in chunks:
         usage = chunk.usage or usage
         for choice in chunk.choices or []:
             held = choices.setdefault(choice.index, {"text": "", "calls": {}, "finish": None})

@@ -1,5 +1,7 @@
 """Requests that Anthropic takes, by the rule that they are at the edge of."""
 
+from typing import Any
+
 from nulpoint.mock.answers import signature
 
 OLD, SONNET_4, HAIKU = "claude-3-5-sonnet-20241022", "claude-sonnet-4-20250514", "claude-haiku-4-5-20251001"
@@ -8,27 +10,27 @@ TOOL = {"name": "f", "input_schema": {"type": "object"}}
 PNG = {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}
 
 
-def user(*content):
+def user(*content: Any) -> dict[str, Any]:
     return {"role": "user", "content": list(content)}
 
 
-def assistant(*content):
+def assistant(*content: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": list(content)}
 
 
-def text(words="hi"):
+def text(words: Any = "hi") -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def use(call_id="a"):
+def use(call_id: Any = "a") -> dict[str, Any]:
     return {"type": "tool_use", "id": call_id, "name": "f", "input": {}}
 
 
-def result(call_id="a", content="7"):
+def result(call_id: Any = "a", content: Any = "7") -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": call_id, "content": content}
 
 
-def thought(words="hm", signed=None):
+def thought(words: Any = "hm", signed: Any = None) -> dict[str, Any]:
     return {"type": "thinking", "thinking": words, "signature": signed or signature("thinking", words)}
 
 
@@ -73,6 +75,6 @@ TAKEN = {
 }  # fmt: skip
 
 
-def request(change):
+def request(change: Any) -> dict[str, Any]:
     body = {"model": HAIKU, "max_tokens": 100, "messages": [user(text())], **change}
     return {name: value for name, value in body.items() if value is not None}

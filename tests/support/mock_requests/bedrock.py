@@ -1,5 +1,7 @@
 """Requests that Bedrock takes, by the rule that they are at the edge of."""
 
+from typing import Any
+
 from nulpoint.mock.answers import signature
 
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
@@ -12,23 +14,23 @@ PICTURE = {"image": {"format": "png", "source": {"bytes": "AAAA"}}}
 THOUGHT = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": signature("bedrock", "hm")}}}
 
 
-def said(*blocks):
+def said(*blocks: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": list(blocks)}
 
 
-def user(*blocks):
+def user(*blocks: Any) -> dict[str, Any]:
     return {"role": "user", "content": list(blocks)}
 
 
-def use(call_id="t1"):
+def use(call_id: Any = "t1") -> dict[str, Any]:
     return {"toolUse": {"toolUseId": call_id, "name": "f", "input": {}}}
 
 
-def result(call_id="t1", *content, **more):
+def result(call_id: Any = "t1", *content: Any, **more: Any) -> dict[str, Any]:
     return {"toolResult": {"toolUseId": call_id, "content": list(content), **more}}
 
 
-def request(change):
+def request(change: Any) -> dict[str, Any]:
     return {"messages": [USER], **change}
 
 

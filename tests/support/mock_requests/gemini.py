@@ -1,5 +1,7 @@
 """Requests that Gemini takes, by the rule that they are at the edge of."""
 
+from typing import Any
+
 from nulpoint.mock.gemini.rules import SKIP, plain, sign
 
 FLASH, PRO, LITE, OLD = "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-2.0-flash"
@@ -11,23 +13,23 @@ TOOLS = {"tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema
 TEXT = {"text": "hi"}
 
 
-def user(*parts):
+def user(*parts: Any) -> dict[str, Any]:
     return {"role": "user", "parts": list(parts)}
 
 
-def model(*parts):
+def model(*parts: Any) -> dict[str, Any]:
     return {"role": "model", "parts": list(parts)}
 
 
-def config(**members):
+def config(**members: Any) -> dict[str, Any]:
     return {"generationConfig": members}
 
 
-def declared(**schema):
+def declared(**schema: Any) -> dict[str, Any]:
     return {"tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]}
 
 
-def thinking(**members):
+def thinking(**members: Any) -> Any:
     return config(thinkingConfig=members)
 
 
@@ -75,6 +77,6 @@ TAKEN = {
 }
 
 
-def request(change):
+def request(change: Any) -> Any:
     body = {"contents": [user(TEXT)], **change}
     return plain({name: value for name, value in body.items() if value is not None})

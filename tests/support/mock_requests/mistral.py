@@ -1,15 +1,17 @@
 """Requests that Mistral takes, by the rule that they are at the edge of."""
 
+from typing import Any
+
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
-def assistant(*ids, **members):
+def assistant(*ids: Any, **members: Any) -> dict[str, Any]:
     calls = [{"id": one, "type": "function", "function": {"name": "f", "arguments": "{}"}} for one in ids]
     return {"role": "assistant", "content": "", **({"tool_calls": calls} if calls else {}), **members}
 
 
-def result(call_id):
+def result(call_id: Any) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": "7"}
 
 
@@ -46,6 +48,6 @@ TAKEN = {
 }
 
 
-def request(change):
+def request(change: Any) -> dict[str, Any]:
     body = {"model": "mistral-large-latest", "messages": [USER], **change}
     return {name: value for name, value in body.items() if value is not None}

@@ -1,19 +1,21 @@
 """Requests that OpenAI takes, by the rule that they are at the edge of."""
 
+from typing import Any
+
 USER = {"role": "user", "content": "give me json"}
 TOOL = {"type": "function", "function": {"name": "f"}}
 
 
-def assistant(*ids, **members):
+def assistant(*ids: Any, **members: Any) -> dict[str, Any]:
     calls = [{"id": one, "type": "function", "function": {"name": "f", "arguments": "{}"}} for one in ids]
     return {"role": "assistant", "content": None, **({"tool_calls": calls} if calls else {}), **members}
 
 
-def result(call_id):
+def result(call_id: Any) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": "7"}
 
 
-def part(**members):
+def part(**members: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [members]}]}
 
 
@@ -32,6 +34,6 @@ TAKEN = {
 }
 
 
-def request(change):
+def request(change: Any) -> dict[str, Any]:
     body = {"model": "gpt-4o", "messages": [USER], **change}
     return {name: value for name, value in body.items() if value is not None}
