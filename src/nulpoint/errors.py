@@ -67,7 +67,7 @@ ENVELOPE_TYPES = {
 }
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818  # it is what a client is told, not what went wrong in this program
     """A request that cannot be answered as asked.
 
     `status` is what the caller sees. `retry_after` is in seconds. `message` is shown to the caller: it names what is

@@ -126,7 +126,7 @@ class CompletionStream(PassThrough):
         made = []
         try:
             for event in self._decoder.feed(super().feed(data)):
-                made.append(self._translated(event.data))
+                made.append(self._translated(event.data))  # noqa: PERF401  # what was made before an error is sent
         except MALFORMED:
             self._fail_first(malformed_response("the provider sent an event that is no chunk of a chat completion"))
         except Failure as failure:
