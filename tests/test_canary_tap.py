@@ -2,8 +2,10 @@
 
 import logging
 
-import canary_tap
-from conftest import Caller, gateway, run
+from support import planted_key_watch
+from support.event_loop import run
+from support.http_client import Caller
+from support.running_gateway import gateway
 
 
 def test_it_sees_answers_and_logs_of_this_process():
@@ -15,5 +17,5 @@ def test_it_sees_answers_and_logs_of_this_process():
         logging.getLogger("nulpoint.gateway").error("a key: %s", "sk-configured-logged")
 
     run(main())
-    seen, canary_tap.leaks[:] = list(canary_tap.leaks), []
+    seen, planted_key_watch.leaks[:] = list(planted_key_watch.leaks), []
     assert [leak.partition(":")[0] for leak in seen] == ["an answer", "the request log", "a log"]

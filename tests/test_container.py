@@ -8,33 +8,16 @@ import signal
 import subprocess
 import sys
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
 import yaml
 
-from test_process import SERVE, free_port, process, wait_until_up
+from support.dockerfile import ROOT, instructions, stages
+from support.ports import free_port
+from support.processes import SERVE, process, wait_until_up
 
-ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 GATEWAY, REDIS = COMPOSE["services"]["gateway"], COMPOSE["services"]["redis"]
-
-
-def instructions():
-    """(instruction, rest) of the Dockerfile, continued lines joined, comments left out."""
-    text = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()))
-    return [tuple(line.split(" ", 1)) for line in text.splitlines() if line.strip()]
-
-
-def stages():
-    """The instructions of each stage."""
-    found = []
-    for word, rest in instructions():
-        if word == "FROM":
-            found.append([])
-        if found:
-            found[-1].append((word, rest))
-    return found
 
 
 # -- the image ---------------------------------------------------------------------------------------------------------

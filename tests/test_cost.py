@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 import nulpoint
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings, start
-from test_process import free_port, process
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.ports import free_port
+from support.processes import process
+from support.running_gateway import gateway
 
 REQUESTS = 300
 CALLS_A_REQUEST = 106  # 101 were counted when this was written; checking the names of a request is two of them
@@ -55,7 +58,7 @@ def test_a_request_is_two_reads_and_two_writes():
             "CACHE_MODE": "none",
         }
         with process("serve", **environ) as child:
-            await until(lambda: listens(port), 10)
+            await until(lambda: listens(port))
             caller = await Caller.connect(port)
             await ask(caller, 20)
             before = reads_and_writes(child.pid)

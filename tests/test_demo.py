@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from redis_server import needs_redis
-from test_process import free_port
+from support.paths import ROOT
+from support.ports import free_port
+from support.redis_server import needs_redis
 
-DEMO = Path(__file__).parent.parent / "demo" / "demo.py"
+DEMO = ROOT / "demo" / "demo.py"
 
 
 def demo(*arguments, **environ):

@@ -6,14 +6,15 @@ import os
 import re
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
-from conftest import gateway, run
 from nulpoint.mock import MockSettings
+from support.event_loop import run
+from support.paths import ROOT
+from support.running_gateway import gateway
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 PROVIDERS = ("openai", "anthropic", "gemini", "mistral")
 MOCK = MockSettings(stream_words=5, chunk_ms=0.0)
 PYTHON = {

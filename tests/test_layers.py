@@ -3,7 +3,9 @@
 import ast
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent / "src" / "nulpoint"
+from support.paths import ROOT
+
+SOURCE = ROOT / "src" / "nulpoint"
 LAYERS = [
     "errors",
     "files",
@@ -46,26 +48,26 @@ def imports(path: Path):
 
 
 def room(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
 def test_every_room_has_a_layer():
-    assert {room(path) for path in ROOT.rglob("*.py")} <= {*LAYERS, "mock", "__init__", "__main__"}
+    assert {room(path) for path in SOURCE.rglob("*.py")} <= {*LAYERS, "mock", "__init__", "__main__"}
 
 
 def test_arrows_point_down_and_the_core_is_pure():
-    for path in ROOT.rglob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         here = room(path)
         if here not in LAYERS:
             continue
         for top, *rest in imports(path):
             if top == "nulpoint" and rest and rest[0] in LAYERS:
                 assert LAYERS.index(rest[0]) <= LAYERS.index(here), f"{path}: imports upward ({rest[0]})"
-            pure = here in PURE or path.relative_to(ROOT).as_posix() in PURE_FILES
+            pure = here in PURE or path.relative_to(SOURCE).as_posix() in PURE_FILES
             assert not (pure and top in IMPURE), f"{path}: {here} is pure, imports {top}"
 
 
 def test_the_mock_shares_no_code_with_the_gateway():
-    for path in (ROOT / "mock").rglob("*.py"):
+    for path in (SOURCE / "mock").rglob("*.py"):
         for top, *rest in imports(path):
             assert top != "nulpoint" or rest[0] == "mock", f"{path}: imports {rest}"

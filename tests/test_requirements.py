@@ -1,14 +1,15 @@
 """The pinned lists are whole for every Python that nulpoint runs on, not just for the one they were made with."""
 
 from importlib.metadata import PackageNotFoundError, requires
-from pathlib import Path
 
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REQUIREMENTS = Path(__file__).parent.parent / "requirements"
+from support.paths import ROOT
+
+REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ("3.11.0", "3.11.2", "3.11.9", "3.12.3", "3.13.1", "3.14.0")  # Debian 12 has 3.11.2
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from nulpoint.config import load
 from nulpoint.providers.spec import Secret
+from support.paths import ROOT
 
-SOURCE = Path(__file__).parent.parent / "src" / "nulpoint"
+SOURCE = ROOT / "src" / "nulpoint"
 # Who sends it: to the provider, to Redis, to the proxy. Everybody else passes it on unopened.
 MAY_REVEAL = {"app/wiring.py", "app/backends.py", "config/loader.py", "proxy/endpoint.py",
               "credentials/aws.py", "credentials/entra.py", "credentials/google.py"}  # fmt: skip

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conftest import run, until
 from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled, WakeEvent
 from nulpoint.telemetry.request_log.files import ATOMIC_BYTES, DescriptorSink
 from nulpoint.telemetry.request_log.record import RequestRecord
 from nulpoint.telemetry.request_log.request_log import RequestLog
+from support.event_loop import run, until
 
 
 def record(**fields):

@@ -69,7 +69,7 @@ ENVELOPE_TYPES = {
 }
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818  # it is what a client is told, not what went wrong in this program
     """A request that cannot be served as the client asked.
 
     `status` is the HTTP status for the client. `message` is shown to the client: it says what is wrong and what to do,

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from log_parts import Clock, database
 from nulpoint.cli.log import filters
 from nulpoint.cli.log.formatting import width
 from nulpoint.cli.main import main as nulpoint
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord
 from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, SCHEMA, open_to_write
+from support.request_log_files import Clock, database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FAILED_OVER = [AttemptRecord("openai", "gpt-4o", "upstream", 310, "server_error", 2),
@@ -234,7 +234,7 @@ def test_following_shows_new_records(tmp_path):
         sink.write([line(id="in a new file", model="gpt-4o")])
         seen.append(json.loads(child.stdout.readline())["id"])
         child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=5)
+        _, err = child.communicate(timeout=60)
     finally:
         child.kill()
         child.communicate()

@@ -15,12 +15,13 @@ import pytest
 import redis
 import yaml
 
-from conftest import run
 from nulpoint.mock.faults import FAULTS
 from nulpoint.providers.catalog import CATALOG
-from planted import PART_OF_A_PROMPT, PROMPT, Planted, marker
-from redis_server import PROGRAM, RedisServer, free_port
-from sweep import ROUTES, sweeping
+from support.event_loop import run
+from support.planted_secrets import PART_OF_A_PROMPT, PROMPT, Planted, marker
+from support.ports import free_port
+from support.redis_server import PROGRAM, RedisServer
+from support.secret_sweep import ROUTES, sweeping
 
 PAGES = (
     "/health", "/metrics", "/admin/config", "/admin/explain", "/admin/reload", "/readiness", "/v1/models", "/v1/models/gpt-4o", "/v1/models/none", "/nowhere",

@@ -6,10 +6,12 @@ import logging
 
 import pytest
 
-import clouds
-from conftest import Caller, gateway, post, run
 from nulpoint.credentials import schedule
 from nulpoint.mock import start
+from support import cloud_mocks
+from support.event_loop import run
+from support.http_client import Caller, post
+from support.running_gateway import gateway
 
 FAULTS = ("repeat", "repeat=403", "repeat_in_200", "repeat_first", "repeat_mid_stream", "expired_token", "token_repeat")
 MODELS = {
@@ -63,7 +65,7 @@ def test_nothing_of_a_credential_is_shown(cloud, fault, monkeypatch, caplog):
     said, used = run(main())
     assert used
     text = "\n".join(said)
-    for secret in {*used, *(clouds.private_key().splitlines()[1:4])}:
+    for secret in {*used, *(cloud_mocks.private_key().splitlines()[1:4])}:
         assert secret not in text
         assert secret[:12] not in text or secret.startswith("sk-configured")
     assert "eyJ" not in text  # the beginning of every assertion

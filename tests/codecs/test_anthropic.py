@@ -5,11 +5,12 @@ import json
 import openai
 import pytest
 
-from conftest import gateway, run
 from nulpoint.errors import Failure
 from nulpoint.protocols.anthropic import request as anthropic_request
 from nulpoint.protocols.anthropic import response as anthropic_response
 from nulpoint.protocols.anthropic.stream import AnthropicStream
+from support.event_loop import run
+from support.running_gateway import gateway
 
 MODEL = "claude-sonnet-4-5"
 HI = [{"role": "user", "content": "hi"}]

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from bedrock_judge import service
 
 from nulpoint.errors import Kind
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock.errors import read_error
 from nulpoint.protocols.provider_errors import provider_failure
+from support.bedrock_judge import service
 
 URI = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
 VALIDATION, THROTTLING = "ValidationException", "ThrottlingException"

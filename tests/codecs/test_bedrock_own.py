@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from bedrock_judge import judge_bedrock
 
 from nulpoint.errors import Failure
 from nulpoint.protocols.registry import CODECS
+from support.bedrock_judge import judge_bedrock
 
 CLAUDE, OLD_CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"
 NEW_CLAUDE = "global.anthropic.claude-opus-4-6-v1"

@@ -3,13 +3,13 @@
 import collections
 
 import pytest
-from codecs_corpus import verdict
-from corpus.cuts import cuts
-from corpus.kept import lost
-from corpus.records import CORPUS, recordings
-from corpus.sockets import replay
 
-from conftest import run
+from support.corpus.cuts import cuts
+from support.corpus.kept import lost
+from support.corpus.records import CORPUS, recordings
+from support.corpus.replay import verdict
+from support.corpus.sockets import replay
+from support.event_loop import run
 
 there = pytest.mark.skipif(not CORPUS.exists(), reason="the recordings are not here")
 

@@ -4,11 +4,11 @@ Missing, odd or unknown members must neither crash the gateway nor be read as so
 """
 
 import pytest
-from corpus.gateway import show_stream
-from corpus.records import HOSTS
-from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 from nulpoint.formats.sse import MAX_EVENT_BYTES
+from support.corpus.gateway import show_stream
+from support.corpus.records import HOSTS
+from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 USAGE = {"input_tokens": 3, "output_tokens": 4}
 

@@ -4,15 +4,15 @@ import itertools
 import json
 
 import pytest
-from bedrock_judge import fits, frame, framed, parsed_stream, service
-from corpus.records import HOSTS
-from corpus.variants import NO_ANSWERS, broken, refused, streamed, whole
 from hypothesis import given
 from hypothesis import strategies as st
-from test_round_trip import handed_back, named_calls, signatures, spoken
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
+from support.bedrock_judge import fits, frame, framed, parsed_stream, service
+from support.corpus.records import HOSTS
+from support.corpus.variants import NO_ANSWERS, broken, refused, streamed, whole
+from support.round_trip import handed_back, named_calls, signatures, spoken
 
 USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
 TEXT = {"text": "hi"}

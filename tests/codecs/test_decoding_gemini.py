@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 from nulpoint.errors import Kind
+from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 COUNTS = {"promptTokenCount": 3, "candidatesTokenCount": 4, "totalTokenCount": 7}
 

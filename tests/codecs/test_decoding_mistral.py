@@ -1,7 +1,8 @@
 """Mistral's responses with missing, unusual and unknown members are translated correctly or rejected."""
 
 import pytest
-from corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
+
+from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 
 def mistral(message, finish="stop", **more):

@@ -5,11 +5,12 @@ import json
 import openai
 import pytest
 
-from conftest import gateway, run
 from nulpoint.errors import Failure
 from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
 from nulpoint.protocols.provider_errors import provider_failure
+from support.event_loop import run
+from support.running_gateway import gateway
 
 MODEL = "gemini-2.5-flash"
 HI = [{"role": "user", "content": "hi"}]

@@ -4,14 +4,14 @@ import json
 
 import openai
 import pytest
-from corpus.caller import read_completion
-from corpus.cuts import cuts
-from corpus.gateway import show_stream, show_whole
-from corpus.records import HOSTS, Recording
-from corpus.sockets import asked_for, caller_of
 
-from conftest import run
 from nulpoint.errors import Kind
+from support.corpus.caller import read_completion
+from support.corpus.cuts import cuts
+from support.corpus.gateway import show_stream, show_whole
+from support.corpus.records import HOSTS, Recording
+from support.corpus.sockets import asked_for, caller_of
+from support.event_loop import run
 
 OPENAI, OPENROUTER, GROQ, PERPLEXITY = (HOSTS[name] for name in ("openai", "openrouter", "groq", "perplexity"))
 

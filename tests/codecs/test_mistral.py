@@ -6,10 +6,11 @@ import re
 import openai
 import pytest
 
-from conftest import gateway, run
 from nulpoint.errors import Failure
 from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
+from support.event_loop import run
+from support.running_gateway import gateway
 
 MODEL = "mistral-large-latest"
 HI = [{"role": "user", "content": "hi"}]

@@ -5,10 +5,8 @@ import json
 import math
 
 import pytest
-from bedrock_judge import framed
 from hypothesis import given
 from hypothesis import strategies as st
-from odd_values import MISSING, ODD, odd_ones, places, replaced
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
@@ -18,6 +16,8 @@ from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
 from nulpoint.protocols.openai.usage import MAX_TOKENS, read_metadata
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
+from support.bedrock_judge import framed
+from support.odd_values import MISSING, ODD, odd_ones, places, replaced
 
 ANTHROPIC_USAGE = {
     "input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 3,

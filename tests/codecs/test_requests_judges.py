@@ -2,11 +2,11 @@
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pytest
-from request_judges import (
+
+from support.paths import CORPUS
+from support.request_judges import (
     JUDGES,
     anthropic_beta_types,
     anthropic_turns,
@@ -17,7 +17,6 @@ from request_judges import (
     mistral_embedding_types,
 )
 
-CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 # The APIs accepted these although the judges reject them. Each has a reason, by a part of the recording's source.
 LENIENT = {
     "anthropic": {

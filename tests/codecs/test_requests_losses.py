@@ -4,12 +4,12 @@ import copy
 import json
 
 import pytest
-from test_requests_table import CUSTOM, FORMAT, GRAMMAR, HI, IMAGE, MODELS, PDF, TEXT, TOOL, TURN, user
 
 from nulpoint.errors import Failure
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.openai.chat import OPENAI_MEMBERS
 from nulpoint.protocols.registry import CODECS
+from support.request_table import CUSTOM, FORMAT, GRAMMAR, HI, IMAGE, MODELS, PDF, TEXT, TOOL, TURN, user
 
 VALUES = {
     "audio": {"voice": "Kore", "format": "pcm16"},

@@ -4,13 +4,13 @@ import copy
 import json
 
 import pytest
-from test_requests_table import CASES, HI, MODELS
 
 from nulpoint.errors import Failure
 from nulpoint.protocols.registry import CODECS
+from support.request_table import CASES, HI, MODELS
 
 ODD = (None, True, 5, "", "x", [], ["x"], {}, {"x": 1}, [[]], [None], [{}])
-TARGETS = [(provider, model) for provider, models in MODELS.items() for model in {models[0], models[-1]}]
+TARGETS = [(provider, model) for provider, models in MODELS.items() for model in dict.fromkeys((models[0], models[-1]))]
 
 
 def places(value, at=()):

@@ -5,10 +5,11 @@ import json
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from test_requests_table import CUSTOM, FORMAT, HI, TOOL
 
-from conftest import gateway, run
 from nulpoint.protocols.registry import CODECS, with_emulation
+from support.event_loop import run
+from support.request_table import CUSTOM, FORMAT, HI, TOOL
+from support.running_gateway import gateway
 
 OLD = "claude-3-5-haiku-latest"
 MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}

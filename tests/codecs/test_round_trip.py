@@ -8,10 +8,10 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion
-from request_judges import JUDGES
 
 from nulpoint.protocols.registry import CODECS
+from support.request_judges import JUDGES
+from support.round_trip import TOOLS, arguments, handed_back, named_calls, signatures, spoken, texts
 
 MODELS = {
     "anthropic": ("claude-3-5-haiku-latest", "claude-sonnet-4-5", "claude-opus-4-8"),
@@ -20,23 +20,8 @@ MODELS = {
     "mistral": ("mistral-large-latest",),
 }
 TARGETS = [(provider, model) for provider, models in MODELS.items() for model in models]
-NAMES = ("weather", "now", "look_up")
-TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in NAMES]
 SYSTEM = "SYSTEM "
 
-texts = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["\u2028", "a\nb", '"', "{}", "é", " "])
-spoken = texts.map(lambda text: "." + text)  # the text is never blank
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False, width=32)
-    | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=6,
-)
-arguments = st.dictionaries(texts, values, max_size=3)
-named_calls = st.lists(st.tuples(st.sampled_from(NAMES), arguments), max_size=3)
 # Ids in the style of all providers, some of them repeated.
 ids = st.sampled_from(["call_0", "call_1", "toolu_01A", "abcDEF123", "functions.f:0", "é 2", "x" * 70])
 
@@ -226,7 +211,6 @@ def as_value(text):
 
 # -- responses -----------------------------------------------------------------------------------------------------------
 
-signatures = st.text("abcdef0123456789", min_size=4, max_size=8).map(lambda text: text[: len(text) // 4 * 4])
 thoughts = st.builds(lambda text, sign: {"type": "thinking", "thinking": text, "signature": sign}, texts, signatures)
 redacted = st.builds(lambda sign: {"type": "redacted_thinking", "data": sign}, signatures)
 blocks = st.builds(lambda text: {"type": "text", "text": text}, spoken)
@@ -263,22 +247,6 @@ def mistral_contents(draw):
         for text in draw(st.lists(spoken, max_size=1))
     ]
     return chunks + [{"type": "text", "text": text} for text in draw(st.lists(spoken, min_size=1, max_size=2))]
-
-
-def handed_back(provider, model, answer):
-    """Decode a response, read it with the official SDK, send it back with results: return request body and message."""
-    decoded = CODECS[provider].decode(json.dumps(answer).encode(), 0)
-    message = ChatCompletion.model_validate_json(decoded).choices[0].message.model_dump(exclude_none=True)
-    results = [
-        {"role": "tool", "tool_call_id": call["id"], "content": "done"} for call in message.get("tool_calls", [])
-    ]
-    messages = [{"role": "user", "content": "hi"}, message, *results, {"role": "user", "content": "go on"}]
-    request = json.dumps({"model": model, "messages": messages, "tools": TOOLS}).encode()
-    body, dropped, _ = CODECS[provider].encode(request, model)
-    sent = json.loads(body)
-    JUDGES[provider](sent)
-    assert dropped == []
-    return sent, message
 
 
 @pytest.mark.parametrize("model", MODELS["anthropic"])

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from bedrock_judge import framed
 
 from nulpoint.protocols.openai.usage import Usage, read_metadata
 from nulpoint.protocols.registry import codec_for_model
+from support.bedrock_judge import framed
 
 ANTHROPIC = {
     "input_tokens": 5,

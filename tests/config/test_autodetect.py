@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from conftest import gateway, run
 from nulpoint.cli.main import main
 from nulpoint.config import ConfigError, ConfigSource, autodetect, load
 from nulpoint.credentials.aws import KIND
+from support.event_loop import run
+from support.running_gateway import gateway
 
 OPENAI = {"OPENAI_API_KEY": "sk-Zt7Qp2Lk9Vx4Rm8Wc3"}
 REGION = {"AWS_REGION": "us-east-1"}

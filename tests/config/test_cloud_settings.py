@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-import clouds
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections import identities
 from nulpoint.config.sections.endpoints import template_problems
 from nulpoint.providers.spec import ProviderSpec
+from support import cloud_mocks
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 RESOURCE = {"AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com/"}
@@ -169,8 +169,8 @@ def test_the_configuration_does_not_contain_the_service_account_key(tmp_path):
     class Server:
         url, port = "http://127.0.0.1:1", 0
 
-    environ = {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": clouds.service_account(Server)}
-    assert clouds.private_key()[40:80] not in repr(load(environ, tmp_path))
+    environ = {"VERTEX_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": cloud_mocks.service_account(Server)}
+    assert cloud_mocks.private_key()[40:80] not in repr(load(environ, tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 from hashlib import sha256
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,8 +21,8 @@ from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.providers.wire_formats import WIRE_FORMATS
 from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
+from support.paths import ROOT
 
-REPOSITORY = Path(__file__).parent.parent.parent
 KEY = {"OPENAI_API_KEY": "sk-x"}
 
 
@@ -444,7 +443,7 @@ def test_help_version_and_providers(command):
 
 @pytest.mark.parametrize("name", reference.FILES)
 def test_generated_documentation_is_up_to_date(name):
-    assert (REPOSITORY / name).read_text() == reference.FILES[name](), "run `make docs`"
+    assert (ROOT / name).read_text() == reference.FILES[name](), "run `make docs`"
 
 
 def test_the_json_schema_contains_every_key():

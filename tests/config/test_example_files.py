@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,11 +11,9 @@ from nulpoint.config.diff import changes
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS
 from nulpoint.providers.catalog import CATALOG
+from support.paths import ROOT
 
-REPOSITORY = Path(__file__).parent.parent.parent
-ENV_EXAMPLE = dict(
-    re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE)
-)
+ENV_EXAMPLE = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
 PROMISED = {
     "OPENAI_API_KEY": "",
     "ANTHROPIC_API_KEY": "",
@@ -60,12 +57,12 @@ def test_the_env_example_shows_the_defaults(tmp_path):
 
 
 def test_the_config_yaml_example_loads(tmp_path):
-    text = (REPOSITORY / "config.example.yaml").read_text()
+    text = (ROOT / "config.example.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text)
     config = load({"OPENAI_API_KEY": "sk-x", "ANTHROPIC_API_KEY": "sk-y"}, tmp_path)
     assert config.provider_timeout == 60.0
     assert "team-vllm" in config.providers
-    schema = json.loads((REPOSITORY / "docs/config.schema.json").read_text())
+    schema = json.loads((ROOT / "docs/config.schema.json").read_text())
     assert set(yaml.safe_load(text)) <= set(schema["properties"])
     jsonschema = pytest.importorskip(
         "jsonschema", reason="jsonschema is not installed: the example was not checked by it"

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +11,7 @@ from nulpoint.config import ConfigError, load, reference
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Secret
 from nulpoint.routing.chains import WeightedTarget
+from support.paths import ROOT
 
 KEY = {"OPENAI_API_KEY": "sk-x"}
 
@@ -147,13 +147,12 @@ def test_the_schema_accepts_a_word_or_a_mapping():
     assert [set(one) for one in schema["oneOf"]] == [{"enum"}, {"type", "additionalProperties"}]
 
 
-REPOSITORY = Path(__file__).parent.parent.parent
 FENCED = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.parametrize("name", ["docs/failover.md", "docs/configuration.md", "docs/clouds.md", "config.example.yaml"])
 def test_examples_in_the_documentation_are_valid(tmp_path, name):
-    text = (REPOSITORY / name).read_text()
+    text = (ROOT / name).read_text()
     shown = FENCED.findall(text) if name.endswith(".md") else [text]
     assert any("fallbacks:" in one for one in shown)
     for one in shown:

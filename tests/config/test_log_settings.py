@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Price, Prices
 from nulpoint.telemetry.request_log.sqlite_schema import SCHEMA, open_to_write
+from support.paths import ROOT
 
 KEY = {"OPENAI_API_KEY": "sk-x"}
 
@@ -156,7 +156,7 @@ def test_a_configured_price_for_long_prompts():
 
 
 def test_the_example_in_the_documentation_loads(tmp_path):
-    text = (Path(__file__).parents[2] / "docs" / "request-log.md").read_text()
+    text = (ROOT / "docs" / "request-log.md").read_text()
     section = text.split("```yaml\n")[1].split("```")[0]
     (tmp_path / "config.yaml").write_text(section)
     assert load(KEY, tmp_path).prices

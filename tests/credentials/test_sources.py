@@ -8,8 +8,6 @@ from urllib.parse import unquote
 
 import pytest
 
-import clouds
-from conftest import run
 from nulpoint.credentials import entra, google
 from nulpoint.credentials.kinds import KINDS, has_extra
 from nulpoint.credentials.refresher import in_thread
@@ -17,6 +15,8 @@ from nulpoint.credentials.source import CredentialError
 from nulpoint.mock import MockSettings, start
 from nulpoint.mock.openai import azure
 from nulpoint.providers.spec import Secret
+from support import cloud_mocks
+from support.event_loop import run
 
 CLIENT_SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 
@@ -41,7 +41,7 @@ def with_mock(name, use, tls=None, **settings):
 
 def test_a_service_account_gets_a_token():
     async def use(server):
-        source = source_of(google.KIND, {google.FILE: clouds.service_account(server)})
+        source = source_of(google.KIND, {google.FILE: cloud_mocks.service_account(server)})
         first = await in_thread(source.fetch)
         assert first.signer.secret.startswith("ya29.mock-")
         assert first.expires > 1_700_000_000
@@ -56,7 +56,7 @@ def test_a_service_account_gets_a_token():
 def test_googles_error_is_reported_without_the_assertion(fault, word):
     async def use(server):
         server.set_fault(fault)
-        source = source_of(google.KIND, {google.FILE: clouds.service_account(server)})
+        source = source_of(google.KIND, {google.FILE: cloud_mocks.service_account(server)})
         with pytest.raises(CredentialError, match=word) as error:
             await in_thread(source.fetch)
         assert "eyJ" not in str(error.value)

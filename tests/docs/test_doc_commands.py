@@ -7,12 +7,12 @@ import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fenced import PAGES, ROOT, SHELL, blocks, commands
-from session import mocks, run_page
 
 from nulpoint.config import load
 from nulpoint.mock.server import parse_provider_fault
 from nulpoint.providers.catalog import CATALOG
+from support.documented_commands import mocks, run_page
+from support.fenced_blocks import PAGES, ROOT, SHELL, blocks, commands
 
 # Commands that cannot be run here, by a pattern: why, and what holds them to the code instead.
 LEFT_OUT = {

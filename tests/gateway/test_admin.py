@@ -5,7 +5,9 @@ from hashlib import sha256
 
 import pytest
 
-from conftest import CHAT, Caller, gateway, post, run
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.running_gateway import gateway
 
 PAGES = ("/health", "/metrics")
 KEY = "op-9f1c2b7a"

@@ -5,22 +5,11 @@ import hashlib
 
 import pytest
 
-from conftest import Caller, gateway, post, run
 from nulpoint.errors import Failure
-from nulpoint.http.message import HttpRequest
-from nulpoint.request.client_auth import ClientAuthenticator
-from nulpoint.request.request import parse_request
-from nulpoint.request.rules import RequestRules
-
-BODY = b'{"model":"gpt-4o","messages":[]}'
-
-
-def asked(headers=(), *, forward_keys=False, strict=False, body=BODY, keys=()):
-    given = {b"content-type": b"application/json", **dict(headers)}
-    request = HttpRequest("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
-    request.body = body
-    callers = ClientAuthenticator(keys, forward=forward_keys, distinguish=False)
-    return parse_request(request, RequestRules(callers, strict, 600.0), 1000.0)
+from support.event_loop import run
+from support.http_client import Caller, post
+from support.proxy_requests import asked
+from support.running_gateway import gateway
 
 
 @pytest.mark.parametrize(

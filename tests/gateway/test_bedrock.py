@@ -9,14 +9,15 @@ from urllib.parse import quote
 
 import openai
 import pytest
-from formats_talk import TOOLS, Row, sdk, talk
-from test_formats_matrix import tool_loop
 
-import clouds
-from clouds import AWS
-from conftest import gateway, run
 from nulpoint.mock import start
 from nulpoint.mock.bedrock import server as mock_bedrock
+from support import cloud_mocks
+from support.cloud_mocks import AWS
+from support.event_loop import run
+from support.running_gateway import gateway
+from support.sdk_conversation import TOOLS, Row, sdk, talk
+from support.tool_loop import tool_loop
 
 CLAUDE = Row("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0")
 NOVA = Row("bedrock", "amazon.nova-pro-v1:0")
@@ -175,7 +176,7 @@ def test_credentials_that_are_refused(settings, told):
     with_bedrock(use, **settings)
 
 
-REGIONS = clouds.folder_with(
+REGIONS = cloud_mocks.folder_with(
     "providers:\n"
     "  - {name: west, like: bedrock, base_url: '{WEST_URL}', variables: {WEST_URL: null, WEST_REGION: us-west-2}}\n"
     f"fallbacks: {{'{NOVA.model}': [bedrock/{NOVA.model}, west/{NOVA.model}]}}\n"
@@ -188,7 +189,7 @@ def test_two_regions_fail_over_to_each_other(streamed):
 
     async def main():
         east, west = await start("bedrock"), await start("bedrock")
-        settings = {**clouds.bedrock(east), "AWS_REGION": "us-east-1", "WEST_URL": west.url, "MAX_RETRIES": "2"}
+        settings = {**cloud_mocks.bedrock(east), "AWS_REGION": "us-east-1", "WEST_URL": west.url, "MAX_RETRIES": "2"}
         async with gateway(settings, providers={"bedrock": east, "other": west}, directory=REGIONS) as running:
             async with sdk(running.url) as client:
                 east.set_fault("status", arg=503)

@@ -6,29 +6,15 @@ import socket
 
 import openai
 import pytest
-from formats_talk import ONE_A_PROVIDER, TOOLS
 from openai.types.chat import ChatCompletion
 
-from conftest import Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings
-from sdk_answers import by_sdk, shown
-
-MEMORY = {"CACHE_MODE": "memory"}
-PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
-QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
-
-
-async def ask(running, question=QUESTION, *fields, route="chat"):
-    caller = await Caller.connect(running.port)
-    body = question if isinstance(question, bytes) else json.dumps(question).encode()
-    caller.send(post(body, PATHS[route], *fields))
-    return await caller.answer()
-
-
-async def outcome(running, question=QUESTION, *fields, route="chat"):
-    status, headers, _ = await ask(running, question, *fields, route=route)
-    assert status == 200
-    return headers["x-cache"]
+from support.cache_client import MEMORY, PATHS, QUESTION, ask, outcome
+from support.event_loop import run, until
+from support.http_client import Caller, post
+from support.running_gateway import gateway
+from support.sdk_conversation import ONE_A_PROVIDER, TOOLS
+from support.sdk_responses import by_sdk, shown
 
 
 def events(body):

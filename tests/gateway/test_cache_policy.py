@@ -3,24 +3,12 @@
 import math
 
 import pytest
-from test_asked import BODY, asked
 
 from nulpoint.cache.exclusions import CacheExclusions
-from nulpoint.cache.policy import CachePolicy
 from nulpoint.errors import Failure
-from nulpoint.providers.catalog import CATALOG
-from nulpoint.providers.spec import Provider
-from nulpoint.routing.chains import Target, TargetPlan
-
-OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
-TARGET, OTHER = Target.at(OPENAI, "there"), Target.at(OPENAI, "elsewhere")
-PLAN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]])
-TTL = 3600.0
-
-
-def read(headers=(), *, body=BODY, route="chat", plan=PLAN, excluded=None, **how):
-    return CachePolicy(route, excluded, TTL).lookup_for(asked(headers, body=body, **how), plan)
-
+from nulpoint.routing.chains import TargetPlan
+from support.cache_lookups import OTHER, OWN, TTL, read
+from support.proxy_requests import BODY
 
 WISHES = [  # headers, may_read, max_age, ttl
     ({}, True, math.inf, TTL),
@@ -60,7 +48,6 @@ def test_an_invalid_ttl_is_rejected(value):
     assert (caught.value.status, caught.value.param) == (400, "x-nulpoint-cache-ttl")
 
 
-OWN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], configured=True)
 KEYS = {
     "another body": {"body": BODY[:-1] + b',"seed":1}'},
     "another route": {"route": "completions"},

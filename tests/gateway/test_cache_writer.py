@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from test_cache_policy import OTHER, OWN, PLAN, TARGET, read
 
 from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
@@ -12,6 +11,7 @@ from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, ResponseOrigi
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.stream import PassThrough
 from nulpoint.protocols.openai.usage import Usage, read_final_metadata
+from support.cache_lookups import OTHER, OWN, PLAN, TARGET, read
 
 GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
 STREAM = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'

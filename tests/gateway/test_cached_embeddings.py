@@ -6,10 +6,11 @@ import json
 
 import openai
 import pytest
-from test_cache import MEMORY, ask
 
-from conftest import gateway, run
 from nulpoint.mock import MockSettings
+from support.cache_client import MEMORY, ask
+from support.event_loop import run
+from support.running_gateway import gateway
 
 MODELS = {"openai": "text-embedding-3-small", "mistral": "mistral-embed", "gemini": "gemini-embedding-001"}
 

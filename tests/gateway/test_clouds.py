@@ -7,20 +7,22 @@ from pathlib import Path
 
 import openai
 import pytest
-from formats_talk import sdk
 
-import clouds
-from conftest import CHAT, Caller, gateway, post, run
 from nulpoint.config import load
 from nulpoint.credentials import schedule
 from nulpoint.mock import MockSettings, start
+from support import cloud_mocks
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.running_gateway import gateway
+from support.sdk_conversation import sdk
 
 HELLO = [{"role": "user", "content": "hello"}]
 WORDS = "a mock answer made of plain words that mean nothing"
 ENTRA = {"AZURE_OPENAI_API_KEY": "", "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential"}
 
-FOLDER = clouds.folder_with("aliases: {mine: vertexai/gemini-2.5-flash}\nfallbacks: {mine: [openai/gpt-4o]}\n")
-AZURE_FIRST = clouds.folder_with("aliases: {mine: azure/gpt-4o}\nfallbacks: {mine: [openai/gpt-4o]}\n")
+FOLDER = cloud_mocks.folder_with("aliases: {mine: vertexai/gemini-2.5-flash}\nfallbacks: {mine: [openai/gpt-4o]}\n")
+AZURE_FIRST = cloud_mocks.folder_with("aliases: {mine: azure/gpt-4o}\nfallbacks: {mine: [openai/gpt-4o]}\n")
 
 
 def using(names, use, settings=None, mock=None, **options):
@@ -360,7 +362,7 @@ def test_another_configuration_goes_on_with_the_tokens_there_are():
         server = await start("vertexai")
         mocks = {"vertexai": server, "openai": await start("openai")}
         async with gateway({}, providers=mocks) as running:
-            app, environ = running.app, {**clouds.addresses(mocks), "OPENAI_API_KEY": "k", "CACHE_MODE": "none"}
+            app, environ = running.app, {**cloud_mocks.addresses(mocks), "OPENAI_API_KEY": "k", "CACHE_MODE": "none"}
             keeper = app.runtime.credentials.by_provider["vertexai"]
             await app.serve(load({**environ, "STRICT_PARAMS": "true"}, Path("/nonexistent")))
             assert app.runtime.credentials.by_provider["vertexai"] is keeper

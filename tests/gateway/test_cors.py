@@ -2,8 +2,10 @@
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run
 from nulpoint.api.cors import CorsPolicy
+from support.event_loop import run
+from support.http_client import CHAT, STREAM, Caller, post
+from support.running_gateway import gateway
 
 HERE, EVIL = b"https://app.example.com", b"https://evil.example"
 ALL, LIST = CorsPolicy(("*",)), CorsPolicy((HERE.decode(), "http://localhost:3000"))

@@ -3,10 +3,12 @@
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.app.supervisor import METRICS_DIRECTORY
 from nulpoint.routing.breaker import State
 from nulpoint.telemetry.metrics.definitions import MetricValues
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.running_gateway import gateway
 
 NAMES = ("openai", "anthropic")
 ALONE = CHAT.replace(b"gpt-4o", b"openai/gpt-4o")

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_asked import BODY, asked
 
 from nulpoint.cache.policy import CachePolicy
 from nulpoint.errors import Failure, Kind
@@ -17,6 +16,7 @@ from nulpoint.proxy.shared_call import SharedCall
 from nulpoint.proxy.singleflight import SingleFlight, call_key
 from nulpoint.request.recorder import RequestContext
 from nulpoint.routing.chains import Target, TargetPlan
+from support.proxy_requests import BODY, asked
 
 PIECE = b"x" * 1024
 

@@ -4,7 +4,8 @@ what broke. Through the official SDK, to mocks that tell them in their providers
 
 import openai
 import pytest
-from formats_talk import ROWS, talk
+
+from support.sdk_conversation import ROWS, talk
 
 GEMINI = tuple(row for row in ROWS if row.provider == "gemini")
 WORDS = "a mock answer made of plain words that mean nothing"

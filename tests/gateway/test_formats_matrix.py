@@ -8,13 +8,26 @@ import json
 
 import openai
 import pytest
-from formats_talk import ARGUMENTS, CLOUDS, ONE_A_PROVIDER, PDF, PNG, ROWS, STRANGE, TOOLS, answered, sdk, talk
 from pydantic import BaseModel, ConfigDict
 
-from conftest import gateway, run
+from support.event_loop import run
+from support.running_gateway import gateway
+from support.sdk_conversation import (
+    ARGUMENTS,
+    CLOUDS,
+    ONE_A_PROVIDER,
+    PDF,
+    PNG,
+    ROWS,
+    STRANGE,
+    TOOLS,
+    answered,
+    sdk,
+    talk,
+)
+from support.tool_loop import calls_of, tool_loop
 
 WORDS = "a mock answer made of plain words that mean nothing"
-STEP = "step by step please"
 
 
 EVERYBODY = (*ROWS, *CLOUDS)
@@ -30,10 +43,6 @@ def matrix(rows=EVERYBODY):
 
 def of(*providers):
     return tuple(row for row in EVERYBODY if row.speaks in providers)
-
-
-def calls_of(message):
-    return [(call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or []]
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
@@ -114,26 +123,6 @@ def test_a_tool_loop_of_three_turns(row, streamed):
 @matrix(of("anthropic", "gemini", "mistral"))
 def test_a_tool_loop_of_three_turns_with_reasoning(row, streamed):
     talk(row, streamed, lambda talk: tool_loop(talk, reasoning_effort="low"))
-
-
-async def tool_loop(talk, **asked):
-    asked["tools"] = TOOLS
-    messages = [{"role": "user", "content": STEP}]
-    for name, result in (("weather", "21 degrees"), ("time", '{"hour": 9}')):
-        message, finish = await talk.ask(messages, **asked)
-        assert finish == "tool_calls"
-        assert calls_of(message) == [(name, ARGUMENTS[name])]
-        assert bool(getattr(message, "reasoning_content", "")) == ("reasoning_effort" in asked)
-        messages = answered(messages, message, result)
-    message, finish = await talk.ask(messages, **asked)
-    assert finish == "stop"
-    assert "21 degrees" in message.content
-    assert "9" in message.content
-    assert talk.dropped == []
-    # and on: a further question after all of that
-    messages = [*messages, message, {"role": "user", "content": "hello"}]
-    message, finish = await talk.ask(messages, **asked)
-    assert finish == "tool_calls"
 
 
 @matrix()

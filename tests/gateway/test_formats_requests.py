@@ -6,7 +6,8 @@ import json
 
 import openai
 import pytest
-from formats_talk import ARGUMENTS, ROWS, TOOLS, answered, talk
+
+from support.sdk_conversation import ARGUMENTS, ROWS, TOOLS, answered, talk
 
 TRANSLATED = tuple(row for row in ROWS if row.provider != "openai")
 each = pytest.mark.parametrize("row", TRANSLATED, ids=[row.model for row in TRANSLATED])

@@ -7,12 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conftest import run
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.http.deadlines import NEVER
 from nulpoint.proxy import admission as module
 from nulpoint.proxy.admission import AdmissionController, AdmissionLimits
+from support.event_loop import run
 
 
 class Clock:

@@ -7,7 +7,9 @@ import json
 import openai
 import pytest
 
-from conftest import CHAT, Caller, gateway, post, run
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.running_gateway import gateway
 
 KEY, DIGESTED = "gk-plain-key", "gk-kept-as-a-digest"
 KEYS = {"GATEWAY_API_KEYS": f"{KEY},sha256:{hashlib.sha256(DIGESTED.encode()).hexdigest()}", "LOG_LEVEL": "debug"}

@@ -2,7 +2,9 @@
 
 import re
 
-from conftest import CHAT, Caller, gateway, post, run
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.running_gateway import gateway
 
 ODD = [
     b"GET /%b HTTP/1.1\r\nhost: x\r\n\r\n",

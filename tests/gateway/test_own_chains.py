@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from conftest import CHAT, Caller, gateway, post, run
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.running_gateway import gateway
 
 CHAIN = "fallbacks:\n  gpt-4o: [{openai/gpt-4o: 1, mistral/mistral-large-latest: 1}, anthropic/claude-sonnet-4-5]\n"
 NAMES = ("openai", "mistral", "anthropic")

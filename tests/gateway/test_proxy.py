@@ -8,8 +8,10 @@ import json
 import openai
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.running_gateway import gateway
 
 ODD = b'{ "model" :"gpt-4o","messages":[{"role":"user","content":"h\\u00e9\xc3\xa9","x":1e300}],"unknown":{"model":1,"a":[1.0,0.10]},"n":1 }'
 

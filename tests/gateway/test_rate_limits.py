@@ -5,10 +5,13 @@ import json
 
 import openai
 import pytest
-from test_cache import MEMORY, QUESTION, ask
 
-from conftest import Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings
+from support.cache_client import MEMORY, QUESTION, ask
+from support.event_loop import run_in_simulated_time as run
+from support.event_loop import until
+from support.http_client import Caller, post
+from support.running_gateway import gateway
 
 STREAM = {**QUESTION, "stream": True}
 OURS = "x-ratelimit-remaining-tokens"

@@ -8,8 +8,10 @@ from base64 import b64encode
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run
-from credential_spellings import SPELLINGS, shows
+from support.credential_spellings import SPELLINGS, shows
+from support.event_loop import run
+from support.http_client import CHAT, STREAM, Caller, post
+from support.running_gateway import gateway
 
 KEY = "an-odd-key-of-no-known-shape"
 SAID = f'{{"error":{{"message":"who is {KEY}?","type":"server_error","code":null}}}}'

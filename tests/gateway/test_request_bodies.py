@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from conftest import Caller, gateway, post, run
+from support.event_loop import run
+from support.http_client import Caller, post
+from support.running_gateway import gateway
 
 ROUTES = {
     "/v1/chat/completions": b'"messages":[{"role":"user","content":"hi"}]',

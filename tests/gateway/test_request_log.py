@@ -12,10 +12,13 @@ from hashlib import sha256
 import pytest
 from click.testing import CliRunner
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.cli.main import main as nulpoint
 from nulpoint.mock import MockSettings, start
-from test_process import free_port, get, process, wait_until_up
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.ports import free_port
+from support.processes import get, process, wait_until_up
+from support.running_gateway import gateway
 
 KEY = "sk-of-a-caller-who-pays"
 
@@ -276,7 +279,7 @@ def test_a_full_disk_stops_no_request_and_is_written_when_there_is_room(tmp_path
         mock, port = await start("openai"), free_port()
         with serving(mock, port, REQUEST_LOG=f"{kind}:{path}") as child:
             await asyncio.to_thread(wait_until_up, port)
-            await until(lambda: path.exists() and path.stat().st_size > 0, 5)
+            await until(lambda: path.exists() and path.stat().st_size > 0)
             size = max(one.stat().st_size for one in tmp_path.iterdir())
             limits = resource.prlimit(child.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
@@ -286,7 +289,7 @@ def test_a_full_disk_stops_no_request_and_is_written_when_there_is_room(tmp_path
             resource.prlimit(child.pid, resource.RLIMIT_FSIZE, limits)
             await asyncio.to_thread(wait_for_health, port, ("ok", "ok"))
             child.send_signal(signal.SIGTERM)
-            _, err = await asyncio.to_thread(child.communicate, timeout=10)
+            _, err = await asyncio.to_thread(child.communicate, timeout=60)
         await mock.close()
         assert err.count(b"cannot be written") == 1
         assert b"can be written again; 0 records were dropped" in err
@@ -304,7 +307,7 @@ def whole_lines(path):
             continue
 
 
-def wait_for_health(port, expected, seconds=8.0):
+def wait_for_health(port, expected, seconds=30.0):
     import time
 
     end = time.monotonic() + seconds
@@ -323,15 +326,15 @@ def test_workers_continue_when_their_file_is_removed(tmp_path):
                 await asyncio.to_thread(wait_until_up, port)
                 for _ in range(4):
                     await ask(port, CHAT)
-                await until(lambda: path.exists() and len(ids(path)) == 4, 10)
+                await until(lambda: path.exists() and len(ids(path)) == 4)
                 for end in ("", "-wal", "-shm"):
                     path.with_name(path.name + end).unlink(missing_ok=True)
                 for number in range(10):
                     await ask(port, CHAT, fields=(f"x-request-id: again-{number}",))
-                await until(lambda: path.exists() and len(ids(path)) == 10, 15)
+                await until(lambda: path.exists() and len(ids(path)) == 10)
             finally:
                 child.send_signal(signal.SIGTERM)  # stops the workers too; SIGKILL would leave them running
-                await asyncio.to_thread(child.communicate, timeout=15)
+                await asyncio.to_thread(child.communicate, timeout=60)
         await mock.close()
         assert sorted(ids(path)) == [f"again-{number}" for number in range(10)]
 
@@ -345,6 +348,6 @@ def test_an_unwritable_directory_is_reported_at_the_start(tmp_path):
         pytest.skip("root may write everywhere")
     folder.chmod(0o500)
     with process("check", OPENAI_API_KEY="sk-x", REQUEST_LOG=f"sqlite:{folder}/x.db") as child:
-        _, err = child.communicate(timeout=10)
+        _, err = child.communicate(timeout=60)
     assert child.returncode == 2
     assert b"may not create files in" in err

@@ -6,7 +6,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from conftest import gateway, run
+from support.event_loop import run
+from support.running_gateway import gateway
 
 HELLO = [{"role": "user", "content": "hello"}]
 TOOLS = [

@@ -2,7 +2,8 @@
 
 import openai
 import pytest
-from formats_talk import ONE_A_PROVIDER, talk
+
+from support.sdk_conversation import ONE_A_PROVIDER, talk
 
 WORDS = "a mock answer made of plain words that mean nothing"
 SHOWN = {

@@ -5,31 +5,18 @@ import contextlib
 import json
 
 import pytest
-from test_cache import QUESTION, ask, outcome
 
-from conftest import Caller, addresses, gateway, post, run, until
-from nulpoint.mock import MockSettings, start
-from redis_server import RedisServer, free_port, needs_redis, redis_server, relay
+from nulpoint.mock import MockSettings
+from nulpoint.redis_client.connection import TIMEOUT
+from support.cache_client import QUESTION, ask, outcome
+from support.event_loop import run, until
+from support.http_client import Caller, post
+from support.ports import free_port
+from support.redis_server import RedisServer, needs_redis, redis_server, relay
+from support.replicas import health, replicas
 
 pytestmark = needs_redis
-SLOW = 0.05  # seconds that a silent Redis may cost a request
-
-
-def settings(url, **more):
-    return {"CACHE_MODE": "redis", "REDIS_URL": url, "OPENAI_API_KEY": "sk-configured-openai", **more}
-
-
-@contextlib.asynccontextmanager
-async def replicas(url, number=2, mock=None, **more):
-    """Run several gateways in front of one provider."""
-    provider = await start("openai", settings=mock)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(provider.close)
-        both = []
-        for _ in range(number):
-            environ = settings(url, **addresses({"openai": provider}), **more)
-            both.append(await stack.enter_async_context(gateway(environ, providers={"openai": provider})))
-        yield both
+SLOW = 10 * TIMEOUT  # seconds that a silent Redis may cost a request of the gateways here
 
 
 def link(running):
@@ -39,12 +26,6 @@ def link(running):
 async def told(running):
     """Wait until Redis has received everything from this gateway, which may be shortly after the response."""
     await until(lambda: not link(running)._sent)
-
-
-async def health(running):
-    caller = await Caller.connect(running.port)
-    caller.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    return json.loads((await caller.answer())[2])
 
 
 async def timed(running, question):
@@ -137,10 +118,10 @@ def test_cached_and_limited_is_one_round_trip():
                 async with replicas(between.url, 1, RPM_LIMIT="100") as (one,):
                     await ask(one)
                     await told(one)
-                    between.delay = 0.02
+                    between.delay = 0.2
                     status, headers, seconds = await timed(one, QUESTION)
                     assert (status, headers["x-cache"]) == (200, "HIT")
-                    assert 0.039 <= seconds < 0.075
+                    assert 0.39 <= seconds < 0.75
 
     run(main())
 
@@ -226,7 +207,7 @@ def test_redis_down_at_the_start(caplog):
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with replicas(server.url, 1, RPM_LIMIT="100") as (one,):
-            assert loop.time() - began < 3
+            assert loop.time() - began < 15
             assert "started without Redis" in caplog.text
             page = await health(one)
             assert page["status"] == "degraded"
@@ -237,10 +218,10 @@ def test_redis_down_at_the_start(caplog):
             assert b"gateway_redis_up 0.0" in one.app.metrics.page()
             status, headers, seconds = await timed(one, QUESTION)
             assert (status, headers["x-cache"]) == (200, "MISS")
-            assert seconds < 0.5
+            assert seconds < 5  # there is nothing to wait for
             assert b'gateway_ratelimit_total{result="unchecked"} 1.0' in one.app.metrics.page()
             with contextlib.closing(server.start()):
-                await until(lambda: link(one).up, 5)
+                await until(lambda: link(one).up)
                 assert [await outcome(one) for _ in range(2)] == ["MISS", "HIT"]
                 page = await health(one)
                 assert (page["status"], page["redis"]["status"]) == ("ok", "ok")
@@ -257,7 +238,7 @@ async def under_fault(one, number=60):
         before = link(one).failures.get("timeout", 0)
         status, _, seconds = await timed(one, question)
         assert status == 200
-        assert seconds < SLOW + 0.5  # the rest is time the machine needs
+        assert seconds < SLOW + 5  # the rest is time the machine needs
         waited += link(one).failures.get("timeout", 0) > before
     return waited
 
@@ -266,7 +247,7 @@ FAULTS = {
     "killed": (lambda server, between: server.kill(), 0),
     "frozen": (lambda server, between: server.freeze(), 5),
     "paused": (lambda server, between: between.pause(), 5),
-    "slow": (lambda server, between: setattr(between, "delay", 0.2), 5),
+    "slow": (lambda server, between: setattr(between, "delay", 2.0), 5),
 }
 
 
@@ -289,7 +270,7 @@ def test_no_request_fails_and_five_at_most_wait(fault):
                         server.start()
                     between.delay = 0.0
                     between.resume()
-                    await until(lambda: link(one).up, 5)
+                    await until(lambda: link(one).up)
                     assert [await outcome(one, {**QUESTION, "seed": -1}) for _ in range(2)] == ["MISS", "HIT"]
 
     run(main())
@@ -380,7 +361,7 @@ def test_the_limits_while_redis_is_unreachable():
                 assert headers["retry-after"] == "1"
                 assert b'gateway_ratelimit_total{result="unavailable"} 1.0' in denies.app.metrics.page()
                 server.start()
-                await until(lambda: link(denies).up, 5)
+                await until(lambda: link(denies).up)
                 assert (await ask(denies))[0] == 200
 
     run(main())

@@ -5,7 +5,9 @@ from base64 import b64decode
 
 import pytest
 
-from conftest import Caller, gateway, post, run
+from support.event_loop import run
+from support.http_client import Caller, post
+from support.running_gateway import gateway
 
 NAMES = ("anthropic", "openai", "gemini", "mistral")
 HELLO = [{"role": "user", "content": "hello"}]

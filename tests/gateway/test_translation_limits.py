@@ -6,11 +6,13 @@ import threading
 
 import pytest
 
-from conftest import CHAT, Caller, gateway, post, run, until
 from nulpoint.config.settings import BY_KEY
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.proxy import attempt, prepared_requests
 from nulpoint.proxy.translation_thread import TranslationThread, takes_long
+from support.event_loop import run, until
+from support.http_client import CHAT, Caller, post
+from support.running_gateway import gateway
 
 CLAUDE = "anthropic/claude-sonnet-4-5"
 LIMITS = {"MAX_MESSAGES": "3", "MAX_CONTENT_PARTS": "4", "MAX_TOOLS": "2", "MAX_SCHEMA_NODES": "5"}

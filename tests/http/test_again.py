@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from conftest import Caller, gateway, post, run
 from nulpoint.http.server.repeated_requests import MOST, MOST_BYTES, Again
+from support.event_loop import run
+from support.http_client import Caller, post
+from support.running_gateway import gateway
 
 BODY = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}'
 KEY = "Authorization: Bearer sk-canary-of-a-caller"

@@ -9,7 +9,6 @@ import subprocess
 
 import pytest
 
-from conftest import run, until
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.client.connection import UNREAD_BYTES
 from nulpoint.http.client.connector import Connector, Origin, origin_of
@@ -17,6 +16,7 @@ from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ClientLimits
+from support.event_loop import run, until
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

@@ -1,89 +1,13 @@
 """A head that is known is read exactly as the parser would read it, or not at all."""
 
-import asyncio
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_server import SMUGGLING
 
-from conftest import run
-from nulpoint.http.deadlines import DeadlineSweeper
-from nulpoint.http.limits import ServerLimits
 from nulpoint.http.message import HttpRequest
-from nulpoint.http.server.connection import STRANGE_HEADS, ServerConnection
 from nulpoint.http.server.head_cache import ParsedHeadCache
-from nulpoint.http.server.server import HttpServer
-
-LIMITS = ServerLimits(max_body=2000, max_head=600)
-FIRST = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: x\r\n"
-
-
-def message(body, before=b"", after=b"X-A: 1\r\n", name=b"Content-Length"):
-    return FIRST + before + name + b": " + str(len(body)).encode() + b"\r\n" + after + b"\r\n" + body
-
-
-class Transport(asyncio.Transport):
-    def __init__(self):
-        super().__init__()
-        self.sent = b""
-
-    def write(self, data):
-        self.sent += data
-
-    def set_write_buffer_limits(self, high=None, low=None):
-        pass
-
-    def can_write_eof(self):
-        return False
-
-    def close(self):
-        pass
-
-
-class Service:
-    """Answers at once, and remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def handle(self, request, reply):
-        self.asked.append(
-            (request.method, request.path, request.query, dict(request.headers), request.body, request.version,
-             request.keep_alive)
-        )  # fmt: skip
-        reply.send(200, b"", b"ok")
-
-    def request_rejected(self, failure, headers):
-        return b""
-
-
-def read(pieces, *, learns):
-    """What a connection makes of these network reads; without learning it is the parser alone."""
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        ticker = DeadlineSweeper(loop)
-        service = Service()
-        connection = ServerConnection(HttpServer(service, LIMITS, ticker), loop)
-        if not learns:
-            connection._unknown_heads = STRANGE_HEADS
-        transport = Transport()
-        connection.connection_made(transport)
-        known = 0
-        for piece in pieces:
-            before = connection._known
-            connection.data_received(piece)
-            known += connection._known is before is not None
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        ticker.stop()
-        sent = b"".join(line for line in transport.sent.splitlines(True) if not line.startswith(b"date:"))
-        return SimpleNamespace(asked=service.asked, sent=sent, known=known, kept=connection._learnt)
-
-    return run(main())
-
+from support.server_connection import FIRST, message, read
+from support.smuggling import SMUGGLING
 
 ODD = (
     b"GET /readiness HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -5,14 +5,14 @@ import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_known_head import Transport, message
 
-from conftest import run
 from nulpoint.http.coroutine_runner import WakeEvent
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.server.connection import ServerConnection
 from nulpoint.http.server.server import HttpServer
+from support.event_loop import run
+from support.server_connection import Transport, message
 
 FIRST, SECOND = message(b"1"), message(b"the second")
 

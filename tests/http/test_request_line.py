@@ -10,10 +10,10 @@ import re
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_known_head import message, read
 
 from nulpoint.errors import Failure
 from nulpoint.http.server.head_validation import check_request_line
+from support.server_connection import message, read
 
 HOST = b"Host: x\r\n\r\n"
 BODY = b"Host: x\r\nContent-Length: 2\r\n\r\n{}"

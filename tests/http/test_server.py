@@ -8,52 +8,13 @@ import subprocess
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run, until
 from nulpoint.mock import MockSettings
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.running_gateway import gateway
+from support.smuggling import HEAD, SMUGGLING
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 GET = b"GET /readiness HTTP/1.1\r\nHost: x\r\n\r\n"
-
-SMUGGLING = {
-    "both lengths": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "both, the other way": HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "two equal lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 7\r\n\r\n{}",
-    "a signed length": HEAD + b"Content-Length: +2\r\n\r\n{}",
-    "a hex length": HEAD + b"Content-Length: 0x2\r\n\r\n{}",
-    "a length with an underscore": HEAD + b"Content-Length: 1_0\r\n\r\n{}",
-    "a negative length": HEAD + b"Content-Length: -2\r\n\r\n{}",
-    "a list of lengths": HEAD + b"Content-Length: 2, 2\r\n\r\n{}",
-    "an unknown coding": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "identity coding": HEAD + b"Transfer-Encoding: identity\r\n\r\n{}",
-    "gzip and chunked": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "chunked not last": HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-    "chunked twice": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "a hex prefix in a chunk size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
-    "a signed chunk size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n",
-    "a space after a chunk size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n",
-    "a bare LF after a chunk size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
-    "no line end after a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}X0\r\n\r\n",
-    "chunked in HTTP/1.0": b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "obs-fold": HEAD + b"X-A: b\r\n c\r\n\r\n",
-    "a space before the colon": HEAD + b"X-A : b\r\n\r\n",
-    "an empty name": HEAD + b": b\r\n\r\n",
-    "NUL in a value": HEAD + b"X-A: a\x00b\r\n\r\n",
-    "a bare CR in a value": HEAD + b"X-A: a\rb\r\n\r\n",
-    "a byte over 0x7f": HEAD + b"X-A: a\xe9b\r\n\r\n",
-    "bare LF line ends": b"POST / HTTP/1.1\nHost: x\n\n",
-    "no Host": b"GET /health HTTP/1.1\r\n\r\n",
-    "two Hosts": b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "a Host with a slash": b"GET /health HTTP/1.1\r\nHost: a/b\r\n\r\n",
-    "an absolute target": b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a space in the target": b"GET /he alth HTTP/1.1\r\nHost: x\r\n\r\n",
-    "Upgrade": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
-    "CONNECT": b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
-    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "an unknown method": b"FROB / HTTP/1.1\r\nHost: x\r\n\r\n",
-    "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "two content types": HEAD + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
-}
 
 
 @pytest.mark.parametrize("shape", SMUGGLING.values(), ids=SMUGGLING)
@@ -332,8 +293,8 @@ def test_a_caller_who_leaves_cancels_the_provider_call_at_once(body):
             caller.send(post(body))
             await until(lambda: running.mock.requests == 1)
             caller.writer.transport.abort()
-            await until(lambda: running.mock.aborted == 1, 0.5)
-            await until(lambda: running.app.runtime.recorder.inflight == 0, 0.5)
+            await until(lambda: running.mock.aborted == 1)
+            await until(lambda: running.app.runtime.recorder.inflight == 0)
             assert running.app.runtime.client.connections() == 0
             assert json.loads(running.log())["status"] == 499
 

@@ -8,10 +8,10 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
-from conftest import run
 from nulpoint.cli.main import main as main_command
 from nulpoint.mock import MockSettings, SettingsError, faults, start
 from nulpoint.mock.server import parse_provider_fault, start_all
+from support.event_loop import run
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 KEYS = {
@@ -38,7 +38,7 @@ PROVIDERS = tuple(PATHS)
 def fetch(url, body, headers):
     request = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None, headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -3,11 +3,6 @@
 import json
 
 import pytest
-import test_rules_anthropic
-import test_rules_bedrock
-import test_rules_gemini
-import test_rules_mistral
-import test_rules_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +12,11 @@ from nulpoint.mock.gemini import server as gemini_server
 from nulpoint.mock.interface import MockRequest
 from nulpoint.mock.mistral import server as mistral_server
 from nulpoint.mock.openai import server as openai_server
+from support.mock_requests import anthropic as anthropic_requests
+from support.mock_requests import bedrock as bedrock_requests
+from support.mock_requests import gemini as gemini_requests
+from support.mock_requests import mistral as mistral_requests
+from support.mock_requests import openai as openai_requests
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.text(max_size=3),
@@ -32,31 +32,31 @@ MOCKS = {
         anthropic_server,
         "/v1/messages",
         {"x-api-key": "k", "anthropic-version": "2023-06-01"},
-        [test_rules_anthropic.request(change) for change in test_rules_anthropic.ACCEPTED.values()],
+        [anthropic_requests.request(change) for change in anthropic_requests.ACCEPTED.values()],
     ),
     "bedrock": (
         bedrock_server,
-        f"/model/{test_rules_bedrock.MODEL}/converse-stream",
+        f"/model/{bedrock_requests.MODEL}/converse-stream",
         BEARER,
-        [test_rules_bedrock.request(change) for change in test_rules_bedrock.ACCEPTED.values()],
+        [bedrock_requests.request(change) for change in bedrock_requests.ACCEPTED.values()],
     ),
     "gemini": (
         gemini_server,
         "/v1beta/models/gemini-3-flash:streamGenerateContent",
         {"x-goog-api-key": "k"},
-        [test_rules_gemini.request(change) for _, change in test_rules_gemini.ACCEPTED.values()],
+        [gemini_requests.request(change) for _, change in gemini_requests.ACCEPTED.values()],
     ),
     "mistral": (
         mistral_server,
         "/v1/chat/completions",
         BEARER,
-        [test_rules_mistral.request(change) for change in test_rules_mistral.ACCEPTED.values()],
+        [mistral_requests.request(change) for change in mistral_requests.ACCEPTED.values()],
     ),
     "openai": (
         openai_server,
         "/v1/chat/completions",
         BEARER,
-        [test_rules_openai.request(change) for change in test_rules_openai.ACCEPTED.values()],
+        [openai_requests.request(change) for change in openai_requests.ACCEPTED.values()],
     ),
 }
 

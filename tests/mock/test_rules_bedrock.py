@@ -9,59 +9,32 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
-from clouds import AWS
-from conftest import run
 from nulpoint.mock import start
 from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.bedrock.aws_auth import check_authorization
 from nulpoint.mock.bedrock.rules import find_problem
-from nulpoint.mock.interface import MockRequest, signature
+from nulpoint.mock.interface import MockRequest
+from support.cloud_mocks import AWS
+from support.event_loop import run
+from support.mock_requests.bedrock import (
+    ACCEPTED,
+    DOCUMENT,
+    MODEL,
+    PICTURE,
+    POINT,
+    SPEC,
+    TOOLS,
+    USER,
+    request,
+    result,
+    said,
+    use,
+    user,
+)
 
-MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 PROFILE = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
-USER = {"role": "user", "content": [{"text": "hi"}]}
-SPEC = {"name": "f", "description": "d", "inputSchema": {"json": {"type": "object"}}}
-TOOLS = {"toolConfig": {"tools": [{"toolSpec": SPEC}]}}
-POINT = {"cachePoint": {"type": "default"}}
-DOCUMENT = {"document": {"format": "pdf", "name": "a b", "source": {"bytes": "AAAA"}}}
-PICTURE = {"image": {"format": "png", "source": {"bytes": "AAAA"}}}
-THOUGHT = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": signature("bedrock", "hm")}}}
 
 
-def said(*blocks):
-    return {"role": "assistant", "content": list(blocks)}
-
-
-def user(*blocks):
-    return {"role": "user", "content": list(blocks)}
-
-
-def use(call_id="t1"):
-    return {"toolUse": {"toolUseId": call_id, "name": "f", "input": {}}}
-
-
-def result(call_id="t1", *content, **more):
-    return {"toolResult": {"toolUseId": call_id, "content": list(content), **more}}
-
-
-def request(change):
-    return {"messages": [USER], **change}
-
-
-ACCEPTED = {
-    "text": {},
-    "tool loop": {"messages": [USER, said(use()), user(result("t1", {"text": "7"}))], **TOOLS},
-    "parallel": {"messages": [USER, said(use("a"), use("b")), user(result("b"), result("a"), {"text": "x"})], **TOOLS},
-    "system and cache points": {"system": [{"text": "x"}, POINT], "messages": [user({"text": "x"}, POINT)]},
-    "media": {"messages": [user({"text": "x"}, DOCUMENT, PICTURE)]},
-    "thought sent back": {"messages": [USER, said(THOUGHT, {"text": "x"}), USER]},
-    "everything else": {
-        "inferenceConfig": {"maxTokens": 5, "temperature": 0.5, "topP": 1, "stopSequences": ["x"]},
-        "guardrailConfig": {"guardrailIdentifier": "a", "guardrailVersion": "1"},
-        "requestMetadata": {"a": "b"}, "serviceTier": {"type": "flex"}, "outputConfig": {"effort": "low"},
-        "additionalModelRequestFields": {"top_k": 5},
-    },
-}  # fmt: skip
 REJECTED = [
     ({"model": "x"}, "extraneous key [model]"),
     ({"messages": []}, "at least one message"),

@@ -2,79 +2,28 @@
 
 import pytest
 
-from nulpoint.mock.gemini.rules import SKIP_SIGNATURE, find_embedding_problem, find_problem, normalize, sign
-
-FLASH, PRO, LITE, OLD = "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-2.0-flash"
-THREE, THREE_PRO, NEWEST = "gemini-3-flash-preview", "gemini-3-pro-preview", "gemini-3.7-flash"
-CALL = {"functionCall": {"name": "f", "args": {"b": 1, "a": 2}}}
-SIGNED = {**CALL, "thoughtSignature": sign(CALL)}
-RESPONSE = {"functionResponse": {"name": "f", "response": {"output": 7}}}
-TOOLS = {"tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": ["object", "null"]}}]}]}
-TEXT = {"text": "hi"}
-
-
-def user(*parts):
-    return {"role": "user", "parts": list(parts)}
-
-
-def model(*parts):
-    return {"role": "model", "parts": list(parts)}
-
-
-def config(**members):
-    return {"generationConfig": members}
-
-
-def declared(**schema):
-    return {"tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]}
-
-
-def thinking(**members):
-    return config(thinkingConfig=members)
-
-
-ACCEPTED = {
-    "text": (FLASH, {}),
-    "no role": (FLASH, {"contents": [{"parts": [TEXT]}]}),
-    "snake_case, and an item instead of a list": (
-        FLASH,
-        {"contents": {"parts": TEXT}, "system_instruction": {"parts": TEXT}, "generation_config": {"top_p": 0.5}},
-    ),
-    "tool loop": (FLASH, {"contents": [user(TEXT), model(CALL), user(RESPONSE)], **TOOLS}),
-    "responses in adjacent messages": (
-        FLASH,
-        {"contents": [user(TEXT), model(CALL, CALL), user(RESPONSE), user(RESPONSE), user(TEXT)], **TOOLS},
-    ),
-    "signed on 3": (THREE, {"contents": [user(TEXT), model(SIGNED, CALL), user(RESPONSE, RESPONSE)], **TOOLS}),
-    "members in another order": (
-        THREE,
-        {
-            "contents": [
-                user(TEXT),
-                model({**SIGNED, "functionCall": {"name": "f", "args": {"a": 2, "b": 1}}}),
-                user(RESPONSE),
-            ],
-            **TOOLS,
-        },
-    ),
-    "lost signature": (
-        THREE,
-        {"contents": [user(TEXT), model({**CALL, "thoughtSignature": SKIP_SIGNATURE}), user(RESPONSE)], **TOOLS},
-    ),
-    "unsigned before the last question": (
-        THREE,
-        {"contents": [user(TEXT), model(CALL), user(RESPONSE), model(TEXT), user(TEXT)], **TOOLS},
-    ),
-    "schema": (FLASH, declared(type="object", properties={"a": {"type": "array", "items": {"type": "string"}}})),
-    "no arguments": (FLASH, declared(type="object", properties={})),
-    "thinking budget": (FLASH, thinking(thinkingBudget=0, includeThoughts=False)),
-    "thinking level": (THREE, thinking(thinkingLevel="low")),
-    "thinking budget on 3": (THREE, thinking(thinkingBudget=500)),
-    "JSON": (FLASH, config(responseMimeType="application/json", responseJsonSchema={"type": "object", "$defs": {}})),
-    "JSON and tools on 3": (THREE, {**config(responseMimeType="application/json"), **TOOLS}),
-    "prefill on 2.5": (FLASH, {"contents": [user(TEXT), model(TEXT)]}),
-    "tools of Google": (FLASH, {"tools": [{"googleSearch": {}}, {"codeExecution": {}}]}),
-}
+from nulpoint.mock.gemini.rules import find_embedding_problem, find_problem
+from support.mock_requests.gemini import (
+    ACCEPTED,
+    CALL,
+    FLASH,
+    LITE,
+    NEWEST,
+    OLD,
+    PRO,
+    RESPONSE,
+    SIGNED,
+    TEXT,
+    THREE,
+    THREE_PRO,
+    TOOLS,
+    config,
+    declared,
+    model,
+    request,
+    thinking,
+    user,
+)
 
 REJECTED = [
     (FLASH, {"contents": []}, "contents is not specified"),
@@ -171,11 +120,6 @@ REJECTED = [
     (FLASH, config(maxOutputTokens=70_000), "supported range is from 1 (inclusive) to 65537 (exclusive)"),
     (FLASH, config(stopSequences=["a"] * 6), "at most 5 stop sequences"),
 ]  # fmt: skip
-
-
-def request(change):
-    body = {"contents": [user(TEXT)], **change}
-    return normalize({name: value for name, value in body.items() if value is not None})
 
 
 @pytest.mark.parametrize(("name", "change"), ACCEPTED.values(), ids=ACCEPTED)

@@ -3,51 +3,8 @@
 import pytest
 
 from nulpoint.mock.mistral.rules import EMBEDDINGS, find_problem, validation_errors
+from support.mock_requests.mistral import ACCEPTED, LOOP, TOOL, USER, assistant, request, result
 
-USER = {"role": "user", "content": "hi"}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
-
-
-def assistant(*ids, **members):
-    calls = [{"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}} for call_id in ids]
-    return {"role": "assistant", "content": "", **({"tool_calls": calls} if calls else {}), **members}
-
-
-def result(call_id):
-    return {"role": "tool", "tool_call_id": call_id, "content": "7"}
-
-
-LOOP = [USER, assistant("abcdefgh1"), result("abcdefgh1")]
-ACCEPTED = {
-    "text": {},
-    "tool loop": {"messages": LOOP, "tools": [TOOL], "tool_choice": "any"},
-    "parallel, results in another order": {
-        "messages": [USER, assistant("abcdefgh1", "abcdefgh2"), result("abcdefgh2"), result("abcdefgh1")]
-    },
-    "prefix": {"messages": [USER, {"role": "assistant", "content": "So", "prefix": True}]},
-    "parts": {
-        "messages": [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "x"},
-                    {"type": "image_url", "image_url": "data:image/png;base64,AAAA"},
-                    {"type": "document_url", "document_url": "https://x", "document_name": "x"},
-                    {"type": "input_audio", "input_audio": "AAAA"},
-                ],
-            }
-        ]
-    },
-    "thinking sent back": {
-        "messages": [
-            USER,
-            assistant(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True}]),
-            USER,
-        ]
-    },
-    "a user after a tool, with Mistral Small": {"model": "mistral-small-latest", "messages": [*LOOP, USER]},
-    "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": True}}},
-}
 # a change with unknown members, and the location named in the error
 UNKNOWN = [
     ({"store": True}, ["body", "store"]),
@@ -83,11 +40,6 @@ REJECTED = [
     ({"tool_choice": "any"}, None, "tools must be given"),
     ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, None, "g is not one of"),
 ]  # fmt: skip
-
-
-def request(change):
-    body = {"model": "mistral-large-latest", "messages": [USER], **change}
-    return {name: value for name, value in body.items() if value is not None}
 
 
 @pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED)

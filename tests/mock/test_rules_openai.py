@@ -3,38 +3,11 @@
 import pytest
 
 from nulpoint.mock.openai.rules import find_problem
+from support.mock_requests.openai import ACCEPTED, TOOL, USER, assistant, part, request, result
 
-USER = {"role": "user", "content": "give me json"}
-TOOL = {"type": "function", "function": {"name": "f"}}
 STRICT = {"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "object"}}}
 
 
-def assistant(*ids, **members):
-    calls = [{"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}} for call_id in ids]
-    return {"role": "assistant", "content": None, **({"tool_calls": calls} if calls else {}), **members}
-
-
-def result(call_id):
-    return {"role": "tool", "tool_call_id": call_id, "content": "7"}
-
-
-def part(**members):
-    return {"messages": [{"role": "user", "content": [members]}]}
-
-
-ACCEPTED = {
-    "text": {},
-    "unknown members": {"later": 1},
-    "tool loop": {"messages": [USER, assistant("a", "b"), result("b"), result("a"), USER], "tools": [TOOL]},
-    "developer": {"messages": [{"role": "developer", "content": "x"}, USER]},
-    "image": part(type="image_url", image_url={"url": "data:image/png;base64,AAAA"}),
-    "JSON": {"response_format": {"type": "json_object"}},
-    "custom tool": {"tools": [{"type": "custom", "custom": {"name": "f"}}]},
-    "reasoning": {"model": "o3", "max_completion_tokens": 5, "reasoning_effort": "low"},
-    "gpt-5.4 with a tool": {"model": "gpt-5.4", "max_completion_tokens": 5, "temperature": 0, "tools": [TOOL]},
-    "gpt-6-sol with a tool and no effort": {"model": "gpt-6-sol", "tools": [TOOL], "reasoning_effort": "none"},
-    "gpt-5.2 with a tool and an effort": {"model": "gpt-5.2", "tools": [TOOL], "reasoning_effort": "high"},
-}
 REJECTED = [
     ({"model": "no-such-model"}, None, "model_not_found", "does not exist"),
     ({"messages": None}, "messages", "missing_required_parameter", "Missing required parameter"),
@@ -77,11 +50,6 @@ REJECTED = [
     ({"model": "gpt-6.1-sol", "reasoning_effort": "none", "tools": [TOOL]}, "reasoning_effort", None, "/v1/responses"),
     ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value", "'xhigh'"),
 ]  # fmt: skip
-
-
-def request(change):
-    body = {"model": "gpt-4o", "messages": [USER], **change}
-    return {name: value for name, value in body.items() if value is not None}
 
 
 @pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED)

@@ -6,8 +6,6 @@ NULPOINT_CORPUS names. Their signatures are not checked, because only the real p
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +13,8 @@ from nulpoint.mock.anthropic import rules as anthropic_rules
 from nulpoint.mock.gemini import rules as gemini_rules
 from nulpoint.mock.mistral import rules as mistral_rules
 from nulpoint.mock.openai import rules as openai_rules
+from support.paths import CORPUS
 
-CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 MIN_RECORDS = {"anthropic": 500, "gemini": 400, "mistral": 70, "openai": 500}
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the recordings are not available")

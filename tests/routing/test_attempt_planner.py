@@ -6,12 +6,12 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from routing_parts import FAILURES, all_providers_health, target
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.routing.attempt_planner import AttemptPlanner, AttemptRules, plan_first_attempt, record_failure
 from nulpoint.routing.breaker import State
 from nulpoint.routing.provider_health import Lease
+from support.routing_targets import FAILURES, all_providers_health, target
 
 A, B, C, D = "openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro", "mistral/mistral-large-latest"
 A2 = "openai/gpt-4.1"

@@ -6,12 +6,12 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_parts import PROVIDERS, target
 
 from nulpoint.errors import Failure
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.routing.chains import FallbackChains, Target, TargetPlan, WeightedRoundRobin, WeightedTarget
 from nulpoint.routing.router import Router
+from support.routing_targets import PROVIDERS, target
 
 BIG = ("openai", "anthropic", "gemini", "mistral")
 

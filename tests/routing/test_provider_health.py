@@ -6,12 +6,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from routing_parts import FAILURES
 
 from nulpoint.errors import ClientCause
 from nulpoint.routing.breaker import BreakerRules, State
 from nulpoint.routing.provider_health import Lease, ProviderHealth, SkipReason
 from nulpoint.routing.retry import RetryBudget
+from support.routing_targets import FAILURES
 
 OWN = b"digest of a caller's key"
 

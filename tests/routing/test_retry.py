@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from routing_parts import FAILURES
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.routing.retry import BUDGET_FLOOR, BUDGET_SHARE, RetryBudget, backoff_before_retry, can_fail_over
+from support.routing_targets import FAILURES
 
 # -- failing over ------------------------------------------------------------------------------------------------------
 

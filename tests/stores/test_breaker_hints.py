@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from conftest import run, until
 from nulpoint.redis_client.breaker_hints import PREFIX, BreakerHints
 from nulpoint.redis_client.connection import DOWN, REFUSED, TIMED_OUT, RedisConnection, connection_factory
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, State
-from redis_server import needs_redis, redis_server
+from support.event_loop import run, until
+from support.redis_server import needs_redis, redis_server
 
 TIMEOUT = 30.0
 A, B = "openai", "anthropic"

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import CHAT, STREAM, Caller, gateway, post, run
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import RedisCache, _decoded, seal
@@ -24,6 +23,9 @@ from nulpoint.ratelimit.redis import RedisLimitBackend
 from nulpoint.redis_client.breaker_hints import BreakerHints
 from nulpoint.redis_client.connection import MAX_WAITING, RedisConnection, connection_factory
 from nulpoint.routing.breaker import Breaker, BreakerRules, State
+from support.event_loop import run
+from support.http_client import CHAT, STREAM, Caller, post
+from support.running_gateway import gateway
 
 KEY = bytes(32)
 RULES = LimitRules(3, 3, 1000, 1000, 3)

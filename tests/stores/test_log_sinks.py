@@ -15,7 +15,6 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from log_parts import DAY, WHEN, Clock, database, lines, record, rows
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.telemetry.request_log import writer
 from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink, write_lines
@@ -23,6 +22,8 @@ from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord
 from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, COLUMNS, SCHEMA, open_to_write
 from nulpoint.telemetry.request_log.writer import LogWriter, SinkError, weight
 from nulpoint.telemetry.wall_clock import TOLERANCE
+from support.paths import TESTS
+from support.request_log_files import DAY, WHEN, Clock, database, lines, record, rows
 
 # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -317,16 +318,16 @@ def test_a_file_of_another_program_is_left_alone(tmp_path, pragma, why):
 def test_workers_write_one_file_together(tmp_path):
     path = tmp_path / "requests.db"
     program = (
-        "import sys; sys.path[:0] = sys.argv[3:]; from log_parts import database, lines; from pathlib import Path\n"
+        "import sys; sys.path[:0] = sys.argv[3:]; from support.request_log_files import database, lines; from pathlib import Path\n"
         "sink = database(Path(sys.argv[1]))\n"
         "for batch in range(20): sink.write(lines(*(f'{sys.argv[2]}-{batch}-{n}' for n in range(25))))\n"
         "sink.close()"
     )
-    here = [os.path.dirname(os.path.dirname(__file__)), *sys.path]
+    here = [str(TESTS), *sys.path]
     command = [sys.executable, "-c", program, str(path)]
     running = [subprocess.Popen([*command, name, *here], stderr=subprocess.PIPE) for name in "abc"]
     for one in running:
-        assert one.wait(30) == 0, one.stderr.read()
+        assert one.wait(60) == 0, one.stderr.read()
         one.stderr.close()
     assert sorted(rows(path)) == sorted(
         f"{name}-{batch}-{n}" for name in "abc" for batch in range(20) for n in range(25)
@@ -358,7 +359,7 @@ class Faulty:
         self.closed = True
 
 
-def wait_for(condition, seconds=5.0):
+def wait_for(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -424,7 +425,7 @@ def test_stopping_does_not_wait_for_a_blocked_sink():
     began = time.monotonic()
     writer.stop()
     writer.join(0.2)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10
     os.close(reading)  # lets the thread end
     writer.join(2.0)
     os.close(writing)

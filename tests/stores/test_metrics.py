@@ -1,40 +1,20 @@
 """Tests what a request counts, and that the page matches the format and the documentation."""
 
 import re
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from nulpoint.errors import Kind
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, MetricValues
 from nulpoint.telemetry.metrics.exposition import page
 from nulpoint.telemetry.metrics.metrics import Metrics
-from nulpoint.telemetry.request_log.record import RequestRecord
+from support.metrics_page import record, samples
+from support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 KINDS = {family.name: family.kind for family in FAMILIES}
-
-
-def record(**fields):
-    known = {"time": datetime.now(UTC), "level": "info", "id": "i", "route": "chat", "method": "POST", "status": 200}
-    return RequestRecord(**{**known, **fields})
-
-
-def samples(text, name):
-    """Return the samples of one family by the suffix of the sample's name and the label values."""
-    order = (*next(family.labels for family in FAMILIES if family.name == name), "le")
-    (family,) = [
-        one for one in text_string_to_metric_families(text.decode()) if one.name == name.removesuffix("_total")
-    ]
-    return {
-        (one.name.removeprefix(name), *(one.labels[label] for label in order if label in one.labels)): one.value
-        for one in family.samples
-    }
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------

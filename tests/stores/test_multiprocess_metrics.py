@@ -6,11 +6,11 @@ import threading
 
 import msgspec
 import pytest
-from test_metrics import record, samples
 
 from nulpoint.telemetry.metrics.definitions import Buckets, MetricValues, merge
 from nulpoint.telemetry.metrics.metrics import Metrics
 from nulpoint.telemetry.metrics.multiprocess import WorkerSnapshots, absorb_exited_worker
+from support.metrics_page import record, samples
 
 
 def by_another_worker(directory, pid, numbers):

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import run, until
 from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import PREFIX, VERSION, RedisCache, seal, unseal
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.redis_client.connection import RedisConnection, connection_factory
-from redis_server import needs_redis, redis_server
+from support.event_loop import run, until
+from support.redis_server import needs_redis, redis_server
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 
@@ -156,7 +156,7 @@ def test_many_values_are_sent_in_batches():
 
         link.call = seen
         cache.put(many, 60, 0)
-        await until(lambda: cache.counts.replies["set", "ok"] == len(many), 10)
+        await until(lambda: cache.counts.replies["set", "ok"] == len(many))
         assert longest < 70
         found = {}
         for _ in range(5):  # a slow machine may need several lookups

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from conftest import run, until
 from nulpoint.http.coroutine_runner import CoroutineRunner, RequestCancelled
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRefusal, LimitRules
 from nulpoint.ratelimit.redis import PREFIX, RedisLimitBackend
 from nulpoint.redis_client.connection import MAX_WAITING, RedisConnection, connection_factory
-from redis_server import needs_redis, redis_server, relay
+from support.event_loop import run, until
+from support.redis_server import needs_redis, redis_server, relay
 
 pytestmark = needs_redis
 A, B = b"a" * 32, b"b" * 32
@@ -279,7 +279,7 @@ def test_redis_dies(on_error, processes, share):
             verdict, _ = await limits.admit(A, 1, 0.0)
             assert verdict.refusal == LimitRefusal("unavailable", False, 1.0)
         server.start()
-        await until(lambda: link.up, 5)
+        await until(lambda: link.up)
         assert len(await admitted(limits, 20)) == 10  # a Redis without persistence starts empty
 
     with_limits(LimitRules(requests=10), test, on_error, processes)
@@ -292,7 +292,7 @@ def test_a_local_grant_is_finished_locally():
         grants = await admitted(limits, 5)
         assert len(grants) == 2
         server.start()
-        await until(lambda: link.up, 5)
+        await until(lambda: link.up)
         for grant in grants:
             limits.finish(grant, None, 0.0)
         server.kill()

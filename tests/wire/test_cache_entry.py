@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,9 +14,8 @@ from nulpoint.formats import sse
 from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
 from nulpoint.protocols.openai.chunking import PIECE
 from nulpoint.protocols.openai.usage import read_final_metadata
-from sdk_answers import by_sdk, shown, without_nulls
-
-CORPUS = Path(os.environ.get("NULPOINT_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
+from support.paths import CORPUS
+from support.sdk_responses import by_sdk, shown, without_nulls
 
 
 def whole(body, streamed=False, usage_event=b""):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credential_spellings import SPELLINGS, percent_encoded
 from nulpoint.redaction.credential_matcher import (
     MIN_SECRET_LENGTH,
     NO_CREDENTIAL,
@@ -18,6 +17,7 @@ from nulpoint.redaction.credential_matcher import (
     RUN_LENGTH,
     CredentialMatcher,
 )
+from support.credential_spellings import SPELLINGS, percent_encoded
 
 KEYS = {
     "of no known form": "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1Aa5",

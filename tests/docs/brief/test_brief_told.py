@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 import yaml
-from brief import ROOT, TABLES, TEXT, squeezed
+
+from support.product_brief import ROOT, TABLES, TEXT, squeezed
 
 # Words of the brief; the page that tells the difference; its words. Spaces and line ends do not count.
 DIFFERENCES = (

@@ -6,9 +6,7 @@ import re
 import sys
 
 import pytest
-from brief import ROOT, TABLES, TEXT, fenced, names
 
-from conftest import CHAT, Caller, gateway, post, run
 from nulpoint.config import ConfigError, load
 from nulpoint.config.settings import BY_KEY
 from nulpoint.errors import Failure
@@ -17,6 +15,10 @@ from nulpoint.providers.catalog import CATALOG
 from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
 from nulpoint.telemetry.metrics.definitions import FAMILIES
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.product_brief import ROOT, TABLES, TEXT, fenced, names
+from support.running_gateway import gateway
 
 KEYS = {name: "sk-x" for spec in CATALOG.values() if (name := spec.key_env) and not spec.variables}
 PROVIDERS = {"OpenAI": "openai", "Anthropic": "anthropic", "Google Gemini": "gemini", "Mistral": "mistral"}
