@@ -116,9 +116,9 @@ def _rounds(
     return measured
 
 
-def _ratio(name: str, reference: str, measured: list[dict[str, float]], target: str = "") -> Row:
+def _ratio(name: str, reference: str, measured: list[dict[str, float]]) -> Row:
     low, mid, high = interval(ratios(measured, name, reference))
-    return f"CPU per request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", target
+    return f"CPU per request, 260 B: {name} / {reference}", f"{mid:.2f} ({low:.2f} to {high:.2f})", ""
 
 
 def _added(name: str, measured: list[dict[str, float]]) -> Row:

@@ -16,7 +16,8 @@ from nulpoint.http.message import HttpRequest
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
-from nulpoint.request.recorder import RequestContext, RequestRecorder
+from nulpoint.request.context import RequestContext
+from nulpoint.request.recorder import RequestRecorder
 from nulpoint.telemetry.metrics.metrics import Metrics
 from nulpoint.telemetry.request_log.files import DescriptorSink
 from nulpoint.telemetry.request_log.request_log import RequestLog

@@ -71,3 +71,18 @@ def test_the_mock_shares_no_code_with_the_gateway():
     for path in (SOURCE / "mock").rglob("*.py"):
         for top, *rest in imports(path):
             assert top != "nulpoint" or rest[0] == "mock", f"{path}: imports {rest}"
+
+
+def test_only_the_request_context_changes_itself():
+    """Other modules report what happened by calling its methods."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                if isinstance(target, ast.Attribute) and ast.unparse(target.value).split(".")[-1] in _CONTEXTS:
+                    assert path.parts[-2] in ("cli", "credentials"), (
+                        f"{path}:{node.lineno} assigns {ast.unparse(target)}"
+                    )
+
+
+_CONTEXTS = {"context", "_context"}

@@ -4,8 +4,9 @@ Errors from sockets, TLS and provider responses are turned into a `Failure` once
 code decides by `kind` alone. It never looks at exception types or at message text.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -70,14 +71,33 @@ ENVELOPE_TYPES = {
 
 
 class Failure(Exception):  # noqa: N818  # it is what a client is told, not what went wrong in this program
-    """A request that cannot be served as the client asked.
+    """The reason why a request cannot be served. It never changes: the `with_` methods return a changed copy.
 
-    `status` is the HTTP status for the client. `message` is shown to the client: it says what is wrong and what to do,
-    and it never contains a credential. `retry_after` is in seconds, and `retry_after_guessed` is true if it is the
-    gateway's guess because the provider named no time. `provider_status` is the status of the provider's response, or 0
-    if no complete response came. `client_cause` is set if a client can cause the failure at will. `attempts` lists the
-    targets that were tried before the gateway gave up.
+    Fields:
+        status: the HTTP status for the client.
+        message: the text for the client: what is wrong and what to do. It never contains a credential.
+        retry_after: in seconds.
+        provider_status: the status of the provider's response, or 0 if no complete response came.
+        retry_after_guessed: `retry_after` is the gateway's guess, because the provider named no time.
+        client_cause: set if a client can cause the failure at will.
+        attempts: the targets that were tried before the gateway gave up.
+        inner_error: further details from the provider, sent as `innererror`.
+        headers: header lines that are sent to the client with the error.
     """
+
+    kind: Kind
+    status: int
+    message: str
+    code: str | None
+    param: str | None
+    retry_after: float | None
+    type: str
+    provider_status: int
+    retry_after_guessed: bool
+    client_cause: ClientCause | None
+    attempts: Sequence[dict[str, Any]]
+    inner_error: dict[str, Any] | None
+    headers: bytes
 
     def __init__(
         self,
@@ -92,21 +112,52 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
         provider_status: int = 0,
         retry_after_guessed: bool = False,
         client_cause: ClientCause | None = None,
+        inner_error: dict[str, Any] | None = None,
+        headers: bytes = b"",
     ) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.status = status
-        self.message = message
-        self.code = code
-        self.param = param
-        self.retry_after = retry_after
-        self.type = type or ENVELOPE_TYPES[kind]
-        self.provider_status = provider_status
-        self.retry_after_guessed = retry_after_guessed
-        self.client_cause = client_cause
-        self.attempts: list[dict[str, Any]] = []
-        self.inner_error: dict[str, Any] | None = None  # further details from the provider, sent as `innererror`
-        self.headers = b""  # header lines that are sent to the client with the error
+        self.__dict__.update(
+            kind=kind,
+            status=status,
+            message=message,
+            code=code,
+            param=param,
+            retry_after=retry_after,
+            type=type or ENVELOPE_TYPES[kind],
+            provider_status=provider_status,
+            retry_after_guessed=retry_after_guessed,
+            client_cause=client_cause,
+            attempts=(),
+            inner_error=inner_error,
+            headers=headers,
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to change an attribute. A subclass may set one of its own, once."""
+        if name in self.__dict__:
+            raise AttributeError(f"a Failure is immutable; make a copy with another {name}")
+        super().__setattr__(name, value)
+
+    def with_attempts(self, attempts: Sequence[dict[str, Any]]) -> Self:
+        return self._with(attempts=attempts)
+
+    def with_headers(self, headers: bytes) -> Self:
+        return self._with(headers=headers)
+
+    def with_retry_after(self, seconds: float) -> Self:
+        return self._with(retry_after=seconds)
+
+    def with_texts(
+        self, message: str, code: str | None, param: str | None, type: str, inner_error: dict[str, Any] | None
+    ) -> Self:
+        """Return a copy with other texts, for instance after a credential was removed from them."""
+        return self._with(message=message, code=code, param=param, type=type, inner_error=inner_error)
+
+    def _with(self, **changes: Any) -> Self:
+        copy = self.__class__.__new__(self.__class__)
+        copy.__dict__.update(self.__dict__, **changes)
+        copy.args = (copy.message,)
+        return copy.with_traceback(self.__traceback__)
 
     @property
     def provider_retry_after(self) -> float | None:

@@ -125,7 +125,7 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
             provider_failure("p", status, one, parse_retry_after_headers(wait, wait, 0.0), credential),
             embedded_failure("p", one, credential),
         ):
-            redact_failure(failure, credential)
+            failure = redact_failure(failure, credential)
             check_failure(failure)
             assert SECRET not in failure.envelope().decode()
             assert len(failure.message) <= 10_000

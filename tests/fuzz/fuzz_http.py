@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.server.repeated_requests import Again
 from support.http_ends import Told, read_answer, read_requests
 from support.mutation import cut, cuts, garbled, one_by_one
 
@@ -111,10 +110,9 @@ def check_request(given: tuple[bytes, list[int]]) -> None:
     data, places = given
     whole = read_requests([data])
     for pieces in (cut(data, places), one_by_one(data)):
-        for again in (None, Again()):
-            heard = read_requests(pieces, again=again)
-            assert heard.requests == whole.requests, "other cuts, other requests"
-            assert heard.refused == whole.refused, "other cuts, another refusal"
+        heard = read_requests(pieces)
+        assert heard.requests == whole.requests, "other cuts, other requests"
+        assert heard.refused == whole.refused, "other cuts, another refusal"
     for request in whole.requests:
         assert request.version in ("1.0", "1.1")
         assert request.method.isalpha()

@@ -71,11 +71,11 @@ def test_a_stream_that_is_refused_before_it_is_sent_leaves_nothing_behind():
     async def main():
         async with gateway({"STREAM_KEEPALIVE": "50ms"}, names=("openai", "anthropic")) as running:
             caller = await Caller.connect(running.port)
-            watched = len(running.app.deadlines.watched())
+            watched = len(running.app.deadlines._watched)
             caller.send(post(body))
             status, _, _ = await caller.answer()
             assert status == 400
-            assert len(running.app.deadlines.watched()) == watched
+            assert len(running.app.deadlines._watched) == watched
             with pytest.raises(asyncio.TimeoutError):  # nothing comes after the answer
                 await asyncio.wait_for(caller.reader.read(1), 0.3)
 

@@ -190,6 +190,22 @@ def test_a_long_stream_waits_for_its_reader():
     run(main())
 
 
+@pytest.mark.parametrize("words", [4, 4000], ids=["short", "over 64 KiB"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["body", "stream"])
+def test_each_request_asks_the_cache_once(streamed, words):
+    async def main():
+        async with gateway(MEMORY, mock=MockSettings(stream_words=words)) as running:
+            question = {**QUESTION, "stream": streamed}
+            for expected in ("MISS", "HIT", "HIT", "HIT"):
+                assert await outcome(running, question) == expected
+            running.app.runtime.status.update_gauges()
+            page = running.app.metrics.page()
+            assert b'gateway_cache_operations_total{op="get",result="miss"} 1.0' in page
+            assert b'gateway_cache_operations_total{op="get",result="hit"} 3.0' in page
+
+    run(main())
+
+
 # -- cache control -----------------------------------------------------------------------------------------------------
 
 STEERING = [  # the request after one that was stored, its result, and the result of a plain request after it

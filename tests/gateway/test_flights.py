@@ -14,7 +14,7 @@ from nulpoint.proxy import shared_call as module
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.shared_call import SharedCall
 from nulpoint.proxy.singleflight import SingleFlight, call_key
-from nulpoint.request.recorder import RequestContext
+from nulpoint.request.context import RequestContext
 from nulpoint.routing.chains import Target, TargetPlan
 from support.proxy_requests import BODY, asked
 
@@ -124,24 +124,24 @@ def test_leaving_after_the_end_cancels_nothing():
 
 def test_what_nobody_can_want_is_not_kept():
     leader, flight = led()
-    for _ in range(module.MOST_BYTES // len(PIECE) + 1):
+    for _ in range(module.MAX_KEPT_BYTES // len(PIECE) + 1):
         flight.write(PIECE)
     assert not flight.joinable
     assert flight._bytes == len(flight._pieces) == 0
     flight.write(PIECE)
     assert flight._bytes == len(flight._pieces) == 0
-    assert len(leader.written) == module.MOST_BYTES // len(PIECE) + 2
+    assert len(leader.written) == module.MAX_KEPT_BYTES // len(PIECE) + 2
 
 
 def test_a_long_answer_is_kept_only_for_followers_who_are_near():
     _, flight = led()
     near, far = flight.join(), flight.join()
-    for _ in range(module.MOST_BYTES // len(PIECE) * 3):
+    for _ in range(module.MAX_KEPT_BYTES // len(PIECE) * 3):
         flight.write(PIECE)
-        assert flight._bytes <= module.MOST_BYTES
+        assert flight._bytes <= module.MAX_KEPT_BYTES
         assert flight.read(near) == PIECE
     assert not flight.joinable
-    with pytest.raises(Failure, match="faster than it was read") as caught:
+    with pytest.raises(Failure, match="faster than you read it") as caught:
         flight.read(far)
     assert (caught.value.kind, caught.value.code) == (Kind.OVERLOADED, "reader_too_slow")
 
@@ -156,33 +156,43 @@ def outlet():
 def test_a_flight_is_made_when_the_second_caller_comes_and_found_while_it_can_be_joined():
     flights, leader = SingleFlight(), outlet()
     assert flights.find(b"k") is None
-    flights.lead(b"k", leader)
+    assert flights.join_or_lead(b"k", leader) is None
     assert (len(flights), leader.shared_call) == (1, None)
     flight = flights.find(b"k")
     assert flight is leader.shared_call is flights.find(b"k")
     flight.joinable = False
     assert flights.find(b"k") is None
+    leader.close()
+    assert len(flights) == 0
     failure = Failure(Kind.UPSTREAM, 502, "x")
-    flights.finish(b"k", leader, failure)
-    assert (len(flights), flight.ended, flight.failure) == (0, True, failure)
+    flight.finish(failure)
+    assert (flight.ended, flight.failure) == (True, failure)
 
 
 def test_one_that_nobody_joined_leaves_nothing():
     flights, leader = SingleFlight(), outlet()
-    flights.lead(b"k", leader)
-    flights.finish(b"k", leader, None)
+    flights.join_or_lead(b"k", leader)
+    leader.close()
     assert (len(flights), leader.shared_call) == (0, None)
+
+
+def test_an_identical_request_joins():
+    flights, leader, second = SingleFlight(), outlet(), outlet()
+    flights.join_or_lead(b"k", leader)
+    assert flights.join_or_lead(b"k", second) is leader.shared_call
+    second.close()
+    assert flights.join_or_lead(b"k", second) is leader.shared_call
 
 
 def test_one_that_cannot_be_joined_any_more_makes_room_for_the_next():
     flights, first, second = SingleFlight(), outlet(), outlet()
-    flights.lead(b"k", first)
+    flights.join_or_lead(b"k", first)
     flights.find(b"k").joinable = False
     assert flights.find(b"k") is None
-    flights.lead(b"k", second)
-    flights.finish(b"k", first, None)
+    assert flights.join_or_lead(b"k", second) is None
+    first.close()
     assert flights.find(b"k") is second.shared_call
-    flights.finish(b"k", second, None)
+    second.close()
     assert len(flights) == 0
 
 

@@ -10,7 +10,6 @@ from nulpoint.cli.log import reader
 from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.server.repeated_requests import Again
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
 from nulpoint.request.headers import failure_headers, headers_for_client, headers_for_provider, provider_headers
@@ -61,7 +60,7 @@ ANSWERS: dict[str, Shape] = {
 def _of_requests(build: Callable[[int], bytes], piece: int) -> Callable[[int], Work]:
     def make(size: int) -> Work:
         parts = _pieces(build(size), piece)
-        return lambda: read_requests(parts, again=Again())
+        return lambda: read_requests(parts)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The upstream client against servers that do what they should not."""
+"""Tests the client for providers with servers that misbehave."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.http.client.connection import UNREAD_BYTES
+from nulpoint.http.client.connection import MAX_UNREAD_BYTES
 from nulpoint.http.client.connector import Connector, Origin, origin_of
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.coroutine_runner import CoroutineRunner
@@ -25,7 +25,7 @@ SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))
 
 @contextlib.asynccontextmanager
 async def upstream(script, **limits):
-    """A raw server run by `script(reader, writer)`, and a client with its pool."""
+    """Start a raw server that runs `script(reader, writer)`, and yield a client and its pool."""
     server = await asyncio.start_server(script, "127.0.0.1", 0)
     ticker = DeadlineSweeper(asyncio.get_running_loop())
     client = UpstreamClient(Connector(connect_timeout=2, dns_ttl=60), ClientLimits(**limits), ticker)
@@ -40,7 +40,7 @@ async def upstream(script, **limits):
 
 
 def saying(*pieces, then_close=True):
-    """A script that answers every request with these bytes, one piece a write."""
+    """Return a script that responds to every request with these bytes, one piece a write."""
 
     async def script(reader, writer):
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -57,8 +57,8 @@ def saying(*pieces, then_close=True):
     return script
 
 
-async def in_strand(coroutine):
-    """Run a coroutine as the gateway does, and wait for what it gives."""
+async def run_coroutine(coroutine):
+    """Run a coroutine with a CoroutineRunner, as the gateway does, and return its result."""
     done = asyncio.get_running_loop().create_future()
 
     async def body():
@@ -79,10 +79,10 @@ async def exchange(client, pool):
         finally:
             connection.release()
 
-    return await in_strand(one())
+    return await run_coroutine(one())
 
 
-def test_any_split_of_an_answer_gives_the_same():
+def test_a_response_is_read_alike_however_it_is_cut():
     answer = b"HTTP/1.1 200 OK\r\nX-A: b\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n"
 
     async def main():
@@ -104,7 +104,7 @@ def test_any_split_of_an_answer_gives_the_same():
         (GOOD + b"more than was said", b"ok"),
     ],
 )
-def test_good_answers(answer, body):
+def test_good_responses(answer, body):
     async def main():
         async with upstream(saying(answer)) as (client, pool):
             assert (await exchange(client, pool))[1] == body
@@ -128,7 +128,7 @@ def test_good_answers(answer, body):
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "provider_malformed"),
     ],
 )
-def test_bad_answers_are_one_failure_and_leave_no_connection(answer, code):
+def test_a_bad_response_is_one_failure_and_leaves_no_connection(answer, code):
     async def main():
         async with upstream(saying(answer)) as (client, pool):
             with pytest.raises(Failure) as caught:
@@ -139,7 +139,7 @@ def test_bad_answers_are_one_failure_and_leave_no_connection(answer, code):
     run(main())
 
 
-def test_an_answer_over_the_limit():
+def test_a_response_over_the_limit():
     async def main():
         async with upstream(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000), max_body=4000) as (client, pool):
             with pytest.raises(Failure, match="over 4000 bytes"):
@@ -148,7 +148,7 @@ def test_an_answer_over_the_limit():
     run(main())
 
 
-def test_connections_are_kept_and_used_again():
+def test_connections_are_reused():
     async def main():
         async with upstream(saying(GOOD, then_close=False)) as (client, pool):
             for _ in range(50):
@@ -158,8 +158,8 @@ def test_connections_are_kept_and_used_again():
     run(main())
 
 
-def test_a_large_answer_that_came_at_once_leaves_the_connection_readable():
-    large = b"x" * (UNREAD_BYTES + 1)
+def test_a_large_response_that_arrives_at_once_leaves_the_connection_readable():
+    large = b"x" * (MAX_UNREAD_BYTES + 1)
 
     async def whole(client, pool):
         connection = await client.send(pool, REQUEST)
@@ -172,12 +172,12 @@ def test_a_large_answer_that_came_at_once_leaves_the_connection_readable():
         answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(large), large)
         async with upstream(saying(answer, then_close=False), first_byte_timeout=2) as (client, pool):
             for _ in range(3):
-                assert await in_strand(whole(client, pool)) == large
+                assert await run_coroutine(whole(client, pool)) == large
 
     run(main())
 
 
-def test_an_unused_connection_expires():
+def test_an_idle_connection_expires():
     async def main():
         async with upstream(saying(GOOD, then_close=False), idle_timeout=0.2) as (client, pool):
             await exchange(client, pool)
@@ -186,7 +186,7 @@ def test_an_unused_connection_expires():
     run(main())
 
 
-def test_a_kept_connection_that_talks_out_of_turn_is_dropped():
+def test_an_idle_connection_that_sends_bytes_is_closed():
     async def main():
         async with upstream(saying(GOOD, b"HTTP/1.1 408 Timeout\r\n\r\n", then_close=False)) as (client, pool):
             assert (await exchange(client, pool))[1] == b"ok"
@@ -199,7 +199,7 @@ def test_a_kept_connection_that_talks_out_of_turn_is_dropped():
 @pytest.mark.race
 @pytest.mark.slow
 def test_the_stale_connection_race():
-    """U06: a server that closes after a random idle time, met by requests at about that time: no error, nothing twice."""
+    """U06: a server closes idle connections at about the time when requests arrive. None fails, none is sent twice."""
     whole = 10_000
     idle = 0.002
     chance = random.Random(SEED)
@@ -228,7 +228,7 @@ def test_the_stale_connection_race():
 
             async def worker(numbers):
                 for number in numbers:
-                    assert await in_strand(one(number)) == b"ok"
+                    assert await run_coroutine(one(number)) == b"ok"
                     await asyncio.sleep(idle * chance.uniform(0.7, 1.5))
 
             await asyncio.gather(*(worker(range(start, whole, 50)) for start in range(50)))
@@ -239,7 +239,7 @@ def test_the_stale_connection_race():
 
 
 def test_a_stale_connection_is_replayed_once_and_never_from_the_pool():
-    """U07: a whole pool of them costs one replay, and no caller an error."""
+    """U07: a whole pool of stale connections costs one replay, and no client gets an error."""
     whole_pool = 100
 
     async def main():
@@ -269,8 +269,8 @@ def test_a_stale_connection_is_replayed_once_and_never_from_the_pool():
     run(main())
 
 
-def test_a_fresh_connection_that_dies_is_not_replayed():
-    """U05."""
+def test_a_request_on_a_new_connection_is_not_replayed():
+    """U05: the provider closes a new connection without a response."""
 
     async def main():
         requests = 0
@@ -316,8 +316,9 @@ def test_the_number_of_connections_is_bounded_and_so_is_the_wait():
 
 
 @pytest.mark.race
-def test_a_storm_of_cancellations_leaves_the_pool_whole():
-    """C04."""
+def test_many_cancellations_leave_the_pool_usable():
+    """C04: clients disconnect at random times."""
+
     chance = random.Random(SEED)
 
     async def main():
@@ -339,12 +340,12 @@ def test_a_storm_of_cancellations_leaves_the_pool_whole():
                     connection.release()
 
             for _ in range(300):
-                strands = [CoroutineRunner(one(), lambda crash: None) for _ in range(20)]
-                for strand in strands:
-                    strand.resume()
+                runners = [CoroutineRunner(one(), lambda crash: None) for _ in range(20)]
+                for runner in runners:
+                    runner.resume()
                 await asyncio.sleep(chance.choice((0, 0.0005, 0.001, 0.002)))
-                for strand in strands:
-                    strand.cancel()
+                for runner in runners:
+                    runner.cancel()
             results = await asyncio.gather(*(exchange(client, pool) for _ in range(100)))
             assert all(body == b"ok" for _, body in results)
             assert client.connections() <= 10
@@ -386,7 +387,7 @@ def test_refused_and_unknown_hosts():
     run(main())
 
 
-def test_tls_is_verified_and_a_proxy_is_asked_for_a_tunnel(tmp_path):
+def test_tls_is_verified_and_a_proxy_opens_a_tunnel(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
     subprocess.run(
@@ -420,8 +421,8 @@ def test_tls_is_verified_and_a_proxy_is_asked_for_a_tunnel(tmp_path):
         ticker = DeadlineSweeper(asyncio.get_running_loop())
 
         async def ask(**options):
-            dialer = Connector(connect_timeout=2, dns_ttl=60, **options)
-            client = UpstreamClient(dialer, ClientLimits(), ticker)
+            connector = Connector(connect_timeout=2, dns_ttl=60, **options)
+            client = UpstreamClient(connector, ClientLimits(), ticker)
             try:
                 return await exchange(client, client.pool(Origin("https", "localhost", port)))
             finally:

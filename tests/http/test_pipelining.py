@@ -1,4 +1,4 @@
-"""Requests that come while one is being answered are read in the order in which they came, whenever it ends."""
+"""Tests that requests that arrive while another one is in progress are read in order, whenever it ends."""
 
 import asyncio
 import itertools
@@ -22,82 +22,82 @@ class Reading(Transport):
         pass
 
 
-class Waiting:
-    """Answers when it is told to."""
+class WaitingHandler:
+    """Responds to each request when its `release` event wakes it."""
 
     def __init__(self):
-        self.told = WakeEvent()
+        self.release = WakeEvent()
         self.bodies = []
-        self.refusals = []
+        self.rejections = []
 
-    async def handle(self, request, reply):
+    async def handle(self, request, response):
         self.bodies.append(request.body)
-        await self.told
-        reply.send(200, b"", b"ok")
+        await self.release
+        response.send(200, b"", b"ok")
 
     def request_rejected(self, failure, headers):
-        self.refusals.append(failure.status)
+        self.rejections.append(failure.status)
         return b""
 
 
 async def connected(limits):
     loop = asyncio.get_running_loop()
-    service, ticker = Waiting(), DeadlineSweeper(loop)
-    connection = ServerConnection(HttpServer(service, limits, ticker), loop)
+    handler, deadlines = WaitingHandler(), DeadlineSweeper(loop)
+    connection = ServerConnection(HttpServer(handler, limits, deadlines), loop)
     connection.connection_made(Reading())
-    return connection, service, ticker
+    return connection, handler, deadlines
 
 
-def test_what_comes_as_one_ends_is_read_behind_what_had_come_before():
-    """Both in one turn of the loop: the end of an answer, and the rest of a request whose beginning is kept."""
+def test_bytes_that_arrive_as_a_response_ends_are_read_after_earlier_ones():
+    """In one turn of the loop a response ends, and the rest of a request arrives whose beginning is in the backlog."""
 
     async def main():
-        connection, service, ticker = await connected(ServerLimits())
+        connection, handler, deadlines = await connected(ServerLimits())
         connection.data_received(FIRST)
         connection.data_received(SECOND[:30])
-        service.told.wake()
+        handler.release.wake()
         connection.data_received(SECOND[30:])
         for _ in range(5):
             await asyncio.sleep(0)
-        assert service.bodies == [b"1", b"the second"]
-        assert not service.refusals
-        ticker.stop()
+        assert handler.bodies == [b"1", b"the second"]
+        assert not handler.rejections
+        deadlines.stop()
 
     run(main())
 
 
-def test_no_time_runs_for_a_request_that_is_not_read_on():
-    """Its beginning came together with the request before it; the rest waits here, and not for the caller."""
+def test_there_is_no_deadline_for_a_request_that_waits_in_the_backlog():
+    """Its beginning arrived with the request before it. The gateway delays the rest, not the client."""
 
     async def main():
-        connection, service, ticker = await connected(ServerLimits(head_timeout=0.0, body_timeout=0.0))
+        connection, handler, deadlines = await connected(ServerLimits(head_timeout=0.0, body_timeout=0.0))
         for cut in (len(SECOND) - 3, 30):
             connection.data_received(FIRST + SECOND[:cut])
             connection.data_received(SECOND[cut:])
             connection.on_deadline(asyncio.get_running_loop().time() + 1)
             for _ in range(2):
-                service.told.wake()
+                handler.release.wake()
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-        assert service.bodies == [b"1", b"the second"] * 2
-        assert not service.refusals
-        ticker.stop()
+        assert handler.bodies == [b"1", b"the second"] * 2
+        assert not handler.rejections
+        deadlines.stop()
 
     run(main())
 
 
-def test_a_head_that_begins_behind_a_long_body_is_counted_without_it():
+def test_the_size_of_a_head_does_not_include_the_body_before_it():
     async def main():
-        connection, service, ticker = await connected(ServerLimits(max_head=600))
+        connection, handler, deadlines = await connected(ServerLimits(max_head=600))
         connection.data_received(message(b"x" * 2000) + SECOND[:30])
         connection.data_received(SECOND[30:])
         for _ in range(2):
-            service.told.wake()
+            handler.release.wake()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        assert [len(body) for body in service.bodies] == [2000, 10]
-        assert not service.refusals
-        ticker.stop()
+        assert [len(body) for body in handler.bodies] == [2000, 10]
+        assert not handler.rejections
+        deadlines.stop()
 
     run(main())
 
@@ -108,9 +108,10 @@ def test_a_head_that_begins_behind_a_long_body_is_counted_without_it():
     cuts=st.lists(st.integers(0, 4000), max_size=8),
     steps=st.lists(st.sampled_from(["wake", "turn", "late"]), max_size=20),
 )
-def test_however_the_bytes_come_and_the_answers_end_the_same_is_read(bodies, cuts, steps):
+def test_the_same_is_read_however_bytes_arrive_and_responses_end(bodies, cuts, steps):
     async def main():
-        connection, service, ticker = await connected(ServerLimits(max_head=600, head_timeout=0.0, body_timeout=0.0))
+        connection, handler, deadlines = await connected(ServerLimits(max_head=600, head_timeout=0.0, body_timeout=0.0))
+        deadlines.stop()  # only the step "late" may find the deadline passed, however slow the machine is
         data = b"".join(map(message, bodies))
         places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
         todo = iter(steps)
@@ -118,16 +119,15 @@ def test_however_the_bytes_come_and_the_answers_end_the_same_is_read(bodies, cut
             connection.data_received(data[start:end])
             for step in itertools.islice(todo, 2):
                 if step == "wake":
-                    service.told.wake()
+                    handler.release.wake()
                 elif step == "turn":
                     await asyncio.sleep(0)
                 elif connection._runner is not None:
                     connection.on_deadline(asyncio.get_running_loop().time() + 1)
         for _ in range(3 * len(bodies)):
             await asyncio.sleep(0)
-            service.told.wake()
-        assert service.bodies == bodies
-        assert not service.refusals
-        ticker.stop()
+            handler.release.wake()
+        assert handler.bodies == bodies
+        assert not handler.rejections
 
     run(main())

@@ -1,7 +1,7 @@
-"""A request line is method SP target SP HTTP/1.0 or 1.1, and a head is what every reader takes for the same.
+"""Tests that only well-formed request lines and heads are accepted, which all readers understand alike.
 
-Everything here is read whole, cut at every place, byte by byte, and behind other requests: the network's cuts, and what
-came before, must not decide what is refused.
+Every case is read whole, cut at every place, byte by byte, and after other requests, because neither the network's cuts
+nor earlier requests may decide what is rejected.
 """
 
 import itertools
@@ -129,7 +129,7 @@ LINES = {
     "CONNECT to a URL": b"CONNECT http://x/ HTTP/1.1\r\n",
     "an authority of GET": b"GET x:443 HTTP/1.1\r\n",
     "HTTP/2's preface": b"PRI * HTTP/2.0\r\n",
-    "a field in its place": b"Host: x\r\n",
+    "a header in its place": b"Host: x\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "SSLv2": b"\x80\x2e\x01\x00\x02",
     "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -139,20 +139,20 @@ LINES = {
     "JSON": b'{"model":"x"}\r\n',
     "NUL": b"\x00",
 }  # fmt: skip
-# What is behind the request line. `%b` is the request line's own end.
+# These are malformed after their request line.
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\n"
 HEADS = {
     "obs-fold": POST + b"X-A: b\r\n c\r\nContent-Length: 2\r\n\r\n{}",
     "obs-fold by a tab": POST + b"X-A: b\r\n\tc\r\nContent-Length: 2\r\n\r\n{}",
-    "obs-fold of a first field": b"POST /x HTTP/1.1\r\n Host: x\r\nContent-Length: 2\r\n\r\n{}",
+    "obs-fold of a first header": b"POST /x HTTP/1.1\r\n Host: x\r\nContent-Length: 2\r\n\r\n{}",
     "obs-fold of nothing": POST + b"X-A:\r\n \r\nContent-Length: 2\r\n\r\n{}",
     "obs-fold of the length": POST + b"Content-Length:\r\n 2\r\n\r\n{}",
     "obs-fold of the coding": POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
-    "LF at the end of a field": POST + b"X-A: b\nContent-Length: 2\r\n\r\n{}",
+    "LF at the end of a header": POST + b"X-A: b\nContent-Length: 2\r\n\r\n{}",
     "LF at the end of the head": POST + b"Content-Length: 2\r\n\n{}",
     "two LF at the end of the head": POST + b"Content-Length: 2\n\n{}",
     "LF everywhere": POST.replace(b"\r", b"") + b"Content-Length: 2\n\n{}",
-    "CR at the end of a field": POST + b"X-A: b\rContent-Length: 2\r\n\r\n{}",
+    "CR at the end of a header": POST + b"X-A: b\rContent-Length: 2\r\n\r\n{}",
     "CR at the end of the head": POST + b"Content-Length: 2\r\n\r{}",
     "CR CR LF": POST + b"X-A: b\r\r\nContent-Length: 2\r\n\r\n{}",
     "CR in a name": POST + b"X\r-A: b\r\nContent-Length: 2\r\n\r\n{}",
@@ -230,78 +230,78 @@ HEADS = {
 BAD = {**{name: line + BODY for name, line in LINES.items()}, **HEADS}
 BEFORE = {
     "first": [],
-    "known heads": [message(b"{}"), message(b"{}")],
+    "cached heads": [message(b"{}"), message(b"{}")],
     "another request": [GOOD["GET"]],
     "chunks": [CHUNKED],
     "an empty line": [b"\r\n" + GOOD["a body"]],
 }
 
 
-def is_refused(result, before):
-    """What came before is answered, and then a refusal and nothing else."""
+def assert_rejected(result, before):
+    """Assert that the first requests got responses, followed by one rejection and nothing else."""
     statuses = re.findall(rb"HTTP/1\.1 (\d{3}) ", result.sent)
-    assert len(result.asked) == before, result.asked
+    assert len(result.requests) == before, result.requests
     assert [status for status in statuses[:before] if status != b"200"] == []
     assert statuses[before:] in ([b"400"], [b"505"], [b"431"]), (statuses, result.sent)
 
 
-def is_read(result, count):
-    assert len(result.asked) == count
+def assert_read(result, count):
+    assert len(result.requests) == count
     assert result.sent.count(b"HTTP/1.1 200 ") == count
     assert b"HTTP/1.1 4" not in result.sent
 
 
 @pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
 @pytest.mark.parametrize("shape", BAD.values(), ids=BAD)
-def test_what_is_malformed_is_refused_wherever_it_comes(shape, before):
+def test_a_malformed_request_is_rejected_after_any_other_request(shape, before):
     for pieces in (
         [*before, shape + NEVER_SENT],
         [b"".join([*before, shape, NEVER_SENT])],
         [*before, *(bytes([byte]) for byte in shape + NEVER_SENT)],
     ):
-        is_refused(read(pieces, learns=True), len(before))
+        assert_rejected(read(pieces, learns=True), len(before))
 
 
 @pytest.mark.parametrize("shape", BAD.values(), ids=BAD)
-def test_what_is_malformed_is_refused_cut_anywhere(shape):
+def test_a_malformed_request_is_rejected_wherever_it_is_cut(shape):
     whole = shape + NEVER_SENT
     for cut in range(1, len(shape) + 3):
-        is_refused(read([whole[:cut], whole[cut:]], learns=True), 0)
+        assert_rejected(read([whole[:cut], whole[cut:]], learns=True), 0)
 
 
 @pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
 @pytest.mark.parametrize("shape", GOOD.values(), ids=GOOD)
-def test_what_is_right_is_read_cut_anywhere_and_wherever_it_comes(shape, before):
+def test_a_correct_request_is_read_wherever_it_is_cut(shape, before):
     whole = shape + NEVER_SENT
     for cut in range(len(whole)):
-        is_read(read([*before, *filter(None, (whole[:cut], whole[cut:]))], learns=True), len(before) + 2)
+        assert_read(read([*before, *filter(None, (whole[:cut], whole[cut:]))], learns=True), len(before) + 2)
     everything = b"".join([*before, whole])
     for pieces in ([everything], [bytes([byte]) for byte in everything]):
-        is_read(read(pieces, learns=True), len(before) + 2)
+        assert_read(read(pieces, learns=True), len(before) + 2)
 
 
 def test_one_empty_line_is_skipped_before_each_request_and_no_more():
-    """RFC 9112, 2.2. It may come with the request before it, on its own, or with the next one."""
+    """RFC 9112, 2.2. It may arrive with the request before it, alone, or with the next one."""
     one = message(b"{}")
-    is_read(read([one, b"\r\n", one, b"\r\n" + one, one + b"\r\n", one, b"\r", b"\n" + one], learns=True), 6)
-    is_refused(read([one, b"\r\n", b"\r\n", one], learns=True), 1)
-    is_refused(read([one + b"\r\n", b"\r\n" + one], learns=True), 1)
-    is_refused(read([one, one, b"\r", one], learns=True), 2)
+    assert_read(read([one, b"\r\n", one, b"\r\n" + one, one + b"\r\n", one, b"\r", b"\n" + one], learns=True), 6)
+    assert_rejected(read([one, b"\r\n", b"\r\n", one], learns=True), 1)
+    assert_rejected(read([one + b"\r\n", b"\r\n" + one], learns=True), 1)
+    assert_rejected(read([one, one, b"\r", one], learns=True), 2)
 
 
-def test_a_beginning_that_can_be_none_is_refused_before_it_has_ended():
-    """Whoever speaks TLS here waits for an answer, and sends no line end."""
+def test_an_impossible_beginning_is_rejected_before_the_line_ends():
+    """A client that speaks TLS to this port waits for a response, and sends no line end."""
     for beginning in (b"\x16", b"G\x00", b"GET  ", b"GET /x\t", b"GET /x h", b" ", b"GET /x HTTP/1.1 ", b"{"):
-        is_refused(read([beginning], learns=True), 0)
+        assert_rejected(read([beginning], learns=True), 0)
     for beginning in (b"\r", b"\r\n", b"G", b"GET", b"GET ", b"GET /x", b"GET /x ", b"GET /x HT", b"GET /x HTTP/1.1\r"):
         result = read([beginning], learns=True)
-        assert (result.asked, result.sent) == ([], b"")
+        assert (result.requests, result.sent) == ([], b"")
 
 
 @settings(max_examples=500)
 @given(st.binary(max_size=24), st.integers(0, 23))
 @example(b"GET /x HTTP/1.1\r\n", 3)
-def test_the_beginning_of_a_line_that_is_right_is_never_refused(line, cut):
+def test_the_beginning_of_a_correct_line_is_never_rejected(line, cut):
     try:
         check_request_line(line + b"\r\n")
     except Failure:
@@ -314,16 +314,16 @@ def test_the_beginning_of_a_line_that_is_right_is_never_refused(line, cut):
     shapes=st.lists(st.sampled_from([*GOOD.values(), *BAD.values()]), min_size=1, max_size=4),
     cuts=st.lists(st.integers(0, 600), max_size=6),
 )
-def test_however_the_bytes_come_the_same_is_read_and_answered(shapes, cuts):
+def test_requests_and_responses_are_the_same_however_the_bytes_are_cut(shapes, cuts):
     whole = b"".join(shapes)
     places = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
     pieces = [whole[start:end] for start, end in itertools.pairwise(places)]
     cut, uncut = read(pieces, learns=True), read([whole], learns=False)
-    assert cut.asked == uncut.asked
+    assert cut.requests == uncut.requests
     assert cut.sent.count(b"HTTP/1.1 ") == uncut.sent.count(b"HTTP/1.1 ")
 
 
-def test_a_request_without_a_field_ends_with_its_line():
+def test_a_request_without_headers_ends_after_its_line():
     whole = b"GET /x HTTP/1.0\r\n\r\n"
     for cut in range(len(whole)):
-        is_read(read([*filter(None, (whole[:cut], whole[cut:]))], learns=True), 1)
+        assert_read(read([*filter(None, (whole[:cut], whole[cut:]))], learns=True), 1)

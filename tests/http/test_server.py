@@ -1,4 +1,4 @@
-"""The server at the socket, with raw bytes."""
+"""Tests the server through a socket, with raw bytes."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ GET = b"GET /readiness HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize("shape", SMUGGLING.values(), ids=SMUGGLING)
-def test_a_misframed_request_is_refused_closed_and_never_forwarded(shape):
+def test_a_misframed_request_is_rejected_and_never_forwarded(shape):
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -46,7 +46,7 @@ def test_a_misframed_request_is_refused_closed_and_never_forwarded(shape):
         (HEAD + b"Content-Length: 30000000\r\n\r\n{", 413),
     ],
 )
-def test_what_is_too_large_or_too_odd_has_its_own_status(request_bytes, status):
+def test_requests_over_a_limit_or_unsupported_get_their_status(request_bytes, status):
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -59,7 +59,7 @@ def test_what_is_too_large_or_too_odd_has_its_own_status(request_bytes, status):
     run(main())
 
 
-def test_a_chunked_body_over_the_limit_is_refused_while_it_comes():
+def test_a_chunked_body_over_the_limit_is_rejected_while_it_arrives():
     async def main():
         async with gateway({"MAX_BODY_BYTES": "64KiB"}) as running:
             caller = await Caller.connect(running.port)
@@ -73,7 +73,7 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_comes():
     run(main())
 
 
-def test_the_request_may_come_in_any_two_pieces():
+def test_a_request_may_arrive_in_any_two_pieces():
     whole = post(CHAT, "/v1/chat/completions", "X-Request-ID: split-me")
 
     async def main():
@@ -92,7 +92,7 @@ def test_the_request_may_come_in_any_two_pieces():
     run(main())
 
 
-def test_one_byte_at_a_time():
+def test_a_request_may_arrive_one_byte_at_a_time():
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -117,7 +117,7 @@ def test_chunked_requests_work_and_trailers_are_ignored():
     run(main())
 
 
-def test_a_body_that_is_all_framing_is_refused():
+def test_a_body_that_is_nearly_all_framing_is_rejected():
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -130,7 +130,7 @@ def test_a_body_that_is_all_framing_is_refused():
     run(main())
 
 
-def test_pipelined_requests_are_answered_in_order():
+def test_pipelined_requests_get_responses_in_order():
     async def main():
         async with gateway(mock=MockSettings(latency_ms=1)) as running:
             caller = await Caller.connect(running.port)
@@ -152,7 +152,7 @@ def test_thousands_of_pipelined_requests_do_not_recurse():
     run(main())
 
 
-def test_a_bad_request_after_a_good_one_is_answered_after_it():
+def test_a_rejection_is_sent_after_earlier_responses():
     async def main():
         async with gateway(mock=MockSettings(latency_ms=20)) as running:
             caller = await Caller.connect(running.port)
@@ -227,7 +227,7 @@ def test_head_and_options():
     run(main())
 
 
-def test_nodelay_is_set_on_both_sides():
+def test_tcp_nodelay_is_set_for_clients_and_providers():
     async def main():
         async with gateway() as running:
             caller = await Caller.connect(running.port)
@@ -247,7 +247,7 @@ def test_nodelay_is_set_on_both_sides():
     [(b"", None), (b"POST /v1/chat", 408), (HEAD + b"Content-Length: 100\r\n\r\n{", 408)],
     ids=["silent", "half a head", "half a body"],
 )
-def test_slow_callers_are_sent_away(first, status):
+def test_clients_that_send_too_slowly_are_rejected(first, status):
     async def main():
         async with gateway({"HEAD_TIMEOUT": "200ms", "BODY_TIMEOUT": "200ms"}) as running:
             caller = await Caller.connect(running.port)
@@ -261,7 +261,7 @@ def test_slow_callers_are_sent_away(first, status):
     run(main())
 
 
-def test_a_drip_does_not_move_the_head_timer():
+def test_slow_bytes_do_not_extend_the_deadline_of_a_head():
     async def main():
         async with gateway({"HEAD_TIMEOUT": "300ms"}) as running:
             caller = await Caller.connect(running.port)
@@ -286,7 +286,7 @@ def test_an_idle_connection_is_closed():
 
 @pytest.mark.race
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
-def test_a_caller_who_leaves_cancels_the_provider_call_at_once(body):
+def test_a_disconnected_client_cancels_the_provider_call_at_once(body):
     async def main():
         async with gateway(mock=MockSettings(latency_ms=5_000)) as running:
             caller = await Caller.connect(running.port)
@@ -302,7 +302,7 @@ def test_a_caller_who_leaves_cancels_the_provider_call_at_once(body):
 
 
 @pytest.mark.race
-def test_a_caller_who_leaves_in_the_middle_of_a_stream():
+def test_a_client_disconnects_in_the_middle_of_a_stream():
     async def main():
         async with gateway(mock=MockSettings(chunk_ms=5, stream_words=1000)) as running:
             for _ in range(20):
@@ -317,8 +317,8 @@ def test_a_caller_who_leaves_in_the_middle_of_a_stream():
     run(main())
 
 
-def test_a_slow_reader_holds_little_and_is_dropped_when_he_reads_nothing():
-    """C05."""
+def test_little_is_buffered_for_a_slow_client_and_one_that_reads_nothing_is_disconnected():
+    """C05: a slow reader."""
 
     async def main():
         settings = {"WRITE_TIMEOUT": "500ms"}
@@ -365,7 +365,7 @@ def test_tls(tmp_path):
     run(main())
 
 
-def test_draining_finishes_what_is_in_flight_and_closes_the_idle():
+def test_draining_finishes_requests_in_flight_and_closes_idle_connections():
     async def main():
         async with gateway({"SHUTDOWN_TIMEOUT": "5s"}, mock=MockSettings(chunk_ms=20)) as running:
             idle, busy = await Caller.connect(running.port), await Caller.connect(running.port)

@@ -10,7 +10,6 @@ from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.message import Headers, HttpRequest
 from nulpoint.http.server.connection import ServerConnection
-from nulpoint.http.server.repeated_requests import Again
 from nulpoint.http.server.response import ResponseWriter
 
 
@@ -118,16 +117,16 @@ class _Service:
         raise crash
 
 
-def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None, again: Again | None = None) -> Heard:
+def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None) -> Heard:
     """What the gateway makes of a caller's bytes, as they come in these pieces."""
     loop, service = StillLoop(), _Service()
     ticker = SimpleNamespace(date=b"", watch=lambda timed: None, forget=lambda timed: None)
     server = SimpleNamespace(
-        service=service,
-        again=again,
+        handler=service,
         limits=limits or ServerLimits(),
         deadlines=ticker,
         connections=set(),
+        connection_closed=lambda connection: None,
         draining=False,
     )
     connection = ServerConnection(server, loop)  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ async def gateway(
     finally:
         app.server.drain()
         app.server.abort()
-        await app.server.drained(1.0)
+        await app.server.wait_drained(1.0)
         left = left_in(app)
         planted_key_watch.look("the health page", app.runtime.status.health()[2])
         planted_key_watch.look("the metrics", app.metrics.page())

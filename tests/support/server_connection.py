@@ -6,7 +6,8 @@ from typing import Any
 
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.server.connection import STRANGE_HEADS, ServerConnection
+from nulpoint.http.server.connection import ServerConnection
+from nulpoint.http.server.head_cache import MAX_MISSES
 from nulpoint.http.server.server import HttpServer
 from support.event_loop import run
 
@@ -36,44 +37,44 @@ class Transport(asyncio.Transport):
         pass
 
 
-class Service:
-    """Answers at once, and remembers what it was asked."""
+class RecordingHandler:
+    """Responds at once, and records the requests."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.requests: list[tuple[Any, ...]] = []
 
-    def handle(self, request: Any, reply: Any) -> None:
-        self.asked.append(
+    def handle(self, request: Any, response: Any) -> None:
+        self.requests.append(
             (request.method, request.path, request.query, dict(request.headers), request.body, request.version,
              request.keep_alive)
         )  # fmt: skip
-        reply.send(200, b"", b"ok")
+        response.send(200, b"", b"ok")
 
     def request_rejected(self, failure: Any, headers: Any) -> Any:
         return b""
 
 
 def read(pieces: Any, *, learns: Any) -> Any:
-    """What a connection makes of these network reads; without learning it is the parser alone."""
+    """Return what a connection reads and sends for these pieces. If `learns` is false, it does not use the head cache."""
 
     async def main() -> Any:
         loop = asyncio.get_running_loop()
-        ticker = DeadlineSweeper(loop)
-        service = Service()
-        connection = ServerConnection(HttpServer(service, LIMITS, ticker), loop)  # type: ignore[arg-type]  # it is asked for no more
+        deadlines = DeadlineSweeper(loop)
+        handler = RecordingHandler()
+        connection = ServerConnection(HttpServer(handler, LIMITS, deadlines), loop)  # type: ignore[arg-type]  # the server uses only these methods
         if not learns:
-            connection._unknown_heads = STRANGE_HEADS
+            connection._head_cache._misses = MAX_MISSES
         transport = Transport()
         connection.connection_made(transport)
-        known = 0
+        hits = 0
         for piece in pieces:
-            before = connection._known
+            before = connection._head_cache._template
             connection.data_received(piece)
-            known += connection._known is before is not None
+            hits += connection._head_cache._template is before is not None
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        ticker.stop()
+        deadlines.stop()
         sent = b"".join(line for line in transport.sent.splitlines(True) if not line.startswith(b"date:"))
-        return SimpleNamespace(asked=service.asked, sent=sent, known=known, kept=connection._learnt)
+        return SimpleNamespace(requests=handler.requests, sent=sent, hits=hits, kept=connection._parser._request)
 
     return run(main())

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from nulpoint.api.admin import AdminError
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import format_retry_after, parse_retry_after, parse_retry_after_headers
+from nulpoint.formats.sse import EventTooLargeError
 from nulpoint.protocols.openai.completions import to_chat
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
@@ -219,3 +221,23 @@ def test_what_chat_cannot_complete_is_refused(body, param):
     with pytest.raises(Failure) as caught:
         to_chat(body)
     assert caught.value.param == param
+
+
+def test_a_failure_does_not_change():
+    failure = Failure(Kind.RATE_LIMIT, 429, "text", code="c", retry_after=3.0)
+    with pytest.raises(AttributeError):
+        failure.retry_after = 5.0
+    later = failure.with_retry_after(5.0).with_headers(b"a: b\r\n").with_attempts([{"provider": "p"}])
+    assert (failure.retry_after, failure.headers, failure.attempts) == (3.0, b"", ())
+    assert (later.retry_after, later.headers, later.kind, later.code) == (5.0, b"a: b\r\n", Kind.RATE_LIMIT, "c")
+    assert b'"attempts":[{"provider":"p"}]' in later.envelope()
+    assert str(later.with_texts("other", None, None, "t", None)) == "other"
+
+
+@pytest.mark.parametrize(
+    "failure", [EventTooLargeError(), AdminError(["a problem"])], ids=lambda one: type(one).__name__
+)
+def test_a_changed_copy_is_of_the_same_class(failure):
+    changed = failure.with_retry_after(2.0)
+    assert type(changed) is type(failure)
+    assert changed.envelope() == failure.envelope()

@@ -167,7 +167,7 @@ def test_what_a_provider_says_is_bounded(place):
         assert KEY[:4] not in failure.envelope().decode()
         embedded = embedded_failure("p", json.dumps({"error": error}).encode())
         assert len(embedded.envelope()) < 10_000
-        redact_failure(embedded, CredentialMatcher(KEY))
+        embedded = redact_failure(embedded, CredentialMatcher(KEY))
         assert KEY[:4] not in embedded.envelope().decode()
         assert len(embedded.envelope()) < 9_000
 

@@ -13,8 +13,9 @@ from nulpoint.http.message import Headers, HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
 from nulpoint.proxy.handler import ProxyHandler
 from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.context import RequestContext, request_id
 from nulpoint.request.headers import failure_headers
-from nulpoint.request.recorder import RequestContext, RequestRecorder, request_id
+from nulpoint.request.recorder import RequestRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Dispatcher:
             else:
                 self._send_page(self._page(request), request, response, context)
         except Failure as failure:
-            context.failure = failure
+            context.failed(failure)
             headers = failure_headers(failure, context.id) + self._cross_origin(request).response_headers(
                 request.headers
             )

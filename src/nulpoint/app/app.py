@@ -69,7 +69,7 @@ class App:
         self._runtimes = [Runtime(config, self._process_services)]
         self.process_state.generations = self._runtimes
         runtime = self.runtime
-        self.server = HttpServer(runtime.service, runtime.limits, self.deadlines, runtime.again)
+        self.server = HttpServer(runtime.service, runtime.limits, self.deadlines)
         self.admin: HttpServer | None = None
         if config.admin_port is not None:
             self.admin = HttpServer(runtime.admin, runtime.limits, self.deadlines)
@@ -107,7 +107,7 @@ class App:
             raise
         new.activate()
         self._runtimes.append(new)
-        self.server.update(new.service, new.limits, new.again)
+        self.server.update(new.service, new.limits)
         if self.admin is not None:
             self.admin.update(new.admin, new.limits)
         if config.log_level != old.config.log_level:
@@ -153,7 +153,7 @@ class App:
         delay = min(delay, window)
         await asyncio.sleep(delay)
         self.server.drain()
-        if await self.server.drained(window - delay):
+        if await self.server.wait_drained(window - delay):
             return True
         await self.stop()
         return False
@@ -161,10 +161,10 @@ class App:
     async def stop(self) -> None:
         """End the requests in flight with an error, which clients have a moment to receive."""
         self.server.drain()
-        self.server.give_up(_shutting_down)
-        if not await self.server.drained(FINAL_ERROR_SECONDS):
+        self.server.fail_requests(_shutting_down)
+        if not await self.server.wait_drained(FINAL_ERROR_SECONDS):
             self.server.abort()
-            await self.server.drained(FINAL_ERROR_SECONDS)
+            await self.server.wait_drained(FINAL_ERROR_SECONDS)
 
     def _publish(self) -> None:
         self._release_finished_runtimes()

@@ -149,11 +149,6 @@ class Backends:
         return self._local.statuses(now) if self._local is not None else (None, None)
 
     @property
-    def answers_synchronously(self) -> bool:
-        """Return whether a cached response needs no waiting: the cache is in memory and there are no limits."""
-        return self.cache is not None and self.cache.memory is not None and self.limiter is None
-
-    @property
     def degraded(self) -> bool:
         """Return whether a configured backend is unavailable at present."""
         return self.redis is not None and not self.redis.usable

@@ -37,10 +37,10 @@ from nulpoint.config import Config
 from nulpoint.credentials.manager import CredentialManager
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
-from nulpoint.http.server.repeated_requests import Again
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.admission import AdmissionController
-from nulpoint.proxy.handler import ProxyHandler, Services
+from nulpoint.proxy.handler import ProxyHandler
+from nulpoint.proxy.services import Services
 from nulpoint.proxy.singleflight import SingleFlight
 from nulpoint.proxy.translation_thread import TranslationThread
 from nulpoint.request.recorder import RequestRecorder
@@ -93,7 +93,6 @@ class Runtime:
         )
         self.translation: TranslationThread = before.translation if before is not None else TranslationThread()
         self.limits = server_limits(config)
-        self.again = Again() if self.backends.answers_synchronously else None
         self._process_services = process_services
         router = build_router(config)
         self.status = StatusPages(

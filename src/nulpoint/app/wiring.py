@@ -8,7 +8,7 @@ from nulpoint.config import Config
 from nulpoint.http.client.connector import Connector, origin_of, tls_context
 from nulpoint.http.client.pool import PoolKey
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.server.connection import REFUSALS
+from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
@@ -103,7 +103,7 @@ def server_limits(config: Config) -> ServerLimits:
 def _max_connections() -> int:
     """Return half of the limit on open files; the other half is for connections to providers and everything else."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(8, files // 2 - REFUSALS)
+    return max(8, files // 2 - MAX_REJECTED_CONNECTIONS)
 
 
 def client_limits(config: Config) -> ClientLimits:

@@ -37,7 +37,6 @@ class _Entry(msgspec.Struct, gc=False):
     value: Any
     expires: float
     size: int
-    number: int  # of the `put` that stored it
 
 
 class MemoryStore:
@@ -49,7 +48,6 @@ class MemoryStore:
         self.counts = counts or CacheCounts()
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
-        self._last_number = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -68,20 +66,6 @@ class MemoryStore:
         self._entries.move_to_end(key)
         return entry.value
 
-    def number(self, key: bytes) -> int:
-        """Return the number of the stored value, which no other value of the key ever has; 0 if there is none."""
-        entry = self._entries.get(key)
-        return 0 if entry is None else entry.number
-
-    def same(self, key: bytes, number: int, now: float) -> Any:
-        """Return the value if it is still the one with this number, else None, which does not count as a miss."""
-        entry = self._entries.get(key)
-        if entry is None or entry.number != number or entry.expires <= now:
-            return None
-        self.counts.hits += 1
-        self._entries.move_to_end(key)
-        return entry.value
-
     def put(self, key: bytes, value: Any, size: int, ttl: float, now: float) -> None:
         """Store a value of `size` bytes for `ttl` seconds, unless it is larger than the whole cache."""
         if key in self._entries:
@@ -91,8 +75,7 @@ class MemoryStore:
             return
         self.bytes += size
         self.counts.puts += 1
-        self._last_number += 1
-        self._entries[key] = _Entry(value, now + ttl, size, self._last_number)
+        self._entries[key] = _Entry(value, now + ttl, size)
         if self.bytes > self.max_bytes:
             self._make_room()
 

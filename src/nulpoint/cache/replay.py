@@ -1,7 +1,6 @@
 """Serves cached responses, as a JSON body or as a stream, in whichever form they were stored."""
 
 from collections.abc import Callable, Mapping
-from time import perf_counter
 from urllib.parse import quote
 
 import msgspec
@@ -15,8 +14,8 @@ from nulpoint.protocols.openai.accumulate import IncompleteStreamError
 from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.spec import Route
+from nulpoint.request.context import RequestContext
 from nulpoint.request.headers import provider_headers
-from nulpoint.request.recorder import RequestContext
 from nulpoint.request.request import ProxyRequest
 
 PIECE = 64 * 1024  # bytes of a stream that are sent in one write; a longer one waits for the client between writes
@@ -87,16 +86,14 @@ class CacheReplayer:
         response: ResponseWriter,
         context: RequestContext,
         client_headers: bytes,
-    ) -> bytes:
-        """Send the response in one write. Return the headers that are the same for every hit on this entry."""
-        headers = self._cached_headers(cached, proxy_request) + client_headers
-        head = headers + self._record_hit(cached, context)
+    ) -> None:
+        """Send the response in one write."""
+        head = self._cached_headers(cached, proxy_request) + client_headers + self._record_hit(cached, context)
         if proxy_request.stream:
             response.start(200, head)
             response.end(cached.body)
         else:
             response.send(200, head, cached.body)
-        return headers
 
     async def send_paced(
         self,
@@ -129,13 +126,13 @@ class CacheReplayer:
 
     def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
         """Record the hit in the request's context. Return the headers that are for this hit alone."""
-        context.cache = "HIT"
-        context.provider = cached.provider
-        context.response_model = cached.answered_model
-        context.upstream_model = cached.model
-        context.usage = cached.usage
-        context.response_started = perf_counter()
-        return hit_headers(self._unix() - cached.stored, context.id)
+        context.cache_hit(cached.provider, cached.model, cached.answered_model, cached.usage)
+        age = self._unix() - cached.stored  # it may be negative, because the replicas' clocks may differ
+        return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
+            age if age > 0 else 0,
+            context.id,
+            context.id,
+        )
 
     def _attribution(self, provider: str, model: str) -> bytes:
         if len(self._attributions) >= _MAX_ATTRIBUTIONS:
@@ -143,15 +140,6 @@ class CacheReplayer:
         headers = provider_headers(_escaped(provider), model) + b"x-cache: HIT\r\n"
         self._attributions[provider, model] = headers
         return headers
-
-
-def hit_headers(age: float, request_id: bytes) -> bytes:
-    """Return the headers of a hit. `age` is in seconds and may be negative, because the replicas' clocks may differ."""
-    return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
-        age if age > 0 else 0,
-        request_id,
-        request_id,
-    )
 
 
 def _escaped(text: str) -> bytes:

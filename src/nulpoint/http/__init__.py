@@ -1,1 +1,1 @@
-"""The data plane: our HTTP/1.1 server and pooled upstream client, on uvloop and httptools."""
+"""Our own HTTP/1.1 server, and a client with pooled connections to providers, on uvloop and httptools."""

@@ -1,12 +1,13 @@
-"""A strand runs one request's coroutine without an asyncio task.
+"""Runs the coroutine of one request without an asyncio task.
 
 A task costs about ten microseconds a request: its creation, a future for each wait, and a turn of the event loop for
-each wake-up. A strand is stepped *directly* by the event it waits for (bytes arrived, buffer drained), inside the very
-callback that brought it. The request still reads as one linear coroutine with `try`/`finally`.
+each wake-up. A `CoroutineRunner` steps the coroutine *directly* from the event that it waits for (bytes arrived, or a
+buffer drained), inside the callback that reported the event. The request still reads as one linear coroutine with
+`try` and `finally`.
 
-Two kinds of things may be awaited in it: a `Signal` (ours, resumed at once) and any asyncio future or task (resumed by
-its callback). `asyncio.timeout` and others that ask for the current task do not work here: wrap such code in a task
-and await that.
+Two kinds of objects may be awaited in such a coroutine: a `WakeEvent`, which resumes it at once, and any asyncio future
+or task, which resumes it from a callback. `asyncio.timeout` and other functions that need the current task do not work.
+Code that uses them must run in a task, and the coroutine can await that task.
 """
 
 import asyncio
@@ -17,9 +18,10 @@ from nulpoint.errors import Failure
 
 
 class RequestCancelled(BaseException):
-    """Thrown into a strand that must end now: its caller has left, or is to be told `failure` instead of an answer.
+    """Thrown into a coroutine that must end now.
 
-    Not an `Exception`, so that no handler mistakes it for a failure of the work itself.
+    Either its client has disconnected, or the client must get `failure` instead of a response. It is not an
+    `Exception`, so that no handler mistakes it for a failure of the work itself.
     """
 
     def __init__(self, failure: Failure | None = None) -> None:
@@ -28,31 +30,32 @@ class RequestCancelled(BaseException):
 
 
 class WakeEvent:
-    """A place where at most one strand waits.
+    """An event that at most one coroutine waits for.
 
-    State lives elsewhere: `wake` only says "look again", as with a condition variable. Waking when nobody waits is
-    nothing, so test the state before waiting.
+    It carries no state: as with a condition variable, `wake` only means that the state has changed. Nothing happens if
+    no coroutine waits, so check the state before waiting.
     """
 
-    __slots__ = ("_runner",)
+    __slots__ = ("waiter",)
 
     def __init__(self) -> None:
-        self._runner: CoroutineRunner | None = None
+        self.waiter: CoroutineRunner | None = None
 
     def __await__(self) -> Generator["WakeEvent", None, None]:
         yield self
 
     def wake(self) -> None:
-        runner = self._runner
-        if runner is not None:
-            self._runner = None
-            runner.resume()
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            waiter.resume()
 
 
 class CoroutineRunner:
-    """One coroutine, stepped by its signals.
+    """Runs one coroutine, which is resumed by the events that it awaits.
 
-    `on_done` is called once, when the coroutine has ended, with what it raised (but `Cancelled`) or None.
+    `on_done` is called once, when the coroutine has ended. Its argument is the exception that the coroutine raised, or
+    None; `RequestCancelled` counts as None.
     """
 
     __slots__ = ("_cancelled", "_coroutine", "_on_done", "_running", "_throw", "_waiting_for", "done")
@@ -62,27 +65,27 @@ class CoroutineRunner:
         self._on_done = on_done
         self._waiting_for: Any = None
         self._cancelled = False
-        self._throw: RequestCancelled | None = None  # cancelled, and the coroutine has not heard of it yet
+        self._throw: RequestCancelled | None = None  # set by `cancel`, and not yet thrown
         self._running = False
         self.done = False
 
     def resume(self) -> None:
-        """Run until the next wait or the end."""
+        """Run the coroutine to its next wait or its end."""
         self._waiting_for = None
         self._running = True
         try:
             if self._throw is not None:
                 cancelled, self._throw = self._throw, None
-                waits_for = self._coroutine.throw(cancelled)
+                awaited = self._coroutine.throw(cancelled)
             else:
-                waits_for = self._coroutine.send(None)
+                awaited = self._coroutine.send(None)
         except (StopIteration, RequestCancelled):
             self._end(None)
-        except Exception as crash:  # noqa: BLE001 - whoever started the strand gets it
+        except Exception as crash:  # noqa: BLE001 - it is passed to `on_done`
             self._end(crash)
         else:
             self._running = False
-            self._wait(waits_for)
+            self._wait(awaited)
 
     def _end(self, crash: Exception | None) -> None:
         self._running = False
@@ -90,26 +93,26 @@ class CoroutineRunner:
         self._on_done(crash)
 
     def cancel(self, failure: Failure | None = None) -> None:
-        """Throw `Cancelled` into the coroutine where it waits; if it runs just now, at its next wait."""
+        """Throw `RequestCancelled` into the coroutine where it waits; if it is running, at its next wait."""
         if self.done or self._cancelled:
             return
         self._cancelled = True
         self._throw = RequestCancelled(failure)
         if not self._running:
             if type(self._waiting_for) is WakeEvent:
-                self._waiting_for._runner = None
+                self._waiting_for.waiter = None
             self.resume()
 
-    def _wait(self, waits_for: Any) -> None:
+    def _wait(self, awaited: Any) -> None:
         if self._throw is not None:
             asyncio.get_running_loop().call_soon(self.resume)
             return
-        self._waiting_for = waits_for
-        if type(waits_for) is WakeEvent:
-            waits_for._runner = self
-        else:  # an asyncio future; resetting its flag is the protocol of whoever drives a coroutine
-            waits_for._asyncio_future_blocking = False
-            waits_for.add_done_callback(self._future_done)
+        self._waiting_for = awaited
+        if type(awaited) is WakeEvent:
+            awaited.waiter = self
+        else:  # an asyncio future, whose flag must be reset by whatever drives the coroutine
+            awaited._asyncio_future_blocking = False
+            awaited.add_done_callback(self._future_done)
 
     def _future_done(self, future: "asyncio.Future[Any]") -> None:
         if self._waiting_for is future:

@@ -1,32 +1,32 @@
-"""What a caller or a provider may take of us: sizes in bytes, times in seconds."""
+"""Limits on what clients and providers may use. Sizes are in bytes, times in seconds."""
 
 import msgspec
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits on the caller's side."""
+    """Limits on the connections from clients."""
 
-    max_connections: int = 100_000  # more are told to come again, and far more are dropped
+    max_connections: int = 100_000  # those just above this get a 503, and those far above it are closed
     max_head: int = 32 * 1024
     max_headers: int = 100
     max_body: int = 20 * 1024 * 1024
     head_timeout: float = 10.0
-    body_timeout: float = 30.0  # grace on top of what `body_min_rate` allows
+    body_timeout: float = 30.0  # in addition to the time that `body_min_rate` allows
     body_min_rate: int = 1024  # bytes a second
     keepalive_timeout: float = 75.0
     write_timeout: float = 60.0  # without any progress
-    stream_buffer: int = 128 * 1024  # bytes held for one caller between the provider's socket and the caller's
+    stream_buffer: int = 128 * 1024  # bytes kept for one client between the provider's socket and the client's
 
 
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits on the provider's side."""
+    """Limits on the connections to providers."""
 
-    connect_timeout: float = 5.0  # DNS, TCP, proxy and TLS together
+    connect_timeout: float = 5.0  # for DNS, TCP, proxy and TLS together
     first_byte_timeout: float = 30.0
-    read_timeout: float = 120.0  # between two reads of one answer
+    read_timeout: float = 120.0  # between two reads of one response
     write_timeout: float = 30.0  # without any progress
-    idle_timeout: float = 30.0  # a kept connection, when its origin says nothing else
-    max_connections: int = 1000  # an origin
-    wait_timeout: float = 5.0  # for one of them to come free
+    idle_timeout: float = 30.0  # for an idle connection, unless its origin has a timeout of its own
+    max_connections: int = 1000  # to one origin
+    wait_timeout: float = 5.0  # for a connection, when all are in use
     max_head: int = 64 * 1024
     max_body: int = 64 * 1024 * 1024

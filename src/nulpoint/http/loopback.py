@@ -1,10 +1,10 @@
-"""Which hosts are this machine alone."""
+"""Recognises hosts that only this machine can reach."""
 
 from ipaddress import IPv6Address, ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """An address of this machine alone, or its name."""
+    """Return whether this is a loopback address or the name `localhost`."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Requests and header blocks as values, and the rules about header fields that both sides share.
+"""Requests and header blocks as values that the server and the client share.
 
-A header block is `bytes`: complete field lines, each ending in CRLF, ready to be joined into a message. Field names
-are lower case throughout (RFC 9110, 5.1: they are case-insensitive).
+A header block is `bytes`: complete header lines, each ending in CRLF, ready to be joined into a message. Header names
+are lower-case everywhere, because they are case-insensitive (RFC 9110, 5.1).
 """
 
 from collections.abc import Mapping
@@ -9,24 +9,9 @@ from http import HTTPStatus
 
 Headers = Mapping[bytes, bytes]
 
-# RFC 9110, 7.6.1: these belong to one connection and are never passed on.
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-
 
 class _StatusLines(dict[int, bytes]):
-    """The first lines of answers; a status without a registered phrase (529) goes out without one."""
+    """The first lines of responses by status. A status without a registered phrase, like 529, is sent without one."""
 
     def __missing__(self, status: int) -> bytes:
         return b"HTTP/1.1 %d \r\n" % status
@@ -43,7 +28,7 @@ STREAM_HEADERS = (
 
 
 class HttpRequest:
-    """A whole request as it arrived. `path` is without the query; header values of repeated fields are joined."""
+    """A complete request as it arrived. `path` has no query. The values of a repeated header are joined."""
 
     __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "started", "version")
 
@@ -55,24 +40,26 @@ class HttpRequest:
         self.headers = headers
         self.version = version
         self.keep_alive = keep_alive
-        self.started = started  # perf_counter seconds when its last byte was read
+        self.started = started  # when its last byte was read, in perf_counter seconds
         self.body = b""
 
     @classmethod
-    def again(cls, like: "HttpRequest", headers: dict[bytes, bytes], body: bytes, started: float) -> "HttpRequest":
-        """Another one with the same first line."""
+    def from_template(
+        cls, template: "HttpRequest", headers: dict[bytes, bytes], body: bytes, started: float
+    ) -> "HttpRequest":
+        """Return a request with the request line of `template`."""
         request = cls.__new__(cls)
-        request.method = like.method
-        request.path = like.path
-        request.query = like.query
+        request.method = template.method
+        request.path = template.path
+        request.query = template.query
         request.headers = headers
-        request.version = like.version
-        request.keep_alive = like.keep_alive
+        request.version = template.version
+        request.keep_alive = template.keep_alive
         request.started = started
         request.body = body
         return request
 
 
 def header(name: bytes, value: bytes) -> bytes:
-    """One line of a header block."""
+    """Return one line of a header block."""
     return b"%b: %b\r\n" % (name, value)

@@ -166,26 +166,23 @@ def _failure(
         type=type_,
         provider_status=status,
         retry_after_guessed=wait_guessed,
+        inner_error=error.inner,
     )
-    if error.inner is not None:
-        failure.inner_error = error.inner
-    if credential is not None:
-        redact_failure(failure, credential)
-    return failure
+    return failure if credential is None else redact_failure(failure, credential)
 
 
-def redact_failure(failure: Failure, credential: CredentialMatcher) -> None:
-    """Shorten all texts of a failure and remove the credential from them. May be called more than once.
+def redact_failure(failure: Failure, credential: CredentialMatcher) -> Failure:
+    """Return the failure with shorter texts and without the credential. Doing it twice does no harm.
 
     The message also loses everything that merely looks like a credential.
     """
-    failure.message = redacted_prefix(failure.message, _MAX_MESSAGE_LENGTH, lambda text: redact(text, credential))
-    failure.args = (failure.message,)
-    failure.code = failure.code and _label(failure.code, credential)
-    failure.param = failure.param and _label(failure.param, credential)
-    failure.type = _label(failure.type, credential)
-    if failure.inner_error is not None:
-        failure.inner_error = _without_secrets(failure.inner_error, credential)
+    return failure.with_texts(
+        redacted_prefix(failure.message, _MAX_MESSAGE_LENGTH, lambda text: redact(text, credential)),
+        failure.code and _label(failure.code, credential),
+        failure.param and _label(failure.param, credential),
+        _label(failure.type, credential),
+        None if failure.inner_error is None else _without_secrets(failure.inner_error, credential),
+    )
 
 
 def _label(text: str, credential: CredentialMatcher) -> str:

@@ -1,4 +1,4 @@
-"""A request made ready for the targets that may answer it, each only when its turn comes."""
+"""Prepares a request for the targets that may serve it, for each one only when it is its turn."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,21 +20,26 @@ from nulpoint.routing.chains import Target
 
 logger = logging.getLogger(__name__)
 
-_BYTES_A_TOKEN = 4  # of English text; other languages have fewer, so this never passes over a model that could do it
+_BYTES_PER_TOKEN = 4  # of English text; others have fewer, so that no model is skipped which could take the request
 
 
 class UpstreamCall(msgspec.Struct, frozen=True):
-    """A request made ready for one target."""
+    """A request that is prepared for one target."""
 
     endpoint: ProviderEndpoint
     prepared: UpstreamRequest
 
 
 def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEndpoint, target: Target) -> UpstreamCall:
-    """Raises Failure (400) for what this provider cannot be asked, (401) where there is no key for it."""
+    """Prepare a request for one target.
+
+    Raises Failure: 400 if the provider does not support the request, 401 if there is no key for the provider.
+    """
     if endpoint.requires_client_key and not proxy_request.client_api_key:
         raise endpoint.missing_client_key()
-    if len(proxy_request.body) > proxy_request.max_json_nodes and endpoint.translates:  # a shorter one cannot hold more
+    if (
+        len(proxy_request.body) > proxy_request.max_json_nodes and endpoint.translates
+    ):  # a shorter body cannot have more
         check_node_count(proxy_request.body, proxy_request.max_json_nodes)
     spec, through_chat = target.provider.spec, endpoint.through_chat
     try:
@@ -47,7 +52,7 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
             through_chat,
             proxy_request.translation,
         )
-    except MALFORMED as error:  # codecs name what is wrong; in a place that one of them forgot, it is told less exactly
+    except MALFORMED as error:  # codecs say exactly what is wrong, but one of them may have missed a case
         if not endpoint.translates:
             raise
         logger.error("a request could not be translated for %s by a bug in nulpoint", endpoint.name, exc_info=error)
@@ -58,9 +63,10 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
 
 
 class PreparedCalls(msgspec.Struct):
-    """Those of one request, each made ready only when its turn comes.
+    """The calls of one request. Each is prepared when it is needed.
 
-    `ready` by the target's name: the call, or why there is none. `thread` is for requests that take long to translate.
+    `ready` has the calls by the name of the target, or the reason why a call is impossible. `thread` is for requests
+    that take long to translate.
     """
 
     proxy_request: ProxyRequest
@@ -70,33 +76,32 @@ class PreparedCalls(msgspec.Struct):
     ready: dict[str, UpstreamCall | Failure]
 
     def prepare_for(self, target: Target) -> UpstreamCall:
-        """Raises Failure as `prepare_call` does."""
-        made = self.ready.get(target.name)
-        if made is None:
-            made = self._make(target)
-            self.ready[target.name] = made
-        if isinstance(made, Failure):
-            raise made
-        return made
+        """Return the call for a target. Raises Failure as `prepare_call` does."""
+        call = self.ready.get(target.name)
+        if call is None:
+            call = self.ready[target.name] = self._prepare(target)
+        if isinstance(call, Failure):
+            raise call
+        return call
 
     async def make_ready(self, targets: Sequence[Target]) -> None:
-        """Translate a long request in the thread for all the targets that `to` may be asked for from now on."""
+        """Translate a long request for all targets in the thread, so that `prepare_for` does not take long."""
         if not takes_long(self.proxy_request.body):
             return
         for target in targets:
             endpoint = self.endpoint(target.provider)
             if endpoint.translates and target.name not in self.ready and self._may_fit(target):
-                self.ready[target.name] = await self.thread.run(partial(self._make, target))
+                self.ready[target.name] = await self.thread.run(partial(self._prepare, target))
 
-    def _make(self, target: Target) -> UpstreamCall | Failure:
-        """It changes nothing, since it may run in a thread."""
+    def _prepare(self, target: Target) -> UpstreamCall | Failure:
+        """Return the call, or why it is impossible. This changes nothing, because it may run in a thread."""
         try:
             return prepare_call(self._spelled_for(target), self.route, self.endpoint(target.provider), target)
         except Failure as failure:
             return failure
 
     def _spelled_for(self, target: Target) -> ProxyRequest:
-        """The request with the member names that a model takes which the caller did not ask for."""
+        """Return the request with the member names of a model that the client did not ask for."""
         names = renamed_members(target.name) if self.route == "chat" else None
         if not names:
             return self.proxy_request
@@ -104,7 +109,7 @@ class PreparedCalls(msgspec.Struct):
         return msgspec.structs.replace(self.proxy_request, body=body)
 
     def can_express(self, target: Target) -> bool:
-        """Whether a target that the caller did not ask for can express the whole request, as far as is known."""
+        """Return whether a fallback target supports everything in the request, as far as is known."""
         if not self._may_fit(target):
             return False
         try:
@@ -114,7 +119,7 @@ class PreparedCalls(msgspec.Struct):
         return True
 
     def _may_fit(self, target: Target) -> bool:
-        """What is known without translating the request."""
+        """Return False if it is clear without translating the request that the target does not support it."""
         body = self.proxy_request.body
         if self.route == "chat" and renamed_members(target.name):
             frame = self.proxy_request.envelope.frame
@@ -123,7 +128,7 @@ class PreparedCalls(msgspec.Struct):
             ):
                 return False
         context = CONTEXTS.get(target.name)
-        return context is None or len(body) <= context * _BYTES_A_TOKEN or b";base64," in body
+        return context is None or len(body) <= context * _BYTES_PER_TOKEN or b";base64," in body
 
 
 def _unreadable(provider: str) -> Failure:
@@ -131,7 +136,7 @@ def _unreadable(provider: str) -> Failure:
     return rejected(text, code="invalid_type")
 
 
-def _unsupported_members(fields: list[str], provider: str) -> Failure:
-    """What `STRICT_PARAMS` makes of fields that would be dropped."""
-    text = f"{provider} cannot take {', '.join(fields)}; leave it out, or turn off STRICT_PARAMS (x-nulpoint-strict)"
-    return rejected(text, param=fields[0], code="unsupported_parameter")
+def _unsupported_members(names: list[str], provider: str) -> Failure:
+    """Return the failure for members that would be dropped if STRICT_PARAMS did not forbid it."""
+    text = f"{provider} cannot take {', '.join(names)}; leave it out, or turn off STRICT_PARAMS (x-nulpoint-strict)"
+    return rejected(text, param=names[0], code="unsupported_parameter")

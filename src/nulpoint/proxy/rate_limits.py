@@ -8,7 +8,7 @@ from nulpoint.ratelimit.backend import LimitBackend
 from nulpoint.ratelimit.headers import limit_headers, refusal_failure
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.ratelimit.token_estimate import estimated_tokens
-from nulpoint.request.recorder import RequestContext
+from nulpoint.request.context import RequestContext
 from nulpoint.request.request import ProxyRequest
 
 # What they may have said, for log and metrics; the last two while Redis cannot be asked.
@@ -30,14 +30,14 @@ class RequestLimiter:
         if self._counts_tokens:
             tokens = estimated_tokens(proxy_request.body, context.route == "embeddings", proxy_request.envelope.frame)
         verdict, grant = await self._limits.admit(proxy_request.client.identity, tokens, now)
-        context.grant = grant
-        context.limit_headers = limit_headers(verdict)
         refusal = verdict.refusal
-        if refusal is None:
-            context.limit_result = UNCHECKED if self._shared and grant is not None and grant.local else ALLOWED
-            return
-        context.limit_result = UNAVAILABLE if refusal.limit == "unavailable" else LIMITED
-        raise refusal_failure(refusal, self._rules.limit_of(refusal))
+        if refusal is not None:
+            result = UNAVAILABLE if refusal.limit == "unavailable" else LIMITED
+        else:
+            result = UNCHECKED if self._shared and grant is not None and grant.local else ALLOWED
+        context.limits_checked(result, limit_headers(verdict), grant)
+        if refusal is not None:
+            raise refusal_failure(refusal, self._rules.limit_of(refusal))
 
     def finish(self, context: RequestContext, now: float) -> None:
         """Give back what was not used. To be called once a request, when its entry is complete."""

@@ -1,43 +1,30 @@
-"""A provider's whole answer: read, decompressed where need be, and looked at before it counts as one."""
-
-import zlib
+"""Reads the body of a provider's response, decompresses it if necessary, and checks that it is a response at all."""
 
 import msgspec
 
 from nulpoint.errors import ClientCause, Failure
+from nulpoint.formats.inflate import inflater_for
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 
-AUTOMATIC = 32 + zlib.MAX_WBITS  # gzip or zlib, told by the first bytes
-
 
 async def read_body(connection: UpstreamConnection, limit: int) -> bytes:
-    """The body of an answer, decoded where the provider compressed it unasked. Raises Failure."""
+    """Read the whole body, and decompress it to at most `limit` bytes. Raises Failure."""
     body = await connection.body()
-    encoding = connection.headers.get(b"content-encoding", b"identity").lower()
-    return body if encoding == b"identity" else _inflate(body, encoding, limit)
-
-
-def _inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise unusable_response(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
-    decoder = zlib.decompressobj(AUTOMATIC)
-    try:
-        plain = decoder.decompress(body, limit)
-    except zlib.error:
-        raise unusable_response("its compression is broken") from None
-    if decoder.unconsumed_tail:
-        raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_LIMIT)
-    if not decoder.eof:
+    inflater = inflater_for(connection.headers)
+    if inflater is None:
+        return body
+    plain = inflater.feed(body, limit)
+    if not inflater.complete:
         raise unusable_response("its compressed body is cut")
     return plain
 
 
 class _Object(msgspec.Struct):
-    """Any JSON object, and the error in it."""
+    """Any JSON object, and its member `error`."""
 
     error: msgspec.Raw = msgspec.Raw()
 
@@ -45,9 +32,9 @@ class _Object(msgspec.Struct):
 def check_response(
     provider: str, body: bytes, credential: CredentialMatcher | None, max_json_nodes: int = DEFAULT_MAX_JSON_NODES
 ) -> None:
-    """Raise Failure for a good status over something that is no answer: no JSON object, or an error.
+    """Raise Failure if the body of a successful response is not a JSON object, or is an error.
 
-    Of a long answer, such as a batch of vectors, only its own `error` is looked at.
+    Of a long body, such as a batch of vectors, only the member `error` is checked.
     """
     long = exceeds_node_count(body, max_json_nodes)
     if not long and has_embedded_error(body):
@@ -62,6 +49,6 @@ def check_response(
         )
 
 
-def other_form(asked: str, sent: str) -> Failure:
-    """The failure for an answer in the form that was not asked for."""
-    return malformed_response(f"the provider was asked for {asked} and sent {sent}", ClientCause.STREAM_MISMATCH)
+def other_form(requested: str, sent: str) -> Failure:
+    """Return the failure for a stream in place of a body, or the reverse."""
+    return malformed_response(f"the provider was asked for {requested} and sent {sent}", ClientCause.STREAM_MISMATCH)

@@ -1,4 +1,6 @@
-"""Where the answer to a request goes."""
+"""The destination of the response to one request: its client, the clients that share the call, and the cache."""
+
+from collections.abc import Callable
 
 import msgspec
 
@@ -6,14 +8,19 @@ from nulpoint.cache.writer import CacheWriter
 from nulpoint.http.server.response import ResponseWriter
 from nulpoint.proxy.shared_call import SharedCall
 from nulpoint.proxy.stream_response import StreamResponse
-from nulpoint.request.recorder import RequestContext
+from nulpoint.request.context import RequestContext
 
 
 class ResponseSink(msgspec.Struct):
-    """One request's.
+    """Where the response to one request goes.
 
-    `stream` is there for those that asked for one, `flight` where the answer is shared with others, `keeper` where it
-    may be kept. `own_fields` are the header fields that are this caller's alone, `shared_fields` are for all.
+    Fields:
+        client_headers: headers for this client alone.
+        stream: the response as a stream, if the client asked for one.
+        shared_call: what others follow, if they share the call.
+        cache_writer: stores the response, if it may be cached.
+        shared_headers: headers for every client that shares the response.
+        on_close: keeps others from joining the call, if they can.
     """
 
     response: ResponseWriter
@@ -23,14 +30,17 @@ class ResponseSink(msgspec.Struct):
     shared_call: SharedCall | None = None
     cache_writer: CacheWriter | None = None
     shared_headers: bytes = b""
+    on_close: Callable[[], None] | None = None
 
     def share(self) -> SharedCall:
-        """The flight that others can join, made when the first of them comes."""
+        """Return the call that others can join. It is created when the first of them arrives."""
         if self.shared_call is None:
             self.shared_call = SharedCall(self.response, self.context)
         return self.shared_call
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Let nobody join the call any more, and stop keeping the client's connection alive with comments."""
         if self.stream is not None:
             self.stream.close()
+        if self.on_close is not None:
+            self.on_close()

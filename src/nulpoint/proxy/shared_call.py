@@ -1,8 +1,9 @@
-"""Single flight: identical requests at one moment share one call to a provider, streams included.
+"""A call to a provider that identical requests share while it is in progress, streams included.
 
-The first caller's strand makes the call; the others follow what it brings: first all that has come, then each piece as
-it comes. A caller who leaves hurts nobody: if it is the first, its strand goes on for the others, and when the last one
-has left the call is cancelled. A failure is everybody's failure, once.
+The first request, the leader, makes the call. The others follow it: they first get everything that has arrived so far,
+and then each piece as it arrives. A client that disconnects does not disturb the others: if it is the leader's, the
+call goes on for the followers, and only when the last of them has left is it cancelled. If the call fails, all of them
+get the same failure.
 """
 
 from collections import deque
@@ -10,13 +11,13 @@ from collections import deque
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import WakeEvent
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.request.recorder import RequestContext
+from nulpoint.request.context import RequestContext
 
-MOST_BYTES = 8 * 1024 * 1024  # kept of one answer; a longer one cannot be joined any more
+MAX_KEPT_BYTES = 8 * 1024 * 1024  # of a response; a longer one cannot be joined any more
 
 
 class Follower:
-    """One caller's place in an answer: the number of the next piece."""
+    """One client that follows a call. `position` is the number of the next piece for it."""
 
     __slots__ = ("position", "wakeup")
 
@@ -26,7 +27,7 @@ class Follower:
 
 
 class SharedCall:
-    """One call and those who wait for it. `head` is None until the answer has begun."""
+    """One call with its followers. `head` is None until the response has begun."""
 
     __slots__ = (
         "_bytes",
@@ -45,12 +46,12 @@ class SharedCall:
     def __init__(self, leader: ResponseWriter, context: RequestContext) -> None:
         self._leader = leader
         self.leader_left = False
-        self.context = context  # the leader's notes: who answered, and what was used
+        self.context = context  # the leader's, which says who responded and what was used
         self._followers: set[Follower] = set()
         self._pieces: deque[bytes] = deque()
-        self._dropped = 0  # pieces at the beginning that everybody has
+        self._dropped = 0  # pieces at the beginning that are no longer kept
         self._bytes = 0
-        self.head: tuple[int, bytes] | None = None  # status and header fields that are the same for all
+        self.head: tuple[int, bytes] | None = None  # status, and the headers that are the same for all
         self.joinable = True
         self.ended = False
         self.failure: Failure | None = None
@@ -58,29 +59,29 @@ class SharedCall:
 
     # -- the leader's side ---------------------------------------------------------------------------------------------
 
-    def start(self, status: int, fields: bytes) -> None:
-        self.head = (status, fields)
+    def start(self, status: int, headers: bytes) -> None:
+        self.head = (status, headers)
         self._wake()
 
     def write(self, data: bytes) -> None:
-        """A piece, for the leader's caller and for all others."""
+        """Send a piece to the leader's client and to the followers."""
         self._leader.write(data)
         if self.joinable or self._followers:
             self._pieces.append(data)
             self._bytes += len(data)
-            if self._bytes > MOST_BYTES:
+            if self._bytes > MAX_KEPT_BYTES:
                 self._shorten()
             if self._followers:
                 self._wake()
 
     def add(self, data: bytes) -> None:
-        """A piece that the leader's caller gets in another way."""
+        """Send a piece to the followers. The leader's client gets it in another way."""
         self._pieces.append(data)
         self._bytes += len(data)
         self._wake()
 
     def finish(self, failure: Failure | None) -> None:
-        """The call has ended, well or with a failure."""
+        """The call has ended. `failure` is None if it succeeded."""
         self.joinable = False
         self.ended = True
         self.failure = failure
@@ -88,7 +89,7 @@ class SharedCall:
         self._wake()
 
     def has_followers(self) -> bool:
-        """The leader's caller has left."""
+        """The leader's client has disconnected. Return whether others need the call."""
         self.leader_left = True
         return bool(self._followers)
 
@@ -100,7 +101,7 @@ class SharedCall:
         return follower
 
     def leave(self, follower: Follower) -> None:
-        """Whoever joined must leave, whatever happened."""
+        """End what `join` began. This must be called once, whatever happened."""
         self._followers.discard(follower)
         if not self._followers and self.leader_left and not self.ended:
             self.joinable = False
@@ -110,10 +111,12 @@ class SharedCall:
         return self.ended or follower.position < self._dropped + len(self._pieces)
 
     def read(self, follower: Follower) -> bytes:
-        """All that has come since this follower looked last. Raises Failure for one who is too far behind."""
+        """Return everything that has arrived since the last call. Raises Failure if the follower is too far behind."""
         start = follower.position - self._dropped
         if start < 0:
-            text = "this answer came faster than it was read, and it was too long to be kept"
+            text = (
+                "this response arrived faster than you read it, and it is too long to be kept; send the request again"
+            )
             raise Failure(Kind.OVERLOADED, 503, text, code="reader_too_slow")
         pieces = [self._pieces[number] for number in range(start, len(self._pieces))]
         follower.position = self._dropped + len(self._pieces)
@@ -124,12 +127,12 @@ class SharedCall:
             follower.wakeup.wake()
 
     def _shorten(self) -> None:
-        """Nobody can join from the beginning any more; what is kept is for followers a little behind."""
+        """Forget the beginning, so that nobody can join any more. What is kept is for followers that are behind."""
         self.joinable = False
         if not self._followers:
             self._pieces.clear()
             self._bytes = 0
             return
-        while self._bytes > MOST_BYTES:
+        while self._bytes > MAX_KEPT_BYTES:
             self._bytes -= len(self._pieces.popleft())
             self._dropped += 1

@@ -1,87 +1,86 @@
-"""Bringing a provider's stream to the caller so that it tells the truth about its end."""
+"""Relays a provider's stream to the client. A stream that was cut is never presented as complete."""
 
 import asyncio
 import contextlib
-import zlib
-from typing import Any
 
-from nulpoint.errors import ClientCause, Failure, Kind
+from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
-from nulpoint.formats.malformed import unusable_response
+from nulpoint.formats.inflate import inflater_for
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.deadlines import NEVER
 from nulpoint.http.message import Headers
 from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import DONE, StreamTransformer
-from nulpoint.proxy.response_body import AUTOMATIC
 from nulpoint.proxy.stream_response import StreamResponse
 
-END_SECONDS = 0.5  # after `[DONE]`, for the body to end; nearly always that comes in the same packet
-# A read that is nothing but comments shows that the connection lives, not that the answer grows.
+END_SECONDS = 0.5  # for the body to end after `[DONE]`; nearly always its end is in the same packet
+# A read that has only comments shows that the connection is alive, but not that the response makes progress.
 _COLON = ord(":")
 
 
 def is_stream(headers: Headers, content: bytes) -> bool:
-    """Whether the answer comes as what this format's streams are."""
+    """Return whether a response has the content type of this wire format's streams."""
     return headers.get(b"content-type", b"")[: len(content)].lower() == content
 
 
 class StreamRelay:
-    """One attempt's stream. Reads are poured into it, first up to the first content, then past it."""
+    """Relays the stream of one attempt: first it holds events back up to the first content, then it passes them on."""
 
     __slots__ = (
-        "_answer",
-        "_caller",
+        "_client",
         "_connection",
-        "_decoder",
         "_end_by",
         "_first_content",
         "_idle",
+        "_inflater",
         "_now",
-        "_says_done",
+        "_sends_done",
+        "_stream",
         "_transformer",
         "_write",
         "committed",
     )  # fmt: skip
 
     def __init__(
-        self, connection: UpstreamConnection, answer: StreamResponse, transformer: StreamTransformer, says_done: bool
+        self, connection: UpstreamConnection, stream: StreamResponse, transformer: StreamTransformer, sends_done: bool
     ) -> None:
+        """`sends_done` says whether the provider ends its streams with `[DONE]`."""
         self._connection = connection
-        self._answer = answer
-        self._caller = answer.client
-        self._write = answer.write
+        self._stream = stream
+        self._client = stream.client
+        self._write = stream.writer()
         self._now = asyncio.get_running_loop().time
         self._idle = connection.start_idle_timeout()
         self._transformer = transformer
         self._first_content = FirstContentDetector()
-        self._decoder = _stream_decoder(connection)
-        self._says_done = says_done
+        self._inflater = inflater_for(connection.headers)
+        self._sends_done = sends_done
         self._end_by = NEVER
-        self.committed = False  # content has come: no other provider can take over
+        self.committed = False  # content has been sent, so that no other provider can take over
 
     async def run(self) -> None:
-        """Pass the events on as they come, one write a read.
+        """Pass the events on as they arrive, with one write for each read.
 
-        Raises Failure when the provider's stream ends before its terminal event (`[DONE]`, or for hosts that never say
-        it a finish reason: then it is said here), holds an error, goes on after its end, or cannot be read. What has
-        gone out stays: the caller of this function decides how to tell.
+        Raises Failure if the provider's stream ends before its terminal event, contains an error, goes on after its
+        end, or cannot be read. The terminal event is `[DONE]`; for providers that never send it, it is a finish reason,
+        and `[DONE]` is added here. If events have been sent to the client already, the caller has to report the failure
+        inside the stream.
         """
         connection, transformer = self._connection, self._transformer
         while not connection.ended and not self.committed and not transformer.over:
             await connection.pump_to(self._open)
         while not connection.ended and not transformer.over:
-            await self._answer.drain()
+            await self._stream.drain()
             await connection.pump_to(self._pass_on)
         if not connection.ended and transformer.failure is None:
-            await self._look_behind_the_end()
+            await self._check_end_of_body()
         self._finish()
 
-    async def _look_behind_the_end(self) -> None:
-        """The provider has said that its answer ends: see whether its body ends there too.
+    async def _check_end_of_body(self) -> None:
+        """Wait for the end of the body after the terminal event, in case an error follows.
 
-        A caller who has read `[DONE]` reads no further, so it is kept back until then. A provider that leaves its body
-        open gets END_SECONDS for it. A connection that breaks here, or says nothing more, takes nothing back.
+        A client stops reading at `[DONE]`, so that event is held back until then. The body has END_SECONDS to end. If
+        the connection breaks in this time, or stays silent, the response still counts as complete.
         """
         self._end_by = self._now() + END_SECONDS
         self._hurry()
@@ -93,90 +92,76 @@ class StreamRelay:
         self._connection.deadline = min(self._connection.deadline, self._end_by)
 
     def _drop(self, data: bytes) -> bool:
-        self._hurry()  # reading it may have given it more time
+        self._hurry()  # the read may have extended the deadline
         self._transformer.feed(self._plain(data))
         return self._transformer.failure is None
 
     def _open(self, data: bytes) -> bool:
-        """Hold what comes before content. Says whether to go on so."""
-        skipped = self._transformer.feed(self._plain(data))
-        self._look_at(skipped)
+        """Hold events back until there is content. Return whether to go on like this."""
+        self._check_events(self._transformer.feed(self._plain(data)))
         if self.committed:
-            self._answer.write(self._first_content.take_held())
+            self._stream.write(self._first_content.take_held())
         if self._transformer.over:
             return False
         if self._first_content.has_event and not self.committed:
-            self._answer.send_head()
+            self._stream.send_head()
         return not self.committed
 
-    def _look_at(self, skipped: bytes) -> None:
+    def _check_events(self, events: bytes) -> None:
+        """Pass the second commit point if there is content among the events."""
         first_content = self._first_content
-        first_content.feed(skipped)
-        if skipped and (skipped[0] != _COLON or b"\ndata" in skipped):
+        first_content.feed(events)
+        if events and (events[0] != _COLON or b"\ndata" in events):
             self._connection.progress()
         if first_content.has_content:
             self.committed = True
-            self._answer.commit()
+            self._stream.commit()
             self._connection.lift_deadline()
 
     def _pass_on(self, data: bytes) -> bool:
-        """Says whether the caller reads fast enough to be given more. This runs once a chunk: it calls little."""
-        if self._decoder is not None:
+        """Send events to the client. Return whether it reads fast enough to get more.
+
+        This runs once for each chunk, so it makes few calls.
+        """
+        if self._inflater is not None:
             data = self._plain(data)
-        skipped = self._transformer.feed(data)
-        if skipped:
-            self._write(skipped)
-            if skipped[0] != _COLON or b"\ndata" in skipped:
+        events = self._transformer.feed(data)
+        if events:
+            self._write(events)
+            if events[0] != _COLON or b"\ndata" in events:
                 self._connection.deadline = self._now() + self._idle
-        return not (self._transformer.over or self._caller.paused)
+        return not (self._transformer.over or self._client.paused)
 
     def _finish(self) -> None:
-        """End the caller's answer. Raises Failure where the provider's did not end, or should not have gone on."""
+        """End the response to the client. Raises Failure if the provider's stream did not end properly."""
         transformer = self._transformer
         last = (
             transformer.feed(self._plain(self._connection.take())) if self._connection.ended else b""
         ) + transformer.close()
         if not self.committed:
-            self._look_at(last)
+            self._check_events(last)
             last = self._first_content.take_held() if self.committed else b""
         finished = transformer.finished()
-        if finished or (not self._says_done and transformer.has_finish_reason()):
-            if not self.committed:  # a stream with an end and nothing in it
+        if finished or (not self._sends_done and transformer.has_finish_reason()):
+            if not self.committed:  # a complete stream without content
                 self.committed = True
-                self._answer.commit()
+                self._stream.commit()
                 last = self._first_content.take_held()
-            self._answer.end(last if finished else last + sse.encode(DONE))
+            self._stream.end(last if finished else last + sse.encode(DONE))
             return
         if last:
-            self._answer.write(last)
+            self._stream.write(last)
         if transformer.failure is not None:
             raise transformer.failure
         raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
 
     def _plain(self, data: bytes) -> bytes:
-        if self._decoder is None or not data:
-            return data
-        try:
-            plain: bytes = self._decoder.decompress(data, sse.MAX_EVENT_BYTES)
-        except zlib.error:
-            raise unusable_response("its compression is broken") from None
-        if self._decoder.unconsumed_tail:
-            raise unusable_response("it grows too much when decompressed", ClientCause.OVER_LIMIT)
-        return plain
-
-
-def _stream_decoder(connection: UpstreamConnection) -> Any:
-    encoding = connection.headers.get(b"content-encoding", b"identity").lower()
-    if encoding == b"identity":
-        return None
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise unusable_response(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
-    return zlib.decompressobj(AUTOMATIC)
+        return data if self._inflater is None or not data else self._inflater.feed(data, sse.MAX_EVENT_BYTES)
 
 
 def error_event(failure: Failure) -> bytes:
-    """What a caller is told when a stream is cut: every OpenAI SDK raises on it. No `[DONE]` may follow.
+    """Return the event that reports a failure inside a stream. Every OpenAI SDK raises on it. No `[DONE]` may follow.
 
-    The empty line first ends whatever event may be open (a very large one is passed on in pieces).
+    The empty line at its beginning ends an event that may be incomplete, because very large ones are sent in pieces.
     """
     return b"\n\n" + sse.encode(failure.envelope())

@@ -1,39 +1,40 @@
-"""The caller's side of a streamed answer, through its two commit points.
+"""The client's side of a streamed response, with its two commit points.
 
-*Head*: the status and the header fields go out with the first event that is no error, or when the caller has waited
-long enough that something between could give up; then comments keep the connection alive. *Content*: from the first
-content on the answer is one provider's, and no other can take over any more.
+*Head*: the status and the headers are sent with the first event that is not an error, or when the client has waited so
+long that a proxy in between could give up; from then on, comments keep the connection alive. *Content*: from the first
+content on, the response is from one provider, and no other provider can take over.
 """
 
-from collections.abc import Callable
-from time import perf_counter
+from collections.abc import Awaitable, Callable
 
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.message import STREAM_HEADERS
 from nulpoint.http.server.response import ClientConnection, ResponseWriter
 from nulpoint.proxy.shared_call import SharedCall
-from nulpoint.request.recorder import RequestContext
+from nulpoint.request.context import RequestContext
 
 WAITING = b": waiting\n\n"
 
 
 class StreamResponse:
-    """One, over all the attempts of its request. The ticker calls `expire` when the caller has waited too long."""
+    """The streamed response to one request, whichever attempt it comes from.
+
+    The deadline sweeper calls `on_deadline` when the client has waited too long.
+    """
 
     __slots__ = (
-        "_by",
         "_context",
         "_deadlines",
-        "_fields",
+        "_headers",
         "_keepalive",
+        "_named_provider",
+        "_provider",
         "_response",
         "_shared_call",
-        "_shared_fields",
-        "_shown_by",
+        "_shared_headers",
         "client_headers",
         "deadline",
-        "write",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -44,62 +45,70 @@ class StreamResponse:
         keepalive: float,
         now: float,
     ) -> None:
+        """`client_headers` are for this client alone. `keepalive` is in seconds, and `now` the time of the loop."""
         self._response = response
         self._context = context
         self._shared_call: SharedCall | None = None
-        self.client_headers = self._fields = client_headers  # of this caller alone, before anybody has answered
-        self._shared_fields = b""
-        self._by = self._shown_by = b""
+        self.client_headers = self._headers = client_headers
+        self._shared_headers = b""
+        self._provider = self._named_provider = b""  # who responds, and whom the head names
         self._deadlines = deadlines
         self._keepalive = keepalive
         self.deadline = now + keepalive
-        self.write: Callable[[bytes], None] = response.write
         deadlines.watch(self)
 
     def share(self, shared_call: SharedCall) -> None:
-        """What is written goes to others too."""
+        """Send the stream to the followers of a shared call too."""
         self._shared_call = shared_call
-        self.write = shared_call.write
 
     @property
     def client(self) -> ClientConnection:
         return self._response.client
 
-    async def drain(self) -> None:
-        await self._response.drain()
+    def writer(self) -> Callable[[bytes], None]:
+        """Return the function that sends a piece of the stream to everyone who gets it."""
+        return self._response.write if self._shared_call is None else self._shared_call.write
 
-    def set_headers(self, shared_fields: bytes, client_headers: bytes, by: bytes) -> None:
-        """An attempt has an answer: the header fields it would go out with, and the provider's name."""
-        self._shared_fields = shared_fields
-        self._fields = shared_fields + client_headers
-        self._by = by
+    def write(self, data: bytes) -> None:
+        """Send a piece of the stream to everyone who gets it."""
+        self.writer()(data)
+
+    def drain(self) -> Awaitable[None]:
+        """Wait until the client has read enough for more to be sent."""
+        return self._response.drain()
+
+    def set_headers(self, shared_headers: bytes, client_headers: bytes, provider: bytes) -> None:
+        """Set the headers of the response, from the attempt that has got one from its provider."""
+        self._shared_headers = shared_headers
+        self._headers = shared_headers + client_headers
+        self._provider = provider
 
     def send_head(self) -> None:
-        """The first commit point, if it is not passed yet."""
+        """Pass the first commit point, if that has not happened yet."""
         if not self._response.committed:
             self._start()
             self._response.write(b"")
 
     def commit(self) -> None:
-        """The second commit point: content follows."""
-        self._context.first_token = perf_counter()
+        """Pass the second commit point: content follows."""
+        self._context.content_began()
         self.close()
         if self._shared_call is not None:
-            self._shared_call.start(200, self._shared_fields)
+            self._shared_call.start(200, self._shared_headers)
         if not self._response.committed:
             self._start()
-        elif self._shown_by != self._by:
-            # The head named another provider, or none: the truth follows before any content.
-            self._response.write(b": answered by %b\n\n" % self._by)
+        elif self._named_provider != self._provider:
+            # The head named another provider, or none. This comment names the right one before any content.
+            self._response.write(b": answered by %b\n\n" % self._provider)
 
     def end(self, data: bytes) -> None:
-        """The last piece: the answer is whole."""
+        """Send the last piece and end the response properly."""
         if self._shared_call is not None:
             self._shared_call.add(data)
         self._response.end(data)
 
     def close(self) -> None:
-        """Nobody needs to be kept waiting any more."""
+        """Stop keeping the connection alive with comments."""
         self._deadlines.forget(self)
 
     def on_deadline(self, now: float) -> None:
@@ -109,6 +118,6 @@ class StreamResponse:
         self._response.write(WAITING)
 
     def _start(self) -> None:
-        self._shown_by = self._by
-        self._context.response_started = self._context.response_started or perf_counter()
-        self._response.start(200, STREAM_HEADERS + self._fields)
+        self._named_provider = self._provider
+        self._context.response_began()
+        self._response.start(200, STREAM_HEADERS + self._headers)

@@ -20,6 +20,7 @@ from nulpoint.formats.json_nodes import exceeds_node_count
 # A body in between is translated in less than about 10 ms if it has few names and values: text alone takes 3 ns a byte,
 # a message, a part or a schema takes some microseconds.
 ALWAYS_SHORT, ALWAYS_LONG = 64 * 1024, 2 * 1024 * 1024  # bytes
+LARGE = 1024 * 1024  # bytes; merely reading through a longer request takes up to 50 ms
 _MANY_NODES = 8000
 _T = TypeVar("_T")
 
@@ -28,6 +29,14 @@ def takes_long(body: bytes) -> bool:
     """Whether translating the body would hold the event loop for more than about 10 ms."""
     size = len(body)
     return size > ALWAYS_SHORT and (size > ALWAYS_LONG or exceeds_node_count(body, _MANY_NODES))
+
+
+async def let_others_run() -> None:
+    """Let the event loop run what is waiting, before a step that takes long."""
+    loop = asyncio.get_running_loop()
+    turn = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn
 
 
 class TranslationThread:

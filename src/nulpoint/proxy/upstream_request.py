@@ -10,6 +10,7 @@ from nulpoint.protocols.openai.completions import ChatToCompletionStream, Comple
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage, decode_member
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from nulpoint.protocols.registry import (
+    CODECS,
     EMBEDDINGS,
     Codec,
     EmbeddingsCodec,
@@ -86,7 +87,7 @@ def prepare(
     if embeddings is not None:
         encoded = embeddings.encode(body, model, limits)
         return UpstreamRequest(encoded.body, encoded.dropped, False, embeddings=embeddings)
-    codec = codec_for_model(spec.wire, model) if route != "embeddings" else None
+    codec = codec_for_model(spec.wire, model) if spec.wire in CODECS and route != "embeddings" else None
     if codec is not None:
         encoded = codec.encode(body, model, limits)
         if encoded.emulation.any():

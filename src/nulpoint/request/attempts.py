@@ -1,4 +1,4 @@
-"""What was tried for one request: for its log record, its error, and callers who want to know."""
+"""The history of one request's attempts: for its log record, for its error, and for clients that ask for a trace."""
 
 from time import perf_counter
 from typing import Any
@@ -14,25 +14,26 @@ OK = "ok"
 
 
 class AttemptHistory:
-    """In order. `started`: when the request had come, in `perf_counter` seconds."""
+    """The attempts and the skipped targets, in order. `started` is when the request had been received."""
 
-    __slots__ = ("_all", "made", "started")
+    __slots__ = ("_records", "_started", "count")
 
-    def __init__(self) -> None:
-        self._all: list[AttemptRecord] = []
-        self.started = 0.0
-        self.made = 0  # those that reached for a provider
+    def __init__(self, started: float) -> None:
+        """`started` is in seconds of `perf_counter`."""
+        self._started = started
+        self._records: list[AttemptRecord] = []
+        self.count = 0  # the attempts that called a provider
 
     def failed(self, target: Target, failure: Failure, seconds: float) -> None:
-        self.made += 1
+        self.count += 1
         self._add(target, failure.kind.value, seconds, failure.code or "")
 
     def succeeded(self, target: Target, seconds: float) -> None:
-        self.made += 1
+        self.count += 1
         self._add(target, OK, seconds)
 
     def abandoned(self, target: Target, seconds: float) -> None:
-        """It was under way, or about to be, when nobody waited for it any more."""
+        """The attempt was in progress, or about to begin, when the request was cancelled."""
         self._add(target, Kind.CLIENT_DISCONNECTED.value, seconds)
 
     def skipped(self, skipped: list[tuple[Target, SkipReason]]) -> None:
@@ -40,21 +41,21 @@ class AttemptHistory:
             self._add(target, why.reason, 0.0)
 
     def _add(self, target: Target, outcome: str, seconds: float, code: str = "") -> None:
-        name, at = target.provider.spec.name, perf_counter() - seconds - self.started
-        self._all.append(
+        name, at = target.provider.spec.name, perf_counter() - seconds - self._started
+        self._records.append(
             AttemptRecord(name, target.model[:200], outcome, int(seconds * 1000), code, max(0, int(at * 1000)))
         )
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._records)
 
     def as_list(self) -> list[AttemptRecord]:
-        return list(self._all)
+        return list(self._records)
 
     def as_builtins(self) -> list[dict[str, Any]]:
-        """For the error envelope, which has had no use for `at`."""
-        return [msgspec.to_builtins(msgspec.structs.replace(one, at=0)) for one in self._all]
+        """Return the attempts as the error object lists them, which is without `at`."""
+        return [msgspec.to_builtins(msgspec.structs.replace(record, at=0)) for record in self._records]
 
     def trace(self) -> bytes:
-        """For the answer field `x-nulpoint-trace`: `provider;outcome;ms`, comma-separated."""
-        return ", ".join(f"{one.provider};{one.outcome};{one.ms}" for one in self._all).encode("ascii")
+        """Return the value of the header `x-nulpoint-trace`: `provider;outcome;ms`, comma-separated."""
+        return ", ".join(f"{record.provider};{record.outcome};{record.ms}" for record in self._records).encode("ascii")

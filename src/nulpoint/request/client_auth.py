@@ -106,9 +106,8 @@ def _words(value: bytes) -> list[bytes]:
 def unauthorised() -> Failure:
     """One body for a key that is missing, malformed, unknown or withdrawn."""
     text = "a valid API key is needed; send it as `Authorization: Bearer ...`"
-    failure = Failure(Kind.AUTH, 401, text, code="invalid_api_key")
-    failure.headers = b"www-authenticate: Bearer\r\n"  # RFC 9110, 15.5.2
-    return failure
+    challenge = b"www-authenticate: Bearer\r\n"  # RFC 9110, 15.5.2
+    return Failure(Kind.AUTH, 401, text, code="invalid_api_key", headers=challenge)
 
 
 def key_digest(text: str) -> bytes:

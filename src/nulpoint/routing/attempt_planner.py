@@ -173,7 +173,7 @@ class AttemptPlanner:
         """
         waits = [wait for wait in self._rate_limit_waits if wait is not None]
         if waits and len(waits) == len(self._rate_limit_waits):
-            failure.retry_after = min(waits)
+            return failure.with_retry_after(min(waits))
         return failure
 
     def _next(self, now: float) -> PlannedAttempt | None:

@@ -130,6 +130,9 @@ class _Answer:
     def commit(self) -> None:
         pass
 
+    def writer(self) -> Callable[[bytes], None]:
+        return self.write
+
     def write(self, data: bytes) -> None:
         self.sent += data
 

@@ -1,1 +1,1 @@
-"""The HTTP/1.1 server: its listener, connections, request heads and responses."""
+"""The HTTP/1.1 server: its listener, connections, request parser and responses."""

@@ -1,4 +1,4 @@
-"""One answer to one request: whole, or as a stream of pieces, or cut."""
+"""Writes the response to one request: complete, as a stream of pieces, or cut off."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from nulpoint.http.message import STATUS_LINES, HttpRequest
 
 
 class ClientConnection(Protocol):
-    """The connection an answer goes out on."""
+    """The connection that a response is sent on."""
 
     paused: bool
     closing: bool
@@ -29,29 +29,20 @@ def _nothing() -> None: ...
 
 
 class BodyTap(Protocol):
-    """Somebody who wants to see what goes out."""
+    """Receives a copy of every piece of a response body."""
 
     def add(self, data: bytes) -> None: ...
 
 
 class SharedAudience(Protocol):
-    """Those who share one answer."""
+    """The clients that share one response."""
 
     def has_followers(self) -> bool:
-        """The caller of this reply has left: whether the work goes on for others."""
-
-
-class Repeat(Protocol):
-    """How one request is answered when it comes again. `request` is it, without fields and body."""
-
-    request: HttpRequest
-
-    def answer(self, response: "ResponseWriter") -> bool:
-        """Answer it as if it had been read. False where that cannot be done any more, and nothing has been."""
+        """Return whether other clients still wait for the response, now that its own client has disconnected."""
 
 
 class _DisconnectedClient:
-    """The connection of a caller who has left, for an answer that others still wait for."""
+    """Stands in for the connection of a client that has disconnected, while others still wait for the response."""
 
     paused = False
     closing = True
@@ -63,14 +54,14 @@ class _DisconnectedClient:
 
 class _NullTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """What nobody is there to read."""
+        """Discard the data, because nobody reads it."""
 
 
 class ResponseWriter:
-    """How a service answers. Nothing leaves before the first `send` or `write`; after it `committed` is true.
+    """Writes one response. Nothing is sent before the first `send` or `write`; after it `committed` is true.
 
-    `audience` is set while the answer is shared, `cancel` stops the work for it. `repeat` makes what answers the same
-    request when it comes again, where there is such a thing. `copy` sees the body, where somebody wants one.
+    `audience` is set while several clients share the response. `cancel` stops the work for it. `body_tap`, if it is
+    set, gets a copy of the body.
     """
 
     __slots__ = (
@@ -86,13 +77,12 @@ class ResponseWriter:
         "committed",
         "complete",
         "keep_alive",
-        "repeat",
         "request",
         "status",
-    )  # fmt: skip
+    )
 
-    def __init__(self, caller: ClientConnection, transport: asyncio.Transport, request: HttpRequest) -> None:
-        self.client = caller
+    def __init__(self, client: ClientConnection, transport: asyncio.Transport, request: HttpRequest) -> None:
+        self.client = client
         self._transport = transport
         self._head = b""
         self._chunked = False
@@ -103,34 +93,33 @@ class ResponseWriter:
         self.status = 0
         self.body_bytes = 0
         self.audience: SharedAudience | None = None
-        self.client_has_left = False  # and others are still to get the answer
-        self.repeat: Callable[[], Repeat | None] | None = None
+        self.client_has_left = False  # the client has disconnected, and others still wait for the response
         self.body_tap: BodyTap | None = None
         self.cancel: Callable[[], None] = _nothing
 
-    def send(self, status: int, fields: bytes, body: bytes) -> None:
-        """The whole answer in one write. `fields` is a header block without framing fields."""
+    def send(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a complete response in one write. `headers` is a header block without framing headers."""
         self.committed = self.complete = True
         self.status = status
         self.body_bytes = len(body)
         if self.body_tap is not None:
             self.body_tap.add(body)
-        # RFC 9110, 8.6: a 204 must not have the field
+        # RFC 9110, 8.6: a 204 response must not have a Content-Length
         framing = b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body)
-        shown = b"" if self.request.method == "HEAD" else body
-        self._transport.write(b"".join((self._head_for(status, fields), framing, shown)))
+        sent_body = b"" if self.request.method == "HEAD" else body
+        self._transport.write(b"".join((self._head_for(status, headers), framing, sent_body)))
 
-    def start(self, status: int, fields: bytes) -> None:
-        """Begin a stream. The head is held back and leaves together with the first piece, in one write."""
+    def start(self, status: int, headers: bytes) -> None:
+        """Begin a stream. The head is kept and sent together with the first piece, in one write."""
         self.status = status
         self._chunked = self.request.version == "1.1"
-        if not self._chunked:  # HTTP/1.0 has no chunks: the end of the connection ends the answer
+        if not self._chunked:  # HTTP/1.0 has no chunks: the end of the connection ends the response
             self.keep_alive = False
         framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
-        self._head = self._head_for(status, fields) + framing
+        self._head = self._head_for(status, headers) + framing
 
     def write(self, data: bytes) -> None:
-        """One piece of a stream, as one write. Empty data only sends the head if that is still held."""
+        """Send one piece of a stream in one write. Empty data only sends the head, if that has not been sent."""
         head, self._head = self._head, b""
         if not data and not head:
             return
@@ -144,7 +133,7 @@ class ResponseWriter:
             self._transport.write(head + data)
 
     def end(self, data: bytes = b"") -> None:
-        """The last piece and the end of a stream: the caller may take the answer for whole."""
+        """Send the last piece and the end of a stream, which says that the response is complete."""
         head, self._head = self._head, b""
         self.committed = self.complete = True
         self.body_bytes += len(data)
@@ -158,7 +147,7 @@ class ResponseWriter:
             self._transport.write(head + b"0\r\n\r\n")
 
     def client_disconnected(self) -> bool:
-        """The connection is gone. Says whether the work for this answer goes on: then what is written goes nowhere."""
+        """Handle that the connection is gone. Return whether the work goes on; what is written then is discarded."""
         if self.audience is None or not self.audience.has_followers():
             return False
         self.client = _DisconnectedClient()
@@ -167,16 +156,16 @@ class ResponseWriter:
         return True
 
     async def drain(self) -> None:
-        """Wait until the caller has read enough for more to be written."""
+        """Wait until the client has read enough for more to be written."""
         while self.client.paused:
             await self.client.writable
 
-    def _head_for(self, status: int, fields: bytes) -> bytes:
-        caller = self.client
-        if caller.draining:
+    def _head_for(self, status: int, headers: bytes) -> bytes:
+        client = self.client
+        if client.draining:
             self.keep_alive = False
         if not self.keep_alive:
             connection = b"connection: close\r\n"
         else:
             connection = b"" if self.request.version == "1.1" else b"connection: keep-alive\r\n"
-        return b"%b%bdate: %b\r\n%b" % (STATUS_LINES[status], fields, caller.date, connection)
+        return b"%b%bdate: %b\r\n%b" % (STATUS_LINES[status], headers, client.date, connection)

@@ -8,60 +8,65 @@ from nulpoint.errors import Failure
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
 from nulpoint.http.server.connection import RequestHandler, ServerConnection
-from nulpoint.http.server.repeated_requests import Again
 
 
 class HttpServer:
-    """A listener and its connections. `again`: requests that need not be read again, where there may be such."""
+    """Accepts connections and passes their requests to a handler."""
 
-    def __init__(
-        self, service: RequestHandler, limits: ServerLimits, deadlines: DeadlineSweeper, again: Again | None = None
-    ) -> None:
-        self.service = service
-        self.again = again
+    def __init__(self, handler: RequestHandler, limits: ServerLimits, deadlines: DeadlineSweeper) -> None:
+        self.handler = handler
         self.limits = limits
         self.deadlines = deadlines
         self.connections: set[ServerConnection] = set()
         self.draining = False
         self._listener: asyncio.Server | None = None
+        self._last_closed = asyncio.Event()
 
     async def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None, reuse_port: bool = False) -> int:
-        """Start to accept connections; gives the port. Raises OSError when the address cannot be had."""
+        """Start to accept connections. Return the port. Raise OSError if the address is not available."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             lambda: ServerConnection(self, loop), host, port, ssl=tls, backlog=4096, reuse_port=reuse_port or None
         )
-        bound: int = self._listener.sockets[0].getsockname()[1]
-        return bound
+        port_number: int = self._listener.sockets[0].getsockname()[1]
+        return port_number
 
-    def update(self, service: RequestHandler, limits: ServerLimits, again: Again | None = None) -> None:
-        """From the next request on others answer, on the connections that are there as well."""
-        self.service, self.limits, self.again = service, limits, again
+    def update(self, handler: RequestHandler, limits: ServerLimits) -> None:
+        """Use this handler and these limits from the next request on, also for connections that are open."""
+        self.handler, self.limits = handler, limits
         for connection in self.connections:
             connection.update_settings()
 
+    def connection_closed(self, connection: ServerConnection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._last_closed.set()
+
     def drain(self) -> None:
-        """Accept no more; idle connections are closed now, busy ones after their answer."""
+        """Accept no more connections. Idle ones are closed now, busy ones after their response."""
         self.draining = True
         if self._listener is not None:
             self._listener.close()
         for connection in tuple(self.connections):
             connection.close_if_idle()
 
-    async def drained(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for the last connection to go. Says whether it did."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
-        while self.connections and loop.time() < end:
-            await asyncio.sleep(0.02)
-        return not self.connections
+    async def wait_drained(self, seconds: float) -> bool:
+        """Wait until all connections are closed, for up to `seconds`. Return whether they are."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.connections:
+                    self._last_closed.clear()
+                    await self._last_closed.wait()
+        except TimeoutError:
+            return False
+        return True
 
-    def give_up(self, failure: Callable[[], Failure]) -> None:
-        """Whatever is still in flight gets a failure instead of (the rest of) its answer; its connection closes."""
+    def fail_requests(self, failure: Callable[[], Failure]) -> None:
+        """Send a failure instead of the (rest of the) response to every request in flight, and close its connection."""
         for connection in tuple(self.connections):
-            connection.give_up(failure())
+            connection.fail_requests(failure())
 
     def abort(self) -> None:
-        """Close every connection now; what still runs is cancelled."""
+        """Close every connection now, and cancel what still runs."""
         for connection in tuple(self.connections):
             connection.abort()

@@ -1,4 +1,4 @@
-"""A head that is known is read exactly as the parser would read it, or not at all."""
+"""Tests that a request with a cached head is read exactly as the parser would read it, or left to the parser."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nulpoint.http.message import HttpRequest
 from nulpoint.http.server.head_cache import ParsedHeadCache
-from support.server_connection import FIRST, message, read
+from support.server_connection import FIRST, LIMITS, message, read
 from support.smuggling import SMUGGLING
 
 ODD = (
@@ -40,52 +40,52 @@ READS = st.lists(st.one_of(PLAIN, PLAIN, PLAIN, st.sampled_from(ODD)), max_size=
 
 @settings(max_examples=300, deadline=None)
 @given(reads=READS, data=st.data())
-def test_with_and_without_it_the_same_is_read_and_answered(reads, data):
+def test_requests_and_responses_are_the_same_with_and_without_the_cache(reads, data):
     pieces = []
-    for one in reads:
-        cut = data.draw(st.sampled_from([0, 0, 0, 1, len(one) // 2, max(0, len(one) - 1)]))
-        pieces += [piece for piece in (one[:cut], one[cut:]) if piece]
+    for data_read in reads:
+        cut = data.draw(st.sampled_from([0, 0, 0, 1, len(data_read) // 2, max(0, len(data_read) - 1)]))
+        pieces += [piece for piece in (data_read[:cut], data_read[cut:]) if piece]
     ours, parsed = read(pieces, learns=True), read(pieces, learns=False)
-    assert ours.asked == parsed.asked
+    assert ours.requests == parsed.requests
     assert ours.sent == parsed.sent
     assert ours.kept is None
 
 
-def test_the_same_head_is_known_whatever_the_length_of_the_body():
+def test_a_head_is_found_whatever_the_length_of_the_body():
     result = read([message(body) for body in (b"{}", b"{ }", b"x" * 1500, b"", b"{}")], learns=True)
-    assert result.known == 4
-    assert [(one[3][b"content-length"], len(one[4])) for one in result.asked] == [
+    assert result.hits == 4
+    assert [(one[3][b"content-length"], len(one[4])) for one in result.requests] == [
         (b"2", 2), (b"3", 3), (b"1500", 1500), (b"0", 0), (b"2", 2)
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", [b"", b"\r\n", b"{}"])
-def test_an_empty_line_behind_a_request_is_no_part_of_its_head(body):
-    """RFC 9112, 2.2: it is skipped before a request. In one that is read by a known head it would be of the body."""
+def test_an_empty_line_after_a_request_is_not_part_of_its_head(body):
+    """An empty line is skipped before a request (RFC 9112, 2.2). With a cached head it could be taken for body."""
     pieces = [message(body) + b"\r\n", message(b"\r\nhel") + b"lo", message(b"{}")]
     ours, parsed = read(pieces, learns=True), read(pieces, learns=False)
-    assert ours.asked == parsed.asked
+    assert ours.requests == parsed.requests
     assert ours.sent == parsed.sent
 
 
-def test_another_key_is_another_head():
+def test_a_head_with_another_key_is_not_found():
     keys = [b"Authorization: Bearer a\r\n", b"Authorization: Bearer b\r\n", b"Authorization: Bearer a\r\n"]
     result = read([message(b"{}", before=key) for key in keys], learns=True)
-    assert result.known == 0
-    assert [one[3][b"authorization"] for one in result.asked] == [b"Bearer a", b"Bearer b", b"Bearer a"]
+    assert result.hits == 0
+    assert [one[3][b"authorization"] for one in result.requests] == [b"Bearer a", b"Bearer b", b"Bearer a"]
 
 
-def test_who_never_sends_a_head_again_costs_no_learning():
-    own = [message(b"{}", before=b"X-Request-ID: %d\r\n" % number) for number in range(10)]
-    result = read([*own, message(b"{}"), message(b"{}")], learns=True)
-    assert result.known == 8  # the last one learnt is kept from the fourth on
-    assert len(result.asked) == 12
+def test_a_client_that_never_repeats_a_head_costs_no_learning():
+    heads = [message(b"{}", before=b"X-Request-ID: %d\r\n" % number) for number in range(10)]
+    result = read([*heads, message(b"{}"), message(b"{}")], learns=True)
+    assert result.hits == 8  # from the fourth on, the last head that was learned is kept
+    assert len(result.requests) == 12
 
 
 @pytest.mark.parametrize("shape", SMUGGLING.values(), ids=SMUGGLING)
-def test_what_is_misframed_is_refused_after_a_known_head_too(shape):
+def test_a_misframed_request_is_rejected_after_a_cached_head_too(shape):
     result = read([message(b"{}"), message(b"{}"), shape], learns=True)
-    assert len(result.asked) == 2
+    assert len(result.requests) == 2
     assert b"HTTP/1.1 400 " in result.sent or shape.startswith(b"\x16")
 
 
@@ -100,11 +100,14 @@ def test_what_is_misframed_is_refused_after_a_known_head_too(shape):
         {"body": b"{"},
     ],
 )
-def test_what_a_head_alone_does_not_tell_is_never_known(changed):
+def test_a_head_that_does_not_determine_its_body_is_never_cached(changed):
     data = message(b"{}")
     request = HttpRequest("POST", b"/", {}, "1.1", True, 0.0)
     request.body = b"{}"
-    assert ParsedHeadCache.of(data, request, 1000) is not None
+    cache = ParsedHeadCache(LIMITS)
+    cache.learn(data, request)
+    assert cache.find(data, 0.0) is not None
     for name, value in changed.items():
         setattr(request, name, value)
-    assert ParsedHeadCache.of(data, request, 1000) is None
+    cache.learn(data, request)
+    assert cache.find(data, 0.0) is None
