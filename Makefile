@@ -88,7 +88,7 @@ lint: $(DEV_STAMP) ## check format, lint, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict bench
-	$(BIN)/python -m pytest tests/test_layers.py
+	$(BIN)/python -m pytest tests/unit/test_layers.py
 
 fmt: $(DEV_STAMP) ## format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix .

@@ -16,7 +16,7 @@ from support.fenced_blocks import PAGES, ROOT, SHELL, blocks, commands
 
 # Commands that cannot be run here, by a pattern: why, and what holds them to the code instead.
 LEFT_OUT = {
-    r"^(docker|kubectl) ": "needs an engine or a cluster; what it reads is checked in tests/deploy and tests/test_container.py",
+    r"^(docker|kubectl) ": "needs an engine or a cluster; what it reads is checked in tests/deploy and tests/deploy/test_container.py",
     r"systemctl|/opt/nulpoint|^(into\(\)|into|install) ": "changes the machine; tests/deploy/test_scratch_image.py does the like on a scratch root",
     r"^git clone|^cd gateway$": "needs the network; the tests stand in what it gives",
     r"^nulpoint logs 17$": "a request of somebody's log; the first one is shown before it",

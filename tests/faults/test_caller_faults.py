@@ -1,6 +1,6 @@
 """Caller faults, C01 to C04 and C28: callers who leave, at any moment and in any number.
 
-C04 at the pool itself is in tests/http/test_client.py, C05 (the slow reader) in tests/http/test_server.py.
+C04 at the pool itself is in tests/unit/http/client/test_upstream_client.py, C05 (the slow reader) in tests/integration/test_server.py.
 """
 
 import asyncio

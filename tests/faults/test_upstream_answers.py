@@ -1,6 +1,6 @@
 """Upstream faults, U17 to U27 and U36: answers that are none, odd ones, and hostile ones.
 
-Interim answers (U22) and what HTTP/1.0 does (U23) are also in tests/http/test_client.py.
+Interim answers (U22) and what HTTP/1.0 does (U23) are also in tests/unit/http/client/test_upstream_client.py.
 """
 
 import asyncio
@@ -305,7 +305,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_U26_all_shapes_of_events_pass_as_they_came(shape):
-    """At every split of the wire bytes, but for the largest; decoding at any split is in tests/wire."""
+    """At every split of the wire bytes, but for the largest; decoding at any split is in tests/unit/formats."""
 
     async def main():
         places = range(1, len(shape)) if len(shape) < 700 else range(1, len(shape), len(shape) // 5)

@@ -1,6 +1,6 @@
 """Upstream faults, U01 to U16, U34 and U35: connections that cannot be had, that break, or that go on too slowly.
 
-U06 and U07 (stale connections) are in tests/http/test_client.py, U08 to U10 in test_cuts.py.
+U06 and U07 (stale connections) are in tests/unit/http/client/test_upstream_client.py, U08 to U10 in test_cuts.py.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The keys that the tests' gateways are given, and a look for them in all that these gateways say, in every test.
 
-S01 has a sweep of its own with everything that can go wrong (tests/canary); this is the same look over the whole run.
+S01 has a sweep of its own with everything that can go wrong (tests/integration/test_planted_secrets.py); this is the same look over the whole run.
 """
 
 import logging

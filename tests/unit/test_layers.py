@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from support.paths import ROOT
+from support.paths import ROOT, TESTS
 
 SOURCE = ROOT / "src" / "nulpoint"
 LAYERS = [
@@ -83,6 +83,13 @@ def test_only_the_request_context_changes_itself():
                     assert path.parts[-2] in ("cli", "credentials"), (
                         f"{path}:{node.lineno} assigns {ast.unparse(target)}"
                     )
+
+
+def test_nothing_is_imported_from_a_test_or_a_conftest():
+    modules = {path.stem for path in TESTS.rglob("*.py") if path.stem.startswith("test_") or path.stem == "conftest"}
+    for path in (path for folder in ("tests", "bench", "demo") for path in (ROOT / folder).rglob("*.py")):
+        for names in imports(path):
+            assert not modules.intersection(names), f"{path}: imports {names}"
 
 
 _CONTEXTS = {"context", "_context"}

@@ -1,4 +1,7 @@
-"""The evidence that failures carry against a provider. How it is counted is tested in tests/routing/test_provider_health.py."""
+"""The evidence that failures carry against a provider.
+
+How it is counted is tested in tests/unit/routing/test_provider_health.py.
+"""
 
 import gzip
 import zlib
