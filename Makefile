@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/run.stamp
 DEV_STAMP := $(VENV)/dev.stamp
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Tests run in one process more than there are processors, because some of them wait. JOBS=0 runs them one by one.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8) + 1)')
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
@@ -31,18 +34,18 @@ run: $(RUN_STAMP) ## run the gateway; reads .env if there is one; requests go to
 	@exec $(BIN)/python -m nulpoint serve --env-file .env --request-log stdout,sqlite:requests.db
 
 demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 ends by itself, REDIS=1: two gateways, one Redis
-	@$(if $(REDIS),sh tests/install.sh)
+	@$(if $(REDIS),$(if $(INSTALL),INSTALL=$(INSTALL) sh tests/install.sh))
 	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once) $(if $(REDIS),--redis)
 
 mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19007
 	@exec $(BIN)/python -m nulpoint mock
 
-test: $(DEV_STAMP) ## run all tests
-	@sh tests/install.sh
-	$(BIN)/python -m pytest
+test: $(DEV_STAMP) ## run all tests; JOBS=3 processes; INSTALL=1 installs the system's packages that they could use
+	@INSTALL=$(INSTALL) sh tests/install.sh
+	$(PYTEST)
 
 test-short: $(DEV_STAMP) ## run the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-race: $(DEV_STAMP) ## repeat the concurrency tests in development mode with random seeds
 	@for round in 1 2 3; do \
@@ -50,7 +53,7 @@ test-race: $(DEV_STAMP) ## repeat the concurrency tests in development mode with
 		NULPOINT_TEST_SEED=$$seed PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m race || exit 1; done
 
 test-cover: $(DEV_STAMP) ## run all tests and report coverage by file
-	@sh tests/install.sh
+	@INSTALL=$(INSTALL) sh tests/install.sh
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --skip-covered
 
@@ -60,7 +63,7 @@ mock-race: test-race
 mock-cover: test-cover
 
 corpus: $(DEV_STAMP) ## replay recorded provider traffic, if there is any, through the translations and print a table
-	@$(BIN)/python tests/codecs/codecs_corpus.py
+	@$(BIN)/python tests/support/corpus/replay.py
 
 fuzz: $(DEV_STAMP) ## try nearly valid input on every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
 	@$(BIN)/python tests/fuzz --seconds $(or $(SECONDS),60) --target "$(TARGET)" $(if $(SEED),--seed $(SEED))
@@ -85,7 +88,7 @@ lint: $(DEV_STAMP) ## check format, lint, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict bench
-	$(BIN)/python -m pytest tests/test_layers.py
+	$(BIN)/python -m pytest tests/unit/test_layers.py
 
 fmt: $(DEV_STAMP) ## format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix .

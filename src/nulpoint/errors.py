@@ -70,7 +70,7 @@ ENVELOPE_TYPES = {
 }
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818  # it is what a client is told, not what went wrong in this program
     """The reason why a request cannot be served. It never changes: the `with_` methods return a changed copy.
 
     Fields:

@@ -5,11 +5,12 @@ import importlib
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
+from support.paths import ROOT
+
+BENCH = ROOT / "bench"
 MODULES = {path.stem for path in BENCH.glob("*.py")}  # they are scripts beside each other, with names the tests use too
 
 
@@ -139,7 +140,7 @@ def test_each_tree_is_served_by_its_own_code_however_it_is_laid_out(against, tmp
         (package / "__main__.py").write_text(SERVER)
     with contextlib.ExitStack() as stack:
         for name, subject in against.Gateways(stack, trees, tmp_path).start(1, "none").items():
-            with urllib.request.urlopen(f"http://127.0.0.1:{subject.port}/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{subject.port}/", timeout=30) as answer:
                 assert answer.read().decode().startswith(str(trees[name]))
 
 

@@ -14,8 +14,8 @@ import yaml
 
 from nulpoint.app.supervisor import GRACE_SECONDS
 from nulpoint.config.settings import SETTINGS
+from support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 COMPOSE = ("compose.yaml", "compose.mock.yaml", "compose.monitoring.yaml")
 MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/nulpoint.yaml").read_text()))

@@ -4,17 +4,18 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import CHAT, Caller, gateway, post, run
 from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, MetricValues
 from nulpoint.telemetry.metrics.exposition import page
+from support.event_loop import run
+from support.http_client import CHAT, Caller, post
+from support.paths import ROOT
+from support.running_gateway import gateway
 
-ROOT = Path(__file__).parent.parent.parent
 DASHBOARD = json.loads((ROOT / "deploy/grafana/nulpoint.json").read_text())
 ALERTS = ROOT / "deploy/prometheus/alerts.yaml"
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from nulpoint import __version__
-from test_container import ROOT, stages
-from test_process import SERVE, free_port, get, process, wait_until_up
+from support.dockerfile import ROOT, stages
+from support.ports import free_port
+from support.processes import SERVE, get, process, wait_until_up
 
 BASE_BYTES = 130_000_000  # python:3.12-slim, unpacked
 MOST_BYTES = 200_000_000
@@ -127,7 +128,7 @@ def test_it_serves_as_nobody_and_writes_nowhere(image, workers):
         )
         assert check.returncode == 0, check.stdout
         child.send_signal(signal.SIGINT)
-        child.communicate(timeout=15)
+        child.communicate(timeout=60)
         assert child.returncode == 0
     assert files(image) == before
 

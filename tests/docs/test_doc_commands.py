@@ -7,16 +7,16 @@ import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fenced import PAGES, ROOT, SHELL, blocks, commands
-from session import mocks, run_page
 
 from nulpoint.config import load
 from nulpoint.mock.server import parse_provider_fault
 from nulpoint.providers.catalog import CATALOG
+from support.documented_commands import mocks, run_page
+from support.fenced_blocks import PAGES, ROOT, SHELL, blocks, commands
 
 # Commands that cannot be run here, by a pattern: why, and what holds them to the code instead.
 LEFT_OUT = {
-    r"^(docker|kubectl) ": "needs an engine or a cluster; what it reads is checked in tests/deploy and tests/test_container.py",
+    r"^(docker|kubectl) ": "needs an engine or a cluster; what it reads is checked in tests/deploy and tests/deploy/test_container.py",
     r"systemctl|/opt/nulpoint|^(into\(\)|into|install) ": "changes the machine; tests/deploy/test_scratch_image.py does the like on a scratch root",
     r"^git clone|^cd gateway$": "needs the network; the tests stand in what it gives",
     r"^nulpoint logs 17$": "a request of somebody's log; the first one is shown before it",

@@ -4,7 +4,8 @@ import importlib.util
 import re
 
 import pytest
-from fenced import PAGES, ROOT
+
+from support.fenced_blocks import PAGES, ROOT
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.*-]+\.(?:py|md|yaml|json|sh|lua|service|txt|in|go|js))`")

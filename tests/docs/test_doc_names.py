@@ -4,7 +4,6 @@ import re
 
 import click
 import pytest
-from fenced import PAGES, ROOT
 
 from nulpoint.cli.main import main
 from nulpoint.config.reference import example
@@ -12,6 +11,7 @@ from nulpoint.config.settings import SETTINGS
 from nulpoint.mock.faults import FAULTS
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.telemetry.metrics.definitions import FAMILIES
+from support.fenced_blocks import PAGES, ROOT
 
 GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]
 TEXT = {page: page.read_text(encoding="utf-8") for page in GUIDES}

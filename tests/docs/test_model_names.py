@@ -7,12 +7,12 @@ still have in their programs (the aliases of earlier versions) go on being route
 import re
 
 import pytest
-from fenced import PAGES, ROOT
 
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.openai import server as openai_server
 from nulpoint.providers.catalog import ALIASES, CATALOG, PROVIDER_BY_PREFIX
 from nulpoint.providers.equivalents import TIERS
+from support.fenced_blocks import PAGES, ROOT
 
 _OPENAI = "https://developers.openai.com/api/docs/deprecations"
 _ANTHROPIC = "https://platform.claude.com/docs/en/about-claude/model-deprecations"

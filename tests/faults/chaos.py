@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # conftest, as under pytest
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`, as under pytest
 
-from chaos_callers import carry_out, plan
-from chaos_weather import NAMES, Provider, Weather
-from test_process import free_port
+from support.chaos_clients import carry_out, plan
+from support.chaos_providers import NAMES, Provider, Weather
+from support.ports import free_port
 
 MOST_CALLS = 1.1  # a request
 GROWTH_MIB = 4.0  # between the second quarter and the last, on top of two per cent
@@ -78,7 +78,7 @@ class Gateway:
         self.memory: list[float] = []
 
     def page(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return dict(json.loads(answer.read()))
 
     async def ready(self) -> None:
@@ -102,7 +102,7 @@ class Gateway:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, 60)
 
 
 async def bombard(gateway: Gateway, weather: Weather, options: argparse.Namespace, chance: Random) -> Counter[str]:

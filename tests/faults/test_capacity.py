@@ -5,10 +5,12 @@ import random
 
 import pytest
 
-from conftest import CHAT, Caller, gateway, left_in, post, run, until
-from faultd import pause, send, serve
 from nulpoint.proxy.overload import DrainRateEstimator
-from provider_bytes import GOOD
+from support.event_loop import run_in_simulated_time, until
+from support.http_client import CHAT, Caller, post
+from support.provider_bytes import GOOD
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import pause, send, serve
 
 LATENCY = 0.4  # seconds the provider takes
 PLACES = 20
@@ -85,4 +87,4 @@ def test_L02_three_times_the_capacity():
             assert accepted[int(0.99 * len(accepted))] <= LATENCY + 1 + 0.1
             await until(lambda: not left_in(running.app))
 
-    run(main())
+    run_in_simulated_time(main())

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from conftest import STREAM, gateway, run
-from faultd import fin, reset, send, serve
 from nulpoint.mock import start
-from outcome import ask
-from provider_bytes import (
+from support.client_outcome import ask
+from support.event_loop import run
+from support.http_client import STREAM
+from support.provider_bytes import (  # fmt: skip
     CHAT_ANSWER,
     CLOUDS,
     FORMATS,
@@ -27,7 +27,9 @@ from provider_bytes import (
     answer,
     chunk,
     with_tool_call,
-)  # fmt: skip
+)
+from support.running_gateway import gateway
+from support.scripted_provider import fin, reset, send, serve
 
 CUTS = int(os.environ.get("NULPOINT_CUTS", "500"))
 SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))

@@ -7,11 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from conftest import CHAT, Caller, gateway, left_in, post, run, until
-from faultd import serve, silence
 from nulpoint.mock import start
-from outcome import Outcome, ask
-from test_process import free_port, process, wait_until_up
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, Caller, post
+from support.ports import free_port
+from support.processes import process, wait_until_up
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import serve, silence
 
 FILES = 256
 LIMITED = ("sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable)
@@ -33,7 +36,7 @@ def test_D13_callers_beyond_half_of_the_files_are_told_so_and_nothing_spins_or_c
             for caller in callers:
                 caller.send(post(CHAT))
             served = FILES // 2 - 32
-            await until(lambda: len(faultd.requests) == served, 5)
+            await until(lambda: len(faultd.requests) == served)
             told = await asyncio.gather(*(caller.rest() for caller in callers[served:]))
             outcomes = [Outcome(raw) for raw in told if raw]
             assert len(outcomes) >= 32

@@ -6,11 +6,13 @@ import itertools
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, left_in, post, run, until
-from faultd import reset, send, serve
 from nulpoint.mock import MockSettings, start
-from outcome import Outcome, ask
-from provider_bytes import ROLE, SERVER_ERROR, STREAM_HEAD, chunk
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import ROLE, SERVER_ERROR, STREAM_HEAD, chunk
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import reset, send, serve
 
 PLACES = [
     "proxy.handler.parse_request",
@@ -144,7 +146,7 @@ def test_X08_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatc
                     # Once all has been said, a bug can only take the last chunk away.
                     if outcome.verdict not in ("answer", "error") and not (outcome.done and not outcome.whole):
                         return f"{outcome.verdict}: {outcome.raw[-300:]!r}"
-            await until(lambda: not left_in(running.app), 1)
+            await until(lambda: not left_in(running.app))
             outcome = await ask(running.port, body)
             return None if outcome.verdict == "answer" else f"the next: {outcome.raw[-300:]!r}"
 

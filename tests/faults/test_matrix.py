@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import pytest
 
-from conftest import CHAT, STREAM, gateway, run
-from faultd import BlackHole, Nobody, fin, reset, send, serve, silence
 from nulpoint.credentials import google
 from nulpoint.credentials.source import Credential
 from nulpoint.mock import MockSettings, start
 from nulpoint.providers.auth import Bearer
-from outcome import ask
-from provider_bytes import (
+from support.client_outcome import ask
+from support.event_loop import run
+from support.http_client import CHAT, STREAM
+from support.provider_bytes import (
     CLOUDS,
     CLOUDS_CONFIG,
     EMBEDDINGS,
@@ -30,6 +30,8 @@ from provider_bytes import (
     chunk,
     chunks,
 )
+from support.running_gateway import gateway
+from support.scripted_provider import BlackHole, Nobody, fin, reset, send, serve, silence
 
 EVERYWHERE = {**FORMATS, **CLOUDS}
 BY_IDENTITY = frozenset({"bedrock", "vertexai", "vertexai-claude"})  # not by a key: a refusal is nobody's but ours

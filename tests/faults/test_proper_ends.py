@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from conftest import CHAT, STREAM, gateway, run
-from faultd import fin, pause, send, serve, silence
 from nulpoint.mock import start
-from outcome import ask
-from provider_bytes import (
+from support.client_outcome import ask
+from support.event_loop import run
+from support.http_client import CHAT, STREAM
+from support.provider_bytes import (
     CHAT_ANSWER,
     CLOUDS,
     DONE,
@@ -28,6 +28,8 @@ from provider_bytes import (
     event,
     good_stream,
 )
+from support.running_gateway import gateway
+from support.scripted_provider import fin, pause, send, serve, silence
 
 FINISH = delta(b"", b'"stop"')
 ONCE = {"MAX_RETRIES": "1"}

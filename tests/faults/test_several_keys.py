@@ -5,11 +5,13 @@ import re
 
 import pytest
 
-from conftest import CHAT, STREAM, gateway, run
-from faultd import send, serve
 from nulpoint.mock import start
-from outcome import ask
-from provider_bytes import GOOD, answer, good_stream
+from support.client_outcome import ask
+from support.event_loop import run
+from support.http_client import CHAT, STREAM
+from support.provider_bytes import GOOD, answer, good_stream
+from support.running_gateway import gateway
+from support.scripted_provider import send, serve
 
 REFUSED = answer(b'{"error":{"message":"bad key","code":"invalid_api_key"}}', 401)
 

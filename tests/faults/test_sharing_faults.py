@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, gateway, left_in, post, run, until
-from faultd import fin, pause, reset, say, send, serve, silence, wait
 from nulpoint.mock import MockSettings, start
-from outcome import Outcome, ask
-from provider_bytes import (
+from support.client_outcome import Outcome, ask
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.provider_bytes import (
     CHAT_ANSWER,
     DONE,
     GOOD,
@@ -26,6 +26,8 @@ from provider_bytes import (
     delta,
     good_stream,
 )
+from support.running_gateway import gateway, left_in
+from support.scripted_provider import fin, pause, reset, say, send, serve, silence, wait
 
 SHARING = {"CACHE_MODE": "memory"}  # requests are shared where the cache may serve them
 
@@ -66,7 +68,7 @@ def test_K01_500_callers_with_one_question_make_one_call(body):
                 return await asking(running.port, body)
 
             opened = await asyncio.gather(*(one() for _ in range(callers)))
-            await until(lambda: running.app.runtime.recorder.inflight == callers, 5)
+            await until(lambda: running.app.runtime.recorder.inflight == callers)
             all_here.set()
             outcomes = await outcomes_of(opened)
             assert len(faultd.requests) == 1
@@ -143,7 +145,7 @@ def test_K02_the_last_who_leaves_ends_the_call():
                     assert faultd.open == 1
                     callers[place].writer.transport.abort()
                     await asyncio.sleep(0.01)
-                await until(lambda: faultd.open == 0, 0.2)
+                await until(lambda: faultd.open == 0)
                 await until(lambda: not left_in(running.app))
             assert running.app.runtime.provider_health["openai"].breaker._failures.__len__() == 0
 

@@ -5,11 +5,26 @@ import json
 
 import pytest
 
-from conftest import STREAM, Caller, gateway, post, run
-from faultd import fin, reset, send, serve, silence
 from nulpoint.mock import start
-from outcome import Outcome, ask
-from provider_bytes import CLOUDS, DONE, FORMATS, LAST_CHUNK, ROLE, STREAM_HEAD, TEXT, WORD, chunk, chunks, delta, event
+from support.client_outcome import Outcome, ask
+from support.event_loop import run
+from support.http_client import STREAM, Caller, post
+from support.provider_bytes import (
+    CLOUDS,
+    DONE,
+    FORMATS,
+    LAST_CHUNK,
+    ROLE,
+    STREAM_HEAD,
+    TEXT,
+    WORD,
+    chunk,
+    chunks,
+    delta,
+    event,
+)
+from support.running_gateway import gateway
+from support.scripted_provider import fin, reset, send, serve, silence
 
 FINISH = delta(b"", b'"stop"')
 SETTINGS = {"STREAM_IDLE_TIMEOUT": "200ms", "MAX_RETRIES": "1"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 _TESTS = Path(__file__).parents[1]
-sys.path[1:1] = [str(_TESTS), str(_TESTS / "codecs")]
+sys.path.insert(1, str(_TESTS))
 
 import recorded
 

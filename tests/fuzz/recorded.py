@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-from corpus.records import Recording, recordings
-
 from support import samples
+from support.corpus.records import Recording, recordings
 
 _MOST = 40  # of each kind
 _LONGEST = 4000  # bytes

@@ -1,7 +1,6 @@
 """What is fuzzed: for each parser, inputs that are nearly valid and what must hold for every one of them."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis
@@ -9,7 +8,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
-KEPT = Path(__file__).parents[2] / ".hypothesis" / "fuzz"
+from support.paths import ROOT
+
+KEPT = ROOT / ".hypothesis" / "fuzz"
 
 
 class Target(NamedTuple):

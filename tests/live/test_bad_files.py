@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from conftest import run, until
-from live_parts import live
+from support.event_loop import run, until
+from support.live_gateway import live
 
 GOOD = {"aliases": {"fast": "openai/gpt-4o-mini"}}
 BAD = {

@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
-from conftest import STREAM, Caller, post, run, until
-from live_parts import live
 from nulpoint.mock import MockSettings, start
+from support.event_loop import run, until
+from support.http_client import STREAM, Caller, post
+from support.live_gateway import live
 
 
 def test_change_of_aliases_chains_and_limits(tmp_path):
@@ -208,10 +209,9 @@ def test_a_stream_finishes_with_its_original_configuration(tmp_path):
             assert (health["inflight_requests"], list(health["providers"])) == (1, ["groq"])
             assert len(running.app._runtimes) == 2
             assert (await caller.reader.readuntil(b"0\r\n\r\n")).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-            await until(lambda: len(running.app._runtimes) == 1, 3)
-            await until(
-                lambda: running.app.process_state.connections == 0
-            )  # no connection to a removed provider is kept
+            await until(lambda: len(running.app._runtimes) == 1)
+            # No connection to the removed provider is kept.
+            await until(lambda: running.app.process_state.connections == 0)
             status, _, body = await running.chat()
             assert (status, json.loads(body)["error"]["code"]) == (400, "provider_not_configured")
 

@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
-from conftest import gateway, run
 from nulpoint.cli.explain import ExplainError, fetch_explanation
+from support.event_loop import run
+from support.running_gateway import gateway
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from conftest import Caller, gateway, run
-from live_parts import live
+from support.event_loop import run
+from support.http_client import Caller
+from support.live_gateway import live
+from support.running_gateway import gateway
 
 PATHS = (("GET", "/admin/config"), ("GET", "/admin/explain?model=gpt-4o"), ("POST", "/admin/reload"))
 KEY = "op-5d3f0c9e"

@@ -11,10 +11,11 @@ import socket
 
 import pytest
 
-from conftest import STREAM, Caller, post, run
 from nulpoint.mock import MockSettings, start
-from test_process import SERVE, free_port, get, process, wait_until_up
-from test_reload_process import until, workers_of
+from support.event_loop import run
+from support.http_client import STREAM, Caller, post
+from support.ports import free_port
+from support.processes import SERVE, get, process, wait_for, wait_until_up, workers_of
 
 HOOKS = '''
 import os, signal, sys
@@ -85,7 +86,7 @@ def serve(tmp_path):
 def hold(pid, serve):
     """Block the event loop of the process; return when it is blocked."""
     os.kill(int(pid), signal.SIGUSR1)
-    until(lambda: serve.holds.exists() and serve.holds.read_text() == "now")
+    wait_for(lambda: serve.holds.exists() and serve.holds.read_text() == "now")
 
 
 def both_workers(child, port):
@@ -96,7 +97,7 @@ def both_workers(child, port):
         with open("/proc/net/tcp") as file:
             return sum(address in line for line in file) == 2
 
-    until(listen, 20.0)
+    wait_for(listen, 20.0)
     return workers_of(child)
 
 
@@ -115,7 +116,7 @@ def is_running(pid):
 @pytest.mark.parametrize("place", ["RUN", "LISTEN", "LISTENING"])
 def test_a_stop_signal_while_the_listener_opens(serve, place, number):
     with serve(port=free_port(), **{f"SIGNAL_AT_{place}": str(int(number))}) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert b"Traceback" not in err
 
@@ -123,7 +124,7 @@ def test_a_stop_signal_while_the_listener_opens(serve, place, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_before_the_start_ends_the_process(serve, number):
     with serve(port=free_port(), SIGNAL_AT_IMPORT=str(int(number))) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == -number
         assert err == b""
 
@@ -134,9 +135,9 @@ def test_a_reload_signal_during_the_start_is_handled_later(serve, place):
     hangup = {f"SIGNAL_AT_{place}": str(int(signal.SIGHUP)), "CONFIG_WATCH": "false"}
     with serve(port=port, **hangup) as child:
         wait_until_up(port)
-        until(lambda: 'gateway_config_reloads_total{result="unchanged"} 1.0' in get(port, "/metrics"))
+        wait_for(lambda: 'gateway_config_reloads_total{result="unchanged"} 1.0' in get(port, "/metrics"))
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
 
 
@@ -146,7 +147,7 @@ def test_a_stop_signal_after_the_shutdown_changes_nothing(serve, number):
     with serve(port=port, SIGNAL_AT_EXIT=str(int(number))) as child:
         wait_until_up(port)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert b"Traceback" not in err
 
@@ -154,7 +155,7 @@ def test_a_stop_signal_after_the_shutdown_changes_nothing(serve, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_between_two_worker_starts(serve, number):
     with serve(port=free_port(), WORKERS="3", SIGNAL_AT_POPEN=str(int(number))) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert b"Traceback" not in err
 
@@ -170,7 +171,7 @@ def test_a_single_process_with_a_blocked_loop_ends_after_the_timeout(serve, held
         wait_until_up(port)
         hold(child.pid, serve)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 1
         assert b"most recent call first" in err
         assert b"in hold" in err
@@ -196,7 +197,7 @@ def test_a_worker_with_a_blocked_loop_ends_with_the_others(serve, held_in):
         workers = both_workers(child, port)
         hold(workers[0], serve)
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=30)
+        child.communicate(timeout=60)
         assert child.returncode in (1, 9)
         assert not any(map(is_running, workers))
 
@@ -211,10 +212,10 @@ def test_an_unresponsive_worker_is_replaced(serve, how):
             os.kill(int(silent), signal.SIGSTOP)
         else:
             hold(silent, serve)
-        until(lambda: silent not in workers_of(child) and len(workers_of(child)) == 2, 30.0)
+        wait_for(lambda: silent not in workers_of(child) and len(workers_of(child)) == 2, 30.0)
         assert other in workers_of(child)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=60)
         text = err.decode()
         assert f"killing worker {silent}, which has not responded for" in text
         assert "(WORKER_TIMEOUT=2s)" in text
@@ -232,11 +233,11 @@ def test_workers_end_with_their_supervisor_and_free_the_port(serve):
         workers = both_workers(child, port)
         child.kill()
         child.wait()
-        until(lambda: not any(map(is_running, workers)))
+        wait_for(lambda: not any(map(is_running, workers)))
     with serve(port=port) as child:
         wait_until_up(port)
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)
         assert child.returncode == 0
 
 
@@ -255,11 +256,11 @@ def test_requests_in_flight_finish_after_the_supervisor_died(serve):
             await caller.reader.readuntil(b"data: ")
             child.kill()
             child.wait()
-            await asyncio.to_thread(until, lambda: not _listens(port))
+            await asyncio.to_thread(wait_for, lambda: not _listens(port))
             with serve(port=port, **here) as next_one:
                 await asyncio.to_thread(wait_until_up, port)
                 assert (await caller.rest()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-                await asyncio.to_thread(until, lambda: not any(map(is_running, workers)))
+                await asyncio.to_thread(wait_for, lambda: not any(map(is_running, workers)))
                 next_one.send_signal(signal.SIGTERM)
                 assert next_one.wait(20) == 0
         await provider.close()
@@ -280,14 +281,14 @@ def test_a_worker_with_a_blocked_loop_ends_after_the_supervisor_died(serve):
         hold(workers[0], serve)
         child.kill()
         child.wait()
-        until(lambda: not any(map(is_running, workers)), 30.0)
+        wait_for(lambda: not any(map(is_running, workers)), 30.0)
 
 
 @pytest.mark.slow
 def test_workers_end_if_the_supervisor_dies_while_starting_them(serve):
     with serve(port=free_port(), WORKERS="2", SIGNAL_AT_POPEN=str(int(signal.SIGKILL))) as child:
         child.wait(20)
-        until(lambda: not _orphans())
+        wait_for(lambda: not _orphans())
 
 
 def _orphans():
@@ -310,7 +311,7 @@ def _orphans():
 def test_a_pipe_instead_of_a_file_is_reported_at_the_start(serve, tmp_path):
     os.mkfifo(tmp_path / "config.yaml")
     with serve(port=free_port()) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 2
         assert b"config.yaml: cannot be read: it is a pipe (FIFO), and only regular files are read" in err
 
@@ -324,8 +325,8 @@ def test_a_pipe_instead_of_a_file_does_not_block_the_shutdown(serve, tmp_path, w
         wait_until_up(port)
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").replace(tmp_path / "config.yaml")
-        until(lambda: "it is a pipe (FIFO)" in get(port, "/health"))
+        wait_for(lambda: "it is a pipe (FIFO)" in get(port, "/health"))
         child.send_signal(signal.SIGHUP)
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)
         assert child.returncode == 0

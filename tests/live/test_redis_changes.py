@@ -2,9 +2,10 @@
 
 import asyncio
 
-from conftest import run, until
-from live_parts import live
-from redis_server import free_port, needs_redis, redis_server
+from support.event_loop import run, until
+from support.live_gateway import live
+from support.ports import free_port
+from support.redis_server import needs_redis, redis_server
 
 pytestmark = needs_redis
 FILE = {"cache_mode": "redis"}
@@ -36,10 +37,10 @@ def test_redis_is_added_moved_and_removed(tmp_path):
                 await running.change(**FILE, redis_url=other.url, rpm_limit=200_000, aliases={"a": "openai/b"})
                 assert running.app.runtime.backends.redis is links[1]
                 assert await outcome() == "HIT"
-                await until(lambda: not links[0].up, 3)  # no runtime uses it any more
+                await until(lambda: not links[0].up)  # no runtime uses it any more
                 await running.change(cache_mode="memory")
                 assert await outcome() == "MISS"
-                await until(lambda: not links[1].up, 3)
+                await until(lambda: not links[1].up)
                 assert "redis" not in (await running.get("/health"))[1]
                 assert b"\ngateway_redis_up " not in running.app.metrics.page()
 
@@ -73,7 +74,7 @@ def test_breaker_hints_and_shared_limits_continue(tmp_path):
                 assert [(await one.chat())[0] for _ in range(2)] == [502, 502]  # the sixth failure opens the breaker
                 assert [(await running.chat())[0] for running in (one, other)] == [429, 429]
                 breaker = other.app.runtime.provider_health["openai"].breaker
-                await until(lambda: breaker.state.label == "open", 3)
+                await until(lambda: breaker.state.label == "open")
                 await other.change(**{**file, "rpm_limit": 0, "cb_half_open_timeout": "90s"})
                 assert (await other.chat())[0] == 503
 

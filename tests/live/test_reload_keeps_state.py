@@ -7,9 +7,10 @@ import weakref
 
 import pytest
 
-from conftest import STREAM, Caller, post, run, until
-from live_parts import live
 from nulpoint.mock import MockSettings
+from support.event_loop import run, until
+from support.http_client import STREAM, Caller, post
+from support.live_gateway import live
 
 BREAKER = {"cb_error_threshold": 2, "max_retries": 1}
 
@@ -186,8 +187,8 @@ def test_old_runtimes_are_released_after_their_last_request(tmp_path):
                     await running.change(rpm_limit=1000 + number)
                     assert old[-1]() is not None
                 assert len(running.app._runtimes) == 5
-                await until(lambda: not running.app.process_state.inflight, 5)
-                await until(lambda: len(running.app._runtimes) == 1, 3)
+                await until(lambda: not running.app.process_state.inflight)
+                await until(lambda: len(running.app._runtimes) == 1)
                 await asyncio.sleep(0.2)
                 assert [one() for one in old] == [None] * len(old)
             finally:

@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from conftest import run, until
-from live_parts import live
 from nulpoint.app.reload import MAX_UNFINISHED_READINGS
 from nulpoint.config import ConfigError, ConfigSource
 from nulpoint.config.document import UnreadableConfigError, read_document
 from nulpoint.config.last_good import LastGoodConfig
 from nulpoint.config.safeguards import ReloadGuard
+from support.event_loop import run, until
+from support.live_gateway import live
 
 KEYS = {"gateway_api_keys": "one-key-of-a-caller", "rpm_limit": 5000}
 NOTHING = {

@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from conftest import run
 from nulpoint.app.signals import Signals
 from nulpoint.app.supervisor import BackgroundTask, Supervisor, Timeouts, Worker
 from nulpoint.app.worker_link import BEAT_SECONDS, START_SECONDS, SupervisorLink, WorkerLink
 from nulpoint.config import ConfigSource
 from nulpoint.config.last_good import LastGoodConfig, load_last_good
 from nulpoint.config.settings import SETTINGS
+from support.event_loop import run
 
 ENVIRON = {"OPENAI_API_KEY": "sk-configured"}
 

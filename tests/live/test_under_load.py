@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from conftest import CHAT, STREAM, Caller, left_in, post, run, until
-from live_parts import live
 from nulpoint.mock import MockSettings
+from support.event_loop import run, until
+from support.http_client import CHAT, STREAM, Caller, post
+from support.live_gateway import live
+from support.running_gateway import left_in
 
 
 def config(number):
@@ -54,7 +56,7 @@ def test_60_changes_under_load_and_no_request_fails(tmp_path):
             await asyncio.gather(*callers)
             assert len(outcomes) > 300
             assert set(outcomes) == {(200, True)}
-            await until(lambda: len(running.app._runtimes) == 1, 3)
+            await until(lambda: len(running.app._runtimes) == 1)
             assert not {key: value for key, value in left_in(running.app).items() if key != "connections of callers"}
             kept = sum(pool.free for pool in running.app.runtime.client._pools.values())
             assert running.app.process_state.connections == kept
@@ -87,7 +89,7 @@ def test_a_thousand_concurrent_reload_requests_share_a_few_reloads(tmp_path, cap
             results = [one for some in await asked for one in some]
             assert len(results) == 1000
             assert {status for status, _ in results} == {200}
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 100
             page = running.app.metrics.page().decode().splitlines()
             done = sum(float(line.split()[-1]) for line in page if line.startswith("gateway_config_reloads_total{"))
             assert done < 200

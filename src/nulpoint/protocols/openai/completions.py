@@ -128,7 +128,7 @@ class CompletionStream(PassThrough):
         events = []
         try:
             for event in self._decoder.feed(super().feed(data)):
-                events.append(self._convert(event.data))
+                events.append(self._convert(event.data))  # noqa: PERF401  # events made before an error are sent
         except MALFORMED:
             self._set_failure(malformed_response("the provider sent an event that is not a chat completion chunk"))
         except Failure as failure:

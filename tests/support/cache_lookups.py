@@ -1,0 +1,23 @@
+"""What the cache is asked, and by whom."""
+
+from typing import Any
+
+from nulpoint.cache.policy import CachePolicy
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.spec import Provider
+from nulpoint.routing.chains import Target, TargetPlan
+from support.proxy_requests import BODY, asked
+
+OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
+TARGET, OTHER = Target.at(OPENAI, "there"), Target.at(OPENAI, "elsewhere")
+PLAN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]])
+TTL = 3600.0
+
+
+def read(
+    headers: Any = (), *, body: Any = BODY, route: Any = "chat", plan: Any = PLAN, excluded: Any = None, **how: Any
+) -> Any:
+    return CachePolicy(route, excluded, TTL).lookup_for(asked(headers, body=body, **how), plan)
+
+
+OWN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], configured=True)

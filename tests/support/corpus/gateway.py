@@ -1,0 +1,149 @@
+"""What the gateway makes of recorded bytes: the code of a real request, with the sockets left out."""
+
+import asyncio
+import atexit
+import functools
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
+
+from nulpoint.errors import Failure
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.openai.usage import ResponseMetadata, read_metadata
+from nulpoint.protocols.registry import CODECS
+from nulpoint.providers.spec import ProviderSpec, Route
+from nulpoint.proxy.response_body import check_response
+from nulpoint.proxy.stream_relay import StreamRelay, error_event
+from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
+
+CREATED = 1_700_000_000
+MODEL = "some-model"
+
+
+class Shown(NamedTuple):
+    """What left for the caller: status and body, or the failure that was told instead of one or after a part of it."""
+
+    body: bytes
+    facts: ResponseMetadata
+    failure: Failure | None = None
+    began: bool = True  # a part of the answer was out before it failed
+
+
+def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, UpstreamRequest, bool]:
+    """The caller's request and what was made of it; whether a completion is answered through chat."""
+    through_chat = route == "completions" and not host.completions
+    asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
+    if route == "embeddings":
+        asked = {"input": "hi"}
+    body = json.dumps({"model": MODEL, **asked, **members}).encode()
+    return body, prepare(body, read_envelope(body), host, MODEL, route, through_chat), through_chat
+
+
+def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) -> Shown:
+    """A whole answer, as `gateway.proxy` sends it."""
+    request, ready, through_chat = prepared(host, route, **members)
+    try:
+        if ready.codec is not None:
+            body = ready.codec.decode(body, CREATED)
+        elif ready.embeddings is not None:
+            body = ready.embeddings.decode(body, request, MODEL)
+        facts = read_metadata(body)
+        if facts.suspect:
+            check_response(host.name, body, None)
+    except Failure as failure:
+        return Shown(b"", ResponseMetadata(), failure, began=False)
+    return Shown(from_chat(body) if through_chat else body, facts)
+
+
+def show_stream(host: ProviderSpec, pieces: Iterable[bytes], *, usage: bool, route: Route = "chat") -> Shown:
+    """A stream whose reads are `pieces`, as `gateway.relay` passes it on; `usage`: the caller asked for it."""
+    return _loop().run_until_complete(_show_stream(host, pieces, usage, route))
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
+
+
+async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool, route: Route) -> Shown:
+    _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
+    watcher = ready.stream_transformer(through_chat, {}, CREATED)
+    answer = _Answer()
+    relay = StreamRelay(_Upstream(pieces), answer, watcher, host.sends_done)  # type: ignore[arg-type]  # stand-ins
+    failure = None
+    try:
+        await relay.run()
+        assert answer.ended
+    except Failure as caught:
+        failure = caught
+        assert not answer.ended
+    if failure is not None and answer.sent:
+        answer.write(error_event(failure))
+    return Shown(bytes(answer.sent), watcher.metadata(), failure, bool(answer.sent))
+
+
+class _Upstream:
+    """A provider's connection whose reads are known beforehand."""
+
+    headers: ClassVar[dict[bytes, bytes]] = {}
+    deadline = 0.0
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self.ended = False
+
+    async def pump_to(self, pass_on: Callable[[bytes], bool]) -> None:
+        for piece in self._pieces:
+            if not pass_on(piece):
+                return
+        self.ended = True
+
+    def take(self) -> bytes:
+        return b""
+
+    def start_idle_timeout(self) -> float:
+        return 0.0
+
+    def progress(self) -> None:
+        pass
+
+    def lift_deadline(self) -> None:
+        pass
+
+
+class _Answer:
+    """A caller that reads at once."""
+
+    paused = False
+
+    def __init__(self) -> None:
+        self.client = self
+        self.sent = bytearray()
+        self.ended = False
+
+    def send_head(self) -> None:
+        pass
+
+    def commit(self) -> None:
+        pass
+
+    def writer(self) -> Callable[[bytes], None]:
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def end(self, data: bytes = b"") -> None:
+        self.write(data)
+        self.ended = True
+
+    async def drain(self) -> None:
+        return
+
+
+def translated(host: ProviderSpec) -> bool:
+    """The host speaks a format of its own."""
+    return host.wire in CODECS

@@ -1,0 +1,1 @@
+"""Requests that the mocks of each provider take."""

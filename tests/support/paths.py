@@ -1,0 +1,8 @@
+"""Where the tests find the project's files, and the recorded provider traffic that may stand beside the project."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+CORPUS = Path(os.environ.get("NULPOINT_CORPUS", ROOT.parent / "shared" / "corpus"))

@@ -1,0 +1,20 @@
+"""Chat requests as the proxy has parsed them."""
+
+from typing import Any
+
+from nulpoint.http.message import HttpRequest
+from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.request import ProxyRequest, parse_request
+from nulpoint.request.rules import RequestRules
+
+BODY = b'{"model":"gpt-4o","messages":[]}'
+
+
+def asked(
+    headers: Any = (), *, forward_keys: bool = False, strict: bool = False, body: bytes = BODY, keys: Any = ()
+) -> ProxyRequest:
+    given = {b"content-type": b"application/json", **dict(headers)}
+    request = HttpRequest("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
+    request.body = body
+    callers = ClientAuthenticator(keys, forward=forward_keys, distinguish=False)
+    return parse_request(request, RequestRules(callers, strict, 600.0), 1000.0)

@@ -1,0 +1,111 @@
+"""A gateway in this process beside mock providers."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nulpoint.app.app import App
+from nulpoint.config import ConfigSource
+from nulpoint.mock import MockServer, MockSettings, start
+from nulpoint.routing.breaker import State
+from support import cloud_mocks, planted_key_watch
+
+
+class Running:
+    """A gateway in this process, its mock providers by name, and what it logged."""
+
+    def __init__(self, app: App, port: int, mocks: dict[str, MockServer], log_fd: int) -> None:
+        self.app = app
+        self.port = port
+        self.mocks = mocks
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._log_fd = log_fd
+
+    @property
+    def mock(self) -> MockServer:
+        return self.mocks["openai"]
+
+    def log(self) -> bytes:
+        """The request log so far; closes the log."""
+        self.app.log.close(2.0)
+        return _content(self._log_fd)
+
+
+def _content(fd: int) -> bytes:
+    return os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0)
+
+
+@contextlib.asynccontextmanager
+async def gateway(
+    settings: Mapping[str, str] = {},
+    *,
+    mock: MockSettings | None = None,
+    names: Sequence[str] = ("openai",),
+    providers: Mapping[str, Any] | None = None,
+    directory: Path | None = None,
+) -> AsyncIterator[Running]:
+    """`settings` as environment variables; every named mock provider is configured, or the `providers` given instead.
+
+    Without a cache unless the settings say so: most tests that ask twice mean it. However the test ends, nothing may be
+    left of it in the gateway.
+    """
+    mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
+    environ = {"PORT": "0", "CACHE_MODE": "none", **addresses(mocks), **settings}
+    log_fd = os.memfd_create("request-log")
+    place = ConfigSource(environ, directory or Path("/nonexistent"))
+    app = App(place.load(), place, log_fd)
+    try:
+        yield Running(app, await app.listen(), mocks, log_fd)
+    finally:
+        app.server.drain()
+        app.server.abort()
+        await app.server.wait_drained(1.0)
+        left = left_in(app)
+        planted_key_watch.look("the health page", app.runtime.status.health()[2])
+        planted_key_watch.look("the metrics", app.metrics.page())
+        app.close()
+        planted_key_watch.look("the request log", _content(log_fd))
+        for server in mocks.values():
+            await server.close()
+        await asyncio.sleep(0)
+        os.close(log_fd)
+    assert not left, left
+
+
+def left_in(app: App) -> dict[str, Any]:
+    """What a gateway without callers still holds, and should not."""
+    standings = app.runtime.provider_health.items()
+    held = {
+        "connections of callers": len(app.server.connections),
+        "in flight": app.runtime.recorder.inflight,
+        "at the gate": (
+            app.admission.requests,
+            app.admission.streams,
+            app.admission.held_bytes,
+            sum(map(len, app.admission._waiting.values())),
+        ),
+        "shared calls": len(app.runtime.single_flight or ()),
+        "attempts from the budget": {
+            name: one.retry_budget.running for name, one in standings if one.retry_budget.running
+        },
+        "probes": [name for name, one in standings if one.breaker.state is State.HALF_OPEN],
+        "waiting for a connection": sum(len(pool._waiters) for pool in app.runtime.client._pools.values()),
+        "busy connections to providers": sum(
+            one._busy for pool in app.runtime.client._pools.values() for one in pool._open
+        ),
+    }
+    return {what: count for what, count in held.items() if count not in (0, (0, 0, 0, 0), {}, [])}
+
+
+def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
+    environ = cloud_mocks.addresses(mocks)
+    for name, server in mocks.items():
+        if name in cloud_mocks.ADDRESSES:
+            continue
+        key = {"gemini": "GOOGLE"}.get(name, name.upper())
+        path = "/v1beta" if name == "gemini" else "/v1"
+        environ |= {f"{key}_API_KEY": f"sk-configured-{name}", f"{name.upper()}_BASE_URL": server.url + path}
+    return environ

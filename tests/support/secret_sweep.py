@@ -1,0 +1,174 @@
+"""A gateway process with everything planted, everything that can be asked of it, and all that comes out."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from nulpoint.mock import MockServer, start
+from support.http_client import Caller, post
+from support.planted_secrets import PROMPT, Planted, marker
+from support.ports import free_port
+
+FAST = {
+    "LOG_LEVEL": "debug", "CONNECT_TIMEOUT": "300ms", "PROVIDER_TIMEOUT": "300ms", "STREAM_IDLE_TIMEOUT": "300ms",
+    "CB_ERROR_THRESHOLD": "1000000", "SHUTDOWN_DELAY": "0", "UPSTREAM_MAX_HEAD_BYTES": "64KiB",
+}  # fmt: skip
+MODELS = {  # for chat, completions, embeddings
+    "openai": ("gpt-4o", "gpt-3.5-turbo-instruct", "text-embedding-3-small"),
+    "anthropic": ("claude-haiku-4-5", "claude-haiku-4-5", "claude-haiku-4-5"),
+    "gemini": ("gemini-2.5-flash", "gemini-2.5-flash", "gemini-embedding-001"),
+    "mistral": ("mistral-large-latest", "mistral-large-latest", "mistral-embed"),
+}
+ROUTES = ("chat", "chat stream", "completions", "completions stream", "embeddings")
+
+
+def body_of(route: str, provider: str, prompt: str) -> bytes:
+    """A request with the prompt in every place for text."""
+    kind, _, streamed = route.partition(" ")
+    model = MODELS[provider][("chat", "completions", "embeddings").index(kind)]
+    body: dict[str, Any] = {"model": model, "user": prompt}
+    if kind == "chat":
+        tool = {"name": "lookup", "description": prompt, "parameters": {"type": "object", "properties": {}}}
+        turns = [{"role": "system", "content": f"You know {prompt}."}, {"role": "user", "content": f"And {prompt}?"}]
+        body |= {"messages": turns, "tools": [{"type": "function", "function": tool}]}
+    elif kind == "completions":
+        body["prompt"] = prompt
+    else:
+        body["input"] = [prompt, f"again {prompt}"]
+    return json.dumps({**body, "stream": True} if streamed else body).encode()
+
+
+class Process:
+    """`nulpoint serve` with the settings given; its output goes into files, since a pipe would fill."""
+
+    def __init__(self, settings: dict[str, str], folder: Path) -> None:
+        self.port = free_port()
+        self._outputs = [folder / "stdout", folder / "stderr"]
+        keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with self._outputs[0].open("wb") as stdout, self._outputs[1].open("wb") as stderr:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "nulpoint", "serve"],
+                env={**keep, **FAST, **settings, "PORT": str(self.port)}, cwd=folder, stdout=stdout, stderr=stderr,
+            )  # fmt: skip
+
+    async def until_up(self) -> None:
+        for _ in range(1000):
+            with contextlib.suppress(OSError):
+                await (await Caller.connect(self.port)).close()
+                return
+            assert self._child.poll() is None, self.output()
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        self._child.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(self._child.wait, 60) == 0
+
+    def kill(self) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+
+    def output(self) -> bytes:
+        return b"".join(path.read_bytes() for path in self._outputs)
+
+
+class Sweep:
+    """One process, its mock providers, and what came out of either.
+
+    `answers` to callers, head and body, each beside the prompt it was asked with; `heads` that reached each provider.
+    """
+
+    def __init__(self, planted: Planted, process: Process, mocks: dict[str, MockServer]) -> None:
+        self.planted = planted
+        self.process = process
+        self.mocks = mocks
+        self.answers: list[tuple[str, bytes]] = []
+        self.heads: dict[str, list[dict[str, str]]] = defaultdict(list)
+        for name, mock in mocks.items():
+            self._record(name, mock)
+
+    def _record(self, name: str, mock: MockServer) -> None:
+        answer = mock.respond
+
+        def recorded(request: Any) -> Any:
+            self.heads[name].append(dict(request.headers))
+            return answer(request)
+
+        mock.respond = recorded  # type: ignore[method-assign]
+
+    async def send(self, data: bytes, prompt: str = "") -> bytes:
+        """Raw bytes out, all that comes back until the connection ends."""
+        caller = await Caller.connect(self.process.port)
+        caller.send(data)
+        answer = await asyncio.wait_for(caller.rest(), 15)
+        self.answers.append((prompt, answer))
+        return answer
+
+    async def ask(self, route: str, provider: str, *fields: str) -> bytes:
+        prompt = marker()
+        path = "/v1/" + {"chat": "chat/completions"}.get(route.split()[0], route.split()[0])
+        return await self.send(post(body_of(route, provider, prompt), path, "Connection: close", *fields), prompt)
+
+    async def get(self, path: str, *fields: str, method: str = "GET") -> bytes:
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *fields]
+        return await self.send("\r\n".join([*lines, "", ""]).encode())
+
+    async def with_every_fault(self, faults: Any, routes: Any, fields: Any) -> None:
+        """All providers at once, each one request after the other. `fields(provider)`: of the request head."""
+
+        async def one(provider: str) -> None:
+            for fault in faults:
+                for route in routes:
+                    arg = 0.2 if fault == "slow_drip" else None
+                    self.mocks[provider].set_fault(fault, count=1, arg=arg)
+                    await self.ask(route, provider, *fields(provider))
+                    self.mocks[provider].clear()
+
+        await asyncio.gather(*map(one, self.mocks))
+
+    def leaks(self) -> dict[str, set[object]]:
+        """Where a secret or a prompt came out that does not belong there."""
+        found: dict[str, set[object]] = {
+            "answers": {
+                (*sorted(names), answer) for _, answer in self.answers if (names := self.planted.found_in(answer))
+            },
+            "logs": {*self.planted.found_in(self.process.output())},
+            "prompts in answers": {
+                other.decode()
+                for prompt, answer in self.answers
+                for other in PROMPT.findall(answer)
+                if other.decode() != prompt
+            },
+        }
+        return {where: names for where, names in found.items() if names}
+
+    def sent_to(self, provider: str) -> set[str]:
+        """Whose secrets were in the heads that reached this provider."""
+        return self.planted.found_in("\n".join(map(str, self.heads[provider])).encode())
+
+
+@contextlib.asynccontextmanager
+async def sweeping(planted: Planted, settings: dict[str, str], folder: Path) -> AsyncIterator[Any]:
+    """All four mocks are configured, each with a planted key."""
+    mocks = {name: await start(name) for name in MODELS}
+    environ: dict[str, str] = {}
+    for name, mock in mocks.items():
+        variable = {"gemini": "GOOGLE"}.get(name, name.upper())
+        path = "/v1beta" if name == "gemini" else "/v1"
+        environ |= {f"{variable}_API_KEY": planted(f"key of {name}"), f"{name.upper()}_BASE_URL": mock.url + path}
+    process = Process({**environ, **settings}, folder)
+    try:
+        await process.until_up()
+        yield Sweep(planted, process, mocks)
+    finally:
+        process.kill()
+        for mock in mocks.values():
+            await mock.close()

@@ -1,0 +1,80 @@
+"""An event loop whose clock stands still while there is work, and jumps to the next timer when there is none.
+
+Tests of deadlines, queues and load give the same result on a fast machine, on a slow one and on one that is busy with
+something else: code takes no time, and only what really waits for a timer lets time pass. Sockets of loopback work as
+ever, because what one side has written is there for the other as soon as the loop looks. Programs of their own, such as
+a Redis server, are another matter: use the real loop with them.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
+
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
+
+_SETTLE_SECONDS = 0.001  # of the real clock: how long to look for input before the time jumps
+_THREAD_SECONDS = 0.05  # of the real clock, between two looks at the threads that work for the loop
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """Waits for input like the selector it wraps; in place of waiting for a timer it calls `jump` with the seconds."""
+
+    def __init__(self, jump: Callable[[float], None], threads_at_work: Callable[[], bool]) -> None:
+        self._inner = selectors.DefaultSelector()
+        self._jump = jump
+        self._threads_at_work = threads_at_work
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return self._inner.select(timeout)
+        events = self._inner.select(_SETTLE_SECONDS)
+        while not events and self._threads_at_work():
+            events = self._inner.select(_THREAD_SECONDS)
+        if not events:
+            self._jump(timeout)
+        return events
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._inner.get_map()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class SimulatedTimeLoop(asyncio.SelectorEventLoop):
+    """`time()` is simulated seconds since an arbitrary start."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._threads = 0
+        super().__init__(_JumpingSelector(self._jump, lambda: self._threads > 0))
+
+    def time(self) -> float:
+        return self._now
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Arguments], _Result], *args: *_Arguments
+    ) -> "asyncio.Future[_Result]":
+        """Run it as ever; the time does not jump while a thread is at work."""
+        future = super().run_in_executor(executor, func, *args)
+        self._threads += 1
+        future.add_done_callback(self._thread_ended)
+        return future
+
+    def _thread_ended(self, future: "asyncio.Future[Any]") -> None:
+        self._threads -= 1
+
+    def _jump(self, seconds: float) -> None:
+        self._now += seconds

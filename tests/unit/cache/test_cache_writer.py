@@ -1,0 +1,144 @@
+"""Tests which responses are stored in the cache, and under which key."""
+
+import json
+
+import pytest
+
+from nulpoint.cache.backend import MemoryCache
+from nulpoint.cache.embeddings import CachedVector
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
+from nulpoint.errors import Failure
+from nulpoint.protocols.openai.stream import PassThrough
+from nulpoint.protocols.openai.usage import Usage, read_final_metadata
+from support.cache_lookups import OTHER, OWN, PLAN, TARGET, read
+
+GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
+STREAM = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n'
+USAGE_EVENT = b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def source(target=TARGET, dropped=("user", "n"), body=GOOD):
+    return ResponseOrigin(target, "there-2024", Usage(prompt=1, completion=2), dropped, read_final_metadata(body).ended)
+
+
+def keeper(plan=PLAN, headers=()):
+    cache = MemoryCache(1 << 24)
+    return cache, CacheWriter(cache, read(headers), plan, lambda: 5.0, lambda: 1700.0)
+
+
+def kept(cache):
+    return [entry.value for entry in cache.memory._entries.values()]
+
+
+def test_a_body_is_stored():
+    cache, one = keeper()
+    assert one.complete(GOOD, source()) is GOOD
+    one.store_body(GOOD, source())
+    expected = CacheEntry(
+        GOOD, b"", False, "openai", "there", Usage(prompt=1, completion=2), 1700.0, "there-2024", "user,n"
+    )
+    assert cache.memory.get(read().key, 5.0) == expected
+    assert cache.memory.get(read().key, 5.0 + 3600) is None
+
+
+@pytest.mark.parametrize("hide", [False, True])
+def test_a_stream_is_stored(hide):
+    cache, one = keeper()
+    recorder = one.record(PassThrough(), hide)
+    assert recorder.feed(STREAM + USAGE_EVENT + DONE) == STREAM + (b"" if hide else USAGE_EVENT)
+    assert recorder.close() == DONE
+    one.store_stream(recorder, source())
+    (answer,) = kept(cache)
+    assert (answer.content, answer.usage_event, answer.streamed) == (STREAM, USAGE_EVENT, True)
+
+
+NOT_KEPT = {
+    "a built-in equivalent's": (GOOD, PLAN, OTHER, {}),
+    "nothing of it": (GOOD, PLAN, TARGET, {b"x-nulpoint-cache-ttl": b"0"}),
+    "filtered": (GOOD.replace(b"stop", b"content_filter"), PLAN, TARGET, {}),
+    "too large": (GOOD[:-1] + b" " * MAX_RESPONSE_BYTES + b"}", PLAN, TARGET, {}),
+    "no answer": (b'{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}', PLAN, TARGET, {}),
+}
+
+
+@pytest.mark.parametrize("case", NOT_KEPT)
+def test_bodies_that_are_not_stored(case):
+    body, plan, target, headers = NOT_KEPT[case]
+    cache, one = keeper(plan, headers)
+    one.store_body(body, source(target, body=body))
+    assert kept(cache) == []
+
+
+def test_streams_that_are_not_stored():
+    for events, target in ((STREAM, OTHER), (STREAM.replace(b'"stop"', b"null"), TARGET), (STREAM + b"data: x\n\n", TARGET),
+                           (STREAM.replace(b"x", b"x" * MAX_RESPONSE_BYTES), TARGET)):  # fmt: skip
+        cache, one = keeper()
+        recorder = one.record(PassThrough(), False)
+        recorder.feed(events + DONE)
+        one.store_stream(recorder, source(target))
+        assert kept(cache) == []
+
+
+def test_responses_of_all_targets_of_a_configured_chain_are_stored():
+    cache, one = keeper(OWN)
+    one.store_body(GOOD, source(OTHER))
+    assert [answer.model for answer in kept(cache)] == ["elsewhere"]
+
+
+# -- vectors -----------------------------------------------------------------------------------------------------------
+
+
+def batch(*texts):
+    return read(route="embeddings", body=json.dumps({"model": "m", "input": texts}).encode())
+
+
+def vectors(*numbers):
+    data = [{"object": "embedding", "index": index, "embedding": [number]} for index, number in enumerate(numbers)]
+    return json.dumps({"object": "list", "data": data, "model": "m-1", "usage": {"prompt_tokens": 6}}).encode()
+
+
+def vector_keeper(question, found=(), plan=PLAN):
+    cache = MemoryCache(1 << 24)
+    missing = question.batch.missing(dict(found))
+    return cache, VectorCacheWriter(cache, question, plan, lambda: 5.0, lambda: 1700.0, dict(found), missing)
+
+
+def test_the_response_to_a_whole_batch_is_unchanged():
+    question = batch("a", "b")
+    cache, one = vector_keeper(question)
+    body = vectors(1, 2)
+    assert one.complete(body, source()) is body
+    one.store_body(body, source())
+    assert [vector.item for vector in kept(cache)] == [
+        b'{"object":"embedding","embedding":[1]}', b'{"object":"embedding","embedding":[2]}'
+    ]  # fmt: skip
+    assert {(one.target, one.model, one.dropped, one.tokens) for one in kept(cache)} == {("there", "m-1", "user,n", 3)}
+
+
+def test_a_partial_response_is_joined_with_cached_vectors():
+    question = batch("a", "b")
+    found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
+    cache, one = vector_keeper(question, found)
+    joined = one.complete(vectors(7), source())
+    assert [item["embedding"] for item in json.loads(joined)["data"]] == [[9], [7]]
+    one.store_body(joined, source())
+    assert [vector.item for vector in kept(cache)] == [b'{"object":"embedding","embedding":[7]}']
+
+
+def test_a_wrong_partial_response_is_a_failure():
+    question = batch("a", "b")
+    found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
+    cache, one = vector_keeper(question, found)
+    with pytest.raises(Failure, match="one vector for each input") as caught:
+        one.complete(vectors(7, 8), source())
+    assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
+    assert kept(cache) == []
+
+
+def test_a_wrong_response_to_a_whole_batch_is_passed_on():
+    cache, one = vector_keeper(batch("a", "b"))
+    assert one.complete(vectors(7), source()) == vectors(7)
+    one.store_body(vectors(7), source())
+    assert kept(cache) == []
