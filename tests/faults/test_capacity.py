@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from nulpoint.proxy.overload import DrainRateEstimator
+from nulpoint.proxy.admission.overload import DrainRateEstimator
 from support.event_loop import run_in_simulated_time, until
 from support.http_client import CHAT, Caller, post
 from support.provider_bytes import GOOD

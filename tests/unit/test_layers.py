@@ -32,7 +32,7 @@ PURE = {"errors", "formats", "redaction", "protocols", "providers", "routing"}
 # Files that decide, in packages that also do I/O: the same rule holds for them.
 PURE_FILES = {
     "cache/embeddings.py", "cache/entry.py", "cache/exclusions.py", "cache/fingerprint.py", "cache/recorder.py",
-    "proxy/overload.py", "ratelimit/headers.py", "ratelimit/limiter.py", "ratelimit/token_estimate.py",
+    "proxy/admission/overload.py", "ratelimit/headers.py", "ratelimit/limiter.py", "ratelimit/token_estimate.py",
     "request/client_auth.py",
 }  # fmt: skip
 IMPURE = {"asyncio", "uvloop", "socket", "ssl", "time", "random", "secrets", "os", "logging", "threading"}

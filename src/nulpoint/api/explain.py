@@ -60,7 +60,7 @@ class RoutingExplainer:
             "provider": trace.resolution.provider,
             "model_there": trace.resolution.model,
             "found_by": trace.resolution.rule.value,
-            "chain": _chain(trace, model),
+            "chain": _chain(trace),
         }
         try:
             plan = self._router.plan(model, route)
@@ -129,7 +129,7 @@ class RoutingExplainer:
         return page | {"counted": "in this process", "remaining": remaining}
 
 
-def _chain(trace: RoutingTrace, model: str) -> str:
+def _chain(trace: RoutingTrace) -> str:
     if trace.configured_chain is not None:
         return f"fallbacks.{trace.configured_chain} of config.yaml"
     if trace.uses_chain:

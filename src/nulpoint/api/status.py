@@ -11,7 +11,7 @@ from nulpoint import __version__
 from nulpoint.api.process_state import ProcessState, ReloadStatus
 from nulpoint.errors import Failure, rejected
 from nulpoint.providers.spec import Provider
-from nulpoint.proxy.admission import AdmissionController
+from nulpoint.proxy.admission.controller import AdmissionController
 from nulpoint.routing.breaker import State
 from nulpoint.routing.provider_health import ProviderHealth
 from nulpoint.routing.router import Router

@@ -21,8 +21,8 @@ from nulpoint.config.dump import dump
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.server.server import HttpServer
-from nulpoint.proxy.admission import AdmissionController
-from nulpoint.proxy.memory_monitor import MemoryMonitor
+from nulpoint.proxy.admission.controller import AdmissionController
+from nulpoint.proxy.admission.memory_monitor import MemoryMonitor
 from nulpoint.telemetry.metrics.metrics import Metrics
 
 logger = logging.getLogger(__name__)

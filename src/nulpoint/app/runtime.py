@@ -38,7 +38,7 @@ from nulpoint.credentials.manager import CredentialManager
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.providers.spec import Provider, Route
-from nulpoint.proxy.admission import AdmissionController
+from nulpoint.proxy.admission.controller import AdmissionController
 from nulpoint.proxy.handler import ProxyHandler
 from nulpoint.proxy.services import Services
 from nulpoint.proxy.singleflight import SingleFlight

@@ -13,7 +13,7 @@ from nulpoint.http.server.tls import server_context
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
-from nulpoint.proxy.admission import AdmissionLimits
+from nulpoint.proxy.admission.controller import AdmissionLimits
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.request.client_auth import ClientAuthenticator

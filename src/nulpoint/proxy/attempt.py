@@ -21,8 +21,8 @@ from nulpoint.providers.auth import Signer
 from nulpoint.proxy.prepared_requests import UpstreamCall
 from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch
 from nulpoint.proxy.response_sink import ResponseSink
-from nulpoint.proxy.stream_relay import StreamRelay, is_stream
-from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.proxy.streaming.relay import StreamRelay, is_stream
+from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.proxy.translation_thread import ALWAYS_LONG, ALWAYS_SHORT, TranslationThread, takes_long
 from nulpoint.redaction.credential_matcher import NO_CREDENTIAL, CredentialMatcher
 from nulpoint.request.headers import headers_for_client, headers_for_client_error, headers_for_provider

@@ -24,8 +24,8 @@ from nulpoint.proxy.rules import ProxyRules
 from nulpoint.proxy.services import Services
 from nulpoint.proxy.shared_call import SharedCall
 from nulpoint.proxy.singleflight import call_key, follow
-from nulpoint.proxy.stream_relay import error_event
-from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.proxy.streaming.relay import error_event
+from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.proxy.translation_thread import LARGE, let_others_run
 from nulpoint.request.context import RequestContext, request_id
 from nulpoint.request.headers import failure_headers, provider_headers

@@ -7,7 +7,7 @@ import msgspec
 from nulpoint.cache.writer import CacheWriter
 from nulpoint.http.server.response import ResponseWriter
 from nulpoint.proxy.shared_call import SharedCall
-from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.request.context import RequestContext
 
 

@@ -8,7 +8,7 @@ from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.message import Headers
 from nulpoint.providers.auth import Identities
-from nulpoint.proxy.admission import AdmissionController
+from nulpoint.proxy.admission.controller import AdmissionController
 from nulpoint.proxy.rate_limits import RequestLimiter
 from nulpoint.proxy.singleflight import SingleFlight
 from nulpoint.proxy.translation_thread import TranslationThread

@@ -8,7 +8,7 @@ from nulpoint.http.message import header
 from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.shared_call import Follower, SharedCall
-from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.request.context import RequestContext
 from nulpoint.request.request import ProxyRequest
 

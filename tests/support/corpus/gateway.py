@@ -14,7 +14,7 @@ from nulpoint.protocols.openai.usage import ResponseMetadata, read_metadata
 from nulpoint.protocols.registry import CODECS
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.proxy.response_body import check_response
-from nulpoint.proxy.stream_relay import StreamRelay, error_event
+from nulpoint.proxy.streaming.relay import StreamRelay, error_event
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
 
 CREATED = 1_700_000_000

@@ -11,7 +11,7 @@ from nulpoint.http.deadlines import NEVER
 from nulpoint.http.message import Headers
 from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import DONE, StreamTransformer
-from nulpoint.proxy.stream_response import StreamResponse
+from nulpoint.proxy.streaming.response import StreamResponse
 
 END_SECONDS = 0.5  # for the body to end after `[DONE]`; nearly always its end is in the same packet
 # A read that has only comments shows that the connection is alive, but not that the response makes progress.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.proxy.memory_monitor import INTERVAL, MemoryMonitor
+from nulpoint.proxy.admission.memory_monitor import INTERVAL, MemoryMonitor
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.proxy.overload import MAX_LAG, SAMPLES, EventLoopLagMonitor
+from nulpoint.proxy.admission.overload import MAX_LAG, SAMPLES, EventLoopLagMonitor
 
 
 @pytest.mark.parametrize(

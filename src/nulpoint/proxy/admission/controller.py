@@ -12,8 +12,8 @@ import msgspec
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import WakeEvent
 from nulpoint.http.deadlines import NEVER, DeadlineSweeper
-from nulpoint.proxy.memory_monitor import MemoryMonitor
-from nulpoint.proxy.overload import DrainRateEstimator, EventLoopLagMonitor
+from nulpoint.proxy.admission.memory_monitor import MemoryMonitor
+from nulpoint.proxy.admission.overload import DrainRateEstimator, EventLoopLagMonitor
 
 MAX_QUEUED = 1000  # requests that wait; the server holds them already, so this limits memory too
 _MAX_EXPECTED_WAIT = 0.8  # of the longest wait; a request that is expected to wait longer is rejected at once
