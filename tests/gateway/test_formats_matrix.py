@@ -380,7 +380,7 @@ def test_several_answers(row, streamed):
     async def use(talk):
         asked = talk.complete("hello", n=2)
         if row.speaks in ("anthropic", "bedrock"):
-            with pytest.raises(openai.BadRequestError, match="one answer"):
+            with pytest.raises(openai.BadRequestError, match="one response"):
                 await asked
             assert talk.mock.requests == 0
         else:

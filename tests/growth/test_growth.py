@@ -34,7 +34,7 @@ def _quadratic_inside_the_interpreter(size: int):
 @pytest.mark.parametrize(
     "case",
     [Case("lines", _quadratic_in_python, 2_000), Case("copies", _quadratic_inside_the_interpreter, 20_000)],
-    ids=str,
+    ids=lambda case: case.name,
 )
 def test_quadratic_work_is_found(case: Case):
     with pytest.raises(GrowsTooFast):
