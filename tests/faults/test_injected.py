@@ -55,7 +55,6 @@ PLACES = [
     "proxy.upstream_request.prepare",
     "proxy.singleflight.SingleFlight.find",
     "proxy.singleflight.SingleFlight.join_or_lead",
-    "proxy.shared_call.SharedCall.finish",
     "proxy.shared_call.SharedCall.start",
     "proxy.shared_call.SharedCall.write",
     "proxy.shared_call.SharedCall.add",

@@ -13,7 +13,7 @@ from nulpoint.protocols.bedrock import response as bedrock_response
 from nulpoint.protocols.gemini import candidates
 from nulpoint.protocols.mistral import response as mistral_response
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
-from nulpoint.proxy.response_body import check_response, other_form, read_body
+from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch
 
 EVIDENCE_BY_KIND = {
     Kind.CONNECT: Evidence.PROVIDER,
@@ -93,7 +93,10 @@ MADE = {
     "an answer whose compression is broken": (lambda: read(b"no gzip", b"gzip"), None),
     "an answer whose compressed body is cut": (lambda: read(zlib.compress(b"{}")[:-2], b"deflate"), None),
     "a compression nobody asked for": (lambda: read(b"{}", b"br"), None),
-    "the form that was not asked for": (lambda: other_form("a stream", "a whole answer"), ClientCause.STREAM_MISMATCH),
+    "the form that was not asked for": (
+        lambda: stream_mismatch("a stream", "a whole answer"),
+        ClientCause.STREAM_MISMATCH,
+    ),
     "no JSON": (lambda: raised_by(check_response, "openai", b"<html>", None), None),
     "another type than the API has": (lambda: malformed_response("it has no choices"), None),
     "Gemini made nothing and says why": (lambda: candidates.no_output_failure(["OTHER"]), ClientCause.NO_OUTPUT),

@@ -194,7 +194,7 @@ def test_no_wait_at_all(make):
 
 
 def test_the_queue_is_bounded(make, monkeypatch):
-    monkeypatch.setattr(module, "WAITERS", 3)
+    monkeypatch.setattr(module, "MAX_QUEUED", 3)
     scene = make(requests=1, streams=1)
     scene.come("a")
     scene.come("s", stream=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nulpoint.proxy.memory_monitor import PAUSE, MemoryMonitor
+from nulpoint.proxy.memory_monitor import INTERVAL, MemoryMonitor
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ def test_full_from_95_per_cent_of_the_limit_on(tmp_path, current, most):
     seen = []
     for step, used in enumerate((949, 950, 1000, 100)):
         (tmp_path / current).write_text(f"{used}\n")
-        watch.sample(step * PAUSE)
+        watch.sample(step * INTERVAL)
         seen.append(watch.full)
     assert seen == [False, True, True, False]
 
@@ -27,9 +27,9 @@ def test_it_looks_only_now_and_then(tmp_path):
     watch = MemoryMonitor(tmp_path)
     watch.sample(1.0)
     (tmp_path / "memory.current").write_text("999")
-    watch.sample(1.0 + PAUSE / 2)
+    watch.sample(1.0 + INTERVAL / 2)
     assert not watch.full
-    watch.sample(1.0 + PAUSE)
+    watch.sample(1.0 + INTERVAL)
     assert watch.full
 
 

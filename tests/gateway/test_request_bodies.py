@@ -1,10 +1,12 @@
 """Request bodies at the socket: their names have one meaning on every route, and what they make is bounded."""
 
+import asyncio
 import json
 
 import pytest
 
-from conftest import Caller, gateway, post, run
+from conftest import Caller, gateway, post, run, until
+from nulpoint.http.coroutine_runner import WakeEvent
 
 ROUTES = {
     "/v1/chat/completions": b'"messages":[{"role":"user","content":"hi"}]',
@@ -105,5 +107,51 @@ def test_a_request_of_many_members_or_megabytes_is_answered():
                 assert status == 200
             status, _, answer = await ask(caller, path, body[:-1] + b',"Model":1}')
             assert (status, answer["error"]["param"]) == (400, "Model")
+
+    run(main())
+
+
+def test_a_very_long_body_may_not_be_all_brackets_and_numbers():
+    async def main():
+        async with gateway({"GATEWAY_API_KEYS": "gateway-key", "LOG_LEVEL": "info"}) as running:
+            caller = await Caller.connect(running.port)
+            text = b'{"model":"gpt-4o","messages":[{"role":"user","content":"%b"}]}' % (b"[1], " * 1_800_000)
+            brackets = b'{"model":"gpt-4o","messages":[%b{}]}' % (b"{}," * 3_000_000)
+            key = "authorization: Bearer gateway-key"
+            for body, field, expected in (
+                (text, key, (200, None)),
+                (brackets, key, (400, "too_many_json_nodes")),
+                (brackets, "x-none: 1", (401, "invalid_api_key")),
+                (text, key, (200, None)),
+            ):
+                caller.send(post(body, "/v1/chat/completions", field))
+                status, _, answer = await caller.answer()
+                assert (status, json.loads(answer).get("error", {}).get("code")) == expected
+            assert running.mock.requests == 2
+            statuses = [json.loads(line)["status"] for line in running.log().splitlines()]
+            assert statuses == [200, 400, 401, 200]
+
+    run(main())
+
+
+def test_a_client_that_leaves_while_its_very_long_body_is_checked_is_recorded():
+    async def main():
+        async with gateway() as running:
+            thread, checking = running.app.runtime.translation, asyncio.Event()
+
+            async def wait_forever(work):
+                checking.set()
+                await WakeEvent()
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(thread, "run", wait_forever)
+                caller = await Caller.connect(running.port)
+                caller.send(post(b'{"model":"gpt-4o","prompt":"%b"}' % (b"word " * 2_000_000), "/v1/completions"))
+                await checking.wait()
+                assert running.app.runtime.recorder.inflight == 1
+                caller.writer.close()
+                await until(lambda: not running.app.server.connections)
+            (record,) = [json.loads(line) for line in running.log().splitlines()]
+            assert (record["status"], record["error"], running.mock.requests) == (499, "caller_left", 0)
 
     run(main())

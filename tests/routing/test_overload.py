@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.proxy.overload import LATE, SAMPLES, EventLoopLagMonitor
+from nulpoint.proxy.overload import MAX_LAG, SAMPLES, EventLoopLagMonitor
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,10 @@ def test_ten_late_ticks_in_a_row_are_an_overload(lags, overloaded):
     assert watch.overloaded == overloaded
 
 
-@given(st.lists(st.sampled_from([0.0, LATE, 0.11, 3.0]), max_size=40))
+@given(st.lists(st.sampled_from([0.0, MAX_LAG, 0.11, 3.0]), max_size=40))
 def test_only_the_last_samples_count(lags):
     watch = EventLoopLagMonitor()
     for number, lag in enumerate(lags, 1):
         watch.sample(lag)
         last = lags[max(0, number - SAMPLES) : number]
-        assert watch.overloaded == (len(last) == SAMPLES and all(lag > LATE for lag in last))
+        assert watch.overloaded == (len(last) == SAMPLES and all(lag > MAX_LAG for lag in last))

@@ -74,10 +74,8 @@ def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
 
     Raises UncacheableRequestError.
     """
-    if len(body) > MAX_BYTES or (len(body) > _UNCHECKED_BYTES and exceeds_node_count(body, MAX_NODES)):
-        raise UncacheableRequestError
-    if len(body) > LONG_TEXT and holds_long_number(body):
-        raise UncacheableRequestError
+    if len(body) > LONG_BODY:
+        _check_size(body)
     _DECIMALS.remaining = MAX_DECIMALS
     try:
         members: dict[str, Any] = _DECODER.decode(body)
@@ -85,16 +83,26 @@ def separate(body: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, Any]]:
         raise UncacheableRequestError from None
     if not isinstance(members, dict):
         raise UncacheableRequestError
-    if body.count(b":") > _MANY_NAMES:
+    colons = body.count(b":")
+    if colons > _MANY_NAMES:
         _sort_wide_objects(members)
-    removed = {name: members.pop(name) for name in names if name in members}
+    removed = {}
+    for name in names:
+        if name in members:
+            removed[name] = members.pop(name)
     text = canonical(members)
-    colons = text.count(b":")
-    if removed:
-        colons += canonical(removed).count(b":")
-    if body.count(b":") != colons or (b"\\" in body and b"\\u003" in body):  # the second search is the slow one
-        _check_keys(body, colons)
+    remaining_colons = text.count(b":") + (canonical(removed).count(b":") if removed else 0)
+    if colons != remaining_colons or (b"\\" in body and b"\\u003" in body):  # the second search is the slow one
+        _check_keys(body, remaining_colons)
     return text, removed
+
+
+def _check_size(body: bytes) -> None:
+    """Raise UncacheableRequestError if making the canonical form of the body could take long."""
+    if len(body) > MAX_BYTES or (len(body) > _UNCHECKED_BYTES and exceeds_node_count(body, MAX_NODES)):
+        raise UncacheableRequestError
+    if len(body) > LONG_TEXT and holds_long_number(body):
+        raise UncacheableRequestError
 
 
 def _sort_wide_objects(value: Any) -> None:

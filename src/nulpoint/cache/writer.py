@@ -76,7 +76,7 @@ class CacheWriter(msgspec.Struct):
             origin.usage,
             self.unix(),
             origin.answered_model,
-            ",".join(origin.dropped),
+            ",".join(origin.dropped) if origin.dropped else "",
         )
         self.cache.put({self.lookup.key: entry}, self.lookup.ttl, self.now())
 

@@ -17,7 +17,9 @@ class Inflater:
     def __init__(self, encoding: bytes) -> None:
         """`encoding` is the value of `Content-Encoding`. Raises Failure (502) if it is not supported."""
         if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-            raise unusable_response(f"it is compressed with {encoding.decode('latin-1')[:20]}, which nobody asked for")
+            raise unusable_response(
+                f"it is compressed with {encoding.decode('latin-1')[:20]}, which the gateway did not ask for"
+            )
         self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
 
     def feed(self, data: bytes, limit: int) -> bytes:
@@ -25,7 +27,7 @@ class Inflater:
         try:
             plain = self._decoder.decompress(data, limit)
         except zlib.error:
-            raise unusable_response("its compression is broken") from None
+            raise unusable_response("its compression is invalid") from None
         if self._decoder.unconsumed_tail:
             raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_LIMIT)
         return plain

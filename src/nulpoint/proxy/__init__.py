@@ -1,1 +1,1 @@
-"""One proxied request from its bytes to its record: admission, cache, single flight, attempts, failover, streaming."""
+"""Serves the proxied requests: admission, cache, single flight, attempts, failover and streaming."""

@@ -1,7 +1,7 @@
-"""How much may be in flight at once. Beyond it requests wait a short while for a place, and then are refused.
+"""Limits how much is in flight at once (admission control).
 
-Streams and other requests have places, and queues, of their own: streams that fill theirs for hours keep no other
-request out. The bytes that are held are of both.
+Further requests wait for a short time and are then rejected. Streams have a limit and a queue of their own, so that
+streams which run for hours do not keep other requests out. The limit on bytes applies to both together.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from nulpoint.http.deadlines import NEVER, DeadlineSweeper
 from nulpoint.proxy.memory_monitor import MemoryMonitor
 from nulpoint.proxy.overload import DrainRateEstimator, EventLoopLagMonitor
 
-WAITERS = 1000  # requests that wait for a place; held by the server already, so this bounds memory too
-_HOPE = 0.8  # of the longest wait; who would wait longer by today's pace is refused at once, not at the end of it
+MAX_QUEUED = 1000  # requests that wait; the server holds them already, so this limits memory too
+_MAX_EXPECTED_WAIT = 0.8  # of the longest wait; a request that is expected to wait longer is rejected at once
 
 
 class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """`held_bytes`: of the bodies of requests in flight. `wait` in seconds."""
+    """Limits what is in flight. `held_bytes` applies to all request bodies together. `wait` is in seconds."""
 
     requests: int = 10_000
     streams: int = 20_000
@@ -29,7 +29,7 @@ class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdmissionController:
-    """Every request that is let in must leave."""
+    """Admits requests up to the limits. Each admitted request must be released."""
 
     def __init__(self, limits: AdmissionLimits, deadlines: DeadlineSweeper, memory: MemoryMonitor) -> None:
         self._limits = limits
@@ -37,25 +37,23 @@ class AdmissionController:
         self._loop = asyncio.get_running_loop()
         self._lag = EventLoopLagMonitor()
         self._memory = memory
-        self._waiting: dict[bool, deque[_QueuedRequest]] = {
-            False: deque(),
-            True: deque(),
-        }  # by whether they are streams
+        # The queues and their rates are kept by whether the requests are streams.
+        self._waiting: dict[bool, deque[_QueuedRequest]] = {False: deque(), True: deque()}
         self._drain_rates = {False: DrainRateEstimator(), True: DrainRateEstimator()}
         deadlines.on_tick = self._sample
-        self.closed = False  # requests wait already, or nothing is taken at all: `take` must not be asked
-        self.requests = 0  # in flight, streams not included
+        self.closed = False  # if true, call `acquire`: other requests wait already, or none is admitted
+        self.requests = 0  # in flight, without streams
         self.streams = 0
         self.held_bytes = 0
 
     def update_limits(self, limits: AdmissionLimits) -> None:
-        """Other limits count from now on. Whoever is inside stays, whoever waits goes on waiting."""
+        """Apply new limits. Requests in flight stay, and queued ones continue to wait."""
         self._limits = limits
         self._admit_waiting()
         self._update_closed()
 
     def try_acquire(self, size: int, stream: bool) -> bool:
-        """Take a place if there is one. `size` in bytes. A request larger than the limit itself still passes, alone."""
+        """Admit a request if there is capacity. `size` is in bytes. One over the limit is admitted if it is alone."""
         limits = self._limits
         if self.held_bytes + size > limits.held_bytes and self.held_bytes:
             return False
@@ -71,24 +69,24 @@ class AdmissionController:
         return True
 
     async def acquire(self, size: int, stream: bool) -> None:
-        """Take a place as soon as there is one.
+        """Wait until there is capacity, and admit the request.
 
-        Raises Failure (503) when that is not soon: at once where it can be foreseen, and while the event loop cannot
-        keep up or memory is full.
+        Raises Failure (503) if that takes too long. It is raised at once if a long wait is foreseeable, if the event
+        loop is overloaded, or if memory is full.
         """
         if self._lag.overloaded:
-            raise _full("the gateway cannot keep up with its requests")
+            raise _overloaded("the gateway cannot keep up with its requests")
         if self._memory.full:
-            raise _full("the gateway's memory is nearly full")
+            raise _overloaded("the gateway's memory is nearly full")
         queue = self._waiting[stream]
         if not queue and self.try_acquire(size, stream):
             return
         waiter = self._enqueue(size, stream)
         try:
-            while not waiter.inside and not waiter.expired:
-                await waiter.signal
+            while not waiter.admitted and not waiter.expired:
+                await waiter.wakeup
         except BaseException:
-            if waiter.inside:
+            if waiter.admitted:
                 self.release(size, stream)
             raise
         finally:
@@ -97,17 +95,17 @@ class AdmissionController:
                 queue.remove(waiter)
                 self._admit_waiting()
             self._update_closed()
-        if not waiter.inside:
-            raise _full("too many requests are in flight")
+        if not waiter.admitted:
+            raise _overloaded("too many requests are in flight")
 
     def _enqueue(self, size: int, stream: bool) -> "_QueuedRequest":
-        """Raises Failure (503) where nobody more can wait, or would wait in vain."""
-        queue, pace, now = self._waiting[stream], self._drain_rates[stream], self._loop.time()
-        hopeless = queue and pace.wait(len(queue), now) > self._limits.wait * _HOPE
-        if hopeless or sum(map(len, self._waiting.values())) >= WAITERS or self._limits.wait <= 0:
-            raise _full("too many requests are in flight")
+        """Put a request into the queue. Raises Failure (503) if the queue is full, or if it would wait in vain."""
+        queue, rate, now = self._waiting[stream], self._drain_rates[stream], self._loop.time()
+        hopeless = queue and rate.expected_wait(len(queue), now) > self._limits.wait * _MAX_EXPECTED_WAIT
+        if hopeless or sum(map(len, self._waiting.values())) >= MAX_QUEUED or self._limits.wait <= 0:
+            raise _overloaded("too many requests are in flight")
         if not queue:
-            pace.begin(now)
+            rate.start(now)
         waiter = _QueuedRequest(size, stream, now + self._limits.wait)
         queue.append(waiter)
         self.closed = True
@@ -124,13 +122,13 @@ class AdmissionController:
             self._admit_waiting()
 
     def _admit_waiting(self) -> None:
-        """Those who wait, as far as there is room for them: of each queue in order."""
+        """Admit as many queued requests as there is capacity for, in the order of each queue."""
         for stream, queue in self._waiting.items():
             while queue and self.try_acquire(queue[0].size, stream):
                 waiter = queue.popleft()
                 self._drain_rates[stream].slot_freed(self._loop.time())
-                waiter.inside = True
-                waiter.signal.wake()
+                waiter.admitted = True
+                waiter.wakeup.wake()
 
     def _sample(self, lag: float) -> None:
         self._lag.sample(lag)
@@ -142,23 +140,23 @@ class AdmissionController:
 
 
 class _QueuedRequest:
-    """One request's place in the queue."""
+    """A request in the queue."""
 
-    __slots__ = ("deadline", "expired", "inside", "signal", "size", "stream")
+    __slots__ = ("admitted", "deadline", "expired", "size", "stream", "wakeup")
 
     def __init__(self, size: int, stream: bool, deadline: float) -> None:
         self.size = size
         self.stream = stream
         self.deadline = deadline
-        self.signal = WakeEvent()
-        self.inside = self.expired = False
+        self.wakeup = WakeEvent()
+        self.admitted = self.expired = False
 
     def on_deadline(self, now: float) -> None:
+        self.expired = now >= self.deadline
         self.deadline = NEVER
-        self.expired = True
-        self.signal.wake()
+        self.wakeup.wake()
 
 
-def _full(what: str) -> Failure:
-    text = f"{what}; try again in a second"
+def _overloaded(reason: str) -> Failure:
+    text = f"{reason}; try again in a second"
     return Failure(Kind.OVERLOADED, 503, text, code="overloaded", retry_after=1.0)

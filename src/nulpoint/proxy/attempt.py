@@ -1,4 +1,4 @@
-"""One attempt: sends the request to one target, and relays its response."""
+"""Sends a request to one target and relays its response: one attempt."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadat
 from nulpoint.protocols.provider_errors import provider_failure, redact_failure
 from nulpoint.providers.auth import Signer
 from nulpoint.proxy.prepared_requests import UpstreamCall
-from nulpoint.proxy.response_body import check_response, other_form, read_body
+from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.stream_relay import StreamRelay, is_stream
 from nulpoint.proxy.stream_response import StreamResponse
@@ -31,7 +31,7 @@ from nulpoint.routing.attempt_planner import PlannedAttempt
 
 
 class UpstreamAttempt(msgspec.Struct):
-    """One attempt at one target.
+    """Makes one attempt at one target.
 
     `max_response` is the most bytes of a response that is not a stream. `translation` is the thread for responses that
     take long to translate. `signer` authenticates the request if the provider has no configured keys. `secret` is the
@@ -119,7 +119,7 @@ class UpstreamAttempt(msgspec.Struct):
     async def _receive(self, connection: UpstreamConnection) -> None:
         if connection.status != 200:
             raise await self._provider_failure(connection)
-        if self.sink.stream is not None and is_stream(connection.headers, self.call.endpoint.stream_content):
+        if self.sink.stream is not None and is_stream(connection.headers, self.call.endpoint.stream_content_type):
             await self._relay(connection, self.sink.stream)
         else:
             body = connection.whole or await read_body(connection, self.max_response)
@@ -130,7 +130,7 @@ class UpstreamAttempt(msgspec.Struct):
 
     def _takes_long(self, body: bytes) -> bool:
         """Return whether translating the response would block the event loop for too long."""
-        translates = self.call.prepared.decodes_answers or self.call.endpoint.through_chat
+        translates = self.call.prepared.decodes_responses or self.call.endpoint.through_chat
         return translates and takes_long(body)
 
     async def _send_long(self, connection: UpstreamConnection, body: bytes) -> None:
@@ -168,18 +168,18 @@ class UpstreamAttempt(msgspec.Struct):
         """
         endpoint, prepared = self.call.endpoint, self.call.prepared
         if prepared.codec is not None or prepared.embeddings is not None:  # else the bytes are not changed
-            if len(body) > self.proxy_request.max_json_nodes and prepared.decodes_answers:
+            if len(body) > self.proxy_request.max_json_nodes and prepared.decodes_responses:
                 check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = prepared.decode_response(
                 body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
             )
         metadata = read_metadata(body) if self.sink.cache_writer is None else read_final_metadata(body)
         if metadata.suspect:
-            if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content):
-                raise other_form("a whole answer", "a stream")
+            if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
+                raise stream_mismatch("a JSON body", "a stream")
             check_response(endpoint.name, body, self.secret, self.proxy_request.max_json_nodes)
         if self.proxy_request.stream:
-            raise other_form("a stream", "a whole answer")
+            raise stream_mismatch("a stream", "a JSON body")
         if endpoint.through_chat:
             check_response_node_count(body, self.proxy_request.max_json_nodes)
             body = from_chat(body)
@@ -214,10 +214,10 @@ class UpstreamAttempt(msgspec.Struct):
     async def _provider_failure(self, connection: UpstreamConnection) -> Failure:
         status, headers = connection.status, connection.headers
         if 300 <= status < 400:
-            text = f"the provider answered with a redirect ({status}); redirects are never followed"
+            text = f"the provider responded with a redirect ({status}); redirects are never followed"
             return Failure(Kind.UPSTREAM, 502, text, code="provider_redirect")
         if status < 300:  # a part of a response, or none yet
-            return malformed_response(f"the provider answered with {status}; a whole answer has the status 200")
+            return malformed_response(f"the provider responded with {status}; a complete response has the status 200")
         body = await read_body(connection, self.max_response)
         if exceeds_node_count(body, self.proxy_request.max_json_nodes):
             body = b""  # no error is described in that many values

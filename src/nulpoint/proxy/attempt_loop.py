@@ -81,9 +81,9 @@ class AttemptLoop:
             if failover is not None:
                 failover.succeeded(planned, started)
         finally:
+            sink.close()
             if failover is not None:
                 failover.close()
-            sink.close()
 
     async def _prepare_long(
         self, proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target

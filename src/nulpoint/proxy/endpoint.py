@@ -1,4 +1,4 @@
-"""Where a route of a provider is reached, with everything about it that is the same for every request."""
+"""The endpoint of a provider for one route, with everything that is the same for all requests to it."""
 
 from collections.abc import Hashable
 from datetime import UTC, datetime
@@ -17,21 +17,22 @@ from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
 from nulpoint.redaction.credential_matcher import NO_CREDENTIAL, CredentialMatcher
 from nulpoint.request.headers import provider_headers
 
-_HEADS = 1024  # of models, where the model stands in the path
+_MAX_MODELS = 1024  # whose heads and headers are cached
 METHOD = "POST"
 
 
 class RequestHead(NamedTuple):
-    """The beginning of a request, encoded, and the target in it."""
+    """The encoded beginning of a request, and the path in it."""
 
     block: bytes
     path: str
 
 
 class ProviderEndpoint:
-    """One (provider, route). The head of a request is encoded once: only lengths and passed-on fields are added.
+    """The endpoint of one provider for one route.
 
-    `identity` proves who we are where there are no keys.
+    The head of a request is encoded once; only credentials, forwarded headers and the length are added to it.
+    `identity` authenticates the gateway if the provider has no configured keys.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class ProviderEndpoint:
         self.through_chat = route == "completions" and not spec.completions
         origin = origin_of(provider.base_url)
         self.pool: ConnectionPool = client.pool(origin, spec.idle_timeout)
-        self.stream_content = WIRE_FORMATS[spec.wire].stream_content_type
+        self.stream_content_type = WIRE_FORMATS[spec.wire].stream_content_type
         self.translates = self.through_chat or spec.wire in CODECS
         self.read_error = ERROR_READERS.get(spec.wire)
         self.identity = identity
@@ -52,19 +53,19 @@ class ProviderEndpoint:
         self._host = _host(origin)
         self._paths = Paths(spec.wire, provider.paths, "chat" if self.through_chat else route)
         self._heads: dict[tuple[str, bool], RequestHead] = {}
-        self.attribution_by_model: dict[str, bytes] = {}  # the header fields that say who answers, by model
+        self.attribution_by_model: dict[str, bytes] = {}  # headers that name provider and model, by model
         self._fixed = self._encode(self._paths.whole) if self._paths.fixed else None
         secrets = [credential.reveal() for credential in provider.credentials]
         self._credentials = [self._credential_headers(secret) for secret in secrets]
         self._matchers = [CredentialMatcher(secret, long_lived=True) for secret in secrets]
-        # only callers with their own can use it
+        # Only clients with a key of their own can use the provider.
         self.requires_client_key = spec.auth != "none" and not self._credentials and identity is None
 
     def _credential_headers(self, key: str) -> bytes:
         return b"".join(header(name, value) for name, value in credential_headers(self.provider.spec, key))
 
     def missing_client_key(self) -> Failure:
-        """What a caller is told who brings no key where there is none."""
+        """Return the failure for a client without a key, if the gateway has none either."""
         text = f"send your {self.name} key as `Authorization: Bearer ...`; this gateway has none of its own"
         return Failure(Kind.AUTH, 401, text, code="missing_api_key")
 
@@ -80,36 +81,36 @@ class ProviderEndpoint:
     ) -> bytes:
         """Return the head of a request with this body, ready to be sent.
 
-        It carries the client's own key, else what `signer` says, else the configured key at the position `credential`.
+        It has the client's key, or else the headers of `signer`, or else the configured key at position `credential`.
         """
         head = self._fixed or self._head_for(model, stream)
         if client_api_key:
-            fields = self._credential_headers(client_api_key)
+            credentials = self._credential_headers(client_api_key)
         elif signer is not None:
-            fields = signer.headers(METHOD, self._host, head.path, body, _unix())
+            credentials = signer.headers(METHOD, self._host, head.path, body, _unix())
         else:
-            fields = self._credentials[credential] if isinstance(credential, int) and self._credentials else b""
-        return b"%b%b%bcontent-length: %d\r\n\r\n" % (head.block, fields, forwarded_headers, len(body))
+            credentials = self._credentials[credential] if isinstance(credential, int) and self._credentials else b""
+        return b"%b%b%bcontent-length: %d\r\n\r\n" % (head.block, credentials, forwarded_headers, len(body))
 
     def signer(self, client_api_key: str | None) -> Signer | None:
-        """Who proves who we are; nobody where a key does. Raises Failure (502) where ours has run out."""
+        """Return what signs the request; None if it has a key. Raises Failure (502) if the credential has expired."""
         if self.identity is None or client_api_key:
             return None
         return self.identity.signer(_unix())
 
     def attribution_headers(self, model: str) -> bytes:
-        """Make and remember the introduction of a model that has none yet."""
-        if len(self.attribution_by_model) >= _HEADS:
+        """Return the headers that name provider and model, and cache them."""
+        if len(self.attribution_by_model) >= _MAX_MODELS:
             self.attribution_by_model.clear()
-        fields = self.attribution_by_model[model] = provider_headers(self.label, model)
-        return fields
+        headers = self.attribution_by_model[model] = provider_headers(self.label, model)
+        return headers
 
     def _head_for(self, model: str, stream: bool) -> RequestHead:
-        """Where the path names the model, or is another one for streams."""
+        """Return the head for a path that has the model in it, or that is another one for streams."""
         head = self._heads.get((model, stream))
         if head is None:
             head = self._encode(self._paths.of(model, stream))
-            if len(self._heads) >= _HEADS:
+            if len(self._heads) >= _MAX_MODELS:
                 self._heads.clear()
             self._heads[model, stream] = head
         return head
@@ -121,7 +122,7 @@ class ProviderEndpoint:
             f"host: {self._host}",
             f"user-agent: nulpoint/{__version__}",
             "accept: */*",
-            # Compression would batch the events of a stream, and usage has to be read from every answer.
+            # Compression would delay the events of a stream, and usage has to be read from each response.
             "accept-encoding: identity",
             "content-type: application/json",
             *(f"{name.lower()}: {value}" for name, value in self.provider.spec.headers.items()),
@@ -129,7 +130,7 @@ class ProviderEndpoint:
         return RequestHead("\r\n".join([*lines, ""]).encode("ascii"), path)
 
     def matcher(self, client_api_key: str | None, credential: Hashable, signer: Signer | None) -> CredentialMatcher:
-        """Recognises the credential that `request_head` put in, to be kept out of what is shown."""
+        """Return what finds the credential of a request, so that it can be removed from everything that is shown."""
         if signer is not None:
             return signer.matcher
         if client_api_key:
@@ -140,7 +141,7 @@ class ProviderEndpoint:
 
 
 def _host(origin: Origin) -> str:
-    """The value of the `Host` field."""
+    """Return the value of the `Host` header."""
     default_port = 443 if origin.scheme == "https" else 80
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     return host if origin.port == default_port else f"{host}:{origin.port}"

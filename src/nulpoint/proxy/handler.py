@@ -6,12 +6,14 @@ rate limits and admission, look in the cache, join an identical call in progress
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from nulpoint.cache.layer import CachedValues, CacheLayer, cache_layer
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.replay import PIECE, CachedResponse
 from nulpoint.errors import Failure, Kind
+from nulpoint.formats.json_nodes import CHECKED_BYTES, check_structure
 from nulpoint.http.coroutine_runner import RequestCancelled
 from nulpoint.http.message import HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
@@ -52,6 +54,14 @@ class ProxyHandler:
         context = RequestContext(request_id(request.headers), self._route, request.started)
         if self._bodies is not None:
             response.body_tap = context.copy_body(self._bodies)
+        if len(request.body) > CHECKED_BYTES:
+            return self._check_and_serve(request, response, context)
+        return self._serve(request, response, context)
+
+    def _serve(
+        self, request: HttpRequest, response: ResponseWriter, context: RequestContext
+    ) -> Coroutine[Any, Any, None] | None:
+        """Do what needs no waiting, and return what does the rest, as `handle` does."""
         rest = None
         try:
             proxy_request = parse_request(request, self._rules.request, self._loop.time())
@@ -124,6 +134,34 @@ class ProxyHandler:
         finally:
             services.recorder.inflight -= 1
             self._finish(proxy_request.request, response, context, sink)
+
+    async def _check_and_serve(self, request: HttpRequest, response: ResponseWriter, context: RequestContext) -> None:
+        """Serve a request with a very long body, after a check that the body can be read without blocking others."""
+        recorder, translation = self._services.recorder, self._services.translation
+        valid = False
+        recorder.inflight += 1
+        try:
+            self._rules.request.authenticator.authenticate(request.headers)
+            await translation.run(partial(check_structure, request.body))
+            valid = True
+        except Failure as failure:
+            context.failed(failure)
+            self._send_error(failure, request, response, context)
+        except RequestCancelled as cancelled:
+            context.failed(cancelled.failure or _client_disconnected())
+            if cancelled.failure is not None:
+                self._send_error(cancelled.failure, request, response, context)
+            raise
+        except BaseException:
+            context.failed(_internal_error())
+            raise
+        finally:
+            recorder.inflight -= 1
+            if not valid:
+                recorder.finish(context, request, response)
+        rest = self._serve(request, response, context) if valid else None
+        if rest is not None:
+            await rest
 
     # -- admission and limits ------------------------------------------------------------------------------------------
 

@@ -1,16 +1,16 @@
-"""Whether the gateway itself is overloaded, told by how late its event loop runs, and how long a queue is. Pure.
+"""Estimates whether the gateway is overloaded, from the lag of its event loop, and how long a queue will take.
 
-The latency of providers says nothing about that: it measures how long their answers are.
+The latency of providers is no measure of that, because it depends on how long their responses are.
 """
 
 from collections import deque
 
-LATE = 0.1  # seconds; a loop that is later than this cannot keep up
-SAMPLES = 10  # in a row must be late; at ten a second, a second
+MAX_LAG = 0.1  # seconds; an event loop with more lag is overloaded
+SAMPLES = 10  # in a row must exceed that, which is one second at ten samples a second
 
 
 class EventLoopLagMonitor:
-    """Fed with every tick's lateness."""
+    """Watches the lag of the event loop, as measured at each tick of a timer."""
 
     __slots__ = ("_samples", "overloaded")
 
@@ -19,17 +19,17 @@ class EventLoopLagMonitor:
         self.overloaded = False
 
     def sample(self, lag: float) -> None:
-        """`lag`: seconds by which the tick came late. One tick in time ends an overload."""
+        """Add the lag of one tick in seconds. A single tick in time ends an overload."""
         self._samples.append(lag)
-        self.overloaded = len(self._samples) == SAMPLES and min(self._samples) > LATE
+        self.overloaded = len(self._samples) == SAMPLES and min(self._samples) > MAX_LAG
 
 
-KNOWN = 8  # places must have come free before a pace is known
-_REMEMBERED = 256  # places; then the older half counts less and less
+MIN_RELEASES = 8  # before these, the rate is not known
+_WINDOW = 256  # releases; after as many, older ones count half
 
 
 class DrainRateEstimator:
-    """How fast places come free, since somebody waits for one."""
+    """Measures how fast capacity is released while requests wait for it."""
 
     __slots__ = ("_freed", "_since")
 
@@ -37,20 +37,20 @@ class DrainRateEstimator:
         self._since = 0.0
         self._freed = 0
 
-    def begin(self, now: float) -> None:
-        """The first one waits."""
+    def start(self, now: float) -> None:
+        """Start to measure, because the first request waits now."""
         self._since = now
         self._freed = 0
 
     def slot_freed(self, now: float) -> None:
-        """Somebody who waited has got a place."""
+        """Count a request that has left the queue."""
         self._freed += 1
-        if self._freed >= _REMEMBERED:
+        if self._freed >= _WINDOW:
             self._freed //= 2
             self._since = (self._since + now) / 2
 
-    def wait(self, ahead: int, now: float) -> float:
-        """About how many seconds one will wait who has so many `ahead`; 0 while that is not known."""
-        if self._freed < KNOWN:
+    def expected_wait(self, ahead: int, now: float) -> float:
+        """Return the seconds that a request with this many others `ahead` will wait; 0 if that is not known yet."""
+        if self._freed < MIN_RELEASES:
             return 0.0
         return (ahead + 1) * (now - self._since) / self._freed

@@ -1,7 +1,7 @@
-"""The rate limits of a request: asked before anything else is done for it, settled when it is over.
+"""Applies the rate limits to a request: checks them before anything else is done, and settles them at its end.
 
-Every request counts as one, whether a provider answers it, the cache or another caller's call: the limit is of what
-callers may ask. Tokens are those that a provider reported, so what cost none counts none.
+Each request counts as one, whether its response comes from a provider, from the cache or from a shared call, because
+the limit is on what clients request. Tokens are those that a provider reported, so a response without cost has none.
 """
 
 from nulpoint.ratelimit.backend import LimitBackend
@@ -11,12 +11,12 @@ from nulpoint.ratelimit.token_estimate import estimated_tokens
 from nulpoint.request.context import RequestContext
 from nulpoint.request.request import ProxyRequest
 
-# What they may have said, for log and metrics; the last two while Redis cannot be asked.
+# The results of a check, for log and metrics. The last two are for when Redis cannot be reached.
 ALLOWED, LIMITED, UNCHECKED, UNAVAILABLE = RESULTS = ("allowed", "limited", "unchecked", "unavailable")
 
 
 class RequestLimiter:
-    """`shared`: they are decided in Redis, for all replicas."""
+    """Checks the limits. `shared` says that they are kept in Redis, for all replicas."""
 
     def __init__(self, limits: LimitBackend, rules: LimitRules, *, shared: bool) -> None:
         self._limits = limits
@@ -25,7 +25,7 @@ class RequestLimiter:
         self._shared = shared
 
     async def admit(self, proxy_request: ProxyRequest, context: RequestContext, now: float) -> None:
-        """Take what the request needs, and note it. `now` in loop time. Raises Failure (429, 503)."""
+        """Take what the request needs from the limits. `now` is in loop time. Raises Failure (429 or 503)."""
         tokens = 0
         if self._counts_tokens:
             tokens = estimated_tokens(proxy_request.body, context.route == "embeddings", proxy_request.envelope.frame)
@@ -40,17 +40,17 @@ class RequestLimiter:
             raise refusal_failure(refusal, self._rules.limit_of(refusal))
 
     def finish(self, context: RequestContext, now: float) -> None:
-        """Give back what was not used. To be called once a request, when its entry is complete."""
+        """Give back what was not used. This must be called once for each request, when its context is complete."""
         if context.grant is not None:
             self._limits.finish(context.grant, used_tokens(context), now)
 
 
 def used_tokens(context: RequestContext) -> int | None:
-    """What a request took of the limits; None where nobody knows, so that the estimate stands.
+    """Return the tokens that a request used; None if that is unknown, so that the estimate counts.
 
-    A request that brought its caller nothing, because it failed or the caller left before any of the answer came, takes
-    nothing. One whose answer was cut takes what the provider reported, else its estimate: else whoever leaves just
-    before the end of every stream would be without limits.
+    A request that failed, or whose client left before any content came, uses none. If the response was cut, it uses
+    what the provider reported, or else the estimate. Otherwise a client could avoid the limits by leaving just before
+    the end of each stream.
     """
     if context.cache == "HIT" or context.coalesced:
         return 0

@@ -19,7 +19,7 @@ async def read_body(connection: UpstreamConnection, limit: int) -> bytes:
         return body
     plain = inflater.feed(body, limit)
     if not inflater.complete:
-        raise unusable_response("its compressed body is cut")
+        raise unusable_response("its compressed body is incomplete")
     return plain
 
 
@@ -42,13 +42,13 @@ def check_response(
     try:
         error = bytes(msgspec.json.decode(body, type=_Object).error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise unusable_response("it is no JSON object") from None
+        raise unusable_response("it is not a JSON object") from None
     if long and error not in (b"", b"null"):
         raise unusable_response(
             f"it has an error among more than {max_json_nodes} JSON names and values (MAX_JSON_NODES)"
         )
 
 
-def other_form(requested: str, sent: str) -> Failure:
+def stream_mismatch(requested: str, sent: str) -> Failure:
     """Return the failure for a stream in place of a body, or the reverse."""
     return malformed_response(f"the provider was asked for {requested} and sent {sent}", ClientCause.STREAM_MISMATCH)

@@ -12,7 +12,7 @@ from nulpoint.request.context import RequestContext
 
 
 class ResponseSink(msgspec.Struct):
-    """Where the response to one request goes.
+    """Receives the response to one request.
 
     Fields:
         client_headers: headers for this client alone.
@@ -42,5 +42,6 @@ class ResponseSink(msgspec.Struct):
         """Let nobody join the call any more, and stop keeping the client's connection alive with comments."""
         if self.stream is not None:
             self.stream.close()
-        if self.on_close is not None:
-            self.on_close()
+        on_close, self.on_close = self.on_close, None  # it refers to this sink, which must not become cyclic garbage
+        if on_close is not None:
+            on_close()

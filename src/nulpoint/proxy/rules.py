@@ -1,4 +1,4 @@
-"""What the configuration says of how requests are proxied."""
+"""The settings for proxying requests."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,11 @@ from nulpoint.routing.attempt_planner import AttemptRules
 
 
 class ProxyRules(NamedTuple):
-    """`keepalive`: seconds a streaming caller waits before comments come; `max_answer`: bytes of a whole answer."""
+    """The settings of a proxy handler.
+
+    `keepalive` is the time in seconds after which a waiting client of a stream gets a comment. `max_response` is the
+    most bytes of a response that is not a stream.
+    """
 
     request: RequestRules
     attempts: AttemptRules

@@ -17,7 +17,7 @@ MAX_KEPT_BYTES = 8 * 1024 * 1024  # of a response; a longer one cannot be joined
 
 
 class Follower:
-    """One client that follows a call. `position` is the number of the next piece for it."""
+    """Marks how far one client has followed a call. `position` is the number of the next piece for it."""
 
     __slots__ = ("position", "wakeup")
 
@@ -27,7 +27,7 @@ class Follower:
 
 
 class SharedCall:
-    """One call with its followers. `head` is None until the response has begun."""
+    """Distributes the response of one call to its followers. `head` is None until the response has begun."""
 
     __slots__ = (
         "_bytes",

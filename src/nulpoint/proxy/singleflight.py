@@ -45,7 +45,7 @@ class SingleFlight:
         Return None if there is none: then the request has to call a provider, and others can join it until its sink is
         closed. For a response that is sent as a whole, nothing is prepared until the first of them arrives.
         """
-        shared_call = self.find(key)
+        shared_call = self.find(key) if key in self._leaders else None
         if shared_call is None:
             self._leaders[key] = sink
             sink.on_close = partial(self._remove, key, sink)
@@ -68,7 +68,7 @@ async def follow(shared_call: SharedCall, sink: ResponseSink) -> None:
         while shared_call.head is None and not shared_call.ended:
             await follower.wakeup
         if shared_call.head is None:
-            raise shared_call.failure or Failure(Kind.INTERNAL, 500, "the shared call ended without an answer")
+            raise shared_call.failure or Failure(Kind.INTERNAL, 500, "the shared call ended without a response")
         if sink.stream is None:
             await _send_whole(shared_call, follower, sink, context)
         else:

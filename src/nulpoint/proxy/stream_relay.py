@@ -153,7 +153,7 @@ class StreamRelay:
             self._stream.write(last)
         if transformer.failure is not None:
             raise transformer.failure
-        raise Failure(Kind.UPSTREAM, 502, "the stream ended before its answer was whole", code="stream_cut")
+        raise Failure(Kind.UPSTREAM, 502, "the stream ended before the response was complete", code="stream_cut")
 
     def _plain(self, data: bytes) -> bytes:
         return data if self._inflater is None or not data else self._inflater.feed(data, sse.MAX_EVENT_BYTES)

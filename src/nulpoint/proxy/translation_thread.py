@@ -1,12 +1,11 @@
-"""A thread for translations that take long, so that the event loop goes on serving other requests meanwhile.
+"""A thread for translations that take long, so that the event loop can serve other requests at the same time.
 
-Translating a request of 100,000 messages takes a second of Python code. In a thread it gives way to the event loop
-every few milliseconds, whenever the interpreter switches threads. What is done in one call of C code does not give way;
-the bound of JSON names and values (MAX_JSON_NODES) keeps that short.
+Translating a request of 100,000 messages takes a second in Python. In a thread, the interpreter switches to the event
+loop every few milliseconds. A single call of C code is not interrupted, but the limit on JSON names and values
+(MAX_JSON_NODES) keeps such calls short.
 
-One thread on purpose: the interpreter runs one thread at a time, so that several would not translate any faster, and
-each of them would make every turn of the event loop wait once more for the interpreter. Long translations wait for one
-another; requests that are not long do not wait for them.
+There is one thread on purpose. The interpreter runs one thread at a time, so several would not translate faster, and
+each of them would make the event loop wait more often. Long translations wait for each other; short ones do not.
 """
 
 import asyncio
@@ -17,8 +16,8 @@ from typing import TypeVar
 
 from nulpoint.formats.json_nodes import exceeds_node_count
 
-# A body in between is translated in less than about 10 ms if it has few names and values: text alone takes 3 ns a byte,
-# a message, a part or a schema takes some microseconds.
+# Between these sizes, a body with few names and values is translated in less than about 10 ms: text takes 3 ns a byte,
+# and a message, a part or a schema some microseconds.
 ALWAYS_SHORT, ALWAYS_LONG = 64 * 1024, 2 * 1024 * 1024  # bytes
 LARGE = 1024 * 1024  # bytes; merely reading through a longer request takes up to 50 ms
 _MANY_NODES = 8000
@@ -26,7 +25,7 @@ _T = TypeVar("_T")
 
 
 def takes_long(body: bytes) -> bool:
-    """Whether translating the body would hold the event loop for more than about 10 ms."""
+    """Return whether translating the body would block the event loop for more than about 10 ms."""
     size = len(body)
     return size > ALWAYS_SHORT and (size > ALWAYS_LONG or exceeds_node_count(body, _MANY_NODES))
 
@@ -40,16 +39,16 @@ async def let_others_run() -> None:
 
 
 class TranslationThread:
-    """The thread of one process. It is started by the first long translation."""
+    """Runs long translations in a thread, which is started by the first one."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "translation")
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do the work in the thread and give what it returns, or raise what it raises.
+        """Run the work in the thread. Return what it returns, or raise what it raises.
 
-        When whoever waits is cancelled, work that has not begun is dropped; else it ends by itself, and nobody hears of
-        it. So `work` must change nothing that others see.
+        If the waiting request is cancelled, work that has not started is dropped; otherwise it runs to its end and its
+        result is ignored. So `work` must not change anything that others see.
         """
         future = asyncio.get_running_loop().run_in_executor(self._executor, _outcome, work)
         try:
@@ -62,27 +61,27 @@ class TranslationThread:
         return outcome
 
     def close(self) -> None:
-        """Take no more work. What has begun ends by itself."""
+        """Accept no more work. Work that has started runs to its end."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 class _Raised:
-    """What the work raised. It is returned, for asyncio would log an exception that nobody waits for any more."""
+    """An exception of the work. It is returned, because asyncio would log one that nobody awaits any more."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _outcome(work: Callable[[], _T]) -> _T | _Raised:
-    """Do the work without collections of cyclic garbage.
+    """Run the work without garbage collections.
 
-    A collection looks at every young container object in one step; with a million of them alive that takes 50 ms or
-    more. What a translation makes is no garbage: it goes when the translation ends.
+    A collection visits all young containers in one step, which takes 50 ms or more if there are a million of them. The
+    objects of a translation need no collection, because they are freed when it ends.
     """
     gc.disable()
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - whoever waits gets it
+    except Exception as error:  # noqa: BLE001 - the waiting request gets it
         return _Raised(error)
     finally:
         gc.enable()

@@ -1,4 +1,4 @@
-"""From the caller's body to the body a provider gets. The same bytes, unless something declared must change."""
+"""Makes the body for a provider from the client's: the same bytes, unless something has to be changed or translated."""
 
 import msgspec
 from msgspec import UNSET
@@ -22,10 +22,11 @@ from nulpoint.providers.spec import ProviderSpec, Route
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
-    """`dropped` names the request members this provider cannot take; `hide_usage`: the caller did not ask for it.
+    """A request as one provider gets it, and how the response is translated back.
 
-    `codec` is None for hosts that speak the OpenAI format. `finish_ends`: its streams end with a finish reason, not
-    with `[DONE]`.
+    `dropped` names the members that the provider does not support. `hide_usage` says that the client did not ask for
+    usage. `codec` is None for providers with OpenAI's format. `finish_ends` says that the provider's streams end with a
+    finish reason and not with `[DONE]`.
     """
 
     body: bytes
@@ -36,9 +37,10 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     finish_ends: bool = False
 
     def decode_response(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
-        """A whole answer as the caller gets it, but for what goes through chat. Raises Failure (502).
+        """Return a response that is not a stream in the client's format. Raises Failure (502).
 
-        `headers`: of the answer. `created`: Unix seconds, for answers without a date. `request`: the caller's body.
+        A completion that was made by chat is returned as a chat completion. `headers` are the response's, `request` is
+        the client's body, and `created` is the date in Unix seconds for responses without one.
         """
         if self.codec is not None:
             codec = codec_for_response(self.codec, headers) if self.codec.id_header else self.codec
@@ -50,16 +52,16 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         return decoded if count is None else self.embeddings.add_token_count(decoded, count)
 
     @property
-    def decodes_answers(self) -> bool:
-        """Whether `answer` reads the whole body; else it passes byte for byte."""
+    def decodes_responses(self) -> bool:
+        """Return whether `decode_response` decodes the body; if not, its bytes do not change."""
         return self.codec is not None or (self.embeddings is not None and not self.embeddings.returns_body_unchanged)
 
     def stream_transformer(
         self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False
     ) -> StreamTransformer:
-        """What passes the stream of answers on to the caller. `headers` and `created` as for `answer`.
+        """Return what translates the provider's stream for the client. See `decode_response` for the arguments.
 
-        `all_usage`: show it in any case.
+        With `all_usage` the usage is included even if the client did not ask for it.
         """
         hide_usage = self.hide_usage and not all_usage
         if self.codec is not None:
@@ -79,7 +81,7 @@ def prepare(
     through_chat: bool,
     limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> UpstreamRequest:
-    """Raises Failure (400) for what cannot be said to this provider."""
+    """Make the request for a provider. Raises Failure (400) if the provider does not support it."""
     dropped: list[str] = []
     if through_chat:
         body, dropped = to_chat(body)
@@ -107,9 +109,9 @@ def prepare(
 
 
 def _ask_for_usage(body: bytes, envelope: Envelope) -> json_edit.JsonEdit:
-    """Turn on `stream_options.include_usage`, keeping the other options as they are."""
+    """Return the edit that sets `stream_options.include_usage` and keeps the other options."""
     if envelope.stream_options is UNSET:
         return json_edit.add_member(body, "stream_options", b'{"include_usage":true}')
-    member = [member for member in json_edit.members(body) if member.key == "stream_options"][-1]
+    *_, member = (member for member in json_edit.members(body) if member.key == "stream_options")
     options = decode_member("stream_options", body[member.start : member.end]) or {}
     return json_edit.JsonEdit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))

@@ -11,6 +11,7 @@ from nulpoint.routing.provider_health import SkipReason
 from nulpoint.telemetry.request_log.record import AttemptRecord
 
 OK = "ok"
+MAX_MODEL_NAME = 200  # characters of a model's name in the log; the provider's own name may be of any length
 
 
 class AttemptHistory:
@@ -43,7 +44,9 @@ class AttemptHistory:
     def _add(self, target: Target, outcome: str, seconds: float, code: str = "") -> None:
         name, at = target.provider.spec.name, perf_counter() - seconds - self._started
         self._records.append(
-            AttemptRecord(name, target.model[:200], outcome, int(seconds * 1000), code, max(0, int(at * 1000)))
+            AttemptRecord(
+                name, target.model[:MAX_MODEL_NAME], outcome, int(seconds * 1000), code, max(0, int(at * 1000))
+            )
         )
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Who is calling: a credential becomes a digest before anything is looked up, and is kept nowhere."""
+"""Authenticates clients by a digest of their credential. The credential itself is never stored."""
 
 import hmac
 import re
@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 from nulpoint.errors import Failure, Kind
 
-# Where providers' keys are forwarded as well, the gateway's own may come in a field of its own.
+# If clients also send keys for providers, the gateway's key can be in this header.
 KEY_HEADER = b"x-nulpoint-api-key"
-_SHORTEST = 8  # bytes; a shorter key may be part of a word by chance
+_MIN_SEARCHED = 8  # bytes; a shorter key may be a part of a word by chance
 _SEPARATORS = re.compile(rb"[\s,;:=&?/|\"'`<>()\[\]{}]+")
 
 
 class ClientIdentity(NamedTuple):
-    """Digests, empty where there is nothing to tell apart.
+    """Identifies who sent a request. All values are empty if clients are not distinguished.
 
-    `identity` is whose limits count; `namespace` whose cached answers may be given out; `own_key` is the provider
-    credential to forward.
+    `identity` is the digest by which limits are counted. `cache_namespace` is the digest of those who share cached
+    responses. `api_key` is the provider's key to forward.
     """
 
     identity: bytes
@@ -30,9 +30,11 @@ ANONYMOUS = ClientIdentity(b"", b"", b"")
 
 
 class ClientAuthenticator:
-    """`keys`: SHA-256 digests of the gateway's keys; none: anybody may call. `forward`: callers bring provider keys.
+    """Authenticates requests by the gateway's keys.
 
-    `tell_apart`: limits for each key are on. `reserved`: digests of other keys that no provider may see.
+    `keys` has the SHA-256 digests of the gateway's keys; if there are none, anyone may send requests. `forward` says
+    that clients send keys for providers, and `distinguish` that there are limits for each key. `reserved` has the
+    digests of other keys that no provider may see.
     """
 
     def __init__(
@@ -44,74 +46,77 @@ class ClientAuthenticator:
         self._anonymous = not (self._keys or forward or distinguish)
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> ClientIdentity:
-        """`fields`: header fields by lower-case name. Raises Failure (401), always the same."""
+        """Return who sent a request. Header names are in lower case. Raises Failure (401), always the same."""
         if self._anonymous:
             return ANONYMOUS
         if not self._keys:
             presented = credential(headers)
             identity = sha256(presented).digest() if presented else b""
-            own_key = self._own_key(headers)
-            return ClientIdentity(identity, sha256(own_key).digest() if own_key else b"", own_key)
-        named = headers.get(KEY_HEADER, b"")
-        identity = sha256(named or credential(headers)).digest()
+            api_key = self._forwarded_key(headers)
+            return ClientIdentity(identity, sha256(api_key).digest() if api_key else b"", api_key)
+        gateway_key = headers.get(KEY_HEADER, b"")
+        identity = sha256(gateway_key or credential(headers)).digest()
         if not self._is_known(identity):
             raise unauthorised()
-        own_key = self._own_key(headers) if named else b""
-        return ClientIdentity(identity, sha256(identity + own_key).digest() if own_key else identity, own_key)
+        api_key = self._forwarded_key(headers) if gateway_key else b""
+        return ClientIdentity(identity, sha256(identity + api_key).digest() if api_key else identity, api_key)
 
-    def _own_key(self, fields: Mapping[bytes, bytes]) -> bytes:
-        """The first credential that may be forwarded, if any may."""
+    def _forwarded_key(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """Return the first credential that may be forwarded to a provider, or an empty value."""
         if not self._forward:
             return b""
-        candidates = (_bearer(fields), fields.get(b"x-api-key", b"").strip())
-        return next((one for one in candidates if one and not self.withholds(one, fields)), b"")
+        candidates = (_bearer(headers), headers.get(b"x-api-key", b"").strip())
+        return next((key for key in candidates if key and not self.withholds(key, headers)), b"")
 
-    def withholds(self, value: bytes, fields: Mapping[bytes, bytes]) -> bool:
-        """Whether this value of a header field holds one of the gateway's keys, so that no provider may see it.
+    def withholds(self, value: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether the value of a header contains one of the gateway's keys, so that no provider may see it.
 
-        Only digests of the keys are known. The key that the caller identified itself with is found anywhere in the
-        value, in upper or lower case; others are found where they stand by themselves.
+        Only digests of the keys are known. The key that the client authenticated with is found anywhere in the value,
+        in upper or lower case. Other keys are found only if they are separate words.
         """
         if not self._withheld:
             return False
         if self._keys:
-            presented = fields.get(KEY_HEADER) or credential(fields)
-            if len(presented) >= _SHORTEST and presented.lower() in value.lower():
+            presented = headers.get(KEY_HEADER) or credential(headers)
+            if len(presented) >= _MIN_SEARCHED and presented.lower() in value.lower():
                 return True
         return any(sha256(word).digest() in self._withheld for word in {value.strip(), *_words(value)})
 
     def _is_known(self, identity: bytes) -> bool:
-        """Takes the same time whichever key it is, and if it is none."""
-        found = False
+        """Look a key up in the same time whichever key it is, and if it is unknown."""
+        known = False
         for key in self._keys:
-            found |= hmac.compare_digest(key, identity)
-        return found
+            known |= hmac.compare_digest(key, identity)
+        return known
 
 
-def credential(fields: Mapping[bytes, bytes]) -> bytes:
-    """A bearer token, else `x-api-key`, else nothing."""
-    return _bearer(fields) or fields.get(b"x-api-key", b"").strip()
+def credential(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the bearer token, or else `x-api-key`, or else an empty value."""
+    return _bearer(headers) or headers.get(b"x-api-key", b"").strip()
 
 
-def _bearer(fields: Mapping[bytes, bytes]) -> bytes:
-    scheme, _, token = fields.get(b"authorization", b"").partition(b" ")
+def _bearer(headers: Mapping[bytes, bytes]) -> bytes:
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" else b""
 
 
 def _words(value: bytes) -> list[bytes]:
-    """What could be a key in there: keys have no spaces, and rarely anything else that separates words."""
+    """Return the parts of a value that may be keys, which contain no spaces and rarely any other separators."""
     return [*value.split(), *_SEPARATORS.split(value)]
 
 
 def unauthorised() -> Failure:
-    """One body for a key that is missing, malformed, unknown or withdrawn."""
+    """Return the failure for a missing, malformed, unknown or revoked key, which is the same for all of them."""
     text = "a valid API key is needed; send it as `Authorization: Bearer ...`"
     challenge = b"www-authenticate: Bearer\r\n"  # RFC 9110, 15.5.2
     return Failure(Kind.AUTH, 401, text, code="invalid_api_key", headers=challenge)
 
 
 def key_digest(text: str) -> bytes:
-    """Of a configured key: in plain, or as `sha256:` and 64 hexadecimal digits. Raises ValueError with the remedy."""
+    """Return the digest of a configured key, given in plain or as `sha256:` and 64 hexadecimal digits.
+
+    Raises ValueError with a message that says what to do.
+    """
     if not text.startswith("sha256:"):
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("use keys of ASCII characters without spaces, or sha256:<64 hexadecimal digits>")

@@ -1,4 +1,4 @@
-"""What is asked of a request before anything is done with it."""
+"""Checks the content type of a request."""
 
 from nulpoint.errors import rejected
 from nulpoint.http.message import Headers
@@ -7,9 +7,9 @@ from nulpoint.http.message import Headers
 def check_content_type(headers: Headers) -> None:
     """Raise Failure (415) unless the body is declared as JSON.
 
-    A page in a browser can send other types across origins without asking first, so accepting them would let any page
-    spend the budget of a gateway on localhost. A request without the field passes only if no browser sent it (browsers
-    always say `Origin` there).
+    A web page can send other types to another origin without a preflight request, so accepting them would let any page
+    spend the budget of a gateway on localhost. A request without the header is accepted only if it has no `Origin`,
+    because browsers always send that.
     """
     content_type = headers.get(b"content-type")
     if content_type == b"application/json" and b"content-encoding" not in headers:

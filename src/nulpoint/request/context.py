@@ -15,10 +15,9 @@ from nulpoint.errors import Failure
 from nulpoint.http.message import Headers
 from nulpoint.protocols.openai.usage import Usage
 from nulpoint.ratelimit.backend import Grant
-from nulpoint.request.attempts import AttemptHistory
+from nulpoint.request.attempts import MAX_MODEL_NAME, AttemptHistory
 from nulpoint.telemetry.request_log.bodies import BodyCopy, BodyLogger
 
-MAX_MODEL_NAME = 200  # characters of a model's name in the log; the provider's own name may be of any length
 # New ids have to be unique but not secret: a random part for the process, and a number.
 _PROCESS = urandom(10).hex().encode("ascii")
 _numbers = itertools.count(1)
@@ -26,7 +25,7 @@ _VALID_ID = re.compile(rb"[\w-]{1,64}", re.ASCII)
 
 
 class RequestContext(msgspec.Struct):
-    """What is known of one request. Times are in seconds of `perf_counter`; 0.0 means that it has not happened."""
+    """Collects what is known of one request. Times are in seconds of `perf_counter`; 0.0 means not yet."""
 
     id: bytes
     route: str
@@ -138,7 +137,7 @@ class RequestContext(msgspec.Struct):
         self.response_model = model
 
     def record_attempts(self) -> AttemptHistory:
-        """From now on the attempts are recorded one by one, because there may be several. Return their history."""
+        """Record the attempts one by one from now on, because there may be several. Return their history."""
         self.attempts = history = AttemptHistory(self.started)
         return history
 

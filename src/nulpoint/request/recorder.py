@@ -9,8 +9,8 @@ from nulpoint.http.message import HttpRequest
 from nulpoint.http.server.response import ResponseWriter
 from nulpoint.providers.prices import Prices
 from nulpoint.redaction.text import without_request
-from nulpoint.request.attempts import OK
-from nulpoint.request.context import MAX_MODEL_NAME, RequestContext
+from nulpoint.request.attempts import MAX_MODEL_NAME, OK
+from nulpoint.request.context import RequestContext
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.cooldowns import REFUSED_SECONDS

@@ -1,4 +1,4 @@
-"""What a caller asks for: the request as far as the gateway acts on it."""
+"""A client's request as the gateway understands it."""
 
 import math
 
@@ -14,16 +14,17 @@ from nulpoint.request.rules import RequestRules
 
 
 class ProxyRequest(msgspec.Struct, frozen=True):
-    """One request's wishes.
+    """A parsed request.
 
     Fields:
-        body: what is to be answered; of embeddings it may be less than the caller sent.
-        own_key: the provider's key that the caller brought, `own` a digest of it.
-        strict: members that a provider cannot take are refused.
-        callers: says which header values no provider may see.
-        until: the deadline, in loop time.
-        max_json_nodes: names and values of the body, or of an answer to it, that may be decoded as a whole.
-        translation: what the request may hold where it is translated.
+        body: the body to send to a provider. For embeddings it may have fewer inputs than the client sent.
+        client_api_key: the provider's key that the client sent, or None.
+        client_key_digest: a digest of that key.
+        strict: whether members that a provider does not support are rejected.
+        authenticator: knows which header values no provider may see.
+        deadline: in loop time.
+        max_json_nodes: the most names and values of the body, or of a response, that are decoded at once.
+        translation: the limits on the request if it is translated.
     """
 
     request: HttpRequest
@@ -41,9 +42,9 @@ class ProxyRequest(msgspec.Struct, frozen=True):
 
 
 def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> ProxyRequest:
-    """`now` in loop time. Raises Failure (401, before anything else is looked at; 400, 415) naming what is wrong."""
+    """Parse a request. `now` is in loop time. Raises Failure: 401 before anything else is checked, then 415 or 400."""
     headers = request.headers
-    caller = rules.authenticator.authenticate(headers)
+    client = rules.authenticator.authenticate(headers)
     check_content_type(headers)
     envelope = read_envelope(request.body)
     return ProxyRequest(
@@ -51,9 +52,9 @@ def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> Prox
         request.body,
         envelope,
         bool(envelope.stream),
-        caller,
-        caller.api_key.decode("ascii") or None,
-        caller.cache_namespace if caller.api_key else None,
+        client,
+        client.api_key.decode("ascii") or None,
+        client.cache_namespace if client.api_key else None,
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
         rules.authenticator,
@@ -62,8 +63,8 @@ def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> Prox
     )
 
 
-def _timeout(headers: Headers, longest: float) -> float:
-    """The seconds this request may take; a caller may ask for less than REQUEST_TIMEOUT, never for more."""
+def _timeout(headers: Headers, maximum: float) -> float:
+    """Return the seconds that the request may take: what the client asks for, but at most REQUEST_TIMEOUT."""
     try:
         seconds = float(headers[b"x-nulpoint-timeout"])
     except ValueError:
@@ -71,4 +72,4 @@ def _timeout(headers: Headers, longest: float) -> float:
     if not seconds > 0 or math.isinf(seconds):
         text = "x-nulpoint-timeout must be a number of seconds over 0, for example 30"
         raise rejected(text, param="x-nulpoint-timeout", code="invalid_header")
-    return min(seconds, longest)
+    return min(seconds, maximum)

@@ -1,4 +1,4 @@
-"""What the configuration says of how requests are read."""
+"""The settings for parsing requests."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,10 @@ from nulpoint.request.client_auth import ClientAuthenticator
 
 
 class RequestRules(NamedTuple):
-    """How requests are read: who may call, whether unknown fields are refused, and the longest deadline.
+    """The settings for parsing requests.
 
-    `translation` are the limits on a request that is translated, and on the JSON text that is decoded for it.
+    `strict` says that members which a provider does not support are rejected. `request_timeout` is the longest deadline
+    in seconds. `translation` has the limits on a request that is translated, and on the JSON text decoded for it.
     """
 
     authenticator: ClientAuthenticator

@@ -5,12 +5,12 @@ characters other than letters, digits, `_` and `-`. Sources: the request types o
 and Anthropic's error messages.
 """
 
-import hashlib
 import re
 from base64 import b64decode
 from typing import Any, NamedTuple
 
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
+from nulpoint.protocols.call_ids import accepted_call_id
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     RequestFields,
@@ -184,9 +184,7 @@ def _original_blocks(message: dict[str, Any], path: str) -> list[dict[str, Any]]
 
 def call_id(client_id: str) -> str:
     """Return the client's call id if Anthropic accepts its characters, or else an id derived from it."""
-    if _CALL_ID.fullmatch(client_id):
-        return client_id
-    return f"call_{hashlib.sha256(client_id.encode()).hexdigest()[:24]}"
+    return accepted_call_id(client_id, _CALL_ID)
 
 
 def _tool_result(message: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:

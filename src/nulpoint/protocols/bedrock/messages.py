@@ -5,7 +5,6 @@ calls, and text in every turn with a document. Sources: the service model of `be
 messages.
 """
 
-import hashlib
 import re
 from itertools import dropwhile
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.media import audio_block, file_block, image_block, number_duplicate_names
+from nulpoint.protocols.call_ids import accepted_call_id
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     RequestFields,
@@ -233,9 +233,7 @@ def calls_of(blocks: list[Block]) -> list[dict[str, Any]]:
 
 def _call_id(client_id: str) -> str:
     """Return the client's call id if Converse accepts it, or else an id derived from it."""
-    if _CALL_ID.fullmatch(client_id):
-        return client_id
-    return f"call_{hashlib.sha256(client_id.encode()).hexdigest()[:24]}"
+    return accepted_call_id(client_id, _CALL_ID)
 
 
 def _tool_result(message: dict[str, Any], path: str, fields: RequestFields) -> Block:

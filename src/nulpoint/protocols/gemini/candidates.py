@@ -10,6 +10,7 @@ from typing import Any
 
 from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats.malformed import malformed_response
+from nulpoint.protocols.call_ids import derived_call_id
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, json_text
 
 _FILTERED = frozenset(
@@ -103,9 +104,8 @@ def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: in
     `choice` and `number` are the indexes of the choice and of the call in it.
     """
     function = part["functionCall"]
-    derived_id = hashlib.sha256(f"{response_id}/{choice}/{number}".encode()).hexdigest()[:24]
     call: dict[str, Any] = {
-        "id": function.get("id") or f"call_{derived_id}",
+        "id": function.get("id") or derived_call_id(f"{response_id}/{choice}/{number}"),
         "type": "function",
         "function": {"name": function.get("name"), "arguments": json_text(function.get("args") or {})},
     }
