@@ -177,7 +177,7 @@ def test_10_000_model_names(tmp_path):
             proxy = runtime.service._proxy_handlers["/v1/chat/completions"].__self__
             router = proxy._services.router
             assert len(router._plan_cache) <= 4096
-            for destination in proxy._endpoints.values():
+            for destination in proxy._attempts._endpoints.values():
                 assert len(destination.attribution_by_model) <= 1024
                 assert len(destination._heads) <= 1024
             assert len(runtime.backends.parts.exclusions._results) <= 1024
