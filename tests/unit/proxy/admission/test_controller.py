@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.http.deadlines import NEVER
-from nulpoint.proxy import admission as module
+from nulpoint.proxy.admission import controller as module
 from nulpoint.proxy.admission.controller import AdmissionController, AdmissionLimits
 from support.event_loop import run
 
