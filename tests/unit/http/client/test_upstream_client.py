@@ -26,9 +26,9 @@ SEED = int(os.environ.get("NULPOINT_TEST_SEED", "1"))
 @contextlib.asynccontextmanager
 async def upstream(script, **limits):
     """Start a raw server that runs `script(reader, writer)`, and yield a client and its pool."""
-    server = await asyncio.start_server(script, "127.0.0.1", 0)
+    server = await asyncio.start_server(script, "127.0.0.1", 0, backlog=1000)
     ticker = DeadlineSweeper(asyncio.get_running_loop())
-    client = UpstreamClient(Connector(connect_timeout=2, dns_ttl=60), ClientLimits(**limits), ticker)
+    client = UpstreamClient(Connector(connect_timeout=20, dns_ttl=60), ClientLimits(**limits), ticker)
     pool = client.pool(Origin("http", "127.0.0.1", server.sockets[0].getsockname()[1]))
     try:
         yield client, pool
