@@ -78,7 +78,7 @@ def test_U29_flapping():
             assert set(statuses[9:]) == {503}
             assert len(faultd.requests) == 9
 
-    run(main())
+    run_in_simulated_time(main())
 
 
 def test_U29_flapping_with_a_ratio():
@@ -99,7 +99,7 @@ def test_U29_flapping_with_a_ratio():
             await ask(running.port)
             assert state(running) == "OPEN"
 
-    run(main())
+    run_in_simulated_time(main())
 
 
 def with_own_key(*fields):
@@ -143,7 +143,7 @@ def test_one_caller_cannot_switch_a_provider_off_for_others(case):
             served = await ask(running.port, numbered(CHAT, 99))
             assert (served.verdict, served.headers["x-nulpoint-provider"]) == ("answer", "openai")
 
-    run(main())
+    run_in_simulated_time(main())
 
 
 def test_a_request_that_is_too_large_for_a_host_that_hangs_up_opens_nothing():
@@ -175,7 +175,7 @@ def test_connections_that_other_callers_hold_say_nothing_about_the_provider():
             assert {one.error["code"] for one in waited} == {"provider_timeout"}
             assert state(running) == "CLOSED"
 
-    run(main())
+    run_in_simulated_time(main())
 
 
 def test_a_provider_that_fails_with_configured_keys_still_opens_it():
@@ -211,7 +211,7 @@ def test_a_probe_whose_stream_does_not_end_keeps_nobody_else_out():
             await caller.rest()
             assert state(running) == "CLOSED"  # the stream was let through before that, and decides nothing
 
-    run(main())
+    run_in_simulated_time(main())
 
 
 @BOTH
@@ -303,7 +303,7 @@ def test_a_probe_that_is_a_stream_succeeds_at_its_terminal_event_only():
             await caller.reader.readuntil(b"[DONE]")
             await until(lambda: state(running) == "CLOSED")
 
-    run(main())
+    run_in_simulated_time(main())
 
 
 @BOTH

@@ -1,11 +1,11 @@
 """A real Redis for tests, and a relay before it that can be slow, silent or broken.
 
-`make test` installs redis-server where it can (as root on Debian). Elsewhere the tests that need it are skipped, and
-the run's summary says so.
+Where redis-server is not installed, the tests that need it are skipped, and the run's summary says so.
 """
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from nulpoint.redis_client import connection
+from nulpoint.redis_client.connection import RedisConnection
 from support.ports import free_port
 
 PROGRAM = shutil.which("redis-server")
@@ -87,6 +89,14 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
         yield server
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def redis_patience(seconds: float) -> Iterator[None]:
+    """Let the gateways that are made in this process meanwhile wait so long for a reply of Redis."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(connection, "RedisConnection", functools.partial(RedisConnection, timeout=seconds))
+        yield
 
 
 class Relay:
