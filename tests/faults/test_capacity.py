@@ -49,22 +49,22 @@ async def offered(port, rate, seconds):
 def test_the_wait_that_can_be_foreseen(freed, ahead, seconds):
     """In one second so many places came free."""
     pace = DrainRateEstimator()
-    pace.begin(5.0)
+    pace.start(5.0)
     for number in range(freed):
         pace.slot_freed(5.0 + number / freed)
-    assert pace.wait(ahead, 6.0) == pytest.approx(seconds)
-    pace.begin(6.0)
-    assert pace.wait(ahead, 6.0) == 0.0
+    assert pace.expected_wait(ahead, 6.0) == pytest.approx(seconds)
+    pace.start(6.0)
+    assert pace.expected_wait(ahead, 6.0) == 0.0
 
 
 def test_a_pace_that_changes_is_followed():
     pace = DrainRateEstimator()
-    pace.begin(0.0)
+    pace.start(0.0)
     for number in range(1000):
         pace.slot_freed(number * 0.1)  # ten a second, and then a hundred
     for number in range(1000):
         pace.slot_freed(100 + number * 0.01)
-    assert pace.wait(99, 110.0) == pytest.approx(1.0, rel=0.1)
+    assert pace.expected_wait(99, 110.0) == pytest.approx(1.0, rel=0.1)
 
 
 @pytest.mark.slow

@@ -163,18 +163,18 @@ def test_every_way_of_writing_the_file_is_noticed(tmp_path, monkeypatch, write):
 
 
 def test_a_file_is_not_read_while_it_is_being_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.06)
+    monkeypatch.setattr("nulpoint.app.reload.POLL_SECONDS", 0.4)
 
     async def main():
         async with live(tmp_path, file={"rpm_limit": 1}) as running:
             running.app.reloading.watch()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1.0)
             with (tmp_path / "config.yaml").open("w") as file:
                 for line in range(40):
                     file.write("aliases: {\n" if line == 0 else f"  a{line}: openai/x,\n")
                     file.flush()
                     os.fsync(file.fileno())
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.02)
                 file.write("}\nrpm_limit: 2\n")
             await until(lambda: running.app.runtime.config.rpm_limit == 2)
             assert len(running.app.runtime.config.aliases) == 39
