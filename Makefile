@@ -64,7 +64,7 @@ mock-race: test-race
 mock-cover: test-cover
 
 corpus: $(DEV_STAMP) ## replay recorded provider traffic, if there is any, through the translations and print a table
-	@$(BIN)/python tests/support/corpus/replay.py
+	@cd tests && $(abspath $(BIN))/python -m support.corpus.replay
 
 fuzz: $(DEV_STAMP) ## try nearly valid input on every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
 	@$(BIN)/python tests/fuzz --seconds $(or $(SECONDS),60) --target "$(TARGET)" $(if $(SEED),--seed $(SEED))

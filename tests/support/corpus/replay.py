@@ -6,11 +6,8 @@ official `openai` SDK asking. One that cannot be is left out for a reason that i
 
 import collections
 import sys
-from pathlib import Path
 
 import uvloop
-
-sys.path.append(str(Path(__file__).parents[2]))  # for `support`, as under pytest
 
 from support.corpus.judge import judge
 from support.corpus.records import Recording, recordings
