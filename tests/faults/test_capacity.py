@@ -1,4 +1,4 @@
-"""Load, L02: three times what the gateway may have in flight."""
+"""Tests of overload: three times the number of requests that the gateway can serve."""
 
 import asyncio
 import random
@@ -12,33 +12,33 @@ from support.provider_bytes import GOOD
 from support.running_gateway import gateway, left_in
 from support.scripted_provider import pause, send, serve
 
-LATENCY = 0.4  # seconds the provider takes
-PLACES = 20
-CAPACITY = PLACES / LATENCY  # requests a second
+LATENCY = 0.4  # seconds until the provider responds
+SLOTS = 20
+CAPACITY = SLOTS / LATENCY  # requests a second
 
 
 async def offered(port, rate, seconds):
-    """Poisson arrivals, whatever becomes of them: (when it ended, how long it took, status) of each."""
-    chance = random.Random(3)
+    """Send requests in a Poisson process and return the end time, the duration and the status of each."""
+    rng = random.Random(3)
     loop = asyncio.get_running_loop()
     ended = []
 
-    async def one(number):
+    async def request(number):
         began = loop.time()
-        caller = await Caller.connect(port)
-        caller.send(post(CHAT.replace(b'"hi"', b'"%d"' % number)))
-        status, headers, _ = await caller.answer()
+        client = await Caller.connect(port)
+        client.send(post(CHAT.replace(b'"hi"', b'"%d"' % number)))
+        status, headers, _ = await client.answer()
         ended.append((loop.time(), loop.time() - began, status))
         assert status == 200 or "retry-after" in headers
-        await caller.close()
-        Caller.opened.remove(caller)
+        await client.close()
+        Caller.opened.remove(client)
 
-    asked, end, number = [], loop.time() + seconds, 0
+    tasks, end, number = [], loop.time() + seconds, 0
     while loop.time() < end:
-        asked.append(asyncio.ensure_future(one(number)))
+        tasks.append(asyncio.ensure_future(request(number)))
         number += 1
-        await asyncio.sleep(chance.expovariate(rate))
-    await asyncio.gather(*asked)
+        await asyncio.sleep(rng.expovariate(rate))
+    await asyncio.gather(*tasks)
     return ended
 
 
@@ -46,36 +46,36 @@ async def offered(port, rate, seconds):
     ("freed", "ahead", "seconds"),
     [(0, 100, 0.0), (7, 100, 0.0), (8, 0, 0.125), (8, 7, 1.0), (16, 7, 0.5)],
 )
-def test_the_wait_that_can_be_foreseen(freed, ahead, seconds):
-    """In one second so many places came free."""
-    pace = DrainRateEstimator()
-    pace.start(5.0)
+def test_the_estimate_of_the_wait(freed, ahead, seconds):
+    """The estimate follows from the number of slots that came free in the last second."""
+    estimator = DrainRateEstimator()
+    estimator.start(5.0)
     for number in range(freed):
-        pace.slot_freed(5.0 + number / freed)
-    assert pace.expected_wait(ahead, 6.0) == pytest.approx(seconds)
-    pace.start(6.0)
-    assert pace.expected_wait(ahead, 6.0) == 0.0
+        estimator.slot_freed(5.0 + number / freed)
+    assert estimator.expected_wait(ahead, 6.0) == pytest.approx(seconds)
+    estimator.start(6.0)
+    assert estimator.expected_wait(ahead, 6.0) == 0.0
 
 
-def test_a_pace_that_changes_is_followed():
-    pace = DrainRateEstimator()
-    pace.start(0.0)
+def test_the_estimate_follows_a_rate_that_changes():
+    estimator = DrainRateEstimator()
+    estimator.start(0.0)
     for number in range(1000):
-        pace.slot_freed(number * 0.1)  # ten a second, and then a hundred
+        estimator.slot_freed(number * 0.1)  # ten a second here, and a hundred below
     for number in range(1000):
-        pace.slot_freed(100 + number * 0.01)
-    assert pace.expected_wait(99, 110.0) == pytest.approx(1.0, rel=0.1)
+        estimator.slot_freed(100 + number * 0.01)
+    assert estimator.expected_wait(99, 110.0) == pytest.approx(1.0, rel=0.1)
 
 
 @pytest.mark.slow
-def test_L02_three_times_the_capacity():
-    """Goodput stays at its peak, and who cannot be served hears it at once instead of waiting for nothing."""
+def test_three_times_the_capacity():
+    """Goodput stays at its peak, and requests that cannot be served in time are rejected at once."""
     seconds = 5
 
     async def main():
-        faultd = await serve([pause(LATENCY), send(GOOD)])
-        settings = {"MAX_REQUESTS": str(PLACES), "LOG_LEVEL": "error"}
-        async with gateway(settings, providers={"openai": faultd}) as running:
+        provider = await serve([pause(LATENCY), send(GOOD)])
+        settings = {"MAX_REQUESTS": str(SLOTS), "LOG_LEVEL": "error"}
+        async with gateway(settings, providers={"openai": provider}) as running:
             began = asyncio.get_running_loop().time()
             ended = await offered(running.port, 3 * CAPACITY, seconds)
             steady = [when for when, _, status in ended if status == 200 and 1 <= when - began <= seconds]

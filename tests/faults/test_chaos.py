@@ -1,4 +1,4 @@
-"""A short chaos; `make chaos` runs a long one."""
+"""A short run of the chaos test; `make chaos` runs a long one."""
 
 import subprocess
 import sys

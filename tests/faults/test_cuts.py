@@ -1,6 +1,6 @@
-"""Cuts of streams, U08 to U10 and U37: wherever a stream is cut and however, the caller hears of it, once.
+"""Tests of streams that are cut: wherever and however a stream is cut, the client gets exactly one error.
 
-NULPOINT_CUTS says how many; 10,000 take some 40 s.
+NULPOINT_CUTS sets the number of random cuts; 10,000 take about 40 s.
 """
 
 import asyncio
@@ -47,19 +47,19 @@ _NUMBER = re.compile(rb"cut (\d+)\.")
 
 
 class Cut(NamedTuple):
-    """`at`: bytes of the events (for "http end") or of the wire after the head that still come."""
+    """`at` is the number of bytes sent after the head: bytes of the events for "http end", else bytes on the wire."""
 
     form: Format
     how: str
     at: int
-    apart: bool  # each event in a write of its own
+    apart: bool  # whether each event is sent in a write of its own
 
     def __str__(self) -> str:
         return f"{self.form.name}, {self.how} at {self.at}{', event by event' if self.apart else ''}"
 
     @property
     def pieces(self) -> list[bytes]:
-        """What comes after the head."""
+        """The writes after the head."""
         events = self.form.events if self.apart else [b"".join(self.form.events)]
         if self.how == "http end":
             return [*map(chunk, shortened(events, self.at)), LAST_CHUNK]
@@ -67,38 +67,39 @@ class Cut(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether all that makes the answer whole comes before the cut."""
-        given = b"".join(self.pieces)
+        """Whether everything that makes the response complete comes before the cut."""
+        sent = b"".join(self.pieces)
         last = self.form.terminal[-1]
-        if self.form.speaks == "bedrock" and self.how == "http end":  # it may end without the event that tells its cost
+        # Bedrock's streams may end without the event that reports the usage.
+        if self.form.speaks == "bedrock" and self.how == "http end":
             everything = b"".join(self.form.events)
             return everything[: self.at] in (everything, everything.removesuffix(last))
         if self.how == "http end":
-            return last.rstrip(b"\r\n") in given
-        return given.endswith(LAST_CHUNK) or (self.form.name != "gemini" and last in given)
+            return last.rstrip(b"\r\n") in sent
+        return sent.endswith(LAST_CHUNK) or (self.form.name != "gemini" and last in sent)
 
 
 def shortened(pieces: list[bytes], size: int) -> list[bytes]:
-    kept = []
+    shortened_pieces = []
     for piece in pieces:
-        kept.append(piece[:size])
-        size -= len(kept[-1])
-    return [piece for piece in kept if piece]
+        shortened_pieces.append(piece[:size])
+        size -= len(shortened_pieces[-1])
+    return [piece for piece in shortened_pieces if piece]
 
 
 def cuts(count: int):
-    """Half of them anywhere, half where it matters most: near the end."""
-    chance = random.Random(SEED)
+    """Generate cuts: half of them anywhere, half near the end, where it matters most."""
+    rng = random.Random(SEED)
     for number in range(count):
-        form, how = STREAMS[number % len(STREAMS)], chance.choice(("reset", "fin", "http end"))
-        apart = chance.random() < 0.5
+        form, how = STREAMS[number % len(STREAMS)], rng.choice(("reset", "fin", "http end"))
+        apart = rng.random() < 0.5
         everything = form.events if how == "http end" else Cut(form, how, 10**9, apart).pieces
         size = len(b"".join(everything))
-        near_end = size - chance.randrange(min(size, 60))
-        yield Cut(form, how, chance.choice((chance.randrange(size + 1), near_end)), apart)
+        near_end = size - rng.randrange(min(size, 60))
+        yield Cut(form, how, rng.choice((rng.randrange(size + 1), near_end)), apart)
 
 
-def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
+def test_no_cut_stream_looks_complete_and_none_ends_without_an_error():
     planned = list(cuts(CUTS))
 
     def script(request: bytes):
@@ -107,31 +108,31 @@ def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
         return [send(cut.form.head, *cut.pieces), *end]
 
     async def main():
-        providers = {one.name: await serve(choose=script) for one in TALKS}
+        providers = {form.name: await serve(choose=script) for form in TALKS}
         problems = []
         async with gateway(SETTINGS, providers=providers) as running:
-            places = asyncio.Semaphore(AT_ONCE)
+            semaphore = asyncio.Semaphore(AT_ONCE)
 
-            async def one(number, cut):
+            async def request(number, cut):
                 body = STREAM.replace(b"gpt-4o", f"{cut.form.name}/{cut.form.model}".encode())
-                async with places:
+                async with semaphore:
                     outcome = await ask(running.port, body.replace(b"hi", b"cut %d." % number))
                 expected = "answer" if cut.whole else "error"
-                # What a reset overtakes in the kernel is lost, and then the answer was not whole.
+                # A reset may discard bytes that are still in the kernel, and then the response was not complete.
                 if outcome.verdict != expected and not (cut.how == "reset" and outcome.verdict == "error"):
                     problems.append(f"{cut}: {outcome.verdict}, not {expected}")
                 if outcome.streamed and cut.form in TALKS and not TEXT.startswith(outcome.text):
                     problems.append(f"{cut}: {outcome.text!r}")
                 return outcome
 
-            outcomes = await asyncio.gather(*(one(number, cut) for number, cut in enumerate(planned)))
+            outcomes = await asyncio.gather(*(request(number, cut) for number, cut in enumerate(planned)))
             errors = sum(outcome.verdict == "error" for outcome in outcomes)
             records = [json.loads(line) for line in running.log().splitlines()]
             assert len(records) == len(planned)
             assert sum("error" in record for record in records) == errors
-            failures = sum(len(standing.breaker._failures) for standing in running.app.runtime.provider_health.values())
+            failures = sum(len(health.breaker._failures) for health in running.app.runtime.provider_health.values())
             assert failures == errors
-            assert sum(len(faultd.requests) for faultd in providers.values()) == len(planned)  # nothing tried again
+            assert sum(len(provider.requests) for provider in providers.values()) == len(planned)  # nothing was retried
             assert any("error" in record and "usage" in record for record in records)
         assert not problems, "\n".join(["", *problems[:20], f"{len(problems)} in all"])
 
@@ -139,8 +140,8 @@ def test_U08_U09_U10_U37_no_cut_stream_looks_whole_and_none_ends_in_silence():
 
 
 @pytest.mark.parametrize("number", [0, 2, -2, -1], ids=["beginning", "text", "stop", "cost"])
-def test_U37_at_every_byte_of_a_message_in_aws_s_framing(number):
-    """Inside its lengths, their checksum, a header, the payload, the last checksum; the rest of it never comes."""
+def test_a_cut_at_every_byte_of_a_message_in_aws_framing(number):
+    """Cut inside the lengths, their checksum, a header, the payload, and the last checksum of the message."""
     events = BEDROCK.events
     place = number % len(events)
     before, message = events[:place], events[place]
@@ -156,17 +157,17 @@ def test_U37_at_every_byte_of_a_message_in_aws_s_framing(number):
             body = STREAM.replace(b"gpt-4o", b"bedrock/" + BEDROCK.model.encode())
             for first in range(0, len(message), AT_ONCE):
                 cuts = range(first, min(first + AT_ONCE, len(message)))
-                asked = [ask(running.port, body.replace(b"hi", b"cut %d." % cut)) for cut in cuts]
-                for cut, outcome in zip(cuts, await asyncio.gather(*asked), strict=True):
-                    whole = cut == 0 and number == -1  # without the event that tells its cost
+                outcomes = [ask(running.port, body.replace(b"hi", b"cut %d." % cut)) for cut in cuts]
+                for cut, outcome in zip(cuts, await asyncio.gather(*outcomes), strict=True):
+                    whole = cut == 0 and number == -1  # only the event that reports the usage is missing
                     assert outcome.verdict == ("answer" if whole else "error"), cut
                     assert TEXT.startswith(outcome.text if outcome.streamed else "")
 
     run(main())
 
 
-def test_U08_after_fifty_chunks_too():
-    """At each of the first fifty chunks, with a second target at hand that must not be asked."""
+def test_a_cut_after_up_to_fifty_chunks():
+    """Cut after each of the first fifty chunks; the second target that is configured must not be called."""
 
     async def main():
         other = await start("anthropic")
@@ -196,15 +197,15 @@ CHUNKED = CHUNKED.replace(
 
 @pytest.mark.parametrize("message", [WHOLE, CHUNKED + LAST_CHUNK], ids=["sized", "chunked"])
 @pytest.mark.parametrize("end", [reset(), fin()], ids=["reset", "end"])
-def test_U10_a_whole_answer_cut_at_every_third_byte_is_502_and_its_connection_is_not_kept(message, end):
+def test_a_whole_response_cut_at_every_third_byte_is_502_and_its_connection_is_not_reused(message, end):
     async def main():
-        places = range(1, len(message), 3)
-        faultd = await serve(*([send(message[:cut]), end] for cut in places))
+        cut_positions = range(1, len(message), 3)
+        provider = await serve(*([send(message[:cut]), end] for cut in cut_positions))
         settings = {**SETTINGS, "MAX_RETRIES": "1", "LOG_LEVEL": "error"}
-        async with gateway(settings, providers={"openai": faultd}) as running:
-            for _ in places:
+        async with gateway(settings, providers={"openai": provider}) as running:
+            for _ in cut_positions:
                 outcome = await ask(running.port)
                 assert (outcome.status, outcome.verdict) == (502, "error")
-            assert len(faultd.requests) == len(faultd.talks) == len(places)
+            assert len(provider.requests) == len(provider.talks) == len(cut_positions)
 
     run(main())

@@ -1,4 +1,4 @@
-"""Process faults, X01 to X03: what a gateway that is told to stop does to whom."""
+"""Tests of stopping the gateway: what clients see while it drains and when the time is over."""
 
 import asyncio
 import contextlib
@@ -40,8 +40,8 @@ END = (
 
 def status_of(port, path="/readiness"):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-            return answer.status
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+            return response.status
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
@@ -53,7 +53,7 @@ def numbered(body, number):
     return body.replace(b"hi", b"number %d" % number)
 
 
-def test_X01_readiness_turns_at_once_new_requests_are_served_for_the_delay_and_streams_finish():
+def test_readiness_fails_at_once_new_requests_are_served_during_the_delay_and_streams_finish():
     async def main():
         provider = await start("openai", settings=MockSettings(stream_words=120, chunk_ms=25.0))
         port = free_port()
@@ -61,25 +61,25 @@ def test_X01_readiness_turns_at_once_new_requests_are_served_for_the_delay_and_s
         try:
             with process("serve", SHUTDOWN_DELAY="2s", LOG_LEVEL="error", **environ) as child:
                 await asyncio.to_thread(wait_until_up, port)
-                callers = [await Caller.connect(port) for _ in range(200)]
-                for number, caller in enumerate(callers):
-                    caller.send(post(numbered(STREAM, number)))
-                await asyncio.gather(*(caller.reader.readuntil(b"data: ") for caller in callers))
+                clients = [await Caller.connect(port) for _ in range(200)]
+                for number, client in enumerate(clients):
+                    client.send(post(numbered(STREAM, number)))
+                await asyncio.gather(*(client.reader.readuntil(b"data: ") for client in clients))
                 child.send_signal(signal.SIGTERM)
-                told = time.monotonic()
+                signalled_at = time.monotonic()
                 while await asyncio.to_thread(status_of, port) != 503:
-                    assert time.monotonic() - told <= 1.5
+                    assert time.monotonic() - signalled_at <= 1.5
                 late = await Caller.connect(port)  # within the delay
                 late.send(post(numbered(CHAT, 201)))
                 assert (await late.answer())[0] == 200
                 while await asyncio.to_thread(status_of, port):
-                    assert time.monotonic() - told < 20, "it goes on accepting"
+                    assert time.monotonic() - signalled_at < 20, "the gateway still accepts connections"
                     await asyncio.sleep(0.01)
-                assert time.monotonic() - told >= 1.9
-                bodies = await asyncio.gather(*(caller.rest() for caller in callers))
-                last = time.monotonic()
+                assert time.monotonic() - signalled_at >= 1.9
+                bodies = await asyncio.gather(*(client.rest() for client in clients))
+                streams_ended_at = time.monotonic()
                 await asyncio.to_thread(child.wait, 60)
-                assert time.monotonic() - last <= 10
+                assert time.monotonic() - streams_ended_at <= 10
                 assert child.returncode == 0
                 assert sum(body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for body in bodies) == 200
         finally:
@@ -88,37 +88,37 @@ def test_X01_readiness_turns_at_once_new_requests_are_served_for_the_delay_and_s
     run(main())
 
 
-def test_X02_what_is_longer_than_the_window_is_told_so_and_logged():
+def test_requests_that_exceed_the_shutdown_timeout_get_an_error_and_are_logged():
     streams = 40
 
     async def main():
-        faultd = await serve([send(STREAM_HEAD, WORD), silence()])
+        provider = await serve([send(STREAM_HEAD, WORD), silence()])
         port = free_port()
-        environ = {"PORT": str(port), "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{faultd.url}/v1"}
+        environ = {"PORT": str(port), "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{provider.url}/v1"}
         try:
             with process("serve", SHUTDOWN_DELAY="100ms", SHUTDOWN_TIMEOUT="700ms", **environ) as child:
                 await asyncio.to_thread(wait_until_up, port)
-                callers = [await Caller.connect(port) for _ in range(streams)]
-                for number, caller in enumerate(callers):
-                    caller.send(post(numbered(STREAM, number)))
-                await asyncio.gather(*(caller.reader.readuntil(b"word ") for caller in callers))
-                faultd.scripts[:] = [[silence()]]
-                unanswered = await Caller.connect(port)
-                unanswered.send(post(CHAT))
-                await until(lambda: len(faultd.requests) == streams + 1)
+                clients = [await Caller.connect(port) for _ in range(streams)]
+                for number, client in enumerate(clients):
+                    client.send(post(numbered(STREAM, number)))
+                await asyncio.gather(*(client.reader.readuntil(b"word ") for client in clients))
+                provider.scripts[:] = [[silence()]]
+                waiting = await Caller.connect(port)
+                waiting.send(post(CHAT))
+                await until(lambda: len(provider.requests) == streams + 1)
                 child.send_signal(signal.SIGTERM)
-                told = time.monotonic()
-                ends = await asyncio.gather(*(caller.rest() for caller in callers))
-                assert (await unanswered.answer())[0] == 503
+                signalled_at = time.monotonic()
+                ends = await asyncio.gather(*(client.rest() for client in clients))
+                assert (await waiting.answer())[0] == 503
                 out, _ = await asyncio.to_thread(child.communicate, timeout=60)
-                assert 0.6 <= time.monotonic() - told <= 0.7 + 10
+                assert 0.6 <= time.monotonic() - signalled_at <= 0.7 + 10
                 assert child.returncode == 0
                 assert all(end.endswith(b'"code":"shutting_down"}}\n\n\r\n') for end in ends)
                 records = [json.loads(line) for line in out.splitlines() if b'"POST"' in line]
                 assert len(records) == streams + 1
                 assert {record["code"] for record in records} == {"shutting_down"}
         finally:
-            await faultd.close()
+            await provider.close()
 
     run(main())
 
@@ -128,28 +128,28 @@ CASES = {
     "before content": (STREAM, [send(STREAM_HEAD), silence()], 503),
     "in the middle": (STREAM, [send(STREAM_HEAD, WORD), silence()], 200),
     "not a stream": (CHAT, [silence()], 503),
-    "in a whole answer": (CHAT, [send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), silence()], 503),
+    "in a whole response": (CHAT, [send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), silence()], 503),
 }
 
 
 @pytest.mark.parametrize(("body", "script", "status"), CASES.values(), ids=CASES)
-def test_X02_at_every_stage_alone_and_shared(body, script, status):
-    """The provider is not to blame, no other target is tried, and those who share the call hear the same."""
+def test_shutdown_at_every_stage_of_shared_requests(body, script, status):
+    """The breaker counts no failure, no other target is tried, and all who share the call get the same error."""
 
     async def main():
-        faultd = await serve(script)
+        provider = await serve(script)
         async with gateway(
-            {"CACHE_MODE": "memory", "CB_ERROR_THRESHOLD": "1"}, providers={"openai": faultd, "mistral": faultd}
+            {"CACHE_MODE": "memory", "CB_ERROR_THRESHOLD": "1"}, providers={"openai": provider, "mistral": provider}
         ) as running:
-            callers = [await Caller.connect(running.port) for _ in range(3)]
-            for caller in callers:
-                caller.send(post(body))
-            await until(lambda: faultd.requests and running.app.runtime.recorder.inflight == 3)
+            clients = [await Caller.connect(running.port) for _ in range(3)]
+            for client in clients:
+                client.send(post(body))
+            await until(lambda: provider.requests and running.app.runtime.recorder.inflight == 3)
             if status == 200:
-                await asyncio.gather(*(caller.reader.readuntil(b"word ") for caller in callers))
+                await asyncio.gather(*(client.reader.readuntil(b"word ") for client in clients))
             await running.app.stop()
-            for caller in callers:
-                rest = await caller.rest()
+            for client in clients:
+                rest = await client.rest()
                 assert b'"code":"shutting_down"' in rest
                 assert b"[DONE]" not in rest
                 if status == 503:
@@ -157,45 +157,45 @@ def test_X02_at_every_stage_alone_and_shared(body, script, status):
                     assert (outcome.status, outcome.verdict) == (503, "error")
                     assert outcome.headers["retry-after"] == "1"
                     assert outcome.headers["connection"] == "close"
-            assert len(faultd.requests) == 1
+            assert len(provider.requests) == 1
             assert running.app.runtime.provider_health["openai"].breaker.state.name == "CLOSED"
             assert running.app.runtime.client.connections() == 0
 
     run(main())
 
 
-def test_X02_a_half_sent_request_and_one_that_waits_for_its_turn():
+def test_shutdown_with_a_half_sent_request_and_one_that_waits_for_admission():
     async def main():
-        faultd = await serve([silence()])
-        async with gateway({"MAX_REQUESTS": "1", "QUEUE_TIMEOUT": "10s"}, providers={"openai": faultd}) as running:
-            first, waiting, half = [await Caller.connect(running.port) for _ in range(3)]
+        provider = await serve([silence()])
+        async with gateway({"MAX_REQUESTS": "1", "QUEUE_TIMEOUT": "10s"}, providers={"openai": provider}) as running:
+            first, waiting, half_sent = [await Caller.connect(running.port) for _ in range(3)]
             first.send(post(numbered(CHAT, 1)) + post(numbered(CHAT, 3)))
-            await until(lambda: faultd.requests)
+            await until(lambda: provider.requests)
             waiting.send(post(numbered(CHAT, 2)))
-            half.send(post(CHAT)[:-5])
+            half_sent.send(post(CHAT)[:-5])
             await until(lambda: running.app.runtime.recorder.inflight == 2)
             await asyncio.sleep(0.02)
             await running.app.stop()
-            for caller in (first, waiting, half):
-                assert (await caller.answer())[0] == 503
-                assert await caller.rest() == b""
-            assert len(faultd.requests) == 1
+            for client in (first, waiting, half_sent):
+                assert (await client.answer())[0] == 503
+                assert await client.rest() == b""
+            assert len(provider.requests) == 1
 
     run(main())
 
 
-def test_an_answer_during_the_drain_says_that_the_connection_closes():
+def test_a_response_during_the_drain_says_that_the_connection_closes():
     async def main():
         go_on = asyncio.Event()
-        faultd = await serve([wait(go_on), send(STREAM_HEAD, WORD, END)])
-        async with gateway(providers={"openai": faultd}) as running:
-            caller = await Caller.connect(running.port)
-            caller.send(post(STREAM))
-            await until(lambda: faultd.requests)
+        provider = await serve([wait(go_on), send(STREAM_HEAD, WORD, END)])
+        async with gateway(providers={"openai": provider}) as running:
+            client = await Caller.connect(running.port)
+            client.send(post(STREAM))
+            await until(lambda: provider.requests)
             drain = asyncio.create_task(running.app.drain())
             await until(lambda: running.app.server.draining)
             go_on.set()
-            outcome = Outcome(await caller.rest())
+            outcome = Outcome(await client.rest())
             assert outcome.verdict == "answer"
             assert outcome.headers["connection"] == "close"
             assert await drain
@@ -203,21 +203,21 @@ def test_an_answer_during_the_drain_says_that_the_connection_closes():
     run(main())
 
 
-def test_a_caller_who_does_not_listen_does_not_hold_up_the_end():
+def test_a_client_that_does_not_read_does_not_delay_the_shutdown():
     async def main():
-        faultd = await serve([send(STREAM_HEAD, *[WORD * 100] * 500), silence()])
-        environ = {"PORT": "0", "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{faultd.url}/v1"}
-        place = ConfigSource({**environ, "SHUTDOWN_TIMEOUT": "100ms"}, Path("/nonexistent"))
-        app = App(place.load(), place, 2)
+        provider = await serve([send(STREAM_HEAD, *[WORD * 100] * 500), silence()])
+        environ = {"PORT": "0", "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{provider.url}/v1"}
+        source = ConfigSource({**environ, "SHUTDOWN_TIMEOUT": "100ms"}, Path("/nonexistent"))
+        app = App(source.load(), source, 2)
         with contextlib.closing(app):
-            caller = await Caller.connect(await app.listen())
-            caller.writer.transport.pause_reading()
-            caller.send(post(STREAM))
-            await until(lambda: any(one.paused for one in app.server.connections))
+            client = await Caller.connect(await app.listen())
+            client.writer.transport.pause_reading()
+            client.send(post(STREAM))
+            await until(lambda: any(connection.paused for connection in app.server.connections))
             began = time.monotonic()
             assert not await app.drain()
             assert time.monotonic() - began <= 0.1 + 10
             assert app.runtime.recorder.inflight == 0
-        await faultd.close()
+        await provider.close()
 
     run(main())

@@ -1,4 +1,4 @@
-"""Dependency faults, D13: no more files can be opened."""
+"""Tests of running out of file descriptors."""
 
 import asyncio
 import errno
@@ -21,47 +21,47 @@ LIMITED = ("sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", sys.executable)
 
 
 def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    columns = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(columns[11]) + int(columns[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_D13_callers_beyond_half_of_the_files_are_told_so_and_nothing_spins_or_crashes():
+def test_clients_beyond_half_of_the_file_descriptors_get_an_error_and_nothing_spins_or_crashes():
     async def main():
-        faultd = await serve([silence()])
+        provider = await serve([silence()])
         port = free_port()
-        environ = {"PORT": str(port), "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{faultd.url}/v1"}
+        environ = {"PORT": str(port), "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{provider.url}/v1"}
         with process("serve", command=LIMITED, COALESCE="false", SHUTDOWN_DELAY="0s", **environ) as child:
             await asyncio.to_thread(wait_until_up, port)
-            callers = [await Caller.connect(port) for _ in range(400)]
-            for caller in callers:
-                caller.send(post(CHAT))
+            clients = [await Caller.connect(port) for _ in range(400)]
+            for client in clients:
+                client.send(post(CHAT))
             served = FILES // 2 - 32
-            await until(lambda: len(faultd.requests) == served)
-            told = await asyncio.gather(*(caller.rest() for caller in callers[served:]))
-            outcomes = [Outcome(raw) for raw in told if raw]
+            await until(lambda: len(provider.requests) == served)
+            responses = await asyncio.gather(*(client.rest() for client in clients[served:]))
+            outcomes = [Outcome(raw) for raw in responses if raw]
             assert len(outcomes) >= 32
-            assert {(one.status, one.error["code"]) for one in outcomes} == {(503, "too_many_connections")}
-            assert all(one.headers["retry-after"] == "1" for one in outcomes)
+            assert {(outcome.status, outcome.error["code"]) for outcome in outcomes} == {(503, "too_many_connections")}
+            assert all(outcome.headers["retry-after"] == "1" for outcome in outcomes)
             assert len(os.listdir(f"/proc/{child.pid}/fd")) < FILES
             before = cpu_seconds(child.pid)
             late = [await Caller.connect(port) for _ in range(50)]
             await asyncio.sleep(0.5)
             assert cpu_seconds(child.pid) - before <= 0.25
-            for caller in (*callers, *late):
-                await caller.close()
+            for client in (*clients, *late):
+                await client.close()
             Caller.opened.clear()
-            await until(lambda: faultd.open == 0)
-            await faultd.close()
-            provider = await start("openai", port=faultd.port)
-            outcomes = await asyncio.gather(*(ask(port) for _ in range(20)))
-            assert [one.verdict for one in outcomes] == ["answer"] * 20
-            assert child.poll() is None
+            await until(lambda: provider.open == 0)
             await provider.close()
+            mock = await start("openai", port=provider.port)
+            outcomes = await asyncio.gather(*(ask(port) for _ in range(20)))
+            assert [outcome.verdict for outcome in outcomes] == ["answer"] * 20
+            assert child.poll() is None
+            await mock.close()
 
     run(main())
 
 
-def test_D13_no_file_left_for_a_provider_is_our_failure_not_the_provider_s(monkeypatch):
+def test_no_file_descriptor_for_an_upstream_connection_does_not_count_against_the_provider(monkeypatch):
     async def main():
         async def refuse(*_, **__):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

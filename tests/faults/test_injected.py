@@ -1,4 +1,4 @@
-"""Process faults, X08: an exception at every place of a request's way, once."""
+"""Tests with an exception raised once at every step of a request."""
 
 import asyncio
 import importlib
@@ -102,11 +102,11 @@ SCENARIOS = {
 
 
 class Injected(Exception):
-    """By the test."""
+    """The exception that these tests raise inside the gateway."""
 
 
 def inject(monkeypatch, place, turn):
-    """Let the function at `place` raise at its n-th call."""
+    """Make the function at `place` raise at its call number `turn`."""
     *path, owner, name = ["nulpoint", *place.split(".")]
     if owner[0].isupper():
         target = getattr(importlib.import_module(".".join(path)), owner)
@@ -114,10 +114,10 @@ def inject(monkeypatch, place, turn):
         target = importlib.import_module(".".join([*path, owner]))
     real, calls = getattr(target, name), itertools.count(1)
 
-    def raising(*given, **named):
+    def raising(*args, **kwargs):
         if next(calls) == turn:
             raise Injected(place)
-        return real(*given, **named)
+        return real(*args, **kwargs)
 
     monkeypatch.setattr(target, name, raising)
 
@@ -126,8 +126,8 @@ def inject(monkeypatch, place, turn):
     "turn", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["at the first call", "at the second call"]
 )
 @pytest.mark.parametrize("place", PLACES)
-def test_X08_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatch):
-    """Callers get an answer or are told of an error; every permit, place and connection comes back; the next is well."""
+def test_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatch):
+    """Clients get a response or an error, nothing stays in use, and the next request succeeds."""
 
     async def play(body, script):
         mock = MockSettings(latency_ms=3, chunk_ms=1, stream_words=3)
@@ -138,12 +138,12 @@ def test_X08_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatc
         ) as running:
             with monkeypatch.context() as patched:
                 inject(patched, place, turn)
-                callers = [await Caller.connect(running.port) for _ in range(2)]  # one call that they share
-                for caller in callers:
-                    caller.send(post(body, "/v1/chat/completions", "Connection: close"))
-                for caller in callers:
-                    outcome = Outcome(await asyncio.wait_for(caller.rest(), 3))
-                    # Once all has been said, a bug can only take the last chunk away.
+                clients = [await Caller.connect(running.port) for _ in range(2)]  # both share one upstream call
+                for client in clients:
+                    client.send(post(body, "/v1/chat/completions", "Connection: close"))
+                for client in clients:
+                    outcome = Outcome(await asyncio.wait_for(client.rest(), 3))
+                    # After the terminal event an exception can only cost the last chunk of the framing.
                     if outcome.verdict not in ("answer", "error") and not (outcome.done and not outcome.whole):
                         return f"{outcome.verdict}: {outcome.raw[-300:]!r}"
             await until(lambda: not left_in(running.app))
@@ -151,13 +151,13 @@ def test_X08_an_exception_anywhere_leaves_nothing_behind(place, turn, monkeypatc
             return None if outcome.verdict == "answer" else f"the next: {outcome.raw[-300:]!r}"
 
     async def main():
-        found = {}
+        problems = {}
         for name, (body, script) in SCENARIOS.items():
             try:
-                found[name] = await play(body, script)
+                problems[name] = await play(body, script)
             except AssertionError as error:
-                found[name] = str(error)
-        return found
+                problems[name] = str(error)
+        return problems
 
     wrong = {name: problem for name, problem in run(main()).items() if problem}
     assert not wrong, wrong

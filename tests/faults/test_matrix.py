@@ -1,5 +1,6 @@
-"""The fault matrix: every fault at every moment, for streams and whole answers, for every format, with a healthy second
-target and without. What must come of it is computed by a rule, not written down case by case."""
+"""The fault matrix: every fault at every moment, for streams and whole responses, for every format, with and without a
+healthy second target. The expected result is computed by a rule instead of being listed case by case.
+"""
 
 import asyncio
 import itertools
@@ -34,42 +35,47 @@ from support.running_gateway import gateway
 from support.scripted_provider import BlackHole, Nobody, fin, reset, send, serve, silence
 
 EVERYWHERE = {**FORMATS, **CLOUDS}
-BY_IDENTITY = frozenset({"bedrock", "vertexai", "vertexai-claude"})  # not by a key: a refusal is nobody's but ours
-AT_ONCE = 20  # cases that run beside each other
+BY_IDENTITY = frozenset(
+    {"bedrock", "vertexai", "vertexai-claude"}
+)  # these use the gateway's own identity, so a refusal is its failure
+AT_ONCE = 20  # cases that run at the same time
 
 
 class Fault(NamedTuple):
-    """`status` and `kind` of the failure; `counts` against the breaker; `again`: alone, the same target is asked twice;
-    `elsewhere`: another target may do better."""
+    """A fault and what follows from it.
+
+    `status` and `kind` describe the failure, `counts` says whether the breaker counts it, `retried` whether a single target
+    is tried twice, and `fails_over` whether another target is tried.
+    """
 
     name: str
     status: int = 502
     kind: str = "upstream"
     counts: bool = True
-    again: bool = False
-    elsewhere: bool = True
+    retried: bool = False
+    fails_over: bool = True
 
 
 UNREACHABLE = (
-    Fault("refused", kind="connect", again=True),
-    Fault("black hole", 504, "connect", again=True),
+    Fault("refused", kind="connect", retried=True),
+    Fault("black hole", 504, "connect", retried=True),
 )
 CUTS = (Fault("reset"), Fault("end"), Fault("stall", 504, "timeout"), Fault("garbage"))
 ANSWERS = {
-    Fault("500", again=True): 500,
-    Fault("503", again=True): 503,
-    Fault("529", again=True): 529,
+    Fault("500", retried=True): 500,
+    Fault("503", retried=True): 503,
+    Fault("529", retried=True): 529,
     Fault("302"): 302,
-    Fault("429", 429, "rate_limit", counts=False, again=True): 429,
+    Fault("429", 429, "rate_limit", counts=False, retried=True): 429,
     Fault("401", 401, "auth", counts=False): 401,
-    Fault("400", 400, "rejected", counts=False, elsewhere=False): 400,
-    Fault("404", 404, "rejected", counts=False, elsewhere=False): 404,
+    Fault("400", 400, "rejected", counts=False, fails_over=False): 400,
+    Fault("404", 404, "rejected", counts=False, fails_over=False): 404,
 }
-HTML = Fault("html", again=True)
-ERROR = Fault("error", again=True)  # in an answer that began well
+HTML = Fault("html", retried=True)
+ERROR = Fault("error", retried=True)  # an error in a response with a good status
 NONSENSE = Fault("nonsense")
-CHECKSUMS = (Fault("checksum of the beginning"), Fault("checksum of the message"))  # of a message in AWS's framing
-HTTP_END = Fault("http end")  # properly framed, but the answer in it is not whole
+CHECKSUMS = (Fault("checksum of the beginning"), Fault("checksum of the message"))  # of a message in the framing of AWS
+HTTP_END = Fault("http end")  # the HTTP message is complete, but the response in it is not
 
 STREAM_MOMENTS = ("after head", "after preamble", "after content", "at the terminal event", "after the terminal event")
 EMBED = b'{"model":"gpt-4o","input":"hi"}'
@@ -92,22 +98,22 @@ class Case(NamedTuple):
 
     @property
     def script(self) -> Format:
-        """What the provider says when it is well."""
+        """The bytes that a healthy provider sends."""
         return EMBEDDINGS[self.form] if self.embeddings else EVERYWHERE[self.form]
 
     @property
     def moves(self) -> bool:
-        """Whether another target may answer instead: vectors of another model mean something else."""
-        return self.second and self.fault.elsewhere and not self.embeddings
+        """Whether another target may serve the request. Embeddings never move: another model's vectors are not comparable."""
+        return self.second and self.fault.fails_over and not self.embeddings
 
     @property
     def head_shown(self) -> bool:
-        """Whether the preamble has brought the head to the caller: Gemini's has nothing in it to be told."""
+        """Whether the preamble made the gateway send its head to the client. Gemini's preamble has nothing to pass on."""
         return self.stream and self.moment == "after preamble" and self.script.speaks != "gemini"
 
     @property
     def whole(self) -> bool:
-        """Whether the answer was whole when it happened: only Gemini's streams end with their connection alone."""
+        """Whether the response was complete before the fault. Only Gemini's streams have no terminal event."""
         if self.moment != "after the terminal event":
             return False
         return self.fault is HTTP_END if self.script.speaks == "gemini" else True
@@ -120,7 +126,7 @@ def cases(form: str, stream: bool, second: bool) -> Iterator[Case]:
     yield from at("before connect", UNREACHABLE)
     yield from at("before head", (*CUTS, *ANSWERS, HTML))
     if not stream:
-        # Bedrock tells no error with a good status.
+        # Bedrock reports no errors with a good status.
         yield from at(
             "after head", (*CUTS, NONSENSE) if EVERYWHERE[form].speaks == "bedrock" else (*CUTS, ERROR, NONSENSE)
         )
@@ -129,13 +135,13 @@ def cases(form: str, stream: bool, second: bool) -> Iterator[Case]:
     for moment in STREAM_MOMENTS:
         yield from at(moment, (*CUTS, HTTP_END))
         if moment != "after the terminal event":
-            # An OpenAI stream passes as it came: what nobody can read is for the caller to judge.
+            # OpenAI streams are passed on unchanged, so an unreadable event is left to the client.
             yield from at(moment, (ERROR,) if EVERYWHERE[form].speaks == "openai" else (ERROR, NONSENSE))
             yield from at(moment, CHECKSUMS if form == "bedrock" else ())
 
 
 class Expected(NamedTuple):
-    """`calls` at the first target and at the second; `error` of the log record; `failures` the breaker counted."""
+    """The expected outcome: `calls` counts both targets, `error` is from the log record, `failures` from the breaker."""
 
     verdict: str
     status: int
@@ -145,7 +151,7 @@ class Expected(NamedTuple):
 
 
 def expected(case: Case) -> Expected:
-    """The rule."""
+    """Return the outcome that follows from the case."""
     fault, seen = case.fault, case.stream and case.moment in SEEN
     if fault.kind == "auth" and case.form in BY_IDENTITY:
         fault = fault._replace(status=502, kind="upstream")
@@ -154,17 +160,17 @@ def expected(case: Case) -> Expected:
         return Expected("answer", 200, "", (1, 0), 0)
     if case.moves and not seen:
         return Expected("answer", 200, "", (reached, 1), int(fault.counts))
-    attempts = 2 if fault.again and not seen and not case.moves else 1
+    attempts = 2 if fault.retried and not seen and not case.moves else 1
     begun = case.stream and (seen or case.head_shown)
     return Expected("error", 200 if begun else fault.status, fault.kind, (attempts * reached, 0),
                     attempts * fault.counts)  # fmt: skip
 
 
-# -- making it happen --------------------------------------------------------------------------------------------------
+# -- playing the cases --------------------------------------------------------------------------------------------------
 
 
 def settings(case: Case) -> dict[str, str]:
-    """Short is the one timer that the case is about, so that a busy machine sets off no other."""
+    """Return settings in which only the timer under test is short, so that a busy machine triggers no other timer."""
     timer = ""
     if case.fault.name == "black hole":
         timer = "CONNECT_TIMEOUT"
@@ -182,7 +188,7 @@ async def provider(case: Case):
 
 
 def before(case: Case) -> list[bytes]:
-    """What came well."""
+    """Return the bytes that the provider sends before the fault."""
     form = case.script
     if case.moment == "before head":
         return []
@@ -204,7 +210,7 @@ def happening(case: Case):
     form, name = case.script, case.fault.name
     if case.moment == "at the terminal event" and case.fault in (*CUTS, HTTP_END):
         half = form.terminal[-1][: len(form.terminal[-1]) // 2]
-        return [send(chunk(half)), *happening(case._replace(moment="in it"))]
+        return [send(chunk(half)), *happening(case._replace(moment="within the event"))]
     if case.fault in CUTS:
         garbage = [send(b"SSH-2.0\r\n\r\n"), silence()]
         return {"reset": [reset()], "end": [fin()], "stall": [silence()], "garbage": garbage}[name]
@@ -230,7 +236,7 @@ def bad_event(case: Case) -> bytes:
 
 
 async def play(case: Case) -> str | None:
-    """What was other than expected."""
+    """Play a case and return what differed from the expected outcome, or None."""
     form = case.script
     first = await provider(case)
     providers = {case.form: first}
@@ -241,33 +247,33 @@ async def play(case: Case) -> str | None:
         body = EMBED if case.embeddings else STREAM if case.stream else CHAT
         path = "/v1/embeddings" if case.embeddings else "/v1/chat/completions"
         outcome = await ask(running.port, body.replace(b"gpt-4o", form.model.encode()), path)
-        standing = running.app.runtime.provider_health[case.form]
+        health = running.app.runtime.provider_health[case.form]
         calls = len(getattr(first, "requests", ())), running.mocks[other].requests if case.second else 0
         records = [json.loads(line) for line in running.log().splitlines()]
-        got = Expected(
+        actual = Expected(
             outcome.verdict,
             outcome.status,
             records[0].get("error", ""),
             calls,
-            len(standing.breaker._failures),
+            len(health.breaker._failures),
         )
-        want = expected(case)
-        problems = [] if got == want else [f"got {got}, want {want}"]
+        wanted = expected(case)
+        problems = [] if actual == wanted else [f"got {actual}, want {wanted}"]
         if len(records) != 1:
             problems.append(f"{len(records)} log records")
-        problems += list(untrue(case, outcome))
+        problems += list(wrong_in(case, outcome))
     return f"{case}: {'; '.join(problems)}" if problems else None
 
 
-def untrue(case: Case, outcome) -> Iterator[str]:
-    """What is not as it should be in what the caller saw."""
+def wrong_in(case: Case, outcome) -> Iterator[str]:
+    """Yield what was wrong in the bytes that the client received."""
     if outcome.verdict == "answer":
         if outcome.text != TEXT:
             yield f"the text is {outcome.text!r}"
-        if case.stream and sum("role" in one for one in outcome.deltas) > 1:
-            yield "it begins twice"
+        if case.stream and sum("role" in delta for delta in outcome.deltas) > 1:
+            yield "the message begins twice"
         if not case.whole:
-            yield from untrue_about_who(case, outcome)
+            yield from wrong_attribution(case, outcome)
     elif not TEXT.startswith(outcome.text if outcome.streamed else ""):
         yield f"the text is {outcome.text!r}"
     if b"finish_reason\":\"stop" in outcome.body and outcome.verdict != "answer" and case.moment in (
@@ -288,8 +294,8 @@ def readable(data: bytes) -> bool:
     return True
 
 
-def untrue_about_who(case: Case, outcome) -> Iterator[str]:
-    """The head names who answers; where it went out before, a comment does."""
+def wrong_attribution(case: Case, outcome) -> Iterator[str]:
+    """Check that the head names the provider that served, or a comment does if the head was sent before."""
     other = "openai" if case.form != "openai" else "anthropic"
     shown = case.head_shown
     if outcome.headers["x-nulpoint-provider"] != (case.form if shown else other):
@@ -301,8 +307,8 @@ def untrue_about_who(case: Case, outcome) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def a_token_at_once(monkeypatch):
-    """How tokens come is not the matter here, and a signature for each case would be most of its time."""
+def immediate_token(monkeypatch):
+    """Replace the token fetch of Google, because signing in every case would take most of the time."""
     monkeypatch.setattr(
         google.GoogleSource, "fetch", lambda _: Credential(Bearer("ya29.a-token-of-the-matrix"), float("inf"))
     )
@@ -312,17 +318,17 @@ def a_token_at_once(monkeypatch):
 @pytest.mark.parametrize("form", EVERYWHERE)
 def test_the_matrix(form, stream):
     async def main():
-        places = asyncio.Semaphore(AT_ONCE)
+        semaphore = asyncio.Semaphore(AT_ONCE)
 
-        async def one(case):
-            async with places:
+        async def attempt(case):
+            async with semaphore:
                 try:
                     return await play(case)
                 except Exception as error:
                     return f"{case}: {error!r}"
 
         both = itertools.chain(cases(form, stream, True), cases(form, stream, False))
-        return await asyncio.gather(*map(one, both))
+        return await asyncio.gather(*map(attempt, both))
 
     wrong = [problem for problem in run(main()) if problem]
     assert not wrong, "\n".join(["", *wrong])
@@ -338,11 +344,11 @@ def test_the_matrix_of_embeddings(form):
     assert not wrong, "\n".join(["", *wrong])
 
 
-def test_the_matrix_is_whole():
-    """So many cases, each another."""
-    all_of_them = [
+def test_the_matrix_is_complete():
+    """The number of cases is known, and no two are equal."""
+    names = [
         str(case)
         for form, stream, second in itertools.product(EVERYWHERE, (True, False), (True, False))
         for case in cases(form, stream, second)
     ]
-    assert len(set(all_of_them)) == len(all_of_them) == 1166
+    assert len(set(names)) == len(names) == 1166

@@ -1,5 +1,8 @@
-"""Only a proper end is an end: what fails in the last event, follows the end, or is no whole answer, is told as a failure,
-to every caller who shares it, with the cache and without."""
+"""Tests that only a proper end completes a response.
+
+A failure in the last event, content after the end, and a status other than 200 are reported as failures to every client
+that shares the call, with and without the cache.
+"""
 
 import asyncio
 import json
@@ -48,12 +51,12 @@ LAST_EVENTS = {
     "anthropic, a list": ("anthropic", USAGE_OF_ANTHROPIC % b"[7]"),
     "anthropic, a text": ("anthropic", USAGE_OF_ANTHROPIC % b'"7"'),
     "anthropic, negative": ("anthropic", USAGE_OF_ANTHROPIC % b"-7"),
-    "anthropic, a reason that is none": (
+    "anthropic, an invalid reason": (
         "anthropic",
         USAGE_OF_ANTHROPIC.replace(b'"end_turn"', b'["end_turn"]') % b"7",
     ),
     "gemini, a text": ("gemini", USAGE_OF_GEMINI % b'"7"'),
-    "gemini, details of texts": ("gemini", USAGE_OF_GEMINI % b'{"promptTokensDetails":["TEXT"]}'),
+    "gemini, details that are texts": ("gemini", USAGE_OF_GEMINI % b'{"promptTokensDetails":["TEXT"]}'),
     "gemini, sources that are a text": (
         "gemini",
         USAGE_OF_GEMINI.replace(b'"index"', b'"groundingMetadata":"x","index"') % b"{}",
@@ -66,23 +69,23 @@ LAST_EVENTS = {
 @CACHES
 @pytest.mark.parametrize("body", [STREAM, WITH_USAGE], ids=["", "usage shown"])
 @pytest.mark.parametrize(("wire", "last"), LAST_EVENTS.values(), ids=LAST_EVENTS)
-def test_a_stream_that_fails_in_its_last_event_has_not_ended(wire, last, body, cache):
+def test_a_stream_that_fails_in_its_last_event_is_an_error(wire, last, body, cache):
     form = FORMATS[wire]
     ends = {"anthropic": form.terminal[-1:], "gemini": [], "mistral": [DONE]}[wire]
     events = [*form.preamble, *form.content, last, *ends]
 
     async def main():
-        faultd = await serve([send(STREAM_HEAD, *chunks(events), LAST_CHUNK)])
-        asked = body.replace(b"gpt-4o", form.model.encode())
-        async with gateway({**ONCE, "CACHE_MODE": cache}, providers={wire: faultd}) as running:
-            outcomes = await asyncio.gather(*[ask(running.port, asked) for _ in range(3)])
-            outcomes.append(await ask(running.port, asked))
+        provider = await serve([send(STREAM_HEAD, *chunks(events), LAST_CHUNK)])
+        request = body.replace(b"gpt-4o", form.model.encode())
+        async with gateway({**ONCE, "CACHE_MODE": cache}, providers={wire: provider}) as running:
+            outcomes = await asyncio.gather(*[ask(running.port, request) for _ in range(3)])
+            outcomes.append(await ask(running.port, request))
             for outcome in outcomes:
                 assert (outcome.verdict, outcome.error["code"]) == ("error", "provider_malformed"), outcome.raw[-300:]
                 assert outcome.text
                 assert TEXT.startswith(outcome.text)
             records = [json.loads(line) for line in running.log().splitlines()]
-            assert {(one["error"], one["code"]) for one in records} == {("upstream", "provider_malformed")}
+            assert {(record["error"], record["code"]) for record in records} == {("upstream", "provider_malformed")}
 
     run(main())
 
@@ -95,12 +98,12 @@ def test_a_stream_that_fails_in_its_last_event_has_not_ended(wire, last, body, c
     ],
     ids=["odd usage", "206"],
 )
-def test_the_breaker_counts_it(script):
+def test_the_breaker_counts_an_improper_end(script):
     async def main():
-        faultd = await serve(script)
-        async with gateway({**ONCE, "CB_ERROR_THRESHOLD": "1"}, providers={"anthropic": faultd}) as running:
-            asked = STREAM.replace(b"gpt-4o", FORMATS["anthropic"].model.encode())
-            assert (await ask(running.port, asked)).verdict == "error"
+        provider = await serve(script)
+        async with gateway({**ONCE, "CB_ERROR_THRESHOLD": "1"}, providers={"anthropic": provider}) as running:
+            request = STREAM.replace(b"gpt-4o", FORMATS["anthropic"].model.encode())
+            assert (await ask(running.port, request)).verdict == "error"
             assert running.app.runtime.provider_health["anthropic"].breaker.state.name == "OPEN"
 
     run(main())
@@ -108,7 +111,7 @@ def test_the_breaker_counts_it(script):
 
 AFTER = {
     "content": [WORD],
-    "another answer": [ROLE, WORD, FINISH, DONE],
+    "another response": [ROLE, WORD, FINISH, DONE],
     "an error": [b'event: error\ndata: {"message":"broken"}\n\n'],
     "usage": [event(b'{"choices":[],"usage":{"prompt_tokens":1}}')],
 }
@@ -124,37 +127,39 @@ HARMLESS = {"nothing": [], "a comment": [b": bye\n\n"], "once more": [DONE], "em
 @pytest.mark.parametrize("after", [*AFTER, *HARMLESS])
 def test_events_after_done_do_not_pass_as_success(after, apart, name, path, cache):
     more = {**AFTER, **HARMLESS}[after]
-    said, then = chunks([ROLE, WORD, FINISH, DONE]), [*chunks(more), LAST_CHUNK]
+    first_chunks, later_chunks = chunks([ROLE, WORD, FINISH, DONE]), [*chunks(more), LAST_CHUNK]
     steps = {
-        "one read": [send(b"".join([*said, *then]))],
-        "event by event": [send(*said, *then)],
-        "later": [send(*said), pause(0.05), send(*then)],
+        "one read": [send(b"".join([*first_chunks, *later_chunks]))],
+        "event by event": [send(*first_chunks, *later_chunks)],
+        "later": [send(*first_chunks), pause(0.05), send(*later_chunks)],
     }[apart]
 
     async def main():
-        faultd = await serve([send(STREAM_HEAD), *steps])
+        provider = await serve([send(STREAM_HEAD), *steps])
         body = STREAM.replace(b"gpt-4o", b"%b/m" % name.encode())
         if path == "/v1/completions":
             body = body.replace(b'"messages":[{"role":"user","content":"hi"}]', b'"prompt":"hi"')
-        async with gateway({**ONCE, "CACHE_MODE": cache}, providers={name: faultd}) as running:
+        async with gateway({**ONCE, "CACHE_MODE": cache}, providers={name: provider}) as running:
             outcomes = await asyncio.gather(*[ask(running.port, body, path) for _ in range(2)])
             outcomes.append(await ask(running.port, body, path))
             for outcome in outcomes:
                 assert outcome.verdict == ("error" if after in AFTER else "answer"), outcome.raw
                 assert outcome.raw.count(b"word ") == 1
-            assert not (cache == "memory" and after in AFTER) or len(faultd.requests) == 2
+            assert not (cache == "memory" and after in AFTER) or len(provider.requests) == 2
 
     run(main())
 
 
-def test_a_body_that_is_left_open_after_done_is_not_waited_for():
+def test_a_body_that_stays_open_after_done_is_not_waited_for():
     async def main():
-        faultd = await serve([send(STREAM_HEAD, *chunks([ROLE, WORD, FINISH, DONE])), silence()])
-        async with gateway(ONCE, providers={"openai": faultd}) as running:
+        provider = await serve([send(STREAM_HEAD, *chunks([ROLE, WORD, FINISH, DONE])), silence()])
+        async with gateway(ONCE, providers={"openai": provider}) as running:
             began = asyncio.get_running_loop().time()
             outcome = await ask(running.port, STREAM)
             assert (outcome.verdict, outcome.text) == ("answer", "word ")
-            assert asyncio.get_running_loop().time() - began < 60  # the idle timeout, which would end it too, is 120 s
+            assert (
+                asyncio.get_running_loop().time() - began < 60
+            )  # less than the idle timeout of 120 s, which would also end it
             assert "error" not in json.loads(running.log())
 
     run(main())
@@ -173,19 +178,22 @@ ERRORS = {
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
 @pytest.mark.parametrize("first", [True, False], ids=["first", "after content"])
-def test_an_error_is_seen_wherever_the_network_cuts(error, first):
+def test_an_error_event_is_recognized_in_whatever_pieces_it_arrives(error, first):
     before = b"\xef\xbb\xbf" if first else ROLE + WORD
     stream = before + error + FINISH + DONE
 
     async def main():
-        places = range(len(before), len(before + error) + 1, 3)
-        faultd = await serve(
-            *([send(STREAM_HEAD, chunk(stream[:at] or b": \n"), chunk(stream[at:]), LAST_CHUNK)] for at in places)
+        split_positions = range(len(before), len(before + error) + 1, 3)
+        provider = await serve(
+            *(
+                [send(STREAM_HEAD, chunk(stream[:at] or b": \n"), chunk(stream[at:]), LAST_CHUNK)]
+                for at in split_positions
+            )
         )
         async with gateway(
-            {**ONCE, "COALESCE": "false", "CB_ERROR_THRESHOLD": "1000"}, providers={"openai": faultd}
+            {**ONCE, "COALESCE": "false", "CB_ERROR_THRESHOLD": "1000"}, providers={"openai": provider}
         ) as running:
-            for _ in places:
+            for _ in split_positions:
                 outcome = await ask(running.port, STREAM)
                 assert outcome.verdict == "error", outcome.raw
                 assert outcome.status == (502 if first else 200)
@@ -196,13 +204,13 @@ def test_an_error_is_seen_wherever_the_network_cuts(error, first):
 
 @pytest.mark.parametrize("status", [201, 202, 203, 205, 206, 207, 226, 299])
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
-def test_a_good_answer_with_another_status_than_200_is_none(status, body):
+def test_a_good_response_with_a_status_other_than_200_is_malformed(status, body):
     good = GOOD if body is CHAT else good_stream()
     message = good.replace(b" 200 ", b" %d " % status, 1)
 
     async def main():
-        faultd = await serve([send(message)])
-        providers = {"openai": faultd, "mistral": await start("mistral")}
+        provider = await serve([send(message)])
+        providers = {"openai": provider, "mistral": await start("mistral")}
         async with gateway({"MAX_RETRIES": "2"}, providers=providers) as running:
             outcome = await ask(running.port, body.replace(b"gpt-4o", b"openai/gpt-4o"))
             assert (outcome.status, outcome.error["code"]) == (502, "provider_malformed")
@@ -223,21 +231,21 @@ USAGES = {
 
 @CACHES
 @pytest.mark.parametrize("usage", USAGES.values(), ids=USAGES)
-def test_usage_that_is_none_counts_as_not_told(usage, cache):
-    """What passes as it came still does; limits, metrics and log know of no tokens."""
+def test_invalid_usage_counts_as_not_reported(usage, cache):
+    """The response is still passed on unchanged; limits, metrics and the log count no tokens."""
     whole = CHAT_ANSWER.replace(b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}', usage)
-    used = event(b'{"id":"c","model":"m","choices":[],"usage":%b}' % usage)
+    usage_event = event(b'{"id":"c","model":"m","choices":[],"usage":%b}' % usage)
 
     async def main():
-        stream = [ROLE, WORD, FINISH, used, DONE]
-        faultd = await serve([send(answer(whole))], [send(STREAM_HEAD, *chunks(stream), LAST_CHUNK)])
+        stream = [ROLE, WORD, FINISH, usage_event, DONE]
+        provider = await serve([send(answer(whole))], [send(STREAM_HEAD, *chunks(stream), LAST_CHUNK)])
         settings = {**ONCE, "CACHE_MODE": cache, "TPM_LIMIT": "100000"}
-        async with gateway(settings, providers={"openai": faultd}) as running:
+        async with gateway(settings, providers={"openai": provider}) as running:
             assert (await ask(running.port, CHAT)).body == whole
-            asked = WITH_USAGE.replace(b"hi", b"ho")
-            assert (await ask(running.port, asked)).body == b"".join(stream)
+            request = WITH_USAGE.replace(b"hi", b"ho")
+            assert (await ask(running.port, request)).body == b"".join(stream)
             records = [json.loads(line) for line in running.log().splitlines()]
-            assert [(one["answered_model"], "usage" in one, "cost" in one) for one in records] == [
+            assert [(record["answered_model"], "usage" in record, "cost" in record) for record in records] == [
                 ("m", False, False)
             ] * 2
             assert b"gateway_tokens_total{" not in running.app.metrics.page()
@@ -250,37 +258,37 @@ ODD_ERRORS = {
     "violations of numbers": b'{"error":{"message":"broken","details":[{"violations":[7]}]}}',
     "details that are a text": b'{"error":{"message":"broken","details":"x"}}',
     "everything a list": b'{"error":{"message":"broken","code":[1],"type":{"a":1},"param":[],"status":7,"innererror":[]}}',
-    "a list of it": b'[{"error":{"message":"broken","details":[[{"violations":[{"quotaId":[]}]}]]}}]',
+    "a list of errors": b'[{"error":{"message":"broken","details":[[{"violations":[{"quotaId":[]}]}]]}}]',
 }
 
 
 @pytest.mark.parametrize("error", ODD_ERRORS.values(), ids=ODD_ERRORS)
 @pytest.mark.parametrize("form", ["openai", "gemini", "anthropic", "mistral", "bedrock"])
-def test_an_odd_error_body_is_still_that_error(error, form):
-    one = {**FORMATS, **CLOUDS}[form]
+def test_an_odd_error_body_keeps_its_status_and_message(error, form):
+    spec = {**FORMATS, **CLOUDS}[form]
 
     async def main():
-        faultd = await serve([send(answer(error, 429))], [send(answer(error))])
-        async with gateway(ONCE, providers={form: faultd}) as running:
-            asked = CHAT.replace(b"gpt-4o", f"{form}/{one.model}".encode())
-            outcome = await ask(running.port, asked)
+        provider = await serve([send(answer(error, 429))], [send(answer(error))])
+        async with gateway(ONCE, providers={form: provider}) as running:
+            request = CHAT.replace(b"gpt-4o", f"{form}/{spec.model}".encode())
+            outcome = await ask(running.port, request)
             assert (outcome.status, outcome.error["message"]) == (429, "broken")
-            outcome = await ask(running.port, asked)
+            outcome = await ask(running.port, request)
             assert outcome.verdict == "error"
             assert outcome.error["type"] != "internal_error"
 
     run(main())
 
 
-def test_what_came_before_a_broken_connection_counts_even_in_the_same_read():
-    """`[DONE]` and something that is no HTTP in one packet, or in two: it is the same."""
+def test_events_before_broken_framing_count_even_in_the_same_read():
+    """`[DONE]` followed by invalid HTTP is a complete response, whether both come in one packet or in two."""
 
     async def main():
-        said = b"".join(chunks([ROLE, WORD, FINISH, DONE]))
-        faultd = await serve(
-            [send(STREAM_HEAD, said + b"no chunk\r\n"), fin()], [send(STREAM_HEAD, said, b"no chunk\r\n"), fin()]
+        events = b"".join(chunks([ROLE, WORD, FINISH, DONE]))
+        provider = await serve(
+            [send(STREAM_HEAD, events + b"no chunk\r\n"), fin()], [send(STREAM_HEAD, events, b"no chunk\r\n"), fin()]
         )
-        async with gateway({**ONCE, "COALESCE": "false"}, providers={"openai": faultd}) as running:
+        async with gateway({**ONCE, "COALESCE": "false"}, providers={"openai": provider}) as running:
             assert [(await ask(running.port, STREAM)).verdict for _ in range(2)] == ["answer", "answer"]
 
     run(main())

@@ -1,4 +1,4 @@
-"""Several keys of one provider: each is refused or limited alone."""
+"""Tests of a provider with several keys: each key is refused or limited on its own."""
 
 import asyncio
 import re
@@ -20,61 +20,63 @@ def limited(seconds):
     return answer(b'{"error":{"message":"slow down"}}', 429, b"retry-after: %d" % seconds)
 
 
-def keyed(answers, body=CHAT):
-    """A provider that answers by key; a key without an answer is good."""
+def keyed(responses, body=CHAT):
+    """Start a provider whose response depends on the key; keys without an entry get a good response."""
     good = GOOD if body is CHAT else good_stream()
 
     def script(request):
         key = re.search(rb"authorization: Bearer (\w+)", request)[1].decode()
-        return [send(answers.get(key, good))]
+        return [send(responses.get(key, good))]
 
     return serve(choose=script)
 
 
-def keys_used(faultd):
-    return [re.search(rb"authorization: Bearer (\w+)", request)[1].decode() for request in faultd.requests]
+def keys_used(provider):
+    return [re.search(rb"authorization: Bearer (\w+)", request)[1].decode() for request in provider.requests]
 
 
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 @pytest.mark.parametrize("bad", [REFUSED, limited(30)], ids=["refused", "limited"])
-def test_the_next_key_answers_before_another_target_does(body, bad):
+def test_the_next_key_is_tried_before_another_target(body, bad):
     async def main():
-        faultd = await keyed({"a": bad}, body)
-        providers = {"openai": faultd, "mistral": await start("mistral")}
+        provider = await keyed({"a": bad}, body)
+        providers = {"openai": provider, "mistral": await start("mistral")}
         async with gateway({"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}, providers=providers) as running:
             outcome = await ask(running.port, body)
             assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "2")
-            for number in range(6):  # `a` rests: the others take turns
+            for number in range(6):  # key `a` is cooling down, and the others take turns
                 outcome = await ask(running.port, body.replace(b"hi", b"%d" % number))
                 assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "1")
-            used = keys_used(faultd)
+            used = keys_used(provider)
             assert used[0] == "a"
             assert "a" not in used[1:]
             assert {"b", "c"} <= set(used)
-            standing = running.app.runtime.provider_health["openai"]
-            assert standing.cooldowns.active(asyncio.get_running_loop().time()) == 1
-            assert standing.breaker.state.name == "CLOSED"
+            health = running.app.runtime.provider_health["openai"]
+            assert health.cooldowns.active(asyncio.get_running_loop().time()) == 1
+            assert health.breaker.state.name == "CLOSED"
             assert running.mocks["mistral"].requests == 0
 
     run(main())
 
 
-def test_all_keys_limited_the_shortest_wait_is_told_and_each_was_asked_once():
+def test_when_all_keys_are_limited_the_shortest_wait_is_reported_and_each_key_is_tried_once():
     async def main():
-        faultd = await keyed({"a": limited(30), "b": limited(7), "c": limited(9)})
-        async with gateway({"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}, providers={"openai": faultd}) as running:
+        provider = await keyed({"a": limited(30), "b": limited(7), "c": limited(9)})
+        async with gateway(
+            {"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}, providers={"openai": provider}
+        ) as running:
             outcome = await ask(running.port)
             assert (outcome.status, outcome.headers["retry-after"]) == (429, "7")
-            assert sorted(keys_used(faultd)) == ["a", "b", "c"]
+            assert sorted(keys_used(provider)) == ["a", "b", "c"]
 
     run(main())
 
 
-def test_all_keys_refused_another_target_answers_and_alone_the_caller_hears_401():
+def test_when_all_keys_are_refused_another_target_serves_and_without_one_the_client_gets_401():
     async def main():
-        faultd = await keyed({"a": REFUSED, "b": REFUSED})
+        provider = await keyed({"a": REFUSED, "b": REFUSED})
         settings = {"OPENAI_API_KEYS": "a,b", "OPENAI_API_KEY": ""}
-        async with gateway(settings, providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+        async with gateway(settings, providers={"openai": provider, "mistral": await start("mistral")}) as running:
             outcome = await ask(running.port)
             assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "3")
             assert outcome.headers["x-nulpoint-provider"] == "mistral"
@@ -92,12 +94,12 @@ NOT_THIS_MODEL = {
 
 
 @pytest.mark.parametrize("refusal", NOT_THIS_MODEL.values(), ids=NOT_THIS_MODEL)
-def test_a_model_that_the_key_may_not_use_does_not_move_others_away_from_the_provider(refusal):
-    """One caller asks for it twenty times; another one's model is still served by that provider, not by a fallback."""
+def test_a_model_that_the_key_may_not_use_does_not_divert_other_models_from_the_provider(refusal):
+    """One client requests it twenty times; another client's model is still served by that provider, not by a fallback."""
 
     async def main():
-        faultd = await serve(choose=lambda request: [send(refusal if b"o1-pro" in request else GOOD)])
-        async with gateway({}, providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+        provider = await serve(choose=lambda request: [send(refusal if b"o1-pro" in request else GOOD)])
+        async with gateway({}, providers={"openai": provider, "mistral": await start("mistral")}) as running:
             for number in range(20):
                 body = CHAT.replace(b"gpt-4o", b"openai/o1-pro").replace(b"hi", b"%d" % number)
                 assert (await ask(running.port, body)).verdict == "error"

@@ -1,4 +1,4 @@
-"""How streams end, in the cases the matrix has no room for: several events in one read, and what comes after the end."""
+"""Tests of how streams end beyond the matrix: several events in one read, and bytes after the end."""
 
 import asyncio
 import json
@@ -31,17 +31,17 @@ SETTINGS = {"STREAM_IDLE_TIMEOUT": "200ms", "MAX_RETRIES": "1"}
 
 
 async def relayed(*steps, settings=SETTINGS):
-    """What a caller sees of a stream scripted so, and its log record."""
-    faultd = await serve([send(STREAM_HEAD), *steps])
-    async with gateway(settings, providers={"openai": faultd}) as running:
+    """Relay a stream with these steps and return what the client received and the log record."""
+    provider = await serve([send(STREAM_HEAD), *steps])
+    async with gateway(settings, providers={"openai": provider}) as running:
         outcome = await ask(running.port, STREAM)
         return outcome, json.loads(running.log())
 
 
 @pytest.mark.parametrize("end", [reset(), fin(), silence()], ids=["reset", "end", "stall"])
 @pytest.mark.parametrize("apart", [True, False], ids=["event by event", "in one read"])
-def test_a_connection_that_breaks_after_the_terminal_event_takes_nothing_back(end, apart):
-    events = [chunk(one) for one in (ROLE, WORD, FINISH, DONE)]
+def test_a_connection_that_breaks_after_the_terminal_event_does_not_fail_the_request(end, apart):
+    events = [chunk(data) for data in (ROLE, WORD, FINISH, DONE)]
 
     async def main():
         outcome, record = await relayed(send(*events) if apart else send(b"".join(events)), end)
@@ -52,14 +52,14 @@ def test_a_connection_that_breaks_after_the_terminal_event_takes_nothing_back(en
 
 
 @pytest.mark.parametrize("piece", [DONE[:8], DONE[:-1], WORD[:20], WORD[:-2]])
-def test_of_a_stream_that_ends_within_an_event_that_event_is_not_shown(piece):
-    """Without its empty line `[DONE]` is an end all the same, and whole JSON an event; the rest is half of one."""
+def test_an_event_in_which_the_stream_ends_is_not_passed_on(piece):
+    """`[DONE]` and complete JSON count even without the empty line after them; anything shorter is dropped."""
 
     async def main():
-        events = [chunk(one) for one in (ROLE, WORD, FINISH, piece)]
+        events = [chunk(data) for data in (ROLE, WORD, FINISH, piece)]
         outcome, _ = await relayed(send(*events, LAST_CHUNK))
         assert outcome.verdict == ("answer" if piece == DONE[:-1] else "error")
-        assert [one for one in outcome.events if one != b"[DONE]" and not json.loads(one)] == []
+        assert [data for data in outcome.events if data != b"[DONE]" and not json.loads(data)] == []
         assert outcome.text == ("word word " if piece == WORD[:-2] else "word ")
 
     run(main())
@@ -76,11 +76,11 @@ ERRORS = {
 @pytest.mark.parametrize("before", [[], [ROLE], [ROLE, WORD], [ROLE, WORD, FINISH]], ids=len)
 @pytest.mark.parametrize("after", [[], [DONE], [FINISH, DONE]], ids=len)
 @pytest.mark.parametrize("apart", [True, False], ids=["event by event", "in one read"])
-def test_U18_an_error_the_provider_tells_in_its_stream_is_told_once_and_nothing_follows(error, before, after, apart):
-    """Even if `[DONE]` follows it, and even in one read with all the rest; no credential shows."""
+def test_an_error_event_in_a_stream_is_reported_once_and_nothing_follows(error, before, after, apart):
+    """This holds even if `[DONE]` follows and if all comes in one read, and credentials in the error are redacted."""
 
     async def main():
-        events = [chunk(one) for one in (*before, event(error), *after)] + [LAST_CHUNK]
+        events = [chunk(data) for data in (*before, event(error), *after)] + [LAST_CHUNK]
         settings = {**SETTINGS, "OPENAI_API_KEY": "CANARY-4711"}
         outcome, record = await relayed(send(*events) if apart else send(b"".join(events)), settings=settings)
         assert outcome.verdict == "error"
@@ -93,11 +93,11 @@ def test_U18_an_error_the_provider_tells_in_its_stream_is_told_once_and_nothing_
     run(main())
 
 
-def test_text_that_speaks_of_errors_is_no_error():
+def test_content_that_looks_like_an_error_is_not_one():
     async def main():
         word = delta(rb"{\"error\": {\"message\": \"x\"}} ")
         null = event(b'{"id":"c","choices":[{"index":0,"delta":{"content":"y"},"finish_reason":null}],"error":null}')
-        events = [chunk(one) for one in (ROLE, word, null, FINISH, DONE)]
+        events = [chunk(data) for data in (ROLE, word, null, FINISH, DONE)]
         outcome, _ = await relayed(send(*events, LAST_CHUNK))
         assert outcome.verdict == "answer"
         assert outcome.text == '{"error": {"message": "x"}} y'
@@ -107,20 +107,22 @@ def test_text_that_speaks_of_errors_is_no_error():
 
 @pytest.mark.parametrize("form", ["anthropic", "gemini", "mistral", "bedrock"])
 def test_content_and_an_error_in_one_read(form):
-    """What has come is the caller's, and the status line cannot say any more what went wrong."""
-    one = {**FORMATS, **CLOUDS}[form]
+    """The content before the error is passed on, so the status line cannot report the error any more."""
+    spec = {**FORMATS, **CLOUDS}[form]
 
     async def main():
-        faultd = await serve([send(one.head + b"".join(chunks([*one.preamble, one.content[0], one.error_event])))])
-        async with gateway(SETTINGS, providers={form: faultd}) as running:
-            followed, outcome = await asyncio.gather(*[ask(running.port, model_of(one)) for _ in range(2)])
-            for seen in (followed, outcome):
-                assert (seen.status, seen.verdict, seen.text) == (200, "error", "a")
+        provider = await serve(
+            [send(spec.head + b"".join(chunks([*spec.preamble, spec.content[0], spec.error_event])))]
+        )
+        async with gateway(SETTINGS, providers={form: provider}) as running:
+            outcomes = await asyncio.gather(*[ask(running.port, request_for(spec)) for _ in range(2)])
+            for outcome in outcomes:
+                assert (outcome.status, outcome.verdict, outcome.text) == (200, "error", "a")
 
     run(main())
 
 
-def model_of(form):
+def request_for(form):
     return STREAM.replace(b"gpt-4o", form.model.encode())
 
 
@@ -132,14 +134,14 @@ EXCEPTION = BEDROCK.error_event
 @pytest.mark.parametrize(
     ("events", "whole"),
     [
-        ([*BEDROCK.events, *BEDROCK.events], True),  # what follows the end is nobody's
+        ([*BEDROCK.events, *BEDROCK.events], True),  # bytes after the end are ignored
         ([*BEDROCK.events, EXCEPTION], True),
         ([*BEDROCK.events, COST[:40]], True),
-        ([*BEDROCK.events[:-1]], True),  # without what it cost
+        ([*BEDROCK.events[:-1]], True),  # the usage is missing
         ([*BEDROCK.events[:-1], EXCEPTION], False),
         ([*BEDROCK.events[:-1], COST[:-1]], False),
         ([*BEDROCK.preamble, *BEDROCK.content], False),
-        ([*BEDROCK.preamble, *BEDROCK.content, COST], False),  # what it cost says not that it has ended
+        ([*BEDROCK.preamble, *BEDROCK.content, COST], False),  # usage alone does not end a stream
         ([*BEDROCK.preamble, *BEDROCK.content, *BEDROCK.events], False),
         ([STOP, COST], False),
         ([COST], False),
@@ -147,12 +149,12 @@ EXCEPTION = BEDROCK.error_event
     ],
 )
 @pytest.mark.parametrize("apart", [True, False], ids=["event by event", "in one read"])
-def test_how_bedrock_s_streams_end(events, whole, apart):
+def test_how_bedrock_streams_end(events, whole, apart):
     async def main():
         sent = [*map(chunk, events), LAST_CHUNK]
-        faultd = await serve([send(BEDROCK.head, *(sent if apart else [b"".join(sent)]))])
-        async with gateway(SETTINGS, providers={"bedrock": faultd}) as running:
-            outcome = await ask(running.port, model_of(BEDROCK))
+        provider = await serve([send(BEDROCK.head, *(sent if apart else [b"".join(sent)]))])
+        async with gateway(SETTINGS, providers={"bedrock": provider}) as running:
+            outcome = await ask(running.port, request_for(BEDROCK))
             assert outcome.verdict == ("answer" if whole else "error")
             assert outcome.text == (TEXT if whole else outcome.text)
             assert TEXT.startswith(outcome.text)
@@ -161,7 +163,7 @@ def test_how_bedrock_s_streams_end(events, whole, apart):
     run(main())
 
 
-OLD_CALLER = {
+HTTP_1_0_STREAMS = {
     "a whole stream": ([send(STREAM_HEAD, *map(chunk, (ROLE, WORD, FINISH, DONE)), LAST_CHUNK)], True, True),
     "cut in content": ([send(STREAM_HEAD, chunk(ROLE), chunk(WORD)), fin()], True, False),
     "cut before content": ([send(STREAM_HEAD, chunk(ROLE)), fin()], False, True),
@@ -169,24 +171,24 @@ OLD_CALLER = {
 }
 
 
-@pytest.mark.parametrize(("script", "first", "whole"), OLD_CALLER.values(), ids=OLD_CALLER)
-@pytest.mark.parametrize("field", ["X: y", "Connection: keep-alive"])
-def test_a_caller_who_speaks_http_1_0_hears_the_same_truth(script, first, whole, field):
-    """There are no chunks for it: only `[DONE]` says that the answer is whole, and the connection ends in any case."""
+@pytest.mark.parametrize(("script", "first", "whole"), HTTP_1_0_STREAMS.values(), ids=HTTP_1_0_STREAMS)
+@pytest.mark.parametrize("header", ["X: y", "Connection: keep-alive"])
+def test_a_client_with_http_1_0_gets_the_same_result(script, first, whole, header):
+    """HTTP/1.0 has no chunks: only `[DONE]` shows that the response is complete, and the connection always closes."""
 
     async def main():
         providers = {"openai": await serve(script), "anthropic": await start("anthropic")}
         settings = {"PROVIDER_TIMEOUT": "400ms", "STREAM_KEEPALIVE": "200ms"}
         async with gateway(settings, providers=providers) as running:
-            caller = await Caller.connect(running.port)
-            caller.send(post(STREAM, "/v1/chat/completions", field).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
-            outcome = Outcome(await caller.rest())
+            client = await Caller.connect(running.port)
+            client.send(post(STREAM, "/v1/chat/completions", header).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+            outcome = Outcome(await client.rest())
             assert outcome.status == 200
             assert "transfer-encoding" not in outcome.headers
             assert outcome.headers["connection"] == "close"
             assert outcome.done is whole
             assert bool(outcome.error) is not whole
-            answered = outcome.headers.get("x-nulpoint-provider"), b": answered by anthropic" in outcome.body
-            assert first is (answered[0] == "openai" and not answered[1])
+            served_by = outcome.headers.get("x-nulpoint-provider"), b": answered by anthropic" in outcome.body
+            assert first is (served_by[0] == "openai" and not served_by[1])
 
     run(main())

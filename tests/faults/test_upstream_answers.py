@@ -1,6 +1,6 @@
-"""Upstream faults, U17 to U27 and U36: answers that are none, odd ones, and hostile ones.
+"""Tests of malformed, odd and hostile responses from providers.
 
-Interim answers (U22) and what HTTP/1.0 does (U23) are also in tests/unit/http/client/test_upstream_client.py.
+Interim responses and HTTP/1.0 are also tested in tests/unit/http/client/test_upstream_client.py.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ FINISH = delta(b"", b'"stop"')
 COMPLETION = b'{"model":"anthropic/claude-sonnet-4-5","prompt":"hi","stream":true}'
 
 
-async def told(script, body=CHAT, settings=ONCE, name="openai", path="/v1/chat/completions"):
-    """What a caller sees of a provider that has this script, without anybody else to ask."""
-    faultd = await serve(script)
-    async with gateway(settings, providers={name: faultd}) as running:
+async def outcome_of(script, body=CHAT, settings=ONCE, name="openai", path="/v1/chat/completions"):
+    """Return what the client receives from a provider with this script and no other target."""
+    provider = await serve(script)
+    async with gateway(settings, providers={name: provider}) as running:
         return await ask(running.port, body, path)
 
 
@@ -70,18 +70,18 @@ BROKEN = {
     ("broken", "form"),
     [(broken, form) for broken in BROKEN for form in FORMATS if (broken, form) != ("not UTF-8", "openai")],
 )
-def test_U17_an_answer_that_is_no_answer(broken, form):
-    """502, whoever sent it and whatever it is; and another target may do better.
+def test_a_malformed_response(broken, form):
+    """It is a 502 in every format, and another target is tried.
 
-    Text that is no UTF-8 passes as it came where the answer need not be read (U20).
+    Text that is not UTF-8 is passed on unchanged where the response need not be decoded; that is another test.
     """
 
     async def main():
         broken_body = BROKEN[broken]
         model = FORMATS[form].model.encode()
-        faultd = await serve([send(answer(broken_body))])
+        provider = await serve([send(answer(broken_body))])
         other = "openai" if form != "openai" else "anthropic"
-        async with gateway({"MAX_RETRIES": "2"}, providers={form: faultd, other: await start(other)}) as running:
+        async with gateway({"MAX_RETRIES": "2"}, providers={form: provider, other: await start(other)}) as running:
             outcome = await ask(running.port, CHAT.replace(b"gpt-4o", b"%b/%b" % (form.encode(), model)))
             assert (outcome.status, outcome.verdict) == (502, "error"), outcome.raw
             assert outcome.error["code"] == "provider_malformed"
@@ -99,13 +99,13 @@ def test_U17_an_answer_that_is_no_answer(broken, form):
     ("form", "path"),
     [*((form, "/v1/chat/completions") for form in FORMATS if form != "openai"), ("groq", "/v1/completions")],
 )
-def test_U17_an_event_that_is_none(broken, form, path):
-    """In a stream that has to be read, before content and after it: an error, never a 500, never a silence."""
+def test_a_malformed_event(broken, form, path):
+    """In a stream that has to be decoded it is an error before and after content, and never a 500 or a silent end."""
 
     async def main():
-        one = FORMATS.get(form)
-        preamble, content = (one.preamble, one.content) if one else ([ROLE], [WORD])
-        model = one.model.encode() if one else b"groq/m"
+        spec = FORMATS.get(form)
+        preamble, content = (spec.preamble, spec.content) if spec else ([ROLE], [WORD])
+        model = spec.model.encode() if spec else b"groq/m"
         body = STREAM.replace(b"gpt-4o", model)
         if path.endswith("/completions") and "chat" not in path:
             body = body.replace(b'"messages":[{"role":"user","content":"hi"}]', b'"prompt":"hi"')
@@ -113,10 +113,10 @@ def test_U17_an_event_that_is_none(broken, form, path):
             if not broken and before != preamble + content:
                 continue
             script = stream_of(*before, event(broken))
-            outcome = await told(script, body, name=form, path=path)
+            outcome = await outcome_of(script, body, name=form, path=path)
             assert outcome.verdict == "error", outcome.raw[:500]
-            told_of = before and not (form == "gemini" and before == preamble)  # Gemini's preamble is nothing to tell
-            assert outcome.status == (200 if told_of else 502)
+            head_sent = before and not (form == "gemini" and before == preamble)  # Gemini's preamble passes nothing on
+            assert outcome.status == (200 if head_sent else 502)
             assert outcome.error["code"] in ("provider_malformed", "stream_cut")
 
     run(main())
@@ -124,13 +124,13 @@ def test_U17_an_event_that_is_none(broken, form, path):
 
 @pytest.mark.parametrize("status", [200, 502, 503, 520])
 @CHAT_AND_STREAM
-def test_U19_a_page_of_whatever_stands_in_between(status, body):
+def test_an_html_page_of_an_intermediary(status, body):
     page = (
         b"<!DOCTYPE html><html><head><title>502</title><style>a{}</style></head><body>" + b"<p>Bad &lt;gateway&gt;" * 90
     )
 
     async def main():
-        outcome = await told([send(answer(page, status, content_type=b"text/html; charset=UTF-8"))], body)
+        outcome = await outcome_of([send(answer(page, status, content_type=b"text/html; charset=UTF-8"))], body)
         assert (outcome.status, outcome.verdict) == (502, "error")
         assert len(outcome.error["message"]) <= 200
         assert "<" not in outcome.error["message"]
@@ -138,7 +138,7 @@ def test_U19_a_page_of_whatever_stands_in_between(status, body):
     run(main())
 
 
-def test_U20_a_letter_across_two_packets_and_one_that_is_none():
+def test_a_character_across_two_packets_and_invalid_utf_8():
     euro = delta("€ U+2028 \u2028 é".encode())
     broken = delta(b"a\xff\xfeb\xe2\x82")
 
@@ -146,7 +146,7 @@ def test_U20_a_letter_across_two_packets_and_one_that_is_none():
         whole = b"".join(chunks([ROLE, euro, broken, FINISH, DONE])) + LAST_CHUNK
         at = whole.index(b"\xe2\x82\xac") + 1
         for cut in range(at - 1, at + 3):
-            outcome = await told([send(STREAM_HEAD, whole[:cut], whole[cut:])], STREAM)
+            outcome = await outcome_of([send(STREAM_HEAD, whole[:cut], whole[cut:])], STREAM)
             assert outcome.whole
             assert outcome.body == ROLE + euro + broken + FINISH + DONE
 
@@ -159,28 +159,30 @@ def test_U20_a_letter_across_two_packets_and_one_that_is_none():
     ids=["1 MiB", "10,000 names", "10,000 times one name"],
 )
 @CHAT_AND_STREAM
-def test_U21_a_huge_head(head, body):
+def test_a_huge_head(head, body):
     async def main():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.process_time()
-        outcome = await told([send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n{}"), fin()], body)
+        outcome = await outcome_of([send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n{}"), fin()], body)
         assert time.process_time() - began <= 1
         assert (outcome.status, outcome.error["code"]) == (502, "provider_malformed")
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before <= 8 * 1024  # the sender's copies too
+        assert (
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before <= 8 * 1024
+        )  # this includes the copies of the sender
 
     run(main())
 
 
 @CHAT_AND_STREAM
-def test_U22_interim_answers(body):
+def test_interim_responses(body):
     message = GOOD if body is CHAT else good_stream()
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
 
     async def main():
-        assert (await told([send(interim + message)], body)).verdict == "answer"
-        assert (await told([send(interim, message)], body)).verdict == "answer"
+        assert (await outcome_of([send(interim + message)], body)).verdict == "answer"
+        assert (await outcome_of([send(interim, message)], body)).verdict == "answer"
         for bad in (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", interim * 500):
-            outcome = await told([send(bad + message)], body)
+            outcome = await outcome_of([send(bad + message)], body)
             assert (outcome.status, outcome.verdict) == (502, "error")
 
     run(main())
@@ -189,58 +191,61 @@ def test_U22_interim_answers(body):
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\nconnection: close\r\n", b"HTTP/1.1 200 OK\r\n"]
 )
-def test_U23_an_answer_that_ends_with_its_connection(head):
-    """It works, its connection is never used again, and a stream cut there is still seen to be cut."""
+def test_a_response_that_ends_with_its_connection(head):
+    """It is served, its connection is not reused, and a stream that is cut like this is still an error."""
 
     async def main():
         whole = head + b"content-type: application/json\r\n\r\n" + CHAT_ANSWER
         stream = head + b"content-type: text/event-stream\r\n\r\n"
-        faultd = await serve(
+        provider = await serve(
             [send(whole), fin()],
             [send(stream, ROLE, WORD, FINISH, DONE), fin()],
             [send(stream, ROLE, WORD), fin()],
             [send(stream, ROLE, WORD, FINISH), fin()],
         )
-        async with gateway(ONCE, providers={"openai": faultd}) as running:
+        async with gateway(ONCE, providers={"openai": provider}) as running:
             assert (await ask(running.port)).body == CHAT_ANSWER
             assert [(await ask(running.port, STREAM)).verdict for _ in range(3)] == ["answer", "error", "error"]
-            assert len(faultd.talks) == 4
+            assert len(provider.talks) == 4
 
     run(main())
 
 
 @pytest.mark.parametrize("status", [204, 301, 302, 303, 304, 307, 308])
 @CHAT_AND_STREAM
-def test_U24_statuses_without_an_answer_and_redirects(status, body):
+def test_statuses_without_a_response_and_redirects(status, body):
     async def main():
-        elsewhere = await serve([send(GOOD)])
-        message = b"HTTP/1.1 %d X\r\nlocation: %b/x\r\ncontent-length: 2\r\n\r\n{}" % (status, elsewhere.url.encode())
-        outcome = await told([send(message)], body)
+        redirect_target = await serve([send(GOOD)])
+        message = b"HTTP/1.1 %d X\r\nlocation: %b/x\r\ncontent-length: 2\r\n\r\n{}" % (
+            status,
+            redirect_target.url.encode(),
+        )
+        outcome = await outcome_of([send(message)], body)
         assert (outcome.status, outcome.verdict) == (502, "error")
-        assert elsewhere.talks == []
-        await elsewhere.close()
+        assert redirect_target.talks == []
+        await redirect_target.close()
 
     run(main())
 
 
-def packed(data, coding):
+def compressed(data, coding):
     return {b"gzip": gzip.compress(data, mtime=0), b"deflate": zlib.compress(data), b"x-gzip": gzip.compress(data)}[
         coding
     ]
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"x-gzip"])
-def test_U25_compressed_although_nobody_asked(coding):
+def test_a_compressed_response_that_was_not_requested(coding):
     async def main():
-        field = b"content-encoding: " + coding
-        whole = await told([send(answer(packed(CHAT_ANSWER, coding), 200, field))])
+        header = b"content-encoding: " + coding
+        whole = await outcome_of([send(answer(compressed(CHAT_ANSWER, coding), 200, header))])
         assert whole.body == CHAT_ANSWER
         assert "content-encoding" not in whole.headers
-        events = packed(ROLE + WORD + FINISH + DONE, coding)
-        head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n")
+        events = compressed(ROLE + WORD + FINISH + DONE, coding)
+        head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n\r\n")
         pieces = [events[at : at + 20] for at in range(0, len(events), 20)]
         for cut in range(1, len(pieces) + 1):
-            stream = await told([send(head, *chunks(pieces[:cut]), LAST_CHUNK)], STREAM)
+            stream = await outcome_of([send(head, *chunks(pieces[:cut]), LAST_CHUNK)], STREAM)
             plain = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(b"".join(pieces[:cut]))
             assert stream.verdict == ("answer" if DONE in plain else "error")
             assert stream.text == ("word " if WORD in plain else "")
@@ -259,30 +264,30 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def bomb():
-    """A GiB of zeros in a MiB."""
+    """256 MiB of zeros, compressed."""
     packer = zlib.compressobj(9, wbits=31)
     return b"".join(packer.compress(bytes(1 << 20)) for _ in range(256)) + packer.flush()
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 @CHAT_AND_STREAM
-def test_U25_compression_that_cannot_be_undone(hostile, body, bomb):
-    coding, packed_body = hostile
+def test_compression_that_cannot_be_decoded(hostile, body, bomb):
+    coding, compressed_body = hostile
 
     async def main():
-        message = answer(packed_body or bomb, 200, b"content-encoding: " + coding)
+        message = answer(compressed_body or bomb, 200, b"content-encoding: " + coding)
         if body is STREAM:
             message = message.replace(b"application/json", b"text/event-stream")
         before = peak_rss()
-        outcome = await told([send(message)], body, {**ONCE, "UPSTREAM_MAX_BODY_BYTES": "1MiB"})
+        outcome = await outcome_of([send(message)], body, {**ONCE, "UPSTREAM_MAX_BODY_BYTES": "1MiB"})
         assert (outcome.status, outcome.verdict) == (502, "error")
-        assert peak_rss() - before <= 16 * 1024  # KiB; a MiB, or for a stream the 4 MiB of one event, and its copies
+        assert peak_rss() - before <= 16 * 1024  # in KiB: the limit of 1 MiB, or 4 MiB for one event, and copies
 
     run(main())
 
 
 def peak_rss():
-    """KiB, since the last look."""
+    """Return the peak resident size in KiB since the last call, and reset it."""
     status = Path("/proc/self/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0])
     Path("/proc/self/clear_refs").write_text("5")
@@ -304,49 +309,49 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_U26_all_shapes_of_events_pass_as_they_came(shape):
-    """At every split of the wire bytes, but for the largest; decoding at any split is in tests/unit/formats."""
+def test_all_shapes_of_events_are_passed_on_unchanged(shape):
+    """The bytes are split at every position, for the largest at a few; decoding is tested in tests/unit/formats."""
 
     async def main():
-        places = range(1, len(shape)) if len(shape) < 700 else range(1, len(shape), len(shape) // 5)
-        faultd = await serve(
-            *([send(STREAM_HEAD, chunk(shape[:cut]), chunk(shape[cut:]), LAST_CHUNK)] for cut in places)
+        split_positions = range(1, len(shape)) if len(shape) < 700 else range(1, len(shape), len(shape) // 5)
+        provider = await serve(
+            *([send(STREAM_HEAD, chunk(shape[:cut]), chunk(shape[cut:]), LAST_CHUNK)] for cut in split_positions)
         )
-        async with gateway({**ONCE, "COALESCE": "false"}, providers={"openai": faultd}) as running:
-            for _ in places:
+        async with gateway({**ONCE, "COALESCE": "false"}, providers={"openai": provider}) as running:
+            for _ in split_positions:
                 outcome = await ask(running.port, STREAM)
                 assert outcome.whole
-                # An event that lacks only its last line ends is given them: readers wait for those.
+                # The line ends that the last event lacks are added, because readers wait for them.
                 assert outcome.body == (shape if shape != SHAPES["no last line end"] else shape + b"\n\n")
                 assert not outcome.error
 
     run(main())
 
 
-def test_U26_an_event_over_4_MiB_is_refused_where_it_must_be_read():
+def test_an_event_over_4_mib_is_rejected_where_it_must_be_decoded():
     async def main():
         for form in ("anthropic", "gemini", "mistral"):
-            one = FORMATS[form]
-            for before in (one.preamble, one.preamble + one.content):
+            spec = FORMATS[form]
+            for before in (spec.preamble, spec.preamble + spec.content):
                 huge = [b"data: ", *[b"x" * 100_000] * 50, b"\n\n"]
                 script = [send(STREAM_HEAD, *chunks(before), *chunks(huge), LAST_CHUNK)]
-                outcome = await told(script, STREAM.replace(b"gpt-4o", one.model.encode()), name=form)
+                outcome = await outcome_of(script, STREAM.replace(b"gpt-4o", spec.model.encode()), name=form)
                 assert outcome.verdict == "error"
-                assert outcome.status == (502 if form == "gemini" and before == one.preamble else 200)
+                assert outcome.status == (502 if form == "gemini" and before == spec.preamble else 200)
 
     run(main())
 
 
-def test_U26_a_preamble_without_an_end_is_not_kept():
-    """What comes before content is held back, but not without a bound."""
+def test_an_endless_preamble_is_not_held_back():
+    """Events before content are held back only up to a limit."""
 
     async def main():
-        faultd = await serve([send(STREAM_HEAD, *[chunk(ROLE * 200)] * 200), silence()])
+        provider = await serve([send(STREAM_HEAD, *[chunk(ROLE * 200)] * 200), silence()])
         settings = {**ONCE, "STREAM_IDLE_TIMEOUT": "5s"}
-        async with gateway(settings, providers={"openai": faultd}) as running:
-            caller = await Caller.connect(running.port)
-            caller.send(post(STREAM))
-            seen = await caller.reader.readexactly(2_000_000)
+        async with gateway(settings, providers={"openai": provider}) as running:
+            client = await Caller.connect(running.port)
+            client.send(post(STREAM))
+            seen = await client.reader.readexactly(2_000_000)
             assert seen.count(ROLE) > 100
 
     run(main())
@@ -364,31 +369,31 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize(("value", "shown", "rest"), WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize(("value", "retry_after", "cooldown"), WAITS.values(), ids=WAITS)
 @CHAT_AND_STREAM
-def test_U27_rate_limits(value, shown, rest, body):
-    """The caller hears the provider's own wait, the credential rests 300 s at most, the breaker does not care."""
+def test_rate_limits(value, retry_after, cooldown, body):
+    """The client gets the provider's own wait, the key cools down for at most 300 s, and the breaker stays closed."""
 
     async def main():
         limited = answer(b'{"error":{"message":"slow down"}}', 429, *([b"retry-after: " + value] if value else []))
-        faultd = await serve([send(limited)])
-        async with gateway({**ONCE, "CB_ERROR_THRESHOLD": "1"}, providers={"openai": faultd}) as running:
+        provider = await serve([send(limited)])
+        async with gateway({**ONCE, "CB_ERROR_THRESHOLD": "1"}, providers={"openai": provider}) as running:
             if value is DATE:
                 date = email.utils.formatdate(time.time() + 30, usegmt=True).encode()
-                faultd.scripts = [[send(limited.replace(DATE, date))]]
+                provider.scripts = [[send(limited.replace(DATE, date))]]
             outcome = await ask(running.port, body)
             assert (outcome.status, outcome.error["code"]) == (429, "rate_limit_exceeded")
-            assert outcome.headers["retry-after"] in shown
-            standing, now = running.app.runtime.provider_health["openai"], asyncio.get_running_loop().time()
-            assert standing.cooldowns.end_of(0, "gpt-4o", now + rest - 2)
-            assert not standing.cooldowns.end_of(0, "gpt-4o", now + rest + 1)
-            assert standing.breaker.state.name == "CLOSED"
-            assert (await ask(running.port, body)).status == 429  # the only target is asked all the same
+            assert outcome.headers["retry-after"] in retry_after
+            health, now = running.app.runtime.provider_health["openai"], asyncio.get_running_loop().time()
+            assert health.cooldowns.end_of(0, "gpt-4o", now + cooldown - 2)
+            assert not health.cooldowns.end_of(0, "gpt-4o", now + cooldown + 1)
+            assert health.breaker.state.name == "CLOSED"
+            assert (await ask(running.port, body)).status == 429  # the only target is still tried
 
     run(main())
 
 
-def test_U27_of_several_limits_the_shortest_is_told():
+def test_of_several_waits_the_shortest_is_reported():
     async def main():
         def limit(seconds):
             return serve([send(answer(b"{}", 429, b"retry-after: %d" % seconds))])
@@ -400,32 +405,32 @@ def test_U27_of_several_limits_the_shortest_is_told():
 
 
 MISMATCHES = {
-    "a stream was asked for, JSON comes": (STREAM, GOOD),
-    "JSON was asked for, a stream comes": (CHAT, good_stream()),
-    "a stream was asked for, a list comes": (STREAM, answer(b"[]")),
+    "JSON in response to a streaming request": (STREAM, GOOD),
+    "a stream in response to a plain request": (CHAT, good_stream()),
+    "a list in response to a streaming request": (STREAM, answer(b"[]")),
 }
 
 
 @pytest.mark.parametrize(("body", "message"), MISMATCHES.values(), ids=MISMATCHES)
-def test_U36_the_other_mode_comes(body, message):
-    """The mode that was asked for, from somebody, or 502; never a hang."""
+def test_a_response_in_the_wrong_mode(body, message):
+    """The client gets the mode it requested from another target, or a 502, and never hangs."""
 
     async def main():
-        outcome = await told([send(message)], body)
+        outcome = await outcome_of([send(message)], body)
         assert (outcome.status, outcome.verdict) == (502, "error")
-        faultd = await serve([send(message)])
-        async with gateway(providers={"openai": faultd, "mistral": await start("mistral")}) as running:
+        provider = await serve([send(message)])
+        async with gateway(providers={"openai": provider, "mistral": await start("mistral")}) as running:
             outcome = await ask(running.port, body)
             assert (outcome.verdict, outcome.streamed) == ("answer", body is STREAM)
-            await until(lambda: faultd.open <= 1)
+            await until(lambda: provider.open <= 1)
 
     run(main())
 
 
-def test_the_record_of_a_bad_answer_names_who_sent_it():
+def test_the_log_record_of_a_malformed_response_names_the_provider():
     async def main():
-        faultd = await serve([send(answer(b"nothing"))])
-        async with gateway(ONCE, providers={"openai": faultd}) as running:
+        provider = await serve([send(answer(b"nothing"))])
+        async with gateway(ONCE, providers={"openai": provider}) as running:
             await ask(running.port)
             record = json.loads(running.log())
             assert (record["provider"], record["error"], record["code"]) == ("openai", "upstream", "provider_malformed")
@@ -449,15 +454,15 @@ VALUES = b'"more":[%b0]' % (b"0," * 2000)
         ("anthropic", COMPLETION.replace(b"true", b"false"), b"{%b}" % VALUES, 502),
     ],
 )
-def test_an_answer_of_too_many_names_and_values_is_not_decoded(name, body, content, status):
+def test_a_response_of_too_many_names_and_values_is_not_decoded(name, body, content, status):
     path = "/v1/completions" if b"prompt" in body else "/v1/chat/completions"
-    outcome = run(told([send(answer(content))], body, NODES, name, path))
+    outcome = run(outcome_of([send(answer(content))], body, NODES, name, path))
     assert outcome.status == status
     if status == 502:
         assert b"provider_malformed" in outcome.body
 
 
-def test_an_error_of_too_many_names_and_values_is_told_by_its_status():
+def test_an_error_of_too_many_names_and_values_is_reported_by_its_status():
     content = b'{"error":{"message":"no"},%b}' % VALUES
-    outcome = run(told([send(answer(content, 429))], CHAT, NODES))
+    outcome = run(outcome_of([send(answer(content, 429))], CHAT, NODES))
     assert outcome.status == 429
