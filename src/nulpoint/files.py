@@ -34,7 +34,7 @@ def read_regular_file(path: str | Path) -> bytes:
 def path_of_regular_file(path: str | Path) -> Iterator[str]:
     """Yield a path to a checked file, for libraries that only open files by path. Raise OSError like read_regular_file.
 
-    If the system has paths for file descriptors (/dev/fd), the path is such a one, so it leads to the file that was
+    If the system has paths for file descriptors (/dev/fd), this is one of them, so it leads to the file that was
     checked.
     """
     with _opened(path) as descriptor:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 READ_SECONDS = 60.0  # time for one reading; a large file takes seconds, but a file system may hang for ever
-MAX_UNFINISHED_READINGS = 8  # while so many readings hang, no other one is started
+MAX_UNFINISHED_READINGS = 8  # while this many readings hang, no other one is started
 CHANGED, UNCHANGED, REFUSED = "changed", "unchanged", "refused"
 
 

@@ -1,7 +1,7 @@
 """The signals that tell a process to stop or to reload its configuration.
 
 They are handled from early on, before anything can act on them, and each is queued until it is asked for. So no signal
-is lost that arrives while the process starts, opens its listener or shuts down.
+is lost, even if it arrives while the process starts, opens its listener or shuts down.
 """
 
 import asyncio

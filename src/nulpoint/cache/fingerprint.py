@@ -2,11 +2,11 @@
 
 The order of keys, white space, escapes and the spelling of numbers make no difference; everything else does, unknown
 members included. A long request consists mostly of text, and decoding and encoding that would cost more than all the
-rest of the request: its fingerprint is made of its bytes as they are, so that its spelling counts too.
+rest of the request: its fingerprint is made from its unchanged bytes, so its spelling counts too.
 
 Two requests that differ in anything a provider could read must never share a fingerprint, while two fingerprints for
-the same request only cost one call, so in doubt fingerprints differ. `null` differs from an absent member, and `user`,
-`metadata`, `prompt_cache_key` and `service_tier` count, although most responses do not depend on them.
+the same request only cost one call, so fingerprints differ in case of doubt. `null` differs from an absent member, and
+`user`, `metadata`, `prompt_cache_key` and `service_tier` count, although most responses do not depend on them.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ from nulpoint.formats.json_nodes import LONG_TEXT, exceeds_node_count, holds_lon
 DELIVERY = ("stream", "stream_options")
 LONG_BODY = 8 * 1024  # bytes; making the canonical form of these takes about as long as hashing 30 kB
 MAX_BYTES = 4 * 1024 * 1024  # making the canonical form of a longer body would block the event loop for over 10 ms
-MAX_NODES = 80_000  # names and values; decoding and sorting so many different names takes 30 ms
+MAX_NODES = 80_000  # names and values; decoding and sorting this many different names takes 30 ms
 _UNCHECKED_BYTES = 256 * 1024  # a body of at most this size cannot have too many nodes
 MAX_DECIMALS = 10_000  # each number with a decimal point or an exponent takes a microsecond
-_MANY_NAMES = 1024  # up to so many names in a body are sorted by msgspec in 2 ms, whatever their order
+_MANY_NAMES = 1024  # msgspec sorts up to this many names in 2 ms, whatever their order
 _WIDE = 64  # larger objects in a body with many names are sorted here
 _WHOLE_DIGITS = 40  # longer whole numbers keep their exponent: 1e999999999 must not become a gigabyte of digits
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]")

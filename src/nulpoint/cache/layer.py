@@ -1,4 +1,4 @@
-"""The cache as one route uses it: looks a request up, serves it if its response is cached, and else has it stored."""
+"""The cache as one route uses it: looks a request up, serves a cached response, or else has the coming one stored."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -54,8 +54,8 @@ class CacheLayer:
     ) -> tuple[CachedResponse | None, CachedValues | None]:
         """Look a request up without waiting.
 
-        Return the cached response, or None and the cached values that are a part of it. The latter are None if the
-        lookup has to wait; then `lookup` must be used.
+        Return the cached response, or None if it is missing or incomplete, and the cached values that belong to it.
+        These are None if the lookup has to wait; then `lookup` must be used.
         """
         memory = self._services.cache.memory
         if memory is None:
@@ -91,7 +91,7 @@ class CacheLayer:
 
 
 class VectorCacheLayer(CacheLayer):
-    """The cache of embeddings, which stores each vector by itself."""
+    """The cache of embeddings, which stores every vector separately."""
 
     def peek(
         self, lookup: CacheLookup, proxy_request: ProxyRequest

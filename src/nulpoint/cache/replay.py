@@ -1,4 +1,4 @@
-"""Serves cached responses, as a JSON body or as a stream, in whichever form they were stored."""
+"""Serves cached responses as a JSON body or as a stream, whichever of the two was stored."""
 
 from collections.abc import Callable, Mapping
 from urllib.parse import quote

@@ -82,7 +82,7 @@ class CacheWriter(msgspec.Struct):
 
 
 class VectorCacheWriter(CacheWriter):
-    """Stores embeddings, each by itself.
+    """Stores embeddings, each one separately.
 
     `cached` has the vectors that were cached, `requested` the positions of the inputs requested from the provider, and
     `received` the vectors of its response.

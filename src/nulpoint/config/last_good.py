@@ -31,8 +31,8 @@ class LastGoodConfig:
         self._config = config
         self._folder = folder
         self._texts = self._read()
-        self._seen: Signature | None = source.signature()
-        self._before: Signature | None = None
+        self._loaded: Signature | None = source.signature()  # of the files that were loaded last, valid or not
+        self._previous: Signature | None = None  # at the previous check
         self._missing = False  # whether the files are needed but could not be written
 
     @property
@@ -46,8 +46,8 @@ class LastGoodConfig:
         A change counts once two calls in a row have seen it, so that a half-written file is not read.
         """
         now = self._source.signature()
-        if now != self._seen and now == self._before:
-            self._seen = now
+        if now != self._loaded and now == self._previous:
+            self._loaded = now
             texts = self._read()
             try:
                 self._config = self._source.load(self._config)
@@ -58,7 +58,7 @@ class LastGoodConfig:
                 shutil.rmtree(self._folder, ignore_errors=True)
         elif self._missing:
             self._store()
-        self._before = now
+        self._previous = now
 
     def _store(self) -> None:
         try:

@@ -61,7 +61,7 @@ def configuration() -> str:
     lines += [
         "", "## Providers", "",
         "A provider is in use when its key variable is set or, for hosts without keys, when its base URL is set.",
-        "`<NAME>_BASE_URL` overrides where a provider is reached. [providers.md](providers.md) lists all known providers. You",
+        "`<NAME>_BASE_URL` sets another address for a provider. [providers.md](providers.md) lists all known providers. You",
         "can add your own providers and aliases in `config.yaml`:", "",
         "```yaml", "providers:", "  - name: poe", "    base_url: https://api.poe.com/v1", "    key_env: POE_API_KEY",
         "    rename: {max_completion_tokens: max_tokens}", "aliases:", "  fast: groq/openai/gpt-oss-20b", "```", "",
@@ -101,8 +101,9 @@ def providers() -> str:
     """Generate the text of docs/providers.md."""
     lines = [
         "# Providers", "", _GENERATED, "",
-        "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. Providers marked",
-        "\"yes\" also serve embeddings or have a legacy completions endpoint of their own.", "",
+        "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. The columns say",
+        "whether it serves embeddings, and whether it has a legacy completions endpoint of its own (native) or the gateway",
+        "sends such requests through chat.", "",
         "| Provider | Key variable | Base URL | Embeddings | Legacy completions |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for spec in CATALOG.values():
@@ -128,7 +129,8 @@ def providers() -> str:
         "", "| Names that begin with | Provider |", "|---|---|",
         *(f"| `{prefix}` | {provider} |" for prefix, provider in PROVIDER_BY_PREFIX.items()),
         "", "## Request parameters that a provider does not support", "",
-        "The `x-nulpoint-dropped` response header names the parameters that were dropped, and a metric counts them.", "",
+        "A provider's record can rename or drop parameters (`rename`, `drop`). The `x-nulpoint-dropped` response header names",
+        "those that were dropped, and a metric counts them.", "",
     ]  # fmt: skip
     for spec in CATALOG.values():
         if spec.rename or spec.drop:

@@ -1,4 +1,4 @@
-"""Decide when a credential is fetched again. All times are Unix seconds and arguments, so this reads no clock."""
+"""Decide when a credential is fetched again. All times are in Unix seconds and are arguments: no clock is read."""
 
 AHEAD = 300.0  # seconds before its expiry that a credential is renewed, or a quarter of its lifetime if that is less
 _MIN_WAIT = 1.0  # seconds between two fetches
@@ -30,8 +30,8 @@ class RefreshSchedule:
     def record_success(self, now: float, expires: float) -> None:
         """Plan the next fetch after a successful one. `expires` is infinite for a credential that never expires.
 
-        The wait is a part of the remaining lifetime, so a source that returns the same credential until shortly before
-        it expires is asked more and more often.
+        The wait depends on the remaining lifetime. So if a source returns the same credential until shortly before it
+        expires, the fetches become more and more frequent.
         """
         self.failures = 0
         self._last = self._planned = now

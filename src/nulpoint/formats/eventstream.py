@@ -111,7 +111,7 @@ class EventStreamDecoder:
 def _lengths(pending: bytes | bytearray, start: int) -> tuple[int, int, int]:
     """Return the length of a message, the length of its headers, and the checksum of the two.
 
-    The lengths are checked before the gateway waits for so many bytes.
+    The lengths are checked before the gateway waits for that many bytes.
     """
     length, headers_length, checksum = _PRELUDE.unpack_from(pending, start)
     if crc32(pending[start : start + 8]) != checksum:

@@ -80,7 +80,7 @@ def holds_long_number(text: bytes) -> bool:
 
 
 def _has_long_run(text: bytes) -> bool:
-    """Return whether the text, including its strings, contains so many consecutive digits. This check is cheap.
+    """Return whether the text has more than MAX_DIGITS consecutive digits, also in strings. This check is cheap.
 
     If it does, every sixteenth byte of the text is a digit at least six times in a row, which is checked first.
     """

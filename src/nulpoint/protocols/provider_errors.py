@@ -1,6 +1,6 @@
 """Converts a provider's error response to the failure shown to the client.
 
-The failure has the provider's message and code, a status of ours, and never a credential.
+The failure has the provider's message and code, but the gateway's own status, and never a credential.
 
 Formats of the body (from recordings and the documentation of the providers): OpenAI's
 `{"error": {message, type, param, code}}`, Anthropic's `{"type": "error", "error": {...}}`, Gemini's

@@ -1,6 +1,6 @@
 """The built-in price list: the providers' standard prices in dollars per million tokens.
 
-Every model name is listed in full, because a dated name may cost something else than the plain one, as
+Every model name is listed in full, because a dated name may have another price than the plain one, as
 gpt-4o-2024-05-13 does. A `-latest` name is listed only if it is known which model it stands for. Some models have no
 price here, so their cost is reported as null: models whose price depends on the time of day (DeepSeek), and names that
 moved to a model with another price (mistral-large-latest, mistral-small-latest). The user's `prices` in config.yaml

@@ -59,9 +59,9 @@ class AwsSigner:
         return status == 403 and headers.get(_ERROR_TYPE, b"").partition(b":")[0] in _REFUSALS
 
     def sign(self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: float) -> dict[str, str]:
-        """The header fields to add to a request with these `fields` (names in lower case, `host` among them).
+        """Return the headers to add to a request that has these `headers`, with names in lower case and with `host`.
 
-        `path` is as it goes onto the wire. `now`: Unix seconds.
+        `path` is the path as it is sent, and `now` is in Unix seconds.
         """
         time = _time_of(int(now))
         added = {"x-amz-date": time}

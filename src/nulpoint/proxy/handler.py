@@ -92,7 +92,7 @@ class ProxyHandler:
         response: ResponseWriter,
         context: RequestContext,
     ) -> None:
-        """Do everything that may have to wait. `cached` and `values` are what is cached; both None: not known yet."""
+        """Do everything that may have to wait. `cached` and `values` are None if the cache has not been asked yet."""
         services, size, stream = self._services, len(proxy_request.request.body), proxy_request.stream
         services.recorder.inflight += 1
         sink: ResponseSink | None = None

@@ -2,7 +2,7 @@
 
 The first request, the leader, makes the call. The others follow it: they first get everything that has arrived so far,
 and then each piece as it arrives. A client that disconnects does not disturb the others: if it is the leader's, the
-call goes on for the followers, and only when the last of them has left is it cancelled. If the call fails, all of them
+call goes on for the followers, and it is cancelled only when the last of them has left. If the call fails, all of them
 get the same failure.
 """
 

@@ -66,7 +66,7 @@ class TranslationThread:
 
 
 class _Raised:
-    """An exception of the work. It is returned, because asyncio would log one that nobody awaits any more."""
+    """An exception of the work. It is returned, because asyncio would log an exception that is never retrieved."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

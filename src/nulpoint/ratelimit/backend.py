@@ -26,7 +26,10 @@ class LimitBackend(Protocol):
     """
 
     async def admit(self, client: bytes, tokens: int, now: float) -> tuple[Verdict, Grant | None]:
-        """Decide on a request of about so many tokens. Never raises, and may be awaited in a CoroutineRunner."""
+        """Decide on a request of an estimated number of tokens.
+
+        Never raises, and may be awaited in a CoroutineRunner.
+        """
 
     def finish(self, grant: Grant, used: int | None, now: float) -> None:
         """Return a grant, exactly once. `used` is the tokens used; if that is None, the estimate stays taken."""

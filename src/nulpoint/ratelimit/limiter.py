@@ -17,7 +17,10 @@ Limit = Literal["requests", "tokens", "parallel", "unavailable"]
 
 
 class LimitRules(NamedTuple):
-    """The configured limits; 0 means no limit. Those `_per_key` apply to each client, the others to all together."""
+    """The configured limits; 0 means no limit.
+
+    Those that end in `_per_key` apply to each client, the others to all clients together.
+    """
 
     requests: int = 0
     requests_per_key: int = 0
@@ -77,7 +80,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class SlidingWindow:
-    """Admits at most `limit` requests in any period of 60 seconds. It keeps the times of the last ones."""
+    """Admits at most `limit` requests in any period of 60 seconds. It keeps the time of each of them."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -116,7 +119,7 @@ class TokenBucket:
     def __init__(self, limit: int, now: float) -> None:
         self.limit = limit
         self._level = float(limit)
-        self._at = now
+        self._at = now  # when the level was computed
 
     @classmethod
     def renewed(cls, before: "TokenBucket | None", limit: int, now: float) -> "TokenBucket | None":
@@ -139,13 +142,13 @@ class TokenBucket:
             self._at = now
 
     def wait(self, tokens: int, now: float) -> float:
-        """Return the seconds until so many tokens are there, or until the bucket is full if they exceed the limit."""
+        """Return the seconds until the bucket holds these tokens, or until it is full if they exceed the limit."""
         self._fill(now)
         missing = min(tokens, self.limit) - self._level
         return missing * WINDOW / self.limit if missing > 0 else 0.0
 
     def take(self, tokens: int, now: float) -> None:
-        """Take tokens, also if that makes the level negative: tokens used beyond the estimate are a debt."""
+        """Take tokens, even if that makes the level negative: tokens used beyond the estimate are a debt."""
         self._fill(now)
         self._level = min(float(self.limit), self._level - tokens)
 
@@ -213,7 +216,7 @@ class RateLimiter:
         )
 
     def admit(self, client: bytes, tokens: int, now: float) -> Verdict:
-        """Decide on a request of about so many tokens. `client` is the digest of its key."""
+        """Decide on a request of an estimated number of tokens. `client` is the digest of its key."""
         limits = self._limits_of(client, now)
         refusal = self._refusal(limits, tokens, now)
         if refusal is None:

@@ -6,7 +6,7 @@ dropped. In redis-py a cancelled command left its reply to the next command (red
 person's response to another. Here no command is ever cancelled, and a connection is closed if anything goes wrong.
 
 Requests do not suffer if Redis is slow, frozen or gone: each waits for a reply for at most `timeout` seconds. While
-Redis is silent, only a few requests wait, and all others do without it at once. After a reply that did not come in time
+Redis is silent, only a few requests wait, and all others go on without it at once. If a reply does not come in time,
 the connection is closed; a new one is used once Redis has answered a PING in time.
 """
 

@@ -25,7 +25,7 @@ _VALID_ID = re.compile(rb"[\w-]{1,64}", re.ASCII)
 
 
 class RequestContext(msgspec.Struct):
-    """Collects what is known of one request. Times are in seconds of `perf_counter`; 0.0 means not yet."""
+    """Collects what is known about one request. Times are in seconds of `perf_counter`; 0.0 means not yet."""
 
     id: bytes
     route: str

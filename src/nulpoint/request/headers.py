@@ -50,7 +50,7 @@ class _PassedNames:
         self.known = self._known.get
 
     def learn(self, name: bytes, credential: CredentialMatcher) -> bool:
-        """Decide about a new name. With a prefix, the rest of the name could be a credential."""
+        """Decide about a new name. If only its prefix is on the list, the rest could be a credential."""
         passes = name in _TO_CLIENT or (name.startswith(self._prefixes) and not credential.is_in(name))
         if len(self._known) < 1024:
             self._known[name] = passes
@@ -73,8 +73,8 @@ def headers_for_provider(headers: Headers, has_client_key: bool, authenticator: 
 def headers_for_client(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:
     """Return the header lines of a provider's response that go to the client. Content headers are the gateway's own.
 
-    `credential` is what was sent to the provider; a value that contains it is replaced. `beside_limits` says that the
-    gateway has rate limits too.
+    `credential` is what was sent to the provider; a value that contains it is replaced. `beside_limits` says whether
+    the gateway has rate limits of its own.
     """
     names = _names_beside_limits if beside_limits else _names
     known, shortest = names.known, credential.min_match_length
@@ -83,7 +83,7 @@ def headers_for_client(headers: Headers, credential: CredentialMatcher, *, besid
         passes = known(item[0])
         if passes or (passes is None and names.learn(item[0], credential)):
             lines.append(b"%b: %b\r\n" % item)
-            if len(item[1]) >= shortest:  # few are
+            if len(item[1]) >= shortest:  # few values are that long
                 searched.append(item[1])
     if not lines:
         return b""

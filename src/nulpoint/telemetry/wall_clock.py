@@ -11,7 +11,7 @@ TOLERANCE = 3600.0  # seconds; if the two clocks differ by more, one of them has
 
 
 class TrustedClock:
-    """Returns the time until the wall clock jumps, so that records are not removed by a clock that was just changed.
+    """A clock that tells no time while the wall clock is off after a jump, so that no record is removed by mistake.
 
     `wall` returns Unix seconds. `steady` returns the seconds of a monotonic clock that also counts while the machine
     sleeps.

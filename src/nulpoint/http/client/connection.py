@@ -218,7 +218,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return chunks[0]
 
     async def body(self) -> bytes:
-        """Return the rest of the body. Raise Failure, also if the body is over the limit."""
+        """Return the rest of the body. Raises Failure, for example if the body is over the limit."""
         parts = []
         size = 0
         while data := await self.read():

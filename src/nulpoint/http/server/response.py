@@ -147,7 +147,7 @@ class ResponseWriter:
             self._transport.write(head + b"0\r\n\r\n")
 
     def client_disconnected(self) -> bool:
-        """Handle that the connection is gone. Return whether the work goes on; what is written then is discarded."""
+        """Handle the loss of the connection. Return whether the work goes on; further output is then discarded."""
         if self.audience is None or not self.audience.has_followers():
             return False
         self.client = _DisconnectedClient()

@@ -41,7 +41,7 @@ SignatureCheck = Callable[[dict[str, Any]], bool]
 
 
 def is_signed_by_mock(block: dict[str, Any]) -> bool:
-    """Return whether this mock wrote the thought, and it was not changed since."""
+    """Return whether this mock wrote the thought and it has not been changed since."""
     return bool(block["signature"] == signature("thinking", block["thinking"]))
 
 

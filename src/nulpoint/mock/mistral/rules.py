@@ -161,8 +161,8 @@ def _roles(body: dict[str, Any]) -> Iterator[Rejection]:
     previous_role = None
     for message in messages:
         role = message["role"]
-        is_lenient_model = role == "user" and previous_role == "tool" and "mistral-small" in body["model"]
-        if role not in _ALLOWED_AFTER[previous_role] and not is_lenient_model:
+        is_tolerated = role == "user" and previous_role == "tool" and "mistral-small" in body["model"]
+        if role not in _ALLOWED_AFTER[previous_role] and not is_tolerated:
             yield Rejection(f"Unexpected role '{role}' after role '{previous_role}'", _ORDER_ERROR, "3230")
         previous_role = role
     last_message = messages[-1]

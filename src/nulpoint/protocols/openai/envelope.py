@@ -19,21 +19,21 @@ from nulpoint.protocols.openai.request_names import (
 )
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
-LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may have so many
+LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may be this long
 _ABSENT = msgspec.Raw()
-_SHOWN = 100  # at most this much of what a caller sent is shown back
+_SHOWN = 100  # characters; an error message that may repeat the request is cut at twice as many
 
 
 class StreamOptions(msgspec.Struct):
-    """`stream_options` of the OpenAI API, as far as it matters here."""
+    """The member `stream_options` of a request, reduced to what the gateway acts on."""
 
     include_usage: bool | None = None
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What the gateway acts on of a chat, completions or embeddings request in the OpenAI format.
+    """The members of a chat, completions or embeddings request that the gateway acts on.
 
-    `frame` is the request without its bulk: its other members, and the names of all, are there.
+    `frame` is the request, in which large values may have been replaced by `[]`. It has the names of all members.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class _Members(msgspec.Struct):
-    """Those members, and those that a request mostly consists of."""
+    """The members of `Envelope`, and those that make up most of a request, undecoded."""
 
     model: str
     stream: bool | None = None
@@ -54,7 +54,7 @@ class _Members(msgspec.Struct):
     tools: msgspec.Raw = _ABSENT
 
     def large_values(self) -> tuple[tuple[bytes, msgspec.Raw], ...]:
-        """What a request mostly consists of, each with its name; empty what is not there."""
+        """Return the members that make up most of a request: their quoted names and values, empty if absent."""
         return (
             (b'"messages"', self.messages), (b'"input"', self.input),
             (b'"prompt"', self.prompt), (b'"tools"', self.tools),
@@ -75,7 +75,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def asks_for_usage(envelope: Envelope) -> bool:
-    """Whether the caller wants a stream to say at its end what it took."""
+    """Return whether the client wants a stream to end with its usage."""
     options = envelope.stream_options
     return options is not UNSET and options is not None and bool(options.include_usage)
 
@@ -83,7 +83,7 @@ def asks_for_usage(envelope: Envelope) -> bool:
 def read_envelope(body: bytes) -> Envelope:
     """Read the members that the gateway acts on.
 
-    Raises Failure (400), naming the member that is wrong, or that a provider could read in another way.
+    Raises Failure (400) that names the member that is wrong, or that a provider could read differently.
     """
     frame, members = body, _known_members(body) if len(body) <= SHORT else None
     if members is None:
@@ -97,10 +97,10 @@ def read_envelope(body: bytes) -> Envelope:
 
 
 def _known_members(body: bytes) -> _Members | None:
-    """The members of a request if all its names are READ_NAMES and none stands twice; None where that is not certain.
+    """Return the members of a request if all names are in READ_NAMES and none occurs twice; None if that is uncertain.
 
-    Decoding keeps one of several members of the same name. Each one that is lost had a colon, and no known name has
-    one, so a request that is encoded again with as many colons, or in as many bytes, has lost none.
+    Decoding keeps only one of several members with the same name. Each lost member had a colon, and no known name
+    contains one. So if encoding the members again gives as many colons or as many bytes, none was lost.
     """
     try:
         members = _KNOWN_DECODER.decode(body)
@@ -111,7 +111,7 @@ def _known_members(body: bytes) -> _Members | None:
 
 
 def _read_any(body: bytes) -> tuple[bytes, _Members]:
-    """The frame of any request, and its members. Raises Failure (400)."""
+    """Return the frame and the members of a request, whatever its names are. Raises Failure (400)."""
     try:
         if len(body) <= LONG:
             members = _DECODER.decode(body)
@@ -131,7 +131,7 @@ def _read_any(body: bytes) -> tuple[bytes, _Members]:
 
 
 def decode_member(name: str, value: bytes | msgspec.Raw) -> Any:
-    """The value of a member that the envelope has passed over, where a text need not be UTF-8. Raises Failure (400)."""
+    """Decode a member that was skipped when the envelope was read, so it may not be UTF-8. Raises Failure (400)."""
     try:
         return msgspec.json.decode(value)
     except NOT_JSON as error:

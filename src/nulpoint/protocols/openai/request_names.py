@@ -1,7 +1,7 @@
-"""One meaning for each request: the names at its top level are read alike by the gateway and by every provider.
+"""Rejects requests whose top-level names a provider could read differently from the gateway.
 
-JSON leaves open what a name means that stands twice, and hosts written in Go match names without regard to letter case.
-A request in which another reader could find another model, another limit or another conversation is refused.
+JSON does not define what it means if a name occurs twice, and hosts written in Go ignore letter case in names. If
+another reader could find another model, another limit or another conversation in a request, the request is rejected.
 """
 
 import re
@@ -12,7 +12,7 @@ import msgspec
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats import json_edit
 
-# The members of requests as OpenAI's API description has them.
+# The members of chat requests, as in OpenAI's API description.
 CHAT_MEMBERS = frozenset(
     {
         "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "max_completion_tokens",
@@ -25,9 +25,9 @@ CHAT_MEMBERS = frozenset(
 )  # fmt: skip
 _COMPLETIONS_MEMBERS = frozenset({"prompt", "suffix", "echo", "best_of"})
 _EMBEDDINGS_MEMBERS = frozenset({"input", "encoding_format", "dimensions"})
-# No other spelling of these is taken. `thinking` is Anthropic's.
+# Names that differ from these only in letter case are rejected. `thinking` is Anthropic's.
 READ_NAMES = CHAT_MEMBERS | _COMPLETIONS_MEMBERS | _EMBEDDINGS_MEMBERS | {"thinking"}
-# These decide who is asked, what, how much of it and in which form, and may stand only once.
+# These decide which model responds, to what, at what length and in which form, so they may occur only once.
 SINGLE_NAMES = frozenset(
     {
         "model", "stream", "stream_options", "n", "best_of", "max_tokens", "max_completion_tokens", "messages",
@@ -35,15 +35,15 @@ SINGLE_NAMES = frozenset(
         "dimensions",
     }
 )  # fmt: skip
-MOST_MEMBERS = 1000  # at the top level; no API has nearly so many
-SHORT = 1024  # bytes that are looked at as they are; from a longer request its large values are better cut out first
-LONG = 1024 * 1024  # bytes; the members of a longer request are found before anything is decoded
+MOST_MEMBERS = 1000  # at the top level; no API has nearly as many
+SHORT = 1024  # bytes; in a longer request, cutting out large values before checking the names is faster
+LONG = 1024 * 1024  # bytes; large values are cut out of a longer request before anything is decoded
 _LARGE_VALUE = 512  # bytes
-_LONGEST_KEPT = 8192  # bytes of a value of a long request; no number that anybody reads has so many
+_LONGEST_KEPT = 8192  # bytes; longer values are cut out of a long request, and no usable number is that long
 _KEPT = frozenset({"model", "stream", "stream_options"})
-DECODED = 64 * 1024  # bytes; of what is longer the members are found one by one, up to MOST_MEMBERS
-_SHOWN = 100  # characters of a caller's own name that are shown back
-# A reader in Java takes these two for an i; casefold() does not.
+DECODED = 64 * 1024  # bytes; the members of a longer frame are found one by one, up to MOST_MEMBERS
+_SHOWN = 100  # characters of a client's name for a member that an error message repeats
+# The dotless and the dotted i: Java equates them with an ordinary i, casefold() does not.
 _DOTLESS_AND_DOTTED = str.maketrans({"\u0131": "i", "\u0130": "i"})
 
 _COLON = re.compile(rb"\s*+:\s*+")
@@ -51,13 +51,13 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def check_names(body: bytes) -> None:
-    """Raise Failure (400) where a reader could take the top-level names of a request for others than the gateway does.
+    """Raise Failure (400) if another reader could read the top-level names of a request differently.
 
-    `body` is one valid JSON object; one whose large values were cut out will do.
+    `body` is a valid JSON object. Large values may have been cut out of it.
     """
     members = _decode_members(body) if len(body) <= DECODED else {}
-    # Decoding keeps one of several members of the same name, and each that is lost had a colon, at least. That counts
-    # where no name contains one, which could be written as an escape.
+    # Decoding keeps only one of several members with the same name, and each lost member had at least one colon. So
+    # comparing the colons is enough, unless a name contains one, which could be written as an escape.
     plain = members and len(members) <= MOST_MEMBERS and _check_spelling(members)
     if plain and msgspec.json.encode(members).count(b":") == body.count(b":"):
         return
@@ -70,10 +70,10 @@ def check_names(body: bytes) -> None:
 
 
 def frame_of_long(body: bytes) -> bytes:
-    """A long request with [] in place of its large values. Raises Failure (400) where it has too many members.
+    """Return a long request with `[]` in place of its large values. Raises Failure (400) if it has too many members.
 
-    It is read only once in this way, and what has a million members is not read to its end. Raises as the decoder does
-    where a value is not valid; the request is valid exactly if what this returns is.
+    The request is read only once, and only up to the member that is one too many. An invalid value raises the same
+    exceptions as in the decoder. The request is valid JSON exactly if the returned text is.
     """
     frame = json_edit.without_long_values(body, _LONGEST_KEPT, MOST_MEMBERS, _KEPT)
     if frame is None:
@@ -87,11 +87,11 @@ def _too_many_members() -> Failure:
 
 
 def without_large_values(body: bytes, values: Iterable[tuple[bytes, msgspec.Raw]]) -> bytes:
-    """The same object with [] in place of these values, as far as they are found easily: its names are the same.
+    """Return the same object with `[]` in place of those values that are easy to find. Its names stay the same.
 
-    `values` with the name of each, in quotes. Where that name and a colon are followed by the very bytes of the value,
-    they are a whole value of a member of that name, be it at the top level or further inside: quotes within strings are
-    escaped, and a JSON array, object or string ends itself.
+    `values` are pairs of a name in quotes and its value. If the name and a colon are followed by exactly the bytes of
+    the value, these are the whole value of a member with that name, at the top level or deeper: quotes within strings
+    are escaped, and the end of a JSON array, object or string does not depend on what follows.
     """
     for name, value in values:
         if len(value) > _LARGE_VALUE:
@@ -117,7 +117,7 @@ def _without(body: bytes, name: bytes, value: msgspec.Raw) -> bytes:
 
 
 def _check_spelling(names: Iterable[str]) -> bool:
-    """Raise Failure where a name is another spelling of one that the gateway reads. False if one contains a colon."""
+    """Raise Failure (400) for other spellings of names in READ_NAMES. Return whether no other name has a colon."""
     plain = True
     for name in names:
         if name in READ_NAMES:
@@ -138,7 +138,7 @@ def _check_single(names: Iterable[str]) -> None:
 
 
 def _folded(name: str) -> str:
-    """The name as a reader has it that does not regard letter case, whichever rule for that it follows."""
+    """Return the name as readers see it that ignore letter case, by any of the usual rules."""
     return name.lower() if name.isascii() else name.translate(_DOTLESS_AND_DOTTED).casefold()
 
 

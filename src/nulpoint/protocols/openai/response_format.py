@@ -17,7 +17,7 @@ class ResponseFormat(NamedTuple):
     schema: dict[str, Any] | None
 
     def described_schema(self) -> dict[str, Any] | None:
-        """Return the schema with the description, which in OpenAI's API is a member beside it."""
+        """Return the schema with its description, which in OpenAI's API is a separate member."""
         description = self.json_schema.get("description")
         if self.schema is None or not description:
             return self.schema

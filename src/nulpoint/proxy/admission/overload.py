@@ -1,6 +1,6 @@
-"""Estimates whether the gateway is overloaded, from the lag of its event loop, and how long a queue will take.
+"""Estimates whether the gateway is overloaded, by the lag of its event loop, and how long requests will queue.
 
-The latency of providers is no measure of that, because it depends on how long their responses are.
+The latency of providers is not used, because it depends on how long their responses are.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ class EventLoopLagMonitor:
 
 
 MIN_RELEASES = 8  # before these, the rate is not known
-_WINDOW = 256  # releases; after as many, older ones count half
+_WINDOW = 256  # releases; after this many, the older ones count half
 
 
 class DrainRateEstimator:
@@ -38,7 +38,7 @@ class DrainRateEstimator:
         self._freed = 0
 
     def start(self, now: float) -> None:
-        """Start to measure, because the first request waits now."""
+        """Start measuring, because the first request is waiting now."""
         self._since = now
         self._freed = 0
 

@@ -55,8 +55,9 @@ class RequestCounters:
             _empty_histogram(_ADDED),
         )
         self._bytes_in, self._bytes_out = _empty_histogram(BYTES), _empty_histogram(BYTES)
-        self._reached = self._microseconds = 0
-        self._coalesced = self._used = self._prompt = self._completion = 0
+        self._reached = self._microseconds = 0  # requests that reached the provider, and their total time
+        self._coalesced = 0  # requests that shared the call of another one
+        self._used = self._prompt = self._completion = 0  # requests with known usage, and their tokens
         self._cost = self._saved = 0.0  # dollars
         self._errors: dict[str, int] = {}
 
@@ -110,12 +111,12 @@ class RequestCounters:
         targets: list[tuple[dict[Labels, Buckets], Labels]] = [(values.http_seconds, (route,))]
         if provider:
             targets.append((values.request_seconds, (provider, route, cache_label)))
-        times = _flush(self._total, _MICRO, *targets)
-        _count(values.http, (route, status), times)
+        requests = _flush(self._total, _MICRO, *targets)
+        _count(values.http, (route, status), requests)
         if self._is_hit:
-            _count(values.cache_hits, (), times)
+            _count(values.cache_hits, (), requests)
         elif cache == MISS:
-            _count(values.cache_misses, (), times)
+            _count(values.cache_misses, (), requests)
         _flush(self._bytes_in, 1, (values.request_bytes, (route,)))
         _flush(self._bytes_out, 1, (values.response_bytes, (route, status)))
         _count(values.coalesced, (route,), self._coalesced)
@@ -131,19 +132,19 @@ class RequestCounters:
             values.milliseconds[(provider,)] = before + self._microseconds * 1e-3
             self._reached = self._microseconds = 0
         succeeded = (provider, route, "success")
-        times = _flush(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
-        _count(values.attempts, succeeded, times)
+        attempts = _flush(self._attempt, _MICRO, (values.attempt_seconds, succeeded))
+        _count(values.attempts, succeeded, attempts)
         _flush(self._first_byte, _MICRO, (values.first_byte, (provider,)))
         _flush(self._first_token, _MICRO, (values.first_token, (provider, route)))
         _flush(self._added, _MICRO, (values.added, (route,)))
-        for error, times in self._errors.items():
-            count(values.errors, (provider, error), times)
+        for error, requests in self._errors.items():
+            count(values.errors, (provider, error), requests)
         self._errors.clear()
 
     def _flush_tokens(self, values: MetricValues, provider: str, route: str, cache: str) -> None:
-        for dollars, amount in ((values.cost, self._cost), (values.saved, self._saved)):
-            if amount:
-                dollars[(provider, route)] = dollars.get((provider, route), 0.0) + amount
+        for totals, dollars in ((values.cost, self._cost), (values.saved, self._saved)):
+            if dollars:
+                totals[(provider, route)] = totals.get((provider, route), 0.0) + dollars
         self._cost = self._saved = 0.0
         if not self._used:
             return
@@ -161,12 +162,12 @@ def _empty_histogram(bounds: tuple[float, ...]) -> list[int]:
 def _flush(histogram: list[int], unit: float, *targets: tuple[dict[Labels, Buckets], Labels]) -> int:
     """Add a histogram, its sum times `unit`, to all targets and reset it. Return the number of its values."""
     *counts, total = histogram
-    times = sum(counts)
-    if times:
+    number = sum(counts)
+    if number:
         for histograms, labels in targets:
             add_histogram(histograms, labels, counts, total * unit)
         histogram[:] = [0] * len(histogram)
-    return times
+    return number
 
 
 def _count(values: dict[Labels, int], labels: Labels, amount: int) -> None:

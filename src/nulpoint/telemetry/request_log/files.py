@@ -12,8 +12,8 @@ from nulpoint.telemetry.wall_clock import TrustedClock
 
 # A write of up to this size to a pipe is atomic (POSIX PIPE_BUF), so the lines of several workers never mix.
 ATOMIC_BYTES = 4096
-# Used if there is only one writer. Fewer writes are better: each releases the interpreter lock, and taking it again
-# disturbs the event loop.
+# Used if lines cannot mix. Fewer writes are better: each releases the interpreter lock, and taking it again disturbs
+# the event loop.
 PIECE_BYTES = 262_144
 
 
@@ -64,7 +64,7 @@ def _lines_that_fit(lines: list[bytes], limit: int) -> int:
 
 
 def _remove_written(lines: list[bytes], done: int, resume: bool) -> None:
-    """Remove the lines of which `done` bytes have been written."""
+    """Remove the first `done` bytes, which have been written. A line they cut stays: its rest, or else all of it."""
     while lines and done > len(lines[0]):
         done -= len(lines[0]) + 1
         del lines[0]
