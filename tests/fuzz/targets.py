@@ -1,4 +1,4 @@
-"""All of them."""
+"""The list of all fuzz targets."""
 
 import fuzz_answers
 import fuzz_bodies
