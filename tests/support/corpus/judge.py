@@ -1,4 +1,4 @@
-"""The verdict on one recording."""
+"""Judges one recording."""
 
 import json
 from typing import Any
@@ -16,9 +16,10 @@ FORMATS = {"anthropic": anthropic.FORMAT, "gemini": gemini.FORMAT, "mistral": mi
 
 
 def judge(recording: Recording, *, thorough: bool = True) -> list[str]:
-    """Notes, if all is well. Raises AssertionError (or ValidationError) where the caller is not shown what came.
+    """Return notes. Raises AssertionError (or ValidationError) if the client does not get what the provider sent.
 
-    `thorough`: streams are cut at every kind of place, and the provider's own SDK is asked too, where it is there.
+    If `thorough`, streams are also cut at every kind of place, and the provider's own SDK reads the recording too if it
+    is installed.
     """
     host = recording.host
     if recording.failed:
@@ -52,7 +53,7 @@ def _ask_sdk(recording: Recording, read: Format, answer: dict[str, Any]) -> list
 
 
 def _judge_failure(recording: Recording) -> list[str]:
-    """What is no answer, or is taken back half-way, must not pass for one."""
+    """Check that a failure, even one in the middle of a response, does not pass as a response."""
     host = recording.host
     if recording.is_stream:
         shown = show_stream(host, by_event(recording.body), usage=True)
@@ -107,7 +108,7 @@ def _judge_answer(read: Format, answer: dict[str, Any], seen: Answer, usage: boo
 
 
 def _same_noted(counts: dict[str, int] | None, noted: Usage | None) -> None:
-    """What the gateway notes for its log, also where the caller was told nothing."""
+    """Check what the gateway records for its log, also if the client did not request it."""
     assert (noted is None) == (counts is None)
     if counts is not None and noted is not None:
         same("noted usage", (noted.prompt, noted.completion), (counts["prompt_tokens"], counts["completion_tokens"]))
@@ -116,13 +117,13 @@ def _same_noted(counts: dict[str, int] | None, noted: Usage | None) -> None:
 
 
 def _judge_cut(recording: Recording, read: Format) -> None:
-    """A stream that ends early is an error to the caller, however much of it came."""
+    """Check that a stream that ends early is an error for the client, however much of it came."""
     pieces = by_event(recording.body)
     whole = show_stream(recording.host, pieces, usage=False).body
     for end in range(0, len(pieces) - 1, max(1, len(pieces) // 12)):
         shown = show_stream(recording.host, pieces[:end], usage=False)
         if shown.failure is None:
-            # Only where the provider says in every event that it has finished, or nothing that counts was cut.
+            # This is only allowed if every event reports the finish, or if nothing relevant was cut.
             said = read.assembled(b"".join(pieces[:end]).decode()).get("candidates", [])
             ended = all("finishReason" in one for one in said) if said else shown.body == whole
             assert ended, f"a stream cut after {end} events passes for whole"
