@@ -1,4 +1,4 @@
-"""What the cache is asked, and by whom."""
+"""Cache lookups for requests with certain headers and bodies."""
 
 from typing import Any
 
