@@ -10,7 +10,7 @@ from nulpoint.request.rules import RequestRules
 BODY = b'{"model":"gpt-4o","messages":[]}'
 
 
-def asked(
+def parsed_request(
     headers: Any = (), *, forward_keys: bool = False, strict: bool = False, body: bytes = BODY, keys: Any = ()
 ) -> ProxyRequest:
     all_headers = {b"content-type": b"application/json", **dict(headers)}
