@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from fuzz_answers import CREATED, WRAPPED, check_facts, check_failure
+from fuzz_responses import CREATED, WRAPPED, check_facts, check_failure
 from fuzz_sse import transformed
 from hypothesis import strategies as st
 from target import Target

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from answer_cases import CREATED, fragment
 from measure import Case, Work
+from response_cases import CREATED, fragment
 
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.formats import eventstream, sse

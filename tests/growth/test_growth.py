@@ -1,10 +1,10 @@
 """Tests that no request, response or log line makes the gateway do more than linear work."""
 
 import pytest
-from answer_cases import CASES as ANSWERS
 from measure import Case, GrowthError, check
 from other_cases import CASES as OTHERS
 from request_cases import CASES as REQUESTS
+from response_cases import CASES as ANSWERS
 from stream_cases import CASES as STREAMS
 
 CASES = [*REQUESTS, *ANSWERS, *STREAMS, *OTHERS]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from support.corpus.caller import Answer
+from support.corpus.openai_client import Answer
 
 
 class Expected(NamedTuple):
@@ -26,7 +26,7 @@ class Format(NamedTuple):
     choices: Callable[[dict[str, Any]], list[Expected]]
     usage: Callable[[dict[str, Any]], dict[str, int] | None]
     rest: Callable[[dict[str, Any]], Any]  # the response without the parts that the three above compare
-    elsewhere: Mapping[str, str]  # see corpus.kept
+    elsewhere: Mapping[str, str]  # see corpus.completeness
 
 
 def compare(expected: list[Expected], usage: dict[str, int] | None, shown: Answer) -> None:

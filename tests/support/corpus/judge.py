@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from nulpoint.protocols.openai.usage import Usage
-from support.corpus import anthropic, gemini, mistral, passed_on, refused, sdks
-from support.corpus.caller import Answer, read_completion, read_embeddings, read_stream, read_whole
+from support.corpus import anthropic, error_responses, gemini, mistral, pass_through, sdks
+from support.corpus.completeness import lost
 from support.corpus.cuts import by_event, cuts
 from support.corpus.formats import Format, compare, same
 from support.corpus.gateway import CREATED, show_stream, show_whole, translated
-from support.corpus.kept import lost
+from support.corpus.openai_client import Answer, read_completion, read_embeddings, read_stream, read_whole
 from support.corpus.records import Recording
 
 FORMATS = {"anthropic": anthropic.FORMAT, "gemini": gemini.FORMAT, "mistral": mistral.FORMAT}
@@ -23,15 +23,15 @@ def judge(recording: Recording, *, thorough: bool = True) -> list[str]:
     """
     host = recording.host
     if recording.failed:
-        refused.judge_error(recording)
+        error_responses.judge_error(recording)
         return []
     if host.wire == "gemini" and recording.route == "embeddings":
         _judge_embeddings(recording)
         return []
     if not translated(host) or recording.route == "embeddings":
         if recording.is_stream:
-            return passed_on.judge_stream(recording, thorough=thorough)
-        return passed_on.judge_whole(recording)
+            return pass_through.judge_stream(recording, thorough=thorough)
+        return pass_through.judge_whole(recording)
     read = FORMATS[host.wire]
     body = recording.body
     answer = read.assembled(body.decode()) if recording.is_stream else json.loads(body)
@@ -94,7 +94,7 @@ def _judge_stream(recording: Recording, read: Format, answer: dict[str, Any], th
     _judge_cut(recording, read)
     completed = show_stream(host, by_event(body), usage=True, route="completions")
     assert completed.failure is None, completed.failure
-    assert completed.body.endswith(passed_on.DONE)
+    assert completed.body.endswith(pass_through.DONE)
 
 
 def _judge_answer(read: Format, answer: dict[str, Any], seen: Answer, usage: bool = True) -> None:
@@ -152,4 +152,4 @@ def _judge_embeddings(recording: Recording) -> None:
             missing = lost(left, seen, {"embeddings[].values[]": "compared"})
             assert not missing, f"lost: {', '.join(missing[:8])}"
         else:
-            passed_on.same_floats([one["embedding"] for one in seen["data"]], vectors)
+            pass_through.same_floats([one["embedding"] for one in seen["data"]], vectors)

@@ -13,10 +13,10 @@ import openai
 import pytest
 
 from support.corpus.cuts import cuts
+from support.corpus.error_responses import seen_status
 from support.corpus.formats import Expected, events, lenient, same
 from support.corpus.judge import FORMATS
 from support.corpus.records import HOSTS, Recording
-from support.corpus.refused import seen_status
 from support.running_gateway import gateway
 
 _AT_ONCE = 8

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from support.corpus.caller import read_stream, read_whole
 from support.corpus.cuts import cuts
 from support.corpus.gateway import show_stream, show_whole
+from support.corpus.openai_client import read_stream, read_whole
 from support.corpus.records import HOSTS
 
 NO_ANSWERS: list[Any] = [{}, [], "x", None, 7, b"", b"\xff", b"<html>", b'{"content":', b"[" * 5000]  # of any provider

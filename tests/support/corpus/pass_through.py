@@ -10,10 +10,10 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel, ValidationError
 
-from support.corpus.caller import events_of
 from support.corpus.cuts import by_event, cuts
 from support.corpus.formats import same
 from support.corpus.gateway import Shown, show_stream, show_whole
+from support.corpus.openai_client import events_of
 from support.corpus.records import Recording
 
 DONE = b"data: [DONE]\n\n"
