@@ -1,4 +1,4 @@
-"""What a client received, and whether it was consistent."""
+"""Parses a response that a client received, and says whether it was consistent."""
 
 import contextlib
 import json

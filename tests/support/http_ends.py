@@ -86,7 +86,7 @@ class ParsedRequest(NamedTuple):
 
 
 class ParsedConnection(NamedTuple):
-    """What a connection parsed. `refused` is the status and code of the error that ended it, if any."""
+    """The requests that a connection parsed. `refused` is the status and code of the error that ended it, if any."""
 
     requests: list[ParsedRequest]
     refused: tuple[int, str | None] | None

@@ -58,7 +58,7 @@ SERVER_ERROR = answer(b'{"error":{"message":"broken","type":"server_error","para
 
 
 class Format(NamedTuple):
-    """One provider's answer to the same question. A stream is `preamble` + `content` + `terminal`, event by event."""
+    """The response of one provider to the same request. A stream is `preamble` + `content` + `terminal`, event by event."""
 
     name: str
     model: str
@@ -66,10 +66,10 @@ class Format(NamedTuple):
     content: list[bytes]
     terminal: list[bytes]
     whole: bytes
-    error: bytes  # body of an error with status 500
+    error: bytes  # the body of an error with status 500
     error_event: bytes
-    speaks: str = ""  # whose format it is
-    nonsense: bytes = event(b'{"id":')  # an event that nobody can read
+    speaks: str = ""  # the provider whose format it uses
+    nonsense: bytes = event(b'{"id":')  # an event that cannot be decoded
     head: bytes = STREAM_HEAD
 
     @property

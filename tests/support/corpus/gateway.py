@@ -22,7 +22,7 @@ MODEL = "some-model"
 
 
 class Shown(NamedTuple):
-    """What was sent to the client: status and body, or the failure that was reported instead or after a part of it."""
+    """The bytes sent to the client: status and body, or the failure that was reported instead or after a part of it."""
 
     body: bytes
     facts: ResponseMetadata
@@ -145,5 +145,5 @@ class _Answer:
 
 
 def translated(host: ProviderSpec) -> bool:
-    """Whether the host uses a format other than OpenAI's."""
+    """Say whether the host uses a format other than OpenAI's."""
     return host.wire in CODECS

@@ -54,7 +54,7 @@ class Recording(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether the provider responded with an error status."""
+        """Say whether the provider responded with an error status."""
         return not 200 <= self.record["status"] < 300
 
     @property
