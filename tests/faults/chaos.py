@@ -1,9 +1,9 @@
-"""Chaos: a gateway process between callers who come and go and three mock providers that fail at random.
+"""The chaos test: a gateway process between clients that come and go and three mock providers that fail at random.
 
     python tests/faults/chaos.py --seconds 120 --seed 1
 
-Prints what happened and exits 1 unless nothing was lost, nothing false was called complete, nothing leaked or grew, and
-the providers had no more than a tenth more calls than there were requests.
+It prints a report. It exits with 1 if a response was lost, an incomplete one looked complete, something leaked or grew,
+or the providers got more than 1.1 calls per request.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from support.chaos_clients import carry_out, plan
 from support.chaos_providers import NAMES, Provider, Weather
 from support.ports import free_port
 
-MOST_CALLS = 1.1  # a request
-GROWTH_MIB = 4.0  # between the second quarter and the last, on top of two per cent
-WARM_UP = 60.0  # seconds; what grows in a shorter run is not growth yet
+MAX_CALLS = 1.1  # per request
+GROWTH_MIB = 4.0  # allowed from the second quarter to the last, in addition to two per cent
+WARM_UP = 60.0  # seconds; growth in a shorter run is not counted
 SETTINGS = {
     "SHUTDOWN_DELAY": "0s",
     "PROVIDER_TIMEOUT": "1s",
@@ -46,12 +46,12 @@ SETTINGS = {
     "CB_TIME_WINDOW": "1s",
     "CB_HALF_OPEN_TIMEOUT": "500ms",
     "LOG_QUEUE": "1000000",
-    "CACHE_MAX_BYTES": "2MiB",  # full within the first quarter: what grows then is no value kept on purpose
+    "CACHE_MAX_BYTES": "2MiB",  # full within the first quarter, so that later growth is not the cache
 }
 
 
 class Result(NamedTuple):
-    """A line of the report; `bad` makes it a failure."""
+    """A line of the report. If `bad`, the run has failed."""
 
     what: str
     value: Any
@@ -59,7 +59,7 @@ class Result(NamedTuple):
 
 
 class Gateway:
-    """The process, its pages, its log and its memory."""
+    """The gateway's process, its pages, its log and its memory."""
 
     def __init__(self, providers: list[Provider], directory: Path) -> None:
         self.port = free_port()
@@ -78,8 +78,8 @@ class Gateway:
         self.memory: list[float] = []
 
     def page(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-            return dict(json.loads(answer.read()))
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
+            return dict(json.loads(response.read()))
 
     async def ready(self) -> None:
         for _ in range(500):
@@ -90,7 +90,7 @@ class Gateway:
         raise SystemExit("the gateway did not start:\n" + self._errors.read_text())
 
     def note_memory(self) -> None:
-        """MiB that are resident."""
+        """Record the resident memory in MiB."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
@@ -105,13 +105,13 @@ class Gateway:
         return await asyncio.to_thread(self.process.wait, 60)
 
 
-async def bombard(gateway: Gateway, weather: Weather, options: argparse.Namespace, chance: Random) -> Counter[str]:
-    """The load, whatever becomes of it; gives how often what came of a request."""
+async def bombard(gateway: Gateway, weather: Weather, options: argparse.Namespace, rng: Random) -> Counter[str]:
+    """Send requests at a random pace and return how often each result occurred."""
     results: Counter[str] = Counter()
     running: set[asyncio.Task[None]] = set()
 
     async def one(number: int) -> None:
-        results[await carry_out(gateway.port, plan(number, chance))] += 1
+        results[await carry_out(gateway.port, plan(number, rng))] += 1
 
     began, number, last_look = time.monotonic(), 0, 0.0
     while (now := time.monotonic() - began) < options.seconds:
@@ -123,22 +123,22 @@ async def bombard(gateway: Gateway, weather: Weather, options: argparse.Namespac
         running.add(task)
         task.add_done_callback(running.discard)
         number += 1
-        await asyncio.sleep(chance.expovariate(options.rate))
+        await asyncio.sleep(rng.expovariate(options.rate))
     weather.clear()
     await asyncio.gather(*running)
     return results
 
 
-async def what_is_left(gateway: Gateway, providers: list[Provider]) -> tuple[int, dict[str, int]]:
-    """Connections and permits still held when nobody asks any more and idle ones have had their time."""
+async def leaked(gateway: Gateway, providers: list[Provider]) -> tuple[int, dict[str, int]]:
+    """Return the connections and permits in use after the load, when idle connections have had time to close."""
     for _ in range(100):
         health = await asyncio.to_thread(gateway.page, "/health")
-        standings = health["providers"]
+        states = health["providers"]
         permits = {
             "in flight": health["inflight_requests"],
             "places": sum(health["places"].values()),
-            "further attempts": sum(one["further_attempts"] for one in standings.values()),
-            "probes": sum(one["circuit_breaker"] == "half_open" for one in standings.values()),
+            "further attempts": sum(state["further_attempts"] for state in states.values()),
+            "probes": sum(state["circuit_breaker"] == "half_open" for state in states.values()),
         }
         connections = health["upstream_connections"] + sum(len(provider.connections) for provider in providers)
         if not connections and not any(permits.values()):
@@ -147,8 +147,8 @@ async def what_is_left(gateway: Gateway, providers: list[Provider]) -> tuple[int
     return connections, {what: count for what, count in permits.items() if count}
 
 
-async def unwell_afterwards(gateway: Gateway) -> int:
-    """Requests that are not answered once the weather is good, after the time a probe may take."""
+async def failures_afterwards(gateway: Gateway) -> int:
+    """Return how many requests fail after the faults have ended and breakers had time to probe."""
     await asyncio.sleep(1)
     results = []
     for number in range(30):
@@ -159,7 +159,7 @@ async def unwell_afterwards(gateway: Gateway) -> int:
 
 
 def growth(memory: list[float]) -> float:
-    """MiB from the second quarter to the last, beyond what is allowed."""
+    """Return the growth from the second quarter to the last in MiB, beyond the allowed growth."""
     quarter = len(memory) // 4
     if not quarter:
         return 0.0
@@ -168,8 +168,8 @@ def growth(memory: list[float]) -> float:
 
 
 def judge(results: Counter[str], records: list[dict[str, Any]], providers: list[Provider]) -> list[Result]:
-    """What callers, log and providers say, and whether they agree."""
-    asked = results.total()
+    """Compare the results of clients, the log and the providers."""
+    request_count = results.total()
     ours = [record for record in records if record["id"].startswith("storm-")]
     coalesced = sum(record.get("coalesced", False) for record in ours)
     calls = sum(provider.calls.total() + provider.met["refuse"] for provider in providers)
@@ -178,18 +178,18 @@ def judge(results: Counter[str], records: list[dict[str, Any]], providers: list[
     false = sum(count for result, count in results.items() if result.startswith("false"))
     lost = sum(count for result, count in results.items() if result.startswith("lost"))
     known = {record["id"] for record in ours}
-    missing = asked - results["left"] - len({one["id"] for one in ours if one["status"] != 499})
+    missing = request_count - results["left"] - len({record["id"] for record in ours if record["status"] != 499})
     return [
-        Result("requests", asked),
+        Result("requests", request_count),
         Result("  shared another's call", coalesced),
-        Result("  whose caller left", results["left"]),
-        Result("errors callers saw", results["error"]),
-        Result("upstream calls", calls, calls > MOST_CALLS * (asked - coalesced)),
-        Result("  a request that shared none", round(calls / max(1, asked - coalesced), 3)),
+        Result("  whose client disconnected", results["left"]),
+        Result("errors that clients received", results["error"]),
+        Result("upstream calls", calls, calls > MAX_CALLS * (request_count - coalesced)),
+        Result("  per request without sharing", round(calls / max(1, request_count - coalesced), 3)),
         Result("faults met", sum(provider.met.total() for provider in providers)),
-        Result("doubles: answered well twice", doubles),
+        Result("requests with two good responses", doubles),
         Result("false completions", false, false > 0),
-        Result("lost answers", lost, lost > 0),
+        Result("lost responses", lost, lost > 0),
         Result("records too many", len(ours) - len(known), len(ours) != len(known)),
         Result("records too few", max(0, missing), missing > 0),
         *(Result("  " + result, count, True) for result, count in results.items() if ":" in result),
@@ -197,19 +197,19 @@ def judge(results: Counter[str], records: list[dict[str, Any]], providers: list[
 
 
 async def main(options: argparse.Namespace) -> int:
-    chance = Random(options.seed)
-    providers = [Provider(name, chance) for name in NAMES]
+    rng = Random(options.seed)
+    providers = [Provider(name, rng) for name in NAMES]
     for provider in providers:
         await provider.listen("127.0.0.1", 0)
-    weather = Weather(providers, chance)
+    weather = Weather(providers, rng)
     with tempfile.TemporaryDirectory(prefix="nulpoint-chaos-") as directory:
         gateway = Gateway(providers, Path(directory))
         try:
             await gateway.ready()
-            results = await bombard(gateway, weather, options, chance)
+            results = await bombard(gateway, weather, options, rng)
             calls_by_then = [Counter(provider.calls) for provider in providers]
-            unwell = await unwell_afterwards(gateway)
-            connections, permits = await what_is_left(gateway, providers)
+            failed_afterwards = await failures_afterwards(gateway)
+            connections, permits = await leaked(gateway, providers)
             code = await gateway.stop()
         finally:
             gateway.process.kill()
@@ -217,14 +217,14 @@ async def main(options: argparse.Namespace) -> int:
         for provider, calls in zip(providers, calls_by_then, strict=True):
             provider.calls = calls
         report = judge(results, gateway.records(), providers)
-        too_much = growth(gateway.memory)
+        excess = growth(gateway.memory)
         report += [
             Result("outages", weather.outages),
             Result("leaked connections", connections, connections > 0),
             Result("leaked permits", permits or 0, bool(permits)),
-            Result("unanswered when all is well again", unwell, unwell > 0),
+            Result("failed after the faults ended", failed_afterwards, failed_afterwards > 0),
             Result("memory at the end, MiB", round(gateway.memory[-1], 1)),
-            Result("  grown beyond what is allowed", max(0.0, too_much), options.seconds >= WARM_UP and too_much > 0),
+            Result("  grown beyond what is allowed", max(0.0, excess), options.seconds >= WARM_UP and excess > 0),
             Result("bugs in the gateway's log", gateway.bugs(), gateway.bugs() > 0),
             Result("exit code", code, code != 0),
         ]

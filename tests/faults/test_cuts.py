@@ -67,7 +67,7 @@ class Cut(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether everything that makes the response complete comes before the cut."""
+        """Return whether everything that makes the response complete comes before the cut."""
         sent = b"".join(self.pieces)
         last = self.form.terminal[-1]
         # Bedrock's streams may end without the event that reports the usage.

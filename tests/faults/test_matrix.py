@@ -103,17 +103,17 @@ class Case(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether another target may serve the request. Embeddings never move: another model's vectors are not comparable."""
+        """Say whether another target may serve the request. Embeddings never move: vectors of models are not comparable."""
         return self.second and self.fault.fails_over and not self.embeddings
 
     @property
     def head_shown(self) -> bool:
-        """Whether the preamble made the gateway send its head to the client. Gemini's preamble has nothing to pass on."""
+        """Say whether the preamble made the gateway send its head to the client. Gemini's preamble has nothing to send."""
         return self.stream and self.moment == "after preamble" and self.script.speaks != "gemini"
 
     @property
     def whole(self) -> bool:
-        """Whether the response was complete before the fault. Only Gemini's streams have no terminal event."""
+        """Say whether the response was complete before the fault. Only Gemini's streams have no terminal event."""
         if self.moment != "after the terminal event":
             return False
         return self.fault is HTTP_END if self.script.speaks == "gemini" else True

@@ -1,7 +1,7 @@
-"""`make fuzz`: tries all targets in turn, for some seconds.
+"""The command of `make fuzz`: tries all targets in turn for a number of seconds.
 
-What fails is told with the smallest input that was found and kept in .hypothesis/fuzz, from where the next run tries it
-first. It belongs into the `seeds` of its target once it is understood. SEED=.. repeats a run.
+Failures are reported with the smallest input that was found. It is stored in .hypothesis/fuzz, where the next run tries it
+first. Once it is understood, add it to the `seeds` of its target. SEED=.. repeats a run.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from hypothesis.errors import Flaky
 from target import Target, run
 from targets import TARGETS
 
-EXAMPLES = 40  # of one target before the next has its turn
+EXAMPLES = 40  # the number of inputs of one target before the next one
 _FRAMES = 4
 
 
 def main() -> int:
     options = _options()
-    logging.disable(logging.WARNING)  # dotenv's words about lines that are none
+    logging.disable(logging.WARNING)  # silences dotenv's warnings about invalid lines
     chance = random.Random(options.seed)
     chosen = [target for target in TARGETS if options.target in target.name]
     if not chosen:
@@ -63,19 +63,19 @@ def _options() -> argparse.Namespace:
 
 
 def _problem(target: Target, seed: int) -> str:
-    """Why the target failed, with the input; empty where it did not."""
+    """Return why the target failed, with the input, or an empty text if it did not."""
     try:
         run(target, EXAMPLES, seed)
     except Flaky as error:
         return f"it does not fail every time: {error}"
     except BaseExceptionGroup as several:
-        return "\n".join(_told(error) for error in several.exceptions)
+        return "\n".join(_description(error) for error in several.exceptions)
     except Exception as error:
-        return _told(error)
+        return _description(error)
     return ""
 
 
-def _told(error: BaseException) -> str:
+def _description(error: BaseException) -> str:
     frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[-_FRAMES:])
     notes = "\n".join(getattr(error, "__notes__", ()))
     return f"{''.join(frames)}{type(error).__name__}: {str(error)[:500]}\n{notes[:4000]}"

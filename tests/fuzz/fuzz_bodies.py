@@ -1,4 +1,4 @@
-"""Bodies that are passed on: the envelope, members by position, names, fingerprints, estimates, batches of embeddings.
+"""Fuzz targets for request bodies that are passed on: envelopes, members, fingerprints, estimates and batches.
 
 The reference is Python's own `json`.
 """
@@ -32,7 +32,7 @@ _values = any_json.filter(lambda value: "\\ud800" not in json.dumps(value))
 
 @st.composite
 def objects(draw: Any) -> bytes:
-    """A JSON object spelled in any legal way: with escapes, white space, and names that come twice."""
+    """Draw a JSON object in any legal spelling: with escapes, white space and repeated names."""
     pairs: Pairs = draw(st.lists(st.tuples(_NAMES, _values), max_size=6))
     if draw(st.integers(0, 4)):
         pairs.insert(
@@ -51,7 +51,7 @@ def objects(draw: Any) -> bytes:
 
 
 def pairs_of(body: bytes) -> Pairs | None:
-    """The members of the object in the body, those that come twice too; None where it is no object."""
+    """Return the members of the object in the body, including repeated ones, or None if it is no object."""
     found: list[Pairs] = []
     try:
         text = body.decode()
@@ -69,7 +69,7 @@ def _no_constant(name: str) -> None:
 
 
 def envelope(body: bytes) -> None:
-    """What is taken has one meaning; all else is the caller's mistake."""
+    """Check that an accepted body has one meaning and that any other is rejected as the client's mistake."""
     try:
         taken = read_envelope(body)
     except Failure as failure:
@@ -77,7 +77,7 @@ def envelope(body: bytes) -> None:
         return
     asks_for_usage(taken)
     pairs = pairs_of(body)
-    if pairs is None:  # a string in it is not UTF-8, or half a character: what does not act on it does not read it
+    if pairs is None:  # a string is invalid UTF-8; members that the gateway does not use are not decoded
         return
     for name in ("model", "stream", "n", "max_tokens", "max_completion_tokens"):
         named = [key for key, _ in pairs if key.lower() == name]
@@ -88,7 +88,7 @@ def envelope(body: bytes) -> None:
 
 
 def positions(body: bytes) -> None:
-    """Members are found where they are, and an edit changes nothing else."""
+    """Check that members are found at their positions and that an edit changes nothing else."""
     pairs = pairs_of(body)
     if not pairs:
         return
@@ -118,7 +118,7 @@ def rewriting(body: bytes) -> None:
 
 
 def questions(given: tuple[bytes, int]) -> None:
-    """The same request, written in another way, has the same fingerprint, and another one has another."""
+    """Check that the same request in another spelling has the same fingerprint, and another request another one."""
     body, place = given
     first = fingerprint(body, "chat", b"", b"")
     pairs = pairs_of(body)
@@ -153,7 +153,7 @@ def estimates(body: bytes) -> None:
 
 
 def node_counts(given: tuple[bytes, int]) -> None:
-    """Never fewer than there are: what is over the limit must not be decoded."""
+    """Check that the count is never too low, because a body over the limit must not be decoded."""
     body, limit = given
     try:
         value = json.loads(body.decode())
@@ -192,7 +192,7 @@ def batches(given: tuple[bytes, bytes]) -> None:
         joined = join(batch, read_vectors(answer, batch, missing, "p", 0.0), answer)
     except VectorMismatchError:
         return
-    decoded = msgspec.json.decode(joined, type=_Joined)  # its other members are the provider's, byte for byte
+    decoded = msgspec.json.decode(joined, type=_Joined)  # its other members are those of the provider, byte for byte
     assert [one.index for one in decoded.data] == [*range(len(batch.keys))]
 
 

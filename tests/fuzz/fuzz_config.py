@@ -1,4 +1,4 @@
-"""Settings: config.yaml, the environment and env files. What is wrong is told as a problem, never by a traceback."""
+"""Fuzz targets for config.yaml, the environment and env files: errors are reported as problems, never as a traceback."""
 
 import tempfile
 from pathlib import Path
@@ -50,8 +50,8 @@ def document(data: bytes) -> None:
             assert not (expected and says_nothing), "a file that says nothing was taken for no settings"
 
 
-def check_told(error: ConfigError) -> None:
-    """Something is told, and it is no credential."""
+def check_report(error: ConfigError) -> None:
+    """Check that a problem is reported and that it shows no credential."""
     assert all(str(problem) for problem in error.problems)
     assert error.problems
     assert "sk-test-0123456789abcdef" not in str(error)
@@ -68,14 +68,14 @@ def configuration(given: tuple[Any, dict[str, str]]) -> None:
         try:
             load(environ, Path(folder))
         except ConfigError as error:
-            check_told(error)
+            check_report(error)
 
 
 def variables(environ: dict[str, str]) -> None:
     try:
         load(environ, Path("/nonexistent"))
     except ConfigError as error:
-        check_told(error)
+        check_report(error)
 
 
 def env_file(data: bytes) -> None:
@@ -85,7 +85,7 @@ def env_file(data: bytes) -> None:
         try:
             read = read_env_file(path)
         except ConfigError as error:
-            check_told(error)
+            check_report(error)
             return
         assert read is None or all(isinstance(name, str) and value for name, value in read.items())
 

@@ -1,4 +1,4 @@
-"""AWS event streams: framing, typed headers, checksums."""
+"""Fuzz targets for AWS event streams: framing, typed headers and checksums."""
 
 import struct
 from binascii import crc32
@@ -45,7 +45,7 @@ def read(pieces: list[bytes]) -> tuple[list[tuple[dict[str, Any], bytes]], str |
 
 
 def check_whole(given: tuple[list[tuple[dict[str, Any], bytes]], list[int]]) -> None:
-    """What is well framed is read as it was written."""
+    """Check that well-framed messages are read as they were written."""
     messages, places = given
     data = b"".join(message(*one) for one in messages)
     for pieces in ([data], cut(data, places), one_by_one(data)):
@@ -65,7 +65,7 @@ def check_whole(given: tuple[list[tuple[dict[str, Any], bytes]], list[int]]) -> 
 
 
 def check_garbled(given: tuple[bytes, list[int]]) -> None:
-    """What is not is told by `broken`, wherever the network cuts."""
+    """Check that broken framing is reported by `broken`, in whatever pieces the bytes arrive."""
     data, places = given
     whole = read([data])
     assert read(cut(data, places)) == whole

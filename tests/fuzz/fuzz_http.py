@@ -1,4 +1,4 @@
-"""HTTP as callers and providers send it: heads, chunked bodies, several messages on one connection."""
+"""Fuzz targets for HTTP from clients and providers: heads, chunked bodies, several messages on one connection."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.errors import Failure, Kind
-from support.http_ends import Told, read_answer, read_requests
+from support.http_ends import ParsedResponse, read_requests, read_response
 from support.mutation import cut, cuts, garbled, one_by_one
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
@@ -50,7 +50,7 @@ _TRAILERS = st.sampled_from((b"", b"", b"X-T: a\r\n", b"Content-Length: 5\r\n", 
 
 @st.composite
 def bodies(draw: Any) -> tuple[bytes, bytes, bytes]:
-    """Framing fields, the framed body, and the body itself."""
+    """Draw framing headers, the framed body, and the body itself."""
     if draw(st.booleans()):
         pieces = draw(_PIECES)
         framed = chunked(pieces, draw(_EXTENSIONS), draw(_TRAILERS))
@@ -73,7 +73,7 @@ def requests(draw: Any) -> bytes:
 
 
 @st.composite
-def answers(draw: Any) -> bytes:
+def responses(draw: Any) -> bytes:
     status = draw(
         st.sampled_from(
             (
@@ -98,15 +98,13 @@ def answers(draw: Any) -> bytes:
 
 
 several = st.lists(requests(), min_size=1, max_size=3).map(b"".join)
-alike = st.builds(
-    lambda one, times: one * times, requests(), st.integers(2, 4)
-)  # a head that comes again is not parsed again
-asked = st.tuples(garbled(several | alike), cuts)
-told = st.tuples(garbled(answers()), cuts, st.booleans())
+alike = st.builds(lambda one, times: one * times, requests(), st.integers(2, 4))  # a repeated head is parsed only once
+request_inputs = st.tuples(garbled(several | alike), cuts)
+response_inputs = st.tuples(garbled(responses()), cuts, st.booleans())
 
 
 def check_request(given: tuple[bytes, list[int]]) -> None:
-    """However the bytes are cut the same requests are read, and each has a request line that all readers read alike."""
+    """Check that the split of the bytes does not matter and that each request line has only one meaning."""
     data, places = given
     whole = read_requests([data])
     for pieces in (cut(data, places), one_by_one(data)):
@@ -125,36 +123,36 @@ def check_request(given: tuple[bytes, list[int]]) -> None:
 
 
 def check_body(given: tuple[tuple[bytes, bytes, bytes], list[int]]) -> None:
-    """A well-framed body arrives as it was, however it is cut."""
+    """Check that a well-framed body is read correctly, however it is cut."""
     (framing, framed, body), places = given
     data = b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n" + framed
     for pieces in ([data], cut(data, places), one_by_one(data)):
         heard = read_requests(pieces)
         assert [one.body for one in heard.requests] == [body] or heard.refused is not None
-        answer = read_answer(cut(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n" + framed, places))
-        assert answer.body == body or answer.failure is not None
+        response = read_response(cut(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n" + framed, places))
+        assert response.body == body or response.failure is not None
 
 
-def check_answer(given: tuple[bytes, list[int], bool]) -> None:
-    """However the bytes are cut the same answer is read, and anything that is wrong is the provider's failure."""
+def check_response(given: tuple[bytes, list[int], bool]) -> None:
+    """Check that the split of the bytes does not matter and that anything malformed is the provider's failure."""
     data, places, close = given
-    whole = _seen(read_answer([data], close=close))
+    whole = _seen(read_response([data], close=close))
     for pieces in (cut(data, places), one_by_one(data)):
-        assert _seen(read_answer(pieces, close=close)) == whole
+        assert _seen(read_response(pieces, close=close)) == whole
 
 
-def _seen(told: Told) -> tuple[Any, ...]:
-    """What counts of an answer. One that is cut or malformed may have given less of its body before that was seen."""
-    failure: Failure | None = told.failure
+def _seen(response: ParsedResponse) -> tuple[Any, ...]:
+    """Return what must be equal. The body of a cut or malformed response may be read to different lengths."""
+    failure: Failure | None = response.failure
     if failure is not None:
         assert failure.kind is Kind.UPSTREAM, failure
-        assert not told.reusable
+        assert not response.reusable
         return (failure.status, failure.code)
-    return (told.status, told.headers, told.body, told.ended)
+    return (response.status, response.headers, response.body, response.ended)
 
 
 TARGETS = (
-    Target("HTTP requests", asked, check_request),
-    Target("HTTP answers", told, check_answer),
+    Target("HTTP requests", request_inputs, check_request),
+    Target("HTTP responses", response_inputs, check_response),
     Target("HTTP bodies", st.tuples(bodies(), cuts), check_body),
 )

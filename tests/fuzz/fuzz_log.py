@@ -1,4 +1,4 @@
-"""The request log as lines of JSON, perhaps cut, or with words of other programs between them."""
+"""A fuzz target for the request log: lines of JSON, some of them cut, and lines of other programs."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ _lines = st.lists(
     st.builds(as_json, mutated(RECORDS)) | st.sampled_from((b"", b"hello", b"{}", b"[1]", b'{"time":"x","id":"y","route":"z","status":1}', b"\xff")), max_size=5
 ).map(b"\n".join)  # fmt: skip
 _LINE = as_json(RECORDS[0])
-# A line that is no JSON inside a text, counts that are missing or no numbers.
+# A line that is not JSON within a text, and counts that are missing or not numbers.
 _SEEDS = (
     _LINE.replace(b"POST", b"\x80"), _LINE.replace(b'"completion": 1, ', b""), _LINE.replace(b'"cached": 0', b'"cached": null'),
     _LINE.replace(b'"coalesced": false', b'"coalesced": "x"'), _LINE.replace(b'"prompt": 1', b'"prompt": 1' + b"0" * 40),

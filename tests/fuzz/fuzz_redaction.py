@@ -1,4 +1,4 @@
-"""What must not be shown: credentials in texts and header fields, and in logs what a caller has said."""
+"""Fuzz targets for redaction: credentials in texts and headers, and texts of a request in logs."""
 
 import json
 from base64 import b64encode, urlsafe_b64encode
@@ -21,7 +21,7 @@ SECRETS = (
 
 
 def spellings(secret: str) -> list[str]:
-    """The ways in which a provider may repeat it."""
+    """Return the ways in which a provider may encode the secret."""
     raw = secret.encode()
     return [
         secret, secret.upper(), secret.lower(), secret.swapcase(), quote(secret, safe=""), "".join(f"%{byte:02X}" for byte in raw),
@@ -37,7 +37,7 @@ _NOISE = st.text(max_size=12) | st.sampled_from(
 
 @st.composite
 def repeated(draw: Any) -> tuple[str, str, list[str]]:
-    """A secret, a text that repeats it in some spellings, and these."""
+    """Draw a secret, a text that repeats it in some spellings, and these spellings."""
     secret = draw(st.sampled_from(SECRETS))
     shown = draw(st.lists(st.sampled_from(spellings(secret)), max_size=3))
     pieces = [draw(_NOISE)]
@@ -68,7 +68,7 @@ def _holds_nothing_of(secret: str, text: str) -> None:
 
 
 def header_values(given: tuple[str, str, list[str]]) -> None:
-    """What the cheap look does not find is not there."""
+    """Check that the fast check of header values misses nothing."""
     secret, text, _ = given
     value = text.encode("utf-8", "replace")
     for credential in (CredentialMatcher(secret), CredentialMatcher(secret, long_lived=True)):
@@ -78,7 +78,7 @@ def header_values(given: tuple[str, str, list[str]]) -> None:
 
 
 def requests(given: tuple[str, list[str], int]) -> None:
-    """No run of characters of a request's values is left in a text."""
+    """Check that no long part of a request's values is left in a text."""
     text, said, _ = given
     shown = " ".join([text, *said])
     body = json.dumps({"model": "some-model", "messages": said}).encode()
@@ -92,6 +92,6 @@ def requests(given: tuple[str, list[str], int]) -> None:
 _said = st.text(st.characters(codec="utf-8"), max_size=40) | st.text("ab ", max_size=60)
 TARGETS = (
     Target("credentials in texts", repeated(), credentials),
-    Target("credentials in header fields", repeated(), header_values),
+    Target("credentials in headers", repeated(), header_values),
     Target("requests in texts", st.tuples(_said, st.lists(_said, max_size=3), st.integers(0, 1)), requests),
 )

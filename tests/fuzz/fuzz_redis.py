@@ -1,4 +1,4 @@
-"""Replies of Redis, which is not trusted with truth: whatever it says, it is read or it counts as not there."""
+"""Fuzz targets for replies of Redis: each is either used or ignored, because Redis is not trusted to be correct."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,7 @@ _DECISIONS = st.lists(
 
 
 class _Link:
-    """Gives the same reply to every command."""
+    """A connection to Redis that returns the same reply to every command."""
 
     up = True
 

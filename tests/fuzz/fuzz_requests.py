@@ -1,4 +1,4 @@
-"""Requests of callers for every format: whatever is in them, they are sent or they are refused as the caller's mistake."""
+"""Fuzz targets for requests in every format: each is either sent or rejected as the client's mistake."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,7 @@ EMBEDDING_MODELS = {
 
 
 def refused_or_sent(encode: Callable[[], Any]) -> Any:
-    """What was made of a request; None where it was refused in the way a caller's mistake is."""
+    """Return the encoded request, or None if it was rejected as the client's mistake."""
     try:
         return encode()
     except Failure as failure:
@@ -79,7 +79,7 @@ def embedding(body: bytes) -> None:
 
 
 def preparing(route: Route) -> Callable[[bytes], None]:
-    """The whole way from a body to what is sent, for every host that there is."""
+    """Return a check of everything from a body to the upstream request, for every host."""
 
     def check(body: bytes) -> None:
         envelope = refused_or_sent(lambda: read_envelope(body))

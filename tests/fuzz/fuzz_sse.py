@@ -1,4 +1,4 @@
-"""Server-sent events: the decoder, the splitter, and what passes streams on in OpenAI's format."""
+"""Fuzz targets for server-sent events: the decoder, the splitter, and the transformers of OpenAI streams."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,8 +23,11 @@ texts = st.lists(st.builds(lambda line, end: line + end, _LINES, _ENDS), max_siz
 
 
 def reference(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Name and data of the events by the WHATWG's rules, with what this gateway adds: the end of the stream ends an
-    event; data that is nothing but white space, or a comment of a proxy, is none; an error need not have any."""
+    """Return name and data of the events by the rules of the WHATWG, with the additions of this gateway.
+
+    The end of the stream ends an event, data of white space or of a proxy's comment is no event, and an error event needs
+    no data.
+    """
     text = data.removeprefix(sse.BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events, lines, name = [], [], b""
     for line in [*text.split(b"\n"), b""]:
@@ -52,7 +55,7 @@ def check_decoder(given: tuple[bytes, list[int]]) -> None:
 
 
 def check_splitter(given: tuple[bytes, list[int]]) -> None:
-    """The blocks are the stream, and the events in them those of the decoder."""
+    """Check that the blocks add up to the stream and that their events are those of the decoder."""
     data, places = given
     for pieces in ([data], cut(data, places), one_by_one(data)):
         splitter = sse.SseSplitter()
@@ -63,43 +66,43 @@ def check_splitter(given: tuple[bytes, list[int]]) -> None:
             assert [(event.name, event.data) for event in found] == reference(data)
 
 
-# -- what passes streams on --------------------------------------------------------------------------------------------
+# -- stream transformers -----------------------------------------------------------------------------------------------
 
 
 class Seen(tuple[Any, ...]):
-    """What left for the caller and how it ended: all of that must be the same however the network cuts."""
+    """The output of a transformer and how it ended, which must be the same in whatever pieces the input arrives."""
 
     __slots__ = ()
 
 
-def watched(watcher: StreamTransformer, pieces: Iterable[bytes]) -> Seen:
-    """Feed a watcher, and check what holds for each of them at any time."""
+def transformed(transformer: StreamTransformer, pieces: Iterable[bytes]) -> Seen:
+    """Feed a transformer and check what holds for all of them at any time."""
     out = []
     for piece in pieces:
-        before = watcher.failure
-        passed = watcher.feed(piece)
+        before = transformer.failure
+        passed = transformer.feed(piece)
         assert before is None or not passed, "something was passed on after a failure"
         out.append(passed)
-        assert watcher.failure is None or not watcher.finished(), "finished beside a failure"
-        if watcher.failure is not None:
-            break  # as the relay does
-    if watcher.failure is None:
-        out.append(watcher.close())
-    watcher.metadata()
-    failure = watcher.failure
+        assert transformer.failure is None or not transformer.finished(), "finished beside a failure"
+        if transformer.failure is not None:
+            break  # the relay stops here too
+    if transformer.failure is None:
+        out.append(transformer.close())
+    transformer.metadata()
+    failure = transformer.failure
     assert failure is None or isinstance(failure, Failure)
-    assert failure is None or not watcher.finished(), "finished beside a failure"
-    assert failure is None or not watcher.has_finish_reason(), "a finish reason beside a failure"
-    told = None if failure is None else (failure.kind, failure.status, failure.message, failure.code)
-    return Seen((b"".join(out), told, watcher.finished()))
+    assert failure is None or not transformer.finished(), "finished beside a failure"
+    assert failure is None or not transformer.has_finish_reason(), "a finish reason beside a failure"
+    failure_fields = None if failure is None else (failure.kind, failure.status, failure.message, failure.code)
+    return Seen((b"".join(out), failure_fields, transformer.finished()))
 
 
 def check_cuts(make: Callable[[], StreamTransformer]) -> Callable[[tuple[bytes, list[int]]], None]:
     def check(given: tuple[bytes, list[int]]) -> None:
         data, places = given
-        whole = watched(make(), [data])
+        whole = transformed(make(), [data])
         for pieces in (cut(data, places), one_by_one(data)):
-            seen = watched(make(), pieces)
+            seen = transformed(make(), pieces)
             assert seen[1:] == whole[1:], f"other cuts, another end: {seen[1:]} and {whole[1:]}"
             assert seen[0] == whole[0], "other cuts, other bytes"
         done = any(data.strip() == b"[DONE]" for _, data in reference(whole[0]))
@@ -110,7 +113,7 @@ def check_cuts(make: Callable[[], StreamTransformer]) -> Callable[[tuple[bytes, 
 
 @st.composite
 def streams(draw: Any) -> bytes:
-    """Chunks, now and then changed, with errors, comments and ends among them."""
+    """Draw chunks, some of them changed, with errors, comments and terminal events among them."""
     made = []
     for _ in range(draw(st.integers(0, 5))):
         made.append(
@@ -135,7 +138,7 @@ def streams(draw: Any) -> bytes:
     return body if draw(st.booleans()) else draw(garbled(st.just(body)))
 
 
-# Two things that are wrong in one read: the first counts.
+# If one read contains two errors, the first one counts.
 _SEEDS = ((b'data: x{"choices":[]}\n\ndata: {"error":{"message":"x"}}\n\n', [25]),)
 fed = st.tuples(streams(), cuts)
 TARGETS = (

@@ -1,4 +1,4 @@
-"""Streams in every format: the network's cuts make no difference, and only a proper end is an end."""
+"""Fuzz targets for streams in every format: the pieces make no difference, and only a proper end counts as one."""
 
 import copy
 import struct
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from fuzz_answers import CREATED, WRAPPED, check_facts, check_failure
-from fuzz_sse import watched
+from fuzz_responses import CREATED, WRAPPED, check_facts, check_failure
+from fuzz_sse import transformed
 from hypothesis import strategies as st
 from target import Target
 
@@ -27,7 +27,7 @@ def framed(wire: str, events: list[Any], end: bytes) -> bytes:
 
 
 def _message(event: Any) -> bytes:
-    """A message of AWS's event stream: of the event's one member, or an exception."""
+    """Return a message of an AWS event stream for the event's one member, or an exception."""
     name, value = next(iter(event.items())) if isinstance(event, dict) and event else ("messageStop", event)
     exception = name == "error"
     headers = {
@@ -46,7 +46,7 @@ def _message(event: Any) -> bytes:
 
 @st.composite
 def streams(draw: Any, wire: str) -> bytes:
-    """The events of one answer: some left out, said again or in another order, some changed inside."""
+    """Draw the events of one response, some of them omitted, repeated, reordered or changed."""
     events: list[Any] = copy.deepcopy(draw(st.sampled_from(STREAMS[wire])))
     for _ in range(draw(st.integers(0, 4))):
         kind = draw(st.sampled_from(("drop", "repeat", "swap", "change", "change", "change", "error", "raw")))
@@ -100,24 +100,24 @@ def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
     def check(given: tuple[bytes, list[int]]) -> None:
         body, places = given
         for make in watchers:
-            expected = watched(make(), [body])
+            expected = transformed(make(), [body])
             for pieces in (cut(body, places), one_by_one(body)):
-                assert watched(make(), pieces) == expected, "other cuts, another stream"
+                assert transformed(make(), pieces) == expected, "the pieces change the stream"
             _check_end(make(), body)
 
     return check
 
 
-def _check_end(watcher: StreamTransformer, body: bytes) -> None:
-    out = watcher.feed(body)
-    if watcher.failure is None:
-        out += watcher.close()
-    check_facts(watcher.metadata())
+def _check_end(transformer: StreamTransformer, body: bytes) -> None:
+    out = transformer.feed(body)
+    if transformer.failure is None:
+        out += transformer.close()
+    check_facts(transformer.metadata())
     done = out.endswith(b"data: [DONE]\n\n")
-    assert done == watcher.finished(), "the end that was told is not the end that counts"
+    assert done == transformer.finished(), "the terminal event that was sent differs from the result"
     assert out.count(b"data: [DONE]") == done
-    if watcher.failure is not None:
-        check_failure(watcher.failure)
+    if transformer.failure is not None:
+        check_failure(transformer.failure)
     for line in out.split(b"\n"):
         if line.startswith(b"data: {"):
             assert isinstance(msgspec.json.decode(line[6:])["choices"], list)

@@ -1,4 +1,4 @@
-"""Recorded traffic of providers, where it is, as further documents to change. It is no part of the project."""
+"""Adds recorded traffic of providers, if present, to the documents to change. It is not part of the project."""
 
 import json
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from support import samples
 from support.corpus.records import Recording, recordings
 
-_MOST = 40  # of each kind
-_LONGEST = 4000  # bytes
+_MAX_DOCUMENTS = 40  # of each kind
+_MAX_BYTES = 4000
 
 
 def add() -> None:
-    """Add them to the samples, before the targets are made of these."""
+    """Add the recordings to the samples. This must come before the targets are built."""
     for recording in recordings():
-        if len(recording.body) <= _LONGEST and not recording.left_out():
+        if len(recording.body) <= _MAX_BYTES and not recording.left_out():
             _add(recording)
 
 
@@ -27,7 +27,7 @@ def _add(recording: Recording) -> None:
         found, into = _json(recording.body), samples.ANSWERS.get(wire, samples.OPENAI)
     else:
         return
-    if found and into is not None and len(into) < _MOST:
+    if found and into is not None and len(into) < _MAX_DOCUMENTS:
         into.append(found)
 
 

@@ -1,4 +1,4 @@
-"""What is fuzzed: for each parser, inputs that are nearly valid and what must hold for every one of them."""
+"""A fuzz target: nearly valid inputs for a parser, and a check that must hold for every one of them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ KEPT = ROOT / ".hypothesis" / "fuzz"
 
 
 class Target(NamedTuple):
-    """`check` raises for an input that the parser treats wrongly. `seeds`: inputs that once failed; they always run."""
+    """A fuzz target. `check` raises if the parser is wrong. `seeds` are inputs that once failed; they always run."""
 
     name: str
     inputs: SearchStrategy[Any]

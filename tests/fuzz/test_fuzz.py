@@ -1,4 +1,4 @@
-"""A few inputs of every fuzz target, always the same; `make fuzz` tries more of them, others each time."""
+"""Tests every fuzz target with a few fixed inputs; `make fuzz` tries more, and different ones each time."""
 
 import pytest
 from target import Target, run

@@ -1,4 +1,4 @@
-"""What is read beside bodies: HTTP of callers and providers, header fields, settings and the request log."""
+"""Growth cases for inputs other than bodies: HTTP of clients and providers, headers, settings and the request log."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
 from nulpoint.request.headers import failure_headers, headers_for_client, headers_for_provider, provider_headers
-from support.http_ends import read_answer, read_requests
+from support.http_ends import read_requests, read_response
 
 CREDENTIAL = CredentialMatcher("Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1")
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
@@ -30,7 +30,7 @@ def chunked(head: bytes, body: bytes) -> bytes:
     return b"%btransfer-encoding: chunked\r\n\r\n%b0\r\n\r\n" % (head, body)
 
 
-# Over the bounds of a head the connection is refused, so that sizes beyond them cost nothing more.
+# A head over the limits is rejected, so larger ones cost no more.
 REQUESTS: dict[str, Shape] = {
     "one after the other": (lambda size: GET + b"\r\n" + (GET + b"\r\n") * size, 2_000),
     "bodies one after the other": (lambda size: sized(POST, b"{}") * (size + 1), 2_000),
@@ -53,7 +53,7 @@ ANSWERS: dict[str, Shape] = {
         900,
     ),
     "one field again": (lambda size: OK + b"a: b\r\n" * size + b"content-length: 0\r\n\r\n", 900),
-    "interim answers": (lambda size: b"HTTP/1.1 100 Continue\r\n\r\n" * size + OK + b"content-length: 0\r\n\r\n", 8),
+    "interim responses": (lambda size: b"HTTP/1.1 100 Continue\r\n\r\n" * size + OK + b"content-length: 0\r\n\r\n", 8),
 }
 
 
@@ -68,7 +68,7 @@ def _of_requests(build: Callable[[int], bytes], piece: int) -> Callable[[int], W
 def _of_answers(build: Callable[[int], bytes], piece: int) -> Callable[[int], Work]:
     def make(size: int) -> Work:
         parts = _pieces(build(size), piece)
-        return lambda: read_answer(parts)
+        return lambda: read_response(parts)
 
     return make
 
@@ -82,7 +82,7 @@ def _http() -> Iterator[Case]:
         for name, (build, largest) in REQUESTS.items():
             yield Case(f"request: {name}, {piece} bytes at a time", _of_requests(build, piece), largest)
         for name, (build, largest) in ANSWERS.items():
-            yield Case(f"answer: {name}, {piece} bytes at a time", _of_answers(build, piece), largest)
+            yield Case(f"response: {name}, {piece} bytes at a time", _of_answers(build, piece), largest)
 
 
 def fields(size: int) -> dict[bytes, bytes]:
@@ -103,17 +103,17 @@ def _preflight(size: int) -> dict[bytes, bytes]:
 def _texts() -> Iterator[Case]:
     def reading(make: Callable[[int], object], read: Callable[..., object]) -> Callable[[int], Work]:
         def prepared(size: int) -> Work:
-            given = make(size)
-            return lambda: read(given)
+            prepared_input = make(size)
+            return lambda: read(prepared_input)
 
         return prepared
 
-    callers = ClientAuthenticator([b"x" * 32], forward=True, distinguish=True)
+    authenticator = ClientAuthenticator([b"x" * 32], forward=True, distinguish=True)
     yield Case(
-        "fields for a provider", reading(fields, lambda given: headers_for_provider(given, True, callers)), 1_000
+        "headers for a provider", reading(fields, lambda given: headers_for_provider(given, True, authenticator)), 1_000
     )
     yield Case(
-        "fields for a caller",
+        "headers for a client",
         reading(fields, lambda given: headers_for_client(given, CREDENTIAL, beside_limits=False)),
         1_000,
     )
@@ -122,11 +122,11 @@ def _texts() -> Iterator[Case]:
     yield Case("a model's name", reading(lambda size: "é\n" * size, lambda name: provider_headers(b"p", name)), 200_000)
     failure = Failure(Kind.UPSTREAM, 502, "x")
     yield Case(
-        "fields of a failure", reading(lambda size: b"x" * size, lambda name: failure_headers(failure, name)), 400_000
+        "headers of a failure", reading(lambda size: b"x" * size, lambda name: failure_headers(failure, name)), 400_000
     )
     yield Case(
         "a long key",
-        reading(lambda size: {b"authorization": b"Bearer " + b"x" * size}, callers.authenticate),
+        reading(lambda size: {b"authorization": b"Bearer " + b"x" * size}, authenticator.authenticate),
         400_000,
         refused=True,
     )

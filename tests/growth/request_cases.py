@@ -1,4 +1,4 @@
-"""Requests of callers that are built to hurt: for the codecs, and for what reads a body that is passed on."""
+"""Growth cases for hostile requests: for the codecs, and for the readers of bodies that are passed on."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ from nulpoint.routing.router import Router
 JSON = dict[str, Any]
 HI = {"role": "user", "content": "hi"}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
-# One model for each way a codec may go.
+# One model for each path through a codec.
 TARGETS = {
     "anthropic": ("anthropic", "claude-sonnet-4-5"),
     "bedrock": ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
@@ -49,7 +49,7 @@ def result(number: int, content: Any = "ok") -> JSON:
 
 
 def roles(*pattern: str) -> Callable[[int], JSON]:
-    """Messages whose roles follow the pattern again and again, between two messages of the user."""
+    """Build messages whose roles repeat the pattern, between two user messages."""
 
     def build(size: int) -> JSON:
         inner = [{"role": pattern[at % len(pattern)], "content": f"text {at}"} for at in range(size)]
@@ -65,7 +65,7 @@ def parts(part: Any, role: str = "user") -> Callable[[int], JSON]:
 
 
 def calls_at_once(order: Callable[[Iterator[int]], Any] = list, content: Any = "ok", between: bool = False) -> Any:
-    """One turn with many calls, and their results in an order."""
+    """Build one turn with many calls and their results in a certain order."""
 
     def build(size: int) -> JSON:
         results = []
@@ -99,7 +99,7 @@ def legacy_calls(size: int) -> JSON:
 
 
 def kept(wire: str, block: JSON) -> Callable[[int], JSON]:
-    """An answer of our own that is handed back, with all that its provider said."""
+    """Build a request that returns a response of the gateway with its provider's extra members."""
     member = "parts" if wire == "gemini" else "content"
 
     def build(size: int) -> JSON:
@@ -187,8 +187,8 @@ REFUSED_MESSAGES: dict[str, tuple[Callable[[int], JSON], int]] = {
         lambda size: {"messages": [HI, {"role": "assistant", "tool_calls": [call(at) for at in range(size)]}]}, 10_000
     ),
 }  # fmt: skip
-# What only one format reads.
-OWN_MESSAGES: dict[str, dict[str, tuple[Callable[[int], JSON], int]]] = {
+# Messages that only one format reads.
+FORMAT_MESSAGES: dict[str, dict[str, tuple[Callable[[int], JSON], int]]] = {
     "anthropic": {
         "blocks handed back": (kept("anthropic", {"type": "text", "text": "x"}), 6000),
         "thinking handed back": (kept("anthropic", {"type": "thinking", "thinking": "x", "signature": "s"}), 6000),
@@ -254,7 +254,7 @@ TOOLS: dict[str, tuple[Callable[[int], JSON], int]] = {
 
 
 def nested(wrap: Callable[[Any], Any], inner: Any) -> Callable[[int], Any]:
-    """A schema in a schema, as deep as `size` says."""
+    """Build nested schemas of depth `size`."""
 
     def build(size: int) -> Any:
         schema = inner
@@ -273,7 +273,7 @@ def properties(size: int) -> JSON:
 
 
 def referring(keyword: str, **definition: Callable[[int], Any]) -> Callable[[int], JSON]:
-    """Many references to one large definition."""
+    """Build many references to one large definition."""
 
     def build(size: int) -> JSON:
         made = {name: make(size) for name, make in definition.items()}
@@ -282,7 +282,7 @@ def referring(keyword: str, **definition: Callable[[int], Any]) -> Callable[[int
     return build
 
 
-# Each is tried as the parameters of a tool, of a strict tool, and as the schema of the answer.
+# Each is used for the parameters of a tool, of a strict tool, and as the schema of the response.
 SCHEMAS: dict[str, tuple[Callable[[int], Any], int]] = {
     "many properties": (lambda size: {"type": "object", "properties": properties(size)}, 10_000),
     "many required": (
@@ -351,7 +351,7 @@ PLACES: dict[str, Callable[[Any], JSON]] = {
         "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}},
     },
 }
-# Where the schema passes as it is there is nothing to try.
+# Formats that pass the schema on unchanged are left out.
 TRIED = {
     "anthropic": tuple(PLACES),
     "bedrock": ("strict parameters", "answer"),
@@ -375,7 +375,7 @@ def encoding(wire: str, model: str, build: Callable[[int], JSON]) -> Callable[[i
 
 def _encodings() -> Iterator[Case]:
     for target, (wire, model) in TARGETS.items():
-        shapes = {**MESSAGES, **OWN_MESSAGES[target], **TOOLS}
+        shapes = {**MESSAGES, **FORMAT_MESSAGES[target], **TOOLS}
         for name, (build, largest) in shapes.items():
             yield Case(f"{target}: {name}", encoding(wire, model, build), largest)
         for name, (build, largest) in REFUSED_MESSAGES.items():
@@ -410,7 +410,7 @@ def _chat(more: bytes) -> bytes:
     return b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]' + more + b"}"
 
 
-# Bodies as a host gets them that speaks the OpenAI format.
+# Bodies for a host that uses the OpenAI format.
 BODIES: dict[str, tuple[Callable[[int], bytes], int]] = {
     "many members": (lambda size: _chat(b"".join(b',"a%d":1' % at for at in range(size))), 30_000),
     "one member again and again": (lambda size: _chat(b',"a":1' * size), 30_000),
@@ -424,7 +424,7 @@ BODIES: dict[str, tuple[Callable[[int], bytes], int]] = {
     "spaces between members": (lambda size: _chat(b',"\\u006d":1' + b' , "a" : 1' * size), 30_000),
     "commas in a text": (lambda size: _chat(b',"\\u006d":1,"a":"' + b"," * size + b'"'), 400_000),
     "one long key": (lambda size: _chat(b',"\\u006d' + b"a" * size + b'":1'), 400_000),
-    # The order that is worst for a quicksort with the median of three: the greatest first, then all in order.
+    # The worst order for a quicksort with the median of three: the greatest first, then all in order.
     "keys in a bad order": (
         lambda size: _chat(b',"a":{"z":1' + b"".join(b',"%08d":1' % at for at in range(size)) + b"}"), 20_000
     ),
@@ -491,7 +491,7 @@ BATCHES = {
 
 
 def _batched(size: int) -> Work:
-    """A whole turn of a batch: read, asked, answered, joined."""
+    """Process a whole embeddings batch: parse it, split it and join the responses."""
     body = json.dumps({"model": "m", "input": [f"text {at}" for at in range(size)]}).encode()
     data = [{"object": "embedding", "index": at, "embedding": [0.5] * 8} for at in range(size)]
     usage = {"prompt_tokens": 10_000, "total_tokens": 10_000}
@@ -544,10 +544,10 @@ _CHAINS = FallbackChains(
 
 
 def _named(piece: str, wire: str) -> Callable[[int], Work]:
-    """A request for a model whose name is made of pieces, on its way to a host."""
+    """Prepare a request for a model whose name repeats a piece."""
 
     def make(size: int) -> Work:
-        name = piece * (size // len(piece) + 1) + f"{next(_NUMBERS)}"  # what was found out for a name is remembered
+        name = piece * (size // len(piece) + 1) + f"{next(_NUMBERS)}"  # results are cached by name
         body = json.dumps({"model": name, "messages": [HI]}).encode()
         spec = next(spec for spec in CATALOG.values() if spec.wire == wire)
         provider = Provider(spec=spec, base_url="https://example.com")

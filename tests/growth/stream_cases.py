@@ -1,12 +1,12 @@
-"""Streams of providers that are built to hurt, whole and as a slow network brings them."""
+"""Growth cases for hostile streams, in one piece and in many small ones."""
 
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from answer_cases import CREATED, fragment
 from measure import Case, Work
+from response_cases import CREATED, fragment
 
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.formats import eventstream, sse
@@ -34,7 +34,7 @@ def pieces(body: bytes, size: int) -> list[bytes]:
 
 
 def fed(make: Callable[[], Any], body: bytes, piece: int) -> Work:
-    """All of a stream through a fresh watcher, decoder or splitter. What is over the bound of an event may be refused."""
+    """Feed a stream to a new transformer, decoder or splitter. Events over the limit may be rejected."""
     parts = pieces(body, piece)
 
     def work() -> None:
@@ -66,7 +66,7 @@ def run(piece: bytes, end: bytes = b"") -> Build:
     return lambda size: (piece * (size // len(piece) + 1))[:size] + end
 
 
-# Sizes in bytes, of which an event may have 4 Mi. Many events take longer than one.
+# Sizes in bytes; an event may have 4 MiB. Many events take longer than one.
 BYTES: dict[str, Shape] = {
     name: (run(piece), 80_000 if b"\n" in piece or b"\r" in piece else 400_000)
     for name, piece in (
@@ -89,7 +89,7 @@ CHAT: dict[str, Shape] = {
 
 
 class _Opened:
-    """Holds a stream back until its first content, as the relay does."""
+    """Holds a stream back until its first content, like the relay."""
 
     def __init__(self) -> None:
         self._opening = FirstContentDetector()

@@ -1,4 +1,4 @@
-"""Tokens, assertions and secrets of the clouds, with servers that repeat all they were told: nothing of it comes out."""
+"""Tests that no token, assertion or secret of a cloud appears, with servers that repeat everything they receive."""
 
 import asyncio
 import json
@@ -21,22 +21,22 @@ MODELS = {
 MANAGED = {"AZURE_OPENAI_API_KEY": "", "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential"}
 
 
-async def all_that_is_said(running, models):
-    """Every answer to every kind of request, and the pages."""
-    caller, said = await Caller.connect(running.port), []
+async def responses_and_pages(running, models):
+    """Return the responses to every kind of request, and the pages."""
+    client, texts = await Caller.connect(running.port), []
     for model in models:
         for streamed in (False, True):
             body = {"model": model, "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}
-            caller.send(post(json.dumps(body).encode(), "/v1/chat/completions", "x-nulpoint-trace: 1"))
+            client.send(post(json.dumps(body).encode(), "/v1/chat/completions", "x-nulpoint-trace: 1"))
             try:
-                said.append(str(await caller.answer()))
+                texts.append(str(await client.answer()))
             except asyncio.IncompleteReadError as cut:
-                said.append(str(cut.partial))
-                caller = await Caller.connect(running.port)
+                texts.append(str(cut.partial))
+                client = await Caller.connect(running.port)
     for page in ("/health", "/metrics", "/v1/models"):
-        caller.send(f"GET {page} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        said.append(str(await caller.answer()))
-    return said
+        client.send(f"GET {page} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        texts.append(str(await client.answer()))
+    return texts
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -52,20 +52,20 @@ def test_nothing_of_a_credential_is_shown(cloud, fault, monkeypatch, caplog):
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi/token")
         settings = {"LOG_LEVEL": "debug", **(MANAGED if name == "azure" and not by_key else {})}
         async with gateway(settings, providers={name: server}) as running:
-            said = await all_that_is_said(running, MODELS[name])
-            used = {value for field, value in server.last["headers"] if field in ("authorization", "api-key")}
+            texts = await responses_and_pages(running, MODELS[name])
+            credentials = {value for header, value in server.last["headers"] if header in ("authorization", "api-key")}
             secret, _, argument = fault.partition("=")
             server.set_fault(secret, arg=float(argument) if argument else None)
-            said += await all_that_is_said(running, MODELS[name])
-            used |= {value for field, value in server.last["headers"] if field in ("authorization", "api-key")}
-            said += [record.getMessage() + str(record.exc_info) for record in caplog.records]
-            said.append(running.log().decode())
-        return said, {one.removeprefix("Bearer ") for one in used}
+            texts += await responses_and_pages(running, MODELS[name])
+            credentials |= {value for header, value in server.last["headers"] if header in ("authorization", "api-key")}
+            texts += [record.getMessage() + str(record.exc_info) for record in caplog.records]
+            texts.append(running.log().decode())
+        return texts, {value.removeprefix("Bearer ") for value in credentials}
 
-    said, used = run(main())
-    assert used
-    text = "\n".join(said)
-    for secret in {*used, *(cloud_mocks.private_key().splitlines()[1:4])}:
+    texts, credentials = run(main())
+    assert credentials
+    text = "\n".join(texts)
+    for secret in {*credentials, *(cloud_mocks.private_key().splitlines()[1:4])}:
         assert secret not in text
         assert secret[:12] not in text or secret.startswith("sk-configured")
     assert "eyJ" not in text  # the beginning of every assertion

@@ -1,6 +1,6 @@
-"""S01: no planted secret comes out anywhere: not in an answer, a header, a log, a metric, an error, at level debug.
+"""Tests that no planted secret appears in a response, a header, a log, a metric or an error, even at level debug.
 
-A prompt may come back to the caller whose it is, where a provider repeats it, and is in no log.
+A prompt may come back to the client that sent it, if the provider repeats it, but it is in no log.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ def assert_nothing_leaked(sweep):
     assert not PART_OF_A_PROMPT.findall(log)
     assert b"Traceback" not in log, log[log.find(b"Traceback") :][:3000].decode()
     assert b"bug" not in log
-    assert len(re.findall(rb'"route":"', log)) >= len(sweep.answers)  # they are all in the log
+    assert len(re.findall(rb'"route":"', log)) >= len(sweep.answers)  # every request is in the log
 
 
 @contextlib.asynccontextmanager
 async def careless_proxy():
-    """Refuses every tunnel, and each time repeats what it was asked, credentials included."""
+    """A proxy that refuses every tunnel and repeats the request head, including credentials."""
     answers = [b"HTTP/1.1 407 %b\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n%b", b"%b\r\n\r\n", b"HTTP/1.1 %b\r\n\r\n", b""]
     asked = []
 
@@ -60,8 +60,8 @@ async def careless_proxy():
 
 
 @pytest.mark.slow
-def test_s01_configured_keys(tmp_path):
-    """Every route, whole and streamed, with every fault of every provider."""
+def test_configured_keys_never_appear(tmp_path):
+    """Request every route, whole and streamed, with every fault of every provider."""
     planted = Planted()
 
     async def main():
@@ -83,35 +83,35 @@ def test_s01_configured_keys(tmp_path):
                 "MAX_RETRIES": "2",
             }
             async with sweeping(planted, settings, tmp_path) as sweep:
-                caller = f"Authorization: Bearer {planted('gateway')}"
-                await sweep.with_every_fault(FAULTS, ROUTES, lambda _: (caller,))
-                for route in ROUTES:  # and well
+                client = f"Authorization: Bearer {planted('gateway')}"
+                await sweep.with_every_fault(FAULTS, ROUTES, lambda _: (client,))
+                for route in ROUTES:  # without a fault
                     for provider in sweep.mocks:
-                        await sweep.ask(route, provider, caller, f"Cookie: session={planted('cookie')}")
-                await ask_what_is_wrong(sweep, planted, caller)
-                await look_at_the_pages(sweep, planted)
+                        await sweep.ask(route, provider, client, f"Cookie: session={planted('cookie')}")
+                await send_invalid_requests(sweep, planted, client)
+                await read_the_pages(sweep, planted)
                 body = b'{"model":"groq/llama","messages":[{"role":"user","content":"x"}]}'
                 for _ in range(5):
-                    await sweep.send(chat(body, caller))
+                    await sweep.send(chat(body, client))
                 assert len(tunnels) >= 5
                 if server is not None:
-                    kept = all_of(server, planted("redis password"))
-                    assert (b"nulpoint:cache:" in kept, b"nulpoint:limit:" in kept) == (True, True)
-                    assert planted.found_in(kept) == set()
-                    assert not PROMPT.findall(kept)
+                    stored = contents_of(server, planted("redis password"))
+                    assert (b"nulpoint:cache:" in stored, b"nulpoint:limit:" in stored) == (True, True)
+                    assert planted.found_in(stored) == set()
+                    assert not PROMPT.findall(stored)
                 await sweep.process.stop()
                 assert_nothing_leaked(sweep)
                 for provider in sweep.mocks:
-                    own = {name for name in planted.secrets if name.endswith(f" of {provider}")}
-                    assert sweep.sent_to(provider) == own
+                    expected = {name for name in planted.secrets if name.endswith(f" of {provider}")}
+                    assert sweep.sent_to(provider) == expected
         if server is not None:
             server.close()
 
     run(main(), 300)
 
 
-def all_of(server, password):
-    """Names and values of everything in Redis; what is packed there, also unpacked."""
+def contents_of(server, password):
+    """Return names and values of everything in Redis, with compressed values also decompressed."""
     with redis.Redis(port=server.port, password=password) as client:
         names = list(client.scan_iter(count=1000))
         dumped = [client.get(name) if client.type(name) == b"string" else client.dump(name) for name in names]
@@ -120,8 +120,8 @@ def all_of(server, password):
 
 
 @pytest.mark.slow
-def test_s01_the_keys_callers_bring(tmp_path):
-    """They go to the provider of the model that was asked for and to no other, failover or not."""
+def test_keys_of_clients_never_appear(tmp_path):
+    """They are sent only to the provider of the requested model, with and without failover."""
     planted = Planted()
 
     async def main():
@@ -131,20 +131,20 @@ def test_s01_the_keys_callers_bring(tmp_path):
             def fields(provider):
                 return (
                     f"x-nulpoint-api-key: {planted('gateway')}",
-                    f"Authorization: Bearer {planted(f'callers key of {provider}')}",
+                    f"Authorization: Bearer {planted(f'client key of {provider}')}",
                 )
 
             await sweep.with_every_fault(FAULTS, (*CHAINED, "embeddings"), fields)
             await sweep.process.stop()
             assert_nothing_leaked(sweep)
             for provider in sweep.mocks:
-                assert sweep.sent_to(provider) == {f"callers key of {provider}"}
+                assert sweep.sent_to(provider) == {f"client key of {provider}"}
 
     run(main(), 300)
 
 
 @pytest.mark.slow
-def test_s01_failover_takes_no_key_along(tmp_path):
+def test_failover_sends_no_key_to_another_provider(tmp_path):
     planted = Planted()
 
     async def main():
@@ -155,7 +155,7 @@ def test_s01_failover_takes_no_key_along(tmp_path):
             assert len([1 for _, answer in sweep.answers if b"x-nulpoint-attempts: 2" in answer]) > 20
             for mock in sweep.mocks.values():
                 mock.set_fault("repeat", arg=503)
-            for provider in sweep.mocks:  # nobody answers: all that was tried is told
+            for provider in sweep.mocks:  # every provider fails, so the error lists all attempts
                 for route in CHAINED:
                     answer = await sweep.ask(route, provider, any_string, "x-nulpoint-trace: 1")
                     assert all(f'{{"provider":"{name}"'.encode() in answer for name in sweep.mocks), answer
@@ -168,7 +168,7 @@ def test_s01_failover_takes_no_key_along(tmp_path):
 
 
 def everything(planted):
-    """Each credential there can be, in its setting."""
+    """Return every setting that can hold a credential, each with a planted one."""
     keys = {spec.key_env: planted(spec.name) for spec in CATALOG.values() if spec.key_env}
     return keys | {
         "OPENAI_API_KEYS": f"{planted('second')},{planted('third')}",
@@ -185,8 +185,8 @@ def everything(planted):
 
 
 @pytest.mark.parametrize("wrong", ["", " x", "\u00fc", "@", "#", "/", ":", "?", "[", "%zz@", ",,"])
-def test_s01_the_configuration_good_and_bad(wrong, tmp_path):
-    """The same settings from the environment and from the file, with something after each that spoils most of them."""
+def test_checks_of_good_and_bad_configurations(wrong, tmp_path):
+    """The settings come from the environment and from the file, with an appended text that makes most of them invalid."""
     planted = Planted()
     settings = {name: value.replace("@", f"{wrong}@") + wrong for name, value in everything(planted).items()}
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -205,7 +205,7 @@ def chat(body, *fields):
     return "\r\n".join([*head, f"Content-Length: {len(body)}", *fields, "", ""]).encode() + body
 
 
-async def look_at_the_pages(sweep, planted):
+async def read_the_pages(sweep, planted):
     admin = f"Authorization: Bearer {planted('admin')}"
     for path in PAGES:
         for fields in (
@@ -222,8 +222,8 @@ async def look_at_the_pages(sweep, planted):
     assert b'"providers":{' in await sweep.get("/health", admin)
 
 
-async def ask_what_is_wrong(sweep, planted, caller):
-    """Requests that are refused, with secrets in every place that is read."""
+async def send_invalid_requests(sweep, planted, client):
+    """Send requests that are rejected, with secrets in every place that is read."""
     prompt = marker()
     said = prompt.encode()
     bodies = [
@@ -240,7 +240,7 @@ async def ask_what_is_wrong(sweep, planted, caller):
         b"\xff" + said,
     ]  # fmt: skip
     for body in bodies:
-        await sweep.send(chat(body, caller), prompt)
+        await sweep.send(chat(body, client), prompt)
     fields = [
         f"Authorization: Bearer {planted('header')} {planted('header')}",
         f"Authorization: Basic {planted('header')}",
@@ -256,13 +256,13 @@ async def ask_what_is_wrong(sweep, planted, caller):
         f"X-{planted('header')}: " + "x" * 40_000,
     ]
     for field in fields:
-        await sweep.send(chat(bodies[0], caller, field), prompt)
+        await sweep.send(chat(bodies[0], client, field), prompt)
         await sweep.send(chat(bodies[0], field), prompt)
 
 
 @pytest.mark.slow
-def test_s01_reading_the_configuration_again(tmp_path):
-    """Good and bad files with everything planted, and all that is said of them; the file is also cut anywhere."""
+def test_reloads_of_good_and_bad_configurations(tmp_path):
+    """Reload good and bad files full of planted credentials, also files that are cut off at many places."""
     planted = Planted()
     settings = {name.lower(): value for name, value in everything(planted).items()}
     settings["providers"] = [
@@ -293,17 +293,17 @@ def test_s01_reading_the_configuration_again(tmp_path):
                     await sweep.get(path, admin)
 
             for wrong in ("", " x", "\u00fc", "@", "/", ":", "[", "%zz@", ",,"):
-                spoilt = {
+                invalid_settings = {
                     name: value.replace("@", f"{wrong}@") + wrong if isinstance(value, str) else value
                     for name, value in settings.items()
                 }
-                write(yaml.safe_dump(spoilt))
+                write(yaml.safe_dump(invalid_settings))
                 await reload()
             text = yaml.safe_dump(settings)
             for end in range(7, len(text), 41):
                 write(text[:end])
                 await reload()
-            for sign in "*&!|>@%`{['\"":  # what a password may begin with, and YAML takes for something else
+            for sign in "*&!|>@%`{['\"":  # a password may begin with these, and YAML gives them a meaning
                 write("\n".join(f"{name}: {sign}{value}" for name, value in settings.items() if isinstance(value, str)))
                 await reload()
             assert outcomes == {b"200", b"422"}

@@ -4,8 +4,8 @@ import collections
 
 import pytest
 
+from support.corpus.completeness import lost
 from support.corpus.cuts import cuts
-from support.corpus.kept import lost
 from support.corpus.records import CORPUS, recordings
 from support.corpus.replay import verdict
 from support.corpus.sockets import replay

@@ -318,7 +318,6 @@ def test_a_client_disconnects_in_the_middle_of_a_stream():
 
 
 def test_little_is_buffered_for_a_slow_client_and_one_that_reads_nothing_is_disconnected():
-    """C05: a slow reader."""
 
     async def main():
         settings = {"WRITE_TIMEOUT": "500ms"}

@@ -57,7 +57,7 @@ def test_60_changes_under_load_and_no_request_fails(tmp_path):
             assert len(outcomes) > 300
             assert set(outcomes) == {(200, True)}
             await until(lambda: len(running.app._runtimes) == 1)
-            assert not {key: value for key, value in left_in(running.app).items() if key != "connections of callers"}
+            assert not {key: value for key, value in left_in(running.app).items() if key != "connections of clients"}
             kept = sum(pool.free for pool in running.app.runtime.client._pools.values())
             assert running.app.process_state.connections == kept
             await until(lambda: sum(len(mock.connections) for mock in running.mocks.values()) == kept)

@@ -1,6 +1,6 @@
-"""Bedrock's service model, as botocore ships it, as judge of what is sent and answered; and the rules it cannot say.
+"""Checks of requests to Bedrock and its responses against botocore's service model, and rules beyond the model.
 
-Members, types, enumerations, patterns and bounds are those of the model; a union has one member; bytes are base64.
+Members, types, enumerations, patterns and bounds come from the model; a union has one member; bytes are base64.
 """
 
 import base64
@@ -24,7 +24,7 @@ def service() -> Any:
 
 
 def fits(value: Any, shape: Any, where: Any = "$") -> None:
-    """Raises AssertionError with the first thing the service would refuse."""
+    """Raise AssertionError with the first thing that the service would reject."""
     if getattr(shape, "is_document_type", False):
         return
     _TYPES.get(shape.type_name, _of_number)(value, shape, where)
@@ -105,7 +105,7 @@ def judge_bedrock(body: Any) -> None:
         assert thinking["budget_tokens"] >= 1024
         assert "toolChoice" not in body.get("toolConfig", {})
         assert not {"temperature", "topP"} & set(body.get("inferenceConfig", {}))
-    # botocore would have said the same: its serialiser gives these bytes back.
+    # botocore's serializer produces the same body.
     native = with_bytes(body, service().shape_for("ConverseRequest"))
     operation = service().operation_model("Converse")
     params = {**native, "modelId": "m"}
@@ -140,7 +140,7 @@ def judge_turns(turns: Any) -> None:
 
 
 def with_bytes(value: Any, shape: Any) -> Any:
-    """The same with bytes for base64, as the SDK has it."""
+    """Return the value with bytes in place of base64, as the SDK takes it."""
     if getattr(shape, "is_document_type", False):
         return value
     if shape.type_name == "structure":
@@ -150,17 +150,17 @@ def with_bytes(value: Any, shape: Any) -> Any:
     return base64.b64decode(value) if shape.type_name == "blob" else value
 
 
-# -- answers -----------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 
 def parsed(operation: Any, status: Any, headers: Any, body: Any) -> Any:
-    """What botocore makes of a whole answer."""
+    """Return what botocore parses from a whole response."""
     response = {"body": body, "headers": headers, "status_code": status}
     return create_parser("rest-json").parse(response, service().operation_model(operation).output_shape)
 
 
 def parsed_stream(body: Any) -> Any:
-    """The events botocore makes of a stream; it raises on an exception among them."""
+    """Return the events that botocore parses from a stream. It raises if one of them is an exception."""
     from botocore.eventstream import EventStream
 
     class Raw:
@@ -176,7 +176,7 @@ def parsed_stream(body: Any) -> Any:
 
 
 def frame(name: Any, payload: Any, kind: Any = "event") -> Any:
-    """One message of a stream, put together by the specification. `kind` may be `exception` or `error`."""
+    """Return one message of a stream, built from the specification. `kind` may be `exception` or `error`."""
     names = {"event": ":event-type", "exception": ":exception-type", "error": ":error-code"}
     headers = {":message-type": kind, names[kind]: name, ":content-type": "application/json"}
     block = b"".join(
@@ -190,5 +190,5 @@ def frame(name: Any, payload: Any, kind: Any = "event") -> Any:
 
 
 def framed(*events: Any) -> Any:
-    """Events as (name, payload), or with the kind of message behind these."""
+    """Return a stream of events, each given as (name, payload) or (name, payload, kind)."""
     return b"".join(frame(*event) for event in events)

@@ -14,10 +14,10 @@ QUESTION: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "co
 async def ask(
     running: Running, question: bytes | dict[str, Any] = QUESTION, *fields: str, route: str = "chat"
 ) -> tuple[int, dict[str, str], bytes]:
-    caller = await Caller.connect(running.port)
+    client = await Caller.connect(running.port)
     body = question if isinstance(question, bytes) else json.dumps(question).encode()
-    caller.send(post(body, PATHS[route], *fields))
-    return await caller.answer()
+    client.send(post(body, PATHS[route], *fields))
+    return await client.answer()
 
 
 async def outcome(

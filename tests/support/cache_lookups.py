@@ -1,4 +1,4 @@
-"""What the cache is asked, and by whom."""
+"""Cache lookups for requests with certain headers and bodies."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from nulpoint.cache.policy import CachePolicy
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider
 from nulpoint.routing.chains import Target, TargetPlan
-from support.proxy_requests import BODY, asked
+from support.proxy_requests import BODY, parsed_request
 
 OPENAI = Provider(spec=CATALOG["openai"], base_url="http://x")
 TARGET, OTHER = Target.at(OPENAI, "there"), Target.at(OPENAI, "elsewhere")
@@ -17,7 +17,7 @@ TTL = 3600.0
 def read(
     headers: Any = (), *, body: Any = BODY, route: Any = "chat", plan: Any = PLAN, excluded: Any = None, **how: Any
 ) -> Any:
-    return CachePolicy(route, excluded, TTL).lookup_for(asked(headers, body=body, **how), plan)
+    return CachePolicy(route, excluded, TTL).lookup_for(parsed_request(headers, body=body, **how), plan)
 
 
 OWN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], configured=True)

@@ -1,4 +1,4 @@
-"""Callers of the chaos: each knows what it must get, and says what it got."""
+"""Clients of the chaos test: each knows what it must receive and reports what it received."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,16 @@ from support.client_outcome import Outcome
 from support.http_client import post
 
 MODELS = ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-pro")
-SHARED_QUESTIONS = 4
-PATIENCE = 20.0  # seconds; more than the gateway's deadline and all its timers
+SHARED_REQUESTS = 4
+CLIENT_TIMEOUT = 20.0  # seconds; longer than the gateway's deadline and all its timers
 
 
 class Plan(NamedTuple):
-    """One request. `leaves`: after so many seconds; `slow`: reads little at a time; `shared`: others ask the same."""
+    """One request.
+
+    `leaves` is the number of seconds after which the client disconnects. A `slow` client reads little at a time. A
+    `shared` request is also sent by other clients.
+    """
 
     id: str
     marker: str
@@ -37,29 +41,29 @@ class Plan(NamedTuple):
             "max_tokens": self.words,
             **({"stream": True} if self.stream else {}),
         }
-        fields = ("Connection: close", f"X-Request-ID: {self.id}")
-        return post(msgspec.json.encode(body), "/v1/chat/completions", *fields)
+        headers = ("Connection: close", f"X-Request-ID: {self.id}")
+        return post(msgspec.json.encode(body), "/v1/chat/completions", *headers)
 
 
-def plan(number: int, chance: Random) -> Plan:
-    shared = chance.random() < 0.1
-    slow = not shared and chance.random() < 0.02
+def plan(number: int, rng: Random) -> Plan:
+    shared = rng.random() < 0.1
+    slow = not shared and rng.random() < 0.02
     return Plan(
         id=f"storm-{number}",
-        marker=f"shared{chance.randrange(SHARED_QUESTIONS)}" if shared else f"q{number}",
-        model=MODELS[0] if shared else chance.choice(MODELS),
-        stream=shared or slow or chance.random() < 0.6,
-        words=20 if shared else 2000 if slow else chance.randrange(1, 40),
+        marker=f"shared{rng.randrange(SHARED_REQUESTS)}" if shared else f"q{number}",
+        model=MODELS[0] if shared else rng.choice(MODELS),
+        stream=shared or slow or rng.random() < 0.6,
+        words=20 if shared else 2000 if slow else rng.randrange(1, 40),
         shared=shared,
-        leaves=chance.random() * 0.2 if not slow and chance.random() < 0.05 else None,
+        leaves=rng.random() * 0.2 if not slow and rng.random() < 0.05 else None,
         slow=slow,
     )
 
 
 async def carry_out(port: int, planned: Plan) -> str:
-    """What came of it: `answer`, `error`, `left`; else a word for what must not be."""
+    """Send the request and return `answer`, `error` or `left`, or a description of a failure of the gateway."""
     try:
-        raw = await asyncio.wait_for(_read_all(port, planned), planned.leaves or PATIENCE)
+        raw = await asyncio.wait_for(_read_all(port, planned), planned.leaves or CLIENT_TIMEOUT)
     except TimeoutError:
         return "left" if planned.leaves else "lost: no end came"
     except OSError as error:

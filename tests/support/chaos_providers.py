@@ -1,4 +1,4 @@
-"""Mock providers in bad weather: now and then a request meets a fault, and now and then a provider is out altogether."""
+"""Mock providers with random faults: some requests meet a fault, and at times a whole provider fails."""
 
 import re
 from collections import Counter
@@ -11,8 +11,8 @@ from nulpoint.mock.faults import Fault
 from nulpoint.mock.interface import MockRequest, MockResponse
 
 NAMES = ("openai", "anthropic", "gemini")
-SHARE = 0.06  # of the requests meet a fault, outages not counted
-# Answers that are good all the same.
+FAULT_SHARE = 0.06  # the share of requests that meet a fault outside outages
+# Faults with which the response is still complete and correct.
 HARMLESS = {"gzip": None, "close_delimited": None, "informational": 2, "short_length": None, "slow_drip": 0.2}
 HARMFUL = {
     "reset_before_head": None, "close_before_head": None, "reset_after_head": None, "stall": None,
@@ -24,15 +24,15 @@ OUTAGES = {"refuse": None, "reset_before_head": None, "status": 503, "stall": No
 OUT_SECONDS = 1.5
 BETWEEN_SECONDS = 6.0
 _MARKER = re.compile(r"chaos (\w+)")
-_MARK = "x-chaos"  # put among the headers of a request: the fault it meets
+_MARK = "x-chaos"  # added to the headers of a request: the fault it meets
 
 
 class Provider(MockServer):
-    """One. `calls` and `good` answers by the marker of the question."""
+    """A mock provider with random faults. It counts `calls` and `good` responses by the marker of the request."""
 
-    def __init__(self, name: str, chance: Random) -> None:
+    def __init__(self, name: str, rng: Random) -> None:
         super().__init__(name, MockSettings(latency_ms=5, chunk_ms=2))
-        self.chance = chance
+        self.rng = rng
         self.out: Fault | None = None
         self.calm = False
         self.calls: Counter[str] = Counter()
@@ -52,18 +52,18 @@ class Provider(MockServer):
             return None
         if self.out is not None:
             return self.out if (self.out.name == "refuse") is at_connecting else None
-        if self.chance.random() >= SHARE:
+        if self.rng.random() >= FAULT_SHARE:
             return None
-        harmless = self.chance.random() < 0.3
-        name, most = self.chance.choice(list((HARMLESS if harmless else HARMFUL).items()))
+        harmless = self.rng.random() < 0.3
+        name, limit = self.rng.choice(list((HARMLESS if harmless else HARMFUL).items()))
         if (name == "refuse") is not at_connecting:
             return None
-        arg = self.chance.randrange(int(most or 0)) if name.endswith("_mid_stream") else most
+        arg = self.rng.randrange(int(limit or 0)) if name.endswith("_mid_stream") else limit
         return faults.make(name, arg)
 
     def respond(self, call: MockRequest) -> MockResponse:
-        found = _MARKER.search(str(call.body))
-        marker = found[1] if found else ""
+        match = _MARKER.search(str(call.body))
+        marker = match[1] if match else ""
         self.calls[marker] += 1
         if call.headers.get(_MARK, "") in ("", *HARMLESS):
             self.good[marker] += 1
@@ -72,23 +72,23 @@ class Provider(MockServer):
 
 
 def _limit(body: dict[str, Any]) -> int:
-    """How many words the caller asks for, in any provider's spelling."""
-    given = body.get("max_completion_tokens") or body.get("max_tokens")
-    return int(given or body.get("generationConfig", {}).get("maxOutputTokens") or 10)
+    """Return the number of words that the request allows, in the format of any provider."""
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    return int(limit or body.get("generationConfig", {}).get("maxOutputTokens") or 10)
 
 
 class Weather:
-    """Lets one provider after another be out for a while."""
+    """Makes one provider after another fail for a while."""
 
-    def __init__(self, providers: list[Provider], chance: Random) -> None:
+    def __init__(self, providers: list[Provider], rng: Random) -> None:
         self._providers = providers
-        self._chance = chance
+        self._chance = rng
         self._next = 2.0
         self._out: tuple[Provider, float] | None = None
         self.outages = 0
 
     def at(self, seconds: float) -> None:
-        """`seconds` since the beginning."""
+        """Start or end an outage if it is due. `seconds` is the time since the start of the run."""
         if self._out is not None and seconds >= self._out[1]:
             self._out[0].out = None
             self._out = None

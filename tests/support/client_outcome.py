@@ -1,4 +1,4 @@
-"""What a caller saw, and whether it was the truth."""
+"""Parses a response that a client received, and says whether it was consistent."""
 
 import contextlib
 import json
@@ -11,9 +11,10 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Outcome:
-    """A whole answer as raw bytes, until the end of the connection, read as a caller would.
+    """A response parsed from all raw bytes of a connection, as a client would parse it.
 
-    `whole`: the HTTP message ended where its framing says. `error`: of an error answer, or of an event in the stream.
+    `whole` says whether the HTTP message ended where its framing says. `error` is the error of the response or of an
+    event in the stream.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -48,7 +49,7 @@ class Outcome:
                 return dict(json.loads(self.body).get("error") or {})
             return {}
         errors = [json.loads(event)["error"] for event in self.events if event.startswith(b'{"error"')]
-        assert len(errors) <= 1, f"told twice: {errors}"
+        assert len(errors) <= 1, f"more than one error: {errors}"
         assert not errors or self.events[-1].startswith(b'{"error"'), "something follows the error"
         return errors[0] if errors else {}
 
@@ -59,14 +60,14 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """What the model said, as far as it came."""
+        """The text of the model as far as it was received."""
         if self.streamed:
             return "".join(delta.get("content") or "" for delta in self.deltas)
         return str(json.loads(self.body)["choices"][0]["message"]["content"]) if self.status == 200 else ""
 
     @property
     def verdict(self) -> str:
-        """`answer`: whole and says so; `error`: told as one; anything else is a lie or a silence."""
+        """`answer` for a complete response and `error` for a proper error; anything else is inconsistent."""
         if self.streamed:
             signs = (self.done, self.whole, bool(self.error))
             return {(True, True, False): "answer", (False, False, True): "error"}.get(signs, f"a lie {signs}")
@@ -75,11 +76,11 @@ class Outcome:
         return "error" if self.whole and self.error.get("message") else f"a silence ({self.status})"
 
 
-async def ask(port: int, body: bytes = CHAT, path: str = "/v1/chat/completions", *fields: str) -> Outcome:
-    """Ask on a connection of its own, and read until it ends."""
-    caller = await Caller.connect(port)
-    caller.send(post(body, path, CLOSE, *fields))
-    raw = await caller.rest()
-    await caller.close()
-    Caller.opened.remove(caller)
+async def ask(port: int, body: bytes = CHAT, path: str = "/v1/chat/completions", *headers: str) -> Outcome:
+    """Send a request on a new connection and read until the connection ends."""
+    client = await Caller.connect(port)
+    client.send(post(body, path, CLOSE, *headers))
+    raw = await client.rest()
+    await client.close()
+    Caller.opened.remove(client)
     return Outcome(raw)

@@ -1,4 +1,4 @@
-"""The clouds' mocks as a gateway is pointed at them, and a service account whose tokens the mock gives out."""
+"""Settings that point a gateway at the mocks of the clouds, and a service account for which the mock issues tokens."""
 
 import atexit
 import functools
@@ -19,7 +19,7 @@ atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 @functools.cache
 def private_key() -> str:
-    """An RSA key in PEM; to make one takes a while."""
+    """Return an RSA key in PEM. It is cached, because generating one is slow."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -27,7 +27,7 @@ def private_key() -> str:
 
 
 def service_account(server: MockServer) -> str:
-    """The path of a credentials file whose tokens this mock gives out."""
+    """Return the path of a credentials file for which this mock issues tokens."""
     document = {
         "type": "service_account", "project_id": "p1", "private_key_id": "k1", "private_key": private_key(),
         "client_email": "gateway@p1.iam.gserviceaccount.com", "client_id": "1", "token_uri": f"{server.url}/token",
@@ -48,7 +48,7 @@ def vertexai(server: MockServer) -> dict[str, str]:
     }  # fmt: skip
 
 
-# What the mock of Bedrock lets in.
+# The credentials that the mock of Bedrock accepts.
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIAMOCKMOCKMOCKMOCK", "AWS_SECRET_ACCESS_KEY": "mock-secret-access-key", "AWS_REGION": "eu-west-1",
 }  # fmt: skip
@@ -62,7 +62,7 @@ ADDRESSES = {"azure": azure, "bedrock": bedrock, "vertexai": vertexai, "vertexai
 
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
-    """The environment that points a gateway at those of them that are clouds."""
+    """Return the environment that points a gateway at those mocks that are clouds."""
     environ: dict[str, str] = {}
     for name, server in mocks.items():
         if name in ADDRESSES:
@@ -71,7 +71,7 @@ def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
 
 
 def folder_with(config: str) -> Path:
-    """A working directory with this config.yaml."""
+    """Return a new directory that contains this config.yaml."""
     folder = Path(tempfile.mkdtemp(dir=_folder))
     (folder / "config.yaml").write_text(config)
     return folder

@@ -1,4 +1,4 @@
-"""The ways in which a provider may spell the credential that it repeats."""
+"""The ways in which a provider may encode a credential that it repeats."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 
 def percent_encoded(text: str) -> str:
-    """With every character encoded, not only those that need it."""
+    """Return the text with every character percent-encoded, not only those that need it."""
     return "".join(f"%{byte:02x}" for byte in text.encode())
 
 
@@ -50,7 +50,7 @@ SPELLINGS = {
 
 
 def shows(text: str, key: str) -> bool:
-    """Whether a run of 12 characters of the key, or of its base64, stands there, escaped or not."""
+    """Return whether the text contains 12 characters in a row of the key or of its base64, escaped or not."""
     data = key.encode()
     encoded = [urlsafe_b64encode(bytes(before) + data).decode()[4:-4] for before in range(3)]
     runs = {form[at : at + 12].lower() for form in (key, *encoded) for at in range(len(form) - 11)}

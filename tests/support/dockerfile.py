@@ -1,4 +1,4 @@
-"""The Dockerfile, read as stages of instructions."""
+"""Reads the Dockerfile as stages of instructions."""
 
 import re
 
@@ -6,13 +6,13 @@ from support.paths import ROOT
 
 
 def instructions() -> list[tuple[str, str]]:
-    """(instruction, rest) of the Dockerfile, continued lines joined, comments left out."""
+    """Return the Dockerfile as (instruction, rest), with continued lines joined and without comments."""
     text = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()))
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in text.splitlines() if line.strip())]
 
 
 def stages() -> list[list[tuple[str, str]]]:
-    """The instructions of each stage."""
+    """Return the instructions of each stage."""
     found: list[list[tuple[str, str]]] = []
     for word, rest in instructions():
         if word == "FROM":

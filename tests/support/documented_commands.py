@@ -1,7 +1,7 @@
-"""Runs the commands of one page of the documentation, in order, in one shell, as its reader would.
+"""Runs the commands of one page of the documentation in order in one shell, as a reader would.
 
-Mock providers and gateways are real processes; the ports the page names are replaced by free ones. What serves until it
-is stopped (`make run`, `nulpoint serve`) runs until the page starts another one or ends.
+Mock providers and gateways are real processes; the ports on the page are replaced by free ones. A gateway (`make run`,
+`nulpoint serve`) runs until the page starts another one or ends.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ GATEWAY=
 stop() { [ -z "$GATEWAY" ] || { kill "$GATEWAY"; wait "$GATEWAY" || true; GATEWAY=; }; }
 trap stop EXIT
 up() { i=0; until curl -o /dev/null "http://127.0.0.1:$PORT/readiness" 2>/dev/null; do
-  i=$((i+1)); [ $i -lt 400 ] || { echo "it did not start" >&2; exit 1; }; sleep 0.05; done; }
+  i=$((i+1)); [ $i -lt 400 ] || { echo "the gateway did not start" >&2; exit 1; }; sleep 0.05; done; }
 at() { echo "-- $1" >&2; }
 """
 
 
 class Mocks(NamedTuple):
-    """The mock providers' ports, by the ports the documentation names."""
+    """The ports of the mock providers by the ports in the documentation."""
 
     ports: Mapping[int, int]
 
     def environ(self) -> dict[str, str]:
-        """What makes a gateway use them. Other commands go without, as in another terminal."""
+        """Return the environment that makes a gateway use them. Other commands do not get it, as in another terminal."""
         port = {name: self.ports[documented] for name, documented in PORTS.items()}
         url = "http://127.0.0.1:{}"
         return {
@@ -55,7 +55,7 @@ class Mocks(NamedTuple):
         }  # fmt: skip
 
 
-# Each takes a free port of its own and says which: one that is looked up before may be another's by then.
+# Each server takes a free port and prints it, because a port chosen earlier could be taken in the meantime.
 _MOCKS = """
 import asyncio, json
 from nulpoint.mock import start
@@ -73,23 +73,23 @@ def mocks() -> Iterator[Mocks]:
     with subprocess.Popen([sys.executable, "-c", _MOCKS], stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None
-            said = json.loads(child.stdout.readline())
-            yield Mocks({int(documented): port for documented, port in said.items()})
+            reported = json.loads(child.stdout.readline())
+            yield Mocks({int(documented): port for documented, port in reported.items()})
         finally:
             child.kill()
 
 
 def surroundings(folder: Path) -> None:
-    """What a reader has who stands in the project's folder."""
+    """Link the files that a reader has in the project's folder."""
     for name in BESIDE:
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
 
 
 def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[str], seconds: float = 90) -> str:
-    """The page's shell and Python blocks; those commands that a pattern of `left_out` finds are not run.
+    """Run the page's shell and Python blocks, except commands that match a pattern of `left_out`.
 
-    Gives what was written to both outputs; raises AssertionError with the end of it if a command fails.
+    Return what was written to both outputs. Raises AssertionError with the end of it if a command fails.
     """
     surroundings(folder)
     port = free_port()
@@ -106,8 +106,8 @@ def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[
         "PORT": str(port),
         "SHUTDOWN_DELAY": "0",
     }
-    said = folder / "said.log"  # no pipe: what stays in the background would hold it open
-    with said.open("ab") as log:
+    output = folder / "output.log"  # no pipe, because background processes would keep it open
+    with output.open("ab") as log:
         child = subprocess.Popen(
             ["sh", "-c", script],
             cwd=folder,
@@ -125,13 +125,13 @@ def run_page(page: list[Block], folder: Path, beside: Mocks, left_out: Iterable[
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    out = said.read_text(errors="replace")
+    out = output.read_text(errors="replace")
     assert code == 0, f"a command of the documentation fails ({code}):\n{out[-3000:]}"
     return out
 
 
 def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
-    """The script's lines: each command, where it stands, and a gateway where one is needed and none was started."""
+    """Yield the lines of the script: each command with its place, and a gateway where one is needed and none runs."""
     serving = read = False
     for place, text in _commands(page):
         if any(re.search(pattern, text) for pattern in left_out):
@@ -142,7 +142,7 @@ def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
             serving = True
         yield f"at {place}"
         if READS_THE_LOG.match(text) and not read:
-            yield "sleep 1"  # it is written in batches
+            yield "sleep 1"  # the log is written in batches
         read = READS_THE_LOG.match(text) is not None
         if serves is not None:
             yield f"stop; {_serve(serves[1], _options_of_make() if serves[2] is None else serves[2])}"
@@ -158,7 +158,7 @@ def _steps(page: list[Block], left_out: Iterable[str]) -> Iterator[str]:
 
 
 def _commands(page: list[Block]) -> Iterator[tuple[str, str]]:
-    """(where it stands, text)"""
+    """Yield the place and the text of each command."""
     for block in page:
         if block.language == "python":
             yield f"{block.page.name}:{block.line}", f"python {_file(block)}"
@@ -175,7 +175,7 @@ def _serve(environ: str, options: str) -> str:
 
 
 def _options_of_make() -> str:
-    """What `make run` gives to `nulpoint serve`."""
+    """Return the options that `make run` passes to `nulpoint serve`."""
     options: str
     (options,) = re.findall(r"-m nulpoint serve(.*)", (ROOT / "Makefile").read_text())
     return options

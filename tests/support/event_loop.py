@@ -1,4 +1,4 @@
-"""Runs a test's coroutine, and waits for what happens beside it."""
+"""Runs the coroutine of a test, and waits for conditions on the event loop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -34,7 +34,7 @@ def run(
     try:
         result = runner.run(main())
     except BaseException:
-        # Closing the loop would wait for ever for what a failed test has left open, and hide why it failed.
+        # Closing the loop could wait forever for tasks that a failed test left, and hide the failure.
         _abandoned.append(runner)
         asyncio.set_event_loop(None)
         raise
@@ -43,12 +43,12 @@ def run(
 
 
 def run_in_simulated_time(coroutine: Coroutine[Any, Any, _Result], seconds: float = 180) -> _Result:
-    """Run it on a loop whose clock stands still while there is work: only what waits for a timer takes time."""
+    """Run the coroutine on a loop with simulated time, in which only waiting for timers takes time."""
     return run(coroutine, seconds, SimulatedTimeLoop)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something another part of the loop is about to do."""
+    """Wait until the condition holds because of other tasks of the loop."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < end, "it did not happen in time"

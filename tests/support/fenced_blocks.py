@@ -1,4 +1,4 @@
-"""Fenced blocks of the documentation, and the commands in them."""
+"""Reads the fenced blocks of the documentation and the commands in them."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 
 
 class Block(NamedTuple):
-    """`line` is that of its first line, from 1. A block without a language that begins with a prompt is a console."""
+    """A fenced block. `line` is the number of its first line, from 1. A block that begins with a prompt is a console."""
 
     page: Path
     line: int
@@ -33,7 +33,7 @@ class Command(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    """All fenced blocks of a page, in order."""
+    """Return all fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
     found = []
     for fence in _FENCE.finditer(text):
@@ -43,9 +43,9 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> list[Command]:
-    """A shell block's commands, each whole: continued lines, open quotes and here-documents are part of it.
+    """Return the commands of a shell block, each with its continued lines, open quotes and here-documents.
 
-    Of a console, whose commands stand after a prompt, the output is left out.
+    In a console block only lines after a prompt are commands; the output is skipped.
     """
     found: list[Command] = []
     lines = block.text.splitlines()

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class Caller:
-    """A raw HTTP caller: bytes out, bytes in."""
+    """A raw HTTP client that sends and receives bytes."""
 
     opened: ClassVar[list["Caller"]] = []
 
@@ -16,15 +16,15 @@ class Caller:
 
     @classmethod
     async def connect(cls, port: int) -> "Caller":
-        caller = cls(*await asyncio.open_connection("127.0.0.1", port))
-        cls.opened.append(caller)
-        return caller
+        client = cls(*await asyncio.open_connection("127.0.0.1", port))
+        cls.opened.append(client)
+        return client
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """One answer, by its own framing; raises IncompleteReadError when it is cut."""
+        """Read one response by its framing. Raises IncompleteReadError if it is cut."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")[:-2]
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
@@ -44,7 +44,7 @@ class Caller:
         return body
 
     async def rest(self) -> bytes:
-        """Everything until the connection ends."""
+        """Return everything up to the end of the connection."""
         with contextlib.suppress(ConnectionResetError):
             return await self.reader.read()
         return b""
@@ -56,7 +56,7 @@ class Caller:
 
 
 def post(body: bytes, path: str = "/v1/chat/completions", *extra: str) -> bytes:
-    """A well-formed POST."""
+    """Return a well-formed POST request."""
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: localhost",

@@ -1,4 +1,4 @@
-"""Both ends of the gateway's HTTP without sockets: bytes go in, and what was read comes out."""
+"""The gateway's HTTP server and client without sockets: bytes go in, and what was parsed comes out."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from nulpoint.http.server.response import ResponseWriter
 
 
 class StillLoop:
-    """An event loop whose time stands still. What it is to do soon is done by `turn`."""
+    """An event loop whose time stands still. `turn` runs the callbacks that were scheduled."""
 
     def __init__(self) -> None:
         self._soon: list[Callable[[], object]] = []
@@ -33,7 +33,7 @@ class StillLoop:
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written; nothing is ever left unsent."""
+    """A transport that records what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,11 +71,11 @@ class Transport(asyncio.Transport):
         pass
 
 
-# -- the caller's side -------------------------------------------------------------------------------------------------
+# -- the client's side -------------------------------------------------------------------------------------------------
 
 
-class Asked(NamedTuple):
-    """One request as the service gets it."""
+class ParsedRequest(NamedTuple):
+    """One request as the handler gets it."""
 
     method: str
     path: str
@@ -85,27 +85,29 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Heard(NamedTuple):
-    """`refused`: status and code of the refusal that ended the connection, if one did."""
+class ParsedConnection(NamedTuple):
+    """The requests that a connection parsed. `refused` is the status and code of the error that ended it, if any."""
 
-    requests: list[Asked]
+    requests: list[ParsedRequest]
     refused: tuple[int, str | None] | None
     closed: bool
 
 
 class _Service:
-    """Notes every request and answers it at once."""
+    """A handler that records every request and responds at once."""
 
     def __init__(self) -> None:
-        self.requests: list[Asked] = []
+        self.requests: list[ParsedRequest] = []
         self.refusal: tuple[int, str | None] | None = None
 
     def precheck(self, request: HttpRequest) -> None:
         pass
 
     def handle(self, request: HttpRequest, reply: ResponseWriter) -> None:
-        asked = Asked(request.method, request.path, request.query, request.version, dict(request.headers), request.body)
-        self.requests.append(asked)
+        parsed = ParsedRequest(
+            request.method, request.path, request.query, request.version, dict(request.headers), request.body
+        )
+        self.requests.append(parsed)
         reply.send(200, b"", b"ok")
 
     def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
@@ -117,14 +119,14 @@ class _Service:
         raise crash
 
 
-def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None) -> Heard:
-    """What the gateway makes of a caller's bytes, as they come in these pieces."""
+def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None) -> ParsedConnection:
+    """Return what the gateway parses from a client's bytes that arrive in these pieces."""
     loop, service = StillLoop(), _Service()
-    ticker = SimpleNamespace(date=b"", watch=lambda timed: None, forget=lambda timed: None)
+    deadlines = SimpleNamespace(date=b"", watch=lambda timed: None, forget=lambda timed: None)
     server = SimpleNamespace(
         handler=service,
         limits=limits or ServerLimits(),
-        deadlines=ticker,
+        deadlines=deadlines,
         connections=set(),
         connection_closed=lambda connection: None,
         draining=False,
@@ -137,14 +139,14 @@ def read_requests(pieces: Iterable[bytes], limits: ServerLimits | None = None) -
             break
         connection.data_received(piece)
         loop.turn()
-    return Heard(service.requests, service.refusal, transport.closed or service.refusal is not None)
+    return ParsedConnection(service.requests, service.refusal, transport.closed or service.refusal is not None)
 
 
 # -- the provider's side -----------------------------------------------------------------------------------------------
 
 
-class Told(NamedTuple):
-    """One answer as the gateway has read it. `reusable`: the connection may be used again."""
+class ParsedResponse(NamedTuple):
+    """One response as the gateway parsed it. `reusable` says whether the connection may be used again."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -154,8 +156,8 @@ class Told(NamedTuple):
     reusable: bool
 
 
-def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, close: bool = True) -> Told:
-    """What the gateway makes of a provider's bytes; `close`: the provider closes the connection after them."""
+def read_response(pieces: Iterable[bytes], limits: ClientLimits | None = None, close: bool = True) -> ParsedResponse:
+    """Return what the gateway parses from a provider's bytes. If `close`, the connection closes after them."""
     freed: list[UpstreamConnection] = []
     upstream = UpstreamConnection(limits or ClientLimits(), StillLoop(), lambda lost: None, freed.append)  # type: ignore[arg-type]
     transport = Transport()
@@ -186,4 +188,4 @@ def read_answer(pieces: Iterable[bytes], limits: ClientLimits | None = None, clo
     take()
     ended = upstream.ended
     upstream.release()
-    return Told(upstream.status, upstream.headers, bytes(body), failure, ended, bool(freed))
+    return ParsedResponse(upstream.status, upstream.headers, bytes(body), failure, ended, bool(freed))

@@ -23,9 +23,9 @@ class Live(Running):
         self.write_text(yaml.safe_dump(settings))
 
     def write_text(self, text: str) -> None:
-        fresh = self.folder / "fresh"
-        fresh.write_text(text)
-        fresh.replace(self.folder / "config.yaml")
+        replacement = self.folder / "replacement"
+        replacement.write_text(text)
+        replacement.replace(self.folder / "config.yaml")
 
     async def reload(self, *fields: str) -> tuple[int, dict[str, Any]]:
         return await self.ask("POST", "/admin/reload", *fields)
@@ -41,22 +41,22 @@ class Live(Running):
         return await self.ask("GET", path, *fields)
 
     async def ask(self, method: str, path: str, *fields: str) -> tuple[int, dict[str, Any]]:
-        caller = await Caller.connect(self.app.admin_port or self.port)
+        client = await Caller.connect(self.app.admin_port or self.port)
         host = [] if any(field.lower().startswith("host:") for field in fields) else ["Host: localhost"]
         lines = [f"{method} {path} HTTP/1.1", *host, "Content-Length: 0", *fields, "", ""]
-        caller.send("\r\n".join(lines).encode("latin-1"))
-        status, _, body = await caller.answer()
-        await caller.close()
+        client.send("\r\n".join(lines).encode("latin-1"))
+        status, _, body = await client.answer()
+        await client.close()
         return status, json.loads(body) if body else {}
 
     async def chat(self, model: str = "gpt-4o", text: str = "hi", *fields: str) -> tuple[int, dict[str, str], bytes]:
         body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode()
-        caller = await Caller.connect(self.port)
+        client = await Caller.connect(self.port)
         head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", "Content-Type: application/json"]
-        caller.send("\r\n".join([*head, f"Content-Length: {len(body)}", *fields, "", ""]).encode() + body)
-        answer = await caller.answer()
-        await caller.close()
-        return answer
+        client.send("\r\n".join([*head, f"Content-Length: {len(body)}", *fields, "", ""]).encode() + body)
+        response = await client.answer()
+        await client.close()
+        return response
 
 
 @contextlib.asynccontextmanager

@@ -25,9 +25,14 @@ def samples(text: bytes, name: str) -> dict[tuple[str, ...], float]:
     """Return the samples of one family by the suffix of the sample's name and the label values."""
     order = (*next(family.labels for family in FAMILIES if family.name == name), "le")
     (family,) = [
-        one for one in text_string_to_metric_families(text.decode()) if one.name == name.removesuffix("_total")
+        candidate
+        for candidate in text_string_to_metric_families(text.decode())
+        if candidate.name == name.removesuffix("_total")
     ]
     return {
-        (one.name.removeprefix(name), *(one.labels[label] for label in order if label in one.labels)): one.value
-        for one in family.samples
+        (
+            sample.name.removeprefix(name),
+            *(sample.labels[label] for label in order if label in sample.labels),
+        ): sample.value
+        for sample in family.samples
     }

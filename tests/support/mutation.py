@@ -1,4 +1,4 @@
-"""Documents that are nearly valid: a valid one, changed in a few places. Random bytes alone reach little of a parser."""
+"""Generates documents that are nearly valid by changing valid ones, because random bytes reach little of a parser."""
 
 import copy
 import itertools
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 Path = tuple[Any, ...]
 
-# Values that stand where something else is expected. Whole numbers at the borders of 64 bits, and texts that mean
-# something to one reader or another.
+# Values to put where something else is expected, with integers at the limits of 64 bits and texts that have a meaning in
+# some format.
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 7, 2**31, 2**53, 2**63, 2**64, -(2**63), 1.5, -0.5, 1e300, "", " ", "x", "0", "7", "null",
     "\u2028é", "\ud800", "x" * 300, "[DONE]", "error", [], ["x"], [None], [[]], [{}], [1.5], [7, "x"], {}, {"x": 1},
@@ -36,7 +36,7 @@ _changes = st.lists(
 
 
 def paths(value: Any, at: Path = ()) -> list[Path]:
-    """Every place inside a JSON value, the value itself left out."""
+    """Return the path of every value inside a JSON value, without the value itself."""
     found: list[Path] = [at] if at else []
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -54,7 +54,7 @@ def inside(value: Any, at: Path) -> Any:
 
 
 def changed(value: Any, kind: str, first: int, second: int, odd: Any) -> Any:
-    """The value with one change; the numbers choose places, whatever their size."""
+    """Return the value with one change. The two numbers select places, modulo the number of places."""
     odd = copy.deepcopy(odd)
     places = paths(value)
     if not places:
@@ -86,7 +86,7 @@ def changed(value: Any, kind: str, first: int, second: int, odd: Any) -> Any:
 
 @st.composite
 def mutated(draw: Any, documents: Sequence[Any]) -> Any:
-    """One of the documents, as it is or changed in up to four places."""
+    """Draw one of the documents, unchanged or changed in up to four places."""
     value = copy.deepcopy(draw(st.sampled_from(documents)))
     for kind, first, second, odd in draw(st.just([]) | _changes):
         value = changed(value, kind, first, second, odd)
@@ -99,7 +99,7 @@ def as_json(value: Any, ascii_only: bool = True) -> bytes:
 
 @st.composite
 def garbled(draw: Any, texts: st.SearchStrategy[bytes]) -> bytes:
-    """Bytes of which a few pieces are gone, doubled, or replaced by others."""
+    """Draw bytes of which a few pieces are removed, doubled or replaced."""
     text: bytes = draw(texts)
     for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, len(text)))
@@ -113,7 +113,7 @@ def garbled(draw: Any, texts: st.SearchStrategy[bytes]) -> bytes:
 
 
 def mutated_json(documents: Sequence[Any]) -> st.SearchStrategy[bytes]:
-    """The bytes of a mutated document, at times garbled."""
+    """Return a strategy for the bytes of a mutated document, some of them garbled."""
     texts = st.builds(as_json, mutated(documents), st.booleans())
     return texts | garbled(texts)
 
@@ -122,7 +122,7 @@ cuts = st.lists(st.integers(0, 100_000), max_size=8)
 
 
 def cut(body: bytes, places: Sequence[int]) -> list[bytes]:
-    """The pieces of a body that is cut at these places, whatever their size. No piece is empty."""
+    """Cut a body at these places, taken modulo its length, into pieces of which none is empty."""
     edges = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
     return [body[start:end] for start, end in itertools.pairwise(edges)]
 

@@ -1,4 +1,4 @@
-"""Answers of providers with something odd in them: any member replaced by a value of another type, or missing."""
+"""Responses of providers in which any member is missing or replaced by a value of another type."""
 
 import copy
 from typing import Any
@@ -14,7 +14,7 @@ MISSING = object()
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The ways to every value in it, itself included."""
+    """Return the paths of all values in it, including the value itself."""
     found = [here]
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -38,7 +38,7 @@ def replaced(value: Any, way: tuple[Any, ...], odd: Any) -> Any:
 
 @st.composite
 def odd_ones(draw: st.DrawFn, value: Any) -> Any:
-    """The value with one or two places in it made odd."""
+    """Draw the value with one or two of its members replaced or missing."""
     for _ in range(draw(st.integers(1, 2))):
         ways = places(value)
         way = draw(st.sampled_from(ways))

@@ -1,4 +1,4 @@
-"""Where the tests find the project's files, and the recorded provider traffic that may stand beside the project."""
+"""Paths of the project's files, and of the recorded provider traffic that may lie beside the project."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The keys that the tests' gateways are given, and a look for them in all that these gateways say, in every test.
+"""A watch for configured keys in everything that the gateways of all tests send or log.
 
-S01 has a sweep of its own with everything that can go wrong (tests/integration/test_planted_secrets.py); this is the same look over the whole run.
+tests/integration/test_planted_secrets.py searches the same way in a sweep of everything that can go wrong.
 """
 
 import logging
@@ -12,22 +12,22 @@ PLANTED = b"sk-configured-"  # every configured provider key of a test begins li
 leaks: list[str] = []
 
 
-def look(where: str, data: bytes) -> None:
-    """Note it where a planted key is in there."""
+def check(where: str, data: bytes) -> None:
+    """Record a leak if the data contains a planted key."""
     at = data.find(PLANTED)
     if at >= 0:
         leaks.append(f"{where}: {data[max(0, at - 80) : at + 60]!r}")
 
 
 class _Tap:
-    """A connection's transport, with a look at what is written to the caller."""
+    """The transport of a connection, with a check of everything that is written to the client."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._last = b""
 
     def write(self, data: bytes) -> None:
-        look("an answer", self._last + data)
+        check("a response", self._last + data)
         self._last = data[-len(PLANTED) :]
         self._transport.write(data)
 
@@ -37,15 +37,15 @@ class _Tap:
 
 class _LogTap(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        look("a log", logging.Formatter().format(record).encode())
+        check("a log", logging.Formatter().format(record).encode())
 
 
 def install() -> None:
-    """For the whole run."""
+    """Install the watch for the whole test run."""
     connection_made = ServerConnection.connection_made
 
     def tapped(self: ServerConnection, transport: Any) -> None:
-        connection_made(self, _Tap(transport))  # type: ignore[arg-type]  # it passes everything on
+        connection_made(self, _Tap(transport))  # type: ignore[arg-type]  # it forwards every other attribute
 
     ServerConnection.connection_made = tapped  # type: ignore[method-assign]
     logging.getLogger().addHandler(_LogTap())

@@ -1,4 +1,4 @@
-"""Secrets that are planted in every place that holds one, and the search for them in everything that comes out."""
+"""Secrets that tests plant in every place that holds one, and the search for them in output."""
 
 import base64
 import random
@@ -6,20 +6,22 @@ import re
 import string
 from urllib.parse import quote
 
-WINDOW = 10  # characters of a secret that give it away
+WINDOW = 10  # the number of characters of a secret that count as a leak
 PROMPT = re.compile(rb"Prmpt\w{20}")
-PART_OF_A_PROMPT = re.compile(rb"Prmpt\w{7,}")  # 12 characters: what is shorter may be chance (docs/operations.md)
+PART_OF_A_PROMPT = re.compile(
+    rb"Prmpt\w{7,}"
+)  # 12 characters, because shorter matches may be random (docs/operations.md)
 _SIGNS = string.ascii_letters + string.digits
 _markers = random.Random("markers")
 
 
 def secret(name: str) -> str:
-    """Always the same for a name, and of no form that anybody could recognise as a key."""
+    """Return the secret of this name. It does not look like a key of any provider."""
     return "".join(random.Random(name).choices(_SIGNS, k=40))
 
 
 def marker() -> str:
-    """For one prompt."""
+    """Return a unique text that identifies one prompt."""
     return "Prmpt" + "".join(_markers.choices(_SIGNS, k=20))
 
 
@@ -33,7 +35,7 @@ class Planted:
         return self.secrets.setdefault(name, secret(name))
 
     def found_in(self, data: bytes) -> set[str]:
-        """Whose secret, or part of it, or encoded form, is in there."""
+        """Return the names of secrets of which the data contains a part or an encoded form."""
         return {name for name, value in self.secrets.items() if any(form in data for form in _forms(value))}
 
 

@@ -1,4 +1,4 @@
-"""TCP ports for programs that have to be told which port to listen on.
+"""TCP ports for programs that need to know their port before they listen.
 
 A port that the system chooses (bind to port 0) can be given to anybody else once the probing socket is closed. Tests that
 run in parallel open connections all the time and do take such ports. Therefore each test process reserves a block of

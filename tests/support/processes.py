@@ -1,4 +1,4 @@
-"""The gateway as a process of its own."""
+"""Runs the gateway as a separate process."""
 
 import contextlib
 import os
@@ -43,8 +43,8 @@ def process(
 
 
 def get(port: int, path: str = "/health") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-        return bytes(answer.read()).decode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+        return bytes(response.read()).decode()
 
 
 def wait_until_up(port: int, path: str = "/health") -> str:
@@ -53,7 +53,7 @@ def wait_until_up(port: int, path: str = "/health") -> str:
         try:
             return get(port, path)
         except OSError:
-            assert time.monotonic() < end, "it did not start"
+            assert time.monotonic() < end, "the gateway did not start"
             time.sleep(0.02)
 
 
@@ -61,7 +61,7 @@ SERVE = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for what another process is about to do."""
+    """Wait until the condition holds because of another process."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

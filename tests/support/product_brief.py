@@ -1,4 +1,4 @@
-"""The product brief, read, wherever it lies beside the project; where it does not, what imports this is skipped."""
+"""Reads the product brief if it lies beside the project; otherwise tests that import this module are skipped."""
 
 import os
 import re
@@ -13,12 +13,14 @@ from support.paths import ROOT
 NAME = "nulpoint-llm-gateway.md"
 BRIEF = Path(os.environ.get("NULPOINT_BRIEF", ROOT.parent / "shared" / "brief" / NAME))
 if not BRIEF.is_file():
-    pytest.skip(f"the product brief ({NAME}) is not beside the project: it was not walked", allow_module_level=True)
+    pytest.skip(
+        f"the product brief ({NAME}) is not beside the project, so its tests were skipped", allow_module_level=True
+    )
 TEXT = BRIEF.read_text(encoding="utf-8")
 
 
 def sections() -> Any:
-    """(heading, its text), in order."""
+    """Return pairs of a heading and its text, in order."""
     parts = re.split(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```$", _without_headings, TEXT))
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -28,7 +30,7 @@ def _without_headings(block: Any) -> Any:
 
 
 def tables() -> Iterator[Any]:
-    """(heading, first column's title, rows) of every table."""
+    """Yield heading, title of the first column, and rows of every table."""
     for heading, text in sections():
         for table in re.findall(r"(?m)(?:^\|.*\|\n?)+", text):
             head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

@@ -1,4 +1,4 @@
-"""What providers send, as bytes: heads, chunks, whole answers, and one answer in each format, at clouds too."""
+"""The bytes that providers send: heads, chunks, whole responses, and one response in each format and of each cloud."""
 
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -27,19 +27,19 @@ def event(data: bytes) -> bytes:
 
 
 def delta(text: bytes, finish: bytes = b"null") -> bytes:
-    """One event with a chat chunk."""
-    said = b'{"content":"%b"}' % text if text else b"{}"
-    return event(b'{"id":"c","model":"m","choices":[{"index":0,"delta":%b,"finish_reason":%b}]}' % (said, finish))
+    """Return one event with a chat chunk."""
+    content = b'{"content":"%b"}' % text if text else b"{}"
+    return event(b'{"id":"c","model":"m","choices":[{"index":0,"delta":%b,"finish_reason":%b}]}' % (content, finish))
 
 
 def answer(body: bytes, status: int = 200, *fields: bytes, content_type: bytes = b"application/json") -> bytes:
-    """A whole answer with its length."""
+    """Return a whole response with its Content-Length."""
     lines = [b"HTTP/1.1 %d X" % status, b"content-type: " + content_type, b"content-length: %d" % len(body), *fields]
     return b"\r\n".join([*lines, b"", b""]) + body
 
 
 def good_stream(*words: bytes) -> bytes:
-    """A whole OpenAI stream."""
+    """Return a whole OpenAI stream."""
     events = [ROLE, *map(delta, words or (b"word ",)), delta(b"", b'"stop"'), DONE]
     return STREAM_HEAD + b"".join(chunks(events)) + LAST_CHUNK
 
@@ -58,7 +58,7 @@ SERVER_ERROR = answer(b'{"error":{"message":"broken","type":"server_error","para
 
 
 class Format(NamedTuple):
-    """One provider's answer to the same question. A stream is `preamble` + `content` + `terminal`, event by event."""
+    """The response of one provider to the same request. A stream is `preamble` + `content` + `terminal`, event by event."""
 
     name: str
     model: str
@@ -66,10 +66,10 @@ class Format(NamedTuple):
     content: list[bytes]
     terminal: list[bytes]
     whole: bytes
-    error: bytes  # body of an error with status 500
+    error: bytes  # the body of an error with status 500
     error_event: bytes
-    speaks: str = ""  # whose format it is
-    nonsense: bytes = event(b'{"id":')  # an event that nobody can read
+    speaks: str = ""  # the provider whose format it uses
+    nonsense: bytes = event(b'{"id":')  # an event that cannot be decoded
     head: bytes = STREAM_HEAD
 
     @property
@@ -93,7 +93,7 @@ _PATHS = {
     "gemini": ("/v1beta/models/gemini-2.5-pro:generateContent", "/v1beta/models/gemini-2.5-pro:streamGenerateContent"),
     "mistral": ("/v1/chat/completions", "/v1/chat/completions"),
 }
-# How many events come before the first one that a caller would show, and how many after the last one.
+# The number of events before the first event with content, and after the last one.
 _BEFORE = {"openai": 1, "anthropic": 3, "gemini": 0, "mistral": 1}
 _AFTER = {"openai": 2, "anthropic": 2, "gemini": 1, "mistral": 2}
 
@@ -110,9 +110,9 @@ def _format(name: str) -> Format:
         elif stream:
             body["stream"] = True
         call = MockRequest("POST", path, _CREDENTIALS, body, 1, WORDS)
-        found = server.api.respond(call)
-        assert found.status == 200, found.body
-        return found.body, found.events or []
+        response = server.api.respond(call)
+        assert response.status == 200, response.body
+        return response.body, response.events or []
 
     whole, _ = ask(False, _PATHS[name][0])
     _, events = ask(True, _PATHS[name][1])
@@ -134,16 +134,16 @@ def _format(name: str) -> Format:
 
 def _embeddings(name: str, model: str, path: str, body: dict[str, object]) -> Format:
     server = MockServer(name, MockSettings())
-    found = server.api.respond(MockRequest("POST", path, _CREDENTIALS, body, 1, WORDS))
-    assert found.status == 200, found.body
-    return Format(name, model, [], [], [], found.body, server.api.error(500, "broken").body, b"")
+    response = server.api.respond(MockRequest("POST", path, _CREDENTIALS, body, 1, WORDS))
+    assert response.status == 200, response.body
+    return Format(name, model, [], [], [], response.body, server.api.error(500, "broken").body, b"")
 
 
 FORMATS = {name: _format(name) for name in _MODELS}
 
 
 def _framed_nonsense(good: bytes) -> bytes:
-    """A Bedrock event whose checksums are right, and whose payload is none."""
+    """Return a Bedrock event with correct checksums and an invalid payload."""
     start = 12 + int.from_bytes(good[4:8])
     message = (start + 10).to_bytes(4) + good[4:8]
     message += crc32(message).to_bytes(4) + good[12:start] + b'{"id":'
@@ -151,7 +151,7 @@ def _framed_nonsense(good: bytes) -> bytes:
 
 
 def _cloud(name: str, model: str, paths: tuple[str, str], body: dict[str, object], before: int, after: int) -> Format:
-    """Of a cloud whose events are its own: `before` come before content, `after` after it."""
+    """Return the format of a cloud. `before` events come before content, `after` events after it."""
     server = MockServer(name, MockSettings(stream_words=WORDS))
     streamed = {"stream": True} if "model" in body else {}
     whole, stream = (
@@ -193,7 +193,7 @@ CLOUDS = {
     "vertexai": FORMATS["gemini"]._replace(name="vertexai", model="vertexai-gemini-2.5-pro"),
     "vertexai-claude": FORMATS["anthropic"]._replace(name="vertexai-claude", model="vertexai-claude-sonnet-4-5"),
 }
-# Their models have no built-in equivalents.
+# The clouds' models have no built-in equivalents.
 CLOUDS_CONFIG = cloud_mocks.folder_with(
     "fallbacks:\n"
     "  azure-gpt-4o: [azure/gpt-4o, openai/gpt-4o]\n"
@@ -232,13 +232,15 @@ EMBEDDINGS = {
 
 
 def with_tool_call(form: Format) -> Format:
-    """The same answer with a tool call in place of text, in pieces as that provider streams them."""
-    said = {"openai": _OPENAI_CALL, "anthropic": _ANTHROPIC_CALL, "bedrock": _BEDROCK_CALL}[form.name]
+    """Return the format with a tool call in place of text, in pieces as that provider streams them."""
+    content = {"openai": _OPENAI_CALL, "anthropic": _ANTHROPIC_CALL, "bedrock": _BEDROCK_CALL}[form.name]
     if form.name == "bedrock":
-        return form._replace(content=said, terminal=[*form.terminal[:-2], _BEDROCK_STOP, form.terminal[-1]])
-    terminal = [one.replace(b'"stop"', b'"tool_calls"').replace(b'"end_turn"', b'"tool_use"') for one in form.terminal]
+        return form._replace(content=content, terminal=[*form.terminal[:-2], _BEDROCK_STOP, form.terminal[-1]])
+    terminal = [
+        event.replace(b'"stop"', b'"tool_calls"').replace(b'"end_turn"', b'"tool_use"') for event in form.terminal
+    ]
     preamble = form.preamble[:1]
-    return form._replace(preamble=preamble, content=said, terminal=terminal)
+    return form._replace(preamble=preamble, content=content, terminal=terminal)
 
 
 def _openai_call(call: bytes) -> bytes:

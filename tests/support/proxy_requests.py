@@ -1,4 +1,4 @@
-"""Chat requests as the proxy has parsed them."""
+"""Chat requests as the proxy parses them."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from nulpoint.request.rules import RequestRules
 BODY = b'{"model":"gpt-4o","messages":[]}'
 
 
-def asked(
+def parsed_request(
     headers: Any = (), *, forward_keys: bool = False, strict: bool = False, body: bytes = BODY, keys: Any = ()
 ) -> ProxyRequest:
-    given = {b"content-type": b"application/json", **dict(headers)}
-    request = HttpRequest("POST", b"/v1/chat/completions", given, "1.1", True, 0.0)
+    all_headers = {b"content-type": b"application/json", **dict(headers)}
+    request = HttpRequest("POST", b"/v1/chat/completions", all_headers, "1.1", True, 0.0)
     request.body = body
-    callers = ClientAuthenticator(keys, forward=forward_keys, distinguish=False)
-    return parse_request(request, RequestRules(callers, strict, 600.0), 1000.0)
+    authenticator = ClientAuthenticator(keys, forward=forward_keys, distinguish=False)
+    return parse_request(request, RequestRules(authenticator, strict, 600.0), 1000.0)

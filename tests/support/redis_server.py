@@ -73,7 +73,7 @@ class RedisServer:
         os.kill(self._process.pid, number)
 
     def cli(self, *words: str | bytes) -> bytes:
-        """What redis-cli would do: one command, its reply as it comes on the wire."""
+        """Send one command, as redis-cli does, and return the reply as it comes on the wire."""
         encoded = [word if isinstance(word, bytes) else word.encode() for word in words]
         message = b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
@@ -93,18 +93,18 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
 
 @contextlib.contextmanager
 def redis_patience(seconds: float) -> Iterator[None]:
-    """Let the gateways that are made in this process meanwhile wait so long for a reply of Redis."""
+    """Let gateways that start in this process during the block wait this long for replies of Redis."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(connection, "RedisConnection", functools.partial(RedisConnection, timeout=seconds))
         yield
 
 
 class Relay:
-    """Passes bytes on to a port of loopback, as late as `delay` (seconds each way) says, or not at all."""
+    """Passes bytes on to a port of loopback after `delay` seconds each way, or not at all while paused."""
 
     def __init__(self, target: int) -> None:
         self.delay = 0.0
-        self.connections = 0  # ever made
+        self.connections = 0  # made since the start
         self._target = target
         self._open = asyncio.Event()
         self._open.set()
@@ -122,7 +122,7 @@ class Relay:
         return f"redis://127.0.0.1:{self.port}"
 
     def pause(self) -> None:
-        """Connections are taken and stay open, but nothing passes."""
+        """Accept and keep connections, but pass nothing on."""
         self._open.clear()
 
     def resume(self) -> None:
@@ -144,12 +144,12 @@ class Relay:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            there = await asyncio.open_connection("127.0.0.1", self._target)
+            upstream = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             return
-        self._writers |= {writer, there[1]}
-        for pump in (self._pump(reader, there[1]), self._pump(there[0], writer)):
+        self._writers |= {writer, upstream[1]}
+        for pump in (self._pump(reader, upstream[1]), self._pump(upstream[0], writer)):
             task = asyncio.ensure_future(pump)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -22,14 +22,14 @@ async def replicas(
     provider = await start("openai", settings=mock)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(provider.close)
-        both = []
+        gateways = []
         for _ in range(number):
             environ = settings(url, **{**addresses({"openai": provider}), **more})
-            both.append(await stack.enter_async_context(gateway(environ, providers={"openai": provider})))
-        yield both
+            gateways.append(await stack.enter_async_context(gateway(environ, providers={"openai": provider})))
+        yield gateways
 
 
 async def health(running: Running) -> Any:
-    caller = await Caller.connect(running.port)
-    caller.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    return json.loads((await caller.answer())[2])
+    client = await Caller.connect(running.port)
+    client.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    return json.loads((await client.answer())[2])

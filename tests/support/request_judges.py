@@ -1,7 +1,7 @@
-"""Judges of what is sent to a provider: its own SDK's request types, closed and strict, and the rules types cannot say.
+"""Checks of requests to providers against the types of the providers' SDKs, and against rules beyond types.
 
-The rules are read from the providers' documentation and errors, not from the codecs. `judge_anthropic`, `judge_gemini`
-and `judge_mistral` raise AssertionError with what the provider would refuse.
+The rules come from the providers' documentation and errors, not from the codecs. `judge_anthropic`, `judge_gemini` and
+`judge_mistral` raise AssertionError that describes what the provider would reject.
 """
 
 import functools
@@ -19,7 +19,7 @@ from support.bedrock_judge import judge_bedrock
 
 
 def closed(schema: Any) -> Any:
-    """A pydantic schema that takes no unknown member, and checks every element of what is iterable."""
+    """Return the pydantic schema changed to forbid unknown members and to check every element of iterables."""
     if isinstance(schema, list | tuple):
         return type(schema)(closed(one) for one in schema)
     if not isinstance(schema, dict):
@@ -81,7 +81,7 @@ def mistral_embedding_types() -> Any:
 
 @functools.cache
 def gemini_types() -> Any:
-    """The members of the REST body, each with the SDK's model for it; those refuse unknown members by themselves."""
+    """Return a model of the REST body built from the SDK's models, which reject unknown members."""
     from google.genai import types
 
     class Body(types._common.BaseModel):  # type: ignore[name-defined, misc]
@@ -162,7 +162,7 @@ def strict_schemas(body: Any) -> Iterator[Any]:
 
 
 def only_what_structured_outputs_know(schema: Any) -> None:
-    """The SDK's own rewriting leaves such a schema alone but for the texts."""
+    """Check that the SDK's own rewriting leaves the schema unchanged except for texts."""
     from anthropic.lib._parse._transform import transform_schema
 
     def bare(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the tests of the request log share: records, a clock that goes as told, and files of it."""
+"""Records, a controllable clock and files for the tests of the request log."""
 
 import sqlite3
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ DAY = 86400.0
 
 
 class Clock:
-    """A calendar and a steady clock that go on as told."""
+    """A wall clock and a monotonic clock that tests move forward."""
 
     def __init__(self) -> None:
         self.wall = WHEN.timestamp()

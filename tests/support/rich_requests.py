@@ -1,4 +1,4 @@
-"""Valid requests that hold as much as a request can, to be broken: what is read of them must stand any JSON."""
+"""Valid requests with as many members as possible, for tests that replace any of them by other JSON."""
 
 import base64
 import copy
@@ -71,7 +71,7 @@ PARTS = [
 ]
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 
-# Our own answers, handed back with what OpenAI's shape has no place for.
+# Responses of the gateway that clients return, with members that OpenAI's format does not have.
 KEPT = {
     "anthropic": {"content": [
         {"type": "thinking", "thinking": "hm", "signature": "s"},
@@ -125,7 +125,7 @@ LEGACY = [
     {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}", "id": "call_l"}},
     {"role": "function", "name": "weather", "content": "rain"},
 ]
-# Messages in the providers' own shapes, which pass.
+# Messages in the formats of the providers, which are accepted.
 OWN = {
     "anthropic": [
         {"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "x"}, "title": "t"}]},
@@ -181,7 +181,7 @@ HI = [{"role": "user", "content": "hi"}]
 
 
 def rich_requests(wire: Any) -> dict[str, Any]:
-    """Named requests, each valid for that wire format with some of its models."""
+    """Return named requests, each valid for that wire format with some of its models."""
     kept = [*HI, handed_back(provider_specific_fields=KEPT), result("call_k", "rain", name="weather")]
     made: dict[str, dict[str, Any]] = {
         "conversation": {"messages": CONVERSATION, "tools": TOOLS, "tool_choice": CHOICE},

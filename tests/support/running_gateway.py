@@ -1,4 +1,4 @@
-"""A gateway in this process beside mock providers."""
+"""A gateway in this process with mock providers."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ class Running:
         return self.mocks["openai"]
 
     def log(self) -> bytes:
-        """The request log so far; closes the log."""
+        """Close the request log and return its content."""
         self.app.log.close(2.0)
         return _content(self._log_fd)
 
@@ -47,16 +47,16 @@ async def gateway(
     providers: Mapping[str, Any] | None = None,
     directory: Path | None = None,
 ) -> AsyncIterator[Running]:
-    """`settings` as environment variables; every named mock provider is configured, or the `providers` given instead.
+    """Run a gateway with `settings` as its environment and all named mock providers, or with `providers` instead.
 
-    Without a cache unless the settings say so: most tests that ask twice mean it. However the test ends, nothing may be
-    left of it in the gateway.
+    The cache is off unless the settings turn it on, because most tests that repeat a request want another call. At the
+    end it is checked that nothing is still in use in the gateway.
     """
     mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
     environ = {"PORT": "0", "CACHE_MODE": "none", **addresses(mocks), **settings}
     log_fd = os.memfd_create("request-log")
-    place = ConfigSource(environ, directory or Path("/nonexistent"))
-    app = App(place.load(), place, log_fd)
+    source = ConfigSource(environ, directory or Path("/nonexistent"))
+    app = App(source.load(), source, log_fd)
     try:
         yield Running(app, await app.listen(), mocks, log_fd)
     finally:
@@ -64,10 +64,10 @@ async def gateway(
         app.server.abort()
         await app.server.wait_drained(1.0)
         left = left_in(app)
-        planted_key_watch.look("the health page", app.runtime.status.health()[2])
-        planted_key_watch.look("the metrics", app.metrics.page())
+        planted_key_watch.check("the health page", app.runtime.status.health()[2])
+        planted_key_watch.check("the metrics", app.metrics.page())
         app.close()
-        planted_key_watch.look("the request log", _content(log_fd))
+        planted_key_watch.check("the request log", _content(log_fd))
         for server in mocks.values():
             await server.close()
         await asyncio.sleep(0)
@@ -76,28 +76,28 @@ async def gateway(
 
 
 def left_in(app: App) -> dict[str, Any]:
-    """What a gateway without callers still holds, and should not."""
-    standings = app.runtime.provider_health.items()
-    held = {
-        "connections of callers": len(app.server.connections),
+    """Return what is still in use in a gateway that has no clients."""
+    health = app.runtime.provider_health.items()
+    in_use = {
+        "connections of clients": len(app.server.connections),
         "in flight": app.runtime.recorder.inflight,
-        "at the gate": (
+        "in admission control": (
             app.admission.requests,
             app.admission.streams,
             app.admission.held_bytes,
             sum(map(len, app.admission._waiting.values())),
         ),
         "shared calls": len(app.runtime.single_flight or ()),
-        "attempts from the budget": {
-            name: one.retry_budget.running for name, one in standings if one.retry_budget.running
+        "retries from the budget": {
+            name: provider.retry_budget.running for name, provider in health if provider.retry_budget.running
         },
-        "probes": [name for name, one in standings if one.breaker.state is State.HALF_OPEN],
+        "probes": [name for name, provider in health if provider.breaker.state is State.HALF_OPEN],
         "waiting for a connection": sum(len(pool._waiters) for pool in app.runtime.client._pools.values()),
         "busy connections to providers": sum(
-            one._busy for pool in app.runtime.client._pools.values() for one in pool._open
+            connection._busy for pool in app.runtime.client._pools.values() for connection in pool._open
         ),
     }
-    return {what: count for what, count in held.items() if count not in (0, (0, 0, 0, 0), {}, [])}
+    return {what: count for what, count in in_use.items() if count not in (0, (0, 0, 0, 0), {}, [])}
 
 
 def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:

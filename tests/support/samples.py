@@ -1,4 +1,4 @@
-"""Valid requests, answers and streams of every format, each with as much in it as that format has."""
+"""Valid requests, responses and streams of every format, each with as many members as the format has."""
 
 import base64
 from typing import Any
@@ -9,7 +9,7 @@ PDF = "data:application/pdf;base64," + base64.b64encode(b"pdf").decode()
 TXT = "data:text/plain;base64," + base64.b64encode("é".encode()).decode()
 MARK = {"type": "ephemeral", "ttl": "1h"}
 
-# -- requests of callers -----------------------------------------------------------------------------------------------
+# -- requests of clients -----------------------------------------------------------------------------------------------
 
 PLACE = {
     "type": "object",
@@ -42,7 +42,7 @@ def tool(name: str, parameters: Any, **more: Any) -> JSON:
     return {"type": "function", "function": {"name": name, "description": "Does it.", "parameters": parameters, **more}}
 
 
-# Our own answers, handed back with what OpenAI's shape has no place for.
+# Responses of the gateway that clients return, with members that OpenAI's format does not have.
 KEPT = {
     "anthropic": {"content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "so"}, {"type": "tool_use", "id": "call_9", "name": "weather", "input": {}}]},
     "bedrock": {"content": [{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "so"}, {"toolUse": {"toolUseId": "call_9", "name": "weather", "input": {}}}]},
@@ -112,7 +112,7 @@ EMBEDDINGS: list[JSON] = [
     {"model": "m", "input": [[1, 2], [3]]},
 ]  # fmt: skip
 
-# -- whole answers of providers, by format -----------------------------------------------------------------------------
+# -- whole responses of providers, by format ---------------------------------------------------------------------------
 
 CITATION = {"type": "web_search_result_location", "url": "https://example.com", "title": "T", "cited_text": "x"}
 OPENAI_CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"input":"x"}'}}
@@ -181,7 +181,7 @@ VECTORS: dict[str, list[JSON]] = {
     "vertex": [{"predictions": [{"embeddings": {"values": [0.5, 1], "statistics": {"token_count": 3, "truncated": False}}}], "metadata": {}}],
 }  # fmt: skip
 
-# -- streams, by format: the events of one answer ----------------------------------------------------------------------
+# -- streams, by format: the events of one response --------------------------------------------------------------------
 
 DELTAS: list[JSON] = [
     {"role": "assistant", "content": "", "refusal": None}, {"content": "hi"}, {"reasoning_content": "hm"}, {"refusal": "no"},

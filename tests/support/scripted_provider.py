@@ -1,9 +1,9 @@
-"""A scripted provider: raw sockets that do exactly what a list of steps says, and remember what was done to them.
+"""A scripted provider: a raw socket server that plays a list of steps and records what it received.
 
-    faultd = await serve([send(HEAD), wait(event), reset()], [send(GOOD)])
+    provider = await serve([send(HEAD), wait(event), reset()], [send(GOOD)])
 
-The first request runs the first script, the second the second, and all that follow the last one; `choose` gives the
-script of a request instead.
+The first request plays the first script, the second request the second one, and all later requests the last one. If
+`choose` is given, it returns the script of each request instead.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 
 
 def send(*pieces: bytes) -> Step:
-    """Each piece in a write of its own."""
+    """Send each piece in a write of its own."""
 
     async def step(talk: "Talk") -> None:
         for piece in pieces:
@@ -32,7 +32,7 @@ def send(*pieces: bytes) -> Step:
 
 
 def wait(event: asyncio.Event) -> Step:
-    """Until the test says so."""
+    """Wait until the test sets the event."""
 
     async def step(talk: "Talk") -> None:
         await event.wait()
@@ -41,7 +41,7 @@ def wait(event: asyncio.Event) -> Step:
 
 
 def say(event: asyncio.Event) -> Step:
-    """Tell the test that this point is reached."""
+    """Set the event, so that the test knows that this step was reached."""
 
     async def step(talk: "Talk") -> None:
         event.set()
@@ -50,7 +50,7 @@ def say(event: asyncio.Event) -> Step:
 
 
 def pause(seconds: float) -> Step:
-    """For what is about time itself."""
+    """Sleep."""
 
     async def step(talk: "Talk") -> None:
         await asyncio.sleep(seconds)
@@ -59,7 +59,7 @@ def pause(seconds: float) -> Step:
 
 
 def drip(data: bytes, seconds: float) -> Step:
-    """One byte at a time."""
+    """Send one byte at a time, with a pause after each."""
 
     async def step(talk: "Talk") -> None:
         for byte in data:
@@ -70,7 +70,7 @@ def drip(data: bytes, seconds: float) -> Step:
 
 
 def reset() -> Step:
-    """RST: SO_LINGER with 0 seconds."""
+    """Reset the connection: closing with SO_LINGER of 0 seconds sends RST."""
 
     async def step(talk: "Talk") -> None:
         sock = talk.transport.get_extra_info("socket")
@@ -88,7 +88,7 @@ def fin() -> Step:
 
 
 def silence() -> Step:
-    """Nothing more, until the other side gives up."""
+    """Send nothing more and wait until the other side ends the connection."""
 
     async def step(talk: "Talk") -> None:
         await talk.ended.wait()
@@ -97,10 +97,10 @@ def silence() -> Step:
 
 
 class Talk(asyncio.Protocol):
-    """One connection: `received` so far, and when (loop time) and how the other side ended it."""
+    """One connection: the bytes received, and when (in loop time) and how the other side ended it."""
 
-    def __init__(self, faultd: "Faultd") -> None:
-        self.faultd = faultd
+    def __init__(self, provider: "ScriptedProvider") -> None:
+        self.provider = provider
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self.received = b""
         self.ended = asyncio.Event()
@@ -111,19 +111,19 @@ class Talk(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        self.faultd.talks.append(self)
-        if self.faultd.deaf:  # not yet: uvloop begins to read after this
+        self.provider.talks.append(self)
+        if self.provider.deaf:  # uvloop begins to read only after this method
             asyncio.get_running_loop().call_soon(self.transport.pause_reading)
-        if self.faultd.on_connect:
-            self._play(self.faultd.on_connect)
+        if self.provider.on_connect:
+            self._play(self.provider.on_connect)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
         self._unread += data
         while (size := _request_size(self._unread)) and len(self._unread) >= size:
             request, self._unread = self._unread[:size], self._unread[size:]
-            script = self.faultd.script_for(request)
-            self.faultd.requests.append(request)
+            script = self.provider.script_for(request)
+            self.provider.requests.append(request)
             self._play(script)
 
     def _play(self, script: Script) -> None:
@@ -148,8 +148,8 @@ class Talk(asyncio.Protocol):
             self.ended.set()
 
 
-class Faultd:
-    """`requests` holds every complete request, so a duplicate shows; `deaf` stops reading from the start."""
+class ScriptedProvider:
+    """A scripted provider. `requests` holds every complete request; with `deaf` it never reads."""
 
     def __init__(
         self, scripts: list[Script], on_connect: Script, *, deaf: bool, choose: Callable[[bytes], Script] | None = None
@@ -170,7 +170,7 @@ class Faultd:
 
     @property
     def open(self) -> int:
-        """Connections the other side has not ended."""
+        """The number of connections that the other side has not ended."""
         return sum(not talk.ended.is_set() for talk in self.talks)
 
     def script_for(self, request: bytes) -> Script:
@@ -198,14 +198,14 @@ async def serve(
     on_connect: Script | None = None,
     deaf: bool = False,
     tls: ssl.SSLContext | None = None,
-) -> Faultd:
-    faultd = Faultd(list(scripts) or [[silence()]], on_connect or [], deaf=deaf, choose=choose)
-    await faultd.listen(tls)
-    return faultd
+) -> ScriptedProvider:
+    provider = ScriptedProvider(list(scripts) or [[silence()]], on_connect or [], deaf=deaf, choose=choose)
+    await provider.listen(tls)
+    return provider
 
 
 class BlackHole:
-    """An address that lets nobody in: its queue of connections is full, so the kernel drops every SYN."""
+    """An address that accepts nothing: its connection queue is full, so the kernel drops every SYN."""
 
     def __init__(self) -> None:
         self._listener = socket.socket()
@@ -227,7 +227,7 @@ class BlackHole:
 
 
 class Nobody:
-    """An address where nobody listens: connections are refused."""
+    """An address on which nothing listens, so connections are refused."""
 
     def __init__(self) -> None:
         self._holder = socket.socket()
@@ -240,7 +240,7 @@ class Nobody:
 
 
 def _request_size(data: bytes) -> int:
-    """Of the first request in `data`; 0 while its head is not whole."""
+    """Return the size of the first request in `data`, or 0 while its head is incomplete."""
     head = data.find(b"\r\n\r\n") + 4
     if head < 4:
         return 0

@@ -1,4 +1,4 @@
-"""One caller of the matrix: the official SDK, a gateway, and one mock provider behind it."""
+"""A conversation between the official SDK, a gateway and one mock provider."""
 
 import contextlib
 import json
@@ -14,18 +14,18 @@ from support.running_gateway import gateway
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PDF = "JVBERi0xLjQK"
-STRANGE = 'q"\\\u2028ü'  # what escapes wrongly where escapes are made by hand
+STRANGE = 'q"\\\u2028ü'  # characters that handwritten escaping gets wrong
 
 
 class Row(NamedTuple):
-    """A provider, and a model of it; several generations where they differ in what they take."""
+    """A provider and one of its models. Generations of models that accept different requests have rows of their own."""
 
     provider: str
     model: str
 
     @property
     def speaks(self) -> Any:
-        """Whose format it is."""
+        """The provider whose format is used."""
         return SPEAKS.get(self.provider, self.provider)
 
     @property
@@ -53,7 +53,7 @@ ONE_A_PROVIDER = tuple(row for row in ROWS if row.model not in ("claude-opus-4-8
 
 
 def tool(name: Any, **properties: Any) -> dict[str, Any]:
-    """A function; without properties it takes none."""
+    """Return a function tool with these parameters."""
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     return {"type": "function", "function": {"name": name, "description": f"the {name}", "parameters": schema}}
 
@@ -66,7 +66,7 @@ ARGUMENTS = {"weather": {"city": STRANGE, "days": [1]}, "time": {}}
 
 
 class Talk:
-    """`streamed`: answers are asked for as streams and added up by the SDK. `headers` are those of the last answer."""
+    """A conversation. If `streamed`, responses are streams that the SDK assembles. `headers` are from the last response."""
 
     def __init__(self, row: Any, streamed: Any, running: Any, client: Any) -> None:
         self.row = row
@@ -77,7 +77,7 @@ class Talk:
         self.chunks: list[Any] = []
 
     async def ask(self, messages: Any, **request: Any) -> Any:
-        """The first choice of the answer, with `usage` of the whole."""
+        """Send a request and return message and finish reason of the first choice. Sets `usage`."""
         completion = await self.complete(messages, **request)
         choice = completion.choices[0]
         self.usage = completion.usage
@@ -102,22 +102,22 @@ class Talk:
 
     @property
     def dropped(self) -> Any:
-        """What the gateway says it could not pass on."""
+        """The members that the gateway reports as dropped."""
         return sorted(filter(None, self.headers.get("x-nulpoint-dropped", "").split(",")))
 
     def sent(self) -> Any:
-        """The newest request, as the provider got it."""
+        """Return the last request that the provider received."""
         return json.loads(b64decode(self.mock.last["body"]))
 
 
 def sdk(url: Any, **options: Any) -> Any:
-    """The official SDK. Without TLS there is nothing to verify, and reading the roots takes longer than a test."""
+    """Return a client of the official SDK. It verifies no TLS, because loading the root certificates is slow."""
     plain = openai.DefaultAsyncHttpxClient(verify=False)
     return openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0, http_client=plain, **options)
 
 
 def talk(row: Any, streamed: Any, use: Any, settings: Any = None, headers: Any = None) -> None:
-    """Run `use(talk)` from a caller to a mock of that row's provider."""
+    """Run `use(talk)` with a conversation with the mock of that row's provider."""
 
     async def main() -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -129,10 +129,10 @@ def talk(row: Any, streamed: Any, use: Any, settings: Any = None, headers: Any =
 
 
 def answered(messages: Any, message: Any, *results: Any) -> list[Any]:
-    """The conversation with the answer as the SDK has it, and the results of its calls."""
+    """Return the messages with the response as the SDK has it, and the results of its calls."""
     calls = message.tool_calls or []
-    given = [
+    results_of_calls = [
         {"role": "tool", "tool_call_id": call.id, "content": result}
         for call, result in zip(calls, results, strict=True)
     ]
-    return [*messages, message, *given]
+    return [*messages, message, *results_of_calls]

@@ -1,4 +1,4 @@
-"""Answers as a caller with the official SDK sees them, whichever way they came."""
+"""Responses as a client with the official SDK sees them, whole or streamed."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from openai.types.chat import ChatCompletionChunk
 
 
 def by_sdk(events: Any) -> Any:
-    """The answer as the official SDK adds it up."""
+    """Return the response that the official SDK assembles from the events."""
     state = ChatCompletionStreamState()
     usage = None
     for event in events:
@@ -19,7 +19,7 @@ def by_sdk(events: Any) -> Any:
 
 
 def shown(completion: Any) -> Any:
-    """What a caller sees: absent and null are one, and the SDK adds members of its own."""
+    """Return the completion without nulls and without the members that the SDK adds."""
     completion = without_nulls(completion)
     for choice in completion["choices"]:
         choice["message"].pop("parsed", None)

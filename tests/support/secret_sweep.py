@@ -1,4 +1,4 @@
-"""A gateway process with everything planted, everything that can be asked of it, and all that comes out."""
+"""A gateway process with planted secrets, requests of every kind to it, and everything that it sends or logs."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ ROUTES = ("chat", "chat stream", "completions", "completions stream", "embedding
 
 
 def body_of(route: str, provider: str, prompt: str) -> bytes:
-    """A request with the prompt in every place for text."""
+    """Return a request body with the prompt in every place for text."""
     kind, _, streamed = route.partition(" ")
     model = MODELS[provider][("chat", "completions", "embeddings").index(kind)]
     body: dict[str, Any] = {"model": model, "user": prompt}
@@ -47,7 +47,7 @@ def body_of(route: str, provider: str, prompt: str) -> bytes:
 
 
 class Process:
-    """`nulpoint serve` with the settings given; its output goes into files, since a pipe would fill."""
+    """A process of `nulpoint serve`. Its output goes to files, because a pipe would fill up."""
 
     def __init__(self, settings: dict[str, str], folder: Path) -> None:
         self.port = free_port()
@@ -81,9 +81,10 @@ class Process:
 
 
 class Sweep:
-    """One process, its mock providers, and what came out of either.
+    """A gateway process, its mock providers, and what either received.
 
-    `answers` to callers, head and body, each beside the prompt it was asked with; `heads` that reached each provider.
+    `answers` are pairs of a request's prompt and the bytes of its response. `heads` are the request headers that reached
+    each provider.
     """
 
     def __init__(self, planted: Planted, process: Process, mocks: dict[str, MockServer]) -> None:
@@ -105,10 +106,10 @@ class Sweep:
         mock.respond = recorded  # type: ignore[method-assign]
 
     async def send(self, data: bytes, prompt: str = "") -> bytes:
-        """Raw bytes out, all that comes back until the connection ends."""
-        caller = await Caller.connect(self.process.port)
-        caller.send(data)
-        answer = await asyncio.wait_for(caller.rest(), 15)
+        """Send raw bytes and return everything up to the end of the connection."""
+        client = await Caller.connect(self.process.port)
+        client.send(data)
+        answer = await asyncio.wait_for(client.rest(), 15)
         self.answers.append((prompt, answer))
         return answer
 
@@ -122,9 +123,9 @@ class Sweep:
         return await self.send("\r\n".join([*lines, "", ""]).encode())
 
     async def with_every_fault(self, faults: Any, routes: Any, fields: Any) -> None:
-        """All providers at once, each one request after the other. `fields(provider)`: of the request head."""
+        """Request every route with every fault, all providers in parallel. `fields` returns the headers for a provider."""
 
-        async def one(provider: str) -> None:
+        async def sweep(provider: str) -> None:
             for fault in faults:
                 for route in routes:
                     arg = 0.2 if fault == "slow_drip" else None
@@ -132,10 +133,10 @@ class Sweep:
                     await self.ask(route, provider, *fields(provider))
                     self.mocks[provider].clear()
 
-        await asyncio.gather(*map(one, self.mocks))
+        await asyncio.gather(*map(sweep, self.mocks))
 
     def leaks(self) -> dict[str, set[object]]:
-        """Where a secret or a prompt came out that does not belong there."""
+        """Return the secrets and prompts that appeared where they must not."""
         found: dict[str, set[object]] = {
             "answers": {
                 (*sorted(names), answer) for _, answer in self.answers if (names := self.planted.found_in(answer))
@@ -151,13 +152,13 @@ class Sweep:
         return {where: names for where, names in found.items() if names}
 
     def sent_to(self, provider: str) -> set[str]:
-        """Whose secrets were in the heads that reached this provider."""
+        """Return the names of the secrets in the headers that reached this provider."""
         return self.planted.found_in("\n".join(map(str, self.heads[provider])).encode())
 
 
 @contextlib.asynccontextmanager
 async def sweeping(planted: Planted, settings: dict[str, str], folder: Path) -> AsyncIterator[Any]:
-    """All four mocks are configured, each with a planted key."""
+    """Run a gateway process with all four mock providers, each with a planted key."""
     mocks = {name: await start(name) for name in MODELS}
     environ: dict[str, str] = {}
     for name, mock in mocks.items():

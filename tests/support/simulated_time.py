@@ -1,9 +1,8 @@
 """An event loop whose clock stands still while there is work, and jumps to the next timer when there is none.
 
-Tests of deadlines, queues and load give the same result on a fast machine, on a slow one and on one that is busy with
-something else: code takes no time, and only what really waits for a timer lets time pass. Sockets of loopback work as
-ever, because what one side has written is there for the other as soon as the loop looks. Programs of their own, such as
-a Redis server, are another matter: use the real loop with them.
+Tests of deadlines, queues and load give the same result on fast, slow and busy machines: code takes no time, and time
+passes only while everything waits for a timer. Loopback sockets work as usual, because written data is available to the
+other side at once. With separate programs, such as a Redis server, use the real loop instead.
 """
 
 import asyncio
@@ -15,12 +14,12 @@ from typing import Any, TypeVar, TypeVarTuple
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
 
-_SETTLE_SECONDS = 0.001  # of the real clock: how long to look for input before the time jumps
-_THREAD_SECONDS = 0.05  # of the real clock, between two looks at the threads that work for the loop
+_SETTLE_SECONDS = 0.001  # real time to wait for input before the time jumps
+_THREAD_SECONDS = 0.05  # real time between two checks of the threads that work for the loop
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """Waits for input like the selector it wraps; in place of waiting for a timer it calls `jump` with the seconds."""
+    """A selector that calls `jump` with the seconds instead of waiting for a timer. Otherwise it wraps the default one."""
 
     def __init__(self, jump: Callable[[float], None], threads_at_work: Callable[[], bool]) -> None:
         self._inner = selectors.DefaultSelector()
@@ -54,7 +53,7 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class SimulatedTimeLoop(asyncio.SelectorEventLoop):
-    """`time()` is simulated seconds since an arbitrary start."""
+    """An event loop whose `time()` returns simulated seconds since an arbitrary start."""
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -67,7 +66,7 @@ class SimulatedTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Arguments], _Result], *args: *_Arguments
     ) -> "asyncio.Future[_Result]":
-        """Run it as ever; the time does not jump while a thread is at work."""
+        """Run the function as usual. The time does not jump while a thread is working."""
         future = super().run_in_executor(executor, func, *args)
         self._threads += 1
         future.add_done_callback(self._thread_ended)

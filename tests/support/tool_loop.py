@@ -31,7 +31,7 @@ async def tool_loop(talk: Talk, **asked: Any) -> None:
     assert "21 degrees" in message.content
     assert "9" in message.content
     assert talk.dropped == []
-    # and on: a further question after all of that
+    # The conversation continues after all of that.
     messages = [*messages, message, {"role": "user", "content": "hello"}]
     message, finish = await talk.ask(messages, **asked)
     assert finish == "tool_calls"

@@ -215,7 +215,7 @@ def test_a_connection_closed_while_idle_is_reopened_at_once():
 
 # -- cancelled requests ------------------------------------------------------------------------------------------------
 
-OPERATIONS = int(os.environ.get("NULPOINT_D05", "5000"))
+OPERATIONS = int(os.environ.get("NULPOINT_CANCELLED_REQUESTS", "5000"))
 
 
 def start_task(coroutine):

@@ -1,1 +1,1 @@
-"""Judging recorded provider traffic. Nothing here uses the codecs' own reading of a provider's format."""
+"""Checks the gateway against recorded provider traffic, without the gateway's own decoders of the formats."""

@@ -1,4 +1,4 @@
-"""How Anthropic's messages and streams are read by the judge."""
+"""Reads Anthropic's messages and streams for the judge."""
 
 import collections
 from typing import Any
@@ -22,7 +22,7 @@ def assembled(text: str) -> dict[str, Any]:
     inputs: dict[int, str] = collections.defaultdict(str)
     for event in events(text):
         kind = event["type"]
-        if kind == "message_stop":  # in one fixture the answer to the next request follows
+        if kind == "message_stop":  # in one fixture the response to the next request follows
             break
         if kind == "message_start":
             answer = event["message"] | {"restarted": bool(answer.get("content"))}
@@ -53,7 +53,7 @@ def _grow(block: dict[str, Any], delta: dict[str, Any], inputs: dict[int, str], 
 
 
 def failed(answer: dict[str, Any]) -> bool:
-    """A second answer began after a part of the first: what a caller has of that cannot be taken back."""
+    """Return whether a second response begins after a part of the first one, which the client already has."""
     return bool(answer.pop("restarted", False))
 
 
@@ -83,7 +83,7 @@ def _refusal(answer: dict[str, Any]) -> str:
 
 
 def pings(text: str) -> int:
-    """How many a caller gets: those that come while there is an answer."""
+    """Return how many the client gets: those that come while there is a response."""
     kinds = [event["type"] for event in events(text)]
     return kinds[kinds.index("message_start") : kinds.index("message_stop")].count("ping")
 
@@ -105,7 +105,7 @@ def usage(answer: dict[str, Any]) -> dict[str, int] | None:
 
 
 def rest(answer: dict[str, Any]) -> Any:
-    """Of text and calls nothing but what is more than their own members is left."""
+    """Return the rest of text and calls: only members beyond the ones that are compared."""
     plain = {"text": {"type", "text"}, "tool_use": {"type", "input"}}
     blocks = [
         {name: value for name, value in block.items() if name not in plain.get(block["type"], ())}

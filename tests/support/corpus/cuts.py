@@ -1,17 +1,17 @@
-"""The same bytes as networks may bring them."""
+"""Splits a body into pieces, as a network may deliver it."""
 
 import itertools
 import random
 import re
 from collections.abc import Iterator
 
-# Bytes; longer streams are cut at fewer places, or the replay would take minutes.
+# In bytes. Longer streams are split at fewer places, because the replay would take minutes.
 _MANY = 20_000
 _SOME = 3_000
 
 
 def cuts(body: bytes, *, thorough: bool = True) -> Iterator[list[bytes]]:
-    """Lists of pieces that add up to the body: always whole and at random places."""
+    """Generate lists of pieces that add up to the body: one piece, and pieces of random sizes."""
     yield [body]
     yield _random(body)
     if thorough:
@@ -25,7 +25,7 @@ def cuts(body: bytes, *, thorough: bool = True) -> Iterator[list[bytes]]:
 
 
 def by_event(body: bytes) -> list[bytes]:
-    """One piece an event."""
+    """Return one piece per event."""
     return _at(body, [end.end() for end in re.finditer(rb"\r\n\r\n|\n\n|\r\r", body)])
 
 

@@ -1,36 +1,36 @@
-"""What the judges of all formats share: what is expected of an answer, and how it is compared."""
+"""The parts that the judges of all formats share: the expected choices, and their comparison."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from support.corpus.caller import Answer
+from support.corpus.openai_client import Answer
 
 
 class Expected(NamedTuple):
-    """One choice as the recording has it. A call's id is None where the provider gave none."""
+    """One choice of the recording. The id of a call is None if the provider gave none."""
 
     finish: str
     text: str = ""
     thinking: str = ""
     calls: Sequence[tuple[str | None, str, Any]] = ()
     citations: Sequence[str] = ()  # URLs, in order
-    refusal: str | None = None  # why it refused, in the provider's words; empty where it says nothing of it
+    refusal: str | None = None  # the provider's reason of a refusal, or empty if it gives none
 
 
 class Format(NamedTuple):
-    """How one provider's answers are read. All of it is written from the provider's documentation and recordings."""
+    """Functions that read one provider's responses, written from the provider's documentation and recordings."""
 
-    assembled: Callable[[str], dict[str, Any]]  # a stream as the whole answer it adds up to
-    failed: Callable[[dict[str, Any]], bool]  # this is to be told as a failure
+    assembled: Callable[[str], dict[str, Any]]  # assembles a stream into a whole response
+    failed: Callable[[dict[str, Any]], bool]  # whether the response must be reported as a failure
     choices: Callable[[dict[str, Any]], list[Expected]]
     usage: Callable[[dict[str, Any]], dict[str, int] | None]
-    rest: Callable[[dict[str, Any]], Any]  # the answer without what the three above compare
-    elsewhere: Mapping[str, str]  # see corpus.kept
+    rest: Callable[[dict[str, Any]], Any]  # the response without the parts that the three above compare
+    elsewhere: Mapping[str, str]  # see corpus.completeness
 
 
 def compare(expected: list[Expected], usage: dict[str, int] | None, shown: Answer) -> None:
-    """Raises AssertionError naming what differs."""
+    """Compare both. Raises AssertionError that names the difference."""
     assert len(shown.choices) == len(expected)
     for index, one in enumerate(expected):
         choice = shown.choices[index]
@@ -68,7 +68,7 @@ def same(what: str, seen: Any, wanted: Any) -> None:
 
 
 def lenient(text: Any) -> Any:
-    """Arguments of a call; what a token limit cut is compared as text."""
+    """Return the arguments of a call; arguments that a token limit cut are compared as text."""
     if not isinstance(text, str):
         return text
     try:
@@ -78,7 +78,7 @@ def lenient(text: Any) -> Any:
 
 
 def events(text: str) -> Iterator[Any]:
-    """The JSON of a stream's events. Only LF and CRLF end lines here, as in all recordings."""
+    """Return the JSON of a stream's events. Only LF and CRLF end lines, as in all recordings."""
     for line in text.replace("\r\n", "\n").split("\n"):
         data = line[5:].strip() if line.startswith("data:") else ""
         if data and data != "[DONE]":

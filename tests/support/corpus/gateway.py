@@ -1,4 +1,4 @@
-"""What the gateway makes of recorded bytes: the code of a real request, with the sockets left out."""
+"""Processes recorded bytes with the gateway's code for real requests, without sockets."""
 
 import asyncio
 import atexit
@@ -22,16 +22,16 @@ MODEL = "some-model"
 
 
 class Shown(NamedTuple):
-    """What left for the caller: status and body, or the failure that was told instead of one or after a part of it."""
+    """The bytes sent to the client: status and body, or the failure that was reported instead or after a part of it."""
 
     body: bytes
     facts: ResponseMetadata
     failure: Failure | None = None
-    began: bool = True  # a part of the answer was out before it failed
+    began: bool = True  # whether a part of the response was sent before it failed
 
 
 def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, UpstreamRequest, bool]:
-    """The caller's request and what was made of it; whether a completion is answered through chat."""
+    """The client's request, the upstream request, and whether a completion is emulated by chat."""
     through_chat = route == "completions" and not host.completions
     asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
     if route == "embeddings":
@@ -41,7 +41,7 @@ def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, U
 
 
 def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) -> Shown:
-    """A whole answer, as `gateway.proxy` sends it."""
+    """Process a whole response as the proxy does."""
     request, ready, through_chat = prepared(host, route, **members)
     try:
         if ready.codec is not None:
@@ -57,7 +57,7 @@ def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) ->
 
 
 def show_stream(host: ProviderSpec, pieces: Iterable[bytes], *, usage: bool, route: Route = "chat") -> Shown:
-    """A stream whose reads are `pieces`, as `gateway.relay` passes it on; `usage`: the caller asked for it."""
+    """Relay a stream whose reads are `pieces`. `usage` says that the client requested usage."""
     return _loop().run_until_complete(_show_stream(host, pieces, usage, route))
 
 
@@ -86,7 +86,7 @@ async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool,
 
 
 class _Upstream:
-    """A provider's connection whose reads are known beforehand."""
+    """A provider's connection with predefined reads."""
 
     headers: ClassVar[dict[bytes, bytes]] = {}
     deadline = 0.0
@@ -115,7 +115,7 @@ class _Upstream:
 
 
 class _Answer:
-    """A caller that reads at once."""
+    """A client that reads at once."""
 
     paused = False
 
@@ -145,5 +145,5 @@ class _Answer:
 
 
 def translated(host: ProviderSpec) -> bool:
-    """The host speaks a format of its own."""
+    """Say whether the host uses a format other than OpenAI's."""
     return host.wire in CODECS

@@ -1,4 +1,4 @@
-"""How Gemini's answers and streams are read by the judge."""
+"""Reads Gemini's responses and streams for the judge."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def assembled(text: str) -> dict[str, Any]:
 
 
 def _joined_calls(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the calls that came in pieces made whole. In the recordings all their arguments are texts at the top."""
+    """Assemble calls that came in pieces. In the recordings all their arguments are texts at the top level."""
     whole: list[dict[str, Any]] = []
     going_on = False
     for part in parts:
@@ -55,7 +55,7 @@ def _joined_calls(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def failed(answer: dict[str, Any]) -> bool:
-    """No answer at all, or one with nothing in it for a reason that is no proper end."""
+    """Return whether there is no response, or an empty one whose reason is not a proper end."""
     candidates = answer.get("candidates") or []
     made = [part for one in candidates for part in (one.get("content") or {}).get("parts") or []]
     proper = {"STOP", "MAX_TOKENS", "CONTINUATION", *_FILTERED}
@@ -115,7 +115,7 @@ def usage(answer: dict[str, Any]) -> dict[str, int] | None:
 
 
 def rest(answer: dict[str, Any]) -> Any:
-    """Of text and calls nothing but what is more than their own members is left."""
+    """Return the rest of text and calls: only members beyond the ones that are compared."""
     left = {name: value for name, value in answer.items() if name not in ("responseId", "usageMetadata")}
     if answer.get("modelVersion"):
         left["model"] = left.pop("modelVersion")

@@ -1,36 +1,37 @@
-"""The verdict on one recording."""
+"""Judges one recording."""
 
 import json
 from typing import Any
 
 from nulpoint.protocols.openai.usage import Usage
-from support.corpus import anthropic, gemini, mistral, passed_on, refused, sdks
-from support.corpus.caller import Answer, read_completion, read_embeddings, read_stream, read_whole
+from support.corpus import anthropic, error_responses, gemini, mistral, pass_through, sdks
+from support.corpus.completeness import lost
 from support.corpus.cuts import by_event, cuts
 from support.corpus.formats import Format, compare, same
 from support.corpus.gateway import CREATED, show_stream, show_whole, translated
-from support.corpus.kept import lost
+from support.corpus.openai_client import Answer, read_completion, read_embeddings, read_stream, read_whole
 from support.corpus.records import Recording
 
 FORMATS = {"anthropic": anthropic.FORMAT, "gemini": gemini.FORMAT, "mistral": mistral.FORMAT}
 
 
 def judge(recording: Recording, *, thorough: bool = True) -> list[str]:
-    """Notes, if all is well. Raises AssertionError (or ValidationError) where the caller is not shown what came.
+    """Return notes. Raises AssertionError (or ValidationError) if the client does not get what the provider sent.
 
-    `thorough`: streams are cut at every kind of place, and the provider's own SDK is asked too, where it is there.
+    If `thorough`, streams are also cut at every kind of place, and the provider's own SDK reads the recording too if it
+    is installed.
     """
     host = recording.host
     if recording.failed:
-        refused.judge_error(recording)
+        error_responses.judge_error(recording)
         return []
     if host.wire == "gemini" and recording.route == "embeddings":
         _judge_embeddings(recording)
         return []
     if not translated(host) or recording.route == "embeddings":
         if recording.is_stream:
-            return passed_on.judge_stream(recording, thorough=thorough)
-        return passed_on.judge_whole(recording)
+            return pass_through.judge_stream(recording, thorough=thorough)
+        return pass_through.judge_whole(recording)
     read = FORMATS[host.wire]
     body = recording.body
     answer = read.assembled(body.decode()) if recording.is_stream else json.loads(body)
@@ -52,7 +53,7 @@ def _ask_sdk(recording: Recording, read: Format, answer: dict[str, Any]) -> list
 
 
 def _judge_failure(recording: Recording) -> list[str]:
-    """What is no answer, or is taken back half-way, must not pass for one."""
+    """Check that a failure, even one in the middle of a response, does not pass as a response."""
     host = recording.host
     if recording.is_stream:
         shown = show_stream(host, by_event(recording.body), usage=True)
@@ -93,7 +94,7 @@ def _judge_stream(recording: Recording, read: Format, answer: dict[str, Any], th
     _judge_cut(recording, read)
     completed = show_stream(host, by_event(body), usage=True, route="completions")
     assert completed.failure is None, completed.failure
-    assert completed.body.endswith(passed_on.DONE)
+    assert completed.body.endswith(pass_through.DONE)
 
 
 def _judge_answer(read: Format, answer: dict[str, Any], seen: Answer, usage: bool = True) -> None:
@@ -107,7 +108,7 @@ def _judge_answer(read: Format, answer: dict[str, Any], seen: Answer, usage: boo
 
 
 def _same_noted(counts: dict[str, int] | None, noted: Usage | None) -> None:
-    """What the gateway notes for its log, also where the caller was told nothing."""
+    """Check what the gateway records for its log, also if the client did not request it."""
     assert (noted is None) == (counts is None)
     if counts is not None and noted is not None:
         same("noted usage", (noted.prompt, noted.completion), (counts["prompt_tokens"], counts["completion_tokens"]))
@@ -116,13 +117,13 @@ def _same_noted(counts: dict[str, int] | None, noted: Usage | None) -> None:
 
 
 def _judge_cut(recording: Recording, read: Format) -> None:
-    """A stream that ends early is an error to the caller, however much of it came."""
+    """Check that a stream that ends early is an error for the client, however much of it came."""
     pieces = by_event(recording.body)
     whole = show_stream(recording.host, pieces, usage=False).body
     for end in range(0, len(pieces) - 1, max(1, len(pieces) // 12)):
         shown = show_stream(recording.host, pieces[:end], usage=False)
         if shown.failure is None:
-            # Only where the provider says in every event that it has finished, or nothing that counts was cut.
+            # This is only allowed if every event reports the finish, or if nothing relevant was cut.
             said = read.assembled(b"".join(pieces[:end]).decode()).get("candidates", [])
             ended = all("finishReason" in one for one in said) if said else shown.body == whole
             assert ended, f"a stream cut after {end} events passes for whole"
@@ -151,4 +152,4 @@ def _judge_embeddings(recording: Recording) -> None:
             missing = lost(left, seen, {"embeddings[].values[]": "compared"})
             assert not missing, f"lost: {', '.join(missing[:8])}"
         else:
-            passed_on.same_floats([one["embedding"] for one in seen["data"]], vectors)
+            pass_through.same_floats([one["embedding"] for one in seen["data"]], vectors)

@@ -1,4 +1,4 @@
-"""How Mistral's answers and streams are read by the judge."""
+"""Reads Mistral's responses and streams for the judge."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _COUNTED = {"prompt_tokens", "completion_tokens", "total_tokens"}
 
 
 def assembled(text: str) -> dict[str, Any]:
-    """The pieces of a list are left as they came."""
+    """Return the pieces of a list unchanged."""
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in events(text):
@@ -60,7 +60,7 @@ def usage(answer: dict[str, Any]) -> dict[str, int] | None:
 
 
 def rest(answer: dict[str, Any]) -> Any:
-    """Of a stream's text only what is no text or thinking is left: its pieces are joined."""
+    """Return the rest of a stream's content: pieces that are neither text nor thinking."""
     left = {name: value for name, value in answer.items() if name != "streamed"}
     left["choices"] = [_choice_rest(choice, bool(answer.get("streamed"))) for choice in answer["choices"]]
     return left

@@ -1,4 +1,4 @@
-"""The recordings: where they are, which host each is of, and which of them say nothing about the gateway, and why.
+"""The recordings: their files, the host of each, and the ones that are not judged, with the reason.
 
 They are not part of the project: they are looked for beside it, or where NULPOINT_CORPUS says.
 """
@@ -11,7 +11,7 @@ from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import ProviderSpec, Route
 from support.paths import CORPUS
 
-# Hosts that are no rows of the catalogue, as one would write them in config.yaml.
+# Hosts that are not in the catalog, as they would be written in config.yaml.
 _OTHER_HOSTS = {
     "huggingface": ProviderSpec(
         name="huggingface", base_url="https://router.huggingface.co/v1", key_env="HF_TOKEN", sends_done=False
@@ -42,7 +42,7 @@ _NOT_SERVED = {
 
 
 class Recording(NamedTuple):
-    """One exchange. `name` is the file and the line, `host` the row it is judged by."""
+    """One exchange. `name` is the file and the line, `host` the provider by which it is judged."""
 
     name: str
     host: ProviderSpec
@@ -54,7 +54,7 @@ class Recording(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """The provider answered with an error status."""
+        """Say whether the provider responded with an error status."""
         return not 200 <= self.record["status"] < 300
 
     @property
@@ -63,7 +63,7 @@ class Recording(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        """What came over the wire where the gateway asks: Gemini streams are asked for as events (`alt=sse`)."""
+        """The bytes as the gateway would receive them: it requests Gemini streams as events (`alt=sse`)."""
         text: str = self.record["response_body"]
         if self.is_stream and self.host.wire == "gemini" and text.lstrip().startswith("["):
             return b"".join(b"data: %b\r\n\r\n" % json.dumps(one).encode() for one in json.loads(text))
@@ -71,7 +71,7 @@ class Recording(NamedTuple):
 
     @property
     def request(self) -> dict[str, Any]:
-        """What was asked, where it was recorded as JSON."""
+        """The request, if it was recorded as JSON."""
         given = self.record["request_body"]
         try:
             asked = json.loads(given) if isinstance(given, str) else given
@@ -86,7 +86,7 @@ class Recording(NamedTuple):
         return "embeddings" if self.route == "embeddings" else "stream" if self.is_stream else "answer"
 
     def left_out(self) -> str | None:
-        """Why this recording is not judged; None for one that is."""
+        """The reason why this recording is not judged, or None if it is judged."""
         if self.failed:
             return None  # errors have the same shapes on every path
         reason = _NOT_SERVED.get(self.record["kind"])
@@ -96,7 +96,7 @@ class Recording(NamedTuple):
 
 
 def recordings() -> list[Recording]:
-    """All there are, in the order of the files."""
+    """Return all recordings in the order of the files."""
     found = []
     for path in sorted(CORPUS.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:

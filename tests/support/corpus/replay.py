@@ -1,4 +1,4 @@
-"""Replay of recorded provider traffic; `make corpus` prints the table.
+"""Replays recorded provider traffic; `make corpus` prints the table.
 
 Every recording is judged twice: through the gateway's own code at every kind of cut, and over sockets, with the
 official `openai` SDK asking. One that cannot be is left out for a reason that is printed with its count.
@@ -18,7 +18,7 @@ _OUTCOMES = ("passed", "failed", "left out")
 
 
 def verdict(recording: Recording, *, thorough: bool = True) -> tuple[str, list[str]]:
-    """`passed`, `failed` or `left out`, and the notes or the reason."""
+    """Return `passed`, `failed` or `left out`, and the notes or the reason."""
     reason = recording.left_out()
     if reason:
         return "left out", [reason]
@@ -29,7 +29,7 @@ def verdict(recording: Recording, *, thorough: bool = True) -> tuple[str, list[s
 
 
 def main() -> int:
-    """The table; exit code 1 where any recording fails."""
+    """Print the table. Return the exit code, which is 1 if any recording fails."""
     counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
     said: dict[str, collections.Counter[str]] = {outcome: collections.Counter() for outcome in _OUTCOMES}
     found = recordings()

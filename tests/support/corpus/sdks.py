@@ -11,10 +11,12 @@ from typing import Any
 from support.corpus.formats import Expected, lenient, same
 
 _MODULES = {"anthropic": "anthropic", "gemini": "google.genai", "mistral": "mistralai"}
-Reading = tuple[list[Expected], tuple[int, int] | None]  # choices (their finish left out), tokens of prompt and answer
+Reading = tuple[
+    list[Expected], tuple[int, int] | None
+]  # choices without their finish reason, tokens of prompt and completion
 
 
-# Recordings an SDK cannot read as they are meant, by their source.
+# Recordings that an SDK cannot read as intended, by their source.
 NOT_READ = {
     "vercel/ai:packages/anthropic/src/__fixtures__/anthropic-tool-search-bm25.1.chunks.txt#0":
         "it reads on after the end, into the next answer",
@@ -38,7 +40,7 @@ def is_there(wire: str) -> bool:
 
 
 def agree(wire: str, body: bytes, stream: bool, wanted: list[Expected], usage: dict[str, int] | None) -> None:
-    """Raises AssertionError where the SDK reads another answer than the judge did."""
+    """Raise AssertionError if the SDK reads another response than the judge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they warn of old models
         read, tokens = _READERS[wire](body, stream)
@@ -51,7 +53,7 @@ def agree(wire: str, body: bytes, stream: bool, wanted: list[Expected], usage: d
 
 
 def _client(body: bytes, stream: bool) -> Any:
-    """An HTTP client whose every answer is the recording."""
+    """Return an HTTP client whose response is always the recording."""
     import httpx2
 
     kind = "text/event-stream" if stream else "application/json"

@@ -1,4 +1,4 @@
-"""The recordings over real sockets: a provider that answers with them, the gateway, and the official `openai` SDK."""
+"""Replays recordings over real sockets: a provider that sends them, the gateway, and the official `openai` SDK."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ import openai
 import pytest
 
 from support.corpus.cuts import cuts
+from support.corpus.error_responses import seen_status
 from support.corpus.formats import Expected, events, lenient, same
 from support.corpus.judge import FORMATS
 from support.corpus.records import HOSTS, Recording
-from support.corpus.refused import seen_status
 from support.running_gateway import gateway
 
 _AT_ONCE = 8
@@ -24,7 +24,7 @@ _ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 
 
 async def replay(recordings: Iterable[Recording]) -> dict[str, str]:
-    """What went wrong, by the name of the recording."""
+    """Return the problems by the name of the recording."""
     numbered = dict(enumerate(recordings))
     wrong: dict[str, str] = {}
     turn = asyncio.Semaphore(_AT_ONCE)
@@ -43,10 +43,10 @@ async def replay(recordings: Iterable[Recording]) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def caller_of(numbered: dict[int, Recording], key: str = "sk-configured-1") -> AsyncIterator[openai.AsyncOpenAI]:
-    """The official SDK before a gateway before a provider that knows these answers; `key` is the gateway's."""
+    """Run the official SDK, a gateway, and a provider that sends these responses; `key` is the gateway's."""
     provider = await asyncio.start_server(_answering(numbered), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}/v1"
-    hosts = [row for row in HOSTS.values() if not row.variables]  # clouds want more than a URL
+    hosts = [row for row in HOSTS.values() if not row.variables]  # clouds need more than a URL
     settings = {row.base_url_env: url for row in hosts}
     settings |= {row.key_env: key for row in hosts if row.key_env}
     with tempfile.TemporaryDirectory() as directory:
@@ -61,7 +61,7 @@ async def caller_of(numbered: dict[int, Recording], key: str = "sk-configured-1"
 
 
 def _answering(numbered: dict[int, Recording]) -> Any:
-    """A server whose answer is the recording that the request names in a field which the gateway passes on."""
+    """Run a server that sends the recording named in a member of the request that the gateway passes on."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -90,7 +90,7 @@ def _answer(recording: Recording) -> list[bytes]:
 
 
 def asked_for(number: int, recording: Recording) -> dict[str, Any]:
-    """The arguments of a call that gets this recording for an answer."""
+    """Return the arguments of a call whose response is this recording."""
     return {"model": f"{recording.host.name}/some-model", "extra_headers": {"x-title": str(number)}}
 
 
@@ -108,7 +108,7 @@ async def _judge(client: openai.AsyncOpenAI, number: int, recording: Recording) 
     except openai.APIError:
         assert failed, "an answer is told as a failure"
         return None
-    assert not failed, "a failure passes for an answer"
+    assert not failed, "a failure passes as a response"
     for one, wanted in zip(seen, expected, strict=True):
         same("text", one.text, wanted.text)
         same("finish", one.finish, wanted.finish)
@@ -128,7 +128,7 @@ async def _judge_error(client: openai.AsyncOpenAI, asked: dict[str, Any], record
 
 
 def _expected(recording: Recording) -> tuple[list[Expected], tuple[int, int] | None, bool]:
-    """The choices, the tokens and whether the recording is a failure."""
+    """Return the choices, the tokens and whether the recording is a failure."""
     body = recording.body.decode()
     read = FORMATS.get(recording.host.wire)
     if read is None:
@@ -143,7 +143,7 @@ def _expected(recording: Recording) -> tuple[list[Expected], tuple[int, int] | N
 
 
 def _plain(chunks: list[Any], member: str) -> list[Expected]:
-    """The choices of answers or chunks in OpenAI's own format. Perplexity has `message` and `delta` in both."""
+    """Return the choices of responses or chunks in OpenAI's format. Perplexity has `message` and `delta` in both."""
     texts: dict[int, str] = {}
     finishes: dict[int, Any] = {}
     for choice in [choice for chunk in chunks for choice in chunk.get("choices") or []]:

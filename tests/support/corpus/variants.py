@@ -1,18 +1,18 @@
-"""Answers made by hand, as hosts vary them, through the gateway's own code."""
+"""Processes handwritten variants of responses with the gateway's code."""
 
 import json
 from typing import Any
 
-from support.corpus.caller import read_stream, read_whole
 from support.corpus.cuts import cuts
 from support.corpus.gateway import show_stream, show_whole
+from support.corpus.openai_client import read_stream, read_whole
 from support.corpus.records import HOSTS
 
 NO_ANSWERS: list[Any] = [{}, [], "x", None, 7, b"", b"\xff", b"<html>", b'{"content":', b"[" * 5000]  # of any provider
 
 
 def whole(wire: Any, answer: Any) -> Any:
-    """The first choice, its message's extra fields, and the answer."""
+    """Return the first choice, the extra members of its message, and the response."""
     shown = show_whole(HOSTS[wire], "chat", json.dumps(answer).encode())
     assert shown.failure is None, shown.failure
     answer = read_whole(shown.body)
@@ -27,7 +27,7 @@ def refused(wire: Any, body: Any) -> Any:
 
 
 def streamed(wire: Any, body: Any, *, usage: Any = True) -> Any:
-    """The answer, whichever way the network cuts it."""
+    """Return the response, which must be the same in whatever pieces it arrives."""
     ways = [show_stream(HOSTS[wire], pieces, usage=usage) for pieces in cuts(body)]
     assert len({one.body for one in ways}) == 1
     shown = ways[0]
@@ -36,7 +36,7 @@ def streamed(wire: Any, body: Any, *, usage: Any = True) -> Any:
 
 
 def broken(wire: Any, body: Any) -> Any:
-    """The failure, and whether content had gone out before: the role alone is held back."""
+    """Return the failure and whether content was sent before it; the role alone is held back."""
     shown = [show_stream(HOSTS[wire], pieces, usage=True) for pieces in cuts(body)]
     assert len({(str(one.failure), one.began) for one in shown}) == 1
     assert shown[0].failure is not None

@@ -1,1 +1,1 @@
-"""Requests that the mocks of each provider take."""
+"""Requests that the mock of each provider accepts."""

@@ -1,4 +1,4 @@
-"""Requests that Anthropic takes, by the rule that they are at the edge of."""
+"""Requests that Anthropic accepts, named by the rule that they just satisfy."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Requests that OpenAI takes, by the rule that they are at the edge of."""
+"""Requests that OpenAI accepts, named by the rule that they just satisfy."""
 
 from typing import Any
 

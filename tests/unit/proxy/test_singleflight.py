@@ -16,7 +16,7 @@ from nulpoint.proxy.shared_call import SharedCall
 from nulpoint.proxy.singleflight import SingleFlight, call_key
 from nulpoint.request.context import RequestContext
 from nulpoint.routing.chains import Target, TargetPlan
-from support.proxy_requests import BODY, asked
+from support.proxy_requests import BODY, parsed_request
 
 PIECE = b"x" * 1024
 
@@ -275,7 +275,7 @@ OTHER_PLAN = TargetPlan(Target.at(OPENAI, "n"), [[(Target.at(OPENAI, "n"), 1)]])
 def key(headers=(), *, body=BODY, route="chat", plan=PLAN, own=None):
     if own:
         headers = {**dict(headers), b"authorization": b"Bearer " + own}
-    one = asked(headers, body=body, forward_keys=own is not None)
+    one = parsed_request(headers, body=body, forward_keys=own is not None)
     question = CachePolicy(route, None, 60.0).lookup_for(one, plan)
     return call_key(one, question) if question is not None and question.may_read else None
 

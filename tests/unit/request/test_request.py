@@ -8,7 +8,7 @@ import pytest
 from nulpoint.errors import Failure
 from support.event_loop import run
 from support.http_client import Caller, post
-from support.proxy_requests import asked
+from support.proxy_requests import parsed_request
 from support.running_gateway import gateway
 
 
@@ -21,7 +21,7 @@ from support.running_gateway import gateway
 )  # fmt: skip
 def test_a_caller_may_ask_for_less_time_and_never_for_more(value, seconds):
     headers = {} if value is None else {b"x-nulpoint-timeout": value}
-    assert asked(headers).deadline == 1000 + seconds
+    assert parsed_request(headers).deadline == 1000 + seconds
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_caller_may_ask_for_less_time_and_never_for_more(value, seconds):
 )
 def test_no_number_of_seconds(value):
     with pytest.raises(Failure, match="number of seconds over 0") as caught:
-        asked({b"x-nulpoint-timeout": value})
+        parsed_request({b"x-nulpoint-timeout": value})
     failure = caught.value
     assert (failure.status, failure.param, failure.code) == (400, "x-nulpoint-timeout", "invalid_header")
 
@@ -44,10 +44,10 @@ def test_no_number_of_seconds(value):
     ],
 )  # fmt: skip
 def test_whose_key_it_is(headers, key):
-    one = asked(headers, forward_keys=True)
+    one = parsed_request(headers, forward_keys=True)
     assert one.client_api_key == key
     assert one.client_key_digest == (hashlib.sha256(key.encode()).digest() if key else None)
-    unforwarded = asked(headers)
+    unforwarded = parsed_request(headers)
     assert (unforwarded.client_api_key, unforwarded.client_key_digest) == (None, None)
 
 
@@ -56,13 +56,13 @@ def test_whose_key_it_is(headers, key):
 )  # fmt: skip
 def test_strictness(value, always, strict):
     headers = {} if value is None else {b"x-nulpoint-strict": value}
-    assert asked(headers, strict=always).strict == strict
+    assert parsed_request(headers, strict=always).strict == strict
 
 
 def test_a_stream_is_one_only_when_it_says_true():
-    assert asked(body=b'{"model":"m","stream":true}').stream is True
+    assert parsed_request(body=b'{"model":"m","stream":true}').stream is True
     for spelling in (b'{"model":"m"}', b'{"model":"m","stream":false}', b'{"model":"m","stream":null}'):
-        assert asked(body=spelling).stream is False
+        assert parsed_request(body=spelling).stream is False
 
 
 def test_a_stream_that_is_refused_before_it_is_sent_leaves_nothing_behind():

@@ -199,7 +199,7 @@ def test_an_idle_connection_that_sends_bytes_is_closed():
 @pytest.mark.race
 @pytest.mark.slow
 def test_the_stale_connection_race():
-    """U06: a server closes idle connections at about the time when requests arrive. None fails, none is sent twice."""
+    """A server closes idle connections at about the time when requests arrive. None fails, none is sent twice."""
     whole = 10_000
     idle = 0.002
     chance = random.Random(SEED)
@@ -239,7 +239,7 @@ def test_the_stale_connection_race():
 
 
 def test_a_stale_connection_is_replayed_once_and_never_from_the_pool():
-    """U07: a whole pool of stale connections costs one replay, and no client gets an error."""
+    """A whole pool of stale connections costs one replay, and no client gets an error."""
     whole_pool = 100
 
     async def main():
@@ -270,7 +270,7 @@ def test_a_stale_connection_is_replayed_once_and_never_from_the_pool():
 
 
 def test_a_request_on_a_new_connection_is_not_replayed():
-    """U05: the provider closes a new connection without a response."""
+    """The provider closes a new connection without a response."""
 
     async def main():
         requests = 0
@@ -317,7 +317,7 @@ def test_the_number_of_connections_is_bounded_and_so_is_the_wait():
 
 @pytest.mark.race
 def test_many_cancellations_leave_the_pool_usable():
-    """C04: clients disconnect at random times."""
+    """Clients disconnect at random times."""
 
     chance = random.Random(SEED)
 

@@ -6,9 +6,9 @@ import openai
 import pytest
 
 from nulpoint.errors import Kind
-from support.corpus.caller import read_completion
 from support.corpus.cuts import cuts
 from support.corpus.gateway import show_stream, show_whole
+from support.corpus.openai_client import read_completion
 from support.corpus.records import HOSTS, Recording
 from support.corpus.sockets import asked_for, caller_of
 from support.event_loop import run

@@ -1,4 +1,4 @@
-"""D14: new requests are refused before the kernel would kill the process."""
+"""Tests that new requests are rejected before the kernel would kill the process."""
 
 import pytest
 

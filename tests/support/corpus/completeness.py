@@ -1,8 +1,8 @@
-"""Nothing recorded is lost: every value of a provider's answer is found again in what the caller got.
+"""Checks that nothing recorded is lost: every value of a provider's response must be in what the client receives.
 
-A value counts as found where its name and itself stand somewhere in the answer shown (in the extra fields, or as an
-argument of a call), as often as in the recording. What a codec maps to a place of another name is listed by the judge
-of its format, which compares it there; so is the little that may vanish, with its reason.
+A value is found if its name and value are somewhere in the response (in extra members, or as an argument of a call), as
+often as in the recording. Values that a codec maps to another name are listed by the judge of the format, which compares
+them itself. The few values that may be dropped are listed there too, with the reason.
 """
 
 import collections
@@ -14,17 +14,17 @@ Leaf = tuple[str, Any]
 
 
 def lost(recorded: Any, shown: Any, elsewhere: Mapping[str, str]) -> list[str]:
-    """What is missing, as `path = value`. `elsewhere`: paths that are mapped or may vanish, and why.
+    """Return the missing values as `path = value`. `elsewhere` maps paths that are mapped or may be dropped to the reason.
 
-    Paths are written `candidates[].content.parts[].text`; one that ends in `*` speaks for all below it.
+    Paths are written `candidates[].content.parts[].text`; one that ends in `*` includes all below it.
     """
-    there = collections.Counter((name, value) for _, name, value in _leaves(shown, arguments=True))
+    available = collections.Counter((name, value) for _, name, value in _leaves(shown, arguments=True))
     missing = []
     for path, name, value in _leaves(recorded):
         if value in (None, "") or _listed(path, elsewhere):
             continue
-        if there[name, value] > 0:
-            there[name, value] -= 1
+        if available[name, value] > 0:
+            available[name, value] -= 1
         else:
             missing.append(f"{path} = {str(value)[:60]!r}")
     return missing
@@ -48,7 +48,7 @@ def _leaves(value: Any, path: str = "", name: str = "", *, arguments: bool = Fal
 
 
 def _comparable(value: Any) -> Any:
-    """Values that JSON tells apart stay apart: 1 and true."""
+    """Return a key that keeps 1 and true apart, as JSON does."""
     return (type(value).__name__, value) if isinstance(value, bool) else value
 
 

@@ -1,4 +1,4 @@
-"""What providers answer, built to hurt: whole answers, errors, usage, and texts that credentials are looked for in."""
+"""Growth cases for hostile responses: whole responses, errors, usage, and texts that are searched for credentials."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def case(name: str, build: Callable[[int], Any], read: Callable[[bytes], object]
     return Case(name, make, largest, **more)
 
 
-# -- whole answers -----------------------------------------------------------------------------------------------------
+# -- whole responses ---------------------------------------------------------------------------------------------------
 
 
 def anthropic(content: list[Any], **more: Any) -> JSON:
@@ -185,7 +185,7 @@ def _decoding(wire: str, model: str, build: Callable[[int], Any], encoding: str)
     return make
 
 
-# -- kept answers ------------------------------------------------------------------------------------------------------
+# -- cached responses --------------------------------------------------------------------------------------------------
 
 
 def _kept(content: bytes, streamed: bool) -> CacheEntry:
@@ -203,7 +203,7 @@ def _put_together(stream: bytes) -> None:
 
 
 def chunks(deltas: Iterator[JSON], **more: Any) -> bytes:
-    """A stream in OpenAI's format."""
+    """Return a stream in OpenAI's format."""
     made = [
         {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **more}
         for delta in deltas
@@ -251,7 +251,7 @@ def _logprobs_that_grow(size: int) -> bytes:
 
 
 def _long_everywhere(name: str) -> Callable[[int], JSON]:
-    """A long name in the answer, and a text that goes out in many chunks."""
+    """Build a response with a long name and a text that is sent in many chunks."""
     return lambda size: openai({"content": "x" * size * 40}, **{name: "n" * size * 4})
 
 
@@ -278,7 +278,7 @@ def _answers_kept() -> Iterator[Case]:
 
 
 def run(piece: str, end: str = "") -> Callable[[int], str]:
-    """The piece again and again, up to a number of characters."""
+    """Build a text that repeats the piece up to a number of characters."""
     return lambda size: (piece * (size // len(piece) + 1))[:size] + end
 
 
@@ -372,7 +372,7 @@ def _of_text(read: Callable[[str], object]) -> Callable[[bytes], object]:
 
 
 def _repeating(text: Callable[[int], str], said: Callable[[int], str]) -> Callable[[int], Work]:
-    """What a text repeats of a request is looked for; both grow."""
+    """Search a text for parts of a request while both grow."""
 
     def make(size: int) -> Work:
         shown, request = text(size), json.dumps({"model": "m", "messages": [said(size)]}).encode()

@@ -1,4 +1,4 @@
-"""Judging errors: the status of the product's table, the provider's own message, and no secret in it."""
+"""Judges errors: the status of the documented table, the provider's own message, and no secret in it."""
 
 import json
 import re
@@ -15,14 +15,14 @@ SECRET = "hunter2-configured"
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
 _KINDS = {400: Kind.REJECTED, 401: Kind.AUTH, 402: Kind.AUTH, 404: Kind.REJECTED, 409: Kind.REJECTED,
           413: Kind.REJECTED, 429: Kind.RATE_LIMIT, 502: Kind.UPSTREAM, 504: Kind.TIMEOUT}  # fmt: skip
-# Where the provider names no code in OpenAI's words.
+# The codes for errors to which the provider gives no code of OpenAI's.
 _CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "model_not_found", 413: "request_too_large",
           429: "rate_limit_exceeded"}  # fmt: skip
 _KEY = re.compile(r"AIz\w{10}|sk-\w")
 
 
 def seen_status(recording: Recording) -> int:
-    """What the caller is to see."""
+    """The error that the client must receive."""
     return _status(recording.record["status"], _error(recording.record["response_body"]))
 
 
@@ -78,7 +78,7 @@ def _wait(header: float | None, error: dict[str, Any]) -> float:
 
 
 def same_message(shown: str, recorded: str) -> None:
-    """The recorded message, with nothing but keys taken out."""
+    """Return the recorded message with only keys removed."""
     assert shown, "no message"
     pieces = shown.split("[redacted]")
     if len(pieces) == 1 and recorded:

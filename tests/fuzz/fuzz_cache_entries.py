@@ -1,4 +1,4 @@
-"""Answers that are kept and given out again, in the form they came in or in the other one."""
+"""Fuzz targets for cached responses that are replayed as a whole or as a stream."""
 
 import json
 from itertools import pairwise
@@ -19,7 +19,7 @@ def _kept(content: bytes, usage_event: bytes, streamed: bool) -> CacheEntry:
 
 
 def streams_kept(chunks: list[Any]) -> None:
-    """A stream is kept only if it is whole, and what it is put together to is an answer; else there is no other form."""
+    """Check that only complete streams are cached, and that the assembled stream is a valid response if there is one."""
     body = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
     kept = entry_from_stream(body)
     if kept is None:
@@ -51,7 +51,7 @@ def bodies_kept(body: bytes) -> None:
 
 
 def pieces(given: tuple[str, str, list[int]]) -> None:
-    """Put together again, the chunks of an answer give its texts and its arguments."""
+    """Check that the chunks of a response, assembled again, give its texts and arguments."""
     text, arguments, places = given
     edges = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
     deltas: list[Any] = [{"role": "assistant", "content": ""}]
@@ -69,7 +69,7 @@ def pieces(given: tuple[str, str, list[int]]) -> None:
 
 _text = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 TARGETS = (
-    Target("a stream that is kept", st.lists(mutated(CHUNKS), max_size=8), streams_kept),
-    Target("an answer that is kept", mutated_json(OPENAI), bodies_kept),
+    Target("a stream that is cached", st.lists(mutated(CHUNKS), max_size=8), streams_kept),
+    Target("a response that is cached", mutated_json(OPENAI), bodies_kept),
     Target("chunks put together", st.tuples(_text, _text, st.lists(st.integers(0, 99), max_size=5)), pieces),
 )

@@ -1,4 +1,4 @@
-"""Judging what passes as it came: hosts that speak the OpenAI format, and Mistral's embeddings."""
+"""Judges responses that are passed on unchanged: hosts with the OpenAI format, and Mistral's embeddings."""
 
 import json
 import math
@@ -10,24 +10,24 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel, ValidationError
 
-from support.corpus.caller import events_of
 from support.corpus.cuts import by_event, cuts
 from support.corpus.formats import same
 from support.corpus.gateway import Shown, show_stream, show_whole
+from support.corpus.openai_client import events_of
 from support.corpus.records import Recording
 
 DONE = b"data: [DONE]\n\n"
 
 
 def judge_whole(recording: Recording) -> list[str]:
-    """Notes on what the host itself does unlike OpenAI. Raises AssertionError."""
+    """Return notes on how the host differs from OpenAI. Raises AssertionError if the gateway is wrong."""
     shown = show_whole(recording.host, recording.route, recording.body)
     assert shown.failure is None, shown.failure
     assert shown.body == recording.body, "the bytes changed"
     answer = json.loads(recording.body)
     _same_facts(shown, [answer])
     if recording.route == "embeddings":
-        packed = recording.request.get("encoding_format") == "base64"  # the SDK unpacks it before it looks at types
+        packed = recording.request.get("encoding_format") == "base64"  # the SDK decodes it before it checks types
         return [] if packed else _departure(CreateEmbeddingResponse, [recording.body])
     if not recording.host.completions:
         completed = show_whole(recording.host, "completions", recording.body)
@@ -54,7 +54,7 @@ def judge_stream(recording: Recording, *, thorough: bool) -> list[str]:
 
 
 def _judge_cut(recording: Recording, chunks: list[Any]) -> None:
-    """A stream that ends early is an error to the caller."""
+    """Check that a stream that ends early is an error for the client."""
     host, pieces = recording.host, by_event(recording.body)
     for end in range(0, len(pieces) - 1, max(1, len(pieces) // 12)):
         part = b"".join(pieces[:end])
@@ -66,7 +66,7 @@ def _judge_cut(recording: Recording, chunks: list[Any]) -> None:
         shown = show_stream(host, pieces[:end], usage=True)
         assert shown.failure is not None, f"a stream cut after {end} events passes for whole"
         assert b"[DONE]" not in shown.body
-        assert shown.body.startswith(part) or not shown.began  # before content nothing has gone out
+        assert shown.body.startswith(part) or not shown.began  # nothing is sent before content
 
 
 def _judge_completion(recording: Recording, chunks: list[Any]) -> None:
@@ -85,7 +85,7 @@ def _judge_completion(recording: Recording, chunks: list[Any]) -> None:
 
 
 def _same_facts(shown: Shown, answers: list[Any]) -> None:
-    """What the gateway notes of an answer is what the last event that tells it says."""
+    """Check that the gateway records the values of the last event that reports them."""
     usages = [one.get("usage") or (one.get("x_groq") or {}).get("usage") for one in answers]
     usage = next((one for one in reversed(usages) if one), None)
     model = next((one["model"] for one in reversed(answers) if one.get("model")), None)
@@ -108,7 +108,7 @@ def _events(body: bytes) -> list[str]:
 
 
 def _without_usage(body: bytes) -> bytes:
-    """The stream without the events that hold only usage."""
+    """Return the stream without events that hold only usage."""
     kept = []
     for piece in by_event(body):
         data = _events(piece)
@@ -119,7 +119,7 @@ def _without_usage(body: bytes) -> bytes:
 
 
 def _departure(model: type[BaseModel], bodies: list[bytes]) -> list[str]:
-    """Where the host itself leaves OpenAI's types: passed on all the same, since its own users know it so."""
+    """Return where the host deviates from OpenAI's types. Such responses are passed on, because its users expect them."""
     found = set()
     for body in bodies:
         try:
@@ -131,7 +131,7 @@ def _departure(model: type[BaseModel], bodies: list[bytes]) -> list[str]:
 
 
 def same_floats(packed: list[str], vectors: list[list[float]]) -> None:
-    """base64 of 32-bit floats against the numbers, as exact as 32 bits are."""
+    """Compare base64 of 32-bit floats with numbers, with the precision of 32 bits."""
     for text, vector in zip(packed, vectors, strict=True):
         floats = struct.unpack(f"<{len(vector)}f", b64decode(text))
         assert all(

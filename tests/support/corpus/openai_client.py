@@ -1,4 +1,4 @@
-"""What a caller who speaks the OpenAI API makes of an answer; every rule of that format is checked on the way."""
+"""Reads a response as a client of the OpenAI API does, and checks every rule of that format."""
 
 import json
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ _JOINED = ("content", "reasoning_content", "refusal")
 
 
 class Answer(NamedTuple):
-    """`choices` as in a whole answer, also where they came in pieces; `usage` is None where none was told."""
+    """A response. `choices` are those of a whole response, also for a stream; `usage` is None if none was reported."""
 
     choices: dict[int, dict[str, Any]]
     usage: dict[str, Any] | None
@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
 
 def read_whole(body: bytes) -> Answer:
-    """Raises AssertionError or pydantic's ValidationError where this is no chat completion."""
+    """Read a chat completion. Raises AssertionError or pydantic's ValidationError if it is none."""
     ChatCompletion.model_validate_json(body, strict=True)
     answer = json.loads(body)
     choices = {choice["index"]: choice for choice in answer["choices"]}
@@ -31,7 +31,7 @@ def read_whole(body: bytes) -> Answer:
 
 
 def read_stream(sent: bytes, *, usage: bool, whole: bool = True) -> Answer:
-    """Raises where this is no well-formed stream. `usage`: it is to be told. `whole`: it was not cut."""
+    """Read a stream. Raises if it is malformed. `usage` says that usage is expected, `whole` that it was not cut."""
     events = events_of(sent)
     done = [event for event in events if event == "[DONE]"]
     if whole:
@@ -47,7 +47,7 @@ def read_stream(sent: bytes, *, usage: bool, whole: bool = True) -> Answer:
 
 
 def events_of(sent: bytes) -> list[str]:
-    """The data of the events; anything else in the stream must be a comment."""
+    """Return the data of the events; anything else in the stream must be a comment."""
     events = []
     for line in sent.decode().split("\n"):
         if line.startswith("data: "):
@@ -94,7 +94,7 @@ def _add(choice: dict[str, Any], piece: dict[str, Any]) -> None:
         if name == "tool_calls":
             _add_calls(message.setdefault("tool_calls", []), value)
         elif name in _JOINED:
-            # null says nothing, as with OpenAI itself
+            # null has no meaning here, as in OpenAI's own streams
             message[name] = value if message.get(name) is None else message[name] + (value or "")
         elif isinstance(message.get(name), list):
             message[name] += value
@@ -140,12 +140,14 @@ def _checked_usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     assert read <= usage["prompt_tokens"]
     assert reasoning <= usage["completion_tokens"]
-    assert usage["prompt_tokens"] + usage["completion_tokens"] <= usage["total_tokens"]  # audio may count beside both
+    assert (
+        usage["prompt_tokens"] + usage["completion_tokens"] <= usage["total_tokens"]
+    )  # audio may be counted in addition to both
     return usage
 
 
 def read_completion(body: bytes) -> list[str]:
-    """The texts of a legacy completion."""
+    """Return the texts of a legacy completion."""
     return [choice.text for choice in Completion.model_validate_json(body, strict=True).choices]
 
 

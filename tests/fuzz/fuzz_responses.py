@@ -1,4 +1,4 @@
-"""What providers answer, in every format: whatever is in it, it is read or it is the provider's failure."""
+"""Fuzz targets for responses in every format: each is either decoded or reported as the provider's failure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ _STATUSES = {400, 401, 402, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 52
 
 
 def read_or_failed(read: Callable[[], Any]) -> Any:
-    """What was read; None where it failed as what a provider answers may fail."""
+    """Return what was read, or None if reading failed with a permitted failure."""
     try:
         return read()
     except Failure as failure:
@@ -43,12 +43,12 @@ def check_failure(failure: Failure) -> None:
     assert isinstance(failure.message, str)
     assert failure.message
     assert failure.retry_after is None or failure.retry_after > 0
-    told = msgspec.json.decode(failure.envelope())["error"]
-    assert all(told[name] is None or isinstance(told[name], str) for name in ("message", "type", "param", "code"))
+    error = msgspec.json.decode(failure.envelope())["error"]
+    assert all(error[name] is None or isinstance(error[name], str) for name in ("message", "type", "param", "code"))
 
 
 def check_facts(facts: ResponseMetadata) -> None:
-    """What is counted and priced of it must be numbers that a log, a metric and a limit can hold."""
+    """Check that the usage consists of numbers that a log, a metric and a limit can hold."""
     assert facts.model is None or isinstance(facts.model, str)
     usage = facts.usage
     if usage is None:
@@ -91,7 +91,7 @@ def decoding(wire: str) -> Callable[[bytes], None]:
 
 
 def passed_on(body: bytes) -> None:
-    """An answer in OpenAI's format is only looked at."""
+    """Read a response in OpenAI's format, which is passed on unchanged."""
     check_facts(read_metadata(body))
     check_facts(read_final_metadata(body))
     read_or_failed(lambda: check_response("p", body, None))
@@ -119,8 +119,8 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
     status, body, kind, wait = given
     credential = CredentialMatcher(SECRET)
     has_embedded_error(body)
-    status, told = ERROR_READERS["bedrock"](status, {b"x-amzn-errortype": kind}, body)
-    for one in (body, told):
+    status, decoded = ERROR_READERS["bedrock"](status, {b"x-amzn-errortype": kind}, body)
+    for one in (body, decoded):
         for failure in (
             provider_failure("p", status, one, parse_retry_after_headers(wait, wait, 0.0), credential),
             embedded_failure("p", one, credential),
@@ -149,11 +149,11 @@ error_inputs = st.tuples(
 )
 TARGETS = (
     *(
-        Target(f"an answer of {wire}", mutated_json(ANSWERS[wire]), decoding(wire))
+        Target(f"a response of {wire}", mutated_json(ANSWERS[wire]), decoding(wire))
         for wire in ANSWERS
         if wire in CODECS
     ),
-    Target("an answer that is passed on", mutated_json([*OPENAI, *CHUNKS]), passed_on),
+    Target("a response that is passed on", mutated_json([*OPENAI, *CHUNKS]), passed_on),
     *(
         Target(
             f"vectors of {wire}",
