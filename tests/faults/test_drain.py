@@ -59,7 +59,7 @@ def test_readiness_fails_at_once_new_requests_are_served_during_the_delay_and_st
         port = free_port()
         environ = {"PORT": str(port), "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": f"{provider.url}/v1"}
         try:
-            with process("serve", SHUTDOWN_DELAY="2s", LOG_LEVEL="error", **environ) as child:
+            with process("serve", SHUTDOWN_DELAY="6s", LOG_LEVEL="error", **environ) as child:
                 await asyncio.to_thread(wait_until_up, port)
                 clients = [await Caller.connect(port) for _ in range(200)]
                 for number, client in enumerate(clients):
@@ -68,18 +68,18 @@ def test_readiness_fails_at_once_new_requests_are_served_during_the_delay_and_st
                 child.send_signal(signal.SIGTERM)
                 signalled_at = time.monotonic()
                 while await asyncio.to_thread(status_of, port) != 503:
-                    assert time.monotonic() - signalled_at <= 1.5
+                    assert time.monotonic() - signalled_at <= 5
                 late = await Caller.connect(port)  # within the delay
                 late.send(post(numbered(CHAT, 201)))
                 assert (await late.answer())[0] == 200
                 while await asyncio.to_thread(status_of, port):
-                    assert time.monotonic() - signalled_at < 20, "the gateway still accepts connections"
+                    assert time.monotonic() - signalled_at < 40, "the gateway still accepts connections"
                     await asyncio.sleep(0.01)
-                assert time.monotonic() - signalled_at >= 1.9
+                assert time.monotonic() - signalled_at >= 5.9
                 bodies = await asyncio.gather(*(client.rest() for client in clients))
                 streams_ended_at = time.monotonic()
                 await asyncio.to_thread(child.wait, 60)
-                assert time.monotonic() - streams_ended_at <= 10
+                assert time.monotonic() - streams_ended_at <= 30
                 assert child.returncode == 0
                 assert sum(body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for body in bodies) == 200
         finally:

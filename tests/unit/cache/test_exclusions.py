@@ -1,6 +1,6 @@
 """Tests models that are never cached: by name and by RE2 pattern, matched in linear time."""
 
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -21,9 +21,9 @@ def test_names_and_patterns(model, excluded):
 
 def test_no_pattern_takes_exponential_time():
     exclusions = CacheExclusions([], ["(a+)+$", "(a|aa)+$", "(.*a){20}$"])
-    began = perf_counter()
+    began = thread_time()
     assert "a" * 65_536 + "!" not in exclusions
-    assert perf_counter() - began < 0.5  # for a name of 64 KiB; `re` would never finish
+    assert thread_time() - began < 2  # for a name of 64 KiB; `re` would never finish
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "(?P<n>a", "[z-a]", "a{1001}"])
