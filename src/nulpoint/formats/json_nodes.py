@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from nulpoint.errors import rejected
-from nulpoint.formats.malformed import malformed_response
+from nulpoint.formats.malformed import unusable_response
 
 DEFAULT_MAX_JSON_NODES = 512_000  # room for 100,000 short messages; decoding the most costly shape takes 50 to 100 ms
 _STRUCTURAL = b",:[{"
@@ -139,9 +139,6 @@ def check_node_count(body: bytes, limit: int) -> None:
 def check_response_node_count(body: bytes, limit: int) -> None:
     """Raise Failure (502) if a response has more names and values than the gateway decodes, or a very long number."""
     if exceeds_node_count(body, limit):
-        why = f"it holds more than {limit} JSON names and values; raise MAX_JSON_NODES to allow more"
-        raise malformed_response(f"the provider's answer cannot be used: {why}")
+        raise unusable_response(f"it holds more than {limit} JSON names and values; raise MAX_JSON_NODES to allow more")
     if len(body) > LONG_TEXT and holds_long_number(body):
-        raise malformed_response(
-            f"the provider's answer cannot be used: it holds a number of more than {MAX_DIGITS} digits"
-        )
+        raise unusable_response(f"it holds a number of more than {MAX_DIGITS} digits")
