@@ -71,12 +71,10 @@ class ProxyHandler:
                 rest = self._process(proxy_request, plan, None, None, None, response, context)
             else:
                 rest = self._serve_from_memory(self._cache, proxy_request, plan, response, context)
-        except Failure as failure:
-            context.failed(failure)
-            self._send_error(failure, request, response, context)
-        except BaseException:
-            context.failed(_internal_error())
-            raise
+        except BaseException as error:
+            self._fail(error, request, response, context)
+            if not isinstance(error, Failure):
+                raise
         finally:
             if rest is None:
                 self._services.recorder.finish(context, request, response)
@@ -118,19 +116,10 @@ class ProxyHandler:
                     await self._attempts.run(proxy_request, plan, sink)
             finally:
                 services.admission.release(size, stream)
-        except Failure as failure:
-            context.failed(failure)
-            self._send_error(failure, proxy_request.request, response, context)
-        except RequestCancelled as cancelled:
-            context.failed(cancelled.failure or _client_disconnected())
-            if cancelled.failure is not None:
-                self._send_error(cancelled.failure, proxy_request.request, response, context)
-            raise
-        except BaseException:
-            error = _internal_error()
-            context.failed(error)
-            self._send_stream_error(error, response)  # if nothing has been sent, the dispatcher sends the error
-            raise
+        except BaseException as error:
+            self._fail(error, proxy_request.request, response, context)
+            if not isinstance(error, Failure):
+                raise
         finally:
             services.recorder.inflight -= 1
             self._finish(proxy_request.request, response, context, sink)
@@ -144,17 +133,10 @@ class ProxyHandler:
             self._rules.request.authenticator.authenticate(request.headers)
             await translation.run(partial(check_structure, request.body))
             valid = True
-        except Failure as failure:
-            context.failed(failure)
-            self._send_error(failure, request, response, context)
-        except RequestCancelled as cancelled:
-            context.failed(cancelled.failure or _client_disconnected())
-            if cancelled.failure is not None:
-                self._send_error(cancelled.failure, request, response, context)
-            raise
-        except BaseException:
-            context.failed(_internal_error())
-            raise
+        except BaseException as error:
+            self._fail(error, request, response, context)
+            if not isinstance(error, Failure):
+                raise
         finally:
             recorder.inflight -= 1
             if not valid:
@@ -255,6 +237,22 @@ class ProxyHandler:
         deadlines, keepalive = self._services.deadlines, self._rules.keepalive
         stream = StreamResponse(response, context, client_headers, deadlines, keepalive, self._loop.time())
         return ResponseSink(response, context, client_headers, stream)
+
+    def _fail(
+        self, error: BaseException, request: HttpRequest, response: ResponseWriter, context: RequestContext
+    ) -> None:
+        """Record why a request was not served, and send the client an error if it is still connected."""
+        if isinstance(error, Failure):
+            context.failed(error)
+            self._send_error(error, request, response, context)
+        elif isinstance(error, RequestCancelled):
+            context.failed(error.failure or _client_disconnected())
+            if error.failure is not None:
+                self._send_error(error.failure, request, response, context)
+        else:
+            failure = _internal_error()
+            context.failed(failure)
+            self._send_stream_error(failure, response)  # if nothing has been sent, the dispatcher sends the error
 
     def _send_error(
         self, failure: Failure, request: HttpRequest, response: ResponseWriter, context: RequestContext
