@@ -168,8 +168,8 @@ class UpstreamAttempt(msgspec.Struct):
         """
         endpoint, prepared = self.call.endpoint, self.call.prepared
         if prepared.codec is not None or prepared.embeddings is not None:  # else the bytes are not changed
-            if len(body) > self.proxy_request.max_json_nodes and prepared.decodes_responses:
-                check_response_node_count(body, self.proxy_request.max_json_nodes)
+            if len(body) > self.proxy_request.translation.json_nodes and prepared.decodes_responses:
+                check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body = prepared.decode_response(
                 body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
             )
@@ -177,11 +177,11 @@ class UpstreamAttempt(msgspec.Struct):
         if metadata.suspect:
             if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
                 raise stream_mismatch("a JSON body", "a stream")
-            check_response(endpoint.name, body, self.secret, self.proxy_request.max_json_nodes)
+            check_response(endpoint.name, body, self.secret, self.proxy_request.translation.json_nodes)
         if self.proxy_request.stream:
             raise stream_mismatch("a stream", "a JSON body")
         if endpoint.through_chat:
-            check_response_node_count(body, self.proxy_request.max_json_nodes)
+            check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body = from_chat(body)
         return body, metadata
 
@@ -219,7 +219,7 @@ class UpstreamAttempt(msgspec.Struct):
         if status < 300:  # a part of a response, or none yet
             return malformed_response(f"the provider responded with {status}; a complete response has the status 200")
         body = await read_body(connection, self.max_response)
-        if exceeds_node_count(body, self.proxy_request.max_json_nodes):
+        if exceeds_node_count(body, self.proxy_request.translation.json_nodes):
             body = b""  # no error is described in that many values
         wait = parse_retry_after_headers(
             headers.get(b"retry-after-ms"), headers.get(b"retry-after"), datetime.now(UTC).timestamp()

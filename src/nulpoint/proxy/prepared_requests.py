@@ -38,9 +38,9 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
     if endpoint.requires_client_key and not proxy_request.client_api_key:
         raise endpoint.missing_client_key()
     if (
-        len(proxy_request.body) > proxy_request.max_json_nodes and endpoint.translates
+        len(proxy_request.body) > proxy_request.translation.json_nodes and endpoint.translates
     ):  # a shorter body cannot have more
-        check_node_count(proxy_request.body, proxy_request.max_json_nodes)
+        check_node_count(proxy_request.body, proxy_request.translation.json_nodes)
     spec, through_chat = target.provider.spec, endpoint.through_chat
     try:
         prepared = prepare(

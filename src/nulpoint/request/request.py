@@ -23,8 +23,7 @@ class ProxyRequest(msgspec.Struct, frozen=True):
         strict: whether members that a provider does not support are rejected.
         authenticator: knows which header values no provider may see.
         deadline: in loop time.
-        max_json_nodes: the most names and values of the body, or of a response, that are decoded at once.
-        translation: the limits on the request if it is translated.
+        translation: the limits on what is translated, the request or its response.
     """
 
     request: HttpRequest
@@ -37,7 +36,6 @@ class ProxyRequest(msgspec.Struct, frozen=True):
     strict: bool
     deadline: float
     authenticator: ClientAuthenticator
-    max_json_nodes: int
     translation: TranslationLimits
 
 
@@ -58,7 +56,6 @@ def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> Prox
         rules.strict or headers.get(b"x-nulpoint-strict", b"").lower() == b"true",
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
         rules.authenticator,
-        rules.translation.json_nodes,
         rules.translation,
     )
 
