@@ -68,35 +68,25 @@ class UpstreamClient:
 
         If an idle connection closes before any byte of a response has arrived, the provider's idle timer most likely
         closed it while the request was on its way (RFC 9112, 9.3.1). Then the request is sent once more on a new
-        connection, and the other idle connections to that origin are closed. Raise Failure.
+        connection, and the other idle connections to that origin are closed. Raises Failure.
         """
         timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
         now = self._loop.time()
         first_byte_deadline = now + timeout
         connection = pool.try_acquire(now) or await pool.acquire(first_byte_deadline, deadline)
-        try:
-            connection.send(head, body, first_byte_deadline, timeout, deadline)
-            while not connection.head_received():
-                await connection.arrival
-            return connection
-        except Failure:
-            connection.release()
-            if not connection.was_stale:
-                raise
-        except BaseException:
-            connection.release()
-            raise
-        self._on_replay()
-        pool.drop_free()
-        connection = await pool.acquire(first_byte_deadline, deadline, new=True)
-        try:
-            connection.send(head, body, first_byte_deadline, timeout, deadline)
-            while not connection.head_received():
-                await connection.arrival
-            return connection
-        except BaseException:
-            connection.release()
-            raise
+        while True:
+            try:
+                connection.send(head, body, first_byte_deadline, timeout, deadline)
+                while not connection.head_received():
+                    await connection.arrival
+                return connection
+            except BaseException as error:
+                connection.release()
+                if not (isinstance(error, Failure) and connection.was_stale):
+                    raise
+            self._on_replay()
+            pool.drop_free()
+            connection = await pool.acquire(first_byte_deadline, deadline, new=True)  # a new one is never stale
 
     def close(self) -> None:
         """Close every connection, including those in use."""
