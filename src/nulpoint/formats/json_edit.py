@@ -48,15 +48,15 @@ class JsonEdit(NamedTuple):
     text: bytes
 
 
-def members(body: bytes, most: int | None = None) -> list[JsonMember]:
-    """Return the members of the top-level object in order, including repeated keys, and at most `most` of them."""
-    return _members(body, most, value_end)
+def members(body: bytes, limit: int | None = None) -> list[JsonMember]:
+    """Return the members of the top-level object in order, including repeated keys, and at most `limit` of them."""
+    return _members(body, limit, value_end)
 
 
-def _members(body: bytes, most: int | None, find_end: Callable[[bytes, int], int]) -> list[JsonMember]:
+def _members(body: bytes, limit: int | None, find_end: Callable[[bytes, int], int]) -> list[JsonMember]:
     found: list[JsonMember] = []
     position = body.index(b"{") + 1
-    while len(found) != most and (key := _KEY.match(body, position)):
+    while len(found) != limit and (key := _KEY.match(body, position)):
         start = key.end()
         end = find_end(body, start)
         found.append(JsonMember(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
@@ -64,15 +64,15 @@ def _members(body: bytes, most: int | None, find_end: Callable[[bytes, int], int
     return found
 
 
-def without_long_values(body: bytes, longest: int, most: int, keep: Container[str]) -> bytes | None:
+def without_long_values(body: bytes, longest: int, limit: int, keep: Container[str]) -> bytes | None:
     """Return the top-level object with [] in place of every array, object and string of more than `longest` bytes.
 
-    Members named in `keep` stay as they are. Returns None if the object has more than `most` members. The body need not
-    be known to be valid, since it is valid exactly if the result is. Raises msgspec.DecodeError or RecursionError if a
-    value is not valid.
+    Members named in `keep` stay as they are. Returns None if the object has more than `limit` members. The body need
+    not be known to be valid, since it is valid exactly if the result is. Raises msgspec.DecodeError or RecursionError
+    if a value is not valid.
     """
-    found = _members(body, most + 1, _decoded_end) if _OBJECT.match(body) else []
-    if len(found) > most:
+    found = _members(body, limit + 1, _decoded_end) if _OBJECT.match(body) else []
+    if len(found) > limit:
         return None
     long = (one for one in found if one.end - one.start > longest and one.key not in keep)
     return apply(body, [JsonEdit(one.start, one.end, b"[]") for one in long if body[one.start] in b'{["'])

@@ -12,7 +12,7 @@ from nulpoint.request.context import RequestContext
 from nulpoint.request.request import ProxyRequest
 
 # The results of a check, for log and metrics. The last two are for when Redis cannot be reached.
-ALLOWED, LIMITED, UNCHECKED, UNAVAILABLE = RESULTS = ("allowed", "limited", "unchecked", "unavailable")
+ALLOWED, LIMITED, UNCHECKED, UNAVAILABLE = ("allowed", "limited", "unchecked", "unavailable")
 
 
 class RequestLimiter:

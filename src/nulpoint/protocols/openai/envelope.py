@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.openai.request_names import (
-    DECODED,
     LONG,
+    MAX_DECODED_BYTES,
     READ_NAMES,
     SHORT,
     check_names,
@@ -19,7 +19,7 @@ from nulpoint.protocols.openai.request_names import (
 )
 
 _WHERE = re.compile(r" - at `\$\.(\w+)")
-LONGEST_MODEL = 2048  # characters; an ARN of Amazon Bedrock may be this long
+MAX_MODEL_LENGTH = 2048  # characters; an ARN of Amazon Bedrock may be this long
 _ABSENT = msgspec.Raw()
 _SHOWN = 100  # characters; an error message that may repeat the request is cut at twice as many
 
@@ -90,8 +90,8 @@ def read_envelope(body: bytes) -> Envelope:
         frame, members = _read_any(body)
     if not members.model or members.model.isspace():
         raise rejected("`model` is empty; name a model, for example gpt-5.4", param="model", code="invalid_value")
-    if len(members.model) > LONGEST_MODEL:
-        text = f"`model` has over {LONGEST_MODEL} characters, and no provider has names so long; name a model"
+    if len(members.model) > MAX_MODEL_LENGTH:
+        text = f"`model` has over {MAX_MODEL_LENGTH} characters, and no provider has names so long; name a model"
         raise rejected(text, param="model", code="invalid_value")
     return Envelope(members.model, members.stream, members.stream_options, frame)
 
@@ -119,7 +119,7 @@ def _read_any(body: bytes) -> tuple[bytes, _Members]:
         else:
             frame = frame_of_long(body)
             members = _DECODER.decode(frame)
-        if len(body) <= SHORT or len(frame) > DECODED or _known_members(frame) is None:
+        if len(body) <= SHORT or len(frame) > MAX_DECODED_BYTES or _known_members(frame) is None:
             check_names(frame)
     except msgspec.ValidationError as error:
         raise _invalid_member(str(error)) from None

@@ -35,13 +35,13 @@ SINGLE_NAMES = frozenset(
         "dimensions",
     }
 )  # fmt: skip
-MOST_MEMBERS = 1000  # at the top level; no API has nearly as many
+MAX_MEMBERS = 1000  # at the top level; no API has nearly as many
 SHORT = 1024  # bytes; in a longer request, cutting out large values before checking the names is faster
 LONG = 1024 * 1024  # bytes; large values are cut out of a longer request before anything is decoded
-_LARGE_VALUE = 512  # bytes
-_LONGEST_KEPT = 8192  # bytes; longer values are cut out of a long request, and no usable number is that long
-_KEPT = frozenset({"model", "stream", "stream_options"})
-DECODED = 64 * 1024  # bytes; the members of a longer frame are found one by one, up to MOST_MEMBERS
+_MIN_CUT_BYTES = 512  # bytes
+_MAX_KEPT_BYTES = 8192  # bytes; longer values are cut out of a long request, and no usable number is that long
+_ALWAYS_KEPT = frozenset({"model", "stream", "stream_options"})
+MAX_DECODED_BYTES = 64 * 1024  # bytes; the members of a longer frame are found one by one, up to MAX_MEMBERS
 _SHOWN = 100  # characters of a client's name for a member that an error message repeats
 # The dotless and the dotted i: Java equates them with an ordinary i, casefold() does not.
 _DOTLESS_AND_DOTTED = str.maketrans({"\u0131": "i", "\u0130": "i"})
@@ -55,14 +55,14 @@ def check_names(body: bytes) -> None:
 
     `body` is a valid JSON object. Large values may have been cut out of it.
     """
-    members = _decode_members(body) if len(body) <= DECODED else {}
+    members = _decode_members(body) if len(body) <= MAX_DECODED_BYTES else {}
     # Decoding keeps only one of several members with the same name, and each lost member had at least one colon. So
     # comparing the colons is enough, unless a name contains one, which could be written as an escape.
-    plain = members and len(members) <= MOST_MEMBERS and _check_spelling(members)
+    plain = members and len(members) <= MAX_MEMBERS and _check_spelling(members)
     if plain and msgspec.json.encode(members).count(b":") == body.count(b":"):
         return
-    found = json_edit.members(body, MOST_MEMBERS + 1)
-    if len(found) > MOST_MEMBERS:
+    found = json_edit.members(body, MAX_MEMBERS + 1)
+    if len(found) > MAX_MEMBERS:
         raise _too_many_members()
     names = [member.key for member in found]
     _check_spelling(names)
@@ -75,14 +75,14 @@ def frame_of_long(body: bytes) -> bytes:
     The request is read only once, and only up to the member that is one too many. An invalid value raises the same
     exceptions as in the decoder. The request is valid JSON exactly if the returned text is.
     """
-    frame = json_edit.without_long_values(body, _LONGEST_KEPT, MOST_MEMBERS, _KEPT)
+    frame = json_edit.without_long_values(body, _MAX_KEPT_BYTES, MAX_MEMBERS, _ALWAYS_KEPT)
     if frame is None:
         raise _too_many_members()
     return frame
 
 
 def _too_many_members() -> Failure:
-    text = f"the request body has over {MOST_MEMBERS} members at its top level; no provider reads so many: send fewer"
+    text = f"the request body has over {MAX_MEMBERS} members at its top level; no provider reads so many: send fewer"
     return rejected(text, code="too_many_members")
 
 
@@ -94,7 +94,7 @@ def without_large_values(body: bytes, values: Iterable[tuple[bytes, msgspec.Raw]
     are escaped, and the end of a JSON array, object or string does not depend on what follows.
     """
     for name, value in values:
-        if len(value) > _LARGE_VALUE:
+        if len(value) > _MIN_CUT_BYTES:
             body = _without(body, name, value)
             if len(body) <= SHORT:
                 break

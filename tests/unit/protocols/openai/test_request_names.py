@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai import envelope, request_names
 from nulpoint.protocols.openai.envelope import read_envelope
-from nulpoint.protocols.openai.request_names import MOST_MEMBERS, READ_NAMES, SINGLE_NAMES
+from nulpoint.protocols.openai.request_names import MAX_MEMBERS, READ_NAMES, SINGLE_NAMES
 
 LONG = '"' + "x" * 3000 + '"'
 FILLERS = [
@@ -89,10 +89,10 @@ def test_too_many_members():
         return '{"model":"m"' + "".join(f',"x{i}":{value}' for i in range(count - 1)) + "}"
 
     for value in ("1", "[[]]"):
-        assert read_envelope(body(MOST_MEMBERS, value).encode()).model == "m"
-        failure = refusal(body(MOST_MEMBERS + 1, value))
+        assert read_envelope(body(MAX_MEMBERS, value).encode()).model == "m"
+        failure = refusal(body(MAX_MEMBERS + 1, value))
         assert failure.code == "too_many_members"
-        assert str(MOST_MEMBERS) in failure.message
+        assert str(MAX_MEMBERS) in failure.message
 
 
 @pytest.mark.parametrize("name", ["\\ud800", "a\\udc00b", "x\\ud800\\ud800"])
@@ -144,7 +144,7 @@ def test_as_a_reader_of_all_pairs_sees_it(body, short, decoded):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(envelope, "SHORT", short)
         patched.setattr(request_names, "SHORT", short)
-        patched.setattr(envelope, "DECODED", decoded)
+        patched.setattr(envelope, "MAX_DECODED_BYTES", decoded)
         if other_case or twice:
             expected = "ambiguous_field" if other_case else "duplicate_field"
             assert refusal(body).code == expected
@@ -209,7 +209,7 @@ def test_both_ways_of_reading_agree(body):
         for long in (1, 1 << 30):
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(envelope, "LONG", long)
-                patched.setattr(request_names, "_LONGEST_KEPT", 1 if long == 1 else 1 << 30)
+                patched.setattr(request_names, "_MAX_KEPT_BYTES", 1 if long == 1 else 1 << 30)
                 try:
                     seen.append(read_envelope(text.encode()).model)
                 except Failure as failure:
@@ -219,7 +219,7 @@ def test_both_ways_of_reading_agree(body):
 
 @pytest.mark.parametrize("filler", FILLERS)
 def test_a_model_s_name_is_bounded(filler):
-    name = "m" * envelope.LONGEST_MODEL
+    name = "m" * envelope.MAX_MODEL_LENGTH
     assert read_envelope(f'{{{filler}"model":"{name}"}}'.encode()).model == name
     for long in (name + "m", "claude-" * 300_000):
         failure = refusal(f'{{{filler}"model":"{long}"}}')
