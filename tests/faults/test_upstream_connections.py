@@ -9,13 +9,13 @@ import json
 import socket
 import ssl
 import statistics
-import subprocess
 import time
 
 import pytest
 
 from nulpoint.http.deadlines import TICK
 from nulpoint.mock import start
+from support.certificates import self_signed_certificate
 from support.client_outcome import Outcome, ask
 from support.event_loop import run, run_in_simulated_time, until
 from support.http_client import CHAT, STREAM, Caller, post
@@ -131,11 +131,7 @@ def test_a_name_that_does_not_resolve(result):
 
 
 def test_a_server_with_an_untrusted_certificate_gets_no_byte_of_the_request(tmp_path):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    command += ["-addext", names, "-out", cert, "-keyout", key]
-    subprocess.run(command, check=True, capture_output=True)
+    cert, key = self_signed_certificate(tmp_path, "DNS:localhost,IP:127.0.0.1")
 
     async def main():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,11 +4,11 @@ import asyncio
 import json
 import socket
 import ssl
-import subprocess
 
 import pytest
 
 from nulpoint.mock import MockSettings
+from support.certificates import self_signed_certificate
 from support.event_loop import run, until
 from support.http_client import CHAT, STREAM, Caller, post
 from support.running_gateway import gateway
@@ -342,13 +342,7 @@ def test_little_is_buffered_for_a_slow_client_and_one_that_reads_nothing_is_disc
 
 
 def test_tls(tmp_path):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    subprocess.run(
-        [*made, "-addext", "subjectAltName=DNS:localhost", "-out", cert, "-keyout", key],
-        check=True,
-        capture_output=True,
-    )
+    cert, key = self_signed_certificate(tmp_path)
 
     async def main():
         async with gateway({"TLS_CERT": str(cert), "TLS_KEY": str(key)}) as running:

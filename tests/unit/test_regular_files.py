@@ -4,13 +4,13 @@ import errno
 import os
 import socket
 import ssl
-import subprocess
 
 import pytest
 
 from nulpoint.config import ConfigError, ConfigSource
 from nulpoint.files import MAX_FILE_BYTES, path_of_regular_file, read_regular_file
 from nulpoint.http.client.connector import tls_context
+from support.certificates import self_signed_certificate
 
 KEY = {"OPENAI_API_KEY": "sk-configured"}
 
@@ -128,11 +128,7 @@ def test_a_missing_env_file_is_no_error(tmp_path):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("certificate")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    subprocess.run([*made, "-out", cert, "-keyout", key], check=True, capture_output=True)
-    return cert, key
+    return self_signed_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 def test_certificates_and_roots(odd, certificate, tmp_path):

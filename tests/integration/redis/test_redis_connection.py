@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import random
-import subprocess
 import time
 
 import pytest
@@ -24,6 +23,7 @@ from nulpoint.redis_client.connection import (
     RedisUnavailable,
     connection_factory,
 )
+from support.certificates import self_signed_certificate
 from support.event_loop import run, until
 from support.ports import free_port
 from support.redis_server import RedisServer, needs_redis, redis_server, relay
@@ -342,10 +342,7 @@ def test_a_demoted_primary_is_reconnected():
 
 
 def test_an_encrypted_connection(tmp_path):
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*made, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    cert, key = self_signed_certificate(tmp_path, "DNS:localhost,IP:127.0.0.1")
     port = free_port()
     tls = (
         "--tls-port",

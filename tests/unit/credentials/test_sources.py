@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import subprocess
 from urllib.parse import unquote
 
 import pytest
@@ -16,6 +15,7 @@ from nulpoint.mock import MockSettings, start
 from nulpoint.mock.openai import azure
 from nulpoint.providers.spec import Secret
 from support import cloud_mocks
+from support.certificates import self_signed_certificate
 from support.event_loop import run
 
 CLIENT_SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
@@ -109,12 +109,7 @@ def test_a_metadata_server(monkeypatch):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    names = "subjectAltName=DNS:localhost"
-    subprocess.run([*made, "-addext", names, "-out", cert, "-keyout", key], check=True, capture_output=True)
-    return cert, key
+    return self_signed_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 def entra_of(server, monkeypatch, certificate, secret=CLIENT_SECRET):

@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 import ssl
-import subprocess
 
 import pytest
 
@@ -16,6 +15,7 @@ from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.limits import ClientLimits
+from support.certificates import self_signed_certificate
 from support.event_loop import run, until
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
@@ -388,13 +388,7 @@ def test_refused_and_unknown_hosts():
 
 
 def test_tls_is_verified_and_a_proxy_opens_a_tunnel(tmp_path):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    subprocess.run(
-        [*made, "-addext", "subjectAltName=DNS:localhost", "-out", cert, "-keyout", key],
-        check=True,
-        capture_output=True,
-    )
+    cert, key = self_signed_certificate(tmp_path)
 
     async def main():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
