@@ -37,10 +37,9 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
     """
     if endpoint.requires_client_key and not proxy_request.client_api_key:
         raise endpoint.missing_client_key()
-    if (
-        len(proxy_request.body) > proxy_request.translation.json_nodes and endpoint.translates
-    ):  # a shorter body cannot have more
-        check_node_count(proxy_request.body, proxy_request.translation.json_nodes)
+    max_nodes = proxy_request.translation.json_nodes
+    if endpoint.translates and len(proxy_request.body) > max_nodes:  # a shorter body cannot have more
+        check_node_count(proxy_request.body, max_nodes)
     spec, through_chat = target.provider.spec, endpoint.through_chat
     try:
         prepared = prepare(
