@@ -9,7 +9,7 @@ from typing import Any
 from measure import Case, Work
 
 from nulpoint.cache.embeddings import join, read_batch, read_vectors
-from nulpoint.cache.fingerprint import fingerprint
+from nulpoint.cache.fingerprint import DELIVERY, UncacheableRequestError, fingerprint, separate
 from nulpoint.errors import Failure
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
@@ -446,6 +446,11 @@ def _passed_on(body: bytes) -> None:
     prepare(body, envelope, CATALOG["openai"], "another-model", "chat", False)
 
 
+def _canonical_form(body: bytes) -> None:
+    with suppress(UncacheableRequestError):
+        separate(body, DELIVERY)
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "envelope": read_envelope,
     "members": members,
@@ -453,6 +458,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "rewrite": lambda body: rewrite(body, {"max_tokens": "max_completion_tokens", "a": "b"}, frozenset({"a7"})),
     "passed on": _passed_on,
     "fingerprint": lambda body: fingerprint(body, "chat", b"", b""),
+    "canonical form": _canonical_form,
     "count of nodes": lambda body: exceeds_node_count(body, len(body) // 2),
     "token estimate": lambda body: estimated_tokens(body, False),
 }
