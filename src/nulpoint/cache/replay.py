@@ -28,7 +28,7 @@ class CachedResponse(msgspec.Struct, frozen=True):
     body: bytes
     provider: str
     model: str
-    answered_model: str
+    response_model: str
     usage: Usage | None
     stored: float
     dropped: str
@@ -126,7 +126,7 @@ class CacheReplayer:
 
     def _record_hit(self, cached: CachedResponse, context: RequestContext) -> bytes:
         """Record the hit in the request's context. Return the headers that are for this hit alone."""
-        context.cache_hit(cached.provider, cached.model, cached.answered_model, cached.usage)
+        context.cache_hit(cached.provider, cached.model, cached.response_model, cached.usage)
         age = self._unix() - cached.stored  # it may be negative, because the replicas' clocks may differ
         return b"age: %d\r\nx-request-id: %b\r\nx-nulpoint-request-id: %b\r\n" % (
             age if age > 0 else 0,

@@ -23,7 +23,7 @@ class ResponseOrigin(msgspec.Struct, frozen=True):
     """Which target sent a response, and what the headers and the log report about it."""
 
     target: Target
-    answered_model: str
+    response_model: str
     usage: Usage | None
     dropped: Sequence[str]
     ended: bool = False  # the response is complete, up to its own end or the requested limit
@@ -75,7 +75,7 @@ class CacheWriter(msgspec.Struct):
             target.model,
             origin.usage,
             self.unix(),
-            origin.answered_model,
+            origin.response_model,
             ",".join(origin.dropped) if origin.dropped else "",
         )
         self.cache.put({self.lookup.key: entry}, self.lookup.ttl, self.now())
