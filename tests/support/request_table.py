@@ -24,6 +24,13 @@ MODELS = {
     "gemini": OLD_GEMINI + NEW_GEMINI,
     "mistral": ("mistral-large-latest",),
 }
+# One model for each capability that changes a translation. The capabilities of the others are in `test_capabilities`.
+REPRESENTATIVES = {
+    "anthropic": (OLD_CLAUDE, CLAUDE_4_5, "claude-fable-5"),
+    "bedrock": (BEDROCK_CLAUDE[1], NOVA, LLAMA),
+    "gemini": ("gemini-2.0-flash", "gemini-2.5-pro", "gemini-3.6-flash"),
+    "mistral": MODELS["mistral"],
+}
 HI = [{"role": "user", "content": "hi"}]
 PNG = "data:image/png;base64," + base64.b64encode(b"png").decode()
 PDF = "data:application/pdf;base64," + base64.b64encode(b"pdf").decode()
@@ -87,6 +94,14 @@ class Case(NamedTuple):
     request: dict[str, Any]
     refused: Mapping[str, str] = MappingProxyType({})
     dropped: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    def models(self, provider: str) -> list[str]:
+        """Return the models of a provider to test with: the representatives, and those with an outcome of their own."""
+        return [
+            model
+            for model in MODELS[provider]
+            if model in REPRESENTATIVES[provider] or model in self.refused or model in self.dropped
+        ]
 
 
 CASES = {

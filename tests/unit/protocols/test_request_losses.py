@@ -9,7 +9,7 @@ from nulpoint.errors import Failure
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.openai.chat import OPENAI_MEMBERS
 from nulpoint.protocols.registry import CODECS
-from support.request_table import CUSTOM, FORMAT, GRAMMAR, HI, IMAGE, MODELS, PDF, TEXT, TOOL, TURN, user
+from support.request_table import CUSTOM, FORMAT, GRAMMAR, HI, IMAGE, PDF, REPRESENTATIVES, TEXT, TOOL, TURN, user
 
 VALUES = {
     "audio": {"voice": "Kore", "format": "pcm16"},
@@ -54,7 +54,7 @@ NEEDS = {
     "parallel_tool_calls": {"tools": [TOOL]},
 }
 ELSEWHERE = {("bedrock", "stream"), ("gemini", "stream")}
-TARGETS = [(provider, model) for provider, models in MODELS.items() for model in models]
+TARGETS = [(provider, model) for provider, models in REPRESENTATIVES.items() for model in models]
 
 
 def encoded(provider, model, request):

@@ -22,10 +22,10 @@ def expectation(of, provider, model):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("provider", "model"), [(provider, model) for provider, models in MODELS.items() for model in models]
+    ("name", "provider", "model"),
+    [(name, provider, model) for name, case in CASES.items() for provider in MODELS for model in case.models(provider)],
 )
-@pytest.mark.parametrize("name", CASES)
-def test_what_is_sent_is_what_the_sdk_would_send(provider, model, name):
+def test_what_is_sent_is_what_the_sdk_would_send(name, provider, model):
     case = CASES[name]
     refused = expectation(case.refused, provider, model)
     body = json.dumps({"model": model, "messages": HI, **case.request}).encode()
