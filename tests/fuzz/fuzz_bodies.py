@@ -75,7 +75,10 @@ def envelope(body: bytes) -> None:
     except Failure as failure:
         check_refusal(failure)
         return
-    asks_for_usage(taken)
+    with_text = read_envelope(body, canonical=True)
+    assert (with_text.model, with_text.stream, asks_for_usage(with_text)) == (
+        taken.model, taken.stream, asks_for_usage(taken),
+    )  # fmt: skip
     pairs = pairs_of(body)
     if pairs is None:  # a string is invalid UTF-8; members that the gateway does not use are not decoded
         return
@@ -123,7 +126,7 @@ def questions(given: tuple[bytes, int]) -> None:
     The spelling of a long request counts.
     """
     body, place = given
-    first = fingerprint(body, "chat", b"", b"")
+    first = fingerprint(body, b"chat", b"", b"")
     pairs = pairs_of(body)
     if first is None or pairs is None:
         return
@@ -132,13 +135,13 @@ def questions(given: tuple[bytes, int]) -> None:
     members = dict(pairs)
     again = json.dumps(dict(reversed(pairs)), ensure_ascii=place % 2 == 0, indent=1).encode("utf-8", "surrogatepass")
     if max(len(body), len(again)) <= LONG_BODY and not _has_numbers_json_changes(members):
-        assert fingerprint(again, "chat", b"", b"") == first
+        assert fingerprint(again, b"chat", b"", b"") == first
     others = {**members, f"more {place}": 1}
-    assert fingerprint(json.dumps(others).encode(), "chat", b"", b"") != first
+    assert fingerprint(json.dumps(others).encode(), b"chat", b"", b"") != first
     for name in members:
         if name not in ("stream", "stream_options"):
             without = {key: value for key, value in members.items() if key != name}
-            assert fingerprint(json.dumps(without).encode(), "chat", b"", b"") != first
+            assert fingerprint(json.dumps(without).encode(), b"chat", b"", b"") != first
 
 
 def _has_numbers_json_changes(value: Any) -> bool:

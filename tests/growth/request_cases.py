@@ -9,12 +9,13 @@ from typing import Any
 from measure import Case, Work
 
 from nulpoint.cache.embeddings import join, read_batch, read_vectors
-from nulpoint.cache.fingerprint import DELIVERY, UncacheableRequestError, fingerprint, separate
+from nulpoint.cache.fingerprint import fingerprint
 from nulpoint.errors import Failure
+from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.protocols.openai.completions import to_chat
-from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.equivalents import tier_of
@@ -447,7 +448,7 @@ def _passed_on(body: bytes) -> None:
 
 
 def _canonical_form(body: bytes) -> None:
-    with suppress(UncacheableRequestError):
+    with suppress(NoCanonicalTextError):
         separate(body, DELIVERY)
 
 
@@ -457,7 +458,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "model_span": model_span,
     "rewrite": lambda body: rewrite(body, {"max_tokens": "max_completion_tokens", "a": "b"}, frozenset({"a7"})),
     "passed on": _passed_on,
-    "fingerprint": lambda body: fingerprint(body, "chat", b"", b""),
+    "fingerprint": lambda body: fingerprint(body, b"chat", b"", b""),
     "canonical form": _canonical_form,
     "count of nodes": lambda body: exceeds_node_count(body, len(body) // 2),
     "token estimate": lambda body: estimated_tokens(body, False),

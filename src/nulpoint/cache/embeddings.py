@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.cache.fingerprint import UncacheableRequestError, canonical, digest, separate
+from nulpoint.cache.fingerprint import digest
 from nulpoint.formats import json_edit
+from nulpoint.formats.canonical_json import NoCanonicalTextError, canonical, separate
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.openai.usage import Tokens
 
@@ -79,14 +80,14 @@ def read_batch(body: bytes, namespace: bytes, chain: bytes) -> EmbeddingBatch | 
     The arguments, and the reasons for a bypass, are the same as for `fingerprint`.
     """
     try:
-        other_members, removed = separate(body, ("input",))
+        other_members, _, removed = separate(body, ("input",))
         if "input" not in removed:
             return None
         values = _inputs(removed["input"])
         if not 0 < len(values) <= MAX_INPUTS:
             return None
         inputs = [canonical(value) for value in values]
-    except UncacheableRequestError:
+    except NoCanonicalTextError:
         return None
     common = digest(b"embeddings", namespace, chain, other_members)
     return EmbeddingBatch(body, inputs, [digest(common, text) for text in inputs])

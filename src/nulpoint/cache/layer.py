@@ -44,6 +44,8 @@ class CacheServices(NamedTuple):
 class CacheLayer:
     """The cache of chat and completions, which stores whole responses."""
 
+    needs_canonical_text = True  # of a request, because its fingerprint is made of it
+
     def __init__(self, route: Route, services: CacheServices) -> None:
         self.policy = CachePolicy(route, services.exclusions, services.ttl)
         self.replayer = CacheReplayer(route, services.unix)
@@ -92,6 +94,8 @@ class CacheLayer:
 
 class VectorCacheLayer(CacheLayer):
     """The cache of embeddings, which stores every vector separately."""
+
+    needs_canonical_text = False
 
     def peek(
         self, lookup: CacheLookup, proxy_request: ProxyRequest

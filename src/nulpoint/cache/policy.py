@@ -54,7 +54,7 @@ class CachePolicy:
     """Decides how the requests of one route use the cache. Responses are stored for at most `ttl` seconds."""
 
     def __init__(self, route: Route, exclusions: CacheExclusions | None, ttl: float) -> None:
-        self._route = route
+        self._route = route.encode()
         self._exclusions = exclusions
         self._ttl = ttl
 
@@ -74,18 +74,19 @@ class CachePolicy:
         context = plan.identity
         if proxy_request.strict or not _KEYED_HEADERS.isdisjoint(headers):
             context = digest(context, b"strict" if proxy_request.strict else b"", *_keyed_headers(headers))
-        return self._with_key(proxy_request, context, may_read, max_age, ttl)
-
-    def _with_key(
-        self, proxy_request: ProxyRequest, context: bytes, may_read: bool, max_age: float, ttl: float
-    ) -> CacheLookup | None:
         namespace = proxy_request.client.cache_namespace
-        if self._route == "embeddings":
+        if self._route == b"embeddings":
             batch = read_batch(proxy_request.body, namespace, context)
             return None if batch is None else CacheLookup(digest(*batch.keys), batch, may_read, max_age, ttl)
         envelope = proxy_request.envelope
-        has_delivery = envelope.stream is not None or envelope.stream_options is not msgspec.UNSET
-        key = fingerprint(proxy_request.body, self._route, namespace, context, has_delivery=has_delivery)
+        key = fingerprint(
+            proxy_request.body,
+            self._route,
+            namespace,
+            context,
+            canonical_text=envelope.canonical_text,
+            has_delivery=envelope.stream is not None or envelope.stream_options is not msgspec.UNSET,
+        )
         return None if key is None else CacheLookup(key, None, may_read, max_age, ttl)
 
 

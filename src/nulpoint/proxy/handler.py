@@ -22,7 +22,6 @@ from nulpoint.proxy.attempt_loop import AttemptLoop
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.proxy.services import Services
-from nulpoint.proxy.shared_call import SharedCall
 from nulpoint.proxy.singleflight import call_key, follow
 from nulpoint.proxy.streaming.relay import error_event
 from nulpoint.proxy.streaming.response import StreamResponse
@@ -43,6 +42,7 @@ class ProxyHandler:
         self._bodies = services.recorder.bodies
         self._loop = asyncio.get_running_loop()
         self._cache = cache_layer(route, services.cache) if services.cache is not None else None
+        self._needs_canonical_text = self._cache is not None and self._cache.needs_canonical_text
         self._attempts = AttemptLoop(route, services, rules)
 
     def handle(self, request: HttpRequest, response: ResponseWriter) -> Coroutine[Any, Any, None] | None:
@@ -64,7 +64,9 @@ class ProxyHandler:
         """Do what needs no waiting, and return what does the rest, as `handle` does."""
         rest = None
         try:
-            proxy_request = parse_request(request, self._rules.request, self._loop.time())
+            proxy_request = parse_request(
+                request, self._rules.request, self._loop.time(), canonical=self._needs_canonical_text
+            )
             context.request_parsed(proxy_request.envelope.model, proxy_request.stream, proxy_request.client.identity)
             plan = self._services.router.plan(proxy_request.envelope.model, self._route)
             if self._cache is None:
@@ -109,7 +111,9 @@ class ProxyHandler:
                     context.cache_missed(may_read=lookup.may_read)
                     sink = self._sink(proxy_request, response, context)
                     proxy_request = self._cache.on_miss(sink, values or {}, lookup, plan, proxy_request)
-                    shared_call = self._join_or_lead(lookup, proxy_request, sink)
+                    shared_call = None
+                    if services.single_flight is not None and lookup.may_read:
+                        shared_call = services.single_flight.join_or_lead(call_key(proxy_request, lookup), sink)
                 if shared_call is not None:
                     await follow(shared_call, sink)
                 else:
@@ -210,18 +214,6 @@ class ProxyHandler:
         assert self._cache is not None
         client_headers = self._services.cross_origin(proxy_request.request.headers) + context.limit_headers
         await self._cache.replayer.send_paced(cached, proxy_request, response, context, client_headers)
-
-    # -- single flight -------------------------------------------------------------------------------------------------
-
-    def _join_or_lead(self, lookup: CacheLookup, proxy_request: ProxyRequest, sink: ResponseSink) -> SharedCall | None:
-        """Return the identical call in progress that the request joins. Return None if it has to be called for."""
-        single_flight = self._services.single_flight
-        if single_flight is None or not lookup.may_read:
-            return None
-        shared_call = single_flight.join_or_lead(call_key(proxy_request, lookup), sink)
-        if shared_call is not None:
-            sink.context.call_joined()
-        return shared_call
 
     # -- the response and the record -----------------------------------------------------------------------------------
 

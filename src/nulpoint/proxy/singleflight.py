@@ -17,10 +17,8 @@ _TIMEOUT = b"x-nulpoint-timeout"
 
 def call_key(proxy_request: ProxyRequest, lookup: CacheLookup) -> bytes:
     """Return a key that is equal for requests that may share a call: same content, same form, same deadline."""
-    form = b"whole"
-    if proxy_request.stream:
-        form = b"stream"
-    if asks_for_usage(proxy_request.envelope):
+    form = b"stream" if proxy_request.stream else b"whole"
+    if proxy_request.envelope.stream_options and asks_for_usage(proxy_request.envelope):
         form += b"+usage"
     return lookup.key + form + proxy_request.request.headers.get(_TIMEOUT, b"")
 
@@ -64,6 +62,7 @@ class SingleFlight:
 async def follow(shared_call: SharedCall, sink: ResponseSink) -> None:
     """Send the response of another request's call to a client. Raises Failure, the same for all, if the call failed."""
     context, follower = sink.context, shared_call.join()
+    context.call_joined()
     try:
         while shared_call.head is None and not shared_call.ended:
             await follower.wakeup

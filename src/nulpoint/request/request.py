@@ -39,12 +39,15 @@ class ProxyRequest(msgspec.Struct, frozen=True):
     translation: TranslationLimits
 
 
-def parse_request(request: HttpRequest, rules: RequestRules, now: float) -> ProxyRequest:
-    """Parse a request. `now` is in loop time. Raises Failure: 401 before anything else is checked, then 415 or 400."""
+def parse_request(request: HttpRequest, rules: RequestRules, now: float, *, canonical: bool = False) -> ProxyRequest:
+    """Parse a request. `now` is in loop time. With `canonical`, make the canonical text of a short request too.
+
+    Raises Failure: 401 before anything else is checked, then 415 or 400.
+    """
     headers = request.headers
     client = rules.authenticator.authenticate(headers)
     check_content_type(headers)
-    envelope = read_envelope(request.body)
+    envelope = read_envelope(request.body, canonical=canonical)
     return ProxyRequest(
         request,
         request.body,

@@ -8,25 +8,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nulpoint.cache.fingerprint import (
-    LONG_BODY,
-    MAX_BYTES,
-    MAX_DECIMALS,
-    MAX_NODES,
-    UncacheableRequestError,
-    digest,
-    fingerprint,
-    separate,
-)
+from nulpoint.cache.fingerprint import LONG_BODY, digest, fingerprint
+from nulpoint.formats.canonical_json import MAX_BYTES, MAX_DECIMALS, MAX_NODES, NoCanonicalTextError, separate
+from nulpoint.protocols.openai.envelope import DELIVERY
 
-ROUTE, ALL, CHAIN = "chat", b"", b"openai/gpt-4o"
+ROUTE, ALL, CHAIN = b"chat", b"", b"openai/gpt-4o"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.7, "seed": 1}
 
 
 def key(body, route=ROUTE, namespace=ALL, chain=CHAIN):
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    return fingerprint(body, route, namespace, chain)
+    made = fingerprint(body, route, namespace, chain)
+    with contextlib.suppress(NoCanonicalTextError):
+        text = separate(body, DELIVERY)[0] if len(body) <= LONG_BODY else None
+        assert fingerprint(body, route, namespace, chain, canonical_text=text) == made
+    return made
 
 
 # -- equal requests ----------------------------------------------------------------------------------------------------
@@ -95,7 +92,7 @@ def test_only_the_top_level_stream_is_delivery():
 def test_route_namespace_and_chain_count_separately():
     keys = {
         key(BODY),
-        key(BODY, route="completions"),
+        key(BODY, route=b"completions"),
         key(BODY, namespace=b"t1"),
         key(BODY, namespace=b"t2"),
         key(BODY, chain=b"azure/gpt-4o"),
@@ -162,13 +159,13 @@ def test_colons_in_texts_are_no_keys():
 def test_hostile_bodies_take_little_time_and_memory(value):
     body = b'{"model":"m","n":%b}' % value
     assert len(key(body) or b"") in (0, 32)
-    with contextlib.suppress(UncacheableRequestError):
+    with contextlib.suppress(NoCanonicalTextError):
         separate(body, ())
 
 
 def test_many_decimals_within_the_bound():
     assert separate(b'{"n":[' + b",".join([b"1.5"] * MAX_DECIMALS) + b"]}", ())
-    with pytest.raises(UncacheableRequestError):
+    with pytest.raises(NoCanonicalTextError):
         separate(b'{"n":[' + b",".join([b"1.5"] * (MAX_DECIMALS + 1)) + b"]}", ())
     assert key(BODY) is not None  # the next request has a fingerprint
 
@@ -265,7 +262,7 @@ def test_a_body_of_too_many_names_and_values_has_none():
         return b'{"model":"m","x":[%b1],"text":"%b"}' % (b"1," * count, b"a, " * 100_000)
 
     assert separate(body(MAX_NODES - 10), ())
-    with pytest.raises(UncacheableRequestError):
+    with pytest.raises(NoCanonicalTextError):
         separate(body(MAX_NODES + 10), ())
 
 
@@ -309,6 +306,6 @@ def test_everything_in_a_long_request_counts(change):
 
 def test_a_short_and_a_long_request_never_share():
     body = b'{"model":"m","text":"%b"}' % (b"a" * LONG_BODY)
-    canonical, _ = separate(body, ())
+    canonical, _, _ = separate(body, ())
     assert canonical == body
-    assert key(body) != digest(ROUTE.encode(), ALL, CHAIN, canonical)
+    assert key(body) != digest(ROUTE, ALL, CHAIN, canonical)

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.openai.request_names import (
     LONG,
@@ -18,6 +19,8 @@ from nulpoint.protocols.openai.request_names import (
     without_large_values,
 )
 
+# These members say how a response is delivered, not what it is: a body and a stream share one cache entry.
+DELIVERY = ("stream", "stream_options")
 _WHERE = re.compile(r" - at `\$\.(\w+)")
 MAX_MODEL_LENGTH = 2048  # characters; an ARN of Amazon Bedrock may be this long
 _ABSENT = msgspec.Raw()
@@ -34,12 +37,14 @@ class Envelope(msgspec.Struct, frozen=True):
     """The members of a chat, completions or embeddings request that the gateway acts on.
 
     `frame` is the request, in which large values may have been replaced by `[]`. It has the names of all members.
+    `canonical_text` is that of the request without its DELIVERY members, or None if it has not been made.
     """
 
     model: str
     stream: bool | None
     stream_options: StreamOptions | UnsetType | None
     frame: bytes
+    canonical_text: bytes | None = None
 
 
 class _Members(msgspec.Struct):
@@ -80,11 +85,15 @@ def asks_for_usage(envelope: Envelope) -> bool:
     return options is not UNSET and options is not None and bool(options.include_usage)
 
 
-def read_envelope(body: bytes) -> Envelope:
-    """Read the members that the gateway acts on.
+def read_envelope(body: bytes, *, canonical: bool = False) -> Envelope:
+    """Read the members that the gateway acts on. With `canonical`, make the canonical text of a short request too.
 
     Raises Failure (400) that names the member that is wrong, or that a provider could read differently.
     """
+    if canonical and len(body) <= SHORT:
+        envelope = _canonical_envelope(body)
+        if envelope is not None:
+            return envelope
     frame, members = body, _known_members(body) if len(body) <= SHORT else None
     if members is None:
         frame, members = _read_any(body)
@@ -94,6 +103,33 @@ def read_envelope(body: bytes) -> Envelope:
         text = f"`model` has over {MAX_MODEL_LENGTH} characters, and no provider has names so long; name a model"
         raise rejected(text, param="model", code="invalid_value")
     return Envelope(members.model, members.stream, members.stream_options, frame)
+
+
+def _canonical_envelope(body: bytes) -> Envelope | None:
+    """Return the envelope of a short request with its canonical text; None if it needs a closer look.
+
+    An object with a canonical text has no key twice.
+    """
+    try:
+        text, members, delivery = separate(body, DELIVERY)
+    except NoCanonicalTextError:
+        return None
+    model = members.get("model")
+    if type(model) is not str or not model or model.isspace() or not READ_NAMES.issuperset(members):
+        return None
+    if not delivery:
+        return Envelope(model, None, UNSET, body, text)
+    stream, options = delivery.get("stream"), delivery.get("stream_options", UNSET)
+    if stream is not None and type(stream) is not bool:
+        return None
+    if type(options) is dict:
+        try:
+            options = msgspec.convert(options, StreamOptions)
+        except msgspec.ValidationError:
+            return None
+    elif options is not None and options is not UNSET:
+        return None
+    return Envelope(model, stream, options, body, text)
 
 
 def _known_members(body: bytes) -> _Members | None:

@@ -130,7 +130,10 @@ def usage_from(usage: Mapping[str, Any]) -> Usage:
 
 
 def _have_ended(choices: list[_Choice]) -> bool:
-    return bool(choices) and all([choice.finish_reason in STABLE_FINISH_REASONS for choice in choices])
+    for choice in choices:
+        if choice.finish_reason not in STABLE_FINISH_REASONS:
+            return False
+    return bool(choices)
 
 
 def _to_usage(reported: _Usage) -> Usage:

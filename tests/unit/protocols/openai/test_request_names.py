@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
+from nulpoint.formats.canonical_json import separate
 from nulpoint.protocols.openai import envelope, request_names
 from nulpoint.protocols.openai.envelope import read_envelope
-from nulpoint.protocols.openai.request_names import MAX_MEMBERS, READ_NAMES, SINGLE_NAMES
+from nulpoint.protocols.openai.request_names import MAX_MEMBERS, READ_NAMES, SHORT, SINGLE_NAMES
 
 LONG = '"' + "x" * 3000 + '"'
 FILLERS = [
@@ -215,6 +216,46 @@ def test_both_ways_of_reading_agree(body):
                 except Failure as failure:
                     seen.append(failure.code)
         assert seen[0] == seen[1]
+        assert read_with_canonical_text(text.encode()) == read_without(text.encode())
+
+
+def read_without(body):
+    """Return what an envelope says, or the code of the refusal."""
+    try:
+        read = read_envelope(body)
+    except Failure as failure:
+        return failure.code
+    return read.model, read.stream, envelope.asks_for_usage(read), read.frame
+
+
+def read_with_canonical_text(body):
+    """Return the same, read together with the canonical text, which is checked."""
+    try:
+        read = read_envelope(body, canonical=True)
+    except Failure as failure:
+        return failure.code
+    if read.canonical_text is not None:
+        assert separate(body, envelope.DELIVERY)[0] == read.canonical_text
+        assert (read.stream_options is envelope.UNSET) == ("stream_options" not in json.loads(body))
+    return read.model, read.stream, envelope.asks_for_usage(read), read.frame
+
+
+@pytest.mark.parametrize(
+    ("delivery", "made"),
+    [("", True), (',"stream":true', True), (',"stream":null,"stream_options":null', True), (',"top_k":1', False),
+     (',"stream":true,"stream_options":{"include_usage":true,"x":[1]}', True), (',"stream":false', True),
+     (',"stream":1', False), (',"stream_options":[]', False), (',"stream_options":{"include_usage":1}', False),
+     (',"model":"m"', False), (',"user":"a","user":"a"', False), (',"metadata":{"a":1,"a":1}', False),
+     (',"user":"\\ud800"', False), (f',"user":"{"u" * SHORT}"', False), (f',"user":"{"u" * (SHORT - 60)}"', True)],
+)  # fmt: skip
+def test_the_canonical_text_is_made_while_a_short_request_is_read(delivery, made):
+    body = f'{{"model":"m" , "messages":[]{delivery}}}'.encode()
+    assert read_with_canonical_text(body) == read_without(body)
+    try:
+        text = read_envelope(body, canonical=True).canonical_text
+    except Failure:
+        text = None
+    assert (text is not None) == made
 
 
 @pytest.mark.parametrize("filler", FILLERS)
