@@ -21,24 +21,17 @@ LONG_BODY = 8 * 1024  # bytes; making the canonical text of these takes about as
 
 
 def fingerprint(
-    body: bytes,
-    route: bytes,
-    namespace: bytes,
-    chain: bytes,
-    *,
-    canonical_text: bytes | None = None,
-    has_delivery: bool = True,
+    body: bytes, route: bytes, namespace: bytes, chain: bytes, *, has_delivery: bool = True
 ) -> bytes | None:
     """Return the fingerprint of a request (32 bytes), or None if the cache has to be bypassed.
 
     `namespace` is the digest of the client's key, or empty if all clients share the cache. `chain` identifies the
-    targets that may serve the request. `canonical_text` is that of a short request without its DELIVERY members, if it
-    is known already. `has_delivery` is False if the body is known to have no DELIVERY members but null ones. A short
-    body that has the same key twice in an object has no fingerprint, because some providers read the first value and
-    some the last. For a long one this does not matter: only equal bytes share a fingerprint.
+    targets that may serve the request. `has_delivery` is False if the body is known to have no DELIVERY members but
+    null ones. A short body that has the same key twice in an object has no fingerprint, because some providers read the
+    first value and some the last. For a long one this does not matter: only equal bytes share a fingerprint.
+
+    The fingerprint of a short request is the `digest` of the other arguments and its canonical text.
     """
-    if canonical_text is not None:
-        return digest(route, namespace, chain, canonical_text)
     if len(body) > MAX_BYTES:
         return None
     if len(body) > LONG_BODY:

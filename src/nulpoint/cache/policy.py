@@ -13,6 +13,7 @@ from nulpoint.cache.exclusions import CacheExclusions
 from nulpoint.cache.fingerprint import digest, fingerprint
 from nulpoint.errors import rejected
 from nulpoint.http.message import Headers
+from nulpoint.protocols.openai.envelope import has_delivery_members
 from nulpoint.providers.spec import Route
 from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.chains import TargetPlan
@@ -74,20 +75,16 @@ class CachePolicy:
         context = plan.identity
         if proxy_request.strict or not _KEYED_HEADERS.isdisjoint(headers):
             context = digest(context, b"strict" if proxy_request.strict else b"", *_keyed_headers(headers))
-        namespace = proxy_request.client.cache_namespace
+        batch, namespace = None, proxy_request.client.cache_namespace
         if self._route == b"embeddings":
             batch = read_batch(proxy_request.body, namespace, context)
-            return None if batch is None else CacheLookup(digest(*batch.keys), batch, may_read, max_age, ttl)
-        envelope = proxy_request.envelope
-        key = fingerprint(
-            proxy_request.body,
-            self._route,
-            namespace,
-            context,
-            canonical_text=envelope.canonical_text,
-            has_delivery=envelope.stream is not None or envelope.stream_options is not msgspec.UNSET,
-        )
-        return None if key is None else CacheLookup(key, None, may_read, max_age, ttl)
+            key = digest(*batch.keys) if batch is not None else None
+        elif proxy_request.envelope.canonical_text is not None:
+            key = digest(self._route, namespace, context, proxy_request.envelope.canonical_text)
+        else:
+            has_delivery = has_delivery_members(proxy_request.envelope)
+            key = fingerprint(proxy_request.body, self._route, namespace, context, has_delivery=has_delivery)
+        return None if key is None else CacheLookup(key, batch, may_read, max_age, ttl)
 
 
 def is_excluded(exclusions: CacheExclusions, model: str, plan: TargetPlan) -> bool:

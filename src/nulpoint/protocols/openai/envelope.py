@@ -85,6 +85,11 @@ def asks_for_usage(envelope: Envelope) -> bool:
     return options is not UNSET and options is not None and bool(options.include_usage)
 
 
+def has_delivery_members(envelope: Envelope) -> bool:
+    """Return whether the request has a member in DELIVERY, other than `"stream": null`."""
+    return envelope.stream is not None or envelope.stream_options is not UNSET
+
+
 def read_envelope(body: bytes, *, canonical: bool = False) -> Envelope:
     """Read the members that the gateway acts on. With `canonical`, make the canonical text of a short request too.
 
