@@ -110,7 +110,9 @@ def _texts() -> Iterator[Case]:
 
     authenticator = ClientAuthenticator([b"x" * 32], forward=True, distinguish=True)
     yield Case(
-        "headers for a provider", reading(fields, lambda given: headers_for_provider(given, True, authenticator)), 1_000
+        "headers for a provider",
+        reading(fields, lambda given: headers_for_provider(given, True, authenticator, b"k" * 32)),
+        1_000,
     )
     yield Case(
         "headers for a client",

@@ -16,9 +16,9 @@ KEYS = {"GATEWAY_API_KEYS": f"{KEY},sha256:{hashlib.sha256(DIGESTED.encode()).he
 PATH = "/v1/chat/completions"
 
 
-async def ask(running, *fields, body=CHAT):
+async def ask(running, *fields, body=CHAT, query=""):
     caller = await Caller.connect(running.port)
-    caller.send(post(body, PATH, *fields))
+    caller.send(post(body, PATH + query, *fields))
     return await caller.answer()
 
 
@@ -66,14 +66,29 @@ def test_every_wrong_key_gets_the_same_401_before_anything_is_looked_at():
     run(main())
 
 
-@pytest.mark.parametrize("field", ["Authorization: Bearer {}", "x-api-key: {}", "x-nulpoint-api-key: {}"])
+HEADERS = [
+    "Authorization: Bearer {}", "x-api-key: {}", "api-key: {}", "x-goog-api-key: {}", "x-nulpoint-api-key: {}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [*HEADERS, "?key={}"])
 @pytest.mark.parametrize("key", [KEY, DIGESTED])
-def test_a_right_key_is_let_in_and_stays_here(field, key):
+def test_a_right_key_is_let_in_and_stays_here(place, key):
+    def at(path, credential):
+        """Return the path and the headers of a request that has the credential in its place."""
+        text = place.format(credential)
+        return (path + text,) if place.startswith("?") else (path, text)
+
     async def main():
-        async with gateway(KEYS) as running:
-            assert (await ask(running, field.format(key)))[0] == 200
+        async with gateway({**KEYS, "ADMIN_API_KEY": "ak-of-operators", "LOG_BODIES": "all"}) as running:
+            path, *header = at(PATH, key)
+            assert (await ask(running, *header, query=path.removeprefix(PATH)))[0] == 200
             assert sent(running)["authorization"] == "Bearer sk-configured-openai"
-            assert (await fetch(running, "/v1/models", field.format(key)))[0] == 200
+            assert (await fetch(running, *at("/v1/models", key)))[0] == 200
+            assert (await fetch(running, *at("/unknown", key)))[0] == 404
+            for page in ("/health", "/metrics", "/admin/config"):
+                assert (await fetch(running, *at(page, "ak-of-operators")))[0] == 200
+                assert (await fetch(running, *at(page, key)))[0] == 401
             assert key not in str(running.mock.last)
             page = running.app.metrics.page()
             assert key.encode() not in page + running.log()
@@ -91,6 +106,13 @@ def test_with_both_settings_each_key_goes_its_own_way():
             assert (await ask(running, f"Authorization: Bearer {KEY}"))[0] == 200
             assert sent(running)["authorization"] == "Bearer sk-configured-openai"
             assert (await ask(running, own))[0] == 401
+            assert (await ask(running, own, f"x-goog-api-key: {KEY}"))[0] == 200
+            assert sent(running)["authorization"] == "Bearer sk-callers-own"
+            assert (await ask(running, own, query=f"?key={KEY}"))[0] == 200
+            assert sent(running)["authorization"] == "Bearer sk-callers-own"
+            assert (await ask(running, f"Authorization: Bearer {KEY}", query="?key=sk-in%2Dthe-query"))[0] == 200
+            assert sent(running)["authorization"] == "Bearer sk-in-the-query"
+            assert "sk-in" not in running.mock.last["path"] + running.log().decode()
 
     run(main())
 

@@ -64,7 +64,7 @@ class AdminPages:
         Raises Failure: 401 or 403 if the client may not see the page, and the errors of the page itself.
         """
         if self._operator_auth is not None:
-            self._operator_auth.authenticate(request.headers)
+            self._operator_auth.authenticate(request.headers, request.query)
         else:
             check_local(peer, request)
         return 200, JSON, msgspec.json.encode(await self._content(request))
@@ -87,8 +87,9 @@ class AdminPages:
 
 
 def _parameters(request: HttpRequest, *allowed: str) -> dict[str, str]:
-    """Return the query parameters. Raises Failure (400) for one that is not allowed."""
+    """Return the query parameters without `key`, which is a credential. Raises Failure (400) for one not allowed."""
     parameters = dict(parse_qsl(request.query, keep_blank_values=True))
+    parameters.pop("key", None)
     for name in parameters:
         if name not in allowed:
             has = f"it has: {', '.join(allowed)}" if allowed else "it has none"

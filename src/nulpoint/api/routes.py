@@ -100,9 +100,9 @@ class Dispatcher:
         """
         self._check_route(request)
         if request.path in OPERATOR_PAGES:
-            self._operator_auth.authenticate(request.headers)
+            self._operator_auth.authenticate(request.headers, request.query)
         elif request.path.startswith(MODELS):
-            self._client_auth.authenticate(request.headers)
+            self._client_auth.authenticate(request.headers, request.query)
         page = self._pages.get(request.path)
         if page is not None:
             return page()
@@ -157,7 +157,7 @@ class Dispatcher:
     def precheck(self, request: HttpRequest) -> None:
         self._check_route(request)
         if request.path in self._proxy_handlers:
-            self._client_auth.authenticate(request.headers)
+            self._client_auth.authenticate(request.headers, request.query)
 
     def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
         logger.debug("rejected an invalid request: %s", failure.message)

@@ -58,7 +58,7 @@ SETTINGS = (
             "Reject a request with parameters that its provider does not support with 400, instead of dropping them and naming "
             "them in `x-nulpoint-dropped`."),
     Setting("ALLOW_CLIENT_API_KEYS", values.flag, "false", SERVER,
-            "Send the client's own key (`Authorization: Bearer` or `x-api-key`) to the provider; the configured key is used if "
+            "Send the client's own key (such as `Authorization: Bearer`) to the provider; the configured key is used if "
             "the client sends none."),
     Setting("CONFIG_WATCH", values.flag, "true", SERVER,
             "Reload `config.yaml` (and the file of `--env-file`) when it changes; SIGHUP and `POST /admin/reload` reload it in any case."),
@@ -152,7 +152,7 @@ SETTINGS = (
             "0 lets the system choose it.", restart=True),
     Setting("ADMIN_HOST", values.text_value, None, ADMIN, "Address that ADMIN_PORT listens on; HOST if unset.", restart=True),
     Setting("ADMIN_API_KEY", values.gateway_key, None, ADMIN,
-            "Key for `/health`, `/metrics` and `/admin/...`, sent as `Authorization: Bearer` or `x-api-key`; in plain text or as `sha256:` and the digest.",
+            "Key for `/health`, `/metrics` and `/admin/...`, sent as `Authorization: Bearer` or wherever else clients send keys; in plain text or as `sha256:` and the digest.",
             secret=True),
     Setting("REQUEST_LOG", log_targets, "stdout", LOG,
             "Where request records are written: `stdout`, `file:PATH`, `sqlite:PATH`, several of them separated by commas, or `none`. "

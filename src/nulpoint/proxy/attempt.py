@@ -88,7 +88,10 @@ class UpstreamAttempt(msgspec.Struct):
         return call.endpoint.request_head(
             call.prepared.body,
             headers_for_provider(
-                proxy_request.request.headers, proxy_request.client_api_key is not None, proxy_request.authenticator
+                proxy_request.request.headers,
+                proxy_request.client_api_key is not None,
+                proxy_request.authenticator,
+                proxy_request.client.gateway_key,
             ),
             proxy_request.client_api_key,
             planned.lease.credential,

@@ -134,7 +134,7 @@ class ProxyHandler:
         valid = False
         recorder.inflight += 1
         try:
-            self._rules.request.authenticator.authenticate(request.headers)
+            self._rules.request.authenticator.authenticate(request.headers, request.query)
             await translation.run(partial(check_structure, request.body))
             valid = True
         except BaseException as error:

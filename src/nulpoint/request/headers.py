@@ -61,13 +61,18 @@ _names = _PassedNames((_LIMIT_PREFIX, *_TO_CLIENT_PREFIXES))
 _names_beside_limits = _PassedNames(_TO_CLIENT_PREFIXES)
 
 
-def headers_for_provider(headers: Headers, has_client_key: bool, authenticator: ClientAuthenticator) -> bytes:
-    """Return the header lines of a request that go to the provider, without any that contains a key of the gateway."""
+def headers_for_provider(
+    headers: Headers, has_client_key: bool, authenticator: ClientAuthenticator, gateway_key: bytes
+) -> bytes:
+    """Return the header lines of a request that go to the provider, without any that contains a key of the gateway.
+
+    `gateway_key` is the one with which the client authenticated.
+    """
     allowed = _WITH_CLIENT_KEY if has_client_key else _TO_PROVIDER
     if allowed.isdisjoint(headers):
         return b""
     passed = [(name, value) for name, value in headers.items() if name in allowed]
-    return b"".join([header(name, value) for name, value in passed if not authenticator.withholds(value, headers)])
+    return b"".join([header(name, value) for name, value in passed if not authenticator.withholds(value, gateway_key)])
 
 
 def headers_for_client(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:

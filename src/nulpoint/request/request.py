@@ -45,7 +45,7 @@ def parse_request(request: HttpRequest, rules: RequestRules, now: float, *, cano
     Raises Failure: 401 before anything else is checked, then 415 or 400.
     """
     headers = request.headers
-    client = rules.authenticator.authenticate(headers)
+    client = rules.authenticator.authenticate(headers, request.query)
     check_content_type(headers)
     envelope = read_envelope(request.body, canonical=canonical)
     return ProxyRequest(
