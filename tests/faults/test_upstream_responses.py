@@ -13,8 +13,10 @@ import time
 import zlib
 from pathlib import Path
 
+import brotli
 import pytest
 
+from nulpoint.formats.content_coding import decoder_for, zstd
 from nulpoint.mock import start
 from support.client_outcome import ask
 from support.event_loop import run, until
@@ -229,12 +231,14 @@ def test_statuses_without_a_response_and_redirects(status, body):
 
 
 def compressed(data, coding):
-    return {b"gzip": gzip.compress(data, mtime=0), b"deflate": zlib.compress(data), b"x-gzip": gzip.compress(data)}[
-        coding
-    ]
+    compress = {
+        b"gzip": gzip.compress, b"deflate": zlib.compress, b"x-gzip": gzip.compress, b"br": brotli.compress,
+        b"zstd": zstd.compress,
+    }  # fmt: skip
+    return compress[coding](data)
 
 
-@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"x-gzip"])
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"x-gzip", b"br", b"zstd"])
 def test_a_compressed_response_that_was_not_requested(coding):
     async def main():
         header = b"content-encoding: " + coding
@@ -246,7 +250,7 @@ def test_a_compressed_response_that_was_not_requested(coding):
         pieces = [events[at : at + 20] for at in range(0, len(events), 20)]
         for cut in range(1, len(pieces) + 1):
             stream = await outcome_of([send(head, *chunks(pieces[:cut]), LAST_CHUNK)], STREAM)
-            plain = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(b"".join(pieces[:cut]))
+            plain = decoder_for(coding).feed(b"".join(pieces[:cut]), 1 << 20)
             assert stream.verdict == ("answer" if DONE in plain else "error")
             assert stream.text == ("word " if WORD in plain else "")
 
@@ -254,8 +258,11 @@ def test_a_compressed_response_that_was_not_requested(coding):
 
 
 HOSTILE = {
-    "br": (b"br", CHAT_ANSWER),
-    "zstd": (b"zstd", CHAT_ANSWER),
+    "an unknown coding": (b"lz4", CHAT_ANSWER),
+    "no brotli at all": (b"br", CHAT_ANSWER),
+    "no zstd at all": (b"zstd", CHAT_ANSWER),
+    "half a brotli": (b"br", brotli.compress(CHAT_ANSWER)[:-3]),
+    "half a zstd": (b"zstd", zstd.compress(CHAT_ANSWER)[:-3]),
     "no gzip at all": (b"gzip", CHAT_ANSWER),
     "half a gzip": (b"gzip", gzip.compress(CHAT_ANSWER)[:-9]),
     "a bomb": (b"gzip", None),

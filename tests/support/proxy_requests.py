@@ -17,4 +17,4 @@ def parsed_request(
     request = HttpRequest("POST", b"/v1/chat/completions", all_headers, "1.1", True, 0.0)
     request.body = body
     authenticator = ClientAuthenticator(keys, forward=forward_keys, distinguish=False)
-    return parse_request(request, RequestRules(authenticator, strict, 600.0), 1000.0)
+    return parse_request(request, RequestRules(authenticator, strict, 600.0, 1 << 20), 1000.0)

@@ -58,6 +58,7 @@ def proxy_rules(config: Config, authenticator: ClientAuthenticator) -> ProxyRule
             authenticator,
             config.strict_params,
             config.request_timeout,
+            config.max_body_bytes,
             translation_limits(config),
         ),
         attempts=AttemptRules(attempts=config.max_retries, provider_timeout=config.provider_timeout),

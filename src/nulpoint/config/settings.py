@@ -75,7 +75,7 @@ SETTINGS = (
             "With several workers: a worker whose event loop has been blocked for this long is killed and replaced; 0 turns this off.", restart=True),
     Setting("MAX_HEAD_BYTES", values.size, "32KiB", CLIENT_LIMITS, "Size of the request line and headers together; 431 above it."),
     Setting("MAX_HEADERS", values.whole_number(1, 10_000), "100", CLIENT_LIMITS, "Number of request headers; 431 above it."),
-    Setting("MAX_BODY_BYTES", values.size, "20MiB", CLIENT_LIMITS, "Size of a request body; 413 above it."),
+    Setting("MAX_BODY_BYTES", values.size, "20MiB", CLIENT_LIMITS, "Size of a request body, after decompression; 413 above it."),
     Setting("MAX_JSON_NODES", values.whole_number(1000, _MAX_INTEGER), str(DEFAULT_MAX_JSON_NODES), CLIENT_LIMITS,
             "Names and values in a JSON body that is translated to or from a provider's own format; above it a request gets 400 and a response becomes 502."),
     Setting("MAX_MESSAGES", values.whole_number(1, _MAX_INTEGER), str(DEFAULT_LIMITS.messages), CLIENT_LIMITS,

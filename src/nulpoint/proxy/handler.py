@@ -13,6 +13,7 @@ from nulpoint.cache.layer import CachedValues, CacheLayer, cache_layer
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.replay import PIECE, CachedResponse
 from nulpoint.errors import Failure, Kind
+from nulpoint.formats.content_coding import coding_of
 from nulpoint.formats.json_nodes import CHECKED_BYTES, check_structure
 from nulpoint.http.coroutine_runner import RequestCancelled
 from nulpoint.http.message import HttpRequest, header
@@ -26,6 +27,8 @@ from nulpoint.proxy.singleflight import call_key, follow
 from nulpoint.proxy.streaming.relay import error_event
 from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.proxy.translation_thread import LARGE, let_others_run
+from nulpoint.request.compressed_body import BRIEF_BYTES, decompress_body
+from nulpoint.request.content_type import check_content_type
 from nulpoint.request.context import RequestContext, request_id
 from nulpoint.request.headers import failure_headers, provider_headers
 from nulpoint.request.request import ProxyRequest, parse_request
@@ -54,8 +57,8 @@ class ProxyHandler:
         context = RequestContext(request_id(request.headers), self._route, request.started)
         if self._bodies is not None:
             response.body_tap = context.copy_body(self._bodies)
-        if len(request.body) > CHECKED_BYTES:
-            return self._check_and_serve(request, response, context)
+        if len(request.body) > CHECKED_BYTES or b"content-encoding" in request.headers:
+            return self._read_and_serve(request, response, context)
         return self._serve(request, response, context)
 
     def _serve(
@@ -128,14 +131,22 @@ class ProxyHandler:
             services.recorder.inflight -= 1
             self._finish(proxy_request.request, response, context, sink)
 
-    async def _check_and_serve(self, request: HttpRequest, response: ResponseWriter, context: RequestContext) -> None:
-        """Serve a request with a very long body, after a check that the body can be read without blocking others."""
+    async def _read_and_serve(self, request: HttpRequest, response: ResponseWriter, context: RequestContext) -> None:
+        """Serve a request whose body has to be decompressed, or is so long that reading it could block others."""
         recorder, translation = self._services.recorder, self._services.translation
         valid = False
         recorder.inflight += 1
         try:
             self._rules.request.authenticator.authenticate(request.headers, request.query)
-            await translation.run(partial(check_structure, request.body))
+            check_content_type(request.headers)
+            coding = coding_of(request.headers)
+            if coding is not None:
+                request.body = await self._decompress(request.body, coding)
+                request.headers = {
+                    name: value for name, value in request.headers.items() if name != b"content-encoding"
+                }
+            if len(request.body) > CHECKED_BYTES:
+                await translation.run(partial(check_structure, request.body))
             valid = True
         except BaseException as error:
             self._fail(error, request, response, context)
@@ -148,6 +159,16 @@ class ProxyHandler:
         rest = self._serve(request, response, context) if valid else None
         if rest is not None:
             await rest
+
+    async def _decompress(self, body: bytes, coding: bytes) -> bytes:
+        """Decompress a body, in the translation thread unless that takes little time. Raises Failure."""
+        limit = self._rules.request.max_body
+        try:
+            return decompress_body(body, coding, min(limit, BRIEF_BYTES))
+        except Failure as failure:
+            if failure.status != 413 or limit <= BRIEF_BYTES:
+                raise
+        return await self._services.translation.run(partial(decompress_body, body, coding, limit))
 
     # -- admission and limits ------------------------------------------------------------------------------------------
 

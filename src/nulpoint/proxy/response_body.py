@@ -3,22 +3,64 @@
 import msgspec
 
 from nulpoint.errors import ClientCause, Failure
-from nulpoint.formats.inflate import inflater_for
+from nulpoint.formats.content_coding import (
+    ContentDecoder,
+    ContentTooLongError,
+    DamagedContentError,
+    coding_of,
+    decoder_for,
+)
 from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
+from nulpoint.http.message import Headers
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
 from nulpoint.redaction.credential_matcher import CredentialMatcher
+
+
+class ResponseDecompressor:
+    """Decompresses a response that a provider compressed although it was asked not to."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self, decoder: ContentDecoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def complete(self) -> bool:
+        return self._decoder.complete
+
+    def feed(self, data: bytes, limit: int) -> bytes:
+        """Decompress the next piece. Raises Failure (502) if it is invalid or becomes longer than `limit` bytes."""
+        try:
+            return self._decoder.feed(data, limit)
+        except DamagedContentError:
+            raise unusable_response("its compression is invalid") from None
+        except ContentTooLongError:
+            raise unusable_response(f"it is over {limit} bytes when decompressed", ClientCause.OVER_LIMIT) from None
+
+
+def decompressor_for(headers: Headers) -> ResponseDecompressor | None:
+    """Return what decompresses a response with these headers; None if it is not compressed. Raises Failure (502)."""
+    coding = coding_of(headers)
+    if coding is None:
+        return None
+    decoder = decoder_for(coding)
+    if decoder is None:
+        raise unusable_response(
+            f"it is compressed with {coding.decode('latin-1')[:20]}, which the gateway did not ask for"
+        )
+    return ResponseDecompressor(decoder)
 
 
 async def read_body(connection: UpstreamConnection, limit: int) -> bytes:
     """Read the whole body, and decompress it to at most `limit` bytes. Raises Failure."""
     body = await connection.body()
-    inflater = inflater_for(connection.headers)
-    if inflater is None:
+    decompressor = decompressor_for(connection.headers)
+    if decompressor is None:
         return body
-    plain = inflater.feed(body, limit)
-    if not inflater.complete:
+    plain = decompressor.feed(body, limit)
+    if not decompressor.complete:
         raise unusable_response("its compressed body is incomplete")
     return plain
 

@@ -12,18 +12,12 @@ def check_content_type(headers: Headers) -> None:
     because browsers always send that.
     """
     content_type = headers.get(b"content-type")
-    if content_type == b"application/json" and b"content-encoding" not in headers:
+    if content_type == b"application/json":
         return
     if content_type is None:
         if b"origin" not in headers:
             return
     elif content_type.split(b";", 1)[0].strip().lower() == b"application/json":
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise rejected(
-                "compressed request bodies are not accepted; send it without Content-Encoding",
-                status=415,
-                code="unsupported_media_type",
-            )
         return
     raise rejected(
         "the request body must be JSON; send it with Content-Type: application/json",

@@ -5,12 +5,12 @@ import contextlib
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
-from nulpoint.formats.inflate import inflater_for
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.deadlines import NEVER
 from nulpoint.http.message import Headers
 from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import DONE, StreamTransformer
+from nulpoint.proxy.response_body import decompressor_for
 from nulpoint.proxy.streaming.response import StreamResponse
 
 END_SECONDS = 0.5  # for the body to end after `[DONE]`; nearly always its end is in the same packet
@@ -29,10 +29,10 @@ class StreamRelay:
     __slots__ = (
         "_client",
         "_connection",
+        "_decompressor",
         "_end_by",
         "_first_content",
         "_idle",
-        "_inflater",
         "_now",
         "_sends_done",
         "_stream",
@@ -53,7 +53,7 @@ class StreamRelay:
         self._idle = connection.start_idle_timeout()
         self._transformer = transformer
         self._first_content = FirstContentDetector()
-        self._inflater = inflater_for(connection.headers)
+        self._decompressor = decompressor_for(connection.headers)
         self._sends_done = sends_done
         self._end_by = NEVER
         self.committed = False  # content has been sent, so that no other provider can take over
@@ -123,7 +123,7 @@ class StreamRelay:
 
         This runs once for each chunk, so it makes few calls.
         """
-        if self._inflater is not None:
+        if self._decompressor is not None:
             data = self._plain(data)
         events = self._transformer.feed(data)
         if events:
@@ -156,7 +156,7 @@ class StreamRelay:
         raise Failure(Kind.UPSTREAM, 502, "the stream ended before the response was complete", code="stream_cut")
 
     def _plain(self, data: bytes) -> bytes:
-        return data if self._inflater is None or not data else self._inflater.feed(data, sse.MAX_EVENT_BYTES)
+        return data if self._decompressor is None or not data else self._decompressor.feed(data, sse.MAX_EVENT_BYTES)
 
 
 def error_event(failure: Failure) -> bytes:
