@@ -20,7 +20,7 @@ from support.ports import free_port
 from support.processes import SERVE, get, process, wait_until_up
 
 BASE_BYTES = 130_000_000  # python:3.12-slim, unpacked
-MOST_BYTES = 200_000_000
+MOST_BYTES = 210_000_000
 NOBODY = 65534
 COMMANDS = re.compile(r"(?<![\w./])/(?:opt|build)\b")
 
