@@ -11,7 +11,7 @@ from nulpoint.http.server.head_cache import MAX_MISSES
 from nulpoint.http.server.server import HttpServer
 from support.event_loop import run
 
-LIMITS = ServerLimits(max_body=2000, max_head=600)
+LIMITS = ServerLimits(max_body_bytes=2000, max_head_bytes=600)
 FIRST = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: x\r\n"
 
 

@@ -3,6 +3,9 @@
 import resource
 import ssl
 from functools import partial
+from typing import TypeVar
+
+import msgspec
 
 from nulpoint.config import Config
 from nulpoint.http.client.connector import Connector, origin_of, tls_context
@@ -23,6 +26,8 @@ from nulpoint.routing.breaker import BreakerRules
 from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
 from nulpoint.telemetry.request_log.bodies import BodyLogger
+
+_Limits = TypeVar("_Limits", AdmissionLimits, ClientLimits, ServerLimits)
 
 
 def breaker_rules(config: Config) -> BreakerRules:
@@ -78,27 +83,17 @@ def translation_limits(config: Config) -> TranslationLimits:
 
 
 def admission_limits(config: Config) -> AdmissionLimits:
-    return AdmissionLimits(
-        requests=config.max_requests,
-        streams=config.max_streams,
-        held_bytes=config.max_held_bytes,
-        wait=config.queue_timeout,
-    )
+    return _with_settings(AdmissionLimits, config)
 
 
 def server_limits(config: Config) -> ServerLimits:
-    return ServerLimits(
-        max_connections=_max_connections(),
-        max_head=config.max_head_bytes,
-        max_headers=config.max_headers,
-        max_body=config.max_body_bytes,
-        head_timeout=config.head_timeout,
-        body_timeout=config.body_timeout,
-        body_min_rate=config.body_min_rate,
-        keepalive_timeout=config.keepalive_timeout,
-        write_timeout=config.write_timeout,
-        stream_buffer=config.stream_buffer_bytes,
-    )
+    limits = _with_settings(ServerLimits, config)
+    return msgspec.structs.replace(limits, max_connections=_max_connections())
+
+
+def _with_settings(limits: type[_Limits], config: Config) -> _Limits:
+    """Return limits whose fields have the names of the settings that they hold."""
+    return msgspec.convert(config, limits, from_attributes=True)
 
 
 def _max_connections() -> int:
@@ -108,17 +103,7 @@ def _max_connections() -> int:
 
 
 def client_limits(config: Config) -> ClientLimits:
-    return ClientLimits(
-        connect_timeout=config.connect_timeout,
-        first_byte_timeout=config.provider_timeout,
-        read_timeout=config.stream_idle_timeout,
-        write_timeout=config.upstream_write_timeout,
-        idle_timeout=config.upstream_idle_timeout,
-        max_connections=config.upstream_max_connections,
-        wait_timeout=config.upstream_wait_timeout,
-        max_head=config.upstream_max_head_bytes,
-        max_body=config.upstream_max_body_bytes,
-    )
+    return _with_settings(ClientLimits, config)
 
 
 def build_connector(config: Config) -> Connector:

@@ -144,11 +144,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         Return the timeout in seconds.
         """
         self._needs_progress = True
-        return self._limits.read_timeout
+        return self._limits.stream_idle_timeout
 
     def progress(self) -> None:
         """Extend the idle timeout, because an event has arrived."""
-        self._allow(self._limits.read_timeout)
+        self._allow(self._limits.stream_idle_timeout)
 
     def lift_deadline(self) -> None:
         """Limit the rest of the response only by the idle timeout, and no longer by the request's deadline.
@@ -224,8 +224,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         while data := await self.read():
             parts.append(data)
             size += len(data)
-            if size > self._limits.max_body:
-                raise _malformed(f"its body is over {self._limits.max_body} bytes", ClientCause.OVER_LIMIT)
+            if size > self._limits.upstream_max_body_bytes:
+                raise _malformed(
+                    f"its body is over {self._limits.upstream_max_body_bytes} bytes", ClientCause.OVER_LIMIT
+                )
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     @property
@@ -295,7 +297,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._count_head(nbytes)
         sink = self._sink
         if sink is None or not self._needs_progress:
-            self.deadline = min(self._loop.time() + self._limits.read_timeout, self._request_deadline)
+            self.deadline = min(self._loop.time() + self._limits.stream_idle_timeout, self._request_deadline)
         if sink is None or self._ended:
             self.arrival.wake()
         else:
@@ -339,7 +341,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self._paused_writing = True
         self._unsent = self._transport.get_write_buffer_size()
-        self._allow(self._limits.write_timeout)
+        self._allow(self._limits.upstream_write_timeout)
 
     def resume_writing(self) -> None:
         self._paused_writing = False
@@ -354,7 +356,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             unsent = self._transport.get_write_buffer_size()
             if unsent < self._unsent:
                 self._unsent = unsent
-                self._allow(self._limits.write_timeout)
+                self._allow(self._limits.upstream_write_timeout)
                 return
         self.deadline = NEVER
         self._fail(deadline_exceeded() if now >= self._request_deadline else self._timed_out())
@@ -362,9 +364,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _timed_out(self) -> Failure:
         if self._paused_writing:
-            problem = f"read nothing of the request for {self._limits.write_timeout:g} s"
+            problem = f"read nothing of the request for {self._limits.upstream_write_timeout:g} s"
         elif self._received:
-            problem = f"sent nothing more of its response for {self._limits.read_timeout:g} s"
+            problem = f"sent nothing more of its response for {self._limits.stream_idle_timeout:g} s"
         else:
             problem = f"did not begin to respond within {self.first_byte_timeout:.3g} s"
         return Failure(Kind.TIMEOUT, 504, f"the provider {problem}", code="provider_timeout")
@@ -372,7 +374,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def _resume_reading(self) -> None:
         self._paused_reading = False
         if not self.lost:
-            self._allow(self._limits.read_timeout)
+            self._allow(self._limits.stream_idle_timeout)
             self._transport.resume_reading()
 
     def _fail(self, failure: Exception) -> None:
@@ -402,7 +404,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 raise _malformed("it sent only interim responses")
             return
         headers = self.headers
-        if len(headers) > MAX_HEADERS or (self._head_bytes and _size(headers) > self._limits.max_head):
+        if len(headers) > MAX_HEADERS or (self._head_bytes and _size(headers) > self._limits.upstream_max_head_bytes):
             raise self._head_too_large()
         self._framed = b"content-length" in headers or headers.get(b"transfer-encoding", b"").lower() == b"chunked"
         self.status = status
@@ -427,11 +429,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > self._limits.max_head:
+        if self._head_bytes > self._limits.upstream_max_head_bytes:
             self._fail(self._head_too_large())
 
     def _head_too_large(self) -> Failure:
-        return _malformed(f"its head is over {self._limits.max_head} bytes or {MAX_HEADERS} headers")
+        return _malformed(f"its head is over {self._limits.upstream_max_head_bytes} bytes or {MAX_HEADERS} headers")
 
 
 def _size(headers: dict[bytes, bytes]) -> int:

@@ -40,7 +40,7 @@ class UpstreamClient:
         key = (origin, idle_timeout)
         pool = self._pools.get(key)
         if pool is None:
-            idle = self._limits.idle_timeout if idle_timeout is None else idle_timeout
+            idle = self._limits.upstream_idle_timeout if idle_timeout is None else idle_timeout
             pool = self._pools[key] = ConnectionPool(origin, self._connector, self._limits, idle, self._deadlines)
         return pool
 
@@ -70,7 +70,7 @@ class UpstreamClient:
         closed it while the request was on its way (RFC 9112, 9.3.1). Then the request is sent once more on a new
         connection, and the other idle connections to that origin are closed. Raises Failure.
         """
-        timeout = self._limits.first_byte_timeout if first_byte_timeout is None else first_byte_timeout
+        timeout = self._limits.provider_timeout if first_byte_timeout is None else first_byte_timeout
         now = self._loop.time()
         first_byte_deadline = now + timeout
         connection = pool.try_acquire(now) or await pool.acquire(first_byte_deadline, deadline)
@@ -152,7 +152,7 @@ class ConnectionPool:
         """
         waiter = _ConnectionWaiter(new, first_byte_deadline, deadline)
         self._waiters.append(waiter)
-        timeout = self._limits.wait_timeout
+        timeout = self._limits.upstream_wait_timeout
         if self._connect_if_possible():
             timeout += self._limits.connect_timeout
         elif not self._connecting:
@@ -196,7 +196,7 @@ class ConnectionPool:
 
     def _connect_if_possible(self) -> bool:
         """Open one more connection if a request waits for it and the limit allows it. Return whether one is opened."""
-        if len(self._waiters) <= len(self._connecting) or self.size >= self._limits.max_connections:
+        if len(self._waiters) <= len(self._connecting) or self.size >= self._limits.upstream_max_connections:
             return False
         task = self._loop.create_task(self._connect())
         self._connecting.add(task)

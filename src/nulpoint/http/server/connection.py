@@ -134,7 +134,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass
-        self._transport.set_write_buffer_limits(high=self._limits.stream_buffer // 4)
+        self._transport.set_write_buffer_limits(high=self._limits.stream_buffer_bytes // 4)
         self._server.connections.add(self)
         self._server.deadlines.watch(self)
         self.deadline = self._loop.time() + self._limits.head_timeout

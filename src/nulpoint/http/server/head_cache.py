@@ -48,7 +48,7 @@ class ParsedHeadCache:
         body = end + len(rest)
         if end < 0 or not length.isdigit() or int(length) != len(data) - body or not data.startswith(rest, end):
             return None
-        if len(data) - body > self._limits.max_body:
+        if len(data) - body > self._limits.max_body_bytes:
             return None
         headers = template.headers
         if length != self._length:
@@ -68,7 +68,7 @@ class ParsedHeadCache:
         if len(head) + len(request.body) != len(data):  # there are empty lines before or after the request
             return
         match = _LENGTH.search(head)
-        if match is None or int(match[1]) != len(request.body) or len(head) + _MAX_DIGITS > self._limits.max_head:
+        if match is None or int(match[1]) != len(request.body) or len(head) + _MAX_DIGITS > self._limits.max_head_bytes:
             return
         self._template = HttpRequest.from_template(request, request.headers, b"", 0.0)
         self._start = head[: match.start(1)]

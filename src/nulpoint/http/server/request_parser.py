@@ -198,7 +198,7 @@ class RequestParser:
         if self._head_bytes == 0:
             self._receiver.head_started()
         self._head_bytes += size
-        if self._head_bytes > self._limits.max_head:
+        if self._head_bytes > self._limits.max_head_bytes:
             raise self._head_too_large()
 
     def _count_framing(self, size: int) -> None:
@@ -207,7 +207,7 @@ class RequestParser:
         Each of these is legal, but a body that consists of little else is an attack.
         """
         self._framed_bytes += size
-        if self._framed_bytes > 8 * self.body_bytes + self._limits.max_head + size:
+        if self._framed_bytes > 8 * self.body_bytes + self._limits.max_head_bytes + size:
             raise rejected("the chunks of this body are nearly all framing", code="bad_request")
 
     def on_message_begin(self) -> None:
@@ -240,7 +240,7 @@ class RequestParser:
         if b"upgrade" in headers and self._parser.should_upgrade():
             raise rejected(_NO_UPGRADE, code="bad_request")
         self._version = self._parser.get_http_version()
-        check_head(self._target, headers, self._version, self._limits.max_head)
+        check_head(self._target, headers, self._version, self._limits.max_head_bytes)
         self.body_bytes = 0
         length = headers.get(b"content-length")
         if length is None and b"transfer-encoding" not in headers:
@@ -248,7 +248,7 @@ class RequestParser:
         self.in_body = True
         self._framed_bytes = 0
         self._receiver.body_started()
-        if length is not None and int(length) > self._limits.max_body:
+        if length is not None and int(length) > self._limits.max_body_bytes:
             raise self._body_too_large()
         if b"expect" in headers:
             self._check_expectation(headers[b"expect"])
@@ -260,7 +260,7 @@ class RequestParser:
 
     def on_body(self, data: bytes) -> None:
         self.body_bytes += len(data)
-        if self.body_bytes > self._limits.max_body:
+        if self.body_bytes > self._limits.max_body_bytes:
             raise self._body_too_large()
         self._body.append(data)
 
@@ -289,9 +289,9 @@ class RequestParser:
         limits = self._limits
         if not self._header_count:
             return rejected("the request target is too long", status=414, code="uri_too_long")
-        message = f"the request head is over {limits.max_head} bytes or {limits.max_headers} headers"
+        message = f"the request head is over {limits.max_head_bytes} bytes or {limits.max_headers} headers"
         return rejected(message, status=431, code="request_header_fields_too_large")
 
     def _body_too_large(self) -> Failure:
-        message = f"the request body is over {self._limits.max_body} bytes; raise MAX_BODY_BYTES to allow more"
+        message = f"the request body is over {self._limits.max_body_bytes} bytes; raise MAX_BODY_BYTES to allow more"
         return rejected(message, status=413, code="request_too_large")

@@ -20,12 +20,15 @@ _MAX_EXPECTED_WAIT = 0.8  # of the longest wait; a request that is expected to w
 
 
 class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits what is in flight. `held_bytes` applies to all request bodies together. `wait` is in seconds."""
+    """Limits what is in flight. The fields have the names of the settings that they hold.
 
-    requests: int = 10_000
-    streams: int = 20_000
-    held_bytes: int = 512 * 1024 * 1024
-    wait: float = 1.0
+    `max_held_bytes` applies to all request bodies together. `queue_timeout` is in seconds.
+    """
+
+    max_requests: int = 10_000
+    max_streams: int = 20_000
+    max_held_bytes: int = 512 * 1024 * 1024
+    queue_timeout: float = 1.0
 
 
 class AdmissionController:
@@ -55,14 +58,14 @@ class AdmissionController:
     def try_acquire(self, size: int, stream: bool) -> bool:
         """Admit a request if there is capacity. `size` is in bytes. One over the limit is admitted if it is alone."""
         limits = self._limits
-        if self.held_bytes + size > limits.held_bytes and self.held_bytes:
+        if self.held_bytes + size > limits.max_held_bytes and self.held_bytes:
             return False
         if stream:
-            if self.streams >= limits.streams:
+            if self.streams >= limits.max_streams:
                 return False
             self.streams += 1
         else:
-            if self.requests >= limits.requests:
+            if self.requests >= limits.max_requests:
                 return False
             self.requests += 1
         self.held_bytes += size
@@ -101,12 +104,12 @@ class AdmissionController:
     def _enqueue(self, size: int, stream: bool) -> "_QueuedRequest":
         """Put a request into the queue. Raises Failure (503) if the queue is full, or if it would wait in vain."""
         queue, rate, now = self._waiting[stream], self._drain_rates[stream], self._loop.time()
-        hopeless = queue and rate.expected_wait(len(queue), now) > self._limits.wait * _MAX_EXPECTED_WAIT
-        if hopeless or sum(map(len, self._waiting.values())) >= MAX_QUEUED or self._limits.wait <= 0:
+        hopeless = queue and rate.expected_wait(len(queue), now) > self._limits.queue_timeout * _MAX_EXPECTED_WAIT
+        if hopeless or sum(map(len, self._waiting.values())) >= MAX_QUEUED or self._limits.queue_timeout <= 0:
             raise _overloaded("too many requests are in flight")
         if not queue:
             rate.start(now)
-        waiter = _QueuedRequest(size, stream, now + self._limits.wait)
+        waiter = _QueuedRequest(size, stream, now + self._limits.queue_timeout)
         queue.append(waiter)
         self.closed = True
         self._deadlines.watch(waiter)

@@ -141,7 +141,7 @@ def test_a_bad_response_is_one_failure_and_leaves_no_connection(answer, code):
 
 def test_a_response_over_the_limit():
     async def main():
-        async with upstream(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000), max_body=4000) as (client, pool):
+        async with upstream(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000), upstream_max_body_bytes=4000) as (client, pool):
             with pytest.raises(Failure, match="over 4000 bytes"):
                 await exchange(client, pool)
 
@@ -170,7 +170,7 @@ def test_a_large_response_that_arrives_at_once_leaves_the_connection_readable():
 
     async def main():
         answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(large), large)
-        async with upstream(saying(answer, then_close=False), first_byte_timeout=2) as (client, pool):
+        async with upstream(saying(answer, then_close=False), provider_timeout=2) as (client, pool):
             for _ in range(3):
                 assert await run_coroutine(whole(client, pool)) == large
 
@@ -179,7 +179,7 @@ def test_a_large_response_that_arrives_at_once_leaves_the_connection_readable():
 
 def test_an_idle_connection_expires():
     async def main():
-        async with upstream(saying(GOOD, then_close=False), idle_timeout=0.2) as (client, pool):
+        async with upstream(saying(GOOD, then_close=False), upstream_idle_timeout=0.2) as (client, pool):
             await exchange(client, pool)
             await until(lambda: client.connections() == 0)
 
@@ -299,13 +299,13 @@ def test_the_number_of_connections_is_bounded_and_so_is_the_wait():
                     writer.write(GOOD)
             writer.close()
 
-        async with upstream(script, max_connections=4, wait_timeout=5) as (client, pool):
+        async with upstream(script, upstream_max_connections=4, upstream_wait_timeout=5) as (client, pool):
             calls = [asyncio.ensure_future(exchange(client, pool)) for _ in range(20)]
             while not all(call.done() for call in calls):
                 assert client.connections() <= 4
                 await asyncio.sleep(0.005)
             assert all(call.result()[1] == b"ok" for call in calls)
-        async with upstream(script, max_connections=1, wait_timeout=0.01) as (client, pool):
+        async with upstream(script, upstream_max_connections=1, upstream_wait_timeout=0.01) as (client, pool):
             slow = asyncio.ensure_future(exchange(client, pool))
             await until(lambda: client.connections() == 1)
             results = await asyncio.gather(*(exchange(client, pool) for _ in range(10)), return_exceptions=True)
@@ -330,7 +330,7 @@ def test_many_cancellations_leave_the_pool_usable():
                     writer.write(GOOD)
             writer.close()
 
-        async with upstream(script, max_connections=10) as (client, pool):
+        async with upstream(script, upstream_max_connections=10) as (client, pool):
 
             async def one():
                 connection = await client.send(pool, REQUEST)
@@ -365,7 +365,7 @@ def test_timeouts(phase):
                 await reader.read()
             writer.close()
 
-        async with upstream(script, first_byte_timeout=0.2, read_timeout=0.2) as (client, pool):
+        async with upstream(script, provider_timeout=0.2, stream_idle_timeout=0.2) as (client, pool):
             with pytest.raises(Failure) as caught:
                 await exchange(client, pool)
             assert (caught.value.kind, caught.value.status) == (Kind.TIMEOUT, 504)

@@ -88,7 +88,7 @@ def test_there_is_no_deadline_for_a_request_that_waits_in_the_backlog():
 
 def test_the_size_of_a_head_does_not_include_the_body_before_it():
     async def main():
-        connection, handler, deadlines = await connected(ServerLimits(max_head=600))
+        connection, handler, deadlines = await connected(ServerLimits(max_head_bytes=600))
         connection.data_received(message(b"x" * 2000) + SECOND[:30])
         connection.data_received(SECOND[30:])
         for _ in range(2):
@@ -110,7 +110,9 @@ def test_the_size_of_a_head_does_not_include_the_body_before_it():
 )
 def test_the_same_is_read_however_bytes_arrive_and_responses_end(bodies, cuts, steps):
     async def main():
-        connection, handler, deadlines = await connected(ServerLimits(max_head=600, head_timeout=0.0, body_timeout=0.0))
+        connection, handler, deadlines = await connected(
+            ServerLimits(max_head_bytes=600, head_timeout=0.0, body_timeout=0.0)
+        )
         deadlines.stop()  # only the step "late" may find the deadline passed, however slow the machine is
         data = b"".join(map(message, bodies))
         places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})

@@ -96,7 +96,7 @@ class Scene:
 
 
 def test_bounds_of_requests_and_streams_are_apart(make):
-    scene = make(requests=2, streams=1)
+    scene = make(max_requests=2, max_streams=1)
     assert [scene.come(name) for name in "abc"] == ["in", "in", None]
     assert scene.come("s", stream=True) == "in"
     assert scene.come("t", stream=True) is None
@@ -109,7 +109,7 @@ def test_bounds_of_requests_and_streams_are_apart(make):
 
 
 def test_streams_that_fill_their_places_keep_no_other_request_out(make):
-    scene = make(requests=5, streams=1)
+    scene = make(max_requests=5, max_streams=1)
     assert [scene.come(name, stream=True) for name in "sxyz"] == ["in", None, None, None]
     assert scene.gate.closed
     assert [scene.come(name) for name in "abcde"] == ["in"] * 5
@@ -117,7 +117,7 @@ def test_streams_that_fill_their_places_keep_no_other_request_out(make):
 
 
 def test_bytes_of_both_count_together(make):
-    scene = make(held_bytes=100)
+    scene = make(max_held_bytes=100)
     assert scene.come("a", 60) == "in"
     assert scene.come("s", 40, stream=True) == "in"
     assert scene.come("b", 1) is None
@@ -127,7 +127,7 @@ def test_bytes_of_both_count_together(make):
 
 
 def test_a_request_larger_than_the_limit_passes_alone(make):
-    scene = make(held_bytes=100)
+    scene = make(max_held_bytes=100)
     assert scene.come("huge", 500) == "in"
     assert scene.come("a") is None
     scene.gate.release(500, False)
@@ -138,7 +138,7 @@ def test_a_request_larger_than_the_limit_passes_alone(make):
 
 
 def test_they_are_let_in_in_the_order_they_came(make):
-    scene = make(requests=1)
+    scene = make(max_requests=1)
     scene.come("first")
     for name in "abc":
         scene.come(name)
@@ -150,7 +150,7 @@ def test_they_are_let_in_in_the_order_they_came(make):
 
 
 def test_nobody_overtakes_in_his_own_queue(make):
-    scene = make(held_bytes=100)
+    scene = make(max_held_bytes=100)
     scene.come("a", 90)
     assert scene.come("large", 50) is None
     assert scene.come("small", 5) is None
@@ -159,7 +159,7 @@ def test_nobody_overtakes_in_his_own_queue(make):
 
 
 def test_the_wait_is_bounded(make):
-    scene = make(requests=1, wait=1.0)
+    scene = make(max_requests=1, queue_timeout=1.0)
     scene.come("a")
     scene.come("b")
     scene.tick(0.5)
@@ -176,7 +176,7 @@ def test_the_wait_is_bounded(make):
 
 
 def test_who_gives_up_at_the_head_lets_those_behind_him_in(make):
-    scene = make(held_bytes=100, wait=1.0)
+    scene = make(max_held_bytes=100, queue_timeout=1.0)
     scene.come("a", 90)
     assert scene.come("large", 50) is None
     scene.tick(0.5)
@@ -187,7 +187,7 @@ def test_who_gives_up_at_the_head_lets_those_behind_him_in(make):
 
 
 def test_no_wait_at_all(make):
-    scene = make(requests=1, wait=0.0)
+    scene = make(max_requests=1, queue_timeout=0.0)
     scene.come("a")
     scene.come("b")
     assert scene.refused("b")
@@ -195,7 +195,7 @@ def test_no_wait_at_all(make):
 
 def test_the_queue_is_bounded(make, monkeypatch):
     monkeypatch.setattr(module, "MAX_QUEUED", 3)
-    scene = make(requests=1, streams=1)
+    scene = make(max_requests=1, max_streams=1)
     scene.come("a")
     scene.come("s", stream=True)
     assert [scene.come(name, stream=name == "t") for name in "bct"] == [None] * 3
@@ -205,7 +205,7 @@ def test_the_queue_is_bounded(make, monkeypatch):
 
 
 def test_a_caller_who_leaves_while_he_waits(make):
-    scene = make(requests=1)
+    scene = make(max_requests=1)
     for name in "abc":
         scene.come(name)
     scene.strands["b"].cancel()
@@ -219,7 +219,7 @@ def test_a_caller_who_leaves_while_he_waits(make):
 
 def test_a_place_that_comes_as_the_caller_leaves_is_given_back(make):
     async def main():
-        scene = make(requests=1)
+        scene = make(max_requests=1)
         scene.come("a")
 
         async def request():
@@ -259,7 +259,7 @@ def test_shedding_while_the_memory_is_nearly_full(make):
 
 
 def test_who_waits_already_is_served_while_it_sheds(make):
-    scene = make(requests=1)
+    scene = make(max_requests=1)
     scene.come("a")
     scene.come("b")
     for _ in range(10):
@@ -278,7 +278,9 @@ class AnyCrowd(RuleBasedStateMachine):
 
     @initialize(requests=st.integers(1, 3), streams=st.integers(1, 2), held_bytes=st.sampled_from([10, 1000]))
     def begin(self, requests, streams, held_bytes):
-        self.limits = {"requests": requests, "streams": streams, "held_bytes": held_bytes, "wait": 1.0}
+        self.limits = {
+            "max_requests": requests, "max_streams": streams, "max_held_bytes": held_bytes, "queue_timeout": 1.0,
+        }  # fmt: skip
         self.scene = Scene(**self.limits)
         self.known = {}  # name: (size, stream)
         self.gone = set()
@@ -321,9 +323,9 @@ class AnyCrowd(RuleBasedStateMachine):
         sizes = [self.known[name][0] for name in inside]
         streams = sum(self.known[name][1] for name in inside)
         assert (gate.requests, gate.streams, gate.held_bytes) == (len(inside) - streams, streams, sum(sizes))
-        assert gate.requests <= self.limits["requests"]
-        assert gate.streams <= self.limits["streams"]
-        assert gate.held_bytes <= self.limits["held_bytes"] or len(inside) == 1
+        assert gate.requests <= self.limits["max_requests"]
+        assert gate.streams <= self.limits["max_streams"]
+        assert gate.held_bytes <= self.limits["max_held_bytes"] or len(inside) == 1
         assert len(self.scene.clock.watched) == len(waiting)
         assert gate.closed == bool(waiting or gate._lag.overloaded)
         for stream in (False, True):  # the first of each queue waits for a reason
@@ -337,7 +339,7 @@ TestAnyCrowd = AnyCrowd.TestCase
 
 
 def test_a_waiter_that_has_expired_is_not_looked_at_again(make):
-    scene = make(requests=1)
+    scene = make(max_requests=1)
     scene.come("a")
     scene.come("b")
     (waiter,) = scene.clock.watched
