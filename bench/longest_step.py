@@ -5,6 +5,7 @@ requests /readiness without a pause. The longest step is the most CPU time that 
 A body may be rejected; what counts is that other clients do not wait. Run it alone with `python bench/longest_step.py`.
 """
 
+import gzip
 import http.client
 import socket
 import tempfile
@@ -33,6 +34,7 @@ class Body(NamedTuple):
     name: str
     path: str
     make: Callable[[], bytes]
+    coding: str = "identity"
 
 
 def request(middle: bytes, model: str = OPENAI.model, name: str = "messages") -> bytes:
@@ -69,6 +71,8 @@ BODIES = [
     Body("messages", CHAT, lambda: request(repeated(b'{"role":"user","content":"hi"},', end=b"{}]"))),
     Body("objects with a model", CHAT, lambda: request(repeated(b'{"model":1},'))),
     Body("white space", CHAT, lambda: request(repeated(b" "))),
+    Body("white space, compressed", CHAT, lambda: gzip.compress(request(repeated(b" ")), 1), "gzip"),
+    Body("text in base64, compressed", CHAT, lambda: gzip.compress(request(text(b"AAAA")), 1), "gzip"),
     Body("different names", CHAT, lambda: request(names(1_500_000))),
     Body("top-level members", CHAT, lambda: top_level(b',"a":1')),
     Body("top-level members with spaces", CHAT, lambda: top_level(b',"a" : [ ]')),
@@ -148,7 +152,7 @@ def measure_longest_steps(folder: Path, rounds: int, rows: list[Row], raw: dict[
             data = body.make()
             steps_of[body.name] = []
             for _ in range(rounds):
-                statuses[body.name], step = _longest_step(gateway, body.path, data)
+                statuses[body.name], step = _longest_step(gateway, body, data)
                 steps_of[body.name].append(step)
     raw["longest steps"] = {name: {"ms": steps, "status": statuses[name]} for name, steps in steps_of.items()}
     worst = max(steps_of, key=lambda name: median(steps_of[name]))
@@ -156,14 +160,15 @@ def measure_longest_steps(folder: Path, rounds: int, rows: list[Row], raw: dict[
     rows.append((text, f"{median(steps_of[worst]):.0f} ms", f"<= {BOUND} ms"))
 
 
-def _longest_step(gateway: Subject, path: str, body: bytes) -> tuple[int, float]:
+def _longest_step(gateway: Subject, body: Body, data: bytes) -> tuple[int, float]:
     """Return the status of a response, and the longest wait of another client, in milliseconds of CPU time."""
     ended, steps = threading.Event(), [0.0]
     watching = threading.Thread(target=_watch, args=(gateway, ended, steps))
     watching.start()
     try:
         connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Content-Encoding": body.coding}
+        connection.request("POST", body.path, data, headers)
         status = connection.getresponse().status
         connection.close()
     finally:

@@ -1,8 +1,14 @@
 """Growth cases for inputs other than bodies: HTTP of clients and providers, headers, settings and the request log."""
 
+import gzip
 import json
+import operator
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 
+import brotli
 from measure import Case, Work
 
 from nulpoint.api.cors import CorsPolicy
@@ -10,8 +16,10 @@ from nulpoint.cli.log import reader
 from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
+from nulpoint.formats.content_coding import zstd
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
+from nulpoint.request.compressed_body import decompress_body
 from nulpoint.request.headers import failure_headers, headers_for_client, headers_for_provider, provider_headers
 from support.http_ends import read_requests, read_response
 
@@ -98,6 +106,38 @@ def _preflight(size: int) -> dict[bytes, bytes]:
         b"access-control-request-method": b"POST",
         b"access-control-request-headers": b"a, " * size,
     }
+
+
+COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"gzip": gzip.compress, b"deflate": zlib.compress, b"br": brotli.compress, b"zstd": zstd.compress,
+}  # fmt: skip
+
+
+def _compressed() -> Iterator[Case]:
+    """Yield bodies that decompress to a long text, and bodies of many parts, which are rejected."""
+
+    def decompressing(coding: bytes, make: Callable[[int], bytes]) -> Callable[[int], Work]:
+        def prepared(size: int) -> Work:
+            body = make(size)
+            return lambda: _decompress(body, coding)
+
+        return prepared
+
+    for coding, compress in COMPRESS.items():
+        for name, unit in (("text", b"abcd"), ("names", b'"a":1,')):
+            make = decompressing(coding, partial(_repeated, compress, unit))
+            yield Case(f"decompress {coding.decode()}: {name}", make, 400_000)
+        make = decompressing(coding, partial(operator.mul, compress(b"a")))
+        yield Case(f"decompress {coding.decode()}: many parts", make, 100_000)
+
+
+def _repeated(compress: Callable[[bytes], bytes], unit: bytes, size: int) -> bytes:
+    return compress(unit * size)
+
+
+def _decompress(body: bytes, coding: bytes) -> None:
+    with suppress(Failure):
+        decompress_body(body, coding, 1 << 24)
 
 
 def _texts() -> Iterator[Case]:
@@ -213,4 +253,4 @@ def _summary(size: int) -> Work:
     return lambda: summarise(rows, "model")
 
 
-CASES = [*_http(), *_texts(), *_log()]
+CASES = [*_http(), *_compressed(), *_texts(), *_log()]

@@ -18,6 +18,7 @@ else:
     from backports import zstd
 
 _GZIP_OR_ZLIB, _RAW_DEFLATE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+_MAX_PARTS = 16  # gzip members or zstd frames of one body; what follows each of them is copied once more
 _MAX_ZSTD_WINDOW_LOG = 23  # 8 MiB, the largest window of this content coding (RFC 9659)
 
 
@@ -39,25 +40,33 @@ class ContentDecoder(Protocol):
         """Decompress the next piece to at most `limit` bytes. Raises DamagedContentError or ContentTooLongError."""
 
 
+def _next_part(parts: int) -> int:
+    """Return the number of parts with the next one. Raises DamagedContentError if there are too many."""
+    if parts >= _MAX_PARTS:
+        raise DamagedContentError
+    return parts + 1
+
+
 class _ZlibDecoder:
     """Decodes `gzip` and `deflate`. Several gzip members in a row are one body (RFC 1952, 2.2)."""
 
-    __slots__ = ("_decoder", "_started")
+    __slots__ = ("_decoder", "_parts")
 
     def __init__(self) -> None:
         self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-        self._started = False
+        self._parts = 0
 
     @property
     def complete(self) -> bool:
         return self._decoder.eof
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        if data and not self._started:
+        if data and not self._parts:
             self._start(data)
         pieces: list[bytes] = []
         while data:
             if self._decoder.eof:
+                self._parts = _next_part(self._parts)
                 self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
             pieces.append(self._decompress(data, limit - sum(map(len, pieces))))
             data = self._decoder.unused_data
@@ -65,7 +74,7 @@ class _ZlibDecoder:
 
     def _start(self, data: bytes) -> None:
         """Choose the format: some clients send `deflate` without the header of zlib, which it should have."""
-        self._started = True
+        self._parts = 1
         has_header = data[:1] == b"\x1f" or data[0] & 0x0F == zlib.DEFLATED
         if not has_header:
             self._decoder = zlib.decompressobj(_RAW_DEFLATE)
@@ -105,10 +114,11 @@ class _BrotliDecoder:
 class _ZstdDecoder:
     """Decodes `zstd`. Several frames in a row are one body (RFC 8878, 3.1)."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_decoder", "_parts")
 
     def __init__(self) -> None:
         self._decoder = self._new()
+        self._parts = 1
 
     @staticmethod
     def _new() -> zstd.ZstdDecompressor:
@@ -122,6 +132,7 @@ class _ZstdDecoder:
         pieces: list[bytes] = []
         while data:
             if self._decoder.eof:
+                self._parts = _next_part(self._parts)
                 self._decoder = self._new()
             pieces.append(self._decompress(data, limit - sum(map(len, pieces))))
             data = self._decoder.unused_data if self._decoder.eof else b""

@@ -77,6 +77,19 @@ def test_a_small_content_cannot_become_a_large_one(coding):
         decompress(decoder_for(coding), content, 1 << 16)
 
 
+@pytest.mark.parametrize(("coding", "compress"), [(b"gzip", gzip.compress), (b"zstd", zstd.compress)])
+def test_a_body_has_a_limited_number_of_parts(coding, compress):
+    part = compress(b"ab")
+    assert decompress(decoder_for(coding), part * content_coding._MAX_PARTS, 1000) == b"ab" * content_coding._MAX_PARTS
+    for body in (part * (content_coding._MAX_PARTS + 1), compress(b"") * 100_000):
+        with pytest.raises(DamagedContentError):
+            decompress(decoder_for(coding), body, 1000)
+        decoder = decoder_for(coding)
+        with pytest.raises(DamagedContentError):
+            for start in range(0, len(body), 7):
+                decoder.feed(body[start : start + 7], 1000)
+
+
 def test_a_zstd_frame_cannot_ask_for_a_large_window():
     packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
     content = packer.compress(bytes(1 << 20)) + packer.flush()

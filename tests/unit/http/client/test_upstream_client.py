@@ -141,7 +141,10 @@ def test_a_bad_response_is_one_failure_and_leaves_no_connection(answer, code):
 
 def test_a_response_over_the_limit():
     async def main():
-        async with upstream(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000), upstream_max_body_bytes=4000) as (client, pool):
+        async with upstream(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000), upstream_max_body_bytes=4000) as (
+            client,
+            pool,
+        ):
             with pytest.raises(Failure, match="over 4000 bytes"):
                 await exchange(client, pool)
 
