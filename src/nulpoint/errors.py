@@ -1,4 +1,6 @@
-"""Describes everything that can go wrong with a request as one value, `Failure`, and writes it for the client.
+"""Describes everything that can go wrong with a request as one value, `Failure`.
+
+How a client is told depends on the API that it speaks; that is in `protocols/`.
 
 Errors from sockets, TLS and provider responses are turned into a `Failure` once, where they are first seen. All other
 code decides by `kind` alone. It never looks at exception types or at message text.
@@ -7,8 +9,6 @@ code decides by `kind` alone. It never looks at exception types or at message te
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Self
-
-import msgspec
 
 
 class Kind(StrEnum):
@@ -55,8 +55,8 @@ class ClientCause(StrEnum):
     VECTOR_COUNT_MISMATCH = "vector_count_mismatch"  # not one vector per input, which is valid if nothing is cached
 
 
-# The `type` member of the error, in the words of the OpenAI API.
-ENVELOPE_TYPES = {
+# The `type` of an error by its kind, in the words of the OpenAI API.
+ERROR_TYPES = {
     Kind.REJECTED: "invalid_request_error",
     Kind.AUTH: "authentication_error",
     Kind.QUOTA: "insufficient_quota",
@@ -123,7 +123,7 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
             code=code,
             param=param,
             retry_after=retry_after,
-            type=type or ENVELOPE_TYPES[kind],
+            type=type or ERROR_TYPES[kind],
             provider_status=provider_status,
             retry_after_guessed=retry_after_guessed,
             client_cause=client_cause,
@@ -159,6 +159,10 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
         copy.args = (copy.message,)
         return copy.with_traceback(self.__traceback__)
 
+    def more_members(self) -> dict[str, Any]:
+        """Return the members that an error of this class has in addition to those of every error."""
+        return {}
+
     @property
     def provider_retry_after(self) -> float | None:
         """The seconds to wait that the provider itself asked for."""
@@ -170,18 +174,6 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
         if self.client_cause is not None or 400 <= self.provider_status < 500:
             return Evidence.NONE
         return _EVIDENCE.get(self.kind, Evidence.NONE)
-
-    def envelope(self) -> bytes:
-        """Return the failure as a JSON response body in the OpenAI error format."""
-        return msgspec.json.encode({"error": self._members()})
-
-    def _members(self) -> dict[str, Any]:
-        error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        if self.inner_error is not None:
-            error["innererror"] = self.inner_error
-        if self.attempts:
-            error["attempts"] = self.attempts
-        return error
 
 
 def rejected(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> Failure:

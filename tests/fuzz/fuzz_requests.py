@@ -8,6 +8,7 @@ from target import Target
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDING_CODECS
 from nulpoint.protocols.registry import codec_for_model
@@ -48,7 +49,7 @@ def check_refusal(failure: Failure) -> None:
     assert (failure.kind, failure.status) == (Kind.REJECTED, 400), failure
     assert failure.code, failure
     assert len(failure.message) < 2000, f"a message of {len(failure.message)} characters"
-    msgspec.json.decode(failure.envelope())
+    msgspec.json.decode(OPENAI_CLIENT.error_body(failure))
 
 
 def check_sent(body: bytes, dropped: list[str]) -> None:

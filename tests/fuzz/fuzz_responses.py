@@ -10,6 +10,7 @@ from target import Target
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
 from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import ResponseMetadata, Usage, read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
@@ -43,7 +44,7 @@ def check_failure(failure: Failure) -> None:
     assert isinstance(failure.message, str)
     assert failure.message
     assert failure.retry_after is None or failure.retry_after > 0
-    error = msgspec.json.decode(failure.envelope())["error"]
+    error = msgspec.json.decode(OPENAI_CLIENT.error_body(failure))["error"]
     assert all(error[name] is None or isinstance(error[name], str) for name in ("message", "type", "param", "code"))
 
 
@@ -127,7 +128,7 @@ def errors(given: tuple[int, bytes, bytes, bytes]) -> None:
         ):
             failure = redact_failure(failure, credential)
             check_failure(failure)
-            assert SECRET not in failure.envelope().decode()
+            assert SECRET not in OPENAI_CLIENT.error_body(failure).decode()
             assert len(failure.message) <= 10_000
 
 

@@ -168,10 +168,20 @@ def _texts() -> Iterator[Case]:
     )
     yield Case(
         "a long key",
-        reading(lambda size: {b"authorization": b"Bearer " + b"x" * size}, authenticator.authenticate),
+        reading(
+            lambda size: {b"authorization": b"Bearer " + b"x" * size},
+            lambda headers: authenticator.authenticate(headers, ""),
+        ),
         400_000,
         refused=True,
     )
+    for name, unit in (("parameters", "key=%61&"), ("a long parameter", "x")):
+        yield Case(
+            f"keys in a query: {name}",
+            reading(lambda size, unit=unit: "key=" + unit * size, lambda query: authenticator.authenticate({}, query)),
+            10_000,
+            refused=True,
+        )
     for name in ("1h", "1", "s", "."):
         yield Case(
             f"duration: {name}", reading(lambda size, name=name: name * size, _tolerant(values.duration)), 20_000

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nulpoint.errors import Failure
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.limits import ClientLimits, ServerLimits
-from nulpoint.http.message import Headers, HttpRequest
+from nulpoint.http.message import HttpRequest
 from nulpoint.http.server.connection import ServerConnection
 from nulpoint.http.server.response import ResponseWriter
 
@@ -110,10 +110,10 @@ class _Service:
         self.requests.append(parsed)
         reply.send(200, b"", b"ok")
 
-    def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
+    def request_rejected(self, failure: Failure, request: HttpRequest) -> tuple[bytes, bytes]:
         assert self.refusal is None, "a connection was refused twice"
         self.refusal = (failure.status, failure.code)
-        return b""
+        return b"", b""
 
     def handler_crashed(self, reply: ResponseWriter, crash: Exception) -> None:
         raise crash

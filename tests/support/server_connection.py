@@ -9,6 +9,7 @@ from nulpoint.http.limits import ServerLimits
 from nulpoint.http.server.connection import ServerConnection
 from nulpoint.http.server.head_cache import MAX_MISSES
 from nulpoint.http.server.server import HttpServer
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from support.event_loop import run
 
 LIMITS = ServerLimits(max_body_bytes=2000, max_head_bytes=600)
@@ -50,8 +51,8 @@ class RecordingHandler:
         )  # fmt: skip
         response.send(200, b"", b"ok")
 
-    def request_rejected(self, failure: Any, headers: Any) -> Any:
-        return b""
+    def request_rejected(self, failure: Any, request: Any) -> Any:
+        return b"", OPENAI_CLIENT.error_body(failure)
 
 
 def read(pieces: Any, *, learns: Any) -> Any:

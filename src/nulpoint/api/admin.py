@@ -27,8 +27,8 @@ class AdminError(Failure):
         super().__init__(Kind.REJECTED, 422, text, code="invalid_configuration")
         self.problems = problems
 
-    def _members(self) -> dict[str, Any]:
-        return {**super()._members(), "problems": self.problems}
+    def more_members(self) -> dict[str, Any]:
+        return {"problems": self.problems}
 
 
 class AdminControl(Protocol):

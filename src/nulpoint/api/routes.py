@@ -9,8 +9,9 @@ from nulpoint.api.admin import CONFIG, EXPLAIN, RELOAD, AdminPages
 from nulpoint.api.cors import CorsPolicy
 from nulpoint.api.status import Page, StatusPages
 from nulpoint.errors import Failure, Kind, rejected
-from nulpoint.http.message import Headers, HttpRequest, header
+from nulpoint.http.message import HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.proxy.handler import ProxyHandler
 from nulpoint.request.client_auth import ClientAuthenticator
 from nulpoint.request.context import RequestContext, request_id
@@ -89,7 +90,7 @@ class Dispatcher:
             )
             if failure.status == 405:
                 headers += header(b"allow", self._allowed(request.path))
-            response.send(failure.status, headers, failure.envelope())
+            response.send(failure.status, headers, OPENAI_CLIENT.error_body(failure))
         finally:
             self._recorder.finish(context, request, response)
 
@@ -159,11 +160,12 @@ class Dispatcher:
         if request.path in self._proxy_handlers:
             self._client_auth.authenticate(request.headers, request.query)
 
-    def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
+    def request_rejected(self, failure: Failure, request: HttpRequest) -> tuple[bytes, bytes]:
         logger.debug("rejected an invalid request: %s", failure.message)
         new_id = request_id({})
         self._recorder.rejected_by_server(failure, new_id)
-        return failure_headers(failure, new_id) + self._cors.response_headers(headers)
+        headers = failure_headers(failure, new_id) + self._cors.response_headers(request.headers)
+        return headers, OPENAI_CLIENT.error_body(failure)
 
     def handler_crashed(self, response: ResponseWriter, crash: Exception) -> None:
         """Handle an exception that is a bug: log it, and send a 500 that reveals no internals."""
@@ -173,4 +175,6 @@ class Dispatcher:
             failure = Failure(Kind.INTERNAL, 500, text, code="internal_error")
             request_headers = response.request.headers
             headers = failure_headers(failure, request_id(request_headers))
-            response.send(500, headers + self._cors.response_headers(request_headers), failure.envelope())
+            response.send(
+                500, headers + self._cors.response_headers(request_headers), OPENAI_CLIENT.error_body(failure)
+            )

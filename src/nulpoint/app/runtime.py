@@ -37,6 +37,7 @@ from nulpoint.config import Config
 from nulpoint.credentials.manager import CredentialManager
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.admission.controller import AdmissionController
 from nulpoint.proxy.handler import ProxyHandler
@@ -115,7 +116,7 @@ class Runtime:
         authenticator, admin_authenticator = build_client_authenticator(config), build_admin_authenticator(config)
         cors, no_cors = CorsPolicy(config.cors_origins), CorsPolicy(())  # admin pages allow no other origin
         services, rules = self._proxy_services(router, cors), proxy_rules(config, authenticator)
-        proxies = {path: ProxyHandler(route, services, rules) for path, route in ROUTES.items()}
+        proxies = {path: ProxyHandler(route, OPENAI_CLIENT, services, rules) for path, route in ROUTES.items()}
         clock = asyncio.get_running_loop().time
         explainer = RoutingExplainer(
             router, self.provider_health, config.max_retries, self.backends, limit_rules(config), clock

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.errors import ENVELOPE_TYPES, Failure, Kind
+from nulpoint.errors import ERROR_TYPES, Failure, Kind
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix, redacted_prefix
@@ -213,7 +213,7 @@ def _code(status: int, error: _Error) -> str:
 def _type(status: int, kind: Kind, error: _Error) -> str:
     if error.type:
         return _TYPES_BY_PROVIDER_TYPE.get(error.type, error.type)
-    return _TYPES[529] if error.status in _OVERLOADED else _TYPES.get(status, ENVELOPE_TYPES[kind])
+    return _TYPES[529] if error.status in _OVERLOADED else _TYPES.get(status, ERROR_TYPES[kind])
 
 
 def _has_daily_quota(error: _Error) -> bool:

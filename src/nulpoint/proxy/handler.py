@@ -18,13 +18,13 @@ from nulpoint.formats.json_nodes import CHECKED_BYTES, check_structure
 from nulpoint.http.coroutine_runner import RequestCancelled
 from nulpoint.http.message import HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
+from nulpoint.protocols.client_protocol import ClientProtocol
 from nulpoint.providers.spec import Route
 from nulpoint.proxy.attempt_loop import AttemptLoop
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.proxy.services import Services
 from nulpoint.proxy.singleflight import call_key, follow
-from nulpoint.proxy.streaming.relay import error_event
 from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.proxy.translation_thread import LARGE, let_others_run
 from nulpoint.request.compressed_body import BRIEF_BYTES, decompress_body
@@ -38,8 +38,9 @@ from nulpoint.routing.chains import TargetPlan
 class ProxyHandler:
     """Serves the requests of one route, from the cache or by calling providers."""
 
-    def __init__(self, route: Route, services: Services, rules: ProxyRules) -> None:
+    def __init__(self, route: Route, client_protocol: ClientProtocol, services: Services, rules: ProxyRules) -> None:
         self._route: Route = route
+        self._client_protocol = client_protocol
         self._services = services
         self._rules = rules
         self._bodies = services.recorder.bodies
@@ -287,11 +288,11 @@ class ProxyHandler:
             headers += header(b"x-nulpoint-attempts", b"%d" % (attempts.count if attempts is not None else 0))
         if attempts is not None and b"x-nulpoint-trace" in request.headers:
             headers += header(b"x-nulpoint-trace", attempts.trace())
-        response.send(failure.status, headers, failure.envelope())
+        response.send(failure.status, headers, self._client_protocol.error_body(failure))
 
     def _send_stream_error(self, failure: Failure, response: ResponseWriter) -> None:
         if response.committed and not response.complete:
-            response.write(error_event(failure))
+            response.write(self._client_protocol.error_event(failure))
 
     def _finish(
         self, request: HttpRequest, response: ResponseWriter, context: RequestContext, sink: ResponseSink | None

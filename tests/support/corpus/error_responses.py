@@ -6,6 +6,7 @@ from typing import Any
 
 from nulpoint.errors import Kind
 from nulpoint.formats.retry_after import parse_retry_after
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.provider_errors import provider_failure
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from support.corpus.formats import same
@@ -44,7 +45,7 @@ def judge_error(recording: Recording) -> None:
     elif status in _CODES and record["status"] != 403:
         same("code", failure.code, _CODES[status])
     same("retry after", failure.retry_after, _wait(wait, error) if status == 429 else wait)
-    shown = json.loads(failure.envelope())["error"]
+    shown = json.loads(OPENAI_CLIENT.error_body(failure))["error"]
     assert set(shown) == {"message", "type", "param", "code"}
     same("param", shown["param"], error.get("param"))
     assert not _KEY.search(str(shown)), "a key is shown"

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 from nulpoint.errors import Failure
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_metadata
 from nulpoint.protocols.registry import CODECS
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.proxy.response_body import check_response
-from nulpoint.proxy.streaming.relay import StreamRelay, error_event
+from nulpoint.proxy.streaming.relay import StreamRelay
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
 
 CREATED = 1_700_000_000
@@ -81,7 +82,7 @@ async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool,
         failure = caught
         assert not answer.ended
     if failure is not None and answer.sent:
-        answer.write(error_event(failure))
+        answer.write(OPENAI_CLIENT.error_event(failure))
     return Shown(bytes(answer.sent), watcher.metadata(), failure, bool(answer.sent))
 
 

@@ -13,6 +13,7 @@ from nulpoint.formats import sse
 from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
 from nulpoint.protocols.openai.usage import MAX_TOKENS, read_metadata
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
@@ -190,7 +191,7 @@ def streamed(codec, pieces, *, completions=False, show_usage=True):
 
 def check_failure(failure):
     assert failure.kind is not Kind.INTERNAL
-    assert failure.envelope()
+    assert OPENAI_CLIENT.error_body(failure)
 
 
 def check_usage(usage):

@@ -8,6 +8,7 @@ from nulpoint.api.admin import AdminError
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import format_retry_after, parse_retry_after, parse_retry_after_headers
 from nulpoint.formats.sse import EventTooLargeError
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.completions import to_chat
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
@@ -230,7 +231,7 @@ def test_a_failure_does_not_change():
     later = failure.with_retry_after(5.0).with_headers(b"a: b\r\n").with_attempts([{"provider": "p"}])
     assert (failure.retry_after, failure.headers, failure.attempts) == (3.0, b"", ())
     assert (later.retry_after, later.headers, later.kind, later.code) == (5.0, b"a: b\r\n", Kind.RATE_LIMIT, "c")
-    assert b'"attempts":[{"provider":"p"}]' in later.envelope()
+    assert b'"attempts":[{"provider":"p"}]' in OPENAI_CLIENT.error_body(later)
     assert str(later.with_texts("other", None, None, "t", None)) == "other"
 
 
@@ -240,4 +241,4 @@ def test_a_failure_does_not_change():
 def test_a_changed_copy_is_of_the_same_class(failure):
     changed = failure.with_retry_after(2.0)
     assert type(changed) is type(failure)
-    assert changed.envelope() == failure.envelope()
+    assert OPENAI_CLIENT.error_body(changed) == OPENAI_CLIENT.error_body(failure)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.redaction import text as redaction_text
 from nulpoint.redaction.credential_matcher import REPLACEMENT, RUN_LENGTH, CredentialMatcher
@@ -57,7 +58,7 @@ BODIES = [
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 def test_no_part_of_an_error_holds_the_credential(body):
     failure = provider_failure("x", 401, json.dumps(body).encode(), None, CredentialMatcher(KEY))
-    assert KEY not in failure.envelope().decode() + str(failure) + repr(failure)
+    assert KEY not in OPENAI_CLIENT.error_body(failure).decode() + str(failure) + repr(failure)
 
 
 @pytest.mark.parametrize("shown", range(len(KEY)))
@@ -163,13 +164,13 @@ def test_what_a_provider_says_is_bounded(place):
     for at in (0, 100, 250, 8_180, 8_700, 4_000_000):
         error = {"message": "m", "type": "t", place: ". " * (at // 2) + KEY + "x" * 1000}
         failure = provider_failure("p", 500, json.dumps({"error": error}).encode(), None, CredentialMatcher(KEY))
-        assert len(failure.envelope()) < 9_000
-        assert KEY[:4] not in failure.envelope().decode()
+        assert len(OPENAI_CLIENT.error_body(failure)) < 9_000
+        assert KEY[:4] not in OPENAI_CLIENT.error_body(failure).decode()
         embedded = embedded_failure("p", json.dumps({"error": error}).encode())
-        assert len(embedded.envelope()) < 10_000
+        assert len(OPENAI_CLIENT.error_body(embedded)) < 10_000
         embedded = redact_failure(embedded, CredentialMatcher(KEY))
-        assert KEY[:4] not in embedded.envelope().decode()
-        assert len(embedded.envelope()) < 9_000
+        assert KEY[:4] not in OPENAI_CLIENT.error_body(embedded).decode()
+        assert len(OPENAI_CLIENT.error_body(embedded)) < 9_000
 
 
 @pytest.mark.parametrize("text", ["a" * 100, "\u00e9" * 100, "\U0001f600" * 100])

@@ -5,6 +5,7 @@ from hashlib import sha256
 import pytest
 
 from nulpoint.errors import Failure
+from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.request.client_auth import ANONYMOUS, ClientAuthenticator, key_digest, unauthorised
 
 
@@ -66,7 +67,7 @@ def test_every_refusal_is_the_same(fields, query):
     with pytest.raises(Failure) as caught:
         callers().authenticate(fields, query)
     assert caught.value.status == 401
-    assert caught.value.envelope() == unauthorised().envelope()
+    assert OPENAI_CLIENT.error_body(caught.value) == OPENAI_CLIENT.error_body(unauthorised())
 
 
 def test_without_keys_all_clients_are_accepted():

@@ -19,7 +19,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import CoroutineRunner, WakeEvent
 from nulpoint.http.deadlines import NEVER, DeadlineSweeper
 from nulpoint.http.limits import ServerLimits
-from nulpoint.http.message import Headers, HttpRequest
+from nulpoint.http.message import HttpRequest
 from nulpoint.http.server.head_cache import ParsedHeadCache
 from nulpoint.http.server.request_parser import RequestParser
 from nulpoint.http.server.response import ResponseWriter
@@ -38,10 +38,10 @@ class RequestHandler(Protocol):
     def handle(self, request: HttpRequest, response: ResponseWriter) -> Coroutine[Any, Any, None] | None:
         """Respond at once and return None, or return a coroutine that responds."""
 
-    def request_rejected(self, failure: Failure, headers: Headers) -> bytes:
-        """Record that a request was rejected before `handle`, and return the headers for the response.
+    def request_rejected(self, failure: Failure, request: HttpRequest) -> tuple[bytes, bytes]:
+        """Record that a request was rejected before `handle`, and return headers and body of the response.
 
-        `headers` are those of the request that had arrived.
+        `request` has what had arrived of it.
         """
 
     def handler_crashed(self, response: ResponseWriter, crash: Exception) -> None:
@@ -309,8 +309,8 @@ class ServerConnection(asyncio.Protocol):
         Closing a connection with unread bytes would reset it, and the client might lose the response.
         """
         request = self._parser.rejected_request()
-        headers = self._server.handler.request_rejected(failure, request.headers)
-        ResponseWriter(self, self._transport, request).send(failure.status, headers, failure.envelope())
+        headers, body = self._server.handler.request_rejected(failure, request)
+        ResponseWriter(self, self._transport, request).send(failure.status, headers, body)
         if self._transport.can_write_eof():
             self._transport.write_eof()
             self.deadline = self._loop.time() + LINGER_SECONDS

@@ -157,11 +157,3 @@ class StreamRelay:
 
     def _plain(self, data: bytes) -> bytes:
         return data if self._decompressor is None or not data else self._decompressor.feed(data, sse.MAX_EVENT_BYTES)
-
-
-def error_event(failure: Failure) -> bytes:
-    """Return the event that reports a failure inside a stream. Every OpenAI SDK raises on it. No `[DONE]` may follow.
-
-    The empty line at its beginning ends an event that may be incomplete, because very large ones are sent in pieces.
-    """
-    return b"\n\n" + sse.encode(failure.envelope())

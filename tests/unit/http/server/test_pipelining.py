@@ -35,9 +35,9 @@ class WaitingHandler:
         await self.release
         response.send(200, b"", b"ok")
 
-    def request_rejected(self, failure, headers):
+    def request_rejected(self, failure, request):
         self.rejections.append(failure.status)
-        return b""
+        return b"", b""
 
 
 async def connected(limits):
