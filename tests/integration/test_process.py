@@ -100,7 +100,7 @@ def test_workers_share_the_admin_port_too():
     port, admin = free_port(), free_port()
     with process("serve", PORT=str(port), ADMIN_PORT=str(admin), WORKERS="2", **SERVE) as child:
         wait_until_up(admin)
-        wait_until_up(port)
+        wait_until_up(port, "/readiness")
         for _ in range(20):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 get(port, "/nowhere")
