@@ -27,6 +27,7 @@ NEEDS_A_GATEWAY = re.compile(r":8080|^(nulpoint (logs|stats|explain)|(python|sh|
 READS_THE_LOG = re.compile(r"nulpoint (logs|stats)|sqlite3 ")
 EXPECTED = re.compile(r"\s+# -> (.+)$")  # what the documentation says a command prints
 PREAMBLE = """set -eu
+: "${OSTYPE=}"  # Python 3.12's `activate` reads it, which fails under `set -u` in a shell that does not set it
 curl() { command curl -sS --fail-with-body "$@"; }
 GATEWAY=
 stop() { [ -z "$GATEWAY" ] || { kill "$GATEWAY"; wait "$GATEWAY" || true; GATEWAY=; }; }

@@ -72,6 +72,12 @@ class SimulatedTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_ended)
         return future
 
+    def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a transport whose `writelines` pauses the writer, as uvloop's does; asyncio's does not before 3.13.1."""
+        transport = super()._make_socket_transport(*args, **kwargs)  # type: ignore[misc]
+        transport.writelines = lambda pieces: transport.write(b"".join(pieces))
+        return transport
+
     def _thread_ended(self, future: "asyncio.Future[Any]") -> None:
         self._threads -= 1
 
