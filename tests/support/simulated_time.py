@@ -73,7 +73,7 @@ class SimulatedTimeLoop(asyncio.SelectorEventLoop):
         return future
 
     def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
-        """Make a transport whose `writelines` pauses the writer, as uvloop's does; asyncio's does not before 3.13.1."""
+        """Make a transport whose `writelines` pauses the writer, as uvloop's does; asyncio's in 3.12.1 and 3.13.0 does not."""
         transport = super()._make_socket_transport(*args, **kwargs)  # type: ignore[misc]
         transport.writelines = lambda pieces: transport.write(b"".join(pieces))
         return transport
