@@ -1,7 +1,7 @@
 """The admin pages for operators: /admin/config, /admin/explain and /admin/reload."""
 
 from collections.abc import Awaitable
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -11,11 +11,10 @@ from nulpoint.api.local_only import check_local
 from nulpoint.api.status import JSON, Page
 from nulpoint.errors import Failure, Kind, rejected
 from nulpoint.http.message import HttpRequest
-from nulpoint.providers.spec import Route
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.request.client_auth import ClientAuthenticator
 
 CONFIG, EXPLAIN, RELOAD = "/admin/config", "/admin/explain", "/admin/reload"
-_ROUTES: tuple[Route, ...] = get_args(Route)
 
 
 class AdminError(Failure):
@@ -80,10 +79,10 @@ class AdminPages:
         if not parameters.get("model"):
             text = f"the parameter model is missing; example: {EXPLAIN}?model=gpt-5.4"
             raise rejected(text, param="model", code="missing_parameter")
-        for route in _ROUTES:
-            if parameters.get("route", "chat") == route:
-                return self._explainer.explain(parameters["model"], route)
-        raise rejected(f"route must be one of: {', '.join(_ROUTES)}", param="route", code="invalid_parameter")
+        route = parameters.get("route", "chat")
+        if route not in OPERATIONS:
+            raise rejected(f"route must be one of: {', '.join(OPERATIONS)}", param="route", code="invalid_parameter")
+        return self._explainer.explain(parameters["model"], route)
 
 
 def _parameters(request: HttpRequest, *allowed: str) -> dict[str, str]:

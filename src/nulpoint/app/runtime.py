@@ -8,7 +8,6 @@ is released when its last request has ended.
 import asyncio
 import random  # noqa: TID251 - chosen here and passed in
 from collections.abc import Callable
-from types import MappingProxyType
 from typing import NamedTuple
 
 from nulpoint.api.admin import AdminControl, AdminPages
@@ -37,8 +36,8 @@ from nulpoint.config import Config
 from nulpoint.credentials.manager import CredentialManager
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
-from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.providers.spec import Provider, Route
+from nulpoint.providers.operations import OPERATIONS
+from nulpoint.providers.spec import Provider
 from nulpoint.proxy.admission.controller import AdmissionController
 from nulpoint.proxy.handler import ProxyHandler
 from nulpoint.proxy.services import Services
@@ -49,10 +48,6 @@ from nulpoint.routing.provider_health import ProviderHealth
 from nulpoint.routing.router import Router
 from nulpoint.telemetry.metrics.metrics import Metrics
 from nulpoint.telemetry.request_log.request_log import RequestLog
-
-ROUTES: MappingProxyType[str, Route] = MappingProxyType(
-    {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
-)
 
 
 class ProcessServices(NamedTuple):
@@ -116,7 +111,7 @@ class Runtime:
         authenticator, admin_authenticator = build_client_authenticator(config), build_admin_authenticator(config)
         cors, no_cors = CorsPolicy(config.cors_origins), CorsPolicy(())  # admin pages allow no other origin
         services, rules = self._proxy_services(router, cors), proxy_rules(config, authenticator)
-        proxies = {path: ProxyHandler(route, OPENAI_CLIENT, services, rules) for path, route in ROUTES.items()}
+        proxies = [ProxyHandler(operation, services, rules) for operation in OPERATIONS.values()]
         clock = asyncio.get_running_loop().time
         explainer = RoutingExplainer(
             router, self.provider_health, config.max_retries, self.backends, limit_rules(config), clock
@@ -136,7 +131,7 @@ class Runtime:
                 served_paths=client_pages,
             ),
             Dispatcher(
-                {},
+                (),
                 self.status,
                 self.recorder,
                 no_cors,

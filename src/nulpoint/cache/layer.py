@@ -1,4 +1,4 @@
-"""The cache as one route uses it: looks a request up, serves a cached response, or else has the coming one stored."""
+"""The cache as one operation uses it: looks up a request, serves a cached response, or has the coming one stored."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -13,11 +13,11 @@ from nulpoint.cache.policy import CacheLookup, CachePolicy
 from nulpoint.cache.replay import CachedResponse, CacheReplayer
 from nulpoint.cache.writer import CacheWriter, VectorCacheWriter
 from nulpoint.http.message import header
-from nulpoint.providers.spec import Route
+from nulpoint.providers.operations import Operation
 from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.chains import TargetPlan
 
-CachedValues = Mapping[bytes, Any]  # entries or vectors by key, depending on the route
+CachedValues = Mapping[bytes, Any]  # entries or vectors by key, depending on the operation
 _NOTHING: CachedValues = {}
 
 
@@ -29,7 +29,7 @@ class CacheableSink(Protocol):
 
 
 class CacheServices(NamedTuple):
-    """The objects that the cache layers of all routes share.
+    """The objects that the cache layers of all operations share.
 
     `ttl` is in seconds. `now` returns the event loop's time, and `unix` the time of day in Unix seconds.
     """
@@ -42,13 +42,13 @@ class CacheServices(NamedTuple):
 
 
 class CacheLayer:
-    """The cache of chat and completions, which stores whole responses."""
+    """The cache of operations other than embeddings, which stores whole responses."""
 
     needs_canonical_text = True  # of a request, because its fingerprint is made of it
 
-    def __init__(self, route: Route, services: CacheServices) -> None:
-        self.policy = CachePolicy(route, services.exclusions, services.ttl)
-        self.replayer = CacheReplayer(route, services.unix)
+    def __init__(self, operation: Operation, services: CacheServices) -> None:
+        self.policy = CachePolicy(operation, services.exclusions, services.ttl)
+        self.replayer = CacheReplayer(operation, services.unix)
         self._services = services
 
     def peek(
@@ -138,5 +138,8 @@ class VectorCacheLayer(CacheLayer):
         return msgspec.structs.replace(proxy_request, body=batch.request(missing))
 
 
-def cache_layer(route: Route, services: CacheServices) -> CacheLayer:
-    return VectorCacheLayer(route, services) if route == "embeddings" else CacheLayer(route, services)
+def cache_layer(operation: Operation, services: CacheServices) -> CacheLayer | None:
+    """Return the cache of an operation; None if its responses may not be cached."""
+    if operation.cached is None:
+        return None
+    return (VectorCacheLayer if operation.cached == "vectors" else CacheLayer)(operation, services)

@@ -14,7 +14,7 @@ from nulpoint.cache.fingerprint import digest, fingerprint
 from nulpoint.errors import rejected
 from nulpoint.http.message import Headers
 from nulpoint.protocols.openai.envelope import has_delivery_members
-from nulpoint.providers.spec import Route
+from nulpoint.providers.operations import Operation
 from nulpoint.request.request import ProxyRequest
 from nulpoint.routing.chains import TargetPlan
 
@@ -52,10 +52,11 @@ class CacheLookup(msgspec.Struct, frozen=True):
 
 
 class CachePolicy:
-    """Decides how the requests of one route use the cache. Responses are stored for at most `ttl` seconds."""
+    """Decides how the requests of one operation use the cache. Responses are stored for at most `ttl` seconds."""
 
-    def __init__(self, route: Route, exclusions: CacheExclusions | None, ttl: float) -> None:
-        self._route = route.encode()
+    def __init__(self, operation: Operation, exclusions: CacheExclusions | None, ttl: float) -> None:
+        self._route = operation.name.encode()
+        self._by_vector = operation.cached == "vectors"
         self._exclusions = exclusions
         self._ttl = ttl
 
@@ -76,7 +77,7 @@ class CachePolicy:
         if proxy_request.strict or not _KEYED_HEADERS.isdisjoint(headers):
             context = digest(context, b"strict" if proxy_request.strict else b"", *_keyed_headers(headers))
         batch, namespace = None, proxy_request.client.cache_namespace
-        if self._route == b"embeddings":
+        if self._by_vector:
             batch = read_batch(proxy_request.body, namespace, context)
             key = digest(*batch.keys) if batch is not None else None
         elif proxy_request.envelope.canonical_text is not None:

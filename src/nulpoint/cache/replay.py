@@ -10,10 +10,10 @@ from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.http.message import JSON_TYPE, STREAM_HEADERS, header
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.protocols.openai.accumulate import IncompleteStreamError
+from nulpoint.protocols.openai.accumulate import CompletionRoute, IncompleteStreamError
 from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.protocols.openai.usage import Usage
-from nulpoint.providers.spec import Route
+from nulpoint.providers.operations import Operation
 from nulpoint.request.context import RequestContext
 from nulpoint.request.headers import provider_headers
 from nulpoint.request.request import ProxyRequest
@@ -35,10 +35,12 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
 
 class CacheReplayer:
-    """Serves the cached responses of one route. `unix` returns the time of day in Unix seconds."""
+    """Serves the cached responses of one operation. `unix` returns the time of day in Unix seconds."""
 
-    def __init__(self, route: Route, unix: Callable[[], float]) -> None:
-        self._route = route
+    def __init__(self, operation: Operation, unix: Callable[[], float]) -> None:
+        self._by_vector = operation.cached == "vectors"
+        # Only these two can be stored as a stream and sent as a body, or the reverse.
+        self._route: CompletionRoute = "completions" if operation.name == "completions" else "chat"
         self._unix = unix
         self._attributions: dict[tuple[str, str], bytes] = {}
 
@@ -47,7 +49,7 @@ class CacheReplayer:
 
         Return None if it is older than the client allows, or cannot be converted to the requested form.
         """
-        if self._unix() - entry.stored > lookup.max_age or self._route == "embeddings":
+        if self._unix() - entry.stored > lookup.max_age or self._by_vector:
             return None
         try:
             body = self.render(entry, proxy_request.stream, asks_for_usage(proxy_request.envelope))
@@ -59,7 +61,7 @@ class CacheReplayer:
 
     def render(self, entry: CacheEntry, stream: bool, with_usage: bool) -> bytes:
         """Return the body or the events of a cache entry. Raises IncompleteStreamError."""
-        assert self._route != "embeddings"
+        assert not self._by_vector
         return entry.as_stream(self._route, with_usage) if stream else entry.as_body(self._route)
 
     def drop_stale(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn
 
 import click
 
@@ -17,11 +17,11 @@ from nulpoint.cli.log.commands import logs, stats
 from nulpoint.config import Config, ConfigError, ConfigSource
 from nulpoint.config.sections.request_log import configured_targets
 from nulpoint.config.source import read_env_file
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
 
 EXIT_BAD_CONFIG = 2
-ROUTES: tuple[Route, ...] = get_args(Route)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -146,7 +146,9 @@ def _format_step(step: Step, config: Config) -> str:
 @main.command()
 @env_file
 @click.argument("model")
-@click.option("--route", type=click.Choice(ROUTES), default="chat", show_default=True, help="The kind of request.")
+@click.option(
+    "--route", type=click.Choice(list(OPERATIONS)), default="chat", show_default=True, help="The kind of request."
+)
 @click.option(
     "--url", help="The gateway to ask, for example http://127.0.0.1:8080. Default: the address in the configuration."
 )

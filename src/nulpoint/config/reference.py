@@ -14,6 +14,7 @@ from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
@@ -101,17 +102,13 @@ def providers() -> str:
     """Generate the text of docs/providers.md."""
     lines = [
         "# Providers", "", _GENERATED, "",
-        "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. The columns say",
-        "whether it serves embeddings, and whether it has a legacy completions endpoint of its own (native) or the gateway",
-        "sends such requests through chat.", "",
-        "| Provider | Key variable | Base URL | Embeddings | Legacy completions |", "|---|---|---|---|---|",
+        "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. The last column",
+        "lists the operations that it offers ([paths](api.md#paths)). If `completions` is not among them but `chat` is, the",
+        "gateway sends legacy completions through chat.", "",
+        "| Provider | Key variable | Base URL | Operations |", "|---|---|---|---|",
     ]  # fmt: skip
-    for spec in CATALOG.values():
-        completions = "native" if spec.completions else "through chat"
-        lines.append(
-            f"| {spec.name} | {_key(spec)} | {spec.base_url} | {'yes' if spec.embeddings else 'no'} | {completions} |"
-        )
     lines += [
+        *(f"| {row.name} | {_key(row)} | {row.base_url} | {', '.join(row.operations)} |" for row in CATALOG.values()),
         "",
         "Requests to Anthropic, Gemini, Mistral and the clouds are translated into their own formats",
         "([formats.md](formats.md)); all other providers use OpenAI's format. Every key variable has a plural for several keys,",
@@ -134,9 +131,9 @@ def providers() -> str:
     ]  # fmt: skip
     for spec in CATALOG.values():
         if spec.rename or spec.drop:
-            renamed = ", ".join(f"`{old}` as `{new}`" for old, new in spec.rename.items())
-            dropped = ", ".join(f"`{name}`" for name in sorted(spec.drop))
-            lines.append(f"- {spec.name}: sends {renamed}; drops {dropped}")
+            changes = [f"sends `{old}` as `{new}`" for old, new in spec.rename.items()]
+            changes += [f"drops `{name}`" for name in sorted(spec.drop)]
+            lines.append(f"- {spec.name}: {'; '.join(changes)}")
     return "\n".join([*lines, ""])
 
 
@@ -206,7 +203,8 @@ def schema() -> str:
     components = _schema_of(ProviderSpec)
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give only what differs
     like = {"enum": sorted(CATALOG), "description": "A known provider whose record is copied and then changed."}
-    row["properties"] = {**row["properties"], "like": like}
+    names = {"enum": list(OPERATIONS)}
+    row["properties"] = {**row["properties"], "like": like, "operations": {"type": "array", "items": names}}
     properties["providers"] = {"type": "array", "items": row}
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}

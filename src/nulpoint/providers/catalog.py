@@ -5,6 +5,7 @@ listed models are available today, and none is announced to shut down before Mar
 with the same record under `providers` in config.yaml.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from nulpoint.providers.spec import ProviderSpec, Variant
@@ -36,8 +37,7 @@ _ROWS = (
         name="openai",
         base_url="https://api.openai.com/v1",
         key_env="OPENAI_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings", "moderations"),
         models=(
             "gpt-6.2-astra",
             "gpt-6.2-sol",
@@ -58,6 +58,7 @@ _ROWS = (
             "text-embedding-3-small",
             "text-embedding-3-large",
             "text-embedding-ada-002",
+            "omni-moderation-latest",
         ),
     ),
     ProviderSpec(
@@ -85,7 +86,7 @@ _ROWS = (
         wire="gemini",
         auth="x-goog-api-key",
         sends_done=False,
-        embeddings=True,
+        operations=("chat", "embeddings"),
         models=(
             "gemini-4-argon",
             "gemini-3.8-flash",
@@ -100,7 +101,7 @@ _ROWS = (
         name="mistral",
         base_url="https://api.mistral.ai/v1",
         key_env="MISTRAL_API_KEY",
-        embeddings=True,
+        operations=("chat", "embeddings"),
         wire="mistral",
         stream_usage="inline",
         models=(
@@ -129,8 +130,7 @@ _ROWS = (
         name="together",
         base_url="https://api.together.xyz/v1",
         key_env="TOGETHER_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings", "rerank"),
     ),
     ProviderSpec(
         name="perplexity",
@@ -143,7 +143,7 @@ _ROWS = (
         name="cerebras",
         base_url="https://api.cerebras.ai/v1",
         key_env="CEREBRAS_API_KEY",
-        completions=True,
+        operations=("chat", "completions"),
         models=("gpt-oss-120b", "zai-glm-4.7", "qwen-3.8-27b"),
     ),
     ProviderSpec(name="moonshot", base_url="https://api.moonshot.ai/v1", key_env="MOONSHOT_API_KEY"),
@@ -152,28 +152,26 @@ _ROWS = (
         name="qwen",
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env="QWEN_API_KEY",
-        embeddings=True,
+        operations=("chat", "embeddings"),
         models=("qwen4-max", "qwen3.8-max", "qwen3.8-flash", "qwen-plus"),
     ),
     ProviderSpec(
         name="nebius",
         base_url="https://api.tokenfactory.nebius.com/v1",
         key_env="NEBIUS_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="novita",
         base_url="https://api.novita.ai/v3/openai",
         key_env="NOVITA_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="bytedance",
         base_url="https://ark.cn-beijing.volces.com/api/v3",
         key_env="BYTEDANCE_API_KEY",
-        embeddings=True,
+        operations=("chat", "embeddings"),
     ),
     ProviderSpec(name="zai", base_url="https://api.z.ai/api/paas/v4", key_env="ZAI_API_KEY"),
     ProviderSpec(name="canopywave", base_url="https://inference.canopywave.io/v1", key_env="CANOPYWAVE_API_KEY"),
@@ -182,22 +180,43 @@ _ROWS = (
         name="nanogpt",
         base_url="https://nano-gpt.com/api/v1",
         key_env="NANOGPT_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="openrouter",
         base_url="https://openrouter.ai/api/v1",
         key_env="OPENROUTER_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="fireworks",
         base_url="https://api.fireworks.ai/inference/v1",
         key_env="FIREWORKS_API_KEY",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
+    ),
+    # Hosts of rerankers. Cohere and Voyage have chat or embeddings too, in formats that are not OpenAI's.
+    ProviderSpec(
+        name="cohere",
+        base_url="https://api.cohere.com/v2",  # docs.cohere.com/reference/rerank (read 2026-11)
+        key_env="COHERE_API_KEY",
+        operations=("rerank",),
+        models=("rerank-v5.0-pro", "rerank-v5.0-fast", "rerank-v4.0-pro", "rerank-v4.0-fast", "rerank-v3.5"),
+    ),
+    ProviderSpec(
+        name="jina",
+        base_url="https://api.jina.ai/v1",  # jina.ai/reranker and jina.ai/embeddings (read 2026-11)
+        key_env="JINA_API_KEY",
+        operations=("embeddings", "rerank"),
+        models=("jina-reranker-v3.5", "jina-reranker-m0", "jina-reranker-v2-base-multilingual"),
+    ),
+    ProviderSpec(
+        name="voyage",
+        base_url="https://api.voyageai.com/v1",  # docs.voyageai.com/reference/reranker-api (read 2026-11)
+        key_env="VOYAGE_API_KEY",
+        operations=("rerank",),
+        rename={"top_n": "top_k"},
+        rename_response={"rerank": {"data": "results"}},
+        models=("rerank-3", "rerank-3-lite", "rerank-2.5", "rerank-2.5-lite"),
     ),
     # Clouds, whose endpoints depend on the user's account, and which may use tokens instead of keys.
     ProviderSpec(
@@ -233,7 +252,7 @@ _ROWS = (
                 },
             ),
         ),
-        embeddings=True,
+        operations=("chat", "embeddings"),
     ),
     ProviderSpec(
         name="vertexai",
@@ -249,7 +268,7 @@ _ROWS = (
         variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
         variants=_VERTEX_PLACES,
         sends_done=False,
-        embeddings=True,
+        operations=("chat", "embeddings"),
         models=(
             "gemini-4-argon",
             "gemini-3.8-flash",
@@ -284,7 +303,7 @@ _ROWS = (
         },
         # A region alone may be set for other reasons.
         asked_for_by=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BEDROCK_ENDPOINT_URL"),
-        embeddings=True,
+        operations=("chat", "embeddings"),
         models=(
             "us.anthropic.claude-opus-5-5",
             "us.anthropic.claude-opus-5",
@@ -305,8 +324,7 @@ _ROWS = (
         base_url="http://localhost:11434/v1",
         key_env=None,
         auth="none",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
         idle_timeout=4.0,
     ),
     ProviderSpec(
@@ -314,8 +332,7 @@ _ROWS = (
         base_url="http://localhost:8000/v1",
         key_env=None,
         auth="none",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings", "rerank"),
         idle_timeout=4.0,  # uvicorn, which serves it, closes idle connections after 5 s
     ),
     ProviderSpec(
@@ -323,8 +340,7 @@ _ROWS = (
         base_url="http://localhost:1234/v1",
         key_env=None,
         auth="none",
-        completions=True,
-        embeddings=True,
+        operations=("chat", "completions", "embeddings"),
         idle_timeout=4.0,
     ),
 )
@@ -378,6 +394,8 @@ PROVIDER_BY_PREFIX = MappingProxyType(
         "babbage-": "openai",
         "text-embedding-3-": "openai",
         "text-embedding-ada-": "openai",
+        "omni-moderation-": "openai",
+        "text-moderation-": "openai",
         "claude-": "anthropic",
         "gemini-": "gemini",
         "gemma-": "gemini",
@@ -400,6 +418,11 @@ PROVIDER_BY_PREFIX = MappingProxyType(
         "qwq-": "qwen",
         "doubao-": "bytedance",
         "glm-": "zai",
+        "jina-": "jina",
+        "rerank-": "voyage",
+        "rerank-v": "cohere",
+        "rerank-english-": "cohere",
+        "rerank-multilingual-": "cohere",
         # Bedrock's model ids begin with the vendor, those of inference profiles with a region.
         **dict.fromkeys(_BEDROCK_VENDORS + _BEDROCK_REGIONS, "bedrock"),
     }
@@ -416,12 +439,16 @@ PREFIX_EXPANSIONS = MappingProxyType(
     }
 )
 
-# Well-known embedding models, suggested in the error for a provider without embeddings.
-EMBEDDING_MODELS = MappingProxyType(
+# Well-known models of operations that only some providers have, suggested in the error for a provider without them.
+KNOWN_MODELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "text-embedding-3-small": "openai",
-        "text-embedding-3-large": "openai",
-        "mistral-embed": "mistral",
-        "gemini-embedding-001": "gemini",
+        "embeddings": {
+            "text-embedding-3-small": "openai",
+            "text-embedding-3-large": "openai",
+            "mistral-embed": "mistral",
+            "gemini-embedding-001": "gemini",
+        },
+        "moderations": {"omni-moderation-latest": "openai"},
+        "rerank": {"rerank-v3.5": "cohere", "jina-reranker-m0": "jina", "rerank-2.5": "voyage"},
     }
 )

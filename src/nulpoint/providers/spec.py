@@ -5,9 +5,10 @@ from typing import Literal, NoReturn
 
 import msgspec
 
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.wire_formats import Call, Wire
 
-Route = Literal["chat", "completions", "embeddings"]
+Route = str  # the name of an operation
 IdentityKind = Literal["entra", "google", "aws"]
 
 
@@ -37,9 +38,11 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         variants: the fields that differ when a variable has a certain value.
         headers: fixed headers that are added to every request.
         rename: request parameters that have another name at this provider, by their OpenAI name.
+        rename_response: members of responses that have another name at this provider: for each operation, the names
+            that clients get, by the provider's.
         drop: request parameters that this provider rejects; the response tells the client which were dropped.
-        completions: whether it has a `/completions` endpoint; otherwise prompts are sent through chat.
-        embeddings: whether it has an `/embeddings` endpoint.
+        operations: what it offers, by the names in `providers/operations.py`. Without `completions`, the requests of
+            that endpoint are sent as `chat`.
         stream_usage: `ask` requests the usage of a stream with `stream_options.include_usage`; `inline` is for
             providers that always send it or reject the option.
         sends_done: whether its streams end with `data: [DONE]`.
@@ -59,13 +62,17 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     variants: tuple[Variant, ...] = ()
     headers: Mapping[str, str] = {}
     rename: Mapping[str, str] = {}
+    rename_response: Mapping[str, Mapping[str, str]] = {}
     drop: frozenset[str] = frozenset()
-    completions: bool = False
-    embeddings: bool = False
+    operations: tuple[str, ...] = ("chat",)
     stream_usage: Literal["ask", "inline"] = "ask"
     sends_done: bool = True
     idle_timeout: float | None = None
     models: tuple[str, ...] = ()
+
+    def offers(self, route: Route) -> bool:
+        """Return whether the provider can serve an operation, perhaps by means of another one."""
+        return route in self.operations or OPERATIONS[route].through in self.operations
 
     @property
     def keys_env(self) -> str | None:

@@ -12,10 +12,11 @@ from urllib.parse import quote
 import msgspec
 
 from nulpoint.errors import rejected
+from nulpoint.providers.operations import MODEL, OPERATIONS
 
 Wire = Literal["openai", "anthropic", "gemini", "mistral", "vertex", "vertex-anthropic", "bedrock"]
-Call = Literal["chat", "stream", "completions", "embeddings"]
-MODEL = "{model}"
+Call = str  # the name of an operation, or STREAM
+STREAM = "stream"  # a chat completion that is a stream
 _NO_NAMES = frozenset({"", ".", ".."})
 
 
@@ -23,21 +24,17 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP properties of a wire format.
 
     Fields:
-        paths: the path of each call; without one for `stream`, streams use the path of `chat`.
+        paths: the paths of calls that differ from those of the operations; without one for `stream`, streams use the
+            path of `chat`.
         stream_content_type: the media type of streams, in lower case.
         model_prefix: a prefix that clients may write before a model's name and that is not part of the path.
     """
 
-    paths: Mapping[Call, str]
+    paths: Mapping[Call, str] = {}
     stream_content_type: bytes = b"text/event-stream"
     model_prefix: str = ""
 
 
-_OPENAI: Mapping[Call, str] = {
-    "chat": "/chat/completions",
-    "completions": "/completions",
-    "embeddings": "/embeddings",
-}
 _GEMINI: Mapping[Call, str] = {
     "chat": "/models/{model}:generateContent",
     "stream": "/models/{model}:streamGenerateContent?alt=sse",
@@ -45,10 +42,10 @@ _GEMINI: Mapping[Call, str] = {
 }
 WIRE_FORMATS: Mapping[Wire, WireFormat] = MappingProxyType(
     {
-        "openai": WireFormat(paths=_OPENAI),
-        "anthropic": WireFormat(paths={**_OPENAI, "chat": "/messages"}),
+        "openai": WireFormat(),
+        "anthropic": WireFormat(paths={"chat": "/messages"}),
         "gemini": WireFormat(paths=_GEMINI, model_prefix="models/"),
-        "mistral": WireFormat(paths=_OPENAI),
+        "mistral": WireFormat(),
         # This is Gemini's format except for embeddings.
         "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:predict"}, model_prefix="models/"),
         # This is Anthropic's format with the model in the path instead of the body.
@@ -68,7 +65,7 @@ WIRE_FORMATS: Mapping[Wire, WireFormat] = MappingProxyType(
 
 
 class Paths:
-    """The paths of one route at one provider, for complete responses and for streams; they are often the same.
+    """The paths of one operation at one provider, for complete responses and for streams; they are often the same.
 
     `configured` are the provider's own paths, which take precedence over those of the wire format.
     """
@@ -77,8 +74,8 @@ class Paths:
 
     def __init__(self, wire: Wire, configured: Mapping[Call, str], call: Call) -> None:
         paths = {**WIRE_FORMATS[wire].paths, **configured}
-        self.whole = paths[call] if call in paths else paths["chat"]
-        self.stream = paths.get("stream", self.whole) if call == "chat" else self.whole
+        self.whole = paths[call] if call in paths else OPERATIONS[call].path
+        self.stream = paths.get(STREAM, self.whole) if call == "chat" else self.whole
         self.fixed = self.whole == self.stream and MODEL not in self.whole
         self._model_prefix = WIRE_FORMATS[wire].model_prefix
 

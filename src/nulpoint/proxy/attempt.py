@@ -8,6 +8,7 @@ import msgspec
 
 from nulpoint.cache.writer import ResponseOrigin
 from nulpoint.errors import Failure, Kind
+from nulpoint.formats.json_edit import rewrite
 from nulpoint.formats.json_nodes import check_response_node_count, exceeds_node_count
 from nulpoint.formats.malformed import malformed_response
 from nulpoint.formats.retry_after import parse_retry_after_headers
@@ -15,7 +16,7 @@ from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.message import JSON_TYPE, Headers, header
 from nulpoint.protocols.openai.completions import from_chat
-from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
+from nulpoint.protocols.openai.usage import ResponseMetadata
 from nulpoint.protocols.provider_errors import provider_failure, redact_failure
 from nulpoint.providers.auth import Signer
 from nulpoint.proxy.prepared_requests import UpstreamCall
@@ -176,7 +177,8 @@ class UpstreamAttempt(msgspec.Struct):
             body = prepared.decode_response(
                 body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
             )
-        metadata = read_metadata(body) if self.sink.cache_writer is None else read_final_metadata(body)
+        operation = endpoint.operation
+        metadata = (operation.read_metadata if self.sink.cache_writer is None else operation.read_final_metadata)(body)
         if metadata.suspect:
             if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
                 raise stream_mismatch("a JSON body", "a stream")
@@ -186,6 +188,8 @@ class UpstreamAttempt(msgspec.Struct):
         if endpoint.through_chat:
             check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body = from_chat(body)
+        if endpoint.response_names:
+            body, _ = rewrite(body, endpoint.response_names, frozenset())
         return body, metadata
 
     async def _relay(self, connection: UpstreamConnection, stream: StreamResponse) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.providers.spec import Provider, Route
+from nulpoint.providers.operations import Operation
+from nulpoint.providers.spec import Provider
 from nulpoint.proxy.attempt import UpstreamAttempt
 from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.proxy.prepared_requests import PreparedCalls, UpstreamCall, prepare_call
@@ -22,12 +23,13 @@ from nulpoint.routing.retry import can_fail_over
 
 
 class AttemptLoop:
-    """Makes the attempts of the requests of one route."""
+    """Makes the attempts of the requests of one operation."""
 
-    def __init__(self, route: Route, services: Services, rules: ProxyRules) -> None:
-        self._route: Route = route
+    def __init__(self, operation: Operation, services: Services, rules: ProxyRules) -> None:
+        self._operation = operation
+        self._route = operation.name
         self._services = services
-        self._rules = rules
+        self._rules = rules if operation.retried else rules._replace(attempts=rules.attempts.without_retries())
         self._loop = asyncio.get_running_loop()
         self._endpoints: dict[str, ProviderEndpoint] = {}
 
@@ -124,7 +126,7 @@ class AttemptLoop:
         endpoint = self._endpoints.get(provider.spec.name)
         if endpoint is None:
             identity = self._services.identities.get(provider.spec.name)
-            endpoint = ProviderEndpoint(provider, self._route, self._services.client, identity)
+            endpoint = ProviderEndpoint(provider, self._operation, self._services.client, identity)
             self._endpoints[endpoint.name] = endpoint
         return endpoint
 

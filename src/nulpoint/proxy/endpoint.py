@@ -1,4 +1,4 @@
-"""The endpoint of a provider for one route, with everything that is the same for all requests to it."""
+"""The endpoint of a provider for one operation, with everything that is the same for all requests to it."""
 
 from collections.abc import Hashable
 from datetime import UTC, datetime
@@ -12,13 +12,13 @@ from nulpoint.http.client.pool import ConnectionPool, UpstreamClient
 from nulpoint.http.message import header
 from nulpoint.protocols.registry import CODECS, ERROR_READERS
 from nulpoint.providers.auth import Identity, Signer, credential_headers
-from nulpoint.providers.spec import Provider, Route
+from nulpoint.providers.operations import Operation
+from nulpoint.providers.spec import Provider
 from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
 from nulpoint.redaction.credential_matcher import NO_CREDENTIAL, CredentialMatcher
 from nulpoint.request.headers import provider_headers
 
 _MAX_MODELS = 1024  # whose heads and headers are cached
-METHOD = "POST"
 
 
 class RequestHead(NamedTuple):
@@ -29,20 +29,22 @@ class RequestHead(NamedTuple):
 
 
 class ProviderEndpoint:
-    """The endpoint of one provider for one route.
+    """The endpoint of one provider for one operation.
 
     The head of a request is encoded once; only credentials, forwarded headers and the length are added to it.
     `identity` authenticates the gateway if the provider has no configured keys.
     """
 
     def __init__(
-        self, provider: Provider, route: Route, client: UpstreamClient, identity: Identity | None = None
+        self, provider: Provider, operation: Operation, client: UpstreamClient, identity: Identity | None = None
     ) -> None:
         spec = provider.spec
         self.provider = provider
         self.name = spec.name
         self.label = spec.name.encode("ascii")
-        self.through_chat = route == "completions" and not spec.completions
+        self.operation = operation
+        self.through_chat = operation.through == "chat" and operation.name not in spec.operations
+        self.response_names = spec.rename_response.get(operation.name)
         origin = origin_of(provider.base_url)
         self.pool: ConnectionPool = client.pool(origin, spec.idle_timeout)
         self.stream_content_type = WIRE_FORMATS[spec.wire].stream_content_type
@@ -51,7 +53,7 @@ class ProviderEndpoint:
         self.identity = identity
         self._base = urlsplit(provider.base_url).path.rstrip("/")
         self._host = _host(origin)
-        self._paths = Paths(spec.wire, provider.paths, "chat" if self.through_chat else route)
+        self._paths = Paths(spec.wire, provider.paths, "chat" if self.through_chat else operation.name)
         self._heads: dict[tuple[str, bool], RequestHead] = {}
         self.attribution_by_model: dict[str, bytes] = {}  # headers that name provider and model, by model
         self._fixed = self._encode(self._paths.whole) if self._paths.fixed else None
@@ -87,7 +89,7 @@ class ProviderEndpoint:
         if client_api_key:
             credentials = self._credential_headers(client_api_key)
         elif signer is not None:
-            credentials = signer.headers(METHOD, self._host, head.path, body, _unix())
+            credentials = signer.headers(self.operation.method, self._host, head.path, body, _unix())
         else:
             credentials = self._credentials[credential] if isinstance(credential, int) and self._credentials else b""
         return b"%b%b%bcontent-length: %d\r\n\r\n" % (head.block, credentials, forwarded_headers, len(body))
@@ -118,7 +120,7 @@ class ProviderEndpoint:
     def _encode(self, path: str) -> RequestHead:
         path = self._base + path
         lines = [
-            f"{METHOD} {path} HTTP/1.1",
+            f"{self.operation.method} {path} HTTP/1.1",
             f"host: {self._host}",
             f"user-agent: nulpoint/{__version__}",
             "accept: */*",

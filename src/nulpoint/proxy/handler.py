@@ -1,4 +1,4 @@
-"""Handles the requests of one route.
+"""Handles the requests of one operation.
 
 The steps are in `ProxyHandler.handle` and `ProxyHandler._process`, in this order: parse and authenticate, check the
 rate limits and admission, look in the cache, join an identical call in progress, try the targets in turn, record.
@@ -18,8 +18,7 @@ from nulpoint.formats.json_nodes import CHECKED_BYTES, check_structure
 from nulpoint.http.coroutine_runner import RequestCancelled
 from nulpoint.http.message import HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.protocols.client_protocol import ClientProtocol
-from nulpoint.providers.spec import Route
+from nulpoint.providers.operations import Operation
 from nulpoint.proxy.attempt_loop import AttemptLoop
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.rules import ProxyRules
@@ -36,21 +35,25 @@ from nulpoint.routing.chains import TargetPlan
 
 
 class ProxyHandler:
-    """Serves the requests of one route, from the cache or by calling providers."""
+    """Serves the requests of one operation, from the cache or by calling providers."""
 
-    def __init__(self, route: Route, client_protocol: ClientProtocol, services: Services, rules: ProxyRules) -> None:
-        self._route: Route = route
-        self._client_protocol = client_protocol
+    def __init__(self, operation: Operation, services: Services, rules: ProxyRules) -> None:
+        self.operation = operation
+        self._route = operation.name
+        self._client_protocol = operation.client_protocol
         self._services = services
         self._rules = rules
         self._bodies = services.recorder.bodies
         self._loop = asyncio.get_running_loop()
-        self._cache = cache_layer(route, services.cache) if services.cache is not None else None
+        self._single_flight = services.single_flight if operation.shared else None
+        self._cache = cache_layer(operation, services.cache) if services.cache is not None else None
         self._needs_canonical_text = self._cache is not None and self._cache.needs_canonical_text
-        self._attempts = AttemptLoop(route, services, rules)
+        self._attempts = AttemptLoop(operation, services, rules)
 
-    def handle(self, request: HttpRequest, response: ResponseWriter) -> Coroutine[Any, Any, None] | None:
-        """Serve one request, and record it exactly once, whatever happens.
+    def handle(
+        self, request: HttpRequest, response: ResponseWriter, path_model: str | None = None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Serve one request, and record it exactly once, whatever happens. `path_model` is the model in its path.
 
         Returns None if that is done already, because the request was rejected or its response was in memory. Otherwise
         the coroutine that is returned does the rest.
@@ -59,17 +62,22 @@ class ProxyHandler:
         if self._bodies is not None:
             response.body_tap = context.copy_body(self._bodies)
         if len(request.body) > CHECKED_BYTES or b"content-encoding" in request.headers:
-            return self._read_and_serve(request, response, context)
-        return self._serve(request, response, context)
+            return self._read_and_serve(request, response, context, path_model)
+        return self._serve(request, response, context, path_model)
 
     def _serve(
-        self, request: HttpRequest, response: ResponseWriter, context: RequestContext
+        self, request: HttpRequest, response: ResponseWriter, context: RequestContext, path_model: str | None
     ) -> Coroutine[Any, Any, None] | None:
         """Do what needs no waiting, and return what does the rest, as `handle` does."""
         rest = None
         try:
             proxy_request = parse_request(
-                request, self._rules.request, self._loop.time(), canonical=self._needs_canonical_text
+                request,
+                self._rules.request,
+                self.operation,
+                self._loop.time(),
+                path_model=path_model,
+                canonical=self._needs_canonical_text,
             )
             context.request_parsed(proxy_request.envelope.model, proxy_request.stream, proxy_request.client.identity)
             plan = self._services.router.plan(proxy_request.envelope.model, self._route)
@@ -116,8 +124,8 @@ class ProxyHandler:
                     sink = self._sink(proxy_request, response, context)
                     proxy_request = self._cache.on_miss(sink, values or {}, lookup, plan, proxy_request)
                     shared_call = None
-                    if services.single_flight is not None and lookup.may_read:
-                        shared_call = services.single_flight.join_or_lead(call_key(proxy_request, lookup), sink)
+                    if self._single_flight is not None and lookup.may_read:
+                        shared_call = self._single_flight.join_or_lead(call_key(proxy_request, lookup), sink)
                 if shared_call is not None:
                     await follow(shared_call, sink)
                 else:
@@ -132,7 +140,9 @@ class ProxyHandler:
             services.recorder.inflight -= 1
             self._finish(proxy_request.request, response, context, sink)
 
-    async def _read_and_serve(self, request: HttpRequest, response: ResponseWriter, context: RequestContext) -> None:
+    async def _read_and_serve(
+        self, request: HttpRequest, response: ResponseWriter, context: RequestContext, path_model: str | None
+    ) -> None:
         """Serve a request whose body has to be decompressed, or is so long that reading it could block others."""
         recorder, translation = self._services.recorder, self._services.translation
         valid = False
@@ -157,7 +167,7 @@ class ProxyHandler:
             recorder.inflight -= 1
             if not valid:
                 recorder.finish(context, request, response)
-        rest = self._serve(request, response, context) if valid else None
+        rest = self._serve(request, response, context, path_model) if valid else None
         if rest is not None:
             await rest
 
@@ -202,7 +212,7 @@ class ProxyHandler:
 
     def _should_read_cache(self, proxy_request: ProxyRequest, lookup: CacheLookup) -> bool:
         """Return False if the client asked for a fresh response, or if an identical call is in progress."""
-        single_flight = self._services.single_flight
+        single_flight = self._single_flight
         return lookup.may_read and (
             single_flight is None or single_flight.find(call_key(proxy_request, lookup)) is None
         )

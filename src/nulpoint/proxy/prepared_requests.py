@@ -10,6 +10,7 @@ from nulpoint.errors import Failure, rejected
 from nulpoint.formats import json_edit
 from nulpoint.formats.json_nodes import check_node_count
 from nulpoint.formats.malformed import MALFORMED
+from nulpoint.protocols.openai.envelope import without_model
 from nulpoint.providers.equivalents import CONTEXTS, refuses, renamed_members
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.endpoint import ProviderEndpoint
@@ -41,9 +42,10 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
     if endpoint.translates and len(proxy_request.body) > max_nodes:  # a shorter body cannot have more
         check_node_count(proxy_request.body, max_nodes)
     spec, through_chat = target.provider.spec, endpoint.through_chat
+    body = without_model(proxy_request.body) if endpoint.operation.model_in_path else proxy_request.body
     try:
         prepared = prepare(
-            proxy_request.body,
+            body,
             proxy_request.envelope,
             spec,
             target.model,

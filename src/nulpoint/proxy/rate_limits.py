@@ -28,7 +28,9 @@ class RequestLimiter:
         """Take what the request needs from the limits. `now` is in loop time. Raises Failure (429 or 503)."""
         tokens = 0
         if self._counts_tokens:
-            tokens = estimated_tokens(proxy_request.body, context.route == "embeddings", proxy_request.envelope.frame)
+            tokens = estimated_tokens(
+                proxy_request.body, proxy_request.operation.generates_text, proxy_request.envelope.frame
+            )
         verdict, grant = await self._limits.admit(proxy_request.client.identity, tokens, now)
         refusal = verdict.refusal
         if refusal is not None:

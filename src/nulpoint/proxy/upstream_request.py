@@ -89,7 +89,7 @@ def prepare(
     if embeddings is not None:
         encoded = embeddings.encode(body, model, limits)
         return UpstreamRequest(encoded.body, encoded.dropped, False, embeddings=embeddings)
-    codec = codec_for_model(spec.wire, model) if spec.wire in CODECS and route != "embeddings" else None
+    codec = codec_for_model(spec.wire, model) if spec.wire in CODECS and route in ("chat", "completions") else None
     if codec is not None:
         encoded = codec.encode(body, model, limits)
         if encoded.emulation.any():

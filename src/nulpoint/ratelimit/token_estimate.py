@@ -29,14 +29,15 @@ class _Bounds(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Bounds)
 
 
-def estimated_tokens(body: bytes, embeddings: bool, frame: bytes | None = None) -> int:
+def estimated_tokens(body: bytes, generates_text: bool, frame: bytes | None = None) -> int:
     """Return the estimated tokens of the prompt and the response together, at least 1.
 
+    `generates_text` is false if the response has no tokens that count, as that of an embeddings request.
     `frame` is the request without its large values, if that is known.
     """
     media, size = _media(body)
     prompt = (len(body) - size) // BYTES_A_TOKEN + media * MEDIUM_TOKENS
-    return max(1, prompt + (0 if embeddings else _output(body if frame is None else frame)))
+    return max(1, prompt + (_output(body if frame is None else frame) if generates_text else 0))
 
 
 def _media(body: bytes) -> tuple[int, int]:

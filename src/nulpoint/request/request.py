@@ -1,13 +1,15 @@
 """A client's request as the gateway understands it."""
 
 import math
+from urllib.parse import unquote
 
 import msgspec
 
 from nulpoint.errors import rejected
 from nulpoint.http.message import Headers, HttpRequest
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.envelope import Envelope, read_envelope
+from nulpoint.protocols.openai.envelope import Envelope, read_envelope, with_model
+from nulpoint.providers.operations import Operation
 from nulpoint.request.client_auth import ClientAuthenticator, ClientIdentity
 from nulpoint.request.content_type import check_content_type
 from nulpoint.request.rules import RequestRules
@@ -17,7 +19,9 @@ class ProxyRequest(msgspec.Struct, frozen=True):
     """A parsed request.
 
     Fields:
-        body: the body to send to a provider. For embeddings it may have fewer inputs than the client sent.
+        body: the body to send to a provider. It names the model, wherever the client did. For embeddings it may have
+            fewer inputs than the client sent.
+        operation: the operation that the client asks for.
         client_api_key: the provider's key that the client sent, or None.
         client_key_digest: a digest of that key.
         strict: whether members that a provider does not support are rejected.
@@ -37,20 +41,39 @@ class ProxyRequest(msgspec.Struct, frozen=True):
     deadline: float
     authenticator: ClientAuthenticator
     translation: TranslationLimits
+    operation: Operation
 
 
-def parse_request(request: HttpRequest, rules: RequestRules, now: float, *, canonical: bool = False) -> ProxyRequest:
-    """Parse a request. `now` is in loop time. With `canonical`, make the canonical text of a short request too.
+def parse_request(
+    request: HttpRequest,
+    rules: RequestRules,
+    operation: Operation,
+    now: float,
+    *,
+    path_model: str | None = None,
+    canonical: bool = False,
+) -> ProxyRequest:
+    """Parse a request. `now` is in loop time.
+
+    `path_model` is the model's name in the path, percent-encoded; it takes precedence over one in the body. With
+    `canonical`, make the canonical text of a short request too.
 
     Raises Failure: 401 before anything else is checked, then 415 or 400.
     """
     headers = request.headers
     client = rules.authenticator.authenticate(headers, request.query)
     check_content_type(headers)
-    envelope = read_envelope(request.body, canonical=canonical)
+    body = request.body
+    if path_model is not None:
+        body = with_model(body, _decoded(path_model))
+    elif operation.default_model is not None:
+        body = with_model(body, operation.default_model, as_default=True)
+    envelope = read_envelope(body, canonical=canonical)
+    if envelope.stream and not operation.streams:
+        envelope = msgspec.structs.replace(envelope, stream=None)  # such a member means something else, or nothing
     return ProxyRequest(
         request,
-        request.body,
+        body,
         envelope,
         bool(envelope.stream),
         client,
@@ -60,7 +83,17 @@ def parse_request(request: HttpRequest, rules: RequestRules, now: float, *, cano
         now + (_timeout(headers, rules.request_timeout) if b"x-nulpoint-timeout" in headers else rules.request_timeout),
         rules.authenticator,
         rules.translation,
+        operation,
     )
+
+
+def _decoded(path_model: str) -> str:
+    """Return the name of a model in a path. Raises Failure (400) if it is not UTF-8."""
+    try:
+        return unquote(path_model, errors="strict")
+    except UnicodeDecodeError:
+        text = "the name of the model in the path is not valid UTF-8; percent-encode its UTF-8 bytes"
+        raise rejected(text, param="model", code="invalid_value") from None
 
 
 def _timeout(headers: Headers, maximum: float) -> float:

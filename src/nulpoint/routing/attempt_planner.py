@@ -28,11 +28,15 @@ class AttemptRules(msgspec.Struct, frozen=True, kw_only=True):
     """The limits on the attempts of one request.
 
     `attempts` is the most attempts per request, including the first one. `provider_timeout` is the longest time in
-    seconds to the first byte of a response.
+    seconds to the first byte of a response. `retries` says whether a target may be tried again.
     """
 
     attempts: int = 3
     provider_timeout: float = 30.0
+    retries: bool = True
+
+    def without_retries(self) -> "AttemptRules":
+        return msgspec.structs.replace(self, retries=False)
 
 
 class PlannedAttempt(msgspec.Struct, frozen=True):
@@ -213,7 +217,7 @@ class AttemptPlanner:
 
     def _retry(self, planned: PlannedAttempt, failure: Failure, now: float, random: float) -> PlannedAttempt | None:
         """Plan another attempt at the same target after a backoff; None if that is not possible."""
-        wait = backoff_before_retry(failure, self._number, random)
+        wait = backoff_before_retry(failure, self._number, random) if self._rules.retries else None
         if wait is None or now + wait + MIN_ATTEMPT_SECONDS > self._deadline:
             return None
         lease = self._acquire(planned.target, now + wait, True)

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.providers.catalog import ALIASES, EMBEDDING_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
@@ -85,8 +86,8 @@ class Router:
             return cached_plan
         name, upstream_model, _ = self._resolve(model)
         target = Target.at(self._configured(name, model), upstream_model)
-        if route == "embeddings" and not target.provider.spec.embeddings:
-            raise self._no_embeddings(name)
+        if not target.provider.spec.offers(route):
+            raise self._not_offered(name, OPERATIONS[route])
         steps = list(self._steps(self._chains.chain_for(model, target), target, route))
         plan = TargetPlan(target, steps, configured=self._chains.configured_name(model) is not None)
         if len(self._plan_cache) >= _MAX_CACHED_PLANS:
@@ -105,15 +106,6 @@ class Router:
             ]
             if usable:
                 yield usable
-
-    def _supports_route(self, provider: str, model: str, primary: Target, route: Route) -> bool:
-        """Return whether the target can serve the route.
-
-        Embeddings never fall back to another model, because the vectors of two models cannot be compared.
-        """
-        if route != "embeddings":
-            return True
-        return model == primary.model and self._providers[provider].spec.embeddings
 
     def find_target(self, model: str) -> Target | None:
         """Return the target of a model whose name says which provider has it; None if that one is not configured."""
@@ -174,8 +166,13 @@ class Router:
         if provider not in self._providers:
             spec = self._specs[provider]
             return f"{provider} is not configured; set {spec.variables_to_set}"
-        if not self._supports_route(provider, model, primary, route):
-            return "its embeddings cannot be compared with those of the primary model"
+        operation, is_primary = OPERATIONS[route], f"{provider}/{model}" == primary.name
+        if not self._providers[provider].spec.offers(route):
+            return f"{provider} has no {operation.noun}"
+        if operation.fallback == "same model" and model != primary.model:
+            return f"its {operation.noun} cannot be compared with those of the primary model"
+        if operation.fallback is None and not is_primary:
+            return f"requests for {operation.noun} never go to another target"
         return ""
 
     def _configured(self, name: str, model: str) -> Provider:
@@ -187,12 +184,13 @@ class Router:
         text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
 
-    def _no_embeddings(self, name: str) -> Failure:
-        offered = ", ".join(
-            f"{model} ({owner})" for model, owner in EMBEDDING_MODELS.items() if owner in self._providers
-        )
-        text = f"{name} has no embeddings; use one of: {offered or ', '.join(EMBEDDING_MODELS)}"
-        return rejected(text, param="model", code="embeddings_not_supported")
+    def _not_offered(self, name: str, operation: Operation) -> Failure:
+        """Return the failure for a provider that does not have the operation."""
+        known = KNOWN_MODELS.get(operation.name, {})
+        offered = [f"{model} ({owner})" for model, owner in known.items() if owner in self._providers] or list(known)
+        remedy = f"use one of: {', '.join(offered)}" if offered else "name a model of another provider"
+        text = f"{name} has no {operation.noun}; {remedy}"
+        return rejected(text, param="model", code=f"{operation.name}_not_supported")
 
 
 def _with_provider(model: str) -> str:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from nulpoint.config.values import duration
+from nulpoint.providers.operations import OPERATIONS
 
-ROUTES = "route IN ('chat', 'completions', 'embeddings')"
+ROUTES = f"route IN ({', '.join(map(repr, OPERATIONS))})"
 # Statuses from 400 on, and streams that were cut. A client that disconnected (499) is not an error.
 FAILED = "((status >= 400 OR error IS NOT NULL) AND status <> 499)"
 _STATUS = re.compile(r"[1-5](\d\d|xx)")

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +22,9 @@ from nulpoint.config.sections.identities import (
 from nulpoint.config.sections.targets import target_problem
 from nulpoint.config.settings import BY_KEY
 from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
+from nulpoint.providers.wire_formats import STREAM
 
 FILE = "config.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -88,7 +90,7 @@ def _row(location: str, record: Any, problems: Problems) -> ProviderSpec | None:
         )
         return None
     changes = {key: value for key, value in record.items() if key != "like"}
-    merged = {**(msgspec.to_builtins(base) if base else {}), **changes}
+    merged = _with_operations({**(msgspec.to_builtins(base) if base else {}), **changes})
     try:
         row = msgspec.convert(merged, ProviderSpec)
     except msgspec.ValidationError as error:
@@ -97,8 +99,19 @@ def _row(location: str, record: Any, problems: Problems) -> ProviderSpec | None:
     return row if _is_sound(location, row, problems) else None
 
 
-def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name, CATALOG, 1)
+def _with_operations(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with `operations` in place of `completions: true` and `embeddings: true` of earlier versions."""
+    operations = record.get("operations", ("chat",))
+    for name in ("completions", "embeddings"):
+        if isinstance(record.get(name), bool) and isinstance(operations, (list, tuple)):
+            others = [each for each in operations if each != name]
+            operations = [*others, name] if record[name] else others
+            record = {key: value for key, value in record.items() if key != name}
+    return {**record, "operations": operations}
+
+
+def _suggestion(name: str, known: Iterable[str] = CATALOG) -> str:
+    close = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -107,6 +120,7 @@ def _is_sound(location: str, row: ProviderSpec, problems: Problems) -> bool:
     if not _NAME.fullmatch(row.name):
         problems.append(Problem(f"{location}.name", f"= {row.name!r}", "use lower-case letters, digits, - and _"))
     problems += template_problems(location, row)
+    problems += _operation_problems(location, row)
     for name, value in row.headers.items():
         if not _HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             shown = repr(name.partition(":")[0][:40])  # text after a colon may be a secret value
@@ -123,6 +137,18 @@ def _is_sound(location: str, row: ProviderSpec, problems: Problems) -> bool:
             Problem(f"{location}.key_env", "is null", "name the variable that holds the key, or set auth: none")
         )
     return len(problems) == before
+
+
+def _operation_problems(location: str, row: ProviderSpec) -> Problems:
+    """Return a problem for each name in a record that is not one of an operation."""
+    named = [("operations", name) for name in row.operations]
+    named += [("rename_response", name) for name in row.rename_response]
+    named += [("paths", name) for paths in (row.paths, *(one.paths for one in row.variants)) for name in paths]
+    return [
+        Problem(f"{location}.{field}", f"= {name!r}", f"is not one of {', '.join(known)}{_suggestion(name, known)}")
+        for field, name in named
+        if name not in (known := (*OPERATIONS, STREAM) if field == "paths" else tuple(OPERATIONS))
+    ]
 
 
 class _Variables:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.formats import json_edit
 from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.openai.request_names import (
@@ -66,6 +67,12 @@ class _Members(msgspec.Struct):
         )  # fmt: skip
 
 
+class _Model(msgspec.Struct):
+    model: msgspec.Raw = _ABSENT
+
+
+_EMPTY = re.compile(rb"\s*+\{\s*+\}\s*+")
+_MODEL_DECODER = msgspec.json.Decoder(_Model)
 _DECODER = msgspec.json.Decoder(_Members)
 _KNOWN_DECODER: "msgspec.json.Decoder[_Members]" = msgspec.json.Decoder(
     msgspec.defstruct(
@@ -108,6 +115,40 @@ def read_envelope(body: bytes, *, canonical: bool = False) -> Envelope:
         text = f"`model` has over {MAX_MODEL_LENGTH} characters, and no provider has names so long; name a model"
         raise rejected(text, param="model", code="invalid_value")
     return Envelope(members.model, members.stream, members.stream_options, frame)
+
+
+def with_model(body: bytes, model: str, *, as_default: bool = False) -> bytes:
+    """Return a request that names this model, whichever it named before; with `as_default`, only if it named none.
+
+    Raises Failure (400) if the body is not a JSON object, or names a model twice.
+    """
+    named = _named_model(body)
+    if named is None:
+        return _add_model(body, model)
+    if as_default and named != b"null":
+        return body
+    return json_edit.apply(body, [json_edit.set_model(body, model)])
+
+
+def without_model(body: bytes) -> bytes:
+    """Return a request, whose envelope has been read, without the name of its model."""
+    return json_edit.rewrite(body, {}, frozenset({"model"}))[0]
+
+
+def _named_model(body: bytes) -> bytes | None:
+    """Return the member `model` as it is written; None if there is none. Raises Failure (400) if the body is wrong."""
+    try:
+        named = _MODEL_DECODER.decode(body).model
+    except NOT_JSON as error:
+        raise _unreadable(error) from None
+    return bytes(named) or None
+
+
+def _add_model(body: bytes, model: str) -> bytes:
+    """Return an object that has no member `model` with this one as its first member."""
+    start = body.index(b"{") + 1
+    comma = b"" if _EMPTY.fullmatch(body) else b","
+    return b'%b"model":%b%b%b' % (body[:start], _encode(model), comma, body[start:])
 
 
 def _canonical_envelope(body: bytes) -> Envelope | None:
@@ -162,13 +203,18 @@ def _read_any(body: bytes) -> tuple[bytes, _Members]:
             members = _DECODER.decode(frame)
         if len(body) <= SHORT or len(frame) > MAX_DECODED_BYTES or _known_members(frame) is None:
             check_names(frame)
-    except msgspec.ValidationError as error:
-        raise _invalid_member(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json") from None
-    except RecursionError:
-        raise rejected("the request body is nested too deeply", code="invalid_json") from None
+    except NOT_JSON as error:
+        raise _unreadable(error) from None
     return frame, members
+
+
+def _unreadable(error: Exception) -> Failure:
+    """Return the failure for a body that the decoder rejected with one of the exceptions in NOT_JSON."""
+    if isinstance(error, msgspec.ValidationError):
+        return _invalid_member(str(error))
+    if isinstance(error, RecursionError):
+        return rejected("the request body is nested too deeply", code="invalid_json")
+    return rejected(f"the request body is not valid JSON: {error}"[: _SHOWN * 2], code="invalid_json")
 
 
 def decode_member(name: str, value: bytes | msgspec.Raw) -> Any:
