@@ -44,7 +44,7 @@ PLACES = [
     "proxy.streaming.response.StreamResponse.on_deadline",
     "proxy.attempt.headers_for_provider",
     "proxy.attempt.headers_for_client",
-    "proxy.attempt.read_metadata",
+    "proxy.attempt.UpstreamAttempt._read_whole",
     "proxy.attempt.read_body",
     "proxy.attempt.provider_failure",
     "proxy.attempt.StreamRelay.__init__",

@@ -153,8 +153,8 @@ def _has_numbers_json_changes(value: Any) -> bool:
 
 
 def estimates(body: bytes) -> None:
-    for embeddings in (True, False):
-        tokens = estimated_tokens(body, embeddings)
+    for generates_text in (True, False):
+        tokens = estimated_tokens(body, generates_text)
         assert isinstance(tokens, int)
         assert tokens >= 1
 

@@ -87,8 +87,8 @@ def preparing(route: Route) -> Callable[[bytes], None]:
         if envelope is None:
             return
         for spec in CATALOG.values():
-            through_chat = route == "completions" and not spec.completions
-            if route == "embeddings" and not spec.embeddings:
+            through_chat = route == "completions" and "completions" not in spec.operations
+            if not spec.offers(route):
                 continue
             prepared: UpstreamRequest | None = refused_or_sent(
                 lambda spec=spec, through_chat=through_chat: prepare(

@@ -461,7 +461,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "fingerprint": lambda body: fingerprint(body, b"chat", b"", b""),
     "canonical form": _canonical_form,
     "count of nodes": lambda body: exceeds_node_count(body, len(body) // 2),
-    "token estimate": lambda body: estimated_tokens(body, False),
+    "token estimate": lambda body: estimated_tokens(body, True),
 }
 COMPLETIONS: dict[str, tuple[Callable[[int], bytes], int]] = {
     "a long prompt": (lambda size: json.dumps({"model": "m", "prompt": "a" * size}).encode(), 1_000_000),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from functools import partial
 
 import pytest
 
@@ -131,6 +132,9 @@ class Held:
         self._inner = getattr(module, name)
         monkeypatch.setattr(module, name, self)
 
+    def __get__(self, instance, owner):
+        return partial(self, instance) if instance is not None else self
+
     def __call__(self, *args, **kwargs):
         thread = threading.current_thread()
         self.threads.append(thread.name)
@@ -207,7 +211,7 @@ def test_a_wrong_long_request_is_told_so_from_the_thread():
 
 
 def test_a_long_answer_is_translated_in_the_thread(monkeypatch):
-    held = Held(monkeypatch, attempt, "read_metadata")
+    held = Held(monkeypatch, attempt.UpstreamAttempt, "_read_whole")
     held.go.set()
     words = [{"type": "text", "text": "word "}] * 10_000
     answer = {

@@ -4,6 +4,7 @@ from typing import Any
 
 from nulpoint.cache.policy import CachePolicy
 from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider
 from nulpoint.routing.chains import Target, TargetPlan
 from support.proxy_requests import BODY, parsed_request
@@ -17,7 +18,8 @@ TTL = 3600.0
 def read(
     headers: Any = (), *, body: Any = BODY, route: Any = "chat", plan: Any = PLAN, excluded: Any = None, **how: Any
 ) -> Any:
-    return CachePolicy(route, excluded, TTL).lookup_for(parsed_request(headers, body=body, **how), plan)
+    request = parsed_request(headers, body=body, route=route, **how)
+    return CachePolicy(OPERATIONS[route], excluded, TTL).lookup_for(request, plan)
 
 
 OWN = TargetPlan(TARGET, [[(TARGET, 1)], [(OTHER, 1)]], configured=True)

@@ -106,6 +106,6 @@ def addresses(mocks: Mapping[str, MockServer]) -> dict[str, str]:
         if name in cloud_mocks.ADDRESSES:
             continue
         key = {"gemini": "GOOGLE"}.get(name, name.upper())
-        path = "/v1beta" if name == "gemini" else "/v1"
+        path = {"gemini": "/v1beta", "cohere": "/v2"}.get(name, "/v1")
         environ |= {f"{key}_API_KEY": f"sk-configured-{name}", f"{name.upper()}_BASE_URL": server.url + path}
     return environ

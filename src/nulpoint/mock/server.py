@@ -24,6 +24,7 @@ from nulpoint.mock.interface import MockRequest, MockResponse, ProviderApi, json
 from nulpoint.mock.mistral import server as mistral_server
 from nulpoint.mock.openai import azure
 from nulpoint.mock.openai import server as openai_server
+from nulpoint.mock.rerank import server as rerank_server
 from nulpoint.mock.response_sender import ResponseSender, apply_fault
 from nulpoint.mock.settings import MockSettings, SettingsError
 
@@ -35,6 +36,9 @@ PORTS = {
     "bedrock": 19005,
     "azure": 19006,
     "vertexai": 19007,
+    "cohere": 19008,
+    "jina": 19009,
+    "voyage": 19010,
 }
 _APIS: dict[str, ProviderApi] = {
     "openai": openai_server.API,
@@ -44,6 +48,9 @@ _APIS: dict[str, ProviderApi] = {
     "bedrock": bedrock_server.API,
     "azure": azure.API,
     "vertexai": vertexai.API,
+    "cohere": rerank_server.COHERE,
+    "jina": rerank_server.JINA,
+    "voyage": rerank_server.VOYAGE,
 }
 
 

@@ -75,6 +75,12 @@ def _mistral(
     return PriceRow(provider="mistral", names=names, price=price, source=_MISTRAL, seen=seen)
 
 
+def _per_input_token(provider: str, *names: str, input: float) -> PriceRow:
+    """Price a model without output, such as a reranker. Those that cost an amount for each search have no price."""
+    price = Price(input=input, output=0)
+    return PriceRow(provider=provider, names=names, price=price, source=_LITELLM, seen="2026-11")
+
+
 PRICE_LIST = (
     _openai("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-2024-11-20", input=2.5, output=10, cached=1.25),
     _openai("gpt-4o-2024-05-13", input=5, output=15),
@@ -152,4 +158,11 @@ PRICE_LIST = (
     _mistral("mistral-embed", input=0.1, output=0, seen="2025-07-04"),
     _xai("grok-4.7", input=2, output=6, cached=0.5),
     _xai("grok-4.3", input=1.25, output=2.5, cached=0.2),
+    _per_input_token("openai", "omni-moderation-latest", "omni-moderation-2024-09-26", input=0),
+    _per_input_token("cohere", "rerank-v5.0-pro", input=0.05),
+    _per_input_token("cohere", "rerank-v5.0-fast", input=0.02),
+    _per_input_token("jina", "jina-reranker-v3.5", "jina-reranker-m0", input=0.05),
+    _per_input_token("jina", "jina-reranker-v2-base-multilingual", input=0.05),
+    _per_input_token("voyage", "rerank-3", "rerank-2.5", "rerank-2", input=0.05),
+    _per_input_token("voyage", "rerank-3-lite", "rerank-2.5-lite", "rerank-2-lite", input=0.02),
 )  # fmt: skip

@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, UpstreamRequest, bool]:
     """The client's request, the upstream request, and whether a completion is emulated by chat."""
-    through_chat = route == "completions" and not host.completions
+    through_chat = route == "completions" and "completions" not in host.operations
     asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
     if route == "embeddings":
         asked = {"input": "hi"}

@@ -29,7 +29,7 @@ def judge_whole(recording: Recording) -> list[str]:
     if recording.route == "embeddings":
         packed = recording.request.get("encoding_format") == "base64"  # the SDK decodes it before it checks types
         return [] if packed else _departure(CreateEmbeddingResponse, [recording.body])
-    if not recording.host.completions:
+    if "completions" not in recording.host.operations:
         completed = show_whole(recording.host, "completions", recording.body)
         texts = [choice["message"].get("content") or "" for choice in answer["choices"]]
         same("completion", [one["text"] for one in json.loads(completed.body)["choices"]], texts)
@@ -48,7 +48,7 @@ def judge_stream(recording: Recording, *, thorough: bool) -> list[str]:
             assert shown.body == wanted, "the bytes changed"
             _same_facts(shown, chunks)
     _judge_cut(recording, chunks)
-    if not host.completions:
+    if "completions" not in host.operations:
         _judge_completion(recording, chunks)
     return _departure(ChatCompletionChunk, [json.dumps(chunk).encode() for chunk in chunks])
 

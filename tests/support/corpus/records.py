@@ -17,7 +17,10 @@ _OTHER_HOSTS = {
         name="huggingface", base_url="https://router.huggingface.co/v1", key_env="HF_TOKEN", sends_done=False
     ),
     "vercel-gateway": ProviderSpec(
-        name="vercel-gateway", base_url="https://ai-gateway.vercel.sh/v1", key_env="VERCEL_KEY", embeddings=True
+        name="vercel-gateway",
+        base_url="https://ai-gateway.vercel.sh/v1",
+        key_env="VERCEL_KEY",
+        operations=("chat", "embeddings"),
     ),
     "gemini/openai": ProviderSpec(
         name="gemini-openai", base_url="https://generativelanguage.googleapis.com/v1beta/openai", key_env="GOOGLE_KEY"
@@ -90,7 +93,7 @@ class Recording(NamedTuple):
         if self.failed:
             return None  # errors have the same shapes on every path
         reason = _NOT_SERVED.get(self.record["kind"])
-        if reason is None and self.route == "embeddings" and not self.host.embeddings:
+        if reason is None and self.route == "embeddings" and not self.host.offers("embeddings"):
             return "the host's row has no embeddings: they are packed 8-bit numbers, which no OpenAI SDK unpacks"
         return reason
 

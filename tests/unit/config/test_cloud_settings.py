@@ -150,7 +150,7 @@ def test_custom_provider_rows(tmp_path):
     assert messages_for("{name: w, like: azure, key_env: X_KEY, base_url: 'https://h', paths: {chat: 'x y'}}")[
         0
     ].startswith("providers[0].paths")
-    assert "Invalid enum value" in messages_for("{name: w, like: azure, key_env: X_KEY, paths: {talk: /x}}")[0]
+    assert "is not one of chat, " in messages_for("{name: w, like: azure, key_env: X_KEY, paths: {talk: /x}}")[0]
     row = "{name: w, base_url: 'https://{REGION_X}.h', key_env: X_KEY, variables: {REGION_X: null}, paths: {chat: '/c/{model}'}}"
     assert messages_for(row) == ["REGION_X is not set: w needs it"]
     (tmp_path / "config.yaml").write_text(f"region_x: eu\nproviders:\n  - {row}\n")

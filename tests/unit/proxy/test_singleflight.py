@@ -9,6 +9,7 @@ from nulpoint.cache.policy import CachePolicy
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import CoroutineRunner
 from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider
 from nulpoint.proxy import shared_call as module
 from nulpoint.proxy.response_sink import ResponseSink
@@ -275,8 +276,8 @@ OTHER_PLAN = TargetPlan(Target.at(OPENAI, "n"), [[(Target.at(OPENAI, "n"), 1)]])
 def key(headers=(), *, body=BODY, route="chat", plan=PLAN, own=None):
     if own:
         headers = {**dict(headers), b"authorization": b"Bearer " + own}
-    one = parsed_request(headers, body=body, forward_keys=own is not None)
-    question = CachePolicy(route, None, 60.0).lookup_for(one, plan)
+    one = parsed_request(headers, body=body, forward_keys=own is not None, route=route)
+    question = CachePolicy(OPERATIONS[route], None, 60.0).lookup_for(one, plan)
     return call_key(one, question) if question is not None and question.may_read else None
 
 

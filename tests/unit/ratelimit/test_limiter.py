@@ -300,7 +300,7 @@ def test_the_error(refusal, status, kind, code, words):
     ],
 )
 def test_estimates(body, embeddings, tokens):
-    assert estimated_tokens(body, embeddings) == tokens
+    assert estimated_tokens(body, not embeddings) == tokens
 
 
 def test_windows_of_a_minute_side_by_side():

@@ -31,10 +31,13 @@ from nulpoint.mock.model import (
     split_arguments,
     split_words,
 )
+from nulpoint.mock.openai.moderations import create_moderation, moderation_problem
 from nulpoint.mock.openai.rules import as_parts, find_problem
+from nulpoint.mock.rerank.ranking import find_problem as find_rerank_problem
+from nulpoint.mock.rerank.ranking import rank
 
 DONE = b"data: [DONE]\n\n"
-MODELS = ("gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-6-sol", "text-embedding-3-small")
+MODELS = ("gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-6-sol", "text-embedding-3-small", "omni-moderation-latest")
 FINISH_REASONS = {"stop": "stop", "length": "length", "sequence": "stop", "calls": "tool_calls", "refusal": "stop"}
 _SYSTEM_ROLES = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}
@@ -55,6 +58,8 @@ def respond(request: MockRequest) -> MockResponse:
         "/v1/chat/completions": create_chat_completion,
         "/v1/completions": create_completion,
         "/v1/embeddings": create_embeddings,
+        "/v1/moderations": create_moderations,
+        "/v1/rerank": create_rerank,
     }.get(request.path)
     response = route(request) if route else error(404, f"Unknown request URL: POST {request.path}", "unknown_url")
     response.headers = {**_headers(request), **response.headers}
@@ -323,6 +328,30 @@ def create_embeddings(request: MockRequest) -> MockResponse:
     tokens = token_count(inputs)
     usage_body = {"prompt_tokens": tokens, "total_tokens": tokens}
     return json_response({"object": "list", "data": data, "model": body["model"], "usage": usage_body})
+
+
+def create_moderations(request: MockRequest) -> MockResponse:
+    problem = moderation_problem(request.body)
+    if problem is not None:
+        message, code, param = problem
+        return error(400, message, code, param)
+    return create_moderation(request)
+
+
+def create_rerank(request: MockRequest) -> MockResponse:
+    """Respond as Together AI and vLLM do. OpenAI itself has no such endpoint."""
+    body = request.body
+    problem = find_rerank_problem(body, "top_n")
+    if problem is not None:
+        return error(400, problem)
+    results = []
+    for each in rank(body["query"], body["documents"], body.get("top_n")):
+        document = {"document": {"text": each.text}} if body.get("return_documents") else {}
+        results.append({"index": each.position, "relevance_score": each.score, **document})
+    tokens = token_count([body["query"], body["documents"]])
+    usage_body = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
+    frame = {"id": f"rerank-mock{request.number}", "object": "rerank", "model": body["model"]}
+    return json_response({**frame, "results": results, "usage": usage_body})
 
 
 API = ProviderApi(respond, error, _rate_limited, _error_event)

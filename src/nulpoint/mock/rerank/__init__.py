@@ -1,0 +1,1 @@
+"""Mocks of the hosts of rerankers: Cohere, Jina and Voyage."""
