@@ -166,3 +166,55 @@ def test_the_sync_sdk():
             await asyncio.to_thread(use, running.url)
 
     run(main())
+
+
+def azure(port, **how):
+    """Return a client of the class for Azure OpenAI, with the gateway as its endpoint."""
+    return openai.AsyncAzureOpenAI(
+        azure_endpoint=f"http://127.0.0.1:{port}", api_key="any", api_version="2024-10-21", max_retries=0, **how
+    )
+
+
+@pytest.mark.parametrize("deployment", [None, "gpt-4o"], ids=["by request", "by client"])
+def test_the_class_for_azure(deployment):
+    async def main():
+        async with gateway() as running, azure(running.port, azure_deployment=deployment) as client:
+            whole = await client.chat.completions.create(model="gpt-4o", messages=HELLO)
+            stream = await client.chat.completions.create(
+                model="gpt-4o", messages=HELLO, stream=True, stream_options={"include_usage": True}
+            )
+            chunks = [chunk async for chunk in stream]
+            pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+            assert "".join(pieces) == whole.choices[0].message.content
+            assert chunks[-1].usage == whole.usage
+            assert (await client.completions.create(model="gpt-3.5-turbo-instruct", prompt="a")).choices[0].text
+            assert not (await client.moderations.create(input="fine")).results[0].flagged
+            assert (await client.models.retrieve("gpt-5.4")).owned_by == "openai"
+            assert "gpt-5.4" in [model.id async for model in await client.models.list()]
+
+    run(main())
+
+
+def test_the_class_for_azure_embeds_and_names_other_providers():
+    async def main():
+        async with gateway(names=("openai", "anthropic")) as running, azure(running.port) as client:
+            vectors = await client.embeddings.create(model="text-embedding-3-small", input=["a", "b"], dimensions=8)
+            assert [len(each.embedding) for each in vectors.data] == [8, 8]
+            message = await client.chat.completions.create(model="anthropic/claude-sonnet-5", messages=HELLO)
+            assert message.model == "claude-sonnet-5"
+            with pytest.raises(openai.BadRequestError, match="anthropic has no embeddings"):
+                await client.embeddings.create(model="claude-sonnet-5", input="a")
+            with pytest.raises(openai.NotFoundError):
+                await client.chat.completions.create(model="no-such-model", messages=HELLO)
+
+    run(main())
+
+
+def test_the_class_for_azure_sends_the_gateway_key():
+    async def main():
+        async with gateway({"GATEWAY_API_KEYS": "any"}) as running, azure(running.port) as client:
+            assert (await client.chat.completions.create(model="gpt-4o", messages=HELLO)).choices
+            with pytest.raises(openai.AuthenticationError):
+                await client.with_options(api_key="other").chat.completions.create(model="gpt-4o", messages=HELLO)
+
+    run(main())

@@ -42,11 +42,13 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
     if endpoint.translates and len(proxy_request.body) > max_nodes:  # a shorter body cannot have more
         check_node_count(proxy_request.body, max_nodes)
     spec, through_chat = target.provider.spec, endpoint.through_chat
-    body = without_model(proxy_request.body) if endpoint.operation.model_in_path else proxy_request.body
+    body, envelope = proxy_request.body, proxy_request.envelope
+    if endpoint.operation.model_in_path:
+        body, envelope = without_model(body), msgspec.structs.replace(envelope, model=target.model)
     try:
         prepared = prepare(
             body,
-            proxy_request.envelope,
+            envelope,
             spec,
             target.model,
             route,
