@@ -38,7 +38,7 @@ demo: $(DEV_STAMP) ## mock providers, gateway and SDK, no key needed; ONCE=1 end
 	@$(if $(REDIS),$(if $(INSTALL),INSTALL=$(INSTALL) sh tests/install.sh))
 	@exec $(BIN)/python demo/demo.py $(if $(ONCE),--once) $(if $(REDIS),--redis)
 
-mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19007
+mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19010
 	@exec $(BIN)/python -m nulpoint mock
 
 test: $(DEV_STAMP) ## run all tests; JOBS=3 processes; INSTALL=1 installs the system's packages that they could use

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 START_SECONDS = 20.0
-MOCKS = {"OPENAI": 19001, "ANTHROPIC": 19002, "GOOGLE": 19003, "MISTRAL": 19004}
+MOCKS = {"OPENAI": 19001, "ANTHROPIC": 19002, "GOOGLE": 19003, "MISTRAL": 19004, "COHERE": 19008}
 PROVIDERS = {
     **{f"{name}_API_KEY": "demo-key" for name in MOCKS},
     "OPENAI_BASE_URL": "http://127.0.0.1:19001/v1",
     "ANTHROPIC_BASE_URL": "http://127.0.0.1:19002/v1",
     "GEMINI_BASE_URL": "http://127.0.0.1:19003/v1beta",
     "MISTRAL_BASE_URL": "http://127.0.0.1:19004/v1",
+    "COHERE_BASE_URL": "http://127.0.0.1:19008/v2",
 }
 
 

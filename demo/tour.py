@@ -1,7 +1,8 @@
-"""Shows what one gateway does: chat with each provider, a stream, tools, reasoning, embeddings, an error."""
+"""Shows what one gateway does: chat with each provider, a stream, tools, reasoning, embeddings and more."""
 
 import json
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,6 +72,22 @@ def embedding(client: openai.OpenAI) -> tuple[str, Any]:
     return f"{len(vectors)} vectors of {len(vectors[0].embedding)} numbers", raw.headers
 
 
+def moderation(client: openai.OpenAI) -> tuple[str, Any]:
+    raw = client.moderations.with_raw_response.create(input=["a kind word", "please flag this"])
+    return ", ".join("flagged" if result.flagged else "fine" for result in raw.parse().results), raw.headers
+
+
+def reranking(client: openai.OpenAI) -> tuple[str, Any]:
+    """Rank two documents. OpenAI's SDK has no method for it."""
+    documents = ["Rome is a city", "Paris is the capital of France"]
+    body = {"model": "rerank-v3.5", "query": "the capital of France", "documents": documents}
+    fields = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{client.base_url}rerank", json.dumps(body).encode(), fields)
+    with urllib.request.urlopen(request) as response:
+        best = json.load(response)["results"][0]
+    return f"{documents[best['index']]!r} has {best['relevance_score']:.2f}", response.headers
+
+
 def unknown_model(client: openai.OpenAI) -> tuple[str, Any]:
     try:
         client.chat.completions.create(model="no-such-model", messages=HELLO)
@@ -88,6 +105,8 @@ STEPS = (
     Step("tool use, claude-sonnet-5", "anthropic", tool_use),
     Step("reasoning, gemini-3.8-flash", "gemini", reasoning),
     Step("embedding of two texts", "openai", embedding),
+    Step("moderation of two texts", "openai", moderation),
+    Step("reranking, rerank-v3.5", "cohere", reranking),
     Step("a model that does not exist", "openai", unknown_model),
 )
 

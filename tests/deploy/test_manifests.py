@@ -62,7 +62,7 @@ def test_the_mock_compose_file_points_every_provider_of_the_mock_at_it():
     services = yaml.safe_load((ROOT / "compose.mock.yaml").read_text())["services"]
     environment = services["gateway"]["environment"]
     ports = {re.search(r":(\d+)", value)[1] for name, value in environment.items() if name.endswith("_BASE_URL")}
-    assert ports == {"19001", "19002", "19003", "19004"}
+    assert ports == {"19001", "19002", "19003", "19004", "19008"}
     assert services["mock"]["command"] == ["mock", "--host", "0.0.0.0"]
     assert "ports" not in services["mock"]
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, MetricValues
 from nulpoint.telemetry.metrics.exposition import page
 from support.event_loop import run
@@ -72,6 +73,12 @@ def test_the_dashboard_asks_for_what_is_there(title, query, legend):
 def test_the_alerts_ask_for_what_is_there(rule):
     check(rule["expr"], re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
     assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+@pytest.mark.parametrize("path", ["deploy/grafana/nulpoint.json", "deploy/prometheus/alerts.yaml"])
+def test_the_routes_are_all_operations(path):
+    named = set(re.findall(r'route=~\\?"([^"\\]+)', (ROOT / path).read_text()))
+    assert named == {"|".join(OPERATIONS)}
 
 
 def test_every_family_of_ours_is_on_the_dashboard():

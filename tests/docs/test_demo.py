@@ -26,7 +26,7 @@ def demo(*arguments, **environ):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "9 of 9 steps"), pytest.param(("--redis",), "all steps did what they should", marks=needs_redis)],
+    [((), "11 of 11 steps"), pytest.param(("--redis",), "all steps did what they should", marks=needs_redis)],
 )
 def test_every_step_does_what_it_should(arguments, said):
     done = demo(*arguments, PATH="/usr/bin:/bin", PORT=str(free_port()))

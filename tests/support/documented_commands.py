@@ -52,6 +52,7 @@ class Mocks(NamedTuple):
             "ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": url.format(port["anthropic"]) + "/v1",
             "GOOGLE_API_KEY": "any", "GEMINI_BASE_URL": url.format(port["gemini"]) + "/v1beta",
             "MISTRAL_API_KEY": "any", "MISTRAL_BASE_URL": url.format(port["mistral"]) + "/v1",
+            "COHERE_API_KEY": "any", "COHERE_BASE_URL": url.format(port["cohere"]) + "/v2",
             "GROQ_API_KEY": "any", "GROQ_BASE_URL": url.format(port["openai"]) + "/v1",
         }  # fmt: skip
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nulpoint.mock import MockServer, start
+from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.operations import OPERATIONS
 from support.http_client import Caller, post
 from support.planted_secrets import PROMPT, Planted, marker
 from support.ports import free_port
@@ -21,19 +23,22 @@ FAST = {
     "LOG_LEVEL": "debug", "CONNECT_TIMEOUT": "300ms", "PROVIDER_TIMEOUT": "300ms", "STREAM_IDLE_TIMEOUT": "300ms",
     "CB_ERROR_THRESHOLD": "1000000", "SHUTDOWN_DELAY": "0", "UPSTREAM_MAX_HEAD_BYTES": "64KiB",
 }  # fmt: skip
-MODELS = {  # for chat, completions, embeddings
-    "openai": ("gpt-4o", "gpt-3.5-turbo-instruct", "text-embedding-3-small"),
-    "anthropic": ("claude-haiku-4-5", "claude-haiku-4-5", "claude-haiku-4-5"),
-    "gemini": ("gemini-2.5-flash", "gemini-2.5-flash", "gemini-embedding-001"),
-    "mistral": ("mistral-large-latest", "mistral-large-latest", "mistral-embed"),
+# The models for each operation; the providers without one are asked for it too, and the gateway rejects that.
+MODELS = {
+    "openai": ("gpt-4o", "gpt-3.5-turbo-instruct", "text-embedding-3-small", "omni-moderation-latest", "openai/r"),
+    "anthropic": ("claude-haiku-4-5",) * 5,
+    "gemini": ("gemini-2.5-flash", "gemini-2.5-flash", "gemini-embedding-001", "gemini/m", "gemini/r"),
+    "mistral": ("mistral-large-latest", "mistral-large-latest", "mistral-embed", "mistral/m", "mistral/r"),
+    "cohere": ("cohere/c", "cohere/c", "cohere/e", "cohere/m", "rerank-v3.5"),
+    "voyage": ("voyage/c", "voyage/c", "voyage/e", "voyage/m", "rerank-2.5"),
 }
-ROUTES = ("chat", "chat stream", "completions", "completions stream", "embeddings")
+ROUTES = ("chat", "chat stream", "completions", "completions stream", "embeddings", "moderations", "rerank")
 
 
 def body_of(route: str, provider: str, prompt: str) -> bytes:
     """Return a request body with the prompt in every place for text."""
     kind, _, streamed = route.partition(" ")
-    model = MODELS[provider][("chat", "completions", "embeddings").index(kind)]
+    model = MODELS[provider][list(OPERATIONS).index(kind)]
     body: dict[str, Any] = {"model": model, "user": prompt}
     if kind == "chat":
         tool = {"name": "lookup", "description": prompt, "parameters": {"type": "object", "properties": {}}}
@@ -41,6 +46,9 @@ def body_of(route: str, provider: str, prompt: str) -> bytes:
         body |= {"messages": turns, "tools": [{"type": "function", "function": tool}]}
     elif kind == "completions":
         body["prompt"] = prompt
+    elif kind == "rerank":
+        del body["user"]  # Voyage rejects members that it does not know
+        body |= {"query": prompt, "documents": [prompt, f"again {prompt}"]}
     else:
         body["input"] = [prompt, f"again {prompt}"]
     return json.dumps({**body, "stream": True} if streamed else body).encode()
@@ -123,11 +131,16 @@ class Sweep:
         return await self.send("\r\n".join([*lines, "", ""]).encode())
 
     async def with_every_fault(self, faults: Any, routes: Any, fields: Any) -> None:
-        """Request every route with every fault, all providers in parallel. `fields` returns the headers for a provider."""
+        """Request every route that a provider offers, with every fault, all providers in parallel.
+
+        `fields` returns the headers for a provider.
+        """
 
         async def sweep(provider: str) -> None:
             for fault in faults:
                 for route in routes:
+                    if not CATALOG[provider].offers(route.partition(" ")[0]):
+                        continue
                     arg = 0.2 if fault == "slow_drip" else None
                     self.mocks[provider].set_fault(fault, count=1, arg=arg)
                     await self.ask(route, provider, *fields(provider))
@@ -158,12 +171,12 @@ class Sweep:
 
 @contextlib.asynccontextmanager
 async def sweeping(planted: Planted, settings: dict[str, str], folder: Path) -> AsyncIterator[Any]:
-    """Run a gateway process with all four mock providers, each with a planted key."""
+    """Run a gateway process with mock providers, each with a planted key."""
     mocks = {name: await start(name) for name in MODELS}
     environ: dict[str, str] = {}
     for name, mock in mocks.items():
         variable = {"gemini": "GOOGLE"}.get(name, name.upper())
-        path = "/v1beta" if name == "gemini" else "/v1"
+        path = {"gemini": "/v1beta", "cohere": "/v2"}.get(name, "/v1")
         environ |= {f"{variable}_API_KEY": planted(f"key of {name}"), f"{name.upper()}_BASE_URL": mock.url + path}
     process = Process({**environ, **settings}, folder)
     try:

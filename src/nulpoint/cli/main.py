@@ -218,7 +218,9 @@ def providers() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--fault", "faults", multiple=True, metavar="[PROVIDER:]NAME[=N][*COUNT]", help="A fault to inject.")
 def mock(host: str, faults: tuple[str, ...]) -> None:
-    """Run mock providers on ports 19001 to 19007: OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure, Vertex AI.
+    """Run mock providers on ports 19001 to 19010.
+
+    They are OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure, Vertex AI, Cohere, Jina and Voyage, in this order.
 
     They validate requests as the real providers do and respond to what is asked (docs/mock-providers.md).
     MOCK_LATENCY_MS, MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS and MOCK_SEED set how they

@@ -16,7 +16,7 @@ from nulpoint.config.settings import SETTINGS
 from nulpoint.errors import Failure
 from nulpoint.protocols.registry import CODECS
 from nulpoint.providers.auth import credential_headers
-from nulpoint.providers.catalog import ALIASES, CATALOG, EMBEDDING_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, CATALOG, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.providers.wire_formats import WIRE_FORMATS
 from nulpoint.routing.chains import FallbackChains
@@ -293,6 +293,46 @@ def test_users_can_add_providers_and_aliases_and_change_rows(tmp_path):
     assert router.plan("fast", "chat").primary.model == "some/model"
 
 
+@pytest.mark.parametrize(
+    ("fields", "operations"),
+    [
+        ("", ("chat",)),
+        (", operations: [rerank]", ("rerank",)),
+        (", operations: []", ()),
+        (", embeddings: true", ("chat", "embeddings")),
+        (", completions: true, embeddings: true", ("chat", "completions", "embeddings")),
+        (", completions: false, embeddings: true", ("chat", "embeddings")),
+        (", operations: [rerank], embeddings: true", ("rerank", "embeddings")),
+        (", like: openai, embeddings: false", ("chat", "completions", "moderations")),
+        (", like: openai, embeddings: true", ("chat", "completions", "moderations", "embeddings")),
+        (", like: openai, operations: [chat]", ("chat",)),
+    ],
+)
+def test_the_operations_of_a_record(tmp_path, fields, operations):
+    (tmp_path / "config.yaml").write_text(
+        f"providers:\n  - {{name: poe, base_url: https://api.poe.com/v1, key_env: POE_KEY{fields}}}\npoe_key: k\n"
+    )
+    assert load({}, tmp_path).providers["poe"].spec.operations == operations
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("operations: [chat, reranks]", "providers[0].operations = 'reranks': is not one of chat, completions, "),
+        ("operations: [chat, reranks]", "did you mean rerank?"),
+        ("operations: chat", "Expected `array`"),
+        ("operations: chat, embeddings: true", "providers[0]"),
+        ("embeddings: 1", "unknown field `embeddings`"),
+        ("paths: {stream: /s, reranks: /r}", "providers[0].paths = 'reranks'"),
+        ("rename_response: {data: results}", "providers[0]"),
+        ("rename_response: {list: {data: results}}", "providers[0].rename_response = 'list'"),
+    ],
+)
+def test_an_operation_that_does_not_exist_is_a_problem(tmp_path, fields, said):
+    text = f"providers:\n  - {{name: poe, base_url: https://api.poe.com/v1, key_env: POE_KEY, {fields}}}\n"
+    assert said in " ".join(map(str, problems(KEY, tmp_path, text).values()))
+
+
 @given(st.uuids())
 def test_a_secret_cannot_be_shown(value):
     text = value.hex
@@ -321,7 +361,7 @@ def test_tables_only_name_known_providers():
     for target in [
         *(alias.split("/")[0] for alias in ALIASES.values()),
         *PROVIDER_BY_PREFIX.values(),
-        *EMBEDDING_MODELS.values(),
+        *(owner for models in KNOWN_MODELS.values() for owner in models.values()),
         *(target.partition("/")[0] for target in PREFIX_EXPANSIONS.values()),
     ]:
         assert target in CATALOG
@@ -342,7 +382,9 @@ def router(*names, default="openai"):
         ("claude-3-haiku", "anthropic", "claude-3-haiku-20240307"), ("gemini-pro", "gemini", None),
         ("gemini-1.5-pro", "gemini", None), ("gemini-1.5-flash", "gemini", None),
         ("mistral-large", "mistral", "mistral-large-latest"), ("mistral-medium", "mistral", "mistral-medium-latest"),
-        ("mixtral-8x7b", "mistral", "open-mixtral-8x7b"), ("who-knows", "openai", None), ("o3-mini", "openai", None),
+        ("mixtral-8x7b", "mistral", "open-mixtral-8x7b"), ("who-knows", "openai", None), ("rerank-v3.5", "cohere", None), ("rerank-english-v3.0", "cohere", None),
+        ("rerank-2.5-lite", "voyage", None), ("rerank-lite-1", "voyage", None), ("jina-reranker-m0", "jina", None),
+        ("omni-moderation-latest", "openai", None), ("o3-mini", "openai", None),
         ("text-embedding-3-small", "openai", None), ("text-embedding-3-large", "openai", None),
         ("text-embedding-ada-002", "openai", None), ("mistral-embed", "mistral", None), ("text-embedding-004", "gemini", None),
         ("embedding-001", "gemini", None), ("grok-4", "xai", None), ("groq/llama-3", "groq", "llama-3"),
@@ -355,7 +397,7 @@ def router(*names, default="openai"):
     ],
 )  # fmt: skip
 def test_models_find_their_provider(model, provider, upstream_model):
-    target = router().plan(model, "chat").primary
+    target = router().plan(model, "chat" if CATALOG[provider].offers("chat") else "rerank").primary
     assert (target.provider.spec.name, target.model) == (provider, upstream_model or model)
 
 
