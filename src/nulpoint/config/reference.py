@@ -17,6 +17,7 @@ from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
+from nulpoint.providers.wire_formats import STREAM
 
 _ROOT = Path(__file__).parents[3]
 _GENERATED = "<!-- Generated from the code by `make docs`; do not edit. -->"
@@ -203,8 +204,11 @@ def schema() -> str:
     components = _schema_of(ProviderSpec)
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give only what differs
     like = {"enum": sorted(CATALOG), "description": "A known provider whose record is copied and then changed."}
-    names = {"enum": list(OPERATIONS)}
-    row["properties"] = {**row["properties"], "like": like, "operations": {"type": "array", "items": names}}
+    row["properties"] = {**row["properties"], "like": like}
+    row["properties"]["operations"]["items"] = {"enum": list(OPERATIONS)}
+    row["properties"]["rename_response"]["propertyNames"] = {"enum": list(OPERATIONS)}
+    for record in (row, components["Variant"]):
+        record["properties"]["paths"]["propertyNames"] = {"enum": [*OPERATIONS, STREAM]}
     properties["providers"] = {"type": "array", "items": row}
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}

@@ -34,7 +34,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         read_metadata: reads usage and model of a response that is not a stream.
         read_final_metadata: also says whether the response is complete, so that it may be stored.
         cached: whether whole responses are cached, or each vector by itself. None: nothing is.
-        shared: whether identical requests at the same moment share one call.
+        shared: whether identical requests at the same moment share one call. Only what is cached can be shared.
         retried: whether a failed request may be sent to the same target again.
         fallback: the targets that may take over. Vectors of two models cannot be compared, so embeddings need the same
             model. None: no other target may.

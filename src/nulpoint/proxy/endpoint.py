@@ -44,6 +44,7 @@ class ProviderEndpoint:
         self.label = spec.name.encode("ascii")
         self.operation = operation
         self.through_chat = operation.through == "chat" and operation.name not in spec.operations
+        self.model_in_path = operation.model_in_path
         self.response_names = spec.rename_response.get(operation.name)
         origin = origin_of(provider.base_url)
         self.pool: ConnectionPool = client.pool(origin, spec.idle_timeout)

@@ -43,7 +43,7 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
         check_node_count(proxy_request.body, max_nodes)
     spec, through_chat = target.provider.spec, endpoint.through_chat
     body, envelope = proxy_request.body, proxy_request.envelope
-    if endpoint.operation.model_in_path:
+    if endpoint.model_in_path:
         body, envelope = without_model(body), msgspec.structs.replace(envelope, model=target.model)
     try:
         prepared = prepare(
