@@ -154,6 +154,8 @@ EMBEDDED = [
     b'{"error":{"message":"the model crashed","code":500}}',
     b'{"results":[],"error":{"message":"the model crashed"}}',
     b'{"object":"error","message":"the model crashed","code":500}',
+    b'{"id":"c","message":"the model crashed"}',
+    b'{"detail":"the model crashed"}',
 ]
 
 
@@ -178,14 +180,15 @@ def test_an_error_with_status_200_fails_over(embedded, tmp_path):
     run(main())
 
 
-@pytest.mark.parametrize("body", [b'{"id":"x"}', b'{"results":{}}', b'{"results":null}'])
-def test_what_is_no_list_of_results_is_not_cached(body):
+@pytest.mark.parametrize("body", [b'{"id":"x"}', b'{"results":{}}', b'{"results":null}', b"[]", b'"x"'])
+def test_what_is_no_list_of_results_is_an_error(body):
     async def main():
         cohere = await serve([send(answer(body))])
         settings = {"COHERE_API_KEY": "sk-c", "COHERE_BASE_URL": f"{cohere.url}/v2", "CACHE_MODE": "memory"}
         async with gateway(settings, providers={}) as running:
             for _ in range(2):
-                assert (await ask(running, {"model": "rerank-v3.5", **QUERY}))[1]["x-cache"] == "MISS"
+                status, headers, _ = await ask(running, {"model": "rerank-v3.5", **QUERY})
+                assert (status, headers["x-cache"]) == (502, "MISS")
         await cohere.close()
 
     run(main())

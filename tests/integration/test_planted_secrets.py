@@ -134,7 +134,7 @@ def test_keys_of_clients_never_appear(tmp_path):
                     f"Authorization: Bearer {planted(f'client key of {provider}')}",
                 )
 
-            await sweep.with_every_fault(FAULTS, (*CHAINED, "embeddings"), fields)
+            await sweep.with_every_fault(FAULTS, (*CHAINED, "embeddings", "rerank"), fields)
             await sweep.process.stop()
             assert_nothing_leaked(sweep)
             for provider in sweep.mocks:
@@ -149,7 +149,7 @@ def test_failover_sends_no_key_to_another_provider(tmp_path):
 
     async def main():
         settings = {"MAX_RETRIES": "4", "FALLBACKS": "auto"}
-        async with sweeping(planted, settings, tmp_path) as sweep:
+        async with sweeping(planted, settings, tmp_path, ("openai", "anthropic", "gemini", "mistral")) as sweep:
             any_string = f"Authorization: Bearer {planted('any string')}"
             await sweep.with_every_fault(FAULTS, CHAINED, lambda _: (any_string, "x-nulpoint-trace: 1"))
             assert len([1 for _, answer in sweep.answers if b"x-nulpoint-attempts: 2" in answer]) > 20

@@ -174,7 +174,7 @@ def test_10_000_model_names(tmp_path):
 
             await asyncio.gather(*(ask(range(first, 10_000, 8)) for first in range(8)))
             runtime = running.app.runtime
-            proxy = runtime.service._proxy_handlers["/v1/chat/completions"].__self__
+            proxy = runtime.service._proxies["/v1/chat/completions"]["POST"]
             router = proxy._services.router
             assert len(router._plan_cache) <= 4096
             for destination in proxy._attempts._endpoints.values():

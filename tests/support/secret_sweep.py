@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +170,11 @@ class Sweep:
 
 
 @contextlib.asynccontextmanager
-async def sweeping(planted: Planted, settings: dict[str, str], folder: Path) -> AsyncIterator[Any]:
+async def sweeping(
+    planted: Planted, settings: dict[str, str], folder: Path, names: Iterable[str] = MODELS
+) -> AsyncIterator[Any]:
     """Run a gateway process with mock providers, each with a planted key."""
-    mocks = {name: await start(name) for name in MODELS}
+    mocks = {name: await start(name) for name in names}
     environ: dict[str, str] = {}
     for name, mock in mocks.items():
         variable = {"gemini": "GOOGLE"}.get(name, name.upper())

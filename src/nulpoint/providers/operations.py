@@ -33,6 +33,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         generates_text: whether the response has text whose tokens must be estimated for the limits.
         read_metadata: reads usage and model of a response that is not a stream.
         read_final_metadata: also says whether the response is complete, so that it may be stored.
+        suspect_is_error: whether a response that `read_metadata` calls suspect is an error, whatever its form.
         cached: whether whole responses are cached, or each vector by itself. None: nothing is.
         shared: whether identical requests at the same moment share one call. Only what is cached can be shared.
         retried: whether a failed request may be sent to the same target again.
@@ -51,6 +52,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     generates_text: bool = False
     read_metadata: Callable[[bytes], ResponseMetadata] = read_metadata
     read_final_metadata: Callable[[bytes], ResponseMetadata] = read_final_metadata
+    suspect_is_error: bool = False
     cached: Literal["responses", "vectors"] | None = "responses"
     shared: bool = True
     retried: bool = True
@@ -80,6 +82,7 @@ _ROWS = (
         default_model="omni-moderation-latest",
         read_metadata=read_result_list,
         read_final_metadata=read_result_list,
+        suspect_is_error=True,
     ),
     Operation(
         name="rerank",
@@ -87,6 +90,7 @@ _ROWS = (
         path="/rerank",
         read_metadata=read_result_list,
         read_final_metadata=read_result_list,
+        suspect_is_error=True,
     ),
 )
 OPERATIONS: Mapping[str, Operation] = {row.name: row for row in _ROWS}

@@ -20,7 +20,7 @@ from nulpoint.protocols.openai.usage import ResponseMetadata
 from nulpoint.protocols.provider_errors import provider_failure, redact_failure
 from nulpoint.providers.auth import Signer
 from nulpoint.proxy.prepared_requests import UpstreamCall
-from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch
+from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch, unrecognised_response
 from nulpoint.proxy.response_sink import ResponseSink
 from nulpoint.proxy.streaming.relay import StreamRelay, is_stream
 from nulpoint.proxy.streaming.response import StreamResponse
@@ -183,6 +183,8 @@ class UpstreamAttempt(msgspec.Struct):
             if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
                 raise stream_mismatch("a JSON body", "a stream")
             check_response(endpoint.name, body, self.secret, self.proxy_request.translation.json_nodes)
+            if operation.suspect_is_error:
+                raise unrecognised_response(endpoint.name, body, self.secret, self.proxy_request.translation.json_nodes)
         if self.proxy_request.stream:
             raise stream_mismatch("a stream", "a JSON body")
         if endpoint.through_chat:

@@ -91,6 +91,15 @@ def check_response(
         )
 
 
+def unrecognised_response(
+    provider: str, body: bytes, credential: CredentialMatcher | None, max_json_nodes: int
+) -> Failure:
+    """Return the failure for a JSON object that is not a response, and so an error in a form of the provider's own."""
+    if exceeds_node_count(body, max_json_nodes):
+        return unusable_response("it is not a response to this request")
+    return embedded_failure(provider, body, credential)
+
+
 def stream_mismatch(requested: str, sent: str) -> Failure:
     """Return the failure for a stream in place of a body, or the reverse."""
     return malformed_response(f"the provider was asked for {requested} and sent {sent}", ClientCause.STREAM_MISMATCH)
