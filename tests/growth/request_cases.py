@@ -15,7 +15,7 @@ from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.protocols.openai.completions import to_chat
-from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope
+from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.equivalents import tier_of
@@ -460,6 +460,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "passed on": _passed_on,
     "fingerprint": lambda body: fingerprint(body, b"chat", b"", b""),
     "canonical form": _canonical_form,
+    "another model": lambda body: with_model(body, "another-model"),
     "count of nodes": lambda body: exceeds_node_count(body, len(body) // 2),
     "token estimate": lambda body: estimated_tokens(body, True),
 }

@@ -15,6 +15,7 @@ from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, codec_for_model, with_emulation
+from nulpoint.protocols.result_list import read_result_list
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.redaction.text import MAX_REQUEST_BYTES, redact, without_request
 from nulpoint.telemetry.request_log.bodies import BodyLogger
@@ -449,6 +450,7 @@ def _errors() -> Iterator[Case]:
         yield case(f"bedrock error: {name}", build, lambda body: ERROR_READERS["bedrock"](400, {}, body), largest)
     for name, (build, largest) in USAGES.items():
         yield case(f"usage: {name}", build, lambda body: (read_metadata(body), read_final_metadata(body)), largest)
+        yield case(f"result list: {name}", build, read_result_list, largest)
     for name, piece in (("digits", b"1"), ("spaces", b" "), ("commas", b","), ("dates", b"Mon, 1 Jan ")):
         build = lambda size, piece=piece: piece * (size // len(piece) + 1)  # noqa: E731
         yield case(f"retry-after: {name}", build, lambda value: parse_retry_after(value, 0.0), 60_000)

@@ -191,6 +191,7 @@ class UpstreamAttempt(msgspec.Struct):
             check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body = from_chat(body)
         if endpoint.response_names:
+            check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body, _ = rewrite(body, endpoint.response_names, frozenset())
         return body, metadata
 

@@ -136,9 +136,13 @@ def without_model(body: bytes) -> bytes:
 
 
 def _named_model(body: bytes) -> bytes | None:
-    """Return the member `model` as it is written; None if there is none. Raises Failure (400) if the body is wrong."""
+    """Return the member `model` as it is written; None if there is none.
+
+    Raises Failure (400) if the body is not an object, or has more members or names than `read_envelope` accepts.
+    """
     try:
         named = _MODEL_DECODER.decode(body).model
+        check_names(body)
     except NOT_JSON as error:
         raise _unreadable(error) from None
     return bytes(named) or None

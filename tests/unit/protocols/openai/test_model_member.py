@@ -12,7 +12,9 @@ from nulpoint.protocols.openai.envelope import read_envelope, with_model, withou
 VALUES = (
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3) | st.lists(st.text(max_size=3), max_size=2)
 )
-REQUESTS = st.dictionaries(st.text(max_size=4) | st.sampled_from(["model", "input", "Modell"]), VALUES, max_size=5)
+REQUESTS = st.dictionaries(
+    st.text(alphabet='bcx"\\{}:é', max_size=4) | st.sampled_from(["model", "input", "Modell"]), VALUES, max_size=5
+)
 
 
 @given(REQUESTS, st.text(min_size=1, max_size=9).filter(str.strip), st.sampled_from([None, 1]))
@@ -59,3 +61,10 @@ def test_what_is_no_request_is_rejected(body, code):
     with pytest.raises(Failure) as caught:
         with_model(body, "m")
     assert (caught.value.status, caught.value.code) == (400, code)
+
+
+def test_the_members_are_bounded_before_they_are_read_one_by_one():
+    members = b",".join(b'"a%d":{"model":1}' % number for number in range(1001))
+    with pytest.raises(Failure) as caught:
+        with_model(b'{"model":"m",%b}' % members, "m")
+    assert caught.value.code == "too_many_members"
