@@ -8,15 +8,17 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
+from nulpoint.conversation.stream import StreamWriter
 from nulpoint.protocols.anthropic import request as anthropic_request
 from nulpoint.protocols.anthropic import response as anthropic_response
-from nulpoint.protocols.anthropic.stream import AnthropicStream
+from nulpoint.protocols.anthropic.stream import AnthropicStreamParser
 from nulpoint.protocols.bedrock import embeddings as bedrock_embeddings
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock import request as bedrock_request
 from nulpoint.protocols.bedrock import response as bedrock_response
 from nulpoint.protocols.bedrock.stream import BedrockStream
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
@@ -25,7 +27,9 @@ from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
 from nulpoint.protocols.openai.chat import EncodedRequest
+from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, write_response
 from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.provider_protocol import ProviderProtocol
 from nulpoint.protocols.vertex import anthropic
 from nulpoint.protocols.vertex import embeddings as vertex_embeddings
 
@@ -40,6 +44,7 @@ class Codec(NamedTuple):
         stream: returns a stream transformer, for the time in Unix seconds and whether to show usage.
         id_header: the response header that holds the id of the response, for formats whose body does not have it.
         with_response_id: returns the codec to use for a response with this value of `id_header`.
+        provider: the provider protocol that the codec puts behind the chat format, for the formats that have one.
     """
 
     encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
@@ -47,10 +52,31 @@ class Codec(NamedTuple):
     stream: Callable[[int, bool], StreamTransformer]
     id_header: bytes = b""
     with_response_id: Callable[[bytes], "Codec"] | None = None
+    provider: ProviderProtocol | None = None
+
+
+def chat_codec(provider: ProviderProtocol, emulation: Emulation = NO_EMULATION) -> Codec:
+    """Return the codec that reads and writes the chat format in front of a provider protocol."""
+    tools = ToolEmulation(emulation.custom_tools, emulation.schema_tool)
+    legacy_functions = emulation.legacy_functions
+
+    def decode(body: bytes, created: int) -> bytes:
+        response = provider.parse(body)
+        if tools.any():
+            response = tools.restore_response(response)
+        return write_response(response, created, legacy_functions=legacy_functions)
+
+    def stream(created: int, show_usage: bool) -> StreamTransformer:
+        writer: StreamWriter = ChatStreamWriter(created, show_usage, legacy_functions=legacy_functions)
+        return provider.stream_parser(EmulationWriter(writer, tools) if tools.any() else writer)
+
+    return Codec(provider.encode, decode, stream, provider=provider)
 
 
 def with_emulation(codec: Codec, emulation: Emulation) -> Codec:
     """Return the codec for one request that was sent in another form and whose response must be restored."""
+    if codec.provider is not None:
+        return chat_codec(codec.provider, emulation)
     with_response_id = codec.with_response_id
     return Codec(
         codec.encode,
@@ -122,14 +148,19 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )
+_ANTHROPIC = ProviderProtocol(anthropic_request.encode, anthropic_response.parse, AnthropicStreamParser)
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
-        "anthropic": Codec(anthropic_request.encode, anthropic_response.decode, AnthropicStream),
+        "anthropic": chat_codec(
+            ProviderProtocol(anthropic_request.encode, anthropic_response.parse, AnthropicStreamParser)
+        ),
         "bedrock": _bedrock(""),
         "gemini": Codec(gemini_request.encode, gemini_response.decode, gemini_response.GeminiStream),
         "mistral": Codec(mistral_request.encode, mistral_response.decode, mistral_response.MistralStream),
         "vertex": Codec(gemini_request.encode, gemini_response.decode, gemini_response.GeminiStream),
-        "vertex-anthropic": Codec(anthropic.encode, anthropic_response.decode, AnthropicStream),
+        "vertex-anthropic": chat_codec(
+            ProviderProtocol(anthropic.encode, anthropic_response.parse, AnthropicStreamParser)
+        ),
     }
 )
 _CODECS_BY_MODEL = {"bedrock": _bedrock}

@@ -13,7 +13,7 @@ import msgspec
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.formats.malformed import NOT_JSON, malformed_response, unusable_response
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
@@ -79,7 +79,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     dropped: list[str]
-    emulation: Emulation = Emulation()
+    emulation: Emulation = NO_EMULATION
 
 
 class RequestFields:

@@ -1,11 +1,5 @@
-"""Reads a chat request for the codecs: converts legacy forms to current ones, and pairs tool calls with their results.
+"""Reads a chat request for the codecs: converts legacy forms to current ones, and pairs tool calls with their results."""
 
-OpenAI and all other providers reject calls without a result and results without a call, each with a different error.
-The gateway rejects such requests itself, with a 400 that names the message.
-"""
-
-from collections import defaultdict, deque
-from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +16,7 @@ from nulpoint.protocols.openai.chat import (
     read_body,
     too_many,
 )
+from nulpoint.protocols.openai.pending_calls import PendingCalls
 from nulpoint.protocols.openai.tools import ToolSet, read_tools
 
 # If a call's arguments are not valid JSON (because a token limit cut them off, for example), their text is sent back
@@ -74,13 +69,20 @@ def call_arguments(call: dict[str, Any], where: str, fields: RequestFields) -> d
     """
     fields.report_other_members(call, _CALL_MEMBERS, "messages.tool_calls")
     fields.report_other_members(call["function"], _FUNCTION_MEMBERS, "messages.tool_calls.function")
-    text = call["function"].get("arguments") or "{}"
-    where = f"{where}.function.arguments"
+    return arguments_object(call["function"].get("arguments"), f"{where}.function.arguments", fields.limits)
+
+
+def arguments_object(arguments: Any, where: str, limits: TranslationLimits) -> dict[str, Any]:
+    """Return arguments, which are JSON text or an object, as an object whose values are undecoded JSON if possible.
+
+    Raises Failure (400) for arguments that are JSON but no object, which no provider accepts.
+    """
+    text = arguments or "{}"
     if isinstance(text, dict):
         return text
     if not isinstance(text, str):
         raise invalid(where, "must be the JSON text of an object")
-    check_nested_json(text, where, fields.limits.json_nodes)
+    check_nested_json(text, where, limits.json_nodes)
     try:
         return _read_arguments(text)
     except msgspec.ValidationError:
@@ -127,66 +129,9 @@ def _function_call(call: dict[str, Any], where: str) -> dict[str, Any]:
     return call
 
 
-class _PendingCalls:
-    """The calls of a conversation that have no result yet.
-
-    Each call gets a unique id. Calls are looked up by the client's id or by function name in constant time.
-    """
-
-    def __init__(self) -> None:
-        self._ids: set[str] = set()
-        self._number = 0  # the last number that was appended to an id
-        self._pending: dict[str, tuple[str, str]] = {}  # the client's id and the function name, by unique id
-        self._by_id: defaultdict[str, deque[str]] = defaultdict(deque)  # unique ids by the client's id
-        self._by_name: defaultdict[str, deque[str]] = defaultdict(deque)  # unique ids by function name
-
-    def add(self, call: dict[str, Any]) -> None:
-        """Add a call, and append a number to its id if another call has the same id.
-
-        This is needed because some providers number their calls from the start in every response. The numbers only
-        rise, so no request can make this loop try the same ones again and again.
-        """
-        client_id, name = call["id"], call["function"]["name"]
-        unique_id = client_id
-        while unique_id in self._ids:
-            self._number = max(self._number + 1, len(self._ids))
-            unique_id = f"{client_id}-{self._number}"
-        call["id"] = unique_id
-        self._ids.add(unique_id)
-        self._pending[unique_id] = client_id, name
-        self._by_id[client_id].append(unique_id)
-        self._by_name[name].append(unique_id)
-
-    def clear(self) -> None:
-        """Drop all calls, so that none needs a result."""
-        self._pending.clear()
-        self._by_id.clear()
-        self._by_name.clear()
-
-    def assign_result(self, message: dict[str, Any], where: str) -> None:
-        """Make the message the result of the first call that it names. Raises Failure (400) if there is none."""
-        legacy = message["role"] == "function"
-        member = "name" if legacy else "tool_call_id"
-        key = message.get(member)
-        unique_ids = (self._by_name if legacy else self._by_id).get(key) if isinstance(key, str) else None
-        while unique_ids:
-            unique_id = unique_ids.popleft()
-            if unique_id in self._pending:  # otherwise it already has a result, found through the other table
-                message.update(role="tool", tool_call_id=unique_id, name=self._pending.pop(unique_id)[1])
-                return
-        raise invalid(f"{where}.{member}", "must name a call of the assistant's message before it, and each call once")
-
-    def check_none_pending(self, index: int) -> None:
-        """Raise Failure (400) if a call of the message at `index` has no result."""
-        if self._pending:
-            ids = ", ".join(client_id[:60] for client_id, _ in islice(self._pending.values(), 5))
-            text = f"must each have a `tool` message with its result: {ids} has none"
-            raise invalid(f"messages[{index}].tool_calls", text)
-
-
 def _pair_calls_with_results(messages: list[dict[str, Any]]) -> None:
     """Give every call and its result a unique id, and check that each call has exactly one result."""
-    calls = _PendingCalls()
+    calls = PendingCalls()
     calls_index = 0
     for index, message in enumerate(messages):
         role = message["role"]
@@ -194,9 +139,10 @@ def _pair_calls_with_results(messages: list[dict[str, Any]]) -> None:
             calls.check_none_pending(calls_index)
             calls_index = index
             for call in message.get("tool_calls") or ():
-                calls.add(call)
+                call["id"] = calls.add(call["id"], call["function"]["name"])
         elif role in ("tool", "function"):
-            calls.assign_result(message, f"messages[{index}]")
+            call = calls.take(message, f"messages[{index}]")
+            message.update(role="tool", tool_call_id=call.unique_id, name=call.name)
         elif role == "user" and _has_provider_results(message.get("content")):
             calls.clear()
     calls.check_none_pending(calls_index)
