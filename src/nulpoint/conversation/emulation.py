@@ -14,6 +14,7 @@ import msgspec
 from nulpoint.conversation.parts import Citation, Part, Text, ToolCall
 from nulpoint.conversation.response import ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind, StreamWriter
+from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool
 from nulpoint.conversation.usage import Usage
 
 
@@ -50,6 +51,27 @@ class ToolEmulation(NamedTuple):
     def finish_reason(self, reason: FinishReason, calls_remain: bool) -> FinishReason:
         """Return the finish reason; `calls_remain` says whether the client sees any call in the response."""
         return "stop" if reason == "tool_calls" and not calls_remain else reason
+
+
+NO_EMULATION = ToolEmulation()
+
+
+def as_function(tool: CustomTool) -> FunctionTool:
+    """Return a custom tool as a function with a single text, in whose description a grammar is put."""
+    text: dict[str, Any] = {"type": "string"}
+    if tool.grammar is not None:
+        syntax, definition = tool.grammar
+        text["description"] = f"Follows this grammar ({syntax}):\n{definition}"
+    parameters = {
+        "type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False,
+    }  # fmt: skip
+    return FunctionTool(tool.name, tool.description, parameters, path=tool.path, cache=tool.cache, extra=tool.extra)
+
+
+def custom_tools_as_functions(tools: tuple[AnyTool, ...]) -> ToolEmulation:
+    """Return the emulation for a provider that gets all custom tools as functions."""
+    custom = [tool.name for tool in tools if isinstance(tool, CustomTool)]
+    return ToolEmulation(frozenset(custom)) if custom else NO_EMULATION
 
 
 class _CustomArguments(msgspec.Struct):

@@ -21,8 +21,8 @@ class CacheMark(NamedTuple):
         breakpoint: OpenAI's `prompt_cache_breakpoint`, as the client wrote it.
     """
 
-    control: Any = None
-    breakpoint: Any = None
+    control: Any = msgspec.UNSET
+    breakpoint: Any = msgspec.UNSET
 
 
 class Part(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -60,9 +60,16 @@ class Refusal(Part, frozen=True, gc=False):
 
 
 class Image(Part, frozen=True, gc=False):
-    """An image, by its URL or as a data URL."""
+    """An image, by its URL or as a data URL.
+
+    Fields:
+        detail: how closely the model looks at the image, as the client wrote it.
+        is_bare: the client wrote the URL without an object.
+    """
 
     url: str
+    detail: Any = None
+    is_bare: bool = False
 
 
 class File(Part, frozen=True, gc=False):
@@ -92,14 +99,15 @@ class ToolCall(Part, frozen=True, gc=False):
         id: the id that the client or the provider gave to the call.
         unique_id: the same, made unique within the conversation.
         name: the name of the tool.
-        arguments: the JSON text of a function's arguments (or the arguments as an object), or a custom tool's input.
+        arguments: the JSON text of a function's arguments (or the arguments as an object), or a custom tool's input;
+            None if there are none.
         kind: which of the two it is; `legacy` is a function in the client's older form of calls.
     """
 
     id: str | None
     unique_id: str | None
     name: str | None
-    arguments: str | Members
+    arguments: str | Members | None
     kind: Literal["function", "custom", "legacy"] = "function"
 
 
@@ -107,16 +115,20 @@ class ToolResult(Part, frozen=True, gc=False):
     """The result of a tool call, which may have parts of its own.
 
     Fields:
-        call_id: the `unique_id` of the call.
+        unique_id: the `unique_id` of the call.
+        call_id: the id of the call as the client wrote it.
         name: the name of the tool that was called.
         parts: the result.
         is_error: the tool failed.
+        legacy: the client used the older form of results, which names the function and no id.
     """
 
-    call_id: str
+    unique_id: str
+    call_id: str | None
     name: str
     parts: tuple[Part, ...]
-    is_error: bool = False
+    is_error: bool | None = None
+    legacy: bool = False
 
 
 class ProviderPart(Part, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
+from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.stream import StreamWriter
 from nulpoint.protocols.anthropic import request as anthropic_request
 from nulpoint.protocols.anthropic import response as anthropic_response
@@ -22,14 +23,15 @@ from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
-from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
-from nulpoint.protocols.openai.chat import EncodedRequest
+from nulpoint.protocols.openai.chat import EncodedRequest, reject_deep_nesting
+from nulpoint.protocols.openai.chat_reader import read_chat
 from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, write_response
 from nulpoint.protocols.openai.stream import StreamTransformer
-from nulpoint.protocols.provider_protocol import ProviderProtocol
+from nulpoint.protocols.provider_protocol import ProviderProtocol, RenderedRequest
 from nulpoint.protocols.vertex import anthropic
 from nulpoint.protocols.vertex import embeddings as vertex_embeddings
 
@@ -55,6 +57,21 @@ class Codec(NamedTuple):
     provider: ProviderProtocol | None = None
 
 
+def chat_encoder(
+    render: Callable[[ConversationRequest, str, TranslationLimits], RenderedRequest],
+) -> Callable[[bytes, str, TranslationLimits], EncodedRequest]:
+    """Return what reads a chat request and writes it as a provider's."""
+
+    @reject_deep_nesting
+    def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
+        request = read_chat(body, limits)
+        rendered = render(request, model, limits)
+        undo = Emulation(*rendered.emulation, request.has_legacy_functions())
+        return EncodedRequest(rendered.body, rendered.dropped, undo)
+
+    return encode
+
+
 def chat_codec(provider: ProviderProtocol, emulation: Emulation = NO_EMULATION) -> Codec:
     """Return the codec that reads and writes the chat format in front of a provider protocol."""
     tools = ToolEmulation(emulation.custom_tools, emulation.schema_tool)
@@ -70,7 +87,7 @@ def chat_codec(provider: ProviderProtocol, emulation: Emulation = NO_EMULATION) 
         writer: StreamWriter = ChatStreamWriter(created, show_usage, legacy_functions=legacy_functions)
         return provider.stream_parser(EmulationWriter(writer, tools) if tools.any() else writer)
 
-    return Codec(provider.encode, decode, stream, provider=provider)
+    return Codec(chat_encoder(provider.render), decode, stream, provider=provider)
 
 
 def with_emulation(codec: Codec, emulation: Emulation) -> Codec:
@@ -112,6 +129,9 @@ class EmbeddingsCodec(NamedTuple):
     returns_body_unchanged: bool = False
 
 
+_ENCODE_BEDROCK = chat_encoder(bedrock_request.render)
+
+
 @lru_cache(maxsize=1024)
 def _bedrock(model: str) -> Codec:
     """Return the codec for a model behind Bedrock. It holds the model name because Converse responses lack it."""
@@ -123,7 +143,7 @@ def _bedrock(model: str) -> Codec:
 
 def _bedrock_with_id(model: str, response_id: str) -> Codec:
     return Codec(
-        bedrock_request.encode,
+        _ENCODE_BEDROCK,
         lambda body, created: bedrock_response.decode(body, created, model, response_id),
         lambda created, show_usage: BedrockStream(created, show_usage, model, response_id),
     )
@@ -148,18 +168,19 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )
-_ANTHROPIC = ProviderProtocol(anthropic_request.encode, anthropic_response.parse, AnthropicStreamParser)
+_ENCODE_GEMINI = chat_encoder(gemini_request.render)
+_ANTHROPIC = ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
         "anthropic": chat_codec(
-            ProviderProtocol(anthropic_request.encode, anthropic_response.parse, AnthropicStreamParser)
+            ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
         ),
         "bedrock": _bedrock(""),
-        "gemini": Codec(gemini_request.encode, gemini_response.decode, gemini_response.GeminiStream),
-        "mistral": Codec(mistral_request.encode, mistral_response.decode, mistral_response.MistralStream),
-        "vertex": Codec(gemini_request.encode, gemini_response.decode, gemini_response.GeminiStream),
+        "gemini": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
+        "mistral": Codec(chat_encoder(mistral_request.render), mistral_response.decode, mistral_response.MistralStream),
+        "vertex": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
         "vertex-anthropic": chat_codec(
-            ProviderProtocol(anthropic.encode, anthropic_response.parse, AnthropicStreamParser)
+            ProviderProtocol(anthropic.render, anthropic_response.parse, AnthropicStreamParser)
         ),
     }
 )

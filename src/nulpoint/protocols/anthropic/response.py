@@ -44,7 +44,7 @@ def parse(body: bytes) -> ConversationResponse:
 def _response(response: dict[str, Any]) -> ConversationResponse:
     blocks = response["content"] or []
     parts = [part for block in blocks if (part := _part(block)) is not None]
-    has_calls = any(block.get("type") == "tool_use" for block in blocks)
+    has_calls = any([isinstance(part, ToolCall) for part in parts])
     refusal = refusal_of(response)
     if refusal is not None:
         parts.append(Refusal(refusal))

@@ -71,7 +71,7 @@ class AnthropicStreamParser(SseStreamParser):
             self._begin_missing_block(index, "text")
             texts = self._texts[index]
         texts["text"].write(text)
-        return self._writer.text(text) if text else b""
+        return self._writer.text(text)
 
     def _begin_missing_block(self, index: int, kind: str) -> dict[str, Any]:
         """Begin a block whose start event is missing, as it is with some hosts of this format."""
@@ -128,7 +128,7 @@ class AnthropicStreamParser(SseStreamParser):
             return self._writer.start_call(call, block.get("id"), block.get("name"))
         output = self._writer.start_part(_PART_KINDS.get(kind, "other"))
         if kind == "text":
-            output += self._writer.text(block["text"]) if block.get("text") else b""
+            output += self._writer.text(block.get("text") or "")
             output += self._citations(block.get("citations") or [])
         elif kind == "thinking" and block.get("thinking"):
             output += self._writer.reasoning(block["thinking"])

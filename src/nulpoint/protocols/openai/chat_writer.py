@@ -9,16 +9,17 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.conversation.parts import Citation, Reasoning, Refusal, Text, ToolCall
+from nulpoint.conversation.parts import Citation, Members, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.response import ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind
 from nulpoint.conversation.usage import Usage
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import unusable_response
-from nulpoint.protocols.openai.chat import EXTRA_FIELDS, ChunkWriter, json_text
+from nulpoint.protocols.openai.chat import AFTER_TEXT, EXTRA_FIELDS, ChunkWriter, json_text
 from nulpoint.protocols.openai.stream import DONE
 
 _DONE_EVENT = sse.encode(DONE)
+_encode = msgspec.json.encode
 _KEEP_ALIVE = b": ping\n"
 
 
@@ -48,22 +49,38 @@ def write_response(response: ConversationResponse, created: int, *, legacy_funct
 
 
 def _message(response: ConversationResponse) -> dict[str, Any]:
-    parts = response.parts
-    texts = [part for part in parts if isinstance(part, Text)]
-    calls = [_call(part) for part in parts if isinstance(part, ToolCall)]
-    refusal = next((part.text for part in parts if isinstance(part, Refusal)), None)
+    texts: list[Text] = []
+    calls: list[dict[str, Any]] = []
+    reasoning: list[str] = []
+    refusal = None
+    for part in response.parts:
+        if isinstance(part, Text):
+            texts.append(part)
+        elif isinstance(part, ToolCall):
+            calls.append(_call(part))
+        elif isinstance(part, Reasoning):
+            reasoning.append(part.text)
+        elif isinstance(part, Refusal):
+            refusal = part.text
     content = "".join([part.text for part in texts]) if texts or not calls else None
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+    message |= _optional_members(calls, "".join(reasoning), _annotations_of(texts), response.provider_data)
+    return message
+
+
+def _optional_members(
+    calls: list[dict[str, Any]], reasoning: str, annotations: list[dict[str, Any]], provider_data: Members
+) -> dict[str, Any]:
+    """Return the members of a message that are left out if they are empty."""
+    message: dict[str, Any] = {}
     if calls:
         message["tool_calls"] = calls
-    reasoning = "".join([part.text for part in parts if isinstance(part, Reasoning)])
     if reasoning:
         message["reasoning_content"] = reasoning
-    annotations = _annotations_of(texts)
     if annotations:
         message["annotations"] = annotations
-    if response.provider_data:
-        message[EXTRA_FIELDS] = response.provider_data
+    if provider_data:
+        message[EXTRA_FIELDS] = provider_data
     return message
 
 
@@ -72,13 +89,14 @@ def _annotations_of(texts: Iterable[Text]) -> list[dict[str, Any]]:
     position = 0
     for part in texts:
         end = position + len(part.text)
-        annotations += _annotations(part.citations, position, end)
+        if part.citations:
+            annotations += _annotations(part.citations, position, end)
         position = end
     return annotations
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    text = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments)
+    text = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments or {})
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
@@ -162,7 +180,7 @@ class ChatStreamWriter:
         if not text:
             return b""
         self._length += len(text)
-        return self._chunks.text(text)
+        return self._chunks.before_text + _encode(text) + AFTER_TEXT  # `self._chunks.text` without the call
 
     def citation(self, citation: Citation) -> bytes:
         self._citations.append(citation)

@@ -6,7 +6,6 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.anthropic import request as anthropic_request
 from nulpoint.protocols.registry import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
@@ -24,7 +23,7 @@ def user_file(data):
 
 
 def encoded(model=MODEL, **members):
-    body, dropped, _ = anthropic_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = CODECS["anthropic"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 
