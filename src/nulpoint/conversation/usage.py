@@ -14,13 +14,14 @@ class Usage(msgspec.Struct, frozen=True):
     """The token counts of a response.
 
     `prompt` includes `cached` (read from the provider's cache) and `written` (written to it, of which `written_1h` are
-    kept for an hour and the others for minutes). `completion` includes `reasoning`.
+    kept for an hour and the others for minutes). `completion` includes `reasoning`, which is None in a response of a
+    provider that does not report it.
     """
 
     prompt: Tokens = 0
     completion: Tokens = 0
     cached: Tokens = 0
-    reasoning: Tokens = 0
+    reasoning: Tokens | None = 0
     written: Tokens = 0
     written_1h: Tokens = 0
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
 
+import msgspec
+
 from nulpoint.conversation.stream import StreamWriter
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
@@ -102,21 +104,17 @@ class ProviderStream(ABC, Generic[Event]):
         return self.finished()
 
 
-class SseStreamParser(ProviderStream[sse.SseEvent]):
-    """Base of the parsers that read server-sent events and call a client's writer."""
+class StreamParser(ProviderStream[Event]):
+    """Base of the parsers that call a client's writer. `model` is the model's name as far as it is known."""
 
-    def __init__(self, writer: StreamWriter) -> None:
-        self._decoder = sse.SseDecoder()
-        super().__init__(self._decoder.feed)
+    def __init__(self, writer: StreamWriter, split: Callable[[bytes], list[Event]], model: str = "") -> None:
+        super().__init__(split)
         self._writer = writer
-        self._model = ""  # the model's name as the provider reports it
+        self._model = model
 
     @abstractmethod
     def _usage(self) -> Usage | None:
         """Return the usage, or None if none was reported. May raise any of the MALFORMED errors."""
-
-    def _translate_end(self) -> bytes:
-        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])
 
     def _end_for_client(self) -> bytes:
         return self._writer.end()
@@ -126,4 +124,17 @@ class SseStreamParser(ProviderStream[sse.SseEvent]):
             usage = self._usage()
         except MALFORMED:
             usage = None
-        return ResponseMetadata(usage if usage and usage.is_plausible() else None, self._model or None)
+        if usage is not None:
+            usage = msgspec.structs.replace(usage, reasoning=usage.reasoning or 0) if usage.is_plausible() else None
+        return ResponseMetadata(usage, self._model or None)
+
+
+class SseStreamParser(StreamParser[sse.SseEvent]):
+    """Base of the parsers that read server-sent events."""
+
+    def __init__(self, writer: StreamWriter) -> None:
+        self._decoder = sse.SseDecoder()
+        super().__init__(writer, self._decoder.feed)
+
+    def _translate_end(self) -> bytes:
+        return b"".join([self._guarded(self._translate, event) for event in self._decoder.close()])

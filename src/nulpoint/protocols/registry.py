@@ -4,7 +4,7 @@ A new host that uses a known format only needs its row in the catalogue, nothing
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from nulpoint.protocols.bedrock import embeddings as bedrock_embeddings
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock import request as bedrock_request
 from nulpoint.protocols.bedrock import response as bedrock_response
-from nulpoint.protocols.bedrock.stream import BedrockStream
+from nulpoint.protocols.bedrock.stream import BedrockStreamParser
 from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
@@ -57,6 +57,7 @@ class Codec(NamedTuple):
     provider: ProviderProtocol | None = None
 
 
+@cache
 def chat_encoder(
     render: Callable[[ConversationRequest, str, TranslationLimits], RenderedRequest],
 ) -> Callable[[bytes, str, TranslationLimits], EncodedRequest]:
@@ -92,15 +93,20 @@ def chat_codec(provider: ProviderProtocol, emulation: Emulation = NO_EMULATION) 
 
 def with_emulation(codec: Codec, emulation: Emulation) -> Codec:
     """Return the codec for one request that was sent in another form and whose response must be restored."""
-    if codec.provider is not None:
-        return chat_codec(codec.provider, emulation)
     with_response_id = codec.with_response_id
-    return Codec(
-        codec.encode,
-        lambda body, created: emulation.restore_response(codec.decode(body, created)),
-        lambda created, show_usage: emulation.wrap_stream(codec.stream(created, show_usage)),
-        codec.id_header,
-        (lambda response_id: with_emulation(with_response_id(response_id), emulation)) if with_response_id else None,
+    if codec.provider is not None:
+        restoring = chat_codec(codec.provider, emulation)
+    else:
+        restoring = Codec(
+            codec.encode,
+            lambda body, created: emulation.restore_response(codec.decode(body, created)),
+            lambda created, show_usage: emulation.wrap_stream(codec.stream(created, show_usage)),
+        )
+    if with_response_id is None:
+        return restoring
+    return restoring._replace(
+        id_header=codec.id_header,
+        with_response_id=lambda response_id: with_emulation(with_response_id(response_id), emulation),
     )
 
 
@@ -129,9 +135,6 @@ class EmbeddingsCodec(NamedTuple):
     returns_body_unchanged: bool = False
 
 
-_ENCODE_BEDROCK = chat_encoder(bedrock_request.render)
-
-
 @lru_cache(maxsize=1024)
 def _bedrock(model: str) -> Codec:
     """Return the codec for a model behind Bedrock. It holds the model name because Converse responses lack it."""
@@ -142,10 +145,12 @@ def _bedrock(model: str) -> Codec:
 
 
 def _bedrock_with_id(model: str, response_id: str) -> Codec:
-    return Codec(
-        _ENCODE_BEDROCK,
-        lambda body, created: bedrock_response.decode(body, created, model, response_id),
-        lambda created, show_usage: BedrockStream(created, show_usage, model, response_id),
+    return chat_codec(
+        ProviderProtocol(
+            bedrock_request.render,
+            lambda body: bedrock_response.parse(body, model, response_id),
+            lambda writer: BedrockStreamParser(writer, model, response_id),
+        )
     )
 
 

@@ -124,6 +124,7 @@ def _annotations(citations: Iterable[Citation], start: int, end: int) -> Iterabl
 def chat_usage(usage: Usage) -> dict[str, Any]:
     """Return the usage in OpenAI's format."""
     hour_tokens = {"cache_write_1h_tokens": usage.written_1h} if usage.written_1h else {}
+    details = {} if usage.reasoning is None else {"completion_tokens_details": {"reasoning_tokens": usage.reasoning}}
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -133,7 +134,7 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
             "cache_write_tokens": usage.written,
             **hour_tokens,
         },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        **details,
     }
 
 
