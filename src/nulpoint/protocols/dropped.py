@@ -6,7 +6,7 @@ from collections.abc import Set
 from msgspec import UNSET
 
 from nulpoint.conversation.emulation import as_function
-from nulpoint.conversation.parts import CacheMark, Members, Reasoning
+from nulpoint.conversation.parts import CacheMark, Members, Reasoning, ToolResult
 from nulpoint.conversation.request import Message
 from nulpoint.conversation.tools import CustomTool, FunctionTool
 from nulpoint.protocols.openai.chat import NO_EFFECT, RequestFields
@@ -31,6 +31,13 @@ def report_cache_mark(fields: RequestFields, mark: CacheMark | None, path: str) 
     """Report the cache mark of a part at `path`, for providers that have none."""
     if mark is not None:
         report_extra(fields, {"cache_control": mark.control, "prompt_cache_breakpoint": mark.breakpoint}, path)
+
+
+def report_result(fields: RequestFields, result: ToolResult, message: Message) -> None:
+    """Report the error and the cache mark of a tool result, for providers that have neither."""
+    if result.is_error:
+        report_extra(fields, {"is_error": result.is_error}, message.path)
+    report_cache_mark(fields, result.cache, message.path)
 
 
 def report_reasoning(fields: RequestFields, message: Message) -> None:

@@ -92,13 +92,10 @@ def write_conversation(
                 assert isinstance(result, ToolResult)
                 _add_result(draft_turns, _with_cache_point(result.cache, [_tool_result(result, message, fields)]))
             case "user":
-                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
-                blocks = _with_cache_point(_mark_of(message), _blocks(message.parts, message, fields, _block))
+                blocks = _marked_blocks(message, fields, _block)
                 _add_to_turn(draft_turns, "user", _without_blank_text(blocks))
             case _:
-                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
-                blocks = _with_cache_point(_mark_of(message), _blocks(message.parts, message, fields, _text))
-                system += _without_blank_text(blocks)
+                system += _without_blank_text(_marked_blocks(message, fields, _text))
     turns = [{"role": turn.role, "content": turn.results + turn.others} for turn in draft_turns]
     kinds = {name for turn in turns for block in turn["content"] for name in block}
     _check(turns, kinds, capabilities, messages[-1].path)
@@ -163,10 +160,23 @@ def _is_cache_point(block: Block) -> bool:
     return block.keys() == {"cachePoint"}
 
 
+def _marked_blocks(message: Message, fields: RequestFields, write: _Writer) -> list[Block]:
+    """Return the blocks of a message of the user or the system, with the message's cache mark."""
+    blocks = _blocks(message.parts, message, fields, write)
+    if not message.extra:
+        return blocks
+    report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+    return _with_cache_point(_mark_of(message), blocks)
+
+
 def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields, write: _Writer) -> list[Block]:
     """Return the blocks of parts, each followed by its cache mark if the client set one. Empty texts are left out."""
     blocks: list[Block] = []
     for part in parts:
+        if isinstance(part, Text) and not part.extra and part.cache is None:
+            if part.text:
+                blocks.append({"text": part.text})
+            continue
         if isinstance(part, Text) and not part.text:
             continue
         if isinstance(part, ProviderPart) and "type" not in part.data:  # a block in Converse's own format
@@ -200,6 +210,8 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[Block]:
     original = _original_blocks(message, calls)
     if original is not None:
         return original
+    if message.is_plain and len(message.parts) == 1 and not message.extra:
+        return _without_blank_text(_blocks(message.parts, message, fields, _text))
     report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
     report_reasoning(fields, message)  # thinking cannot be sent without its signature
     blocks = _without_blank_text(_blocks(message.content(), message, fields, _text))
@@ -216,6 +228,8 @@ def _original_blocks(message: Message, calls: list[ToolCall]) -> list[Block] | N
 
     They are used only if the client has not changed the text or the calls since.
     """
+    if not message.provider_data:
+        return None
     blocks = original_parts(message.provider_data, "bedrock", "content", message.path)
     if not blocks:
         return None

@@ -12,7 +12,7 @@ import msgspec
 from nulpoint.conversation.parts import Audio, File, Image, Part, ProviderPart, Refusal, Text, ToolCall, ToolResult
 from nulpoint.conversation.request import Message
 from nulpoint.protocols.call_arguments import tool_arguments
-from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_reasoning
+from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_reasoning, report_result
 from nulpoint.protocols.gemini.candidates import parts_text
 from nulpoint.protocols.gemini.capabilities import GeminiCapabilities
 from nulpoint.protocols.openai.chat import (
@@ -57,7 +57,8 @@ def write_contents(messages: Iterable[Message], capabilities: GeminiCapabilities
         elif message.role == "tool":
             _result(turns, message, ids, capabilities, fields)
         else:
-            report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+            if message.extra:
+                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
             parts = _parts(message.parts, message, capabilities, fields)
             if message.role == "user" or turns:
                 _turn(turns, "user", parts)
@@ -94,8 +95,9 @@ def _result(
     """Add a tool result to the other results of its turn, even if other messages are between them."""
     (result,) = message.parts
     assert isinstance(result, ToolResult)
-    report_extra(fields, {**message.extra, "is_error": result.is_error}, message.path, _IGNORED_OF_RESULT)
-    report_cache_mark(fields, result.cache, message.path)
+    if message.extra:
+        report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
+    report_result(fields, result, message)
     parts = _parts(result.parts, message, capabilities, fields)
     response: dict[str, Any] = {"name": result.name, "response": _response(parts_text(parts))}
     call_id = ids.get(result.unique_id)
@@ -142,6 +144,8 @@ def _model_parts(
         functions = [part["functionCall"] for part in unchanged if "functionCall" in part]
         ids.update({call.unique_id: function.get("id") for call, function in zip(calls, functions, strict=True)})
         return [*unchanged]
+    if message.is_plain and len(message.parts) == 1 and not message.extra:
+        return _parts(message.parts, message, capabilities, fields)
     report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
     report_reasoning(fields, message)
     parts = _parts(message.content(), message, capabilities, fields)
@@ -168,6 +172,8 @@ def _signature(call: ToolCall) -> Any:
 
 def _unchanged_parts(message: Message, calls: list[ToolCall]) -> list[dict[str, Any]] | None:
     """Return Gemini's original parts of a message, or None if the client has changed its text or calls since."""
+    if not message.provider_data:
+        return None
     parts = original_parts(message.provider_data, "gemini", "parts", message.path)
     if not parts:
         return None
@@ -187,6 +193,8 @@ def _parts(
 
 def _part(part: Part, message: Message, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
     """Write a message part. A part in Gemini's own format is returned as it is."""
+    if isinstance(part, Text) and not part.extra and part.cache is None:
+        return {"text": part.text}
     path = f"{message.path}.{part.where}"
     match part:
         case Text() | Refusal():

@@ -26,7 +26,7 @@ from nulpoint.conversation.parts import (
 from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat
 from nulpoint.conversation.tools import CustomTool, FunctionTool
 from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
-from nulpoint.protocols.dropped import report_cache_mark, report_extra, sent_as_function
+from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_result, sent_as_function
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.mistral.response import joined_text
@@ -108,7 +108,8 @@ def _messages(messages: Iterable[Message], fields: RequestFields) -> list[dict[s
                     _add_prompt(translated, prompt)
                 media, delayed = [], []
         else:
-            report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+            if message.extra:
+                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
             content = _content(message.parts, message, fields)
             prompt = {"role": "user" if message.role == "user" else "system", "content": content}
             delayed.append(prompt) if pending_calls else _add_prompt(translated, prompt)
@@ -136,8 +137,9 @@ def _add_prompt(translated: list[dict[str, Any]], message: dict[str, Any]) -> No
 
 
 def _result(result: ToolResult, message: Message, fields: RequestFields, media: list[dict[str, Any]]) -> dict[str, Any]:
-    report_extra(fields, {**message.extra, "is_error": result.is_error}, message.path, _IGNORED_OF_RESULT)
-    report_cache_mark(fields, result.cache, message.path)
+    if message.extra:
+        report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
+    report_result(fields, result, message)
     mistral_id = call_id(result.unique_id)
     content = _content(result.parts, message, fields)
     if isinstance(content, list):
@@ -150,7 +152,8 @@ def _result(result: ToolResult, message: Message, fields: RequestFields, media: 
 
 def _assistant(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
     """Return a list with the message, or an empty list for an empty message, which Mistral rejects."""
-    report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
+    if message.extra:
+        report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
     calls = [_call(part, message, fields) for part in message.parts if isinstance(part, ToolCall)]
     content: str | list[dict[str, Any]] | None = _unchanged_content(message)
     if content is None:
@@ -163,6 +166,8 @@ def _assistant(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
 
 def _assistant_content(message: Message, fields: RequestFields) -> str | list[dict[str, Any]]:
     """Return the text, or else the refusal, after the reasoning."""
+    if message.is_plain and len(message.parts) == 1:
+        return message.text()
     reasoning = [part.text for part in message.parts if isinstance(part, Reasoning)]
     content = _content(message.content(), message, fields) or message.refusal()
     if not reasoning:
@@ -182,6 +187,8 @@ def _call(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, 
 
 def _unchanged_content(message: Message) -> list[dict[str, Any]] | None:
     """Return Mistral's original content of a message, or None if the client has changed its text since."""
+    if not message.provider_data:
+        return None
     content = original_parts(message.provider_data, "mistral", "content", message.path)
     if content is None:
         return None
@@ -197,6 +204,8 @@ def _content(parts: Iterable[Part], message: Message, fields: RequestFields) -> 
 
 def _part(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]:
     """Write a message part. A part in Mistral's own format is returned as it is."""
+    if isinstance(part, Text) and not part.extra and part.cache is None:
+        return {"type": "text", "text": part.text}
     path = f"{message.path}.{part.where}"
     translated: dict[str, Any]
     match part:

@@ -46,6 +46,7 @@ _ROLES: Mapping[str, Role] = MappingProxyType(
         "function": "tool",
     }
 )  # fmt: skip
+_ROLES_OF_PROMPTS = frozenset({"system", "developer", "user"})
 # The members that are read at the top level, of messages, of parts and of tool calls.
 _OF_REQUEST = frozenset({"model", "messages", "tools", "functions", "tool_choice", "function_call", "response_format"})
 _TOOLS = frozenset({"tools", "functions", "tool_choice", "function_call", "response_format"})
@@ -69,20 +70,19 @@ def read_chat(body: bytes, limits: TranslationLimits) -> ConversationRequest:
 
 
 def _messages(messages: Any, limits: TranslationLimits) -> tuple[Message, ...]:
-    if not isinstance(messages, list) or not messages:
-        raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
-    if len(messages) > limits.messages:
-        raise too_many(len(messages), limits.messages, "messages", "MAX_MESSAGES")
     calls = PendingCalls()
     calls_index = count = 0
     read = []
-    for index, message in enumerate(messages):
+    for index, message in enumerate(_checked_list(messages, limits.messages)):
         path = f"messages[{index}]"
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise invalid(path, "must be an object with a `role`")
-        if not isinstance(message.get("content"), str) or "tool_calls" in message:
+        role, content = message["role"], message.get("content")
+        if len(message) == 2 and role in _ROLES_OF_PROMPTS and isinstance(content, str):  # nearly all messages
+            read.append(Message(role, (Text(content),), path, True))
+            continue
+        if not isinstance(content, str) or "tool_calls" in message:
             count = _checked_count(count, message, limits.parts)
-        role = message["role"]
         if role == "assistant":
             calls.check_none_pending(calls_index)
             calls_index = index
@@ -97,6 +97,15 @@ def _messages(messages: Any, limits: TranslationLimits) -> tuple[Message, ...]:
             raise invalid(f"{path}.role", "must be system, developer, user, assistant or tool")
     calls.check_none_pending(calls_index)
     return tuple(read)
+
+
+def _checked_list(messages: Any, limit: int) -> list[Any]:
+    """Return the messages. Raises Failure (400) if there are none, or too many."""
+    if not isinstance(messages, list) or not messages:
+        raise rejected("`messages` must be a list with at least one message", param="messages", code="invalid_type")
+    if len(messages) > limit:
+        raise too_many(len(messages), limit, "messages", "MAX_MESSAGES")
+    return messages
 
 
 def _checked_count(count: int, message: dict[str, Any], limit: int) -> int:
