@@ -12,8 +12,8 @@ from statistics import median
 from typing import Any
 
 from figures import Row
+from nulpoint.conversation.usage import Usage
 from nulpoint.http.message import HttpRequest
-from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
 from nulpoint.request.context import RequestContext

@@ -11,7 +11,7 @@ from target import Target
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import RedisCache, seal, unseal
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRules, Verdict
 from nulpoint.ratelimit.redis import RedisLimitBackend

@@ -14,7 +14,7 @@ from target import Target
 
 from nulpoint.protocols.openai.completions import ChatToCompletionStream
 from nulpoint.protocols.openai.stream import StreamTransformer
-from nulpoint.protocols.registry import codec_for_model
+from nulpoint.protocols.registry import codec_for_model, with_emulation
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
 from support.samples import STREAM_ERRORS, STREAMS
 
@@ -94,7 +94,7 @@ def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
         lambda: codec.stream(CREATED, True),
         lambda: codec.stream(CREATED, False),
         lambda: ChatToCompletionStream(codec.stream(CREATED, True)),
-        *(lambda wrapped=wrapped: wrapped.wrap_stream(codec.stream(CREATED, True)) for wrapped in WRAPPED),  # type: ignore[misc]
+        *(lambda wrapped=wrapped: with_emulation(codec, wrapped).stream(CREATED, True) for wrapped in WRAPPED),  # type: ignore[misc]
     ]
 
     def check(given: tuple[bytes, list[int]]) -> None:

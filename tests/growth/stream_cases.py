@@ -16,7 +16,7 @@ from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
 from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
-from nulpoint.protocols.registry import codec_for_model
+from nulpoint.protocols.registry import codec_for_model, with_emulation
 
 JSON = dict[str, Any]
 Build = Callable[[int], bytes]
@@ -375,11 +375,10 @@ FORMATS = {"anthropic": ANTHROPIC, "gemini": GEMINI, "bedrock": BEDROCK, "mistra
 def watcher(wire: str, wrapped: Emulation | None = None, through_chat: bool = False) -> Callable[[], StreamTransformer]:
     codec = codec_for_model(wire, "some-model")
     assert codec is not None
+    restoring = codec if wrapped is None else with_emulation(codec, wrapped)
 
     def make() -> StreamTransformer:
-        made: StreamTransformer = codec.stream(CREATED, True)
-        if wrapped is not None:
-            made = wrapped.wrap_stream(made)
+        made: StreamTransformer = restoring.stream(CREATED, True)
         return ChatToCompletionStream(made) if through_chat else made
 
     return make

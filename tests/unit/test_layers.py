@@ -12,6 +12,7 @@ LAYERS = [
     "threads",
     "formats",
     "redaction",
+    "conversation",
     "protocols",
     "providers",
     "routing",
@@ -28,7 +29,7 @@ LAYERS = [
     "app",
     "cli",
 ]
-PURE = {"errors", "formats", "redaction", "protocols", "providers", "routing"}
+PURE = {"errors", "formats", "redaction", "conversation", "protocols", "providers", "routing"}
 # Files that decide, in packages that also do I/O: the same rule holds for them.
 PURE_FILES = {
     "cache/embeddings.py", "cache/entry.py", "cache/exclusions.py", "cache/fingerprint.py", "cache/recorder.py",

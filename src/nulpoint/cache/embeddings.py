@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nulpoint.cache.fingerprint import digest
+from nulpoint.conversation.usage import Tokens
 from nulpoint.formats import json_edit
 from nulpoint.formats.canonical_json import NoCanonicalTextError, canonical, separate
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
-from nulpoint.protocols.openai.usage import Tokens
 
 MAX_INPUTS = 2048  # OpenAI's limit for a batch
 _UNCHECKED_BYTES = 256 * 1024  # a response of at most this size cannot have too many members

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.openai.accumulate import CompletionRoute, IncompleteStreamError, accumulate
 from nulpoint.protocols.openai.chunking import chunks
 from nulpoint.protocols.openai.stream import DONE
-from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS, Usage
+from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS
 
 _LASTING = frozenset(reason.encode() for reason in STABLE_FINISH_REASONS)
 _FINISH = re.compile(rb'"finish_reason"\s*+:\s*+(?!null)"?+([^",}]*+)')

@@ -8,11 +8,11 @@ import msgspec
 from nulpoint.cache.embeddings import CachedVector, join
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.policy import CacheLookup
+from nulpoint.conversation.usage import Usage
 from nulpoint.http.message import JSON_TYPE, STREAM_HEADERS, header
 from nulpoint.http.server.response import ResponseWriter
 from nulpoint.protocols.openai.accumulate import CompletionRoute, IncompleteStreamError
 from nulpoint.protocols.openai.envelope import asks_for_usage
-from nulpoint.protocols.openai.usage import Usage
 from nulpoint.providers.operations import Operation
 from nulpoint.request.context import RequestContext
 from nulpoint.request.headers import provider_headers

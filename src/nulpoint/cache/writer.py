@@ -10,10 +10,10 @@ from nulpoint.cache.embeddings import CachedVector, EmbeddingBatch, VectorMismat
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.recorder import StreamRecorder
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import ClientCause
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.stream import StreamTransformer
-from nulpoint.protocols.openai.usage import Usage
 from nulpoint.routing.chains import Target, TargetPlan
 
 MAX_RESPONSE_BYTES = 1024 * 1024  # longer responses are not stored

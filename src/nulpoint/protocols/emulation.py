@@ -70,6 +70,9 @@ class Emulation(NamedTuple):
         return DeemulatedStream(inner, self)
 
 
+NO_EMULATION = Emulation()
+
+
 class _CustomArguments(msgspec.Struct):
     input: str
 

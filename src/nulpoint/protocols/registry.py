@@ -4,28 +4,34 @@ A new host that uses a known format only needs its row in the catalogue, nothing
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
+from nulpoint.conversation.request import ConversationRequest
+from nulpoint.conversation.stream import StreamWriter
 from nulpoint.protocols.anthropic import request as anthropic_request
 from nulpoint.protocols.anthropic import response as anthropic_response
-from nulpoint.protocols.anthropic.stream import AnthropicStream
+from nulpoint.protocols.anthropic.stream import AnthropicStreamParser
 from nulpoint.protocols.bedrock import embeddings as bedrock_embeddings
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock import request as bedrock_request
 from nulpoint.protocols.bedrock import response as bedrock_response
-from nulpoint.protocols.bedrock.stream import BedrockStream
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.bedrock.stream import BedrockStreamParser
+from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
-from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
-from nulpoint.protocols.openai.chat import EncodedRequest
+from nulpoint.protocols.openai.chat import EncodedRequest, reject_deep_nesting
+from nulpoint.protocols.openai.chat_reader import read_chat
+from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, write_response
 from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.provider_protocol import ProviderProtocol, RenderedRequest
 from nulpoint.protocols.vertex import anthropic
 from nulpoint.protocols.vertex import embeddings as vertex_embeddings
 
@@ -40,6 +46,7 @@ class Codec(NamedTuple):
         stream: returns a stream transformer, for the time in Unix seconds and whether to show usage.
         id_header: the response header that holds the id of the response, for formats whose body does not have it.
         with_response_id: returns the codec to use for a response with this value of `id_header`.
+        provider: the provider protocol that the codec puts behind the chat format, for the formats that have one.
     """
 
     encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
@@ -47,17 +54,59 @@ class Codec(NamedTuple):
     stream: Callable[[int, bool], StreamTransformer]
     id_header: bytes = b""
     with_response_id: Callable[[bytes], "Codec"] | None = None
+    provider: ProviderProtocol | None = None
+
+
+@cache
+def chat_encoder(
+    render: Callable[[ConversationRequest, str, TranslationLimits], RenderedRequest],
+) -> Callable[[bytes, str, TranslationLimits], EncodedRequest]:
+    """Return what reads a chat request and writes it as a provider's."""
+
+    @reject_deep_nesting
+    def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
+        request = read_chat(body, limits)
+        rendered = render(request, model, limits)
+        undo = Emulation(*rendered.emulation, request.has_legacy_functions())
+        return EncodedRequest(rendered.body, rendered.dropped, undo)
+
+    return encode
+
+
+def chat_codec(provider: ProviderProtocol, emulation: Emulation = NO_EMULATION) -> Codec:
+    """Return the codec that reads and writes the chat format in front of a provider protocol."""
+    tools = ToolEmulation(emulation.custom_tools, emulation.schema_tool)
+    legacy_functions = emulation.legacy_functions
+
+    def decode(body: bytes, created: int) -> bytes:
+        response = provider.parse(body)
+        if tools.any():
+            response = tools.restore_response(response)
+        return write_response(response, created, legacy_functions=legacy_functions)
+
+    def stream(created: int, show_usage: bool) -> StreamTransformer:
+        writer: StreamWriter = ChatStreamWriter(created, show_usage, legacy_functions=legacy_functions)
+        return provider.stream_parser(EmulationWriter(writer, tools) if tools.any() else writer)
+
+    return Codec(chat_encoder(provider.render), decode, stream, provider=provider)
 
 
 def with_emulation(codec: Codec, emulation: Emulation) -> Codec:
     """Return the codec for one request that was sent in another form and whose response must be restored."""
     with_response_id = codec.with_response_id
-    return Codec(
-        codec.encode,
-        lambda body, created: emulation.restore_response(codec.decode(body, created)),
-        lambda created, show_usage: emulation.wrap_stream(codec.stream(created, show_usage)),
-        codec.id_header,
-        (lambda response_id: with_emulation(with_response_id(response_id), emulation)) if with_response_id else None,
+    if codec.provider is not None:
+        restoring = chat_codec(codec.provider, emulation)
+    else:
+        restoring = Codec(
+            codec.encode,
+            lambda body, created: emulation.restore_response(codec.decode(body, created)),
+            lambda created, show_usage: emulation.wrap_stream(codec.stream(created, show_usage)),
+        )
+    if with_response_id is None:
+        return restoring
+    return restoring._replace(
+        id_header=codec.id_header,
+        with_response_id=lambda response_id: with_emulation(with_response_id(response_id), emulation),
     )
 
 
@@ -96,10 +145,12 @@ def _bedrock(model: str) -> Codec:
 
 
 def _bedrock_with_id(model: str, response_id: str) -> Codec:
-    return Codec(
-        bedrock_request.encode,
-        lambda body, created: bedrock_response.decode(body, created, model, response_id),
-        lambda created, show_usage: BedrockStream(created, show_usage, model, response_id),
+    return chat_codec(
+        ProviderProtocol(
+            bedrock_request.render,
+            lambda body: bedrock_response.parse(body, model, response_id),
+            lambda writer: BedrockStreamParser(writer, model, response_id),
+        )
     )
 
 
@@ -122,14 +173,20 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )
+_ENCODE_GEMINI = chat_encoder(gemini_request.render)
+_ANTHROPIC = ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
-        "anthropic": Codec(anthropic_request.encode, anthropic_response.decode, AnthropicStream),
+        "anthropic": chat_codec(
+            ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
+        ),
         "bedrock": _bedrock(""),
-        "gemini": Codec(gemini_request.encode, gemini_response.decode, gemini_response.GeminiStream),
-        "mistral": Codec(mistral_request.encode, mistral_response.decode, mistral_response.MistralStream),
-        "vertex": Codec(gemini_request.encode, gemini_response.decode, gemini_response.GeminiStream),
-        "vertex-anthropic": Codec(anthropic.encode, anthropic_response.decode, AnthropicStream),
+        "gemini": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
+        "mistral": Codec(chat_encoder(mistral_request.render), mistral_response.decode, mistral_response.MistralStream),
+        "vertex": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
+        "vertex-anthropic": chat_codec(
+            ProviderProtocol(anthropic.render, anthropic_response.parse, AnthropicStreamParser)
+        ),
     }
 )
 _CODECS_BY_MODEL = {"bedrock": _bedrock}

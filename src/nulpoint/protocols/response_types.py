@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from nulpoint.protocols.openai.usage import Tokens
+from nulpoint.conversation.usage import Tokens
 
 Object = dict[str, Any]
 Enum = str | int  # an enumeration in Google's APIs, which JSON may give by name or by number

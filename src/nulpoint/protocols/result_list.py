@@ -7,8 +7,9 @@ instead of `results`, `usage.total_tokens`), Together AI (`usage` as in chat) an
 
 import msgspec
 
+from nulpoint.conversation.usage import Tokens, Usage
 from nulpoint.formats.malformed import NOT_JSON
-from nulpoint.protocols.openai.usage import ResponseMetadata, Tokens, Usage
+from nulpoint.protocols.openai.usage import ResponseMetadata
 
 
 class _Usage(msgspec.Struct):

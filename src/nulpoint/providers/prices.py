@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 
 PICO = 10**12  # picodollars per dollar
 _PER_TOKEN = 10**6  # picodollars per token for each dollar per million tokens

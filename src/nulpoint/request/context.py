@@ -11,9 +11,9 @@ from time import perf_counter
 
 import msgspec
 
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.http.message import Headers
-from nulpoint.protocols.openai.usage import Usage
 from nulpoint.ratelimit.backend import Grant
 from nulpoint.request.attempts import MAX_MODEL_NAME, AttemptHistory
 from nulpoint.telemetry.request_log.bodies import BodyCopy, BodyLogger

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import RedisCache, _decoded, seal
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.ratelimit.backend import LocalLimitBackend
 from nulpoint.ratelimit.limiter import LimitRules
 from nulpoint.ratelimit.redis import RedisLimitBackend

@@ -12,7 +12,7 @@ from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.redis import PREFIX, VERSION, RedisCache, seal, unseal
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.redis_client.connection import RedisConnection, connection_factory
 from support.event_loop import run, until
 from support.redis_server import needs_redis, redis_server

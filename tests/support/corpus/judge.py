@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from support.corpus import anthropic, error_responses, gemini, mistral, pass_through, sdks
 from support.corpus.completeness import lost
 from support.corpus.cuts import by_event, cuts

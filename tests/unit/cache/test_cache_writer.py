@@ -8,9 +8,10 @@ from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.stream import PassThrough
-from nulpoint.protocols.openai.usage import Usage, read_final_metadata
+from nulpoint.protocols.openai.usage import read_final_metadata
 from support.cache_lookups import OTHER, OWN, PLAN, TARGET, read
 
 GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
 from nulpoint.cache.memory import OVERHEAD, MemoryStore
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 
 ROOM = 3  # entries of 100 bytes
 KEYS = [bytes([number]) for number in range(6)]

@@ -8,7 +8,7 @@ import yaml
 
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections.request_log import LogTarget, configured_targets
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Price, Prices

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.conversation.usage import MAX_TOKENS
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.protocols.emulation import Emulation
@@ -15,7 +16,7 @@ from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumula
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
-from nulpoint.protocols.openai.usage import MAX_TOKENS, read_metadata
+from nulpoint.protocols.openai.usage import read_metadata
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
 from support.bedrock_judge import framed
 from support.odd_values import MISSING, ODD, odd_ones, places, replaced

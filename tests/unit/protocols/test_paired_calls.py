@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from nulpoint.conversation.parts import ToolCall, ToolResult
 from nulpoint.errors import Failure
 from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.openai.chat_request import read_request
+from nulpoint.protocols.openai.chat_reader import read_chat
 from nulpoint.protocols.registry import CODECS
 
 HI = {"role": "user", "content": "hi"}
@@ -27,7 +28,7 @@ def named(name):
 
 
 def read(*messages, limits=DEFAULT_LIMITS):
-    return read_request(json.dumps({"model": "m", "messages": [HI, *messages], "tools": TOOLS}).encode(), limits)
+    return read_chat(json.dumps({"model": "m", "messages": [HI, *messages], "tools": TOOLS}).encode(), limits)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,7 @@ def read(*messages, limits=DEFAULT_LIMITS):
 def test_every_call_has_an_id_of_its_own_and_its_result_has_it_too(messages, ids):
     found = []
     for message in read(*messages).messages:
-        found += [call["id"] for call in message.get("tool_calls", [])]
-        found += [message["tool_call_id"]] if message["role"] == "tool" else []
+        found += [part.unique_id for part in message.parts if isinstance(part, ToolCall | ToolResult)]
     assert found == ids
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.protocols.result_list import read_result_list
 
 OPENAI = b'{"id":"m","model":"omni","results":[{"flagged":false}]}'

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from nulpoint.protocols.openai.usage import Usage, read_metadata
+from nulpoint.conversation.usage import Usage
+from nulpoint.protocols.openai.usage import read_metadata
 from nulpoint.protocols.registry import codec_for_model
 from support.bedrock_judge import framed
 

@@ -1,4 +1,4 @@
-"""Translates chat messages to Anthropic's `system` and its turns of user and assistant.
+"""Writes messages as Anthropic's `system` and its turns of user and assistant.
 
 Anthropic rejects blank text, tool results that do not come first in the turn after their calls, and call ids with
 characters other than letters, digits, `_` and `-`. Sources: the request types of the `anthropic` SDK, recorded traffic,
@@ -7,34 +7,47 @@ and Anthropic's error messages.
 
 import re
 from base64 import b64decode
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from nulpoint.conversation.parts import (
+    Audio,
+    CacheMark,
+    File,
+    Image,
+    Part,
+    ProviderPart,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from nulpoint.conversation.request import Message
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
+from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
+from nulpoint.protocols.dropped import place_of, report_extra, report_reasoning
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
+    NO_EFFECT,
     RequestFields,
     data_url,
     invalid,
     joined_texts,
-    optional_text,
     original_parts,
-    parts_of,
 )
-from nulpoint.protocols.openai.chat_request import call_arguments
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TEXTS = frozenset({"application/json", "application/xml", "application/javascript"})
 _THINKING = frozenset({"thinking", "redacted_thinking"})
-# The members that are read of messages, parts and calls; others are reported as dropped. The members in
-# _IGNORED_OF_ASSISTANT are not reported: the gateway itself put them into its responses, and either their content is
-# restored or only another provider can read it.
-_IGNORED_OF_ASSISTANT = frozenset({EXTRA_FIELDS, "extra_content", "annotations"})
-_OF_MESSAGE = frozenset({"role", "content", "cache_control"})
-_OF_ASSISTANT = _OF_MESSAGE | _IGNORED_OF_ASSISTANT | {"tool_calls", "refusal"}
-_OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
-_OF_PART = frozenset({"type", "text", "refusal", "image_url", "file", "cache_control", "prompt_cache_breakpoint"})
+# The members of messages and calls that are not reported as dropped: the gateway itself put them into its responses,
+# and either their content is restored or only another provider can read it.
+_IGNORED_OF_MESSAGE = frozenset({"content", "cache_control"})
+_IGNORED_OF_ASSISTANT = _IGNORED_OF_MESSAGE | {EXTRA_FIELDS, "annotations", "extra_content"}
+_IGNORED_OF_RESULT = _IGNORED_OF_MESSAGE | {"name"}
+_PART_NAMES: dict[type[Part], str] = {Image: "image_url", File: "file", Audio: "input_audio"}
 
 
 class AnthropicConversation(NamedTuple):
@@ -67,30 +80,28 @@ class AnthropicConversation(NamedTuple):
         return not (results and before) or before[-1]["content"][0].get("type") in _THINKING
 
 
-def read_conversation(
-    messages: list[dict[str, Any]], capabilities: AnthropicCapabilities, fields: RequestFields
+def write_conversation(
+    messages: Iterable[Message], capabilities: AnthropicCapabilities, fields: RequestFields
 ) -> AnthropicConversation:
-    """Translate the messages. Raises Failure (400) for what Anthropic's API cannot express."""
+    """Write the messages. Raises Failure (400) for what Anthropic's API cannot express."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     pending_system: list[dict[str, Any]] = []  # system blocks that wait for the end of the user's turn
-    for index, message in enumerate(messages):
-        path = f"messages[{index}]"
-        role = message["role"]
-        if role in ("system", "developer"):
-            blocks = _text_blocks(message, path, fields)
-            (pending_system if turns and capabilities.accepts_inline_system else system).extend(blocks)
+    for message in messages:
+        role = message.role
+        if role == "user":
+            if message.extra:
+                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+            _add_to_turn(turns, "user", _blocks(message.parts, message, fields))
         elif role == "assistant":
             _place_system(pending_system, system, turns)
-            _add_to_turn(turns, "assistant", _assistant_blocks(message, path, fields))
+            _add_to_turn(turns, "assistant", _assistant_blocks(message, fields))
         elif role == "tool":
-            _add_to_turn(turns, "user", [_tool_result(message, path, fields)])
-        elif role == "user":
-            fields.report_other_members(message, _OF_MESSAGE, "messages")
-            parts = parts_of(message.get("content"), path)
-            _add_to_turn(turns, "user", _without_blank_text([_block(part, path, fields) for part in parts]))
+            _add_to_turn(turns, "user", [_tool_result(message, fields)])
         else:
-            raise invalid(f"{path}.role", "must be system, developer, user, assistant or tool")
+            report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+            blocks = _without_blank_text([_text(part, message, fields) for part in message.parts])
+            (pending_system if turns and capabilities.accepts_inline_system else system).extend(blocks)
     _place_system(pending_system, system, turns)
     for turn in turns:  # tool results must come first in a turn, whatever the client wrote between them
         if turn["role"] == "user" and len(turn["content"]) > 1:
@@ -98,7 +109,7 @@ def read_conversation(
     if not turns or turns[0]["role"] != "user":
         raise invalid("messages", "must begin, after any system messages, with a user message that is not empty")
     if turns[-1]["role"] == "assistant":
-        _check_prefill(turns[-1], capabilities, len(messages) - 1)
+        _check_prefill(turns[-1], capabilities, message.path)
     return AnthropicConversation(system, turns)
 
 
@@ -131,10 +142,10 @@ def _is_not_tool_result(block: dict[str, Any]) -> bool:
     return block.get("type") != "tool_result"
 
 
-def _check_prefill(turn: dict[str, Any], capabilities: AnthropicCapabilities, index: int) -> None:
+def _check_prefill(turn: dict[str, Any], capabilities: AnthropicCapabilities, path: str) -> None:
     if not capabilities.accepts_prefill:
         text = "must not be the assistant's: Claude 4.6 and newer cannot continue a response; add a user message"
-        raise invalid(f"messages[{index}]", text, "unsupported_value")
+        raise invalid(path, text, "unsupported_value")
     last = turn["content"][-1]
     if last.get("type") == "text":  # Anthropic rejects white space at the very end
         turn["content"][-1] = {**last, "text": last["text"].rstrip()}
@@ -145,41 +156,52 @@ def _without_blank_text(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in blocks if block.get("type") != "text" or (block.get("text") or "").strip()]
 
 
-def _text_blocks(message: dict[str, Any], path: str, fields: RequestFields) -> list[dict[str, Any]]:
-    fields.report_other_members(message, _OF_MESSAGE, "messages")
-    return _without_blank_text([_text(part, path, fields) for part in parts_of(message.get("content"), path)])
+def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+    return _without_blank_text([_block(part, message, fields) for part in parts])
 
 
-def _assistant_blocks(message: dict[str, Any], path: str, fields: RequestFields) -> list[dict[str, Any]]:
-    original = _original_blocks(message, path)
+def _assistant_blocks(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+    original = _original_blocks(message)
     if original is not None:
         return original
-    fields.report_other_members(message, _OF_ASSISTANT, "messages")  # thinking cannot be sent without its signature
-    parts = parts_of(message.get("content"), path)
-    blocks = _without_blank_text([_assistant_block(part, path, fields) for part in parts])
-    refusal = optional_text(message.get("refusal"), f"{path}.refusal")
-    if refusal and not blocks:
-        blocks = [{"type": "text", "text": refusal}]
-    for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = call_arguments(call, f"{path}.tool_calls[{number}]", fields)
-        name = call["function"]["name"]
-        blocks.append({"type": "tool_use", "id": call_id(call["id"]), "name": name, "input": arguments})
+    if message.extra:
+        report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
+    report_reasoning(fields, message)  # thinking cannot be sent without its signature
+    blocks: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, Reasoning):
+            continue
+        if isinstance(part, Text):
+            if part.text.strip():
+                blocks.append(_text(part, message, fields))
+        elif isinstance(part, ToolCall):
+            blocks.append(_tool_use(part, message, fields))
+        elif isinstance(part, ProviderPart):
+            blocks.append(dict(part.data))
+        elif not (isinstance(part, Refusal) and part.where == "refusal" and blocks):
+            blocks += _without_blank_text([_text(part, message, fields)])
     return blocks
 
 
-def _original_blocks(message: dict[str, Any], path: str) -> list[dict[str, Any]] | None:
+def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, Any]:
+    arguments = tool_arguments(call, message, fields)
+    return {"type": "tool_use", "id": call_id(call.unique_id or ""), "name": call.name, "input": arguments}
+
+
+def _original_blocks(message: Message) -> list[dict[str, Any]] | None:
     """Return the original blocks of a response that the client sends back, or None.
 
     They are used only if the client has not changed the text or the calls since.
     """
-    blocks = original_parts(message, "anthropic", "content", path)
+    if not message.provider_data:
+        return None
+    blocks = original_parts(message.provider_data, "anthropic", "content", message.path)
     if not blocks:
         return None
-    text = joined_texts(parts_of(message.get("content"), path))
     original_text = joined_texts(block for block in blocks if block.get("type") == "text")
-    ids = [call["id"] for call in message.get("tool_calls") or []]
+    ids = [part.unique_id for part in message.parts if isinstance(part, ToolCall)]
     original_ids = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
-    return _without_blank_text(blocks) if (text, ids) == (original_text, original_ids) else None
+    return _without_blank_text(blocks) if (message.text(), ids) == (original_text, original_ids) else None
 
 
 def call_id(client_id: str) -> str:
@@ -187,67 +209,68 @@ def call_id(client_id: str) -> str:
     return accepted_call_id(client_id, _CALL_ID)
 
 
-def _tool_result(message: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
-    fields.report_other_members(message, _OF_RESULT, "messages")
-    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call_id(message["tool_call_id"])}
-    content = message.get("content")
-    blocks = content if isinstance(content, str) else [_block(part, path, fields) for part in parts_of(content, path)]
-    if isinstance(blocks, list):
-        blocks = _without_blank_text(blocks)
-    if blocks:
-        result["content"] = blocks
-    if message.get("is_error"):
+def _tool_result(message: Message, fields: RequestFields) -> dict[str, Any]:
+    report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
+    (tool_result,) = message.parts
+    assert isinstance(tool_result, ToolResult)
+    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call_id(tool_result.unique_id)}
+    content: str | list[dict[str, Any]]
+    if message.is_plain:
+        content = "".join([part.text for part in tool_result.parts if isinstance(part, Text)])
+    else:
+        content = _blocks(tool_result.parts, message, fields)
+    if content:
+        result["content"] = content
+    if tool_result.is_error:
         result["is_error"] = True
-    return _with_cache_control(result, message)
+    return _with_cache_control(result, tool_result.cache)
 
 
-def _text(part: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
-    if part.get("type") not in ("text", "refusal"):
-        raise invalid(f"{path}.content", f"cannot hold a part of type {str(part.get('type'))[:40]!r} in this role")
-    fields.report_other_members(part, _OF_PART, "messages.content")
-    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{path}.content")
-    return _with_cache_control({"type": "text", "text": text or ""}, part)
+def _text(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]:
+    if not isinstance(part, Text | Refusal):
+        name = str(part.data.get("type")) if isinstance(part, ProviderPart) else _PART_NAMES[type(part)]
+        raise invalid(f"{message.path}.content", f"cannot hold a part of type {name[:40]!r} in this role")
+    _report_part(part, message, fields)
+    return _with_cache_control({"type": "text", "text": part.text}, part.cache)
 
 
-def _assistant_block(part: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
-    """Translate a part of an assistant message. Blocks in Anthropic's own format are returned unchanged."""
-    is_openai_part = part.get("type") in ("text", "refusal", "image_url", "input_audio", "file")
-    return _text(part, path, fields) if is_openai_part else part
+def _report_part(part: Part, message: Message, fields: RequestFields) -> None:
+    if part.extra:
+        report_extra(fields, part.extra, f"{message.path}.content")
 
 
-def _with_cache_control(block: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+def _with_cache_control(block: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
     """Set the client's cache mark on a block: Anthropic's `cache_control`, or OpenAI's breakpoint."""
-    if part.get("cache_control"):
-        block["cache_control"] = part["cache_control"]
-    elif part.get("prompt_cache_breakpoint"):
+    if mark is not None and mark.control:
+        block["cache_control"] = mark.control
+    elif mark is not None and mark.breakpoint:
         block["cache_control"] = {"type": "ephemeral"}
     return block
 
 
-def _block(part: dict[str, Any], path: str, fields: RequestFields) -> dict[str, Any]:
-    """Translate a part of a user message or a tool result. Parts in Anthropic's own format are returned unchanged."""
-    kind = part.get("type")
-    if kind in ("text", "refusal"):
-        return _text(part, path, fields)
-    if kind == "image_url":
-        fields.report_other_members(part, _OF_PART, "messages.content")
-        return _with_cache_control(_image(part.get("image_url"), f"{path}.content.image_url", fields), part)
-    if kind == "file":
-        fields.report_other_members(part, _OF_PART, "messages.content")
-        return _with_cache_control(_file(part.get("file"), f"{path}.content.file", fields), part)
-    if kind == "input_audio":
-        raise invalid(f"{path}.content", "holds audio, which Anthropic's models do not accept", "unsupported_value")
-    return part
+def _block(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]:
+    """Write a part of a user message or a tool result. Parts in Anthropic's own format are returned unchanged."""
+    if isinstance(part, Text | Refusal):
+        return _text(part, message, fields)
+    if isinstance(part, ProviderPart):
+        if part.data.get("type") == "file":
+            raise invalid(f"{message.path}.content.file", "must be an object")
+        return dict(part.data)
+    if isinstance(part, Audio):
+        text = "holds audio, which Anthropic's models do not accept"
+        raise invalid(f"{message.path}.content", text, "unsupported_value")
+    _report_part(part, message, fields)
+    path = f"{message.path}.{part.where}"
+    if isinstance(part, Image):
+        if part.detail is not None and part.detail not in NO_EFFECT:
+            fields.report_dropped(f"{place_of(path)}.detail")
+        return _with_cache_control({"type": "image", "source": _source(part.url, path, _IMAGES)}, part.cache)
+    assert isinstance(part, File)
+    return _with_cache_control(_file(part, path, fields), part.cache)
 
 
-def _image(image: Any, path: str, fields: RequestFields) -> dict[str, Any]:
-    image_url = image if isinstance(image, dict) else {"url": image}
-    fields.report_other_members(image_url, {"url"}, "messages.content.image_url")
-    return {"type": "image", "source": _source(image_url.get("url"), path, _IMAGES)}
-
-
-def _source(url: Any, path: str, types: frozenset[str]) -> dict[str, Any]:
-    if not isinstance(url, str):
+def _source(url: str | None, path: str, types: frozenset[str]) -> dict[str, Any]:
+    if url is None:
         raise invalid(path, "must hold a URL")
     data = data_url(url, path)
     if data is None and not url.startswith(("https://", "http://")):
@@ -259,28 +282,23 @@ def _source(url: Any, path: str, types: frozenset[str]) -> dict[str, Any]:
     return {"type": "base64", "media_type": data[0], "data": data[1]}
 
 
-def _file(file: Any, path: str, fields: RequestFields) -> dict[str, Any]:
+def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
     """Return a document, or an image if the file is one. Raises Failure (400) for a file id that is not Anthropic's."""
-    if not isinstance(file, dict):
-        raise invalid(path, "must be an object")
-    fields.report_other_members(file, {"file_id", "file_data", "filename"}, "messages.content.file")
-    title = {"title": file["filename"]} if file.get("filename") else {}
-    file_id = file.get("file_id")
-    if file_id:
-        if not isinstance(file_id, str) or not file_id.startswith("file_"):
+    title = {"title": file.name} if file.name else {}
+    if file.file_id is not None:
+        if not file.file_id.startswith("file_"):
             text = "must be the id of a file at Anthropic; to send any other file, use `file_data`"
             raise invalid(f"{path}.file_id", text)
-        return {"type": "document", "source": {"type": "file", "file_id": file_id}, **title}
-    path = f"{path}.file_data"
-    data = data_url(file["file_data"], path) if isinstance(file.get("file_data"), str) else None
+        return {"type": "document", "source": {"type": "file", "file_id": file.file_id}, **title}
+    data = data_url(file.url, f"{path}.file_data") if file.url is not None else None
     if data and data[0] in _IMAGES:
         if title:
-            fields.report_dropped("messages.content.file.filename")
+            fields.report_dropped(f"{place_of(path)}.filename")
         return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
     if data and (data[0].startswith("text/") or data[0] in _TEXTS):
-        source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], path)}
+        source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], f"{path}.file_data")}
     else:
-        source = _source(file.get("file_data"), path, frozenset({"application/pdf"}))
+        source = _source(file.url, f"{path}.file_data", frozenset({"application/pdf"}))
     return {"type": "document", "source": source, **title}
 
 

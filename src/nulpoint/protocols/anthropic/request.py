@@ -1,64 +1,74 @@
-"""Translates a chat request to Anthropic's Messages API (version 2023-06-01).
+"""Writes a request for Anthropic's Messages API (version 2023-06-01).
 
 What each model can do is in `capabilities.py`. Sources: the request types of the `anthropic` SDK and recorded traffic.
 """
 
 from typing import Any
 
+from nulpoint.conversation.emulation import ToolEmulation, custom_tools_as_functions
+from nulpoint.conversation.parts import Members
+from nulpoint.conversation.request import ConversationRequest, OutputFormat
+from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities, capabilities_of
-from nulpoint.protocols.anthropic.messages import AnthropicConversation, read_conversation
+from nulpoint.protocols.anthropic.messages import AnthropicConversation, write_conversation
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.dropped import report_extra, sent_as_function
 from nulpoint.protocols.json_schema import SchemaRewriter
-from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
-    EncodedRequest,
     RequestFields,
     end_user,
     invalid,
     object_of,
     output_limit,
-    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
-from nulpoint.protocols.openai.chat_request import read_request
-from nulpoint.protocols.openai.response_format import SCHEMA, read_format
-from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
+from nulpoint.protocols.openai.response_format import format_instruction
+from nulpoint.protocols.provider_protocol import RenderedRequest
 
 # The usual numbers of tokens, at Google and elsewhere, for OpenAI's levels of effort. A budget is at most half of the
 # response's token limit.
 THINKING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
 MIN_THINKING_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
-_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
+_IGNORED_OF_TOOL = frozenset({"type", "cache_control", "function.cache_control", "custom.cache_control"})
+_IGNORED_OF_FORMAT = frozenset({"json_schema"})
 _OF_SEARCH = frozenset({"user_location"})
 
 
-@reject_deep_nesting
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Translate a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
-    fields, messages, tools, emulation = read_request(body, limits)
+def render(request: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+    """Write a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
+    message, fields, emulation = render_message(request, model, limits)
+    return RenderedRequest(write_body(message), fields.dropped, emulation)
+
+
+def render_message(
+    request: ConversationRequest, model: str, limits: TranslationLimits
+) -> tuple[dict[str, Any], RequestFields, ToolEmulation]:
+    """Return the request as an object, with the fields that know what was dropped, and what to undo."""
+    fields = RequestFields(request.settings, limits)
     capabilities = capabilities_of(model)
     if fields.pop("n", 1) != 1:
         raise invalid("n", "must be 1: Anthropic gives one response per request", "unsupported_value")
-    conversation = read_conversation(messages, capabilities, fields)
+    conversation = write_conversation(request.messages, capabilities, fields)
     limit = output_limit(fields)
     message: dict[str, Any] = {"model": model, "max_tokens": capabilities.max_output_tokens if limit is None else limit}
     message["messages"] = conversation.turns
     if fields.pop("stream"):
         message["stream"] = True
     fields.pop("stream_options")
-    _tools(message, tools, emulation, conversation, fields)
+    emulation = _tools(message, request, conversation, fields)
     _search(message, capabilities, fields)
     _reasoning(message, capabilities, conversation, fields)
-    emulation = _format(message, capabilities, conversation, emulation, fields)
+    if request.output_format is not None:
+        emulation = _format(message, request.output_format, capabilities, conversation, emulation, fields)
     _sampling(message, capabilities, fields)
     _account_fields(message, fields)
     if conversation.system:
         message["system"] = conversation.system
     _anthropic_fields(message, fields)
-    return EncodedRequest(write_body(message), fields.dropped, emulation)
+    return message, fields, emulation
 
 
 def _anthropic_fields(message: dict[str, Any], fields: RequestFields) -> None:
@@ -72,53 +82,58 @@ def _anthropic_fields(message: dict[str, Any], fields: RequestFields) -> None:
 
 def _tools(
     message: dict[str, Any],
-    tools: ToolSet,
-    emulation: Emulation,
+    request: ConversationRequest,
     conversation: AnthropicConversation,
     fields: RequestFields,
-) -> None:
+) -> ToolEmulation:
+    """Write the tools and the choice among them. Returns which custom tools are sent as functions."""
+    emulation = custom_tools_as_functions(request.tools)
     capabilities = capabilities_of(message["model"])
-    definitions = [_tool(tool, capabilities, fields) for tool in tools.allowed()] + tools.provider_tools
-    parallel = fields.pop("parallel_tool_calls", True) and not emulation.legacy_functions
+    definitions = [_tool(tool, capabilities, fields) for tool in request.allowed_tools()] + request.provider_tools()
+    parallel = fields.pop("parallel_tool_calls", True) and not request.has_legacy_functions()
     if not definitions:
         called = conversation.called_tools()
         if called:  # Anthropic rejects a conversation with tool calls in it if the request has no tools
             message["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in called]
             message["tool_choice"] = {"type": "none"}
-        return
+        return emulation
     message["tools"] = definitions
-    choice = _tool_choice(tools.choice)
+    choice = _tool_choice(request.tool_choice)
     if not parallel and (choice or {}).get("type") != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     if choice:
         message["tool_choice"] = choice
+    return emulation
 
 
-def _tool(tool: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> dict[str, Any]:
-    function = tool["function"]
-    fields.report_other_members(function, _OF_FUNCTION, "tools.function")
-    rewriter = SchemaRewriter("tools.function.parameters", fields.limits.schema_nodes)
-    definition: dict[str, Any] = {"name": function["name"]}
-    if function.get("description"):
-        definition["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriter)
-    if function.get("strict") and capabilities.structured_outputs:
+def _tool(
+    tool: FunctionTool | CustomTool, capabilities: AnthropicCapabilities, fields: RequestFields
+) -> dict[str, Any]:
+    report_extra(fields, tool.extra, tool.path, _IGNORED_OF_TOOL)
+    if isinstance(tool, CustomTool):
+        tool = sent_as_function(tool, fields)
+    rewriter = SchemaRewriter(tool.schema_path, fields.limits.schema_nodes)
+    definition: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        definition["description"] = tool.description
+    schema = object_schema(tool.parameters or {"properties": {}}, rewriter)
+    if tool.strict and capabilities.structured_outputs:
         schema = strict_schema(schema, rewriter)
         definition["strict"] = True
-    elif function.get("strict"):
+    elif tool.strict:
         fields.report_dropped("tools.function.strict")
     definition["input_schema"] = schema
     rewriter.report(fields)
-    cache_control = function.get("cache_control") or tool.get("cache_control")
-    return {**definition, "cache_control": cache_control} if cache_control else definition
+    return {**definition, "cache_control": tool.cache.control} if tool.cache else definition
 
 
 def _tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
     if choice is None:
         return None
-    if choice.mode == "required" and choice.names is not None and len(choice.names) == 1:
-        return {"type": "tool", "name": next(iter(choice.names))}
-    return {"type": {"none": "none", "auto": "auto", "required": "any"}[choice.mode]}
+    name = choice.only_name()
+    if name is not None:
+        return {"type": "tool", "name": name}
+    return {"type": {"none": "none", "auto": "auto"}.get(choice.mode, "any")}
 
 
 def _search(message: dict[str, Any], capabilities: AnthropicCapabilities, fields: RequestFields) -> None:
@@ -188,21 +203,22 @@ def _thinks(message: dict[str, Any], fields: RequestFields) -> bool:
 
 def _format(
     message: dict[str, Any],
+    output_format: OutputFormat,
     capabilities: AnthropicCapabilities,
     conversation: AnthropicConversation,
-    emulation: Emulation,
+    emulation: ToolEmulation,
     fields: RequestFields,
-) -> Emulation:
-    """Translate `response_format`, and return the emulation with anything added for it.
+) -> ToolEmulation:
+    """Write the output format, and return the emulation with anything added for it.
 
     A schema becomes structured output; for older models a tool that must be called, or only an instruction in words.
     """
-    response_format = read_format(fields)
-    if response_format is None:
+    report_extra(fields, output_format.extra, output_format.path, _IGNORED_OF_FORMAT)
+    if output_format.kind == "text":
         return emulation
-    schema = response_format.described_schema()
+    schema = output_format.described_schema()
     if schema is not None and capabilities.structured_outputs:
-        rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+        rewriter = SchemaRewriter(output_format.schema_path, fields.limits.schema_nodes)
         strict = strict_schema(schema, rewriter)
         rewriter.report(fields)
         config = message.get("output_config", {})
@@ -210,16 +226,16 @@ def _format(
         return emulation
     can_force_tool = "tools" not in message and not _thinks(message, fields) and not conversation.continues_answer()
     if schema is not None and can_force_tool and is_plain_object(schema):
-        name = str(response_format.json_schema.get("name") or "answer")
+        name = output_format.name or "answer"
         message["tools"] = [{"name": name, "description": "Give the answer.", "input_schema": schema}]
         message["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         return emulation._replace(schema_tool=name)
-    conversation.system.append({"type": "text", "text": response_format.as_instruction()})
-    fields.report_dropped("response_format")  # nothing enforces an instruction
+    conversation.system.append({"type": "text", "text": format_instruction(schema)})
+    fields.report_dropped(output_format.path)  # nothing enforces an instruction
     return emulation
 
 
-def is_plain_object(schema: dict[str, Any]) -> bool:
+def is_plain_object(schema: Members) -> bool:
     return schema.get("type") == "object" and not {"anyOf", "oneOf", "allOf", "$ref"} & set(schema)
 
 

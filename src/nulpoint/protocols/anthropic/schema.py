@@ -9,7 +9,7 @@ copied into two places. Sources: the `anthropic` SDK's own rewriting (`lib/_pars
 documentation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -153,7 +153,7 @@ def _move_to_all_of(shared: dict[str, Any]) -> dict[str, Any]:
 # -- tools that are not strict -----------------------------------------------------------------------------------------
 
 
-def object_schema(schema: dict[str, Any], rewriter: SchemaRewriter) -> dict[str, Any]:
+def object_schema(schema: Mapping[str, Any], rewriter: SchemaRewriter) -> dict[str, Any]:
     """Rewrite the schema of an ordinary tool, which must describe an object. Raises Failure (400) for another type.
 
     Anthropic rejects a request with alternatives at the top level of a tool's schema. They become one object with the
@@ -185,7 +185,7 @@ def object_schema(schema: dict[str, Any], rewriter: SchemaRewriter) -> dict[str,
     return rewritten
 
 
-def _resolved(variants: list[Any], root: dict[str, Any], rewriter: SchemaRewriter) -> Iterable[dict[str, Any]]:
+def _resolved(variants: list[Any], root: Mapping[str, Any], rewriter: SchemaRewriter) -> Iterable[dict[str, Any]]:
     """Resolve references among the variants, and return each distinct schema once."""
     resolved: dict[int, dict[str, Any]] = {}
     for variant in variants:
@@ -195,7 +195,7 @@ def _resolved(variants: list[Any], root: dict[str, Any], rewriter: SchemaRewrite
     return resolved.values()
 
 
-def _dereferenced(schema: dict[str, Any], root: dict[str, Any], path: str) -> dict[str, Any]:
+def _dereferenced(schema: dict[str, Any], root: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return the target of a local reference, or the schema itself if it is not one. Raises Failure (400)."""
     ref = schema.get("$ref")
     if isinstance(ref, str) and ref.startswith(("#/$defs/", "#/definitions/")):
@@ -208,7 +208,7 @@ def _dereferenced(schema: dict[str, Any], root: dict[str, Any], path: str) -> di
     return schema
 
 
-def _required(schema: dict[str, Any]) -> set[str]:
+def _required(schema: Mapping[str, Any]) -> set[str]:
     names = schema.get("required")
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 

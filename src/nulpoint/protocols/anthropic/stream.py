@@ -10,36 +10,37 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.conversation.stream import PartKind, StreamWriter
+from nulpoint.conversation.usage import Usage
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.anthropic.response import (
-    arguments_text,
-    extra_of,
+    input_text,
+    provider_data,
+    read_citations,
+    read_usage,
     refusal_of,
-    to_annotations,
     to_finish_reason,
-    to_usage,
 )
-from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
+from nulpoint.protocols.provider_stream import SseStreamParser
 from nulpoint.protocols.response_types import AnthropicEvent
-from nulpoint.protocols.stream_translator import EventStreamTranslator
 
-_PING = b": ping\n"
 _check = msgspec.json.Decoder(AnthropicEvent).decode
 # The block to begin for a delta without one. A tool call is not among them, because it has its name in the beginning.
 _BLOCK_TYPES = {"thinking_delta": "thinking"}
+_PART_KINDS: dict[Any, PartKind] = {"text": "text", "thinking": "reasoning", "redacted_thinking": "reasoning"}
 
 
-class AnthropicStream(EventStreamTranslator):
-    """Translates an Anthropic stream."""
+class AnthropicStreamParser(SseStreamParser):
+    """Reads an Anthropic stream."""
 
     format = "Anthropic's API"
 
-    def __init__(self, created: int, show_usage: bool) -> None:
-        super().__init__(created, show_usage)
+    def __init__(self, writer: StreamWriter) -> None:
+        super().__init__(writer)
         self._message: dict[str, Any] = {}  # the message without its content and usage
-        self._usage: dict[str, Any] = {}
+        self._reported_usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # from block index to tool call index
         self._open: set[int] = set()  # blocks of calls that have not ended
@@ -48,8 +49,8 @@ class AnthropicStream(EventStreamTranslator):
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
         self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # the same for deltas of an unknown type
 
-    def _reported_usage(self) -> dict[str, Any] | None:
-        return to_usage(self._usage) if self._usage else None
+    def _usage(self) -> Usage | None:
+        return read_usage(self._reported_usage) if self._reported_usage else None
 
     def _translate(self, event: sse.SseEvent) -> bytes:
         data = event.data
@@ -70,12 +71,13 @@ class AnthropicStream(EventStreamTranslator):
             self._begin_missing_block(index, "text")
             texts = self._texts[index]
         texts["text"].write(text)
-        return self._write.text(text) if text else b""
+        return self._writer.text(text)
 
     def _begin_missing_block(self, index: int, kind: str) -> dict[str, Any]:
         """Begin a block whose start event is missing, as it is with some hosts of this format."""
         block = self._blocks[index] = {"type": kind}
         self._texts[index] = defaultdict(StringIO)
+        self._writer.start_part(_PART_KINDS[kind])
         return block
 
     def _read(self, event: dict[str, Any]) -> bytes:
@@ -93,7 +95,7 @@ class AnthropicStream(EventStreamTranslator):
             case "message_stop":
                 return self._end()
             case "ping":
-                return _PING if self._message else b""
+                return self._writer.keep_alive()
         return b""
 
     def _start(self, message: dict[str, Any]) -> bytes:
@@ -106,8 +108,7 @@ class AnthropicStream(EventStreamTranslator):
         self._model = message.get("model") or ""
         if begun:
             return b""
-        self._write.begin(message.get("id") or "", self._model)
-        return self._write.delta({"role": "assistant", "content": "", "refusal": None})
+        return self._writer.begin(message.get("id") or "", self._model)
 
     def _update_message(self, event: dict[str, Any]) -> None:
         members = {name: value for name, value in event.items() if name not in ("type", "usage", "delta")}
@@ -115,23 +116,25 @@ class AnthropicStream(EventStreamTranslator):
         self._add_usage(event.get("usage"))
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
-        self._usage.update({name: value for name, value in (usage or {}).items() if value is not None})
+        self._reported_usage.update({name: value for name, value in (usage or {}).items() if value is not None})
 
     def _start_block(self, index: int, block: dict[str, Any]) -> bytes:
         self._blocks[index] = block
         self._texts[index] = defaultdict(StringIO)
-        if block["type"] == "tool_use":
+        kind = block["type"]
+        if kind == "tool_use":
             call = self._calls[index] = len(self._calls)
             self._open.add(index)
-            function = {"name": block.get("name"), "arguments": ""}
-            return self._write.delta(
-                {"tool_calls": [{"index": call, "id": block.get("id"), "type": "function", "function": function}]}
-            )
-        if block["type"] == "text" and block.get("text"):
-            return self._write.delta({"content": block["text"]})
-        if block["type"] == "thinking" and block.get("thinking"):
-            return self._write.delta({"reasoning_content": block["thinking"]})
-        return b""
+            return self._writer.start_call(call, block.get("id"), block.get("name"))
+        output = self._writer.start_part(_PART_KINDS.get(kind, "other"))
+        if kind == "text":
+            output += self._writer.text(block.get("text") or "")
+            output += self._citations(block.get("citations") or [])
+        elif kind == "thinking" and block.get("thinking"):
+            output += self._writer.reasoning(block["thinking"])
+        elif kind == "redacted_thinking" and isinstance(block.get("data"), str):
+            output += self._writer.signature(block["data"])
+        return output
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
         block = self._blocks.get(index)
@@ -142,15 +145,20 @@ class AnthropicStream(EventStreamTranslator):
                 return self._input(index, delta["partial_json"])
             case "thinking_delta":
                 self._texts[index]["thinking"].write(delta["thinking"])
-                return self._write.delta({"reasoning_content": delta["thinking"]})
+                return self._writer.reasoning(delta["thinking"])
             case "signature_delta":
                 self._texts[index]["signature"].write(delta["signature"])
+                return self._writer.signature(delta["signature"])
             case "citations_delta":
                 block["citations"] = block.get("citations") or []
                 block["citations"].append(delta["citation"])
+                return self._citations([delta["citation"]])
             case _:
                 self._store_unknown(index, block, delta)
         return b""
+
+    def _citations(self, citations: list[dict[str, Any]]) -> bytes:
+        return b"".join([self._writer.citation(citation) for citation in read_citations(citations)])
 
     def _store_unknown(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> None:
         """Store a delta of an unknown type. Texts are joined; any other value replaces the previous one."""
@@ -172,18 +180,17 @@ class AnthropicStream(EventStreamTranslator):
         self._texts[index]["input"].write(text)
         if not text or index not in self._calls:
             return b""
-        return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
+        return self._writer.arguments(self._calls[index], text)
 
     def _stop_block(self, index: int) -> bytes:
         """End a block. If no input has arrived for a call, its whole input was in the start event."""
         if index not in self._open:
             return b""
         self._open.discard(index)
-        block = self._blocks[index]
-        if self._texts[index]["input"].tell():
-            return b""
-        call = {"index": self._calls[index], "function": {"arguments": arguments_text(block.get("input"))}}
-        return self._write.delta({"tool_calls": [call]})
+        output = b""
+        if not self._texts[index]["input"].tell():
+            output = self._writer.arguments(self._calls[index], input_text(self._blocks[index].get("input")))
+        return output + self._writer.end_call(self._calls[index])
 
     def _complete_blocks(self) -> list[dict[str, Any]]:
         """Return the blocks as they would stand in a complete response."""
@@ -205,20 +212,14 @@ class AnthropicStream(EventStreamTranslator):
             raise malformed_response("the provider's stream ended without a message")
         last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # blocks without a stop event
         blocks = self._complete_blocks()
-        delta: dict[str, Any] = {}
         refusal = refusal_of(self._message)
         if refusal:
-            delta["refusal"] = refusal
-        annotations = list(to_annotations(blocks))
-        if annotations:
-            delta["annotations"] = annotations
-        extra = extra_of(blocks, {**self._message, "usage": self._usage})
-        if extra:
-            delta[EXTRA_FIELDS] = {"anthropic": extra}
-        last += self._write.delta(delta, to_finish_reason(self._message.get("stop_reason"), bool(self._calls)))
-        usage = self._reported_usage()
-        if self._show_usage and usage:
-            last += self._write.usage(usage)
+            last += self._writer.refusal(refusal)
+        reason = to_finish_reason(self._message.get("stop_reason"), bool(self._calls))
+        last += self._writer.finish(reason, provider_data(blocks, {**self._message, "usage": self._reported_usage}))
+        usage = self._usage()
+        if usage:
+            last += self._writer.usage(usage)
         self.over = True
         return last
 

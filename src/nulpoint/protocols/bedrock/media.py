@@ -7,7 +7,9 @@ error messages of Converse.
 import re
 from typing import Any
 
-from nulpoint.protocols.openai.chat import RequestFields, data_url, invalid, optional_text
+from nulpoint.conversation.parts import File, Image
+from nulpoint.protocols.dropped import place_of, report_extra
+from nulpoint.protocols.openai.chat import RequestFields, data_url, invalid
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -41,10 +43,9 @@ _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z\s\-()\[\]]+")
 _MAX_NAME_LENGTH = 190  # Bedrock allows 200; `number_duplicate_names` may append a number
 
 
-def image_block(image: Any, path: str, fields: RequestFields) -> dict[str, Any]:
-    image_url = image if isinstance(image, dict) else {"url": image}
-    fields.report_other_members(image_url, {"url"}, "messages.content.image_url")
-    kind, data = _data(image_url.get("url"), path)
+def image_block(image: Image, path: str, fields: RequestFields) -> dict[str, Any]:
+    report_extra(fields, {"detail": image.detail}, path)
+    kind, data = _data(image.url, path)
     if kind not in _IMAGES:
         raise invalid(path, f"is of type {kind[:60]}; Bedrock accepts images in png, jpeg, gif and webp")
     return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
@@ -52,29 +53,26 @@ def image_block(image: Any, path: str, fields: RequestFields) -> dict[str, Any]:
 
 def audio_block(audio: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     input_audio = audio if isinstance(audio, dict) else {}
-    fields.report_other_members(input_audio, {"data", "format"}, "messages.content.input_audio")
+    report_extra(fields, input_audio, path, {"data", "format"})
     if input_audio.get("format") not in _AUDIO_FORMATS or not isinstance(input_audio.get("data"), str):
         raise invalid(path, f"must have base64 `data`, and a `format` of {', '.join(_AUDIO_FORMATS)}")
     return {"audio": {"format": input_audio["format"], "source": {"bytes": input_audio["data"]}}}
 
 
-def file_block(file: Any, path: str, fields: RequestFields) -> dict[str, Any]:
+def file_block(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
     """Return a document, or an image or video if the file is one.
 
     Raises Failure (400) for a file id, because Bedrock stores no files.
     """
-    if not isinstance(file, dict):
-        raise invalid(path, "must be an object")
-    fields.report_other_members(file, {"file_id", "file_data", "filename"}, "messages.content.file")
-    if file.get("file_id"):
+    if file.file_id:
         raise invalid(f"{path}.file_id", f"is not supported by Bedrock; send the file as `file_data`, or {_S3_HINT}")
-    kind, data = _data(file.get("file_data"), f"{path}.file_data")
+    kind, data = _data(file.url, f"{path}.file_data")
     source = {"bytes": data}
-    name = optional_text(file.get("filename"), f"{path}.filename")
+    name = file.name or ""
     if kind in _DOCUMENTS or kind.startswith("text/"):
         return {"document": {"format": _DOCUMENTS.get(kind, "txt"), "name": _document_name(name), "source": source}}
     if name:
-        fields.report_dropped("messages.content.file.filename")
+        fields.report_dropped(f"{place_of(path)}.filename")
     if kind in _IMAGES:
         return {"image": {"format": _IMAGES[kind], "source": source}}
     if kind in _VIDEOS:
@@ -83,8 +81,8 @@ def file_block(file: Any, path: str, fields: RequestFields) -> dict[str, Any]:
     raise invalid(f"{path}.file_data", text)
 
 
-def _data(url: Any, path: str) -> tuple[str, str]:
-    if not isinstance(url, str):
+def _data(url: str | None, path: str) -> tuple[str, str]:
+    if url is None:
         raise invalid(path, "must hold a data URL")
     data = data_url(url, path)
     if data is None:

@@ -1,4 +1,4 @@
-"""Translates chat messages to Converse's `system` and its turns of user and assistant.
+"""Writes messages as Converse's `system` and its turns of user and assistant.
 
 Converse wants roles that alternate and begin with the user, no blank text, tool results first in the turn after their
 calls, and text in every turn with a document. Sources: the service model of `bedrock-runtime`, and Converse's error
@@ -6,38 +6,42 @@ messages.
 """
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from itertools import dropwhile
 from typing import Any, NamedTuple
 
+from nulpoint.conversation.parts import (
+    Audio,
+    CacheMark,
+    File,
+    Image,
+    Part,
+    ProviderPart,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from nulpoint.conversation.request import Message
 from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.media import audio_block, file_block, image_block, number_duplicate_names
+from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
-from nulpoint.protocols.openai.chat import (
-    EXTRA_FIELDS,
-    RequestFields,
-    invalid,
-    joined_texts,
-    optional_text,
-    original_parts,
-    parts_of,
-)
-from nulpoint.protocols.openai.chat_request import call_arguments
+from nulpoint.protocols.dropped import report_extra, report_reasoning
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, invalid, original_parts
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
-# The members that are read of messages, parts and calls; others are reported as dropped. The members in
-# _IGNORED_OF_ASSISTANT are not reported: the gateway itself put them into its responses, and either their content is
-# restored or only another provider can read it.
-_IGNORED_OF_ASSISTANT = frozenset({EXTRA_FIELDS, "extra_content", "annotations"})
 _WITH_DOCUMENTS = frozenset({"document", "toolResult"})
-_OF_MESSAGE = frozenset({"role", "content", "cache_control"})
-_OF_ASSISTANT = _OF_MESSAGE | _IGNORED_OF_ASSISTANT | {"tool_calls", "refusal"}
-_OF_RESULT = _OF_MESSAGE | {"tool_call_id", "name", "is_error"}
-_OF_PART = frozenset(
-    {"type", "text", "refusal", "image_url", "file", "input_audio", "cache_control", "prompt_cache_breakpoint"}
-)
+# Members that are not reported as dropped: the gateway itself put them into its responses, and either their content is
+# restored or only another provider can read it; or they are sent otherwise.
+_IGNORED_OF_MESSAGE = frozenset({"content", "cache_control"})
+_IGNORED_OF_ASSISTANT = _IGNORED_OF_MESSAGE | {EXTRA_FIELDS, "extra_content", "annotations"}
+_IGNORED_OF_RESULT = _IGNORED_OF_MESSAGE | {"name"}
+_PART_NAMES: dict[type[Part], str] = {Image: "image_url", File: "file", Audio: "input_audio"}
 
 Block = dict[str, Any]
+_Writer = Callable[[Part, Message, RequestFields], Block]
 
 
 class BedrockConversation(NamedTuple):
@@ -73,31 +77,28 @@ class BedrockConversation(NamedTuple):
         return not (results and before) or "reasoningContent" in before[-1]["content"][0]
 
 
-def read_conversation(
-    messages: list[dict[str, Any]], capabilities: BedrockCapabilities, fields: RequestFields
+def write_conversation(
+    messages: Sequence[Message], capabilities: BedrockCapabilities, fields: RequestFields
 ) -> BedrockConversation:
-    """Translate the messages. Raises Failure (400) for what Converse cannot express."""
+    """Write the messages. Raises Failure (400) for what Converse cannot express."""
     system: list[Block] = []
     draft_turns: list[_Turn] = []
-    for index, message in enumerate(messages):
-        path = f"messages[{index}]"
-        match message["role"]:
-            case "system" | "developer":
-                fields.report_other_members(message, _OF_MESSAGE, "messages")
-                system += _without_blank_text(_with_cache_point(message, _parts(message, path, fields, _text)))
+    for message in messages:
+        match message.role:
             case "assistant":
-                _add_to_turn(draft_turns, "assistant", _assistant_blocks(message, path, fields))
+                _add_to_turn(draft_turns, "assistant", _assistant_blocks(message, fields))
             case "tool":
-                _add_result(draft_turns, _with_cache_point(message, [_tool_result(message, path, fields)]))
+                (result,) = message.parts
+                assert isinstance(result, ToolResult)
+                _add_result(draft_turns, _with_cache_point(result.cache, [_tool_result(result, message, fields)]))
             case "user":
-                fields.report_other_members(message, _OF_MESSAGE, "messages")
-                blocks = _with_cache_point(message, _parts(message, path, fields, _block))
+                blocks = _marked_blocks(message, fields, _block)
                 _add_to_turn(draft_turns, "user", _without_blank_text(blocks))
             case _:
-                raise invalid(f"{path}.role", "must be system, developer, user, assistant or tool")
+                system += _without_blank_text(_marked_blocks(message, fields, _text))
     turns = [{"role": turn.role, "content": turn.results + turn.others} for turn in draft_turns]
     kinds = {name for turn in turns for block in turn["content"] for name in block}
-    _check(turns, kinds, capabilities, len(messages) - 1)
+    _check(turns, kinds, capabilities, messages[-1].path)
     if not kinds.isdisjoint(_WITH_DOCUMENTS):
         number_duplicate_names(turns)
     return BedrockConversation(system, turns, kinds)
@@ -131,7 +132,7 @@ def _add_result(turns: list[_Turn], blocks: list[Block]) -> None:
     turns[-1].results.extend(blocks)
 
 
-def _check(turns: list[dict[str, Any]], kinds: set[str], capabilities: BedrockCapabilities, last: int) -> None:
+def _check(turns: list[dict[str, Any]], kinds: set[str], capabilities: BedrockCapabilities, path: str) -> None:
     if not turns or turns[0]["role"] != "user":
         raise invalid("messages", "must begin, after any system messages, with a user message that is not empty")
     for turn in turns if "document" in kinds else ():
@@ -143,7 +144,7 @@ def _check(turns: list[dict[str, Any]], kinds: set[str], capabilities: BedrockCa
         return
     if capabilities.claude is not None and not capabilities.claude.accepts_prefill:
         text = "must not be the assistant's: Claude 4.6 and newer cannot continue a response; add a user message"
-        raise invalid(f"messages[{last}]", text, "unsupported_value")
+        raise invalid(path, text, "unsupported_value")
     block = turns[-1]["content"][-1]
     if isinstance(block.get("text"), str):  # Converse rejects white space at the very end
         turns[-1]["content"][-1] = {"text": block["text"].rstrip()}
@@ -159,21 +160,42 @@ def _is_cache_point(block: Block) -> bool:
     return block.keys() == {"cachePoint"}
 
 
-def _parts(message: dict[str, Any], path: str, fields: RequestFields, read: Any) -> list[Block]:
-    """Return the blocks of a message's parts, each followed by its cache mark if the client set one."""
+def _marked_blocks(message: Message, fields: RequestFields, write: _Writer) -> list[Block]:
+    """Return the blocks of a message of the user or the system, with the message's cache mark."""
+    blocks = _blocks(message.parts, message, fields, write)
+    if not message.extra:
+        return blocks
+    report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+    return _with_cache_point(_mark_of(message), blocks)
+
+
+def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields, write: _Writer) -> list[Block]:
+    """Return the blocks of parts, each followed by its cache mark if the client set one. Empty texts are left out."""
     blocks: list[Block] = []
-    for part in parts_of(message.get("content"), path):
-        if "type" not in part:  # a block in Converse's own format
-            blocks.append(part)
+    for part in parts:
+        if isinstance(part, Text) and not part.extra and part.cache is None:
+            if part.text:
+                blocks.append({"text": part.text})
             continue
-        fields.report_other_members(part, _OF_PART, "messages.content")
-        blocks += _with_cache_point(part, [read(part, path, fields)])
+        if isinstance(part, Text) and not part.text:
+            continue
+        if isinstance(part, ProviderPart) and "type" not in part.data:  # a block in Converse's own format
+            blocks.append(dict(part.data))
+            continue
+        if part.extra:
+            report_extra(fields, part.extra, f"{message.path}.content")
+        blocks += _with_cache_point(part.cache, [write(part, message, fields)])
     return blocks
 
 
-def _with_cache_point(source: dict[str, Any], blocks: list[Block]) -> list[Block]:
+def _mark_of(message: Message) -> CacheMark | None:
+    control = message.extra.get("cache_control")
+    return CacheMark(control) if control else None
+
+
+def _with_cache_point(mark: CacheMark | None, blocks: list[Block]) -> list[Block]:
     """Append the cache mark that the client set on a message or part: Anthropic's `cache_control` or OpenAI's."""
-    cache_control = source.get("cache_control") or source.get("prompt_cache_breakpoint")
+    cache_control = (mark.control or mark.breakpoint) if mark is not None else None
     return [*blocks, cache_point(cache_control)] if cache_control else blocks
 
 
@@ -183,38 +205,41 @@ def cache_point(cache_control: Any) -> Block:
     return {"cachePoint": {"type": "default", "ttl": ttl} if ttl in ("5m", "1h") else {"type": "default"}}
 
 
-def _assistant_blocks(message: dict[str, Any], path: str, fields: RequestFields) -> list[Block]:
-    original = _original_blocks(message, path)
+def _assistant_blocks(message: Message, fields: RequestFields) -> list[Block]:
+    calls = [part for part in message.parts if isinstance(part, ToolCall)]
+    original = _original_blocks(message, calls)
     if original is not None:
         return original
-    fields.report_other_members(message, _OF_ASSISTANT, "messages")  # thinking cannot be sent without its signature
-    blocks = _without_blank_text(_parts(message, path, fields, _text))
-    refusal = optional_text(message.get("refusal"), f"{path}.refusal")
-    if refusal and not blocks:
-        blocks = [{"text": refusal}]
-    for number, call in enumerate(message.get("tool_calls") or []):
-        arguments = call_arguments(call, f"{path}.tool_calls[{number}]", fields)
-        use = {"toolUseId": _call_id(call["id"]), "name": call["function"]["name"], "input": arguments}
-        blocks.append({"toolUse": use})
-    return _with_cache_point(message, blocks) if blocks else blocks
+    if message.is_plain and len(message.parts) == 1 and not message.extra:
+        return _without_blank_text(_blocks(message.parts, message, fields, _text))
+    report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
+    report_reasoning(fields, message)  # thinking cannot be sent without its signature
+    blocks = _without_blank_text(_blocks(message.content(), message, fields, _text))
+    if not blocks and message.refusal():
+        blocks = [{"text": message.refusal()}]
+    for call in calls:
+        arguments = tool_arguments(call, message, fields)
+        blocks.append({"toolUse": {"toolUseId": _call_id(call.unique_id or ""), "name": call.name, "input": arguments}})
+    return _with_cache_point(_mark_of(message), blocks) if blocks else blocks
 
 
-def _original_blocks(message: dict[str, Any], path: str) -> list[Block] | None:
+def _original_blocks(message: Message, calls: list[ToolCall]) -> list[Block] | None:
     """Return the original blocks of a response that the client sends back, or None.
 
     They are used only if the client has not changed the text or the calls since.
     """
-    blocks = original_parts(message, "bedrock", "content", path)
+    if not message.provider_data:
+        return None
+    blocks = original_parts(message.provider_data, "bedrock", "content", message.path)
     if not blocks:
         return None
-    text = joined_texts(parts_of(message.get("content"), path))
-    ids = [call["id"] for call in message.get("tool_calls") or []]
+    ids = [call.unique_id for call in calls]
     try:
         original = text_of(blocks), [use.get("toolUseId") for use in calls_of(blocks)]
     except MALFORMED:
         problem = "must hold the blocks of the response unchanged"
-        raise invalid(f"{path}.{EXTRA_FIELDS}.bedrock.content", problem) from None
-    return _without_blank_text(blocks) if (text, ids) == original else None
+        raise invalid(f"{message.path}.{EXTRA_FIELDS}.bedrock.content", problem) from None
+    return _without_blank_text(blocks) if (message.text(), ids) == original else None
 
 
 def text_of(blocks: list[Block]) -> str:
@@ -236,31 +261,31 @@ def _call_id(client_id: str) -> str:
     return accepted_call_id(client_id, _CALL_ID)
 
 
-def _tool_result(message: dict[str, Any], path: str, fields: RequestFields) -> Block:
-    fields.report_other_members(message, _OF_RESULT, "messages")
-    blocks = _without_blank_text(_parts({**message, "cache_control": None}, path, fields, _block))
+def _tool_result(result: ToolResult, message: Message, fields: RequestFields) -> Block:
+    report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
+    blocks = _without_blank_text(_blocks(result.parts, message, fields, _block))
     content = [block for block in blocks if "cachePoint" not in block]
-    result: dict[str, Any] = {"toolUseId": _call_id(message["tool_call_id"]), "content": content}
-    if message.get("is_error"):
-        result["status"] = "error"
-        result["content"] = content or [{"text": "error"}]  # Converse rejects an empty error
-    return {"toolResult": result}
+    tool_result: dict[str, Any] = {"toolUseId": _call_id(result.unique_id), "content": content}
+    if result.is_error:
+        tool_result["status"] = "error"
+        tool_result["content"] = content or [{"text": "error"}]  # Converse rejects an empty error
+    return {"toolResult": tool_result}
 
 
-def _text(part: dict[str, Any], path: str, _: RequestFields) -> Block:
-    if part["type"] not in ("text", "refusal"):
-        raise invalid(f"{path}.content", f"cannot hold a part of type {str(part['type'])[:40]!r} in this role")
-    text = part.get("text") if part["type"] == "text" else optional_text(part.get("refusal"), f"{path}.content")
-    return {"text": text or ""}
+def _text(part: Part, message: Message, _: RequestFields) -> Block:
+    if not isinstance(part, Text | Refusal):
+        name = str(part.data.get("type")) if isinstance(part, ProviderPart) else _PART_NAMES[type(part)]
+        raise invalid(f"{message.path}.content", f"cannot hold a part of type {name[:40]!r} in this role")
+    return {"text": part.text}
 
 
-def _block(part: dict[str, Any], path: str, fields: RequestFields) -> Block:
-    """Translate a part of a user message or a tool result."""
-    match part["type"]:
-        case "image_url":
-            return image_block(part.get("image_url"), f"{path}.content.image_url", fields)
-        case "file":
-            return file_block(part.get("file"), f"{path}.content.file", fields)
-        case "input_audio":
-            return audio_block(part.get("input_audio"), f"{path}.content.input_audio", fields)
-    return _text(part, path, fields)
+def _block(part: Part, message: Message, fields: RequestFields) -> Block:
+    """Write a part of a user message or a tool result."""
+    match part:
+        case Image():
+            return image_block(part, f"{message.path}.{part.where}", fields)
+        case File():
+            return file_block(part, f"{message.path}.{part.where}", fields)
+        case Audio():
+            return audio_block(part.audio, f"{message.path}.content.input_audio", fields)
+    return _text(part, message, fields)

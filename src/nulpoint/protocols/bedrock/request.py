@@ -1,4 +1,4 @@
-"""Translates a chat request to Bedrock's Converse API.
+"""Writes a request for Bedrock's Converse API.
 
 What each model can do is in `capabilities.py`. Sources: the service model of `bedrock-runtime` and AWS's documentation.
 """
@@ -6,28 +6,29 @@ What each model can do is in `capabilities.py`. Sources: the service model of `b
 import re
 from typing import Any
 
+from nulpoint.conversation.emulation import ToolEmulation, custom_tools_as_functions
+from nulpoint.conversation.parts import Members
+from nulpoint.conversation.request import ConversationRequest, OutputFormat
+from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
 from nulpoint.protocols.anthropic.request import is_plain_object
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities, capabilities_of, check_model
-from nulpoint.protocols.bedrock.messages import BedrockConversation, cache_point, read_conversation
+from nulpoint.protocols.bedrock.messages import BedrockConversation, cache_point, write_conversation
 from nulpoint.protocols.bedrock.reasoning import reasoning
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.dropped import report_extra, sent_as_function
 from nulpoint.protocols.json_schema import SchemaRewriter
-from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
-    EncodedRequest,
     RequestFields,
     invalid,
     json_text,
     object_of,
     output_limit,
-    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
-from nulpoint.protocols.openai.chat_request import read_request
-from nulpoint.protocols.openai.response_format import SCHEMA, read_format
-from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
+from nulpoint.protocols.openai.response_format import format_instruction
+from nulpoint.protocols.provider_protocol import RenderedRequest
 
 # The top-level members of Converse that clients may send. Any other member that is not OpenAI's belongs to the model.
 _CONVERSE_MEMBERS = frozenset(
@@ -50,32 +51,34 @@ _TIERS = ("flex", "priority", "reserved")
 _STANDARD_TIERS = ("auto", "default")
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,\-.]{0,256}")
 _MAX_METADATA = 16
-_OF_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
+_IGNORED_OF_TOOL = frozenset({"type", "cache_control", "function.cache_control", "custom.cache_control"})
+_IGNORED_OF_FORMAT = frozenset({"json_schema"})
 
 Request = dict[str, Any]
 
 
-@reject_deep_nesting
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Translate a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
+def render(conversation: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+    """Write a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     check_model(model)
-    fields, messages, tools, emulation = read_request(body, limits)
+    fields = RequestFields(conversation.settings, limits)
     capabilities = capabilities_of(model)
     if fields.pop("n", 1) != 1:
         raise invalid("n", "must be 1: Bedrock gives one response per request", "unsupported_value")
-    conversation = read_conversation(messages, capabilities, fields)
-    request: Request = {"messages": conversation.turns}
+    written = write_conversation(conversation.messages, capabilities, fields)
+    request: Request = {"messages": written.turns}
     fields.pop("stream")
     fields.pop("stream_options")
-    _tools(request, capabilities, tools, conversation, fields)
-    thinks = reasoning(request, capabilities, conversation, fields)
-    emulation = _format(request, capabilities, conversation, emulation, thinks, fields)
+    emulation = custom_tools_as_functions(conversation.tools)
+    _tools(request, capabilities, conversation, written, fields)
+    thinks = reasoning(request, capabilities, written, fields)
+    if conversation.output_format is not None:
+        emulation = _format(request, conversation.output_format, capabilities, written, emulation, thinks, fields)
     _inference(request, capabilities, thinks, fields)
     _account_fields(request, fields)
-    if conversation.system:
-        request["system"] = conversation.system
+    if written.system:
+        request["system"] = written.system
     _provider_fields(request, fields)
-    return EncodedRequest(write_body(request), fields.dropped, emulation)
+    return RenderedRequest(write_body(request), fields.dropped, emulation)
 
 
 def _provider_fields(request: Request, fields: RequestFields) -> None:
@@ -102,20 +105,22 @@ def _provider_fields(request: Request, fields: RequestFields) -> None:
 def _tools(
     request: Request,
     capabilities: BedrockCapabilities,
-    tools: ToolSet,
-    conversation: BedrockConversation,
+    conversation: ConversationRequest,
+    written: BedrockConversation,
     fields: RequestFields,
 ) -> None:
-    if not (tools.functions or tools.provider_tools or "toolUse" in conversation.kinds):
+    if not (conversation.tools or "toolUse" in written.kinds):
         return
-    converse_tools = [tool for tool in tools.provider_tools if not _CONVERSE_TOOLS.isdisjoint(tool)]
+    provider_tools, choice = conversation.provider_tools(), conversation.tool_choice
+    converse_tools = [tool for tool in provider_tools if not _CONVERSE_TOOLS.isdisjoint(tool)]
     # The other tools in a provider's format are the model's own, such as Claude's computer use.
-    model_tools = [tool for tool in tools.provider_tools if _CONVERSE_TOOLS.isdisjoint(tool)]
+    model_tools = [tool for tool in provider_tools if _CONVERSE_TOOLS.isdisjoint(tool)]
     if model_tools:
         request["additionalModelRequestFields"] = {"tools": model_tools}
-    definitions = [block for tool in tools.allowed() for block in _tool(tool, capabilities, fields)] + converse_tools
-    called = conversation.called_tools()
-    forbidden = tools.choice is not None and tools.choice.mode == "none"
+    definitions = [block for tool in conversation.allowed_tools() for block in _tool(tool, capabilities, fields)]
+    definitions += converse_tools
+    called = written.called_tools()
+    forbidden = choice is not None and choice.mode == "none"
     if not called and (not definitions or forbidden):
         return
     if not definitions:  # Converse rejects a conversation with tool calls in it if the request has no tools
@@ -123,35 +128,34 @@ def _tools(
     config: dict[str, Any] = {"tools": definitions}
     if forbidden:
         fields.report_dropped("tool_choice")  # Converse cannot express that no tool may be called
-    elif tools.choice is not None and tools.choice.mode != "auto":
-        config["toolChoice"] = _tool_choice(tools.choice)
+    elif choice is not None and choice.is_required():
+        config["toolChoice"] = _tool_choice(choice)
     request["toolConfig"] = config
 
 
-def _tool(tool: dict[str, Any], capabilities: BedrockCapabilities, fields: RequestFields) -> list[dict[str, Any]]:
+def _tool(tool: FunctionTool | CustomTool, capabilities: BedrockCapabilities, fields: RequestFields) -> list[Members]:
     """Return the definition of a tool, followed by its cache mark if the client set one."""
-    function = tool["function"]
-    fields.report_other_members(function, _OF_FUNCTION, "tools.function")
-    rewriter = SchemaRewriter("tools.function.parameters", fields.limits.schema_nodes)
-    definition: dict[str, Any] = {"name": function["name"]}
-    if (function.get("description") or "").strip():  # Converse rejects blank descriptions
-        definition["description"] = function["description"]
-    schema = object_schema(function.get("parameters") or {"properties": {}}, rewriter)
-    if function.get("strict") and capabilities.claude is not None and capabilities.claude.structured_outputs:
+    report_extra(fields, tool.extra, tool.path, _IGNORED_OF_TOOL)
+    if isinstance(tool, CustomTool):
+        tool = sent_as_function(tool, fields)
+    rewriter = SchemaRewriter(tool.schema_path, fields.limits.schema_nodes)
+    definition: dict[str, Any] = {"name": tool.name}
+    if (tool.description or "").strip():  # Converse rejects blank descriptions
+        definition["description"] = tool.description
+    schema = object_schema(tool.parameters or {"properties": {}}, rewriter)
+    if tool.strict and capabilities.claude is not None and capabilities.claude.structured_outputs:
         schema = strict_schema(schema, rewriter)
         definition["strict"] = True
-    elif function.get("strict"):
+    elif tool.strict:
         fields.report_dropped("tools.function.strict")
     definition["inputSchema"] = {"json": schema}
     rewriter.report(fields)
-    cache_control = function.get("cache_control") or tool.get("cache_control")
-    return [{"toolSpec": definition}, *([cache_point(cache_control)] if cache_control else [])]
+    return [{"toolSpec": definition}, *([cache_point(tool.cache.control)] if tool.cache else [])]
 
 
 def _tool_choice(choice: ToolChoice) -> dict[str, Any]:
-    if choice.names is not None and len(choice.names) == 1:
-        return {"tool": {"name": next(iter(choice.names))}}
-    return {"any": {}}
+    name = choice.only_name()
+    return {"any": {}} if name is None else {"tool": {"name": name}}
 
 
 # -- the format of the response ----------------------------------------------------------------------------------------
@@ -159,43 +163,43 @@ def _tool_choice(choice: ToolChoice) -> dict[str, Any]:
 
 def _format(
     request: Request,
+    output_format: OutputFormat,
     capabilities: BedrockCapabilities,
-    conversation: BedrockConversation,
-    emulation: Emulation,
+    written: BedrockConversation,
+    emulation: ToolEmulation,
     thinks: bool,
     fields: RequestFields,
-) -> Emulation:
-    """Translate `response_format`, and return the emulation with anything added for it.
+) -> ToolEmulation:
+    """Write the output format, and return the emulation with anything added for it.
 
     A schema becomes structured output; for older models a tool that must be called, or only an instruction in words.
     """
-    response_format = read_format(fields)
-    if response_format is None:
+    report_extra(fields, output_format.extra, output_format.path, _IGNORED_OF_FORMAT)
+    if output_format.kind == "text":
         return emulation
-    schema = response_format.described_schema()
+    schema = output_format.described_schema()
     if schema is not None and capabilities.claude is not None and capabilities.claude.structured_outputs:
-        _structured_output(request, schema, response_format.json_schema, fields)
+        _structured_output(request, schema, output_format, fields)
         return emulation
-    can_force_tool = "toolConfig" not in request and not thinks and not conversation.continues_answer()
+    can_force_tool = "toolConfig" not in request and not thinks and not written.continues_answer()
     if schema is not None and can_force_tool and capabilities.forced_tool_choice != "none" and is_plain_object(schema):
-        name = str(response_format.json_schema.get("name") or "answer")
+        name = output_format.name or "answer"
         tool = {"name": name, "description": "Give the answer.", "inputSchema": {"json": schema}}
         choice: dict[str, Any] = {"tool": {"name": name}} if capabilities.forced_tool_choice == "tool" else {"any": {}}
         request["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return emulation._replace(schema_tool=name)
-    conversation.system.append({"text": response_format.as_instruction()})
-    fields.report_dropped("response_format")  # nothing enforces an instruction
+    written.system.append({"text": format_instruction(schema)})
+    fields.report_dropped(output_format.path)  # nothing enforces an instruction
     return emulation
 
 
-def _structured_output(
-    request: Request, schema: dict[str, Any], json_schema: dict[str, Any], fields: RequestFields
-) -> None:
-    rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+def _structured_output(request: Request, schema: Members, output_format: OutputFormat, fields: RequestFields) -> None:
+    rewriter = SchemaRewriter(output_format.schema_path, fields.limits.schema_nodes)
     strict = strict_schema(schema, rewriter)
     rewriter.report(fields)
-    labels = {name: json_schema[name] for name in ("name", "description") if json_schema.get(name)}
-    structure = {"jsonSchema": {"schema": json_text(strict), **labels}}
+    labels = {"name": output_format.name, "description": output_format.description}
+    known = {name: text for name, text in labels.items() if text}
+    structure = {"jsonSchema": {"schema": json_text(strict), **known}}
     config = request.get("outputConfig", {})
     request["outputConfig"] = {**config, "textFormat": {"type": "json_schema", "structure": structure}}
 

@@ -1,4 +1,4 @@
-"""Translates ConverseStream's events to OpenAI chunks.
+"""Reads ConverseStream's events.
 
 A text block has no start event. `messageStop` ends the message, and `metadata` follows with the usage. Without
 `messageStop` the stream was cut. Source: the service model of `bedrock-runtime`.
@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.conversation.stream import PartKind, StreamWriter
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
@@ -17,15 +19,14 @@ from nulpoint.protocols.bedrock.errors import stream_error_body
 from nulpoint.protocols.bedrock.response import (
     check_readable,
     completion_id,
-    extra_of,
-    to_annotations,
+    provider_data,
+    read_citations,
+    read_usage,
     to_finish_reason,
-    to_usage,
 )
-from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.provider_errors import embedded_failure
+from nulpoint.protocols.provider_stream import StreamParser
 from nulpoint.protocols.response_types import BedrockEvent, Index
-from nulpoint.protocols.stream_translator import StreamTranslator
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -41,19 +42,19 @@ class _BlockDelta(msgspec.Struct, gc=False):
 
 _check = msgspec.json.Decoder(BedrockEvent).decode
 _read_block_delta = msgspec.json.Decoder(_BlockDelta).decode
+_PART_KINDS: dict[Any, PartKind] = {"reasoningContent": "reasoning", "citation": "text"}  # by the member of a delta
 _PADDING = "p"  # a member with random letters that hide the length of the event
 
 
-class BedrockStream(StreamTranslator[EventStreamMessage]):
-    """Translates a Converse stream. `model` is the requested model, which the stream does not name."""
+class BedrockStreamParser(StreamParser[EventStreamMessage]):
+    """Reads a Converse stream. `model` is the requested model, which the stream does not name."""
 
     format = "Bedrock's Converse API"
 
-    def __init__(self, created: int, show_usage: bool, model: str, response_id: str = "") -> None:
+    def __init__(self, writer: StreamWriter, model: str, response_id: str = "") -> None:
         self._decoder = EventStreamDecoder()
-        super().__init__(created, show_usage, self._decoder.feed)
+        super().__init__(writer, self._decoder.feed, model)
         self._id = response_id
-        self._model = model
         self._begun = False
         self._response: dict[str, Any] = {}  # the response without its content
         self._blocks: dict[int, dict[str, Any]] = {}
@@ -74,9 +75,9 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
         complete = not self.over and "stopReason" in self._response and not self._decoder.inside_message()
         return self._end() if complete else b""
 
-    def _reported_usage(self) -> dict[str, Any] | None:
+    def _usage(self) -> Usage | None:
         usage = self._response.get("usage")
-        return to_usage(usage) if usage else None
+        return read_usage(usage) if usage else None
 
     def _translate(self, message: EventStreamMessage) -> bytes:
         headers = message.headers
@@ -110,20 +111,16 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
         if self._begun:
             return b""
         self._begun = True
-        self._write.begin(completion_id(self._id, payload), self._model)
-        return self._write.delta({"role": "assistant", "content": "", "refusal": None})
+        return self._writer.begin(completion_id(self._id, payload), self._model)
 
     def _start_block(self, index: int, start: dict[str, Any]) -> bytes:
         self._blocks[index] = {name: dict(value) for name, value in start.items()}
         use = start.get("toolUse")
         if use is None or use.get("type") == "server_tool_use":
-            return b""
+            return self._writer.start_part("other")
         call = self._calls[index] = len(self._calls)
         self._open[index] = None
-        function = {"name": use["name"], "arguments": ""}
-        return self._write.delta(
-            {"tool_calls": [{"index": call, "id": use["toolUseId"], "type": "function", "function": function}]}
-        )
+        return self._writer.start_call(call, use["toolUseId"], use["name"])
 
     def _block_delta(self, payload: bytes) -> bytes:
         event = _read_block_delta(payload)
@@ -132,14 +129,22 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
             _check(payload)
             return self._other_delta(index, msgspec.json.decode(payload)["delta"])
         if index != self._text_index:
-            self._blocks.setdefault(index, {})
+            self._begin_part(index, "text")
             self._text_index, self._text = index, self._texts[index]["text"]
         self._text.write(text)
-        return self._write.text(text) if text else b""
+        return self._writer.text(text)
+
+    def _begin_part(self, index: int, kind: PartKind) -> dict[str, Any]:
+        """Return a block, and begin its part if it has not begun: blocks of text and reasoning have no start event."""
+        block = self._blocks.get(index)
+        if block is None:
+            block = self._blocks[index] = {}
+            self._writer.start_part(kind)
+        return block
 
     def _other_delta(self, index: int, delta: dict[str, Any]) -> bytes:
         """Translate a delta that is not text."""
-        block = self._blocks.setdefault(index, {})
+        block = self._begin_part(index, _PART_KINDS.get(next(iter(delta), None), "other"))
         for name, value in delta.items():
             if name == "toolUse":
                 return self._input(index, value["input"])
@@ -147,7 +152,8 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
                 return self._reasoning(index, block, value)
             if name == "citation":
                 block.setdefault("citations", []).append(value)
-            elif isinstance(value, list):  # the result of a tool that AWS ran
+                return b"".join([self._writer.citation(citation) for citation in read_citations([value])])
+            if isinstance(value, list):  # the result of a tool that AWS ran
                 block.setdefault(name, {}).setdefault("content", []).extend(value)
             else:
                 block.setdefault(name, {}).update(value)
@@ -157,22 +163,25 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
         self._texts[index]["input"].write(text)
         if not text or index not in self._calls:
             return b""
-        return self._write.delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": text}}]})
+        return self._writer.arguments(self._calls[index], text)
 
     def _reasoning(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> bytes:
         block.setdefault("reasoningContent", {})
         for name in ("text", "signature", "redactedContent"):
             if delta.get(name):
                 self._texts[index][name if name != "text" else "reasoning"].write(delta[name])
-        text = delta.get("text")
-        return self._write.delta({"reasoning_content": text}) if text else b""
+        output = self._writer.reasoning(delta["text"]) if delta.get("text") else b""
+        for name in ("signature", "redactedContent"):
+            output += self._writer.signature(delta[name]) if delta.get(name) else b""
+        return output
 
     def _stop_block(self, index: int) -> bytes:
         """End a block. A call without any input gets an empty object."""
         if index not in self._open:
             return b""
         del self._open[index]
-        return b"" if self._texts[index]["input"].tell() else self._input(index, "{}")
+        output = b"" if self._texts[index]["input"].tell() else self._input(index, "{}")
+        return output + self._writer.end_call(self._calls[index])
 
     def _stop(self, event: dict[str, Any]) -> bytes:
         self._response.update({name: value for name, value in event.items() if name != _PADDING})
@@ -186,17 +195,11 @@ class BedrockStream(StreamTranslator[EventStreamMessage]):
         blocks = [self._complete_block(index) for index in sorted(self._blocks)]
         stop_reason = self._response["stopReason"]
         check_readable(blocks, stop_reason)
-        delta: dict[str, Any] = {}
-        annotations = list(to_annotations(blocks))
-        if annotations:
-            delta["annotations"] = annotations
-        extra = extra_of(blocks, self._response)
-        if extra:
-            delta[EXTRA_FIELDS] = {"bedrock": extra}
-        last = self._write.delta(delta, to_finish_reason(stop_reason, bool(self._calls)))
-        usage = self._reported_usage()
-        if self._show_usage and usage:
-            last += self._write.usage(usage)
+        reason = to_finish_reason(stop_reason, bool(self._calls))
+        last = self._writer.finish(reason, provider_data(blocks, self._response))
+        usage = self._usage()
+        if usage:
+            last += self._writer.usage(usage)
         self.over = True
         return last
 

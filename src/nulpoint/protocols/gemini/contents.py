@@ -1,13 +1,18 @@
-"""Translates the messages of a chat to Gemini's system instruction and contents.
+"""Writes the messages of a conversation as Gemini's system instruction and contents.
 
 Sources: the request types of the `google-genai` SDK and recorded traffic. The results of all calls of a turn go into a
 single content right after that turn. The user's text goes into a separate content after it.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.conversation.parts import Audio, File, Image, Part, ProviderPart, Refusal, Text, ToolCall, ToolResult
+from nulpoint.conversation.request import Message
+from nulpoint.protocols.call_arguments import tool_arguments
+from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_reasoning, report_result
 from nulpoint.protocols.gemini.candidates import parts_text
 from nulpoint.protocols.gemini.capabilities import GeminiCapabilities
 from nulpoint.protocols.openai.chat import (
@@ -15,12 +20,9 @@ from nulpoint.protocols.openai.chat import (
     RequestFields,
     data_url,
     invalid,
-    joined_texts,
     optional_text,
     original_parts,
-    parts_of,
 )
-from nulpoint.protocols.openai.chat_request import call_arguments
 
 # Calls in a history from another provider have no signature. Google documents this one for that case.
 _SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -30,10 +32,10 @@ _TYPES = {
     "heic": "image/heic", "heif": "image/heif", "pdf": "application/pdf", "txt": "text/plain", "mp3": "audio/mp3",
     "wav": "audio/wav", "mp4": "video/mp4", "webm": "video/webm", "mov": "video/mov",
 }  # fmt: skip
-_MESSAGE_MEMBERS = frozenset({"role", "content"})
-_ASSISTANT_MEMBERS = _MESSAGE_MEMBERS | {"tool_calls", "refusal", "audio", EXTRA_FIELDS, "extra_content", "annotations"}
-_RESULT_MEMBERS = _MESSAGE_MEMBERS | {"tool_call_id", "name"}
-_PART_MEMBERS = frozenset({"type", "text", "refusal", "image_url", "file", "input_audio"})
+# Members that are not reported as dropped: the gateway itself put them into its responses, or they are sent otherwise.
+_IGNORED_OF_MESSAGE = frozenset({"content"})
+_IGNORED_OF_ASSISTANT = frozenset({"content", "audio", EXTRA_FIELDS, "extra_content", "annotations"})
+_IGNORED_OF_RESULT = frozenset({"content", "name"})
 
 
 class Contents(NamedTuple):
@@ -41,35 +43,32 @@ class Contents(NamedTuple):
     turns: list[dict[str, Any]]
 
 
-def read_contents(messages: list[dict[str, Any]], capabilities: GeminiCapabilities, fields: RequestFields) -> Contents:
-    """Translate the messages. Raises Failure (400) for messages that Gemini has no equivalent for."""
+def write_contents(messages: Iterable[Message], capabilities: GeminiCapabilities, fields: RequestFields) -> Contents:
+    """Write the messages. Raises Failure (400) for messages that Gemini has no equivalent for."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
-    ids: dict[str, str | None] = {}  # the call ids that are sent to Gemini, by the ids in the request
-    for index, message in enumerate(messages):
-        where = f"messages[{index}]"
-        role = message["role"]
-        if role == "assistant":
-            parts = _model_parts(message, where, capabilities, fields, ids)
+    ids: dict[str | None, str | None] = {}  # the call ids that are sent to Gemini, by the ids in the request
+    for message in messages:
+        if message.role == "assistant":
+            parts = _model_parts(message, capabilities, fields, ids)
             if parts and not turns:  # Gemini rejects a conversation that begins with the model
                 turns.append({"role": "user", "parts": [_EMPTY_PART]})
             _turn(turns, "model", parts)
-        elif role == "tool":
-            _result(turns, message, ids, where, capabilities, fields)
-        elif role in ("user", "system", "developer"):
-            fields.report_other_members(message, _MESSAGE_MEMBERS, "messages")
-            parts = [_part(part, where, capabilities, fields) for part in parts_of(message.get("content"), where)]
-            if role == "user" or turns:
+        elif message.role == "tool":
+            _result(turns, message, ids, capabilities, fields)
+        else:
+            if message.extra:
+                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+            parts = _parts(message.parts, message, capabilities, fields)
+            if message.role == "user" or turns:
                 _turn(turns, "user", parts)
             else:
                 system += parts
-        else:
-            raise invalid(f"{where}.role", "must be system, developer, user, assistant or tool")
     if not turns:
         turns.append({"role": "user", "parts": [_EMPTY_PART]})
     if turns[-1]["role"] == "model" and capabilities.gemini_3:
         text = "must not be the assistant's: Gemini 3 and newer cannot continue it; add a message of the user"
-        raise invalid(f"messages[{len(messages) - 1}]", text, "unsupported_value")
+        raise invalid(message.path, text, "unsupported_value")
     return Contents(system, turns)
 
 
@@ -88,17 +87,20 @@ def _holds_results(turn: dict[str, Any]) -> bool:
 
 def _result(
     turns: list[dict[str, Any]],
-    message: dict[str, Any],
-    ids: dict[str, str | None],
-    where: str,
+    message: Message,
+    ids: dict[str | None, str | None],
     capabilities: GeminiCapabilities,
     fields: RequestFields,
 ) -> None:
     """Add a tool result to the other results of its turn, even if other messages are between them."""
-    fields.report_other_members(message, _RESULT_MEMBERS, "messages")
-    parts = [_part(part, where, capabilities, fields) for part in parts_of(message.get("content"), where)]
-    response: dict[str, Any] = {"name": message["name"], "response": _response(parts_text(parts))}
-    call_id = ids.get(message["tool_call_id"])
+    (result,) = message.parts
+    assert isinstance(result, ToolResult)
+    if message.extra:
+        report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
+    report_result(fields, result, message)
+    parts = _parts(result.parts, message, capabilities, fields)
+    response: dict[str, Any] = {"name": result.name, "response": _response(parts_text(parts))}
+    call_id = ids.get(result.unique_id)
     if call_id is not None:
         response["id"] = call_id
     media = [part for part in parts if set(part) != {"text"}]
@@ -134,25 +136,25 @@ def _response(text: str) -> Any:
 
 
 def _model_parts(
-    message: dict[str, Any],
-    where: str,
-    capabilities: GeminiCapabilities,
-    fields: RequestFields,
-    ids: dict[str, str | None],
+    message: Message, capabilities: GeminiCapabilities, fields: RequestFields, ids: dict[str | None, str | None]
 ) -> list[dict[str, Any]]:
-    calls = message.get("tool_calls") or []
-    unchanged = _unchanged_parts(message, where)
+    calls = [part for part in message.parts if isinstance(part, ToolCall)]
+    unchanged = _unchanged_parts(message, calls)
     if unchanged is not None:
         functions = [part["functionCall"] for part in unchanged if "functionCall" in part]
-        ids.update({call["id"]: function.get("id") for call, function in zip(calls, functions, strict=True)})
+        ids.update({call.unique_id: function.get("id") for call, function in zip(calls, functions, strict=True)})
         return [*unchanged]
-    fields.report_other_members(message, _ASSISTANT_MEMBERS, "messages")
-    content = message.get("content") or optional_text(message.get("refusal"), f"{where}.refusal")
-    parts = [_part(part, where, capabilities, fields) for part in parts_of(content, where)]
+    if message.is_plain and len(message.parts) == 1 and not message.extra:
+        return _parts(message.parts, message, capabilities, fields)
+    report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
+    report_reasoning(fields, message)
+    parts = _parts(message.content(), message, capabilities, fields)
+    if not parts and message.refusal():
+        parts = [{"text": message.refusal()}]
     for number, call in enumerate(calls):
-        arguments = call_arguments(call, f"{where}.tool_calls[{number}]", fields)
-        ids[call["id"]] = call["id"]
-        part: dict[str, Any] = {"functionCall": {"name": call["function"]["name"], "args": arguments, "id": call["id"]}}
+        arguments = tool_arguments(call, message, fields)
+        ids[call.unique_id] = call.unique_id
+        part: dict[str, Any] = {"functionCall": {"name": call.name, "args": arguments, "id": call.unique_id}}
         signature = _signature(call)
         if signature:
             part["thoughtSignature"] = signature
@@ -162,58 +164,70 @@ def _model_parts(
     return parts
 
 
-def _signature(call: dict[str, Any]) -> Any:
-    extra = call.get("extra_content")
+def _signature(call: ToolCall) -> Any:
+    extra = call.extra.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
     return google.get("thought_signature") if isinstance(google, dict) else None
 
 
-def _unchanged_parts(message: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
+def _unchanged_parts(message: Message, calls: list[ToolCall]) -> list[dict[str, Any]] | None:
     """Return Gemini's original parts of a message, or None if the client has changed its text or calls since."""
-    parts = original_parts(message, "gemini", "parts", where)
+    if not message.provider_data:
+        return None
+    parts = original_parts(message.provider_data, "gemini", "parts", message.path)
     if not parts:
         return None
     if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
-        raise invalid(f"{where}.{EXTRA_FIELDS}.gemini.parts", "must have objects as `functionCall`")
-    text = joined_texts(parts_of(message.get("content"), where))
-    names = [call["function"]["name"] for call in message.get("tool_calls") or []]
+        raise invalid(f"{message.path}.{EXTRA_FIELDS}.gemini.parts", "must have objects as `functionCall`")
+    names = [call.name for call in calls]
     original_names = [part["functionCall"].get("name") for part in parts if "functionCall" in part]
-    return parts if (text, names) == (parts_text(parts), original_names) else None
+    return parts if (message.text(), names) == (parts_text(parts), original_names) else None
 
 
-def _part(part: dict[str, Any], where: str, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
-    """Translate a message part. A part in Gemini's own format is returned as it is."""
-    kind = part.get("type")
-    if kind in ("text", "refusal"):
-        text = part.get("text") if kind == "text" else optional_text(part.get("refusal"), f"{where}.content")
-        gemini_part: dict[str, Any] = {"text": text or ""}
-    elif kind == "image_url":
-        image = part.get("image_url")
-        image = image if isinstance(image, dict) else {"url": image}
-        fields.report_other_members(image, {"url"}, "messages.content.image_url")
-        gemini_part = _media(image.get("url"), f"{where}.content.image_url", capabilities)
-    elif kind == "file" and isinstance(part.get("file"), dict):
-        gemini_part = _file(part["file"], f"{where}.content.file", capabilities, fields)
-    elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
-        audio = part["input_audio"]
-        fields.report_other_members(audio, {"data", "format"}, "messages.content.input_audio")
-        kind = optional_text(audio.get("format"), f"{where}.content.input_audio.format") or "wav"
-        gemini_part = {"inlineData": {"mimeType": f"audio/{kind}", "data": audio.get("data")}}
-    else:
-        return part
-    fields.report_other_members(part, _PART_MEMBERS, "messages.content")
+def _parts(
+    parts: Iterable[Part], message: Message, capabilities: GeminiCapabilities, fields: RequestFields
+) -> list[dict[str, Any]]:
+    """Write the parts except empty texts."""
+    return [_part(part, message, capabilities, fields) for part in parts if not isinstance(part, Text) or part.text]
+
+
+def _part(part: Part, message: Message, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
+    """Write a message part. A part in Gemini's own format is returned as it is."""
+    if isinstance(part, Text) and not part.extra and part.cache is None:
+        return {"text": part.text}
+    path = f"{message.path}.{part.where}"
+    match part:
+        case Text() | Refusal():
+            gemini_part: dict[str, Any] = {"text": part.text}
+        case Image():
+            report_extra(fields, {"detail": part.detail}, path)
+            gemini_part = _media(part.url, path, capabilities)
+        case File():
+            report_extra(fields, {"filename": part.name}, path)  # Gemini has no file name
+            gemini_part = _file(part, path, capabilities)
+        case Audio() if isinstance(part.audio, dict):
+            path = f"{path}.input_audio"
+            report_extra(fields, part.audio, path, {"data", "format"})
+            kind = optional_text(part.audio.get("format"), f"{path}.format") or "wav"
+            gemini_part = {"inlineData": {"mimeType": f"audio/{kind}", "data": part.audio.get("data")}}
+        case Audio():
+            gemini_part = {"type": "input_audio", "input_audio": part.audio}
+        case _:
+            assert isinstance(part, ProviderPart)
+            return dict(part.data)
+    report_extra(fields, part.extra, f"{message.path}.content")
+    report_cache_mark(fields, part.cache, f"{message.path}.content")
     return gemini_part
 
 
-def _file(file: dict[str, Any], where: str, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
-    fields.report_other_members(file, {"file_id", "file_data"}, "messages.content.file")  # Gemini has no file name
-    if file.get("file_id"):
-        return {"fileData": {"fileUri": file["file_id"]}}
-    return _media(file.get("file_data"), f"{where}.file_data", capabilities)
+def _file(file: File, path: str, capabilities: GeminiCapabilities) -> dict[str, Any]:
+    if file.file_id:
+        return {"fileData": {"fileUri": file.file_id}}
+    return _media(file.url, f"{path}.file_data", capabilities)
 
 
-def _media(url: Any, where: str, capabilities: GeminiCapabilities) -> dict[str, Any]:
-    if not isinstance(url, str):
+def _media(url: str | None, where: str, capabilities: GeminiCapabilities) -> dict[str, Any]:
+    if url is None:
         raise invalid(where, "must hold a URL")
     data = data_url(url, where)
     if data:

@@ -1,10 +1,15 @@
-"""Translates a chat request to Gemini's generateContent (v1beta).
+"""Writes a request for Gemini's generateContent (v1beta).
 
 Sources: the request types of the `google-genai` SDK and recorded traffic. `capabilities` says what each model supports.
 """
 
 from typing import Any
 
+from nulpoint.conversation.emulation import custom_tools_as_functions
+from nulpoint.conversation.parts import Members
+from nulpoint.conversation.request import ConversationRequest, OutputFormat
+from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
+from nulpoint.protocols.dropped import report_extra, sent_as_function
 from nulpoint.protocols.gemini.capabilities import (
     EFFORTS,
     GeminiCapabilities,
@@ -12,23 +17,20 @@ from nulpoint.protocols.gemini.capabilities import (
     check_model,
     thinking_config,
 )
-from nulpoint.protocols.gemini.contents import Contents, read_contents
+from nulpoint.protocols.gemini.contents import Contents, write_contents
 from nulpoint.protocols.gemini.schema import response_schema
 from nulpoint.protocols.json_schema import SchemaRewriter
-from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
-    EncodedRequest,
     RequestFields,
     invalid,
     object_of,
     output_limit,
-    reject_deep_nesting,
     stop_sequences,
     write_body,
 )
-from nulpoint.protocols.openai.chat_request import read_request
-from nulpoint.protocols.openai.response_format import SCHEMA, read_format
-from nulpoint.protocols.openai.tools import ToolChoice, ToolSet
+from nulpoint.protocols.openai.response_format import format_instruction
+from nulpoint.protocols.provider_protocol import RenderedRequest
 
 _CONFIG_NAMES = {
     "temperature": "temperature", "top_p": "topP", "n": "candidateCount", "seed": "seed",
@@ -43,23 +45,25 @@ _GEMINI_CONFIG = frozenset(
     }
 )  # fmt: skip
 _TIERS = ("flex", "priority", "standard")
-_FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
+_IGNORED_OF_TOOL = frozenset({"type"})
+_IGNORED_OF_FORMAT = frozenset({"json_schema"})
 
 
-@reject_deep_nesting
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
-    """Translate a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
+def render(conversation: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+    """Write a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
     check_model(model)
-    fields, messages, tools, emulation = read_request(body, limits)
+    fields = RequestFields(conversation.settings, limits)
     capabilities = capabilities_of(model)
     fields.pop("stream")
     fields.pop("stream_options")
-    contents = read_contents(messages, capabilities, fields)
+    contents = write_contents(conversation.messages, capabilities, fields)
     request: dict[str, Any] = {"contents": contents.turns}
     config = _sampling(fields)
-    _tools(request, tools, fields)
+    _tools(request, conversation, fields)
     _search(request, capabilities, fields)
-    _format(config, contents, capabilities, bool(tools.functions), fields)
+    if conversation.output_format is not None:
+        has_functions = bool(conversation.client_tools())
+        _format(config, conversation.output_format, contents, capabilities, has_functions, fields)
     _thinking(config, capabilities, fields)
     _modalities(config, fields)
     if contents.system:
@@ -74,7 +78,7 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     if config:
         client_config = object_of(request.pop("generationConfig", None), "generationConfig")
         request["generationConfig"] = {**config, **client_config}
-    return EncodedRequest(write_body(request), fields.dropped, emulation)
+    return RenderedRequest(write_body(request), fields.dropped, custom_tools_as_functions(conversation.tools))
 
 
 def _sampling(fields: RequestFields) -> dict[str, Any]:
@@ -92,33 +96,32 @@ def _sampling(fields: RequestFields) -> dict[str, Any]:
     return config
 
 
-def _tools(request: dict[str, Any], tools: ToolSet, fields: RequestFields) -> None:
-    if fields.pop("parallel_tool_calls") is False and tools.functions:
+def _tools(request: dict[str, Any], conversation: ConversationRequest, fields: RequestFields) -> None:
+    client_tools, choice = conversation.client_tools(), conversation.tool_choice
+    if fields.pop("parallel_tool_calls") is False and client_tools:
         fields.report_dropped("parallel_tool_calls")
-    choice = tools.choice
-    required = choice is not None and choice.mode == "required"
-    functions = tools.functions if required else tools.allowed()
+    required = choice is not None and choice.is_required()
+    functions = client_tools if required else conversation.allowed_tools()
     declarations = [_declaration(tool, fields) for tool in functions]
-    gemini_tools = [{"functionDeclarations": declarations}] if declarations else []
-    gemini_tools += tools.provider_tools
+    gemini_tools: list[Members] = [{"functionDeclarations": declarations}] if declarations else []
+    gemini_tools += conversation.provider_tools()
     if gemini_tools:
         request["tools"] = gemini_tools
-    strict = any(tool["function"].get("strict") for tool in functions)
+    strict = any(isinstance(tool, FunctionTool) and tool.strict for tool in functions)
     calling_config = _calling_config(choice, strict)
     if declarations and calling_config:
         request["toolConfig"] = {"functionCallingConfig": calling_config}
 
 
-def _declaration(tool: dict[str, Any], fields: RequestFields) -> dict[str, Any]:
-    function = tool["function"]
-    fields.report_other_members(function, _FUNCTION_MEMBERS, "tools.function")
-    if tool.get("cache_control"):
-        fields.report_dropped("tools.cache_control")
-    declaration: dict[str, Any] = {"name": function["name"]}
-    if function.get("description"):
-        declaration["description"] = function["description"]
-    if function.get("parameters"):
-        declaration["parametersJsonSchema"] = function["parameters"]
+def _declaration(tool: FunctionTool | CustomTool, fields: RequestFields) -> dict[str, Any]:
+    report_extra(fields, tool.extra, tool.path, _IGNORED_OF_TOOL)
+    if isinstance(tool, CustomTool):
+        tool = sent_as_function(tool, fields)
+    declaration: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        declaration["description"] = tool.description
+    if tool.parameters:
+        declaration["parametersJsonSchema"] = tool.parameters
     return declaration
 
 
@@ -129,8 +132,8 @@ def _calling_config(choice: ToolChoice | None, strict: bool) -> dict[str, Any] |
     text.
     """
     mode = choice.mode if choice else None
-    if choice is not None and mode == "required":
-        names = {"allowedFunctionNames": sorted(choice.names)} if choice.names is not None else {}
+    if choice is not None and choice.is_required():
+        names = {"allowedFunctionNames": sorted(set(choice.names))} if choice.names is not None else {}
         return {"mode": "ANY", **names}
     if mode == "none":
         return {"mode": "NONE"}
@@ -158,23 +161,24 @@ def _search(request: dict[str, Any], capabilities: GeminiCapabilities, fields: R
 
 def _format(
     config: dict[str, Any],
+    output_format: OutputFormat,
     contents: Contents,
     capabilities: GeminiCapabilities,
     has_functions: bool,
     fields: RequestFields,
 ) -> None:
-    response_format = read_format(fields)
-    if response_format is None:
+    report_extra(fields, output_format.extra, output_format.path, _IGNORED_OF_FORMAT)
+    if output_format.kind == "text":
         return
+    schema = output_format.described_schema()
     if has_functions and not capabilities.gemini_3:  # these models reject a format beside functions
-        contents.system.append({"text": response_format.as_instruction()})
-        fields.report_dropped("response_format")
+        contents.system.append({"text": format_instruction(schema)})
+        fields.report_dropped(output_format.path)
         return
     config["responseMimeType"] = "application/json"
-    schema = response_format.described_schema()
     if schema is None:
         return
-    rewriter = SchemaRewriter(SCHEMA, fields.limits.schema_nodes)
+    rewriter = SchemaRewriter(output_format.schema_path, fields.limits.schema_nodes)
     config["responseJsonSchema"] = response_schema(schema, rewriter)
     rewriter.report(fields)
 

@@ -4,7 +4,7 @@ Source: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -13,7 +13,7 @@ import msgspec
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.formats.malformed import NOT_JSON, malformed_response, unusable_response
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
@@ -24,14 +24,15 @@ OPENAI_MEMBERS = CHAT_MEMBERS
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,), "metadata": ({},), "modalities": (["text"],),
     "n": (1,), "parallel_tool_calls": (True,), "presence_penalty": (0,), "store": (False,), "stop": ([], ""),
-    "top_logprobs": (0,),
+    "top_logprobs": (0,), "tools": ([],), "functions": ([],),
 }  # fmt: skip
 # The member of a message for everything that OpenAI's format has no place for, by provider. If a client sends such a
 # message back, the provider gets these members again.
 EXTRA_FIELDS = "provider_specific_fields"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.$-]")
 _MAX_NAME_LENGTH, _MAX_NAMES = 120, 32
-_NO_EFFECT: tuple[Any, ...] = (None, "", [], {}, False, "auto")
+# The values of a member that have no effect, whatever the member is.
+NO_EFFECT: tuple[Any, ...] = (None, "", [], {}, False, "auto")
 
 
 def read_body(body: bytes) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     dropped: list[str]
-    emulation: Emulation = Emulation()
+    emulation: Emulation = NO_EMULATION
 
 
 class RequestFields:
@@ -89,7 +90,7 @@ class RequestFields:
     provider's own. `limits` are the limits for translating the request.
     """
 
-    def __init__(self, request: dict[str, Any], limits: TranslationLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, request: Mapping[str, Any], limits: TranslationLimits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self._left = {name: value for name, value in request.items() if value is not None}
         self.dropped: list[str] = []
@@ -113,7 +114,7 @@ class RequestFields:
         if members.keys() <= known:
             return
         for name, value in members.items():
-            if name not in known and value not in _NO_EFFECT:
+            if name not in known and value not in NO_EFFECT:
                 self.report_dropped(f"{where}.{name}")
 
     def leftovers(self) -> dict[str, Any]:
@@ -215,12 +216,11 @@ def check_part(part: Any, where: str) -> None:
             raise invalid(where, f"must have text as the `{name}` of its parts")
 
 
-def original_parts(message: dict[str, Any], provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
-    """Return the original parts in a message that came from this provider and that the client sends back.
+def original_parts(extra: Any, provider: str, member: str, where: str) -> list[dict[str, Any]] | None:
+    """Return the original parts in the EXTRA_FIELDS of a message that came from this provider.
 
-    Returns None if the message has none. Raises Failure (400) for malformed parts.
+    Returns None if there are none. Raises Failure (400) for malformed parts.
     """
-    extra = message.get(EXTRA_FIELDS)
     provider_fields = extra.get(provider) if isinstance(extra, dict) else None
     parts = provider_fields.get(member) if isinstance(provider_fields, dict) else None
     if not isinstance(parts, list):
@@ -297,14 +297,14 @@ def json_text(value: Any) -> str:
 
 
 _MAX_ID_AND_MODEL = 4096  # characters of the response id and the model's name together
-_AFTER_TEXT = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+AFTER_TEXT = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
 
 class ChunkWriter:
     """Writes the chunks of a stream.
 
     `id`, `created` and `model` are the same in all chunks, so the part before the choices is encoded only once. A chunk
-    takes 0.4 us instead of 0.8.
+    takes 0.4 us instead of 0.8. `before_text` and AFTER_TEXT are what stands around the text of most chunks.
     """
 
     def __init__(self, created: int) -> None:
@@ -322,7 +322,7 @@ class ChunkWriter:
             )
         frame = {"id": response_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
-        self._before_text = self._frame + b'{"index":0,"delta":{"content":'
+        self.before_text = self._frame + b'{"index":0,"delta":{"content":'
 
     def delta(
         self,
@@ -338,7 +338,7 @@ class ChunkWriter:
 
     def text(self, text: str) -> bytes:
         """Return the same chunk as `delta({"content": text})`, the most frequent one, in a third of the time."""
-        return self._before_text + msgspec.json.encode(text) + _AFTER_TEXT
+        return self.before_text + msgspec.json.encode(text) + AFTER_TEXT
 
     def usage(self, usage: dict[str, Any]) -> bytes:
         return b'%b],"usage":%b}\n\n' % (self._frame, msgspec.json.encode(usage))

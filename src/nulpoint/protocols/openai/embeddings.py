@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.conversation.usage import Tokens
 from nulpoint.formats.malformed import MALFORMED, unusable_response
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, invalid, optional_text, read_response, too_many
-from nulpoint.protocols.openai.usage import Tokens
 
 
 class EmbeddingVectors(NamedTuple):

@@ -1,31 +1,12 @@
 """Reads the token counts that providers report in the OpenAI format. Counts that are not reported are never guessed."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from nulpoint.conversation.usage import Tokens, Usage
 from nulpoint.formats.malformed import NOT_JSON
-
-# More tokens than any model can read or write. Larger numbers are not accepted as counts, since their sums would be too
-# large for the metrics and the request log.
-MAX_TOKENS = 1_000_000_000
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """The token counts of a response.
-
-    `prompt` includes `cached` (read from the provider's cache) and `written` (written to it, of which `written_1h` are
-    kept for an hour and the others for minutes). `completion` includes `reasoning`.
-    """
-
-    prompt: Tokens = 0
-    completion: Tokens = 0
-    cached: Tokens = 0
-    reasoning: Tokens = 0
-    written: Tokens = 0
-    written_1h: Tokens = 0
 
 
 class _PromptDetails(msgspec.Struct):

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from nulpoint.cli.log import filters
 from nulpoint.cli.log.formatting import width
 from nulpoint.cli.main import main as nulpoint
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord
 from nulpoint.telemetry.request_log.sqlite_schema import APPLICATION, SCHEMA, open_to_write
 from support.request_log_files import Clock, database

@@ -6,9 +6,7 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.anthropic import request as anthropic_request
-from nulpoint.protocols.anthropic import response as anthropic_response
-from nulpoint.protocols.anthropic.stream import AnthropicStream
+from nulpoint.protocols.registry import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
 
@@ -25,7 +23,7 @@ def user_file(data):
 
 
 def encoded(model=MODEL, **members):
-    body, dropped, _ = anthropic_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = CODECS["anthropic"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 
@@ -274,7 +272,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ]
     answer = {"id": "m", "type": "message", "role": "assistant", "model": MODEL, "content": blocks,
               "stop_reason": "tool_use", "usage": {"input_tokens": 1, "output_tokens": 2}}  # fmt: skip
-    message = json.loads(anthropic_response.decode(json.dumps(answer).encode(), 0))["choices"][0]["message"]
+    message = json.loads(CODECS["anthropic"].decode(json.dumps(answer).encode(), 0))["choices"][0]["message"]
     assert message["reasoning_content"] == "hm"
     result = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
     body, dropped = encoded(messages=[*HI, message, result])
@@ -289,7 +287,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ("kind", "status"), [("overloaded_error", 502), ("rate_limit_error", 429), ("invalid_request_error", 400)]
 )
 def test_an_error_event_is_a_failure_of_its_kind(kind, status):
-    stream = AnthropicStream(0, False)
+    stream = CODECS["anthropic"].stream(0, False)
     event = {"type": "error", "error": {"type": kind, "message": "no"}}
     assert stream.feed(b"event: error\ndata: " + json.dumps(event).encode() + b"\n\n") == b""
     assert not stream.finished()
@@ -298,7 +296,7 @@ def test_an_error_event_is_a_failure_of_its_kind(kind, status):
 
 @pytest.mark.parametrize("event", ["{", "[]", '{"type":"content_block_delta","index":7,"delta":{}}'])
 def test_malformed_event_is_a_failure(event):
-    stream = AnthropicStream(0, False)
+    stream = CODECS["anthropic"].stream(0, False)
     stream.feed(f"data: {event}\n\n".encode())
     assert stream.failure.code == "provider_malformed"
 

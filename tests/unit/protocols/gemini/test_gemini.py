@@ -6,9 +6,9 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
 from nulpoint.protocols.provider_errors import provider_failure
+from nulpoint.protocols.registry import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
 
@@ -19,7 +19,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 
 
 def encoded(model=MODEL, **members):
-    body, dropped, _ = gemini_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, _ = CODECS["gemini"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 

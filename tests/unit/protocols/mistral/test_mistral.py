@@ -7,8 +7,8 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
+from nulpoint.protocols.registry import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
 
@@ -19,7 +19,7 @@ CALL = {"id": "call_abc", "type": "function", "function": {"name": "f", "argumen
 
 
 def encoded(**members):
-    body, dropped, _ = mistral_request.encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
+    body, dropped, _ = CODECS["mistral"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
     return json.loads(body), dropped
 
 

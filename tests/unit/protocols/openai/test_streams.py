@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.conversation.usage import Usage
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.completions import CompletionStream
 from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
-from nulpoint.protocols.openai.usage import Usage
 
 CHUNK = (
     '{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"a\u2028b é"},"finish_reason":null}],"usage":null}'

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Kind
-from nulpoint.protocols.openai.usage import Usage
 from nulpoint.telemetry.metrics.definitions import FAMILIES, Buckets, MetricValues
 from nulpoint.telemetry.metrics.exposition import page
 from nulpoint.telemetry.metrics.metrics import Metrics

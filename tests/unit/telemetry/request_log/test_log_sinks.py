@@ -15,7 +15,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from nulpoint.protocols.openai.usage import Usage
+from nulpoint.conversation.usage import Usage
 from nulpoint.telemetry.request_log import writer
 from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink, write_lines
 from nulpoint.telemetry.request_log.record import AttemptRecord, RequestRecord

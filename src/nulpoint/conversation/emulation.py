@@ -1,0 +1,182 @@
+"""Emulates features that a provider's API does not have.
+
+A custom tool is sent as a function with one text parameter, and a schema for the response as a function that the model
+must call. `ToolEmulation` records what was replaced in a request, and puts the response back into the form that the
+client asked for.
+"""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any, NamedTuple
+
+import msgspec
+
+from nulpoint.conversation.parts import Citation, Part, Text, ToolCall
+from nulpoint.conversation.response import ConversationResponse, FinishReason
+from nulpoint.conversation.stream import PartKind, StreamWriter
+from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool
+from nulpoint.conversation.usage import Usage
+
+
+class ToolEmulation(NamedTuple):
+    """The replacements made in one request.
+
+    Fields:
+        custom_tools: the names of the custom tools that were sent as functions.
+        schema_tool: the name of the function whose arguments are the content of the response.
+    """
+
+    custom_tools: frozenset[str] = frozenset()
+    schema_tool: str | None = None
+
+    def any(self) -> bool:
+        """Return whether anything was replaced."""
+        return bool(self.custom_tools or self.schema_tool)
+
+    def restore_response(self, response: ConversationResponse) -> ConversationResponse:
+        """Return the response in the form that the client asked for."""
+        parts = tuple([self._restored(part) for part in response.parts])
+        reason = self.finish_reason(response.finish_reason, any(isinstance(part, ToolCall) for part in parts))
+        return msgspec.structs.replace(response, parts=parts, finish_reason=reason)
+
+    def _restored(self, part: Part) -> Part:
+        if not isinstance(part, ToolCall) or not isinstance(part.arguments, str):
+            return part
+        if part.name == self.schema_tool:
+            return Text(part.arguments)
+        if part.name in self.custom_tools:
+            return msgspec.structs.replace(part, kind="custom", arguments=custom_input(part.arguments))
+        return part
+
+    def finish_reason(self, reason: FinishReason, calls_remain: bool) -> FinishReason:
+        """Return the finish reason; `calls_remain` says whether the client sees any call in the response."""
+        return "stop" if reason == "tool_calls" and not calls_remain else reason
+
+
+NO_EMULATION = ToolEmulation()
+
+
+def as_function(tool: CustomTool) -> FunctionTool:
+    """Return a custom tool as a function with a single text, in whose description a grammar is put."""
+    text: dict[str, Any] = {"type": "string"}
+    if tool.grammar is not None:
+        syntax, definition = tool.grammar
+        text["description"] = f"Follows this grammar ({syntax}):\n{definition}"
+    parameters = {
+        "type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False,
+    }  # fmt: skip
+    return FunctionTool(tool.name, tool.description, parameters, path=tool.path, cache=tool.cache, extra=tool.extra)
+
+
+def custom_tools_as_functions(tools: tuple[AnyTool, ...]) -> ToolEmulation:
+    """Return the emulation for a provider that gets all custom tools as functions."""
+    custom = [tool.name for tool in tools if isinstance(tool, CustomTool)]
+    return ToolEmulation(frozenset(custom)) if custom else NO_EMULATION
+
+
+class _CustomArguments(msgspec.Struct):
+    input: str
+
+
+_decode_arguments = msgspec.json.Decoder(_CustomArguments).decode
+
+
+def custom_input(arguments: str) -> str:
+    """Return the input of a custom tool from the arguments of the function that it was sent as.
+
+    Arguments that do not hold the single text parameter become the input unchanged.
+    """
+    try:
+        return _decode_arguments(arguments).input
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return arguments
+
+
+class EmulationWriter:
+    """A stream writer that restores what a `ToolEmulation` replaced, and calls the client's writer.
+
+    The input of a custom tool is sent when it is complete, and everything else as it arrives.
+    """
+
+    def __init__(self, writer: StreamWriter, emulation: ToolEmulation) -> None:
+        self._writer = writer
+        self._emulation = emulation
+        self._schema_calls: set[int] = set()
+        self._custom_calls: dict[int, _CustomCall] = {}
+        self._calls_remain = False
+
+    def begin(self, response_id: str, model: str) -> bytes:
+        return self._writer.begin(response_id, model)
+
+    def keep_alive(self) -> bytes:
+        return self._writer.keep_alive()
+
+    def progress(self) -> bytes:
+        return self._writer.progress()
+
+    def start_part(self, kind: PartKind) -> bytes:
+        return self._writer.start_part(kind)
+
+    def text(self, text: str) -> bytes:
+        return self._writer.text(text)
+
+    def citation(self, citation: Citation) -> bytes:
+        return self._writer.citation(citation)
+
+    def reasoning(self, text: str) -> bytes:
+        return self._writer.reasoning(text)
+
+    def signature(self, data: str) -> bytes:
+        return self._writer.signature(data)
+
+    def refusal(self, text: str) -> bytes:
+        return self._writer.refusal(text)
+
+    def usage(self, usage: Usage) -> bytes:
+        return self._writer.usage(usage)
+
+    def end(self) -> bytes:
+        return self._writer.end()
+
+    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
+        if name is not None and name == self._emulation.schema_tool:
+            self._schema_calls.add(number)
+            return self._writer.start_part("text")
+        self._calls_remain = True
+        if name is not None and name in self._emulation.custom_tools:
+            self._custom_calls[number] = _CustomCall(call_id, name)
+            return self._writer.progress()
+        return self._writer.start_call(number, call_id, name)
+
+    def arguments(self, number: int, text: str) -> bytes:
+        if number in self._schema_calls:
+            return self._writer.text(text)
+        custom = self._custom_calls.get(number)
+        if custom is None:
+            return self._writer.arguments(number, text)
+        custom.arguments.write(text)
+        return self._writer.progress()
+
+    def end_call(self, number: int) -> bytes:
+        if number in self._schema_calls:
+            return b""
+        custom = self._custom_calls.get(number)
+        if custom is None:
+            return self._writer.end_call(number)
+        return self._writer.custom_call(number, custom.id, custom.name, custom_input(custom.arguments.getvalue()))
+
+    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
+        self._calls_remain = True
+        return self._writer.custom_call(number, call_id, name, text)
+
+    def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
+        return self._writer.finish(self._emulation.finish_reason(reason, self._calls_remain), provider_data)
+
+
+class _CustomCall:
+    """A call of a custom tool whose input is still arriving."""
+
+    def __init__(self, call_id: str | None, name: str) -> None:
+        self.id = call_id
+        self.name = name
+        self.arguments = StringIO()

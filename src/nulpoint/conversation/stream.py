@@ -1,0 +1,65 @@
+"""The interface between a provider's stream and the stream that a client gets.
+
+A provider protocol's stream parser calls a `StreamWriter` for everything it reads, and a client protocol implements it.
+Each call returns the bytes to send to the client, often none, so a piece of text costs no objects.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from nulpoint.conversation.parts import Citation
+from nulpoint.conversation.response import FinishReason
+from nulpoint.conversation.usage import Usage
+
+PartKind = Literal["text", "reasoning", "other"]
+
+
+class StreamWriter(Protocol):
+    """Writes the stream of one response for a client.
+
+    The order of the calls is: `begin`, then the parts of the response, then `finish`, `usage` and `end`. A part is
+    either everything between `start_part` and the start of the next part, or a tool call. Tool calls are numbered from
+    0 in the order in which they start, and the pieces of several calls may be mixed.
+    """
+
+    def begin(self, response_id: str, model: str) -> bytes:
+        """Begin the response. Raises Failure (502) if the id and the model's name are too long."""
+
+    def keep_alive(self) -> bytes:
+        """Show that the provider's connection is alive, though the response makes no progress."""
+
+    def progress(self) -> bytes:
+        """Show that the response makes progress of which nothing can be sent yet."""
+
+    def start_part(self, kind: PartKind) -> bytes: ...
+
+    def text(self, text: str) -> bytes: ...
+
+    def citation(self, citation: Citation) -> bytes:
+        """Add a citation of the current text part."""
+
+    def reasoning(self, text: str) -> bytes: ...
+
+    def signature(self, data: str) -> bytes:
+        """Add to the provider's opaque data of the current reasoning part."""
+
+    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
+        """Begin a call of a function. `arguments` and `end_call` follow."""
+
+    def arguments(self, number: int, text: str) -> bytes:
+        """Add a piece of the JSON text of a call's arguments."""
+
+    def end_call(self, number: int) -> bytes: ...
+
+    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
+        """Write a whole call of a custom tool with its input."""
+
+    def refusal(self, text: str) -> bytes: ...
+
+    def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
+        """End the parts. `provider_data` is what no other call expresses, by provider."""
+
+    def usage(self, usage: Usage) -> bytes: ...
+
+    def end(self) -> bytes:
+        """Return the end of a stream that is known to be complete."""
