@@ -8,58 +8,7 @@ from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.usage import Usage
 from nulpoint.protocols.anthropic.stream import AnthropicStreamParser
 from support.corpus.cuts import cuts
-
-
-class LineWriter:
-    """Writes one line of text for each call: the whole client side of a toy protocol."""
-
-    def begin(self, response_id, model):
-        return f"begin {response_id} {model}\n".encode()
-
-    def keep_alive(self):
-        return b""
-
-    def progress(self):
-        return b""
-
-    def start_part(self, kind):
-        return f"part {kind}\n".encode()
-
-    def text(self, text):
-        return f"text {text}\n".encode() if text else b""
-
-    def citation(self, citation):
-        return f"citation {citation.url}\n".encode()
-
-    def reasoning(self, text):
-        return f"reasoning {text}\n".encode()
-
-    def signature(self, data):
-        return f"signature {data}\n".encode()
-
-    def start_call(self, number, call_id, name):
-        return f"call {number} {call_id} {name}\n".encode()
-
-    def arguments(self, number, text):
-        return f"arguments {number} {text}\n".encode()
-
-    def end_call(self, number):
-        return f"end of call {number}\n".encode()
-
-    def custom_call(self, number, call_id, name, text):
-        return f"custom call {number} {call_id} {name} {text}\n".encode()
-
-    def refusal(self, text):
-        return f"refusal {text}\n".encode()
-
-    def finish(self, reason, provider_data):
-        return f"finish {reason} {sorted(provider_data)}\n".encode()
-
-    def usage(self, usage):
-        return f"usage {usage.prompt} {usage.completion}\n".encode()
-
-    def end(self):
-        return b"end\n"
+from support.line_writer import LineWriter
 
 
 def start(index, **block):
@@ -142,3 +91,10 @@ def test_a_response_without_calls_for_the_client_does_not_finish_with_calls():
     events = [*EVENTS[:15], *EVENTS[17:]]
     lines = written(EmulationWriter(LineWriter(), ToolEmulation(schema_tool="shell")), [body(events)])
     assert lines[-3:] == ["finish stop ['anthropic']", *END]
+
+
+def test_blocks_without_a_start_event_begin_parts():
+    first, *rest = EVENTS
+    deltas = [event for event in rest if event["type"] != "content_block_start" and event.get("index", 0) < 2]
+    lines = written(LineWriter(), [body([first, *deltas])])
+    assert lines[1:7] == BEGINNING[1:7]

@@ -68,17 +68,15 @@ class AnthropicStreamParser(SseStreamParser):
     def _text(self, index: int, text: str) -> bytes:
         texts = self._texts.get(index)
         if texts is None:
-            self._begin_missing_block(index, "text")
-            texts = self._texts[index]
+            return self._begin_missing_block(index, "text") + self._text(index, text)
         texts["text"].write(text)
         return self._writer.text(text)
 
-    def _begin_missing_block(self, index: int, kind: str) -> dict[str, Any]:
+    def _begin_missing_block(self, index: int, kind: str) -> bytes:
         """Begin a block whose start event is missing, as it is with some hosts of this format."""
-        block = self._blocks[index] = {"type": kind}
+        self._blocks[index] = {"type": kind}
         self._texts[index] = defaultdict(StringIO)
-        self._writer.start_part(_PART_KINDS[kind])
-        return block
+        return self._writer.start_part(_PART_KINDS[kind])
 
     def _read(self, event: dict[str, Any]) -> bytes:
         match event.get("type"):
@@ -139,7 +137,7 @@ class AnthropicStreamParser(SseStreamParser):
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
         block = self._blocks.get(index)
         if block is None:
-            block = self._begin_missing_block(index, _BLOCK_TYPES[delta["type"]])
+            return self._begin_missing_block(index, _BLOCK_TYPES[delta["type"]]) + self._delta(index, delta)
         match delta.get("type"):
             case "input_json_delta":
                 return self._input(index, delta["partial_json"])

@@ -65,27 +65,30 @@ def _response(response: dict[str, Any], model: str, response_id: str) -> Convers
     blocks = response["output"]["message"]["content"] or []
     stop_reason = response["stopReason"]
     check_readable(blocks, stop_reason)
-    parts = [part for block in blocks if (part := _part(block)) is not None]
+    parts = tuple([part for block in blocks for part in _parts(block)])
     return ConversationResponse(
         response_id,
         model,
-        tuple(parts),
+        parts,
         to_finish_reason(stop_reason, any([isinstance(part, ToolCall) for part in parts])),
         read_usage(response["usage"]) if response.get("usage") else None,
         provider_data(blocks, response),
     )
 
 
-def _part(block: dict[str, Any]) -> Part | None:
-    """Return a block as a part, or None if only Bedrock can read it; those are in the provider's data."""
-    for use in calls_of([block]):
-        return ToolCall(use["toolUseId"], None, use["name"], json_text(use.get("input") or {}))
+def _parts(block: dict[str, Any]) -> Iterable[Part]:
+    """Yield the part that a block holds, unless only Bedrock can read it: then it is in the provider's data.
+
+    A block has one kind of content. Should it have several, none of them is lost.
+    """
     if "reasoningContent" in block:
-        thought = block["reasoningContent"].get("reasoningText") or {}
-        return Reasoning(thought.get("text") or "")
+        yield Reasoning((block["reasoningContent"].get("reasoningText") or {}).get("text") or "")
     text = text_of([block])
-    cited = (block.get("citationsContent") or {}).get("citations") or ()
-    return Text(text, tuple(read_citations(cited))) if text else None
+    citations = tuple(read_citations((block.get("citationsContent") or {}).get("citations") or ()))
+    if text or citations:
+        yield Text(text, citations)
+    for use in calls_of([block]):
+        yield ToolCall(use["toolUseId"], None, use["name"], json_text(use.get("input") or {}))
 
 
 def check_readable(blocks: list[dict[str, Any]], stop_reason: Any) -> None:

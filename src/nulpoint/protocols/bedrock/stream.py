@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.conversation.stream import PartKind, StreamWriter
+from nulpoint.conversation.stream import StreamWriter
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
@@ -42,7 +42,6 @@ class _BlockDelta(msgspec.Struct, gc=False):
 
 _check = msgspec.json.Decoder(BedrockEvent).decode
 _read_block_delta = msgspec.json.Decoder(_BlockDelta).decode
-_PART_KINDS: dict[Any, PartKind] = {"reasoningContent": "reasoning", "citation": "text"}  # by the member of a delta
 _PADDING = "p"  # a member with random letters that hide the length of the event
 
 
@@ -62,7 +61,9 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
         self._open: dict[int, None] = {}  # blocks of calls that have not ended, in order
         self._texts: defaultdict[int, defaultdict[str, StringIO]] = defaultdict(lambda: defaultdict(StringIO))
         self._delta_headers: Any = None  # the headers of this stream's contentBlockDelta events, once one has arrived
-        self._text_index, self._text = -1, StringIO()  # the block to which the latest text belongs, and its text
+        # The block of the current part if that is a text, with its text, or if it is reasoning.
+        self._text_index, self._text = -1, StringIO()
+        self._reasoning_index = -1
 
     def feed(self, data: bytes) -> bytes:
         chunks = super().feed(data)
@@ -116,11 +117,14 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
     def _start_block(self, index: int, start: dict[str, Any]) -> bytes:
         self._blocks[index] = {name: dict(value) for name, value in start.items()}
         use = start.get("toolUse")
-        if use is None or use.get("type") == "server_tool_use":
-            return self._writer.start_part("other")
-        call = self._calls[index] = len(self._calls)
-        self._open[index] = None
-        return self._writer.start_call(call, use["toolUseId"], use["name"])
+        if use is not None and use.get("type") != "server_tool_use":
+            call = self._calls[index] = len(self._calls)
+            self._open[index] = None
+            return self._writer.start_call(call, use["toolUseId"], use["name"])
+        if not start:
+            return b""  # the first delta shows the kind of the block
+        self._text_index = self._reasoning_index = -1
+        return self._writer.start_part("other")
 
     def _block_delta(self, payload: bytes) -> bytes:
         event = _read_block_delta(payload)
@@ -128,23 +132,20 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
         if text is None:
             _check(payload)
             return self._other_delta(index, msgspec.json.decode(payload)["delta"])
-        if index != self._text_index:
-            self._begin_part(index, "text")
-            self._text_index, self._text = index, self._texts[index]["text"]
+        output = self._start_text(index) if index != self._text_index else b""
         self._text.write(text)
-        return self._writer.text(text)
+        return output + self._writer.text(text)
 
-    def _begin_part(self, index: int, kind: PartKind) -> dict[str, Any]:
-        """Return a block, and begin its part if it has not begun: blocks of text and reasoning have no start event."""
-        block = self._blocks.get(index)
-        if block is None:
-            block = self._blocks[index] = {}
-            self._writer.start_part(kind)
-        return block
+    def _start_text(self, index: int) -> bytes:
+        """Begin a text part, which has no start event."""
+        self._blocks.setdefault(index, {})
+        self._text_index, self._text, self._reasoning_index = index, self._texts[index]["text"], -1
+        return self._writer.start_part("text")
 
     def _other_delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        """Translate a delta that is not text."""
-        block = self._begin_part(index, _PART_KINDS.get(next(iter(delta), None), "other"))
+        """Read a delta that is not text."""
+        block = self._blocks.setdefault(index, {})
+        output = b""
         for name, value in delta.items():
             if name == "toolUse":
                 return self._input(index, value["input"])
@@ -152,12 +153,12 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
                 return self._reasoning(index, block, value)
             if name == "citation":
                 block.setdefault("citations", []).append(value)
-                return b"".join([self._writer.citation(citation) for citation in read_citations([value])])
-            if isinstance(value, list):  # the result of a tool that AWS ran
+                output = self._citation(index, value)
+            elif isinstance(value, list):  # the result of a tool that AWS ran
                 block.setdefault(name, {}).setdefault("content", []).extend(value)
             else:
                 block.setdefault(name, {}).update(value)
-        return b""
+        return output
 
     def _input(self, index: int, text: str) -> bytes:
         self._texts[index]["input"].write(text)
@@ -165,12 +166,20 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
             return b""
         return self._writer.arguments(self._calls[index], text)
 
+    def _citation(self, index: int, citation: dict[str, Any]) -> bytes:
+        output = self._start_text(index) if index != self._text_index else b""
+        return output + b"".join([self._writer.citation(read) for read in read_citations([citation])])
+
     def _reasoning(self, index: int, block: dict[str, Any], delta: dict[str, Any]) -> bytes:
         block.setdefault("reasoningContent", {})
         for name in ("text", "signature", "redactedContent"):
             if delta.get(name):
                 self._texts[index][name if name != "text" else "reasoning"].write(delta[name])
-        output = self._writer.reasoning(delta["text"]) if delta.get("text") else b""
+        output = b""
+        if index != self._reasoning_index:
+            self._reasoning_index, self._text_index = index, -1
+            output = self._writer.start_part("reasoning")
+        output += self._writer.reasoning(delta["text"]) if delta.get("text") else b""
         for name in ("signature", "redactedContent"):
             output += self._writer.signature(delta[name]) if delta.get(name) else b""
         return output

@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.conversation.parts import Citation, Reasoning, Text, ToolCall
+from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
+from nulpoint.protocols.bedrock.response import parse
+from nulpoint.protocols.bedrock.stream import BedrockStreamParser
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 from support.bedrock_judge import fits, frame, framed, parsed_stream, service
+from support.corpus.cuts import cuts
 from support.corpus.records import HOSTS
 from support.corpus.variants import NO_ANSWERS, broken, refused, streamed, whole
+from support.line_writer import LineWriter
 from support.round_trip import handed_back, named_calls, signatures, spoken
 
 USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
@@ -84,6 +90,16 @@ def test_bedrock_reasoning_and_citations_are_shown():
     assert said["annotations"] == [
         {"type": "url_citation", "url_citation": {"start_index": 2, "end_index": 6, "title": "T", "url": "https://example.com/"}}
     ]  # fmt: skip
+
+
+def test_the_parts_of_a_response_keep_their_order():
+    answer = message(THOUGHT, TEXT, CALL, SERVER, HIDDEN, CITED, {"text": ""}, PICTURE, TEXT, stop="tool_use")
+    response = parse(json.dumps(answer).encode(), "the.model", "id")
+    assert response.parts == (
+        Reasoning("hm"), Text("hi"), ToolCall("t1", None, "f", '{"a":1}'), Reasoning(""),
+        Text("said", (Citation("https://example.com/", "T"),)), Text("hi"),
+    )  # fmt: skip
+    assert (response.id, response.model, response.usage) == ("chatcmpl-id", "the.model", Usage(3, 4, reasoning=None))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +193,35 @@ def test_a_stream_has_the_same_content_as_a_complete_response():
         "metrics": {"latencyMs": 9},
     }
     assert answer.usage["total_tokens"] == 7
+
+
+PARTS = framed(*events(
+    [None, {"reasoningContent": {"text": "hm"}}, {"reasoningContent": {"signature": "s1"}}],
+    [None, {"text": "sa"}, {"text": "id"}, {"citation": WEB}],
+    [None, {"text": "more"}],
+    [{"toolUse": {**SERVER["toolUse"], "input": None}}, input_delta("{}")],
+    [{"toolResult": {"toolUseId": "s"}}, {"toolResult": [{"text": "found"}]}],
+    [None, {"citation": WEB}, {"text": "so"}],
+    [None, {"reasoningContent": {"redactedContent": "YWJj"}}],
+    [START, input_delta('{"a":'), input_delta("1}")],
+    [{"toolUse": {"toolUseId": "t2", "name": "g"}}],
+    stop="tool_use",
+))  # fmt: skip
+
+
+def test_any_split_of_a_stream_gives_the_same_calls_in_order():
+    for pieces in cuts(PARTS):
+        parser = BedrockStreamParser(LineWriter(), "the.model", "id")
+        lines = b"".join([*map(parser.feed, pieces), parser.close()]).decode().splitlines()
+        assert parser.failure is None
+        assert lines == [
+            "begin chatcmpl-id the.model", "part reasoning", "reasoning hm", "signature s1",
+            "part text", "text sa", "text id", "citation https://example.com/", "part text", "text more",
+            "part other", "part other", "part text", "citation https://example.com/", "text so",
+            "part reasoning", "signature YWJj",
+            "call 0 t1 f", 'arguments 0 {"a":', "arguments 0 1}", "end of call 0",
+            "call 1 t2 g", "arguments 1 {}", "end of call 1", "finish tool_calls ['bedrock']", "usage 3 4", "end",
+        ]  # fmt: skip
 
 
 GOOD = framed(*events([None, PIECE, PIECE]))

@@ -1,0 +1,61 @@
+"""A toy client protocol in one class, which shows the calls of a stream parser."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nulpoint.conversation.parts import Citation
+from nulpoint.conversation.response import FinishReason
+from nulpoint.conversation.stream import PartKind
+from nulpoint.conversation.usage import Usage
+
+
+class LineWriter:
+    """Writes one line of text for each call: the whole client side of a toy protocol."""
+
+    def begin(self, response_id: str, model: str) -> bytes:
+        return f"begin {response_id} {model}\n".encode()
+
+    def keep_alive(self) -> bytes:
+        return b""
+
+    def progress(self) -> bytes:
+        return b""
+
+    def start_part(self, kind: PartKind) -> bytes:
+        return f"part {kind}\n".encode()
+
+    def text(self, text: str) -> bytes:
+        return f"text {text}\n".encode() if text else b""
+
+    def citation(self, citation: Citation) -> bytes:
+        return f"citation {citation.url}\n".encode()
+
+    def reasoning(self, text: str) -> bytes:
+        return f"reasoning {text}\n".encode()
+
+    def signature(self, data: str) -> bytes:
+        return f"signature {data}\n".encode()
+
+    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
+        return f"call {number} {call_id} {name}\n".encode()
+
+    def arguments(self, number: int, text: str) -> bytes:
+        return f"arguments {number} {text}\n".encode()
+
+    def end_call(self, number: int) -> bytes:
+        return f"end of call {number}\n".encode()
+
+    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
+        return f"custom call {number} {call_id} {name} {text}\n".encode()
+
+    def refusal(self, text: str) -> bytes:
+        return f"refusal {text}\n".encode()
+
+    def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
+        return f"finish {reason} {sorted(provider_data)}\n".encode()
+
+    def usage(self, usage: Usage) -> bytes:
+        return f"usage {usage.prompt} {usage.completion}\n".encode()
+
+    def end(self) -> bytes:
+        return b"end\n"
