@@ -177,16 +177,12 @@ _ENCODE_GEMINI = chat_encoder(gemini_request.render)
 _ANTHROPIC = ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
-        "anthropic": chat_codec(
-            ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
-        ),
+        "anthropic": chat_codec(_ANTHROPIC),
         "bedrock": _bedrock(""),
         "gemini": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
         "mistral": Codec(chat_encoder(mistral_request.render), mistral_response.decode, mistral_response.MistralStream),
         "vertex": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
-        "vertex-anthropic": chat_codec(
-            ProviderProtocol(anthropic.render, anthropic_response.parse, AnthropicStreamParser)
-        ),
+        "vertex-anthropic": chat_codec(_ANTHROPIC._replace(render=anthropic.render)),
     }
 )
 _CODECS_BY_MODEL = {"bedrock": _bedrock}
