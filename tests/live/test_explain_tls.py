@@ -19,12 +19,15 @@ def certificates(tmp_path_factory):
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
 
     new = ("req", "-newkey", "rsa:2048", "-nodes")
-    openssl(*new, "-x509", "-subj", "/CN=authority", "-days", "2", "-out", "ca.pem", "-keyout", "ca.key")
+    # Python 3.13 requires these extensions (`ssl.VERIFY_X509_STRICT`).
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    (folder / "extensions").write_text("subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
+    openssl(*new, "-x509", "-subj", "/CN=authority", *usage, "-days", "2", "-out", "ca.pem", "-keyout", "ca.key")
     for name in ("gateway", "other"):
         openssl(*new, "-subj", f"/CN={name}.example", "-out", f"{name}.csr", "-keyout", f"{name}.key")
         openssl(
             *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-days", "2", "-out", f"{name}.leaf"),
+            *("-days", "2", "-extfile", "extensions", "-out", f"{name}.leaf"),
         )
         (folder / f"{name}.pem").write_text((folder / f"{name}.leaf").read_text() + (folder / "ca.pem").read_text())
     return folder
