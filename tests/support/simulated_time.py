@@ -72,6 +72,10 @@ class SimulatedTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_ended)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads without a timeout: its time would jump, since nothing else happens meanwhile."""
+        await super().shutdown_default_executor()
+
     def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
         """Make a transport whose `writelines` pauses the writer, as uvloop's does; asyncio's in 3.12.1 and 3.13.0 does not."""
         transport = super()._make_socket_transport(*args, **kwargs)  # type: ignore[misc]
