@@ -16,7 +16,7 @@ from nulpoint.cli.log import reader
 from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.content_coding import zstd
+from nulpoint.formats.content_coding import ContentTooLongError, zstd
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
 from nulpoint.request.compressed_body import decompress_body
@@ -136,7 +136,7 @@ def _repeated(compress: Callable[[bytes], bytes], unit: bytes, size: int) -> byt
 
 
 def _decompress(body: bytes, coding: bytes) -> None:
-    with suppress(Failure):
+    with suppress(Failure, ContentTooLongError):
         decompress_body(body, coding, 1 << 24)
 
 

@@ -7,6 +7,7 @@ a window of more than 16 MiB.
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -40,53 +41,70 @@ class ContentDecoder(Protocol):
         """Decompress the next piece to at most `limit` bytes. Raises DamagedContentError or ContentTooLongError."""
 
 
-def _next_part(parts: int) -> int:
-    """Return the number of parts with the next one. Raises DamagedContentError if there are too many."""
-    if parts >= _MAX_PARTS:
-        raise DamagedContentError
-    return parts + 1
+class _PartDecoder(Protocol):
+    """Decodes one gzip member or zstd frame. `unused_data` is what follows its end."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-class _ZlibDecoder:
-    """Decodes `gzip` and `deflate`. Several gzip members in a row are one body (RFC 1952, 2.2)."""
+class _PartsDecoder:
+    """Decodes bodies that may have several parts: gzip members (RFC 1952, 2.2) or zstd frames (RFC 8878, 3.1)."""
 
-    __slots__ = ("_decoder", "_parts")
+    __slots__ = ("_new", "_part", "_parts")
 
-    def __init__(self) -> None:
-        self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+    def __init__(self, new: Callable[[bytes, bool], _PartDecoder]) -> None:
+        """`new` returns the decoder of a part, given its first bytes and whether it is the first part."""
+        self._new = new
+        self._part: _PartDecoder | None = None
         self._parts = 0
 
     @property
     def complete(self) -> bool:
-        return self._decoder.eof
+        return self._part is not None and self._part.eof
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        if data and not self._parts:
-            self._start(data)
         pieces: list[bytes] = []
         while data:
-            if self._decoder.eof:
-                self._parts = _next_part(self._parts)
-                self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-            pieces.append(self._decompress(data, limit - sum(map(len, pieces))))
-            data = self._decoder.unused_data
+            part = self._part
+            if part is None or part.eof:
+                part = self._next_part(data)
+            pieces.append(_decompress(part, data, limit - sum(map(len, pieces))))
+            data = part.unused_data if part.eof else b""
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _start(self, data: bytes) -> None:
-        """Choose the format: some clients send `deflate` without the header of zlib, which it should have."""
-        self._parts = 1
-        has_header = data[:1] == b"\x1f" or data[0] & 0x0F == zlib.DEFLATED
-        if not has_header:
-            self._decoder = zlib.decompressobj(_RAW_DEFLATE)
+    def _next_part(self, data: bytes) -> _PartDecoder:
+        """Begin a part. Raises DamagedContentError if there are too many."""
+        if self._parts >= _MAX_PARTS:
+            raise DamagedContentError
+        self._parts += 1
+        self._part = self._new(data, self._parts == 1)
+        return self._part
 
-    def _decompress(self, data: bytes, limit: int) -> bytes:
-        try:
-            plain = self._decoder.decompress(data, limit + 1)
-        except zlib.error as error:
-            raise DamagedContentError from error
-        if len(plain) > limit:
-            raise ContentTooLongError
-        return plain
+
+def _decompress(part: _PartDecoder, data: bytes, limit: int) -> bytes:
+    try:
+        plain = part.decompress(data, limit + 1)
+    except (zlib.error, zstd.ZstdError) as error:
+        raise DamagedContentError from error
+    if len(plain) > limit:
+        raise ContentTooLongError
+    return plain
+
+
+def _zlib(data: bytes, is_first: bool) -> _PartDecoder:
+    """Return a decoder for gzip or deflate, which some clients send without the header of zlib that it should have."""
+    has_header = data[:1] == b"\x1f" or data[0] & 0x0F == zlib.DEFLATED
+    return zlib.decompressobj(_RAW_DEFLATE if is_first and not has_header else _GZIP_OR_ZLIB)
+
+
+def _zstd(_data: bytes, _is_first: bool) -> _PartDecoder:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_ZSTD_WINDOW_LOG})
 
 
 class _BrotliDecoder:
@@ -111,50 +129,13 @@ class _BrotliDecoder:
         return plain
 
 
-class _ZstdDecoder:
-    """Decodes `zstd`. Several frames in a row are one body (RFC 8878, 3.1)."""
-
-    __slots__ = ("_decoder", "_parts")
-
-    def __init__(self) -> None:
-        self._decoder = self._new()
-        self._parts = 1
-
-    @staticmethod
-    def _new() -> zstd.ZstdDecompressor:
-        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_ZSTD_WINDOW_LOG})
-
-    @property
-    def complete(self) -> bool:
-        return bool(self._decoder.eof)
-
-    def feed(self, data: bytes, limit: int) -> bytes:
-        pieces: list[bytes] = []
-        while data:
-            if self._decoder.eof:
-                self._parts = _next_part(self._parts)
-                self._decoder = self._new()
-            pieces.append(self._decompress(data, limit - sum(map(len, pieces))))
-            data = self._decoder.unused_data if self._decoder.eof else b""
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _decompress(self, data: bytes, limit: int) -> bytes:
-        try:
-            plain: bytes = self._decoder.decompress(data, limit + 1)
-        except zstd.ZstdError as error:
-            raise DamagedContentError from error
-        if len(plain) > limit:
-            raise ContentTooLongError
-        return plain
-
-
 _DECODERS: Mapping[bytes, Callable[[], ContentDecoder]] = MappingProxyType(
     {
-        b"gzip": _ZlibDecoder,
-        b"x-gzip": _ZlibDecoder,  # means the same (RFC 9110, 8.4.1.3)
-        b"deflate": _ZlibDecoder,
+        b"gzip": partial(_PartsDecoder, _zlib),
+        b"x-gzip": partial(_PartsDecoder, _zlib),  # means the same (RFC 9110, 8.4.1.3)
+        b"deflate": partial(_PartsDecoder, _zlib),
         b"br": _BrotliDecoder,
-        b"zstd": _ZstdDecoder,
+        b"zstd": partial(_PartsDecoder, _zstd),
     }
 )
 CODINGS = "gzip, deflate, br and zstd"

@@ -6,6 +6,7 @@ rate limits and admission, look in the cache, join an identical call in progress
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from nulpoint.cache.layer import CachedValues, CacheLayer, cache_layer
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.cache.replay import PIECE, CachedResponse
 from nulpoint.errors import Failure, Kind
-from nulpoint.formats.content_coding import coding_of
+from nulpoint.formats.content_coding import ContentTooLongError, coding_of
 from nulpoint.formats.json_nodes import CHECKED_BYTES, check_structure
 from nulpoint.http.coroutine_runner import RequestCancelled
 from nulpoint.http.message import HttpRequest, header
@@ -26,7 +27,7 @@ from nulpoint.proxy.services import Services
 from nulpoint.proxy.singleflight import call_key, follow
 from nulpoint.proxy.streaming.response import StreamResponse
 from nulpoint.proxy.translation_thread import LARGE, let_others_run
-from nulpoint.request.compressed_body import BRIEF_BYTES, decompress_body
+from nulpoint.request.compressed_body import BRIEF_BYTES, body_too_large, decompress_body
 from nulpoint.request.content_type import check_content_type
 from nulpoint.request.context import RequestContext, request_id
 from nulpoint.request.headers import failure_headers, provider_headers
@@ -173,13 +174,12 @@ class ProxyHandler:
 
     async def _decompress(self, body: bytes, coding: bytes) -> bytes:
         """Decompress a body, in the translation thread unless that takes little time. Raises Failure."""
-        limit = self._rules.request.max_body
-        try:
+        limit = self._rules.request.max_body_bytes
+        with suppress(ContentTooLongError):
             return decompress_body(body, coding, min(limit, BRIEF_BYTES))
-        except Failure as failure:
-            if failure.status != 413 or limit <= BRIEF_BYTES:
-                raise
-        return await self._services.translation.run(partial(decompress_body, body, coding, limit))
+        with suppress(ContentTooLongError):
+            return await self._services.translation.run(partial(decompress_body, body, coding, limit))
+        raise body_too_large(limit)
 
     # -- admission and limits ------------------------------------------------------------------------------------------
 

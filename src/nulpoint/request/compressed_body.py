@@ -1,13 +1,7 @@
 """Decompresses the body of a request, within the limit for bodies that are not compressed."""
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.formats.content_coding import (
-    CODINGS,
-    ContentTooLongError,
-    DamagedContentError,
-    decoder_for,
-    decompress,
-)
+from nulpoint.formats.content_coding import CODINGS, DamagedContentError, decoder_for, decompress
 
 BRIEF_BYTES = 256 * 1024  # decompressing up to this many bytes takes about a millisecond
 
@@ -15,8 +9,8 @@ BRIEF_BYTES = 256 * 1024  # decompressing up to this many bytes takes about a mi
 def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
     """Return the body without its content coding.
 
-    Raises Failure: 415 for an unknown coding, 400 for a body that is damaged or incomplete, and 413 for one that is
-    over `limit` bytes when it is decompressed.
+    Raises Failure: 415 for an unknown coding, and 400 for a body that is damaged or incomplete. Raises
+    ContentTooLongError for one that is over `limit` bytes when it is decompressed.
     """
     decoder = decoder_for(coding)
     if decoder is None:
@@ -31,10 +25,9 @@ def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
             f"the request body is not valid {coding.decode()}, as its Content-Encoding says; send it whole, or as it is"
         )
         raise rejected(text, code="invalid_content_encoding") from None
-    except ContentTooLongError:
-        raise body_too_large(limit) from None
 
 
 def body_too_large(limit: int) -> Failure:
+    """Return the failure (413) for a body that is over MAX_BODY_BYTES when it is decompressed."""
     text = f"the request body is over {limit} bytes when it is decompressed; raise MAX_BODY_BYTES to allow more"
     return rejected(text, status=413, code="request_too_large")

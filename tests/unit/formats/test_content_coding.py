@@ -58,6 +58,13 @@ def test_cut_content_is_never_complete(coding, content):
         assert plain == TEXT[:100]  # the cut is exactly between two members or frames
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "deflate without a header"])
+def test_what_follows_a_body_is_not_read_as_deflate_without_a_header(coding):
+    name, content = COMPRESSED[coding]
+    with pytest.raises(DamagedContentError):
+        decompress(decoder_for(name), content + raw_deflate(b"more"), 1 << 16)
+
+
 @pytest.mark.parametrize(("coding", "content"), COMPRESSED.values(), ids=COMPRESSED)
 def test_content_may_have_as_many_bytes_as_the_limit_and_no_more(coding, content):
     for limit in (0, 1, 99, 100, 101, len(TEXT) - 1):
