@@ -150,7 +150,7 @@ def _search(message: dict[str, Any], capabilities: AnthropicCapabilities, fields
     location = object_of(object_of(options.get("user_location"), path).get("approximate"), f"{path}.approximate")
     if location:
         tool["user_location"] = {"type": "approximate", **location}
-    fields.report_other_members(options, _OF_SEARCH, "web_search_options")
+    report_extra(fields, options, "web_search_options", _OF_SEARCH)
     message["tools"] = [*message.get("tools", []), tool]
 
 

@@ -153,7 +153,7 @@ def _search(request: dict[str, Any], capabilities: GeminiCapabilities, fields: R
     if functions and not capabilities.gemini_3:
         fields.report_dropped("web_search_options")
         return
-    fields.report_other_members(options, set(), "web_search_options")
+    report_extra(fields, options, "web_search_options")
     request["tools"] = [*tools, {"googleSearch": {}}]
     if functions:
         request["toolConfig"] = {**request.get("toolConfig", {}), "includeServerSideToolInvocations": True}
@@ -210,4 +210,4 @@ def _modalities(config: dict[str, Any], fields: RequestFields) -> None:
     if isinstance(audio.get("voice"), str):
         config["speechConfig"] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": audio["voice"]}}}
         translated.add("voice")
-    fields.report_other_members(audio, translated, "audio")
+    report_extra(fields, audio, "audio", translated)

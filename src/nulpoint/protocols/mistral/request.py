@@ -278,7 +278,7 @@ def _tool(tool: FunctionTool | CustomTool, fields: RequestFields) -> dict[str, A
 def _output(request: dict[str, Any], output_format: OutputFormat | None, fields: RequestFields) -> None:
     prediction = fields.pop("prediction")
     if isinstance(prediction, dict):
-        fields.report_other_members(prediction, {"type", "content"}, "prediction")
+        report_extra(fields, prediction, "prediction", {"type", "content"})
         text = joined_text(parts_of(prediction.get("content"), "prediction"))
         request["prediction"] = {"type": "content", "content": text}
     if output_format is None:

@@ -4,7 +4,7 @@ Source: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -108,14 +108,6 @@ class RequestFields:
         if name in self.dropped or len(self.dropped) > _MAX_NAMES:
             return
         self.dropped.append(name if len(self.dropped) < _MAX_NAMES else "and more")
-
-    def report_other_members(self, members: dict[str, Any], known: Set[str], where: str) -> None:
-        """Report the members of an object at `where` in the request as dropped, except the known ones."""
-        if members.keys() <= known:
-            return
-        for name, value in members.items():
-            if name not in known and value not in NO_EFFECT:
-                self.report_dropped(f"{where}.{name}")
 
     def leftovers(self) -> dict[str, Any]:
         """Return the provider's own members, and report the rest as dropped unless they have no effect."""

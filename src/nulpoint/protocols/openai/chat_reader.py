@@ -337,7 +337,6 @@ def _call(call: dict[str, Any], path: str, where: str, calls: PendingCalls) -> T
     if call.get("type") != member:
         extra = {**extra, "type": call.get("type", UNSET)}
     unique_id = calls.add(call_id, name)
-    kind = "custom" if is_custom else "function"
     return ToolCall(
         call_id, unique_id, name, _arguments(text, f"{path}.{where}.function"), kind, where=where, extra=extra
     )
