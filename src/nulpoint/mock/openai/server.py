@@ -34,7 +34,7 @@ from nulpoint.mock.model import (
 from nulpoint.mock.openai.moderations import create_moderation, moderation_problem
 from nulpoint.mock.openai.rules import as_parts, find_problem
 from nulpoint.mock.rerank.ranking import find_problem as find_rerank_problem
-from nulpoint.mock.rerank.ranking import rank
+from nulpoint.mock.rerank.ranking import ranked_results
 
 DONE = b"data: [DONE]\n\n"
 MODELS = ("gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-6-sol", "text-embedding-3-small", "omni-moderation-latest")
@@ -344,10 +344,7 @@ def create_rerank(request: MockRequest) -> MockResponse:
     problem = find_rerank_problem(body, "top_n")
     if problem is not None:
         return error(400, problem)
-    results = []
-    for each in rank(body["query"], body["documents"], body.get("top_n")):
-        document = {"document": {"text": each.text}} if body.get("return_documents") else {}
-        results.append({"index": each.position, "relevance_score": each.score, **document})
+    results = ranked_results(body, bool(body.get("return_documents")))
     tokens = token_count([body["query"], body["documents"]])
     usage_body = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
     frame = {"id": f"rerank-mock{request.number}", "object": "rerank", "model": body["model"]}

@@ -25,6 +25,15 @@ def rank(query: str, documents: list[Any], limit: int | None) -> list[Ranked]:
     return sorted(ranked, key=lambda each: -each.score)[:limit]
 
 
+def ranked_results(body: dict[str, Any], with_documents: bool) -> list[dict[str, Any]]:
+    """Return the `results` of a valid request, in the form of Cohere, Jina, Together AI and vLLM."""
+    results = []
+    for each in rank(body["query"], body["documents"], body.get("top_n")):
+        document = {"document": {"text": each.text}} if with_documents else {}
+        results.append({"index": each.position, "relevance_score": each.score, **document})
+    return results
+
+
 def find_problem(body: Any, limit_name: str) -> str | None:
     """Return what every host rejects in a request; None if it is valid."""
     if not isinstance(body, dict):

@@ -12,7 +12,7 @@ import msgspec
 
 from nulpoint.mock.interface import MockRequest, MockResponse, ProviderApi, json_response, sse_event, token_count
 from nulpoint.mock.openai.server import create_embeddings
-from nulpoint.mock.rerank.ranking import find_problem, rank
+from nulpoint.mock.rerank.ranking import find_problem, rank, ranked_results
 
 _VOYAGE_PARAMETERS = ("model", "query", "documents", "top_k", "return_documents", "truncation")
 _SEARCH_DOCUMENTS = 100  # documents that Cohere bills as one search
@@ -35,10 +35,7 @@ def _cohere(request: MockRequest) -> MockResponse:
     problem = find_problem(body, "top_n")
     if problem is not None:
         return _cohere_error(400, f"invalid request: {problem}")
-    results = [
-        {"index": each.position, "relevance_score": each.score}
-        for each in rank(body["query"], body["documents"], body.get("top_n"))
-    ]
+    results = ranked_results(body, False)
     billed = {"search_units": -(-len(body["documents"]) // _SEARCH_DOCUMENTS)}
     if body["model"].startswith("rerank-v5"):
         billed = {"input_tokens": _tokens(body)}
@@ -53,10 +50,7 @@ def _jina(request: MockRequest) -> MockResponse:
     problem = find_problem(body, "top_n")
     if problem is not None:
         return _detail_error(422, problem)
-    results = []
-    for each in rank(body["query"], body["documents"], body.get("top_n")):
-        document = {"document": {"text": each.text}} if body.get("return_documents", True) else {}
-        results.append({"index": each.position, "relevance_score": each.score, **document})
+    results = ranked_results(body, body.get("return_documents", True))
     usage = {"total_tokens": _tokens(body)}
     return json_response({"model": body["model"], "object": "list", "usage": usage, "results": results})
 
