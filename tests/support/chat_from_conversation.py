@@ -103,7 +103,9 @@ def _part(part: Part) -> dict[str, Any]:
 
 def _call(call: ToolCall) -> dict[str, Any]:
     member, text = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
-    chat = {"id": call.id, "type": member, member: {"name": call.name, **_arguments(text, call)}}
+    chat: dict[str, Any] = {"id": call.id, "type": member, member: {"name": call.name, **_arguments(text, call)}}
+    if call.provider_data:
+        chat["extra_content"] = call.provider_data
     return _with_extra(chat, call.extra, (member,))
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nulpoint.conversation.parts import Citation
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members
 from nulpoint.conversation.response import FinishReason
 from nulpoint.conversation.stream import PartKind
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 
 
 class LineWriter:
@@ -36,7 +36,15 @@ class LineWriter:
     def signature(self, data: str) -> bytes:
         return f"signature {data}\n".encode()
 
-    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
+    def select_choice(self, index: int) -> bytes:
+        return f"choice {index}\n".encode()
+
+    def logprobs(self, logprobs: Members) -> bytes:
+        return f"logprobs {sorted(logprobs)}\n".encode()
+
+    def start_call(
+        self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
         return f"call {number} {call_id} {name}\n".encode()
 
     def arguments(self, number: int, text: str) -> bytes:
@@ -54,7 +62,7 @@ class LineWriter:
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return f"finish {reason} {sorted(provider_data)}\n".encode()
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: UsageReport) -> bytes:
         return f"usage {usage.prompt} {usage.completion}\n".encode()
 
     def end(self) -> bytes:

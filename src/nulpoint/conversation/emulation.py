@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.conversation.parts import Citation, Part, Text, ToolCall
-from nulpoint.conversation.response import ConversationResponse, FinishReason
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Part, Text, ToolCall
+from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind, StreamWriter
 from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 
 
 class ToolEmulation(NamedTuple):
@@ -35,9 +35,12 @@ class ToolEmulation(NamedTuple):
 
     def restore_response(self, response: ConversationResponse) -> ConversationResponse:
         """Return the response in the form that the client asked for."""
-        parts = tuple([self._restored(part) for part in response.parts])
-        reason = self.finish_reason(response.finish_reason, any(isinstance(part, ToolCall) for part in parts))
-        return msgspec.structs.replace(response, parts=parts, finish_reason=reason)
+        return msgspec.structs.replace(response, choices=tuple([self._restored_choice(c) for c in response.choices]))
+
+    def _restored_choice(self, choice: Choice) -> Choice:
+        parts = tuple([self._restored(part) for part in choice.parts])
+        reason = self.finish_reason(choice.finish_reason, any(isinstance(part, ToolCall) for part in parts))
+        return msgspec.structs.replace(choice, parts=parts, finish_reason=reason)
 
     def _restored(self, part: Part) -> Part:
         if not isinstance(part, ToolCall) or not isinstance(part.arguments, str):
@@ -101,9 +104,12 @@ class EmulationWriter:
     def __init__(self, writer: StreamWriter, emulation: ToolEmulation) -> None:
         self._writer = writer
         self._emulation = emulation
-        self._schema_calls: set[int] = set()
-        self._custom_calls: dict[int, _CustomCall] = {}
-        self._calls_remain = False
+        self._choices: dict[int, _ChoiceCalls] = {}
+        self._calls = self._choices[0] = _ChoiceCalls()
+
+    def select_choice(self, index: int) -> bytes:
+        self._calls = self._choices.get(index) or self._choices.setdefault(index, _ChoiceCalls())
+        return self._writer.select_choice(index)
 
     def begin(self, response_id: str, model: str) -> bytes:
         return self._writer.begin(response_id, model)
@@ -132,45 +138,59 @@ class EmulationWriter:
     def refusal(self, text: str) -> bytes:
         return self._writer.refusal(text)
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: UsageReport) -> bytes:
         return self._writer.usage(usage)
 
     def end(self) -> bytes:
         return self._writer.end()
 
-    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
+    def logprobs(self, logprobs: Members) -> bytes:
+        return self._writer.logprobs(logprobs)
+
+    def start_call(
+        self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
         if name is not None and name == self._emulation.schema_tool:
-            self._schema_calls.add(number)
+            self._calls.schema.add(number)
             return self._writer.start_part("text")
-        self._calls_remain = True
+        self._calls.remain = True
         if name is not None and name in self._emulation.custom_tools:
-            self._custom_calls[number] = _CustomCall(call_id, name)
+            self._calls.custom[number] = _CustomCall(call_id, name)
             return self._writer.progress()
-        return self._writer.start_call(number, call_id, name)
+        return self._writer.start_call(number, call_id, name, provider_data)
 
     def arguments(self, number: int, text: str) -> bytes:
-        if number in self._schema_calls:
+        if number in self._calls.schema:
             return self._writer.text(text)
-        custom = self._custom_calls.get(number)
+        custom = self._calls.custom.get(number)
         if custom is None:
             return self._writer.arguments(number, text)
         custom.arguments.write(text)
         return self._writer.progress()
 
     def end_call(self, number: int) -> bytes:
-        if number in self._schema_calls:
+        if number in self._calls.schema:
             return b""
-        custom = self._custom_calls.get(number)
+        custom = self._calls.custom.get(number)
         if custom is None:
             return self._writer.end_call(number)
         return self._writer.custom_call(number, custom.id, custom.name, custom_input(custom.arguments.getvalue()))
 
     def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
-        self._calls_remain = True
+        self._calls.remain = True
         return self._writer.custom_call(number, call_id, name, text)
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
-        return self._writer.finish(self._emulation.finish_reason(reason, self._calls_remain), provider_data)
+        return self._writer.finish(self._emulation.finish_reason(reason, self._calls.remain), provider_data)
+
+
+class _ChoiceCalls:
+    """The calls of one choice: those of the schema's function and of custom tools, and whether the client sees any."""
+
+    def __init__(self) -> None:
+        self.schema: set[int] = set()
+        self.custom: dict[int, _CustomCall] = {}
+        self.remain = False
 
 
 class _CustomCall:

@@ -40,10 +40,16 @@ class Part(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Citation(NamedTuple):
-    """A web page that supports a text."""
+    """A web page that supports a text.
+
+    Fields:
+        span: where the supported text begins and ends, in characters of all text of the message. None: it is the whole
+            part.
+    """
 
     url: str
     title: str
+    span: tuple[int, int] | None = None
 
 
 class Text(Part, frozen=True, gc=False):
@@ -102,6 +108,7 @@ class ToolCall(Part, frozen=True, gc=False):
         arguments: the JSON text of a function's arguments (or the arguments as an object), or a custom tool's input;
             None if there are none.
         kind: which of the two it is; `legacy` is a function in the client's older form of calls.
+        provider_data: what a provider added to the call and gets again, by provider.
     """
 
     id: str | None
@@ -109,6 +116,7 @@ class ToolCall(Part, frozen=True, gc=False):
     name: str | None
     arguments: str | Members | None
     kind: Literal["function", "custom", "legacy"] = "function"
+    provider_data: Members = NO_MEMBERS
 
 
 class ToolResult(Part, frozen=True, gc=False):

@@ -5,9 +5,28 @@ from typing import Literal
 import msgspec
 
 from nulpoint.conversation.parts import NO_MEMBERS, Members, Part
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class Choice(msgspec.Struct, frozen=True, gc=False):
+    """One of the messages that a client may choose from.
+
+    Fields:
+        parts: text, reasoning, refusals and tool calls, in the order in which the model produced them.
+        finish_reason: why the model stopped.
+        provider_data: what no other field expresses, by provider. If the client sends the message back as a part of
+            the next request, that provider gets it again.
+        index: the number of the choice.
+        logprobs: the log probabilities of the tokens, in the form of the chat completions API.
+    """
+
+    parts: tuple[Part, ...]
+    finish_reason: FinishReason
+    provider_data: Members = NO_MEMBERS
+    index: int = 0
+    logprobs: Members | None = None
 
 
 class ConversationResponse(msgspec.Struct, frozen=True, gc=False):
@@ -16,16 +35,11 @@ class ConversationResponse(msgspec.Struct, frozen=True, gc=False):
     Fields:
         id: the provider's id of the response.
         model: the model's name as the provider reports it.
-        parts: text, reasoning, refusals and tool calls, in the order in which the model produced them.
-        finish_reason: why the model stopped.
+        choices: the message, or several if the client asked for them.
         usage: the token counts, if they were reported.
-        provider_data: what no other field expresses, by provider. If the client sends the response back as a part of
-            the next request, that provider gets it again.
     """
 
     id: str
     model: str
-    parts: tuple[Part, ...]
-    finish_reason: FinishReason
-    usage: Usage | None = None
-    provider_data: Members = NO_MEMBERS
+    choices: tuple[Choice, ...]
+    usage: UsageReport | None = None

@@ -7,9 +7,9 @@ Each call returns the bytes to send to the client, often none, so a piece of tex
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
-from nulpoint.conversation.parts import Citation
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members
 from nulpoint.conversation.response import FinishReason
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 
 PartKind = Literal["text", "reasoning", "other"]
 
@@ -20,10 +20,16 @@ class StreamWriter(Protocol):
     The order of the calls is: `begin`, then the parts of the response, then `finish`, `usage` and `end`. A part is
     either everything between `start_part` and the start of the next part, or a tool call. Tool calls are numbered from
     0 in the order in which they start, and the pieces of several calls may be mixed.
+
+    If the client asked for several choices, their parts may be mixed: `select_choice` says which one the following
+    calls are about, up to its own `finish`. Each choice numbers its calls from 0.
     """
 
     def begin(self, response_id: str, model: str) -> bytes:
         """Begin the response. Raises Failure (502) if the id and the model's name are too long."""
+
+    def select_choice(self, index: int) -> bytes:
+        """Continue with this choice, which begins if it was not selected before. 0 is selected from the beginning."""
 
     def keep_alive(self) -> bytes:
         """Show that the provider's connection is alive, though the response makes no progress."""
@@ -43,8 +49,13 @@ class StreamWriter(Protocol):
     def signature(self, data: str) -> bytes:
         """Add to the provider's opaque data of the current reasoning part."""
 
-    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
-        """Begin a call of a function. `arguments` and `end_call` follow."""
+    def start_call(
+        self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
+        """Begin a call of a function. `arguments` and `end_call` follow.
+
+        `provider_data` is what the provider adds to the call and wants to get again, by provider.
+        """
 
     def arguments(self, number: int, text: str) -> bytes:
         """Add a piece of the JSON text of a call's arguments."""
@@ -56,10 +67,13 @@ class StreamWriter(Protocol):
 
     def refusal(self, text: str) -> bytes: ...
 
+    def logprobs(self, logprobs: Members) -> bytes:
+        """Add the log probabilities of all tokens of the choice, in the form of the chat completions API."""
+
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         """End the parts. `provider_data` is what no other call expresses, by provider."""
 
-    def usage(self, usage: Usage) -> bytes: ...
+    def usage(self, usage: UsageReport) -> bytes: ...
 
     def end(self) -> bytes:
         """Return the end of a stream that is known to be complete."""

@@ -4,10 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
 
-import msgspec
-
 from nulpoint.conversation.stream import StreamWriter
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import MALFORMED, malformed_response
@@ -113,7 +111,7 @@ class StreamParser(ProviderStream[Event]):
         self._model = model
 
     @abstractmethod
-    def _usage(self) -> Usage | None:
+    def _usage(self) -> UsageReport | None:
         """Return the usage, or None if none was reported. May raise any of the MALFORMED errors."""
 
     def _end_for_client(self) -> bytes:
@@ -121,12 +119,10 @@ class StreamParser(ProviderStream[Event]):
 
     def metadata(self) -> ResponseMetadata:
         try:
-            usage = self._usage()
+            report = self._usage()
         except MALFORMED:
-            usage = None
-        if usage is not None:
-            usage = msgspec.structs.replace(usage, reasoning=usage.reasoning or 0) if usage.is_plausible() else None
-        return ResponseMetadata(usage, self._model or None)
+            report = None
+        return ResponseMetadata(report.counts() if report is not None else None, self._model or None)
 
 
 class SseStreamParser(StreamParser[sse.SseEvent]):

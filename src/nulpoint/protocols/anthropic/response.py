@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from nulpoint.conversation.parts import Citation, Part, Reasoning, Refusal, Text, ToolCall
-from nulpoint.conversation.response import ConversationResponse, FinishReason
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats.malformed import MALFORMED, unusable_response
 from nulpoint.protocols.openai.chat import json_text, read_response
 from nulpoint.protocols.response_types import AnthropicMessage
@@ -48,13 +48,12 @@ def _response(response: dict[str, Any]) -> ConversationResponse:
     refusal = refusal_of(response)
     if refusal is not None:
         parts.append(Refusal(refusal))
+    reason = to_finish_reason(response.get("stop_reason"), has_calls)
     return ConversationResponse(
         response.get("id") or "",
         response.get("model") or "",
-        tuple(parts),
-        to_finish_reason(response.get("stop_reason"), has_calls),
+        (Choice(tuple(parts), reason, provider_data(blocks, response)),),
         read_usage(response["usage"]) if response.get("usage") else None,
-        provider_data(blocks, response),
     )
 
 
@@ -123,10 +122,10 @@ def _is_plain(block: dict[str, Any]) -> bool:
     return block.get("type") in _PLAIN_BLOCKS and block.keys() <= _PLAIN_MEMBERS
 
 
-def read_usage(usage: dict[str, Any]) -> Usage:
+def read_usage(usage: dict[str, Any]) -> UsageReport:
     """Return the usage. Anthropic's `input_tokens` do not include cached tokens, while `prompt` includes them all."""
     read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
-    return Usage(
+    return UsageReport(
         prompt=(usage.get("input_tokens") or 0) + read + written,
         completion=usage.get("output_tokens") or 0,
         cached=read,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.conversation.stream import PartKind, StreamWriter
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.anthropic.response import (
@@ -49,7 +49,7 @@ class AnthropicStreamParser(SseStreamParser):
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
         self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # the same for deltas of an unknown type
 
-    def _usage(self) -> Usage | None:
+    def _usage(self) -> UsageReport | None:
         return read_usage(self._reported_usage) if self._reported_usage else None
 
     def _translate(self, event: sse.SseEvent) -> bytes:

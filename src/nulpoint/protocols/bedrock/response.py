@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from nulpoint.conversation.parts import Citation, Part, Reasoning, Text, ToolCall
-from nulpoint.conversation.response import ConversationResponse, FinishReason
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response, unusable_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
@@ -66,14 +66,10 @@ def _response(response: dict[str, Any], model: str, response_id: str) -> Convers
     stop_reason = response["stopReason"]
     check_readable(blocks, stop_reason)
     parts = tuple([part for block in blocks for part in _parts(block)])
-    return ConversationResponse(
-        response_id,
-        model,
-        parts,
-        to_finish_reason(stop_reason, any([isinstance(part, ToolCall) for part in parts])),
-        read_usage(response["usage"]) if response.get("usage") else None,
-        provider_data(blocks, response),
-    )
+    reason = to_finish_reason(stop_reason, any([isinstance(part, ToolCall) for part in parts]))
+    choice = Choice(parts, reason, provider_data(blocks, response))
+    usage = read_usage(response["usage"]) if response.get("usage") else None
+    return ConversationResponse(response_id, model, (choice,), usage)
 
 
 def _parts(block: dict[str, Any]) -> Iterable[Part]:
@@ -130,8 +126,8 @@ def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dic
     return {"bedrock": extra} if extra else {}
 
 
-def read_usage(usage: dict[str, Any]) -> Usage:
+def read_usage(usage: dict[str, Any]) -> UsageReport:
     """Return the usage. Bedrock's `inputTokens` do not include cached tokens, while `prompt` includes them all."""
     read, written = usage.get("cacheReadInputTokens") or 0, usage.get("cacheWriteInputTokens") or 0
     prompt = (usage.get("inputTokens") or 0) + read + written
-    return Usage(prompt, usage.get("outputTokens") or 0, read, None, written)
+    return UsageReport(prompt, usage.get("outputTokens") or 0, read, None, written)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from nulpoint.conversation.stream import StreamWriter
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure
 from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
@@ -76,7 +76,7 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
         complete = not self.over and "stopReason" in self._response and not self._decoder.inside_message()
         return self._end() if complete else b""
 
-    def _usage(self) -> Usage | None:
+    def _usage(self) -> UsageReport | None:
         usage = self._response.get("usage")
         return read_usage(usage) if usage else None
 

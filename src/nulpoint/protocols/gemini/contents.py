@@ -165,8 +165,7 @@ def _model_parts(
 
 
 def _signature(call: ToolCall) -> Any:
-    extra = call.extra.get("extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
+    google = call.provider_data.get("google")
     return google.get("thought_signature") if isinstance(google, dict) else None
 
 

@@ -296,7 +296,7 @@ class ChunkWriter:
     """Writes the chunks of a stream.
 
     `id`, `created` and `model` are the same in all chunks, so the part before the choices is encoded only once. A chunk
-    takes 0.4 us instead of 0.8. `before_text` and AFTER_TEXT are what stands around the text of most chunks.
+    takes 0.4 us instead of 0.8.
     """
 
     def __init__(self, created: int) -> None:
@@ -314,23 +314,22 @@ class ChunkWriter:
             )
         frame = {"id": response_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
-        self.before_text = self._frame + b'{"index":0,"delta":{"content":'
+
+    def before_text(self, index: int) -> bytes:
+        """Return what stands before the text in a chunk with only text. AFTER_TEXT stands after it."""
+        return b'%b{"index":%d,"delta":{"content":' % (self._frame, index)
 
     def delta(
         self,
-        delta: dict[str, Any],
+        delta: Mapping[str, Any],
         finish_reason: str | None = None,
         index: int = 0,
-        logprobs: dict[str, Any] | None = None,
+        logprobs: Mapping[str, Any] | None = None,
     ) -> bytes:
         encode = msgspec.json.encode
         encoded_logprobs = b"null" if logprobs is None else encode(logprobs)
         values = (self._frame, index, encode(delta), encoded_logprobs, encode(finish_reason))
         return b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % values
-
-    def text(self, text: str) -> bytes:
-        """Return the same chunk as `delta({"content": text})`, the most frequent one, in a third of the time."""
-        return self.before_text + msgspec.json.encode(text) + AFTER_TEXT
 
     def usage(self, usage: dict[str, Any]) -> bytes:
         return b'%b],"usage":%b}\n\n' % (self._frame, msgspec.json.encode(usage))

@@ -330,16 +330,19 @@ def _call(call: dict[str, Any], path: str, where: str, calls: PendingCalls) -> T
     name, text = function["name"], function.get(text_member)
     if is_custom:
         optional_text(text, f"{path}.{where}.custom.input")
-    extra = _without(call, {"id", "type", member})
+    provider_data = call.get("extra_content")
+    if isinstance(provider_data, dict) and provider_data:
+        extra = _without(call, {"id", "type", "extra_content", member})
+    else:
+        provider_data, extra = NO_MEMBERS, _without(call, {"id", "type", member})
     more = _without(function, {"name", text_member} if isinstance(text, str | dict) else {"name"})
     if more:
         extra = {**extra, **{f"{member}.{key}": value for key, value in more.items()}}
     if call.get("type") != member:
         extra = {**extra, "type": call.get("type", UNSET)}
     unique_id = calls.add(call_id, name)
-    return ToolCall(
-        call_id, unique_id, name, _arguments(text, f"{path}.{where}.function"), kind, where=where, extra=extra
-    )
+    arguments = _arguments(text, f"{path}.{where}.function")
+    return ToolCall(call_id, unique_id, name, arguments, kind, provider_data, where=where, extra=extra)
 
 
 def _legacy_call(legacy: dict[str, Any], path: str, index: int, calls: PendingCalls) -> ToolCall:

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.conversation.parts import Citation, Members, Reasoning, Refusal, Text, ToolCall
-from nulpoint.conversation.response import ConversationResponse, FinishReason
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Reasoning, Refusal, Text, ToolCall
+from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.chat import AFTER_TEXT, EXTRA_FIELDS, ChunkWriter, json_text
@@ -29,17 +29,12 @@ def write_response(response: ConversationResponse, created: int, *, legacy_funct
     With `legacy_functions` the client used `functions`, and gets the first call of a function as `function_call`.
     Raises Failure (502) if the response cannot be written.
     """
-    message = _message(response)
-    reason: str = response.finish_reason
-    if legacy_functions:
-        reason = _use_function_call(message, response)
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     completion = {
         "id": response.id,
         "object": "chat.completion",
         "created": created,
         "model": response.model,
-        "choices": [choice],
+        "choices": [_choice(choice, legacy_functions=legacy_functions) for choice in response.choices],
         "usage": chat_usage(response.usage) if response.usage else None,
     }
     try:
@@ -48,12 +43,20 @@ def write_response(response: ConversationResponse, created: int, *, legacy_funct
         raise unusable_response("it is nested too deeply") from None
 
 
-def _message(response: ConversationResponse) -> dict[str, Any]:
+def _choice(choice: Choice, *, legacy_functions: bool) -> dict[str, Any]:
+    message = _message(choice)
+    reason: str = choice.finish_reason
+    if legacy_functions:
+        reason = _use_function_call(message, reason)
+    return {"index": choice.index, "message": message, "logprobs": choice.logprobs, "finish_reason": reason}
+
+
+def _message(choice: Choice) -> dict[str, Any]:
     texts: list[Text] = []
     calls: list[dict[str, Any]] = []
     reasoning: list[str] = []
     refusal = None
-    for part in response.parts:
+    for part in choice.parts:
         if isinstance(part, Text):
             texts.append(part)
         elif isinstance(part, ToolCall):
@@ -64,7 +67,7 @@ def _message(response: ConversationResponse) -> dict[str, Any]:
             refusal = part.text
     content = "".join([part.text for part in texts]) if texts or not calls else None
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
-    message |= _optional_members(calls, "".join(reasoning), _annotations_of(texts), response.provider_data)
+    message |= _optional_members(calls, "".join(reasoning), _annotations_of(texts), choice.provider_data)
     return message
 
 
@@ -99,10 +102,11 @@ def _call(call: ToolCall) -> dict[str, Any]:
     text = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments or {})
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
+    written = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
+    return {**written, "extra_content": call.provider_data} if call.provider_data else written
 
 
-def _use_function_call(message: dict[str, Any], response: ConversationResponse) -> str:
+def _use_function_call(message: dict[str, Any], reason: str) -> str:
     """Move the first call of a function to `function_call`, and return the finish reason."""
     calls = message.pop("tool_calls", [])
     first = next((call for call in calls if call["type"] == "function"), None)
@@ -111,31 +115,66 @@ def _use_function_call(message: dict[str, Any], response: ConversationResponse) 
         calls = [call for call in calls if call is not first]
     if calls:
         message["tool_calls"] = calls
-    return "function_call" if response.finish_reason == "tool_calls" and not calls else response.finish_reason
+    return "function_call" if reason == "tool_calls" and not calls else reason
 
 
 def _annotations(citations: Iterable[Citation], start: int, end: int) -> Iterable[dict[str, Any]]:
     """Yield the citations of a text that stands from `start` to `end` in the message's content."""
     for citation in citations:
-        span = {"start_index": start, "end_index": end, "title": citation.title}
+        first, last = citation.span or (start, end)
+        span = {"start_index": first, "end_index": last, "title": citation.title}
         yield {"type": "url_citation", "url_citation": {**span, "url": citation.url}}
 
 
-def chat_usage(usage: Usage) -> dict[str, Any]:
+def chat_usage(usage: UsageReport) -> dict[str, Any]:
     """Return the usage in OpenAI's format."""
-    hour_tokens = {"cache_write_1h_tokens": usage.written_1h} if usage.written_1h else {}
-    details = {} if usage.reasoning is None else {"completion_tokens_details": {"reasoning_tokens": usage.reasoning}}
-    return {
+    written: dict[str, Any] = {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
-        "total_tokens": usage.prompt + usage.completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached,
-            "cache_write_tokens": usage.written,
-            **hour_tokens,
-        },
-        **details,
+        "total_tokens": usage.prompt + usage.completion if usage.total is None else usage.total,
     }
+    prompt = dict(usage.prompt_details)
+    if usage.cached is not None:
+        prompt["cached_tokens"] = usage.cached
+    if usage.written is not None:
+        prompt["cache_write_tokens"] = usage.written
+    if usage.written_1h:
+        prompt["cache_write_1h_tokens"] = usage.written_1h
+    if prompt:
+        written["prompt_tokens_details"] = prompt
+    completion = dict(usage.completion_details)
+    if usage.reasoning is not None:
+        completion["reasoning_tokens"] = usage.reasoning
+    if completion:
+        written["completion_tokens_details"] = completion
+    return written
+
+
+class _ChoiceStream:
+    """What has been written of one choice.
+
+    `before_text` is what stands before the text in a chunk. The content of all chunks so far has `length` characters,
+    `part_start` of them before the current part.
+    """
+
+    __slots__ = (
+        "annotations", "before_text", "citations", "has_tool_calls", "index", "last_delta", "length", "logprobs",
+        "part_start",
+    )  # fmt: skip
+
+    def __init__(self, index: int, before_text: bytes) -> None:
+        self.index = index
+        self.before_text = before_text
+        self.has_tool_calls = False  # the client has seen `tool_calls`
+        self.last_delta: dict[str, Any] = {}  # what is sent together with the finish reason
+        self.logprobs: Members | None = None  # the same
+        self.annotations: list[dict[str, Any]] = []
+        self.citations: list[Citation] = []  # of the current part
+        self.part_start = self.length = 0
+
+    def place_citations(self) -> None:
+        self.annotations += _annotations(self.citations, self.part_start, self.length)
+        self.citations = []
 
 
 class ChatStreamWriter:
@@ -149,57 +188,65 @@ class ChatStreamWriter:
         self._chunks = ChunkWriter(created)
         self._show_usage = show_usage
         self._legacy_functions = legacy_functions
-        self._begun = False
-        self._has_tool_calls = False  # the client has seen `tool_calls`
-        self._last_delta: dict[str, Any] = {}  # what is sent together with the finish reason
-        self._annotations: list[dict[str, Any]] = []
-        self._citations: list[Citation] = []  # of the current part
-        self._part_start = self._length = 0  # characters of the content
+        self._choices: dict[int, _ChoiceStream] = {}
+        self._choice = _ChoiceStream(0, b"")
 
     def begin(self, response_id: str, model: str) -> bytes:
-        self._begun = True
         self._chunks.begin(response_id, model)
-        return self._chunks.delta({"role": "assistant", "content": "", "refusal": None})
+        return self.select_choice(0)
+
+    def select_choice(self, index: int) -> bytes:
+        known = self._choices.get(index)
+        if known is not None:
+            self._choice = known
+            return b""
+        self._choice = self._choices[index] = _ChoiceStream(index, self._chunks.before_text(index))
+        return self._delta({"role": "assistant", "content": "", "refusal": None})
+
+    def _delta(self, delta: Members, finish_reason: str | None = None, logprobs: Members | None = None) -> bytes:
+        return self._chunks.delta(delta, finish_reason, self._choice.index, logprobs)
 
     def keep_alive(self) -> bytes:
-        return _KEEP_ALIVE if self._begun else b""
+        return _KEEP_ALIVE if self._choices else b""
 
     def progress(self) -> bytes:
-        return self._chunks.delta({})
+        return self._delta({})
 
     def start_part(self, kind: PartKind) -> bytes:
-        if self._citations:
-            self._place_citations()
-        self._part_start = self._length
+        choice = self._choice
+        if choice.citations:
+            choice.place_citations()
+        choice.part_start = choice.length
         return b""
-
-    def _place_citations(self) -> None:
-        self._annotations += _annotations(self._citations, self._part_start, self._length)
-        self._citations = []
 
     def text(self, text: str) -> bytes:
         if not text:
             return b""
-        self._length += len(text)
-        return self._chunks.before_text + _encode(text) + AFTER_TEXT  # `self._chunks.text` without the call
+        choice = self._choice
+        choice.length += len(text)
+        return choice.before_text + _encode(text) + AFTER_TEXT
 
     def citation(self, citation: Citation) -> bytes:
-        self._citations.append(citation)
+        self._choice.citations.append(citation)
         return b""
 
     def reasoning(self, text: str) -> bytes:
-        return self._chunks.delta({"reasoning_content": text})
+        return self._delta({"reasoning_content": text})
 
     def signature(self, data: str) -> bytes:
         return b""
 
-    def start_call(self, number: int, call_id: str | None, name: str | None) -> bytes:
+    def start_call(
+        self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
         function = {"name": name, "arguments": ""}
         if self._is_function_call(number):
-            return self._chunks.delta({"function_call": {**function, "id": call_id}})
-        self._has_tool_calls = True
-        call = {"index": number, "id": call_id, "type": "function", "function": function}
-        return self._chunks.delta({"tool_calls": [call]})
+            return self._delta({"function_call": {**function, "id": call_id}})
+        self._choice.has_tool_calls = True
+        call: dict[str, Any] = {"index": number, "id": call_id, "type": "function", "function": function}
+        if provider_data:
+            call["extra_content"] = provider_data
+        return self._delta({"tool_calls": [call]})
 
     def _is_function_call(self, number: int) -> bool:
         return self._legacy_functions and number == 0
@@ -207,33 +254,38 @@ class ChatStreamWriter:
     def arguments(self, number: int, text: str) -> bytes:
         function = {"arguments": text}
         if self._is_function_call(number):
-            return self._chunks.delta({"function_call": function})
-        return self._chunks.delta({"tool_calls": [{"index": number, "function": function}]})
+            return self._delta({"function_call": function})
+        return self._delta({"tool_calls": [{"index": number, "function": function}]})
 
     def end_call(self, number: int) -> bytes:
         return b""
 
     def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
-        self._has_tool_calls = True
+        self._choice.has_tool_calls = True
         call = {"index": number, "id": call_id, "type": "custom", "custom": {"name": name, "input": text}}
-        return self._chunks.delta({"tool_calls": [call]})
+        return self._delta({"tool_calls": [call]})
 
     def refusal(self, text: str) -> bytes:
-        self._last_delta["refusal"] = text
+        self._choice.last_delta["refusal"] = text
+        return b""
+
+    def logprobs(self, logprobs: Members) -> bytes:
+        self._choice.logprobs = logprobs
         return b""
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
-        if self._citations:
-            self._place_citations()
-        delta = self._last_delta
-        if self._annotations:
-            delta["annotations"] = self._annotations
+        choice = self._choice
+        if choice.citations:
+            choice.place_citations()
+        delta = choice.last_delta
+        if choice.annotations:
+            delta["annotations"] = choice.annotations
         if provider_data:
             delta[EXTRA_FIELDS] = provider_data
-        is_function_call = self._legacy_functions and reason == "tool_calls" and not self._has_tool_calls
-        return self._chunks.delta(delta, "function_call" if is_function_call else reason)
+        is_function_call = self._legacy_functions and reason == "tool_calls" and not choice.has_tool_calls
+        return self._delta(delta, "function_call" if is_function_call else reason, choice.logprobs)
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: UsageReport) -> bytes:
         return self._chunks.usage(chat_usage(usage)) if self._show_usage else b""
 
     def end(self) -> bytes:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.conversation.parts import Citation, Reasoning, Text, ToolCall
-from nulpoint.conversation.usage import Usage
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure, Kind
 from nulpoint.protocols.bedrock.response import parse
 from nulpoint.protocols.bedrock.stream import BedrockStreamParser
@@ -95,11 +95,11 @@ def test_bedrock_reasoning_and_citations_are_shown():
 def test_the_parts_of_a_response_keep_their_order():
     answer = message(THOUGHT, TEXT, CALL, SERVER, HIDDEN, CITED, {"text": ""}, PICTURE, TEXT, stop="tool_use")
     response = parse(json.dumps(answer).encode(), "the.model", "id")
-    assert response.parts == (
+    assert response.choices[0].parts == (
         Reasoning("hm"), Text("hi"), ToolCall("t1", None, "f", '{"a":1}'), Reasoning(""),
         Text("said", (Citation("https://example.com/", "T"),)), Text("hi"),
     )  # fmt: skip
-    assert (response.id, response.model, response.usage) == ("chatcmpl-id", "the.model", Usage(3, 4, reasoning=None))
+    assert (response.id, response.model, response.usage) == ("chatcmpl-id", "the.model", UsageReport(3, 4, 0, None, 0))
 
 
 @pytest.mark.parametrize(
