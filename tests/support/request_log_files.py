@@ -39,9 +39,9 @@ def lines(*ids: str, **fields: Any) -> list[bytes]:
     return [msgspec.json.encode(record(id=one, **fields)) for one in ids]
 
 
-def database(path: Path, clock: Clock | None = None, retention: float = 0.0, patience: float = 0.0) -> SqliteSink:
+def database(path: Path, clock: Clock | None = None, retention: float = 0.0) -> SqliteSink:
     driven = clock or Clock()
-    return SqliteSink(path, retention, driven.calendar(), lambda: driven.steady, patience)
+    return SqliteSink(path, retention, driven.calendar(), lambda: driven.steady)
 
 
 def rows(path: Path, what: str = "id") -> list[Any]:

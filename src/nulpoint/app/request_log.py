@@ -7,11 +7,8 @@ from nulpoint.config import Config
 from nulpoint.config.sections.request_log import LogTarget
 from nulpoint.telemetry.request_log.files import DescriptorSink, FileSink
 from nulpoint.telemetry.request_log.request_log import RequestLog
-from nulpoint.telemetry.request_log.writer import MAINTENANCE_SECONDS, LogSink
+from nulpoint.telemetry.request_log.writer import LogSink
 from nulpoint.telemetry.wall_clock import trusted_clock
-
-# Workers without requests maintain their files every MAINTENANCE_SECONDS; after this time, all of them have done so.
-PATIENCE_SECONDS = 2.5 * MAINTENANCE_SECONDS
 
 
 def request_log(config: Config, stdout: int, on_drop: Callable[[], None]) -> RequestLog:
@@ -29,5 +26,4 @@ def _sink(target: LogTarget, config: Config, stdout: int) -> LogSink:
         return FileSink(path, config.request_log_max_bytes, config.request_log_files, retention, trusted_clock())
     from nulpoint.telemetry.request_log.sqlite import SqliteSink  # imported only where it is needed
 
-    patience = PATIENCE_SECONDS if shared else 0.0
-    return SqliteSink(path, retention, trusted_clock(), time.monotonic, patience)
+    return SqliteSink(path, retention, trusted_clock(), time.monotonic)

@@ -137,6 +137,29 @@ class FileSink:
             self._fd = -1
 
 
+class FileUse:
+    """Shows other processes that this one uses a file, and tells it whether others still do.
+
+    All of them hold a shared lock (`flock`). SQLite uses locks of another kind (`fcntl`), which it would lose if this
+    process closed any descriptor of the file. So a descriptor is closed only when nobody has the file open any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin to use a file. Raises OSError."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._fd, fcntl.LOCK_SH)
+        self.inode = inode(self._fd)
+
+    def end(self) -> bool:
+        """Stop using the file. Return whether everybody has. If not, this can be called again later."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # the shared lock is released even so
+            return False
+        os.close(self._fd)
+        return True
+
+
 def inode(file: Path | int) -> tuple[int, int] | None:
     """Return the device and inode of a file; None if it does not exist."""
     try:

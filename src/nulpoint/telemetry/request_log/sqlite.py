@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from nulpoint.telemetry.request_log.files import directory_locked, inode
+from nulpoint.telemetry.request_log.files import FileUse, directory_locked, inode
 from nulpoint.telemetry.request_log.sqlite_schema import INSERT, ForeignDatabaseError, is_damage, open_to_write
 from nulpoint.telemetry.request_log.writer import SinkError
 from nulpoint.telemetry.wall_clock import TrustedClock
@@ -27,23 +27,20 @@ _TOO_OLD = "DELETE FROM requests WHERE number IN (SELECT number FROM requests WH
 class SqliteSink:
     """Writes records to an SQLite file.
 
-    `steady` returns the seconds of a monotonic clock. If the file was removed, a new one is created after
-    `recreate_delay` seconds. Until then all processes must have closed the old file, because the last one to close it
-    removes the write-ahead file by its name.
+    `steady` returns the seconds of a monotonic clock. If the file was removed, a new one is opened when all processes
+    have closed the old one, because the last one to close it removes the write-ahead file by its name.
     """
 
-    def __init__(
-        self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float], recreate_delay: float
-    ) -> None:
+    def __init__(self, path: Path, retention: float, clock: TrustedClock, steady: Callable[[], float]) -> None:
         self.name = f"sqlite:{path.name}"
         self._path = path
         self._retention = retention
         self._clock = clock
         self._steady = steady
-        self._recreate_delay = recreate_delay
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
-        self._removed_at = -recreate_delay  # when it was noticed that the file is gone
+        self._use: FileUse | None = None
+        self._left: FileUse | None = None  # the use of a removed file that others may still have open
         self._next_maintenance = steady()
 
     def write(self, lines: list[bytes]) -> None:
@@ -58,7 +55,7 @@ class SqliteSink:
             return
         if self._steady() >= self._next_maintenance:
             self._next_maintenance = self._steady() + MAINTENANCE_SECONDS
-            self.close()  # only a newly opened connection sees damage done by others
+            self._close_connection()  # only a newly opened connection sees damage done by others
             self._run(lambda _: None)
             now = self._clock.now() if self._retention else None
             if now is not None:
@@ -74,6 +71,12 @@ class SqliteSink:
             self._next_maintenance = self._steady()
 
     def close(self) -> None:
+        self._close_connection()
+        if self._use is not None:
+            self._use.end()
+            self._use = None
+
+    def _close_connection(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -89,32 +92,44 @@ class SqliteSink:
             if self._connection is not None and self._connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
-            self.close()
+            self._close_connection()
             if is_damage(error):
                 raise SinkError(self._set_aside()) from None
             raise SinkError(str(error)) from None
         except OSError as error:
-            self.close()
+            self._close_connection()
             raise SinkError(error.strerror) from None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._is_same_file():
             return self._connection
-        if self._steady() < self._removed_at + self._recreate_delay:
-            raise SinkError("it was removed; a new one will be created in a moment")
+        if self._use is not None and self._use.inode != inode(self._path):
+            self._leave()
+        if self._left is not None:
+            if not self._left.end():
+                raise SinkError("it was removed; a new one is opened when all workers have closed the old one")
+            self._left = None
         self._inode = inode(self._path)
         self._connection = open_to_write(self._path)
         with contextlib.suppress(OSError):
             os.chmod(self._path, 0o600)  # it contains private data
-        self._inode = inode(self._path)
+        if self._use is None:
+            self._use = FileUse(self._path)
+        self._inode = self._use.inode
         return self._connection
+
+    def _leave(self) -> None:
+        """Close the file, which is no longer at its path."""
+        self._close_connection()
+        if self._use is not None:
+            self._left = None if self._use.end() else self._use
+            self._use = None
 
     def _is_same_file(self) -> bool:
         """Return whether the path still leads to the open file. If not, close the file."""
         if inode(self._path) == self._inode:
             return True
-        self.close()
-        self._removed_at = self._steady()
+        self._leave()
         logger.warning("the request log %s was removed or replaced while in use; a new one is created", self.name)
         return False
 
@@ -125,13 +140,15 @@ class SqliteSink:
         try:
             with directory_locked(self._path):
                 if inode(self._path) != self._inode:  # another worker has done it
+                    self._leave()
                     return "it was damaged and has been renamed"
+                self._use = self._use or FileUse(self._path)
                 for end in ("", "-wal", "-shm"):
                     with contextlib.suppress(FileNotFoundError):
                         self._path.with_name(self._path.name + end).replace(self._path.with_name(aside + end))
         except OSError as error:
             return f"it is damaged, and cannot be renamed: {error.strerror}"
-        self._removed_at = self._steady()
+        self._leave()
         return f"it is damaged; it has been renamed to {aside}"
 
 
