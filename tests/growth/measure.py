@@ -26,7 +26,7 @@ MAX_TIME_FACTOR = 7.0
 FREE_LINES = 400  # lines that do not depend on the input, such as filling a cache
 MIN_SECONDS = 0.02  # shorter measurements are not judged
 MIN_SMALLER_SECONDS = MIN_SECONDS / MAX_TIME_FACTOR
-ROUNDS = 5  # a failed measurement is repeated, because noise only makes it longer
+ROUNDS = 10  # a failed measurement is repeated, because noise only makes it longer
 
 
 class Case(NamedTuple):
@@ -123,10 +123,13 @@ def _sizes(largest: int) -> Iterator[int]:
 
 
 def _compared(case: Case, size: int, taken: float) -> tuple[float, float]:
-    """Return the shortest times for this size and for a quarter of it, over several rounds."""
+    """Return the shortest times for this size and for a quarter of it, over several rounds.
+
+    The quarter is measured four times in a row, so that other processes disturb both measurements alike.
+    """
     smaller = float("inf")
     for _ in range(ROUNDS):
-        smaller = min(smaller, *(seconds_of(case.make(size // STEP)) for _ in range(2)))
+        smaller = min(smaller, sum(seconds_of(case.make(size // STEP)) for _ in range(STEP)) / STEP)
         taken = min(taken, seconds_of(case.make(size)))
         if (
             not MAX_TIME_FACTOR < taken / max(smaller, MIN_SMALLER_SECONDS) < 1.5 * MAX_TIME_FACTOR
