@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from target import Target
 
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
-from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
+from nulpoint.protocols.client_protocol import IncompleteStreamError
+from nulpoint.protocols.openai.accumulate import accumulate
 from support.mutation import mutated, mutated_json
 from support.samples import CHUNKS, OPENAI
 

@@ -12,6 +12,7 @@ from nulpoint.api.status import Page, StatusPages
 from nulpoint.errors import Failure, Kind, rejected
 from nulpoint.http.message import HttpRequest, header
 from nulpoint.http.server.response import ResponseWriter
+from nulpoint.protocols.client_protocol import ClientProtocol
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.proxy.handler import ProxyHandler
 from nulpoint.request.client_auth import ClientAuthenticator
@@ -123,9 +124,15 @@ class Dispatcher:
             )
             if failure.status == 405 and match is not None:
                 headers += header(b"allow", match.served.allow)
-            response.send(failure.status, headers, OPENAI_CLIENT.error_body(failure))
+            response.send(failure.status, headers, self._client_protocol(match).error_body(failure))
         finally:
             self._recorder.finish(context, request, response)
+
+    def _client_protocol(self, match: PathMatch | None) -> ClientProtocol:
+        """Return the API that clients speak at a path. Errors are in OpenAI's form where no operation is served."""
+        for proxy in self._proxies.get(match.served.label, {}).values() if match is not None else ():
+            return proxy.operation.client_protocol
+        return OPENAI_CLIENT
 
     def _page(self, request: HttpRequest, match: PathMatch | None) -> Page:
         """Return the page for a request.
@@ -183,7 +190,7 @@ class Dispatcher:
         new_id = request_id({})
         self._recorder.rejected_by_server(failure, new_id)
         headers = failure_headers(failure, new_id) + self._cors.response_headers(request.headers)
-        return headers, OPENAI_CLIENT.error_body(failure)
+        return headers, self._client_protocol(self._table.find(request.path)).error_body(failure)
 
     def handler_crashed(self, response: ResponseWriter, crash: Exception) -> None:
         """Handle an exception that is a bug: log it, and send a 500 that reveals no internals."""
@@ -193,6 +200,6 @@ class Dispatcher:
             failure = Failure(Kind.INTERNAL, 500, text, code="internal_error")
             request_headers = response.request.headers
             headers = failure_headers(failure, request_id(request_headers))
-            response.send(
-                500, headers + self._cors.response_headers(request_headers), OPENAI_CLIENT.error_body(failure)
-            )
+            headers += self._cors.response_headers(request_headers)
+            body = self._client_protocol(self._table.find(response.request.path)).error_body(failure)
+            response.send(500, headers, body)

@@ -50,6 +50,7 @@ class CacheLayer:
         self.policy = CachePolicy(operation, services.exclusions, services.ttl)
         self.replayer = CacheReplayer(operation, services.unix)
         self._services = services
+        self._format = operation.client_protocol.conversations
 
     def peek(
         self, lookup: CacheLookup, proxy_request: ProxyRequest
@@ -88,7 +89,7 @@ class CacheLayer:
     ) -> ProxyRequest:
         """Have the coming response stored. Return the request to send: for embeddings only the missing inputs."""
         services = self._services
-        sink.cache_writer = CacheWriter(services.cache, lookup, plan, services.now, services.unix)
+        sink.cache_writer = CacheWriter(services.cache, lookup, plan, services.now, services.unix, self._format)
         return proxy_request
 
 
@@ -129,7 +130,7 @@ class VectorCacheLayer(CacheLayer):
         vectors = self.replayer.drop_stale(values, lookup)
         missing = batch.missing(vectors)
         sink.cache_writer = VectorCacheWriter(
-            services.cache, lookup, plan, services.now, services.unix, vectors, missing
+            services.cache, lookup, plan, services.now, services.unix, None, vectors, missing
         )
         if len(missing) == len(batch.inputs):
             return proxy_request

@@ -1,18 +1,22 @@
 """Records a stream, usage included, on its way to the client, so that it can be cached."""
 
-from nulpoint.protocols.openai.stream import USAGE, StreamTransformer, WrappingTransformer, without_usage
+from collections.abc import Callable
+
+from nulpoint.protocols.openai.stream import StreamTransformer, WrappingTransformer
 
 
 class StreamRecorder(WrappingTransformer):
     """Records the output of another transformer, which must not hide the usage.
 
-    With `hide_usage`, the usage is recorded but not passed on to the client. A stream longer than `max_bytes` is not
-    recorded.
+    `without_usage` removes what is recorded but not passed on to the client, if anything. A stream longer than
+    `max_bytes` is not recorded.
     """
 
-    def __init__(self, inner: StreamTransformer, hide_usage: bool, max_bytes: int) -> None:
+    def __init__(
+        self, inner: StreamTransformer, without_usage: Callable[[bytes], bytes] | None, max_bytes: int
+    ) -> None:
         super().__init__(inner)
-        self._hide_usage = hide_usage
+        self._without_usage = without_usage
         self._pieces: list[bytes] | None = []
         self._bytes_left = max_bytes
 
@@ -28,9 +32,7 @@ class StreamRecorder(WrappingTransformer):
             self._bytes_left -= len(data)
             if self._bytes_left < 0:
                 self._pieces = None
-        if not self._hide_usage or b"usage" not in data or USAGE.search(data) is None:
-            return data
-        return without_usage(data)
+        return data if self._without_usage is None or b"usage" not in data else self._without_usage(data)
 
     def record(self) -> bytes | None:
         """Return all bytes of the stream; None if there were too many."""

@@ -11,7 +11,7 @@ from nulpoint.cache.policy import CacheLookup
 from nulpoint.conversation.usage import Usage
 from nulpoint.http.message import JSON_TYPE, STREAM_HEADERS, header
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.protocols.openai.accumulate import CompletionRoute, IncompleteStreamError
+from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.envelope import asks_for_usage
 from nulpoint.providers.operations import Operation
 from nulpoint.request.context import RequestContext
@@ -39,8 +39,8 @@ class CacheReplayer:
 
     def __init__(self, operation: Operation, unix: Callable[[], float]) -> None:
         self._by_vector = operation.cached == "vectors"
-        # Only these two can be stored as a stream and sent as a body, or the reverse.
-        self._route: CompletionRoute = "completions" if operation.name == "completions" else "chat"
+        conversations = operation.client_protocol.conversations
+        self._forms = conversations.stored if conversations is not None else None
         self._unix = unix
         self._attributions: dict[tuple[str, str], bytes] = {}
 
@@ -61,8 +61,9 @@ class CacheReplayer:
 
     def render(self, entry: CacheEntry, stream: bool, with_usage: bool) -> bytes:
         """Return the body or the events of a cache entry. Raises IncompleteStreamError."""
-        assert not self._by_vector
-        return entry.as_stream(self._route, with_usage) if stream else entry.as_body(self._route)
+        if self._forms is None:  # responses of this operation are never streams
+            return entry.content
+        return entry.as_stream(self._forms, with_usage) if stream else entry.as_body(self._forms)
 
     def drop_stale(self, vectors: Mapping[bytes, CachedVector], lookup: CacheLookup) -> Mapping[bytes, CachedVector]:
         """Return the vectors that are not older than the client allows."""

@@ -2,7 +2,14 @@
 
 from typing import Protocol
 
+from nulpoint.conversation.request import ConversationRequest
+from nulpoint.conversation.response import ConversationResponse
+from nulpoint.conversation.stream import StreamWriter
 from nulpoint.errors import Failure
+from nulpoint.formats.json_edit import JsonEdit
+from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.protocols.openai.envelope import Envelope
+from nulpoint.protocols.openai.stream import StreamTransformer
 
 
 class ClientProtocol(Protocol):
@@ -16,3 +23,85 @@ class ClientProtocol(Protocol):
 
         It may follow an incomplete event, because very large events are sent in pieces.
         """
+
+    @property
+    def conversations(self) -> "ConversationFormat | None":
+        """How clients and the gateway write conversations in this API; None if it has none, such as embeddings."""
+
+
+class ClientRequest(Protocol):
+    """A request that has been read as a conversation. It knows how its client gets the response."""
+
+    @property
+    def conversation(self) -> ConversationRequest: ...
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The names of members that a conversation cannot express, whoever the provider is."""
+
+    def write_response(self, response: ConversationResponse, created: int) -> bytes:
+        """Return the body of a complete response of the date `created`, in Unix seconds. Raises Failure (502)."""
+
+    def stream_writer(self, created: int, *, show_usage: bool) -> StreamWriter:
+        """Return what writes the response as a stream."""
+
+
+class IncompleteStreamError(Exception):
+    """What is stored does not add up to a complete and unambiguous response in the other form."""
+
+
+class StoredForms(Protocol):
+    """How a response is cached: as a body or as the events of a stream, each of which can be served as the other."""
+
+    def from_stream(self, stream: bytes) -> tuple[bytes, bytes] | None:
+        """Return a whole stream as it is stored, without its end, and the event with its usage apart.
+
+        Return None if it must not be stored, because it did not end well.
+        """
+
+    def body_of(self, events: bytes) -> bytes:
+        """Return stored events, with the usage, as a body. Raises IncompleteStreamError."""
+
+    def stream_of(self, body: bytes) -> tuple[bytes, bytes]:
+        """Return a stored body as events, without the end, and the event with the usage. Raises IncompleteStreamError."""
+
+    @property
+    def end(self) -> bytes:
+        """The event at the end of every complete stream."""
+
+
+class ConversationFormat(Protocol):
+    """How an API writes conversations.
+
+    At hosts that speak the API, requests and responses are passed on, with few changes. At all others, they are
+    translated: a request is read as a conversation, and the response is written from one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the API's format, which the rows of wire formats list under `speaks`."""
+
+    def read_request(self, body: bytes, limits: TranslationLimits) -> ClientRequest:
+        """Read a request. Raises Failure (400)."""
+
+    def ask_for_usage(self, body: bytes, envelope: Envelope) -> JsonEdit:
+        """Return the change by which a request for a stream asks for its usage."""
+
+    def observer(self, *, hide_usage: bool, finish_ends: bool) -> StreamTransformer:
+        """Return what checks a stream that is passed on.
+
+        With `hide_usage` it removes the usage for which only the gateway asked. `finish_ends` says that the host's
+        streams have no event at the end, which is then added.
+        """
+
+    def without_usage(self, events: bytes) -> bytes:
+        """Return complete events without those that have only usage."""
+
+    def has_content(self, data: bytes) -> bool:
+        """Return whether the data of an event is content for the client, after which no other provider can take over.
+
+        Events that cannot be read count as content.
+        """
+
+    @property
+    def stored(self) -> StoredForms: ...

@@ -19,6 +19,20 @@ class RenderedRequest(NamedTuple):
     emulation: ToolEmulation
 
 
+class ResponseSource(NamedTuple):
+    """What is known of a response before its body is read.
+
+    Fields:
+        model: the requested model.
+        response_id: the value of the protocol's `id_header`, or empty.
+        sends_done: whether the host's streams end with an event of their own, such as `[DONE]`.
+    """
+
+    model: str = ""
+    response_id: str = ""
+    sends_done: bool = True
+
+
 class ProviderProtocol(NamedTuple):
     """Reads and writes one wire protocol that providers speak.
 
@@ -26,8 +40,12 @@ class ProviderProtocol(NamedTuple):
         render: returns the request for a conversation, a model name and limits. Raises Failure (400).
         parse: returns a complete response. Raises Failure (502).
         stream_parser: returns what reads a stream and calls the client's writer.
+        id_header: the response header that holds the id of the response, for protocols whose bodies do not have it.
+        has_openai_members: requests are those of OpenAI's chat completions, in which hosts differ in a few members.
     """
 
     render: Callable[[ConversationRequest, str, TranslationLimits], RenderedRequest]
-    parse: Callable[[bytes], ConversationResponse]
-    stream_parser: Callable[[StreamWriter], StreamTransformer]
+    parse: Callable[[bytes, ResponseSource], ConversationResponse]
+    stream_parser: Callable[[StreamWriter, ResponseSource], StreamTransformer]
+    id_header: bytes = b""
+    has_openai_members: bool = False

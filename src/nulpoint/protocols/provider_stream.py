@@ -98,9 +98,6 @@ class ProviderStream(ABC, Generic[Event]):
     def finished(self) -> bool:
         return self.over and self.failure is None
 
-    def has_finish_reason(self) -> bool:
-        return self.finished()
-
 
 class StreamParser(ProviderStream[Event]):
     """Base of the parsers that call a client's writer. `model` is the model's name as far as it is known."""

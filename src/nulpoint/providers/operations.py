@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from nulpoint.protocols.client_protocol import ClientProtocol
-from nulpoint.protocols.openai.client import OPENAI_CLIENT
+from nulpoint.protocols.openai.client import OPENAI_CHAT, OPENAI_CLIENT, OPENAI_COMPLETIONS
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
 from nulpoint.protocols.result_list import read_result_list
 
@@ -26,10 +26,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         path: the path below `/v1`. `{model}` in it stands for the name of the model, which is otherwise a member of the
             body.
         method: the HTTP method, of clients and of requests to providers.
-        client_protocol: the form of the errors that clients get.
+        client_protocol: the API that clients speak.
         default_model: the model of requests that name none; if it is None, they are rejected.
         through: the operation by which it is served at a provider that does not have it.
-        streams: whether the member `stream` asks for a stream.
+        streams: whether the member `stream` asks for a stream. Its client protocol must then have conversations.
         generates_text: whether the response has text whose tokens must be estimated for the limits.
         read_metadata: reads usage and model of a response that is not a stream.
         read_final_metadata: also says whether the response is complete, so that it may be stored.
@@ -64,11 +64,19 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 _ROWS = (
-    Operation(name="chat", noun="chat completions", path="/chat/completions", streams=True, generates_text=True),
+    Operation(
+        name="chat",
+        noun="chat completions",
+        path="/chat/completions",
+        client_protocol=OPENAI_CHAT,
+        streams=True,
+        generates_text=True,
+    ),
     Operation(
         name="completions",
         noun="completions",
         path="/completions",
+        client_protocol=OPENAI_COMPLETIONS,
         through="chat",
         streams=True,
         generates_text=True,

@@ -5,8 +5,8 @@ from typing import Literal, NoReturn
 
 import msgspec
 
-from nulpoint.providers.operations import OPERATIONS
-from nulpoint.providers.wire_formats import Call, Wire
+from nulpoint.providers.operations import OPERATIONS, Operation
+from nulpoint.providers.wire_formats import WIRE_FORMATS, Call, Wire
 
 Route = str  # the name of an operation
 IdentityKind = Literal["entra", "google", "aws"]
@@ -42,7 +42,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             that clients get, by the provider's.
         drop: request parameters that this provider rejects; the response tells the client which were dropped.
         operations: what it offers, by the names in `providers/operations.py`. Without `completions`, the requests of
-            that endpoint are sent as `chat`.
+            that endpoint are translated to `chat`.
         stream_usage: `ask` requests the usage of a stream with `stream_options.include_usage`; `inline` is for
             providers that always send it or reject the option.
         sends_done: whether its streams end with `data: [DONE]`.
@@ -73,6 +73,17 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def offers(self, route: Route) -> bool:
         """Return whether the provider can serve an operation, perhaps by means of another one."""
         return route in self.operations or OPERATIONS[route].through in self.operations
+
+    def operation_for(self, operation: Operation) -> str:
+        """Return the name of the provider's own operation that serves one which it offers."""
+        return operation.name if operation.name in self.operations else operation.through or operation.name
+
+    def speaks(self, operation: Operation) -> bool:
+        """Return whether requests for an operation are passed on, because the provider has it in the client's form."""
+        conversations = operation.client_protocol.conversations
+        if conversations is None:
+            return True
+        return operation.name in self.operations and conversations.name in WIRE_FORMATS[self.wire].speaks
 
     @property
     def keys_env(self) -> str | None:

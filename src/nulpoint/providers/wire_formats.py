@@ -28,11 +28,13 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
             path of `chat`.
         stream_content_type: the media type of streams, in lower case.
         model_prefix: a prefix that clients may write before a model's name and that is not part of the path.
+        speaks: the client formats whose requests and responses are passed on; all others are translated.
     """
 
     paths: Mapping[Call, str] = {}
     stream_content_type: bytes = b"text/event-stream"
     model_prefix: str = ""
+    speaks: frozenset[str] = frozenset()
 
 
 _GEMINI: Mapping[Call, str] = {
@@ -42,7 +44,7 @@ _GEMINI: Mapping[Call, str] = {
 }
 WIRE_FORMATS: Mapping[Wire, WireFormat] = MappingProxyType(
     {
-        "openai": WireFormat(),
+        "openai": WireFormat(speaks=frozenset({"openai-chat", "openai-completions"})),
         "anthropic": WireFormat(paths={"chat": "/messages"}),
         "gemini": WireFormat(paths=_GEMINI, model_prefix="models/"),
         "mistral": WireFormat(),

@@ -6,7 +6,6 @@ from time import perf_counter
 
 import msgspec
 
-from nulpoint.cache.writer import ResponseOrigin
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.json_edit import rewrite
 from nulpoint.formats.json_nodes import check_response_node_count, exceeds_node_count
@@ -15,7 +14,6 @@ from nulpoint.formats.retry_after import parse_retry_after_headers
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.message import JSON_TYPE, Headers, header
-from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import ResponseMetadata
 from nulpoint.protocols.provider_errors import provider_failure, redact_failure
 from nulpoint.providers.auth import Signer
@@ -75,7 +73,7 @@ class UpstreamAttempt(msgspec.Struct):
                 await self._receive(connection)
             else:  # nearly always, unless the response is a stream
                 self._send_body(connection, body)
-        except Failure as caught:  # a codec that reads an error from the provider does not know the credential
+        except Failure as caught:  # what reads an error from the provider does not know the credential
             failure = redact_failure(caught, self.secret)
             context.model_redacted(self.secret.redact(context.response_model))  # the client sees it in a header
             if self.signer is not None and failure.kind is Kind.AUTH:
@@ -134,8 +132,7 @@ class UpstreamAttempt(msgspec.Struct):
 
     def _takes_long(self, body: bytes) -> bool:
         """Return whether translating the response would block the event loop for too long."""
-        translates = self.call.prepared.decodes_responses or self.call.endpoint.through_chat
-        return translates and takes_long(body)
+        return self.call.prepared.decodes_responses and takes_long(body)
 
     async def _send_long(self, connection: UpstreamConnection, body: bytes) -> None:
         self.sink.context.provider_responded()
@@ -152,32 +149,38 @@ class UpstreamAttempt(msgspec.Struct):
             read = self._read_whole(connection.headers, body)
         body, metadata = read
         context.served_by(metadata.model, metadata.usage)
-        origin = None
+        target, dropped = self.planned.target, self.call.prepared.dropped
         if cache_writer is not None:
-            origin = self._origin(metadata.ended)
-            body = cache_writer.complete(body, origin)
+            body = cache_writer.complete(body, target, dropped)
         context.response_began()
         headers = JSON_TYPE + self._shared_headers(connection)
         if self.sink.shared_call is not None:
             self.sink.shared_call.start(connection.status, headers)
             self.sink.shared_call.add(body)
         self.sink.response.send(connection.status, headers + self._client_headers(connection), body)
-        if cache_writer is not None and origin is not None:
-            cache_writer.store_body(body, origin)
+        if cache_writer is not None:
+            cache_writer.store_body(body, target, dropped, context, ended=metadata.ended)
 
     def _read_whole(self, headers: Headers, body: bytes) -> tuple[bytes, ResponseMetadata]:
         """Return the response in the client's format, and its metadata.
 
         This changes nothing, because it may run in a thread. Raises Failure if it is not a response to this request.
         """
-        endpoint, prepared = self.call.endpoint, self.call.prepared
-        if prepared.codec is not None or prepared.embeddings is not None:  # else the bytes are not changed
-            if len(body) > self.proxy_request.translation.json_nodes and prepared.decodes_responses:
-                check_response_node_count(body, self.proxy_request.translation.json_nodes)
-            body = prepared.decode_response(
-                body, headers, _unix_seconds(), self.proxy_request.body, self.planned.target.model
-            )
-        operation = endpoint.operation
+        prepared, max_nodes = self.call.prepared, self.proxy_request.translation.json_nodes
+        if prepared.decodes_responses and len(body) > max_nodes:
+            check_response_node_count(body, max_nodes)
+        if prepared.translation is not None:
+            translated = prepared.translate_response(prepared.translation, body, headers, _unix_seconds())
+            if self.proxy_request.stream:
+                raise stream_mismatch("a stream", "a JSON body")
+            return translated
+        if prepared.embeddings is not None:
+            body = prepared.decode_embeddings(prepared.embeddings, body, headers, self.proxy_request.body)
+        return self._checked(headers, body)
+
+    def _checked(self, headers: Headers, body: bytes) -> tuple[bytes, ResponseMetadata]:
+        """Return a response that is not translated, and its metadata. Raises Failure as `_read_whole` does."""
+        endpoint, operation = self.call.endpoint, self.call.endpoint.operation
         metadata = (operation.read_metadata if self.sink.cache_writer is None else operation.read_final_metadata)(body)
         if metadata.suspect:
             if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
@@ -187,9 +190,6 @@ class UpstreamAttempt(msgspec.Struct):
                 raise unrecognised_response(endpoint.name, body, self.secret, self.proxy_request.translation.json_nodes)
         if self.proxy_request.stream:
             raise stream_mismatch("a stream", "a JSON body")
-        if endpoint.through_chat:
-            check_response_node_count(body, self.proxy_request.translation.json_nodes)
-            body = from_chat(body)
         if endpoint.response_names:
             check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body, _ = rewrite(body, endpoint.response_names, frozenset())
@@ -198,28 +198,23 @@ class UpstreamAttempt(msgspec.Struct):
     async def _relay(self, connection: UpstreamConnection, stream: StreamResponse) -> None:
         endpoint, prepared = self.call.endpoint, self.call.prepared
         cache_writer = self.sink.cache_writer
+        client_format = endpoint.operation.client_protocol.conversations
+        assert client_format is not None  # or else the client could not have asked for a stream
         transformer = prepared.stream_transformer(
-            endpoint.through_chat, connection.headers, _unix_seconds(), all_usage=cache_writer is not None
+            client_format, connection.headers, _unix_seconds(), all_usage=cache_writer is not None
         )
         stream_recorder = None
         if cache_writer is not None:
             transformer = stream_recorder = cache_writer.record(transformer, prepared.hide_usage)
         stream.set_headers(self._shared_headers(connection), self._client_headers(connection), endpoint.label)
-        relay = StreamRelay(connection, stream, transformer, endpoint.provider.spec.sends_done)
+        relay = StreamRelay(connection, stream, transformer, client_format)
         try:
             await relay.run()
         finally:
             metadata = transformer.metadata()
             self.sink.context.stream_ended(metadata.model, metadata.usage, committed=relay.committed)
         if cache_writer is not None and stream_recorder is not None:
-            cache_writer.store_stream(stream_recorder, self._origin())
-
-    def _origin(self, ended: bool = False) -> ResponseOrigin:
-        """Return the origin of the response, for the cache. `ended` says that the response is complete."""
-        context = self.sink.context
-        return ResponseOrigin(
-            self.planned.target, context.response_model, context.usage, self.call.prepared.dropped, ended
-        )
+            cache_writer.store_stream(stream_recorder, self.planned.target, prepared.dropped, self.sink.context)
 
     async def _provider_failure(self, connection: UpstreamConnection) -> Failure:
         status, headers = connection.status, connection.headers

@@ -48,7 +48,7 @@ class AttemptLoop:
             try:
                 endpoint = self._endpoints.get(name) or self._endpoint(primary.provider)
                 if len(proxy_request.body) <= ALWAYS_SHORT:
-                    call = prepare_call(proxy_request, self._route, endpoint, primary)
+                    call = prepare_call(proxy_request, endpoint, primary)
                 else:
                     call = await self._prepare_long(proxy_request, endpoint, primary)
             except BaseException:
@@ -92,11 +92,11 @@ class AttemptLoop:
     ) -> UpstreamCall:
         """Prepare a long request, in the translation thread if translating it takes long. Raises Failure."""
         if endpoint.translates and takes_long(proxy_request.body):
-            work = partial(prepare_call, proxy_request, self._route, endpoint, target)
+            work = partial(prepare_call, proxy_request, endpoint, target)
             return await self._services.translation.run(work)
         if len(proxy_request.body) > LARGE:
             await let_others_run()
-        return prepare_call(proxy_request, self._route, endpoint, target)
+        return prepare_call(proxy_request, endpoint, target)
 
     def _failover(
         self,

@@ -10,7 +10,7 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.http.client.connector import Origin, origin_of
 from nulpoint.http.client.pool import ConnectionPool, UpstreamClient
 from nulpoint.http.message import header
-from nulpoint.protocols.registry import CODECS, ERROR_READERS
+from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.providers.auth import Identity, Signer, credential_headers
 from nulpoint.providers.operations import Operation
 from nulpoint.providers.spec import Provider
@@ -31,6 +31,7 @@ class RequestHead(NamedTuple):
 class ProviderEndpoint:
     """The endpoint of one provider for one operation.
 
+    `provider_protocol` translates conversations, and `embeddings` embeddings; both are None if requests are passed on.
     The head of a request is encoded once; only credentials, forwarded headers and the length are added to it.
     `identity` authenticates the gateway if the provider has no configured keys.
     """
@@ -43,18 +44,19 @@ class ProviderEndpoint:
         self.name = spec.name
         self.label = spec.name.encode("ascii")
         self.operation = operation
-        self.through_chat = operation.through == "chat" and operation.name not in spec.operations
         self.model_in_path = operation.model_in_path
         self.response_names = spec.rename_response.get(operation.name)
         origin = origin_of(provider.base_url)
         self.pool: ConnectionPool = client.pool(origin, spec.idle_timeout)
         self.stream_content_type = WIRE_FORMATS[spec.wire].stream_content_type
-        self.translates = self.through_chat or spec.wire in CODECS
+        self.embeddings = EMBEDDINGS.get(spec.wire) if operation.name == "embeddings" else None
+        self.provider_protocol = None if spec.speaks(operation) else PROVIDER_PROTOCOLS[spec.wire]
+        self.translates = self.embeddings is not None or self.provider_protocol is not None
         self.read_error = ERROR_READERS.get(spec.wire)
         self.identity = identity
         self._base = urlsplit(provider.base_url).path.rstrip("/")
         self._host = _host(origin)
-        self._paths = Paths(spec.wire, provider.paths, "chat" if self.through_chat else operation.name)
+        self._paths = Paths(spec.wire, provider.paths, spec.operation_for(operation))
         self._heads: dict[tuple[str, bool], RequestHead] = {}
         self.attribution_by_model: dict[str, bytes] = {}  # headers that name provider and model, by model
         self._fixed = self._encode(self._paths.whole) if self._paths.fixed else None

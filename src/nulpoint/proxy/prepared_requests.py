@@ -31,7 +31,7 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     prepared: UpstreamRequest
 
 
-def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEndpoint, target: Target) -> UpstreamCall:
+def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target) -> UpstreamCall:
     """Prepare a request for one target.
 
     Raises Failure: 400 if the provider does not support the request, 401 if there is no key for the provider.
@@ -41,21 +41,12 @@ def prepare_call(proxy_request: ProxyRequest, route: Route, endpoint: ProviderEn
     max_nodes = proxy_request.translation.json_nodes
     if endpoint.translates and len(proxy_request.body) > max_nodes:  # a shorter body cannot have more
         check_node_count(proxy_request.body, max_nodes)
-    spec, through_chat = target.provider.spec, endpoint.through_chat
     body, envelope = proxy_request.body, proxy_request.envelope
     if endpoint.model_in_path:
         body, envelope = without_model(body), msgspec.structs.replace(envelope, model=target.model)
     try:
-        prepared = prepare(
-            body,
-            envelope,
-            spec,
-            target.model,
-            route,
-            through_chat,
-            proxy_request.translation,
-        )
-    except MALFORMED as error:  # codecs say exactly what is wrong, but one of them may have missed a case
+        prepared = prepare(body, envelope, endpoint, target.model, proxy_request.translation)
+    except MALFORMED as error:  # protocols say exactly what is wrong, but one of them may have missed a case
         if not endpoint.translates:
             raise
         logger.error("a request could not be translated for %s by a bug in nulpoint", endpoint.name, exc_info=error)
@@ -99,7 +90,7 @@ class PreparedCalls(msgspec.Struct):
     def _prepare(self, target: Target) -> UpstreamCall | Failure:
         """Return the call, or why it is impossible. This changes nothing, because it may run in a thread."""
         try:
-            return prepare_call(self._spelled_for(target), self.route, self.endpoint(target.provider), target)
+            return prepare_call(self._spelled_for(target), self.endpoint(target.provider), target)
         except Failure as failure:
             return failure
 

@@ -1,7 +1,5 @@
 """The destination of the response to one request: its client, the clients that share the call, and the cache."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from nulpoint.cache.writer import CacheWriter
@@ -20,7 +18,7 @@ class ResponseSink(msgspec.Struct):
         shared_call: what others follow, if they share the call.
         cache_writer: stores the response, if it may be cached.
         shared_headers: headers for every client that shares the response.
-        on_close: keeps others from joining the call, if they can.
+        led_calls, call_key: the calls that others can join, and the key of this one among them, if it is one.
     """
 
     response: ResponseWriter
@@ -30,7 +28,8 @@ class ResponseSink(msgspec.Struct):
     shared_call: SharedCall | None = None
     cache_writer: CacheWriter | None = None
     shared_headers: bytes = b""
-    on_close: Callable[[], None] | None = None
+    led_calls: "dict[bytes, ResponseSink] | None" = None
+    call_key: bytes = b""
 
     def share(self) -> SharedCall:
         """Return the call that others can join. It is created when the first of them arrives."""
@@ -42,6 +41,6 @@ class ResponseSink(msgspec.Struct):
         """Let nobody join the call any more, and stop keeping the client's connection alive with comments."""
         if self.stream is not None:
             self.stream.close()
-        on_close, self.on_close = self.on_close, None  # it refers to this sink, which must not become cyclic garbage
-        if on_close is not None:
-            on_close()
+        calls = self.led_calls
+        if calls is not None and calls.get(self.call_key) is self:  # no other call has taken its place
+            del calls[self.call_key]

@@ -1,7 +1,5 @@
 """Decides which requests may share one call to a provider, and sends the response of a shared call to a client."""
 
-from functools import partial
-
 from nulpoint.cache.policy import CacheLookup
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.message import header
@@ -46,14 +44,10 @@ class SingleFlight:
         shared_call = self.find(key) if key in self._leaders else None
         if shared_call is None:
             self._leaders[key] = sink
-            sink.on_close = partial(self._remove, key, sink)
+            sink.led_calls, sink.call_key = self._leaders, key
             if sink.stream is not None:
                 sink.stream.share(sink.share())
         return shared_call
-
-    def _remove(self, key: bytes, leader: ResponseSink) -> None:
-        if self._leaders.get(key) is leader:
-            del self._leaders[key]
 
     def __len__(self) -> int:
         return len(self._leaders)

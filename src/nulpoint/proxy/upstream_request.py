@@ -1,117 +1,132 @@
 """Makes the body for a provider from the client's: the same bytes, unless something has to be changed or translated."""
 
 import msgspec
-from msgspec import UNSET
 
 from nulpoint.formats import json_edit
 from nulpoint.http.message import Headers
+from nulpoint.protocols.client_protocol import ConversationFormat
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream, to_chat
-from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage, decode_member
-from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
-from nulpoint.protocols.registry import (
-    CODECS,
-    EMBEDDINGS,
-    Codec,
-    EmbeddingsCodec,
-    codec_for_model,
-    codec_for_response,
-    with_emulation,
-)
-from nulpoint.providers.spec import ProviderSpec, Route
+from nulpoint.protocols.openai.direct import usage_option
+from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage
+from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSource
+from nulpoint.protocols.registry import EmbeddingsCodec
+from nulpoint.protocols.translation import TranslatedResponse, Translation, translate
+from nulpoint.providers.spec import ProviderSpec
+from nulpoint.proxy.endpoint import ProviderEndpoint
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request as one provider gets it, and how the response is translated back.
 
-    `dropped` names the members that the provider does not support. `hide_usage` says that the client did not ask for
-    usage. `codec` is None for providers with OpenAI's format. `finish_ends` says that the provider's streams end with a
-    finish reason and not with `[DONE]`.
+    Fields:
+        body: the body to send.
+        dropped: the members that the provider does not support.
+        model: the model that is asked for.
+        hide_usage: the client did not ask for the usage of a stream.
+        translation: how a conversation is translated; None if it is passed on.
+        embeddings: how embeddings are translated; None if they are passed on.
+        finish_ends: the provider's streams end with a finish reason and not with an event of their own.
     """
 
     body: bytes
     dropped: list[str]
-    hide_usage: bool
-    codec: Codec | None = None
+    model: str
+    hide_usage: bool = False
+    translation: Translation | None = None
     embeddings: EmbeddingsCodec | None = None
     finish_ends: bool = False
 
-    def decode_response(self, body: bytes, headers: Headers, created: int, request: bytes, model: str) -> bytes:
-        """Return a response that is not a stream in the client's format. Raises Failure (502).
-
-        A completion that was made by chat is returned as a chat completion. `headers` are the response's, `request` is
-        the client's body, and `created` is the date in Unix seconds for responses without one.
-        """
-        if self.codec is not None:
-            codec = codec_for_response(self.codec, headers) if self.codec.id_header else self.codec
-            return codec.decode(body, created)
-        if self.embeddings is None:
-            return body
-        decoded = self.embeddings.decode(body, request, model)
-        count = headers.get(self.embeddings.token_count_header)
-        return decoded if count is None else self.embeddings.add_token_count(decoded, count)
-
     @property
     def decodes_responses(self) -> bool:
-        """Return whether `decode_response` decodes the body; if not, its bytes do not change."""
-        return self.codec is not None or (self.embeddings is not None and not self.embeddings.returns_body_unchanged)
+        """Return whether a response that is not a stream is decoded; if not, its bytes do not change."""
+        return self.translation is not None or (
+            self.embeddings is not None and not self.embeddings.returns_body_unchanged
+        )
+
+    def translate_response(
+        self, translation: Translation, body: bytes, headers: Headers, created: int
+    ) -> TranslatedResponse:
+        """Translate a response that is not a stream. Raises Failure (502).
+
+        `headers` are the response's, and `created` is the date in Unix seconds for responses without one.
+        """
+        return translation.response(body, self._source(translation, headers), created)
+
+    def decode_embeddings(self, codec: EmbeddingsCodec, body: bytes, headers: Headers, request: bytes) -> bytes:
+        """Translate a response with embeddings, for the client's body `request`. Raises Failure (502)."""
+        decoded = codec.decode(body, request, self.model)
+        count = headers.get(codec.token_count_header)
+        return decoded if count is None else codec.add_token_count(decoded, count)
 
     def stream_transformer(
-        self, through_chat: bool, headers: Headers, created: int, *, all_usage: bool = False
+        self, client_format: ConversationFormat, headers: Headers, created: int, *, all_usage: bool = False
     ) -> StreamTransformer:
-        """Return what translates the provider's stream for the client. See `decode_response` for the arguments.
+        """Return what checks the provider's stream, and translates it to the client's format if necessary.
 
         With `all_usage` the usage is included even if the client did not ask for it.
         """
         hide_usage = self.hide_usage and not all_usage
-        if self.codec is not None:
-            translated = codec_for_response(self.codec, headers).stream(created, not hide_usage)
-            return ChatToCompletionStream(translated) if through_chat else translated
-        if through_chat:
-            return CompletionStream(hide_usage=hide_usage, finish_ends=self.finish_ends)
-        return UsageStripper(finish_ends=self.finish_ends) if hide_usage else PassThrough(finish_ends=self.finish_ends)
+        if self.translation is None:
+            return client_format.observer(hide_usage=hide_usage, finish_ends=self.finish_ends)
+        source = self._source(self.translation, headers)
+        return self.translation.stream(source, created, show_usage=not hide_usage)
+
+    def _source(self, translation: Translation, headers: Headers) -> ResponseSource:
+        id_header = translation.provider.id_header
+        response_id = headers.get(id_header, b"").decode("latin-1") if id_header else ""
+        return ResponseSource(self.model, response_id, not self.finish_ends)
 
 
 def prepare(
     body: bytes,
     envelope: Envelope,
-    spec: ProviderSpec,
+    endpoint: ProviderEndpoint,
     model: str,
-    route: Route,
-    through_chat: bool,
     limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> UpstreamRequest:
     """Make the request for a provider. Raises Failure (400) if the provider does not support it."""
+    client_format, spec = endpoint.operation.client_protocol.conversations, endpoint.provider.spec
+    if endpoint.embeddings is not None:
+        encoded = endpoint.embeddings.encode(body, model, limits)
+        return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=endpoint.embeddings)
+    if client_format is None or endpoint.provider_protocol is None:
+        return _pass_on(body, envelope, client_format, spec, model)
+    return _translate(body, envelope, client_format, endpoint.provider_protocol, spec, model, limits)
+
+
+def _pass_on(
+    body: bytes, envelope: Envelope, client_format: ConversationFormat | None, spec: ProviderSpec, model: str
+) -> UpstreamRequest:
+    """Make a request for a provider that speaks the client's API: the same bytes, but for a few members."""
     dropped: list[str] = []
-    if through_chat:
-        body, dropped = to_chat(body)
-    embeddings = EMBEDDINGS.get(spec.wire) if route == "embeddings" else None
-    if embeddings is not None:
-        encoded = embeddings.encode(body, model, limits)
-        return UpstreamRequest(encoded.body, encoded.dropped, False, embeddings=embeddings)
-    codec = codec_for_model(spec.wire, model) if spec.wire in CODECS and route in ("chat", "completions") else None
-    if codec is not None:
-        encoded = codec.encode(body, model, limits)
-        if encoded.emulation.any():
-            codec = with_emulation(codec, encoded.emulation)
-        return UpstreamRequest(encoded.body, [*dropped, *encoded.dropped], not asks_for_usage(envelope), codec)
     if spec.rename or spec.drop:
-        body, more = json_edit.rewrite(body, spec.rename, spec.drop)
-        dropped = [*dropped, *more]
+        body, dropped = json_edit.rewrite(body, spec.rename, spec.drop)
     edits = []
     if model != envelope.model:
         edits.append(json_edit.set_model(body, model))
     hide_usage = bool(envelope.stream) and spec.stream_usage == "ask" and not asks_for_usage(envelope)
-    if hide_usage:
-        edits.append(_ask_for_usage(body, envelope))
+    if hide_usage and client_format is not None:
+        edits.append(client_format.ask_for_usage(body, envelope))
     edited = json_edit.apply(body, edits) if edits else body
-    return UpstreamRequest(edited, dropped, hide_usage, finish_ends=not spec.sends_done)
+    return UpstreamRequest(edited, dropped, model, hide_usage, finish_ends=not spec.sends_done)
 
 
-def _ask_for_usage(body: bytes, envelope: Envelope) -> json_edit.JsonEdit:
-    """Return the edit that sets `stream_options.include_usage` and keeps the other options."""
-    if envelope.stream_options is UNSET:
-        return json_edit.add_member(body, "stream_options", b'{"include_usage":true}')
-    *_, member = (member for member in json_edit.members(body) if member.key == "stream_options")
-    options = decode_member("stream_options", body[member.start : member.end]) or {}
-    return json_edit.JsonEdit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))
+def _translate(
+    body: bytes,
+    envelope: Envelope,
+    client_format: ConversationFormat,
+    provider: ProviderProtocol,
+    spec: ProviderSpec,
+    model: str,
+    limits: TranslationLimits,
+) -> UpstreamRequest:
+    """Make a request for a provider that speaks another API. Raises Failure (400)."""
+    translated, dropped, translation = translate(client_format.read_request(body, limits), provider, model, limits)
+    hide_usage = not asks_for_usage(envelope)
+    if provider.has_openai_members:
+        translated, more = json_edit.rewrite(translated, spec.rename, spec.drop)
+        dropped = [*dropped, *more]
+        if envelope.stream and spec.stream_usage == "ask" and hide_usage:
+            translated = json_edit.apply(translated, [usage_option(translated, envelope)])
+    return UpstreamRequest(translated, dropped, model, hide_usage, translation, finish_ends=not spec.sends_done)

@@ -11,7 +11,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.formats import sse
-from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
+from nulpoint.protocols.client_protocol import IncompleteStreamError
+from nulpoint.protocols.openai.accumulate import accumulate
 from nulpoint.protocols.openai.chunking import PIECE
 from nulpoint.protocols.openai.usage import read_final_metadata
 from support.paths import CORPUS

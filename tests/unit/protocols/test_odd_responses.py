@@ -12,7 +12,8 @@ from nulpoint.conversation.usage import MAX_TOKENS
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
 from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.accumulate import IncompleteStreamError, accumulate
+from nulpoint.protocols.client_protocol import IncompleteStreamError
+from nulpoint.protocols.openai.accumulate import accumulate
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat

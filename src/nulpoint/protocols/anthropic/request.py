@@ -34,6 +34,7 @@ MIN_THINKING_BUDGET = 1024
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _IGNORED_OF_TOOL = frozenset({"type", "cache_control", "function.cache_control", "custom.cache_control"})
 _IGNORED_OF_FORMAT = frozenset({"json_schema"})
+_OF_ACCOUNT = frozenset({"metadata", "safety_identifier", "user", "service_tier"})
 _OF_SEARCH = frozenset({"user_location"})
 
 
@@ -64,7 +65,8 @@ def render_message(
     if request.output_format is not None:
         emulation = _format(message, request.output_format, capabilities, conversation, emulation, fields)
     _sampling(message, capabilities, fields)
-    _account_fields(message, fields)
+    if fields.has_any(_OF_ACCOUNT):
+        _account_fields(message, fields)
     if conversation.system:
         message["system"] = conversation.system
     _anthropic_fields(message, fields)
@@ -74,6 +76,8 @@ def render_message(
 def _anthropic_fields(message: dict[str, Any], fields: RequestFields) -> None:
     """Add Anthropic's own members. They replace those translated from OpenAI's; `output_config` is merged."""
     leftovers = fields.leftovers()
+    if not leftovers:
+        return
     config = leftovers.get("output_config")
     if isinstance(config, dict):
         leftovers["output_config"] = {**message.get("output_config", {}), **config}

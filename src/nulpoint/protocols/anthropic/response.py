@@ -15,6 +15,7 @@ from nulpoint.conversation.response import Choice, ConversationResponse, FinishR
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats.malformed import MALFORMED, unusable_response
 from nulpoint.protocols.openai.chat import json_text, read_response
+from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import AnthropicMessage
 
 _FINISH_REASONS: dict[Any, FinishReason] = {
@@ -105,13 +106,13 @@ _TRANSLATED_USAGE = frozenset(
 
 def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
     """Return what the conversation does not hold, by provider, for a response with these blocks."""
-    extra = {name: value for name, value in response.items() if name not in _TRANSLATED and value is not None}
+    extra = other_members(response, _TRANSLATED)
     if response.get("stop_reason") not in (None, "end_turn", "tool_use", "max_tokens"):
         extra["stop_reason"] = response["stop_reason"]
-    if not all(_is_plain(block) for block in blocks):
+    if not all([_is_plain(block) for block in blocks]):
         extra["content"] = blocks
     usage = response.get("usage") or {}
-    more = {name: value for name, value in usage.items() if name not in _TRANSLATED_USAGE and value is not None}
+    more = other_members(usage, _TRANSLATED_USAGE)
     if more:
         extra["usage"] = more
     return {"anthropic": extra} if extra else {}

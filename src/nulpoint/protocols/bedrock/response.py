@@ -19,6 +19,7 @@ from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response, unusable_response
 from nulpoint.protocols.bedrock.messages import calls_of, text_of
 from nulpoint.protocols.openai.chat import json_text, read_response
+from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import BedrockResponse
 
 _FINISH_REASONS: dict[Any, FinishReason] = {
@@ -114,7 +115,7 @@ def read_citations(citations: Iterable[dict[str, Any]]) -> Iterable[Citation]:
 
 def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
     """Return what the conversation does not hold, by provider, for a response with these blocks."""
-    extra = {name: value for name, value in response.items() if name not in _TRANSLATED and value is not None}
+    extra = other_members(response, _TRANSLATED)
     if response.get("stopReason") not in (None, "end_turn", "tool_use", "max_tokens"):
         extra["stopReason"] = response["stopReason"]
     if any(set(block) not in _PLAIN_BLOCKS or (block.get("toolUse") or {}).get("type") for block in blocks):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from nulpoint.formats.malformed import MALFORMED
+from nulpoint.protocols.client_protocol import IncompleteStreamError
 
 CompletionRoute = Literal["chat", "completions"]
 # Members whose text comes in a single chunk. All other texts, including unknown members, come in pieces.
@@ -19,10 +20,6 @@ _SINGLE_TEXTS = frozenset({"id", "type", "role", "name", "format", "object", "mo
 _REPEATING_LISTS = frozenset({"executed_tools"})  # lists whose entries contain all of the entry so far (Groq)
 _CHOICE_MEMBERS = frozenset({"index", "delta", "message", "text", "finish_reason", "logprobs"})
 _CHUNK_MEMBERS = frozenset({"choices", "obfuscation"})
-
-
-class IncompleteStreamError(Exception):
-    """The chunks do not add up to a complete and unambiguous response."""
 
 
 def accumulate(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:

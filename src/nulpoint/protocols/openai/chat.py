@@ -4,7 +4,7 @@ Source: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -98,6 +98,10 @@ class RequestFields:
     def pop(self, name: str, default: Any = None) -> Any:
         return self._left.pop(name, default)
 
+    def has_any(self, names: Set[str]) -> bool:
+        """Return whether one of the named members is left."""
+        return not names.isdisjoint(self._left)
+
     def get(self, name: str) -> Any:
         """Return a member without taking it."""
         return self._left.get(name)
@@ -111,7 +115,7 @@ class RequestFields:
 
     def leftovers(self) -> dict[str, Any]:
         """Return the provider's own members, and report the rest as dropped unless they have no effect."""
-        provider_members = {}
+        provider_members: dict[str, Any] = {}
         for name, value in self._left.items():
             if name not in OPENAI_MEMBERS:
                 provider_members[name] = value
@@ -261,6 +265,8 @@ def end_user(members: RequestFields) -> str | None:
 def stop_sequences(members: RequestFields) -> list[str]:
     """Take `stop` as a list without empty texts. Raises Failure (400)."""
     stop = members.pop("stop")
+    if stop is None:
+        return []
     texts = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise invalid("stop", "must be text or a list of texts")

@@ -19,6 +19,7 @@ from nulpoint.protocols.provider_errors import embedded_failure
 TAIL_BYTES = 8192  # kept of each of the last three reads, since one of the last events contains the usage
 MAX_PENDING_BYTES = 32_768  # of an incomplete event
 DONE = b"[DONE]"
+_DONE_EVENT = sse.encode(DONE)
 # Matches usage that is not simply null. It may match other text, but every event with usage matches.
 USAGE = re.compile(rb'"usage"\s*+(?::\s*+(?!null)|[^:\s])')
 # Every read is checked for these, the cheapest checks first. An ordinary event consists of a line of JSON and an empty
@@ -36,8 +37,8 @@ _PLAIN_BEGINNING = re.compile(rb"data: ?(?! *\[)[^\\\r\n]*+(?:\\(?!u00[67])[^\\\
 class StreamTransformer(Protocol):
     """Turns a provider's stream into the one for the client.
 
-    The result of `feed` is sent to the client in a single write, unless it is empty. Only `close` returns `[DONE]`,
-    because what a provider sends after it must be checked first.
+    The result of `feed` is sent to the client in a single write, unless it is empty. Only `close` returns the end of
+    a complete response, such as `[DONE]`, because what a provider sends after it must be checked first.
     """
 
     def feed(self, data: bytes) -> bytes: ...
@@ -47,9 +48,6 @@ class StreamTransformer(Protocol):
 
     def finished(self) -> bool:
         """Return whether the provider ended its response as its format requires, without any failure."""
-
-    def has_finish_reason(self) -> bool:
-        """Return whether every choice has ended with a `finish_reason`, for hosts that never send `[DONE]`."""
 
     def metadata(self) -> ResponseMetadata: ...
 
@@ -77,7 +75,8 @@ class PassThrough:
     Nothing is passed on after `[DONE]`. Comments and a repeated `[DONE]` are dropped there, and any other event makes
     the response malformed.
 
-    `finish_ends` says that the host never sends `[DONE]`, so the choices that have ended must be tracked.
+    `finish_ends` says that the host never sends `[DONE]`, so the choices that have ended must be tracked. `[DONE]` is
+    added if the host's stream ends after all of them.
     """
 
     def __init__(self, *, finish_ends: bool = False) -> None:
@@ -205,13 +204,12 @@ class PassThrough:
         elif pending and self.failure is None and _is_complete(pending):
             last = self.feed(b"\n" if pending.endswith(b"\n") else b"\n\n")
         self._pending.clear()
+        if self._choices and not self.over and all(self._choices.values()):
+            self.over, self._done = True, _DONE_EVENT
         return last + self._done if self.failure is None else last
 
     def finished(self) -> bool:
         return self.over and self.failure is None
-
-    def has_finish_reason(self) -> bool:
-        return self.failure is None and bool(self._choices) and all((self._choices or {}).values())
 
     def metadata(self) -> ResponseMetadata:
         """Return the usage and the model in the last events that report them."""
@@ -233,9 +231,7 @@ class UsageStripper(PassThrough):
 
     def feed(self, data: bytes) -> bytes:
         data = PassThrough.feed(self, data)  # `super()` would cost a third of this function
-        if b"usage" not in data or USAGE.search(data) is None:
-            return data
-        return without_usage(data)
+        return without_usage(data) if b"usage" in data else data
 
 
 class WrappingTransformer:
@@ -256,15 +252,14 @@ class WrappingTransformer:
     def finished(self) -> bool:
         return self._wrapper_failure is None and self._inner.finished()
 
-    def has_finish_reason(self) -> bool:
-        return self._wrapper_failure is None and self._inner.has_finish_reason()
-
     def metadata(self) -> ResponseMetadata:
         return self._inner.metadata()
 
 
 def without_usage(data: bytes) -> bytes:
     """Return complete events without those that contain only usage."""
+    if USAGE.search(data) is None:
+        return data
     return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
 
 

@@ -8,8 +8,9 @@ from nulpoint.formats import sse
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.deadlines import NEVER
 from nulpoint.http.message import Headers
-from nulpoint.protocols.openai.first_content import FirstContentDetector
-from nulpoint.protocols.openai.stream import DONE, StreamTransformer
+from nulpoint.protocols.client_protocol import ConversationFormat
+from nulpoint.protocols.first_content import FirstContentDetector
+from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.proxy.response_body import decompressor_for
 from nulpoint.proxy.streaming.response import StreamResponse
 
@@ -34,7 +35,6 @@ class StreamRelay:
         "_first_content",
         "_idle",
         "_now",
-        "_sends_done",
         "_stream",
         "_transformer",
         "_write",
@@ -42,9 +42,13 @@ class StreamRelay:
     )  # fmt: skip
 
     def __init__(
-        self, connection: UpstreamConnection, stream: StreamResponse, transformer: StreamTransformer, sends_done: bool
+        self,
+        connection: UpstreamConnection,
+        stream: StreamResponse,
+        transformer: StreamTransformer,
+        client_format: ConversationFormat,
     ) -> None:
-        """`sends_done` says whether the provider ends its streams with `[DONE]`."""
+        """`client_format` is that of the events which the client gets."""
         self._connection = connection
         self._stream = stream
         self._client = stream.client
@@ -52,9 +56,8 @@ class StreamRelay:
         self._now = asyncio.get_running_loop().time
         self._idle = connection.start_idle_timeout()
         self._transformer = transformer
-        self._first_content = FirstContentDetector()
+        self._first_content = FirstContentDetector(client_format.has_content)
         self._decompressor = decompressor_for(connection.headers)
-        self._sends_done = sends_done
         self._end_by = NEVER
         self.committed = False  # content has been sent, so that no other provider can take over
 
@@ -62,8 +65,7 @@ class StreamRelay:
         """Pass the events on as they arrive, with one write for each read.
 
         Raises Failure if the provider's stream ends before its terminal event, contains an error, goes on after its
-        end, or cannot be read. The terminal event is `[DONE]`; for providers that never send it, it is a finish reason,
-        and `[DONE]` is added here. If events have been sent to the client already, the caller has to report the failure
+        end, or cannot be read. If events have been sent to the client already, the caller has to report the failure
         inside the stream.
         """
         connection, transformer = self._connection, self._transformer
@@ -141,13 +143,12 @@ class StreamRelay:
         if not self.committed:
             self._check_events(last)
             last = self._first_content.take_held() if self.committed else b""
-        finished = transformer.finished()
-        if finished or (not self._sends_done and transformer.has_finish_reason()):
+        if transformer.finished():
             if not self.committed:  # a complete stream without content
                 self.committed = True
                 self._stream.commit()
                 last = self._first_content.take_held()
-            self._stream.end(last if finished else last + sse.encode(DONE))
+            self._stream.end(last)
             return
         if last:
             self._stream.write(last)

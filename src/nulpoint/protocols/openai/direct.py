@@ -1,0 +1,16 @@
+"""Changes a request that is passed on to a host with OpenAI's format."""
+
+import msgspec
+from msgspec import UNSET
+
+from nulpoint.formats import json_edit
+from nulpoint.protocols.openai.envelope import Envelope, decode_member
+
+
+def usage_option(body: bytes, envelope: Envelope) -> json_edit.JsonEdit:
+    """Return the edit that sets `stream_options.include_usage` and keeps the other options."""
+    if envelope.stream_options is UNSET:
+        return json_edit.add_member(body, "stream_options", b'{"include_usage":true}')
+    *_, member = (member for member in json_edit.members(body) if member.key == "stream_options")
+    options = decode_member("stream_options", body[member.start : member.end]) or {}
+    return json_edit.JsonEdit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))
