@@ -16,6 +16,7 @@ from nulpoint.errors import ClientCause, Failure, Kind
 EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 BOM = b"\xef\xbb\xbf"
 _LF, _CR = b"\n\r"
+_EMPTY_LINES = (b"\n", b"\r\n")
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 
@@ -52,6 +53,12 @@ def parse(block: bytes) -> SseEvent:
     return SseEvent(b"\n".join(data), name)
 
 
+def is_one_line(block: bytes) -> bool:
+    """Return whether a block, or a read, is an event of a single line that ends in LF or CRLF, and its empty line."""
+    end = block.find(_LF)
+    return block[end + 1 :] in _EMPTY_LINES and block.find(_CR, 0, end) in (-1, end - 1)
+
+
 class SseSplitter:
     """Splits a stream into blocks that each contain one event, including its empty line."""
 
@@ -61,7 +68,10 @@ class SseSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the blocks that are complete after this read. Raises EventTooLargeError."""
         search_start = 0
-        if self._rest:
+        if not self._rest:
+            if is_one_line(data):  # nearly every read
+                return [data]
+        else:
             # The rest of earlier reads contains no end of an event, so the next one ends in `data`.
             search_start = max(0, len(self._rest) - 3)
             self._rest += data
