@@ -23,6 +23,7 @@ from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
+from nulpoint.protocols.gemini.stream import GeminiStreamParser
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
@@ -173,15 +174,15 @@ EMBEDDINGS: Mapping[str, EmbeddingsCodec] = MappingProxyType(
         "vertex": EmbeddingsCodec(vertex_embeddings.encode, vertex_embeddings.decode),
     }
 )
-_ENCODE_GEMINI = chat_encoder(gemini_request.render)
 _ANTHROPIC = ProviderProtocol(anthropic_request.render, anthropic_response.parse, AnthropicStreamParser)
+_GEMINI = ProviderProtocol(gemini_request.render, gemini_response.parse, GeminiStreamParser)
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
         "anthropic": chat_codec(_ANTHROPIC),
         "bedrock": _bedrock(""),
-        "gemini": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
+        "gemini": chat_codec(_GEMINI),
         "mistral": Codec(chat_encoder(mistral_request.render), mistral_response.decode, mistral_response.MistralStream),
-        "vertex": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
+        "vertex": chat_codec(_GEMINI),
         "vertex-anthropic": chat_codec(_ANTHROPIC._replace(render=anthropic.render)),
     }
 )
