@@ -16,7 +16,6 @@ from nulpoint.errors import ClientCause, Failure, Kind
 EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 BOM = b"\xef\xbb\xbf"
 _LF, _CR = b"\n\r"
-_EMPTY_LINES = (b"\n", b"\r\n")
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 
@@ -53,10 +52,15 @@ def parse(block: bytes) -> SseEvent:
     return SseEvent(b"\n".join(data), name)
 
 
-def is_one_line(block: bytes) -> bool:
-    """Return whether a block, or a read, is an event of a single line that ends in LF or CRLF, and its empty line."""
-    end = block.find(_LF)
-    return block[end + 1 :] in _EMPTY_LINES and block.find(_CR, 0, end) in (-1, end - 1)
+def one_line_end(data: bytes, start: int = 0) -> int:
+    """Return where the event ends that begins at `start`, if it is a single line that ends in LF or CRLF, else 0."""
+    line_end = data.find(_LF, start)
+    if line_end < 0 or data.find(_CR, start, line_end) not in (-1, line_end - 1):
+        return 0
+    after = data[line_end + 1 : line_end + 3]
+    if after == b"\r\n":
+        return line_end + 3
+    return line_end + 2 if after[:1] == b"\n" else 0
 
 
 class SseSplitter:
@@ -68,10 +72,7 @@ class SseSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the blocks that are complete after this read. Raises EventTooLargeError."""
         search_start = 0
-        if not self._rest:
-            if is_one_line(data):  # nearly every read
-                return [data]
-        else:
+        if self._rest:
             # The rest of earlier reads contains no end of an event, so the next one ends in `data`.
             search_start = max(0, len(self._rest) - 3)
             self._rest += data
@@ -79,11 +80,19 @@ class SseSplitter:
                 self._check_size()
                 return []
             data = bytes(self._rest)
+        end = one_line_end(data)  # takes a tenth of the time of the regular expression
+        if end == len(data) > 0:  # in nearly all reads
+            self._rest.clear()
+            return [data]
         blocks = []
         start = 0
-        for end in EVENT_END.finditer(data, search_start):
-            blocks.append(data[start : end.end()])
-            start = end.end()
+        while end:
+            blocks.append(data[start:end])
+            start = end
+            end = one_line_end(data, start)
+        for match in EVENT_END.finditer(data, max(start, search_start)):
+            blocks.append(data[start : match.end()])
+            start = match.end()
         self._rest = bytearray(data[start:])
         self._check_size()
         return blocks

@@ -41,8 +41,11 @@ _MAX_CITED_LENGTH = 4 * 1024 * 1024  # characters of all the sources that a resp
 
 def response_id(response: dict[str, Any], body: bytes) -> str:
     """Return the id of a response, or one derived from its body. The ids of calls without an id are derived from it."""
-    provider_id = response.get("responseId")
-    return f"chatcmpl-{provider_id or hashlib.sha256(body).hexdigest()[:24]}"
+    return completion_id(response.get("responseId") or hashlib.sha256(body).hexdigest()[:24])
+
+
+def completion_id(provider_id: str) -> str:
+    return f"chatcmpl-{provider_id}"
 
 
 def block_message(response: dict[str, Any]) -> str | None:
@@ -90,7 +93,7 @@ def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: in
     return ToolCall(call_id, None, function.get("name"), json_text(function.get("args") or {}), provider_data=data)
 
 
-def to_finish_reason(reason: Any, has_calls: bool) -> FinishReason:
+def to_finish_reason(reason: Any, *, has_calls: bool) -> FinishReason:
     if reason in _LENGTH:
         return "length"
     if reason in _FILTERED:

@@ -12,11 +12,12 @@ import msgspec
 
 from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Part, Reasoning, Refusal, Text
 from nulpoint.conversation.response import Choice, ConversationResponse
-from nulpoint.formats.malformed import MALFORMED, unusable_response
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON, unusable_response
 from nulpoint.protocols.gemini.candidates import (
     block_message,
     candidate_extra,
     candidate_parts,
+    completion_id,
     is_output,
     no_output_failure,
     read_citations,
@@ -27,6 +28,7 @@ from nulpoint.protocols.gemini.candidates import (
     to_logprobs,
     to_tool_call,
 )
+from nulpoint.protocols.gemini.plain import read_plain_response
 from nulpoint.protocols.openai.chat import choice_index, read_response
 from nulpoint.protocols.response_types import GeminiResponse
 
@@ -35,12 +37,38 @@ _check = msgspec.json.Decoder(GeminiResponse).decode
 
 def parse(body: bytes) -> ConversationResponse:
     """Read a complete response. Raises Failure (502) if it is an error or malformed."""
+    plain = _plain_response(body)
+    if plain is not None:
+        return plain
     response = read_response("gemini", body)
     try:
         _check(body)
         return _response(response, response_id(response, body))
     except MALFORMED:
         raise unusable_response("it is not in the format of Gemini's API") from None
+
+
+def _plain_response(body: bytes) -> ConversationResponse | None:
+    """Read a response with a single text and no members that are unusual. Return None for any other."""
+    try:
+        response = read_plain_response(body)
+    except NOT_JSON:
+        return None
+    candidate = response.candidates[0]
+    part = candidate.content.parts[0]
+    if not part.text or part.thought is not msgspec.UNSET or not response.responseId:
+        return None
+    usage = msgspec.to_builtins(response.usageMetadata or {})
+    choice = Choice(
+        (Text(part.text),),
+        to_finish_reason(candidate.finishReason, has_calls=False),
+        provider_data(response_extra({}, usage)),
+        candidate.index,
+    )
+    identifier = completion_id(response.responseId)
+    return ConversationResponse(
+        identifier, response.modelVersion or "", (choice,), read_usage(usage) if usage else None
+    )
 
 
 def _response(response: dict[str, Any], identifier: str) -> ConversationResponse:
@@ -85,7 +113,7 @@ def _choice(candidate: dict[str, Any], index: int, identifier: str, extra: dict[
     citations = tuple(read_citations(sent, candidate))
     if citations:
         _add_citations(parts, citations)
-    reason = to_finish_reason(candidate.get("finishReason"), call_count > 0)
+    reason = to_finish_reason(candidate.get("finishReason"), has_calls=call_count > 0)
     data = provider_data({**candidate_extra(sent, candidate), **extra})
     return Choice(tuple(parts), reason, data, index, to_logprobs(candidate))
 

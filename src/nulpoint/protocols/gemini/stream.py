@@ -28,7 +28,7 @@ from nulpoint.protocols.gemini.candidates import (
     to_tool_call,
 )
 from nulpoint.protocols.gemini.partial_calls import PartialCall, begins_partial_call
-from nulpoint.protocols.gemini.plain_event import PlainPart, PlainUsage, read_plain_event
+from nulpoint.protocols.gemini.plain import PlainPart, read_plain_event
 from nulpoint.protocols.gemini.response import provider_data
 from nulpoint.protocols.openai.chat import choice_index
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
@@ -81,8 +81,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         self._splitter = sse.SseSplitter()
         super().__init__(writer, self._splitter.feed)
         self._id = ""
-        self._reported_usage: dict[str, Any] = {}  # without that of the last plain events
-        self._plain_usage: PlainUsage | None = None  # of the last plain event, in place of those just before it
+        self._reported_usage: dict[str, Any] = {}
         self._response: dict[str, Any] = {}  # the last values of the members other than the candidates
         self._candidates: dict[int, _Candidate] = {}
         self._selected: _Candidate | None = None  # the one that the writer writes; None: the response has not begun
@@ -90,7 +89,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         self._checked_bytes = 0  # bytes of the stray lines that were checked for an error
 
     def _translate(self, block: bytes) -> bytes:
-        if block.startswith(_DATA) and sse.is_one_line(block):
+        if block.startswith(_DATA) and sse.one_line_end(block) == len(block):
             output = self._plain_event(block[len(_DATA) :])
             if output is not None:
                 return output
@@ -108,7 +107,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         if candidate is None or not part.text:
             return None
         if event.usageMetadata is not None:
-            self._plain_usage = event.usageMetadata
+            self._reported_usage.update(msgspec.to_builtins(event.usageMetadata))
         candidate.parts.append(part)
         if part.thought is msgspec.UNSET and candidate.kind == "text" and candidate is self._selected:
             return self._writer.text(part.text)
@@ -155,20 +154,13 @@ class GeminiStreamParser(StreamParser[bytes]):
         if not self._id:
             self._id = response_id(event, data)
             self._model = event.get("modelVersion") or ""
-        self._usage_so_far().update(event.get("usageMetadata") or {})
+        self._reported_usage.update(event.get("usageMetadata") or {})
         self._response.update(event)
         candidates = enumerate(event.get("candidates") or [])
         return b"".join([self._candidate(candidate, choice_index(candidate, at)) for at, candidate in candidates])
 
-    def _usage_so_far(self) -> dict[str, Any]:
-        if self._plain_usage is not None:
-            self._reported_usage.update(msgspec.to_builtins(self._plain_usage))
-            self._plain_usage = None
-        return self._reported_usage
-
     def _usage(self) -> UsageReport | None:
-        usage = self._usage_so_far()
-        return read_usage(usage) if usage else None
+        return read_usage(self._reported_usage) if self._reported_usage else None
 
     def _candidate(self, event: dict[str, Any], index: int) -> bytes:
         candidate = self._candidates.get(index) or self._candidates.setdefault(index, _Candidate(index))
@@ -254,7 +246,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         return all(candidate.members.get("finishReason") for candidate in self._candidates.values())
 
     def _end(self) -> bytes:
-        extra = response_extra(self._response, self._usage_so_far())
+        extra = response_extra(self._response, self._reported_usage)
         if self._candidates:
             candidates = enumerate(self._candidates.values())
             output = b"".join([self._finish(candidate, {} if number else extra) for number, candidate in candidates])
@@ -284,5 +276,5 @@ class GeminiStreamParser(StreamParser[bytes]):
         logprobs = to_logprobs(members)
         if logprobs is not None:
             output += self._writer.logprobs(logprobs)
-        reason = to_finish_reason(members.get("finishReason"), candidate.call_count > 0)
+        reason = to_finish_reason(members.get("finishReason"), has_calls=candidate.call_count > 0)
         return output + self._writer.finish(reason, provider_data({**candidate_extra(parts, members), **extra}))

@@ -1,9 +1,10 @@
-"""Reads the events that nearly all of a stream consists of: a piece of text or thought of one candidate.
+"""Reads the most frequent events and responses: those with a single text of one candidate.
 
-One typed decoding takes the place of an untyped one, one that checks the types, and the merging of members. An event
-with any member that is not declared here is not plain. Sources: the types of the `google-genai` SDK and recorded
-traffic.
+One typed decoding takes the place of an untyped one, one that checks the types, and much of the rest. What has any
+member that is not declared here is not plain. Sources: the types of the `google-genai` SDK and recorded traffic.
 """
+
+from typing import Literal
 
 import msgspec
 
@@ -55,7 +56,7 @@ class PlainUsage(_Plain):
 
 
 class PlainEvent(_Plain):
-    """An event with a piece of text. What it says of the response, the first event has said too."""
+    """An event with a piece of text or of a thought. What it says of the response, the first event has said too."""
 
     candidates: tuple[_Candidate]  # exactly one
     usageMetadata: PlainUsage | None = None
@@ -63,4 +64,18 @@ class PlainEvent(_Plain):
     responseId: str | None = None
 
 
+class _WholeCandidate(_Candidate):
+    finishReason: Literal["STOP", "MAX_TOKENS"] = "STOP"
+
+
+class PlainResponse(_Plain):
+    """A complete response with a text."""
+
+    candidates: tuple[_WholeCandidate]  # exactly one
+    responseId: str
+    usageMetadata: PlainUsage | None = None
+    modelVersion: str | None = None
+
+
 read_plain_event = msgspec.json.Decoder(PlainEvent).decode
+read_plain_response = msgspec.json.Decoder(PlainResponse).decode
