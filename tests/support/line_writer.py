@@ -12,8 +12,8 @@ from nulpoint.conversation.usage import UsageReport
 class LineWriter:
     """Writes one line of text for each call: the whole client side of a toy protocol."""
 
-    def begin(self, response_id: str, model: str) -> bytes:
-        return f"begin {response_id} {model}\n".encode()
+    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
+        return f"begin {response_id} {model}\n".encode() + (self.select_choice(index) if index else b"")
 
     def keep_alive(self) -> bytes:
         return b""
@@ -53,7 +53,9 @@ class LineWriter:
     def end_call(self, number: int) -> bytes:
         return f"end of call {number}\n".encode()
 
-    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
+    def custom_call(
+        self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
         return f"custom call {number} {call_id} {name} {text}\n".encode()
 
     def refusal(self, text: str) -> bytes:

@@ -105,14 +105,18 @@ class EmulationWriter:
         self._writer = writer
         self._emulation = emulation
         self._choices: dict[int, _ChoiceCalls] = {}
-        self._calls = self._choices[0] = _ChoiceCalls()
+        self._select(0)
+
+    def _select(self, index: int) -> None:
+        self._calls = self._choices.get(index) or self._choices.setdefault(index, _ChoiceCalls())
 
     def select_choice(self, index: int) -> bytes:
-        self._calls = self._choices.get(index) or self._choices.setdefault(index, _ChoiceCalls())
+        self._select(index)
         return self._writer.select_choice(index)
 
-    def begin(self, response_id: str, model: str) -> bytes:
-        return self._writer.begin(response_id, model)
+    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
+        self._select(index)
+        return self._writer.begin(response_id, model, index)
 
     def keep_alive(self) -> bytes:
         return self._writer.keep_alive()
@@ -155,7 +159,7 @@ class EmulationWriter:
             return self._writer.start_part("text")
         self._calls.remain = True
         if name is not None and name in self._emulation.custom_tools:
-            self._calls.custom[number] = _CustomCall(call_id, name)
+            self._calls.custom[number] = _CustomCall(call_id, name, provider_data)
             return self._writer.progress()
         return self._writer.start_call(number, call_id, name, provider_data)
 
@@ -174,11 +178,14 @@ class EmulationWriter:
         custom = self._calls.custom.get(number)
         if custom is None:
             return self._writer.end_call(number)
-        return self._writer.custom_call(number, custom.id, custom.name, custom_input(custom.arguments.getvalue()))
+        text = custom_input(custom.arguments.getvalue())
+        return self._writer.custom_call(number, custom.id, custom.name, text, custom.provider_data)
 
-    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
+    def custom_call(
+        self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
         self._calls.remain = True
-        return self._writer.custom_call(number, call_id, name, text)
+        return self._writer.custom_call(number, call_id, name, text, provider_data)
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return self._writer.finish(self._emulation.finish_reason(reason, self._calls.remain), provider_data)
@@ -196,7 +203,8 @@ class _ChoiceCalls:
 class _CustomCall:
     """A call of a custom tool whose input is still arriving."""
 
-    def __init__(self, call_id: str | None, name: str) -> None:
+    def __init__(self, call_id: str | None, name: str, provider_data: Members) -> None:
         self.id = call_id
         self.name = name
+        self.provider_data = provider_data
         self.arguments = StringIO()

@@ -25,11 +25,11 @@ class StreamWriter(Protocol):
     calls are about, up to its own `finish`. Each choice numbers its calls from 0.
     """
 
-    def begin(self, response_id: str, model: str) -> bytes:
-        """Begin the response. Raises Failure (502) if the id and the model's name are too long."""
+    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
+        """Begin the response with this choice. Raises Failure (502) if the id and the model's name are too long."""
 
     def select_choice(self, index: int) -> bytes:
-        """Continue with this choice, which begins if it was not selected before. 0 is selected from the beginning."""
+        """Continue with this choice, which begins if it was not selected before."""
 
     def keep_alive(self) -> bytes:
         """Show that the provider's connection is alive, though the response makes no progress."""
@@ -42,7 +42,7 @@ class StreamWriter(Protocol):
     def text(self, text: str) -> bytes: ...
 
     def citation(self, citation: Citation) -> bytes:
-        """Add a citation of the current text part."""
+        """Add a citation of the current text part, or of what its span says. With a span it may follow any part."""
 
     def reasoning(self, text: str) -> bytes: ...
 
@@ -62,8 +62,10 @@ class StreamWriter(Protocol):
 
     def end_call(self, number: int) -> bytes: ...
 
-    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
-        """Write a whole call of a custom tool with its input."""
+    def custom_call(
+        self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
+        """Write a whole call of a custom tool with its input. `provider_data` is as in `start_call`."""
 
     def refusal(self, text: str) -> bytes: ...
 

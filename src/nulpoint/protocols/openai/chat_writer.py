@@ -65,7 +65,8 @@ def _message(choice: Choice) -> dict[str, Any]:
             reasoning.append(part.text)
         elif isinstance(part, Refusal):
             refusal = part.text
-    content = "".join([part.text for part in texts]) if texts or not calls else None
+    no_content = not texts and (bool(calls) or refusal is not None)
+    content = None if no_content else "".join([part.text for part in texts])
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
     message |= _optional_members(calls, "".join(reasoning), _annotations_of(texts), choice.provider_data)
     return message
@@ -101,8 +102,9 @@ def _annotations_of(texts: Iterable[Text]) -> list[dict[str, Any]]:
 def _call(call: ToolCall) -> dict[str, Any]:
     text = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments or {})
     if call.kind == "custom":
-        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
-    written = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
+        written = {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
+    else:
+        written = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
     return {**written, "extra_content": call.provider_data} if call.provider_data else written
 
 
@@ -191,9 +193,9 @@ class ChatStreamWriter:
         self._choices: dict[int, _ChoiceStream] = {}
         self._choice = _ChoiceStream(0, b"")
 
-    def begin(self, response_id: str, model: str) -> bytes:
+    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
         self._chunks.begin(response_id, model)
-        return self.select_choice(0)
+        return self.select_choice(index)
 
     def select_choice(self, index: int) -> bytes:
         known = self._choices.get(index)
@@ -242,11 +244,14 @@ class ChatStreamWriter:
         function = {"name": name, "arguments": ""}
         if self._is_function_call(number):
             return self._delta({"function_call": {**function, "id": call_id}})
+        return self._tool_call(number, {"id": call_id, "type": "function", "function": function}, provider_data)
+
+    def _tool_call(self, number: int, call: dict[str, Any], provider_data: Members) -> bytes:
         self._choice.has_tool_calls = True
-        call: dict[str, Any] = {"index": number, "id": call_id, "type": "function", "function": function}
+        written = {"index": number, **call}
         if provider_data:
-            call["extra_content"] = provider_data
-        return self._delta({"tool_calls": [call]})
+            written["extra_content"] = provider_data
+        return self._delta({"tool_calls": [written]})
 
     def _is_function_call(self, number: int) -> bool:
         return self._legacy_functions and number == 0
@@ -260,10 +265,11 @@ class ChatStreamWriter:
     def end_call(self, number: int) -> bytes:
         return b""
 
-    def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
-        self._choice.has_tool_calls = True
-        call = {"index": number, "id": call_id, "type": "custom", "custom": {"name": name, "input": text}}
-        return self._delta({"tool_calls": [call]})
+    def custom_call(
+        self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
+    ) -> bytes:
+        call = {"id": call_id, "type": "custom", "custom": {"name": name, "input": text}}
+        return self._tool_call(number, call, provider_data)
 
     def refusal(self, text: str) -> bytes:
         self._choice.last_delta["refusal"] = text

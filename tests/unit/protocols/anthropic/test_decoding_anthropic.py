@@ -37,7 +37,7 @@ CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
         (message(TEXT, stop_reason="model_context_window_exceeded"), "length", "hi", 0),
         (message(TEXT, stop_reason="pause_turn"), "stop", "hi", 0),
         (message(TEXT, stop_reason="something_new"), "stop", "hi", 0),
-        (message(stop_reason="refusal"), "content_filter", "", 0),
+        (message(stop_reason="refusal"), "content_filter", None, 0),
         (message({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, TEXT), "stop", "hi", 0),
         (message({"type": "mcp_tool_use", "id": "s", "name": "x", "server_name": "y", "input": {}}), "stop", "", 0),
         (message({"type": "text", "text": None}, {"type": "hologram", "beam": 1}), "stop", "", 0),

@@ -6,7 +6,6 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.gemini import response as gemini_response
 from nulpoint.protocols.provider_errors import provider_failure
 from nulpoint.protocols.registry import CODECS
 from support.event_loop import run
@@ -170,7 +169,7 @@ def test_signatures_come_back_exactly_in_the_next_turn():
         {"functionCall": {"name": "f", "args": {}}},
     ]
     whole = {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}], "responseId": "r"}
-    choice = json.loads(gemini_response.decode(json.dumps(whole).encode(), 0))["choices"][0]
+    choice = json.loads(CODECS["gemini"].decode(json.dumps(whole).encode(), 0))["choices"][0]
     message = choice["message"]
     assert (choice["finish_reason"], message["reasoning_content"]) == ("tool_calls", "hm")
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "1"} for call in message["tool_calls"]]
@@ -185,10 +184,10 @@ def test_signatures_come_back_exactly_in_the_next_turn():
 
 def test_a_blocked_prompt_is_a_filtered_answer():
     body = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 3}}
-    choice = json.loads(gemini_response.decode(json.dumps(body).encode(), 0))["choices"][0]
+    choice = json.loads(CODECS["gemini"].decode(json.dumps(body).encode(), 0))["choices"][0]
     assert choice["finish_reason"] == "content_filter"
     assert "SAFETY" in choice["message"]["refusal"]
-    stream = gemini_response.GeminiStream(0, False)
+    stream = CODECS["gemini"].stream(0, False)
     out = stream.feed(b"data: " + json.dumps(body).encode() + b"\r\n\r\n") + stream.close()
     assert b'"content_filter"' in out
     assert stream.finished()
