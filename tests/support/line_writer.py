@@ -12,7 +12,7 @@ from nulpoint.conversation.usage import UsageReport
 class LineWriter:
     """Writes one line of text for each call: the whole client side of a toy protocol."""
 
-    def begin(self, response_id: str, model: str) -> bytes:
+    def begin(self, response_id: str, model: str, created: int | None = None) -> bytes:
         return f"begin {response_id} {model}\n".encode()
 
     def keep_alive(self) -> bytes:
@@ -61,6 +61,9 @@ class LineWriter:
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return f"finish {reason} {sorted(provider_data)}\n".encode()
+
+    def late_data(self, provider_data: Members) -> bytes:
+        return f"late data {sorted(provider_data)}\n".encode()
 
     def usage(self, usage: UsageReport) -> bytes:
         return f"usage {usage.prompt} {usage.completion}\n".encode()

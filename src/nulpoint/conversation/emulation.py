@@ -111,8 +111,8 @@ class EmulationWriter:
         self._calls = self._choices.get(index) or self._choices.setdefault(index, _ChoiceCalls())
         return self._writer.select_choice(index)
 
-    def begin(self, response_id: str, model: str) -> bytes:
-        return self._writer.begin(response_id, model)
+    def begin(self, response_id: str, model: str, created: int | None = None) -> bytes:
+        return self._writer.begin(response_id, model, created)
 
     def keep_alive(self) -> bytes:
         return self._writer.keep_alive()
@@ -182,6 +182,9 @@ class EmulationWriter:
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return self._writer.finish(self._emulation.finish_reason(reason, self._calls.remain), provider_data)
+
+    def late_data(self, provider_data: Members) -> bytes:
+        return self._writer.late_data(provider_data)
 
 
 class _ChoiceCalls:
