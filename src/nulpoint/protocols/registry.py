@@ -27,6 +27,7 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
+from nulpoint.protocols.mistral.stream import MistralStreamParser
 from nulpoint.protocols.openai.chat import EncodedRequest, reject_deep_nesting
 from nulpoint.protocols.openai.chat_reader import read_chat
 from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, write_response
@@ -180,7 +181,9 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "anthropic": chat_codec(_ANTHROPIC),
         "bedrock": _bedrock(""),
         "gemini": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
-        "mistral": Codec(chat_encoder(mistral_request.render), mistral_response.decode, mistral_response.MistralStream),
+        "mistral": chat_codec(
+            ProviderProtocol(mistral_request.render, mistral_response.parse, MistralStreamParser),
+        ),
         "vertex": Codec(_ENCODE_GEMINI, gemini_response.decode, gemini_response.GeminiStream),
         "vertex-anthropic": chat_codec(_ANTHROPIC._replace(render=anthropic.render)),
     }
