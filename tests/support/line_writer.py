@@ -12,7 +12,7 @@ from nulpoint.conversation.usage import UsageReport
 class LineWriter:
     """Writes one line of text for each call: the whole client side of a toy protocol."""
 
-    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
+    def begin(self, response_id: str, model: str, *, index: int = 0, created: int | None = None) -> bytes:
         return f"begin {response_id} {model}\n".encode() + (self.select_choice(index) if index else b"")
 
     def keep_alive(self) -> bytes:
@@ -63,6 +63,9 @@ class LineWriter:
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return f"finish {reason} {sorted(provider_data)}\n".encode()
+
+    def late_data(self, provider_data: Members) -> bytes:
+        return f"late data {sorted(provider_data)}\n".encode()
 
     def usage(self, usage: UsageReport) -> bytes:
         return f"usage {usage.prompt} {usage.completion}\n".encode()

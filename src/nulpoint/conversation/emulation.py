@@ -114,9 +114,9 @@ class EmulationWriter:
         self._select(index)
         return self._writer.select_choice(index)
 
-    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
+    def begin(self, response_id: str, model: str, *, index: int = 0, created: int | None = None) -> bytes:
         self._select(index)
-        return self._writer.begin(response_id, model, index)
+        return self._writer.begin(response_id, model, index=index, created=created)
 
     def keep_alive(self) -> bytes:
         return self._writer.keep_alive()
@@ -189,6 +189,9 @@ class EmulationWriter:
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return self._writer.finish(self._emulation.finish_reason(reason, self._calls.remain), provider_data)
+
+    def late_data(self, provider_data: Members) -> bytes:
+        return self._writer.late_data(provider_data)
 
 
 class _ChoiceCalls:

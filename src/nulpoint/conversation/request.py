@@ -42,6 +42,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         refusals = [part.text for part in self.parts if isinstance(part, Refusal) and part.where == "refusal"]
         return "".join(refusals)
 
+    def plain_text(self) -> str | None:
+        """Return the text of a message that is nothing but a text, as nearly all are, or None for the others."""
+        if self.is_plain and len(self.parts) == 1 and not self.extra and not self.provider_data:
+            (part,) = self.parts
+            return part.text if isinstance(part, Text) else None
+        return None
+
     def text(self) -> str:
         """Return the texts of the message as one."""
         return "".join([part.text for part in self.parts if isinstance(part, Text)])

@@ -37,9 +37,11 @@ class ConversationResponse(msgspec.Struct, frozen=True, gc=False):
         model: the model's name as the provider reports it.
         choices: the message, or several if the client asked for them.
         usage: the token counts, if they were reported.
+        created: when the provider made the response, in Unix seconds, if it says so.
     """
 
     id: str
     model: str
     choices: tuple[Choice, ...]
     usage: UsageReport | None = None
+    created: int | None = None

@@ -25,8 +25,11 @@ class StreamWriter(Protocol):
     calls are about, up to its own `finish`. Each choice numbers its calls from 0.
     """
 
-    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
-        """Begin the response with this choice. Raises Failure (502) if the id and the model's name are too long."""
+    def begin(self, response_id: str, model: str, *, index: int = 0, created: int | None = None) -> bytes:
+        """Begin the response with this choice. Raises Failure (502) if the id and the model's name are too long.
+
+        `created` is when the provider made the response, in Unix seconds, if it says so.
+        """
 
     def select_choice(self, index: int) -> bytes:
         """Continue with this choice, which begins if it was not selected before."""
@@ -74,6 +77,9 @@ class StreamWriter(Protocol):
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         """End the parts. `provider_data` is what no other call expresses, by provider."""
+
+    def late_data(self, provider_data: Members) -> bytes:
+        """Add to what `finish` said of the choice, because the provider sent it afterwards."""
 
     def usage(self, usage: UsageReport) -> bytes: ...
 

@@ -109,9 +109,7 @@ MADE = {
         ClientCause.NO_OUTPUT,
     ),
     "Mistral's model failed": (
-        lambda: raised_by(
-            mistral_response.decode, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}', 0
-        ),
+        lambda: raised_by(mistral_response.parse, b'{"choices":[{"message":{"content":""},"finish_reason":"error"}]}'),
         ClientCause.NO_OUTPUT,
     ),
 }

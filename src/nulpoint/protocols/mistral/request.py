@@ -23,7 +23,7 @@ from nulpoint.conversation.parts import (
     ToolCall,
     ToolResult,
 )
-from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat
+from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat, Role
 from nulpoint.conversation.tools import CustomTool, FunctionTool
 from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
 from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_result, sent_as_function
@@ -95,7 +95,10 @@ def _messages(messages: Iterable[Message], fields: RequestFields) -> list[dict[s
     delayed: list[dict[str, Any]] = []  # messages between a call and its result, which are sent after all results
     pending_calls: set[str | None] = set()
     for message in messages:
-        if message.role == "assistant":
+        text = message.plain_text() if not pending_calls else None
+        if text is not None:
+            _add_plain(translated, message.role, text)
+        elif message.role == "assistant":
             translated += _assistant(message, fields)
             pending_calls = {part.unique_id for part in message.parts if isinstance(part, ToolCall)}
         elif message.role == "tool":
@@ -124,6 +127,14 @@ def _fix_last_message(translated: list[dict[str, Any]]) -> None:
         last["prefix"] = True
     elif last["role"] == "system":
         last["role"] = "user"
+
+
+def _add_plain(translated: list[dict[str, Any]], role: Role, text: str) -> None:
+    """Add a message that is nothing but a text. An empty message of the assistant is left out: Mistral rejects it."""
+    if role != "assistant":
+        _add_prompt(translated, {"role": "user" if role == "user" else "system", "content": text})
+    elif text:
+        translated.append({"role": role, "content": text})
 
 
 def _add_prompt(translated: list[dict[str, Any]], message: dict[str, Any]) -> None:
@@ -166,8 +177,6 @@ def _assistant(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
 
 def _assistant_content(message: Message, fields: RequestFields) -> str | list[dict[str, Any]]:
     """Return the text, or else the refusal, after the reasoning."""
-    if message.is_plain and len(message.parts) == 1:
-        return message.text()
     reasoning = [part.text for part in message.parts if isinstance(part, Reasoning)]
     content = _content(message.content(), message, fields) or message.refusal()
     if not reasoning:

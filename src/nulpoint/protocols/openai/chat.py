@@ -309,8 +309,8 @@ class ChunkWriter:
         self._created = created
         self.begin("", "")
 
-    def begin(self, response_id: str, model: str) -> None:
-        """Set the id and model for the next chunks.
+    def begin(self, response_id: str, model: str, created: int | None = None) -> None:
+        """Set the id and model for the next chunks, and their date if it is not the one of this writer.
 
         Raises Failure (502) if they are so long that a stream which repeats them would be too large.
         """
@@ -318,7 +318,8 @@ class ChunkWriter:
             raise malformed_response(
                 f"the provider sent an id and a model name of more than {_MAX_ID_AND_MODEL} characters"
             )
-        frame = {"id": response_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
+        date = self._created if created is None else created
+        frame = {"id": response_id, "object": "chat.completion.chunk", "created": date, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
 
     def before_text(self, index: int) -> bytes:

@@ -24,7 +24,7 @@ _KEEP_ALIVE = b": ping\n"
 
 
 def write_response(response: ConversationResponse, created: int, *, legacy_functions: bool) -> bytes:
-    """Return a response as a chat completion of the date `created`.
+    """Return a response as a chat completion of the date `created`, if the provider has given none.
 
     With `legacy_functions` the client used `functions`, and gets the first call of a function as `function_call`.
     Raises Failure (502) if the response cannot be written.
@@ -32,7 +32,7 @@ def write_response(response: ConversationResponse, created: int, *, legacy_funct
     completion = {
         "id": response.id,
         "object": "chat.completion",
-        "created": created,
+        "created": created if response.created is None else response.created,
         "model": response.model,
         "choices": [_choice(choice, legacy_functions=legacy_functions) for choice in response.choices],
         "usage": chat_usage(response.usage) if response.usage else None,
@@ -193,8 +193,8 @@ class ChatStreamWriter:
         self._choices: dict[int, _ChoiceStream] = {}
         self._choice = _ChoiceStream(0, b"")
 
-    def begin(self, response_id: str, model: str, index: int = 0) -> bytes:
-        self._chunks.begin(response_id, model)
+    def begin(self, response_id: str, model: str, *, index: int = 0, created: int | None = None) -> bytes:
+        self._chunks.begin(response_id, model, created)
         return self.select_choice(index)
 
     def select_choice(self, index: int) -> bytes:
@@ -290,6 +290,9 @@ class ChatStreamWriter:
             delta[EXTRA_FIELDS] = provider_data
         is_function_call = self._legacy_functions and reason == "tool_calls" and not choice.has_tool_calls
         return self._delta(delta, "function_call" if is_function_call else reason, choice.logprobs)
+
+    def late_data(self, provider_data: Members) -> bytes:
+        return self._delta({EXTRA_FIELDS: provider_data})
 
     def usage(self, usage: UsageReport) -> bytes:
         return self._chunks.usage(chat_usage(usage)) if self._show_usage else b""

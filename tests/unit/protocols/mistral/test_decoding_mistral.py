@@ -20,7 +20,7 @@ THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "cl
     ("message", "finish", "seen", "text", "arguments"),
     [
         ({"content": "hi", "tool_calls": None}, "stop", "stop", "hi", []),
-        ({"role": "assistant"}, "stop", "stop", None, []),
+        ({"role": "assistant"}, "stop", "stop", "", []),
         ({"content": ""}, "model_length", "length", "", []),
         ({"content": "hi"}, None, "stop", "hi", []),
         ({"content": "hi"}, "something_new", "stop", "hi", []),

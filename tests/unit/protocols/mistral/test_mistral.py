@@ -7,7 +7,6 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.mistral import response as mistral_response
 from nulpoint.protocols.registry import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
@@ -136,7 +135,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ]
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
     whole = json.dumps({"id": "x", "choices": [choice]}).encode()
-    message = json.loads(mistral_response.decode(whole, 0))["choices"][0]["message"]
+    message = json.loads(CODECS["mistral"].decode(whole, 0))["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("so", "hm")
     body, _ = encoded(messages=[*HI, message, *HI])
     assert body["messages"][1]["content"] == content
@@ -156,7 +155,7 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     ],
 )
 def test_failures_in_a_stream(events, status):
-    stream = mistral_response.MistralStream(0, False)
+    stream = CODECS["mistral"].stream(0, False)
     assert stream.feed(events + b"data: [DONE]\n\n") == b""
     assert not stream.finished()
     assert stream.failure.status == status
