@@ -65,7 +65,8 @@ class StreamWriter(Protocol):
     def custom_call(self, number: int, call_id: str | None, name: str, text: str) -> bytes:
         """Write a whole call of a custom tool with its input."""
 
-    def refusal(self, text: str) -> bytes: ...
+    def refusal(self, text: str) -> bytes:
+        """Add a piece of the explanation of why the model does not answer."""
 
     def logprobs(self, logprobs: Members) -> bytes:
         """Add the log probabilities of all tokens of the choice, in the form of the chat completions API."""

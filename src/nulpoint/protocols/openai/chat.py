@@ -6,7 +6,7 @@ Source: OpenAI's API description, `POST /chat/completions`.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
@@ -299,6 +299,8 @@ class ChunkWriter:
     takes 0.4 us instead of 0.8.
     """
 
+    object: ClassVar[str] = "chat.completion.chunk"
+
     def __init__(self, created: int) -> None:
         self._created = created
         self.begin("", "")
@@ -312,7 +314,7 @@ class ChunkWriter:
             raise malformed_response(
                 f"the provider sent an id and a model name of more than {_MAX_ID_AND_MODEL} characters"
             )
-        frame = {"id": response_id, "object": "chat.completion.chunk", "created": self._created, "model": model}
+        frame = {"id": response_id, "object": self.object, "created": self._created, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
 
     def before_text(self, index: int) -> bytes:

@@ -55,29 +55,33 @@ def _message(message: Message) -> dict[str, Any]:
     if message.provider_data:
         chat[EXTRA_FIELDS] = message.provider_data
     content: list[dict[str, Any]] = []
-    calls: list[dict[str, Any]] = []
     for part in message.parts:
-        match part:
-            case ToolCall(kind="legacy"):
-                chat["function_call"] = _legacy_call(part)
-            case ToolCall():
-                calls.append(_call(part))
-            case ToolResult():
-                chat |= _result(part)
-                content += [_part(inner) for inner in part.parts]
-            case Reasoning():
-                chat["reasoning_content"] = chat.get("reasoning_content", "") + part.text
-            case Refusal(where="refusal"):
-                chat["refusal"] = part.text
-            case _:
-                content.append(_part(part))
-    if calls:
-        chat["tool_calls"] = calls
+        if isinstance(part, ToolResult):
+            chat |= _result(part)
+            content += [_part(inner) for inner in part.parts]
+        elif not _add_member(chat, part):
+            content.append(_part(part))
     if message.is_plain:
         chat["content"] = content[0]["text"]
     elif content:
         chat["content"] = content
     return chat
+
+
+def _add_member(chat: dict[str, Any], part: Part) -> bool:
+    """Add a part to the message if it stands beside the content. Return whether it does."""
+    match part:
+        case ToolCall(kind="legacy"):
+            chat["function_call"] = _legacy_call(part)
+        case ToolCall():
+            chat.setdefault("tool_calls", []).append(_call(part))
+        case Reasoning():
+            chat["reasoning_content"] = chat.get("reasoning_content", "") + part.text
+        case Refusal(where="refusal"):
+            chat["refusal"] = part.text
+        case _:
+            return False
+    return True
 
 
 def _result(result: ToolResult) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def _is_legacy(tool: AnyTool) -> bool:
 
 
 def _tool(tool: AnyTool) -> dict[str, Any]:
+    inner: dict[str, Any]
     match tool:
         case ProviderTool():
             return dict(tool.data)

@@ -1,0 +1,94 @@
+"""Writes responses for clients of the legacy completions API, complete or as a stream.
+
+The members that a chat message has beside its text become members of the choice, so that nothing is lost. Source:
+OpenAI's API description, `POST /completions`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from nulpoint.conversation.response import Choice, ConversationResponse
+from nulpoint.formats.malformed import unusable_response
+from nulpoint.protocols.openai.chat import ChunkWriter
+from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, chat_choice, chat_usage
+
+# Finish reasons that completions do not have.
+_CALL_FINISH_REASONS = frozenset({"tool_calls", "function_call"})
+_NOT_IN_CHOICES = frozenset({"role", "content"})
+_AFTER_TEXT = b',"logprobs":null,"finish_reason":null}]}\n\n'
+_encode = msgspec.json.encode
+
+
+def write_completion(response: ConversationResponse, created: int, *, legacy_functions: bool = False) -> bytes:
+    """Return a response as a completion of the date `created`.
+
+    With `legacy_functions` the client used `functions`. Raises Failure (502) if the response cannot be written.
+    """
+    completion = {
+        "id": _completion_id(response.id),
+        "object": "text_completion",
+        "created": created,
+        "model": response.model,
+        "choices": [_choice(choice, legacy_functions) for choice in response.choices],
+        "usage": chat_usage(response.usage) if response.usage else None,
+    }
+    try:
+        return _encode(completion)
+    except RecursionError:
+        raise unusable_response("it is nested too deeply") from None
+
+
+def _completion_id(response_id: str) -> str:
+    return response_id.replace("chatcmpl-", "cmpl-", 1)
+
+
+def _choice(choice: Choice, legacy_functions: bool) -> dict[str, Any]:
+    chat = chat_choice(choice, legacy_functions=legacy_functions)
+    return _from_message(chat["message"], chat["finish_reason"], chat["index"])
+
+
+def _from_message(message: Mapping[str, Any], finish_reason: str | None, index: int) -> dict[str, Any]:
+    """Return a choice with the text and the other members of a chat message, or of a piece of one."""
+    return {
+        **{name: value for name, value in message.items() if name not in _NOT_IN_CHOICES and value is not None},
+        "index": index,
+        "text": message.get("content") or "",
+        "logprobs": None,
+        "finish_reason": "stop" if finish_reason in _CALL_FINISH_REASONS else finish_reason,
+    }
+
+
+class _CompletionChunkWriter(ChunkWriter):
+    """Writes the chunks of a stream of completions from what the chunks of a chat would hold."""
+
+    object: ClassVar[str] = "text_completion"
+
+    def begin(self, response_id: str, model: str) -> None:
+        super().begin(_completion_id(response_id), model)
+
+    def before_text(self, index: int) -> bytes:
+        return b'%b{"index":%d,"text":' % (self._frame, index)
+
+    def delta(
+        self,
+        delta: Mapping[str, Any],
+        finish_reason: str | None = None,
+        index: int = 0,
+        logprobs: Mapping[str, Any] | None = None,  # noqa: ARG002 - they have a different format here
+    ) -> bytes:
+        return b"%b%b]}\n\n" % (self._frame, _encode(_from_message(delta, finish_reason, index)))
+
+
+class CompletionStreamWriter(ChatStreamWriter):
+    """Writes a stream of completions chunks. Its arguments are those of `ChatStreamWriter`."""
+
+    chunk_writer = _CompletionChunkWriter
+
+    def text(self, text: str) -> bytes:
+        if not text:
+            return b""
+        choice = self._choice
+        choice.length += len(text)
+        return choice.before_text + _encode(text) + _AFTER_TEXT
