@@ -425,7 +425,7 @@ class OpenAIResponse(_Struct):
     model: str | None = None
 
 
-class OpenAITextDelta(_Struct, forbid_unknown_fields=True):
+class _OpenAITextDelta(_Struct, forbid_unknown_fields=True):
     """A delta that holds only text."""
 
     content: str
@@ -438,10 +438,11 @@ class OpenAITextDelta(_Struct, forbid_unknown_fields=True):
 
 
 class _OpenAITextChoice(_Struct, forbid_unknown_fields=True):
-    delta: OpenAITextDelta
+    delta: _OpenAITextDelta
     index: Index = 0
     logprobs: None = None
     finish_reason: None = None
+    native_finish_reason: None = None  # OpenRouter's
 
 
 class OpenAITextChunk(_Struct, forbid_unknown_fields=True):

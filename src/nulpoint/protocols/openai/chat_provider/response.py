@@ -27,7 +27,7 @@ _FINISH_REASONS: Mapping[Any, FinishReason] = MappingProxyType(
         "content_filter": "content_filter",
     }
 )  # fmt: skip
-_PROVIDER = "openai"  # the name under which the provider's data is kept, for all hosts of this API
+PROVIDER = "openai"  # the name under which the provider's data is kept, for all hosts of this API
 # The members that are read, of a response or a chunk and of a message. `obfuscation` is padding that hides the length
 # of a chunk.
 OF_RESPONSE = frozenset({"id", "object", "created", "model", "choices", "usage", "obfuscation"})
@@ -115,21 +115,14 @@ def other_members(members: Members, known: Set[str]) -> dict[str, Any]:
 def provider_data(others: Mapping[str, Members]) -> Members:
     """Return what no other field expresses, by provider. `others` are the unknown members by where they stood.
 
-    The host's own `provider_specific_fields` are kept, because it may be a gateway itself.
+    The host's own `provider_specific_fields` are kept as they are, because it may be a gateway itself.
     """
+    fields = others.get("message", NO_MEMBERS).get(EXTRA_FIELDS)
+    if isinstance(fields, dict) and PROVIDER not in fields:
+        message = {name: value for name, value in others["message"].items() if name != EXTRA_FIELDS}
+        return {**fields, **provider_data({**others, "message": message})}
     found = {place: members for place, members in others.items() if members}
-    if not found:
-        return NO_MEMBERS
-    message = found.get("message", NO_MEMBERS)
-    fields = message.get(EXTRA_FIELDS)
-    if not isinstance(fields, dict):
-        return {_PROVIDER: found}
-    found["message"] = {name: value for name, value in message.items() if name != EXTRA_FIELDS}
-    own = {place: members for place, members in found.items() if members}
-    before = fields.get(_PROVIDER)
-    if own and isinstance(before, dict):
-        own = {**before, **own}
-    return {**fields, _PROVIDER: own} if own else fields
+    return {PROVIDER: found} if found else NO_MEMBERS
 
 
 def to_finish_reason(reason: Any, has_calls: bool) -> FinishReason:

@@ -86,13 +86,16 @@ class OpenAIChatStreamParser(SseStreamParser):
 
     def _translate_any(self, event: sse.SseEvent) -> bytes:
         data = event.data
-        if is_error(event):
-            raise embedded_failure("the provider", data)
-        if is_done(event):
-            return self._end()
-        if data.startswith(DONE):  # some clients would take it for the end
-            raise event_after_done()
+        if event.name == b"error" or data[:1] != b"{":
+            if is_error(event):
+                raise embedded_failure("the provider", data)
+            if is_done(event):
+                return self._end()
+            if data.startswith(DONE):  # some clients would take it for the end
+                raise event_after_done()
         chunk = msgspec.json.decode(data)
+        if chunk.get("error") or chunk.get("object") == "error":
+            raise embedded_failure("the provider", data)
         _check(data)
         try:
             return self._read(chunk)
