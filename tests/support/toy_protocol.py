@@ -29,7 +29,6 @@ class ToyWriter:
 
 class ToyRequest(NamedTuple):
     conversation: ConversationRequest
-    dropped: tuple[str, ...] = ()
 
     def write_response(self, response: ConversationResponse, created: int) -> bytes:
         said = "".join([part.text for part in response.choices[0].parts if isinstance(part, Text)])

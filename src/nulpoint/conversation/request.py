@@ -89,6 +89,7 @@ class ConversationRequest(msgspec.Struct, frozen=True, gc=False):
         output_format: the form of the response.
         settings: all other members (sampling, limits, reasoning, metadata and those that nobody knows), by name, as the
             client wrote them: the provider checks their values. The names are those of the chat completions API.
+        dropped: the names of members that the client's protocol could not express here.
     """
 
     messages: tuple[Message, ...]
@@ -96,6 +97,7 @@ class ConversationRequest(msgspec.Struct, frozen=True, gc=False):
     tool_choice: ToolChoice | None
     output_format: OutputFormat | None
     settings: Members
+    dropped: tuple[str, ...] = ()
 
     def client_tools(self) -> list[FunctionTool | CustomTool]:
         """Return the tools that the client runs."""

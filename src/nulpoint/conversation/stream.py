@@ -70,7 +70,8 @@ class StreamWriter(Protocol):
     ) -> bytes:
         """Write a whole call of a custom tool with its input. `provider_data` is as in `start_call`."""
 
-    def refusal(self, text: str) -> bytes: ...
+    def refusal(self, text: str) -> bytes:
+        """Add a piece of the explanation of why the model does not answer."""
 
     def logprobs(self, logprobs: Members) -> bytes:
         """Add the log probabilities of all tokens of the choice, in the form of the chat completions API."""

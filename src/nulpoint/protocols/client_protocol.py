@@ -35,10 +35,6 @@ class ClientRequest(Protocol):
     @property
     def conversation(self) -> ConversationRequest: ...
 
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """The names of members that a conversation cannot express, whoever the provider is."""
-
     def write_response(self, response: ConversationResponse, created: int) -> bytes:
         """Return the body of a complete response of the date `created`, in Unix seconds. Raises Failure (502)."""
 
@@ -63,7 +59,7 @@ class StoredForms(Protocol):
         """Return stored events, with the usage, as a body. Raises IncompleteStreamError."""
 
     def stream_of(self, body: bytes) -> tuple[bytes, bytes]:
-        """Return a stored body as events, without the end, and the event with the usage. Raises IncompleteStreamError."""
+        """Return a stored body as events, without the end, and the one with the usage. Raises IncompleteStreamError."""
 
     @property
     def end(self) -> bytes:

@@ -25,6 +25,9 @@ from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
 from nulpoint.protocols.mistral.stream import MistralStreamParser
 from nulpoint.protocols.openai.chat import EncodedRequest
+from nulpoint.protocols.openai.chat_provider import request as openai_request
+from nulpoint.protocols.openai.chat_provider import response as openai_response
+from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
 from nulpoint.protocols.provider_protocol import ProviderProtocol
 from nulpoint.protocols.vertex import anthropic
 from nulpoint.protocols.vertex import embeddings as vertex_embeddings
@@ -93,7 +96,12 @@ PROVIDER_PROTOCOLS: Mapping[str, ProviderProtocol] = MappingProxyType(
             lambda body, _: mistral_response.parse(body),
             lambda writer, _: MistralStreamParser(writer),
         ),
-        "openai": OPENAI_CHAT_PROVIDER,
+        "openai": ProviderProtocol(
+            openai_request.render,
+            lambda body, _: openai_response.parse(body),
+            lambda writer, source: OpenAIChatStreamParser(writer, finish_ends=not source.sends_done),
+            has_openai_members=True,
+        ),
         "vertex": _GEMINI,
         "vertex-anthropic": _ANTHROPIC._replace(render=anthropic.render),
     }

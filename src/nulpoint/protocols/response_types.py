@@ -5,10 +5,11 @@ response is decoded into these types, which takes about a microsecond: so a memb
 place as the provider's fault, and is never an exception somewhere in a codec. A member may be missing or null unless a
 codec cannot work without it.
 
-Sources: the types of the `anthropic`, `google-genai` and `mistralai` SDKs, and the service model of `bedrock-runtime`.
+Sources: the types of the `anthropic`, `google-genai`, `mistralai` and `openai` SDKs, and the service model of
+`bedrock-runtime`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -363,3 +364,97 @@ class MistralResponse(_Struct):
     id: str | None = None
     model: str | None = None
     created: int | None = None
+
+
+# -- OpenAI ------------------------------------------------------------------------------------------------------------
+
+
+class OpenAIPromptDetails(_Struct):
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    cache_write_1h_tokens: Tokens | None = None
+
+
+class OpenAICompletionDetails(_Struct):
+    reasoning_tokens: Tokens | None = None
+
+
+class OpenAIUsage(_Struct):
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    total_tokens: Tokens | None = None
+    prompt_tokens_details: OpenAIPromptDetails | None = None
+    completion_tokens_details: OpenAICompletionDetails | None = None
+
+
+class _OpenAIFunction(_Struct):
+    name: str | None = None
+    arguments: Object | str | None = None
+    input: str | None = None
+
+
+class _OpenAICall(_Struct):
+    index: Index | None = None
+    id: str | None = None
+    function: _OpenAIFunction | None = None
+    custom: _OpenAIFunction | None = None
+
+
+class _OpenAIMessage(_Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_OpenAICall] | None = None
+    function_call: _OpenAIFunction | None = None
+    annotations: list[Object] | None = None
+
+
+class _OpenAIChoice(_Struct):
+    index: Index | None = None
+    message: _OpenAIMessage | None = None
+    delta: _OpenAIMessage | None = None
+    finish_reason: str | None = None
+
+
+class OpenAIResponse(_Struct):
+    """A complete chat completion, or one chunk of a stream. Usage is checked apart, because it may be ignored."""
+
+    choices: list[_OpenAIChoice] | None = None
+    id: str | None = None
+    model: str | None = None
+
+
+class _OpenAITextDelta(_Struct, forbid_unknown_fields=True):
+    """A delta that holds only text."""
+
+    content: str
+    role: str | None = None
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+    tool_calls: None = None
+    function_call: None = None
+
+
+class _OpenAITextChoice(_Struct, forbid_unknown_fields=True):
+    delta: _OpenAITextDelta
+    index: Index = 0
+    logprobs: None = None
+    finish_reason: None = None
+    native_finish_reason: None = None  # OpenRouter's
+
+
+class OpenAITextChunk(_Struct, forbid_unknown_fields=True):
+    """A chunk that holds only text. The members that are not decoded are the same in all chunks, or padding."""
+
+    choices: tuple[_OpenAITextChoice]
+    object: Literal["chat.completion.chunk"]
+    id: msgspec.Raw = msgspec.Raw()
+    created: msgspec.Raw = msgspec.Raw()
+    model: msgspec.Raw = msgspec.Raw()
+    provider: msgspec.Raw = msgspec.Raw()
+    service_tier: msgspec.Raw = msgspec.Raw()
+    system_fingerprint: msgspec.Raw = msgspec.Raw()
+    obfuscation: msgspec.Raw = msgspec.Raw()
+    usage: None = None

@@ -58,7 +58,7 @@ def translate(
 ) -> TranslatedRequest:
     """Translate a request. Raises Failure (400) if the provider does not support it."""
     body, dropped, emulation = provider.render(request.conversation, model, limits)
-    return TranslatedRequest(body, [*request.dropped, *dropped], Translation(request, provider, emulation))
+    return TranslatedRequest(body, [*request.conversation.dropped, *dropped], Translation(request, provider, emulation))
 
 
 def _metadata(response: ConversationResponse) -> ResponseMetadata:

@@ -196,7 +196,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         """Continue with a candidate. The first one begins the response."""
         selected, self._selected = self._selected, candidate
         if selected is None:
-            return self._writer.begin(self._id, self._model, candidate.index)
+            return self._writer.begin(self._id, self._model, index=candidate.index)
         return b"" if selected is candidate else self._writer.select_choice(candidate.index)
 
     def _call_piece(self, candidate: _Candidate, part: dict[str, Any]) -> bytes:

@@ -153,7 +153,7 @@ class MistralStreamParser(SseStreamParser):
         output = b""
         if self._id is None:
             self._id, self._model = chunk.get("id") or "", chunk.get("model") or ""
-            output = self._writer.begin(self._id, self._model, chunk.get("created") or None)
+            output = self._writer.begin(self._id, self._model, created=chunk.get("created") or None)
         self._read_rest(chunk)
         for number, choice in enumerate(chunk.get("choices") or ()):
             output += self._read_choice(choice, choice_index(choice, number))

@@ -35,13 +35,13 @@ def _assemble(route: CompletionRoute, chunks: Iterable[bytes]) -> bytes:
     choices: dict[int, dict[str, Any]] = {}
     for text in chunks:
         chunk = _decode_chunk(text)
-        _update(response, chunk, _CHUNK_MEMBERS)
+        update_members(response, chunk, _CHUNK_MEMBERS)
         for choice in chunk.get("choices") or ():
             _add_choice(choices, choice)
     if not choices or not all(choice["finish_reason"] for choice in choices.values()):
         raise IncompleteStreamError("a choice has no finish reason")
     kind, finish = ("chat.completion", _finish_chat_choice) if route == "chat" else ("text_completion", _finish_choice)
-    ordered = [finish(_to_plain(choice)) for _, choice in sorted(choices.items())]
+    ordered = [finish(to_plain(choice)) for _, choice in sorted(choices.items())]
     return msgspec.json.encode({**response, "object": kind, "choices": ordered})
 
 
@@ -55,12 +55,12 @@ def _decode_chunk(text: bytes) -> dict[str, Any]:
 def _add_choice(choices: dict[int, dict[str, Any]], choice: dict[str, Any]) -> None:
     index = choice.get("index", 0)
     total = choices.setdefault(index, {"index": index, "message": {}, "finish_reason": None, "logprobs": None})
-    _merge(total, {"message": choice.get("delta"), "text": choice.get("text"), "logprobs": choice.get("logprobs")})
-    _update(total, choice, _CHOICE_MEMBERS)
+    merge(total, {"message": choice.get("delta"), "text": choice.get("text"), "logprobs": choice.get("logprobs")})
+    update_members(total, choice, _CHOICE_MEMBERS)
     total["finish_reason"] = choice.get("finish_reason") or total["finish_reason"]
 
 
-def _update(total: dict[str, Any], piece: dict[str, Any], excluded: frozenset[str]) -> None:
+def update_members(total: dict[str, Any], piece: dict[str, Any], excluded: frozenset[str]) -> None:
     """Set members that are not concatenated to their last value. Objects (`x_groq`) are updated member by member."""
     for name, value in piece.items():
         if name not in excluded and value is not None:
@@ -97,7 +97,7 @@ class _Entries:
         elif name in _REPEATING_LISTS:
             entry.update(piece)
         else:
-            _merge(entry, piece)
+            merge(entry, piece)
 
     def _entry_of(self, index: Any, piece: dict[str, Any]) -> dict[str, Any] | None:
         """Return the first entry that the piece continues.
@@ -115,7 +115,7 @@ class _Entries:
             self._first.setdefault((index, entry.get("type")), entry)
 
 
-def _merge(total: dict[str, Any], piece: dict[str, Any]) -> None:
+def merge(total: dict[str, Any], piece: dict[str, Any]) -> None:
     """Append the members of a piece to those before. `null` and empty texts do not change anything."""
     for name, value in piece.items():
         before = total.get(name)
@@ -131,7 +131,7 @@ def _merge(total: dict[str, Any], piece: dict[str, Any]) -> None:
                 text = before
             text.write(value)
         elif isinstance(value, dict) and isinstance(before, dict):
-            _merge(before, value)
+            merge(before, value)
         elif value is not None and value != "":
             total[name] = value
 
@@ -145,14 +145,14 @@ def _merge_list(name: str, before: Any, pieces: list[Any]) -> _Entries:
     return entries
 
 
-def _to_plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return an accumulated value as plain texts, lists and dicts."""
     if isinstance(value, _Text):
         return value.getvalue()
     if isinstance(value, _Entries):
-        return [_to_plain(entry) for entry in value.all]
+        return [to_plain(entry) for entry in value.all]
     if isinstance(value, dict):
-        return {name: _to_plain(member) for name, member in value.items()}
+        return {name: to_plain(member) for name, member in value.items()}
     return value
 
 

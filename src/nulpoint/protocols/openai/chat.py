@@ -6,14 +6,13 @@ Source: OpenAI's API description, `POST /chat/completions`.
 import re
 from collections.abc import Callable, Iterable, Mapping, Set
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.formats.malformed import NOT_JSON, malformed_response, unusable_response
-from nulpoint.protocols.emulation import NO_EMULATION, Emulation
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
@@ -76,15 +75,14 @@ def reject_deep_nesting(encode: Callable[_Parameters, _Result]) -> Callable[_Par
 
 
 class EncodedRequest(NamedTuple):
-    """A request in a provider's format, the names of dropped members, and the emulations to undo in the response."""
+    """A request for embeddings in a provider's format, and the names of dropped members."""
 
     body: bytes
     dropped: list[str]
-    emulation: Emulation = NO_EMULATION
 
 
 class RequestFields:
-    """The top-level members of a request, from which a codec takes those it translates.
+    """The top-level members of a request, from which a provider protocol takes those it translates.
 
     Of the members that are left in the end, those of the OpenAI API are reported as dropped, and the others are the
     provider's own. `limits` are the limits for translating the request.
@@ -305,6 +303,8 @@ class ChunkWriter:
     takes 0.4 us instead of 0.8.
     """
 
+    object: ClassVar[str] = "chat.completion.chunk"
+
     def __init__(self, created: int) -> None:
         self._created = created
         self.begin("", "")
@@ -319,7 +319,7 @@ class ChunkWriter:
                 f"the provider sent an id and a model name of more than {_MAX_ID_AND_MODEL} characters"
             )
         date = self._created if created is None else created
-        frame = {"id": response_id, "object": "chat.completion.chunk", "created": date, "model": model}
+        frame = {"id": response_id, "object": self.object, "created": date, "model": model}
         self._frame = b'data: %b,"choices":[' % msgspec.json.encode(frame)[:-1]
 
     def before_text(self, index: int) -> bytes:

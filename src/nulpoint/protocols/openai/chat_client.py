@@ -15,7 +15,6 @@ class ChatRequest(NamedTuple):
     """A request for a chat completion. Clients with `functions` get calls as `function_call`."""
 
     conversation: ConversationRequest
-    dropped: tuple[str, ...] = ()
 
     def write_response(self, response: ConversationResponse, created: int) -> bytes:
         return write_response(response, created, legacy_functions=self.conversation.has_legacy_functions())

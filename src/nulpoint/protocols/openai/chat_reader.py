@@ -58,10 +58,17 @@ _CACHE_MARKS = frozenset({"cache_control", "prompt_cache_breakpoint"})
 def read_chat(body: bytes, limits: TranslationLimits) -> ConversationRequest:
     """Return the request as a conversation. Raises Failure (400) if it is wrong for any provider."""
     request = read_body(body)
+    return with_messages(request, _messages(request.get("messages"), limits), limits)
+
+
+def with_messages(
+    request: dict[str, Any], messages: tuple[Message, ...], limits: TranslationLimits
+) -> ConversationRequest:
+    """Return a conversation of these messages with everything else that the request asks for. Raises Failure (400)."""
     tools = read_tools(request, limits)
     choice = read_choice(request, tools)
     return ConversationRequest(
-        _messages(request.get("messages"), limits),
+        messages,
         tools,
         choice,
         read_output_format(request),

@@ -5,7 +5,7 @@ again if the client sends the message back.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -34,7 +34,7 @@ def write_response(response: ConversationResponse, created: int, *, legacy_funct
         "object": "chat.completion",
         "created": created if response.created is None else response.created,
         "model": response.model,
-        "choices": [_choice(choice, legacy_functions=legacy_functions) for choice in response.choices],
+        "choices": [chat_choice(choice, legacy_functions=legacy_functions) for choice in response.choices],
         "usage": chat_usage(response.usage) if response.usage else None,
     }
     try:
@@ -43,7 +43,8 @@ def write_response(response: ConversationResponse, created: int, *, legacy_funct
         raise unusable_response("it is nested too deeply") from None
 
 
-def _choice(choice: Choice, *, legacy_functions: bool) -> dict[str, Any]:
+def chat_choice(choice: Choice, *, legacy_functions: bool) -> dict[str, Any]:
+    """Return a choice of a complete response in OpenAI's format."""
     message = _message(choice)
     reason: str = choice.finish_reason
     if legacy_functions:
@@ -160,16 +161,14 @@ class _ChoiceStream:
     """
 
     __slots__ = (
-        "annotations", "before_text", "citations", "has_tool_calls", "index", "last_delta", "length", "logprobs",
-        "part_start",
+        "annotations", "before_text", "citations", "has_tool_calls", "index", "length", "logprobs", "part_start",
     )  # fmt: skip
 
     def __init__(self, index: int, before_text: bytes) -> None:
         self.index = index
         self.before_text = before_text
         self.has_tool_calls = False  # the client has seen `tool_calls`
-        self.last_delta: dict[str, Any] = {}  # what is sent together with the finish reason
-        self.logprobs: Members | None = None  # the same
+        self.logprobs: Members | None = None  # sent together with the finish reason
         self.annotations: list[dict[str, Any]] = []
         self.citations: list[Citation] = []  # of the current part
         self.part_start = self.length = 0
@@ -186,8 +185,10 @@ class ChatStreamWriter:
     gets the first call as `function_call`.
     """
 
+    chunk_writer: ClassVar[type[ChunkWriter]] = ChunkWriter
+
     def __init__(self, created: int, show_usage: bool, *, legacy_functions: bool = False) -> None:
-        self._chunks = ChunkWriter(created)
+        self._chunks = self.chunk_writer(created)
         self._show_usage = show_usage
         self._legacy_functions = legacy_functions
         self._choices: dict[int, _ChoiceStream] = {}
@@ -272,8 +273,7 @@ class ChatStreamWriter:
         return self._tool_call(number, call, provider_data)
 
     def refusal(self, text: str) -> bytes:
-        self._choice.last_delta["refusal"] = text
-        return b""
+        return self._delta({"refusal": text})
 
     def logprobs(self, logprobs: Members) -> bytes:
         self._choice.logprobs = logprobs
@@ -283,7 +283,7 @@ class ChatStreamWriter:
         choice = self._choice
         if choice.citations:
             choice.place_citations()
-        delta = choice.last_delta
+        delta: dict[str, Any] = {}
         if choice.annotations:
             delta["annotations"] = choice.annotations
         if provider_data:

@@ -16,6 +16,7 @@ from nulpoint.protocols.openai.direct import usage_option
 from nulpoint.protocols.openai.envelope import Envelope
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.stream import DONE, PassThrough, StreamTransformer, UsageStripper, without_usage
+from nulpoint.protocols.openai.text_completion.request import read_completion_request
 
 
 class OpenAIClientProtocol:
@@ -95,3 +96,6 @@ def _choice_has_content(choice: dict[str, Any]) -> bool:
 
 OPENAI_CLIENT = OpenAIClientProtocol()
 OPENAI_CHAT = OpenAIClientProtocol(CompletionFormat("openai-chat", read_chat_request, CompletionForms("chat")))
+OPENAI_COMPLETIONS = OpenAIClientProtocol(
+    CompletionFormat("openai-completions", read_completion_request, CompletionForms("completions"))
+)

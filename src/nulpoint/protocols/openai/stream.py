@@ -65,6 +65,32 @@ def event_after_end() -> Failure:
     return malformed_response("the provider sent more events after the end of its response")
 
 
+def event_after_done() -> Failure:
+    """Return the failure for an event that begins like the end of the response and goes on."""
+    return malformed_response("the provider sent an event that begins with `[DONE]` and continues after it")
+
+
+def is_error(event: sse.SseEvent) -> bool:
+    """Return whether an event of a stream is an error, by its name or its data."""
+    if event.name == b"error":
+        return True
+    try:
+        decoded = msgspec.json.decode(event.data, type=_Error)
+    except NOT_JSON:
+        return False
+    return bool(decoded.error) or decoded.object == "error"
+
+
+def is_done(event: sse.SseEvent) -> bool:
+    """Return whether an event is the end of the response. Some hosts repeat it in one event."""
+    return set(event.data.split()) == {DONE}
+
+
+def is_cut_off(event: sse.SseEvent) -> bool:
+    """Return whether the last event of a stream lacks more than its empty line."""
+    return not (event.name == b"error" or event.data.strip() == DONE or _is_json(event.data))
+
+
 class PassThrough:
     """Passes every event on to the client byte for byte.
 
@@ -175,19 +201,17 @@ class PassThrough:
     def _interpret(self, block: bytes) -> None:
         """End the stream if the event is an error or an end, or must not occur where it does."""
         event = sse.parse(block)
-        if _is_error(event):
+        if is_error(event):
             self._fail(embedded_failure("the provider", event.data))
         elif event.is_empty:
             return
-        elif set(event.data.split()) == {DONE}:
+        elif is_done(event):
             self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
         elif self.over:
             self._fail(event_after_end())
         elif event.data.startswith(DONE):  # some clients would take it for the end
-            self._fail(
-                malformed_response("the provider sent an event that begins with `[DONE]` and continues after it")
-            )
+            self._fail(event_after_done())
 
     def _fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
@@ -201,7 +225,7 @@ class PassThrough:
         pending, last = bytes(self._pending), b""
         if sse.EVENT_END.search(pending) is not None:
             last = self.feed(b"")
-        elif pending and self.failure is None and _is_complete(pending):
+        elif pending and self.failure is None and not is_cut_off(sse.parse(pending)):
             last = self.feed(b"\n" if pending.endswith(b"\n") else b"\n\n")
         self._pending.clear()
         if self._choices and not self.over and all(self._choices.values()):
@@ -283,16 +307,6 @@ class _Error(msgspec.Struct):
     object: Any = None
 
 
-def _is_error(event: sse.SseEvent) -> bool:
-    if event.name == b"error":
-        return True
-    try:
-        decoded = msgspec.json.decode(event.data, type=_Error)
-    except NOT_JSON:
-        return False
-    return bool(decoded.error) or decoded.object == "error"
-
-
 def _empty_line(block: bytes) -> bytes:
     """Return the two line ends that end an event, of the same kind as the event has."""
     if b"\r" not in block:
@@ -331,12 +345,6 @@ def _begins_plainly(block: bytes) -> bool:
     """Return whether an event over MAX_PENDING_BYTES begins in a way that rules out that it is an error or an end."""
     beginning = block[:MAX_PENDING_BYTES]
     return _PLAIN_BEGINNING(beginning) is not None and _ERROR not in beginning
-
-
-def _is_complete(block: bytes) -> bool:
-    """Return whether an event lacks only its empty line."""
-    event = sse.parse(block)
-    return event.name == b"error" or event.data.strip() == DONE or _is_json(event.data)
 
 
 def _is_json(data: bytes) -> bool:

@@ -1,19 +1,18 @@
-"""Tests that reading a chat request as a conversation loses nothing."""
+"""Tests that reading a chat request as a conversation, and writing it for a provider, loses nothing."""
 
 import contextlib
 import json
 from decimal import Decimal
 
 import hypothesis
-import msgspec
 import pytest
 from hypothesis import strategies as st
 
 from nulpoint.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from nulpoint.errors import Failure
 from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.chat_provider.request import render
 from nulpoint.protocols.openai.chat_reader import read_chat
-from support.chat_from_conversation import chat_from
 from support.corpus.records import CORPUS, recordings
 from support.odd_values import odd_ones
 from support.rich_requests import rich_requests
@@ -28,10 +27,10 @@ def exact(body):
 
 
 def lost(body):
-    """Return the members that are not the same after reading the request. Raises Failure if it is rejected."""
-    chat = exact(msgspec.json.encode(chat_from(read_chat(body, DEFAULT_LIMITS))))
-    given = exact(body)
-    given.pop("model", None)
+    """Return the members that are not the same in a request to a provider. Raises Failure if it is rejected."""
+    rendered = render(read_chat(body, DEFAULT_LIMITS), "some-model", DEFAULT_LIMITS)
+    assert (rendered.dropped, rendered.emulation.any()) == ([], False)
+    chat, given = exact(rendered.body), {**exact(body), "model": "some-model"}
     return [name for name in {**given, **chat} if given.get(name, lost) != chat.get(name, lost)]
 
 

@@ -1,0 +1,1 @@
+"""The legacy completions API as a client protocol."""
