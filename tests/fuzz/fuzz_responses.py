@@ -5,14 +5,14 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.completions import from_chat
 from target import Target
 
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, Codec, codec_for_model, with_emulation

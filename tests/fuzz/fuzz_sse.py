@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import strategies as st
+from nulpoint.protocols.openai.completions import CompletionStream
 from target import Target
 
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
-from nulpoint.protocols.openai.completions import CompletionStream
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one
 from support.samples import CHUNKS, STREAM_ERRORS

@@ -10,9 +10,9 @@ import msgspec
 from fuzz_responses import CREATED, WRAPPED, check_facts, check_failure
 from fuzz_sse import transformed
 from hypothesis import strategies as st
+from nulpoint.protocols.openai.completions import ChatToCompletionStream
 from target import Target
 
-from nulpoint.protocols.openai.completions import ChatToCompletionStream
 from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.registry import codec_for_model, with_emulation
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one

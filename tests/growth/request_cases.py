@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from measure import Case, Work
+from nulpoint.protocols.openai.completions import to_chat
 
 from nulpoint.cache.embeddings import join, read_batch, read_vectors
 from nulpoint.cache.fingerprint import fingerprint
@@ -14,7 +15,6 @@ from nulpoint.errors import Failure
 from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
-from nulpoint.protocols.openai.completions import to_chat
 from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 from nulpoint.providers.catalog import CATALOG

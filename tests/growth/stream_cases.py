@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from measure import Case, Work
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
+from nulpoint.protocols.openai.first_content import FirstContentDetector
 from response_cases import CREATED, fragment
 
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.formats import eventstream, sse
 from nulpoint.mock.bedrock.eventstream import event as bedrock_event
 from nulpoint.mock.bedrock.eventstream import exception
-from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
-from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from nulpoint.protocols.registry import codec_for_model, with_emulation
 

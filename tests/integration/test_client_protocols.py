@@ -9,12 +9,11 @@ from support.event_loop import run
 from support.http_client import Caller, post
 from support.provider_bytes import answer
 from support.running_gateway import gateway
-from support.scripted_provider import send, serve
+from support.scripted_provider import fin, send, serve
 from support.toy_protocol import TOY
 
 MODELS = {
     "openai": "gpt-5.4",
-    "groq": "groq/llama-3.3-70b-versatile",
     "anthropic": "claude-sonnet-4-5",
     "gemini": "gemini-2.5-flash",
     "mistral": "mistral-large-latest",
@@ -42,7 +41,7 @@ def test_every_provider_answers_in_the_client_s_protocol(provider):
             assert (status, headers["x-nulpoint-provider"]) == (200, provider)
             assert json.loads(body)["said"]
             status, headers, body = await ask(running, **asked, stream=True)
-            assert (status, headers["content-type"]) == (200, "text/event-stream")
+            assert (status, headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
             lines = [line.removeprefix("data: ") for line in body.decode().splitlines() if line]
             said = "".join(line.removeprefix("text ") for line in lines if line.startswith("text "))
             assert said.split()
@@ -89,7 +88,7 @@ STREAM = b"".join(
 def test_a_stream_that_was_cut_ends_in_an_error_of_the_client_s_protocol():
     async def main():
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-        provider = await serve([send(head + STREAM)])
+        provider = await serve([send(head + STREAM), fin()])
         settings = {"ANTHROPIC_API_KEY": "sk-configured-anthropic", "ANTHROPIC_BASE_URL": provider.url + "/v1"}
         async with gateway(settings, providers={}) as running:
             _, _, body = await ask(running, model="claude-sonnet-4-5", say="hi", stream=True)
@@ -107,9 +106,7 @@ def test_another_provider_takes_over_before_the_first_content():
         broken = await serve([send(answer(b'{"type":"error","error":{"message":"broken"}}', 500))] * 4)
         settings = {"ANTHROPIC_API_KEY": "sk-configured-anthropic", "ANTHROPIC_BASE_URL": broken.url + "/v1"}
         async with gateway(settings, names=("gemini",)) as running:
-            status, headers, body = await ask(
-                running, model="claude-sonnet-4-5", say="hi", stream=True, fallbacks=None
-            )
+            status, headers, body = await ask(running, model="claude-sonnet-4-5", say="hi", stream=True, fallbacks=None)
             assert (status, headers["x-nulpoint-provider"]) == (200, "gemini")
             assert body.endswith(b"data: end\n\n")
         await broken.close()

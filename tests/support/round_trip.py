@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.request_judges import JUDGES
 
 NAMES = ("weather", "now", "look_up")

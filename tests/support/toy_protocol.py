@@ -65,6 +65,9 @@ class ToyProtocol:
             ConversationRequest((Message("user", (Text(said),), "say", True),), (), None, None, {**stream})
         )
 
+    def without_usage(self, events: bytes) -> bytes:
+        return events
+
     def has_content(self, data: bytes) -> bool:
         return not data.startswith((b"begin", b"part"))
 

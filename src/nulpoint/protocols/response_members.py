@@ -3,8 +3,10 @@
 from collections.abc import Set
 from typing import Any
 
+from nulpoint.conversation.parts import Members
 
-def other_members(value: dict[str, Any], known: Set[str]) -> dict[str, Any]:
+
+def other_members(value: Members, known: Set[str]) -> dict[str, Any]:
     """Return the members of an object that are not known and not null, in the order of their names."""
     names = value.keys() - known
     return {name: value[name] for name in sorted(names) if value[name] is not None} if names else {}

@@ -7,16 +7,17 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
+from nulpoint.protocols.openai.completions import from_chat
+
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_metadata
-from nulpoint.protocols.registry import CODECS
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.proxy.response_body import check_response
 from nulpoint.proxy.streaming.relay import StreamRelay
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
+from support.chat_codec import CODECS
 
 CREATED = 1_700_000_000
 MODEL = "some-model"

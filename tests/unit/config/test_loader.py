@@ -14,13 +14,13 @@ from nulpoint.config import Config, ConfigError, load, reference, values
 from nulpoint.config.sections.endpoints import template_problems
 from nulpoint.config.settings import SETTINGS
 from nulpoint.errors import Failure
-from nulpoint.protocols.registry import CODECS
 from nulpoint.providers.auth import credential_headers
 from nulpoint.providers.catalog import ALIASES, CATALOG, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.providers.wire_formats import WIRE_FORMATS
 from nulpoint.routing.chains import FallbackChains
 from nulpoint.routing.router import Router
+from support.chat_codec import CODECS
 from support.paths import ROOT
 
 KEY = {"OPENAI_API_KEY": "sk-x"}

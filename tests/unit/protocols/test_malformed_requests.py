@@ -6,7 +6,7 @@ import json
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.request_table import CASES, HI, MODELS
 
 ODD = (None, True, 5, "", "x", [], ["x"], {}, {"x": 1}, [[]], [None], [{}])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies
 
 from nulpoint.errors import Failure, Kind
-from nulpoint.protocols.registry import CODECS
 from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDINGS_CODECS
+from support.chat_codec import CODECS
 from support.rich_requests import EMBEDDINGS, rich_requests
 
 # Each has a wire format, the format of its examples, and models with different capabilities.

@@ -7,16 +7,16 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
 
 from nulpoint.conversation.usage import MAX_TOKENS
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import accumulate
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
 from nulpoint.protocols.openai.usage import read_metadata
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
 from support.bedrock_judge import framed

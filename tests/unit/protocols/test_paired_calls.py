@@ -8,7 +8,7 @@ from nulpoint.conversation.parts import ToolCall, ToolResult
 from nulpoint.errors import Failure
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.chat_reader import read_chat
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 
 HI = {"role": "user", "content": "hi"}
 TOOLS = [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]

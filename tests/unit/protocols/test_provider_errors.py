@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from nulpoint.protocols.openai.completions import to_chat
 
 from nulpoint.api.admin import AdminError
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import format_retry_after, parse_retry_after, parse_retry_after_headers
 from nulpoint.formats.sse import EventTooLargeError
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.protocols.openai.completions import to_chat
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure
 from nulpoint.redaction.credential_matcher import CredentialMatcher

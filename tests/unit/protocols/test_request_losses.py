@@ -8,7 +8,7 @@ import pytest
 from nulpoint.errors import Failure
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.openai.chat import OPENAI_MEMBERS
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.request_table import CUSTOM, FORMAT, GRAMMAR, HI, IMAGE, PDF, REPRESENTATIVES, TEXT, TOOL, TURN, user
 
 VALUES = {

@@ -11,7 +11,7 @@ import pytest
 from nulpoint.errors import Failure
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.request_judges import JUDGES, check, mistral_embedding_types
 from support.request_table import CASES, HI, MODELS
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.request_judges import JUDGES
 from support.round_trip import TOOLS, arguments, handed_back, named_calls, signatures, spoken, texts
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.protocols.openai.chat import ChunkWriter
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 
 ODD = ['"\\', "\u2028\u2029", "\x00\x1f\x7f\x85", "\r\n", "\ufeff", "é", "😀", "%d%b{}"]
 TEXTS = st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=8)), min_size=1, max_size=6)

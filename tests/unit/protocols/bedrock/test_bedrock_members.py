@@ -5,8 +5,8 @@ import json
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.registry import CODECS
 from support.bedrock_judge import judge_bedrock
+from support.chat_codec import CODECS
 
 CLAUDE, OLD_CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"
 NEW_CLAUDE = "global.anthropic.claude-opus-4-6-v1"

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from nulpoint.errors import Failure
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
 

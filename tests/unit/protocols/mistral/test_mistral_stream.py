@@ -11,7 +11,7 @@ from nulpoint.conversation.parts import Reasoning, Text, ToolCall
 from nulpoint.conversation.usage import Usage
 from nulpoint.protocols.mistral.response import parse
 from nulpoint.protocols.mistral.stream import MistralStreamParser
-from nulpoint.protocols.registry import CODECS
+from support.chat_codec import CODECS
 from support.corpus.cuts import cuts
 from support.line_writer import LineWriter
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from nulpoint.protocols.openai.first_content import MAX_HELD_BYTES, FirstContentDetector
+
 from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 ROLE = (

@@ -6,9 +6,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nulpoint.protocols.openai.completions import CompletionStream
 
 from nulpoint.cache.recorder import StreamRecorder
-from nulpoint.protocols.openai.completions import CompletionStream
 from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 WATCHERS = {

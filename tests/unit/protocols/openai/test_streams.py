@@ -6,10 +6,10 @@ from time import process_time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nulpoint.protocols.openai.completions import CompletionStream
 
 from nulpoint.conversation.usage import Usage
 from nulpoint.formats import sse
-from nulpoint.protocols.openai.completions import CompletionStream
 from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 CHUNK = (

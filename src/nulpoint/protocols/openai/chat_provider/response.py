@@ -5,7 +5,7 @@ the `response`, the `choice`, the `message` or the `usage`. Members of the whole
 data of the first choice. Sources: OpenAI's API description, the types of the `openai` SDK and recorded traffic.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from nulpoint.errors import Failure
 from nulpoint.formats.malformed import MALFORMED, unusable_response
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, read_response
 from nulpoint.protocols.openai.chat_provider.usage import read_usage, usage_of
+from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import OpenAIResponse
 
 CallKind = Literal["function", "custom"]
@@ -103,13 +104,6 @@ def _others_of_choice(choice: Members) -> dict[str, Any]:
     if not isinstance(choice.get("logprobs"), dict | None):
         others["logprobs"] = choice["logprobs"]
     return others | unknown_finish_reason(choice.get("finish_reason"))
-
-
-def other_members(members: Members, known: Set[str]) -> dict[str, Any]:
-    """Return the members that are not known, without those that are null."""
-    if members.keys() <= known:
-        return {}
-    return {name: value for name, value in members.items() if name not in known and value is not None}
 
 
 def provider_data(others: Mapping[str, Members]) -> Members:

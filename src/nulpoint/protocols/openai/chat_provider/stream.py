@@ -25,7 +25,6 @@ from nulpoint.protocols.openai.chat_provider.response import (
     data_of_call,
     kind_of_call,
     no_choice,
-    other_members,
     others_of_call,
     provider_data,
     read_annotations,
@@ -37,6 +36,7 @@ from nulpoint.protocols.openai.chat_provider.usage import read_usage, usage_of
 from nulpoint.protocols.openai.stream import DONE, event_after_done, is_cut_off, is_done, is_error
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.provider_stream import SseStreamParser
+from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import OpenAIResponse, OpenAITextChunk
 
 _check = msgspec.json.Decoder(OpenAIResponse).decode
