@@ -91,8 +91,9 @@ def test_a_stream_that_was_cut_ends_in_an_error_of_the_client_s_protocol():
         provider = await serve([send(head + STREAM), fin()])
         settings = {"ANTHROPIC_API_KEY": "sk-configured-anthropic", "ANTHROPIC_BASE_URL": provider.url + "/v1"}
         async with gateway(settings, providers={}) as running:
-            _, _, body = await ask(running, model="claude-sonnet-4-5", say="hi", stream=True)
-            lines = [line for line in body.decode().splitlines() if line]
+            caller = await Caller.connect(running.port)
+            caller.send(post(b'{"model": "claude-sonnet-4-5", "say": "hi", "stream": true}', "/v1/toy"))
+            lines = [line for line in (await caller.rest()).decode().splitlines() if line.startswith("data:")]
             assert lines[-2] == "data: text half of"
             assert lines[-1].startswith("data: oops ")
             assert "data: end" not in lines
