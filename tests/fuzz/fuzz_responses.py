@@ -12,7 +12,12 @@ from target import Target
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.chat_provider.response import parse
+from nulpoint.protocols.openai.chat_writer import write_response
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, Codec, codec_for_model, with_emulation
@@ -99,6 +104,13 @@ def passed_on(body: bytes) -> None:
     read_or_failed(lambda: check_response("p", body, None))
     made = read_or_failed(lambda: from_chat(body))
     assert made is None or isinstance(msgspec.json.decode(made)["choices"], list)
+    response = read_or_failed(lambda: parse(body))
+    if response is not None:
+        made = read_or_failed(lambda: write_response(response, CREATED, legacy_functions=True))
+        assert made is not None
+        check_completion(made)
+        completion = read_or_failed(lambda: write_completion(response, CREATED))
+        assert all(isinstance(choice["text"], str) for choice in msgspec.json.decode(completion)["choices"])
 
 
 def vectors(wire: str) -> Callable[[tuple[bytes, bytes]], None]:

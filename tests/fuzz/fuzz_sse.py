@@ -10,7 +10,11 @@ from target import Target
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
+from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
+from nulpoint.protocols.openai.chat_writer import ChatStreamWriter
+from nulpoint.protocols.openai.completions import CompletionStream
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
+from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
 from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one
 from support.samples import CHUNKS, STREAM_ERRORS
 
@@ -138,6 +142,10 @@ def streams(draw: Any) -> bytes:
     return body if draw(st.booleans()) else draw(garbled(st.just(body)))
 
 
+def _to_completions() -> StreamTransformer:
+    return OpenAIChatStreamParser(CompletionStreamWriter(1, True), finish_ends=True)
+
+
 # If one read contains two errors, the first one counts.
 _SEEDS = ((b'data: x{"choices":[]}\n\ndata: {"error":{"message":"x"}}\n\n', [25]),)
 fed = st.tuples(streams(), cuts)
@@ -147,5 +155,7 @@ TARGETS = (
     Target("a stream that is passed on", fed, check_cuts(PassThrough)),
     Target("a stream without its usage", fed, check_cuts(UsageStripper)),
     Target("a stream of completions", fed, check_cuts(lambda: CompletionStream(hide_usage=True)), _SEEDS),
+    Target("a stream of chat chunks, read", fed, check_cuts(lambda: OpenAIChatStreamParser(ChatStreamWriter(1, True)))),
+    Target("a stream of chat chunks, written as completions", fed, check_cuts(_to_completions), _SEEDS),
     Target("a stream that is recorded", fed, check_cuts(lambda: StreamRecorder(PassThrough(), True, 1_000_000))),
 )

@@ -16,6 +16,7 @@ from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
+from nulpoint.protocols.openai.text_completion.reader import read_completion
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.equivalents import tier_of
@@ -478,6 +479,7 @@ def _passing() -> Iterator[Case]:
             yield Case(f"{reader}: {name}", body_of(build, read), largest)
     for name, (build, largest) in COMPLETIONS.items():
         yield Case(f"completions: {name}", body_of(build, to_chat), largest)
+        yield Case(f"completions, read: {name}", body_of(build, read_completion), largest // 4)
 
 
 EMBEDDING_MODELS = {

@@ -12,6 +12,10 @@ from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.chat_provider.response import parse
+from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
 from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, codec_for_model, with_emulation
@@ -143,6 +147,19 @@ ANSWERS: dict[str, dict[str, Shape]] = {
     },
 }  # fmt: skip
 
+OPENAI_ANSWERS: dict[str, tuple[Callable[[int], Any], int]] = {
+    "many choices": ANSWERS["mistral"]["many choices"],
+    "many calls": ANSWERS["mistral"]["many calls"],
+    "many citations": (
+        lambda size: openai({"content": "x", "annotations": [{"url_citation": {"url": "https://example.com"}}] * size}), 10_000
+    ),
+    "unknown members": ANSWERS["mistral"]["unknown members"],
+    "unknown members of a message": (lambda size: openai({"content": "x", **distinct(size)}), 20_000),
+    "much usage": (
+        lambda size: openai({"content": "x"}, usage={"prompt_tokens_details": distinct(size), **distinct(size)}), 20_000
+    ),
+}  # fmt: skip
+
 
 def _codec(wire: str, wrapped: bool) -> Callable[[bytes], object]:
     codec = codec_for_model(wire, "some-model")
@@ -158,6 +175,8 @@ def _whole() -> Iterator[Case]:
             yield case(f"{wire} answer: {name}", build, _codec(wire, wrapped=False), largest)
         build, largest = shapes["many calls"]
         yield case(f"{wire} answer: many calls, unwrapped", build, _codec(wire, wrapped=True), largest)
+    for name, (build, largest) in OPENAI_ANSWERS.items():
+        yield case(f"chat answer: {name}", build, lambda body: write_completion(parse(body), CREATED), largest)
     yield case("from_chat: many choices", ANSWERS["mistral"]["many choices"][0], from_chat, 5_000)
 
 

@@ -15,7 +15,12 @@ from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.formats import eventstream, sse
 from nulpoint.mock.bedrock.eventstream import event as bedrock_event
 from nulpoint.mock.bedrock.eventstream import exception
+from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
+from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
+from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
+from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
 from nulpoint.protocols.registry import codec_for_model, with_emulation
 
 JSON = dict[str, Any]
@@ -101,12 +106,43 @@ class _Opened:
         self._opening.take_held()
 
 
+def _chat_parser() -> StreamTransformer:
+    return OpenAIChatStreamParser(CompletionStreamWriter(CREATED, True))
+
+
+def _deltas(*deltas: Event) -> bytes:
+    return data([{"choices": [{"index": 0, "delta": delta}]} for delta in deltas], DONE)
+
+
+def _piece(index: int, call_id: str | None = None) -> Event:
+    return {"tool_calls": [{"index": index, "id": call_id, "function": {"name": "f", "arguments": "{}"}, "more": "x"}]}
+
+
+PIECES: dict[str, Shape] = {
+    "pieces of a call": (lambda size: _deltas(*[_piece(0)] * size), 4_000),
+    "calls": (lambda size: _deltas(*[_piece(at) for at in range(size)]), 4_000),
+    "calls with one index": (lambda size: _deltas(*[_piece(0, f"c{at}") for at in range(size)]), 4_000),
+    "unknown texts": (lambda size: _deltas(*[{"more": "x"}] * size), 6_000),
+    "unknown lists": (lambda size: _deltas(*[{"more": [{"index": at}]} for at in range(size)]), 6_000),
+    "choices": (
+        lambda size: data([{"choices": [{"index": at, "delta": {"content": "x"}, "more": 1}]} for at in range(size)], DONE), 4_000
+    ),
+    "log probabilities": (
+        lambda size: data([{"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"token": "x"}]}}]}] * size, DONE), 4_000
+    ),
+    "unknown members of chunks": (
+        lambda size: data([{"choices": [{"index": 0}], f"m{at}": 1} for at in range(size)], DONE), 6_000
+    ),
+}  # fmt: skip
+
+
 def _sse() -> Iterator[Case]:
     yield from cases("sse.Decoder", sse.SseDecoder, BYTES, (0, 100))
     yield from cases("sse.Splitter", sse.SseSplitter, BYTES, (0, 100))
     yield from cases("PassOn", PassThrough, BYTES, (0, 200))
     yield from cases("HideUsage", UsageStripper, BYTES, (0,))
     yield from cases("CompletionStream", lambda: CompletionStream(hide_usage=True), {**FEW, **CHAT}, (0, 200))
+    yield from cases("chat chunks, read", _chat_parser, {**FEW, **CHAT, **PIECES}, (0, 200))
     yield from cases("Recorder", lambda: StreamRecorder(PassThrough(), True, 10_000_000), {**FEW, **CHAT}, (0, 200))
     yield from cases("Opening", _Opened, {name: BYTES[name] for name in ("comments", "line ends", "events")}, (0, 200))
 

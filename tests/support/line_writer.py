@@ -28,7 +28,8 @@ class LineWriter:
         return f"text {text}\n".encode() if text else b""
 
     def citation(self, citation: Citation) -> bytes:
-        return f"citation {citation.url}\n".encode()
+        place = f" {citation.span}" if citation.span else ""
+        return f"citation {citation.url}{place}\n".encode()
 
     def reasoning(self, text: str) -> bytes:
         return f"reasoning {text}\n".encode()
@@ -45,7 +46,8 @@ class LineWriter:
     def start_call(
         self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS
     ) -> bytes:
-        return f"call {number} {call_id} {name}\n".encode()
+        data = f" {dict(provider_data)}" if provider_data else ""
+        return f"call {number} {call_id} {name}{data}\n".encode()
 
     def arguments(self, number: int, text: str) -> bytes:
         return f"arguments {number} {text}\n".encode()
@@ -56,7 +58,8 @@ class LineWriter:
     def custom_call(
         self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
     ) -> bytes:
-        return f"custom call {number} {call_id} {name} {text}\n".encode()
+        data = f" {dict(provider_data)}" if provider_data else ""
+        return f"custom call {number} {call_id} {name} {text}{data}\n".encode()
 
     def refusal(self, text: str) -> bytes:
         return f"refusal {text}\n".encode()

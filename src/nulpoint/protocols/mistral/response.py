@@ -48,7 +48,7 @@ def _response(response: dict[str, Any]) -> ConversationResponse:
     report, rest = None, {"response": unheld(response, OF_RESPONSE)}
     if response.get("usage"):
         report = read_usage(response["usage"])
-        rest["usage"] = unheld_usage(response["usage"], report)
+        rest["usage"] = unheld_usage(response["usage"])
     choices = []
     for number, choice in enumerate(response["choices"]):
         choices.append(_choice(choice, number, response_id, rest))
@@ -167,8 +167,8 @@ def provider_data(**members: Any) -> Members:
 
 
 def read_usage(usage: dict[str, Any]) -> UsageReport:
-    """Return the usage. Mistral's models give the cached tokens in different places."""
-    prompt = _counts(usage.get("prompt_tokens_details") or usage.get("prompt_token_details"))
+    """Return the usage. Some models give the cached tokens only in `num_cached_tokens`."""
+    prompt = _counts(usage.get(_prompt_details(usage)))
     completion = _counts(usage.get("completion_tokens_details"))
     cached = prompt.pop("cached_tokens", None)
     return UsageReport(
@@ -189,15 +189,15 @@ def _counts(details: Any) -> dict[str, int]:
     return {name: count for name, count in details.items() if type(count) is int and 0 <= count <= MAX_TOKENS}
 
 
-def unheld_usage(usage: dict[str, Any], report: UsageReport) -> dict[str, Any]:
-    """Return what the report of a usage does not hold of it."""
+def unheld_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return what the report of a usage does not hold of it. It holds details that are nothing but counts."""
     rest = unheld(usage, _OF_USAGE)
-    if not rest:
-        return rest
-    prompt = (
-        report.prompt_details if report.cached is None else {**report.prompt_details, "cached_tokens": report.cached}
-    )
-    held = {"prompt_tokens_details": prompt, "prompt_token_details": prompt, "num_cached_tokens": report.cached}
-    if report.reasoning is not None:
-        held["completion_tokens_details"] = {**report.completion_details, "reasoning_tokens": report.reasoning}
-    return {name: value for name, value in rest.items() if name not in held or value != held[name]}
+    for name in (_prompt_details(usage), "completion_tokens_details"):
+        if isinstance(rest.get(name), dict) and len(_counts(rest[name])) == len(rest[name]):
+            del rest[name]
+    return rest
+
+
+def _prompt_details(usage: dict[str, Any]) -> str:
+    """Return the name of the member with the details of the prompt, which Mistral has spelled in two ways."""
+    return "prompt_tokens_details" if usage.get("prompt_tokens_details") else "prompt_token_details"

@@ -95,15 +95,17 @@ class MistralStreamParser(SseStreamParser):
     def __init__(self, writer: StreamWriter) -> None:
         super().__init__(writer)
         self._id: str | None = None  # None: no chunk has come
+        self._created: int | None = None
+        self._choices: dict[int, _ChoiceStream] = {}  # those that have begun
         self._choice = _ChoiceStream(0)  # the one that the writer has selected
-        self._choices = {0: self._choice}
         self._report: UsageReport | None = None
-        self._rest: dict[str, Any] = {}  # what the conversation does not hold of the response and of its usage
-        self._told: dict[str, Any] = {}  # what the client has of it
+        # What the conversation does not hold of the response and of its usage: all of it, and what the client lacks.
+        self._unheld: dict[str, dict[str, Any]] = {"response": {}, "usage": {}}
+        self._rest: dict[str, dict[str, Any]] = {}
 
     def has_finish_reason(self) -> bool:
-        begun = [choice for choice in self._choices.values() if choice.has_begun]
-        return self.failure is None and bool(begun) and all([choice.has_ended for choice in begun])
+        choices = self._choices.values()
+        return self.failure is None and bool(choices) and all([choice.has_ended for choice in choices])
 
     def _is_continuation(self, event: sse.SseEvent) -> bool:
         return event.data.strip() != DONE
@@ -115,27 +117,28 @@ class MistralStreamParser(SseStreamParser):
         data = event.data
         if event.name == b"error":
             raise embedded_failure("mistral", data)
-        content = self._choice.content
-        if content.kind is not None:
-            try:
-                (choice,) = _read_plain(data).choices
-            except NOT_JSON:
-                pass
-            else:
-                piece = choice.delta.content
-                if choice.index == self._choice.index and isinstance(piece, str) == (content.kind == "text"):
-                    return self._continue(content, piece)
+        if self._choice.content.kind is not None:
+            output = self._continue_part(data)
+            if output is not None:
+                return output
         return self._end() if data.strip() == DONE else self._read(msgspec.json.decode(data), data)
 
-    def _continue(self, content: "_Content", piece: str | tuple[_PlainThinking]) -> bytes:
-        """Read a further piece of the current part."""
+    def _continue_part(self, data: bytes) -> bytes | None:
+        """Read a chunk with nothing but a further piece of the current part. Return None for any other chunk."""
+        try:
+            (choice,) = _read_plain(data).choices
+        except NOT_JSON:
+            return None
+        content, piece = self._choice.content, choice.delta.content
+        if choice.index != self._choice.index or isinstance(piece, str) != (content.kind == "text"):
+            return None
         if isinstance(piece, str):
             content.text.write(piece)
             return self._writer.text(piece)
-        (thinking,) = piece
-        text = thinking.thinking[0].text
+        part = piece[0]
+        text = part.thinking[0].text
         content.text.write(text)
-        content.update({"closed": thinking.closed})
+        content.update({"closed": part.closed})
         return self._writer.reasoning(text) if text else b""
 
     def _end(self) -> bytes:
@@ -150,32 +153,35 @@ class MistralStreamParser(SseStreamParser):
         if chunk.get("error") or ("choices" not in chunk and not chunk.get("usage")):
             raise embedded_failure("mistral", data)
         _check(data)
-        output = b""
         if self._id is None:
             self._id, self._model = chunk.get("id") or "", chunk.get("model") or ""
-            output = self._writer.begin(self._id, self._model, created=chunk.get("created") or None)
+            self._created = chunk.get("created") or None
         self._read_rest(chunk)
+        output = b""
         for number, choice in enumerate(chunk.get("choices") or ()):
             output += self._read_choice(choice, choice_index(choice, number))
-        if self._rest != self._told and self.has_finish_reason():
-            output += self._writer.late_data(provider_data(**self._rest_to_tell()))
+        if self._rest and self.has_finish_reason():
+            output += self._writer.late_data(provider_data(**self._take_rest()))
         return output
 
     def _read_rest(self, chunk: dict[str, Any]) -> None:
         """Read the usage, and what the conversation does not hold of the response and of its usage."""
-        response, usage = unheld(chunk, _OF_CHUNK), chunk.get("usage")
-        if response:
-            self._rest["response"] = {**self._rest.get("response", {}), **response}
+        self._add_rest("response", unheld(chunk, _OF_CHUNK))
+        usage = chunk.get("usage")
         if usage:
             self._report = read_usage(usage)
-            rest = unheld_usage(usage, self._report)
-            if rest:
-                self._rest["usage"] = rest
+            self._add_rest("usage", unheld_usage(usage))
 
-    def _rest_to_tell(self) -> Members:
-        """Return what the client does not have yet of the rest. From now on, it has all of it."""
-        rest = {name: value for name, value in self._rest.items() if value != self._told.get(name)}
-        self._told = {**self._rest}
+    def _add_rest(self, place: str, members: Members) -> None:
+        """Add those members that are new or have changed."""
+        known = self._unheld[place]
+        for name, value in members.items():
+            if name not in known or known[name] != value:
+                known[name] = self._rest.setdefault(place, {})[name] = value
+
+    def _take_rest(self) -> Members:
+        """Return what the client lacks, which it gets now."""
+        rest, self._rest = self._rest, {}
         return rest
 
     def _read_choice(self, choice: dict[str, Any], index: int) -> bytes:
@@ -199,13 +205,15 @@ class MistralStreamParser(SseStreamParser):
         return output + self._finish(reason) if reason else output
 
     def _select(self, index: int) -> bytes:
-        choice = self._choices.get(index)
+        """Select a choice, with the first of which the response begins."""
+        is_first, choice = not self._choices, self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = _ChoiceStream(index)
-        choice.has_begun = True
         if choice is self._choice:
             return b""
         self._choice = choice
+        if is_first:
+            return self._writer.begin(self._id or "", self._model, index=index, created=self._created)
         return self._writer.select_choice(index)
 
     def _part(self, part: dict[str, Any]) -> bytes:
@@ -238,6 +246,8 @@ class MistralStreamParser(SseStreamParser):
             calls.add(call.get("index", number), call_id)
             self._choice.content.end_part()
             output = self._writer.start_call(number, call_id, function.get("name"), call_data(call))
+        else:
+            self._choice.add_call_rest(number, call)
         text = arguments_text(function)
         if not text:
             return output
@@ -257,7 +267,7 @@ class MistralStreamParser(SseStreamParser):
         if logprobs:
             output += self._writer.logprobs(logprobs)
         content = choice.content.complete_list() if choice.content.is_list else None
-        rest = {**choice.take_rest(), **self._rest_to_tell()}
+        rest = {**choice.take_rest(), **self._take_rest()}
         choice.end()
         return output + self._writer.finish(
             reason, provider_data(content=content, finish_reason=original_reason, **rest)
@@ -269,7 +279,7 @@ class _ChoiceStream:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.has_begun = self.has_ended = False
+        self.has_ended = False
         self.content = _Content()
         self.calls = _Calls()
         self.logprobs = _Pieces()
@@ -285,6 +295,11 @@ class _ChoiceStream:
             self.logprobs.add(logprobs)
         self._rest |= unheld(choice, _OF_CHOICE) | more
         self._message.add(unheld(delta, _OF_DELTA))
+
+    def add_call_rest(self, number: int, call: dict[str, Any]) -> None:
+        """Add what the conversation does not hold of a further piece of a call."""
+        for rest in call_data(call).values():
+            self._message.add({"tool_calls": [{"index": number, **rest}]})
 
     def take_rest(self) -> Members:
         """Return what the conversation does not hold and was not returned before."""

@@ -144,6 +144,12 @@ def test_several_choices_may_be_mixed():
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("first", [[], [chunk(usage=COUNTS)]])
+def test_a_stream_begins_with_its_first_choice(first):
+    lines = written(LineWriter(), [body([*first, piece(2, content="a"), piece(2, "stop")])])
+    assert lines[:4] == ["begin r magistral", "choice 2", "part text", "text a"]
+
+
 SHELL = [piece(0, tool_calls=[started(0, "aaaaaaaaa", "shell", '{"input":')]), piece(0, tool_calls=[call(0, '"ls"}')])]
 PLACE = started(0, "bbbbbbbbb", "place", '{"city":')
 END_OF_PLACE = piece(1, tool_calls=[call(0, '"Oslo"}')])
@@ -216,7 +222,9 @@ def test_members_of_a_stream_without_a_place_are_told_once():
             "finish_reason": "stop",
         }
     ]
-    assert late["choices"][0]["delta"] == {"provider_specific_fields": {"mistral": {"usage": {"seconds": 7}}}}
+    assert late["choices"][0]["delta"] == {
+        "provider_specific_fields": {"mistral": {"usage": {"num_cached_tokens": 2, "seconds": 7}}}
+    }
     assert usage["usage"] == {**COUNTS, "prompt_tokens_details": {"cached_tokens": 2}}
 
 
@@ -251,6 +259,25 @@ def test_members_of_a_response_without_a_place_are_told_once():
     report = response.usage
     assert report.counts() == Usage(3, 9, cached=2, reasoning=4)
     assert (report.total, report.prompt_details, report.completion_details) == (12, {"audio_tokens": 1}, {})
+
+
+def test_members_of_a_call_without_a_place_are_told():
+    chunks = [piece(tool_calls=[{**started(0, "aaaaaaaaa", "f"), "note": 0}]),
+              piece(tool_calls=[call(0, "{}", note="n")]), piece(finish="tool_calls")]  # fmt: skip
+    data, _ = finished_data(chunks)
+    assert data == {0: {"message": {"tool_calls": [{"index": 0, "note": "n"}]}}}
+    stream = CODECS["mistral"].stream(1, False)
+    begun = json.loads(stream.feed(body(chunks)).split(b"\n\n")[1].removeprefix(b"data: "))
+    assert begun["choices"][0]["delta"]["tool_calls"][0]["extra_content"] == {"mistral": {"note": 0}}
+
+
+@pytest.mark.parametrize("details", [5, "x", [1], {"a": -1}])
+def test_details_that_are_no_counts_are_told_as_they_came(details):
+    usage = {**COUNTS, "completion_tokens_details": details}
+    answer = {**FRAME, "choices": [{"message": {"content": "a"}}], "usage": usage}
+    response = parse(json.dumps(answer).encode())
+    assert response.choices[0].provider_data == {"mistral": {"usage": {"completion_tokens_details": details}}}
+    assert response.usage.counts() == Usage(3, 9)
 
 
 @pytest.mark.parametrize("more", [{"content": "b"}, {"tool_calls": [started(0, "aaaaaaaaa", "f")]}])

@@ -87,6 +87,23 @@ def test_an_event_that_never_ends_is_bounded_however_it_is_made(reader, piece, m
             assert one.feed(piece) == []
 
 
+@given(st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"x", b"data: y\n\n", b"data: y\r\n\r\n"])), CUTS)
+def test_the_splitter_ends_events_where_the_pattern_does(lines, cuts):
+    data = b"".join(lines)
+    ends = [match.end() for match in sse.EVENT_END.finditer(data)]
+    blocks = [data[start:end] for start, end in itertools.pairwise([0, *ends])]
+    splitter = sse.SseSplitter()
+    assert (splitter.feed(data), splitter.rest()) == (blocks, data[ends[-1] if ends else 0 :])
+    splitter = sse.SseSplitter()
+    split = [block for piece in pieces(data, cuts) for block in splitter.feed(piece)]
+    assert b"".join(split) + splitter.rest() == data
+    assert events_of(split) == events_of(blocks)
+
+
+def events_of(blocks):
+    return [event for block in blocks if not (event := sse.parse(block)).is_empty]
+
+
 def test_many_events_are_not_taken_for_one(monkeypatch):
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
     wire = b"data: one\ndata: two\n\ndata: three\n\n" * 200

@@ -5,6 +5,7 @@ finish reason is written at the end of the stream, because usage and other membe
 """
 
 from io import StringIO
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -175,6 +176,8 @@ class OpenAIChatStreamParser(SseStreamParser):
             others |= other_members(delta, OF_MESSAGE)
         if others:
             merge(self._choice.message, others)
+        if not any(output) and any(value for name, value in delta.items() if name != "role"):
+            output.append(self._writer.progress())
         return output
 
     def _start_part(self, kind: PartKind) -> bytes:
@@ -204,34 +207,31 @@ class OpenAIChatStreamParser(SseStreamParser):
         """Read a tool call or a piece of one."""
         output: list[bytes] = []
         call = self._choice.call_of(piece)
+        begins = call is None
         kind = kind_of_call(piece) if call is None else call.kind
         others = others_of_call(piece, kind)
         if kind is not None and call is None:
             call = self._choice.add_call(piece, kind)
-            output.append(self._start_call(call, piece))
-        elif data_of_call(piece):
+            if kind == "function":
+                output.append(self._writer.start_call(call.number, call.id, call.name, data_of_call(piece)))
+        if data_of_call(piece) and (kind == "custom" or not begins):  # it cannot be given to the writer
             others["extra_content"] = piece["extra_content"]
         if call is not None:
-            output.append(self._write_arguments(call, piece.get(call.kind) or {}))
+            output += self._write_arguments(call, piece.get(call.kind) or {})
         if others:
-            index = (piece.get("index") or 0) if call is None else call.number
-            merge(self._choice.message, {"tool_calls": [{"index": index, **others}]})
+            index = piece.get("index") if call is None else call.number
+            entry = others if index is None else {"index": index, **others}
+            merge(self._choice.others_of_calls, {"unknown" if call is None else "known": [entry]})
         return output
 
-    def _start_call(self, call: "_Call", piece: dict[str, Any]) -> bytes:
+    def _write_arguments(self, call: "_Call", function: dict[str, Any]) -> list[bytes]:
         if call.kind == "custom":  # written when it is complete
-            return self._writer.progress()
-        return self._writer.start_call(call.number, call.id, call.name, data_of_call(piece))
-
-    def _write_arguments(self, call: "_Call", function: dict[str, Any]) -> bytes:
-        if call.kind == "custom":
-            text = function.get("input") or ""
-            call.input.write(text)
-            return self._writer.progress() if text else b""
+            call.input.write(function.get("input") or "")
+            return []
         arguments = function.get("arguments")
         if not arguments:
-            return b""
-        return self._writer.arguments(call.number, arguments if isinstance(arguments, str) else json_text(arguments))
+            return []
+        return [self._writer.arguments(call.number, arguments if isinstance(arguments, str) else json_text(arguments))]
 
     def _end(self) -> bytes:
         """End the response. Raises Failure (502) if none has begun."""
@@ -260,7 +260,10 @@ class OpenAIChatStreamParser(SseStreamParser):
         if choice.logprobs:
             output.append(writer.logprobs(to_plain(choice.logprobs)))
         of_choice = {**choice.others, **unknown_finish_reason(choice.finish_reason)}
-        data = provider_data({**others, "choice": of_choice, "message": to_plain(choice.message)})
+        message = to_plain(choice.message)
+        if choice.others_of_calls:
+            message["tool_calls"] = list(chain(*to_plain(choice.others_of_calls).values()))
+        data = provider_data({**others, "choice": of_choice, "message": message})
         output.append(writer.finish(to_finish_reason(choice.finish_reason, bool(choice.calls)), data))
         return output
 
@@ -272,6 +275,7 @@ class _Choice:
         part: the kind of the current part, or None if that is a call, a refusal or nothing yet.
         logprobs: the log probabilities so far.
         message: the unknown members of the message so far.
+        others_of_calls: the unknown members of known calls so far, and the unknown calls, both as lists.
         others: the unknown members of the choice itself.
     """
 
@@ -281,6 +285,7 @@ class _Choice:
         self.finish_reason: str | None = None
         self.logprobs: dict[str, Any] = {}
         self.message: dict[str, Any] = {}
+        self.others_of_calls: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
         self.calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
