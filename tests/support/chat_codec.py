@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nulpoint.conversation.emulation import NO_EMULATION
+from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation
 from nulpoint.conversation.request import ConversationRequest
+from nulpoint.conversation.tools import FunctionTool
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat_client import ChatRequest, read_chat_request
 from nulpoint.protocols.openai.stream import StreamTransformer
@@ -13,27 +14,52 @@ from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
 from nulpoint.protocols.translation import TranslatedRequest, Translation, translate
 
 _NO_REQUEST = ChatRequest(ConversationRequest((), (), None, None, {}))
+_LEGACY_REQUEST = ChatRequest(
+    ConversationRequest((), (FunctionTool("f", path="functions[0]", legacy=True),), None, None, {})
+)
 
 
 class ChatCodec(NamedTuple):
-    """Translates for clients of chat completions. `source` is what is known of responses."""
+    """Translates for clients of chat completions.
+
+    Fields:
+        wire: the wire format of the provider.
+        source: what is known of its responses.
+        request: the request to which they belong.
+        emulation: what was replaced in the request.
+    """
 
     wire: str
     source: ResponseSource = ResponseSource()
+    request: ChatRequest = _NO_REQUEST
+    emulation: ToolEmulation = NO_EMULATION
 
     def encode(self, body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> TranslatedRequest:
         return translate(read_chat_request(body, limits), PROVIDER_PROTOCOLS[self.wire], model, limits)
 
+    def answering(self, body: bytes, model: str) -> "ChatCodec":
+        """Return the codec for the response to a request."""
+        request = read_chat_request(body, DEFAULT_LIMITS)
+        return self._replace(request=request, emulation=self.encode(body, model).translation.emulation)
+
+    def restoring(self, emulation: ToolEmulation, *, legacy_functions: bool = False) -> "ChatCodec":
+        """Return the codec for the response to a request in which this was replaced."""
+        return self._replace(emulation=emulation, request=_LEGACY_REQUEST if legacy_functions else _NO_REQUEST)
+
     @property
-    def _plain(self) -> Translation:
-        """The translation of the responses to a request in which nothing had to be replaced."""
-        return Translation(_NO_REQUEST, PROVIDER_PROTOCOLS[self.wire], NO_EMULATION)
+    def _translation(self) -> Translation:
+        return Translation(self.request, PROVIDER_PROTOCOLS[self.wire], self.emulation)
 
     def decode(self, body: bytes, created: int) -> bytes:
-        return self._plain.response(body, self.source, created).body
+        return self._translation.response(body, self.source, created).body
 
     def stream(self, created: int, show_usage: bool) -> StreamTransformer:
-        return self._plain.stream(self.source, created, show_usage=show_usage)
+        return self._translation.stream(self.source, created, show_usage=show_usage)
 
 
 CODECS: Mapping[str, ChatCodec] = {wire: ChatCodec(wire) for wire in PROVIDER_PROTOCOLS if wire != "openai"}
+
+
+def codec_for_model(wire: str, model: str) -> ChatCodec:
+    """Return the codec for responses of a model."""
+    return CODECS[wire]._replace(source=ResponseSource(model))
