@@ -5,7 +5,7 @@ What each model can do is in `capabilities.py`. Sources: the request types of th
 
 from typing import Any
 
-from nulpoint.conversation.emulation import ToolEmulation, custom_tools_as_functions
+from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation, custom_tools_as_functions
 from nulpoint.conversation.parts import Members
 from nulpoint.conversation.request import ConversationRequest, OutputFormat
 from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
@@ -91,6 +91,9 @@ def _tools(
     fields: RequestFields,
 ) -> ToolEmulation:
     """Write the tools and the choice among them. Returns which custom tools are sent as functions."""
+    if not request.tools and len(conversation.turns) == 1:  # so no tool has been called either
+        fields.pop("parallel_tool_calls")
+        return NO_EMULATION
     emulation = custom_tools_as_functions(request.tools)
     capabilities = capabilities_of(message["model"])
     definitions = [_tool(tool, capabilities, fields) for tool in request.allowed_tools()] + request.provider_tools()

@@ -99,6 +99,7 @@ def read_citations(citations: Iterable[dict[str, Any]]) -> Iterable[Citation]:
 
 
 _TRANSLATED = frozenset({"id", "type", "role", "model", "content", "usage", "stop_reason"})
+_USUAL = _TRANSLATED | {"stop_sequence", "stop_details"}
 _TRANSLATED_USAGE = frozenset(
     {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}
 )
@@ -106,7 +107,9 @@ _TRANSLATED_USAGE = frozenset(
 
 def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dict[str, Any]:
     """Return what the conversation does not hold, by provider, for a response with these blocks."""
-    extra = other_members(response, _TRANSLATED)
+    extra: dict[str, Any] = {}
+    if response.get("stop_sequence") is not None or not response.keys() <= _USUAL or response.get("stop_details"):
+        extra = other_members(response, _TRANSLATED)
     if response.get("stop_reason") not in (None, "end_turn", "tool_use", "max_tokens"):
         extra["stop_reason"] = response["stop_reason"]
     if not all([_is_plain(block) for block in blocks]):

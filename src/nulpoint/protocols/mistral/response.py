@@ -5,7 +5,7 @@ the message back, Mistral receives exactly this list again. Sources: the request
 SDK and recorded traffic.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from nulpoint.errors import ClientCause, Failure, Kind
 from nulpoint.formats.malformed import MALFORMED, unusable_response
 from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.openai.chat import choice_index, joined_texts, json_text, read_response
+from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import MistralResponse
 
 _check = msgspec.json.Decoder(MistralResponse).decode
@@ -45,7 +46,7 @@ def parse(body: bytes) -> ConversationResponse:
 
 def _response(response: dict[str, Any]) -> ConversationResponse:
     response_id = response.get("id") or ""
-    report, rest = None, {"response": unheld(response, OF_RESPONSE)}
+    report, rest = None, {"response": other_members(response, OF_RESPONSE)}
     if response.get("usage"):
         report = read_usage(response["usage"])
         rest["usage"] = unheld_usage(response["usage"])
@@ -71,8 +72,8 @@ def _choice(choice: dict[str, Any], number: int, response_id: str, rest: Members
     data = provider_data(
         content=content if is_list else None,
         finish_reason=original_reason,
-        choice=unheld(choice, _OF_CHOICE) | more,
-        message=unheld(message, OF_MESSAGE),
+        choice=other_members(choice, _OF_CHOICE) | more,
+        message=other_members(message, OF_MESSAGE),
         **rest,
     )
     return Choice(tuple(parts), reason, data, choice_index(choice, number), logprobs)
@@ -114,10 +115,10 @@ def client_id(call: dict[str, Any], place: str) -> str:
 
 def call_data(call: dict[str, Any]) -> Members:
     """Return what the conversation does not hold of a call, by provider."""
-    rest = unheld(call, _OF_CALL)
+    rest = other_members(call, _OF_CALL)
     if call.get("type") not in (None, "function"):
         rest["type"] = call["type"]
-    function = unheld(call["function"], _OF_FUNCTION)
+    function = other_members(call["function"], _OF_FUNCTION)
     if function:
         rest["function"] = function
     return {"mistral": rest} if rest else NO_MEMBERS
@@ -153,11 +154,6 @@ def read_logprobs(choice: dict[str, Any]) -> tuple[Members | None, dict[str, Any
     return None, {"logprobs": logprobs}
 
 
-def unheld(members: Members, held: Set[str]) -> dict[str, Any]:
-    """Return the members that the conversation does not hold. `null` says nothing."""
-    if members.keys() <= held:
-        return {}
-    return {name: value for name, value in members.items() if name not in held and value is not None}
 
 
 def provider_data(**members: Any) -> Members:
@@ -191,7 +187,7 @@ def _counts(details: Any) -> dict[str, int]:
 
 def unheld_usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Return what the report of a usage does not hold of it. It holds details that are nothing but counts."""
-    rest = unheld(usage, _OF_USAGE)
+    rest = other_members(usage, _OF_USAGE)
     for name in (_prompt_details(usage), "completion_tokens_details"):
         if isinstance(rest.get(name), dict) and len(_counts(rest[name])) == len(rest[name]):
             del rest[name]

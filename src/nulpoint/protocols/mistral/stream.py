@@ -26,13 +26,13 @@ from nulpoint.protocols.mistral.response import (
     read_usage,
     thinking_text,
     to_finish_reason,
-    unheld,
     unheld_usage,
 )
 from nulpoint.protocols.openai.chat import choice_index
 from nulpoint.protocols.openai.stream import DONE
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.provider_stream import SseStreamParser
+from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import Index, MistralResponse
 
 _check = msgspec.json.Decoder(MistralResponse).decode
@@ -166,7 +166,7 @@ class MistralStreamParser(SseStreamParser):
 
     def _read_rest(self, chunk: dict[str, Any]) -> None:
         """Read the usage, and what the conversation does not hold of the response and of its usage."""
-        self._add_rest("response", unheld(chunk, _OF_CHUNK))
+        self._add_rest("response", other_members(chunk, _OF_CHUNK))
         usage = chunk.get("usage")
         if usage:
             self._report = read_usage(usage)
@@ -293,8 +293,8 @@ class _ChoiceStream:
             more = {"logprobs": logprobs}
         elif logprobs:
             self.logprobs.add(logprobs)
-        self._rest |= unheld(choice, _OF_CHOICE) | more
-        self._message.add(unheld(delta, _OF_DELTA))
+        self._rest |= other_members(choice, _OF_CHOICE) | more
+        self._message.add(other_members(delta, _OF_DELTA))
 
     def add_call_rest(self, number: int, call: dict[str, Any]) -> None:
         """Add what the conversation does not hold of a further piece of a call."""

@@ -53,6 +53,11 @@ def chat_choice(choice: Choice, *, legacy_functions: bool) -> dict[str, Any]:
 
 
 def _message(choice: Choice) -> dict[str, Any]:
+    if len(choice.parts) == 1 and type(text := choice.parts[0]) is Text and not text.citations:  # nearly always
+        message: dict[str, Any] = {"role": "assistant", "content": text.text, "refusal": None}
+        if choice.provider_data:
+            message[EXTRA_FIELDS] = choice.provider_data
+        return message
     texts: list[Text] = []
     calls: list[dict[str, Any]] = []
     reasoning: list[str] = []
@@ -68,7 +73,7 @@ def _message(choice: Choice) -> dict[str, Any]:
             refusal = part.text
     no_content = not texts and (bool(calls) or refusal is not None)
     content = None if no_content else "".join([part.text for part in texts])
-    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+    message = {"role": "assistant", "content": content, "refusal": refusal}
     message |= _optional_members(calls, "".join(reasoning), _annotations_of(texts), choice.provider_data)
     return message
 
@@ -136,7 +141,7 @@ def chat_usage(usage: UsageReport) -> dict[str, Any]:
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion if usage.total is None else usage.total,
     }
-    prompt = dict(usage.prompt_details)
+    prompt = dict(usage.prompt_details) if usage.prompt_details else {}
     if usage.cached is not None:
         prompt["cached_tokens"] = usage.cached
     if usage.written is not None:
@@ -145,7 +150,7 @@ def chat_usage(usage: UsageReport) -> dict[str, Any]:
         prompt["cache_write_1h_tokens"] = usage.written_1h
     if prompt:
         written["prompt_tokens_details"] = prompt
-    completion = dict(usage.completion_details)
+    completion = dict(usage.completion_details) if usage.completion_details else {}
     if usage.reasoning is not None:
         completion["reasoning_tokens"] = usage.reasoning
     if completion:
