@@ -86,10 +86,8 @@ def _sampling(fields: RequestFields) -> dict[str, Any]:
     limit = output_limit(fields)
     if limit is not None:
         config["maxOutputTokens"] = limit
-    for name, gemini_name in _CONFIG_NAMES.items():
-        value = fields.pop(name)
-        if value is not None:
-            config[gemini_name] = value
+    for name, value in fields.pop_all(_CONFIG_NAMES).items():
+        config[_CONFIG_NAMES[name]] = value
     stops = stop_sequences(fields)
     if stops:
         config["stopSequences"] = stops

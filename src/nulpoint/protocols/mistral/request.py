@@ -45,10 +45,13 @@ from nulpoint.protocols.openai.chat import (
 from nulpoint.protocols.provider_protocol import RenderedRequest
 
 # Members that have the same meaning in Mistral's API and are sent unchanged.
-_SAME_MEMBERS = (
-    "temperature", "top_p", "presence_penalty", "frequency_penalty", "n", "logprobs", "top_logprobs",
-    "reasoning_effort", "prompt_cache_key",
+_SAME_MEMBERS = frozenset(
+    {
+        "temperature", "top_p", "presence_penalty", "frequency_penalty", "n", "logprobs", "top_logprobs",
+        "reasoning_effort", "prompt_cache_key",
+    }
 )  # fmt: skip
+_OF_ACCOUNT = frozenset({"metadata", "safety_identifier", "user", "service_tier"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 # Members that are not reported as dropped: the gateway itself put them into its responses, or they are sent otherwise.
 _IGNORED_OF_MESSAGE = frozenset({"content"})
@@ -75,15 +78,13 @@ def render(conversation: ConversationRequest, model: str, limits: TranslationLim
     seed = fields.pop("seed")
     if seed is not None:
         request["random_seed"] = seed
-    for name in _SAME_MEMBERS:
-        value = fields.pop(name)
-        if value is not None:
-            request[name] = value
+    request |= fields.pop_all(_SAME_MEMBERS)
     _tools(request, conversation, fields)
     if conversation.has_legacy_functions() and "tools" in request:
         request["parallel_tool_calls"] = False
     _output(request, conversation.output_format, fields)
-    _account(request, fields)
+    if fields.has_any(_OF_ACCOUNT):
+        _account(request, fields)
     request.update(fields.leftovers())
     return RenderedRequest(write_body(request), fields.dropped, custom_tools_as_functions(conversation.tools))
 

@@ -154,8 +154,6 @@ def read_logprobs(choice: dict[str, Any]) -> tuple[Members | None, dict[str, Any
     return None, {"logprobs": logprobs}
 
 
-
-
 def provider_data(**members: Any) -> Members:
     """Return what the conversation does not hold, by provider, without empty members."""
     told = {name: value for name, value in members.items() if value}
@@ -188,6 +186,8 @@ def _counts(details: Any) -> dict[str, int]:
 def unheld_usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Return what the report of a usage does not hold of it. It holds details that are nothing but counts."""
     rest = other_members(usage, _OF_USAGE)
+    if not rest:
+        return rest
     for name in (_prompt_details(usage), "completion_tokens_details"):
         if isinstance(rest.get(name), dict) and len(_counts(rest[name])) == len(rest[name]):
             del rest[name]

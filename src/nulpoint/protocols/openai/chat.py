@@ -4,7 +4,7 @@ Source: OpenAI's API description, `POST /chat/completions`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from functools import wraps
 from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
@@ -95,6 +95,10 @@ class RequestFields:
 
     def pop(self, name: str, default: Any = None) -> Any:
         return self._left.pop(name, default)
+
+    def pop_all(self, names: Collection[str]) -> dict[str, Any]:
+        """Take those of the named members that are left, in the client's order."""
+        return {name: self._left.pop(name) for name in [name for name in self._left if name in names]}
 
     def has_any(self, names: Set[str]) -> bool:
         """Return whether one of the named members is left."""
