@@ -62,7 +62,14 @@ def _response(response: dict[str, Any]) -> ConversationResponse:
     for number, choice in enumerate(response["choices"]):
         choices.append(_choice(choice, number, shared))
         shared = {}
-    return ConversationResponse(response.get("id") or "", response.get("model") or "", tuple(choices), usage.report)
+    response_id, model = response.get("id") or "", response.get("model") or ""
+    return ConversationResponse(response_id, model, tuple(choices), usage.report, created_of(response))
+
+
+def created_of(response: Members) -> int | None:
+    """Return when a response or chunk was made, in Unix seconds; None if the host does not say so as it should."""
+    created = response.get("created")
+    return created if type(created) is int else None
 
 
 def no_choice() -> Failure:

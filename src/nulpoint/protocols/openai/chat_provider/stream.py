@@ -23,6 +23,7 @@ from nulpoint.protocols.openai.chat_provider.response import (
     OF_MESSAGE,
     OF_RESPONSE,
     CallKind,
+    created_of,
     data_of_call,
     kind_of_call,
     no_choice,
@@ -129,7 +130,7 @@ class OpenAIChatStreamParser(SseStreamParser):
         choices = chunk.get("choices")
         if not choices:
             return b""
-        output = [] if self._choices else [self._writer.begin(self._id, self._model)]
+        output = [] if self._choices else [self._writer.begin(self._id, self._model, created=created_of(chunk))]
         for choice in choices:
             output.append(self._select(choice_index(choice, 0)))
             output += self._read_choice(choice)
