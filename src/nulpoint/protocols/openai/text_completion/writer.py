@@ -25,14 +25,14 @@ _encode = msgspec.json.encode
 
 
 def write_completion(response: ConversationResponse, created: int, *, legacy_functions: bool = False) -> bytes:
-    """Return a response as a completion of the date `created`.
+    """Return a response as a completion of the date `created`, if the provider has given none.
 
     With `legacy_functions` the client used `functions`. Raises Failure (502) if the response cannot be written.
     """
     completion: dict[str, Any] = {
         "id": _completion_id(response.id),
         "object": "text_completion",
-        "created": created,
+        "created": created if response.created is None else response.created,
         "model": response.model,
         "choices": [],
         "usage": chat_usage(response.usage) if response.usage else None,
