@@ -105,7 +105,7 @@ def providers() -> str:
         "# Providers", "", _GENERATED, "",
         "To use a provider, set its key variable and name a model, for example `groq/openai/gpt-oss-20b`. The last column",
         "lists the operations that it offers ([paths](api.md#paths)). If `completions` is not among them but `chat` is, the",
-        "gateway sends legacy completions through chat.", "",
+        "gateway translates legacy completions to chat.", "",
         "| Provider | Key variable | Base URL | Operations |", "|---|---|---|---|",
     ]  # fmt: skip
     lines += [
