@@ -16,6 +16,7 @@ from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.message import JSON_TYPE, Headers, header
 from nulpoint.protocols.openai.usage import ResponseMetadata
 from nulpoint.protocols.provider_errors import provider_failure, redact_failure
+from nulpoint.protocols.translation import TranslatedResponse, Translation
 from nulpoint.providers.auth import Signer
 from nulpoint.proxy.prepared_requests import UpstreamCall
 from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch, unrecognised_response
@@ -167,19 +168,12 @@ class UpstreamAttempt(msgspec.Struct):
         This changes nothing, because it may run in a thread. Raises Failure if it is not a response to this request.
         """
         prepared, max_nodes = self.call.prepared, self.proxy_request.translation.json_nodes
-        if prepared.decodes_responses and len(body) > max_nodes:
-            check_response_node_count(body, max_nodes)
         if prepared.translation is not None:
-            translated = prepared.translate_response(prepared.translation, body, headers, _unix_seconds())
-            if self.proxy_request.stream:
-                raise stream_mismatch("a stream", "a JSON body")
-            return translated
+            return self._translated(prepared.translation, headers, body)
         if prepared.embeddings is not None:
+            if prepared.decodes_responses and len(body) > max_nodes:
+                check_response_node_count(body, max_nodes)
             body = prepared.decode_embeddings(prepared.embeddings, body, headers, self.proxy_request.body)
-        return self._checked(headers, body)
-
-    def _checked(self, headers: Headers, body: bytes) -> tuple[bytes, ResponseMetadata]:
-        """Return a response that is not translated, and its metadata. Raises Failure as `_read_whole` does."""
         endpoint, operation = self.call.endpoint, self.call.endpoint.operation
         metadata = (operation.read_metadata if self.sink.cache_writer is None else operation.read_final_metadata)(body)
         if metadata.suspect:
@@ -194,6 +188,15 @@ class UpstreamAttempt(msgspec.Struct):
             check_response_node_count(body, self.proxy_request.translation.json_nodes)
             body, _ = rewrite(body, endpoint.response_names, frozenset())
         return body, metadata
+
+    def _translated(self, translation: Translation, headers: Headers, body: bytes) -> TranslatedResponse:
+        """Return the response in the client's format, and its metadata. Raises Failure as `_read_whole` does."""
+        if len(body) > self.proxy_request.translation.json_nodes:
+            check_response_node_count(body, self.proxy_request.translation.json_nodes)
+        translated = self.call.prepared.translate_response(translation, body, headers, _unix_seconds())
+        if self.proxy_request.stream:
+            raise stream_mismatch("a stream", "a JSON body")
+        return translated
 
     async def _relay(self, connection: UpstreamConnection, stream: StreamResponse) -> None:
         endpoint, prepared = self.call.endpoint, self.call.prepared
