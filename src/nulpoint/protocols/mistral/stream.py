@@ -157,9 +157,8 @@ class MistralStreamParser(SseStreamParser):
             self._id, self._model = chunk.get("id") or "", chunk.get("model") or ""
             self._created = chunk.get("created") or None
         self._read_rest(chunk)
-        output = b""
-        for number, choice in enumerate(chunk.get("choices") or ()):
-            output += self._read_choice(choice, choice_index(choice, number))
+        choices = enumerate(chunk.get("choices") or ())
+        output = b"".join([self._read_choice(choice, choice_index(choice, number)) for number, choice in choices])
         if self._rest and self.has_finish_reason():
             output += self._writer.late_data(provider_data(**self._take_rest()))
         return output
@@ -200,8 +199,7 @@ class MistralStreamParser(SseStreamParser):
             output += b"".join([self._part(part) for part in content])
         elif content:
             output += self._piece("text", content, _TEXT_PART)
-        for call in calls or ():
-            output += self._call(call)
+        output += b"".join([self._call(call) for call in calls or ()])
         return output + self._finish(reason) if reason else output
 
     def _select(self, index: int) -> bytes:
@@ -254,15 +252,16 @@ class MistralStreamParser(SseStreamParser):
         calls.with_arguments.add(number)
         return output + self._writer.arguments(number, text)
 
+    def _end_call(self, number: int) -> bytes:
+        """End a call. One without arguments gets an empty object."""
+        has_arguments = number in self._choice.calls.with_arguments
+        return (b"" if has_arguments else self._writer.arguments(number, "{}")) + self._writer.end_call(number)
+
     def _finish(self, mistral_reason: str) -> bytes:
-        """End the choice and its calls. A call without arguments gets an empty object."""
+        """End the choice and its calls."""
         choice = self._choice
         reason, original_reason = to_finish_reason(mistral_reason, bool(choice.calls))
-        output = b""
-        for number in range(len(choice.calls)):
-            if number not in choice.calls.with_arguments:
-                output += self._writer.arguments(number, "{}")
-            output += self._writer.end_call(number)
+        output = b"".join([self._end_call(number) for number in range(len(choice.calls))])
         logprobs = choice.logprobs.joined()
         if logprobs:
             output += self._writer.logprobs(logprobs)
