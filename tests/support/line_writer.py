@@ -1,5 +1,6 @@
 """A toy client protocol in one class, which shows the calls of a stream parser."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,8 +35,11 @@ class LineWriter:
     def reasoning(self, text: str) -> bytes:
         return f"reasoning {text}\n".encode()
 
-    def signature(self, data: str) -> bytes:
-        return f"signature {data}\n".encode()
+    def signature(self, provider: str, data: str, *, redacted: bool = False) -> bytes:
+        return f"{'redacted' if redacted else 'signature'} {provider} {data}\n".encode()
+
+    def provider_part(self, provider: str, data: Members) -> bytes:
+        return f"provider part {provider} {json.dumps(data)}\n".encode()
 
     def select_choice(self, index: int) -> bytes:
         return f"choice {index}\n".encode()

@@ -136,8 +136,11 @@ class EmulationWriter:
     def reasoning(self, text: str) -> bytes:
         return self._writer.reasoning(text)
 
-    def signature(self, data: str) -> bytes:
-        return self._writer.signature(data)
+    def signature(self, provider: str, data: str, *, redacted: bool = False) -> bytes:
+        return self._writer.signature(provider, data, redacted=redacted)
+
+    def provider_part(self, provider: str, data: Members) -> bytes:
+        return self._writer.provider_part(provider, data)
 
     def refusal(self, text: str) -> bytes:
         return self._writer.refusal(text)

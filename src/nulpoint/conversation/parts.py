@@ -53,10 +53,16 @@ class Citation(NamedTuple):
 
 
 class Text(Part, frozen=True, gc=False):
-    """A text. In a response it may have citations."""
+    """A text.
+
+    Fields:
+        citations: in a response, the web pages that support it.
+        provider_data: as in `Reasoning`.
+    """
 
     text: str
     citations: tuple[Citation, ...] = ()
+    provider_data: Members = NO_MEMBERS
 
 
 class Refusal(Part, frozen=True, gc=False):
@@ -93,9 +99,16 @@ class Audio(Part, frozen=True, gc=False):
 
 
 class Reasoning(Part, frozen=True, gc=False):
-    """What the model thought before it answered."""
+    """What the model thought before it answered.
+
+    Fields:
+        provider_data: by provider, the members that it sent beside the text and gets again; empty members say that
+            there were none. In those of all providers, `signature` confirms the text, and `redacted` is the encrypted
+            form of reasoning without a text. No other provider can use them.
+    """
 
     text: str
+    provider_data: Members = NO_MEMBERS
 
 
 class ToolCall(Part, frozen=True, gc=False):
@@ -140,6 +153,21 @@ class ToolResult(Part, frozen=True, gc=False):
 
 
 class ProviderPart(Part, frozen=True, gc=False):
-    """A part in a provider's own format, such as an item of a tool that the provider runs. Only it can read it."""
+    """A part in a provider's own format, such as an item of a tool that the provider runs. Only it can read it.
+
+    Fields:
+        provider: who made the part. None: the client wrote it for the provider of its request.
+    """
 
     data: Members
+    provider: str | None = None
+
+    def is_of(self, provider: str) -> bool:
+        """Return whether this provider can read the part, as far as is known."""
+        return self.provider is None or self.provider == provider
+
+
+def own_data(part: Text | Reasoning | ToolCall, provider: str) -> Members | None:
+    """Return what this provider added to a part, or None if the part is not known to be from it."""
+    data = part.provider_data.get(provider)
+    return data if isinstance(data, dict) else None

@@ -49,8 +49,18 @@ class StreamWriter(Protocol):
 
     def reasoning(self, text: str) -> bytes: ...
 
-    def signature(self, data: str) -> bytes:
-        """Add to the provider's opaque data of the current reasoning part."""
+    def signature(self, provider: str, data: str, *, redacted: bool = False) -> bytes:
+        """Add a piece of the provider's opaque data of the current part, which is reasoning, or a text of Gemini.
+
+        With `redacted` it is the encrypted form of reasoning without a text, or else the signature of the text: the
+        members `redacted` and `signature` in the `provider_data` of a complete part.
+        """
+
+    def provider_part(self, provider: str, data: Members) -> bytes:
+        """Write a whole part that only the provider can read, as in `ProviderPart`.
+
+        `start_part("other")` was called when it began, and the pieces of other parts may have come since.
+        """
 
     def start_call(
         self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS

@@ -6,7 +6,7 @@ from collections.abc import Set
 from msgspec import UNSET
 
 from nulpoint.conversation.emulation import as_function
-from nulpoint.conversation.parts import CacheMark, Members, Reasoning, ToolResult
+from nulpoint.conversation.parts import CacheMark, Members, Part, ToolResult
 from nulpoint.conversation.request import Message
 from nulpoint.conversation.tools import CustomTool, FunctionTool
 from nulpoint.protocols.openai.chat import NO_EFFECT, RequestFields
@@ -40,11 +40,9 @@ def report_result(fields: RequestFields, result: ToolResult, message: Message) -
     report_cache_mark(fields, result.cache, message.path)
 
 
-def report_reasoning(fields: RequestFields, message: Message) -> None:
-    """Report the reasoning of a message, for providers that take none without its original form."""
-    for part in message.parts:
-        if isinstance(part, Reasoning):
-            fields.report_dropped(f"{place_of(message.path)}.{part.where}")
+def report_part(fields: RequestFields, part: Part, message: Message) -> None:
+    """Report a part of a message that is not sent, such as reasoning without its signature."""
+    fields.report_dropped(f"{place_of(message.path)}.{part.where}")
 
 
 def report_extra(fields: RequestFields, extra: Members, path: str, known: Set[str] = _NOTHING) -> None:

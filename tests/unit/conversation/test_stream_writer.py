@@ -36,6 +36,10 @@ EVENTS = [
     stop(1),
     start(2, type="redacted_thinking", data="s2"),
     stop(2),
+    start(5, type="server_tool_use", id="w", name="web_search", input={}),
+    delta(5, "input_json_delta", partial_json='{"query":'),
+    delta(5, "input_json_delta", partial_json='"x"}'),
+    stop(5),
     start(3, type="tool_use", id="c", name="shell", input={}),
     delta(3, "input_json_delta", partial_json='{"input":'),
     delta(3, "input_json_delta", partial_json='"ls"}'),
@@ -46,8 +50,9 @@ EVENTS = [
     {"type": "message_stop"},
 ]
 BEGINNING = [
-    "begin m claude", "part reasoning", "reasoning hm", "signature s1", "part text", "text Oslo",
-    "citation https://a.example", "part reasoning", "signature s2",
+    "begin m claude", "part reasoning", "reasoning hm", "signature anthropic s1", "part text", "text Oslo",
+    "citation https://a.example", "part reasoning", "redacted anthropic s2", "part other",
+    'provider part anthropic {"type": "server_tool_use", "id": "w", "name": "web_search", "input": {"query": "x"}}',
 ]  # fmt: skip
 SECOND_CALL = ["call 1 d f", 'arguments 1 {"a":1}', "end of call 1"]
 END = ["usage 3 9", "end"]

@@ -15,6 +15,7 @@ from nulpoint.conversation.parts import (
     CacheMark,
     File,
     Image,
+    Members,
     Part,
     ProviderPart,
     Reasoning,
@@ -22,12 +23,13 @@ from nulpoint.conversation.parts import (
     Text,
     ToolCall,
     ToolResult,
+    own_data,
 )
 from nulpoint.conversation.request import Message
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
 from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
-from nulpoint.protocols.dropped import place_of, report_extra, report_reasoning
+from nulpoint.protocols.dropped import place_of, report_extra, report_part
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     NO_EFFECT,
@@ -41,6 +43,7 @@ from nulpoint.protocols.openai.chat import (
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TEXTS = frozenset({"application/json", "application/xml", "application/javascript"})
+PROVIDER = "anthropic"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 # The members of messages and calls that are not reported as dropped: the gateway itself put them into its responses,
 # and either their content is restored or only another provider can read it.
@@ -166,18 +169,15 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[dict[str,
         return original
     if message.extra:
         report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
-    report_reasoning(fields, message)  # thinking cannot be sent without its signature
     blocks: list[dict[str, Any]] = []
     for part in message.parts:
-        if isinstance(part, Reasoning):
-            continue
         if isinstance(part, Text):
             if part.text.strip():
                 blocks.append(_text(part, message, fields))
         elif isinstance(part, ToolCall):
             blocks.append(_tool_use(part, message, fields))
-        elif isinstance(part, ProviderPart):
-            blocks.append(dict(part.data))
+        elif isinstance(part, Reasoning | ProviderPart):
+            blocks += _own_block(part, message, fields)
         elif not (isinstance(part, Refusal) and part.where == "refusal" and blocks):
             blocks += _without_blank_text([_text(part, message, fields)])
     return blocks
@@ -185,7 +185,27 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[dict[str,
 
 def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, Any]:
     arguments = tool_arguments(call, message, fields)
-    return {"type": "tool_use", "id": call_id(call.unique_id or ""), "name": call.name, "input": arguments}
+    block = {"type": "tool_use", "id": call_id(call.unique_id or ""), "name": call.name, "input": arguments}
+    return {**(own_data(call, PROVIDER) or {}), **block} if call.provider_data else block
+
+
+def _own_block(part: Reasoning | ProviderPart, message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+    """Write a part that came from Anthropic. Any other is left out: thinking cannot be sent without its signature."""
+    if isinstance(part, Reasoning):
+        data = own_data(part, PROVIDER)
+        if data is not None:
+            return [_thinking(part.text, data)]
+    elif part.is_of(PROVIDER):
+        return [dict(part.data)]
+    report_part(fields, part, message)
+    return []
+
+
+def _thinking(text: str, data: Members) -> dict[str, Any]:
+    if "redacted" in data:
+        others = {name: value for name, value in data.items() if name != "redacted"}
+        return {**others, "type": "redacted_thinking", "data": data["redacted"]}
+    return {**data, "type": "thinking", "thinking": text}
 
 
 def _original_blocks(message: Message) -> list[dict[str, Any]] | None:
@@ -195,7 +215,7 @@ def _original_blocks(message: Message) -> list[dict[str, Any]] | None:
     """
     if not message.provider_data:
         return None
-    blocks = original_parts(message.provider_data, "anthropic", "content", message.path)
+    blocks = original_parts(message.provider_data, PROVIDER, "content", message.path)
     if not blocks:
         return None
     original_text = joined_texts(block for block in blocks if block.get("type") == "text")
@@ -230,11 +250,14 @@ def _text(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]
     if not isinstance(part, Text | Refusal):
         name = str(part.data.get("type")) if isinstance(part, ProviderPart) else _PART_NAMES[type(part)]
         raise invalid(f"{message.path}.content", f"cannot hold a part of type {name[:40]!r} in this role")
-    _report_part(part, message, fields)
-    return _with_cache_control({"type": "text", "text": part.text}, part.cache)
+    _report_members(part, message, fields)
+    block = {"type": "text", "text": part.text}
+    if isinstance(part, Text) and part.provider_data:
+        block = {**(own_data(part, PROVIDER) or {}), **block}
+    return _with_cache_control(block, part.cache)
 
 
-def _report_part(part: Part, message: Message, fields: RequestFields) -> None:
+def _report_members(part: Part, message: Message, fields: RequestFields) -> None:
     if part.extra:
         report_extra(fields, part.extra, f"{message.path}.content")
 
@@ -259,7 +282,7 @@ def _block(part: Part, message: Message, fields: RequestFields) -> dict[str, Any
     if isinstance(part, Audio):
         text = "holds audio, which Anthropic's models do not accept"
         raise invalid(f"{message.path}.content", text, "unsupported_value")
-    _report_part(part, message, fields)
+    _report_members(part, message, fields)
     path = f"{message.path}.{part.where}"
     if isinstance(part, Image):
         if part.detail is not None and part.detail not in NO_EFFECT:

@@ -1,8 +1,9 @@
 """Reads responses of Anthropic's Messages API (version 2023-06-01).
 
 If a response has more than text and tool calls (thinking with its signature, citations, tools that the provider ran),
-all its blocks are in the provider's data unchanged, and when the client sends the message back, Anthropic receives
-exactly these blocks again. Sources: the types of the `anthropic` SDK and recorded traffic.
+all its blocks are in the provider's data unchanged, for clients whose format does not hold them. When such a client
+sends the message back, Anthropic receives exactly these blocks again. Sources: the types of the `anthropic` SDK and
+recorded traffic.
 """
 
 from collections.abc import Iterable
@@ -10,10 +11,21 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.conversation.parts import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from nulpoint.conversation.parts import (
+    NO_MEMBERS,
+    Citation,
+    Members,
+    Part,
+    ProviderPart,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+)
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats.malformed import MALFORMED, unusable_response
+from nulpoint.protocols.anthropic.messages import PROVIDER
 from nulpoint.protocols.openai.chat import json_text, read_response
 from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import AnthropicMessage
@@ -44,7 +56,7 @@ def parse(body: bytes) -> ConversationResponse:
 
 def _response(response: dict[str, Any]) -> ConversationResponse:
     blocks = response["content"] or []
-    parts = [part for block in blocks if (part := _part(block)) is not None]
+    parts = [_part(block) for block in blocks]
     has_calls = any([isinstance(part, ToolCall) for part in parts])
     refusal = refusal_of(response)
     if refusal is not None:
@@ -58,17 +70,32 @@ def _response(response: dict[str, Any]) -> ConversationResponse:
     )
 
 
-def _part(block: dict[str, Any]) -> Part | None:
-    """Return a block as a part, or None if only Anthropic can read it; those are in the provider's data."""
+_READ_OF_TEXT = frozenset({"type", "text"})
+_READ_OF_CALL = frozenset({"type", "id", "name", "input"})
+_READ_OF_THINKING = frozenset({"type", "thinking"})
+_READ_OF_REDACTED = frozenset({"type", "data"})
+
+
+def _part(block: dict[str, Any]) -> Part:
     match block.get("type"):
         case "text":
-            citations = block.get("citations")
-            return Text(block.get("text") or "", tuple(read_citations(citations)) if citations else ())
+            citations = tuple(read_citations(block.get("citations") or ()))
+            data = _rest_of(block, _READ_OF_TEXT) if len(block) > len(_READ_OF_TEXT) else NO_MEMBERS
+            return Text(block.get("text") or "", citations, data)
         case "tool_use":
-            return ToolCall(block.get("id"), None, block.get("name"), input_text(block.get("input")))
+            data = _rest_of(block, _READ_OF_CALL) if len(block) > len(_READ_OF_CALL) else NO_MEMBERS
+            text = input_text(block.get("input"))
+            return ToolCall(block.get("id"), None, block.get("name"), text, provider_data=data)
         case "thinking":
-            return Reasoning(block.get("thinking") or "")
-    return None
+            return Reasoning(block.get("thinking") or "", _rest_of(block, _READ_OF_THINKING))
+        case "redacted_thinking":
+            return Reasoning("", _rest_of(block, _READ_OF_REDACTED, redacted=block.get("data")))
+    return ProviderPart(block, PROVIDER)
+
+
+def _rest_of(block: dict[str, Any], read: frozenset[str], **more: Any) -> Members:
+    """Return the members of a block that a part does not hold, by provider."""
+    return {PROVIDER: {**{name: value for name, value in block.items() if name not in read}, **more}}
 
 
 def to_finish_reason(stop_reason: Any, has_calls: bool) -> FinishReason:
@@ -118,7 +145,7 @@ def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dic
     more = other_members(usage, _TRANSLATED_USAGE)
     if more:
         extra["usage"] = more
-    return {"anthropic": extra} if extra else {}
+    return {PROVIDER: extra} if extra else {}
 
 
 def _is_plain(block: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from nulpoint.conversation.stream import PartKind, StreamWriter
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.anthropic.messages import PROVIDER
 from nulpoint.protocols.anthropic.response import (
     input_text,
     provider_data,
@@ -43,11 +44,12 @@ class AnthropicStreamParser(SseStreamParser):
         self._reported_usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # from block index to tool call index
-        self._open: set[int] = set()  # blocks of calls that have not ended
+        # Blocks of calls, and those that only Anthropic can read, that have not ended.
+        self._open: set[int] = set()
         # The text so far of each member of a block (for `input`, its JSON text). Appending to the member itself would
         # copy all of it at every event, 2 us at 100 kB; a list of pieces of four letters takes 15 times their size.
         self._texts: dict[int, defaultdict[str, StringIO]] = {}
-        self._unknown_texts: dict[tuple[int, str], StringIO] = {}  # the same for deltas of an unknown type
+        self._unknown_texts: defaultdict[int, dict[str, StringIO]] = defaultdict(dict)  # of deltas of an unknown type
 
     def _usage(self) -> UsageReport | None:
         return read_usage(self._reported_usage) if self._reported_usage else None
@@ -124,14 +126,18 @@ class AnthropicStreamParser(SseStreamParser):
             call = self._calls[index] = len(self._calls)
             self._open.add(index)
             return self._writer.start_call(call, block.get("id"), block.get("name"))
-        output = self._writer.start_part(_PART_KINDS.get(kind, "other"))
+        if kind not in _PART_KINDS:
+            self._open.add(index)
+            return self._writer.start_part("other")
+        output = self._writer.start_part(_PART_KINDS[kind])
         if kind == "text":
             output += self._writer.text(block.get("text") or "")
             output += self._citations(block.get("citations") or [])
-        elif kind == "thinking" and block.get("thinking"):
-            output += self._writer.reasoning(block["thinking"])
-        elif kind == "redacted_thinking" and isinstance(block.get("data"), str):
-            output += self._writer.signature(block["data"])
+        elif kind == "thinking":
+            output += self._writer.reasoning(block["thinking"]) if block.get("thinking") else b""
+            output += self._writer.signature(PROVIDER, block["signature"]) if block.get("signature") else b""
+        elif isinstance(block.get("data"), str):
+            output += self._writer.signature(PROVIDER, block["data"], redacted=True)
         return output
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
@@ -146,7 +152,7 @@ class AnthropicStreamParser(SseStreamParser):
                 return self._writer.reasoning(delta["thinking"])
             case "signature_delta":
                 self._texts[index]["signature"].write(delta["signature"])
-                return self._writer.signature(delta["signature"])
+                return self._writer.signature(PROVIDER, delta["signature"])
             case "citations_delta":
                 block["citations"] = block.get("citations") or []
                 block["citations"].append(delta["citation"])
@@ -165,14 +171,14 @@ class AnthropicStreamParser(SseStreamParser):
                 continue
             previous = block.get(name)
             if isinstance(previous, str) and isinstance(value, str):
-                text = self._unknown_texts.get((index, name))
+                text = self._unknown_texts[index].get(name)
                 if text is None:
-                    text = self._unknown_texts[index, name] = StringIO()
+                    text = self._unknown_texts[index][name] = StringIO()
                     text.write(previous)
                 text.write(value)
             else:
                 block[name] = value
-                self._unknown_texts.pop((index, name), None)
+                self._unknown_texts[index].pop(name, None)
 
     def _input(self, index: int, text: str) -> bytes:
         self._texts[index]["input"].write(text)
@@ -185,31 +191,32 @@ class AnthropicStreamParser(SseStreamParser):
         if index not in self._open:
             return b""
         self._open.discard(index)
+        if index not in self._calls:
+            return self._writer.provider_part(PROVIDER, self._complete_block(index))
         output = b""
         if not self._texts[index]["input"].tell():
             output = self._writer.arguments(self._calls[index], input_text(self._blocks[index].get("input")))
         return output + self._writer.end_call(self._calls[index])
 
-    def _complete_blocks(self) -> list[dict[str, Any]]:
-        """Return the blocks as they would stand in a complete response."""
-        for (index, member), buffer in self._unknown_texts.items():
-            self._blocks[index][member] = buffer.getvalue()
-        for index, texts in self._texts.items():
-            block = self._blocks[index]
-            for member, buffer in texts.items():
-                text = buffer.getvalue()
-                if member != "input":
-                    block[member] = (block.get(member) or "") + text
-                elif text:
-                    block["input"] = _input_of(text)
-        return [self._blocks[index] for index in sorted(self._blocks)]
+    def _complete_block(self, index: int) -> dict[str, Any]:
+        """Return a block as it would stand in a complete response."""
+        block = dict(self._blocks[index])
+        if index in self._unknown_texts:
+            block |= {member: buffer.getvalue() for member, buffer in self._unknown_texts[index].items()}
+        for member, buffer in self._texts[index].items():
+            text = buffer.getvalue()
+            if member != "input":
+                block[member] = (block.get(member) or "") + text
+            elif text:
+                block["input"] = _input_of(text)
+        return block
 
     def _end(self) -> bytes:
         """End the response. Raises Failure (502) if none has begun."""
         if not self._message:
             raise malformed_response("the provider's stream ended without a message")
         last = b"".join([self._stop_block(index) for index in sorted(self._open)])  # blocks without a stop event
-        blocks = self._complete_blocks()
+        blocks = [self._complete_block(index) for index in sorted(self._blocks)]
         refusal = refusal_of(self._message)
         if refusal:
             last += self._writer.refusal(refusal)

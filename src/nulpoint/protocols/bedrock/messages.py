@@ -17,10 +17,12 @@ from nulpoint.conversation.parts import (
     Image,
     Part,
     ProviderPart,
+    Reasoning,
     Refusal,
     Text,
     ToolCall,
     ToolResult,
+    own_data,
 )
 from nulpoint.conversation.request import Message
 from nulpoint.formats.malformed import MALFORMED
@@ -28,9 +30,10 @@ from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
 from nulpoint.protocols.bedrock.media import audio_block, file_block, image_block, number_duplicate_names
 from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
-from nulpoint.protocols.dropped import report_extra, report_reasoning
+from nulpoint.protocols.dropped import report_extra, report_part
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, invalid, original_parts
 
+PROVIDER = "bedrock"
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _WITH_DOCUMENTS = frozenset({"document", "toolResult"})
 # Members that are not reported as dropped: the gateway itself put them into its responses, and either their content is
@@ -173,14 +176,17 @@ def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields, writ
     """Return the blocks of parts, each followed by its cache mark if the client set one. Empty texts are left out."""
     blocks: list[Block] = []
     for part in parts:
-        if isinstance(part, Text) and not part.extra and part.cache is None:
+        if isinstance(part, Text) and not part.extra and part.cache is None and not part.provider_data:
             if part.text:
                 blocks.append({"text": part.text})
             continue
-        if isinstance(part, Text) and not part.text:
+        if isinstance(part, Text) and not part.text and not part.provider_data:
             continue
-        if isinstance(part, ProviderPart) and "type" not in part.data:  # a block in Converse's own format
-            blocks.append(dict(part.data))
+        if isinstance(part, ProviderPart) and not part.is_of(PROVIDER):
+            report_part(fields, part, message)
+            continue
+        if isinstance(part, ProviderPart) and (part.provider or "type" not in part.data):
+            blocks.append(dict(part.data))  # a block in Converse's own format
             continue
         if part.extra:
             report_extra(fields, part.extra, f"{message.path}.content")
@@ -213,14 +219,35 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[Block]:
     if message.is_plain and len(message.parts) == 1 and not message.extra:
         return _without_blank_text(_blocks(message.parts, message, fields, _text))
     report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
-    report_reasoning(fields, message)  # thinking cannot be sent without its signature
-    blocks = _without_blank_text(_blocks(message.content(), message, fields, _text))
-    if not blocks and message.refusal():
-        blocks = [{"text": message.refusal()}]
-    for call in calls:
-        arguments = tool_arguments(call, message, fields)
-        blocks.append({"toolUse": {"toolUseId": _call_id(call.unique_id or ""), "name": call.name, "input": arguments}})
+    blocks: list[Block] = []
+    for part in message.parts:
+        match part:
+            case Reasoning():
+                blocks += _reasoning(part, message, fields)
+            case ToolCall():
+                blocks.append(_tool_use(part, message, fields))
+            case Refusal(where="refusal"):
+                blocks = _without_blank_text(blocks) or [{"text": part.text}]
+            case _:
+                blocks += _blocks((part,), message, fields, _text)
+    blocks = _without_blank_text(blocks)
     return _with_cache_point(_mark_of(message), blocks) if blocks else blocks
+
+
+def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> Block:
+    arguments = tool_arguments(call, message, fields)
+    return {"toolUse": {"toolUseId": _call_id(call.unique_id or ""), "name": call.name, "input": arguments}}
+
+
+def _reasoning(reasoning: Reasoning, message: Message, fields: RequestFields) -> list[Block]:
+    """Write reasoning that came from Bedrock. Any other is left out, since it cannot be sent without a signature."""
+    data = own_data(reasoning, PROVIDER)
+    if data is None:
+        report_part(fields, reasoning, message)
+        return []
+    if "redacted" in data:
+        return [{"reasoningContent": {"redactedContent": data["redacted"]}}]
+    return [{"reasoningContent": {"reasoningText": {**data, "text": reasoning.text}}}]
 
 
 def _original_blocks(message: Message, calls: list[ToolCall]) -> list[Block] | None:
@@ -230,7 +257,7 @@ def _original_blocks(message: Message, calls: list[ToolCall]) -> list[Block] | N
     """
     if not message.provider_data:
         return None
-    blocks = original_parts(message.provider_data, "bedrock", "content", message.path)
+    blocks = original_parts(message.provider_data, PROVIDER, "content", message.path)
     if not blocks:
         return None
     ids = [call.unique_id for call in calls]
@@ -276,7 +303,8 @@ def _text(part: Part, message: Message, _: RequestFields) -> Block:
     if not isinstance(part, Text | Refusal):
         name = str(part.data.get("type")) if isinstance(part, ProviderPart) else _PART_NAMES[type(part)]
         raise invalid(f"{message.path}.content", f"cannot hold a part of type {name[:40]!r} in this role")
-    return {"text": part.text}
+    cited = own_data(part, PROVIDER) if isinstance(part, Text) and part.provider_data else None
+    return {"citationsContent": {**cited, "content": [{"text": part.text}]}} if cited else {"text": part.text}
 
 
 def _block(part: Part, message: Message, fields: RequestFields) -> Block:

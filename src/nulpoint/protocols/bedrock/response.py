@@ -1,7 +1,8 @@
 """Reads responses of Bedrock's Converse API.
 
 If a response has more than text and tool calls (reasoning with its signature, citations, images), all its blocks are in
-the provider's data unchanged, and when the client sends the message back, Bedrock receives exactly these blocks again.
+the provider's data unchanged, for clients whose format does not hold them. When such a client sends the message back,
+Bedrock receives exactly these blocks again.
 The body of a response has neither an id nor the name of its model. Sources: the service model of `bedrock-runtime` and
 AWS's documentation.
 """
@@ -12,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.conversation.parts import Citation, Part, Reasoning, Text, ToolCall
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Part, ProviderPart, Reasoning, Text, ToolCall
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import ClientCause, Failure
 from nulpoint.formats.malformed import MALFORMED, malformed_response, unusable_response
-from nulpoint.protocols.bedrock.messages import calls_of, text_of
+from nulpoint.protocols.bedrock.messages import PROVIDER, calls_of, text_of
 from nulpoint.protocols.openai.chat import json_text, read_response
 from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import BedrockResponse
@@ -74,18 +75,30 @@ def _response(response: dict[str, Any], model: str, response_id: str) -> Convers
 
 
 def _parts(block: dict[str, Any]) -> Iterable[Part]:
-    """Yield the part that a block holds, unless only Bedrock can read it: then it is in the provider's data.
-
-    A block has one kind of content. Should it have several, none of them is lost.
-    """
+    """Yield the part that a block holds. A block has one kind of content. Should it have several, none is lost."""
     if "reasoningContent" in block:
-        yield Reasoning((block["reasoningContent"].get("reasoningText") or {}).get("text") or "")
-    text = text_of([block])
-    citations = tuple(read_citations((block.get("citationsContent") or {}).get("citations") or ()))
+        yield _reasoning(block["reasoningContent"])
+    text, calls = text_of([block]), calls_of([block])
+    cited = block.get("citationsContent") or {}
+    citations = tuple(read_citations(cited.get("citations") or ()))
     if text or citations:
-        yield Text(text, citations)
-    for use in calls_of([block]):
+        others = {name: value for name, value in cited.items() if name != "content"}
+        yield Text(text, citations, {PROVIDER: others} if others else NO_MEMBERS)
+    for use in calls:
         yield ToolCall(use["toolUseId"], None, use["name"], json_text(use.get("input") or {}))
+    read = {"reasoningContent", "text", "toolUse" if calls else "", "citationsContent" if text or citations else ""}
+    unread = {name: value for name, value in block.items() if name not in read}
+    if unread:
+        yield ProviderPart(unread, PROVIDER)
+
+
+def _reasoning(content: dict[str, Any]) -> Reasoning:
+    if content.get("redactedContent"):
+        return Reasoning("", {PROVIDER: {"redacted": content["redactedContent"]}})
+    shown = content.get("reasoningText") or {}
+    return Reasoning(
+        shown.get("text") or "", {PROVIDER: {name: value for name, value in shown.items() if name != "text"}}
+    )
 
 
 def check_readable(blocks: list[dict[str, Any]], stop_reason: Any) -> None:
@@ -124,7 +137,7 @@ def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dic
     more = {name: value for name, value in usage.items() if name not in _TRANSLATED_USAGE and value}
     if more:
         extra["usage"] = more
-    return {"bedrock": extra} if extra else {}
+    return {PROVIDER: extra} if extra else {}
 
 
 def read_usage(usage: dict[str, Any]) -> UsageReport:

@@ -16,6 +16,7 @@ from nulpoint.errors import Failure
 from nulpoint.formats.eventstream import EventStreamDecoder, EventStreamMessage
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.bedrock.errors import stream_error_body
+from nulpoint.protocols.bedrock.messages import PROVIDER
 from nulpoint.protocols.bedrock.response import (
     check_readable,
     completion_id,
@@ -42,6 +43,7 @@ class _BlockDelta(msgspec.Struct, gc=False):
 
 _check = msgspec.json.Decoder(BedrockEvent).decode
 _read_block_delta = msgspec.json.Decoder(_BlockDelta).decode
+_READ_DELTAS = frozenset({"text", "toolUse", "reasoningContent", "citation"})
 _PADDING = "p"  # a member with random letters that hide the length of the event
 
 
@@ -58,7 +60,8 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
         self._response: dict[str, Any] = {}  # the response without its content
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}  # from block index to tool call index
-        self._open: dict[int, None] = {}  # blocks of calls that have not ended, in order
+        # Blocks of calls, and those that only Bedrock can read, that have not ended, in order.
+        self._open: dict[int, None] = {}
         self._texts: defaultdict[int, defaultdict[str, StringIO]] = defaultdict(lambda: defaultdict(StringIO))
         self._delta_headers: Any = None  # the headers of this stream's contentBlockDelta events, once one has arrived
         # The block of the current part if that is a text, with its text, or if it is reasoning.
@@ -123,6 +126,11 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
             return self._writer.start_call(call, use["toolUseId"], use["name"])
         if not start:
             return b""  # the first delta shows the kind of the block
+        return self._start_other(index)
+
+    def _start_other(self, index: int) -> bytes:
+        """Begin a part that only Bedrock can read."""
+        self._open[index] = None
         self._text_index = self._reasoning_index = -1
         return self._writer.start_part("other")
 
@@ -146,6 +154,8 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
         """Read a delta that is not text."""
         block = self._blocks.setdefault(index, {})
         output = b""
+        if not block and index not in self._texts and not _READ_DELTAS.issuperset(delta):  # it has no start event
+            output = self._start_other(index)
         for name, value in delta.items():
             if name == "toolUse":
                 return self._input(index, value["input"])
@@ -153,7 +163,7 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
                 return self._reasoning(index, block, value)
             if name == "citation":
                 block.setdefault("citations", []).append(value)
-                output = self._citation(index, value)
+                output += self._citation(index, value)
             elif isinstance(value, list):  # the result of a tool that AWS ran
                 block.setdefault(name, {}).setdefault("content", []).extend(value)
             else:
@@ -180,15 +190,17 @@ class BedrockStreamParser(StreamParser[EventStreamMessage]):
             self._reasoning_index, self._text_index = index, -1
             output = self._writer.start_part("reasoning")
         output += self._writer.reasoning(delta["text"]) if delta.get("text") else b""
-        for name in ("signature", "redactedContent"):
-            output += self._writer.signature(delta[name]) if delta.get(name) else b""
-        return output
+        output += self._writer.signature(PROVIDER, delta["signature"]) if delta.get("signature") else b""
+        redacted = delta.get("redactedContent")
+        return output + self._writer.signature(PROVIDER, redacted, redacted=True) if redacted else output
 
     def _stop_block(self, index: int) -> bytes:
         """End a block. A call without any input gets an empty object."""
         if index not in self._open:
             return b""
         del self._open[index]
+        if index not in self._calls:
+            return self._writer.provider_part(PROVIDER, self._complete_block(index))
         output = b"" if self._texts[index]["input"].tell() else self._input(index, "{}")
         return output + self._writer.end_call(self._calls[index])
 

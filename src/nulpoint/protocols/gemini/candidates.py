@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nulpoint.conversation.parts import NO_MEMBERS, Citation, ToolCall
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Reasoning, Text, ToolCall
 from nulpoint.conversation.response import FinishReason
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import ClientCause, Failure, Kind
@@ -16,6 +16,7 @@ from nulpoint.formats.malformed import malformed_response
 from nulpoint.protocols.call_ids import derived_call_id
 from nulpoint.protocols.openai.chat import json_text
 
+PROVIDER = "gemini"
 _FILTERED = frozenset(
     {
         "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
@@ -26,6 +27,7 @@ _LENGTH = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _PLAIN_REASONS = frozenset({"STOP", "MAX_TOKENS"})
 _CANDIDATE_MEMBERS = frozenset({"content", "index"})
 _NO_OUTPUT = frozenset({"text", "thought", "thoughtSignature"})  # members of a part without a text that show nothing
+_READ_OF_TEXT = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
 _RESPONSE_MEMBERS = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
 _USAGE_MEMBERS = frozenset(
     {
@@ -79,6 +81,24 @@ def is_output(part: dict[str, Any]) -> bool:
 
 def parts_text(parts: list[dict[str, Any]]) -> str:
     return "".join([part.get("text") or "" for part in parts if not part.get("thought")])
+
+
+def to_text_part(part: dict[str, Any]) -> Text | Reasoning:
+    """Return a part with a text. Its signature is left to the call if it has one, too."""
+    if len(part) == 1:
+        return Text(part["text"])
+    others = {name: value for name, value in part.items() if name not in _READ_OF_TEXT}
+    signature = part.get("thoughtSignature")
+    if signature and not part.get("functionCall"):
+        others["signature"] = signature
+    if part.get("thought"):
+        return Reasoning(part["text"], {PROVIDER: others})
+    return Text(part["text"], provider_data={PROVIDER: others} if others else NO_MEMBERS)
+
+
+def is_provider_part(part: dict[str, Any]) -> bool:
+    """Return whether a part has something that only Gemini can read: media, code that it ran, or a signature."""
+    return not (part.get("text") or "functionCall" in part or part.keys() <= {"text", "thought"})
 
 
 def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: int) -> ToolCall:

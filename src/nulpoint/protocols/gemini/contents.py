@@ -9,11 +9,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nulpoint.conversation.parts import Audio, File, Image, Part, ProviderPart, Refusal, Text, ToolCall, ToolResult
+from nulpoint.conversation.parts import (
+    Audio,
+    File,
+    Image,
+    Members,
+    Part,
+    ProviderPart,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+    own_data,
+)
 from nulpoint.conversation.request import Message
 from nulpoint.protocols.call_arguments import tool_arguments
-from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_reasoning, report_result
-from nulpoint.protocols.gemini.candidates import parts_text
+from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_part, report_result
+from nulpoint.protocols.gemini.candidates import PROVIDER, parts_text
 from nulpoint.protocols.gemini.capabilities import GeminiCapabilities
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
@@ -147,21 +160,50 @@ def _model_parts(
     if message.is_plain and len(message.parts) == 1 and not message.extra:
         return _parts(message.parts, message, capabilities, fields)
     report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
-    report_reasoning(fields, message)
-    parts = _parts(message.content(), message, capabilities, fields)
-    if not parts and message.refusal():
-        parts = [{"text": message.refusal()}]
-    for number, call in enumerate(calls):
-        arguments = tool_arguments(call, message, fields)
-        ids[call.unique_id] = call.unique_id
-        part: dict[str, Any] = {"functionCall": {"name": call.name, "args": arguments, "id": call.unique_id}}
-        signature = _signature(call)
-        if signature:
-            part["thoughtSignature"] = signature
-        elif number == 0 and capabilities.gemini_3:
-            part["thoughtSignature"] = _SKIP_SIGNATURE
-        parts.append(part)
+    parts: list[dict[str, Any]] = []
+    for part in message.parts:
+        match part:
+            case Reasoning():
+                parts += _thought(part, message, fields)
+            case ToolCall():
+                ids[part.unique_id] = part.unique_id
+                needs_signature = capabilities.gemini_3 and part is calls[0]
+                parts.append(_function_call(part, message, fields, needs_signature=needs_signature))
+            case Refusal(where="refusal"):
+                parts = parts or [{"text": part.text}]
+            case ProviderPart() if not part.is_of(PROVIDER):
+                report_part(fields, part, message)
+            case _:
+                parts += _parts((part,), message, capabilities, fields)
     return parts
+
+
+def _thought(reasoning: Reasoning, message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+    """Write a thought of Gemini. The reasoning of any other provider is left out."""
+    data = own_data(reasoning, PROVIDER)
+    if data is None:
+        report_part(fields, reasoning, message)
+        return []
+    return [_signed({"text": reasoning.text, "thought": True}, data)]
+
+
+def _text_part(text: Text) -> dict[str, Any]:
+    data = own_data(text, PROVIDER) if text.provider_data else None
+    return _signed({"text": text.text}, data) if data else {"text": text.text}
+
+
+def _signed(part: dict[str, Any], data: Members) -> dict[str, Any]:
+    """Add to a part what Gemini sent beside its text."""
+    others = {name: value for name, value in data.items() if name != "signature"}
+    signature = {"thoughtSignature": data["signature"]} if "signature" in data else {}
+    return {**others, **part, **signature}
+
+
+def _function_call(call: ToolCall, message: Message, fields: RequestFields, *, needs_signature: bool) -> dict[str, Any]:
+    arguments = tool_arguments(call, message, fields)
+    part: dict[str, Any] = {"functionCall": {"name": call.name, "args": arguments, "id": call.unique_id}}
+    signature = _signature(call) or (_SKIP_SIGNATURE if needs_signature else None)
+    return {**part, "thoughtSignature": signature} if signature else part
 
 
 def _signature(call: ToolCall) -> Any:
@@ -173,7 +215,7 @@ def _unchanged_parts(message: Message, calls: list[ToolCall]) -> list[dict[str, 
     """Return Gemini's original parts of a message, or None if the client has changed its text or calls since."""
     if not message.provider_data:
         return None
-    parts = original_parts(message.provider_data, "gemini", "parts", message.path)
+    parts = original_parts(message.provider_data, PROVIDER, "parts", message.path)
     if not parts:
         return None
     if not all(isinstance(part.get("functionCall", {}), dict) for part in parts):
@@ -193,11 +235,13 @@ def _parts(
 def _part(part: Part, message: Message, capabilities: GeminiCapabilities, fields: RequestFields) -> dict[str, Any]:
     """Write a message part. A part in Gemini's own format is returned as it is."""
     if isinstance(part, Text) and not part.extra and part.cache is None:
-        return {"text": part.text}
+        return _text_part(part)
     path = f"{message.path}.{part.where}"
     match part:
-        case Text() | Refusal():
-            gemini_part: dict[str, Any] = {"text": part.text}
+        case Text():
+            gemini_part = _text_part(part)
+        case Refusal():
+            gemini_part = {"text": part.text}
         case Image():
             report_extra(fields, {"detail": part.detail}, path)
             gemini_part = _media(part.url, path, capabilities)

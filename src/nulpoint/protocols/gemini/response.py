@@ -1,24 +1,26 @@
 """Reads responses of Gemini's generateContent (v1beta).
 
 If a message has parts other than plain text and calls (thoughts with signatures, code that Google ran, media), the
-provider's data has all parts as Gemini sent them, and they are sent to Gemini again if the client sends the message
-back unchanged. The signature of a call is also in the data of the call, as in Google's own OpenAI endpoint. Sources:
-the types of the `google-genai` SDK and recorded traffic.
+provider's data has all parts as Gemini sent them, for clients whose format does not hold them, and they are sent to
+Gemini again if such a client sends the message back unchanged. The signature of a call is also in the data of the call,
+as in Google's own OpenAI endpoint. Sources: the types of the `google-genai` SDK and recorded traffic.
 """
 
 from typing import Any
 
 import msgspec
 
-from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Part, Reasoning, Refusal, Text
+from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Part, ProviderPart, Refusal, Text
 from nulpoint.conversation.response import Choice, ConversationResponse
 from nulpoint.formats.malformed import MALFORMED, NOT_JSON, unusable_response
 from nulpoint.protocols.gemini.candidates import (
+    PROVIDER,
     block_message,
     candidate_extra,
     candidate_parts,
     completion_id,
     is_output,
+    is_provider_part,
     no_output_failure,
     read_citations,
     read_usage,
@@ -26,6 +28,7 @@ from nulpoint.protocols.gemini.candidates import (
     response_id,
     to_finish_reason,
     to_logprobs,
+    to_text_part,
     to_tool_call,
 )
 from nulpoint.protocols.gemini.plain import read_plain_response
@@ -104,7 +107,7 @@ def _blocked_choice(response: dict[str, Any], extra: dict[str, Any]) -> Choice:
 
 
 def provider_data(extra: dict[str, Any]) -> Members:
-    return {"gemini": extra} if extra else NO_MEMBERS
+    return {PROVIDER: extra} if extra else NO_MEMBERS
 
 
 def _choice(candidate: dict[str, Any], index: int, identifier: str, extra: dict[str, Any]) -> Choice:
@@ -119,13 +122,14 @@ def _choice(candidate: dict[str, Any], index: int, identifier: str, extra: dict[
 
 
 def _parts(sent: list[dict[str, Any]], identifier: str, index: int) -> tuple[list[Part], int]:
-    """Return the parts that a conversation holds, and how many of them are calls."""
+    """Return the parts without empty ones, and how many of them are calls."""
     parts: list[Part] = []
     call_count = 0
     for part in sent:
-        text = part.get("text")
-        if text:
-            parts.append(Reasoning(text) if part.get("thought") else Text(text))
+        if part.get("text"):
+            parts.append(to_text_part(part))
+        elif is_provider_part(part):
+            parts.append(ProviderPart(part, PROVIDER))
         if part.get("functionCall"):
             parts.append(to_tool_call(part, identifier, index, call_count))
             call_count += 1
@@ -137,6 +141,6 @@ def _add_citations(parts: list[Part], citations: tuple[Citation, ...]) -> None:
     for place in reversed(range(len(parts))):
         part = parts[place]
         if isinstance(part, Text):
-            parts[place] = Text(part.text, citations)
+            parts[place] = Text(part.text, citations, part.provider_data)
             return
     parts.append(Text("", citations))

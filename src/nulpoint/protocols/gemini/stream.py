@@ -13,10 +13,12 @@ from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.gemini.candidates import (
+    PROVIDER,
     block_message,
     candidate_extra,
     candidate_parts,
     is_output,
+    is_provider_part,
     merge_candidate,
     no_output_failure,
     read_citations,
@@ -47,18 +49,20 @@ class _Candidate:
         members: its members other than the content.
         parts: its parts, without calls that are incomplete.
         only_text: no part has more than text.
+        held: parts with only a signature that have come before all others.
         kind: the kind of the current part, None before the first one and after a call.
         call_count: the number of calls that the client has seen.
         partial_call: a call that arrives in pieces.
     """
 
-    __slots__ = ("call_count", "index", "kind", "members", "only_text", "partial_call", "parts")
+    __slots__ = ("call_count", "held", "index", "kind", "members", "only_text", "partial_call", "parts")
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.members: dict[str, Any] = {}
         self.parts: list[dict[str, Any] | PlainPart] = []
         self.only_text = True
+        self.held: list[dict[str, Any]] = []
         self.kind: PartKind | None = None
         self.call_count = 0
         self.partial_call: PartialCall | None = None
@@ -168,17 +172,23 @@ class GeminiStreamParser(StreamParser[bytes]):
         return b"".join([self._part(candidate, part) for part in candidate_parts(event)])
 
     def _part(self, candidate: _Candidate, part: dict[str, Any]) -> bytes:
-        text = part.get("text")
-        output = self._text(candidate, text, is_thought=bool(part.get("thought"))) if text else b""
+        text, is_thought = part.get("text"), bool(part.get("thought"))
+        output = self._text(candidate, text, is_thought=is_thought) if text else b""
         if "functionCall" in part:
             return output + self._call_piece(candidate, part)
         candidate.add_part(part)
         signature = part.get("thoughtSignature")
-        if signature and candidate.kind == "reasoning" and part.get("thought"):
-            output += self._select(candidate) + self._writer.signature(signature)
-        elif not text and is_output(part):
-            output += self._start_part(candidate, "other")
-        return output
+        if signature and (text or (is_thought and candidate.kind == "reasoning")):
+            return output + self._select(candidate) + self._writer.signature(PROVIDER, signature)
+        if not is_provider_part(part):
+            return output
+        if not is_output(part) and candidate.kind is None and not candidate.call_count:
+            candidate.held.append(part)  # a response with nothing but signatures may be a failure
+            return b""
+        return output + self._provider_part(candidate, part)
+
+    def _provider_part(self, candidate: _Candidate, part: dict[str, Any]) -> bytes:
+        return self._start_part(candidate, "other") + self._writer.provider_part(PROVIDER, part)
 
     def _text(self, candidate: _Candidate, text: str, *, is_thought: bool) -> bytes:
         output = self._start_part(candidate, "reasoning" if is_thought else "text")
@@ -196,8 +206,11 @@ class GeminiStreamParser(StreamParser[bytes]):
         """Continue with a candidate. The first one begins the response."""
         selected, self._selected = self._selected, candidate
         if selected is None:
-            return self._writer.begin(self._id, self._model, index=candidate.index)
-        return b"" if selected is candidate else self._writer.select_choice(candidate.index)
+            output = self._writer.begin(self._id, self._model, index=candidate.index)
+        else:
+            output = b"" if selected is candidate else self._writer.select_choice(candidate.index)
+        held, candidate.held = candidate.held, []
+        return output + b"".join([self._provider_part(candidate, part) for part in held]) if held else output
 
     def _call_piece(self, candidate: _Candidate, part: dict[str, Any]) -> bytes:
         """Read a part with a call or a piece of one. A call in pieces is written when it is complete."""

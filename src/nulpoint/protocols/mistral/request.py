@@ -26,7 +26,7 @@ from nulpoint.conversation.parts import (
 from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat, Role
 from nulpoint.conversation.tools import CustomTool, FunctionTool
 from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
-from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_result, sent_as_function
+from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_part, report_result, sent_as_function
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.mistral.response import joined_text
@@ -178,12 +178,21 @@ def _assistant(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
 
 def _assistant_content(message: Message, fields: RequestFields) -> str | list[dict[str, Any]]:
     """Return the text, or else the refusal, after the reasoning."""
-    reasoning = [part.text for part in message.parts if isinstance(part, Reasoning)]
-    content = _content(message.content(), message, fields) or message.refusal()
+    reasoning = [part.text for part in message.parts if isinstance(part, Reasoning) and part.text]
+    content = _content(_own_content(message, fields), message, fields) or message.refusal()
     if not reasoning:
         return content
     parts = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
     return [{"type": "thinking", "thinking": [{"type": "text", "text": "".join(reasoning)}]}, *parts]
+
+
+def _own_content(message: Message, fields: RequestFields) -> list[Part]:
+    """Return the content without the parts that only another provider can read."""
+    content = message.content()
+    others = [part for part in content if isinstance(part, ProviderPart) and not part.is_of("mistral")]
+    for part in others:
+        report_part(fields, part, message)
+    return [part for part in content if part not in others] if others else content
 
 
 def _call(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _message(choice: Choice) -> dict[str, Any]:
         if isinstance(part, Text):
             texts.append(part)
         elif isinstance(part, ToolCall):
-            calls.append(_call(part))
+            calls.append(_call(part, choice.provider_data))
         elif isinstance(part, Reasoning):
             reasoning.append(part.text)
         elif isinstance(part, Refusal):
@@ -105,13 +105,16 @@ def _annotations_of(texts: Iterable[Text]) -> list[dict[str, Any]]:
     return annotations
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: ToolCall, provider_data: Members) -> dict[str, Any]:
+    """Return a call of a message. What a provider added to it is left out if the message's data has it already."""
     text = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments or {})
     if call.kind == "custom":
         written = {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
     else:
         written = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
-    return {**written, "extra_content": call.provider_data} if call.provider_data else written
+    whole = {provider for provider, data in provider_data.items() if "content" in data} if call.provider_data else ()
+    extra = {provider: data for provider, data in call.provider_data.items() if provider not in whole}
+    return {**written, "extra_content": extra} if extra else written
 
 
 def _use_function_call(message: dict[str, Any], reason: str) -> str:
@@ -241,7 +244,10 @@ class ChatStreamWriter:
     def reasoning(self, text: str) -> bytes:
         return self._delta({"reasoning_content": text})
 
-    def signature(self, data: str) -> bytes:
+    def signature(self, provider: str, data: str, *, redacted: bool = False) -> bytes:
+        return b""
+
+    def provider_part(self, provider: str, data: Members) -> bytes:
         return b""
 
     def start_call(

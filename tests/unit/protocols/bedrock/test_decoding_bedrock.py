@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nulpoint.conversation.parts import Citation, Reasoning, Text, ToolCall
+from nulpoint.conversation.parts import Citation, ProviderPart, Reasoning, Text, ToolCall
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure, Kind
 from nulpoint.protocols.bedrock.response import parse
@@ -96,8 +96,10 @@ def test_the_parts_of_a_response_keep_their_order():
     answer = message(THOUGHT, TEXT, CALL, SERVER, HIDDEN, CITED, {"text": ""}, PICTURE, TEXT, stop="tool_use")
     response = parse(json.dumps(answer).encode(), "the.model", "id")
     assert response.choices[0].parts == (
-        Reasoning("hm"), Text("hi"), ToolCall("t1", None, "f", '{"a":1}'), Reasoning(""),
-        Text("said", (Citation("https://example.com/", "T"),)), Text("hi"),
+        Reasoning("hm", {"bedrock": {"signature": "abcd"}}), Text("hi"), ToolCall("t1", None, "f", '{"a":1}'),
+        ProviderPart(SERVER, "bedrock"), Reasoning("", {"bedrock": {"redacted": "YWJj"}}),
+        Text("said", (Citation("https://example.com/", "T"),), {"bedrock": {"citations": [WEB]}}),
+        ProviderPart(PICTURE, "bedrock"), Text("hi"),
     )  # fmt: skip
     assert (response.id, response.model, response.usage) == ("chatcmpl-id", "the.model", UsageReport(3, 4, 0, None, 0))
 
@@ -195,6 +197,8 @@ def test_a_stream_has_the_same_content_as_a_complete_response():
     assert answer.usage["total_tokens"] == 7
 
 
+RUN = {"toolUse": {**SERVER["toolUse"], "input": {}}}
+FOUND = {"toolResult": {"toolUseId": "s", "content": [{"text": "found"}]}}
 PARTS = framed(*events(
     [None, {"reasoningContent": {"text": "hm"}}, {"reasoningContent": {"signature": "s1"}}],
     [None, {"text": "sa"}, {"text": "id"}, {"citation": WEB}],
@@ -215,10 +219,11 @@ def test_any_split_of_a_stream_gives_the_same_calls_in_order():
         lines = b"".join([*map(parser.feed, pieces), parser.close()]).decode().splitlines()
         assert parser.failure is None
         assert lines == [
-            "begin chatcmpl-id the.model", "part reasoning", "reasoning hm", "signature s1",
+            "begin chatcmpl-id the.model", "part reasoning", "reasoning hm", "signature bedrock s1",
             "part text", "text sa", "text id", "citation https://example.com/", "part text", "text more",
-            "part other", "part other", "part text", "citation https://example.com/", "text so",
-            "part reasoning", "signature YWJj",
+            "part other", f"provider part bedrock {json.dumps(RUN)}",
+            "part other", f"provider part bedrock {json.dumps(FOUND)}",
+            "part text", "citation https://example.com/", "text so", "part reasoning", "redacted bedrock YWJj",
             "call 0 t1 f", 'arguments 0 {"a":', "arguments 0 1}", "end of call 0",
             "call 1 t2 g", "arguments 1 {}", "end of call 1", "finish tool_calls ['bedrock']", "usage 3 4", "end",
         ]  # fmt: skip

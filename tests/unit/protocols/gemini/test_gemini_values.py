@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
-from nulpoint.conversation.parts import Citation, Reasoning, Refusal, Text, ToolCall
+from nulpoint.conversation.parts import Citation, ProviderPart, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure
 from nulpoint.protocols.emulation import Emulation
@@ -58,10 +58,11 @@ def test_the_parts_of_a_response_keep_their_order():
     (choice,) = response.choices
     *parts, last = choice.parts
     assert parts == [
-        Reasoning("h"),
-        Reasoning("m"),
+        Reasoning("h", {"gemini": {}}),
+        Reasoning("m", {"gemini": {"signature": "s1"}}),
         Text("é a"),
         ToolCall("c1", None, "f", '{"a":1}', provider_data={"google": {"thought_signature": "s2"}}),
+        ProviderPart(IMAGE, "gemini"),
         Text("b", (Citation("https://a.example", "A", (2, 4)),)),
     ]
     assert (last.name, last.arguments, last.id.startswith("call_")) == ("g", "{}", True)
@@ -124,11 +125,11 @@ def test_any_split_of_a_stream_gives_the_same_calls_in_order():
     for body in (STREAM, STREAM.replace(b"\n", b"\r\n")):
         for pieces in cuts(body):
             assert lines_of(pieces) == [
-                "begin chatcmpl-r g", "part reasoning", "reasoning h", "reasoning m", "signature s1",
+                "begin chatcmpl-r g", "part reasoning", "reasoning h", "reasoning m", "signature gemini s1",
                 "part text", "text é ", "text a", "text b", "choice 1", "part text", "text one", "choice 0", "text c",
                 "call 0 c1 f {'google': {'thought_signature': 's2'}}", 'arguments 0 {"a":1}', "end of call 0",
-                "part text", "text d", "choice 1", "text two", "choice 0", "part other", "part other",
-                "call 1 c2 p", 'arguments 1 {"x":"1"}', "end of call 1", "part text", "text e",
+                "part text", "text d", "choice 1", "text two", "choice 0", *["part other", f"provider part gemini {json.dumps(IMAGE)}"] * 2,
+                "call 1 c2 p", 'arguments 1 {"x":"1"}', "end of call 1", "part text", "text e", "signature gemini s3",
                 "citation https://a.example (2, 4)", "finish tool_calls ['gemini']", "choice 1", "finish length []",
                 "usage 3 6", "end",
             ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Writes a conversation as a request of the chat completions API.
 
-Nothing is dropped: every member that the client sent is written again where the client put it. Source: OpenAI's API
+Every member that the client sent is written again where the client put it. Only what another provider alone can read is
+dropped. Source: OpenAI's API
 description, `POST /chat/completions`.
 """
 
@@ -26,31 +27,34 @@ from nulpoint.conversation.parts import (
 )
 from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat
 from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool, ProviderTool, ToolChoice
+from nulpoint.protocols.dropped import report_part
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.openai.chat import EXTRA_FIELDS, write_body
+from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, write_body
+from nulpoint.protocols.openai.chat_provider.response import PROVIDER
 from nulpoint.protocols.provider_protocol import RenderedRequest
 
 
 def render(
     request: ConversationRequest,
     model: str,
-    limits: TranslationLimits = DEFAULT_LIMITS,  # noqa: ARG001 - one interface
+    limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> RenderedRequest:
     """Return the request for a conversation and a model. Raises Failure (400) if it is nested too deeply."""
     chat: dict[str, Any] = {"model": model, **request.settings}
-    chat["messages"] = [_message(message) for message in request.messages]
+    fields = RequestFields({}, limits)
+    chat["messages"] = [_message(message, fields) for message in request.messages]
     chat |= _tools(request.tools)
     if request.tool_choice is not None:
         chat |= _choice(request.tool_choice, {tool.name: tool for tool in request.tools})
     if request.output_format is not None:
         chat["response_format"] = _format(request.output_format)
-    return RenderedRequest(write_body(chat), [], NO_EMULATION)
+    return RenderedRequest(write_body(chat), fields.dropped, NO_EMULATION)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message, fields: RequestFields) -> dict[str, Any]:
     chat: dict[str, Any] = {"role": message.role, **message.extra}
     if message.provider_data:
         chat[EXTRA_FIELDS] = message.provider_data
@@ -59,6 +63,8 @@ def _message(message: Message) -> dict[str, Any]:
         if isinstance(part, ToolResult):
             chat |= _result(part)
             content += [_part(inner) for inner in part.parts]
+        elif isinstance(part, ProviderPart) and not part.is_of(PROVIDER):
+            report_part(fields, part, message)
         elif not _add_member(chat, part):
             content.append(_part(part))
     if message.is_plain:
@@ -75,6 +81,8 @@ def _add_member(chat: dict[str, Any], part: Part) -> bool:
             chat["function_call"] = _legacy_call(part)
         case ToolCall():
             chat.setdefault("tool_calls", []).append(_call(part))
+        case Reasoning(text=""):
+            pass  # only the provider that encrypted it can read it
         case Reasoning():
             chat["reasoning_content"] = chat.get("reasoning_content", "") + part.text
         case Refusal(where="refusal"):
