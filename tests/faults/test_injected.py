@@ -55,6 +55,7 @@ PLACES = [
     "proxy.endpoint.ProviderEndpoint.request_head",
     "proxy.upstream_request.UpstreamRequest.stream_transformer",
     "proxy.upstream_request.prepare",
+    "proxy.upstream_request.translate",
     "proxy.singleflight.SingleFlight.find",
     "proxy.singleflight.SingleFlight.join_or_lead",
     "proxy.shared_call.SharedCall.start",
@@ -90,7 +91,9 @@ PLACES = [
     "protocols.openai.stream.UsageStripper.feed",
     "protocols.openai.stream.PassThrough.finished",
     "protocols.openai.stream.PassThrough.metadata",
-    "protocols.openai.first_content.FirstContentDetector.feed",
+    "protocols.first_content.FirstContentDetector.feed",
+    "protocols.translation.Translation.response",
+    "protocols.translation.Translation.stream",
 ]
 
 SCENARIOS = {

@@ -11,7 +11,7 @@ from nulpoint.protocols.openai.chat_client import ChatRequest, read_chat_request
 from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.provider_protocol import ResponseSource
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
-from nulpoint.protocols.translation import TranslatedRequest, Translation, translate
+from nulpoint.protocols.translation import TranslatedRequest, TranslatedResponse, Translation, translate
 
 _NO_REQUEST = ChatRequest(ConversationRequest((), (), None, None, {}))
 _LEGACY_REQUEST = ChatRequest(
@@ -50,8 +50,11 @@ class ChatCodec(NamedTuple):
     def _translation(self) -> Translation:
         return Translation(self.request, PROVIDER_PROTOCOLS[self.wire], self.emulation)
 
+    def response(self, body: bytes, created: int) -> TranslatedResponse:
+        return self._translation.response(body, self.source, created)
+
     def decode(self, body: bytes, created: int) -> bytes:
-        return self._translation.response(body, self.source, created).body
+        return self.response(body, created).body
 
     def stream(self, created: int, show_usage: bool) -> StreamTransformer:
         return self._translation.stream(self.source, created, show_usage=show_usage)

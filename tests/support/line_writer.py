@@ -8,6 +8,7 @@ from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members
 from nulpoint.conversation.response import FinishReason
 from nulpoint.conversation.stream import PartKind
 from nulpoint.conversation.usage import UsageReport
+from nulpoint.errors import Failure
 
 
 class LineWriter:
@@ -79,3 +80,6 @@ class LineWriter:
 
     def end(self) -> bytes:
         return b"end\n"
+
+    def error(self, failure: Failure) -> bytes:
+        return f"error {failure.message}\n".encode()

@@ -16,6 +16,7 @@ from nulpoint.conversation.response import Choice, ConversationResponse, FinishR
 from nulpoint.conversation.stream import PartKind, StreamWriter
 from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool
 from nulpoint.conversation.usage import UsageReport
+from nulpoint.errors import Failure
 
 
 class ToolEmulation(NamedTuple):
@@ -150,6 +151,9 @@ class EmulationWriter:
 
     def end(self) -> bytes:
         return self._writer.end()
+
+    def error(self, failure: Failure) -> bytes:
+        return self._writer.error(failure)
 
     def logprobs(self, logprobs: Members) -> bytes:
         return self._writer.logprobs(logprobs)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members
 from nulpoint.conversation.response import FinishReason
 from nulpoint.conversation.usage import UsageReport
+from nulpoint.errors import Failure
 
 PartKind = Literal["text", "reasoning", "other"]
 
@@ -96,3 +97,6 @@ class StreamWriter(Protocol):
 
     def end(self) -> bytes:
         """Return the end of a stream that is known to be complete."""
+
+    def error(self, failure: Failure) -> bytes:
+        """Return the event that reports a failure, after which the stream ends without its proper end."""

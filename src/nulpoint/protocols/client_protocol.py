@@ -19,10 +19,7 @@ class ClientProtocol(Protocol):
         """Return the body of an error response."""
 
     def error_event(self, failure: Failure) -> bytes:
-        """Return the event that reports a failure inside a stream, after which the stream ends without its proper end.
-
-        It may follow an incomplete event, because very large events are sent in pieces.
-        """
+        """Return the event that reports a failure inside a stream that has no content yet."""
 
     @property
     def conversations(self) -> "ConversationFormat | None":

@@ -114,6 +114,9 @@ class StreamParser(ProviderStream[Event]):
     def _end_for_client(self) -> bytes:
         return self._writer.end()
 
+    def error(self, failure: Failure) -> bytes:
+        return self._writer.error(failure)
+
     def metadata(self) -> ResponseMetadata:
         try:
             report = self._usage()

@@ -276,14 +276,16 @@ class ProxyHandler:
         else:
             failure = _internal_error()
             context.failed(failure)
-            self._send_stream_error(failure, response)  # if nothing has been sent, the dispatcher sends the error
+            self._send_stream_error(
+                failure, response, context
+            )  # if nothing has been sent, the dispatcher sends the error
 
     def _send_error(
         self, failure: Failure, request: HttpRequest, response: ResponseWriter, context: RequestContext
     ) -> None:
         """Send an error response; in a stream that has begun, send an error event and do not end it properly."""
         if response.committed:
-            self._send_stream_error(failure, response)
+            self._send_stream_error(failure, response, context)
             return
         context.response_began()
         attempts = context.attempts
@@ -300,9 +302,9 @@ class ProxyHandler:
             headers += header(b"x-nulpoint-trace", attempts.trace())
         response.send(failure.status, headers, self._client_protocol.error_body(failure))
 
-    def _send_stream_error(self, failure: Failure, response: ResponseWriter) -> None:
+    def _send_stream_error(self, failure: Failure, response: ResponseWriter, context: RequestContext) -> None:
         if response.committed and not response.complete:
-            response.write(self._client_protocol.error_event(failure))
+            response.write((context.error_event or self._client_protocol.error_event)(failure))
 
     def _finish(
         self, request: HttpRequest, response: ResponseWriter, context: RequestContext, sink: ResponseSink | None

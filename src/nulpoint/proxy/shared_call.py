@@ -7,6 +7,7 @@ get the same failure.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.coroutine_runner import WakeEvent
@@ -37,6 +38,7 @@ class SharedCall:
         "_pieces",
         "context",
         "ended",
+        "error_event",
         "failure",
         "head",
         "joinable",
@@ -55,6 +57,7 @@ class SharedCall:
         self.joinable = True
         self.ended = False
         self.failure: Failure | None = None
+        self.error_event: Callable[[Failure], bytes] | None = None  # reports a failure after the first content
         leader.audience = self
 
     # -- the leader's side ---------------------------------------------------------------------------------------------

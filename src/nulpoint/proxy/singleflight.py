@@ -90,7 +90,7 @@ async def _send_stream(
     headers = shared_call.head[1]
     client_headers = _client_headers(headers, stream.client_headers, context)
     stream.set_headers(headers, client_headers, shared_call.context.provider.encode())
-    stream.commit()
+    stream.commit(shared_call.error_event)
     while not shared_call.ended:
         stream.write(shared_call.read(follower))
         await stream.drain()

@@ -6,6 +6,7 @@ log record, the metrics and the headers of an error are made from the context. O
 
 import itertools
 import re
+from collections.abc import Callable
 from os import urandom
 from time import perf_counter
 
@@ -50,6 +51,7 @@ class RequestContext(msgspec.Struct):
     dropped: int = 0  # members of the request that the provider does not support
     usage: Usage | None = None
     failure: Failure | None = None
+    error_event: Callable[[Failure], bytes] | None = None  # how a failure is reported in a stream that has content
     body_copy: BodyCopy | None = None  # of the response, for the log
 
     # -- the request ---------------------------------------------------------------------------------------------------
@@ -148,9 +150,10 @@ class RequestContext(msgspec.Struct):
         if not self.response_started:
             self.response_started = perf_counter()
 
-    def content_began(self) -> None:
-        """The first content of a stream goes to the client."""
+    def content_began(self, error_event: Callable[[Failure], bytes] | None) -> None:
+        """The first content of a stream goes to the client. A failure after it is reported by `error_event`."""
         self.first_token = perf_counter()
+        self.error_event = error_event
 
     def failed(self, failure: Failure) -> None:
         self.failure = failure

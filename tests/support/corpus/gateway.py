@@ -7,17 +7,17 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from nulpoint.protocols.openai.completions import from_chat
-
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_metadata
+from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.proxy.response_body import check_response
 from nulpoint.proxy.streaming.relay import StreamRelay
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
 from support.chat_codec import CODECS
+from support.provider_endpoints import endpoint_of
 
 CREATED = 1_700_000_000
 MODEL = "some-model"
@@ -32,30 +32,29 @@ class Shown(NamedTuple):
     began: bool = True  # whether a part of the response was sent before it failed
 
 
-def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, UpstreamRequest, bool]:
-    """The client's request, the upstream request, and whether a completion is emulated by chat."""
-    through_chat = route == "completions" and "completions" not in host.operations
+def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, UpstreamRequest]:
+    """The client's request, and the upstream request."""
     asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
     if route == "embeddings":
         asked = {"input": "hi"}
     body = json.dumps({"model": MODEL, **asked, **members}).encode()
-    return body, prepare(body, read_envelope(body), host, MODEL, route, through_chat), through_chat
+    return body, prepare(body, read_envelope(body), endpoint_of(host, route), MODEL)
 
 
 def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) -> Shown:
     """Process a whole response as the proxy does."""
-    request, ready, through_chat = prepared(host, route, **members)
+    request, ready = prepared(host, route, **members)
     try:
-        if ready.codec is not None:
-            body = ready.codec.decode(body, CREATED)
-        elif ready.embeddings is not None:
+        if ready.translation is not None:
+            return Shown(*ready.translate_response(ready.translation, body, {}, CREATED))
+        if ready.embeddings is not None:
             body = ready.embeddings.decode(body, request, MODEL)
         facts = read_metadata(body)
         if facts.suspect:
             check_response(host.name, body, None)
     except Failure as failure:
         return Shown(b"", ResponseMetadata(), failure, began=False)
-    return Shown(from_chat(body) if through_chat else body, facts)
+    return Shown(body, facts)
 
 
 def show_stream(host: ProviderSpec, pieces: Iterable[bytes], *, usage: bool, route: Route = "chat") -> Shown:
@@ -71,10 +70,12 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool, route: Route) -> Shown:
-    _, ready, through_chat = prepared(host, route, stream=True, stream_options={"include_usage": usage})
-    watcher = ready.stream_transformer(through_chat, {}, CREATED)
+    _, ready = prepared(host, route, stream=True, stream_options={"include_usage": usage})
+    client_format = OPERATIONS[route].client_protocol.conversations
+    assert client_format is not None
+    watcher = ready.stream_transformer(client_format, {}, CREATED)
     answer = _Answer()
-    relay = StreamRelay(_Upstream(pieces), answer, watcher, host.sends_done)  # type: ignore[arg-type]  # stand-ins
+    relay = StreamRelay(_Upstream(pieces), answer, watcher, client_format)  # type: ignore[arg-type]  # stand-ins
     failure = None
     try:
         await relay.run()

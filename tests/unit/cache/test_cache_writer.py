@@ -7,11 +7,13 @@ import pytest
 from nulpoint.cache.backend import MemoryCache
 from nulpoint.cache.embeddings import CachedVector
 from nulpoint.cache.entry import CacheEntry
-from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, ResponseOrigin, VectorCacheWriter
+from nulpoint.cache.writer import MAX_RESPONSE_BYTES, CacheWriter, VectorCacheWriter
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
+from nulpoint.protocols.openai.client import OPENAI_CHAT
 from nulpoint.protocols.openai.stream import PassThrough
 from nulpoint.protocols.openai.usage import read_final_metadata
+from nulpoint.request.context import RequestContext
 from support.cache_lookups import OTHER, OWN, PLAN, TARGET, read
 
 GOOD = b'{"choices":[{"finish_reason":"stop","message":{"content":"x"}}]}'
@@ -20,13 +22,23 @@ USAGE_EVENT = b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
-def source(target=TARGET, dropped=("user", "n"), body=GOOD):
-    return ResponseOrigin(target, "there-2024", Usage(prompt=1, completion=2), dropped, read_final_metadata(body).ended)
+DROPPED = ("user", "n")
+
+
+def served():
+    """Return the context of a request after the provider's response."""
+    context = RequestContext(b"request-1", "chat", 0.0)
+    context.served_by("there-2024", Usage(prompt=1, completion=2))
+    return context
+
+
+def store(writer, body, target=TARGET):
+    writer.store_body(body, target, DROPPED, served(), ended=read_final_metadata(body).ended)
 
 
 def keeper(plan=PLAN, headers=()):
     cache = MemoryCache(1 << 24)
-    return cache, CacheWriter(cache, read(headers), plan, lambda: 5.0, lambda: 1700.0)
+    return cache, CacheWriter(cache, read(headers), plan, lambda: 5.0, lambda: 1700.0, OPENAI_CHAT.conversations)
 
 
 def kept(cache):
@@ -35,8 +47,8 @@ def kept(cache):
 
 def test_a_body_is_stored():
     cache, one = keeper()
-    assert one.complete(GOOD, source()) is GOOD
-    one.store_body(GOOD, source())
+    assert one.complete(GOOD, TARGET, DROPPED) is GOOD
+    store(one, GOOD)
     expected = CacheEntry(
         GOOD, b"", False, "openai", "there", Usage(prompt=1, completion=2), 1700.0, "there-2024", "user,n"
     )
@@ -50,7 +62,7 @@ def test_a_stream_is_stored(hide):
     recorder = one.record(PassThrough(), hide)
     assert recorder.feed(STREAM + USAGE_EVENT + DONE) == STREAM + (b"" if hide else USAGE_EVENT)
     assert recorder.close() == DONE
-    one.store_stream(recorder, source())
+    one.store_stream(recorder, TARGET, DROPPED, served())
     (answer,) = kept(cache)
     assert (answer.content, answer.usage_event, answer.streamed) == (STREAM, USAGE_EVENT, True)
 
@@ -68,7 +80,7 @@ NOT_KEPT = {
 def test_bodies_that_are_not_stored(case):
     body, plan, target, headers = NOT_KEPT[case]
     cache, one = keeper(plan, headers)
-    one.store_body(body, source(target, body=body))
+    store(one, body, target)
     assert kept(cache) == []
 
 
@@ -78,13 +90,13 @@ def test_streams_that_are_not_stored():
         cache, one = keeper()
         recorder = one.record(PassThrough(), False)
         recorder.feed(events + DONE)
-        one.store_stream(recorder, source(target))
+        one.store_stream(recorder, target, DROPPED, served())
         assert kept(cache) == []
 
 
 def test_responses_of_all_targets_of_a_configured_chain_are_stored():
     cache, one = keeper(OWN)
-    one.store_body(GOOD, source(OTHER))
+    store(one, GOOD, OTHER)
     assert [answer.model for answer in kept(cache)] == ["elsewhere"]
 
 
@@ -103,15 +115,15 @@ def vectors(*numbers):
 def vector_keeper(question, found=(), plan=PLAN):
     cache = MemoryCache(1 << 24)
     missing = question.batch.missing(dict(found))
-    return cache, VectorCacheWriter(cache, question, plan, lambda: 5.0, lambda: 1700.0, dict(found), missing)
+    return cache, VectorCacheWriter(cache, question, plan, lambda: 5.0, lambda: 1700.0, None, dict(found), missing)
 
 
 def test_the_response_to_a_whole_batch_is_unchanged():
     question = batch("a", "b")
     cache, one = vector_keeper(question)
     body = vectors(1, 2)
-    assert one.complete(body, source()) is body
-    one.store_body(body, source())
+    assert one.complete(body, TARGET, DROPPED) is body
+    store(one, body)
     assert [vector.item for vector in kept(cache)] == [
         b'{"object":"embedding","embedding":[1]}', b'{"object":"embedding","embedding":[2]}'
     ]  # fmt: skip
@@ -122,9 +134,9 @@ def test_a_partial_response_is_joined_with_cached_vectors():
     question = batch("a", "b")
     found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
     cache, one = vector_keeper(question, found)
-    joined = one.complete(vectors(7), source())
+    joined = one.complete(vectors(7), TARGET, DROPPED)
     assert [item["embedding"] for item in json.loads(joined)["data"]] == [[9], [7]]
-    one.store_body(joined, source())
+    store(one, joined)
     assert [vector.item for vector in kept(cache)] == [b'{"object":"embedding","embedding":[7]}']
 
 
@@ -133,13 +145,13 @@ def test_a_wrong_partial_response_is_a_failure():
     found = {question.batch.keys[0]: CachedVector(b'{"embedding":[9]}', 2, "openai", "m-1", 1.0)}
     cache, one = vector_keeper(question, found)
     with pytest.raises(Failure, match="one vector for each input") as caught:
-        one.complete(vectors(7, 8), source())
+        one.complete(vectors(7, 8), TARGET, DROPPED)
     assert (caught.value.status, caught.value.code) == (502, "provider_malformed")
     assert kept(cache) == []
 
 
 def test_a_wrong_response_to_a_whole_batch_is_passed_on():
     cache, one = vector_keeper(batch("a", "b"))
-    assert one.complete(vectors(7), source()) == vectors(7)
-    one.store_body(vectors(7), source())
+    assert one.complete(vectors(7), TARGET, DROPPED) == vectors(7)
+    store(one, vectors(7))
     assert kept(cache) == []

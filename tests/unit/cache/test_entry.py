@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from nulpoint.cache.entry import CacheEntry, entry_from_stream
+from nulpoint.cache.entry import CacheEntry
 from nulpoint.formats import sse
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import accumulate
 from nulpoint.protocols.openai.chunking import PIECE
+from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.usage import read_final_metadata
 from support.paths import CORPUS
 from support.sdk_responses import by_sdk, shown, without_nulls
+
+CHAT, COMPLETIONS = CompletionForms("chat"), CompletionForms("completions")
 
 
 def whole(body, streamed=False, usage_event=b""):
@@ -25,7 +28,7 @@ def whole(body, streamed=False, usage_event=b""):
 
 
 def kept_stream(wire):
-    parts = entry_from_stream(wire)
+    parts = CHAT.from_stream(wire)
     if parts is None:
         raise IncompleteStreamError
     content, usage_event = parts
@@ -38,13 +41,13 @@ def datas(stream):
 
 
 def stream_by_sdk(answer, with_usage=True):
-    *events, done = datas(answer.as_stream("chat", with_usage))
+    *events, done = datas(answer.as_stream(CHAT, with_usage))
     assert done == b"[DONE]"
     return shown(by_sdk([json.loads(event) for event in events]))
 
 
 def body_by_sdk(answer):
-    return shown(ChatCompletion.construct(**json.loads(answer.as_body("chat"))).to_dict())
+    return shown(ChatCompletion.construct(**json.loads(answer.as_body(CHAT))).to_dict())
 
 
 # -- generated ---------------------------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ def test_a_chat_kept_whole_and_asked_for_as_a_stream(body):
     expected = body_by_sdk(answer)
     assert stream_by_sdk(answer) == expected
     assert stream_by_sdk(answer, with_usage=False) == {n: v for n, v in expected.items() if n != "usage"}
-    for event in datas(answer.as_stream("chat", True))[:-1]:
+    for event in datas(answer.as_stream(CHAT, True))[:-1]:
         if b'"custom"' not in event:  # the SDK's chunk types do not have custom tools
             ChatCompletionChunk.model_validate_json(event, strict=True)
         assert len(event) < 16 * PIECE
@@ -126,17 +129,17 @@ def test_a_chat_kept_whole_and_asked_for_as_a_stream(body):
 def test_a_chat_there_and_back(body):
     for choice in body["choices"]:
         choice["message"].pop("audio", None)
-    again = kept_stream(whole(body).as_stream("chat", True)).as_body("chat")
+    again = kept_stream(whole(body).as_stream(CHAT, True)).as_body(CHAT)
     ChatCompletion.model_validate_json(again, strict=True)
     assert without_nulls(json.loads(again)) == without_nulls(body)
 
 
 @given(TEXTS)
 def test_a_completion_there_and_back(body):
-    stream = whole(body).as_stream("completions", True)
+    stream = whole(body).as_stream(COMPLETIONS, True)
     for event in datas(stream)[:-1]:
         assert Completion.construct(**json.loads(event)).choices is not None
-    again = kept_stream(stream).as_body("completions")
+    again = kept_stream(stream).as_body(COMPLETIONS)
     assert without_nulls(json.loads(again)) == without_nulls(body)
 
 
@@ -179,8 +182,8 @@ def test_a_chat_kept_as_a_stream_and_asked_for_whole(body, data):
     wire = b"".join(sse.encode(json.dumps(chunk).encode()) for chunk in chunks) + b"data: [DONE]\n\n"
     answer = kept_stream(wire)
     assert body_by_sdk(answer) == shown(by_sdk(in_order(chunks)))
-    assert answer.as_stream("chat", True) == wire
-    assert answer.as_stream("chat", False).count(b'"usage": {') == 0
+    assert answer.as_stream(CHAT, True) == wire
+    assert answer.as_stream(CHAT, False).count(b'"usage": {') == 0
 
 
 def in_order(chunks):
@@ -215,7 +218,7 @@ def test_recorded_answers_asked_for_as_streams():
             answer = whole(body)
             assert seen(stream_by_sdk(answer)) == seen(body_by_sdk(answer)), name
             said = json.loads(body)
-            events = [json.loads(event) for event in datas(answer.as_stream("chat", True))[:-1]]
+            events = [json.loads(event) for event in datas(answer.as_stream(CHAT, True))[:-1]]
             assert unknown(said) <= set().union(*map(unknown, events)), name
 
 
@@ -224,7 +227,7 @@ def test_recorded_streams_asked_for_whole():
     for name, wire in recordings(stream=True):
         try:
             answer = kept_stream(wire)
-            body = answer.as_body("chat")
+            body = answer.as_body(CHAT)
         except IncompleteStreamError:
             assert name in NEVER_KEPT, name
             continue
@@ -303,7 +306,7 @@ def wire(*datas):
 
 @pytest.mark.parametrize("reason", ["content_filter", "error", "insufficient_system_resource", "eos"])
 def test_a_reason_that_may_not_last(reason):
-    assert entry_from_stream(wire(CHUNK % f'"{reason}"', "[DONE]")) is None
+    assert CHAT.from_stream(wire(CHUNK % f'"{reason}"', "[DONE]")) is None
     assert not read_final_metadata(
         b'{"choices":[{"message":{},"finish_reason":"stop"},{"finish_reason":"%b"}]}' % reason.encode()
     ).ended
@@ -323,7 +326,7 @@ def test_a_reason_that_may_not_last(reason):
     ],
 )
 def test_a_stream_that_is_not_kept(stream):
-    assert entry_from_stream(stream) is None
+    assert CHAT.from_stream(stream) is None
 
 
 @pytest.mark.parametrize(
@@ -338,10 +341,10 @@ def test_a_body_that_is_not_kept(body):
 def test_comments_and_framing_are_left_behind():
     plain = wire(CHUNK % "null", CHUNK % '"stop"', "[DONE]")
     odd = b"\xef\xbb\xbf: ping\r\n\r\n" + plain.replace(b"\n", b"\r\n").replace(b'{"id"', b'{\r\ndata: "id"')
-    first = json.loads(datas(kept_stream(odd).as_stream("chat", True))[0])
+    first = json.loads(datas(kept_stream(odd).as_stream(CHAT, True))[0])
     assert first == json.loads(CHUNK % "null")
-    assert kept_stream(plain).as_stream("chat", False) == plain
-    assert kept_stream(b": ping\n\n" + plain).as_stream("chat", False) == plain
+    assert kept_stream(plain).as_stream(CHAT, False) == plain
+    assert kept_stream(b": ping\n\n" + plain).as_stream(CHAT, False) == plain
 
 
 USED = '{"id":"c","choices":[],"usage":{"prompt_tokens":1}}'
@@ -350,12 +353,12 @@ FINISH_WITH_USAGE = '{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":
 
 def test_usage_as_asked():
     stream = wire(CHUNK % '"stop"', USED, "[DONE]")
-    assert kept_stream(stream).as_stream("chat", True) == stream
-    assert kept_stream(stream).as_stream("chat", False) == wire(CHUNK % '"stop"', "[DONE]")
-    assert json.loads(kept_stream(stream).as_body("chat"))["usage"] == {"prompt_tokens": 1}
+    assert kept_stream(stream).as_stream(CHAT, True) == stream
+    assert kept_stream(stream).as_stream(CHAT, False) == wire(CHUNK % '"stop"', "[DONE]")
+    assert json.loads(kept_stream(stream).as_body(CHAT))["usage"] == {"prompt_tokens": 1}
     inline = wire(FINISH_WITH_USAGE, "[DONE]")  # this host always reports usage, so the client gets it as on a miss
-    assert kept_stream(inline).as_stream("chat", False) == inline
-    assert json.loads(kept_stream(inline).as_body("chat"))["usage"] == {"prompt_tokens": 1}
+    assert kept_stream(inline).as_stream(CHAT, False) == inline
+    assert json.loads(kept_stream(inline).as_body(CHAT))["usage"] == {"prompt_tokens": 1}
 
 
 def call_chunk(*calls):
@@ -380,7 +383,7 @@ END = b'{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}'
 def test_calls_that_cannot_be_told_apart(calls):
     stream = b"".join(map(sse.encode, (call_chunk(*calls), END)))
     with pytest.raises(IncompleteStreamError):
-        kept_stream(stream).as_body("chat")
+        kept_stream(stream).as_body(CHAT)
 
 
 def test_interleaved_calls_in_one_chunk_and_several():
@@ -401,14 +404,14 @@ def test_interleaved_calls_in_one_chunk_and_several():
 )
 def test_a_body_of_another_shape_has_no_other_form(body):
     with pytest.raises(IncompleteStreamError):
-        whole(body).as_stream("chat", True)
+        whole(body).as_stream(CHAT, True)
 
 
 def test_the_order_of_a_stream_made_of_a_body():
     message = {"role": "assistant", "content": "text", "reasoning_content": "why", "refusal": None, "annotations": []}
     body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "citations": ["u"],
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "native_finish_reason": "end"}]}  # fmt: skip
-    chunks = [json.loads(event) for event in datas(whole(body).as_stream("chat", True))[:-1]]
+    chunks = [json.loads(event) for event in datas(whole(body).as_stream(CHAT, True))[:-1]]
     choices = [chunk["choices"][0] for chunk in chunks]
     assert [choice["delta"] for choice in choices] == [
         {"role": "assistant", "reasoning_content": "", "content": "", "refusal": None},

@@ -6,7 +6,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from nulpoint.protocols.registry import CODECS, with_emulation
+from support.chat_codec import CODECS
 from support.event_loop import run
 from support.request_table import CUSTOM, FORMAT, HI, TOOL
 from support.running_gateway import gateway
@@ -42,10 +42,8 @@ def decoded(model, request, *calls, provider="anthropic"):
 
     The stream is fed in pieces of several sizes, which must all give the same chunks.
     """
-    codec = CODECS[provider]
-    encoded = codec.encode(json.dumps({"model": model, "messages": HI, **request}).encode(), model)
-    assert encoded.emulation.any()
-    codec = with_emulation(codec, encoded.emulation)
+    codec = CODECS[provider].answering(json.dumps({"model": model, "messages": HI, **request}).encode(), model)
+    assert codec.emulation.any() or codec.request.conversation.has_legacy_functions()
     response = anthropic_response(*calls)
     completion = codec.decode(json.dumps(response).encode(), 0)
     ChatCompletion.model_validate_json(completion, strict=True)
@@ -116,9 +114,7 @@ def test_clients_that_send_functions_get_function_call():
 
 
 def test_cut_custom_input_is_returned_unchanged():
-    codec = CODECS["mistral"]
-    request = json.dumps({"messages": HI, "tools": [CUSTOM]}).encode()
-    codec = with_emulation(codec, codec.encode(request, "m").emulation)
+    codec = CODECS["mistral"].answering(json.dumps({"messages": HI, "tools": [CUSTOM]}).encode(), "m")
     call = {"id": "abcdefghi", "function": {"name": "shell", "arguments": '{"input": "l'}}
     answer = {
         "id": "x",

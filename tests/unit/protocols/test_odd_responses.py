@@ -7,9 +7,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, from_chat
 
+from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation
 from nulpoint.conversation.usage import MAX_TOKENS
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
@@ -17,9 +16,11 @@ from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import accumulate
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
+from nulpoint.protocols.openai.text_completion.request import CompletionRequest
 from nulpoint.protocols.openai.usage import read_metadata
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model, with_emulation
+from nulpoint.protocols.registry import EMBEDDINGS
 from support.bedrock_judge import framed
+from support.chat_codec import CODECS, codec_for_model
 from support.odd_values import MISSING, ODD, odd_ones, places, replaced
 
 ANTHROPIC_USAGE = {
@@ -145,10 +146,10 @@ def mistral():
 
 WIRES = {"anthropic": anthropic, "bedrock": bedrock, "gemini": gemini, "mistral": mistral}
 WRAPPED = {
-    "plain": Emulation(),
-    "a custom tool": Emulation(custom_tools=frozenset({"f"})),
-    "a schema": Emulation(schema_tool="f"),
-    "functions": Emulation(legacy_functions=True),
+    "plain": (NO_EMULATION, False),
+    "a custom tool": (ToolEmulation(custom_tools=frozenset({"f"})), False),
+    "a schema": (ToolEmulation(schema_tool="f"), False),
+    "functions": (NO_EMULATION, True),
 }
 
 
@@ -168,9 +169,7 @@ def written_json(value):
 
 def streamed(codec, pieces, *, completions=False, show_usage=True):
     """Return what the client gets of a stream. Only a stream without a failure may have ended, and properly."""
-    watcher = codec.stream(1, show_usage)
-    if completions:
-        watcher = ChatToCompletionStream(watcher)
+    watcher = (for_completions(codec) if completions else codec).stream(1, show_usage)
     out = b"".join([*map(watcher.feed, pieces), watcher.close()])
     facts = watcher.metadata()
     check_usage(facts.usage)
@@ -178,7 +177,6 @@ def streamed(codec, pieces, *, completions=False, show_usage=True):
     failure = watcher.failure
     if failure is not None:
         assert not watcher.finished()
-        assert not watcher.has_finish_reason()
         assert b"[DONE]" not in out
         check_failure(failure)
     assert watcher.finished() is out.endswith(b"data: [DONE]\n\n")
@@ -230,8 +228,13 @@ def check_choice(choice, said):
 
 
 def codec_for(wire, wrapped):
-    codec = codec_for_model(wire, "m")
-    return with_emulation(codec, wrapped) if wrapped.any() else codec
+    emulation, legacy_functions = wrapped
+    return codec_for_model(wire, "m").restoring(emulation, legacy_functions=legacy_functions)
+
+
+def for_completions(codec):
+    """Return the codec for a client of completions that sent the same conversation."""
+    return codec._replace(request=CompletionRequest(codec.request.conversation))
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -289,7 +292,7 @@ def test_an_odd_value_in_a_whole_answer(wire):
     whole, _ = WIRES[wire]()
     for way in places(whole):
         for odd in [MISSING, *ODD] if way else ODD:
-            decoded(codec_for(wire, Emulation()), written_json(replaced(whole, way, odd)))
+            decoded(codec_for(wire, WRAPPED["plain"]), written_json(replaced(whole, way, odd)))
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -303,7 +306,7 @@ def test_any_odd_whole_answer(wire, data):
 def decoded(codec, body):
     try:
         made = codec.decode(body, 1)
-        completion, text = json.loads(made), json.loads(from_chat(made))
+        completion, text = json.loads(made), json.loads(for_completions(codec).decode(body, 1))
     except Failure as failure:
         check_failure(failure)
         return

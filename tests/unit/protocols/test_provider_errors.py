@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from nulpoint.protocols.openai.completions import to_chat
 
 from nulpoint.api.admin import AdminError
 from nulpoint.errors import Failure, Kind
@@ -208,20 +207,6 @@ def test_bad_envelopes_name_the_field(body, param, code):
         read_envelope(body)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
     assert len(caught.value.message) < 300
-
-
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        (b'{"model":"m"}', "prompt"), (b'{"model":"m","prompt":["a","b"]}', "prompt"),
-        (b'{"model":"m","prompt":[1,2]}', "prompt"), (b'{"model":"m","prompt":"a","suffix":"b"}', "suffix"),
-        (b'{"model":"m","prompt":"a","echo":true}', "echo"), (b'{"model":"m","prompt":"a","best_of":3}', "best_of"),
-    ],
-)  # fmt: skip
-def test_what_chat_cannot_complete_is_refused(body, param):
-    with pytest.raises(Failure) as caught:
-        to_chat(body)
-    assert caught.value.param == param
 
 
 def test_a_failure_does_not_change():

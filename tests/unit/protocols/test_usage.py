@@ -6,8 +6,8 @@ import pytest
 
 from nulpoint.conversation.usage import Usage
 from nulpoint.protocols.openai.usage import read_metadata
-from nulpoint.protocols.registry import codec_for_model
 from support.bedrock_judge import framed
+from support.chat_codec import codec_for_model
 
 ANTHROPIC = {
     "input_tokens": 5,

@@ -13,9 +13,11 @@ from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Reasoning
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind
 from nulpoint.conversation.usage import UsageReport
+from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.chat import AFTER_TEXT, EXTRA_FIELDS, ChunkWriter, json_text
+from nulpoint.protocols.openai.errors import error_event
 from nulpoint.protocols.openai.stream import DONE
 
 _DONE_EVENT = sse.encode(DONE)
@@ -310,3 +312,6 @@ class ChatStreamWriter:
 
     def end(self) -> bytes:
         return _DONE_EVENT
+
+    def error(self, failure: Failure) -> bytes:
+        return error_event(failure)

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from nulpoint.errors import Failure
-from nulpoint.formats import sse
 from nulpoint.formats.json_edit import JsonEdit
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.client_protocol import ClientRequest, ConversationFormat, StoredForms
@@ -14,33 +13,23 @@ from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat_client import read_chat_request
 from nulpoint.protocols.openai.direct import usage_option
 from nulpoint.protocols.openai.envelope import Envelope
+from nulpoint.protocols.openai.errors import error_body, error_event
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.stream import DONE, PassThrough, StreamTransformer, UsageStripper, without_usage
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
 
 
 class OpenAIClientProtocol:
-    """Writes errors as OpenAI's API does (`error` with message, type, param and code). Its SDKs raise on the event."""
+    """Writes errors as OpenAI's API does."""
 
     def __init__(self, conversations: ConversationFormat | None = None) -> None:
         self.conversations = conversations
 
     def error_body(self, failure: Failure) -> bytes:
-        error: dict[str, Any] = {
-            "message": failure.message,
-            "type": failure.type,
-            "param": failure.param,
-            "code": failure.code,
-        }
-        if failure.inner_error is not None:
-            error["innererror"] = failure.inner_error
-        if failure.attempts:
-            error["attempts"] = failure.attempts
-        return msgspec.json.encode({"error": {**error, **failure.more_members()}})
+        return error_body(failure)
 
     def error_event(self, failure: Failure) -> bytes:
-        # The empty line ends an event that may be incomplete.
-        return b"\n\n" + sse.encode(self.error_body(failure))
+        return error_event(failure)
 
 
 class CompletionFormat:

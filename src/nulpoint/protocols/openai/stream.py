@@ -13,6 +13,7 @@ import msgspec
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.openai.errors import error_event
 from nulpoint.protocols.openai.usage import NO_METADATA, ResponseMetadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure
 
@@ -50,6 +51,9 @@ class StreamTransformer(Protocol):
         """Return whether the provider ended its response as its format requires, without any failure."""
 
     def metadata(self) -> ResponseMetadata: ...
+
+    def error(self, failure: Failure) -> bytes:
+        """Return the event that reports a failure to the client, after what has been returned so far."""
 
     @property
     def failure(self) -> Failure | None:
@@ -245,6 +249,9 @@ class PassThrough:
                 break
         return last
 
+    def error(self, failure: Failure) -> bytes:
+        return error_event(failure)
+
     def _last_events(self) -> list[sse.SseEvent]:
         decoder = sse.SseDecoder()
         return [*decoder.feed(self._third + self._second + self._last), *decoder.close()]
@@ -280,6 +287,9 @@ class WrappingTransformer:
 
     def metadata(self) -> ResponseMetadata:
         return self._inner.metadata()
+
+    def error(self, failure: Failure) -> bytes:
+        return self._inner.error(failure)
 
 
 def without_usage(data: bytes) -> bytes:

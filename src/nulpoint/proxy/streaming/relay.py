@@ -117,7 +117,7 @@ class StreamRelay:
             self._connection.progress()
         if first_content.has_content:
             self.committed = True
-            self._stream.commit()
+            self._stream.commit(self._transformer.error)
             self._connection.lift_deadline()
 
     def _pass_on(self, data: bytes) -> bool:
@@ -146,7 +146,7 @@ class StreamRelay:
         if transformer.finished():
             if not self.committed:  # a complete stream without content
                 self.committed = True
-                self._stream.commit()
+                self._stream.commit(self._transformer.error)
                 last = self._first_content.take_held()
             self._stream.end(last)
             return

@@ -7,6 +7,7 @@ content on, the response is from one provider, and no other provider can take ov
 
 from collections.abc import Awaitable, Callable
 
+from nulpoint.errors import Failure
 from nulpoint.http.deadlines import DeadlineSweeper
 from nulpoint.http.message import STREAM_HEADERS
 from nulpoint.http.server.response import ClientConnection, ResponseWriter
@@ -89,11 +90,12 @@ class StreamResponse:
             self._start()
             self._response.write(b"")
 
-    def commit(self) -> None:
-        """Pass the second commit point: content follows."""
-        self._context.content_began()
+    def commit(self, error_event: Callable[[Failure], bytes] | None) -> None:
+        """Pass the second commit point: content follows. A failure in it is reported by `error_event`."""
+        self._context.content_began(error_event)
         self.close()
         if self._shared_call is not None:
+            self._shared_call.error_event = error_event
             self._shared_call.start(200, self._shared_headers)
         if not self._response.committed:
             self._start()

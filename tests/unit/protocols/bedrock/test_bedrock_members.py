@@ -19,12 +19,12 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": SCHEMA}}
 
 
 def sent(model=CLAUDE, **members):
-    body, dropped, emulation = CODECS["bedrock"].encode(
+    body, dropped, translation = CODECS["bedrock"].encode(
         json.dumps({"model": model, "messages": HI, **members}).encode(), model
     )
     request = json.loads(body)
     judge_bedrock(request)
-    return request, dropped, emulation
+    return request, dropped, translation.emulation
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_schema_becomes_a_tool_that_must_be_called(model, choice):
     assert (emulation.schema_tool, dropped) == ("thing", [])
     response = {"output": {"message": {"role": "assistant", "content": [
         {"toolUse": {"toolUseId": "t", "name": "thing", "input": {"a": 1}}}]}}, "stopReason": "tool_use", "usage": None}  # fmt: skip
-    body = emulation.restore_response(CODECS["bedrock"].decode(json.dumps(response).encode(), 1))
+    body = CODECS["bedrock"].restoring(emulation).decode(json.dumps(response).encode(), 1)
     choice = json.loads(body)["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == ('{"a":1}', "stop")
 

@@ -12,8 +12,9 @@ from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure, Kind
 from nulpoint.protocols.bedrock.response import parse
 from nulpoint.protocols.bedrock.stream import BedrockStreamParser
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
+from nulpoint.protocols.registry import EMBEDDINGS
 from support.bedrock_judge import fits, frame, framed, parsed_stream, service
+from support.chat_codec import CODECS, codec_for_model
 from support.corpus.cuts import cuts
 from support.corpus.records import HOSTS
 from support.corpus.variants import NO_ANSWERS, broken, refused, streamed, whole

@@ -10,10 +10,9 @@ from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.parts import Citation, ProviderPart, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.gemini.response import parse
 from nulpoint.protocols.gemini.stream import GeminiStreamParser
-from nulpoint.protocols.registry import CODECS, with_emulation
+from support.chat_codec import CODECS
 from support.corpus.cuts import cuts
 from support.corpus.variants import framed, streamed
 from support.line_writer import LineWriter
@@ -208,7 +207,7 @@ def test_emulations_are_undone_in_each_candidate_of_a_stream():
 
 @pytest.mark.parametrize("wire", ["gemini", "vertex"])
 def test_chat_clients_get_emulated_calls_with_their_signature(wire):
-    codec = with_emulation(CODECS[wire], Emulation(frozenset({"shell"}), "answer"))
+    codec = CODECS[wire].restoring(ToolEmulation(frozenset({"shell"}), "answer"))
     custom = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"},
               "extra_content": {"google": {"thought_signature": "s"}}}  # fmt: skip
     candidates = [

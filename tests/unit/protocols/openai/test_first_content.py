@@ -5,8 +5,9 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nulpoint.protocols.openai.first_content import MAX_HELD_BYTES, FirstContentDetector
 
+from nulpoint.protocols.first_content import MAX_HELD_BYTES, FirstContentDetector
+from nulpoint.protocols.openai.client import has_content
 from nulpoint.protocols.openai.stream import MAX_PENDING_BYTES, PassThrough, UsageStripper
 
 ROLE = (
@@ -23,7 +24,7 @@ def event(data, end="\n"):
 
 
 def opening(*data):
-    one = FirstContentDetector()
+    one = FirstContentDetector(has_content)
     one.feed(b"".join(event(part) for part in data))
     return one
 
@@ -76,7 +77,7 @@ def encoded(data):
 
 @pytest.mark.parametrize("data", CONTENT.values(), ids=CONTENT)
 def test_content(data):
-    one = FirstContentDetector()
+    one = FirstContentDetector(has_content)
     one.feed(b"data: " + encoded(data) + b"\n\n")
     assert (one.has_event, one.has_content) == (True, True)
 
@@ -91,14 +92,14 @@ def test_what_is_no_content(data):
     "data", [b"", b": ping\n\n", b"\n\n", b": a\n\n: b\n\n", b"event: x\n\n", b"id: 7\nretry: 5\n\n"]
 )
 def test_what_says_nothing_at_all_does_not_even_begin_it(data):
-    one = FirstContentDetector()
+    one = FirstContentDetector(has_content)
     one.feed(data)
     assert (one.has_event, one.has_content) == (False, False)
     assert one.take_held() == data
 
 
 def test_all_that_came_is_held_and_given_once():
-    one = FirstContentDetector()
+    one = FirstContentDetector(has_content)
     parts = [b": ping\n\n", event(ROLE), event(CONTENT["text"])]
     for part in parts:
         one.feed(part)
@@ -107,7 +108,7 @@ def test_all_that_came_is_held_and_given_once():
 
 
 def test_what_is_held_is_bounded():
-    one, fed, ping = FirstContentDetector(), b"", event(NOTHING["an empty delta"])
+    one, fed, ping = FirstContentDetector(has_content), b"", event(NOTHING["an empty delta"])
     while not one.has_content:
         one.feed(ping)
         fed += ping
@@ -117,7 +118,7 @@ def test_what_is_held_is_bounded():
 
 
 def test_an_event_that_is_passed_on_in_pieces_is_content():
-    watcher, one = PassThrough(), FirstContentDetector()
+    watcher, one = PassThrough(), FirstContentDetector(has_content)
     data = event(chunk(f'{{"content":"{"x" * MAX_PENDING_BYTES * 2}"}}'))
     one.feed(watcher.feed(data[: MAX_PENDING_BYTES + 100]))
     assert (one.has_event, one.has_content) == (True, True)
@@ -136,7 +137,7 @@ STREAMS = {
 
 def through(data, cuts, watcher):
     """Feed a detector as the relay does: with the complete events that a transformer returns."""
-    one, edges = FirstContentDetector(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    one, edges = FirstContentDetector(has_content), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     parts = [watcher.feed(data[begin:end]) for begin, end in itertools.pairwise(edges)]
     for part in [*parts, watcher.close()]:
         one.feed(part)
@@ -146,7 +147,7 @@ def through(data, cuts, watcher):
 @pytest.mark.parametrize("name", STREAMS)
 def test_every_single_split(name):
     data = STREAMS[name]
-    whole = FirstContentDetector()
+    whole = FirstContentDetector(has_content)
     whole.feed(data)
     expected = whole.has_event, whole.has_content, data
     for cut in range(len(data) + 1):
@@ -158,7 +159,7 @@ def test_every_single_split(name):
 def test_any_split(name, cuts):
     data = STREAMS[name]
     for watcher in (PassThrough, UsageStripper):
-        begun, has_content, held = through(data, cuts, watcher())
-        assert has_content == (name in ("content", "finish only", "end only"))
+        begun, found, held = through(data, cuts, watcher())
+        assert found == (name in ("content", "finish only", "end only"))
         assert begun
         assert held == (data if watcher is PassThrough else data.replace(event(NOTHING["usage only"], "\r\n"), b""))

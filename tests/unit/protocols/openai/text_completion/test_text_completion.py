@@ -11,7 +11,6 @@ from nulpoint.errors import Failure
 from nulpoint.protocols.openai.chat_provider.request import render
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
-from nulpoint.protocols.openai.completions import CompletionStream, from_chat, to_chat
 from nulpoint.protocols.openai.text_completion.reader import read_completion
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter, write_completion
 from support.corpus.cuts import cuts
@@ -29,15 +28,17 @@ REQUESTS = {
     "members of chat": {"prompt": "hi", "messages": [1], "response_format": {"type": "json_object"},
                         "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"},
 }  # fmt: skip
+NOT_IN_CHAT = ("prompt", "messages", "suffix", "echo", "best_of", "logprobs")
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_a_request_is_a_conversation_of_one_message(request_):
     body = json.dumps({"model": "m", **request_}).encode()
     conversation = read_completion(body)
-    rendered = render(conversation, "m")
-    chat, dropped = to_chat(body)
-    assert (json.loads(rendered.body), list(conversation.dropped)) == (json.loads(chat), dropped)
+    chat = json.loads(render(conversation, "m").body)
+    (prompt,) = [request_["prompt"]] if isinstance(request_["prompt"], str) else request_["prompt"]
+    others = {name: value for name, value in request_.items() if name not in NOT_IN_CHAT}
+    assert chat == {"model": "m", **others, "messages": [{"role": "user", "content": prompt}]}
     (message,) = conversation.messages
     assert (message.role, message.path, message.text()) == ("user", "prompt", request_["prompt"] and "hi")
     assert list(conversation.dropped) == (["logprobs"] if request_.get("logprobs") is not None else [])
@@ -121,7 +122,11 @@ def test_members_of_a_host_stand_where_it_put_them():
     chat = {"id": "chatcmpl-1", "object": "chat.completion", "created": 7, "model": "m", "choices": choices,
             "usage": usage, "system_fingerprint": "fp", "citations": ["u"]}  # fmt: skip
     body = json.dumps(chat).encode()
-    assert written(parse(body)) == json.loads(from_chat(body))
+    rest = {"text": "a", "logprobs": None, "finish_reason": "stop", "reasoning_details": [1]}
+    assert written(parse(body)) == {
+        "id": "cmpl-1", "object": "text_completion", "created": 7, "model": "m", "usage": usage, "system_fingerprint": "fp",
+        "citations": ["u"], "choices": [{"index": at, "seed": at, **rest} for at in (0, 1)],
+    }  # fmt: skip
 
 
 def test_the_older_form_of_calls():
@@ -160,6 +165,13 @@ SAID = [
     chunk({"content": "d"}, index=1), chunk({"tool_calls": [{"index": 0, **CALL, "function": {"name": "f", "arguments": ""}}]}),
     chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}),
 ]  # fmt: skip
+# What the choices of the chunks say: the index of the choice, and the members that have a value.
+WRITTEN = [
+    (0, {}), (0, {"text": "a\u2028b é"}), (0, {"reasoning_content": "hm"}), (0, {"text": "c"}), (0, {"refusal": "no"}), (1, {}),
+    (1, {"text": "d"}), (0, {"tool_calls": [{"index": 0, **CALL, "function": {"name": "f", "arguments": ""}}]}),
+    (0, {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}), (0, {"finish_reason": "stop"}),
+    (1, {"finish_reason": "length"}),
+]  # fmt: skip
 ENDS = [chunk({}, "tool_calls", system_fingerprint="fp"), chunk({}, "length", 1), USED]
 
 
@@ -179,13 +191,15 @@ def streamed(make, pieces):
 @pytest.mark.parametrize("show_usage", [True, False])
 def test_a_stream_of_completions_is_that_of_a_chat_in_another_form(show_usage):
     body = framed([*SAID, *ENDS])
-    expected = streamed(lambda: CompletionStream(hide_usage=not show_usage), [body])
+    frame = {"id": "cmpl-1", "object": "text_completion", "created": 7, "model": "m"}
+    plain = {"text": "", "logprobs": None, "finish_reason": None}
+    expected = [{**frame, "choices": [{"index": index, **plain, **members}]} for index, members in WRITTEN]
+    expected[-2]["system_fingerprint"] = "fp"
+    if show_usage:
+        expected.append({**frame, "choices": [], "usage": USAGE})
     for pieces in cuts(body):
         made = streamed(lambda: OpenAIChatStreamParser(CompletionStreamWriter(7, show_usage)), pieces)
         assert made == expected
-    assert {event["object"] for event in made} == {"text_completion"}
-    assert {event["id"] for event in made} == {"cmpl-1"}
-    assert (made[-1].get("usage") == USAGE) is show_usage
 
 
 def test_the_last_chunk_has_what_stands_beside_the_text():
