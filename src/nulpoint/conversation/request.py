@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from nulpoint.conversation.parts import NO_MEMBERS, Members, Part, Refusal, Text
+from nulpoint.conversation.parts import NO_MEMBERS, Members, Part, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool, ProviderTool, ToolChoice
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -34,8 +34,12 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     extra: Members = NO_MEMBERS
 
     def content(self) -> list[Part]:
-        """Return the parts that the client wrote into the content, without reasoning, calls and a refusal beside it."""
-        return [part for part in self.parts if part.where.startswith("content")]
+        """Return the parts of the content, without reasoning, calls and a refusal beside it."""
+        return [
+            part
+            for part in self.parts
+            if part.where.startswith("content") and not isinstance(part, Reasoning | ToolCall)
+        ]
 
     def refusal(self) -> str:
         """Return the refusal that the client wrote beside the content, or an empty text."""
