@@ -12,11 +12,9 @@ from target import Target
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.chat_writer import write_response
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure

@@ -12,9 +12,7 @@ from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.cache.entry import CacheEntry, entry_from_stream
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.chat_provider.response import parse
-from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure

@@ -15,10 +15,7 @@ from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.formats import eventstream, sse
 from nulpoint.mock.bedrock.eventstream import event as bedrock_event
 from nulpoint.mock.bedrock.eventstream import exception
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
-from nulpoint.protocols.openai.first_content import FirstContentDetector
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
 from nulpoint.protocols.registry import codec_for_model, with_emulation

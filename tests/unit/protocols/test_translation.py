@@ -34,7 +34,15 @@ def openai(*finish_reasons, **more):
         for index, reason in enumerate(finish_reasons)
     ]
     usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-    return {"id": "c", "object": "chat.completion", "created": 1, "model": "m-1", "choices": choices, "usage": usage, **more}
+    return {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m-1",
+        "choices": choices,
+        "usage": usage,
+        **more,
+    }
 
 
 def anthropic(stop_reason):
@@ -72,7 +80,11 @@ def test_the_metadata_of_a_response(wire, body, expected, request_):
 
 @pytest.mark.parametrize("request_", [CHAT, COMPLETION], ids=["chat", "completions"])
 def test_a_response_that_cannot_be_read_is_a_failure(request_):
-    for wire, body in (("openai", openai()), ("openai", {"error": {"message": "no"}}), ("anthropic", {"type": "error"})):
+    for wire, body in (
+        ("openai", openai()),
+        ("openai", {"error": {"message": "no"}}),
+        ("anthropic", {"type": "error"}),
+    ):
         with pytest.raises(Failure) as caught:
             translated(wire, body, request_)
         assert caught.value.status >= 500

@@ -20,7 +20,12 @@ TABLE = [
     ("anthropic", "completions", "chat", False),
     ("gemini", "chat", "chat", False),
     ("gemini", "completions", "chat", False),
-    ("gemini", "embeddings", "embeddings", True),  # embeddings are not conversations: a codec of their own translates them
+    (
+        "gemini",
+        "embeddings",
+        "embeddings",
+        True,
+    ),  # embeddings are not conversations: a codec of their own translates them
     ("mistral", "chat", "chat", False),
     ("bedrock", "completions", "chat", False),
 ]
@@ -35,7 +40,13 @@ def test_the_operation_that_serves_a_request(provider, name, own, passed_on):
 
 @pytest.mark.parametrize(
     ("provider", "name"),
-    [("groq", "embeddings"), ("anthropic", "embeddings"), ("jina", "chat"), ("jina", "completions"), ("openai", "rerank")],
+    [
+        ("groq", "embeddings"),
+        ("anthropic", "embeddings"),
+        ("jina", "chat"),
+        ("jina", "completions"),
+        ("openai", "rerank"),
+    ],
 )
 def test_operations_that_a_provider_does_not_offer(provider, name):
     assert not CATALOG[provider].offers(name)
