@@ -322,3 +322,17 @@ def test_a_provider_gets_its_own_message_back_in_its_order(wire, data):
     parts = data.draw(ORDERS_OF_MESSAGES[wire])
     sent, _ = handed_back(wire, MODELS[wire], PROVIDERS[wire](parts)[0])
     assert joined(parts_of_request(wire, sent, "assistant")) == joined(parts)
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "bedrock"])
+@given(parts=st.lists(st.tuples(st.sampled_from(["text", "call"]), words), min_size=1, max_size=5))
+def test_a_streamed_message_has_what_its_provider_needs_to_see_its_order(wire, parts):
+    whole = json.loads(
+        translation(wire, "chat").response(json.dumps(PROVIDERS[wire](parts)[0]).encode(), ResponseSource(), 1).body
+    )
+    (choice,) = whole["choices"]
+    *_, last = [json.loads(data)["choices"][0] for data in streamed(wire, "chat", parts)[:-1]]
+    kept = choice["message"].get("provider_specific_fields", {}).get(wire, {}).get("content")
+    assert last["delta"].get("provider_specific_fields", {}).get(wire, {}).get("content") == kept
+    kinds = [kind for kind, _ in parts]
+    assert (kept is not None) is ("call" in kinds and "text" in kinds[kinds.index("call") :])
