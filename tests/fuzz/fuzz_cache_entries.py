@@ -8,11 +8,14 @@ import msgspec
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.cache.entry import CacheEntry, entry_from_stream
+from nulpoint.cache.entry import CacheEntry
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import accumulate
+from nulpoint.protocols.openai.stored_forms import CompletionForms
 from support.mutation import mutated, mutated_json
 from support.samples import CHUNKS, OPENAI
+
+CHAT, COMPLETIONS = CompletionForms("chat"), CompletionForms("completions")
 
 
 def _kept(content: bytes, usage_event: bytes, streamed: bool) -> CacheEntry:
@@ -22,14 +25,14 @@ def _kept(content: bytes, usage_event: bytes, streamed: bool) -> CacheEntry:
 def streams_kept(chunks: list[Any]) -> None:
     """Check that only complete streams are cached, and that the assembled stream is a valid response if there is one."""
     body = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
-    kept = entry_from_stream(body)
+    kept = CHAT.from_stream(body)
     if kept is None:
         return
     answer = _kept(*kept, streamed=True)
-    assert answer.as_stream("chat", with_usage=True).endswith(b"data: [DONE]\n\n")
-    for route in ("chat", "completions"):
+    assert answer.as_stream(CHAT, with_usage=True).endswith(b"data: [DONE]\n\n")
+    for forms in (CHAT, COMPLETIONS):
         try:
-            whole = answer.as_body(route)
+            whole = answer.as_body(forms)
         except IncompleteStreamError:
             continue
         choices = msgspec.json.decode(whole)["choices"]
@@ -38,11 +41,11 @@ def streams_kept(chunks: list[Any]) -> None:
 
 
 def bodies_kept(body: bytes) -> None:
-    for route in ("chat", "completions"):
+    for forms in (CHAT, COMPLETIONS):
         answer = _kept(body, b"", streamed=False)
-        assert answer.as_body(route) == body
+        assert answer.as_body(forms) == body
         try:
-            stream = answer.as_stream(route, with_usage=True)
+            stream = answer.as_stream(forms, with_usage=True)
         except IncompleteStreamError:
             continue
         assert stream.endswith(b"data: [DONE]\n\n")

@@ -5,32 +5,30 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
-from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.completions import from_chat
 from target import Target
 
+from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation
+from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.chat_writer import write_response
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
-from nulpoint.protocols.openai.completions import from_chat
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, Codec, codec_for_model, with_emulation
+from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.providers.prices import Prices
 from nulpoint.proxy.response_body import check_response
 from nulpoint.redaction.credential_matcher import CredentialMatcher
+from support.chat_codec import CODECS, ChatCodec, codec_for_model
 from support.mutation import mutated_json
 from support.samples import ANSWERS, CHUNKS, ERRORS, OPENAI, VECTORS
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 CREATED = 1_700_000_000
-WRAPPED = (Emulation(custom_tools=frozenset({"f"})), Emulation(schema_tool="f"), Emulation(legacy_functions=True))
 _PRICES = Prices(PRICE_LIST)
 _STATUSES = {400, 401, 402, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529}
 
@@ -84,17 +82,38 @@ def check_completion(body: bytes) -> None:
         read_or_failed(lambda: check_response("p", body, None))
 
 
+def codecs(wire: str) -> tuple[ChatCodec, ...]:
+    """Return codecs for responses to requests in which nothing was replaced, or one thing."""
+    plain = codec_for_model(wire, "some-model")
+    return (
+        plain,
+        plain.restoring(ToolEmulation(custom_tools=frozenset({"f"}))),
+        plain.restoring(ToolEmulation(schema_tool="f")),
+        plain.restoring(NO_EMULATION, legacy_functions=True),
+    )
+
+
 def decoding(wire: str) -> Callable[[bytes], None]:
+    plain, *others = codecs(wire)
+
     def check(body: bytes) -> None:
-        plain: Codec | None = codec_for_model(wire, "some-model")
-        assert plain is not None
-        for codec in (plain, *(with_emulation(plain, wrapped) for wrapped in WRAPPED)):
-            made = read_or_failed(lambda codec=codec: codec.decode(body, CREATED))
+        for codec in (plain, *others):
+            made = read_or_failed(lambda codec=codec: codec.response(body, CREATED))
             if made is not None:
-                check_completion(made)
-                read_or_failed(lambda made=made: from_chat(made))
+                check_completion(made.body)
+                check_facts(made.metadata)
+                assert made.metadata.usage == read_metadata(made.body).usage
+        response = read_or_failed(lambda: PROVIDER_PROTOCOLS[wire].parse(body, plain.source))
+        if response is not None:
+            check_legacy_completion(response)
 
     return check
+
+
+def check_legacy_completion(response: ConversationResponse) -> None:
+    completion = read_or_failed(lambda: write_completion(response, CREATED))
+    if completion is not None:
+        assert all(isinstance(choice["text"], str) for choice in msgspec.json.decode(completion)["choices"])
 
 
 def passed_on(body: bytes) -> None:
@@ -102,15 +121,12 @@ def passed_on(body: bytes) -> None:
     check_facts(read_metadata(body))
     check_facts(read_final_metadata(body))
     read_or_failed(lambda: check_response("p", body, None))
-    made = read_or_failed(lambda: from_chat(body))
-    assert made is None or isinstance(msgspec.json.decode(made)["choices"], list)
     response = read_or_failed(lambda: parse(body))
     if response is not None:
         made = read_or_failed(lambda: write_response(response, CREATED, legacy_functions=True))
         assert made is not None
         check_completion(made)
-        completion = read_or_failed(lambda: write_completion(response, CREATED))
-        assert all(isinstance(choice["text"], str) for choice in msgspec.json.decode(completion)["choices"])
+        check_legacy_completion(response)
 
 
 def vectors(wire: str) -> Callable[[tuple[bytes, bytes]], None]:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from fuzz_responses import CREATED, WRAPPED, check_facts, check_failure
+from fuzz_responses import CREATED, check_facts, check_failure, codecs
 from fuzz_sse import transformed
 from hypothesis import strategies as st
-from nulpoint.protocols.openai.completions import ChatToCompletionStream
 from target import Target
 
 from nulpoint.protocols.openai.stream import StreamTransformer
-from nulpoint.protocols.registry import codec_for_model, with_emulation
+from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
+from nulpoint.protocols.openai.usage import read_metadata
+from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
 from support.samples import STREAM_ERRORS, STREAMS
 
@@ -88,13 +89,11 @@ def _has_json(value: Any) -> bool:
 
 
 def watching(wire: str) -> Callable[[tuple[bytes, list[int]]], None]:
-    codec = codec_for_model(wire, "some-model")
-    assert codec is not None
+    plain, *others = codecs(wire)
     watchers: list[Callable[[], StreamTransformer]] = [
-        lambda: codec.stream(CREATED, True),
-        lambda: codec.stream(CREATED, False),
-        lambda: ChatToCompletionStream(codec.stream(CREATED, True)),
-        *(lambda wrapped=wrapped: with_emulation(codec, wrapped).stream(CREATED, True) for wrapped in WRAPPED),  # type: ignore[misc]
+        lambda: plain.stream(CREATED, False),
+        lambda: PROVIDER_PROTOCOLS[wire].stream_parser(CompletionStreamWriter(CREATED, True), plain.source),
+        *(lambda codec=codec: codec.stream(CREATED, True) for codec in (plain, *others)),  # type: ignore[misc]
     ]
 
     def check(given: tuple[bytes, list[int]]) -> None:
@@ -120,7 +119,10 @@ def _check_end(transformer: StreamTransformer, body: bytes) -> None:
         check_failure(transformer.failure)
     for line in out.split(b"\n"):
         if line.startswith(b"data: {"):
-            assert isinstance(msgspec.json.decode(line[6:])["choices"], list)
+            chunk = msgspec.json.decode(line[6:])
+            assert isinstance(chunk["choices"], list)
+            if chunk.get("usage"):
+                assert read_metadata(line[6:]).usage == transformer.metadata().usage
 
 
 TARGETS = tuple(Target(f"a stream of {wire}", st.tuples(streams(wire), cuts), watching(wire)) for wire in STREAMS)

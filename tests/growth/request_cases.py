@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 from measure import Case, Work
-from nulpoint.protocols.openai.completions import to_chat
 
 from nulpoint.cache.embeddings import join, read_batch, read_vectors
 from nulpoint.cache.fingerprint import fingerprint
@@ -15,9 +14,11 @@ from nulpoint.errors import Failure
 from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
-from nulpoint.protocols.openai.text_completion.reader import read_completion
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, codec_for_model
+from nulpoint.protocols.openai.text_completion.request import read_completion_request
+from nulpoint.protocols.registry import EMBEDDINGS, PROVIDER_PROTOCOLS
+from nulpoint.protocols.translation import translate
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.equivalents import tier_of
 from nulpoint.providers.spec import Provider
@@ -25,6 +26,8 @@ from nulpoint.proxy.upstream_request import prepare
 from nulpoint.ratelimit.token_estimate import estimated_tokens
 from nulpoint.routing.chains import FallbackChains, WeightedTarget
 from nulpoint.routing.router import Router
+from support.chat_codec import CODECS, codec_for_model
+from support.provider_endpoints import endpoint_of
 
 JSON = dict[str, Any]
 HI = {"role": "user", "content": "hi"}
@@ -366,7 +369,6 @@ TRIED = {
 
 def encoding(wire: str, model: str, build: Callable[[int], JSON]) -> Callable[[int], Work]:
     codec = codec_for_model(wire, model)
-    assert codec is not None
 
     def make(size: int) -> Work:
         body = json.dumps({"model": model, **build(size)}).encode()
@@ -443,9 +445,15 @@ BODIES: dict[str, tuple[Callable[[int], bytes], int]] = {
 }  # fmt: skip
 
 
+_OPENAI_CHAT = endpoint_of(CATALOG["openai"], "chat")
+
+
 def _passed_on(body: bytes) -> None:
-    envelope = read_envelope(body)
-    prepare(body, envelope, CATALOG["openai"], "another-model", "chat", False)
+    prepare(body, read_envelope(body), _OPENAI_CHAT, "another-model")
+
+
+def _completion_as_chat(body: bytes) -> None:
+    translate(read_completion_request(body, DEFAULT_LIMITS), PROVIDER_PROTOCOLS["openai"], "m", DEFAULT_LIMITS)
 
 
 def _canonical_form(body: bytes) -> None:
@@ -478,8 +486,7 @@ def _passing() -> Iterator[Case]:
         for name, (build, largest) in BODIES.items():
             yield Case(f"{reader}: {name}", body_of(build, read), largest)
     for name, (build, largest) in COMPLETIONS.items():
-        yield Case(f"completions: {name}", body_of(build, to_chat), largest)
-        yield Case(f"completions, read: {name}", body_of(build, read_completion), largest // 4)
+        yield Case(f"completions: {name}", body_of(build, _completion_as_chat), largest // 4)
 
 
 EMBEDDING_MODELS = {
@@ -561,6 +568,7 @@ def _named(piece: str, wire: str) -> Callable[[int], Work]:
         body = json.dumps({"model": name, "messages": [HI]}).encode()
         spec = next(spec for spec in CATALOG.values() if spec.wire == wire)
         provider = Provider(spec=spec, base_url="https://example.com")
+        endpoint = endpoint_of(spec, "chat")
         router = Router({spec.name: provider}, {}, spec.name, CATALOG, _CHAINS)
 
         def work() -> None:
@@ -569,7 +577,7 @@ def _named(piece: str, wire: str) -> Callable[[int], Work]:
                 router.plan(envelope.model, "chat")
             tier_of(spec.name, name)
             with suppress(Failure):
-                prepare(body, envelope, spec, name, "chat", False)
+                prepare(body, envelope, endpoint, name)
 
         return work
 

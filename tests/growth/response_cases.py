@@ -6,23 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 from measure import Case, Work
-from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.completions import from_chat
 
-from nulpoint.cache.entry import CacheEntry, entry_from_stream
+from nulpoint.cache.entry import CacheEntry
+from nulpoint.conversation.emulation import ToolEmulation
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after
-from nulpoint.protocols.emulation import Emulation
 from nulpoint.protocols.openai.chat_provider.response import parse
-from nulpoint.protocols.openai.completions import from_chat
+from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
-from nulpoint.protocols.registry import CODECS, EMBEDDINGS, ERROR_READERS, codec_for_model, with_emulation
+from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS
 from nulpoint.protocols.result_list import read_result_list
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.redaction.text import MAX_REQUEST_BYTES, redact, without_request
 from nulpoint.telemetry.request_log.bodies import BodyLogger
+from support.chat_codec import CODECS, codec_for_model
 
 JSON = dict[str, Any]
 CREATED = 1_700_000_000
@@ -163,9 +162,8 @@ OPENAI_ANSWERS: dict[str, tuple[Callable[[int], Any], int]] = {
 
 def _codec(wire: str, wrapped: bool) -> Callable[[bytes], object]:
     codec = codec_for_model(wire, "some-model")
-    assert codec is not None
     if wrapped:
-        codec = with_emulation(codec, Emulation(custom_tools=frozenset({"f"}), schema_tool="g", legacy_functions=True))
+        codec = codec.restoring(ToolEmulation(custom_tools=frozenset({"f"}), schema_tool="g"), legacy_functions=True)
     return lambda body: codec.decode(body, CREATED)
 
 
@@ -177,7 +175,6 @@ def _whole() -> Iterator[Case]:
         yield case(f"{wire} answer: many calls, unwrapped", build, _codec(wire, wrapped=True), largest)
     for name, (build, largest) in OPENAI_ANSWERS.items():
         yield case(f"chat answer: {name}", build, lambda body: write_completion(parse(body), CREATED), largest)
-    yield case("from_chat: many choices", ANSWERS["mistral"]["many choices"][0], from_chat, 5_000)
 
 
 VECTORS: dict[str, tuple[str, Callable[[int], Any]]] = {
@@ -208,18 +205,21 @@ def _decoding(wire: str, model: str, build: Callable[[int], Any], encoding: str)
 # -- cached responses --------------------------------------------------------------------------------------------------
 
 
+_CHAT = CompletionForms("chat")
+
+
 def _kept(content: bytes, streamed: bool) -> CacheEntry:
     return CacheEntry(content, b"", streamed, "p", "m", None, 0.0)
 
 
 def _replayed(body: bytes) -> None:
-    _kept(body, streamed=False).as_stream("chat", with_usage=True)
+    _kept(body, streamed=False).as_stream(_CHAT, with_usage=True)
 
 
 def _put_together(stream: bytes) -> None:
-    kept = entry_from_stream(stream)
+    kept = _CHAT.from_stream(stream)
     assert kept is not None
-    _kept(kept[0], streamed=True).as_body("chat")
+    _kept(kept[0], streamed=True).as_body(_CHAT)
 
 
 def chunks(deltas: Iterator[JSON], **more: Any) -> bytes:

@@ -6,22 +6,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from measure import Case, Work
-from nulpoint.protocols.emulation import Emulation
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
-from nulpoint.protocols.openai.first_content import FirstContentDetector
 from response_cases import CREATED, fragment
 
 from nulpoint.cache.recorder import StreamRecorder
+from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation
 from nulpoint.formats import eventstream, sse
 from nulpoint.mock.bedrock.eventstream import event as bedrock_event
 from nulpoint.mock.bedrock.eventstream import exception
-from nulpoint.protocols.emulation import Emulation
+from nulpoint.protocols.first_content import FirstContentDetector
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
-from nulpoint.protocols.openai.completions import ChatToCompletionStream, CompletionStream
-from nulpoint.protocols.openai.first_content import FirstContentDetector
-from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper
+from nulpoint.protocols.openai.client import has_content
+from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper, without_usage
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
-from nulpoint.protocols.registry import codec_for_model, with_emulation
+from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
+from support.chat_codec import ChatCodec, codec_for_model
 
 JSON = dict[str, Any]
 Build = Callable[[int], bytes]
@@ -50,8 +48,8 @@ def fed(make: Callable[[], Any], body: bytes, piece: int) -> Work:
             reader.rest()
         elif not isinstance(reader, eventstream.EventStreamDecoder):
             reader.close()
-        if hasattr(reader, "facts"):
-            reader.metadata(), reader.finished(), reader.has_finish_reason()
+        if hasattr(reader, "metadata"):
+            reader.metadata(), reader.finished()
 
     return work
 
@@ -97,13 +95,17 @@ class _Opened:
     """Holds a stream back until its first content, like the relay."""
 
     def __init__(self) -> None:
-        self._opening = FirstContentDetector()
+        self._opening = FirstContentDetector(has_content)
 
     def feed(self, part: bytes) -> None:
         self._opening.feed(part)
 
     def close(self) -> None:
         self._opening.take_held()
+
+
+def _adds_the_end() -> StreamTransformer:
+    return PassThrough(finish_ends=True)
 
 
 def _chat_parser() -> StreamTransformer:
@@ -141,9 +143,11 @@ def _sse() -> Iterator[Case]:
     yield from cases("sse.Splitter", sse.SseSplitter, BYTES, (0, 100))
     yield from cases("PassOn", PassThrough, BYTES, (0, 200))
     yield from cases("HideUsage", UsageStripper, BYTES, (0,))
-    yield from cases("CompletionStream", lambda: CompletionStream(hide_usage=True), {**FEW, **CHAT}, (0, 200))
+    yield from cases("PassThrough that adds the end", _adds_the_end, {**FEW, **CHAT}, (0, 200))
     yield from cases("chat chunks, read", _chat_parser, {**FEW, **CHAT, **PIECES}, (0, 200))
-    yield from cases("Recorder", lambda: StreamRecorder(PassThrough(), True, 10_000_000), {**FEW, **CHAT}, (0, 200))
+    yield from cases(
+        "Recorder", lambda: StreamRecorder(PassThrough(), without_usage, 10_000_000), {**FEW, **CHAT}, (0, 200)
+    )
     yield from cases("Opening", _Opened, {name: BYTES[name] for name in ("comments", "line ends", "events")}, (0, 200))
 
 
@@ -389,6 +393,12 @@ MISTRAL: dict[str, Shape] = {
         lambda size: mistral([{"delta": {"content": [{"type": "text", "text": "x"}, {"type": "reference", "reference_ids": []}]}}] * size), 6_000
     ),
     "many calls": (lambda size: mistral({"delta": fragment(at, id=f"call_{at}")} for at in range(size)), 5_000),
+    "many calls in one chunk": (
+        lambda size: mistral([{"delta": {"tool_calls": [fragment(at, id=f"call_{at}")["tool_calls"][0] for at in range(size)]}}]), 5_000
+    ),
+    "many calls without arguments": (
+        lambda size: mistral({"delta": fragment(at, "", id=f"call_{at}")} for at in range(size)), 5_000
+    ),
     "calls in turn": (
         lambda size: mistral(
             {"delta": fragment(at)} for at in [*range(size), *range(size)]
@@ -408,42 +418,44 @@ MISTRAL: dict[str, Shape] = {
 FORMATS = {"anthropic": ANTHROPIC, "gemini": GEMINI, "bedrock": BEDROCK, "mistral": MISTRAL}
 
 
-def watcher(wire: str, wrapped: Emulation | None = None, through_chat: bool = False) -> Callable[[], StreamTransformer]:
-    codec = codec_for_model(wire, "some-model")
-    assert codec is not None
-    restoring = codec if wrapped is None else with_emulation(codec, wrapped)
-
-    def make() -> StreamTransformer:
-        made: StreamTransformer = restoring.stream(CREATED, True)
-        return ChatToCompletionStream(made) if through_chat else made
-
-    return make
+def _codec(wire: str) -> ChatCodec:
+    return codec_for_model(wire, "some-model")
 
 
-UNWRAPPED = {
-    "a custom tool": Emulation(custom_tools=frozenset({"f"})),
-    "a schema": Emulation(schema_tool="f"),
-    "function_call": Emulation(legacy_functions=True),
+def chat_reader(codec: ChatCodec) -> Callable[[], StreamTransformer]:
+    return lambda: codec.stream(CREATED, True)
+
+
+def completions_reader(wire: str) -> Callable[[], StreamTransformer]:
+    parser, source = PROVIDER_PROTOCOLS[wire].stream_parser, _codec(wire).source
+    return lambda: parser(CompletionStreamWriter(CREATED, True), source)
+
+
+_CUSTOM_TOOL = ToolEmulation(custom_tools=frozenset({"f"}))
+RESTORED = {
+    "a custom tool": _codec("anthropic").restoring(_CUSTOM_TOOL),
+    "a schema": _codec("anthropic").restoring(ToolEmulation(schema_tool="f")),
+    "function_call": _codec("anthropic").restoring(NO_EMULATION, legacy_functions=True),
 }
 
 
 def _codecs() -> Iterator[Case]:
     for wire, shapes in FORMATS.items():
-        yield from cases(f"{wire} stream", watcher(wire), shapes, (0,))
+        yield from cases(f"{wire} stream", chat_reader(_codec(wire)), shapes, (0,))
         few = {name: shapes[name] for name in list(shapes)[:2]}
-        yield from cases(f"{wire} stream", watcher(wire), few, (50,))
-        yield from cases(f"{wire} stream through chat", watcher(wire, through_chat=True), few, (0,))
+        yield from cases(f"{wire} stream", chat_reader(_codec(wire)), few, (50,))
+        yield from cases(f"{wire} stream as completions", completions_reader(wire), few, (0,))
     lengthy = {name: BYTES[name] for name in ("no line end", "lines of data", "comments")}
     for wire in ("anthropic", "gemini", "mistral"):
-        yield from cases(f"{wire} stream", watcher(wire), lengthy, (100,))
-    for name, wrapped in UNWRAPPED.items():
+        yield from cases(f"{wire} stream", chat_reader(_codec(wire)), lengthy, (100,))
+    for name, codec in RESTORED.items():
         several = {
             shape: ANTHROPIC[shape]
             for shape in ("many pieces of arguments", "many calls", "calls in turn", "many pieces of text", "pings")
         }
-        yield from cases(f"unwrapped {name}", watcher("anthropic", wrapped), several, (0,))
+        yield from cases(f"{name} restored", chat_reader(codec), several, (0,))
     calls = {"many choices with a call": (_choices_with_calls, 2_000)}
-    yield from cases("unwrapped custom tools", watcher("mistral", UNWRAPPED["a custom tool"]), calls, (0,))
+    yield from cases("custom tools restored", chat_reader(_codec("mistral").restoring(_CUSTOM_TOOL)), calls, (0,))
 
 
 def _choices_with_calls(size: int) -> bytes:

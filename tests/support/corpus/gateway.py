@@ -130,7 +130,7 @@ class _Answer:
     def send_head(self) -> None:
         pass
 
-    def commit(self) -> None:
+    def commit(self, error_event: object) -> None:
         pass
 
     def writer(self) -> Callable[[bytes], None]:

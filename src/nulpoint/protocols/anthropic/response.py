@@ -139,7 +139,7 @@ def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dic
         extra = other_members(response, _TRANSLATED)
     if response.get("stop_reason") not in (None, "end_turn", "tool_use", "max_tokens"):
         extra["stop_reason"] = response["stop_reason"]
-    if not all([_is_plain(block) for block in blocks]):
+    if not all([_is_plain(block) for block in blocks]) or _has_text_after_call(blocks):
         extra["content"] = blocks
     usage = response.get("usage") or {}
     more = other_members(usage, _TRANSLATED_USAGE)
@@ -151,6 +151,12 @@ def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dic
 def _is_plain(block: dict[str, Any]) -> bool:
     """Return whether the conversation holds the whole block."""
     return block.get("type") in _PLAIN_BLOCKS and block.keys() <= _PLAIN_MEMBERS
+
+
+def _has_text_after_call(blocks: list[dict[str, Any]]) -> bool:
+    """Return whether the blocks have an order that a message with its calls beside its text does not show."""
+    types = [block.get("type") for block in blocks]
+    return "tool_use" in types and "text" in types[types.index("tool_use") :]
 
 
 def read_usage(usage: dict[str, Any]) -> UsageReport:

@@ -131,13 +131,24 @@ def provider_data(blocks: list[dict[str, Any]], response: dict[str, Any]) -> dic
     extra = other_members(response, _TRANSLATED)
     if response.get("stopReason") not in (None, "end_turn", "tool_use", "max_tokens"):
         extra["stopReason"] = response["stopReason"]
-    if any(set(block) not in _PLAIN_BLOCKS or (block.get("toolUse") or {}).get("type") for block in blocks):
+    if not all([_is_plain(block) for block in blocks]) or _has_text_after_call(blocks):
         extra["content"] = blocks
     usage = response.get("usage") or {}
     more = {name: value for name, value in usage.items() if name not in _TRANSLATED_USAGE and value}
     if more:
         extra["usage"] = more
     return {PROVIDER: extra} if extra else {}
+
+
+def _is_plain(block: dict[str, Any]) -> bool:
+    """Return whether the conversation holds the whole block."""
+    return set(block) in _PLAIN_BLOCKS and not (block.get("toolUse") or {}).get("type")
+
+
+def _has_text_after_call(blocks: list[dict[str, Any]]) -> bool:
+    """Return whether the blocks have an order that a message with its calls beside its text does not show."""
+    calls = [at for at, block in enumerate(blocks) if "toolUse" in block]
+    return bool(calls) and any(["text" in block for block in blocks[calls[0] :]])
 
 
 def read_usage(usage: dict[str, Any]) -> UsageReport:

@@ -170,6 +170,8 @@ def read_usage(usage: dict[str, Any]) -> UsageReport:
         completion=usage.get("completion_tokens") or 0,
         cached=usage.get("num_cached_tokens") if cached is None else cached,
         reasoning=completion.pop("reasoning_tokens", None),
+        written=prompt.pop("cache_write_tokens", None),
+        written_1h=prompt.pop("cache_write_1h_tokens", 0),
         total=usage.get("total_tokens"),
         prompt_details=prompt,
         completion_details=completion,

@@ -103,7 +103,7 @@ class MistralStreamParser(SseStreamParser):
         self._unheld: dict[str, dict[str, Any]] = {"response": {}, "usage": {}}
         self._rest: dict[str, dict[str, Any]] = {}
 
-    def has_finish_reason(self) -> bool:
+    def _have_ended(self) -> bool:
         choices = self._choices.values()
         return self.failure is None and bool(choices) and all([choice.has_ended for choice in choices])
 
@@ -143,7 +143,7 @@ class MistralStreamParser(SseStreamParser):
 
     def _end(self) -> bytes:
         """End the stream at `[DONE]`, unless a choice has no finish reason, which means that it is incomplete."""
-        if not self.has_finish_reason():
+        if not self._have_ended():
             return b""
         last = self._writer.usage(self._report) if self._report is not None else b""
         self.over = True
@@ -159,7 +159,7 @@ class MistralStreamParser(SseStreamParser):
         self._read_rest(chunk)
         choices = enumerate(chunk.get("choices") or ())
         output = b"".join([self._read_choice(choice, choice_index(choice, number)) for number, choice in choices])
-        if self._rest and self.has_finish_reason():
+        if self._rest and self._have_ended():
             output += self._writer.late_data(provider_data(**self._take_rest()))
         return output
 
@@ -199,7 +199,8 @@ class MistralStreamParser(SseStreamParser):
             output += b"".join([self._part(part) for part in content])
         elif content:
             output += self._piece("text", content, _TEXT_PART)
-        output += b"".join([self._call(call) for call in calls or ()])
+        if calls:
+            output += b"".join([self._call(call) for call in calls])
         return output + self._finish(reason) if reason else output
 
     def _select(self, index: int) -> bytes:
@@ -252,25 +253,24 @@ class MistralStreamParser(SseStreamParser):
         calls.with_arguments.add(number)
         return output + self._writer.arguments(number, text)
 
-    def _end_call(self, number: int) -> bytes:
-        """End a call. One without arguments gets an empty object."""
-        has_arguments = number in self._choice.calls.with_arguments
-        return (b"" if has_arguments else self._writer.arguments(number, "{}")) + self._writer.end_call(number)
-
     def _finish(self, mistral_reason: str) -> bytes:
-        """End the choice and its calls."""
+        """End the choice and its calls. A call without arguments gets an empty object."""
         choice = self._choice
         reason, original_reason = to_finish_reason(mistral_reason, bool(choice.calls))
-        output = b"".join([self._end_call(number) for number in range(len(choice.calls))])
+        output = []
+        for number in range(len(choice.calls)):
+            if number not in choice.calls.with_arguments:
+                output.append(self._writer.arguments(number, "{}"))
+            output.append(self._writer.end_call(number))
         logprobs = choice.logprobs.joined()
         if logprobs:
-            output += self._writer.logprobs(logprobs)
+            output.append(self._writer.logprobs(logprobs))
         content = choice.content.complete_list() if choice.content.is_list else None
         rest = {**choice.take_rest(), **self._take_rest()}
         choice.end()
-        return output + self._writer.finish(
-            reason, provider_data(content=content, finish_reason=original_reason, **rest)
-        )
+        data = provider_data(content=content, finish_reason=original_reason, **rest)
+        output.append(self._writer.finish(reason, data))
+        return b"".join(output)
 
 
 class _ChoiceStream:

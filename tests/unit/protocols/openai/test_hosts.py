@@ -8,7 +8,7 @@ import pytest
 from nulpoint.errors import Kind
 from support.corpus.cuts import cuts
 from support.corpus.gateway import show_stream, show_whole
-from support.corpus.openai_client import read_completion
+from support.corpus.openai_client import events_of, read_completion
 from support.corpus.records import HOSTS, Recording
 from support.corpus.sockets import asked_for, caller_of
 from support.event_loop import run
@@ -153,7 +153,9 @@ def test_completions_through_chat():
     used = json.dumps({**json.loads(FINISH), "choices": [], "usage": {"prompt_tokens": 1}})
     stream = framed(HELLO, ": keepalive", "", FINISH, used, "[DONE]")
     shown = shown_at_every_cut(GROQ, stream, usage=False, route="completions")
-    assert (shown.failure, b"usage" in shown.body, shown.body.count(b"data: ")) == (None, False, 3)
+    assert (shown.failure, b"usage" in shown.body, shown.body.count(b"[DONE]")) == (None, False, 1)
+    chunks = [json.loads(event) for event in events_of(shown.body)[:-1]]
+    assert [chunk["choices"][0]["text"] for chunk in chunks] == ["", "hello", ""]
     broken = shown_at_every_cut(GROQ, framed(HELLO, "{oops", FINISH, "[DONE]"), route="completions")
     assert broken.failure.code == "provider_malformed"
     assert b"[DONE]" not in broken.body
