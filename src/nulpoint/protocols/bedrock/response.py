@@ -2,9 +2,8 @@
 
 If a response has more than text and tool calls (reasoning with its signature, citations, images), all its blocks are in
 the provider's data unchanged, for clients whose format does not hold them. When such a client sends the message back,
-Bedrock receives exactly these blocks again.
-The body of a response has neither an id nor the name of its model. Sources: the service model of `bedrock-runtime` and
-AWS's documentation.
+Bedrock receives exactly these blocks again. The body of a response has neither an id nor the name of its model.
+Sources: the service model of `bedrock-runtime` and AWS's documentation.
 """
 
 import hashlib

@@ -49,7 +49,7 @@ class _Candidate:
         members: its members other than the content.
         parts: its parts, without calls that are incomplete.
         only_text: no part has more than text.
-        held: parts with only a signature that have come before all others.
+        held: parts without output, such as a signature alone, that have come before all others.
         kind: the kind of the current part, None before the first one and after a call.
         call_count: the number of calls that the client has seen.
         partial_call: a call that arrives in pieces.
@@ -183,7 +183,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         if not is_provider_part(part):
             return output
         if not is_output(part) and candidate.kind is None and not candidate.call_count:
-            candidate.held.append(part)  # a response with nothing but signatures may be a failure
+            candidate.held.append(part)  # a response without any output may be a failure
             return b""
         return output + self._provider_part(candidate, part)
 
