@@ -42,7 +42,7 @@ RESPONSE: Any = _Response()
 
 def measure_settling(rounds: int, rows: list[Row], raw: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        database = SqliteSink(Path(folder) / "requests.db", 0.0, trusted_clock(), time.monotonic, 0.0)
+        database = SqliteSink(Path(folder) / "requests.db", 0.0, trusted_clock(), time.monotonic)
         both, metrics_only, page, lines = asyncio.run(_measure(rounds))
         with_sqlite = asyncio.run(_measure_with_sink(database, rounds))
     raw["log and metrics"] = {"both us": both, "metrics us": metrics_only, "page ms": page, "SQLite us": with_sqlite}
