@@ -12,8 +12,8 @@ from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
+from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
-from nulpoint.protocols.openai.chat_writer import write_response
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata

@@ -9,8 +9,8 @@ from target import Target
 from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
+from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
-from nulpoint.protocols.openai.chat_writer import ChatStreamWriter
 from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper, without_usage
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
 from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one

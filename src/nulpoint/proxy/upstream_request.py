@@ -6,9 +6,9 @@ from nulpoint.formats import json_edit
 from nulpoint.http.message import Headers
 from nulpoint.protocols.client_protocol import ConversationFormat
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
-from nulpoint.protocols.openai.direct import usage_option
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage
 from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.openai.stream_options import usage_option
 from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSource
 from nulpoint.protocols.registry import EmbeddingsCodec
 from nulpoint.protocols.translation import TranslatedResponse, Translation, translate

@@ -7,7 +7,7 @@ import pytest
 from nulpoint.conversation.parts import ToolCall, ToolResult
 from nulpoint.errors import Failure
 from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.openai.chat_reader import read_chat
+from nulpoint.protocols.openai.chat_client.reader import read_chat
 from support.chat_codec import CODECS
 
 HI = {"role": "user", "content": "hi"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nulpoint.conversation.parts import Reasoning, Text, ToolCall
 from nulpoint.formats import sse
 from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.openai.chat_client import read_chat_request
+from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
 from nulpoint.protocols.provider_protocol import ResponseSource
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS

@@ -12,7 +12,7 @@ from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.parts import Citation, ProviderPart, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.request import ConversationRequest, Message
 from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, write_response
+from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter, write_response
 from nulpoint.protocols.provider_protocol import ResponseSource
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
 from support import bedrock_judge

@@ -7,7 +7,7 @@ import pytest
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.protocols.limits import DEFAULT_LIMITS
-from nulpoint.protocols.openai.chat_client import read_chat_request
+from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata
 from nulpoint.protocols.provider_protocol import ResponseSource

@@ -10,12 +10,12 @@ from nulpoint.formats.json_edit import JsonEdit
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.client_protocol import ClientRequest, ConversationFormat, StoredForms
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.chat_client import read_chat_request
-from nulpoint.protocols.openai.direct import usage_option
+from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.envelope import Envelope
 from nulpoint.protocols.openai.errors import error_body, error_event
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.stream import DONE, PassThrough, StreamTransformer, UsageStripper, without_usage
+from nulpoint.protocols.openai.stream_options import usage_option
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
 
 

@@ -16,7 +16,7 @@ from nulpoint.conversation.request import ConversationRequest, Message
 from nulpoint.errors import Failure, rejected
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import read_body
-from nulpoint.protocols.openai.chat_reader import with_messages
+from nulpoint.protocols.openai.chat_client.reader import with_messages
 
 # The members that are not supported, with the values that have no effect.
 _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = MappingProxyType(

@@ -14,8 +14,8 @@ from nulpoint.conversation.parts import NO_MEMBERS, Members
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, ChunkWriter
+from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter, chat_choice, chat_usage
 from nulpoint.protocols.openai.chat_provider.response import PROVIDER
-from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, chat_choice, chat_usage
 
 # Finish reasons that completions do not have.
 _CALL_FINISH_REASONS = frozenset({"tool_calls", "function_call"})

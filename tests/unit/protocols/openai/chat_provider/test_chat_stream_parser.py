@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.usage import Usage
+from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
-from nulpoint.protocols.openai.chat_writer import ChatStreamWriter
 from support.corpus.cuts import cuts
 from support.corpus.openai_client import read_stream
 from support.line_writer import LineWriter

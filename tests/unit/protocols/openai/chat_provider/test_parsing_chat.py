@@ -9,8 +9,8 @@ from openai.types.chat import ChatCompletion
 from nulpoint.conversation.parts import Citation, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure
+from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
-from nulpoint.protocols.openai.chat_writer import write_response
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import read_metadata
 from support.corpus.records import CORPUS, recordings

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nulpoint.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from nulpoint.errors import Failure
 from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.chat_client.reader import read_chat
 from nulpoint.protocols.openai.chat_provider.request import render
-from nulpoint.protocols.openai.chat_reader import read_chat
 from support.corpus.records import CORPUS, recordings
 from support.odd_values import odd_ones
 from support.rich_requests import rich_requests

@@ -1,4 +1,4 @@
-"""Changes a request that is passed on to a host with OpenAI's format."""
+"""Asks for the usage of a stream in a request that goes to a host with OpenAI's format."""
 
 import msgspec
 from msgspec import UNSET

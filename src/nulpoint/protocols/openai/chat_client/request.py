@@ -7,8 +7,8 @@ from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.stream import StreamWriter
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import reject_deep_nesting
-from nulpoint.protocols.openai.chat_reader import read_chat
-from nulpoint.protocols.openai.chat_writer import ChatStreamWriter, write_response
+from nulpoint.protocols.openai.chat_client.reader import read_chat
+from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter, write_response
 
 
 class ChatRequest(NamedTuple):

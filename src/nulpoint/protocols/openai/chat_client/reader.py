@@ -36,8 +36,8 @@ from nulpoint.protocols.openai.chat import (
     read_body,
     too_many,
 )
-from nulpoint.protocols.openai.chat_tools import read_choice, read_tools
-from nulpoint.protocols.openai.pending_calls import PendingCalls
+from nulpoint.protocols.openai.chat_client.pending_calls import PendingCalls
+from nulpoint.protocols.openai.chat_client.tools import read_choice, read_tools
 from nulpoint.protocols.openai.response_format import read_output_format
 
 _ROLES: Mapping[str, Role] = MappingProxyType(
