@@ -14,8 +14,9 @@ from nulpoint.conversation.parts import NO_MEMBERS, Members, Part, Reasoning, Te
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.usage import MAX_TOKENS, UsageReport
 from nulpoint.errors import ClientCause, Failure, Kind
-from nulpoint.formats.malformed import MALFORMED, unusable_response
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON, unusable_response
 from nulpoint.protocols.mistral.call_id import call_id
+from nulpoint.protocols.mistral.plain import read_plain_response
 from nulpoint.protocols.openai.chat import choice_index, joined_texts, json_text, read_response
 from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import MistralResponse
@@ -36,12 +37,33 @@ _OF_USAGE = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 def parse(body: bytes) -> ConversationResponse:
     """Read a complete response. Raises Failure (502) if it is an error or malformed."""
+    plain = _plain_response(body)
+    if plain is not None:
+        return plain
     response = read_response("mistral", body)
     try:
         _check(body)
         return _response(response)
     except MALFORMED:
         raise unusable_response("it is not a chat completion") from None
+
+
+def _plain_response(body: bytes) -> ConversationResponse | None:
+    """Read a response with a single text and no members that are unusual. Return None for any other."""
+    try:
+        response = read_plain_response(body)
+    except NOT_JSON:
+        return None
+    choice, usage = response.choices[0], response.usage
+    if not choice.message.content:
+        return None
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details is not None else None
+    report = UsageReport(usage.prompt_tokens, usage.completion_tokens, cached, total=usage.total_tokens)
+    data = (
+        {"mistral": {"usage": {"service_tier": usage.service_tier}}} if usage.service_tier is not None else NO_MEMBERS
+    )
+    written = Choice((Text(choice.message.content),), choice.finish_reason, data, choice.index)
+    return ConversationResponse(response.id, response.model, (written,), report, response.created)
 
 
 def _response(response: dict[str, Any]) -> ConversationResponse:

@@ -15,6 +15,7 @@ from nulpoint.conversation.stream import StreamWriter
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.mistral.plain import read_plain_chunk
 from nulpoint.protocols.mistral.response import (
     OF_MESSAGE,
     OF_RESPONSE,
@@ -33,7 +34,7 @@ from nulpoint.protocols.openai.stream import DONE
 from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.provider_stream import SseStreamParser
 from nulpoint.protocols.response_members import other_members
-from nulpoint.protocols.response_types import Index, MistralResponse
+from nulpoint.protocols.response_types import MistralResponse
 
 _check = msgspec.json.Decoder(MistralResponse).decode
 _PADDING = frozenset({"p"})  # a member with random letters that hide the length of the event
@@ -44,47 +45,6 @@ _PIECES = frozenset({"text", "thinking"})  # the members of a part whose text co
 _TEXT_MEMBERS = frozenset({"type", "text"})
 _TEXT_PART: Members = MappingProxyType({"type": "text"})  # the part of a content that is no list
 _PieceKind = Literal["text", "reasoning"]
-
-
-class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """Base of the types of a chunk with one piece of text or thinking and nothing else, as nearly all chunks are."""
-
-
-class _PlainText(_Plain):
-    type: Literal["text"]
-    text: str
-
-
-class _PlainThinking(_Plain):
-    type: Literal["thinking"]
-    thinking: tuple[_PlainText]
-    closed: bool
-
-
-class _PlainDelta(_Plain):
-    content: str | tuple[_PlainThinking]
-    p: str | None = None
-
-
-class _PlainChoice(_Plain):
-    index: Index
-    delta: _PlainDelta
-    finish_reason: None = None
-    logprobs: None = None
-    p: str | None = None
-
-
-class _PlainChunk(_Plain):
-    choices: tuple[_PlainChoice]
-    id: str | None = None
-    object: str | None = None
-    created: int | None = None
-    model: str | None = None
-    usage: None = None
-    p: str | None = None
-
-
-_read_plain = msgspec.json.Decoder(_PlainChunk).decode
 
 
 class MistralStreamParser(SseStreamParser):
@@ -126,7 +86,7 @@ class MistralStreamParser(SseStreamParser):
     def _continue_part(self, data: bytes) -> bytes | None:
         """Read a chunk with nothing but a further piece of the current part. Return None for any other chunk."""
         try:
-            (choice,) = _read_plain(data).choices
+            (choice,) = read_plain_chunk(data).choices
         except NOT_JSON:
             return None
         content, piece = self._choice.content, choice.delta.content

@@ -1,12 +1,15 @@
-"""The Mistral codec: requests as tables, and the official SDK end to end against a mock as strict as the real one."""
+"""The Mistral protocol: requests as tables, and the official SDK end to end against a mock as strict as the real one."""
 
 import json
 import re
 
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
+from nulpoint.protocols.mistral.response import parse
 from support.chat_codec import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
@@ -205,3 +208,26 @@ def test_the_official_sdk_end_to_end():
         assert last.choices[0].message.content
 
     run(main())
+
+
+@given(
+    st.text(max_size=4),
+    st.sampled_from(["stop", "length", "tool_calls", None]),
+    st.dictionaries(st.sampled_from(["service_tier", "num_cached_tokens", "prompt_tokens_details"]), st.none()
+                    | st.integers(0, 9) | st.just("x") | st.just({"cached_tokens": 2})),
+    st.sampled_from([None, []]),
+    st.booleans(),
+)  # fmt: skip
+def test_the_short_way_of_responses_gives_the_same_as_the_long_way(text, reason, more_usage, calls, has_total):
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, **({"total_tokens": 8} if has_total else {}), **more_usage}
+    message = {"role": "assistant", "content": text, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    response = {"id": "i", "object": "chat.completion", "created": 7, "model": "m", "choices": [choice], "usage": usage}
+
+    def parsed(more):
+        try:
+            return parse(json.dumps({**response, **more}).encode())
+        except Failure as failure:
+            return str(failure)
+
+    assert parsed({}) == parsed({"unknown": None})
