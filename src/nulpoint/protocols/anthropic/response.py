@@ -24,8 +24,9 @@ from nulpoint.conversation.parts import (
 )
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.usage import UsageReport
-from nulpoint.formats.malformed import MALFORMED, unusable_response
+from nulpoint.formats.malformed import MALFORMED, NOT_JSON, unusable_response
 from nulpoint.protocols.anthropic.messages import PROVIDER
+from nulpoint.protocols.anthropic.plain import read_plain_message
 from nulpoint.protocols.openai.chat import json_text, read_response
 from nulpoint.protocols.response_members import other_members
 from nulpoint.protocols.response_types import AnthropicMessage
@@ -46,12 +47,38 @@ _PLAIN_MEMBERS = frozenset({"type", "text", "id", "name", "input"})
 
 def parse(body: bytes) -> ConversationResponse:
     """Read a complete response. Raises Failure (502) if it is an error or malformed."""
+    plain = _plain_response(body)
+    if plain is not None:
+        return plain
     response = read_response("anthropic", body)
     try:
         _check(body)
         return _response(response)
     except MALFORMED:
         raise unusable_response("it is not a valid message of Anthropic's API") from None
+
+
+def _plain_response(body: bytes) -> ConversationResponse | None:
+    """Read a response with a single text and no members that are unusual. Return None for any other."""
+    try:
+        message = read_plain_message(body)
+    except NOT_JSON:
+        return None
+    usage = message.usage
+    read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    more: dict[str, Any] = {}
+    written_1h = 0
+    if usage.cache_creation is not None:
+        more["cache_creation"] = msgspec.to_builtins(usage.cache_creation)
+        written_1h = usage.cache_creation.ephemeral_1h_input_tokens or 0
+    if usage.inference_geo is not None:
+        more["inference_geo"] = usage.inference_geo
+    if usage.service_tier is not None:
+        more["service_tier"] = usage.service_tier
+    reason: FinishReason = "stop" if message.stop_reason == "end_turn" else "length"
+    choice = Choice((Text(message.content[0].text),), reason, {PROVIDER: {"usage": more}} if more else NO_MEMBERS)
+    report = UsageReport(usage.input_tokens + read + written, usage.output_tokens, read, 0, written, written_1h)
+    return ConversationResponse(message.id, message.model, (choice,), report)
 
 
 def _response(response: dict[str, Any]) -> ConversationResponse:

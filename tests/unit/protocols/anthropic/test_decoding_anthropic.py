@@ -3,9 +3,15 @@
 Missing, odd or unknown members must neither crash the gateway nor be read as something else.
 """
 
-import pytest
+import json
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nulpoint.errors import Failure
 from nulpoint.formats.sse import MAX_EVENT_BYTES
+from nulpoint.protocols.anthropic.response import parse
 from support.corpus.gateway import show_stream
 from support.corpus.records import HOSTS
 from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
@@ -159,3 +165,43 @@ def test_an_endless_event_is_rejected(wire):
     piece = b"x" * (MAX_EVENT_BYTES // 4)
     shown = show_stream(HOSTS[wire], [b"data: ", *[piece] * 5], usage=True)
     assert (shown.failure.status, shown.failure.code) == (502, "provider_malformed")
+
+
+COUNTS = st.none() | st.integers(0, 9)
+MORE_USAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "cache_read_input_tokens": COUNTS,
+        "cache_creation_input_tokens": COUNTS,
+        "cache_creation": st.none() | st.dictionaries(
+            st.sampled_from(["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "other"]), COUNTS
+        ),
+        "output_tokens_details": st.just({"thinking_tokens": 2}),
+        "service_tier": st.none() | st.sampled_from(["standard", ""]),
+        "inference_geo": st.none() | st.just("eu"),
+        "server_tool_use": st.none() | st.just({"web_search_requests": 1}),
+    },
+)  # fmt: skip
+MORE = st.fixed_dictionaries(
+    {},
+    optional={
+        "stop_reason": st.sampled_from(["max_tokens", "stop_sequence", "refusal", "tool_use", None]),
+        "stop_sequence": st.none() | st.just("END"),
+        "stop_details": st.none() | st.just({"explanation": "no"}),
+        "container": st.none() | st.just({"id": "c"}),
+    },
+)
+BLOCKS = st.lists(st.sampled_from([TEXT, {"type": "text", "text": ""}, {**TEXT, "citations": None}, CALL]), max_size=2)
+
+
+@given(BLOCKS, MORE_USAGE, MORE)
+def test_the_short_way_of_responses_gives_the_same_as_the_long_way(blocks, usage, more):
+    answer = message(*blocks, **{**more, "usage": {**USAGE, **usage}})
+
+    def parsed(other):
+        try:
+            return parse(json.dumps({**answer, **other}).encode())
+        except Failure as failure:
+            return str(failure)
+
+    assert parsed({}) == parsed({"unknown": None})
