@@ -15,6 +15,7 @@ from nulpoint.conversation.stream import StreamWriter
 from nulpoint.errors import Failure, rejected
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.providers.operations import Operation
 from support.line_writer import LineWriter
 
@@ -41,6 +42,7 @@ class ToyRequest(NamedTuple):
 class ToyProtocol:
     name = "toy"
     end = b""
+    read_envelope = staticmethod(read_envelope)
 
     @property
     def conversations(self) -> Any:

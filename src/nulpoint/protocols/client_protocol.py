@@ -13,7 +13,11 @@ from nulpoint.protocols.openai.stream import StreamTransformer
 
 
 class ClientProtocol(Protocol):
-    """Writes what the gateway itself says to clients in the form of their API."""
+    """Reads what the gateway must know of a request, and writes what it says to clients in the form of their API."""
+
+    @property
+    def read_envelope(self) -> "EnvelopeReader":
+        """Reads the model of a request, and whether and how the client wants a stream."""
 
     def error_body(self, failure: Failure) -> bytes:
         """Return the body of an error response."""
@@ -24,6 +28,11 @@ class ClientProtocol(Protocol):
     @property
     def conversations(self) -> "ConversationFormat | None":
         """How clients and the gateway write conversations in this API; None if it has none, such as embeddings."""
+
+
+class EnvelopeReader(Protocol):
+    def __call__(self, body: bytes, /, *, canonical: bool) -> Envelope:
+        """Read a body. With `canonical`, make the canonical text of a short one too. Raises Failure (400)."""
 
 
 class ClientRequest(Protocol):

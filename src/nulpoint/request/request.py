@@ -8,7 +8,7 @@ import msgspec
 from nulpoint.errors import rejected
 from nulpoint.http.message import Headers, HttpRequest
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.envelope import Envelope, read_envelope, with_model
+from nulpoint.protocols.openai.envelope import Envelope, with_model
 from nulpoint.providers.operations import Operation
 from nulpoint.request.client_auth import ClientAuthenticator, ClientIdentity
 from nulpoint.request.content_type import check_content_type
@@ -68,7 +68,7 @@ def parse_request(
         body = with_model(body, _decoded(path_model))
     elif operation.default_model is not None:
         body = with_model(body, operation.default_model, as_default=True)
-    envelope = read_envelope(body, canonical=canonical)
+    envelope = operation.client_protocol.read_envelope(body, canonical=canonical)
     if envelope.stream and not operation.streams:
         envelope = msgspec.structs.replace(envelope, stream=None)  # such a member means something else, or nothing
     return ProxyRequest(

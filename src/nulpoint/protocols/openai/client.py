@@ -11,7 +11,7 @@ from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.client_protocol import ClientRequest, ConversationFormat, StoredForms
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat_client.request import read_chat_request
-from nulpoint.protocols.openai.envelope import Envelope
+from nulpoint.protocols.openai.envelope import Envelope, read_envelope
 from nulpoint.protocols.openai.errors import error_body, error_event
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.stream import DONE, PassThrough, StreamTransformer, UsageStripper, without_usage
@@ -20,7 +20,9 @@ from nulpoint.protocols.openai.text_completion.request import read_completion_re
 
 
 class OpenAIClientProtocol:
-    """Writes errors as OpenAI's API does."""
+    """Reads `model`, `stream` and `stream_options`, and writes errors, as OpenAI's API has them."""
+
+    read_envelope = staticmethod(read_envelope)
 
     def __init__(self, conversations: ConversationFormat | None = None) -> None:
         self.conversations = conversations
