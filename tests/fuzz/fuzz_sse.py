@@ -11,8 +11,9 @@ from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
-from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper, without_usage
+from nulpoint.protocols.openai.stream import PassThrough, UsageStripper, without_usage
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from support.mutation import as_json, cut, cuts, garbled, mutated, one_by_one
 from support.samples import CHUNKS, STREAM_ERRORS
 

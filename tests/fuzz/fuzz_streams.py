@@ -12,10 +12,10 @@ from fuzz_sse import transformed
 from hypothesis import strategies as st
 from target import Target
 
-from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
 from nulpoint.protocols.openai.usage import read_metadata
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from support.mutation import as_json, changed, cut, cuts, garbled, odd_values, one_by_one
 from support.samples import STREAM_ERRORS, STREAMS
 

@@ -16,9 +16,10 @@ from nulpoint.mock.bedrock.eventstream import exception
 from nulpoint.protocols.first_content import FirstContentDetector
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
 from nulpoint.protocols.openai.client import has_content
-from nulpoint.protocols.openai.stream import PassThrough, StreamTransformer, UsageStripper, without_usage
+from nulpoint.protocols.openai.stream import PassThrough, UsageStripper, without_usage
 from nulpoint.protocols.openai.text_completion.writer import CompletionStreamWriter
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from support.chat_codec import ChatCodec, codec_for_model
 
 JSON = dict[str, Any]

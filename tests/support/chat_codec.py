@@ -8,9 +8,9 @@ from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.tools import FunctionTool
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat_client.request import ChatRequest, read_chat_request
-from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.provider_protocol import ResponseSource
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.protocols.translation import TranslatedRequest, TranslatedResponse, Translation, translate
 
 _NO_REQUEST = ChatRequest(ConversationRequest((), (), None, None, {}))

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
-from nulpoint.protocols.openai.stream import StreamTransformer, WrappingTransformer
+from nulpoint.errors import Failure
+from nulpoint.protocols.openai.usage import ResponseMetadata
+from nulpoint.protocols.stream_transformer import StreamTransformer
 
 
-class StreamRecorder(WrappingTransformer):
+class StreamRecorder:
     """Records the output of another transformer, which must not hide the usage.
 
     `without_usage` removes what is recorded but not passed on to the client, if anything. A stream longer than
@@ -15,7 +17,7 @@ class StreamRecorder(WrappingTransformer):
     def __init__(
         self, inner: StreamTransformer, without_usage: Callable[[bytes], bytes] | None, max_bytes: int
     ) -> None:
-        super().__init__(inner)
+        self._inner = inner
         self._without_usage = without_usage
         self._pieces: list[bytes] | None = []
         self._bytes_left = max_bytes
@@ -25,6 +27,23 @@ class StreamRecorder(WrappingTransformer):
 
     def close(self) -> bytes:
         return self._recorded(self._inner.close())
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._inner.failure
+
+    @property
+    def over(self) -> bool:
+        return self._inner.over
+
+    def finished(self) -> bool:
+        return self._inner.finished()
+
+    def metadata(self) -> ResponseMetadata:
+        return self._inner.metadata()
+
+    def error(self, failure: Failure) -> bytes:
+        return self._inner.error(failure)
 
     def _recorded(self, data: bytes) -> bytes:
         if self._pieces is not None and data:

@@ -13,7 +13,7 @@ from nulpoint.cache.recorder import StreamRecorder
 from nulpoint.errors import ClientCause
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.client_protocol import ConversationFormat
-from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.request.context import RequestContext
 from nulpoint.routing.chains import Target, TargetPlan
 

@@ -9,7 +9,7 @@ from nulpoint.errors import Failure
 from nulpoint.formats.json_edit import JsonEdit
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.envelope import Envelope
-from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.stream_transformer import StreamTransformer
 
 
 class ClientProtocol(Protocol):

@@ -8,7 +8,7 @@ from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.stream import StreamWriter
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.stream_transformer import StreamTransformer
 
 
 class RenderedRequest(NamedTuple):

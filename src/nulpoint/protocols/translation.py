@@ -7,9 +7,9 @@ from nulpoint.conversation.response import ConversationResponse
 from nulpoint.protocols.client_protocol import ClientRequest
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import reject_deep_nesting
-from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS, ResponseMetadata
 from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSource
+from nulpoint.protocols.stream_transformer import StreamTransformer
 
 
 class TranslatedResponse(NamedTuple):

@@ -7,10 +7,10 @@ from nulpoint.http.message import Headers
 from nulpoint.protocols.client_protocol import ConversationFormat
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage
-from nulpoint.protocols.openai.stream import StreamTransformer
 from nulpoint.protocols.openai.stream_options import usage_option
 from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSource
 from nulpoint.protocols.registry import EmbeddingsCodec
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.protocols.translation import TranslatedResponse, Translation, translate
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.proxy.endpoint import ProviderEndpoint

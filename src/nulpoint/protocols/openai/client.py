@@ -14,9 +14,10 @@ from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.envelope import Envelope, read_envelope
 from nulpoint.protocols.openai.errors import error_body, error_event
 from nulpoint.protocols.openai.stored_forms import CompletionForms
-from nulpoint.protocols.openai.stream import DONE, PassThrough, StreamTransformer, UsageStripper, without_usage
+from nulpoint.protocols.openai.stream import DONE, PassThrough, UsageStripper, without_usage
 from nulpoint.protocols.openai.stream_options import usage_option
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
+from nulpoint.protocols.stream_transformer import StreamTransformer
 
 
 class OpenAIClientProtocol:

@@ -1,12 +1,11 @@
 """Passes a stream in the OpenAI format on to the client, and checks it on the way.
 
-A transformer is fed every network read and returns what the client gets. It keeps just enough of the end of the stream
-to report afterwards which tokens were used and whether the stream was complete. Its results depend only on the bytes,
-never on how the network split them.
+Just enough of the end of the stream is kept to report afterwards which tokens were used and whether the stream was
+complete.
 """
 
 import re
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -33,35 +32,6 @@ _LINES = re.compile(rb"(?:data: \{[^\n]*+\n\n)++").fullmatch
 _ESCAPE = b"\\u00"
 _ERROR = b'"error"'
 _PLAIN_BEGINNING = re.compile(rb"data: ?(?! *\[)[^\\\r\n]*+(?:\\(?!u00[67])[^\\\r\n]*+)*+").fullmatch
-
-
-class StreamTransformer(Protocol):
-    """Turns a provider's stream into the one for the client.
-
-    The result of `feed` is sent to the client in a single write, unless it is empty. Only `close` returns the end of
-    a complete response, such as `[DONE]`, because what a provider sends after it must be checked first.
-    """
-
-    def feed(self, data: bytes) -> bytes: ...
-
-    def close(self) -> bytes:
-        """Return the rest of the stream for the client, including `[DONE]`, when the provider has sent everything."""
-
-    def finished(self) -> bool:
-        """Return whether the provider ended its response as its format requires, without any failure."""
-
-    def metadata(self) -> ResponseMetadata: ...
-
-    def error(self, failure: Failure) -> bytes:
-        """Return the event that reports a failure to the client, after what has been returned so far."""
-
-    @property
-    def failure(self) -> Failure | None:
-        """An error that the provider sent, or one found in its stream. Nothing is passed on after it."""
-
-    @property
-    def over(self) -> bool:
-        """True if the response has ended, properly or with a failure, so that no further event belongs to it."""
 
 
 def event_after_end() -> Failure:
@@ -265,31 +235,6 @@ class UsageStripper(PassThrough):
         if b"usage" not in data or USAGE.search(data) is None:  # as in `without_usage`, but without a call
             return data
         return without_usage(data)
-
-
-class WrappingTransformer:
-    """Base class of the transformers that change the output of another one, and may fail while they do."""
-
-    def __init__(self, inner: StreamTransformer) -> None:
-        self._inner = inner
-        self._wrapper_failure: Failure | None = None
-
-    @property
-    def failure(self) -> Failure | None:
-        return self._wrapper_failure or self._inner.failure
-
-    @property
-    def over(self) -> bool:
-        return self._wrapper_failure is not None or self._inner.over
-
-    def finished(self) -> bool:
-        return self._wrapper_failure is None and self._inner.finished()
-
-    def metadata(self) -> ResponseMetadata:
-        return self._inner.metadata()
-
-    def error(self, failure: Failure) -> bytes:
-        return self._inner.error(failure)
 
 
 def without_usage(data: bytes) -> bytes:

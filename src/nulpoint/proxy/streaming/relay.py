@@ -10,7 +10,7 @@ from nulpoint.http.deadlines import NEVER
 from nulpoint.http.message import Headers
 from nulpoint.protocols.client_protocol import ConversationFormat
 from nulpoint.protocols.first_content import FirstContentDetector
-from nulpoint.protocols.openai.stream import StreamTransformer
+from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.proxy.response_body import decompressor_for
 from nulpoint.proxy.streaming.response import StreamResponse
 
