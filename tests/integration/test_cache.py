@@ -12,7 +12,7 @@ from nulpoint.mock import MockSettings
 from support.cache_client import MEMORY, PATHS, QUESTION, ask, outcome
 from support.event_loop import run, until
 from support.http_client import Caller, post
-from support.running_gateway import gateway
+from support.running_gateway import SLOW, gateway
 from support.sdk_conversation import ONE_A_PROVIDER, TOOLS
 from support.sdk_responses import by_sdk, shown
 
@@ -479,7 +479,7 @@ def cache_of(running):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_hundred_misses_are_one_call_that_is_stored_once(streamed):
     async def main():
-        async with gateway(MEMORY, mock=MockSettings(latency_ms=50)) as running:
+        async with gateway(MEMORY, mock=SLOW) as running:
             question = {**QUESTION, "stream": streamed}
             callers = [await Caller.connect(running.port) for _ in range(100)]
             for caller in callers:
@@ -498,7 +498,7 @@ def test_a_hundred_misses_are_one_call_that_is_stored_once(streamed):
 
 def test_a_failure_goes_to_all_clients_and_is_not_stored():
     async def main():
-        async with gateway({**MEMORY, "MAX_RETRIES": "1"}, mock=MockSettings(latency_ms=50)) as running:
+        async with gateway({**MEMORY, "MAX_RETRIES": "1"}, mock=SLOW) as running:
             running.mock.set_fault("status", 1, arg=500)
             answers = await asyncio.gather(*(ask(running) for _ in range(20)))
             assert {status for status, _, _ in answers} == {502}
@@ -510,7 +510,7 @@ def test_a_failure_goes_to_all_clients_and_is_not_stored():
 
 def test_a_first_client_that_leaves_still_fills_the_cache():
     async def main():
-        async with gateway(MEMORY, mock=MockSettings(latency_ms=100)) as running:
+        async with gateway(MEMORY, mock=SLOW) as running:
             leader = await Caller.connect(running.port)
             leader.send(post(json.dumps(QUESTION).encode()))
             await until(lambda: running.mock.requests == 1)

@@ -7,10 +7,9 @@ import json
 import openai
 import pytest
 
-from nulpoint.mock import MockSettings
 from support.cache_client import MEMORY, ask
 from support.event_loop import run
-from support.running_gateway import gateway
+from support.running_gateway import SLOW, gateway
 
 MODELS = {"openai": "text-embedding-3-small", "mistral": "mistral-embed", "gemini": "gemini-embedding-001"}
 
@@ -111,7 +110,7 @@ def test_age_and_vectors_that_are_too_old():
 
 def test_many_clients_with_one_batch_share_one_call():
     async def main():
-        async with gateway(MEMORY, mock=MockSettings(latency_ms=50)) as running:
+        async with gateway(MEMORY, mock=SLOW) as running:
             await embed(running, ["a", "b"])
             answers = await asyncio.gather(*(embed(running, ["a", "b", "c"]) for _ in range(20)))
             assert running.mock.requests == 2

@@ -11,7 +11,7 @@ from support.cache_client import MEMORY, QUESTION, ask
 from support.event_loop import run_in_simulated_time as run
 from support.event_loop import until
 from support.http_client import Caller, post
-from support.running_gateway import gateway
+from support.running_gateway import SLOW, gateway
 
 STREAM = {**QUESTION, "stream": True}
 OURS = "x-ratelimit-remaining-tokens"
@@ -70,7 +70,7 @@ def test_a_refusal_is_an_openai_429_that_names_the_setting():
 
 def test_the_cache_and_shared_calls_count_as_requests():
     async def main():
-        async with gateway({**MEMORY, "RPM_LIMIT": "6"}, mock=MockSettings(latency_ms=50)) as running:
+        async with gateway({**MEMORY, "RPM_LIMIT": "6"}, mock=SLOW) as running:
             callers = [await Caller.connect(running.port) for _ in range(4)]
             for caller in callers:
                 caller.send(post(json.dumps(QUESTION).encode()))

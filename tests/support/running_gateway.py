@@ -13,6 +13,9 @@ from nulpoint.mock import MockServer, MockSettings, start
 from nulpoint.routing.breaker import State
 from support import cloud_mocks, planted_key_watch
 
+# For requests that are to share one call: on a busy machine too, all of them arrive before its response.
+SLOW = MockSettings(latency_ms=1000)
+
 
 class Running:
     """A gateway in this process, its mock providers by name, and what it logged."""
