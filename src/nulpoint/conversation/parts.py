@@ -53,7 +53,7 @@ class Citation(NamedTuple):
 
 
 class Text(Part, frozen=True, gc=False):
-    """A text.
+    """Holds a piece of text.
 
     Fields:
         citations: in a response, the web pages that support it.
@@ -99,7 +99,7 @@ class Audio(Part, frozen=True, gc=False):
 
 
 class Reasoning(Part, frozen=True, gc=False):
-    """What the model thought before it answered.
+    """Holds what the model thought before it answered.
 
     Fields:
         provider_data: by provider, the members that it sent beside the text and gets again; empty members say that

@@ -11,7 +11,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
-    """One of the messages that a client may choose from.
+    """Holds one of the messages that a client may choose from.
 
     Fields:
         parts: text, reasoning, refusals and tool calls, in the order in which the model produced them.

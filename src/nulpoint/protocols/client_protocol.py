@@ -53,7 +53,7 @@ class IncompleteStreamError(Exception):
 
 
 class StoredForms(Protocol):
-    """How a response is cached: as a body or as the events of a stream, each of which can be served as the other."""
+    """Converts responses for the cache, which keeps a body or the events of a stream, and serves each as the other."""
 
     def from_stream(self, stream: bytes) -> tuple[bytes, bytes] | None:
         """Return a whole stream as it is stored, without its end, and the event with its usage apart.
@@ -73,7 +73,7 @@ class StoredForms(Protocol):
 
 
 class ConversationFormat(Protocol):
-    """How an API writes conversations.
+    """Reads and writes conversations in the format of one API.
 
     At hosts that speak the API, requests and responses are passed on, with few changes. At all others, they are
     translated: a request is read as a conversation, and the response is written from one.

@@ -179,20 +179,21 @@ class UpstreamAttempt(msgspec.Struct):
         if metadata.suspect:
             if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
                 raise stream_mismatch("a JSON body", "a stream")
-            check_response(endpoint.name, body, self.secret, self.proxy_request.translation.json_nodes)
+            check_response(endpoint.name, body, self.secret, max_nodes)
             if operation.suspect_is_error:
-                raise unrecognised_response(endpoint.name, body, self.secret, self.proxy_request.translation.json_nodes)
+                raise unrecognised_response(endpoint.name, body, self.secret, max_nodes)
         if self.proxy_request.stream:
             raise stream_mismatch("a stream", "a JSON body")
         if endpoint.response_names:
-            check_response_node_count(body, self.proxy_request.translation.json_nodes)
+            check_response_node_count(body, max_nodes)
             body, _ = rewrite(body, endpoint.response_names, frozenset())
         return body, metadata
 
     def _translated(self, translation: Translation, headers: Headers, body: bytes) -> TranslatedResponse:
         """Return the response in the client's format, and its metadata. Raises Failure as `_read_whole` does."""
-        if len(body) > self.proxy_request.translation.json_nodes:
-            check_response_node_count(body, self.proxy_request.translation.json_nodes)
+        max_nodes = self.proxy_request.translation.json_nodes
+        if len(body) > max_nodes:
+            check_response_node_count(body, max_nodes)
         translated = self.call.prepared.translate_response(translation, body, headers, _unix_seconds())
         if self.proxy_request.stream:
             raise stream_mismatch("a stream", "a JSON body")

@@ -21,33 +21,33 @@ class _PlainText(_Plain):
     text: str
 
 
-class PlainCacheCreation(_Plain):
+class _PlainCacheCreation(_Plain):
     """`msgspec.to_builtins` returns it as it was sent."""
 
     ephemeral_5m_input_tokens: Tokens | UnsetType = UNSET
     ephemeral_1h_input_tokens: Tokens | UnsetType = UNSET
 
 
-class PlainUsage(_Plain):
+class _PlainUsage(_Plain):
     """The usage of a response."""
 
     input_tokens: Tokens
     output_tokens: Tokens
     cache_read_input_tokens: Tokens | None = None
     cache_creation_input_tokens: Tokens | None = None
-    cache_creation: PlainCacheCreation | None = None
+    cache_creation: _PlainCacheCreation | None = None
     service_tier: str | None = None
     inference_geo: str | None = None
 
 
-class PlainMessage(_Plain):
+class _PlainMessage(_Plain):
     """A complete response with a text."""
 
     id: str
     model: str
     content: tuple[_PlainText]
     stop_reason: Literal["end_turn", "max_tokens"]
-    usage: PlainUsage
+    usage: _PlainUsage
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
     stop_sequence: None = None
@@ -56,4 +56,4 @@ class PlainMessage(_Plain):
     context_management: None = None
 
 
-read_plain_message = msgspec.json.Decoder(PlainMessage).decode
+read_plain_message = msgspec.json.Decoder(_PlainMessage).decode

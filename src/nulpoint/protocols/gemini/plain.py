@@ -38,7 +38,7 @@ class _ModalityCount(_Plain):
     tokenCount: Tokens | msgspec.UnsetType = msgspec.UNSET
 
 
-class PlainUsage(_Plain):
+class _PlainUsage(_Plain):
     """The usage so far, which comes with every event. `msgspec.to_builtins` returns it as it was sent."""
 
     promptTokenCount: Tokens | msgspec.UnsetType = msgspec.UNSET
@@ -55,11 +55,11 @@ class PlainUsage(_Plain):
     trafficType: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class PlainEvent(_Plain):
+class _PlainEvent(_Plain):
     """An event with a piece of text or of a thought. What it says of the response, the first event has said too."""
 
     candidates: tuple[_Candidate]  # exactly one
-    usageMetadata: PlainUsage | None = None
+    usageMetadata: _PlainUsage | None = None
     modelVersion: str | None = None
     responseId: str | None = None
 
@@ -68,14 +68,14 @@ class _WholeCandidate(_Candidate):
     finishReason: Literal["STOP", "MAX_TOKENS"] = "STOP"
 
 
-class PlainResponse(_Plain):
+class _PlainResponse(_Plain):
     """A complete response with a text."""
 
     candidates: tuple[_WholeCandidate]  # exactly one
     responseId: str
-    usageMetadata: PlainUsage | None = None
+    usageMetadata: _PlainUsage | None = None
     modelVersion: str | None = None
 
 
-read_plain_event = msgspec.json.Decoder(PlainEvent).decode
-read_plain_response = msgspec.json.Decoder(PlainResponse).decode
+read_plain_event = msgspec.json.Decoder(_PlainEvent).decode
+read_plain_response = msgspec.json.Decoder(_PlainResponse).decode

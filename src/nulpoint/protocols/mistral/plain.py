@@ -16,19 +16,19 @@ class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     pass
 
 
-class PlainText(_Plain):
+class _PlainText(_Plain):
     type: Literal["text"]
     text: str
 
 
-class PlainThinking(_Plain):
+class _PlainThinking(_Plain):
     type: Literal["thinking"]
-    thinking: tuple[PlainText]
+    thinking: tuple[_PlainText]
     closed: bool
 
 
 class _PlainDelta(_Plain):
-    content: str | tuple[PlainThinking]
+    content: str | tuple[_PlainThinking]
     p: str | None = None
 
 
@@ -40,7 +40,7 @@ class _PlainChoice(_Plain):
     p: str | None = None
 
 
-class PlainChunk(_Plain):
+class _PlainChunk(_Plain):
     """A chunk with one piece of text or thinking and nothing else, as nearly all chunks are."""
 
     choices: tuple[_PlainChoice]
@@ -77,7 +77,7 @@ class _PlainUsage(_Plain):
     service_tier: str | None = None
 
 
-class PlainResponse(_Plain):
+class _PlainResponse(_Plain):
     """A complete response with a text."""
 
     id: str
@@ -88,5 +88,5 @@ class PlainResponse(_Plain):
     object: Literal["chat.completion"] = "chat.completion"
 
 
-read_plain_chunk = msgspec.json.Decoder(PlainChunk).decode
-read_plain_response = msgspec.json.Decoder(PlainResponse).decode
+read_plain_chunk = msgspec.json.Decoder(_PlainChunk).decode
+read_plain_response = msgspec.json.Decoder(_PlainResponse).decode

@@ -5,13 +5,11 @@ from typing import Any
 
 import msgspec
 
-from nulpoint.errors import Failure
-from nulpoint.formats.json_edit import JsonEdit
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.client_protocol import ClientRequest, ConversationFormat, StoredForms
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat_client.request import read_chat_request
-from nulpoint.protocols.openai.envelope import Envelope, read_envelope
+from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.openai.errors import error_body, error_event
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.stream import DONE, PassThrough, UsageStripper, without_usage
@@ -24,19 +22,18 @@ class OpenAIClientProtocol:
     """Reads `model`, `stream` and `stream_options`, and writes errors, as OpenAI's API has them."""
 
     read_envelope = staticmethod(read_envelope)
+    error_body = staticmethod(error_body)
+    error_event = staticmethod(error_event)
 
     def __init__(self, conversations: ConversationFormat | None = None) -> None:
         self.conversations = conversations
 
-    def error_body(self, failure: Failure) -> bytes:
-        return error_body(failure)
-
-    def error_event(self, failure: Failure) -> bytes:
-        return error_event(failure)
-
 
 class CompletionFormat:
     """The format of chat completions, or of the older completions: they differ only in the forms of their texts."""
+
+    ask_for_usage = staticmethod(usage_option)
+    without_usage = staticmethod(without_usage)
 
     def __init__(
         self, name: str, read_request: Callable[[bytes, TranslationLimits], ClientRequest], stored: StoredForms
@@ -45,14 +42,8 @@ class CompletionFormat:
         self.read_request = read_request
         self.stored = stored
 
-    def ask_for_usage(self, body: bytes, envelope: Envelope) -> JsonEdit:
-        return usage_option(body, envelope)
-
     def observer(self, *, hide_usage: bool, finish_ends: bool) -> StreamTransformer:
         return UsageStripper(finish_ends=finish_ends) if hide_usage else PassThrough(finish_ends=finish_ends)
-
-    def without_usage(self, events: bytes) -> bytes:
-        return without_usage(events)
 
     def has_content(self, data: bytes) -> bool:
         return has_content(data)

@@ -12,7 +12,7 @@ from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import CompletionRoute, accumulate
 from nulpoint.protocols.openai.chunking import chunks
-from nulpoint.protocols.openai.stream import DONE
+from nulpoint.protocols.openai.stream import DONE, DONE_EVENT
 from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS
 
 _LASTING = frozenset(reason.encode() for reason in STABLE_FINISH_REASONS)
@@ -28,7 +28,7 @@ class CompletionForms(NamedTuple):
 
     @property
     def end(self) -> bytes:
-        return sse.encode(DONE)
+        return DONE_EVENT
 
     def from_stream(self, stream: bytes) -> tuple[bytes, bytes] | None:
         return events_to_store(stream)

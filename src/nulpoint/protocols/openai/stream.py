@@ -19,7 +19,7 @@ from nulpoint.protocols.provider_errors import embedded_failure
 TAIL_BYTES = 8192  # kept of each of the last three reads, since one of the last events contains the usage
 MAX_PENDING_BYTES = 32_768  # of an incomplete event
 DONE = b"[DONE]"
-_DONE_EVENT = sse.encode(DONE)
+DONE_EVENT = sse.encode(DONE)
 # Matches usage that is not simply null. It may match other text, but every event with usage matches.
 USAGE = re.compile(rb'"usage"\s*+(?::\s*+(?!null)|[^:\s])')
 # Every read is checked for these, the cheapest checks first. An ordinary event consists of a line of JSON and an empty
@@ -203,7 +203,7 @@ class PassThrough:
             last = self.feed(b"\n" if pending.endswith(b"\n") else b"\n\n")
         self._pending.clear()
         if self._choices and not self.over and all(self._choices.values()):
-            self.over, self._done = True, _DONE_EVENT
+            self.over, self._done = True, DONE_EVENT
         return last + self._done if self.failure is None else last
 
     def finished(self) -> bool:
@@ -237,11 +237,11 @@ class UsageStripper(PassThrough):
         return without_usage(data)
 
 
-def without_usage(data: bytes) -> bytes:
+def without_usage(events: bytes) -> bytes:
     """Return complete events without those that contain only usage."""
-    if USAGE.search(data) is None:
-        return data
-    return b"".join(block for block in _blocks(data) if not _is_usage_only(block))
+    if USAGE.search(events) is None:
+        return events
+    return b"".join(block for block in _blocks(events) if not _is_usage_only(block))
 
 
 class _Chunk(msgspec.Struct):

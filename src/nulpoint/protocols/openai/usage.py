@@ -1,6 +1,5 @@
 """Reads the token counts that providers report in the OpenAI format. Counts that are not reported are never guessed."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -103,11 +102,6 @@ def _read_without_usage(response: bytes) -> ResponseMetadata:
     except NOT_JSON:
         return _UNREADABLE
     return ResponseMetadata(None, decoded.model, suspect=decoded.error not in _NO_ERROR or decoded.model is None)
-
-
-def usage_from(usage: Mapping[str, Any]) -> Usage:
-    """Return the counts in a `usage` object of the OpenAI format. Raises msgspec.ValidationError if it is malformed."""
-    return _to_usage(msgspec.convert(usage, _Usage))
 
 
 def _have_ended(choices: list[_Choice]) -> bool:

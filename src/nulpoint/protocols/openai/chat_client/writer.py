@@ -14,13 +14,11 @@ from nulpoint.conversation.response import Choice, ConversationResponse, FinishR
 from nulpoint.conversation.stream import PartKind
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.errors import Failure
-from nulpoint.formats import sse
 from nulpoint.formats.malformed import unusable_response
 from nulpoint.protocols.openai.chat import AFTER_TEXT, EXTRA_FIELDS, ChunkWriter, json_text
 from nulpoint.protocols.openai.errors import error_event
-from nulpoint.protocols.openai.stream import DONE
+from nulpoint.protocols.openai.stream import DONE_EVENT
 
-_DONE_EVENT = sse.encode(DONE)
 _encode = msgspec.json.encode
 _KEEP_ALIVE = b": ping\n"
 
@@ -311,7 +309,7 @@ class ChatStreamWriter:
         return self._chunks.usage(chat_usage(usage)) if self._show_usage else b""
 
     def end(self) -> bytes:
-        return _DONE_EVENT
+        return DONE_EVENT
 
     def error(self, failure: Failure) -> bytes:
         return error_event(failure)
