@@ -17,7 +17,9 @@ def test_reasoning_models_rename_max_tokens(name):
     assert renamed_members(FACTS[name]) == ({"max_tokens": "max_completion_tokens"} if name in REASONING else {})
 
 
-@pytest.mark.parametrize("name", ["anthropic/claude-sonnet-5", "gemini/gemini-3.8-flash", "mistral/mistral-large-latest"])
+@pytest.mark.parametrize(
+    "name", ["anthropic/claude-sonnet-5", "gemini/gemini-3.8-flash", "mistral/mistral-large-latest"]
+)
 def test_targets_with_a_format_of_their_own_are_checked_by_its_protocol(name):
     host, _, model = name.partition("/")
     facts = built_in_models().of(host, model)
