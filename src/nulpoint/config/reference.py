@@ -13,8 +13,8 @@ import msgspec
 
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
-from nulpoint.models.facts import ModelFacts
 from nulpoint.models.catalog import built_in_models
+from nulpoint.models.facts import ModelFacts
 from nulpoint.models.prices import Price
 from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target, tier_of
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
