@@ -18,7 +18,8 @@ from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
-from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
+from nulpoint.protocols.error_body import has_embedded_error
+from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.proxy.response_body import check_response

@@ -31,7 +31,7 @@ def failure_of(status, body, **headers):
         ("ModelStreamErrorException", 424, 502, Kind.UPSTREAM, "ModelStreamErrorException"),
         ("InternalServerException", 500, 502, Kind.UPSTREAM, "InternalServerException"),
         ("ServiceUnavailableException", 503, 502, Kind.UPSTREAM, "server_is_overloaded"),
-        ("ResourceNotFoundException", 404, 404, Kind.REJECTED, "model_not_found"),
+        ("ResourceNotFoundException", 404, 404, Kind.NOT_FOUND, "model_not_found"),
         ("AccessDeniedException", 403, 401, Kind.AUTH, "AccessDeniedException"),
         ("UnrecognizedClientException", 403, 401, Kind.AUTH, "invalid_api_key"),
         (VALIDATION, 400, 400, Kind.REJECTED, VALIDATION),
@@ -71,7 +71,7 @@ def test_every_error_of_the_service_model_is_known():
 )
 def test_prompt_that_is_too_long_has_openai_code(text):
     failure = failure_of(400, {"message": text}, x_amzn_errortype=VALIDATION)
-    assert (failure.status, failure.kind, failure.code) == (400, Kind.REJECTED, "context_length_exceeded")
+    assert (failure.status, failure.kind, failure.code) == (400, Kind.TOO_LONG, "context_length_exceeded")
     assert failure_of(429, {"message": text}, x_amzn_errortype=THROTTLING).code == "rate_limit_exceeded"
 
 
