@@ -109,7 +109,7 @@ def _read(response: Any, *, is_inner: bool = False) -> ErrorBody | None:
     if not isinstance(response, dict):
         return None
     base_resp = response.get("base_resp")
-    if is_minimax_error(base_resp) and not response.get("error"):
+    if isinstance(base_resp, dict) and is_minimax_error(base_resp) and not response.get("error"):
         return ErrorBody(_message(base_resp), number=_MINIMAX_STATUSES.get(base_resp["status_code"]))
     error = _error_of(response)
     if error is None:

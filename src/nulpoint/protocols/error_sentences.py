@@ -136,9 +136,7 @@ SENTENCES = (
         "https://github.com/n8n-io/n8n/issues/18352",
         is_lasting=False,
     ),
-    _model(
-        r"This is not a chat model", "openai", "https://github.com/micz/ThunderAI/issues/570", is_lasting=False
-    ),
+    _model(r"This is not a chat model", "openai", "https://github.com/micz/ThunderAI/issues/570", is_lasting=False),
     # A prompt that is longer than the context of the model.
     _context(r"prompt is too long", "anthropic", _OVERFLOWS),
     _context(r"exceed context limit", "anthropic", "https://github.com/openclaw/openclaw/pull/20539"),

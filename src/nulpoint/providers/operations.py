@@ -27,6 +27,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             body.
         method: the HTTP method, of clients and of requests to providers.
         client_protocol: the API that clients speak.
+        prompt: the member of the body that holds what the model reads, as errors about its length name it.
         default_model: the model of requests that name none; if it is None, they are rejected.
         through: the operation by which it is served at a provider that does not have it.
         streams: whether the member `stream` asks for a stream. Its client protocol must then have conversations.
@@ -46,6 +47,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     path: str
     method: str = "POST"
     client_protocol: ClientProtocol = OPENAI_CLIENT
+    prompt: str = "input"
     default_model: str | None = None
     through: str | None = None
     streams: bool = False
@@ -69,6 +71,7 @@ _ROWS = (
         noun="chat completions",
         path="/chat/completions",
         client_protocol=OPENAI_CHAT,
+        prompt="messages",
         streams=True,
         generates_text=True,
     ),
@@ -77,6 +80,7 @@ _ROWS = (
         noun="completions",
         path="/completions",
         client_protocol=OPENAI_COMPLETIONS,
+        prompt="prompt",
         through="chat",
         streams=True,
         generates_text=True,
@@ -96,6 +100,7 @@ _ROWS = (
         name="rerank",
         noun="reranking",
         path="/rerank",
+        prompt="documents",
         read_metadata=read_result_list,
         read_final_metadata=read_result_list,
         suspect_is_error=True,

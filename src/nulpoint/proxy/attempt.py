@@ -76,6 +76,8 @@ class UpstreamAttempt(msgspec.Struct):
                 self._send_body(connection, body)
         except Failure as caught:  # what reads an error from the provider does not know the credential
             failure = redact_failure(caught, self.secret)
+            if failure.kind is Kind.TOO_LONG and failure.param is None:
+                failure = failure.with_param(call.endpoint.operation.prompt)
             context.model_redacted(self.secret.redact(context.response_model))  # the client sees it in a header
             if self.signer is not None and failure.kind is Kind.AUTH:
                 failure = _own_credential_refused(failure, provider)

@@ -226,9 +226,7 @@ class Failover:
         name, model, now = planned.target.provider.spec.name, planned.target.model, self._loop.time()
         refused_key = self._newly_refused_key(planned, failure, now)
         rules, has_alternative = self._rules.attempts, len(self._targets) > 1
-        changed = record_failure(
-            planned, self._provider_health, rules, failure, now, has_alternative=has_alternative
-        )
+        changed = record_failure(planned, self._provider_health, rules, failure, now, has_alternative=has_alternative)
         self._record_breaker_change(name, changed)
         if refused_key:
             self._recorder.key_refused(name, refused_key, failure, cooldown_scope(failure, model))

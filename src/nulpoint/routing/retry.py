@@ -1,8 +1,9 @@
 """Decides whether another attempt may follow a failed one. Nothing here does I/O.
 
 A request is never tried again once the client has received a part of the response, nor if it failed because of a
-mistake of the client, which is what the primary target says is one. Every further attempt is taken from a budget, so that the gateway does not multiply the load
-during an outage. A further attempt goes to another target if there is one, else to the same target after a wait.
+mistake of the client, which is what the primary target says is one. Every further attempt is taken from a budget, so
+that the gateway does not multiply the load during an outage. A further attempt goes to another target if there is one,
+else to the same target after a wait.
 """
 
 from nulpoint.errors import Failure, Kind
