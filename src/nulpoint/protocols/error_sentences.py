@@ -116,7 +116,8 @@ SENTENCES = (
     ),
     _model(r"Invalid model: \S", "mistral", "https://github.com/tmc/langchaingo/issues/1233"),
     _model(
-        r"This model version has reached the end of its life|Access denied\. This Model is marked by provider as Legacy",
+        r"This model version has reached the end of its life"
+        r"|Access denied\. This Model is marked by provider as Legacy",
         "bedrock",
         "https://github.com/aws-solutions-library-samples/"
         "accelerated-intelligent-document-processing-on-aws/issues/708",

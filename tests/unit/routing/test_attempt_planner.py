@@ -482,8 +482,7 @@ def test_a_key_without_credit_rests_for_all_models():
 
 def test_a_request_that_is_too_long_goes_to_targets_that_may_have_a_larger_context():
     small, same, large = (
-        target(name)._replace(facts=ModelFacts(context=context))
-        for name, context in ((A, 1000), (B, 1000), (C, 2000))
+        target(name)._replace(facts=ModelFacts(context=context)) for name, context in ((A, 1000), (B, 1000), (C, 2000))
     )
     unknown = target(D)._replace(facts=ModelFacts())
     for following, tried in (((same, large), C), ((unknown,), D)):

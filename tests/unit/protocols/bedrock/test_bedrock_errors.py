@@ -77,7 +77,10 @@ def test_prompt_that_is_too_long_has_openai_code(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["The text field in the ContentBlock object is blank.", "The maximum tokens you requested exceeds the model limit of 4096."],
+    [
+        "The text field in the ContentBlock object is blank.",
+        "The maximum tokens you requested exceeds the model limit of 4096.",
+    ],
 )
 def test_other_validation_errors_keep_their_code(text):
     assert failure_of(400, {"message": text}, x_amzn_errortype=VALIDATION).code == VALIDATION
