@@ -13,12 +13,12 @@ from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
 from nulpoint.models.prices import Prices
+from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_completion, read_metadata
-from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.providers.price_list import PRICE_LIST

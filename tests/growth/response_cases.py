@@ -11,11 +11,11 @@ from nulpoint.cache.entry import CacheEntry
 from nulpoint.conversation.emulation import ToolEmulation
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after
+from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import read_completion, read_metadata
-from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS
 from nulpoint.protocols.result_list import read_result_list

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from nulpoint.conversation.usage import Usage
@@ -76,7 +77,8 @@ USAGE = Usage(3, 4)
 def test_the_metadata_of_a_response(wire, body, expected, request_):
     response = translated(wire, body, request_)
     assert response.metadata == expected
-    assert read_completion(response.body) == expected  # the client reads the same
+    read = read_completion(response.body)  # the client reads the same, but looks closer at what ends in another way
+    assert msgspec.structs.replace(read, suspect=read.suspect and expected.ended) == expected
 
 
 @pytest.mark.parametrize("request_", [CHAT, COMPLETION], ids=["chat", "completions"])

@@ -205,7 +205,7 @@ class PassThrough:
             last = self.feed(b"")
         elif pending and self.failure is None and not is_cut_off(sse.parse(pending)):
             last = self.feed(b"\n" if pending.endswith(b"\n") else b"\n\n")
-        is_cut = bool(self._pending.strip())
+        is_cut = bool(self._pending) and not sse.parse(bytes(self._pending)).is_empty
         self._pending.clear()
         self._check_last_events()
         if not self.over and self._have_ended(is_cut=is_cut):
