@@ -6,15 +6,18 @@ Errors from sockets, TLS and provider responses are turned into a `Failure` once
 code decides by `kind` alone. It never looks at exception types or at message text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Self
 
 
 class Kind(StrEnum):
     """Whose fault a failure is and how it may be handled. It is also the `error` label in logs and metrics."""
 
-    REJECTED = "rejected"  # the client's request is wrong, and no other provider would accept it
+    REJECTED = "rejected"  # the request is wrong, or cannot be expressed at this provider
+    NOT_FOUND = "not_found"  # the provider does not have the model; another one may
+    TOO_LONG = "too_long"  # the request is too long for the model at this provider; another one may accept it
     AUTH = "auth"  # a credential is missing or was rejected
     QUOTA = "quota"  # the credit of a credential is used up, so waiting does not help
     RATE_LIMIT = "rate_limit"  # too many requests, by the gateway's limit or the provider's
@@ -55,9 +58,18 @@ class ClientCause(StrEnum):
     VECTOR_COUNT_MISMATCH = "vector_count_mismatch"  # not one vector per input, which is valid if nothing is cached
 
 
+class Cooldown(StrEnum):
+    """What must not be used for a while after a failure, whatever the next request is."""
+
+    KEY = "key"  # the credential, for all models: its account has no credit
+    KEY_AND_MODEL = "key_and_model"  # the credential for this model: the model does not exist there
+
+
 # The `type` of an error by its kind, in the words of the OpenAI API.
 ERROR_TYPES = {
     Kind.REJECTED: "invalid_request_error",
+    Kind.NOT_FOUND: "invalid_request_error",
+    Kind.TOO_LONG: "invalid_request_error",
     Kind.AUTH: "authentication_error",
     Kind.QUOTA: "insufficient_quota",
     Kind.RATE_LIMIT: "rate_limit_error",
@@ -81,7 +93,8 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
         retry_after_guessed: `retry_after` is the gateway's guess, because the provider named no time.
         client_cause: set if a client can cause the failure at will.
         attempts: the targets that were tried before the gateway gave up.
-        inner_error: further details from the provider, sent as `innererror`.
+        provider_members: further members of the provider's error, which the client gets as they are.
+        cooldown: set if the failure says for certain what to leave alone for a while, and its kind does not.
         headers: header lines that are sent to the client with the error.
     """
 
@@ -96,7 +109,8 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
     retry_after_guessed: bool
     client_cause: ClientCause | None
     attempts: Sequence[dict[str, Any]]
-    inner_error: dict[str, Any] | None
+    provider_members: Mapping[str, Any]
+    cooldown: Cooldown | None
     headers: bytes
 
     def __init__(
@@ -112,7 +126,8 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
         provider_status: int = 0,
         retry_after_guessed: bool = False,
         client_cause: ClientCause | None = None,
-        inner_error: dict[str, Any] | None = None,
+        provider_members: Mapping[str, Any] = MappingProxyType({}),
+        cooldown: Cooldown | None = None,
         headers: bytes = b"",
     ) -> None:
         super().__init__(message)
@@ -128,7 +143,8 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
             retry_after_guessed=retry_after_guessed,
             client_cause=client_cause,
             attempts=(),
-            inner_error=inner_error,
+            provider_members=provider_members,
+            cooldown=cooldown,
             headers=headers,
         )
 
@@ -147,11 +163,14 @@ class Failure(Exception):  # noqa: N818  # it is what a client is told, not what
     def with_retry_after(self, seconds: float) -> Self:
         return self._with(retry_after=seconds)
 
+    def with_param(self, param: str) -> Self:
+        return self._with(param=param)
+
     def with_texts(
-        self, message: str, code: str | None, param: str | None, type: str, inner_error: dict[str, Any] | None
+        self, message: str, code: str | None, param: str | None, type: str, provider_members: Mapping[str, Any]
     ) -> Self:
         """Return a copy with other texts, for instance after a credential was removed from them."""
-        return self._with(message=message, code=code, param=param, type=type, inner_error=inner_error)
+        return self._with(message=message, code=code, param=param, type=type, provider_members=provider_members)
 
     def _with(self, **changes: Any) -> Self:
         copy = self.__class__.__new__(self.__class__)

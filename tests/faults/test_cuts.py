@@ -4,6 +4,7 @@ NULPOINT_CUTS sets the number of random cuts; 10,000 take about 40 s.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -74,9 +75,26 @@ class Cut(NamedTuple):
         if self.form.speaks == "bedrock" and self.how == "http end":
             everything = b"".join(self.form.events)
             return everything[: self.at] in (everything, everything.removesuffix(last))
+        if self.how == "http end" and (self.form.speaks or self.form.name) in ("openai", "mistral"):
+            return self._ends_after_the_finish_reason
         if self.how == "http end":
             return last.rstrip(b"\r\n") in sent
         return sent.endswith(LAST_CHUNK) or (self.form.name != "gemini" and last in sent)
+
+    @property
+    def _ends_after_the_finish_reason(self) -> bool:
+        """Return whether the finish reason is in a whole event, and no other event is cut in its data."""
+        *events, rest = b"".join(self.form.events)[: self.at].split(b"\n\n")
+        data = rest.partition(b":")[2].strip()
+        if data and not _is_whole(data):
+            return False
+        return any(b'"finish_reason":"' in event.replace(b": ", b":") for event in [*events, rest])
+
+
+def _is_whole(data: bytes) -> bool:
+    with contextlib.suppress(json.JSONDecodeError):
+        return data == b"[DONE]" or isinstance(json.loads(data), dict)
+    return False
 
 
 def shortened(pieces: list[bytes], size: int) -> list[bytes]:

@@ -15,12 +15,13 @@ from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
 from nulpoint.models.catalog import built_in_models
 from nulpoint.models.costs import Prices
+from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
 from nulpoint.protocols.openai.text_completion.writer import write_completion
-from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
-from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
+from nulpoint.protocols.openai.usage import ResponseMetadata, read_completion, read_metadata
+from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.proxy.response_body import check_response
 from nulpoint.redaction.credential_matcher import CredentialMatcher
@@ -79,7 +80,7 @@ def check_completion(body: bytes) -> None:
             assert call["type"] in ("function", "custom")
     facts = read_metadata(body)
     check_facts(facts)
-    check_facts(read_final_metadata(body))
+    check_facts(read_completion(body))
     if facts.suspect:
         read_or_failed(lambda: check_response("p", body, None))
 
@@ -121,7 +122,7 @@ def check_legacy_completion(response: ConversationResponse) -> None:
 def passed_on(body: bytes) -> None:
     """Read a response in OpenAI's format, which is passed on unchanged."""
     check_facts(read_metadata(body))
-    check_facts(read_final_metadata(body))
+    check_facts(read_completion(body))
     read_or_failed(lambda: check_response("p", body, None))
     response = read_or_failed(lambda: parse(body))
     if response is not None:

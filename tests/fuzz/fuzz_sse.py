@@ -141,7 +141,7 @@ def streams(draw: Any) -> bytes:
 
 
 def _to_completions() -> StreamTransformer:
-    return OpenAIChatStreamParser(CompletionStreamWriter(1, True), finish_ends=True)
+    return OpenAIChatStreamParser(CompletionStreamWriter(1, True))
 
 
 # If one read contains two errors, the first one counts.

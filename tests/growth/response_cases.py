@@ -11,11 +11,12 @@ from nulpoint.cache.entry import CacheEntry
 from nulpoint.conversation.emulation import ToolEmulation
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after
+from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.text_completion.writer import write_completion
-from nulpoint.protocols.openai.usage import read_final_metadata, read_metadata
-from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
+from nulpoint.protocols.openai.usage import read_completion, read_metadata
+from nulpoint.protocols.provider_errors import embedded_failure, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS
 from nulpoint.protocols.result_list import read_result_list
 from nulpoint.redaction.credential_matcher import CredentialMatcher
@@ -468,7 +469,7 @@ def _errors() -> Iterator[Case]:
     for name, (build, largest) in BEDROCK_ERRORS.items():
         yield case(f"bedrock error: {name}", build, lambda body: ERROR_READERS["bedrock"](400, {}, body), largest)
     for name, (build, largest) in USAGES.items():
-        yield case(f"usage: {name}", build, lambda body: (read_metadata(body), read_final_metadata(body)), largest)
+        yield case(f"usage: {name}", build, lambda body: (read_metadata(body), read_completion(body)), largest)
         yield case(f"result list: {name}", build, read_result_list, largest)
     for name, piece in (("digits", b"1"), ("spaces", b" "), ("commas", b","), ("dates", b"Mon, 1 Jan ")):
         build = lambda size, piece=piece: piece * (size // len(piece) + 1)  # noqa: E731

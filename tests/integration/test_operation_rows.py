@@ -14,9 +14,7 @@ from support.provider_bytes import answer
 from support.running_gateway import gateway
 from support.scripted_provider import send, serve
 
-TOYS = Operation(
-    name="toys", noun="toys", path="/toys", read_metadata=read_result_list, read_final_metadata=read_result_list
-)
+TOYS = Operation(name="toys", noun="toys", path="/toys", read_metadata=read_result_list)
 RESULT = answer(b'{"results":[1],"usage":{"total_tokens":7}}')
 BROKEN = answer(b'{"error":{"message":"broken"}}', 500)
 CONFIG = """

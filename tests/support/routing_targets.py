@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from nulpoint.errors import ClientCause, Failure, Kind
+from nulpoint.errors import ClientCause, Cooldown, Failure, Kind
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Provider, Secret
 from nulpoint.routing.attempt_planner import AttemptRules
@@ -47,9 +47,12 @@ FAILURES = {
     "529": lambda: Failure(Kind.UPSTREAM, 502, "529", provider_status=529),
     "529 in 5": lambda: Failure(Kind.UPSTREAM, 502, "529", provider_status=529, retry_after=5.0),
     "400": lambda: Failure(Kind.REJECTED, 400, "400", provider_status=400),
-    "404": lambda: Failure(Kind.REJECTED, 404, "404", provider_status=404),
+    "404": lambda: Failure(Kind.NOT_FOUND, 404, "404", provider_status=404),
+    "no model": lambda: Failure(Kind.NOT_FOUND, 404, "404", provider_status=404, cooldown=Cooldown.KEY_AND_MODEL),
+    "too long": lambda: Failure(Kind.TOO_LONG, 400, "400", provider_status=400),
+    "no credit": lambda: Failure(Kind.QUOTA, 402, "402", provider_status=402, cooldown=Cooldown.KEY),
     "408": lambda: Failure(Kind.TIMEOUT, 504, "408", provider_status=408),
-    "413": lambda: Failure(Kind.REJECTED, 413, "413", provider_status=413),
+    "413": lambda: Failure(Kind.TOO_LONG, 413, "413", provider_status=413),
     "422": lambda: Failure(Kind.REJECTED, 400, "422", provider_status=422),
     "499": lambda: Failure(Kind.UPSTREAM, 502, "499", provider_status=499),
     "401": lambda: Failure(Kind.AUTH, 401, "401", provider_status=401),

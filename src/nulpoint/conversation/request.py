@@ -118,6 +118,13 @@ class ConversationRequest(msgspec.Struct, frozen=True, gc=False):
         """Return the tools in a provider's own format."""
         return [tool.data for tool in self.tools if isinstance(tool, ProviderTool)]
 
+    def may_get_nothing(self) -> bool:
+        """Return whether an empty answer may be right.
+
+        The first token may have been one of the stop sequences, or nothing may be missing before the `suffix`.
+        """
+        return bool(self.settings.get("stop") or self.settings.get("suffix"))
+
     def has_legacy_functions(self) -> bool:
         """Return whether the client used the older form of functions."""
         return any(isinstance(tool, FunctionTool) and tool.legacy for tool in self.tools)

@@ -96,7 +96,10 @@ class StreamWriter(Protocol):
     def usage(self, usage: UsageReport) -> bytes: ...
 
     def end(self) -> bytes:
-        """Return the end of a stream that is known to be complete."""
+        """Return the end of a stream that is known to be complete.
+
+        Raises Failure (502) if it has no content, and no finish reason explains that (`conversation/answer.py`).
+        """
 
     def error(self, failure: Failure) -> bytes:
         """Return the event that reports a failure, after which the stream ends without its proper end."""

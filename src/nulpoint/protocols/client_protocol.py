@@ -102,7 +102,13 @@ class ConversationFormat(Protocol):
     def has_content(self, data: bytes) -> bool:
         """Return whether the data of an event is content for the client, after which no other provider can take over.
 
-        Events that cannot be read count as content.
+        Events that cannot be read count as content. The end of a response is none unless it says why there is none.
+        """
+
+    def stream_failure(self, events: bytes, request: bytes, /, *, complete: bool) -> Failure | None:
+        """Return why the events of a stream that is passed on and has no content are not an answer; None if they are.
+
+        Of a stream that is not complete only errors are found. `request` is the body of the client's request.
         """
 
     @property

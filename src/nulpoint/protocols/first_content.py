@@ -2,7 +2,7 @@
 
 Until the first content, the gateway can still fail over to another provider without the client noticing. Everything
 before it (the role, empty deltas, comments) is therefore held back. Content is anything that a client would show or act
-on: text, reasoning, a refusal, a tool call, audio or the end of the response.
+on: text, reasoning, a refusal, a tool call, audio, or an end of the response that says why there is nothing of these.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,11 @@ class FirstContentDetector:
         if self._bytes > MAX_HELD_BYTES:
             self.has_event = self.has_content = True
 
+    def held(self) -> bytes:
+        """Return everything that is held back."""
+        return b"".join(self._held)
+
     def take_held(self) -> bytes:
         """Return everything that was held back, and hold it no longer."""
-        events, self._held = self._held, []
-        return b"".join(events)
+        events, self._held = self.held(), []
+        return events

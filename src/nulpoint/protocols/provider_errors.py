@@ -1,64 +1,69 @@
 """Converts a provider's error response to the failure shown to the client.
 
-The failure has the provider's message and code, but the gateway's own status, and never a credential.
-
-Formats of the body (from recordings and the documentation of the providers): OpenAI's
-`{"error": {message, type, param, code}}`, Anthropic's `{"type": "error", "error": {...}}`, Gemini's
-`{"error": {code, message, status}}` or a list of it, Mistral's `{"message": ..}`, `{"detail": ..}`, plain
-`{"error": "text", "code": ..}`, and HTML pages of intermediaries. Typed members of the body (`type`, `code`, `reason`)
-may refine the status; the text of the message never does.
+The failure has the provider's message and code, but the gateway's own status, and never a credential. A missing model,
+a prompt that is too long and an account without credit have one code whatever the provider (`error_meaning.py`).
 """
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from nulpoint.errors import ERROR_TYPES, Failure, Kind
-from nulpoint.formats.malformed import MALFORMED, NOT_JSON
+from nulpoint.errors import ERROR_TYPES, Cooldown, Failure, Kind
+from nulpoint.formats.malformed import MALFORMED
+from nulpoint.protocols.error_body import (
+    MAX_LABEL_LENGTH,
+    MAX_MESSAGE_LENGTH,
+    NO_MEMBERS,
+    ErrorBody,
+    decoded,
+    read_error_body,
+)
+from nulpoint.protocols.error_meaning import ErrorMeaning, meaning_of
 from nulpoint.redaction.credential_matcher import CredentialMatcher
-from nulpoint.redaction.text import LOOKAHEAD, redact, redacted_body_prefix, redacted_prefix
+from nulpoint.redaction.text import redact, redacted_prefix
 
 DEFAULT_RETRY_AFTER = 60.0  # seconds, for a 429 that names no time to wait
-_MAX_MESSAGE_LENGTH = 8192  # characters of a message that are shown
-_MAX_LABEL_LENGTH = 256  # characters of a code, a type or a parameter's name that are shown
-_MAX_UNKNOWN_BODY = 8192  # bytes that are read of a body in an unknown format
-_MAX_UNKNOWN_TEXT = 200  # characters of its text that are shown
-_MAX_DETAILS = 100  # entries that are read of Google's `details`, and of the violations in each entry
-_MAX_INNER_LENGTH = 8192  # characters of an `innererror`; a longer one is not a content filter's result
-_MAX_INNER_NODES = 200  # objects and lists in an `innererror`, which also bounds its depth
-_TAG = re.compile(r"<!--.*?(?:-->|$)|<(script|style).*?(?:</\1>|$)|<[^>]*(?:>|$)", re.DOTALL | re.IGNORECASE)
+_MAX_KEPT_LENGTH = 8192  # characters of a member that is kept; a longer one is left out
+_MAX_KEPT_NODES = 200  # objects and lists in it, which also bounds its depth
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)s")
-
-# Codes that say the credit of the credential is exhausted; waiting does not help after a 429 with one of them.
-_QUOTA_EXHAUSTED = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_error",
-    }
-)
+_UNKNOWN = 500  # the status of an error with a success status that does not say which it stands for
 
 _KINDS = {
     401: Kind.AUTH,
     402: Kind.QUOTA,
     403: Kind.AUTH,
+    404: Kind.NOT_FOUND,
     408: Kind.TIMEOUT,
+    410: Kind.NOT_FOUND,
+    413: Kind.TOO_LONG,
     424: Kind.UPSTREAM,
     429: Kind.RATE_LIMIT,
     499: Kind.UPSTREAM,
 }
 # 499 is Google's CANCELLED: Google gave up, not the client. 424 is AWS's code for a model that failed, which is not the
 # client's fault either.
-_STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 424: 502, 429: 429, 499: 502}
+_STATUSES = {
+    401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 410: 404, 413: 413, 424: 502, 429: 429, 499: 502,
+}  # fmt: skip
+# The kind of an error with one of the codes that are the same for all providers, and its status if that of the response
+# is not one of those named.
+_BY_MEANING: dict[str, tuple[Kind, int, frozenset[int]]] = {
+    "invalid_api_key": (Kind.AUTH, 401, frozenset()),
+    "insufficient_quota": (Kind.QUOTA, 402, frozenset({429})),
+    "model_not_found": (Kind.NOT_FOUND, 404, frozenset()),
+    "context_length_exceeded": (Kind.TOO_LONG, 400, frozenset()),
+}
+_OF_ONE_TYPE = frozenset({Kind.QUOTA, Kind.NOT_FOUND, Kind.TOO_LONG})
+# What the model generated is not what was asked for (Groq). That is the fault of neither the client nor the host.
+_MODEL_FAILED = frozenset({"tool_use_failed", "json_validate_failed"})
 # OpenAI's codes and types for providers that use others or none: by status, and by the provider's `type`.
 _CODES = {
     401: "invalid_api_key",
     402: "insufficient_quota",
     404: "model_not_found",
+    410: "model_not_found",
     413: "request_too_large",
     429: "rate_limit_exceeded",
     408: "provider_timeout",
@@ -72,10 +77,13 @@ _TYPES_BY_PROVIDER_TYPE = {
     "conflict_error": "invalid_request_error",
     "billing_error": "insufficient_quota",
     "overloaded_error": "service_unavailable_error",
+    "engine_overloaded_error": "service_unavailable_error",
     "rate_limited": "rate_limit_error",
     "service_tier_capacity_exceeded": "service_unavailable_error",
 }
-_OVERLOADED = frozenset({"overloaded_error", "service_tier_capacity_exceeded", "UNAVAILABLE"})
+_OVERLOADED = frozenset(
+    {"overloaded_error", "service_tier_capacity_exceeded", "engine_overloaded_error", "UNAVAILABLE"}
+)
 # The status that an error with a success status stands for, by its `type`, or else by its `code`.
 _STATUS_BY_TYPE_OR_CODE = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
@@ -84,19 +92,6 @@ _STATUS_BY_TYPE_OR_CODE = {
     "service_unavailable_error": 503, "invalid_api_key": 401, "model_not_found": 404, "rate_limit_exceeded": 429,
     "context_length_exceeded": 400, "server_is_overloaded": 503,
 }  # fmt: skip
-
-
-class _Error(NamedTuple):
-    """The content of an error body. `status` is Google's name for the kind of error, `number` an HTTP status."""
-
-    message: str = ""
-    code: str | None = None
-    param: str | None = None
-    type: str | None = None
-    status: str | None = None
-    number: int | None = None
-    details: tuple[dict[str, Any], ...] = ()
-    inner: dict[str, Any] | None = None  # Azure's `innererror`, the result of a content filter
 
 
 def provider_failure(
@@ -109,7 +104,8 @@ def provider_failure(
     `credential` recognises the credential that was sent, in case the provider repeats it. For None, see
     `embedded_failure`. `retry_after` is the wait in seconds that the response's headers name.
     """
-    return _failure(provider, status, _read(body, credential), retry_after, credential)
+    error = read_error_body(body, credential)
+    return _failure(provider, status, error, meaning_of(error, status), retry_after, credential)
 
 
 def embedded_failure(provider: str, body: bytes, credential: CredentialMatcher | None = None) -> Failure:
@@ -119,39 +115,24 @@ def embedded_failure(provider: str, body: bytes, credential: CredentialMatcher |
     `redact_failure`. Until then its texts are longer than what is shown, so that no credential is cut before it can be
     recognised.
     """
-    error = _read(body, credential)
+    error = read_error_body(body, credential)
     named_status = _STATUS_BY_TYPE_OR_CODE.get(error.type or "") or _STATUS_BY_TYPE_OR_CODE.get(error.code or "")
-    return _failure(provider, error.number or named_status or 500, error, None, credential)
-
-
-def has_embedded_error(body: bytes) -> bool:
-    """Return whether a response with a success status is an error.
-
-    A response with both an error and choices counts as an error only if a choice has no proper end.
-    """
-    response = _decoded(body)
-    if isinstance(response, list) and response:
-        response = response[0]
-    if not isinstance(response, dict):
-        return False
-    choices = response.get("choices")
-    if isinstance(choices, list) and choices:
-        broken = any(isinstance(choice, dict) and choice.get("finish_reason") in (None, "error") for choice in choices)
-        return bool(response.get("error")) and broken
-    return bool(response.get("error")) or response.get("object") == "error"
+    status = error.number or named_status or 0
+    return _failure(provider, status or _UNKNOWN, error, meaning_of(error, status), None, credential)
 
 
 def _failure(
-    provider: str, status: int, error: _Error, retry_after: float | None, credential: CredentialMatcher | None
+    provider: str,
+    status: int,
+    error: ErrorBody,
+    meaning: ErrorMeaning | None,
+    retry_after: float | None,
+    credential: CredentialMatcher | None,
 ) -> Failure:
-    if any(detail.get("reason") == "API_KEY_INVALID" for detail in error.details):
-        status = 401  # Gemini sends 400
-    kind = _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
-    code, type_ = _code(status, error), _type(status, kind, error)
-    if kind is Kind.RATE_LIMIT and _has_daily_quota(error):
-        code = type_ = "insufficient_quota"
-    if kind is Kind.RATE_LIMIT and not _QUOTA_EXHAUSTED.isdisjoint((code, error.type)):
-        kind = Kind.QUOTA
+    kind = _kind(status, error)
+    if meaning is not None:
+        kind, usual_status, own_statuses = _BY_MEANING[meaning.code]
+        status = status if status in own_statuses else usual_status
     if retry_after is None:
         retry_after = _retry_delay(error)
     client_status = _STATUSES.get(status, 400 if 400 <= status < 500 else 502)
@@ -160,15 +141,30 @@ def _failure(
         kind,
         client_status,
         error.message or f"{provider} answered {status} without saying why",
-        code=code,
+        code=_code(status, error) if meaning is None else meaning.code,
         param=error.param,
         retry_after=DEFAULT_RETRY_AFTER if wait_guessed else retry_after,
-        type=type_,
+        type=ERROR_TYPES[kind] if kind in _OF_ONE_TYPE else _type(status, kind, error),
         provider_status=status,
         retry_after_guessed=wait_guessed,
-        inner_error=error.inner,
+        provider_members=error.kept,
+        cooldown=_cooldown(kind, meaning),
     )
     return failure if credential is None else redact_failure(failure, credential)
+
+
+def _kind(status: int, error: ErrorBody) -> Kind:
+    if error.code in _MODEL_FAILED:
+        return Kind.UPSTREAM
+    if status == 404 and error.param not in (None, "", "model"):
+        return Kind.REJECTED  # the request refers to something else that does not exist, such as a file
+    return _KINDS.get(status, Kind.REJECTED if 400 <= status < 500 else Kind.UPSTREAM)
+
+
+def _cooldown(kind: Kind, meaning: ErrorMeaning | None) -> Cooldown | None:
+    if meaning is None or not meaning.is_lasting:
+        return None
+    return {Kind.QUOTA: Cooldown.KEY, Kind.NOT_FOUND: Cooldown.KEY_AND_MODEL}.get(kind)
 
 
 def redact_failure(failure: Failure, credential: CredentialMatcher) -> Failure:
@@ -177,32 +173,34 @@ def redact_failure(failure: Failure, credential: CredentialMatcher) -> Failure:
     The message also loses everything that merely looks like a credential.
     """
     return failure.with_texts(
-        redacted_prefix(failure.message, _MAX_MESSAGE_LENGTH, lambda text: redact(text, credential)),
+        redacted_prefix(failure.message, MAX_MESSAGE_LENGTH, lambda text: redact(text, credential)),
         failure.code and _label(failure.code, credential),
         failure.param and _label(failure.param, credential),
         _label(failure.type, credential),
-        None if failure.inner_error is None else _without_secrets(failure.inner_error, credential),
+        _without_secrets(failure.provider_members, credential) if failure.provider_members else NO_MEMBERS,
     )
 
 
 def _label(text: str, credential: CredentialMatcher) -> str:
-    return redacted_prefix(text, _MAX_LABEL_LENGTH, credential.redact)
+    return redacted_prefix(text, MAX_LABEL_LENGTH, credential.redact)
 
 
-def _without_secrets(inner: dict[str, Any], credential: CredentialMatcher) -> dict[str, Any] | None:
-    """Return an `innererror` without credentials, or None if it is too large or redaction would break its JSON."""
+def _without_secrets(members: Mapping[str, Any], credential: CredentialMatcher) -> Mapping[str, Any]:
+    """Return kept members without credentials, or none if they are too large or redaction would break their JSON."""
     try:
-        text = msgspec.json.encode(inner).decode()
+        text = msgspec.json.encode(members).decode()
     except MALFORMED:
-        return None
-    if len(text) > _MAX_INNER_LENGTH or text.count("{") + text.count("[") > _MAX_INNER_NODES:
-        return None
-    redacted = _decoded(redact(text, credential).encode())
-    return redacted if isinstance(redacted, dict) else None
+        return NO_MEMBERS
+    if len(text) > _MAX_KEPT_LENGTH or text.count("{") + text.count("[") > _MAX_KEPT_NODES:
+        return NO_MEMBERS
+    redacted = decoded(redact(text, credential))
+    return redacted if isinstance(redacted, dict) else NO_MEMBERS
 
 
-def _code(status: int, error: _Error) -> str:
+def _code(status: int, error: ErrorBody) -> str:
     """Return the provider's own code if it is a word as OpenAI's codes are. Mistral's codes are numbers."""
+    if _KINDS.get(status) is Kind.NOT_FOUND and error.param in (None, "", "model"):
+        return _CODES[404]
     if error.code and not error.code.isdigit():
         return error.code
     if error.type in _OVERLOADED or error.status in _OVERLOADED:
@@ -210,86 +208,16 @@ def _code(status: int, error: _Error) -> str:
     return _CODES.get(status) or error.code or error.status or f"provider_{status}"
 
 
-def _type(status: int, kind: Kind, error: _Error) -> str:
+def _type(status: int, kind: Kind, error: ErrorBody) -> str:
     if error.type:
         return _TYPES_BY_PROVIDER_TYPE.get(error.type, error.type)
     return _TYPES[529] if error.status in _OVERLOADED else _TYPES.get(status, ERROR_TYPES[kind])
 
 
-def _has_daily_quota(error: _Error) -> bool:
-    """Return whether a google.rpc.QuotaFailure names a daily quota, which no wait of seconds restores."""
-    lists = [entries for detail in error.details if isinstance(entries := detail.get("violations"), list)]
-    violations = [entry for entries in lists for entry in entries[:_MAX_DETAILS] if isinstance(entry, dict)]
-    return any("PerDay" in str(violation.get("quotaId")) for violation in violations)
-
-
-def _retry_delay(error: _Error) -> float | None:
+def _retry_delay(error: ErrorBody) -> float | None:
     """Return the seconds of a google.rpc.RetryInfo (`"45.8s"`)."""
     for detail in error.details:
         match = _SECONDS.fullmatch(str(detail.get("retryDelay")))
         if match and float(match[1]) > 0:
             return float(match[1])
     return None
-
-
-def _decoded(body: bytes) -> Any:
-    """Return the JSON value of a body, or None if the body is not JSON."""
-    try:
-        return msgspec.json.decode(body)
-    except NOT_JSON:
-        return None
-
-
-def _read(body: bytes, credential: CredentialMatcher | None) -> _Error:
-    """Read an error body in any of the known formats. For other bodies the message is the beginning of their text."""
-    try:
-        return _read_json(body, credential)
-    except MALFORMED:
-        return _Error(_plain_text(body, credential))
-
-
-def _read_json(body: bytes, credential: CredentialMatcher | None) -> _Error:
-    response = _decoded(body)
-    if isinstance(response, list) and response:
-        response = response[0]
-    if not isinstance(response, dict):
-        return _Error(_plain_text(body, credential))
-    error = response.get("error") or response
-    if isinstance(error, str):
-        error = {**response, "message": error, "error": None}
-    if not isinstance(error, dict):
-        return _Error(_plain_text(body, credential))
-    message = error.get("message") or error.get("detail") or ""
-    details, inner = error.get("details"), error.get("innererror")
-    if not isinstance(message, str):
-        message = msgspec.json.encode(message).decode()
-    return _Error(
-        message[: _MAX_MESSAGE_LENGTH + LOOKAHEAD + 1],
-        _text(error.get("code")),
-        _text(error.get("param")),
-        _text(error.get("type")),
-        _text(error.get("status")),
-        _number(error),
-        tuple(d for d in details[:_MAX_DETAILS] if isinstance(d, dict)) if isinstance(details, list) else (),
-        inner if isinstance(inner, dict) else None,
-    )
-
-
-def _number(error: dict[str, Any]) -> int | None:
-    numbers = [error.get(name) for name in ("code", "status_code", "raw_status_code")]
-    return next((number for number in numbers if isinstance(number, int) and 400 <= number < 600), None)
-
-
-def _text(value: Any) -> str | None:
-    return value[: _MAX_LABEL_LENGTH + LOOKAHEAD + 1] if isinstance(value, str) and value else None
-
-
-def _plain_text(body: bytes, credential: CredentialMatcher | None) -> str:
-    """Return the beginning of a body's text, which of an HTML page is its visible text.
-
-    The credential is removed before each cut, because a part of a credential would not be recognised.
-    """
-    text = redacted_body_prefix(body, _MAX_UNKNOWN_BODY, lambda text: redact(text, credential)).strip()
-    if text.startswith("<"):
-        text = _TAG.sub(" ", text)
-    return redact(" ".join(text.split()), credential)[:_MAX_UNKNOWN_TEXT]

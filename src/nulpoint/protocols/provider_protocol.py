@@ -26,12 +26,10 @@ class ResponseSource(NamedTuple):
     Fields:
         model: the requested model.
         response_id: the value of the protocol's `id_header`, or empty.
-        sends_done: whether the host's streams end with an event of their own, such as `[DONE]`.
     """
 
     model: str = ""
     response_id: str = ""
-    sends_done: bool = True
 
 
 class ProviderProtocol(NamedTuple):

@@ -43,7 +43,7 @@ class ProviderStream(ABC, Generic[Event]):
 
     @abstractmethod
     def _end_for_client(self) -> bytes:
-        """Return the end of a complete stream in the client's format."""
+        """Return the end of a complete stream in the client's format. Raises Failure if it has no answer."""
 
     @abstractmethod
     def metadata(self) -> ResponseMetadata: ...
@@ -93,7 +93,12 @@ class ProviderStream(ABC, Generic[Event]):
             self._fail(failure)
         except MALFORMED:
             self._fail(malformed_response(f"the provider's stream ended in a way that is not valid in {self.format}"))
-        return last + self._end_for_client() if self.finished() else last
+        if self.finished():
+            try:
+                return last + self._end_for_client()
+            except Failure as failure:
+                self._fail(failure)
+        return last
 
     def finished(self) -> bool:
         return self.over and self.failure is None

@@ -99,7 +99,7 @@ PROVIDER_PROTOCOLS: Mapping[str, ProviderProtocol] = MappingProxyType(
         "openai": ProviderProtocol(
             openai_request.render,
             lambda body, _: openai_response.parse(body),
-            lambda writer, source: OpenAIChatStreamParser(writer, finish_ends=not source.sends_done),
+            lambda writer, _: OpenAIChatStreamParser(writer),
             has_openai_members=True,
         ),
         "vertex": _GEMINI,

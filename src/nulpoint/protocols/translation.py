@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from nulpoint.conversation.answer import check_answer
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.models.facts import ModelFacts
@@ -33,6 +34,8 @@ class Translation(NamedTuple):
     def response(self, body: bytes, source: ResponseSource, created: int) -> TranslatedResponse:
         """Translate a complete response. `created` is its date in Unix seconds. Raises Failure (502)."""
         response = self.provider.parse(body, source)
+        if not self.request.conversation.may_get_nothing():
+            check_answer(response)
         if self.emulation.any():
             response = self.emulation.restore_response(response)
         return TranslatedResponse(self.request.write_response(response, created), _metadata(response))

@@ -76,6 +76,8 @@ class UpstreamAttempt(msgspec.Struct):
                 self._send_body(connection, body)
         except Failure as caught:  # what reads an error from the provider does not know the credential
             failure = redact_failure(caught, self.secret)
+            if failure.kind is Kind.TOO_LONG and failure.param is None:
+                failure = failure.with_param(call.endpoint.operation.prompt)
             context.model_redacted(self.secret.redact(context.response_model))  # the client sees it in a header
             if self.signer is not None and failure.kind is Kind.AUTH:
                 failure = _own_credential_refused(failure, provider)
@@ -175,13 +177,15 @@ class UpstreamAttempt(msgspec.Struct):
                 check_response_node_count(body, max_nodes)
             body = prepared.decode_embeddings(prepared.embeddings, body, headers, self.proxy_request.body)
         endpoint, operation = self.call.endpoint, self.call.endpoint.operation
-        metadata = (operation.read_metadata if self.sink.cache_writer is None else operation.read_final_metadata)(body)
+        metadata = operation.read_metadata(body)
         if metadata.suspect:
             if not self.proxy_request.stream and is_stream(headers, endpoint.stream_content_type):
                 raise stream_mismatch("a JSON body", "a stream")
             check_response(endpoint.name, body, self.secret, max_nodes)
             if operation.suspect_is_error:
                 raise unrecognised_response(endpoint.name, body, self.secret, max_nodes)
+            if operation.check_answer is not None and not exceeds_node_count(body, max_nodes):
+                operation.check_answer(endpoint.name, body, self.proxy_request.body)
         if self.proxy_request.stream:
             raise stream_mismatch("a stream", "a JSON body")
         if endpoint.response_names:
@@ -211,7 +215,7 @@ class UpstreamAttempt(msgspec.Struct):
         if cache_writer is not None:
             transformer = stream_recorder = cache_writer.record(transformer, prepared.hide_usage)
         stream.set_headers(self._shared_headers(connection), self._client_headers(connection), endpoint.label)
-        relay = StreamRelay(connection, stream, transformer, client_format)
+        relay = StreamRelay(connection, stream, transformer, client_format, self._check_silence)
         try:
             await relay.run()
         finally:
@@ -219,6 +223,14 @@ class UpstreamAttempt(msgspec.Struct):
             self.sink.context.stream_ended(metadata.model, metadata.usage, committed=relay.committed)
         if cache_writer is not None and stream_recorder is not None:
             cache_writer.store_stream(stream_recorder, self.planned.target, prepared.dropped, self.sink.context)
+
+    def _check_silence(self, events: bytes, complete: bool) -> None:
+        """Raise Failure if a stream without content is an error. Translated streams have been checked already."""
+        client_format = self.call.endpoint.operation.client_protocol.conversations
+        if self.call.prepared.translation is None and client_format is not None:
+            failure = client_format.stream_failure(events, self.proxy_request.body, complete=complete)
+            if failure is not None:
+                raise failure
 
     async def _provider_failure(self, connection: UpstreamConnection) -> Failure:
         status, headers = connection.status, connection.headers

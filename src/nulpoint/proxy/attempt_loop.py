@@ -19,7 +19,6 @@ from nulpoint.routing.attempt_planner import AttemptPlanner, PlannedAttempt, pla
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target, TargetPlan
 from nulpoint.routing.provider_health import cooldown_scope
-from nulpoint.routing.retry import can_fail_over
 
 
 class AttemptLoop:
@@ -165,8 +164,8 @@ class Failover:
         await self._calls.make_ready(self._targets)
         try:
             return self._begin(self._planner.first(self._loop.time()))
-        except Failure as failure:
-            self._count_if_exhausted(failure)
+        except Failure:
+            self._recorder.failover_exhausted(self._primary)
             raise
 
     async def next_attempt(self, planned: PlannedAttempt, failure: Failure, started: float) -> NextAttempt:
@@ -180,8 +179,9 @@ class Failover:
             names = planned.target.provider.spec.name, following.target.provider.spec.name
             self._recorder.failed_over(self._primary, *names, failure.kind.value)
             return self._begin(following)
-        except Failure as error:
-            self._count_if_exhausted(error)
+        except Failure:
+            if not self._context.committed and self._planner.can_fail_over(planned, failure):
+                self._recorder.failover_exhausted(self._primary)
             raise
 
     def succeeded(self, planned: PlannedAttempt, started: float) -> None:
@@ -196,18 +196,12 @@ class Failover:
 
     def _plan_next(self, planned: PlannedAttempt, failure: Failure) -> PlannedAttempt:
         """Return the attempt that follows a failed one. Raises Failure if there is none."""
-        following = None
-        if not self._context.committed:
-            following = self._planner.next_after(planned, failure, self._loop.time(), self._random())
+        if self._context.committed:
+            raise failure from None
+        following = self._planner.next_after(planned, failure, self._loop.time(), self._random())
         if following is None:
             raise self._planner.final_error(failure) from None
         return following
-
-    def _count_if_exhausted(self, failure: Failure) -> None:
-        """Count the request if another target might have served it, but no further attempt is possible."""
-        has_client_key = self._calls.proxy_request.client_key_digest is not None
-        if not self._context.committed and can_fail_over(failure, has_client_key=has_client_key):
-            self._recorder.failover_exhausted(self._primary)
 
     def close(self) -> None:
         """Record the end of the attempts. This must be called once, whatever happened."""
@@ -231,7 +225,8 @@ class Failover:
     def _record_failure(self, planned: PlannedAttempt, failure: Failure, started: float) -> None:
         name, model, now = planned.target.provider.spec.name, planned.target.model, self._loop.time()
         refused_key = self._newly_refused_key(planned, failure, now)
-        changed = record_failure(planned, self._provider_health, self._rules.attempts, failure, now)
+        rules, has_alternative = self._rules.attempts, len(self._targets) > 1
+        changed = record_failure(planned, self._provider_health, rules, failure, now, has_alternative=has_alternative)
         self._record_breaker_change(name, changed)
         if refused_key:
             self._recorder.key_refused(name, refused_key, failure, cooldown_scope(failure, model))

@@ -14,7 +14,8 @@ from nulpoint.formats.json_nodes import DEFAULT_MAX_JSON_NODES, exceeds_node_cou
 from nulpoint.formats.malformed import malformed_response, unusable_response
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.message import Headers
-from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
+from nulpoint.protocols.error_body import has_embedded_error
+from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 
 

@@ -76,7 +76,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     def _source(self, translation: Translation, headers: Headers) -> ResponseSource:
         id_header = translation.provider.id_header
         response_id = headers.get(id_header, b"").decode("latin-1") if id_header else ""
-        return ResponseSource(self.model, response_id, not self.finish_ends)
+        return ResponseSource(self.model, response_id)
 
 
 def prepare(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import msgspec
 
-from nulpoint.errors import Failure, Kind
+from nulpoint.errors import Cooldown, Failure, Kind
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
 from nulpoint.routing.provider_health import COOLING_DOWN, Lease, ProviderHealth, SkipReason
@@ -59,12 +59,17 @@ def record_failure(
     rules: AttemptRules,
     failure: Failure,
     now: float,
+    *,
+    has_alternative: bool = True,
 ) -> State | None:
     """Record a failed attempt in the health of its provider. Return the breaker's new state if it changed.
 
     A timeout that was shortened below PROVIDER_TIMEOUT by the request's deadline does not count against the provider.
+    A model that does not exist need not be avoided if the request has no alternative to it.
     """
     health = provider_health[planned.target.provider.spec.name]
+    if not has_alternative and failure.cooldown is Cooldown.KEY_AND_MODEL:
+        return health.release(planned.lease, now)
     if failure.kind is Kind.TIMEOUT and planned.timeout < rules.provider_timeout:
         return health.release(planned.lease, now)
     return health.record(planned.lease, planned.target.model, failure, now)
@@ -108,13 +113,15 @@ class AttemptPlanner:
         "_budget",
         "_client_key_digest",
         "_deadline",
+        "_failures",
         "_fits",
+        "_is_final",
         "_number",
         "_primary",
         "_provider_health",
-        "_rate_limit_waits",
         "_remaining",
         "_rules",
+        "_too_small",
         "skipped",
     )
 
@@ -138,7 +145,9 @@ class AttemptPlanner:
         self._client_key_digest = client_key_digest
         self._fits = fits
         self._number = 1 if first_attempt_made else 0
-        self._rate_limit_waits: list[float | None] = []  # one per failed attempt; None unless it was a rate limit
+        self._failures: list[tuple[Failure, bool]] = []  # of the attempts so far, with whether the primary failed
+        self._is_final = False  # no other target could succeed after the last failure
+        self._too_small = 0  # input tokens; the largest context for which the request turned out to be too long
         self.skipped: list[tuple[Target, SkipReason]] = []
 
     def first(self, now: float) -> PlannedAttempt:
@@ -152,14 +161,13 @@ class AttemptPlanner:
 
     def next_after(self, planned: PlannedAttempt, failure: Failure, now: float, random: float) -> PlannedAttempt | None:
         """Return the attempt that follows a failed one, which must have been recorded; None if there is none."""
-        self._rate_limit_waits.append(failure.retry_after if failure.kind is Kind.RATE_LIMIT else None)
-        may_continue = (
-            self._number < self._rules.attempts
-            and self._deadline - now > MIN_ATTEMPT_SECONDS
-            and can_fail_over(failure, has_client_key=self._client_key_digest is not None)
-        )
-        if not may_continue:
+        self._failures.append((failure, planned.target is self._primary))
+        self._is_final = not self.can_fail_over(planned, failure)
+        has_room = self._number < self._rules.attempts and self._deadline - now > MIN_ATTEMPT_SECONDS
+        if self._is_final or not has_room:
             return None
+        if failure.kind is Kind.TOO_LONG:
+            self._too_small = max(self._too_small, planned.target.facts.context or 0)
         health = self._provider_health[planned.target.provider.spec.name]
         if (
             failure.kind in _BY_CREDENTIAL
@@ -170,15 +178,28 @@ class AttemptPlanner:
         next_attempt = self._next(now) or self._retry(planned, failure, now, random)
         return self._within_budget(next_attempt, now) if next_attempt is not None else None
 
-    def final_error(self, failure: Failure) -> Failure:
-        """Return the error for the client when no attempt is left.
+    def can_fail_over(self, planned: PlannedAttempt, failure: Failure) -> bool:
+        """Return whether another target may succeed after this failure, whether there is one or not."""
+        has_client_key = self._client_key_digest is not None
+        return can_fail_over(failure, has_client_key=has_client_key, at_primary=planned.target is self._primary)
 
-        It is the last failure. If every attempt hit a rate limit, it names the shortest of their waits.
+    def final_error(self, failure: Failure) -> Failure:
+        """Return the error for the client when no attempt is left. The failure is the last one.
+
+        If another target might have succeeded after it, the client gets the first failure instead: of the primary, or
+        of the target that had to stand in for it. What a fallback rejects is told only if all that were tried did so.
+        If every other attempt hit a rate limit, the error names the shortest of their waits.
         """
-        waits = [wait for wait in self._rate_limit_waits if wait is not None]
-        if waits and len(waits) == len(self._rate_limit_waits):
-            return failure.with_retry_after(min(waits))
-        return failure
+        if self._is_final:
+            return failure
+        relevant = [failed for failed, at_primary in self._failures if at_primary or failed.kind is not Kind.REJECTED]
+        if not relevant:
+            return self._failures[0][0]
+        waits = [failed.retry_after for failed in relevant if failed.kind is Kind.RATE_LIMIT]
+        known_waits = [wait for wait in waits if wait is not None]
+        if len(known_waits) == len(relevant):
+            return relevant[0].with_retry_after(min(known_waits))
+        return relevant[0]
 
     def _next(self, now: float) -> PlannedAttempt | None:
         """Plan an attempt at the first callable target, or else at one whose credentials are cooling down."""
@@ -210,10 +231,14 @@ class AttemptPlanner:
     def _acquire(self, target: Target, now: float, last_resort: bool) -> Lease | SkipReason:
         if _is_foreign(target, self._primary, self._client_key_digest):
             return SkipReason("foreign", 0.0)
-        if target is not self._primary and not self._fits(target):
+        if target is not self._primary and (self._is_too_small(target) or not self._fits(target)):
             return SkipReason("unfit", 0.0)
         health = self._provider_health[target.provider.spec.name]
         return health.acquire(target.model, now, self._client_key_digest, last_resort=last_resort)
+
+    def _is_too_small(self, target: Target) -> bool:
+        """Return whether the request is too long for the target, as far as its context and the attempts show."""
+        return target.facts.context is not None and target.facts.context <= self._too_small
 
     def _retry(self, planned: PlannedAttempt, failure: Failure, now: float, random: float) -> PlannedAttempt | None:
         """Plan another attempt at the same target after a backoff; None if that is not possible."""

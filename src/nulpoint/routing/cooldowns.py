@@ -1,8 +1,8 @@
 """Keeps track of which credentials are cooling down, and until when. `now` is always in monotonic seconds.
 
-A credential cools down for one model (after a rate limit, a missing permission or used-up credit) or for all models
-(if the provider does not accept it at all). Meanwhile it is used last: only if no other target can be called, since
-what stopped one request need not stop the next.
+A credential cools down for one model (after a rate limit, a missing permission or used-up credit, or if the model does
+not exist) or for all models (if the provider does not accept it at all, or its account has no credit). Meanwhile it is
+used last: only if no other target can be called, since what stopped one request need not stop the next.
 """
 
 from collections.abc import Hashable, Mapping

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from nulpoint.errors import Evidence, Failure, Kind
+from nulpoint.errors import Cooldown, Evidence, Failure, Kind
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, Permit, State
 from nulpoint.routing.cooldowns import Cooldowns
 from nulpoint.routing.retry import RetryBudget
@@ -164,6 +164,8 @@ class ProviderHealth:
         if failure.kind in (Kind.AUTH, Kind.QUOTA):
             if configured:  # the client has to replace a key that it sent itself
                 self.cooldowns.credential_refused(credential, cooldown_scope(failure, model), now)
+        elif failure.cooldown is Cooldown.KEY_AND_MODEL:
+            self.cooldowns.credential_refused(credential, model, now)
         elif failure.kind is Kind.RATE_LIMIT or failure.provider_status == 529:
             self.cooldowns.rate_limited(credential, model, failure.provider_retry_after, now)
 
@@ -188,10 +190,11 @@ class ProviderHealth:
 def cooldown_scope(failure: Failure, model: str) -> str:
     """Return the model for which a refused credential, or one without credit, cools down; "" for all models.
 
-    Only a 401 is about the credential itself. A 403 or an exceeded quota may be about the model or the size of the
-    request. Any client can ask for a model that a key may not use, which must not affect requests for other models.
+    Only a 401, and an account that is known to have no credit, are about the credential itself. A 403 or an exceeded
+    quota may be about the model or the size of the request. Any client can ask for a model that a key may not use,
+    which must not affect requests for other models.
     """
-    return "" if failure.provider_status == 401 else model
+    return "" if failure.provider_status == 401 or failure.cooldown is Cooldown.KEY else model
 
 
 def _outcome(lease: Lease, failure: Failure | None) -> Outcome:

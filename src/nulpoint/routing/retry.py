@@ -1,8 +1,9 @@
 """Decides whether another attempt may follow a failed one. Nothing here does I/O.
 
 A request is never tried again once the client has received a part of the response, nor if it failed because of a
-mistake of the client. Every further attempt is taken from a budget, so that the gateway does not multiply the load
-during an outage. A further attempt goes to another target if there is one, else to the same target after a wait.
+mistake of the client, which is what the primary target says is one. Every further attempt is taken from a budget, so
+that the gateway does not multiply the load during an outage. A further attempt goes to another target if there is one,
+else to the same target after a wait.
 """
 
 from nulpoint.errors import Failure, Kind
@@ -17,8 +18,11 @@ _FIRST_BACKOFF, _MAX_BACKOFF = 0.1, 1.0  # seconds (gRPC A6)
 
 # Failures after which another target may succeed. Mistakes of the client and bugs of the gateway are not among them.
 _FAIL_OVER_KINDS = frozenset(
-    {Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT, Kind.TIMEOUT, Kind.CONNECT, Kind.UPSTREAM, Kind.OVERLOADED}
-)
+    {
+        Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT, Kind.TIMEOUT, Kind.CONNECT, Kind.UPSTREAM, Kind.OVERLOADED,
+        Kind.NOT_FOUND, Kind.TOO_LONG,
+    }
+)  # fmt: skip
 # Statuses after which the same target may be tried again. A response that was cut off is not retried: it may have been
 # paid for.
 _RETRIABLE_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
@@ -51,10 +55,16 @@ class RetryBudget:
         self.running -= 1
 
 
-def can_fail_over(failure: Failure, *, has_client_key: bool) -> bool:
-    """Return whether another target may succeed. It cannot if the provider refused a key that the client sent."""
+def can_fail_over(failure: Failure, *, has_client_key: bool, at_primary: bool) -> bool:
+    """Return whether another target may succeed. It cannot if the provider refused a key that the client sent.
+
+    If the primary target rejects the request, that is the client's mistake. A fallback that rejects it may have only
+    another dialect than the primary, for which the request was written.
+    """
     if has_client_key and failure.kind in (Kind.AUTH, Kind.QUOTA):
         return False
+    if failure.kind is Kind.REJECTED:
+        return not at_primary
     return failure.kind in _FAIL_OVER_KINDS
 
 

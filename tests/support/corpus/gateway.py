@@ -77,7 +77,15 @@ async def _show_stream(host: ProviderSpec, pieces: Iterable[bytes], usage: bool,
     assert client_format is not None
     watcher = ready.stream_transformer(client_format, {}, CREATED)
     answer = _Answer()
-    relay = StreamRelay(_Upstream(pieces), answer, watcher, client_format)  # type: ignore[arg-type]  # stand-ins
+
+    def check_silence(events: bytes, complete: bool) -> None:
+        if ready.translation is None:
+            found = client_format.stream_failure(events, b"{}", complete=complete)
+            if found is not None:
+                raise found
+
+    upstream: Any = _Upstream(pieces)
+    relay = StreamRelay(upstream, answer, watcher, client_format, check_silence)  # type: ignore[arg-type]  # a stand-in
     failure = None
     try:
         await relay.run()

@@ -12,7 +12,7 @@ from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
 from nulpoint.protocols.openai.client import OPENAI_CHAT
 from nulpoint.protocols.openai.stream import PassThrough
-from nulpoint.protocols.openai.usage import read_final_metadata
+from nulpoint.protocols.openai.usage import read_completion
 from nulpoint.request.context import RequestContext
 from support.cache_lookups import OTHER, OWN, PLAN, TARGET, read
 
@@ -33,7 +33,7 @@ def served():
 
 
 def store(writer, body, target=TARGET):
-    writer.store_body(body, target, DROPPED, served(), ended=read_final_metadata(body).ended)
+    writer.store_body(body, target, DROPPED, served(), ended=read_completion(body).ended)
 
 
 def keeper(plan=PLAN, headers=()):

@@ -15,7 +15,7 @@ from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import accumulate
 from nulpoint.protocols.openai.chunking import PIECE
 from nulpoint.protocols.openai.stored_forms import CompletionForms
-from nulpoint.protocols.openai.usage import read_final_metadata
+from nulpoint.protocols.openai.usage import read_completion
 from support.paths import CORPUS
 from support.sdk_responses import by_sdk, shown, without_nulls
 
@@ -213,8 +213,8 @@ NEVER_KEPT = {"openai:252", "openai:377", "openai:792", "openai:793", "extra_com
 @needs_corpus
 def test_recorded_answers_asked_for_as_streams():
     for name, body in recordings(stream=False):
-        assert read_final_metadata(body).ended == (name not in NEVER_KEPT), name
-        if read_final_metadata(body).ended:
+        assert read_completion(body).ended == (name not in NEVER_KEPT), name
+        if read_completion(body).ended:
             answer = whole(body)
             assert seen(stream_by_sdk(answer)) == seen(body_by_sdk(answer)), name
             said = json.loads(body)
@@ -307,7 +307,7 @@ def wire(*datas):
 @pytest.mark.parametrize("reason", ["content_filter", "error", "insufficient_system_resource", "eos"])
 def test_a_reason_that_may_not_last(reason):
     assert CHAT.from_stream(wire(CHUNK % f'"{reason}"', "[DONE]")) is None
-    assert not read_final_metadata(
+    assert not read_completion(
         b'{"choices":[{"message":{},"finish_reason":"stop"},{"finish_reason":"%b"}]}' % reason.encode()
     ).ended
 
@@ -335,7 +335,7 @@ def test_a_stream_that_is_not_kept(stream):
      b'{"error":{"message":"no"},"choices":[{"finish_reason":"stop"}]}', b'{"choices":[{"finish_reason":"stop"}]'],
 )  # fmt: skip
 def test_a_body_that_is_not_kept(body):
-    assert not read_final_metadata(body).ended
+    assert not read_completion(body).ended
 
 
 def test_comments_and_framing_are_left_behind():

@@ -19,8 +19,8 @@ from nulpoint.request.headers import failure_headers
 @pytest.mark.parametrize(
     ("status", "seen", "kind"),
     [
-        (400, 400, Kind.REJECTED), (401, 401, Kind.AUTH), (403, 401, Kind.AUTH), (404, 404, Kind.REJECTED),
-        (413, 413, Kind.REJECTED), (422, 400, Kind.REJECTED), (429, 429, Kind.RATE_LIMIT), (500, 502, Kind.UPSTREAM),
+        (400, 400, Kind.REJECTED), (401, 401, Kind.AUTH), (403, 401, Kind.AUTH), (404, 404, Kind.NOT_FOUND),
+        (410, 404, Kind.NOT_FOUND), (413, 413, Kind.TOO_LONG), (422, 400, Kind.REJECTED), (429, 429, Kind.RATE_LIMIT), (500, 502, Kind.UPSTREAM),
         (499, 502, Kind.UPSTREAM), (503, 502, Kind.UPSTREAM), (504, 502, Kind.UPSTREAM), (529, 502, Kind.UPSTREAM),
     ],
 )  # fmt: skip

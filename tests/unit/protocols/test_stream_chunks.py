@@ -59,7 +59,9 @@ def test_any_text_at_any_split(provider, texts, cuts, end):
     edges = [0, *sorted(cut % len(body) for cut in cuts), len(body)]
     stream = CODECS[provider].stream(1, False)
     sent = b"".join([stream.feed(body[a:b]) for a, b in itertools.pairwise(edges)]) + stream.close()
-    assert stream.finished()
+    assert stream.finished() == bool(texts)  # a response without any text is no answer
+    if not texts:
+        return
     chunks = chunks_of(sent)
     assert {(chunk["id"].removeprefix("chatcmpl-"), chunk["created"], chunk["model"]) for chunk in chunks} == {
         ("i", 1, "m")

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from nulpoint.conversation.usage import Usage
@@ -10,7 +11,7 @@ from nulpoint.models.facts import NO_FACTS
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
-from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata
+from nulpoint.protocols.openai.usage import ResponseMetadata, read_completion
 from nulpoint.protocols.provider_protocol import ResponseSource
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
 from nulpoint.protocols.translation import translate
@@ -76,7 +77,8 @@ USAGE = Usage(3, 4)
 def test_the_metadata_of_a_response(wire, body, expected, request_):
     response = translated(wire, body, request_)
     assert response.metadata == expected
-    assert read_final_metadata(response.body) == expected  # the client reads the same
+    read = read_completion(response.body)  # the client reads the same, but looks closer at what ends in another way
+    assert msgspec.structs.replace(read, suspect=read.suspect and expected.ended) == expected
 
 
 @pytest.mark.parametrize("request_", [CHAT, COMPLETION], ids=["chat", "completions"])

@@ -27,6 +27,8 @@ EVIDENCE_BY_KIND = {
             Kind.REJECTED,
             Kind.AUTH,
             Kind.QUOTA,
+            Kind.NOT_FOUND,
+            Kind.TOO_LONG,
             Kind.RATE_LIMIT,
             Kind.OVERLOADED,
             Kind.CLIENT_DISCONNECTED,

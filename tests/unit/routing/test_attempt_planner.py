@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nulpoint.errors import Failure, Kind
+from nulpoint.models.facts import ModelFacts
 from nulpoint.routing.attempt_planner import AttemptPlanner, AttemptRules, plan_first_attempt, record_failure
 from nulpoint.routing.breaker import State
 from nulpoint.routing.provider_health import Lease
@@ -100,7 +101,7 @@ TRAVELS = {
     "the next one without a wait": ([A, B], ["500", OK], [A, B], OK),
     "in the order of the chain": ([A, B, C], ["timeout", "connect", OK], [A, B, C], OK),
     "no more attempts than MAX_RETRIES": ([A, B, C, D], ["500"], [A, B, C], 502),
-    "the last failure names the status": ([A, B, C], ["500", "429", "timeout"], [A, B, C], 504),
+    "the first failure names the status": ([A, B, C], ["timeout", "429", "500"], [A, B, C], 504),
     "same again only when nobody else is left": ([A, B], ["500", "500", OK], [A, B, f"{B}+0.2"], OK),
     "alone, again, each time later": ([A], ["500", "503", OK], [A, f"{A}+0.1", f"{A}+0.2"], OK),
     "alone, with the wait the provider named": ([A], ["429 in 0.5", OK], [A, f"{A}+0.5"], OK),
@@ -124,7 +125,7 @@ def test_which_targets_are_tried(targets, outcomes, tried, end):
     assert [planned.number for planned in simulation.planned_attempts] == list(range(1, len(tried) + 1))
 
 
-@pytest.mark.parametrize("name", ["400", "404", "413", "422", "internal", "left"])
+@pytest.mark.parametrize("name", ["400", "422", "internal", "left"])
 def test_failures_after_which_no_target_is_tried(name):
     simulation = simulate([A, B, C], [name])
     assert (simulation.tried, simulation.end) == ([A], FAILURES[name]().status)
@@ -390,16 +391,108 @@ def test_a_timeout_shortened_by_the_deadline_is_no_evidence():
         (["429 in 900", "429"], 429, 60),
         (["429", "429"], 429, 60),
         (["429 in 900"], 429, 900),  # the wait reported to the client is not limited
-        (["429 in 20", "500"], 502, None),
-        (["500", "429 in 900"], 429, 900),
-        (["429 in 20", "503 in 9"], 502, 9),
-        (["quota", "429 in 900"], 429, 900),
+        # The first failure is told,
+        (["429 in 20", "500"], 429, 20),
+        (["500", "429 in 900"], 502, None),
+        (["503 in 9", "429 in 20"], 502, 9),
+        (["quota", "429 in 900"], 429, 60),
+        (["404", "500", "429"], 404, None),
+        (["too long", "500"], 400, None),
+        # but never that a fallback rejected what the primary had accepted.
+        (["500", "400"], 502, None),
+        (["500", "400", "422"], 502, None),
+        (["500", "422", "429 in 20"], 502, None),
+        (["429 in 20", "400"], 429, 20),
+        (["429 in 900", "400", "429 in 20"], 429, 20),
+        (["404", "400"], 404, None),
+        (["400"], 400, None),
     ],
 )
 def test_the_final_error(outcomes, end, retry_after):
     targets = [A, B, C][: len(outcomes)]
     simulation = simulate(targets, outcomes, attempts=len(outcomes))
     assert (simulation.end, simulation.retry_after) == (end, retry_after)
+
+
+def test_a_fallback_that_rejects_the_request_is_passed_over():
+    simulation = simulate([A, B, C], ["500", "400", OK])
+    assert (simulation.tried, simulation.end) == ([A, B, C], OK)
+
+
+@pytest.mark.parametrize("name", ["400", "422"])
+def test_a_request_that_the_primary_rejects_goes_nowhere_else(name):
+    simulation = simulate([A, B, C], [name])
+    assert (simulation.tried, simulation.end) == ([A], 400)
+
+
+def test_a_rejection_by_the_primary_after_another_failure_is_told():
+    simulation = simulate([A], ["503", "400"])
+    assert (len(simulation.tried), simulation.end) == (2, 400)
+
+
+def resting_provider(name):
+    """Return the health of all providers, with all keys of one cooling down."""
+    provider_health = all_providers_health()
+    lease = provider_health[name].acquire_unconditionally(None)
+    provider_health[name].record(lease, target(A).model, FAILURES["429 in 900"](), 0.0)
+    return provider_health
+
+
+def test_a_primary_that_was_left_out_is_asked_when_all_others_have_rejected_the_request():
+    simulation = simulate([A, B], ["400", "429 in 20"], resting_provider("openai"), now=1.0)
+    assert (simulation.tried, simulation.end, simulation.retry_after) == ([B, A], 429, 20)
+    simulation = simulate([A, B], ["422", OK], resting_provider("openai"), now=1.0)
+    assert (simulation.tried, simulation.end) == ([B, A], OK)
+
+
+def test_if_only_fallbacks_were_tried_and_all_rejected_the_request_the_first_of_them_is_told():
+    provider_health = all_providers_health(threshold=1)
+    probe = provider_health["openai"].acquire_unconditionally(None)
+    provider_health["openai"].record(probe, target(A).model, FAILURES["500"](), 0.0)
+    simulation = simulate([A, B, C], ["422", "413"], provider_health, attempts=2, now=1.0)
+    assert (simulation.tried, simulation.end, simulation.skipped[0]) == ([B, C], 413, (A, "open"))
+    provider_health = all_providers_health(threshold=1)
+    provider_health["openai"].record(probe, target(A).model, FAILURES["500"](), 0.0)
+    simulation = simulate([A, B, C], ["422", "400"], provider_health, now=1.0)
+    assert (simulation.tried, simulation.end) == ([B, C], 400)
+
+
+# -- a missing model, a long prompt, no credit -------------------------------------------------------------------------
+
+
+def test_a_missing_model_rests_with_the_key_and_the_next_request_goes_elsewhere_at_once():
+    provider_health = all_providers_health()
+    assert simulate([A, B], ["no model", OK], provider_health).tried == [A, B]
+    assert simulate([A, B], [OK], provider_health, now=2.0).tried == [B]
+    assert simulate([A2, B], [OK], provider_health, now=2.0).tried == [A2]
+
+
+def test_a_missing_model_that_has_no_alternative_does_not_rest():
+    health = all_providers_health()
+    planned = plan_first_attempt([target(A)], health, AttemptRules(), 600.0, None, 0.0)
+    record_failure(planned, health, AttemptRules(), FAILURES["no model"](), 0.0, has_alternative=False)
+    assert not health["openai"].cooldowns.maybe_active
+
+
+def test_a_key_without_credit_rests_for_all_models():
+    provider_health = all_providers_health()
+    assert simulate([A, B], ["no credit", OK], provider_health).tried == [A, B]
+    assert simulate([A2, B], [OK], provider_health, now=2.0).tried == [B]
+
+
+def test_a_request_that_is_too_long_goes_to_targets_that_may_have_a_larger_context():
+    small, same, large = (
+        target(name)._replace(facts=ModelFacts(context=context)) for name, context in ((A, 1000), (B, 1000), (C, 2000))
+    )
+    unknown = target(D)._replace(facts=ModelFacts())
+    for following, tried in (((same, large), C), ((unknown,), D)):
+        health = all_providers_health()
+        targets = [small, *following]
+        planned = plan_first_attempt(targets, health, AttemptRules(), 600.0, None, 0.0)
+        planner = AttemptPlanner(targets, health, AttemptRules(), 600.0, None, lambda _: True, first_attempt_made=True)
+        failure = FAILURES["too long"]()
+        record_failure(planned, health, AttemptRules(), failure, 1.0)
+        assert planner.next_after(planned, failure, 1.0, 1.0).target.name == tried
 
 
 # -- the budget --------------------------------------------------------------------------------------------------------

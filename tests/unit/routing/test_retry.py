@@ -16,6 +16,8 @@ from support.routing_targets import FAILURES
 # Whether another target may succeed: with a configured credential, and with a key of the client.
 ELSEWHERE = {
     Kind.REJECTED: (False, False),
+    Kind.NOT_FOUND: (True, True),
+    Kind.TOO_LONG: (True, True),
     Kind.AUTH: (True, False),
     Kind.QUOTA: (True, False),
     Kind.RATE_LIMIT: (True, True),
@@ -31,17 +33,23 @@ ELSEWHERE = {
 @pytest.mark.parametrize("kind", Kind)
 def test_failing_over_by_kind_of_failure(kind):
     failure = Failure(kind, 500, "x")
-    assert (can_fail_over(failure, has_client_key=False), can_fail_over(failure, has_client_key=True)) == ELSEWHERE[
-        kind
-    ]
+    can = [can_fail_over(failure, has_client_key=has_key, at_primary=True) for has_key in (False, True)]
+    assert tuple(can) == ELSEWHERE[kind]
 
 
-STAYS = {"400", "404", "413", "422", "internal", "left"}
+@pytest.mark.parametrize("kind", Kind)
+def test_only_the_rejection_of_a_fallback_says_nothing_about_other_targets(kind):
+    failure = Failure(kind, 500, "x")
+    can = [can_fail_over(failure, has_client_key=has_key, at_primary=False) for has_key in (False, True)]
+    assert tuple(can) == ((True, True) if kind is Kind.REJECTED else ELSEWHERE[kind])
+
+
+STAYS = {"400", "422", "internal", "left"}
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_failing_over_by_the_provider_s_status(name):
-    assert can_fail_over(FAILURES[name](), has_client_key=False) == (name not in STAYS)
+    assert can_fail_over(FAILURES[name](), has_client_key=False, at_primary=True) == (name not in STAYS)
 
 
 # -- retrying the same target ------------------------------------------------------------------------------------------

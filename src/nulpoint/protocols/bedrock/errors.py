@@ -11,8 +11,8 @@ codes" of the user guide (read 2026-11). Four types are treated in a way of thei
 - ModelNotReadyException arrives with 429, but nobody has sent too many requests. It becomes 503, so that it does not
   count as a rate limit.
 - ThrottlingException becomes 429 whatever status it arrives with.
-- ValidationException is 400 for any invalid request. If its message is one of the model makers' sentences for a prompt
-  that is too long, it gets OpenAI's code for that; the status never depends on a sentence.
+- ValidationException is 400 for any invalid request, also for a prompt that is too long or a model that is not there:
+  those are told by their sentences (`protocols/error_sentences.py`).
 """
 
 import re
@@ -24,7 +24,6 @@ import msgspec
 from nulpoint.formats.malformed import NOT_JSON
 
 TYPE_HEADER = b"x-amzn-errortype"
-_VALIDATION = "ValidationException"
 
 
 class _Meaning(NamedTuple):
@@ -39,11 +38,11 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "ModelNotReadyException": _Meaning(503),
     "ModelStreamErrorException": _Meaning(424),
     "ModelTimeoutException": _Meaning(408, "provider_timeout"),
-    "ResourceNotFoundException": _Meaning(404, "model_not_found"),
+    "ResourceNotFoundException": _Meaning(404),
     "ServiceQuotaExceededException": _Meaning(429, "service_quota_exceeded"),
     "ServiceUnavailableException": _Meaning(503, "server_is_overloaded"),
     "ThrottlingException": _Meaning(429, "rate_limit_exceeded"),
-    _VALIDATION: _Meaning(400),
+    "ValidationException": _Meaning(400),
     # These are errors of every AWS service ("Common errors") for a credential that is not accepted.
     "ExpiredTokenException": _Meaning(403, "invalid_api_key"),
     "IncompleteSignatureException": _Meaning(403, "invalid_api_key"),
@@ -51,11 +50,6 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "MissingAuthenticationTokenException": _Meaning(403, "invalid_api_key"),
     "UnrecognizedClientException": _Meaning(403, "invalid_api_key"),
 }
-_TOO_LONG = re.compile(
-    r"(?:input|prompt) is too long|too many input tokens|input tokens exceed|exceeds? (?:the )?context (?:limit|window)"
-    r"|maximum context length|expected maxLength",
-    re.IGNORECASE,
-)
 _IDENTITY = re.compile(r"\bUser: \S+")  # the gateway's AWS identity, which clients must not see
 _MAX_MESSAGE_LENGTH = 10_000  # characters of a message that are processed; fewer are shown
 _UNKNOWN_STREAM_ERROR_STATUS = 500
@@ -92,8 +86,6 @@ def _translate(name: str, aws_error: dict[str, Any], status: int) -> tuple[int, 
     # After an empty line, messages about signatures repeat the signed request.
     text = _IDENTITY.sub("the gateway's identity", text[:_MAX_MESSAGE_LENGTH].partition("\n\n")[0])
     code = meaning.code or name
-    if name == _VALIDATION and _TOO_LONG.search(text):
-        code = "context_length_exceeded"
     error = {"message": text or name, "code": code, "status_code": meaning.status}
     if code == "server_is_overloaded":
         error["type"] = "service_unavailable_error"

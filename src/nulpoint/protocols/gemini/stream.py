@@ -12,6 +12,7 @@ from nulpoint.conversation.stream import PartKind, StreamWriter
 from nulpoint.conversation.usage import UsageReport
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON
+from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.gemini.candidates import (
     PROVIDER,
     block_message,
@@ -33,7 +34,7 @@ from nulpoint.protocols.gemini.partial_calls import PartialCall, begins_partial_
 from nulpoint.protocols.gemini.plain import PlainPart, read_plain_event
 from nulpoint.protocols.gemini.response import provider_data
 from nulpoint.protocols.openai.chat import choice_index
-from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
+from nulpoint.protocols.provider_errors import embedded_failure
 from nulpoint.protocols.provider_stream import StreamParser
 from nulpoint.protocols.response_types import GeminiResponse
 

@@ -1,7 +1,7 @@
 """Reads the streams of Mistral's chat API.
 
-A stream is complete if all its choices have a finish reason and `[DONE]` follows. Calls may come whole or in pieces.
-Sources: recorded streams and the types of the `mistralai` SDK.
+A stream is complete if all its choices have a finish reason, and `[DONE]` follows or it ends in good order. Calls may
+come whole or in pieces. Sources: recorded streams and the types of the `mistralai` SDK.
 """
 
 from io import StringIO
@@ -108,6 +108,11 @@ class MistralStreamParser(SseStreamParser):
         last = self._writer.usage(self._report) if self._report is not None else b""
         self.over = True
         return last
+
+    def _translate_end(self) -> bytes:
+        """Read a last event without its empty line. The end of the choices is the end, even without `[DONE]`."""
+        output = super()._translate_end()
+        return output if self.over else output + self._end()
 
     def _read(self, chunk: dict[str, Any], data: bytes) -> bytes:
         if chunk.get("error") or ("choices" not in chunk and not chunk.get("usage")):

@@ -13,9 +13,10 @@ import msgspec
 from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.formats.malformed import NOT_JSON, malformed_response, unusable_response
+from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
-from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error
+from nulpoint.protocols.provider_errors import embedded_failure
 
 # Any other top-level member is the provider's own and is sent to it unchanged.
 OPENAI_MEMBERS = CHAT_MEMBERS

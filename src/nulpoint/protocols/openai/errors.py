@@ -16,8 +16,7 @@ def error_body(failure: Failure) -> bytes:
         "param": failure.param,
         "code": failure.code,
     }
-    if failure.inner_error is not None:
-        error["innererror"] = failure.inner_error
+    error |= failure.provider_members
     if failure.attempts:
         error["attempts"] = failure.attempts
     return msgspec.json.encode({"error": {**error, **failure.more_members()}})

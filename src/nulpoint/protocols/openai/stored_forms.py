@@ -12,7 +12,7 @@ from nulpoint.formats.malformed import MALFORMED, NOT_JSON
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import CompletionRoute, accumulate
 from nulpoint.protocols.openai.chunking import chunks
-from nulpoint.protocols.openai.stream import DONE, DONE_EVENT
+from nulpoint.protocols.openai.stream import DONE, DONE_EVENT, is_usage_only
 from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS
 
 _LASTING = frozenset(reason.encode() for reason in STABLE_FINISH_REASONS)
@@ -54,9 +54,8 @@ class _Choice(msgspec.Struct):
 
 
 class _Finished(msgspec.Struct):
-    choices: list[_Choice]
+    choices: list[_Choice] | None = None
     error: Any = None
-    usage: Any = None
 
 
 def events_to_store(stream: bytes) -> tuple[bytes, bytes] | None:
@@ -73,7 +72,7 @@ def events_to_store(stream: bytes) -> tuple[bytes, bytes] | None:
             chunk = _chunk(data)
             if chunk is None or chunk.error is not None:
                 return None
-            if chunk.usage is not None and not chunk.choices:
+            if is_usage_only(data):
                 usage_event = sse.encode(data)
                 continue
         content.append(sse.encode(data))

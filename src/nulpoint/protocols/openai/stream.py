@@ -12,6 +12,7 @@ import msgspec
 from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
+from nulpoint.protocols.openai.answers import failure_in_event
 from nulpoint.protocols.openai.errors import error_event
 from nulpoint.protocols.openai.usage import NO_METADATA, ResponseMetadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure
@@ -31,6 +32,8 @@ _BEGINS = (_BEGIN, b"data:{")
 _LINES = re.compile(rb"(?:data: \{[^\n]*+\n\n)++").fullmatch
 _ESCAPE = b"\\u00"
 _ERROR = b'"error"'
+# Ends that report a failure and look like ordinary events. They are looked for at the end of the stream only.
+_ODD_END = re.compile(rb'"(?:network_error|abort|insufficient_system_resource|base_resp)"')
 _PLAIN_BEGINNING = re.compile(rb"data: ?(?! *\[)[^\\\r\n]*+(?:\\(?!u00[67])[^\\\r\n]*+)*+").fullmatch
 
 
@@ -75,8 +78,8 @@ class PassThrough:
     Nothing is passed on after `[DONE]`. Comments and a repeated `[DONE]` are dropped there, and any other event makes
     the response malformed.
 
-    `finish_ends` says that the host never sends `[DONE]`, so the choices that have ended must be tracked. `[DONE]` is
-    added if the host's stream ends after all of them.
+    If the host's stream ends in good order after all of its choices, `[DONE]` is added. `finish_ends` says that the
+    host never sends it, so the choices that have ended are tracked from the beginning.
     """
 
     def __init__(self, *, finish_ends: bool = False) -> None:
@@ -148,8 +151,7 @@ class PassThrough:
         elif not _is_ordinary(block):
             self._interpret(block)
         if self._choices is not None:
-            for choice in _choices_of(block):
-                self._choices[choice.index] = bool(choice.finish_reason) or self._choices.get(choice.index, False)
+            _add_choices(self._choices, sse.parse(block).data)
         # A long event is passed on even if it turned out to be an error, so that the output does not depend on how the
         # network split it.
         return b"" if self.over and not in_pieces else block[passed_bytes:]
@@ -179,6 +181,8 @@ class PassThrough:
             self._fail(embedded_failure("the provider", event.data))
         elif event.is_empty:
             return
+        elif (failure := failure_in_event(event.data)) is not None:
+            self._fail(failure)
         elif is_done(event):
             self._done = self._done or block.rstrip(b"\r\n") + _empty_line(block)
             self.over = True
@@ -201,10 +205,31 @@ class PassThrough:
             last = self.feed(b"")
         elif pending and self.failure is None and not is_cut_off(sse.parse(pending)):
             last = self.feed(b"\n" if pending.endswith(b"\n") else b"\n\n")
+        is_cut = bool(self._pending) and not sse.parse(bytes(self._pending)).is_empty
         self._pending.clear()
-        if self._choices and not self.over and all(self._choices.values()):
+        self._check_last_events()
+        if not self.over and self._have_ended(is_cut=is_cut):
             self.over, self._done = True, DONE_EVENT
         return last + self._done if self.failure is None else last
+
+    def _check_last_events(self) -> None:
+        """Fail if the last events report a failure in a way that is not noticed in ordinary events."""
+        if self.failure is None and _ODD_END.search(self._third + self._second + self._last) is not None:
+            failures = [failure_in_event(event.data) for event in self._last_events()]
+            self.failure = next((failure for failure in failures if failure is not None), None)
+
+    def _have_ended(self, *, is_cut: bool) -> bool:
+        """Return whether all choices have ended, although no `[DONE]` has come.
+
+        Without `finish_ends` only the choices in the last events are known, and an incomplete event at the end shows
+        that the stream was cut.
+        """
+        choices = self._choices
+        if choices is None:
+            choices = {}
+            for event in [] if is_cut else self._last_events():
+                _add_choices(choices, event.data)
+        return bool(choices) and all(choices.values())
 
     def finished(self) -> bool:
         return self.over and self.failure is None
@@ -245,7 +270,7 @@ def without_usage(events: bytes) -> bytes:
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[Any] | None = None
+    choices: list[dict[str, Any]] | None = None
     usage: Any = None
     error: Any = None
 
@@ -312,11 +337,14 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _choices_of(block: bytes) -> list[_Choice]:
+def _add_choices(ended: dict[int, bool], data: bytes) -> None:
+    """Add the choices of a chunk, with whether they have ended."""
     try:
-        return msgspec.json.decode(sse.parse(block).data, type=_Choices).choices or []
+        choices = msgspec.json.decode(data, type=_Choices).choices or []
     except NOT_JSON:
-        return []
+        return
+    for choice in choices:
+        ended[choice.index] = bool(choice.finish_reason) or ended.get(choice.index, False)
 
 
 def _blocks(data: bytes) -> list[bytes]:
@@ -325,10 +353,20 @@ def _blocks(data: bytes) -> list[bytes]:
 
 
 def _is_usage_only(block: bytes) -> bool:
-    if USAGE.search(block) is None:
-        return False
+    return USAGE.search(block) is not None and is_usage_only(sse.parse(block).data)
+
+
+def is_usage_only(data: bytes) -> bool:
+    """Return whether a chunk has usage, and no choice or only choices in which nothing stands."""
     try:
-        chunk = msgspec.json.decode(sse.parse(block).data, type=_Chunk)
+        chunk = msgspec.json.decode(data, type=_Chunk)
     except NOT_JSON:
         return False
-    return chunk.choices == [] and chunk.usage is not None and chunk.error is None
+    return chunk.usage is not None and chunk.error is None and not any(map(_shows_anything, chunk.choices or ()))
+
+
+def _shows_anything(choice: dict[str, Any]) -> bool:
+    """Return whether a choice of a chunk has an end, a text, or anything in its delta."""
+    delta = choice.get("delta")
+    members = delta.values() if isinstance(delta, dict) else (delta,)
+    return bool(choice.get("finish_reason") or choice.get("text") or choice.get("message") or any(members))

@@ -1,7 +1,5 @@
 """Reads the token counts that providers report in the OpenAI format. Counts that are not reported are never guessed."""
 
-from typing import Any
-
 import msgspec
 
 from nulpoint.conversation.usage import Tokens, Usage
@@ -56,11 +54,23 @@ class ResponseMetadata(msgspec.Struct, frozen=True):
     ended: bool = False  # every choice is known to have ended by itself or at the requested limit
 
 
-class _Choice(msgspec.Struct):
+class _Message(msgspec.Struct, frozen=True, gc=False):
+    """The members of a message that most responses have."""
+
+    content: msgspec.Raw = _ABSENT
+    tool_calls: msgspec.Raw = _ABSENT
+
+
+_NO_MESSAGE = _Message()
+
+
+class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
+    message: _Message = _NO_MESSAGE
+    text: msgspec.Raw = _ABSENT
 
 
-class _CompleteResponse(_Response):
+class _Completion(_Response):
     choices: list[_Choice] = []
 
 
@@ -68,32 +78,58 @@ class _CompleteResponse(_Response):
 STABLE_FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "function_call"})
 NO_METADATA = ResponseMetadata()
 _UNREADABLE = ResponseMetadata(suspect=True)
+_EMPTY = tuple(map(msgspec.Raw, (b"", b'""', b"null", b"[]")))
+_MAX_EMPTY_LENGTH = max(map(len, (b'""', b"null", b"[]")))
 _DECODER = msgspec.json.Decoder(_Response)
-_COMPLETE_DECODER = msgspec.json.Decoder(_CompleteResponse)
+_COMPLETION_DECODER = msgspec.json.Decoder(_Completion)
 _WITHOUT_USAGE_DECODER = msgspec.json.Decoder(_ResponseWithoutUsage)
 
 
 def read_metadata(response: bytes) -> ResponseMetadata:
     """Return the usage and model of a response or chunk, each None if it cannot be read."""
-    return _read(response, _DECODER)
-
-
-def read_final_metadata(response: bytes) -> ResponseMetadata:
-    """Return the usage and model of a complete response, and whether all its choices have ended."""
-    metadata = _read(response, _COMPLETE_DECODER)
-    return _read(response, _DECODER) if metadata is _UNREADABLE else metadata
-
-
-def _read(response: bytes, decoder: "msgspec.json.Decoder[Any]") -> ResponseMetadata:
     try:
-        decoded: _Response | _CompleteResponse = decoder.decode(response)
+        decoded = _DECODER.decode(response)
     except NOT_JSON:
-        return _UNREADABLE if decoder is _COMPLETE_DECODER else _read_without_usage(response)
-    reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
-    has_error = decoded.error not in _NO_ERROR
-    suspect = has_error or decoded.model is None  # Mistral's errors have no `error`
-    ended = isinstance(decoded, _CompleteResponse) and not has_error and _have_ended(decoded.choices)
-    return ResponseMetadata(_to_usage(reported) if reported else None, decoded.model, suspect, ended)
+        return _read_without_usage(response)
+    return ResponseMetadata(_reported_usage(decoded), decoded.model, _is_suspect(decoded))
+
+
+def read_completion(response: bytes) -> ResponseMetadata:
+    """Return the metadata of a complete chat completion or completion.
+
+    It is suspect unless every choice has a text or a call, and an end that is usual. Whether it is an answer then is
+    decided by `answers.py`, which reads all of it.
+    """
+    try:
+        decoded = _COMPLETION_DECODER.decode(response)
+    except NOT_JSON:
+        return msgspec.structs.replace(read_metadata(response), suspect=True)
+    has_ended, is_answer = bool(decoded.choices), bool(decoded.choices)
+    for choice in decoded.choices:
+        if choice.finish_reason not in STABLE_FINISH_REASONS:
+            has_ended = is_answer = False
+        elif not _has_output(choice):
+            is_answer = False
+    suspect = _is_suspect(decoded) or not is_answer
+    ended = has_ended and decoded.error in _NO_ERROR
+    return ResponseMetadata(_reported_usage(decoded), decoded.model, suspect, ended)
+
+
+def _has_output(choice: _Choice) -> bool:
+    """Return whether a choice has a text or a call."""
+    content = choice.message.content
+    if len(content) > _MAX_EMPTY_LENGTH or content not in _EMPTY:
+        return True
+    return choice.message.tool_calls not in _EMPTY or choice.text not in _EMPTY
+
+
+def _is_suspect(response: _Response) -> bool:
+    return response.error not in _NO_ERROR or response.model is None  # Mistral's errors have no `error`
+
+
+def _reported_usage(response: _Response) -> Usage | None:
+    reported = response.usage or (response.x_groq.usage if response.x_groq else None)
+    return _to_usage(reported) if reported else None
 
 
 def _read_without_usage(response: bytes) -> ResponseMetadata:
@@ -102,13 +138,6 @@ def _read_without_usage(response: bytes) -> ResponseMetadata:
     except NOT_JSON:
         return _UNREADABLE
     return ResponseMetadata(None, decoded.model, suspect=decoded.error not in _NO_ERROR or decoded.model is None)
-
-
-def _have_ended(choices: list[_Choice]) -> bool:
-    for choice in choices:
-        if choice.finish_reason not in STABLE_FINISH_REASONS:
-            return False
-    return bool(choices)
 
 
 def _to_usage(reported: _Usage) -> Usage:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
@@ -28,6 +29,7 @@ class StreamRelay:
     """Relays the stream of one attempt: first it holds events back up to the first content, then it passes them on."""
 
     __slots__ = (
+        "_check_silence",
         "_client",
         "_connection",
         "_decompressor",
@@ -47,8 +49,14 @@ class StreamRelay:
         stream: StreamResponse,
         transformer: StreamTransformer,
         client_format: ConversationFormat,
+        check_silence: Callable[[bytes, bool], None],
     ) -> None:
-        """`client_format` is that of the events which the client gets."""
+        """`client_format` is that of the events which the client gets.
+
+        `check_silence` is called with all events of a stream without content, and with whether it is complete. It
+        raises Failure if that is an error.
+        """
+        self._check_silence = check_silence
         self._connection = connection
         self._stream = stream
         self._client = stream.client
@@ -99,13 +107,15 @@ class StreamRelay:
         return self._transformer.failure is None
 
     def _open(self, data: bytes) -> bool:
-        """Hold events back until there is content. Return whether to go on like this."""
-        self._check_events(self._transformer.feed(self._plain(data)))
+        """Hold events back until there is content. Return whether to go on like this. Raises Failure for an error."""
+        events = self._transformer.feed(self._plain(data))
+        self._check_events(events)
         if self.committed:
             self._stream.write(self._first_content.take_held())
         if self._transformer.over:
             return False
         if self._first_content.has_event and not self.committed:
+            self._check_silence(events, False)
             self._stream.send_head()
         return not self.committed
 
@@ -142,6 +152,8 @@ class StreamRelay:
         ) + transformer.close()
         if not self.committed:
             self._check_events(last)
+            if not self.committed and transformer.failure is None:
+                self._check_silence(self._first_content.held(), transformer.finished())
             last = self._first_content.take_held() if self.committed else b""
         if transformer.finished():
             if not self.committed:  # a complete stream without content

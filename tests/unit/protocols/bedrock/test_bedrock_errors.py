@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nulpoint.errors import Kind
+from nulpoint.errors import Cooldown, Kind
 from nulpoint.protocols.bedrock import errors as bedrock_errors
 from nulpoint.protocols.bedrock.errors import read_error
 from nulpoint.protocols.provider_errors import provider_failure
@@ -31,7 +31,7 @@ def failure_of(status, body, **headers):
         ("ModelStreamErrorException", 424, 502, Kind.UPSTREAM, "ModelStreamErrorException"),
         ("InternalServerException", 500, 502, Kind.UPSTREAM, "InternalServerException"),
         ("ServiceUnavailableException", 503, 502, Kind.UPSTREAM, "server_is_overloaded"),
-        ("ResourceNotFoundException", 404, 404, Kind.REJECTED, "model_not_found"),
+        ("ResourceNotFoundException", 404, 404, Kind.NOT_FOUND, "model_not_found"),
         ("AccessDeniedException", 403, 401, Kind.AUTH, "AccessDeniedException"),
         ("UnrecognizedClientException", 403, 401, Kind.AUTH, "invalid_api_key"),
         (VALIDATION, 400, 400, Kind.REJECTED, VALIDATION),
@@ -71,16 +71,34 @@ def test_every_error_of_the_service_model_is_known():
 )
 def test_prompt_that_is_too_long_has_openai_code(text):
     failure = failure_of(400, {"message": text}, x_amzn_errortype=VALIDATION)
-    assert (failure.status, failure.kind, failure.code) == (400, Kind.REJECTED, "context_length_exceeded")
+    assert (failure.status, failure.kind, failure.code) == (400, Kind.TOO_LONG, "context_length_exceeded")
     assert failure_of(429, {"message": text}, x_amzn_errortype=THROTTLING).code == "rate_limit_exceeded"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["The provided model identifier is invalid.", "The maximum tokens you requested exceeds the model limit of 4096."],
+    [
+        "The text field in the ContentBlock object is blank.",
+        "The maximum tokens you requested exceeds the model limit of 4096.",
+    ],
 )
 def test_other_validation_errors_keep_their_code(text):
     assert failure_of(400, {"message": text}, x_amzn_errortype=VALIDATION).code == VALIDATION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The provided model identifier is invalid.",
+        "This model version has reached the end of its life. Please refer to the AWS documentation for more details.",
+        "Invocation of model ID deepseek.r1-v1:0 with on-demand throughput isn\u2019t supported. Retry your request.",
+    ],
+)
+@pytest.mark.parametrize(("name", "status"), [(VALIDATION, 400), ("ResourceNotFoundException", 404)])
+def test_models_that_are_not_there_have_one_code(name, status, text):
+    failure = failure_of(status, {"message": text}, x_amzn_errortype=name)
+    assert (failure.status, failure.kind, failure.code) == (404, Kind.NOT_FOUND, "model_not_found")
+    assert failure.cooldown is Cooldown.KEY_AND_MODEL
 
 
 def test_gateway_identity_and_signed_request_are_not_shown():

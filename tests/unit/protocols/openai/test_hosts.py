@@ -45,7 +45,7 @@ def shown_at_every_cut(host, body, **asked):
     [
         # Groq: an event of its own name, then the end.
         (framed(HELLO) + b'event: error\ndata: {"error":{"message":"bad call","code":"tool_use_failed","status_code":400}}\n\n',
-         framed(HELLO), 400, Kind.REJECTED, "tool_use_failed"),
+         framed(HELLO), 400, Kind.UPSTREAM, "tool_use_failed"),
         # OpenRouter: beside choices, after a finish, and more comes.
         (framed(HELLO, FINISH, BROKEN, "[DONE]"), framed(HELLO, FINISH), 502, Kind.UPSTREAM, "provider_502"),
         (framed(HELLO, BROKEN, chunk(usage={"prompt_tokens": 1}), "[DONE]"), framed(HELLO), 502, Kind.UPSTREAM,
@@ -104,7 +104,10 @@ def test_a_stream_cut_inside_an_event_ends_between_two(end):
         (PERPLEXITY, framed(HELLO) + b"data: " + FINISH.encode(), framed(HELLO, FINISH, "[DONE]")),
         (PERPLEXITY, framed(HELLO), None),
         (PERPLEXITY, framed(HELLO, chunk({}, "")), None),
-        (OPENAI, framed(HELLO, FINISH), None),
+        (OPENAI, framed(HELLO, FINISH), framed(HELLO, FINISH, "[DONE]")),
+        (OPENAI, framed(HELLO, FINISH)[:-2], framed(HELLO, FINISH, "[DONE]")),
+        (OPENAI, framed(HELLO, FINISH) + b'data: {"id"', None),
+        (OPENAI, framed(HELLO), None),
         (OPENAI, framed(HELLO, FINISH) + b"data: [DONE]", framed(HELLO, FINISH, "[DONE]")),
         (OPENROUTER, b": OPENROUTER PROCESSING\n\n" + framed(HELLO, FINISH, "[DONE]"),
          b": OPENROUTER PROCESSING\n\n" + framed(HELLO, FINISH, "[DONE]")),

@@ -196,8 +196,11 @@ def test_the_end_is_added_once_and_only_to_a_complete_response(pieces, sent, fin
     assert has_finished is finished
 
 
-def test_the_end_is_not_added_for_hosts_that_send_it():
-    assert outcome(PassThrough, [ENDED]) == (ENDED, None, False)
+def test_the_end_is_added_for_every_host_whose_stream_has_ended_in_good_order():
+    assert outcome(PassThrough, [ENDED]) == (ENDED + b"data: [DONE]\n\n", None, True)
+    assert outcome(PassThrough, [ENDED[:-2]]) == (ENDED + b"data: [DONE]\n\n", None, True)
+    assert outcome(PassThrough, [ENDED, b'data: {"cho']) == (ENDED, None, False)
+    assert outcome(PassThrough, [ENDED.replace(b'"stop"', b"null")])[2] is False
 
 
 @pytest.mark.parametrize("make", WATCHERS.values(), ids=WATCHERS)

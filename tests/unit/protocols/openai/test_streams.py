@@ -166,7 +166,7 @@ def test_a_cut_stream_is_never_finished(cut):
 
 def test_usage_beside_choices_is_not_hidden():
     inline = framed('{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}')
-    assert feed(UsageStripper(), [inline]) == inline
+    assert feed(UsageStripper(), [inline]) == inline + framed("[DONE]")
 
 
 def test_an_error_event_is_a_failure_and_not_passed_on():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from nulpoint.conversation.answer import empty_answer, explains_emptiness, is_signature_only
 from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind
@@ -190,15 +191,18 @@ class ChatStreamWriter:
     """Writes a stream of chat completion chunks.
 
     `show_usage` says whether the client asked for the usage. With `legacy_functions` the client used `functions`, and
-    gets the first call as `function_call`.
+    gets the first call as `function_call`. `may_be_empty` says whether an empty answer may be right.
     """
 
     chunk_writer: ClassVar[type[ChunkWriter]] = ChunkWriter
 
-    def __init__(self, created: int, show_usage: bool, *, legacy_functions: bool = False) -> None:
+    def __init__(
+        self, created: int, show_usage: bool, *, legacy_functions: bool = False, may_be_empty: bool = False
+    ) -> None:
         self._chunks = self.chunk_writer(created)
         self._show_usage = show_usage
         self._legacy_functions = legacy_functions
+        self._is_answer = may_be_empty  # there is content other than text, or a reason why there is none
         self._choices: dict[int, _ChoiceStream] = {}
         self._choice = _ChoiceStream(0, b"")
 
@@ -242,17 +246,21 @@ class ChatStreamWriter:
         return b""
 
     def reasoning(self, text: str) -> bytes:
+        if text:
+            self._is_answer = True
         return self._delta({"reasoning_content": text})
 
     def signature(self, provider: str, data: str, *, redacted: bool = False) -> bytes:
         return b""
 
     def provider_part(self, provider: str, data: Members) -> bytes:
+        self._is_answer = self._is_answer or not is_signature_only(data)
         return b""
 
     def start_call(
         self, number: int, call_id: str | None, name: str | None, provider_data: Members = NO_MEMBERS
     ) -> bytes:
+        self._is_answer = True
         function = {"name": name, "arguments": ""}
         if self._is_function_call(number):
             return self._delta({"function_call": {**function, "id": call_id}})
@@ -280,10 +288,12 @@ class ChatStreamWriter:
     def custom_call(
         self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
     ) -> bytes:
+        self._is_answer = True
         call = {"id": call_id, "type": "custom", "custom": {"name": name, "input": text}}
         return self._tool_call(number, call, provider_data)
 
     def refusal(self, text: str) -> bytes:
+        self._is_answer = True
         return self._delta({"refusal": text})
 
     def logprobs(self, logprobs: Members) -> bytes:
@@ -292,6 +302,8 @@ class ChatStreamWriter:
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         choice = self._choice
+        if explains_emptiness(reason):
+            self._is_answer = True
         if choice.citations:
             choice.place_citations()
         delta: dict[str, Any] = {}
@@ -309,6 +321,8 @@ class ChatStreamWriter:
         return self._chunks.usage(chat_usage(usage)) if self._show_usage else b""
 
     def end(self) -> bytes:
+        if not self._is_answer and not any([choice.length for choice in self._choices.values()]):
+            raise empty_answer()
         return DONE_EVENT
 
     def error(self, failure: Failure) -> bytes:

@@ -13,8 +13,8 @@ import msgspec
 
 from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Part, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
-from nulpoint.errors import Failure
 from nulpoint.formats.malformed import MALFORMED, unusable_response
+from nulpoint.protocols.openai.answers import failed_generation, no_choices
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, choice_index, read_response
 from nulpoint.protocols.openai.chat_provider.usage import read_usage, usage_of
 from nulpoint.protocols.response_members import other_members
@@ -55,7 +55,7 @@ def parse(body: bytes) -> ConversationResponse:
 
 def _response(response: dict[str, Any]) -> ConversationResponse:
     if not response.get("choices"):
-        raise no_choice()
+        raise no_choices()
     usage = read_usage(usage_of(response))
     shared = {"response": other_members(response, OF_RESPONSE), "usage": usage.others}
     choices = []
@@ -70,11 +70,6 @@ def created_of(response: Members) -> int | None:
     """Return when a response or chunk was made, in Unix seconds; None if the host does not say so as it should."""
     created = response.get("created")
     return created if type(created) is int else None
-
-
-def no_choice() -> Failure:
-    """Return the failure for a response without any choice."""
-    return unusable_response("it has no choices")
 
 
 def _choice(choice: dict[str, Any], number: int, shared: Members) -> Choice:
@@ -127,7 +122,13 @@ def provider_data(others: Mapping[str, Members]) -> Members:
 
 
 def to_finish_reason(reason: Any, has_calls: bool) -> FinishReason:
-    """Return the finish reason. An unknown one becomes `stop`; the provider's data has the original."""
+    """Return the finish reason. An unknown one becomes `stop`; the provider's data has the original.
+
+    Raises Failure (502) for a reason that reports a failure.
+    """
+    failure = failed_generation(reason)
+    if failure is not None:
+        raise failure
     if not reason:
         return "tool_calls" if has_calls else "stop"
     return _FINISH_REASONS.get(reason, "stop")

@@ -17,6 +17,7 @@ from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON, malformed_response
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.openai.accumulate import merge, to_plain, update_members
+from nulpoint.protocols.openai.answers import no_choices
 from nulpoint.protocols.openai.chat import choice_index, json_text
 from nulpoint.protocols.openai.chat_provider.response import (
     OF_LEGACY_CALL,
@@ -26,7 +27,6 @@ from nulpoint.protocols.openai.chat_provider.response import (
     created_of,
     data_of_call,
     kind_of_call,
-    no_choice,
     others_of_call,
     provider_data,
     read_annotations,
@@ -51,15 +51,13 @@ _LEGACY = -1  # stands for the index of a call in the older form, which has none
 class OpenAIChatStreamParser(SseStreamParser):
     """Reads a stream of chat completion chunks.
 
-    `finish_ends` says that the host never sends `[DONE]`: its streams are complete if every choice has ended with a
-    finish reason.
+    A stream without `[DONE]` is complete if it ends in good order after every choice has a finish reason.
     """
 
     format = "the chat completions API"
 
-    def __init__(self, writer: StreamWriter, *, finish_ends: bool = False) -> None:
+    def __init__(self, writer: StreamWriter) -> None:
         super().__init__(writer)
-        self._finish_ends = finish_ends
         self._id = ""
         self._reported_usage: Any = None
         self._others: dict[str, Any] = {}  # the unknown members of the response
@@ -114,7 +112,7 @@ class OpenAIChatStreamParser(SseStreamParser):
         if any(map(is_cut_off, events)):
             return b""
         output = b"".join([self._guarded(self._translate, event) for event in events])
-        if self._finish_ends and not self.over and self._have_ended():
+        if not self.over and self._have_ended():
             output += self._end()
         return output
 
@@ -237,7 +235,7 @@ class OpenAIChatStreamParser(SseStreamParser):
     def _end(self) -> bytes:
         """End the response. Raises Failure (502) if none has begun."""
         if not self._choices:
-            raise no_choice()
+            raise no_choices()
         usage = read_usage(self._reported_usage)
         others: dict[str, Members] = {"response": self._others, "usage": usage.others}
         output = []

@@ -20,7 +20,13 @@ class CompletionRequest(NamedTuple):
         return write_completion(response, created, legacy_functions=self.conversation.has_legacy_functions())
 
     def stream_writer(self, created: int, *, show_usage: bool) -> StreamWriter:
-        return CompletionStreamWriter(created, show_usage, legacy_functions=self.conversation.has_legacy_functions())
+        conversation = self.conversation
+        return CompletionStreamWriter(
+            created,
+            show_usage,
+            legacy_functions=conversation.has_legacy_functions(),
+            may_be_empty=conversation.may_get_nothing(),
+        )
 
 
 @reject_deep_nesting

@@ -226,9 +226,8 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("body", "code"), FAILURES.values(), ids=FAILURES)
-@pytest.mark.parametrize("finish_ends", [False, True])
-def test_a_stream_with_an_error_fails_and_does_not_end(body, code, finish_ends):
-    lines, parser = read(body, finish_ends=finish_ends)
+def test_a_stream_with_an_error_fails_and_does_not_end(body, code):
+    lines, parser = read(body)
     assert parser.failure.code == code
     assert not parser.finished()
     assert "end" not in lines
@@ -256,14 +255,13 @@ def test_lines_may_end_in_any_way(end):
 
 
 @pytest.mark.parametrize("length", range(0, WHOLE.index(b"[DONE]") + 5, 7))
-@pytest.mark.parametrize("finish_ends", [False, True])
-def test_a_cut_stream_is_never_complete(length, finish_ends):
-    """A host without an end event has ended with its finish reason, unless the beginning of another event follows."""
+def test_a_cut_stream_is_never_complete(length):
+    """A stream has ended with its finish reason, unless the beginning of another event follows."""
     body = WHOLE[:length]
-    lines, parser = outcome([body], finish_ends=finish_ends)
+    lines, parser = outcome([body])
     beginning = body[body.rindex(b"\n") + 1 :] if b"\n" in body else body
     shows_nothing = b"data: ".startswith(beginning) or beginning == USED_EVENT
-    complete = finish_ends and FINISH.encode() in body and shows_nothing
+    complete = FINISH.encode() in body and shows_nothing
     assert (parser.finished(), "end" in lines) == (complete, complete)
 
 
@@ -275,10 +273,10 @@ def test_a_cut_stream_is_never_complete(length, finish_ends):
         ([HELLO, FINISH, chunk({"content": "b"}, index=1), chunk({}, "stop", 1)], True),
     ],
 )  # fmt: skip
-def test_a_host_without_an_end_event_has_ended_when_every_choice_has(events, complete):
-    lines, parser = read(framed(*events), finish_ends=True)
+def test_a_stream_without_an_end_event_has_ended_when_every_choice_has(events, complete):
+    lines, parser = read(framed(*events))
     assert (parser.failure, parser.finished(), lines[-1:] == ["end"]) == (None, complete, complete)
-    last_without_empty_line = read(framed(*events)[:-2], finish_ends=True)[1]
+    last_without_empty_line = read(framed(*events)[:-2])[1]
     assert last_without_empty_line.finished() is complete
 
 
@@ -288,15 +286,14 @@ EVENTS = [event for events, _ in STREAMS.values() for event in events]
 @given(
     st.lists(st.sampled_from([*EVENTS, USED, "[DONE]", "{", ": x", '{"error":1}']), max_size=8),
     st.lists(st.integers(0, 3000), max_size=6),
-    st.booleans(),
 )
-def test_any_events_at_any_split_give_the_same_calls(events, places, finish_ends):
+def test_any_events_at_any_split_give_the_same_calls(events, places):
     body = framed(*events)
     edges = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
     pieces = [body[start:end] for start, end in itertools.pairwise(edges)]
     results = []
     for split in ([body], pieces, [body[at : at + 1] for at in range(len(body))]):
-        lines, parser = outcome(split, finish_ends=finish_ends)
+        lines, parser = outcome(split)
         results.append((lines, str(parser.failure), parser.finished(), parser.metadata()))
     assert results[1] == results[2] == results[0]
 
