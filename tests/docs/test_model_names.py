@@ -10,8 +10,9 @@ import pytest
 
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.openai import server as openai_server
-from nulpoint.providers.catalog import ALIASES, CATALOG, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, CATALOG
 from nulpoint.providers.equivalents import TIERS
+from nulpoint.providers.model_names import PROVIDER_BY_PREFIX
 from support.fenced_blocks import PAGES, ROOT
 
 _OPENAI = "https://developers.openai.com/api/docs/deprecations"

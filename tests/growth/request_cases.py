@@ -569,7 +569,7 @@ def _named(piece: str, wire: str) -> Callable[[int], Work]:
         spec = next(spec for spec in CATALOG.values() if spec.wire == wire)
         provider = Provider(spec=spec, base_url="https://example.com")
         endpoint = endpoint_of(spec, "chat")
-        router = Router({spec.name: provider}, {}, spec.name, CATALOG, _CHAINS)
+        router = Router({spec.name: provider}, {}, spec.name, CATALOG, _CHAINS, default_is_set=True)
 
         def work() -> None:
             envelope = read_envelope(body)

@@ -136,7 +136,14 @@ def limit_rules(config: Config) -> LimitRules:
 
 def build_router(config: Config) -> Router:
     chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
-    return Router(config.providers, config.aliases, config.default_provider, config.known, chains)
+    return Router(
+        config.providers,
+        config.aliases,
+        config.default_provider,
+        config.known,
+        chains,
+        default_is_set=config.default_provider_is_set,
+    )
 
 
 def build_admin_authenticator(config: Config) -> ClientAuthenticator:

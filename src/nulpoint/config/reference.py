@@ -12,8 +12,9 @@ import msgspec
 
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
-from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
+from nulpoint.providers.model_names import PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
@@ -119,7 +120,13 @@ def providers() -> str:
         *(f"- {name}: {note}." for name, note in NOTES.items()), "",
         "## Which provider a model goes to", "",
         "The first rule that matches counts: an alias in `config.yaml`; a built-in alias below; `provider/model`; the longest",
-        "prefix below; `DEFAULT_PROVIDER`. Before these rules, names that begin with the name of a cloud are expanded:", "",
+        "prefix below, in any letter case; `DEFAULT_PROVIDER`. The name of a model is sent as it was written.", "",
+        "- A name that begins with an unknown provider, such as `vertex_ai/gemini-3.8-flash`, is a 404 (`model_not_found`). The",
+        "  error lists the configured providers and suggests the one that is probably meant, here `vertexai`. If you set",
+        "  `DEFAULT_PROVIDER`, such names go there unchanged.",
+        "- A name whose provider is not configured is a 400 that says what to set. If `DEFAULT_PROVIDER` is a host that needs no",
+        "  keys, such as Ollama or vLLM, it gets these names, because it has models of many makers.", "",
+        "Before these rules, names that begin with the name of a cloud, and the full names of some APIs, are expanded:", "",
         "| Begins with | Stands for |", "|---|---|",
         *(f"| `{prefix}` | `{target}` |" for prefix, target in PREFIX_EXPANSIONS.items()),
         "", "| Alias | Target |", "|---|---|",
