@@ -15,6 +15,7 @@ from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.conversation_key import conversation_key
 from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
 from nulpoint.protocols.registry import EMBEDDINGS, PROVIDER_PROTOCOLS
@@ -461,10 +462,15 @@ def _canonical_form(body: bytes) -> None:
         separate(body, DELIVERY)
 
 
+def _conversation_key(body: bytes) -> None:
+    conversation_key(body, read_envelope(body))
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "envelope": read_envelope,
     "members": members,
     "model_span": model_span,
+    "conversation_key": _conversation_key,
     "rewrite": lambda body: rewrite(body, {"max_tokens": "max_completion_tokens", "a": "b"}, frozenset({"a7"})),
     "passed on": _passed_on,
     "fingerprint": lambda body: fingerprint(body, b"chat", b"", b""),

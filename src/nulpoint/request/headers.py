@@ -18,6 +18,18 @@ _TO_PROVIDER = frozenset(
 # These name an account, so they only make sense with the client's own key.
 _WITH_CLIENT_KEY = _TO_PROVIDER | {b"openai-organization", b"openai-project"}
 
+# The headers in which programs name the session of a request, the most specific first: Claude Code; Codex, also in its
+# older spelling; OpenCode; clients of xAI.
+_SESSION_HEADERS = (
+    b"x-claude-code-session-id",
+    b"session-id",
+    b"session_id",
+    b"x-session-affinity",
+    b"x-session-id",
+    b"x-grok-conv-id",
+)
+_ANY_SESSION_HEADER = frozenset(_SESSION_HEADERS)
+
 _TO_CLIENT = frozenset(
     {
         b"cf-ray",
@@ -59,6 +71,13 @@ class _PassedNames:
 
 _names = _PassedNames((_LIMIT_PREFIX, *_TO_CLIENT_PREFIXES))
 _names_beside_limits = _PassedNames(_TO_CLIENT_PREFIXES)
+
+
+def session_id(headers: Headers) -> bytes | None:
+    """Return the session that a client names in its headers, or None."""
+    if _ANY_SESSION_HEADER.isdisjoint(headers):
+        return None
+    return next((value for name in _SESSION_HEADERS if (value := headers.get(name))), None)
 
 
 def headers_for_provider(
