@@ -8,7 +8,6 @@ is released when its last request has ended.
 import asyncio
 import random  # noqa: TID251 - chosen here and passed in
 from collections.abc import Callable
-from hashlib import sha256
 from typing import NamedTuple
 
 from nulpoint.api.admin import AdminControl, AdminPages
@@ -202,7 +201,7 @@ def _connects_alike(before: Config, after: Config) -> bool:
 def _provider_health(provider: Provider, config: Config, before: Runtime | None) -> ProviderHealth:
     """Return the provider's health; a provider at the same address keeps its health and that of its unchanged keys."""
     rules, keys = breaker_rules(config), provider.credentials
-    digests = [sha256(key.reveal().encode()).digest() for key in keys]
+    digests = [key.digest() for key in keys]
     old = before.config.providers.get(provider.spec.name) if before is not None else None
     if before is None or old is None or old.base_url != provider.base_url:
         return ProviderHealth(rules, len(keys), digests)

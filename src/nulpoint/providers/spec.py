@@ -1,6 +1,7 @@
 """The record that describes a provider, both in the catalogue and in a user's config.yaml."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Literal, NoReturn
 
 import msgspec
@@ -28,6 +29,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         name: the part before the slash in `provider/model`; also the metrics label.
         base_url: the URL up to and including the version, without a trailing slash; variables are written in braces.
         key_env: the environment variable that holds the key; null if the provider takes no key.
+        like: the built-in provider that it resembles, if it is not one itself: its models are known by that one.
         wire: the wire format.
         auth: how a key is sent, whether it is configured or brought by the client.
         identity: the kind of account whose tokens or signatures are used if no key is set.
@@ -53,6 +55,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: str
     base_url: str
     key_env: str | None
+    like: str | None = None
     wire: Wire = "openai"
     auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] = "bearer"
     identity: IdentityKind | None = None
@@ -86,6 +89,11 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return operation.name in self.operations and conversations.name in WIRE_FORMATS[self.wire].speaks
 
     @property
+    def host(self) -> str:
+        """The name of the built-in provider under which the facts about its models are listed."""
+        return self.like or self.name
+
+    @property
     def keys_env(self) -> str | None:
         """The environment variable that holds several keys, comma-separated."""
         return f"{self.key_env}S" if self.key_env else None
@@ -117,6 +125,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the value itself, for the code that sends it."""
         return self._value
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the value, by which equal credentials are recognised in all processes."""
+        return sha256(self._value.encode()).digest()
 
     def __repr__(self) -> str:
         return "***"
