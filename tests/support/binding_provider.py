@@ -33,7 +33,9 @@ class Served(NamedTuple):
     dropped: int
 
 
-class Rejected(Exception):  # noqa: N818  # it is the response to a request
+class Rejected(Exception):
+    """The request is answered with an error."""
+
     def __init__(self, status: int, kind: str, text: str) -> None:
         super().__init__(text)
         self.status = status

@@ -129,7 +129,9 @@ def _format_resolution(page: Mapping[str, Any]) -> str:
 
 def _format_target(target: Mapping[str, Any], width: int) -> str:
     position = f"{target['try']}." if target["try"] else "-"
-    facts = [f"breaker {target['circuit_breaker']}", f"{target['keys']} key{'' if target['keys'] == 1 else 's'}"]
+    keys = target["keys"]
+    keys_text = f"{keys} keys (each conversation keeps its key)" if keys > 1 else f"{keys} key{'' if keys else 's'}"
+    facts = [f"breaker {target['circuit_breaker']}", keys_text]
     if "weight" in target:
         facts.append(f"weight {target['weight']} in step {target['step']}")
     if target["passed_over"]:

@@ -78,8 +78,9 @@ def configuration() -> str:
         "    base_url: https://west.openai.azure.com", "    key_env: AZURE_WEST_API_KEY", "```", "",
         "### Several keys", "",
         "Every key variable has a plural: `OPENAI_API_KEYS=sk-a,sk-b`, or `openai_api_keys` as a list in `config.yaml`. These",
-        "keys are used in turn, together with the single one. A key that is rejected or exhausted cools down on its own, while",
-        "the others stay in use.", "",
+        "keys are used together with the single one: each conversation keeps its key, and other requests use the keys in turn",
+        "([more](failover.md#several-keys-and-cooldowns)). A key that is rejected or exhausted cools down on its own, while the",
+        "others stay in use.", "",
         "### Fallbacks", "",
         "A fallback chain lists, for a model name or a pattern, the `provider/model` targets to try in order. A mapping instead",
         "of a name distributes requests by weight. See [failover.md](failover.md).", "",
@@ -120,7 +121,7 @@ def providers() -> str:
         "",
         "Requests to Anthropic, Gemini, Mistral and the clouds are translated into their own formats",
         "([formats.md](formats.md)); all other providers use OpenAI's format. Every key variable has a plural for several keys,",
-        "which are used in turn: `OPENAI_API_KEYS=sk-a,sk-b`. Names in braces are variables to set;",
+        "`OPENAI_API_KEYS=sk-a,sk-b` ([how they are used](failover.md#several-keys-and-cooldowns)). Names in braces are variables to set;",
         "[clouds.md](clouds.md) describes how to set up each cloud.", "",
         "### Providers that have shut down or changed", "",
         *(f"- {name}: {note}." for name, note in NOTES.items()), "",
@@ -206,7 +207,10 @@ def schema() -> str:
         if spec.key_env:
             properties[spec.key_env.lower()] = {"type": "string", "description": f"Key of {spec.name}."}
         if spec.keys_env:
-            several = {"type": ["string", "array"], "description": f"Keys of {spec.name}, used in turn."}
+            several = {
+                "type": ["string", "array"],
+                "description": f"Keys of {spec.name}; each conversation keeps its key.",
+            }
             properties[spec.keys_env.lower()] = several
     for spec in CATALOG.values():
         for name in (*spec.variables, *identity_variables(spec)):

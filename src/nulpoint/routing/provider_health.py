@@ -63,8 +63,8 @@ class SkipReason(NamedTuple):
 class ProviderHealth:
     """The health of one provider. All times are monotonic seconds.
 
-    `credentials` is the number of configured ones. `digests` are those of the credentials: by them, all processes choose
-    the same one for a conversation. If they are not given, positions take their place.
+    `credentials` is the number of configured ones. `digests` are those of the credentials: by them, all processes
+    choose the same one for a conversation. If they are not given, positions take their place.
     """
 
     __slots__ = (
@@ -95,9 +95,9 @@ class ProviderHealth:
     ) -> "ProviderHealth":
         """Return the health of the same provider under other rules or credentials, or itself if neither has changed.
 
-        `credentials` has for each present credential its previous position, or None if it is new, and `digests` those of
-        the present ones. Calls in flight are
-        recorded in the health that issued their leases, so they have no effect on the new one.
+        `credentials` has for each present credential its previous position, or None if it is new, and `digests` has
+        those of the present ones. Calls in flight are recorded in the health that issued their leases, so they have no
+        effect on the new one.
         """
         if rules == self._rules and list(credentials) == list(range(self._configured)):
             return self

@@ -106,7 +106,9 @@ def test_a_conversation_keeps_its_key_on_the_fast_and_the_slow_path():
 
 def test_many_conversations_load_all_keys_alike():
     health = several_keys()
-    shares = collections.Counter(health.acquire_unconditionally(None, talk(number)).credential for number in range(8000))
+    shares = collections.Counter(
+        health.acquire_unconditionally(None, talk(number)).credential for number in range(8000)
+    )
     assert sorted(shares) == [0, 1, 2, 3]
     assert all(1800 < share < 2200 for share in shares.values())
 

@@ -97,7 +97,7 @@ def _first_messages(body: bytes) -> Iterator[_Message | memoryview]:
 def _add_content(checksum: int, content: msgspec.Raw) -> int:
     """Add the content of a message to a checksum. A single text counts alike as a string and as a part."""
     view = memoryview(content)
-    if view[:1] != b"[":
+    if not view or view[0] != ord("["):
         return crc32(view[:_MAX_HASHED], checksum)
     for part in _decode_parts(content):
         for value in (part.text, part.image_url, part.input_audio, part.file):
