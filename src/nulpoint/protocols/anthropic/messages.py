@@ -30,6 +30,7 @@ from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
 from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
 from nulpoint.protocols.dropped import place_of, report_extra, report_part
+from nulpoint.protocols.media_types import normal_media_type
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     NO_EFFECT,
@@ -295,7 +296,7 @@ def _block(part: Part, message: Message, fields: RequestFields) -> dict[str, Any
 def _source(url: str | None, path: str, types: frozenset[str]) -> dict[str, Any]:
     if url is None:
         raise invalid(path, "must hold a URL")
-    data = data_url(url, path)
+    data = _data(url, path)
     if data is None and not url.startswith(("https://", "http://")):
         raise invalid(path, "must be a data URL or an https URL")
     if data is None:
@@ -313,7 +314,7 @@ def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
             text = "must be the id of a file at Anthropic; to send any other file, use `file_data`"
             raise invalid(f"{path}.file_id", text)
         return {"type": "document", "source": {"type": "file", "file_id": file.file_id}, **title}
-    data = data_url(file.url, f"{path}.file_data") if file.url is not None else None
+    data = _data(file.url, f"{path}.file_data") if file.url is not None else None
     if data and data[0] in _IMAGES:
         if title:
             fields.report_dropped(f"{place_of(path)}.filename")
@@ -323,6 +324,12 @@ def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
     else:
         source = _source(file.url, f"{path}.file_data", frozenset({"application/pdf"}))
     return {"type": "document", "source": source, **title}
+
+
+def _data(url: str, path: str) -> tuple[str, str] | None:
+    """Return the media type and base64 text of a data URL, or None for other URLs. Raises Failure (400)."""
+    data = data_url(url, path)
+    return (normal_media_type(data[0]), data[1]) if data is not None else None
 
 
 def _decoded(base64: str, path: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from nulpoint.conversation.parts import File, Image
 from nulpoint.protocols.dropped import place_of, report_extra
+from nulpoint.protocols.media_types import normal_media_type
 from nulpoint.protocols.openai.chat import RequestFields, data_url, invalid
 
-_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _DOCUMENTS = {
     "application/pdf": "pdf",
@@ -89,7 +90,7 @@ def _data(url: str | None, path: str) -> tuple[str, str]:
         raise invalid(
             path, f"must be a data URL: Bedrock fetches nothing from the web; {_S3_HINT}", "unsupported_value"
         )
-    return data[0].lower(), data[1]
+    return normal_media_type(data[0]), data[1]
 
 
 def _document_name(filename: str) -> str:
