@@ -82,8 +82,13 @@ def strict_schema(schema: Any, rewriter: SchemaRewriter, depth: int = 0) -> Any:
 
 
 def _set_inner(rewritten: dict[str, Any], name: str, inner: Any) -> None:
-    """Set a keyword that contains schemas. `oneOf` becomes `anyOf`, or an entry of `allOf` beside another `anyOf`."""
-    if name == "allOf":
+    """Set a keyword that contains schemas. `oneOf` becomes `anyOf`, or an entry of `allOf` beside another `anyOf`.
+
+    A condition that stands alone becomes an `anyOf` of one, because Anthropic rejects references in `allOf`.
+    """
+    if name == "allOf" and len(inner) == 1 and "anyOf" not in rewritten:
+        rewritten["anyOf"] = inner
+    elif name == "allOf":
         rewritten["allOf"] = [*inner, *rewritten.get("allOf", [])]
     elif name not in _ALTERNATIVES:
         rewritten[name] = inner
