@@ -14,6 +14,7 @@ from nulpoint.protocols.registry import EMBEDDINGS as EMBEDDING_CODECS
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.spec import Route
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
+from nulpoint.routing import chains as routing
 from support.chat_codec import codec_for_model
 from support.mutation import mutated_json
 from support.provider_endpoints import endpoint_of
@@ -97,7 +98,9 @@ def preparing(route: Route) -> Callable[[bytes], None]:
             return
         for endpoint in endpoints:
             prepared: UpstreamRequest | None = refused_or_sent(
-                lambda endpoint=endpoint: prepare(body, envelope, endpoint, "a-model")
+                lambda endpoint=endpoint: prepare(
+                    body, envelope, endpoint, routing.Target.at(endpoint.provider, "a-model")
+                )
             )
             if prepared is not None:
                 check_model(prepared)

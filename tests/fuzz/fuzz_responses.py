@@ -12,6 +12,7 @@ from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
+from nulpoint.models.prices import Prices
 from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
@@ -20,7 +21,6 @@ from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadat
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.providers.price_list import PRICE_LIST
-from nulpoint.providers.prices import Prices
 from nulpoint.proxy.response_body import check_response
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from support.chat_codec import CODECS, ChatCodec, codec_for_model

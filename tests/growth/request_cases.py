@@ -14,6 +14,7 @@ from nulpoint.errors import Failure
 from nulpoint.formats.canonical_json import NoCanonicalTextError, separate
 from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.models.facts import NO_FACTS
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
@@ -24,7 +25,7 @@ from nulpoint.providers.equivalents import tier_of
 from nulpoint.providers.spec import Provider
 from nulpoint.proxy.upstream_request import prepare
 from nulpoint.ratelimit.token_estimate import estimated_tokens
-from nulpoint.routing.chains import FallbackChains, WeightedTarget
+from nulpoint.routing.chains import FallbackChains, Target, WeightedTarget
 from nulpoint.routing.router import Router
 from support.chat_codec import CODECS, codec_for_model
 from support.provider_endpoints import endpoint_of
@@ -449,11 +450,13 @@ _OPENAI_CHAT = endpoint_of(CATALOG["openai"], "chat")
 
 
 def _passed_on(body: bytes) -> None:
-    prepare(body, read_envelope(body), _OPENAI_CHAT, "another-model")
+    prepare(body, read_envelope(body), _OPENAI_CHAT, Target.at(_OPENAI_CHAT.provider, "another-model"))
 
 
 def _completion_as_chat(body: bytes) -> None:
-    translate(read_completion_request(body, DEFAULT_LIMITS), PROVIDER_PROTOCOLS["openai"], "m", DEFAULT_LIMITS)
+    translate(
+        read_completion_request(body, DEFAULT_LIMITS), PROVIDER_PROTOCOLS["openai"], "m", NO_FACTS, DEFAULT_LIMITS
+    )
 
 
 def _canonical_form(body: bytes) -> None:
@@ -577,7 +580,7 @@ def _named(piece: str, wire: str) -> Callable[[int], Work]:
                 router.plan(envelope.model, "chat")
             tier_of(spec.name, name)
             with suppress(Failure):
-                prepare(body, envelope, endpoint, name)
+                prepare(body, envelope, endpoint, Target.at(endpoint.provider, name))
 
         return work
 

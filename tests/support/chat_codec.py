@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation
 from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.tools import FunctionTool
+from nulpoint.models.catalog import built_in_models
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat_client.request import ChatRequest, read_chat_request
 from nulpoint.protocols.provider_protocol import ResponseSource
@@ -13,6 +14,12 @@ from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
 from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.protocols.translation import TranslatedRequest, TranslatedResponse, Translation, translate
 
+# The provider whose models a wire format is tested with.
+HOSTS = {
+    **{wire: wire for wire in PROVIDER_PROTOCOLS},
+    "vertex": "vertexai",
+    "vertex-anthropic": "vertexai-claude",
+}
 _NO_REQUEST = ChatRequest(ConversationRequest((), (), None, None, {}))
 _LEGACY_REQUEST = ChatRequest(
     ConversationRequest((), (FunctionTool("f", path="functions[0]", legacy=True),), None, None, {})
@@ -35,7 +42,8 @@ class ChatCodec(NamedTuple):
     emulation: ToolEmulation = NO_EMULATION
 
     def encode(self, body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> TranslatedRequest:
-        return translate(read_chat_request(body, limits), PROVIDER_PROTOCOLS[self.wire], model, limits)
+        facts = built_in_models().of(HOSTS[self.wire], model)
+        return translate(read_chat_request(body, limits), PROVIDER_PROTOCOLS[self.wire], model, facts, limits)
 
     def answering(self, body: bytes, model: str) -> "ChatCodec":
         """Return the codec for the response to a request."""

@@ -13,6 +13,7 @@ LAYERS = [
     "formats",
     "redaction",
     "conversation",
+    "models",
     "protocols",
     "providers",
     "routing",
@@ -29,7 +30,7 @@ LAYERS = [
     "app",
     "cli",
 ]
-PURE = {"errors", "formats", "redaction", "conversation", "protocols", "providers", "routing"}
+PURE = {"errors", "formats", "redaction", "conversation", "models", "protocols", "providers", "routing"}
 # Files that decide, in packages that also do I/O: the same rule holds for them.
 PURE_FILES = {
     "cache/embeddings.py", "cache/entry.py", "cache/exclusions.py", "cache/fingerprint.py", "cache/recorder.py",

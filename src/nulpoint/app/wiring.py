@@ -13,9 +13,10 @@ from nulpoint.http.client.pool import PoolKey
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
+from nulpoint.models.catalog import Models
+from nulpoint.models.prices import Prices
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
-from nulpoint.providers.prices import Prices
 from nulpoint.proxy.admission.controller import AdmissionLimits
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.ratelimit.limiter import LimitRules
@@ -134,9 +135,13 @@ def limit_rules(config: Config) -> LimitRules:
     )
 
 
+def build_models(config: Config) -> Models:
+    return Models(tuple(config.models.values()))
+
+
 def build_router(config: Config) -> Router:
     chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
-    return Router(config.providers, config.aliases, config.default_provider, config.known, chains)
+    return Router(config.providers, config.aliases, config.default_provider, config.known, chains, build_models(config))
 
 
 def build_admin_authenticator(config: Config) -> ClientAuthenticator:

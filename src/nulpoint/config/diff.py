@@ -11,6 +11,7 @@ _SECTIONS = (
     ("known", "providers"),
     ("aliases", "aliases"),
     ("chains", "fallbacks"),
+    ("models", "models"),
     ("prices", "prices"),
 )
 

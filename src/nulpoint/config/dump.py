@@ -30,6 +30,7 @@ def dump(config: Config) -> dict[str, Any]:
             model: [{weighted.target: weighted.weight for weighted in step} for step in chain]
             for model, chain in config.chains.items()
         },
+        "models": {name: msgspec.to_builtins(row.facts) for name, row in config.models.items()},
         "prices": msgspec.to_builtins(config.prices),
         "files": sorted(config.files),
         "after_restart": list(config.after_restart),

@@ -13,6 +13,7 @@ from nulpoint.config.problems import ConfigError, Problem, Problems
 from nulpoint.config.safeguards import ReloadGuard, environment_only
 from nulpoint.config.sections.fallbacks import read_chains
 from nulpoint.config.sections.identities import identity_variables
+from nulpoint.config.sections.models import read_models
 from nulpoint.config.sections.prices import read_prices
 from nulpoint.config.sections.providers import read_providers
 from nulpoint.config.sections.request_log import unwritable_targets
@@ -24,7 +25,7 @@ from nulpoint.providers.spec import ProviderSpec
 
 FILE = "config.yaml"
 LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
-SECTIONS = ("providers", "aliases", "fallbacks", "prices")
+SECTIONS = ("providers", "aliases", "fallbacks", "models", "prices")
 NO_GUARD = ReloadGuard()
 
 
@@ -53,8 +54,9 @@ def load(
     forward_keys = bool(fields["allow_client_api_keys"])
     providers, known, aliases, provider_problems = read_providers(environ, sections, forward_keys=forward_keys)
     chains, chain_problems = read_chains(document.get("fallbacks"), known)
+    models, model_problems = read_models(document.get("models"), known)
     prices, price_problems = read_prices(document.get("prices"), known)
-    problems += [*provider_problems, *chain_problems, *price_problems]
+    problems += [*provider_problems, *chain_problems, *model_problems, *price_problems]
     if not unreadable:
         reported = {problem.key.upper() for problem in problems}
         problems += [problem for problem in guard.removed_keys(fields) if problem.key not in reported]
@@ -72,6 +74,7 @@ def load(
         known=known,
         aliases=aliases,
         chains=chains,
+        models=models,
         prices=prices,
         origins=origins,
         files=frozenset([FILE] if file is not None else []),

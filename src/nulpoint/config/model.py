@@ -7,7 +7,8 @@ import msgspec
 
 from nulpoint.config.sections.request_log import LogTarget
 from nulpoint.http.loopback import is_loopback
-from nulpoint.providers.prices import Price
+from nulpoint.models.prices import Price
+from nulpoint.models.rows import ModelRow
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.routing.chains import Chain
 
@@ -98,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, ProviderSpec]  # all known providers, by name
     aliases: Mapping[str, str]  # the user's aliases, each for a `provider/model`
     chains: Mapping[str, Chain]  # the user's fallback chains, by model name or pattern
+    models: Mapping[str, ModelRow]  # what the user says about models, by `provider/pattern`
     prices: Mapping[str, Price]  # the user's prices, by `provider/model`
     left_out: Mapping[str, str] = {}  # auto-detected providers without credentials, each with what to set
     origins: Mapping[str, str] = {}  # the source of each value, by the name of its variable

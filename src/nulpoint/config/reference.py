@@ -12,10 +12,11 @@ import msgspec
 
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
+from nulpoint.models.facts import ModelFacts
+from nulpoint.models.prices import Price
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.operations import OPERATIONS
-from nulpoint.providers.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.providers.wire_formats import STREAM
 
@@ -85,6 +86,11 @@ def configuration() -> str:
         "  gpt-5.4: [anthropic/claude-sonnet-5, {gemini/gemini-3.8-flash: 3, mistral/mistral-large-latest: 1}]",
         '  "claude-*": [openai/gpt-5.4]', "```", "",
         "A plain word instead of a mapping is the setting FALLBACKS: `fallbacks: off`.", "",
+        "### Models", "",
+        "Facts about models override the built-in ones, field by field; later entries override earlier ones. `*` in a name",
+        "stands for any text, and `like` gives a model, such as an Azure deployment, the facts of another one.", "",
+        "```yaml", "models:", "  azure/prod-chat: {like: openai/gpt-5.4}",
+        "  vllm/*: {context: 32768, tool_choice: [none, auto]}", "```", "",
         "### Prices", "",
         "Your own prices, in dollars per million tokens, override the built-in price list. See",
         "[request-log.md](request-log.md#prices).", "",
@@ -213,6 +219,10 @@ def schema() -> str:
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}
     properties["fallbacks"] = {"oneOf": [{"enum": ["auto", "off", False]}, chains]}  # YAML reads a bare off as false
+    facts = _schema_of(ModelFacts)
+    about = {"like": _TARGET, **{key: {"type": "string"} for key in ("source", "as_of", "note")}}
+    known = {**facts["ModelFacts"], "properties": {**about, **facts["ModelFacts"]["properties"]}}
+    properties["models"] = {"type": "object", "propertyNames": _TARGET, "additionalProperties": known}
     priced = _schema_of(Price)
     price = {"$ref": "#/$defs/Price"}
     properties["prices"] = {"type": "object", "propertyNames": _TARGET, "additionalProperties": price}
@@ -222,7 +232,11 @@ def schema() -> str:
         "type": "object",
         # The properties are not closed, because users' own providers add keys such as poe_api_key.
         "properties": properties,
-        "$defs": {**priced, **{name: definition for name, definition in components.items() if name != "ProviderSpec"}},
+        "$defs": {
+            name: definition
+            for name, definition in {**priced, **facts, **components}.items()
+            if name not in ("ProviderSpec", "ModelFacts")
+        },
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 

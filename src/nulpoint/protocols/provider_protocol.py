@@ -7,6 +7,7 @@ from nulpoint.conversation.emulation import ToolEmulation
 from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.stream import StreamWriter
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.stream_transformer import StreamTransformer
 
@@ -37,14 +38,15 @@ class ProviderProtocol(NamedTuple):
     """Reads and writes one wire protocol that providers speak.
 
     Fields:
-        render: returns the request for a conversation, a model name and limits. Raises Failure (400).
+        render: returns the request for a conversation, from the name of the model, what is known of it, and limits.
+            Raises Failure (400).
         parse: returns a complete response. Raises Failure (502).
         stream_parser: returns what reads a stream and calls the client's writer.
         id_header: the response header that holds the id of the response, for protocols whose bodies do not have it.
         has_openai_members: requests are those of OpenAI's chat completions, in which hosts differ in a few members.
     """
 
-    render: Callable[[ConversationRequest, str, TranslationLimits], RenderedRequest]
+    render: Callable[[ConversationRequest, str, ModelFacts, TranslationLimits], RenderedRequest]
     parse: Callable[[bytes, ResponseSource], ConversationResponse]
     stream_parser: Callable[[StreamWriter, ResponseSource], StreamTransformer]
     id_header: bytes = b""

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.response import ConversationResponse
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.client_protocol import ClientRequest
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import reject_deep_nesting
@@ -54,10 +55,13 @@ class TranslatedRequest(NamedTuple):
 
 @reject_deep_nesting
 def translate(
-    request: ClientRequest, provider: ProviderProtocol, model: str, limits: TranslationLimits
+    request: ClientRequest, provider: ProviderProtocol, model: str, facts: ModelFacts, limits: TranslationLimits
 ) -> TranslatedRequest:
-    """Translate a request. Raises Failure (400) if the provider does not support it."""
-    body, dropped, emulation = provider.render(request.conversation, model, limits)
+    """Translate a request for a model of which `facts` are known.
+
+    Raises Failure (400) if the provider does not support it.
+    """
+    body, dropped, emulation = provider.render(request.conversation, model, facts, limits)
     return TranslatedRequest(body, [*request.conversation.dropped, *dropped], Translation(request, provider, emulation))
 
 

@@ -7,7 +7,7 @@ moved to a model with another price (mistral-large-latest, mistral-small-latest)
 take precedence. Models that were shut down keep their last price.
 """
 
-from nulpoint.providers.prices import Price, PriceRow
+from nulpoint.models.prices import Price, PriceRow
 
 _OPENAI = "https://developers.openai.com/api/docs/pricing"
 _ANTHROPIC = "https://platform.claude.com/docs/en/about-claude/pricing"

@@ -28,6 +28,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         name: the part before the slash in `provider/model`; also the metrics label.
         base_url: the URL up to and including the version, without a trailing slash; variables are written in braces.
         key_env: the environment variable that holds the key; null if the provider takes no key.
+        like: the built-in provider that it resembles, if it is not one itself: its models are known by that one.
         wire: the wire format.
         auth: how a key is sent, whether it is configured or brought by the client.
         identity: the kind of account whose tokens or signatures are used if no key is set.
@@ -53,6 +54,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: str
     base_url: str
     key_env: str | None
+    like: str | None = None
     wire: Wire = "openai"
     auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] = "bearer"
     identity: IdentityKind | None = None
@@ -84,6 +86,11 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if conversations is None:
             return True
         return operation.name in self.operations and conversations.name in WIRE_FORMATS[self.wire].speaks
+
+    @property
+    def host(self) -> str:
+        """The name of the built-in provider under which the facts about its models are listed."""
+        return self.like or self.name
 
     @property
     def keys_env(self) -> str | None:

@@ -45,7 +45,7 @@ def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target
     if endpoint.model_in_path:
         body, envelope = without_model(body), msgspec.structs.replace(envelope, model=target.model)
     try:
-        prepared = prepare(body, envelope, endpoint, target.model, proxy_request.translation)
+        prepared = prepare(body, envelope, endpoint, target, proxy_request.translation)
     except MALFORMED as error:  # protocols say exactly what is wrong, but one of them may have missed a case
         if not endpoint.translates:
             raise

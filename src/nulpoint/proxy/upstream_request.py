@@ -14,6 +14,7 @@ from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.protocols.translation import TranslatedResponse, Translation, translate
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.proxy.endpoint import ProviderEndpoint
+from nulpoint.routing.chains import Target
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
@@ -82,17 +83,17 @@ def prepare(
     body: bytes,
     envelope: Envelope,
     endpoint: ProviderEndpoint,
-    model: str,
+    target: Target,
     limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> UpstreamRequest:
-    """Make the request for a provider. Raises Failure (400) if the provider does not support it."""
-    client_format, spec = endpoint.operation.client_protocol.conversations, endpoint.provider.spec
+    """Make the request for a target. Raises Failure (400) if the provider does not support it."""
+    client_format, spec, model = endpoint.operation.client_protocol.conversations, endpoint.provider.spec, target.model
     if endpoint.embeddings is not None:
         encoded = endpoint.embeddings.encode(body, model, limits)
         return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=endpoint.embeddings)
     if client_format is None or endpoint.provider_protocol is None:
         return _pass_on(body, envelope, client_format, spec, model)
-    return _translate(body, envelope, client_format, endpoint.provider_protocol, spec, model, limits)
+    return _translate(body, envelope, client_format, endpoint.provider_protocol, target, limits)
 
 
 def _pass_on(
@@ -117,12 +118,13 @@ def _translate(
     envelope: Envelope,
     client_format: ConversationFormat,
     provider: ProviderProtocol,
-    spec: ProviderSpec,
-    model: str,
+    target: Target,
     limits: TranslationLimits,
 ) -> UpstreamRequest:
     """Make a request for a provider that speaks another API. Raises Failure (400)."""
-    translated, dropped, translation = translate(client_format.read_request(body, limits), provider, model, limits)
+    spec, model = target.provider.spec, target.model
+    request = client_format.read_request(body, limits)
+    translated, dropped, translation = translate(request, provider, model, target.facts, limits)
     hide_usage = not asks_for_usage(envelope)
     if provider.has_openai_members:
         translated, more = json_edit.rewrite(translated, spec.rename, spec.drop)

@@ -7,7 +7,7 @@ from time import perf_counter
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.message import HttpRequest
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.providers.prices import Prices
+from nulpoint.models.prices import Prices
 from nulpoint.redaction.text import without_request
 from nulpoint.request.attempts import MAX_MODEL_NAME, OK
 from nulpoint.request.context import RequestContext

@@ -11,20 +11,29 @@ from typing import NamedTuple
 
 import msgspec
 
+from nulpoint.models.catalog import Models, built_in_models
+from nulpoint.models.facts import ModelFacts
 from nulpoint.providers.equivalents import equivalents
 from nulpoint.providers.spec import Provider
 
 
 class Target(NamedTuple):
-    """A provider and a model at that provider. `model` is the provider's name for it, `name` is `provider/model`."""
+    """A provider and a model at that provider.
+
+    `model` is the provider's name for it, `name` is `provider/model`, and `facts` is what is known of it there.
+    """
 
     provider: Provider
     model: str
     name: str
+    facts: ModelFacts
 
     @classmethod
-    def at(cls, provider: Provider, model: str) -> "Target":
-        return cls(provider, model, f"{provider.spec.name}/{model}")
+    def at(cls, provider: Provider, model: str, models: Models | None = None) -> "Target":
+        """Return a target with what `models`, or else the built-in rows, have about its model."""
+        spec = provider.spec
+        facts = (models or built_in_models()).of(spec.host, model, spec.name)
+        return cls(provider, model, f"{spec.name}/{model}", facts)
 
 
 class WeightedTarget(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
+from nulpoint.models.catalog import Models, built_in_models
 from nulpoint.providers.catalog import ALIASES, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
@@ -57,7 +58,7 @@ class Router:
     """Makes the plan of targets for each model.
 
     `providers` has the configured providers and `specs` all known ones, both by name. `aliases` are those of
-    config.yaml; they map a name to `provider/model`.
+    config.yaml; they map a name to `provider/model`. `models` is what is known of models.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Router:
         default_provider: str,
         specs: Mapping[str, ProviderSpec],
         chains: FallbackChains,
+        models: Models | None = None,
     ) -> None:
         self._providers = providers
         self._configured_aliases = aliases
@@ -74,6 +76,7 @@ class Router:
         self._default = default_provider
         self._specs = specs
         self._chains = chains
+        self._known_models = models or built_in_models()
         self._plan_cache: dict[tuple[str, Route], TargetPlan] = {}
 
     def plan(self, model: str, route: Route) -> TargetPlan:
@@ -85,7 +88,7 @@ class Router:
         if cached_plan is not None:
             return cached_plan
         name, upstream_model, _ = self._resolve(model)
-        target = Target.at(self._configured(name, model), upstream_model)
+        target = self._target(self._configured(name, model), upstream_model)
         if not target.provider.spec.offers(route):
             raise self._not_offered(name, OPERATIONS[route])
         steps = list(self._steps(self._chains.chain_for(model, target), target, route))
@@ -95,11 +98,14 @@ class Router:
         self._plan_cache[model, route] = plan
         return plan
 
+    def _target(self, provider: Provider, model: str) -> Target:
+        return Target.at(provider, model, self._known_models)
+
     def _steps(self, chain: Chain, primary: Target, route: Route) -> Iterator[list[tuple[Target, int]]]:
         """Yield the chain's steps without the targets that cannot be used for this route."""
         for step in chain:
             usable = [
-                (Target.at(self._providers[provider], model), entry.weight)
+                (self._target(self._providers[provider], model), entry.weight)
                 for entry in step
                 for provider, _, model in [entry.target.partition("/")]
                 if not self._unusable_reason(provider, model, primary, route)
@@ -112,7 +118,7 @@ class Router:
         resolution = self._resolve(model)
         if resolution.rule is ResolutionRule.DEFAULT or resolution.provider not in self._providers:
             return None
-        return Target.at(self._providers[resolution.provider], resolution.model)
+        return self._target(self._providers[resolution.provider], resolution.model)
 
     def models(self) -> list[tuple[str, str]]:
         """Return the model names to list, sorted, each with the name of its provider."""
@@ -150,7 +156,7 @@ class Router:
         resolution = self._resolve(model)
         configured_chain = self._chains.configured_name(model)
         spec = self._specs[resolution.provider]
-        primary = Target.at(Provider(spec=spec, base_url=spec.base_url), resolution.model)
+        primary = self._target(Provider(spec=spec, base_url=spec.base_url), resolution.model)
         chain = self._chains.chain_for(model, primary)
         unusable_targets = {
             entry.target: reason

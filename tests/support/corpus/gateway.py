@@ -16,6 +16,7 @@ from nulpoint.providers.spec import ProviderSpec, Route
 from nulpoint.proxy.response_body import check_response
 from nulpoint.proxy.streaming.relay import StreamRelay
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
+from nulpoint.routing.chains import Target
 from support.chat_codec import CODECS
 from support.provider_endpoints import endpoint_of
 
@@ -37,8 +38,9 @@ def prepared(host: ProviderSpec, route: Route, **members: Any) -> tuple[bytes, U
     asked = {"prompt": "hi"} if route == "completions" else {"messages": [{"role": "user", "content": "hi"}]}
     if route == "embeddings":
         asked = {"input": "hi"}
+    endpoint = endpoint_of(host, route)
     body = json.dumps({"model": MODEL, **asked, **members}).encode()
-    return body, prepare(body, read_envelope(body), endpoint_of(host, route), MODEL)
+    return body, prepare(body, read_envelope(body), endpoint, Target.at(endpoint.provider, MODEL))
 
 
 def show_whole(host: ProviderSpec, route: Route, body: bytes, **members: Any) -> Shown:

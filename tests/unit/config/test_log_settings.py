@@ -9,9 +9,9 @@ import yaml
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections.request_log import LogTarget, configured_targets
 from nulpoint.conversation.usage import Usage
+from nulpoint.models.prices import Price, Prices
 from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.price_list import PRICE_LIST
-from nulpoint.providers.prices import Price, Prices
 from nulpoint.telemetry.request_log.sqlite_schema import SCHEMA, open_to_write
 from support.paths import ROOT
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from nulpoint.conversation.parts import Reasoning, Text, ToolCall
 from nulpoint.formats import sse
+from nulpoint.models.catalog import built_in_models
+from nulpoint.models.facts import NO_FACTS
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
@@ -20,6 +22,7 @@ from nulpoint.protocols.provider_protocol import ResponseSource
 from nulpoint.protocols.registry import PROVIDER_PROTOCOLS
 from nulpoint.protocols.translation import translate
 from support.bedrock_judge import framed
+from support.chat_codec import HOSTS
 from support.round_trip import handed_back
 from support.toy_protocol import ToyProtocol
 
@@ -177,7 +180,7 @@ def stream_of(wire, events):
 
 def translation(wire, client):
     protocol = PROVIDER_PROTOCOLS[wire]
-    return translate(CLIENTS[client], protocol, "mistral-large-latest", DEFAULT_LIMITS).translation
+    return translate(CLIENTS[client], protocol, "mistral-large-latest", NO_FACTS, DEFAULT_LIMITS).translation
 
 
 def streamed(wire, client, parts):
@@ -308,7 +311,8 @@ def test_every_provider_gets_a_chat_in_its_order(wire, content, texts, names):
     tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in names]
     body = json.dumps({"model": "m", "messages": messages, **({"tools": tools} if tools else {})}).encode()
     request = read_chat_request(body, DEFAULT_LIMITS)
-    sent = json.loads(translate(request, PROVIDER_PROTOCOLS[wire], MODELS[wire], DEFAULT_LIMITS).body)
+    facts = built_in_models().of(HOSTS[wire], MODELS[wire])
+    sent = json.loads(translate(request, PROVIDER_PROTOCOLS[wire], MODELS[wire], facts, DEFAULT_LIMITS).body)
     expected = [(kind, "" if kind == "image" else text) for kind, text in content]
     user = [part for part in parts_of_request(wire, sent, "user") if part[0] in ("text", "image")]
     assert joined(user) == joined([*expected, ("text", "z")])

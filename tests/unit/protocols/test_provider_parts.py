@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
 from nulpoint.conversation.parts import Citation, ProviderPart, Reasoning, Refusal, Text, ToolCall
 from nulpoint.conversation.request import ConversationRequest, Message
+from nulpoint.models.facts import NO_FACTS
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.chat_client.writer import ChatStreamWriter, write_response
 from nulpoint.protocols.provider_protocol import ResponseSource
@@ -38,7 +39,7 @@ def rendered(wire, *parts):
     said = Message("assistant", tuple(made), "messages[1]")
     more = Message("user", (Text("go on"),), "messages[2]", True)
     request = ConversationRequest((HI, said, more), (), None, None, {})
-    body, dropped, _ = PROVIDER_PROTOCOLS[wire].render(request, provider.model, DEFAULT_LIMITS)
+    body, dropped, _ = PROVIDER_PROTOCOLS[wire].render(request, provider.model, NO_FACTS, DEFAULT_LIMITS)
     turns = json.loads(body)[provider.turns]
     answers = [turn for turn in turns if turn["role"] not in ("user", "system")]
     return [block for turn in answers for block in provider.blocks_of(turn)], dropped

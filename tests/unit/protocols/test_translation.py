@@ -6,6 +6,7 @@ import pytest
 
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure
+from nulpoint.models.facts import NO_FACTS
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.openai.chat_client.request import read_chat_request
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
@@ -21,7 +22,7 @@ SOURCE = ResponseSource("asked-for")
 
 
 def translation(wire, request):
-    return translate(request, PROVIDER_PROTOCOLS[wire], "m", DEFAULT_LIMITS).translation
+    return translate(request, PROVIDER_PROTOCOLS[wire], "m", NO_FACTS, DEFAULT_LIMITS).translation
 
 
 def translated(wire, body, request):
@@ -103,6 +104,6 @@ def test_what_was_replaced_in_a_request_is_restored_and_has_ended():
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
 def test_members_that_the_client_s_api_cannot_pass_on_are_named_first(wire):
-    translated_request = translate(COMPLETION, PROVIDER_PROTOCOLS[wire], "m", DEFAULT_LIMITS)
+    translated_request = translate(COMPLETION, PROVIDER_PROTOCOLS[wire], "m", NO_FACTS, DEFAULT_LIMITS)
     assert translated_request.dropped[0] == "logprobs"
     assert "logprobs" not in json.loads(translated_request.body)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nulpoint.errors import Failure
 from nulpoint.providers.catalog import CATALOG
-from nulpoint.routing.chains import FallbackChains, Target, TargetPlan, WeightedRoundRobin, WeightedTarget
+from nulpoint.routing.chains import FallbackChains, TargetPlan, WeightedRoundRobin, WeightedTarget
 from nulpoint.routing.router import Router
 from support.routing_targets import PROVIDERS, target
 
@@ -259,7 +259,12 @@ def test_different_plans_have_different_identities():
 
 
 def test_names_of_targets():
-    assert target("openrouter/meta/llama") == Target(PROVIDERS["openrouter"], "meta/llama", "openrouter/meta/llama")
+    found = target("openrouter/meta/llama")
+    assert (found.provider, found.model, found.name) == (
+        PROVIDERS["openrouter"],
+        "meta/llama",
+        "openrouter/meta/llama",
+    )
 
 
 # -- listing models ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import msgspec
 from nulpoint.config.problems import Problem, Problems
 from nulpoint.config.sections.providers import FILE
 from nulpoint.config.sections.targets import target_problem
-from nulpoint.providers.prices import Price
+from nulpoint.models.prices import Price
 from nulpoint.providers.spec import ProviderSpec
 
 SECTION = "prices"

@@ -82,15 +82,14 @@ def _row(location: str, record: Any, problems: Problems) -> ProviderSpec | None:
     if not isinstance(record, dict):
         problems.append(Problem(location, f"({FILE})", "must be a mapping with at least name, base_url and key_env"))
         return None
-    like = record.get("like", record.get("name"))
+    like = record.get("like") or record.get("name")
     base = CATALOG.get(str(like))
-    if base is None and "like" in record:
+    if base is None and record.get("like") is not None:
         problems.append(
             Problem(f"{location}.like", f"= {str(like)!r}", f"is not a known provider{_suggestion(str(like))}")
         )
         return None
-    changes = {key: value for key, value in record.items() if key != "like"}
-    merged = _with_operations({**(msgspec.to_builtins(base) if base else {}), **changes})
+    merged = _with_operations({**(msgspec.to_builtins(base) if base else {}), **record})
     try:
         row = msgspec.convert(merged, ProviderSpec)
     except msgspec.ValidationError as error:
@@ -223,7 +222,7 @@ def _reject_unknown_keys(document: Mapping[str, Any], known: Mapping[str, Provid
     for spec in known.values():
         names = (spec.key_env, spec.keys_env, *spec.variables, *spec.asked_for_by, *identity_variables(spec))
         variables |= {name.lower() for name in names if name}
-    allowed = {*BY_KEY, *variables, "providers", "aliases", "fallbacks", "prices"}
+    allowed = {*BY_KEY, *variables, "providers", "aliases", "fallbacks", "models", "prices"}
     for key in document:
         if key not in allowed:
             close = difflib.get_close_matches(key.lower(), allowed, 1)

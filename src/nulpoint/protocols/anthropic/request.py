@@ -9,6 +9,7 @@ from nulpoint.conversation.emulation import NO_EMULATION, ToolEmulation, custom_
 from nulpoint.conversation.parts import Members
 from nulpoint.conversation.request import ConversationRequest, OutputFormat
 from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities, capabilities_of
 from nulpoint.protocols.anthropic.messages import AnthropicConversation, write_conversation
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
@@ -38,14 +39,14 @@ _OF_ACCOUNT = frozenset({"metadata", "safety_identifier", "user", "service_tier"
 _OF_SEARCH = frozenset({"user_location"})
 
 
-def render(request: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+def render(request: ConversationRequest, model: str, facts: ModelFacts, limits: TranslationLimits) -> RenderedRequest:
     """Write a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
-    message, fields, emulation = render_message(request, model, limits)
+    message, fields, emulation = render_message(request, model, facts, limits)
     return RenderedRequest(write_body(message), fields.dropped, emulation)
 
 
 def render_message(
-    request: ConversationRequest, model: str, limits: TranslationLimits
+    request: ConversationRequest, model: str, _facts: ModelFacts, limits: TranslationLimits
 ) -> tuple[dict[str, Any], RequestFields, ToolEmulation]:
     """Return the request as an object, with the fields that know what was dropped, and what to undo."""
     fields = RequestFields(request.settings, limits)

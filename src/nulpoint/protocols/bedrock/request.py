@@ -10,6 +10,7 @@ from nulpoint.conversation.emulation import ToolEmulation, custom_tools_as_funct
 from nulpoint.conversation.parts import Members
 from nulpoint.conversation.request import ConversationRequest, OutputFormat
 from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.anthropic.request import is_plain_object
 from nulpoint.protocols.anthropic.schema import object_schema, strict_schema
 from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities, capabilities_of, check_model
@@ -57,7 +58,9 @@ _IGNORED_OF_FORMAT = frozenset({"json_schema"})
 Request = dict[str, Any]
 
 
-def render(conversation: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+def render(
+    conversation: ConversationRequest, model: str, _facts: ModelFacts, limits: TranslationLimits
+) -> RenderedRequest:
     """Write a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     check_model(model)
     fields = RequestFields(conversation.settings, limits)

@@ -9,6 +9,7 @@ from nulpoint.conversation.emulation import custom_tools_as_functions
 from nulpoint.conversation.parts import Members
 from nulpoint.conversation.request import ConversationRequest, OutputFormat
 from nulpoint.conversation.tools import CustomTool, FunctionTool, ToolChoice
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.dropped import report_extra, sent_as_function
 from nulpoint.protocols.gemini.capabilities import (
     EFFORTS,
@@ -49,7 +50,9 @@ _IGNORED_OF_TOOL = frozenset({"type"})
 _IGNORED_OF_FORMAT = frozenset({"json_schema"})
 
 
-def render(conversation: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+def render(
+    conversation: ConversationRequest, model: str, _facts: ModelFacts, limits: TranslationLimits
+) -> RenderedRequest:
     """Write a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
     check_model(model)
     fields = RequestFields(conversation.settings, limits)

@@ -25,6 +25,7 @@ from nulpoint.conversation.parts import (
 )
 from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat, Role
 from nulpoint.conversation.tools import CustomTool, FunctionTool
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
 from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_part, report_result, sent_as_function
 from nulpoint.protocols.limits import TranslationLimits
@@ -62,7 +63,9 @@ _IGNORED_OF_FORMAT = frozenset({"json_schema"})
 _DETAILS = ("low", "auto", "high")
 
 
-def render(conversation: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+def render(
+    conversation: ConversationRequest, model: str, _facts: ModelFacts, limits: TranslationLimits
+) -> RenderedRequest:
     """Write a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
     fields = RequestFields(conversation.settings, limits)
     request: dict[str, Any] = {"model": model, "messages": _messages(conversation.messages, fields)}

@@ -6,6 +6,7 @@ Sources: Anthropic's documentation, "Claude on Vertex AI"; the `anthropic` SDK's
 """
 
 from nulpoint.conversation.request import ConversationRequest
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.anthropic.request import render_message
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import write_body
@@ -14,12 +15,12 @@ from nulpoint.protocols.provider_protocol import RenderedRequest
 VERSION = "vertex-2023-10-16"
 
 
-def render(request: ConversationRequest, model: str, limits: TranslationLimits) -> RenderedRequest:
+def render(request: ConversationRequest, model: str, facts: ModelFacts, limits: TranslationLimits) -> RenderedRequest:
     """Write a request for Vertex AI. Raises Failure (400) like `render_message`.
 
     A version in the client's request replaces ours.
     """
-    message, fields, emulation = render_message(request, model, limits)
+    message, fields, emulation = render_message(request, model, facts, limits)
     del message["model"]
     message.setdefault("anthropic_version", VERSION)
     return RenderedRequest(write_body(message), fields.dropped, emulation)

@@ -27,6 +27,7 @@ from nulpoint.conversation.parts import (
 )
 from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat
 from nulpoint.conversation.tools import AnyTool, CustomTool, FunctionTool, ProviderTool, ToolChoice
+from nulpoint.models.facts import NO_FACTS, ModelFacts
 from nulpoint.protocols.dropped import report_part
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, write_body
@@ -37,6 +38,7 @@ from nulpoint.protocols.provider_protocol import RenderedRequest
 def render(
     request: ConversationRequest,
     model: str,
+    _facts: ModelFacts = NO_FACTS,
     limits: TranslationLimits = DEFAULT_LIMITS,
 ) -> RenderedRequest:
     """Return the request for a conversation and a model. Raises Failure (400) if it is nested too deeply."""

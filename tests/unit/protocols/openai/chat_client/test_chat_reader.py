@@ -28,7 +28,7 @@ def exact(body):
 
 def lost(body):
     """Return the members that are not the same in a request to a provider. Raises Failure if it is rejected."""
-    rendered = render(read_chat(body, DEFAULT_LIMITS), "some-model", DEFAULT_LIMITS)
+    rendered = render(read_chat(body, DEFAULT_LIMITS), "some-model", limits=DEFAULT_LIMITS)
     assert (rendered.dropped, rendered.emulation.any()) == ([], False)
     chat, given = exact(rendered.body), {**exact(body), "model": "some-model"}
     return [name for name in {**given, **chat} if given.get(name, lost) != chat.get(name, lost)]

@@ -5,6 +5,7 @@ Nothing is guessed: the cost is None for a model that is not listed, or for kind
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 
 import msgspec
 
@@ -25,6 +26,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         written_1h: prompt tokens written to that cache for an hour.
         over: the number of prompt tokens above which `beyond` is the price of all tokens of the request.
         beyond: the price of requests with more than `over` prompt tokens.
+        per_image, per_minute, per_search: dollars for each image, minute of audio, or search.
     """
 
     input: float
@@ -34,6 +36,16 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     written_1h: float | None = None
     over: int | None = None
     beyond: "Price | None" = None
+    per_image: float | None = None
+    per_minute: float | None = None
+    per_search: float | None = None
+
+
+class PriceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The price from a day on."""
+
+    on: date
+    price: Price
 
 
 class PriceRow(msgspec.Struct, frozen=True, kw_only=True):

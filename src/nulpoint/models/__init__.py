@@ -1,0 +1,1 @@
+"""What is known of models: abilities, limits, prices and dates of retirement, by model and host."""

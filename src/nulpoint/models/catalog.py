@@ -1,0 +1,78 @@
+"""Finds the facts of a model at a host in the built-in rows and in those of config.yaml."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nulpoint.models.facts import ModelFacts
+from nulpoint.models.names import plain_name
+from nulpoint.models.rows import ModelRow, Provenance
+
+_DATA = Path(__file__).parent / "data"
+_MAX_CACHED_MODELS = 4096  # the limit is needed because clients can send any number of different names
+
+
+@cache
+def built_in_rows() -> tuple[ModelRow, ...]:
+    """Return the rows of all files in `data/`, in the order of the files' names."""
+    files = [msgspec.json.decode(path.read_bytes()) for path in sorted(_DATA.glob("*.json"))]
+    return tuple(ModelRow.read(record) for records in files for record in records)
+
+
+class Models:
+    """What is known of models.
+
+    Of all rows about a model, each fact is taken from the last one that has it. The rows of config.yaml come after the
+    built-in ones.
+    """
+
+    def __init__(self, configured: Sequence[ModelRow] = ()) -> None:
+        self._configured = tuple(configured)
+        self._known: dict[tuple[str, str, str], ModelFacts] = {}
+
+    def of(self, host: str, model: str, name: str = "") -> ModelFacts:
+        """Return the facts of a model.
+
+        `host` is the built-in provider which the provider is or resembles, and `name` its own name if that is another.
+        """
+        key = (host, model, name)
+        facts = self._known.get(key)
+        if facts is None:
+            if len(self._known) >= _MAX_CACHED_MODELS:
+                self._known.clear()
+            merged = self.provenance(host, model, name)
+            facts = self._known[key] = ModelFacts(**{fact: value for fact, (value, _) in merged.items()})
+        return facts
+
+    def provenance(self, host: str, model: str, name: str = "") -> Mapping[str, tuple[Any, Provenance]]:
+        """Return the facts that are known, each with the origin of its row."""
+        hosts, plain = (host, name or host), plain_name(host, model)
+        merged = _merged(built_in_rows(), hosts, plain)
+        for row in self._configured:
+            if row.is_about(hosts, plain) or row.is_about(hosts, model):
+                if row.origin.like is not None:
+                    like_host, _, like_model = row.origin.like.partition("/")
+                    merged |= _merged(built_in_rows(), (like_host,), plain_name(like_host, like_model))
+                merged |= _with_origin(row)
+        return merged
+
+
+def _merged(rows: Sequence[ModelRow], hosts: tuple[str, ...], model: str) -> dict[str, tuple[Any, Provenance]]:
+    merged: dict[str, tuple[Any, Provenance]] = {}
+    for row in rows:
+        if row.is_about(hosts, model):
+            merged |= _with_origin(row)
+    return merged
+
+
+def _with_origin(row: ModelRow) -> dict[str, tuple[Any, Provenance]]:
+    return {name: (value, row.origin) for name, value in row.facts.items()}
+
+
+@cache
+def built_in_models() -> Models:
+    """Return the models without anything from config.yaml."""
+    return Models()
