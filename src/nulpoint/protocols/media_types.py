@@ -48,8 +48,30 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_BY_EXTENSION: Mapping[str, str] = MappingProxyType(
+    {
+        "pdf": "application/pdf",
+        "png": "image/png",
+        "jpg": "image/jpeg",
+        "jpeg": "image/jpeg",
+        "gif": "image/gif",
+        "webp": "image/webp",
+        "txt": "text/plain",
+        "md": "text/markdown",
+        "csv": "text/csv",
+        "html": "text/html",
+        "json": "application/json",
+    }
+)
+
 
 def normal_media_type(text: str) -> str:
     """Return a media type in lower case, without parameters, and in the spelling that providers know."""
     media_type = text.partition(";")[0].strip().lower()
     return _ALIASES.get(media_type, media_type)
+
+
+def media_type_of_name(name: str) -> str | None:
+    """Return the media type that the extension of a file's name or of a URL's path stands for, or None."""
+    path = name.partition("?")[0].partition("#")[0]
+    return _BY_EXTENSION.get(path.rpartition(".")[2].lower())
