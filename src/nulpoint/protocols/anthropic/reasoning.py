@@ -75,8 +75,8 @@ def choose_thinking(
         level = nearest_effort(effort, facts)  # type: ignore[arg-type]
         if level != effort:
             fields.report_dropped("reasoning_effort")
-        # Without `display`, newer models do not show what they think.
-        return Thinking({"type": "adaptive", "display": "summarized"}, level, True)
+        thinking = {"type": "adaptive"} if facts.shows_reasoning else {"type": "adaptive", "display": "summarized"}
+        return Thinking(thinking, level, True)
     budget = min(_THINKING_BUDGETS[effort], max_tokens // 2)
     least = facts.budget_min or _MIN_THINKING_BUDGET
     if facts.reasoning == "budget" and not forced and may_use_budget and budget >= least:

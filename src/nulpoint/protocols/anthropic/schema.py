@@ -172,17 +172,17 @@ def object_schema(schema: Mapping[str, Any], rewriter: SchemaRewriter) -> dict[s
     rewritten = {name: value for name, value in schema.items() if name not in (*combined, "description")}
     properties = _Properties()
     properties.add(schema.get("properties"))
-    required = _required(schema)
+    required = required_names(schema)
     unsupported = {}
     for name in combined:
         variants = _resolved(schema[name], schema, rewriter)
         for variant in variants:
             properties.add(variant.get("properties"))
-        required_names = [_required(variant) for variant in variants]
+        required_of_each = [required_names(variant) for variant in variants]
         if name == "allOf":
-            required |= set().union(*required_names)
+            required |= set().union(*required_of_each)
         else:
-            required |= set.intersection(*required_names) if required_names else set()
+            required |= set.intersection(*required_of_each) if required_of_each else set()
             unsupported[name] = schema[name]
     rewriter.lost.update(unsupported)
     rewritten |= {"type": "object", "properties": properties.merged(), "required": sorted(required)}
@@ -213,7 +213,8 @@ def _dereferenced(schema: dict[str, Any], root: Mapping[str, Any], path: str) ->
     return schema
 
 
-def _required(schema: Mapping[str, Any]) -> set[str]:
+def required_names(schema: Mapping[str, Any]) -> set[str]:
+    """Return the properties that an object must have."""
     names = schema.get("required")
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 

@@ -8,7 +8,7 @@ structured outputs (read 2026-11).
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nulpoint.protocols.anthropic.schema import strict_schema
+from nulpoint.protocols.anthropic.schema import required_names, strict_schema
 from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.openai.chat import RequestFields
 from nulpoint.protocols.schema_references import UnresolvableReferenceError, with_plain_references
@@ -60,8 +60,7 @@ class StrictSchemas:
         for schema in _inner_schemas(rewritten):
             properties = schema.get("properties")
             if isinstance(properties, dict):
-                required = schema.get("required")
-                optional += len(properties.keys() - set(required if isinstance(required, list) else ()))
+                optional += len(properties.keys() - required_names(schema))
             unions += len(schema.get("anyOf", ())) > 1
             if any(isinstance(entry, dict) and "$ref" in entry for entry in schema.get("allOf", ())):
                 return False
