@@ -56,7 +56,7 @@ NAMES = {
     " qwen3.8-omni-flash",
     "zai": "glm-5.3 glm-4.5-air glm-5v-turbo",
     "cerebras": "zai-glm-4.7",
-    "bytedance": "doubao-seed-1-6-250615",
+    "bytedance": "doubao-seed-1-6-250615 seed-1-8-251228",
     "cohere": "command-a-03-2025 embed-v4.0 embed-multilingual-v3.0 rerank-v5.0-pro rerank-english-v3.0 c4ai-aya-expanse-32b",
     "voyage": "voyage-4-large voyage-code-3 voyage-context-4 rerank-3 rerank-2.5-lite",
     "jina": "jina-embeddings-v4 jina-reranker-v3.5 jina-clip-v2",
