@@ -240,17 +240,19 @@ class Router:
 
     def _unknown_provider(self, model: str) -> Failure:
         """Return the failure for a name that begins with an unknown provider."""
-        provider, _, upstream_model = model[:_MAX_SHOWN].partition("/")
-        text = f"the model {model[:_MAX_SHOWN]!r} begins with {provider!r}, which is no provider"
+        shown = model[:_MAX_SHOWN]
+        provider, _, upstream_model = shown.partition("/")
+        meant = _meant_provider(provider, self._specs)
         if provider in self._specs:
-            text = f"the model {model[:_MAX_SHOWN]!r} names a provider and no model"
-        elif meant := _meant_provider(provider, self._specs):
-            text += f"; did you mean {meant}/{upstream_model}"
-            text += "?" if meant in self._providers else f" ({meant} is not configured here)?"
-        names = sorted(self._providers)
+            text = f"the model {shown!r} names a provider and no model."
+        elif meant is None:
+            text = f"the model {shown!r} begins with {provider!r}, which is no provider."
+        else:
+            note = "" if meant in self._providers else f" ({meant} is not configured here)"
+            text = f"{provider!r} is no provider; did you mean {meant}/{upstream_model}{note}?"
         text += (
-            f" Write `provider/model`; configured providers: {', '.join(names) or 'none'}. To have one of them get such"
-            " names unchanged, set DEFAULT_PROVIDER"
+            f" Write `provider/model`; configured providers: {', '.join(sorted(self._providers))}. To have one of them"
+            " get such names unchanged, set DEFAULT_PROVIDER"
         )
         return rejected(text, param="model", code="model_not_found", status=404)
 

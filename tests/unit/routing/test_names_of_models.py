@@ -170,7 +170,8 @@ def test_an_unknown_name_lists_the_configured_providers(name):
     failure = refusal(name, names=CHAT_HOSTS)
     assert failure.status == 404
     assert "did you mean" not in failure.message
-    assert "groq, mistral, openai" in failure.message
+    assert "groq, mistral, openai." in failure.message
+    assert re.search(r"(is no provider|and no model)\. Write `provider/model`; ", failure.message)
     assert "DEFAULT_PROVIDER" in failure.message
 
 
