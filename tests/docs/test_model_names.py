@@ -13,7 +13,8 @@ from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.openai import server as openai_server
 from nulpoint.models.catalog import built_in_models
 from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target
-from nulpoint.providers.catalog import ALIASES, CATALOG, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, CATALOG
+from nulpoint.providers.model_names import PROVIDER_BY_PREFIX
 from support.fenced_blocks import PAGES, ROOT
 
 _OPENAI = "https://developers.openai.com/api/docs/deprecations"

@@ -1,6 +1,8 @@
 """Tests of a provider with several keys: each key is refused or limited on its own."""
 
 import asyncio
+import collections
+import json
 import re
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from nulpoint.mock import start
 from support.client_outcome import ask
 from support.event_loop import run
-from support.http_client import CHAT, STREAM
+from support.http_client import CHAT, STREAM, Caller, post
 from support.provider_bytes import GOOD, answer, good_stream
 from support.running_gateway import gateway
 from support.scripted_provider import send, serve
@@ -39,22 +41,73 @@ def keys_used(provider):
 @pytest.mark.parametrize("bad", [REFUSED, limited(30)], ids=["refused", "limited"])
 def test_the_next_key_is_tried_before_another_target(body, bad):
     async def main():
-        provider = await keyed({"a": bad}, body)
+        responses = {}
+        provider = await keyed(responses, body)
         providers = {"openai": provider, "mistral": await start("mistral")}
         async with gateway({"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}, providers=providers) as running:
+            assert (await ask(running.port, body)).headers["x-nulpoint-attempts"] == "1"
+            lost = keys_used(provider)[0]  # the key of this conversation
+            responses[lost] = bad
             outcome = await ask(running.port, body)
             assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "2")
-            for number in range(6):  # key `a` is cooling down, and the others take turns
+            for number in range(12):  # that key is cooling down, and the others share all conversations
                 outcome = await ask(running.port, body.replace(b"hi", b"%d" % number))
                 assert (outcome.verdict, outcome.headers["x-nulpoint-attempts"]) == ("answer", "1")
             used = keys_used(provider)
-            assert used[0] == "a"
-            assert "a" not in used[1:]
-            assert {"b", "c"} <= set(used)
+            assert used[:2] == [lost, lost]
+            assert set(used[2:]) == {"a", "b", "c"} - {lost}
             health = running.app.runtime.provider_health["openai"]
             assert health.cooldowns.active(asyncio.get_running_loop().time()) == 1
             assert health.breaker.state.name == "CLOSED"
             assert running.mocks["mistral"].requests == 0
+
+    run(main())
+
+
+def turn_of(number, turn, **members):
+    """Return a turn of a conversation."""
+    talk = [{"role": "user", "content": f"conversation {number}"}]
+    talk += [{"role": role, "content": "more"} for _ in range(turn) for role in ("assistant", "user")]
+    return json.dumps({"model": "gpt-4o", "messages": talk, **members}).encode()
+
+
+SESSIONS = {
+    "first messages": lambda number, turn: (turn_of(number, turn),),
+    "cache key": lambda number, turn: (turn_of(turn, 0, prompt_cache_key=f"session {number}"),),
+    "session header": lambda number, turn: (turn_of(turn, 0), "/v1/chat/completions", f"Session-Id: {number}"),
+}
+
+
+@pytest.mark.parametrize("request_of", SESSIONS.values(), ids=SESSIONS)
+def test_each_conversation_keeps_its_key_and_all_keys_are_used(request_of):
+    async def main():
+        provider = await keyed({})
+        settings = {"OPENAI_API_KEYS": "a,b,c,d", "OPENAI_API_KEY": ""}
+        async with gateway(settings, providers={"openai": provider}) as running:
+            for turn in range(3):
+                for number in range(40):
+                    assert (await ask(running.port, *request_of(number, turn))).verdict == "answer"
+            used = keys_used(provider)
+            assert used[:40] == used[40:80] == used[80:]
+            shares = collections.Counter(used[:40])
+            assert sorted(shares) == ["a", "b", "c", "d"]
+            assert min(shares.values()) >= 4
+
+    run(main())
+
+
+def test_requests_that_belong_to_no_conversation_use_the_keys_in_turn():
+    vectors = b'{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":[0.5]}],"usage":{"prompt_tokens":1,"total_tokens":1}}'
+
+    async def main():
+        provider = await serve(choose=lambda request: [send(answer(vectors))])
+        settings = {"OPENAI_API_KEYS": "a,b,c", "OPENAI_API_KEY": ""}
+        async with gateway(settings, providers={"openai": provider}) as running:
+            caller = await Caller.connect(running.port)
+            for _ in range(6):
+                caller.send(post(b'{"model":"text-embedding-3-small","input":"hi"}', "/v1/embeddings"))
+                assert (await caller.answer())[0] == 200
+            assert keys_used(provider) == ["a", "b", "c", "a", "b", "c"]
 
     run(main())
 

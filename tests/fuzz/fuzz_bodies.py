@@ -16,6 +16,7 @@ from nulpoint.cache.fingerprint import LONG_BODY, fingerprint
 from nulpoint.errors import Failure
 from nulpoint.formats import json_edit
 from nulpoint.formats.json_nodes import exceeds_node_count
+from nulpoint.protocols.openai.conversation_key import conversation_key
 from nulpoint.protocols.openai.envelope import asks_for_usage, read_envelope
 from nulpoint.ratelimit.token_estimate import estimated_tokens
 from support.mutation import any_json, garbled, mutated_json
@@ -152,6 +153,17 @@ def _has_numbers_json_changes(value: Any) -> bool:
     return isinstance(value, float)
 
 
+def conversations(body: bytes) -> None:
+    """Check that a body in which no reader can differ has one key, whether it is read at once or step by step."""
+    try:
+        envelope = read_envelope(body)
+    except Failure:
+        return
+    key = conversation_key(body, envelope)
+    padded = body + b" " * 5000
+    assert conversation_key(padded, read_envelope(padded)) == key or key is None
+
+
 def estimates(body: bytes) -> None:
     for generates_text in (True, False):
         tokens = estimated_tokens(body, generates_text)
@@ -214,6 +226,7 @@ TARGETS = (
     Target("members by position", objects() | mutated_json(REQUESTS), positions),
     Target("members renamed and dropped", objects() | mutated_json(REQUESTS), rewriting),
     Target("fingerprint", st.tuples(bodies, st.integers(0, 9)), questions),
+    Target("conversation", objects() | mutated_json(REQUESTS), conversations),
     Target("token estimate", bodies, estimates),
     Target("count of names and values", st.tuples(bodies, st.integers(0, 60)), node_counts),
     Target(

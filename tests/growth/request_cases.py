@@ -16,6 +16,7 @@ from nulpoint.formats.json_edit import members, model_span, rewrite
 from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.models.facts import NO_FACTS
 from nulpoint.protocols.limits import DEFAULT_LIMITS
+from nulpoint.protocols.openai.conversation_key import conversation_key
 from nulpoint.protocols.openai.envelope import DELIVERY, read_envelope, with_model
 from nulpoint.protocols.openai.text_completion.request import read_completion_request
 from nulpoint.protocols.registry import EMBEDDINGS, PROVIDER_PROTOCOLS
@@ -463,10 +464,15 @@ def _canonical_form(body: bytes) -> None:
         separate(body, DELIVERY)
 
 
+def _conversation_key(body: bytes) -> None:
+    conversation_key(body, read_envelope(body))
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "envelope": read_envelope,
     "members": members,
     "model_span": model_span,
+    "conversation_key": _conversation_key,
     "rewrite": lambda body: rewrite(body, {"max_tokens": "max_completion_tokens", "a": "b"}, frozenset({"a7"})),
     "passed on": _passed_on,
     "fingerprint": lambda body: fingerprint(body, b"chat", b"", b""),
@@ -571,7 +577,7 @@ def _named(piece: str, wire: str) -> Callable[[int], Work]:
         spec = next(spec for spec in CATALOG.values() if spec.wire == wire)
         provider = Provider(spec=spec, base_url="https://example.com")
         endpoint = endpoint_of(spec, "chat")
-        router = Router({spec.name: provider}, {}, spec.name, CATALOG, _CHAINS)
+        router = Router({spec.name: provider}, {}, spec.name, CATALOG, _CHAINS, default_is_set=True)
 
         def work() -> None:
             envelope = read_envelope(body)

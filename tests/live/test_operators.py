@@ -235,6 +235,10 @@ def test_explain_reports_the_present_state(tmp_path):
             assert "mistral-large-latest" in page["similar"]
             page = (await running.get(explain + "groq%2Fx"))[1]
             assert (page["refused"]["status"], page["refused"]["code"]) == (400, "provider_not_configured")
+            page = (await running.get(explain + "x-ai%2Fgrok-4.7"))[1]
+            refused = page["refused"]
+            assert (page["provider"], refused["status"], refused["code"]) == (None, 404, "model_not_found")
+            assert "did you mean xai/grok-4.7" in refused["message"]
             page = (await running.get(explain + "mistral-large-latest&route=embeddings"))[1]
             assert page["chain"] == "the built-in equivalents (FALLBACKS=auto)"
             assert set(page["left_out"].values()) >= {

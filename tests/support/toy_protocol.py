@@ -15,7 +15,7 @@ from nulpoint.conversation.stream import StreamWriter
 from nulpoint.errors import Failure, rejected
 from nulpoint.protocols.client_protocol import IncompleteStreamError
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.envelope import read_envelope
+from nulpoint.protocols.openai.envelope import Envelope, read_envelope
 from nulpoint.providers.operations import Operation
 from support.line_writer import LineWriter
 
@@ -66,6 +66,9 @@ class ToyProtocol:
         return ToyRequest(
             ConversationRequest((Message("user", (Text(said),), "say", True),), (), None, None, {**stream})
         )
+
+    def conversation_key(self, body: bytes, envelope: Envelope) -> None:
+        """Toys do not converse: each request stands alone."""
 
     def without_usage(self, events: bytes) -> bytes:
         return events

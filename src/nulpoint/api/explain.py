@@ -53,16 +53,15 @@ class RoutingExplainer:
 
     def explain(self, model: str, route: Route) -> Page:
         """Return the explanation for a model and a route. It contains no addresses and no keys."""
-        trace = self._router.trace(model, route)
-        page: Page = {
-            "model": model,
-            "route": route,
-            "provider": trace.resolution.provider,
-            "model_there": trace.resolution.model,
-            "found_by": trace.resolution.rule.value,
-            "chain": _chain(trace),
-        }
+        page: Page = {"model": model, "route": route, "provider": None, "model_there": None, "found_by": None}
         try:
+            trace = self._router.trace(model, route)
+            page |= {
+                "provider": trace.resolution.provider,
+                "model_there": trace.resolution.model,
+                "found_by": trace.resolution.rule.value,
+                "chain": _chain(trace),
+            }
             plan = self._router.plan(model, route)
         except Failure as failure:
             return page | {"refused": {"status": failure.status, "code": failure.code, "message": failure.message}}

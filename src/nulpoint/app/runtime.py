@@ -201,8 +201,9 @@ def _connects_alike(before: Config, after: Config) -> bool:
 def _provider_health(provider: Provider, config: Config, before: Runtime | None) -> ProviderHealth:
     """Return the provider's health; a provider at the same address keeps its health and that of its unchanged keys."""
     rules, keys = breaker_rules(config), provider.credentials
+    digests = [key.digest() for key in keys]
     old = before.config.providers.get(provider.spec.name) if before is not None else None
     if before is None or old is None or old.base_url != provider.base_url:
-        return ProviderHealth(rules, len(keys))
+        return ProviderHealth(rules, len(keys), digests)
     positions = [old.credentials.index(key) if key in old.credentials else None for key in keys]
-    return before.provider_health[provider.spec.name].updated(rules, positions)
+    return before.provider_health[provider.spec.name].updated(rules, positions, digests)

@@ -142,8 +142,15 @@ def build_models(config: Config) -> Models:
 
 def build_router(config: Config) -> Router:
     models, today = build_models(config), datetime.now(UTC).date()
-    chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto", models=models, today=today)
-    return Router(config.providers, config.aliases, config.default_provider, config.known, chains, models)
+    return Router(
+        config.providers,
+        config.aliases,
+        config.default_provider,
+        config.known,
+        FallbackChains(config.chains, automatic=config.fallbacks == "auto", models=models, today=today),
+        models,
+        default_is_set=config.default_provider_is_set,
+    )
 
 
 def build_admin_authenticator(config: Config) -> ClientAuthenticator:

@@ -104,8 +104,7 @@ def explain_from_config(config: Config, model: str, route: Route) -> Page:
 
 def format_explanation(page: Mapping[str, Any]) -> str:
     """Format an explanation as lines of text for a terminal."""
-    resolved = f"{page['provider']}/{page['model_there']}"
-    lines = [f"{page['model']} ({page['route']}) resolves to {resolved}: by {page['found_by']}"]
+    lines = [_format_resolution(page)]
     if "refused" in page:
         refusal = page["refused"]
         return "\n".join([*lines, f"The gateway refuses it with {refusal['status']}: {refusal['message']}"])
@@ -121,9 +120,18 @@ def format_explanation(page: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _format_resolution(page: Mapping[str, Any]) -> str:
+    asked = f"{page['model']} ({page['route']})"
+    if page["provider"] is None:
+        return f"{asked} resolves to no target"
+    return f"{asked} resolves to {page['provider']}/{page['model_there']}: by {page['found_by']}"
+
+
 def _format_target(target: Mapping[str, Any], width: int) -> str:
     position = f"{target['try']}." if target["try"] else "-"
-    facts = [f"breaker {target['circuit_breaker']}", f"{target['keys']} key{'' if target['keys'] == 1 else 's'}"]
+    keys = target["keys"]
+    keys_text = f"{keys} keys (each conversation keeps its key)" if keys > 1 else f"{keys} key{'' if keys else 's'}"
+    facts = [f"breaker {target['circuit_breaker']}", keys_text]
     if "weight" in target:
         facts.append(f"weight {target['weight']} in step {target['step']}")
     if target["passed_over"]:

@@ -112,6 +112,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.admin_host or self.host, self.admin_port or 0
 
     @property
+    def default_provider_is_set(self) -> bool:
+        """Return whether the operator has chosen the default provider, rather than left it at its default."""
+        return self.origins.get("DEFAULT_PROVIDER", "default") != "default"
+
+    @property
     def open_to_others(self) -> bool:
         """Return whether clients on other machines can, without a key, send requests that cost money."""
         costs = any(

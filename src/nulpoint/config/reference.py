@@ -17,7 +17,8 @@ from nulpoint.models.catalog import built_in_models
 from nulpoint.models.facts import ModelFacts
 from nulpoint.models.prices import Price
 from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target, tier_of
-from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES
+from nulpoint.providers.model_names import PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.providers.wire_formats import STREAM
@@ -79,8 +80,9 @@ def configuration() -> str:
         "    base_url: https://west.openai.azure.com", "    key_env: AZURE_WEST_API_KEY", "```", "",
         "### Several keys", "",
         "Every key variable has a plural: `OPENAI_API_KEYS=sk-a,sk-b`, or `openai_api_keys` as a list in `config.yaml`. These",
-        "keys are used in turn, together with the single one. A key that is rejected or exhausted cools down on its own, while",
-        "the others stay in use.", "",
+        "keys are used together with the single one: each conversation keeps its key, and other requests use the keys in turn",
+        "([more](failover.md#several-keys-and-cooldowns)). A key that is rejected or exhausted cools down on its own, while the",
+        "others stay in use.", "",
         "### Fallbacks", "",
         "A fallback chain lists, for a model name or a pattern, the `provider/model` targets to try in order. A mapping instead",
         "of a name distributes requests by weight. See [failover.md](failover.md).", "",
@@ -121,13 +123,19 @@ def providers() -> str:
         "",
         "Requests to Anthropic, Gemini, Mistral and the clouds are translated into their own formats",
         "([formats.md](formats.md)); all other providers use OpenAI's format. Every key variable has a plural for several keys,",
-        "which are used in turn: `OPENAI_API_KEYS=sk-a,sk-b`. Names in braces are variables to set;",
+        "`OPENAI_API_KEYS=sk-a,sk-b` ([how they are used](failover.md#several-keys-and-cooldowns)). Names in braces are variables to set;",
         "[clouds.md](clouds.md) describes how to set up each cloud.", "",
         "### Providers that have shut down or changed", "",
         *(f"- {name}: {note}." for name, note in NOTES.items()), "",
         "## Which provider a model goes to", "",
         "The first rule that matches counts: an alias in `config.yaml`; a built-in alias below; `provider/model`; the longest",
-        "prefix below; `DEFAULT_PROVIDER`. Before these rules, names that begin with the name of a cloud are expanded:", "",
+        "prefix below, in any letter case; `DEFAULT_PROVIDER`. The name of a model is sent as it was written.", "",
+        "- A name that begins with an unknown provider, such as `vertex_ai/gemini-3.8-flash`, is a 404 (`model_not_found`). The",
+        "  error lists the configured providers and suggests the one that is probably meant, here `vertexai`. If you set",
+        "  `DEFAULT_PROVIDER`, such names go there unchanged.",
+        "- A name whose provider is not configured is a 400 that says what to set. If `DEFAULT_PROVIDER` is a host that needs no",
+        "  keys, such as Ollama or vLLM, it gets these names, because it has models of many makers.", "",
+        "Before these rules, names that begin with the name of a cloud, and the full names of some APIs, are expanded:", "",
         "| Begins with | Stands for |", "|---|---|",
         *(f"| `{prefix}` | `{target}` |" for prefix, target in PREFIX_EXPANSIONS.items()),
         "", "| Alias | Target |", "|---|---|",
@@ -205,7 +213,10 @@ def schema() -> str:
         if spec.key_env:
             properties[spec.key_env.lower()] = {"type": "string", "description": f"Key of {spec.name}."}
         if spec.keys_env:
-            several = {"type": ["string", "array"], "description": f"Keys of {spec.name}, used in turn."}
+            several = {
+                "type": ["string", "array"],
+                "description": f"Keys of {spec.name}; each conversation keeps its key.",
+            }
             properties[spec.keys_env.lower()] = several
     for spec in CATALOG.values():
         for name in (*spec.variables, *identity_variables(spec)):

@@ -7,7 +7,7 @@ positions are meaningless.
 """
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from nulpoint.errors import rejected
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TEXT = re.compile(_STRING, re.DOTALL)
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
+_SEPARATOR = re.compile(rb"[\s,]*+")
 _SCALAR = re.compile(rb"[^\s,\]}]++")
 _OBJECT = re.compile(rb"\s*+\{")
 _LONG_VALUES = (b"{", b"[", b'"')
@@ -62,6 +63,46 @@ def _members(body: bytes, limit: int | None, find_end: Callable[[bytes, int], in
         found.append(JsonMember(msgspec.json.decode(key[1]), key.start(1), key.end(1), start, end))
         position = end
     return found
+
+
+def value_start(body: bytes, key: str) -> int | None:
+    """Return where the value of the first top-level member with this key begins; None if there is none.
+
+    Nothing after it is read.
+    """
+    position = body.index(b"{") + 1
+    while found := _KEY.match(body, position):
+        if msgspec.json.decode(found[1]) == key:
+            return found.end()
+        position = value_end(body, found.end())
+    return None
+
+
+def first_objects(body: bytes, start: int, limit: int, longest: int) -> Iterator[tuple[memoryview, bool]]:
+    """Yield the objects at the beginning of the array that begins at `start`, at most `limit`, each with True.
+
+    Nothing after them is read. An object of more than `longest` bytes is cut there; it is the last one, with False.
+    Raises msgspec.DecodeError if an object is not valid.
+    """
+    view, position = memoryview(body), start + 1
+    for _ in range(limit):
+        position = _SEPARATOR.match(body, position).end()  # type: ignore[union-attr]  # it always matches
+        if body[position : position + 1] != b"{":
+            return
+        window = view[position : position + longest]
+        try:
+            _skip_value(window)
+            end = len(window)
+        except msgspec.DecodeError as error:
+            after = _AFTER_VALUE.search(str(error))
+            if after is None:
+                if len(window) < longest:
+                    raise
+                yield window, False
+                return
+            end = int(after[1]) - 1
+        yield window[:end], True
+        position += end
 
 
 def without_long_values(body: bytes, longest: int, limit: int, keep: Container[str]) -> bytes | None:

@@ -86,6 +86,12 @@ class ConversationFormat(Protocol):
     def read_request(self, body: bytes, limits: TranslationLimits) -> ClientRequest:
         """Read a request. Raises Failure (400)."""
 
+    def conversation_key(self, body: bytes, envelope: Envelope) -> bytes | None:
+        """Return what all requests of one conversation have in common, and those of others rarely; None if unknown.
+
+        The same account is asked for all of them. So it must cost little, and may be wrong.
+        """
+
     def ask_for_usage(self, body: bytes, envelope: Envelope) -> JsonEdit:
         """Return the change by which a request for a stream asks for its usage."""
 

@@ -1,4 +1,4 @@
-"""The catalogue of known providers, and the model names that select them.
+"""The catalogue of known providers, and the aliases of model names. Other names are found by `model_names.py`.
 
 Base URLs and model names are taken from the providers' documentation and from published model tables (2026-11-30). The
 listed models are available today, and none is announced to shut down before March 2027. Users can correct or add a row
@@ -10,18 +10,6 @@ from types import MappingProxyType
 
 from nulpoint.providers.spec import ProviderSpec, Variant
 
-_BEDROCK_VENDORS = (
-    "ai21.",
-    "amazon.",
-    "anthropic.",
-    "cohere.",
-    "deepseek.",
-    "meta.",
-    "mistral.",
-    "openai.",
-    "qwen.",
-)
-_BEDROCK_REGIONS = ("us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.", "sa.")
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
 _VERTEX_PLACES = tuple(
     Variant(variable="VERTEX_LOCATION", value=location, base_url=f"https://{host}")
@@ -362,8 +350,9 @@ NOTES = MappingProxyType(
 )
 
 # Model aliases, each for a `provider/model` as the provider spells it. A name that a provider serves unchanged needs no
-# alias, because its prefix below is enough. Most of these aliases come from earlier versions of nulpoint: the Claude 3
-# models, Gemini 1.x, Mixtral and Google's older embedding models are shut down, and their provider's error says so.
+# alias, because what it begins with is enough (`model_names.py`). Most of these aliases come from earlier versions of
+# nulpoint: the Claude 3 models, Gemini 1.x, Mixtral and Google's older embedding models are shut down, and their
+# provider's error says so.
 ALIASES = MappingProxyType(
     {
         "claude-3-5-sonnet": "anthropic/claude-3-5-sonnet-latest",
@@ -379,63 +368,11 @@ ALIASES = MappingProxyType(
         "mistral-embed": "mistral/mistral-embed",
         "text-embedding-004": "gemini/text-embedding-004",
         "embedding-001": "gemini/embedding-001",
-    }
-)
-
-# The provider of model names that begin with a prefix; the longest matching prefix counts.
-PROVIDER_BY_PREFIX = MappingProxyType(
-    {
-        "gpt-": "openai",
-        "chatgpt-": "openai",
-        "o1": "openai",
-        "o3": "openai",
-        "o4": "openai",
-        "davinci-": "openai",
-        "babbage-": "openai",
-        "text-embedding-3-": "openai",
-        "text-embedding-ada-": "openai",
-        "omni-moderation-": "openai",
-        "text-moderation-": "openai",
-        "claude-": "anthropic",
-        "gemini-": "gemini",
-        "gemma-": "gemini",
-        "mistral-": "mistral",
-        "mixtral-": "mistral",
-        "open-mistral-": "mistral",
-        "open-mixtral-": "mistral",
-        "codestral-": "mistral",
-        "devstral-": "mistral",
-        "magistral-": "mistral",
-        "ministral-": "mistral",
-        "pixtral-": "mistral",
-        "grok-": "xai",
-        "deepseek-": "deepseek",
-        "sonar": "perplexity",
-        "moonshot-": "moonshot",
-        "kimi-": "moonshot",
-        "MiniMax-": "minimax",
-        "qwen-": "qwen",
-        "qwq-": "qwen",
-        "doubao-": "bytedance",
-        "glm-": "zai",
-        "jina-": "jina",
-        "rerank-": "voyage",
-        "rerank-v": "cohere",
-        "rerank-english-": "cohere",
-        "rerank-multilingual-": "cohere",
-        # Bedrock's model ids begin with the vendor, those of inference profiles with a region.
-        **dict.fromkeys(_BEDROCK_VENDORS + _BEDROCK_REGIONS, "bedrock"),
-    }
-)
-
-# Prefixes that are expanded to `provider/`, for clouds that serve other providers' models. The longest matching prefix
-# counts. A prefix with a slash applies to names with a slash, the others to names without.
-PREFIX_EXPANSIONS = MappingProxyType(
-    {
-        "azure-": "azure/",
-        "vertexai-": "vertexai/",
-        "vertexai-claude-": "vertexai-claude/claude-",
-        "vertexai/claude-": "vertexai-claude/claude-",
+        "codestral": "mistral/codestral-latest",
+        "devstral": "mistral/devstral-latest",
+        "magistral": "mistral/magistral-medium-latest",
+        "mistral": "mistral/mistral-large-latest",
+        "voxtral": "mistral/voxtral-small-latest",
     }
 )
 

@@ -1,6 +1,7 @@
 """The record that describes a provider, both in the catalogue and in a user's config.yaml."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Literal, NoReturn
 
 import msgspec
@@ -124,6 +125,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the value itself, for the code that sends it."""
         return self._value
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the value, by which equal credentials are recognised in all processes."""
+        return sha256(self._value.encode()).digest()
 
     def __repr__(self) -> str:
         return "***"

@@ -61,6 +61,7 @@ class AttemptLoop:
                 proxy_request.deadline,
                 proxy_request.client_key_digest,
                 started,
+                proxy_request.conversation_key,
             )
             if planned is None:
                 sink.context.target_chosen(name)
@@ -117,6 +118,7 @@ class AttemptLoop:
             proxy_request.deadline,
             proxy_request.client_key_digest,
             calls.can_express,
+            proxy_request.conversation_key,
             first_attempt_made=first_attempt_made,
         )
         return Failover(self._services, self._rules, targets, sink, calls, planner)

@@ -18,6 +18,18 @@ _TO_PROVIDER = frozenset(
 # These name an account, so they only make sense with the client's own key.
 _WITH_CLIENT_KEY = _TO_PROVIDER | {b"openai-organization", b"openai-project"}
 
+# The headers in which programs name the session of a request, the most specific first: Claude Code; Codex, also in its
+# older spelling; OpenCode; clients of xAI.
+_SESSION_HEADERS = (
+    b"x-claude-code-session-id",
+    b"session-id",
+    b"session_id",
+    b"x-session-affinity",
+    b"x-session-id",
+    b"x-grok-conv-id",
+)
+_ANY_SESSION_HEADER = frozenset(_SESSION_HEADERS)
+
 _TO_CLIENT = frozenset(
     {
         b"cf-ray",
@@ -61,18 +73,36 @@ _names = _PassedNames((_LIMIT_PREFIX, *_TO_CLIENT_PREFIXES))
 _names_beside_limits = _PassedNames(_TO_CLIENT_PREFIXES)
 
 
+def session_id(headers: Headers) -> bytes | None:
+    """Return the session that a client names in its headers, or None."""
+    if _ANY_SESSION_HEADER.isdisjoint(headers):
+        return None
+    return next((value for name in _SESSION_HEADERS if (value := headers.get(name))), None)
+
+
 def headers_for_provider(
-    headers: Headers, has_client_key: bool, authenticator: ClientAuthenticator, gateway_key: bytes
+    headers: Headers,
+    has_client_key: bool,
+    authenticator: ClientAuthenticator,
+    gateway_key: bytes,
+    added: Headers | None = None,
 ) -> bytes:
     """Return the header lines of a request that go to the provider, without any that contains a key of the gateway.
 
-    `gateway_key` is the one with which the client authenticated.
+    `gateway_key` is the one with which the client authenticated. `added` are headers of the translation; where the
+    client sends one of them too, its value comes first in the same list.
     """
     allowed = _WITH_CLIENT_KEY if has_client_key else _TO_PROVIDER
-    if allowed.isdisjoint(headers):
+    if allowed.isdisjoint(headers) and not added:
         return b""
-    passed = [(name, value) for name, value in headers.items() if name in allowed]
-    return b"".join([header(name, value) for name, value in passed if not authenticator.withholds(value, gateway_key)])
+    passed = {
+        name: value
+        for name, value in headers.items()
+        if name in allowed and not authenticator.withholds(value, gateway_key)
+    }
+    for name, value in (added or {}).items():
+        passed[name] = b"%b, %b" % (passed[name], value) if passed.get(name) else value
+    return b"".join([header(name, value) for name, value in passed.items()])
 
 
 def headers_for_client(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:

@@ -12,6 +12,7 @@ from nulpoint.protocols.openai.envelope import Envelope, with_model
 from nulpoint.providers.operations import Operation
 from nulpoint.request.client_auth import ClientAuthenticator, ClientIdentity
 from nulpoint.request.content_type import check_content_type
+from nulpoint.request.headers import session_id
 from nulpoint.request.rules import RequestRules
 
 
@@ -42,6 +43,18 @@ class ProxyRequest(msgspec.Struct, frozen=True):
     authenticator: ClientAuthenticator
     translation: TranslationLimits
     operation: Operation
+
+    def conversation_key(self) -> bytes | None:
+        """Return what all requests of this conversation have in common, and those of others rarely.
+
+        It is the session that the client's program names in a header, or else what the body says. Return None if the
+        request is not part of a conversation. Clients with keys of their own never share a conversation.
+        """
+        conversations = self.operation.client_protocol.conversations
+        if conversations is None:
+            return None
+        key = session_id(self.request.headers) or conversations.conversation_key(self.body, self.envelope)
+        return self.client.identity + key if key is not None else None
 
 
 def parse_request(

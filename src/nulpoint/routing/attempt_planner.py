@@ -12,7 +12,14 @@ import msgspec
 from nulpoint.errors import Cooldown, Failure, Kind
 from nulpoint.routing.breaker import State
 from nulpoint.routing.chains import Target
-from nulpoint.routing.provider_health import COOLING_DOWN, Lease, ProviderHealth, SkipReason
+from nulpoint.routing.provider_health import (
+    COOLING_DOWN,
+    ConversationKey,
+    Lease,
+    ProviderHealth,
+    SkipReason,
+    no_conversation,
+)
 from nulpoint.routing.retry import (
     BUDGET_SHARE,
     FIRST_ATTEMPT_SHARE,
@@ -82,15 +89,16 @@ def plan_first_attempt(
     deadline: float,
     client_key_digest: Hashable | None,
     now: float,
+    conversation_key: ConversationKey = no_conversation,
 ) -> PlannedAttempt | None:
     """Return the first attempt if it can be made unconditionally, else None.
 
     This is the fast path: most requests succeed on the first attempt, so they need no AttemptPlanner. The attempt has
-    to be recorded only if it fails.
+    to be recorded only if it fails. `conversation_key` is asked only if there are several credentials.
     """
     target = targets[0]
     health = provider_health[target.provider.spec.name]
-    lease = health.acquire_unconditionally(client_key_digest)
+    lease = health.acquire_unconditionally(client_key_digest, conversation_key)
     if lease is None:
         return None
     health.retry_budget.saved += BUDGET_SHARE
@@ -105,13 +113,14 @@ class AttemptPlanner:
     """Chooses the attempts of one request, one after another.
 
     `client_key_digest` is the digest of the provider key that the client sent, or None. `fits` says whether a target
-    other than the first can express the request. `first_attempt_made` is true if the first attempt came from
-    `plan_first_attempt`.
+    other than the first can express the request. `conversation_key` returns what identifies the conversation.
+    `first_attempt_made` is true if the first attempt came from `plan_first_attempt`.
     """
 
     __slots__ = (
         "_budget",
         "_client_key_digest",
+        "_conversation_key",
         "_deadline",
         "_failures",
         "_fits",
@@ -133,6 +142,7 @@ class AttemptPlanner:
         deadline: float,
         client_key_digest: Hashable | None,
         fits: Callable[[Target], bool],
+        conversation_key: ConversationKey = no_conversation,
         *,
         first_attempt_made: bool,
     ) -> None:
@@ -144,6 +154,7 @@ class AttemptPlanner:
         self._deadline = deadline
         self._client_key_digest = client_key_digest
         self._fits = fits
+        self._conversation_key = conversation_key
         self._number = 1 if first_attempt_made else 0
         self._failures: list[tuple[Failure, bool]] = []  # of the attempts so far, with whether the primary failed
         self._is_final = False  # no other target could succeed after the last failure
@@ -234,7 +245,9 @@ class AttemptPlanner:
         if target is not self._primary and (self._is_too_small(target) or not self._fits(target)):
             return SkipReason("unfit", 0.0)
         health = self._provider_health[target.provider.spec.name]
-        return health.acquire(target.model, now, self._client_key_digest, last_resort=last_resort)
+        return health.acquire(
+            target.model, now, self._client_key_digest, self._conversation_key, last_resort=last_resort
+        )
 
     def _is_too_small(self, target: Target) -> bool:
         """Return whether the request is too long for the target, as far as its context and the attempts show."""

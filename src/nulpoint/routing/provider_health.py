@@ -1,9 +1,13 @@
-"""The health of one provider: its circuit breaker, its credentials' cooldowns and turns, and its retry budget.
+"""The health of one provider: its circuit breaker, the cooldowns and the choice of its credentials, its retry budget.
 
 Nothing here does I/O.
+
+Of several credentials, a conversation gets the same one in all of its requests, because providers keep what they have
+read of it (prompt caches), and sign their models' reasoning, for one account. Requests that belong to no conversation
+use the credentials in turn.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +15,7 @@ import msgspec
 from nulpoint.errors import Cooldown, Evidence, Failure, Kind
 from nulpoint.routing.breaker import Breaker, BreakerRules, Outcome, Permit, State
 from nulpoint.routing.cooldowns import Cooldowns
+from nulpoint.routing.rendezvous import Rendezvous
 from nulpoint.routing.retry import RetryBudget
 
 # The evidence that counts as a failure of the provider, by whether the call used a configured credential. All clients
@@ -18,7 +23,13 @@ from nulpoint.routing.retry import RetryBudget
 # one client whose account fails, by accident or on purpose, would switch the provider off for all others.
 _COUNTED = {True: frozenset({Evidence.ACCOUNT, Evidence.PROVIDER}), False: frozenset({Evidence.PROVIDER})}
 COOLING_DOWN = "resting"
+# Returns what all requests of a conversation have in common, or None if a request belongs to none.
+ConversationKey = Callable[[], bytes | None]
 _BY_BREAKER = frozenset({State.OPEN.label, State.HALF_OPEN.label})
+
+
+def no_conversation() -> None:
+    """The ConversationKey of a request that belongs to no conversation."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -50,20 +61,25 @@ class SkipReason(NamedTuple):
 
 
 class ProviderHealth:
-    """The health of one provider. `credentials` is the number of configured ones. All times are monotonic seconds."""
+    """The health of one provider. All times are monotonic seconds.
+
+    `credentials` is the number of configured ones. `digests` are those of the credentials: by them, all processes
+    choose the same one for a conversation. If they are not given, positions take their place.
+    """
 
     __slots__ = (
         "_configured",
         "_count",
         "_leases",
         "_next_credential",
+        "_preferences",
         "_rules",
         "breaker",
         "cooldowns",
         "retry_budget",
     )
 
-    def __init__(self, rules: BreakerRules, credentials: int) -> None:
+    def __init__(self, rules: BreakerRules, credentials: int, digests: Sequence[bytes] = ()) -> None:
         self._rules = rules
         self.breaker = Breaker(rules)
         self.cooldowns = Cooldowns()
@@ -71,17 +87,21 @@ class ProviderHealth:
         self._configured = credentials
         self._count = max(1, credentials)
         self._next_credential = 0
+        self._preferences = Rendezvous(digests or [b"%d" % position for position in range(self._count)])
         self._leases = self._unconditional_leases()
 
-    def updated(self, rules: BreakerRules, credentials: Sequence[int | None]) -> "ProviderHealth":
+    def updated(
+        self, rules: BreakerRules, credentials: Sequence[int | None], digests: Sequence[bytes] = ()
+    ) -> "ProviderHealth":
         """Return the health of the same provider under other rules or credentials, or itself if neither has changed.
 
-        `credentials` has for each present credential its previous position, or None if it is new. Calls in flight are
-        recorded in the health that issued their leases, so they have no effect on the new one.
+        `credentials` has for each present credential its previous position, or None if it is new, and `digests` has
+        those of the present ones. Calls in flight are recorded in the health that issued their leases, so they have no
+        effect on the new one.
         """
         if rules == self._rules and list(credentials) == list(range(self._configured)):
             return self
-        successor = ProviderHealth(rules, len(credentials))
+        successor = ProviderHealth(rules, len(credentials), digests)
         successor.breaker = self.breaker.updated(rules)
         successor.cooldowns = self.cooldowns.remapped(
             {old: new for new, old in enumerate(credentials) if old is not None}
@@ -95,14 +115,20 @@ class ProviderHealth:
         return [Lease(credential, self.breaker.unconditional_permit) for credential in range(self._count)]
 
     def acquire(
-        self, model: str, now: float, client_key_digest: Hashable | None, *, last_resort: bool
+        self,
+        model: str,
+        now: float,
+        client_key_digest: Hashable | None,
+        conversation_key: ConversationKey = no_conversation,
+        *,
+        last_resort: bool,
     ) -> Lease | SkipReason:
         """Return a lease for one call, or the reason why the provider cannot be called.
 
         `client_key_digest` is the digest of the key that the client sent, or None. As a `last_resort`, a credential
         that is cooling down may be used; of several, the one whose cooldown ends first.
         """
-        credential, end = self._choose_credential(model, now, client_key_digest)
+        credential, end = self._choose_credential(model, now, client_key_digest, conversation_key)
         if end and not last_resort:
             return SkipReason(COOLING_DOWN, end - now)
         permit = self.breaker.acquire(now)
@@ -110,7 +136,9 @@ class ProviderHealth:
             return SkipReason(self.breaker.state.label, self.breaker.seconds_to_probe(now))
         return Lease(credential, permit)
 
-    def acquire_unconditionally(self, client_key_digest: Hashable | None) -> Lease | None:
+    def acquire_unconditionally(
+        self, client_key_digest: Hashable | None, conversation_key: ConversationKey = no_conversation
+    ) -> Lease | None:
         """Return a lease if the breaker is closed and no credential is cooling down, else None.
 
         This is the fast path of nearly every request: the lease has to be recorded only if the call fails.
@@ -119,9 +147,14 @@ class ProviderHealth:
             return None
         if client_key_digest is not None:
             return Lease(client_key_digest, self.breaker.unconditional_permit)
-        return self._leases[0 if self._count == 1 else self.next_credential()]
+        return self._leases[0 if self._count == 1 else self._preferred_credential(conversation_key)]
 
-    def next_credential(self) -> int:
+    def _preferred_credential(self, conversation_key: ConversationKey) -> int:
+        """Return the position of the credential of a conversation, or the one whose turn it is without one."""
+        conversation = conversation_key()
+        return self._next_turn() if conversation is None else self._preferences.first(conversation)
+
+    def _next_turn(self) -> int:
         """Return the position of the configured credential whose turn it is, and move on to the next one."""
         turn = self._next_credential
         self._next_credential = (turn + 1) % self._count
@@ -169,21 +202,28 @@ class ProviderHealth:
         elif failure.kind is Kind.RATE_LIMIT or failure.provider_status == 529:
             self.cooldowns.rate_limited(credential, model, failure.provider_retry_after, now)
 
-    def _choose_credential(self, model: str, now: float, client_key_digest: Hashable | None) -> tuple[Hashable, float]:
+    def _choose_credential(
+        self, model: str, now: float, client_key_digest: Hashable | None, conversation_key: ConversationKey
+    ) -> tuple[Hashable, float]:
         """Return the credential to use and when its cooldown ends, 0 if it is not cooling down.
 
-        It is the first one that is not cooling down, beginning with the one whose turn it is, or else the one whose
-        cooldown ends first.
+        It is the first one that is not cooling down, in the order that the conversation prefers, or else the one whose
+        cooldown ends first. Without a conversation, the order begins with the one whose turn it is.
         """
-        if not self.cooldowns.maybe_active:
-            return (self.next_credential() if client_key_digest is None else client_key_digest), 0.0
         if client_key_digest is not None:
             return client_key_digest, self.cooldowns.end_of(client_key_digest, model, now)
-        candidates = [(self._next_credential + step) % self._count for step in range(self._count)]
+        if not self.cooldowns.maybe_active:
+            return 0 if self._count == 1 else self._preferred_credential(conversation_key), 0.0
+        conversation = conversation_key() if self._count > 1 else None
+        if conversation is None:
+            candidates = [(self._next_credential + step) % self._count for step in range(self._count)]
+        else:
+            candidates = self._preferences.order(conversation)
         ends = [(self.cooldowns.end_of(credential, model, now), credential) for credential in candidates]
         end, credential = min(ends, key=lambda candidate: candidate[0])
-        # The turn moves past the chosen one, so that the neighbour of one cooling down does not get a double share.
-        self._next_credential = (credential + 1) % self._count
+        if conversation is None:
+            # The turn moves past the chosen one, so that the neighbour of one cooling down gets no double share.
+            self._next_credential = (credential + 1) % self._count
         return credential, end
 
 

@@ -2,19 +2,26 @@
 
 The first target is found by an alias (one of config.yaml, then a built-in one), by the form `provider/model`, by what
 the name begins with, or as the last possibility by DEFAULT_PROVIDER. Further targets come from the model's chain.
+
+A name with a slash names a provider. If that provider is unknown, the name goes to DEFAULT_PROVIDER only where the
+operator has set it: otherwise a prompt meant for one company would be sent to another.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.models.catalog import Models, built_in_models
-from nulpoint.providers.catalog import ALIASES, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, KNOWN_MODELS
+from nulpoint.providers.model_names import OTHER_PROVIDER_NAMES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 
+_MAX_SHOWN = 100  # characters of a client's name for a model that an error message repeats
+_SIMILARITY = 0.75  # the least ratio of two names of which one is suggested for the other
 _MAX_CACHED_PLANS = 4096  # the limit is needed because clients can send any number of different names
 
 
@@ -26,6 +33,11 @@ class ResolutionRule(StrEnum):
     PREFIX = "provider/model"
     PATTERN = "what the name begins with"
     DEFAULT = "DEFAULT_PROVIDER, since the name does not say which provider has it"
+    OWN_HOST = "DEFAULT_PROVIDER, a host without keys, since the provider that the name begins with is not configured"
+
+
+_BY_DEFAULT = frozenset({ResolutionRule.DEFAULT, ResolutionRule.OWN_HOST})
+_BY_MAKER = frozenset({ResolutionRule.BUILT_IN_ALIAS, ResolutionRule.PATTERN})
 
 
 class Resolution(NamedTuple):
@@ -58,7 +70,8 @@ class Router:
     """Makes the plan of targets for each model.
 
     `providers` has the configured providers and `specs` all known ones, both by name. `aliases` are those of
-    config.yaml; they map a name to `provider/model`. `models` is what is known of models.
+    config.yaml; they map a name to `provider/model`. `models` is what is known of models. `default_is_set` says whether
+    the operator has chosen the default provider.
     """
 
     def __init__(
@@ -69,11 +82,14 @@ class Router:
         specs: Mapping[str, ProviderSpec],
         chains: FallbackChains,
         models: Models | None = None,
+        *,
+        default_is_set: bool,
     ) -> None:
         self._providers = providers
         self._configured_aliases = aliases
         self._aliases = {**ALIASES, **aliases}
         self._default = default_provider
+        self._default_is_set = default_is_set
         self._specs = specs
         self._chains = chains
         self._known_models = models or built_in_models()
@@ -82,7 +98,8 @@ class Router:
     def plan(self, model: str, route: Route) -> TargetPlan:
         """Return the targets for a model.
 
-        Raises Failure (400) if the model's provider is not configured or does not have this route.
+        Raises Failure: 404 if the name begins with an unknown provider, 400 if the model's provider is not configured
+        or does not have this route.
         """
         cached_plan = self._plan_cache.get((model, route))
         if cached_plan is not None:
@@ -115,8 +132,8 @@ class Router:
 
     def find_target(self, model: str) -> Target | None:
         """Return the target of a model whose name says which provider has it; None if that one is not configured."""
-        resolution = self._resolve(model)
-        if resolution.rule is ResolutionRule.DEFAULT or resolution.provider not in self._providers:
+        resolution = self._find(model)
+        if resolution is None or resolution.rule in _BY_DEFAULT or resolution.provider not in self._providers:
             return None
         return self._target(self._providers[resolution.provider], resolution.model)
 
@@ -129,13 +146,33 @@ class Router:
                 listed[alias] = provider
         for name, provider_ in self._providers.items():
             for model in provider_.spec.models:
-                found = self._resolve(model)
-                is_plain = found.rule is not ResolutionRule.DEFAULT and (found.provider, found.model) == (name, model)
+                found = self.find_target(model)
+                is_plain = found is not None and found.provider is provider_ and found.model == model
                 listed.setdefault(model if is_plain else f"{name}/{model}", name)
         return sorted(listed.items())
 
     def _resolve(self, model: str) -> Resolution:
-        """Find the provider of a model by alias, by prefix, by pattern, or as the last possibility by the default."""
+        """Find the provider of a model. Raises Failure (404) if the name begins with an unknown provider."""
+        resolution = self._find(model)
+        if resolution is None:
+            raise self._unknown_provider(model)
+        return resolution
+
+    def _find(self, model: str) -> Resolution | None:
+        """Find the provider of a model by its name, or as the last possibility by the default.
+
+        Return None if the name begins with an unknown provider, and the operator has set no default.
+        """
+        by_name = self._find_by_name(model)
+        if by_name is None:
+            unknown_provider = "/" in model and not self._default_is_set
+            return None if unknown_provider else Resolution(self._default, model, ResolutionRule.DEFAULT)
+        if by_name.rule in _BY_MAKER and by_name.provider not in self._providers and self._default_is_own_host():
+            return Resolution(self._default, model, ResolutionRule.OWN_HOST)
+        return by_name
+
+    def _find_by_name(self, model: str) -> Resolution | None:
+        """Find the provider of a model by alias, by prefix or by pattern; None if its name does not say."""
         alias = self._aliases.get(model)
         if alias is not None:
             provider, _, upstream_model = alias.partition("/")
@@ -146,13 +183,24 @@ class Router:
         if slash and upstream_model and provider in self._specs:
             return Resolution(provider, upstream_model, ResolutionRule.PREFIX)
         # No pattern applies to a name like `maker/model`, as used by hosts of many makers' models.
-        matching = [] if slash else [prefix for prefix in PROVIDER_BY_PREFIX if model.startswith(prefix)]
+        name = "" if slash else model.lower()
+        matching = [prefix for prefix in PROVIDER_BY_PREFIX if name.startswith(prefix)]
         if matching:
             return Resolution(PROVIDER_BY_PREFIX[max(matching, key=len)], model, ResolutionRule.PATTERN)
-        return Resolution(self._default, model, ResolutionRule.DEFAULT)
+        return None
+
+    def _default_is_own_host(self) -> bool:
+        """Return whether the operator has chosen a host without keys, which serves many makers' models under one roof.
+
+        Such a host, an Ollama for instance, has models with the names of makers that are not configured.
+        """
+        return self._default_is_set and self._specs[self._default].auth == "none"
 
     def trace(self, model: str, route: Route) -> RoutingTrace:
-        """Explain the plan that `plan` makes for a model, or why it refuses to make one."""
+        """Explain the plan that `plan` makes for a model, or why it refuses to make one.
+
+        Raises Failure (404) if the name begins with an unknown provider.
+        """
         resolution = self._resolve(model)
         configured_chain = self._chains.configured_name(model)
         spec = self._specs[resolution.provider]
@@ -187,8 +235,26 @@ class Router:
             return provider
         spec = self._specs[name]
         variable = spec.variables_to_set
-        text = f"the model {model[:100]!r} is served by {name}, which is not configured here; set {variable}"
+        text = f"the model {model[:_MAX_SHOWN]!r} is served by {name}, which is not configured here; set {variable}"
         raise rejected(text, param="model", code="provider_not_configured")
+
+    def _unknown_provider(self, model: str) -> Failure:
+        """Return the failure for a name that begins with an unknown provider."""
+        shown = model[:_MAX_SHOWN]
+        provider, _, upstream_model = shown.partition("/")
+        meant = _meant_provider(provider, self._specs)
+        if provider in self._specs:
+            text = f"the model {shown!r} names a provider and no model."
+        elif meant is None:
+            text = f"the model {shown!r} begins with {provider!r}, which is no provider."
+        else:
+            note = "" if meant in self._providers else f" ({meant} is not configured here)"
+            text = f"{provider!r} is no provider; did you mean {meant}/{upstream_model}{note}?"
+        text += (
+            f" Write `provider/model`; configured providers: {', '.join(sorted(self._providers))}. To have one of them"
+            " get such names unchanged, set DEFAULT_PROVIDER"
+        )
+        return rejected(text, param="model", code="model_not_found", status=404)
 
     def _not_offered(self, name: str, operation: Operation) -> Failure:
         """Return the failure for a provider that does not have the operation."""
@@ -199,10 +265,30 @@ class Router:
         return rejected(text, param="model", code=f"{operation.name}_not_supported")
 
 
+def _meant_provider(name: str, specs: Mapping[str, ProviderSpec]) -> str | None:
+    """Return the provider that is probably meant by another spelling, or by the name that other programs use."""
+    plain = _letters(name)
+    known = {_letters(provider): provider for provider in specs}
+    meant = {**OTHER_PROVIDER_NAMES, **known}
+    for spelling in (plain, plain.removesuffix("ai")):
+        if spelling in meant:
+            return meant[spelling]
+    close = difflib.get_close_matches(plain, known, 1, _SIMILARITY)
+    return known[close[0]] if close else None
+
+
+def _letters(name: str) -> str:
+    """Return a name in lower case and without punctuation."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
 def _with_provider(model: str) -> str:
     """Return the name in the form `provider/model` if it begins with one of the built-in prefixes."""
+    has_slash = "/" in model
     matching = [
-        prefix for prefix in PREFIX_EXPANSIONS if model.startswith(prefix) and ("/" in prefix) == ("/" in model)
+        prefix
+        for prefix in PREFIX_EXPANSIONS
+        if model.startswith(prefix) and has_slash == ("/" in prefix or prefix.startswith("arn:"))
     ]
     if not matching:
         return model

@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
+from nulpoint.app.wiring import build_router
 from nulpoint.config import ConfigError, load
 from nulpoint.config.settings import BY_KEY
 from nulpoint.errors import Failure
 from nulpoint.mock import MockSettings
 from nulpoint.providers.catalog import CATALOG
-from nulpoint.routing.chains import FallbackChains
-from nulpoint.routing.router import Router
 from nulpoint.telemetry.metrics.definitions import FAMILIES
 from support.event_loop import run
 from support.http_client import CHAT, Caller, post
@@ -72,10 +71,7 @@ def test_redis_needs_its_url_and_some_provider_a_key(tmp_path):
 
 def route_to(model, route, tmp_path):
     config = load(KEYS, tmp_path)
-    router = Router(
-        config.providers, config.aliases, config.default_provider, config.known, FallbackChains({}, automatic=False)
-    )
-    return router.plan(model, route).primary.provider.spec.name
+    return build_router(config).plan(model, route).primary.provider.spec.name
 
 
 MODELS = [(model, row[1]) for _, first, rows in TABLES if first == "Models" for row in rows for model in names(row[0])]

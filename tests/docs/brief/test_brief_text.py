@@ -27,6 +27,7 @@ DIFFERENCES = (
     ("trip the breaker", "docs/failover.md", "it counts only failures that are evidence against the provider"),
     ("without restarting", "docs/operations.md", "To remove them, restart the gateway"),
     ("All configuration is via", "docs/operations.md", "in its environment; in a file that setting is rejected"),
+    ("anything else", "docs/moving-from-go.md", "is a 404 that names the configured providers, unless `DEFAULT_PROVIDER` is set"),
     ("requests-per-minute", "docs/limits.md", "of all callers together and of each key"),
 )  # fmt: skip
 # What the brief says in its prose, by words of it: the tests that hold it.

@@ -9,13 +9,15 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nulpoint.app.wiring import build_router
 from nulpoint.cli.main import main
 from nulpoint.config import Config, ConfigError, load, reference, values
 from nulpoint.config.sections.endpoints import template_problems
 from nulpoint.config.settings import SETTINGS
 from nulpoint.errors import Failure
 from nulpoint.providers.auth import credential_headers
-from nulpoint.providers.catalog import ALIASES, CATALOG, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.catalog import ALIASES, CATALOG, KNOWN_MODELS
+from nulpoint.providers.model_names import OTHER_PROVIDER_NAMES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.providers.wire_formats import WIRE_FORMATS
 from nulpoint.routing.chains import FallbackChains
@@ -287,10 +289,7 @@ def test_users_can_add_providers_and_aliases_and_change_rows(tmp_path):
     assert config.providers["poe"].spec.rename == {"a": "b"}
     assert config.providers["groq"].spec.base_url == CATALOG["groq"].base_url
     assert config.providers["groq"].spec.stream_usage == "inline"
-    router = Router(
-        config.providers, config.aliases, config.default_provider, config.known, FallbackChains({}, automatic=False)
-    )
-    assert router.plan("fast", "chat").primary.model == "some/model"
+    assert build_router(config).plan("fast", "chat").primary.model == "some/model"
 
 
 @pytest.mark.parametrize(
@@ -363,6 +362,7 @@ def test_tables_only_name_known_providers():
         *PROVIDER_BY_PREFIX.values(),
         *(owner for models in KNOWN_MODELS.values() for owner in models.values()),
         *(target.partition("/")[0] for target in PREFIX_EXPANSIONS.values()),
+        *OTHER_PROVIDER_NAMES.values(),
     ]:
         assert target in CATALOG
 
@@ -371,7 +371,7 @@ def router(*names, default="openai"):
     providers = {
         name: Provider(spec=CATALOG[name], base_url="http://x", credentials=(Secret("k"),)) for name in names or CATALOG
     }
-    return Router(providers, {}, default, CATALOG, FallbackChains({}, automatic=False))
+    return Router(providers, {}, default, CATALOG, FallbackChains({}, automatic=False), default_is_set=True)
 
 
 @pytest.mark.parametrize(

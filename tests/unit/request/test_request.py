@@ -6,6 +6,7 @@ import hashlib
 import pytest
 
 from nulpoint.errors import Failure
+from nulpoint.request.client_auth import key_digest
 from support.event_loop import run
 from support.http_client import Caller, post
 from support.proxy_requests import parsed_request
@@ -80,3 +81,52 @@ def test_a_stream_that_is_refused_before_it_is_sent_leaves_nothing_behind():
                 await asyncio.wait_for(caller.reader.read(1), 0.3)
 
     run(main())
+
+
+# -- the conversation of a request -------------------------------------------------------------------------------------
+
+TALK = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+SESSIONS = [
+    b"x-claude-code-session-id", b"session-id", b"session_id", b"x-session-affinity", b"x-session-id", b"x-grok-conv-id",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_session_that_a_client_names_is_its_conversation(name):
+    named = parsed_request({name: b"one"}, body=TALK).conversation_key()
+    assert named == parsed_request({name: b"one"}, body=TALK.replace(b"hi", b"ho")).conversation_key()
+    assert named != parsed_request({name: b"two"}, body=TALK).conversation_key()
+    assert parsed_request({name: b""}, body=TALK).conversation_key() == parsed_request(body=TALK).conversation_key()
+
+
+def test_the_most_specific_header_counts():
+    every = dict.fromkeys(SESSIONS, b"other")
+    for position, name in enumerate(SESSIONS):
+        others = dict(list(every.items())[position + 1 :])
+        alone = parsed_request({name: b"one"}, body=TALK).conversation_key()
+        assert parsed_request({**others, name: b"one"}, body=TALK).conversation_key() == alone
+
+
+def test_clients_with_keys_of_their_own_have_conversations_of_their_own():
+    keys = [key_digest("a"), key_digest("b")]
+    bearers = [parsed_request({b"authorization": b"Bearer " + key}, keys=keys, body=TALK) for key in (b"a", b"b")]
+    one, other = (request.conversation_key() for request in bearers)
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("embeddings", b'{"model":"m","input":"hi"}'),
+        ("rerank", b'{"model":"m","query":"hi","documents":[]}'),
+        ("completions", b'{"model":"m","prompt":"hi"}'),
+        ("chat", b'{"model":"m","messages":[]}'),
+    ],
+)
+def test_what_is_no_conversation(route, body):
+    assert parsed_request(body=body, route=route).conversation_key() is None
+
+
+def test_a_session_of_other_operations_is_no_conversation():
+    embeddings = parsed_request({b"session-id": b"x"}, body=b'{"model":"m","input":"hi"}', route="embeddings")
+    assert embeddings.conversation_key() is None

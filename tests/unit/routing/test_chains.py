@@ -24,7 +24,8 @@ def chain(*steps):
 
 def router(own=(), names=BIG, *, automatic=True, aliases=(), default="openai"):
     providers = {name: PROVIDERS[name] for name in names}
-    return Router(providers, dict(aliases), default, CATALOG, FallbackChains(dict(own), automatic=automatic))
+    chains = FallbackChains(dict(own), automatic=automatic)
+    return Router(providers, dict(aliases), default, CATALOG, chains, default_is_set=True)
 
 
 def names(plan, **how):

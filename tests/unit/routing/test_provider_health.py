@@ -78,6 +78,98 @@ def test_a_client_key_is_identified_by_its_digest():
     assert admit(health, 1.0, OWN, last_resort=True).credential == OWN
 
 
+# -- conversations -----------------------------------------------------------------------------------------------------
+
+DIGESTS = [b"digest %d" % number for number in range(4)]
+
+
+def talk(number):
+    """Return what a request of a conversation is known by."""
+    return lambda: b"conversation %d" % number
+
+
+def several_keys(digests=DIGESTS):
+    return ProviderHealth(BreakerRules(), len(digests), digests)
+
+
+def key_of(health, number, now=0.0, model="m", **how):
+    return health.acquire(model, now, None, talk(number), last_resort=False, **how).credential
+
+
+def test_a_conversation_keeps_its_key_on_the_fast_and_the_slow_path():
+    health = several_keys()
+    for number in range(50):
+        first = health.acquire_unconditionally(None, talk(number)).credential
+        health.acquire_unconditionally(None)  # requests without a conversation take their turns in between
+        assert health.acquire_unconditionally(None, talk(number)).credential == first == key_of(health, number)
+
+
+def test_many_conversations_load_all_keys_alike():
+    health = several_keys()
+    shares = collections.Counter(
+        health.acquire_unconditionally(None, talk(number)).credential for number in range(8000)
+    )
+    assert sorted(shares) == [0, 1, 2, 3]
+    assert all(1800 < share < 2200 for share in shares.values())
+
+
+def test_only_the_conversations_of_a_lost_key_move_evenly_and_they_return():
+    health = several_keys()
+    before = {number: key_of(health, number) for number in range(4000)}
+    fails(health, "401", credential=2)
+    after = {number: key_of(health, number, 1.0) for number in before}
+    assert {number for number in before if before[number] != after[number]} == {
+        number for number in before if before[number] == 2
+    }
+    moved = collections.Counter(after[number] for number in before if before[number] == 2)
+    assert sorted(moved) == [0, 1, 3]
+    assert max(moved.values()) < 1.3 * min(moved.values())
+    assert {number: key_of(health, number, 301.0) for number in before} == before
+
+
+def test_the_next_key_in_the_order_of_the_conversation_is_used_after_a_failure():
+    health, used = several_keys(), []
+    for now in range(4):
+        used.append(key_of(health, 7, float(now)))
+        fails(health, "429", float(now), credential=used[-1])
+    assert used == health._preferences.order(talk(7)())
+    assert health.acquire("m", 4.0, None, talk(7), last_resort=False).reason == "resting"
+    assert health.acquire("m", 4.0, None, talk(7), last_resort=True).credential == used[0]  # its cooldown ends first
+    assert key_of(health, 7, 4.0, "other") == used[0]
+
+
+def test_a_failure_that_is_not_about_the_key_changes_nothing():
+    health = several_keys()
+    first = key_of(health, 3)
+    for name in ("500", "connect", "timeout"):
+        fails(health, name, credential=first)
+        assert key_of(health, 3, 1.0) == first
+
+
+def test_a_reload_with_keys_in_another_order_keeps_the_keys_of_conversations():
+    health = several_keys()
+    order = [2, 0, 3, 1]
+    other = health.updated(BreakerRules(), order, [DIGESTS[position] for position in order])
+    fewer = health.updated(BreakerRules(), [0, 1, 3], [DIGESTS[0], DIGESTS[1], DIGESTS[3]])
+    for number in range(200):
+        first = key_of(health, number)
+        assert order[key_of(other, number)] == first
+        assert first == 2 or [0, 1, 3][key_of(fewer, number)] == first
+
+
+def test_a_single_key_and_a_client_key_need_no_conversation():
+    def unexpected():
+        raise AssertionError
+
+    health = provider_health(1)
+    assert health.acquire_unconditionally(None, unexpected).credential == 0
+    assert health.acquire("m", 0.0, None, unexpected, last_resort=False).credential == 0
+    fails(health, "429")
+    assert health.acquire("m", 0.0, None, unexpected, last_resort=True).credential == 0
+    assert several_keys().acquire_unconditionally(OWN, unexpected).credential == OWN
+    assert several_keys().acquire("m", 0.0, OWN, unexpected, last_resort=False).credential == OWN
+
+
 # -- the evidence of a call --------------------------------------------------------------------------------------------
 
 # Whether the failure counts against the provider, and the cooldown of a configured key for the model and for others.

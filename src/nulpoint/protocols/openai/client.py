@@ -6,6 +6,7 @@ from nulpoint.protocols.client_protocol import ClientRequest, ConversationFormat
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.answers import has_content, stream_failure
 from nulpoint.protocols.openai.chat_client.request import read_chat_request
+from nulpoint.protocols.openai.conversation_key import conversation_key
 from nulpoint.protocols.openai.envelope import read_envelope
 from nulpoint.protocols.openai.errors import error_body, error_event
 from nulpoint.protocols.openai.stored_forms import CompletionForms
@@ -29,6 +30,7 @@ class OpenAIClientProtocol:
 class CompletionFormat:
     """The format of chat completions, or of the older completions: they differ only in the forms of their texts."""
 
+    conversation_key = staticmethod(conversation_key)
     ask_for_usage = staticmethod(usage_option)
     without_usage = staticmethod(without_usage)
     has_content = staticmethod(has_content)

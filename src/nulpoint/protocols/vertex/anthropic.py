@@ -20,7 +20,8 @@ def render(request: ConversationRequest, model: str, facts: ModelFacts, limits: 
 
     A version in the client's request replaces ours.
     """
-    message, fields, emulation = render_message(request, model, facts, limits)
+    rendered = render_message(request, model, facts, limits)
+    message = rendered.message
     del message["model"]
     message.setdefault("anthropic_version", VERSION)
-    return RenderedRequest(write_body(message), fields.dropped, emulation)
+    return RenderedRequest(write_body(message), rendered.fields.dropped, rendered.emulation, rendered.headers)
