@@ -13,7 +13,6 @@ ANY = "*"
 Confidence = Literal["stated", "reported", "inferred"]
 # What may follow the name of a model: a date or `latest`, and on Bedrock a version.
 _SUFFIX = r"(?:[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|latest|default))?(?:-v\d+(?::\d+)?(?::\w+)?)?"
-_END = re.compile(_SUFFIX, re.IGNORECASE)
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,10 +66,7 @@ def pattern_matches(pattern: str, model: str) -> bool:
     The name may be followed by a date, by `latest` or by a version: `claude-haiku-4-5` is also about
     `claude-haiku-4-5-20251001`.
     """
-    if ANY in pattern:
-        return _compiled(pattern).fullmatch(model) is not None
-    begins = model[: len(pattern)].lower() == pattern.lower()
-    return begins and _END.fullmatch(model, len(pattern)) is not None
+    return _compiled(pattern).fullmatch(model) is not None
 
 
 @lru_cache(maxsize=4096)
