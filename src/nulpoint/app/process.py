@@ -18,6 +18,7 @@ from nulpoint.app.signals import GRACE_SECONDS, STOPPING, Signals
 from nulpoint.app.supervisor import WORKER_MARK, CannotListenError, reload_notifier, reserved_ports, supervise
 from nulpoint.app.worker_link import SupervisorLink
 from nulpoint.config import Config, ConfigSource
+from nulpoint.config.retirements import retirement_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ async def _serve(
 
 def _begin(app: App, port: int) -> None:
     _announce(app.runtime.config, port, app.admin_port)
+    for warning in retirement_warnings(app.runtime.config, app.runtime.router.today):
+        logger.warning("%s", warning)
     _settle_memory()
     app.reloading.watch()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from nulpoint.config import Config, ConfigError, ConfigSource
 from nulpoint.config.diff import changes
+from nulpoint.config.retirements import retirement_warnings
 from nulpoint.config.safeguards import ALLOW, KEYS
 from nulpoint.config.source import Signature
 from nulpoint.telemetry.metrics.metrics import Metrics
@@ -160,6 +161,9 @@ class Reloader:
                 logger.warning("%s will take effect at the next start", _listed(after_restart))
         elif before:
             logger.info("the configuration files match the configuration in force again")
+        if report.result != REFUSED:
+            for warning in retirement_warnings(self._running(), self._source.today()):
+                logger.warning("%s", warning)
 
     def _warn_of_no_keys(self, changed: tuple[str, ...]) -> None:
         for name, meaning in KEYS.items():

@@ -2,6 +2,8 @@
 
 import resource
 import ssl
+from collections.abc import Mapping
+from datetime import date
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +15,7 @@ from nulpoint.http.client.pool import PoolKey
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
-from nulpoint.models.catalog import Models
+from nulpoint.models.catalog import Listing, Models
 from nulpoint.models.prices import Prices
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.providers.price_list import PRICE_LIST
@@ -135,13 +137,13 @@ def limit_rules(config: Config) -> LimitRules:
     )
 
 
-def build_models(config: Config) -> Models:
-    return Models(tuple(config.models.values()))
+def build_models(config: Config, listings: Mapping[str, Listing] = {}) -> Models:
+    return Models(tuple(config.models.values()), listings)
 
 
-def build_router(config: Config) -> Router:
+def build_router(config: Config, models: Models, today: date) -> Router:
     chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
-    return Router(config.providers, config.aliases, config.default_provider, config.known, chains, build_models(config))
+    return Router(config.providers, config.aliases, config.default_provider, config.known, chains, models, today)
 
 
 def build_admin_authenticator(config: Config) -> ClientAuthenticator:

@@ -15,6 +15,7 @@ from nulpoint.app.supervisor import BLOCKED_AT_START, inherited_guard, last_good
 from nulpoint.app.worker_link import supervisor_link
 from nulpoint.cli.log.commands import logs, stats
 from nulpoint.config import Config, ConfigError, ConfigSource
+from nulpoint.config.retirements import retirement_warnings
 from nulpoint.config.sections.request_log import configured_targets
 from nulpoint.config.source import read_env_file
 from nulpoint.providers.operations import OPERATIONS
@@ -102,7 +103,8 @@ def check(env_file: Path | None) -> None:
       nulpoint check
       nulpoint check --env-file .env && systemctl reload nulpoint
     """
-    config = _load_or_exit(ConfigSource(os.environ, Path.cwd(), env_file))
+    source = ConfigSource(os.environ, Path.cwd(), env_file)
+    config = _load_or_exit(source)
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is valid. The gateway would listen on {scheme}://{config.host}:{config.port}")
     if config.admin_port is not None:
@@ -117,6 +119,8 @@ def check(env_file: Path | None) -> None:
         click.echo(f"  alias {alias} -> {target}")
     for model, chain in config.chains.items():
         click.echo(f"  fallbacks {model} -> {', then '.join(_format_step(step, config) for step in chain)}")
+    for warning in retirement_warnings(config, source.today()):
+        click.echo(f"  warning: {warning}")
     if config.open_to_others:
         click.echo(
             "  note: HOST is not a loopback address and clients need no key; set GATEWAY_API_KEYS to require one"
@@ -195,7 +199,7 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
             f"nothing listens at {gateway_url}; start the gateway, or leave out --url to use the configuration"
         )
     if page is None and config is not None:
-        page = explain.explain_from_config(config, model, route)
+        page = explain.explain_from_config(config, config_source.today(), model, route)
         origin = (
             f"no gateway answers at {gateway_url}: from the configuration, as if every circuit breaker were closed and"
             " no key were cooling down"

@@ -1,14 +1,15 @@
 """Finds the facts of a model at a host in the built-in rows and in those of config.yaml."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from nulpoint.models.facts import ModelFacts
-from nulpoint.models.names import plain_name
+from nulpoint.models.listing import ListedModel
+from nulpoint.models.names import listed_name, plain_name
 from nulpoint.models.rows import ModelRow, Provenance
 
 _DATA = Path(__file__).parent / "data"
@@ -22,16 +23,56 @@ def built_in_rows() -> tuple[ModelRow, ...]:
     return tuple(ModelRow.read(record) for records in files for record in records)
 
 
+@cache
+def _built_in_rows_of(hosts: tuple[str, ...]) -> tuple[ModelRow, ...]:
+    return tuple(row for row in built_in_rows() if row.is_of(hosts))
+
+
+class Listing(NamedTuple):
+    """The models that a provider lists, each with its day of retirement if it says so, and the origin of the list."""
+
+    models: Mapping[str, ListedModel]
+    origin: Provenance
+
+
 class Models:
     """What is known of models.
 
     Of all rows about a model, each fact is taken from the last one that has it. The rows of config.yaml come after the
-    built-in ones.
+    built-in ones. Between them come the dates of retirement in `listings`, the lists of the providers themselves by
+    provider.
     """
 
-    def __init__(self, configured: Sequence[ModelRow] = ()) -> None:
+    def __init__(self, configured: Sequence[ModelRow] = (), listings: Mapping[str, Listing] = {}) -> None:
         self._configured = tuple(configured)
         self._known: dict[tuple[str, str, str], ModelFacts] = {}
+        self.listings = dict(listings)
+
+    def learn(self, provider: str, models: Sequence[ListedModel], source: str, as_of: str) -> None:
+        """Remember the models that a provider lists, in place of its previous list."""
+        origin = Provenance(hosts=(provider,), models=(), source=source, as_of=as_of)
+        self.listings[provider] = Listing({model.name: model for model in models}, origin)
+        self._known.clear()
+
+    def names(self, host: str, name: str = "", fact: str = "") -> list[str]:
+        """Return the models of a host that rows name in full, or only those of rows with a certain fact.
+
+        The arguments are those of `of`.
+        """
+        rows = [row for row in _built_in_rows_of((host, name or host)) if not fact or fact in row.facts]
+        named = _names_in(rows, host)
+        return list(dict.fromkeys([*named, *self.configured_names(host, name, fact)]))
+
+    def configured_names(self, host: str, name: str = "", fact: str = "") -> list[str]:
+        """Return the same as `names`, but only of rows of config.yaml."""
+        hosts = (host, name or host)
+        return _names_in(
+            [row for row in self._configured if row.is_of(hosts) and (not fact or fact in row.facts)], host
+        )
+
+    def fallback_targets(self, host: str, name: str = "") -> Iterator[str]:
+        """Yield the models that are the built-in fallback targets at a host."""
+        return (model for model in self.names(host, name, "fallback_for") if self.of(host, model, name).fallback_for)
 
     def of(self, host: str, model: str, name: str = "") -> ModelFacts:
         """Return the facts of a model.
@@ -50,22 +91,38 @@ class Models:
     def provenance(self, host: str, model: str, name: str = "") -> Mapping[str, tuple[Any, Provenance]]:
         """Return the facts that are known, each with the origin of its row."""
         hosts, plain = (host, name or host), plain_name(host, model)
-        merged = _merged(built_in_rows(), hosts, plain)
+        merged = _merged(hosts, plain)
+        listing = self.listings.get(name or host)
+        if listing is not None and (listed := listing.models.get(plain)) is not None and listed.retires is not None:
+            merged["retires"] = (listed.retires, listing.origin)
         for row in self._configured:
             if row.is_about(hosts, plain) or row.is_about(hosts, model):
                 if row.origin.like is not None:
-                    like_host, _, like_model = row.origin.like.partition("/")
-                    merged |= _merged(built_in_rows(), (like_host,), plain_name(like_host, like_model))
+                    merged |= _facts_of_like(row.origin.like, hosts)
                 merged |= _with_origin(row)
         return merged
 
 
-def _merged(rows: Sequence[ModelRow], hosts: tuple[str, ...], model: str) -> dict[str, tuple[Any, Provenance]]:
+def _names_in(rows: Sequence[ModelRow], host: str) -> list[str]:
+    patterns = (pattern for row in rows for pattern in row.origin.models)
+    return [name for pattern in patterns if (name := listed_name(host, pattern))]
+
+
+def _merged(hosts: tuple[str, ...], model: str) -> dict[str, tuple[Any, Provenance]]:
+    """Return the built-in facts of a model, each with the origin of its row."""
     merged: dict[str, tuple[Any, Provenance]] = {}
-    for row in rows:
-        if row.is_about(hosts, model):
+    for row in _built_in_rows_of(hosts):
+        if row.names(model):
             merged |= _with_origin(row)
     return merged
+
+
+def _facts_of_like(target: str, hosts: tuple[str, ...]) -> dict[str, tuple[Any, Provenance]]:
+    """Return the built-in facts that a model of `hosts` shares with `target`: when it retires depends on the host."""
+    host, _, model = target.partition("/")
+    merged = _merged((host,), plain_name(host, model))
+    own = ("fallback_for",) if host in hosts else ("fallback_for", "retires", "replacement")
+    return {name: fact for name, fact in merged.items() if name not in own}
 
 
 def _with_origin(row: ModelRow) -> dict[str, tuple[Any, Provenance]]:

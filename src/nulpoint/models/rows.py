@@ -55,9 +55,13 @@ class ModelRow(msgspec.Struct, frozen=True):
         return cls(origin, {name: getattr(facts, name) for name in given})
 
     def is_about(self, hosts: tuple[str, ...], model: str) -> bool:
-        return any(host == ANY or host in hosts for host in self.origin.hosts) and any(
-            pattern_matches(pattern, model) for pattern in self.origin.models
-        )
+        return self.is_of(hosts) and self.names(model)
+
+    def is_of(self, hosts: tuple[str, ...]) -> bool:
+        return any(host == ANY or host in hosts for host in self.origin.hosts)
+
+    def names(self, model: str) -> bool:
+        return any(pattern_matches(pattern, model) for pattern in self.origin.models)
 
 
 def pattern_matches(pattern: str, model: str) -> bool:

@@ -125,9 +125,14 @@ class FallbackChains:
     """
 
     def __init__(self, configured: Mapping[str, Chain], *, automatic: bool) -> None:
-        self._configured = configured
+        self.configured = configured
+        self.automatic = automatic
         self._patterns = sorted((name for name in configured if _is_pattern(name)), key=len, reverse=True)
-        self._automatic = automatic
+
+    @property
+    def exact_names(self) -> list[str]:
+        """The names of models that have a configured chain, without patterns."""
+        return [name for name in self.configured if name not in self._patterns]
 
     def chain_for(self, model: str, primary: Target) -> Chain:
         """Return the whole chain of a model.
@@ -139,19 +144,19 @@ class FallbackChains:
         configured = self._configured_chain(model)
         if configured is not None:
             return configured if _names(configured[0], primary) else ((first,), *_without(configured, primary))
-        if not self._automatic or model.startswith(f"{primary.provider.spec.name}/"):
+        if not self.automatic or model.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
         return ((first,), *((WeightedTarget(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
 
     def configured_name(self, model: str) -> str | None:
         """Return the name or pattern under which config.yaml has a chain for this model; None if it has none."""
-        if model in self._configured:
+        if model in self.configured:
             return model
         return next((name for name in self._patterns if fnmatch.fnmatchcase(model, name)), None)
 
     def _configured_chain(self, model: str) -> Chain | None:
         name = self.configured_name(model)
-        return None if name is None else self._configured[name]
+        return None if name is None else self.configured[name]
 
 
 def _names(step: Step, target: Target) -> bool:

@@ -5,15 +5,19 @@ the name begins with, or as the last possibility by DEFAULT_PROVIDER. Further ta
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.models.catalog import Models, built_in_models
+from nulpoint.models.retirement import NO_DAY, describe, has_retired
 from nulpoint.providers.catalog import ALIASES, KNOWN_MODELS, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
+from nulpoint.routing.model_list import offered_models
+from nulpoint.routing.retirements import ChosenTarget, built_in_targets, configured_targets
 
 _MAX_CACHED_PLANS = 4096  # the limit is needed because clients can send any number of different names
 
@@ -58,7 +62,8 @@ class Router:
     """Makes the plan of targets for each model.
 
     `providers` has the configured providers and `specs` all known ones, both by name. `aliases` are those of
-    config.yaml; they map a name to `provider/model`. `models` is what is known of models.
+    config.yaml; they map a name to `provider/model`. `models` is what is known of models, and `today` the date, from
+    which it follows which of them have retired.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Router:
         specs: Mapping[str, ProviderSpec],
         chains: FallbackChains,
         models: Models | None = None,
+        today: date = NO_DAY,
     ) -> None:
         self._providers = providers
         self._configured_aliases = aliases
@@ -77,7 +83,34 @@ class Router:
         self._specs = specs
         self._chains = chains
         self._known_models = models or built_in_models()
+        self._today = today
         self._plan_cache: dict[tuple[str, Route], TargetPlan] = {}
+        self._listed: list[tuple[str, str]] | None = None
+        self._chosen: list[ChosenTarget] | None = None
+
+    @property
+    def today(self) -> date:
+        return self._today
+
+    def set_today(self, today: date) -> None:
+        """Route by another date from now on: models may have retired."""
+        if today != self._today:
+            self._today = today
+            self.forget_decisions()
+
+    def forget_decisions(self) -> None:
+        """Make all plans and lists again, because something else is known of models."""
+        self._plan_cache.clear()
+        self._listed = self._chosen = None
+
+    def chosen_targets(self) -> list[ChosenTarget]:
+        """Return the targets with a day of retirement that the gateway or the operator chose."""
+        if self._chosen is None:
+            models, chains = self._known_models, self._chains
+            self._chosen = configured_targets(self._configured_aliases, chains.configured, self._specs, models)
+            if chains.automatic:
+                self._chosen += built_in_targets(self._providers.values(), models)
+        return self._chosen
 
     def plan(self, model: str, route: Route) -> TargetPlan:
         """Return the targets for a model.
@@ -121,18 +154,32 @@ class Router:
         return self._target(self._providers[resolution.provider], resolution.model)
 
     def models(self) -> list[tuple[str, str]]:
-        """Return the model names to list, sorted, each with the name of its provider."""
-        listed: dict[str, str] = {}
-        for alias, target in self._aliases.items():
-            provider = target.partition("/")[0]
-            if provider in self._providers:
-                listed[alias] = provider
-        for name, provider_ in self._providers.items():
-            for model in provider_.spec.models:
-                found = self._resolve(model)
+        """Return the model names to list, sorted, each with the name of its provider.
+
+        They are the names of aliases and chains of config.yaml, the built-in aliases and the models of the providers in
+        use. Built-in names whose models have retired are left out.
+        """
+        if self._listed is None:
+            self._listed = sorted(self._names_to_list().items())
+        return self._listed
+
+    def _names_to_list(self) -> dict[str, str]:
+        listed = {
+            name: resolution.provider
+            for name in (*self._aliases, *self._chains.exact_names)
+            if (resolution := self._resolve(name)).provider in self._providers
+            and (name not in ALIASES or name in self._configured_aliases or not self._is_retired(resolution))
+        }
+        for provider in self._providers.values():
+            for model in offered_models(provider.spec, self._known_models, self._today):
+                name, found = provider.spec.name, self._resolve(model)
                 is_plain = found.rule is not ResolutionRule.DEFAULT and (found.provider, found.model) == (name, model)
                 listed.setdefault(model if is_plain else f"{name}/{model}", name)
-        return sorted(listed.items())
+        return listed
+
+    def _is_retired(self, resolution: Resolution) -> bool:
+        spec = self._specs[resolution.provider]
+        return has_retired(self._known_models.of(spec.host, resolution.model, spec.name), self._today)
 
     def _resolve(self, model: str) -> Resolution:
         """Find the provider of a model by alias, by prefix, by pattern, or as the last possibility by the default."""
@@ -173,7 +220,11 @@ class Router:
             spec = self._specs[provider]
             return f"{provider} is not configured; set {spec.variables_to_set}"
         operation, is_primary = OPERATIONS[route], f"{provider}/{model}" == primary.name
-        if not self._providers[provider].spec.offers(route):
+        spec = self._providers[provider].spec
+        facts = self._known_models.of(spec.host, model, spec.name)
+        if has_retired(facts, self._today) and not is_primary:
+            return f"it {describe(facts, self._today)}"
+        if not spec.offers(route):
             return f"{provider} has no {operation.noun}"
         if operation.fallback == "same model" and model != primary.model:
             return f"its {operation.noun} cannot be compared with those of the primary model"
