@@ -16,9 +16,8 @@ from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
 from nulpoint.models.catalog import Listing, Models
-from nulpoint.models.prices import Prices
+from nulpoint.models.costs import Prices
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.proxy.admission.controller import AdmissionLimits
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.ratelimit.limiter import LimitRules
@@ -49,7 +48,8 @@ def build_body_logger(config: Config) -> BodyLogger | None:
 
 
 def build_prices(config: Config) -> Prices:
-    return Prices(PRICE_LIST, config.prices)
+    hosts = {name: spec.host for name, spec in config.known.items()}
+    return Prices(build_models(config), hosts, config.prices)
 
 
 def build_client_authenticator(config: Config) -> ClientAuthenticator:
@@ -142,7 +142,7 @@ def build_models(config: Config, listings: Mapping[str, Listing] = {}) -> Models
 
 
 def build_router(config: Config, models: Models, today: date) -> Router:
-    chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
+    chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto", models=models, today=today)
     return Router(config.providers, config.aliases, config.default_provider, config.known, chains, models, today)
 
 

@@ -1,6 +1,7 @@
 """Finds the facts of a model at a host in the built-in rows and in those of config.yaml."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import msgspec
 
 from nulpoint.models.facts import ModelFacts
 from nulpoint.models.listing import ListedModel
-from nulpoint.models.names import listed_name, plain_name
+from nulpoint.models.names import MAX_NAME_LENGTH, listed_name, plain_name
 from nulpoint.models.rows import ModelRow, Provenance
 
 _DATA = Path(__file__).parent / "data"
@@ -33,6 +34,10 @@ class Listing(NamedTuple):
 
     models: Mapping[str, ListedModel]
     origin: Provenance
+
+    def retirement(self, names: Sequence[str]) -> date | None:
+        """Return when a model retires that may be listed under one of these names; None if the list does not say."""
+        return next((self.models[name].retires for name in names if name in self.models), None)
 
 
 class Models:
@@ -70,10 +75,6 @@ class Models:
             [row for row in self._configured if row.is_of(hosts) and (not fact or fact in row.facts)], host
         )
 
-    def fallback_targets(self, host: str, name: str = "") -> Iterator[str]:
-        """Yield the models that are the built-in fallback targets at a host."""
-        return (model for model in self.names(host, name, "fallback_for") if self.of(host, model, name).fallback_for)
-
     def of(self, host: str, model: str, name: str = "") -> ModelFacts:
         """Return the facts of a model.
 
@@ -90,16 +91,16 @@ class Models:
 
     def provenance(self, host: str, model: str, name: str = "") -> Mapping[str, tuple[Any, Provenance]]:
         """Return the facts that are known, each with the origin of its row."""
-        hosts, plain = (host, name or host), plain_name(host, model)
-        merged = _merged(hosts, plain)
+        hosts, names = (host, name or host), _names(host, model)
+        merged = _merged(hosts, names)
         listing = self.listings.get(name or host)
-        if listing is not None and (listed := listing.models.get(plain)) is not None and listed.retires is not None:
-            merged["retires"] = (listed.retires, listing.origin)
+        if listing is not None and (retires := listing.retirement(names)) is not None:
+            merged["retires"] = (retires, listing.origin)
         for row in self._configured:
-            if row.is_about(hosts, plain) or row.is_about(hosts, model):
+            if _is_about(row, hosts, names):
                 if row.origin.like is not None:
                     merged |= _facts_of_like(row.origin.like, hosts)
-                merged |= _with_origin(row)
+                _add(merged, row)
         return merged
 
 
@@ -108,25 +109,38 @@ def _names_in(rows: Sequence[ModelRow], host: str) -> list[str]:
     return [name for pattern in patterns if (name := listed_name(host, pattern))]
 
 
-def _merged(hosts: tuple[str, ...], model: str) -> dict[str, tuple[Any, Provenance]]:
+def _names(host: str, model: str) -> tuple[str, ...]:
+    """Return the names under which a model may be listed: the plain one, and the whole one if that is another."""
+    plain = plain_name(host, model)
+    return (plain,) if plain == model or len(model) > MAX_NAME_LENGTH else (plain, model)
+
+
+def _merged(hosts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[Any, Provenance]]:
     """Return the built-in facts of a model, each with the origin of its row."""
     merged: dict[str, tuple[Any, Provenance]] = {}
     for row in _built_in_rows_of(hosts):
-        if row.names(model):
-            merged |= _with_origin(row)
+        if any(row.names(name) for name in names):
+            _add(merged, row)
     return merged
 
 
 def _facts_of_like(target: str, hosts: tuple[str, ...]) -> dict[str, tuple[Any, Provenance]]:
     """Return the built-in facts that a model of `hosts` shares with `target`: when it retires depends on the host."""
     host, _, model = target.partition("/")
-    merged = _merged((host,), plain_name(host, model))
     own = ("fallback_for",) if host in hosts else ("fallback_for", "retires", "replacement")
-    return {name: fact for name, fact in merged.items() if name not in own}
+    return {name: fact for name, fact in _merged((host,), _names(host, model)).items() if name not in own}
 
 
-def _with_origin(row: ModelRow) -> dict[str, tuple[Any, Provenance]]:
-    return {name: (value, row.origin) for name, value in row.facts.items()}
+def _is_about(row: ModelRow, hosts: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    return any(row.is_about(hosts, name) for name in names)
+
+
+def _add(merged: dict[str, tuple[Any, Provenance]], row: ModelRow) -> None:
+    """Add the facts of a row. A new price takes the place of all that was known of the old one."""
+    if "price" in row.facts:
+        merged.pop("price_changes", None)
+        merged.pop("price_factor", None)
+    merged |= {name: (value, row.origin) for name, value in row.facts.items()}
 
 
 @cache

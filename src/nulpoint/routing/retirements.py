@@ -7,6 +7,7 @@ from typing import NamedTuple
 from nulpoint.models.catalog import Models
 from nulpoint.models.facts import ModelFacts
 from nulpoint.models.retirement import SOON, days_left, describe
+from nulpoint.models.tiers import PROVIDERS
 from nulpoint.providers.spec import Provider, ProviderSpec
 from nulpoint.routing.chains import Chain
 
@@ -44,9 +45,9 @@ def configured_targets(
 
 def built_in_targets(providers: Iterable[Provider], models: Models) -> list[ChosenTarget]:
     """Return the built-in fallback targets of these providers whose models have a day of retirement."""
-    specs = {provider.spec.name: provider.spec for provider in providers}
-    named = [(f"{name}/{model}", BUILT_IN) for name in specs for model in models.fallback_targets(name)]
-    return list(_with_dates(named, specs, models))
+    specs = {provider.spec.name: provider.spec for provider in providers if provider.spec.name in PROVIDERS}
+    named = [(f"{name}/{model}", BUILT_IN) for name in specs for model in models.names(name, fact="fallback_for")]
+    return [target for target in _with_dates(named, specs, models) if target.facts.fallback_for]
 
 
 def _with_dates(

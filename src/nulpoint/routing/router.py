@@ -17,7 +17,7 @@ from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
 from nulpoint.routing.model_list import offered_models
-from nulpoint.routing.retirements import ChosenTarget, built_in_targets, configured_targets
+from nulpoint.routing.retirements import BUILT_IN, ChosenTarget, built_in_targets, configured_targets
 
 _MAX_CACHED_PLANS = 4096  # the limit is needed because clients can send any number of different names
 
@@ -95,7 +95,7 @@ class Router:
     def set_today(self, today: date) -> None:
         """Route by another date from now on: models may have retired."""
         if today != self._today:
-            self._today = today
+            self._today = self._chains.today = today
             self.forget_decisions()
 
     def forget_decisions(self) -> None:
@@ -212,7 +212,16 @@ class Router:
             for provider, _, upstream_model in [entry.target.partition("/")]
             if (reason := self._unusable_reason(provider, upstream_model, primary, route))
         }
+        if configured_chain is None and len(chain) > 1:
+            unusable_targets |= self._retired_equivalents(primary)
         return RoutingTrace(resolution, primary.name, configured_chain, len(chain) > 1, unusable_targets)
+
+    def _retired_equivalents(self, primary: Target) -> Iterator[tuple[str, str]]:
+        """Yield the built-in fallback targets that would take the place of a model if they had not retired."""
+        for chosen in self.chosen_targets():
+            same_tier = primary.facts.tier in chosen.facts.fallback_for and chosen.name != primary.name
+            if chosen.chosen_by == BUILT_IN and same_tier and has_retired(chosen.facts, self._today):
+                yield chosen.name, f"it {describe(chosen.facts, self._today)}"
 
     def _unusable_reason(self, provider: str, model: str, primary: Target, route: Route) -> str:
         """Return why a target of a chain cannot be used; empty if it can."""
