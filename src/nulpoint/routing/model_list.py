@@ -1,7 +1,8 @@
-"""Says which models of a provider the gateway lists to its clients."""
+"""Says which models of a provider are known by name, and which of them the gateway lists to its clients."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
+from typing import NamedTuple
 
 from nulpoint.models.catalog import Models
 from nulpoint.models.facts import NO_FACTS, ModelFacts
@@ -9,6 +10,21 @@ from nulpoint.models.retirement import has_retired
 from nulpoint.providers.spec import ProviderSpec
 
 _OPERATIONS = {"embeddings": "embeddings", "rerank": "rerank", "moderation": "moderations"}  # by the kind of a model
+
+
+class KnownModel(NamedTuple):
+    """A model at a provider, and what is known of it there."""
+
+    provider: str
+    name: str
+    facts: ModelFacts
+
+
+def known_models(specs: Iterable[ProviderSpec], models: Models) -> Iterator[KnownModel]:
+    """Yield the models that are known by name, provider by provider."""
+    for spec in specs:
+        for name in dict.fromkeys((*models.names(spec.host, spec.name), *spec.models)):
+            yield KnownModel(spec.name, name, models.of(spec.host, name, spec.name))
 
 
 def offered_models(spec: ProviderSpec, models: Models, today: date) -> list[str]:
