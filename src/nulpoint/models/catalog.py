@@ -11,6 +11,7 @@ import msgspec
 from nulpoint.models.facts import ModelFacts
 from nulpoint.models.listing import ListedModel
 from nulpoint.models.names import MAX_NAME_LENGTH, listed_name, plain_name
+from nulpoint.models.row_index import RowIndex
 from nulpoint.models.rows import ModelRow, Provenance
 
 _DATA = Path(__file__).parent / "data"
@@ -25,8 +26,8 @@ def built_in_rows() -> tuple[ModelRow, ...]:
 
 
 @cache
-def _built_in_rows_of(hosts: tuple[str, ...]) -> tuple[ModelRow, ...]:
-    return tuple(row for row in built_in_rows() if row.is_of(hosts))
+def _built_in_rows_of(hosts: tuple[str, ...]) -> RowIndex:
+    return RowIndex([row for row in built_in_rows() if row.is_of(hosts)])
 
 
 class Listing(NamedTuple):
@@ -64,7 +65,7 @@ class Models:
 
         The arguments are those of `of`.
         """
-        rows = [row for row in _built_in_rows_of((host, name or host)) if not fact or fact in row.facts]
+        rows = [row for row in _built_in_rows_of((host, name or host)).rows if not fact or fact in row.facts]
         named = _names_in(rows, host)
         return list(dict.fromkeys([*named, *self.configured_names(host, name, fact)]))
 
@@ -118,9 +119,8 @@ def _names(host: str, model: str) -> tuple[str, ...]:
 def _merged(hosts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[Any, Provenance]]:
     """Return the built-in facts of a model, each with the origin of its row."""
     merged: dict[str, tuple[Any, Provenance]] = {}
-    for row in _built_in_rows_of(hosts):
-        if any(row.names(name) for name in names):
-            _add(merged, row)
+    for row in _built_in_rows_of(hosts).about(names):
+        _add(merged, row)
     return merged
 
 

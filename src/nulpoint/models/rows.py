@@ -12,7 +12,9 @@ from nulpoint.models.facts import ModelFacts
 ANY = "*"
 Confidence = Literal["stated", "reported", "inferred"]
 # What may follow the name of a model: a date or `latest`, and on Bedrock a version.
-_SUFFIX = r"(?:[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|latest|default))?(?:-v\d+(?::\d+)?(?::\w+)?)?"
+DATE = r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|latest|default)"
+VERSION = r"-v\d+(?::\d+)?(?::\w+)?"
+_SUFFIX = f"(?:{DATE})?(?:{VERSION})?"
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,9 +72,14 @@ def pattern_matches(pattern: str, model: str) -> bool:
     The name may be followed by a date, by `latest` or by a version: `claude-haiku-4-5` is also about
     `claude-haiku-4-5-20251001`.
     """
-    return _compiled(pattern).fullmatch(model) is not None
+    return compiled(regex(pattern)).fullmatch(model) is not None
+
+
+def regex(pattern: str) -> str:
+    """Return the regular expression for a pattern."""
+    return ".*".join(map(re.escape, pattern.split(ANY))) + _SUFFIX
 
 
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split(ANY))) + _SUFFIX, re.IGNORECASE)
+def compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.IGNORECASE)
