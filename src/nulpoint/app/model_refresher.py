@@ -155,7 +155,12 @@ async def _read(connection: UpstreamConnection) -> bytes:
         body += data
         if len(body) > MAX_LIST_BYTES:
             raise unusable_response(f"it is over {MAX_LIST_BYTES} bytes")
-    return bytes(body) if decompressor is None else decompressor.feed(bytes(body), MAX_LIST_BYTES)
+    if decompressor is None:
+        return bytes(body)
+    plain = decompressor.feed(bytes(body), MAX_LIST_BYTES)
+    if not decompressor.complete:
+        raise unusable_response("its compressed body is incomplete")
+    return plain
 
 
 def _reason(crash: Exception) -> str:
