@@ -31,6 +31,7 @@ def cost(provider, answered, asked, usage, today=TODAY):
         ("openai", "who-knows", "gpt-9", MILLION, None),
         ("groq", "gpt-4o", "gpt-4o", Usage(1, 1), None),
         ("azure", "gpt-4o", "x", MILLION, 2.5),
+        ("azure", "gpt-6.2-sol", "x", MILLION, None),
         ("anthropic", "claude-sonnet-4-5", "x", Usage(1_000_000, 0, 200_000, 0, 300_000, 100_000), 1.5 + 0.06 + 0.75 + 0.6),
         ("vertexai-claude", "claude-sonnet-4-5@20250929", "x", MILLION, 3.0),
         ("bedrock", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", "x", MILLION, 3.0),

@@ -237,12 +237,12 @@ def test_mistral(name, reasoning, efforts, history):
 @pytest.mark.parametrize(
     ("name", "choice", "reasoning"),
     [
-        ("us.amazon.nova-pro-v1:0", FREE, "none"),
-        ("amazon.nova-2-lite-v1:0", FREE, "effort"),
-        ("mistral.mistral-large-2407-v1:0", {"none", "auto", "required"}, "none"),
-        ("openai.gpt-oss-120b-1:0", AUTO, "effort"),
-        ("meta.llama3-3-70b-instruct-v1:0", AUTO, "none"),
-        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2c3", AUTO, "none"),
+        ("us.amazon.nova-pro-v1:0", {"auto", "required", "named"}, "none"),
+        ("amazon.nova-2-lite-v1:0", {"auto", "required", "named"}, "effort"),
+        ("mistral.mistral-large-2407-v1:0", {"auto", "required"}, "none"),
+        ("openai.gpt-oss-120b-1:0", {"auto"}, "effort"),
+        ("meta.llama3-3-70b-instruct-v1:0", {"auto"}, "none"),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2c3", {"auto"}, None),
     ],
 )
 def test_models_of_other_makers_on_bedrock(name, choice, reasoning):
