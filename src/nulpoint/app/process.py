@@ -18,7 +18,6 @@ from nulpoint.app.signals import GRACE_SECONDS, STOPPING, Signals
 from nulpoint.app.supervisor import WORKER_MARK, CannotListenError, reload_notifier, reserved_ports, supervise
 from nulpoint.app.worker_link import SupervisorLink
 from nulpoint.config import Config, ConfigSource
-from nulpoint.config.retirements import retirement_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +70,7 @@ async def _serve(
 
 def _begin(app: App, port: int) -> None:
     _announce(app.runtime.config, port, app.admin_port)
-    for warning in retirement_warnings(app.runtime.config, app.runtime.router.today):
-        logger.warning("%s", warning)
+    app.reloading.warn_of_retirements()
     _settle_memory()
     app.reloading.watch()
 

@@ -110,6 +110,7 @@ class Reloader:
         self._since = datetime.now(UTC)  # when the configuration in force was loaded
         self._times = 0
         self._problems: tuple[str, ...] = ()  # the problems found by the last reading
+        self._warnings: list[str] = []  # of targets that retire
 
     def reload(self) -> "asyncio.Task[ReloadReport]":
         """Reload the configuration. Requests during a reload share the one that follows it."""
@@ -162,7 +163,13 @@ class Reloader:
         elif before:
             logger.info("the configuration files match the configuration in force again")
         if report.result != REFUSED:
-            for warning in retirement_warnings(self._running(), self._source.today()):
+            self.warn_of_retirements()
+
+    def warn_of_retirements(self) -> None:
+        """Log the targets whose models have retired or retire soon, unless the same was logged last time."""
+        before, self._warnings = self._warnings, retirement_warnings(self._running(), self._source.today())
+        for warning in self._warnings:
+            if warning not in before:
                 logger.warning("%s", warning)
 
     def _warn_of_no_keys(self, changed: tuple[str, ...]) -> None:
