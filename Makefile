@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loa
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo mock-providers test test-short test-race test-cover mock mock-short mock-race mock-cover \
-	fuzz chaos bench bench-against bench-peers corpus lint fmt docs
+	fuzz chaos bench bench-against bench-peers corpus freshness lint fmt docs
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,7 @@ mock-providers: $(RUN_STAMP) ## run the mock providers on ports 19001 to 19010
 
 test: $(DEV_STAMP) ## run all tests; JOBS=3 processes; INSTALL=1 installs the system's packages that they could use
 	@INSTALL=$(INSTALL) sh tests/install.sh
+	@cd tests && $(abspath $(BIN))/python -m support.freshness --warn
 	$(PYTEST)
 
 test-short: $(DEV_STAMP) ## run the fast tests
@@ -65,6 +66,9 @@ mock-cover: test-cover
 
 corpus: $(DEV_STAMP) ## replay recorded provider traffic, if there is any, through the translations and print a table
 	@cd tests && $(abspath $(BIN))/python -m support.corpus.replay
+
+freshness: $(DEV_STAMP) ## fail if nulpoint names a model that retires within 30 days from today
+	@cd tests && $(abspath $(BIN))/python -m support.freshness
 
 fuzz: $(DEV_STAMP) ## try nearly valid input on every parser; SECONDS=60 SEED=1 TARGET=part-of-a-name
 	@$(BIN)/python tests/fuzz --seconds $(or $(SECONDS),60) --target "$(TARGET)" $(if $(SEED),--seed $(SEED))

@@ -302,7 +302,8 @@ def test_own_pages():
             assert (await get("/readiness"))[0] == 503
             models = {m["id"]: m["owned_by"] for m in json.loads((await get("/v1/models"))[1])["data"]}
             assert models["gpt-5.4"] == "openai"
-            assert models["gemini-1.5-pro"] == "gemini"
+            assert models["gemini-3.8-flash"] == "gemini"
+            assert "gemini-1.5-pro" not in models  # the alias is routed, but its model has retired
             assert "claude-3-opus" not in models
             assert json.loads((await get("/v1/models/openai%2Fft:x"))[1])["owned_by"] == "openai"
             page = (await get("/metrics"))[1].decode()

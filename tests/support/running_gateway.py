@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nulpoint.mock import MockServer, MockSettings, start
 from nulpoint.routing.breaker import State
 from support import cloud_mocks, planted_key_watch
 
+TODAY = date(2026, 6, 1)  # the models that tests name were alive on this day
 # For requests that are to share one call: on a busy machine too, all of them arrive before its response.
 SLOW = MockSettings(latency_ms=1000)
 
@@ -49,8 +51,11 @@ async def gateway(
     names: Sequence[str] = ("openai",),
     providers: Mapping[str, Any] | None = None,
     directory: Path | None = None,
+    today: Callable[[], date] = lambda: TODAY,
 ) -> AsyncIterator[Running]:
     """Run a gateway with `settings` as its environment and all named mock providers, or with `providers` instead.
+
+    `today` returns the date by which models retire; it is a fixed one, so that time changes no outcome.
 
     The cache is off unless the settings turn it on, because most tests that repeat a request want another call. At the
     end it is checked that nothing is still in use in the gateway.
@@ -58,7 +63,7 @@ async def gateway(
     mocks = dict(providers) if providers is not None else {name: await start(name, settings=mock) for name in names}
     environ = {"PORT": "0", "CACHE_MODE": "none", **addresses(mocks), **settings}
     log_fd = os.memfd_create("request-log")
-    source = ConfigSource(environ, directory or Path("/nonexistent"))
+    source = ConfigSource(environ, directory or Path("/nonexistent"), today=today)
     app = App(source.load(), source, log_fd)
     try:
         yield Running(app, await app.listen(), mocks, log_fd)

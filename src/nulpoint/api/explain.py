@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from nulpoint.cache.layer import CacheServices
 from nulpoint.cache.policy import is_excluded
 from nulpoint.errors import Failure
+from nulpoint.models.retirement import describe
 from nulpoint.providers.spec import Route
 from nulpoint.ratelimit.limiter import LimitRules, LimitStatus
 from nulpoint.routing.chains import Target, TargetPlan
@@ -98,6 +99,7 @@ class RoutingExplainer:
             "circuit_breaker": health.breaker.state.label,
             "resting": skip_reason is not None and skip_reason.reason == COOLING_DOWN,
             "passed_over": "",
+            **self._facts(target),
         }
         if skip_reason is not None:
             cooling_down = skip_reason.reason == COOLING_DOWN
@@ -106,6 +108,13 @@ class RoutingExplainer:
         elif provider.spec.auth != "none" and not provider.credentials:
             page["needs"] = "a key sent by the client"
         return page
+
+    def _facts(self, target: Target) -> Page:
+        """Return what is known of the model and matters to the one who routes requests to it."""
+        facts = target.facts
+        page: Page = {"context": facts.context, "output": facts.output, "efforts": list(facts.efforts)}
+        page["retirement"] = describe(facts, self._router.today)
+        return {name: value for name, value in page.items() if value}
 
     def _cache(self, model: str, plan: TargetPlan) -> Page:
         parts = self._status.parts

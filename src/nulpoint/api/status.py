@@ -10,6 +10,7 @@ import msgspec
 from nulpoint import __version__
 from nulpoint.api.process_state import ProcessState, ReloadStatus
 from nulpoint.errors import Failure, rejected
+from nulpoint.models.retirement import days_left
 from nulpoint.providers.spec import Provider
 from nulpoint.proxy.admission.controller import AdmissionController
 from nulpoint.routing.breaker import State
@@ -127,6 +128,9 @@ class StatusPages:
         self._metrics.set_inflight(self._process_state.inflight)
         self._backends.add_metrics(self._metrics.values)
         self._metrics.set_breakers({name: health.breaker.state for name, health in self._provider_health.items()})
+        today = self._router.today
+        chosen = self._router.chosen_targets()
+        self._metrics.set_retirements({target.name: days_left(target.retires, today) for target in chosen})
 
     def metrics(self) -> Page:
         """Make `GET /metrics`: the metrics of all workers."""
@@ -142,7 +146,7 @@ class StatusPages:
             )
 
     def models(self) -> Page:
-        """Make `GET /v1/models`: the models known by name. Other models of the configured providers can be used too."""
+        """Make `GET /v1/models`; see `Router.models`. Other models of the configured providers can be used too."""
         listed = [_model(name, owner) for name, owner in self._router.models()]
         return 200, JSON, msgspec.json.encode({"object": "list", "data": listed})
 

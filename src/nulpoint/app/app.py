@@ -63,7 +63,7 @@ class App:
         self.process_state = ProcessState(loop.time())
         self.reloading = Reloader(source, lambda: self.runtime.config, self.serve, self.metrics)
         self._process_services = ProcessServices(
-            self.deadlines, self.metrics, self.log, self.admission, self.process_state, self
+            self.deadlines, self.metrics, self.log, self.admission, self.process_state, self, source.today
         )
         # The runtimes that still have requests in flight; the last one gets the new requests.
         self._runtimes = [Runtime(config, self._process_services)]
@@ -168,6 +168,7 @@ class App:
 
     def _publish(self) -> None:
         self._release_finished_runtimes()
+        self.runtime.router.set_today(self._process_services.today())
         self.runtime.status.update_gauges()
         try:
             self.metrics.publish()

@@ -70,6 +70,7 @@ async def _serve(
 
 def _begin(app: App, port: int) -> None:
     _announce(app.runtime.config, port, app.admin_port)
+    app.reloading.warn_of_retirements()
     _settle_memory()
     app.reloading.watch()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from nulpoint.config import Config, ConfigError, ConfigSource
 from nulpoint.config.diff import changes
+from nulpoint.config.retirements import retirement_warnings
 from nulpoint.config.safeguards import ALLOW, KEYS
 from nulpoint.config.source import Signature
 from nulpoint.telemetry.metrics.metrics import Metrics
@@ -109,6 +110,7 @@ class Reloader:
         self._since = datetime.now(UTC)  # when the configuration in force was loaded
         self._times = 0
         self._problems: tuple[str, ...] = ()  # the problems found by the last reading
+        self._warnings: list[str] = []  # of targets that retire
 
     def reload(self) -> "asyncio.Task[ReloadReport]":
         """Reload the configuration. Requests during a reload share the one that follows it."""
@@ -160,6 +162,15 @@ class Reloader:
                 logger.warning("%s will take effect at the next start", _listed(after_restart))
         elif before:
             logger.info("the configuration files match the configuration in force again")
+        if report.result != REFUSED:
+            self.warn_of_retirements()
+
+    def warn_of_retirements(self) -> None:
+        """Log the targets whose models have retired or retire soon, unless the same was logged last time."""
+        before, self._warnings = self._warnings, retirement_warnings(self._running(), self._source.today())
+        for warning in self._warnings:
+            if warning not in before:
+                logger.warning("%s", warning)
 
     def _warn_of_no_keys(self, changed: tuple[str, ...]) -> None:
         for name, meaning in KEYS.items():

@@ -7,7 +7,8 @@ is released when its last request has ended.
 
 import asyncio
 import random  # noqa: TID251 - chosen here and passed in
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 from typing import NamedTuple
 
 from nulpoint.api.admin import AdminControl, AdminPages
@@ -17,6 +18,7 @@ from nulpoint.api.process_state import ProcessState
 from nulpoint.api.routes import ADMIN_PAGES, CLIENT_PAGES, OPERATOR_PAGES, Dispatcher
 from nulpoint.api.status import StatusPages
 from nulpoint.app.backends import Backends
+from nulpoint.app.model_refresher import ModelRefresher
 from nulpoint.app.wiring import (
     admission_limits,
     breaker_rules,
@@ -24,6 +26,7 @@ from nulpoint.app.wiring import (
     build_body_logger,
     build_client_authenticator,
     build_connector,
+    build_models,
     build_prices,
     build_router,
     client_limits,
@@ -36,6 +39,7 @@ from nulpoint.config import Config
 from nulpoint.credentials.manager import CredentialManager
 from nulpoint.http.client.pool import UpstreamClient
 from nulpoint.http.deadlines import DeadlineSweeper
+from nulpoint.models.catalog import Listing
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider
 from nulpoint.proxy.admission.controller import AdmissionController
@@ -51,7 +55,7 @@ from nulpoint.telemetry.request_log.request_log import RequestLog
 
 
 class ProcessServices(NamedTuple):
-    """The services that live as long as the process, whatever the configuration."""
+    """The services that live as long as the process, whatever the configuration. `today` returns the date."""
 
     deadlines: DeadlineSweeper
     metrics: Metrics
@@ -59,6 +63,7 @@ class ProcessServices(NamedTuple):
     admission: AdmissionController
     process_state: ProcessState
     control: AdminControl
+    today: Callable[[], date]
 
 
 class Runtime:
@@ -90,7 +95,18 @@ class Runtime:
         self.translation: TranslationThread = before.translation if before is not None else TranslationThread()
         self.limits = server_limits(config)
         self._process_services = process_services
-        router = build_router(config)
+        self.models = build_models(config, _listings(config, before))
+        self.router = router = build_router(config, self.models, process_services.today())
+        self.model_refresher = ModelRefresher(
+            config.model_refresh,
+            config.providers.values(),
+            self.credentials.by_provider,
+            self.client,
+            self.models,
+            router,
+            random.random,
+        )
+        self._before = before
         self.status = StatusPages(
             tuple(config.providers.values()),
             router,
@@ -167,6 +183,10 @@ class Runtime:
         """Apply this configuration to the process services and the state shared with the previous runtime."""
         self._process_services.admission.update_limits(admission_limits(self.config))
         self.backends.activate()
+        if self._before is not None:
+            self._before.model_refresher.stop()
+            self._before = None  # so that its parts can be released
+        self.model_refresher.start()
 
     @property
     def closers(self) -> list[tuple[object, Callable[[], None]]]:
@@ -174,6 +194,7 @@ class Runtime:
         closers: list[tuple[object, Callable[[], None]]] = [
             (self.client, self.client.close),
             (self.translation, self.translation.close),
+            (self.model_refresher, self.model_refresher.stop),
         ]
         return [*closers, *self.backends.closers, *self.credentials.closers]
 
@@ -185,6 +206,14 @@ def _client(config: Config, process_services: ProcessServices, before: Runtime |
     return UpstreamClient(
         build_connector(config), client_limits(config), process_services.deadlines, process_services.metrics.replayed
     )
+
+
+def _listings(config: Config, before: Runtime | None) -> Mapping[str, Listing]:
+    """Return what the lists of the unchanged providers said, for as long as the lists are asked for."""
+    if before is None or not config.model_refresh:
+        return {}
+    unchanged = {name for name, provider in config.providers.items() if before.config.providers.get(name) == provider}
+    return {name: listing for name, listing in before.models.listings.items() if name in unchanged}
 
 
 def _single_flight(before: Runtime | None) -> SingleFlight:

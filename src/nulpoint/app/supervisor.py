@@ -194,7 +194,7 @@ def last_good(source: ConfigSource) -> Config | None:
     directory = os.environ.get(METRICS_DIRECTORY)
     if not directory or WORKER_MARK not in os.environ:
         return None
-    return load_last_good(source, Path(directory) / _LAST_GOOD)
+    return load_last_good(source, Path(directory) / _LAST_GOOD, inherited_guard() or ReloadGuard())
 
 
 def reload_notifier() -> Callable[[], None]:

@@ -2,7 +2,8 @@
 
 import resource
 import ssl
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import date
 from functools import partial
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from nulpoint.http.client.pool import PoolKey
 from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
-from nulpoint.models.catalog import Models
+from nulpoint.models.catalog import Listing, Models
 from nulpoint.models.costs import Prices
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.proxy.admission.controller import AdmissionLimits
@@ -136,12 +137,11 @@ def limit_rules(config: Config) -> LimitRules:
     )
 
 
-def build_models(config: Config) -> Models:
-    return Models(tuple(config.models.values()))
+def build_models(config: Config, listings: Mapping[str, Listing] = {}) -> Models:
+    return Models(tuple(config.models.values()), listings)
 
 
-def build_router(config: Config) -> Router:
-    models, today = build_models(config), datetime.now(UTC).date()
+def build_router(config: Config, models: Models, today: date) -> Router:
     return Router(
         config.providers,
         config.aliases,
@@ -149,6 +149,7 @@ def build_router(config: Config) -> Router:
         config.known,
         FallbackChains(config.chains, automatic=config.fallbacks == "auto", models=models, today=today),
         models,
+        today,
         default_is_set=config.default_provider_is_set,
     )
 

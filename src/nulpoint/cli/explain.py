@@ -9,13 +9,14 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
 from nulpoint.api.admin import EXPLAIN
 from nulpoint.api.explain import RoutingExplainer
 from nulpoint.app.backends import Backends
-from nulpoint.app.wiring import breaker_rules, build_router, limit_rules
+from nulpoint.app.wiring import breaker_rules, build_models, build_router, limit_rules
 from nulpoint.config import Config
 from nulpoint.files import read_regular_file
 from nulpoint.http.deadlines import DeadlineSweeper
@@ -84,7 +85,7 @@ def _error_message(error: urllib.error.HTTPError) -> str:
         return "the response is not a nulpoint error; check that a nulpoint gateway listens there"
 
 
-def explain_from_config(config: Config, model: str, route: Route) -> Page:
+def explain_from_config(config: Config, today: date, model: str, route: Route) -> Page:
     """Return what a gateway with this configuration would say right after its start."""
 
     async def explain() -> Page:
@@ -93,9 +94,8 @@ def explain_from_config(config: Config, model: str, route: Route) -> Page:
         rules = breaker_rules(config)
         health = {name: ProviderHealth(rules, len(provider.credentials)) for name, provider in config.providers.items()}
         backends = Backends(config, sweeper, {}, lambda _: None)
-        explainer = RoutingExplainer(
-            build_router(config), health, config.max_retries, backends, limit_rules(config), loop.time
-        )
+        router = build_router(config, build_models(config), today)
+        explainer = RoutingExplainer(router, health, config.max_retries, backends, limit_rules(config), loop.time)
         sweeper.stop()
         return explainer.explain(model, route)
 
@@ -134,6 +134,8 @@ def _format_target(target: Mapping[str, Any], width: int) -> str:
     facts = [f"breaker {target['circuit_breaker']}", keys_text]
     if "weight" in target:
         facts.append(f"weight {target['weight']} in step {target['step']}")
+    if target.get("retirement"):
+        facts.append(target["retirement"])
     if target["passed_over"]:
         facts.append(f"skipped: {target['passed_over']}")
     elif not target["try"]:

@@ -15,8 +15,10 @@ from nulpoint.app.supervisor import BLOCKED_AT_START, inherited_guard, last_good
 from nulpoint.app.worker_link import supervisor_link
 from nulpoint.cli.log.commands import logs, stats
 from nulpoint.config import Config, ConfigError, ConfigSource
+from nulpoint.config.retirements import retirement_warnings
 from nulpoint.config.sections.request_log import configured_targets
 from nulpoint.config.source import read_env_file
+from nulpoint.errors import Failure
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.routing.chains import Step
@@ -37,6 +39,7 @@ def main() -> None:
       OPENAI_API_KEY=sk-... nulpoint serve     run the gateway
       nulpoint check                           validate the configuration and show what it would serve
       nulpoint explain gpt-5.4                 show which provider would serve a model, and why
+      nulpoint models gpt-5.4                  show what is known of a model
       nulpoint COMMAND --help                  show the options of one command
     """
 
@@ -102,7 +105,8 @@ def check(env_file: Path | None) -> None:
       nulpoint check
       nulpoint check --env-file .env && systemctl reload nulpoint
     """
-    config = _load_or_exit(ConfigSource(os.environ, Path.cwd(), env_file))
+    source = ConfigSource(os.environ, Path.cwd(), env_file)
+    config = _load_or_exit(source)
     scheme = "https" if config.tls_cert else "http"
     click.echo(f"The configuration is valid. The gateway would listen on {scheme}://{config.host}:{config.port}")
     if config.admin_port is not None:
@@ -117,6 +121,8 @@ def check(env_file: Path | None) -> None:
         click.echo(f"  alias {alias} -> {target}")
     for model, chain in config.chains.items():
         click.echo(f"  fallbacks {model} -> {', then '.join(_format_step(step, config) for step in chain)}")
+    for warning in retirement_warnings(config, source.today()):
+        click.echo(f"  warning: {warning}")
     if config.open_to_others:
         click.echo(
             "  note: HOST is not a loopback address and clients need no key; set GATEWAY_API_KEYS to require one"
@@ -195,12 +201,46 @@ def explain(env_file: Path | None, model: str, route: Route, url: str | None, as
             f"nothing listens at {gateway_url}; start the gateway, or leave out --url to use the configuration"
         )
     if page is None and config is not None:
-        page = explain.explain_from_config(config, model, route)
+        page = explain.explain_from_config(config, config_source.today(), model, route)
         origin = (
             f"no gateway answers at {gateway_url}: from the configuration, as if every circuit breaker were closed and"
             " no key were cooling down"
         )
     click.echo(json.dumps(page, indent=2) if as_json else f"{explain.format_explanation(page or {})}\n({origin})")
+
+
+@main.command(short_help="Show what is known of models, and from where.")
+@env_file
+@click.argument("model", required=False)
+@click.option("--provider", "--host", help="List only the models of this provider.")
+@click.option("--all", "with_retired", is_flag=True, help="List retired models too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(env_file: Path | None, model: str | None, provider: str | None, with_retired: bool, as_json: bool) -> None:
+    """List the known models, or show every known fact about MODEL with its source.
+
+    MODEL is a name as in a request: it may be an alias, a plain name or provider/model. The facts are those that the
+    gateway uses to translate requests, to choose fallback targets and to calculate costs. Those of config.yaml override
+    the built-in ones. Names that are not listed are routed too.
+
+    \b
+    Examples:
+      nulpoint models --provider anthropic
+      nulpoint models claude-sonnet-5
+      nulpoint models bedrock/us.anthropic.claude-opus-5-5 --json
+    """
+    from nulpoint.cli import models as facts
+
+    source = ConfigSource(os.environ, Path.cwd(), env_file)
+    known = facts.load_knowledge(source)
+    if known.problem:
+        click.echo(f"nulpoint: {known.problem}", err=True)
+    if provider is not None and provider not in known.specs:
+        raise click.BadParameter(f"{provider!r} is not a known provider; nulpoint providers lists them")
+    try:
+        page, lines = known.describe(model) if model else known.list(provider, with_retired=with_retired)
+    except Failure as failure:
+        raise click.ClickException(failure.message) from None
+    click.echo(json.dumps(page, indent=2) if as_json else "\n".join(lines))
 
 
 @main.command(short_help="List the known providers and their variables.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from nulpoint.config.loader import FILE
+from nulpoint.config.loader import FILE, NO_GUARD
 from nulpoint.config.model import Config
 from nulpoint.config.problems import ConfigError
 from nulpoint.config.safeguards import ReloadGuard
@@ -91,12 +91,15 @@ class LastGoodConfig:
         fresh.rename(self._folder)
 
 
-def load_last_good(source: ConfigSource, folder: Path) -> Config | None:
-    """Load, in a worker, what `LastGoodConfig` wrote to `folder`; None if there is nothing. Raises ConfigError."""
+def load_last_good(source: ConfigSource, folder: Path, guard: ReloadGuard = NO_GUARD) -> Config | None:
+    """Load, in a worker, what `LastGoodConfig` wrote to `folder`; None if there is nothing. Raises ConfigError.
+
+    Of the guard only the targets count: the files are those of the configuration in force, under other names.
+    """
     if not folder.is_dir():
         return None
     stand_in = source._replace(directory=folder, env_file=folder / _ENV_FILE if source.env_file is not None else None)
-    config = stand_in.load()
+    config = stand_in.load(guard=ReloadGuard(targets=guard.targets))
     names = {str(stand_in.env_file): str(source.env_file)}
     origins = {variable: names.get(origin, origin) for variable, origin in config.origins.items()}
     files = frozenset(names.get(file, file) for file in config.files)

@@ -4,12 +4,14 @@ import difflib
 import importlib.util
 import ssl
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nulpoint.config.document import UnreadableConfigError, read_document
 from nulpoint.config.model import Config
 from nulpoint.config.problems import ConfigError, Problem, Problems
+from nulpoint.config.retirements import retirement_problems
 from nulpoint.config.safeguards import ReloadGuard, environment_only
 from nulpoint.config.sections.fallbacks import read_chains
 from nulpoint.config.sections.identities import identity_variables
@@ -21,7 +23,10 @@ from nulpoint.config.settings import BY_KEY, SETTINGS, Setting
 from nulpoint.config.values import display_text
 from nulpoint.files import read_regular_file
 from nulpoint.http.server.tls import server_context
+from nulpoint.models.catalog import Models
+from nulpoint.models.retirement import NO_DAY
 from nulpoint.providers.spec import ProviderSpec
+from nulpoint.routing.retirements import configured_targets
 
 FILE = "config.yaml"
 LIMITS = ("rpm_limit", "rpm_limit_per_key", "tpm_limit", "tpm_limit_per_key", "max_parallel_per_key")
@@ -37,12 +42,17 @@ class SettingText(NamedTuple):
 
 
 def load(
-    environ: Mapping[str, str], directory: Path, running: Config | None = None, guard: ReloadGuard = NO_GUARD
+    environ: Mapping[str, str],
+    directory: Path,
+    running: Config | None = None,
+    guard: ReloadGuard = NO_GUARD,
+    today: date = NO_DAY,
 ) -> Config:
     """Load the configuration from the environment and `directory`/config.yaml. Raises ConfigError.
 
     The environment takes precedence; empty variables count as unset. `running` is the configuration in force, if there
-    is one: settings that need a restart keep its values. `guard` says what must not be removed by accident.
+    is one: settings that need a restart keep its values. `guard` says what must not be removed by accident. Targets
+    whose models have retired on `today` are problems, except for those that the guard has.
     """
     problems: Problems = []
     file = _read_file(directory / FILE, guard, problems)
@@ -57,6 +67,8 @@ def load(
     models, model_problems = read_models(document.get("models"), known)
     prices, price_problems = read_prices(document.get("prices"), known)
     problems += [*provider_problems, *chain_problems, *model_problems, *price_problems]
+    chosen = configured_targets(aliases, chains, known, Models(tuple(models.values())))
+    problems += retirement_problems(chosen, guard.targets, today)
     if not unreadable:
         reported = {problem.key.upper() for problem in problems}
         problems += [problem for problem in guard.removed_keys(fields) if problem.key not in reported]

@@ -69,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     no_proxy: str | None
     ssl_cert_file: str | None
     default_provider: str
+    model_refresh: float
     cache_mode: str
     cache_ttl: float
     cache_max_bytes: int

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.config.model_reference import model_tables
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
 from nulpoint.models.catalog import built_in_models
@@ -191,10 +192,20 @@ def _equivalent(provider: str, model: str | None) -> str:
 
 def failover() -> str:
     """Generate the text of docs/failover.md, of which only the tables come from the code."""
-    text = (_ROOT / "docs/failover.md").read_text(encoding="utf-8")
-    before, begin, rest = text.partition("<!-- equivalents: made from the code by `make docs` -->\n")
-    _, end, after = rest.partition("<!-- /equivalents -->\n")
-    return f"{before}{begin}{equivalents()}{end}{after}"
+    return _with_part("docs/failover.md", "equivalents", equivalents())
+
+
+def models() -> str:
+    """Generate the text of docs/models.md, of which only the tables come from the facts about models."""
+    return _with_part("docs/models.md", "models", model_tables())
+
+
+def _with_part(page: str, name: str, part: str) -> str:
+    """Return the text of a page with another text between the comments that mark a part of it."""
+    text = (_ROOT / page).read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"<!-- {name}: made from the code by `make docs` -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->\n")
+    return f"{before}{begin}{part}{end}{after}"
 
 
 def schema() -> str:
@@ -290,6 +301,7 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration,
     "docs/providers.md": providers,
     "docs/failover.md": failover,
+    "docs/models.md": models,
     "docs/config.schema.json": schema,
     ".env.example": example,
 }

@@ -8,6 +8,8 @@ import msgspec
 
 from nulpoint.config.model import Config
 from nulpoint.config.problems import Problem
+from nulpoint.models.catalog import Models
+from nulpoint.routing.retirements import configured_targets
 
 ALLOW = "ALLOW_KEYLESS_RELOAD"
 # The keys that restrict access, and what is open to everybody without them.
@@ -23,12 +25,15 @@ class ReloadGuard(msgspec.Struct, frozen=True):
     files: frozenset[str] = frozenset()  # the files that existed
     sources: frozenset[str] = frozenset()  # the origins of its values
     keys: frozenset[str] = frozenset()  # the names in `KEYS` that are set
+    targets: frozenset[str] = frozenset()  # the targets of aliases and chains whose models have a day of retirement
 
     @classmethod
     def of(cls, config: Config) -> "ReloadGuard":
         """Return a guard for this configuration."""
         keys = frozenset(name for name in KEYS if getattr(config, name.lower()))
-        return cls(config.files, frozenset(config.origins.values()), keys)
+        targets = configured_targets(config.aliases, config.chains, config.known, Models(tuple(config.models.values())))
+        names = frozenset(target.name for target in targets)
+        return cls(config.files, frozenset(config.origins.values()), keys, names)
 
     @classmethod
     def decode(cls, text: str) -> "ReloadGuard":

@@ -116,6 +116,9 @@ SETTINGS = (
     Setting("NO_PROXY", values.text_value, None, UPSTREAM, "Hosts that are reached without the proxy, comma-separated."),
     Setting("SSL_CERT_FILE", values.text_value, None, UPSTREAM, "PEM file with the root certificates to trust instead of the system's."),
     Setting("DEFAULT_PROVIDER", values.text_value, "openai", UPSTREAM, "Provider for model names that match no alias, pattern or provider prefix. If it is set, names that begin with an unknown provider, such as `google/...`, go there too; otherwise they are a 404."),
+    Setting("MODEL_REFRESH", values.duration_or_off(60.0), "0", UPSTREAM,
+            "How often to ask the providers for their lists of models, for example 1h. `GET /v1/models` then lists what the configured keys can reach, "
+            "and the days of retirement in the lists replace the built-in ones. 0: never."),
     Setting("CACHE_MODE", values.choice("memory", "redis", "none"), "memory", CACHE, "Where responses are cached."),
     Setting("CACHE_TTL", values.positive_duration, "1h", CACHE, "How long a cached response is valid."),
     Setting("CACHE_MAX_BYTES", values.size, "256MiB", CACHE,

@@ -1,7 +1,8 @@
 """The files and variables that a process's configuration is read from, at the start and again while it runs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -24,16 +25,23 @@ EMPTY_ENV_FILE = (
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 
+def utc_today() -> date:
+    """Return the date. Hosts retire models on a day of UTC, as far as they say so."""
+    return datetime.now(UTC).date()
+
+
 class ConfigSource(NamedTuple):
     """The sources of a configuration.
 
     `environ` is the environment as it was when the process started. `env_file` sets further variables, over which
-    the environment takes precedence. `directory` may contain config.yaml.
+    the environment takes precedence. `directory` may contain config.yaml. `today` returns the date, from which it
+    follows which models have retired.
     """
 
     environ: Mapping[str, str]
     directory: Path
     env_file: Path | None = None
+    today: Callable[[], date] = utc_today
 
     def load(self, running: Config | None = None, guard: ReloadGuard | None = None) -> Config:
         """Read the configuration. Raises ConfigError.
@@ -50,7 +58,7 @@ class ConfigSource(NamedTuple):
 
     def _load(self, running: Config | None, guard: ReloadGuard) -> Config:
         if self.env_file is None:
-            return load(self.environ, self.directory, running, guard)
+            return load(self.environ, self.directory, running, guard, self.today())
         variables = read_env_file(self.env_file)
         name = str(self.env_file)
         if variables is None and name in guard.files:
@@ -89,7 +97,7 @@ def _load_with(
     problems = [Problem(variable, f"({name})", environment_only(name)) for variable in misplaced]
     rest = {variable: text for variable, text in variables.items() if variable not in misplaced}
     try:
-        config = load({**rest, **source.environ}, source.directory, running, guard)
+        config = load({**rest, **source.environ}, source.directory, running, guard, source.today())
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

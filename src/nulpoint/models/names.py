@@ -21,3 +21,13 @@ def plain_name(host: str, model: str) -> str:
     if host in ("gemini", "vertexai"):
         return model.removeprefix("models/")
     return model
+
+
+def listed_name(host: str, pattern: str) -> str | None:
+    """Return the model that a pattern of a row names at a host; None if it stands for several.
+
+    A `*` at its beginning stands for a maker's prefix, which only Bedrock's ids have. It is not known there, so such a
+    pattern names no model of Bedrock.
+    """
+    name = pattern if host == "bedrock" else pattern.removeprefix("*")
+    return None if "*" in name else name

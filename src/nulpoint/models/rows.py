@@ -12,7 +12,9 @@ from nulpoint.models.facts import ModelFacts
 ANY = "*"
 Confidence = Literal["stated", "reported", "inferred"]
 # What may follow the name of a model: a date or `latest`, and on Bedrock a version.
-_SUFFIX = r"(?:[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|latest|default))?(?:-v\d+(?::\d+)?(?::\w+)?)?"
+DATE = r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|latest|default)"
+VERSION = r"-v\d+(?::\d+)?(?::\w+)?"
+_SUFFIX = f"(?:{DATE})?(?:{VERSION})?"
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,9 +57,13 @@ class ModelRow(msgspec.Struct, frozen=True):
         return cls(origin, {name: getattr(facts, name) for name in given})
 
     def is_about(self, hosts: tuple[str, ...], model: str) -> bool:
-        return any(host == ANY or host in hosts for host in self.origin.hosts) and any(
-            pattern_matches(pattern, model) for pattern in self.origin.models
-        )
+        return self.is_of(hosts) and self.names(model)
+
+    def is_of(self, hosts: tuple[str, ...]) -> bool:
+        return any(host == ANY or host in hosts for host in self.origin.hosts)
+
+    def names(self, model: str) -> bool:
+        return any(pattern_matches(pattern, model) for pattern in self.origin.models)
 
 
 def pattern_matches(pattern: str, model: str) -> bool:
@@ -66,9 +72,14 @@ def pattern_matches(pattern: str, model: str) -> bool:
     The name may be followed by a date, by `latest` or by a version: `claude-haiku-4-5` is also about
     `claude-haiku-4-5-20251001`.
     """
-    return _compiled(pattern).fullmatch(model) is not None
+    return compiled(regex(pattern)).fullmatch(model) is not None
+
+
+def regex(pattern: str) -> str:
+    """Return the regular expression for a pattern."""
+    return ".*".join(map(re.escape, pattern.split(ANY))) + _SUFFIX
 
 
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split(ANY))) + _SUFFIX, re.IGNORECASE)
+def compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.IGNORECASE)

@@ -8,6 +8,7 @@ from datetime import date
 
 from nulpoint.models.catalog import Models
 from nulpoint.models.facts import Tier
+from nulpoint.models.retirement import has_retired
 
 # The providers of equivalent models, in the order in which they are tried.
 PROVIDERS = ("openai", "anthropic", "gemini", "mistral")
@@ -33,9 +34,9 @@ def fallback_target(provider: str, tier: Tier, models: Models, today: date) -> s
 
     That is the last one that is listed as such and lives on this day; those of config.yaml are listed last.
     """
-    candidates = reversed(models.names_with(provider, "fallback_for"))
+    candidates = reversed(models.names(provider, fact="fallback_for"))
     for name in candidates:
         facts = models.of(provider, name)
-        if tier in facts.fallback_for and (facts.retires is None or today < facts.retires):
+        if tier in facts.fallback_for and not has_retired(facts, today):
             return name
     return None

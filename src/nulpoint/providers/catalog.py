@@ -126,6 +126,7 @@ _ROWS = (
         key_env="PERPLEXITY_API_KEY",
         stream_usage="inline",
         sends_done=False,
+        models_path="",
     ),
     ProviderSpec(
         name="cerebras",
@@ -188,6 +189,7 @@ _ROWS = (
         base_url="https://api.cohere.com/v2",  # docs.cohere.com/reference/rerank (read 2026-11)
         key_env="COHERE_API_KEY",
         operations=("rerank",),
+        models_path="",  # it has one, but not below /v2
         models=("rerank-v5.0-pro", "rerank-v5.0-fast", "rerank-v4.0-pro", "rerank-v4.0-fast", "rerank-v3.5"),
     ),
     ProviderSpec(
@@ -204,6 +206,7 @@ _ROWS = (
         operations=("rerank",),
         rename={"top_n": "top_k"},
         rename_response={"rerank": {"data": "results"}},
+        models_path="",
         models=("rerank-3", "rerank-3-lite", "rerank-2.5", "rerank-2.5-lite"),
     ),
     # Clouds, whose endpoints depend on the user's account, and which may use tokens instead of keys.
@@ -241,6 +244,7 @@ _ROWS = (
             ),
         ),
         operations=("chat", "embeddings"),
+        deployments=True,
     ),
     ProviderSpec(
         name="vertexai",

@@ -49,7 +49,9 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             providers that always send it or reject the option.
         sends_done: whether its streams end with `data: [DONE]`.
         idle_timeout: seconds after which an idle connection is closed, if shorter than UPSTREAM_IDLE_TIMEOUT.
-        models: the names listed by `GET /v1/models`; other names are routed too.
+        models: names for `GET /v1/models` besides those of known models; other names are routed too.
+        models_path: the path of its list of models if that differs from the wire format's; empty if it has none.
+        deployments: whether its models have the names that users gave to their deployments.
     """
 
     name: str
@@ -72,6 +74,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sends_done: bool = True
     idle_timeout: float | None = None
     models: tuple[str, ...] = ()
+    models_path: str | None = None
+    deployments: bool = False
 
     def offers(self, route: Route) -> bool:
         """Return whether the provider can serve an operation, perhaps by means of another one."""
@@ -92,6 +96,13 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def host(self) -> str:
         """The name of the built-in provider under which the facts about its models are listed."""
         return self.like or self.name
+
+    @property
+    def list_path(self) -> str:
+        """The path of its list of models; empty if it has none with the names that requests use."""
+        if self.deployments:
+            return ""
+        return WIRE_FORMATS[self.wire].models_path if self.models_path is None else self.models_path
 
     @property
     def keys_env(self) -> str | None:

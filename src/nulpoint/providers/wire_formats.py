@@ -29,12 +29,14 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
         stream_content_type: the media type of streams, in lower case.
         model_prefix: a prefix that clients may write before a model's name and that is not part of the path.
         speaks: the client formats whose requests and responses are passed on; all others are translated.
+        models_path: the path of the list of models; empty if there is none with the names that requests use.
     """
 
     paths: Mapping[Call, str] = {}
     stream_content_type: bytes = b"text/event-stream"
     model_prefix: str = ""
     speaks: frozenset[str] = frozenset()
+    models_path: str = ""
 
 
 _GEMINI: Mapping[Call, str] = {
@@ -44,10 +46,10 @@ _GEMINI: Mapping[Call, str] = {
 }
 WIRE_FORMATS: Mapping[Wire, WireFormat] = MappingProxyType(
     {
-        "openai": WireFormat(speaks=frozenset({"openai-chat", "openai-completions"})),
-        "anthropic": WireFormat(paths={"chat": "/messages"}),
-        "gemini": WireFormat(paths=_GEMINI, model_prefix="models/"),
-        "mistral": WireFormat(),
+        "openai": WireFormat(speaks=frozenset({"openai-chat", "openai-completions"}), models_path="/models"),
+        "anthropic": WireFormat(paths={"chat": "/messages"}, models_path="/models?limit=1000"),
+        "gemini": WireFormat(paths=_GEMINI, model_prefix="models/", models_path="/models?pageSize=1000"),
+        "mistral": WireFormat(models_path="/models"),
         # This is Gemini's format except for embeddings.
         "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:predict"}, model_prefix="models/"),
         # This is Anthropic's format with the model in the path instead of the body.

@@ -134,11 +134,16 @@ class FallbackChains:
         models: Models | None = None,
         today: date = date.min,
     ) -> None:
+        self.configured = configured
+        self.automatic = automatic
+        self.today = today
         self._models = models or built_in_models()
-        self._today = today
-        self._configured = configured
         self._patterns = sorted((name for name in configured if _is_pattern(name)), key=len, reverse=True)
-        self._automatic = automatic
+
+    @property
+    def exact_names(self) -> list[str]:
+        """The names of models that have a configured chain, without patterns."""
+        return [name for name in self.configured if name not in self._patterns]
 
     def chain_for(self, model: str, primary: Target) -> Chain:
         """Return the whole chain of a model.
@@ -150,20 +155,20 @@ class FallbackChains:
         configured = self._configured_chain(model)
         if configured is not None:
             return configured if _names(configured[0], primary) else ((first,), *_without(configured, primary))
-        if not self._automatic or model.startswith(f"{primary.provider.spec.name}/"):
+        if not self.automatic or model.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
-        others = equivalents(primary.provider.spec.name, primary.model, self._models, self._today)
+        others = equivalents(primary.provider.spec.name, primary.model, self._models, self.today)
         return ((first,), *((WeightedTarget(name),) for name in others))
 
     def configured_name(self, model: str) -> str | None:
         """Return the name or pattern under which config.yaml has a chain for this model; None if it has none."""
-        if model in self._configured:
+        if model in self.configured:
             return model
         return next((name for name in self._patterns if fnmatch.fnmatchcase(model, name)), None)
 
     def _configured_chain(self, model: str) -> Chain | None:
         name = self.configured_name(model)
-        return None if name is None else self._configured[name]
+        return None if name is None else self.configured[name]
 
 
 def _names(step: Step, target: Target) -> bool:

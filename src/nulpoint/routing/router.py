@@ -9,16 +9,20 @@ operator has set it: otherwise a prompt meant for one company would be sent to a
 
 import difflib
 from collections.abc import Iterator, Mapping
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
 from nulpoint.errors import Failure, rejected
 from nulpoint.models.catalog import Models, built_in_models
+from nulpoint.models.retirement import NO_DAY, describe, has_retired
 from nulpoint.providers.catalog import ALIASES, KNOWN_MODELS
 from nulpoint.providers.model_names import OTHER_PROVIDER_NAMES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.spec import Provider, ProviderSpec, Route
 from nulpoint.routing.chains import Chain, FallbackChains, Target, TargetPlan
+from nulpoint.routing.model_list import offered_models
+from nulpoint.routing.retirements import BUILT_IN, ChosenTarget, built_in_targets, configured_targets
 
 _MAX_SHOWN = 100  # characters of a client's name for a model that an error message repeats
 _SIMILARITY = 0.75  # the least ratio of two names of which one is suggested for the other
@@ -70,8 +74,9 @@ class Router:
     """Makes the plan of targets for each model.
 
     `providers` has the configured providers and `specs` all known ones, both by name. `aliases` are those of
-    config.yaml; they map a name to `provider/model`. `models` is what is known of models. `default_is_set` says whether
-    the operator has chosen the default provider.
+    config.yaml; they map a name to `provider/model`. `models` is what is known of models, and `today` the date, from
+    which it follows which of them have retired. `default_is_set` says whether the operator has chosen the default
+    provider.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Router:
         specs: Mapping[str, ProviderSpec],
         chains: FallbackChains,
         models: Models | None = None,
+        today: date = NO_DAY,
         *,
         default_is_set: bool,
     ) -> None:
@@ -93,7 +99,34 @@ class Router:
         self._specs = specs
         self._chains = chains
         self._known_models = models or built_in_models()
+        self._today = today
         self._plan_cache: dict[tuple[str, Route], TargetPlan] = {}
+        self._listed: list[tuple[str, str]] | None = None
+        self._chosen: list[ChosenTarget] | None = None
+
+    @property
+    def today(self) -> date:
+        return self._today
+
+    def set_today(self, today: date) -> None:
+        """Route by another date from now on: models may have retired."""
+        if today != self._today:
+            self._today = self._chains.today = today
+            self.forget_decisions()
+
+    def forget_decisions(self) -> None:
+        """Make all plans and lists again, because something else is known of models."""
+        self._plan_cache.clear()
+        self._listed = self._chosen = None
+
+    def chosen_targets(self) -> list[ChosenTarget]:
+        """Return the targets with a day of retirement that the gateway or the operator chose."""
+        if self._chosen is None:
+            models, chains = self._known_models, self._chains
+            self._chosen = configured_targets(self._configured_aliases, chains.configured, self._specs, models)
+            if chains.automatic:
+                self._chosen += built_in_targets(self._providers.values(), models)
+        return self._chosen
 
     def plan(self, model: str, route: Route) -> TargetPlan:
         """Return the targets for a model.
@@ -138,18 +171,33 @@ class Router:
         return self._target(self._providers[resolution.provider], resolution.model)
 
     def models(self) -> list[tuple[str, str]]:
-        """Return the model names to list, sorted, each with the name of its provider."""
-        listed: dict[str, str] = {}
-        for alias, target in self._aliases.items():
-            provider = target.partition("/")[0]
-            if provider in self._providers:
-                listed[alias] = provider
-        for name, provider_ in self._providers.items():
-            for model in provider_.spec.models:
-                found = self.find_target(model)
-                is_plain = found is not None and found.provider is provider_ and found.model == model
+        """Return the model names to list, sorted, each with the name of its provider.
+
+        They are the names of aliases and chains of config.yaml, the built-in aliases and the models of the providers in
+        use. Built-in names whose models have retired are left out.
+        """
+        if self._listed is None:
+            self._listed = sorted(self._names_to_list().items())
+        return self._listed
+
+    def _names_to_list(self) -> dict[str, str]:
+        listed = {
+            name: resolution.provider
+            for name in (*self._aliases, *self._chains.exact_names)
+            if (resolution := self._find(name)) is not None
+            and resolution.provider in self._providers
+            and (name not in ALIASES or name in self._configured_aliases or not self._is_retired(resolution))
+        }
+        for provider in self._providers.values():
+            for model in offered_models(provider.spec, self._known_models, self._today):
+                name, found = provider.spec.name, self.find_target(model)
+                is_plain = found is not None and found.provider is provider and found.model == model
                 listed.setdefault(model if is_plain else f"{name}/{model}", name)
-        return sorted(listed.items())
+        return listed
+
+    def _is_retired(self, resolution: Resolution) -> bool:
+        spec = self._specs[resolution.provider]
+        return has_retired(self._known_models.of(spec.host, resolution.model, spec.name), self._today)
 
     def _resolve(self, model: str) -> Resolution:
         """Find the provider of a model. Raises Failure (404) if the name begins with an unknown provider."""
@@ -213,7 +261,16 @@ class Router:
             for provider, _, upstream_model in [entry.target.partition("/")]
             if (reason := self._unusable_reason(provider, upstream_model, primary, route))
         }
+        if configured_chain is None and len(chain) > 1:
+            unusable_targets |= self._retired_equivalents(primary)
         return RoutingTrace(resolution, primary.name, configured_chain, len(chain) > 1, unusable_targets)
+
+    def _retired_equivalents(self, primary: Target) -> Iterator[tuple[str, str]]:
+        """Yield the built-in fallback targets that would take the place of a model if they had not retired."""
+        for chosen in self.chosen_targets():
+            same_tier = primary.facts.tier in chosen.facts.fallback_for and chosen.name != primary.name
+            if chosen.chosen_by == BUILT_IN and same_tier and has_retired(chosen.facts, self._today):
+                yield chosen.name, f"it {describe(chosen.facts, self._today)}"
 
     def _unusable_reason(self, provider: str, model: str, primary: Target, route: Route) -> str:
         """Return why a target of a chain cannot be used; empty if it can."""
@@ -221,7 +278,11 @@ class Router:
             spec = self._specs[provider]
             return f"{provider} is not configured; set {spec.variables_to_set}"
         operation, is_primary = OPERATIONS[route], f"{provider}/{model}" == primary.name
-        if not self._providers[provider].spec.offers(route):
+        spec = self._providers[provider].spec
+        facts = self._known_models.of(spec.host, model, spec.name)
+        if has_retired(facts, self._today) and not is_primary:
+            return f"it {describe(facts, self._today)}"
+        if not spec.offers(route):
             return f"{provider} has no {operation.noun}"
         if operation.fallback == "same model" and model != primary.model:
             return f"its {operation.noun} cannot be compared with those of the primary model"

@@ -77,7 +77,8 @@ def test_a_model_can_be_like_another_one():
     name = "claude-opus-5"
     models = Models([row("azure", "prod", like=f"anthropic/{name}", context=7)])
     expected = built_in_models().of("anthropic", name)
-    assert models.of("azure", "prod") == msgspec.structs.replace(expected, context=7)
+    # What follows from being a fallback target or from retiring is said of the other host.
+    assert models.of("azure", "prod") == msgspec.structs.replace(expected, context=7, fallback_for=())
 
 
 def test_nothing_is_known_of_an_unknown_model():

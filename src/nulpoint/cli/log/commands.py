@@ -1,7 +1,6 @@
 """The commands `nulpoint logs` and `nulpoint stats`."""
 
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,22 +17,13 @@ from nulpoint.cli.log.filters import Filters
 from nulpoint.cli.log.listing import Listing
 from nulpoint.cli.log.reader import RequestLogReader, UnreadableLogError, as_record, open_log
 from nulpoint.cli.log.summary import GROUPS, summarise
-from nulpoint.cli.log.table import Paint
+from nulpoint.cli.terminal import make_painter, terminal_width
 from nulpoint.config import ConfigError, values
 from nulpoint.config.sections.request_log import DEFAULT_DATABASE, configured_targets
 from nulpoint.config.source import read_env_file
 
 EXIT_UNREADABLE = 1
 POLL_SECONDS = 0.3
-DEFAULT_WIDTH = 140  # columns, if the output is not a terminal
-_STYLES: dict[str, dict[str, Any]] = {
-    "head": {"bold": True},
-    "dim": {"dim": True},
-    "good": {"fg": "green"},
-    "warn": {"fg": "yellow"},
-    "bad": {"fg": "red"},
-    "mark": {"fg": "cyan"},
-}
 _ATTEMPT_COUNT = "json_array_length(attempts) AS tries"
 
 
@@ -156,7 +146,7 @@ def stats(by: str, limit: int, file: Path | None, as_json: bool, **filter_option
             click.echo(msgspec.json.encode(document))
             return
         names = list(groups)[-limit:] if by == "hour" else list(groups)[:limit]
-        _echo(stats_table.lines(total, {name: groups[name] for name in names}, by, _terminal_width(), _make_painter()))
+        _echo(stats_table.lines(total, {name: groups[name] for name in names}, by, terminal_width(), make_painter()))
         if len(names) < len(groups):
             click.echo(f"{len(groups) - len(names)} more are left out; use -n {len(groups)} to show all")
 
@@ -190,14 +180,14 @@ def _print_request(log: RequestLogReader, request: str, as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(as_record(row)))
         else:
-            _echo(waterfall.lines(row, _terminal_width(), _make_painter()))
+            _echo(waterfall.lines(row, terminal_width(), make_painter()))
 
 
 def _row_printer(rows: list[Any], as_json: bool) -> Callable[[list[Any]], None]:
     """Return a function that prints rows. The layout is chosen to fit the first rows."""
     if as_json:
         return lambda new_rows: _echo(msgspec.json.encode(as_record(row)) for row in new_rows)
-    listing = Listing(rows, _terminal_width(), _make_painter())
+    listing = Listing(rows, terminal_width(), make_painter())
     click.echo(listing.head())
     return lambda new_rows: _echo(map(listing.line, new_rows))
 
@@ -265,14 +255,3 @@ def _configured_file() -> Path:
         text = "REQUEST_LOG names no file; set it to sqlite:PATH, or name a file with --file (- is standard input)"
         raise UnreadableLogError(text)
     return Path(DEFAULT_DATABASE)
-
-
-def _terminal_width() -> int:
-    return shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if sys.stdout.isatty() else DEFAULT_WIDTH
-
-
-def _make_painter() -> Paint:
-    """Return a painter that uses colour on a terminal, unless NO_COLOR (no-color.org) is set."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return lambda text, _: text
-    return lambda text, style: click.style(text, **_STYLES.get(style, {}))

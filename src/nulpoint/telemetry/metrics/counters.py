@@ -42,6 +42,7 @@ class RequestCounters:
         "_reached",
         "_saved",
         "_total",
+        "_unpriced",
         "_used",
     )
 
@@ -59,6 +60,7 @@ class RequestCounters:
         self._coalesced = 0  # requests that shared the call of another one
         self._used = self._prompt = self._completion = 0  # requests with known usage, and their tokens
         self._cost = self._saved = 0.0  # dollars
+        self._unpriced = 0  # requests with known usage and an unknown price, for which a provider was paid
         self._errors: dict[str, int] = {}
 
     def add(self, record: RequestRecord, attempt_us: int) -> None:
@@ -84,6 +86,7 @@ class RequestCounters:
         usage = record.usage
         if usage is not None:
             self._used += 1
+            self._unpriced += record.cost is None  # it is 0 if no provider was paid
             self._prompt += usage.prompt
             self._completion += usage.completion
         if self._is_hit:  # no provider was called
@@ -146,6 +149,8 @@ class RequestCounters:
             if dollars:
                 totals[(provider, route)] = totals.get((provider, route), 0.0) + dollars
         self._cost = self._saved = 0.0
+        _count(values.unpriced, (provider, route), self._unpriced)
+        self._unpriced = 0
         if not self._used:
             return
         directions = {"input": self._prompt, "output": self._completion, "total": self._prompt + self._completion}

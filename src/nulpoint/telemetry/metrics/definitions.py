@@ -62,6 +62,7 @@ class MetricValues(msgspec.Struct):
     tokens: dict[Labels, int] = {}
     cost: dict[Labels, float] = {}
     saved: dict[Labels, float] = {}
+    unpriced: dict[Labels, int] = {}
     errors: dict[Labels, int] = {}
     dropped_fields: dict[Labels, int] = {}
     failovers: dict[Labels, int] = {}
@@ -86,6 +87,7 @@ class MetricValues(msgspec.Struct):
     redis_up: dict[Labels, int] = {}
     config_reads: dict[Labels, int] = {}
     config_refused: dict[Labels, int] = {}
+    model_retires: dict[Labels, int] = {}
     build: dict[Labels, int] = {}
 
 
@@ -181,6 +183,12 @@ FAMILIES = (
         "saved", "gateway_saved_dollars_total", "Dollars saved by the cache and by shared calls", ("provider", "route")
     ),
     MetricFamily(
+        "unpriced",
+        "gateway_unpriced_requests_total",
+        "Requests that used tokens without a known price, so that their cost is missing in the sum",
+        ("provider", "route"),
+    ),
+    MetricFamily(
         "errors",
         "provider_errors_total",
         "Failed requests by the provider tried last",
@@ -251,6 +259,13 @@ FAMILIES = (
     MetricFamily("log_dropped", "gateway_log_dropped_total", "Request log records dropped"),
     MetricFamily("config_reads", "gateway_config_reloads_total", "Reloads of the configuration", ("result",)),
     _gauge("config_refused", "gateway_config_refused", "Workers that rejected the present configuration"),
+    _gauge(
+        "model_retires",
+        "gateway_model_retires_days",
+        "Days until the model of a fallback target or configured alias retires; the lowest value of all workers",
+        ("model",),
+        "lowest",
+    ),
     _gauge("build", "gateway_build_info", "Always 1", ("version",), "highest"),
 )
 

@@ -86,6 +86,10 @@ class Metrics:
         self._values.breakers = {(provider,): int(state) for provider, state in states.items()}
         self._values.health = {(provider,): int(not state) for provider, state in states.items()}
 
+    def set_retirements(self, days: Mapping[str, int]) -> None:
+        """Set the days until the models of targets retire, by `provider/model`."""
+        self._values.model_retires = {(model,): left for model, left in days.items()}
+
     def page(self) -> bytes:
         """Return the metrics page of all workers. Raises OSError rather than returning an incomplete page."""
         values = self.values

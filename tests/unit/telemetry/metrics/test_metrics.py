@@ -20,6 +20,20 @@ KINDS = {family.name: family.kind for family in FAMILIES}
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
+def test_requests_without_a_price_are_counted():
+    metrics = Metrics("1.2")
+    usage = Usage(prompt=3, completion=4)
+    for fields in (
+        {"usage": usage},
+        {"usage": usage, "cost": 0.5},
+        {"usage": usage, "cost": 0.0, "cache": "HIT"},  # no provider was paid
+        {"usage": usage, "cost": 0.0, "coalesced": True},
+        {},
+    ):
+        metrics.request_finished(record(provider="openai", **fields))
+    assert samples(metrics.page(), "gateway_unpriced_requests_total") == {("", "openai", "chat"): 1}
+
+
 def test_the_metrics_of_one_request():
     metrics = Metrics("1.2")
     metrics.request_finished(
