@@ -1,8 +1,8 @@
 """Translates `reasoning_effort` for Claude.
 
-Newer models are given a level of effort (adaptive thinking), older ones a number of tokens, and the oldest do not think.
-Which levels a model accepts and how its thinking is turned off is in the facts about it. Sources: Anthropic's pages on
-adaptive thinking, effort and preserved thinking, and the pages on what is new in each model (read 2026-11).
+Newer models are given a level of effort (adaptive thinking), older ones a number of tokens, and the oldest do not
+think. Which levels a model accepts and how its thinking is turned off is in the facts about it. Sources: Anthropic's
+pages on adaptive thinking, effort and preserved thinking, and on what is new in each model (read 2026-11).
 """
 
 from collections.abc import Mapping
