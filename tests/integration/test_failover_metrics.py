@@ -170,7 +170,8 @@ def test_a_refused_key_is_logged_once(caplog):
 
     scenario(play, {**SETTINGS, "OPENAI_API_KEYS": "sk-secret-2", "MAX_RETRIES": "3"})
     told = [record.getMessage() for record in caplog.records if "is not used" in record.getMessage()]
-    assert told == [f"key {number} of openai was refused (status 401): it is not used for 300 s" for number in (1, 2)]
+    expected = [f"key {number} of openai was refused (status 401): it is not used for 300 s" for number in (1, 2)]
+    assert sorted(told) == expected  # which one is tried first depends on the conversation
 
 
 def test_a_key_without_access_to_a_model_is_logged_with_the_model(caplog):

@@ -355,9 +355,10 @@ BEDROCK_DROPS: dict[str, Any] = {
     },
     "alternatives at the top of a schema": ("tools.function.parameters.anyOf",),
     **dict.fromkeys(("allowed, free", "allowed, required"), ("tool_choice",)),
-    **dict.fromkeys(
-        ("custom tool", "choice required", "choice of one", "allowed, one must be called"), {LLAMA: ("tool_choice",)}
-    ),
+    "custom tool": {LLAMA: ("tool_choice",)},
+    "choice required": {LLAMA: ("tool_choice",)},
+    "choice of one": {LLAMA: ("tool_choice",)},
+    "allowed, one must be called": {LLAMA: ("tool_choice",)},
     "legacy functions": {LLAMA: ("function_call",)},
     "an answer to go on with": {BEDROCK_CLAUDE[2]: ("messages",)},
     "cache marks": dict.fromkeys((NOVA, LLAMA), ("cache_control",)),

@@ -1,7 +1,7 @@
 """Brings the references within a JSON Schema into the one form that providers of strict schemas accept.
 
-A reference may point anywhere in its document (JSON Pointer, RFC 6901): into `$defs`, into the older `definitions`, at a
-property, or at the whole document. Here each becomes a reference to an entry of `$defs` at the top.
+A reference may point anywhere in its document (JSON Pointer, RFC 6901): into `$defs`, into the older `definitions`, at
+a property, or at the whole document. Here each becomes a reference to an entry of `$defs` at the top.
 """
 
 from collections import deque
@@ -139,7 +139,9 @@ class _Definitions:
 
     def _free_name(self, wanted: str) -> str:
         """Return a name like the wanted one that no other definition has, and that needs no escapes in references."""
-        plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in wanted)
+        plain = "".join(
+            letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in wanted
+        )
         name, number = plain, 1
         while name in self._taken:
             number += 1

@@ -239,14 +239,14 @@ class AttemptPlanner:
         listed = {(target.name, why.reason) for target, why in self.skipped}
         self.skipped += [(target, why) for target, why in skipped if (target.name, why.reason) not in listed]
 
-    def _acquire(self, target: Target, now: float, last_resort: bool) -> Lease | SkipReason:
+    def _acquire(self, target: Target, now: float, last_resort: bool, after: Hashable = None) -> Lease | SkipReason:
         if _is_foreign(target, self._primary, self._client_key_digest):
             return SkipReason("foreign", 0.0)
         if target is not self._primary and (self._is_too_small(target) or not self._fits(target)):
             return SkipReason("unfit", 0.0)
         health = self._provider_health[target.provider.spec.name]
         return health.acquire(
-            target.model, now, self._client_key_digest, self._conversation_key, last_resort=last_resort
+            target.model, now, self._client_key_digest, self._conversation_key, last_resort=last_resort, after=after
         )
 
     def _is_too_small(self, target: Target) -> bool:
@@ -258,7 +258,7 @@ class AttemptPlanner:
         wait = backoff_before_retry(failure, self._number, random) if self._rules.retries else None
         if wait is None or now + wait + MIN_ATTEMPT_SECONDS > self._deadline:
             return None
-        lease = self._acquire(planned.target, now + wait, True)
+        lease = self._acquire(planned.target, now + wait, True, after=planned.lease.credential)
         return self._planned(planned.target, lease, now + wait, wait) if isinstance(lease, Lease) else None
 
     def _planned(self, target: Target, lease: Lease, now: float, wait: float = 0.0) -> PlannedAttempt:

@@ -122,13 +122,15 @@ class ProviderHealth:
         conversation_key: ConversationKey = no_conversation,
         *,
         last_resort: bool,
+        after: Hashable = None,
     ) -> Lease | SkipReason:
         """Return a lease for one call, or the reason why the provider cannot be called.
 
         `client_key_digest` is the digest of the key that the client sent, or None. As a `last_resort`, a credential
-        that is cooling down may be used; of several, the one whose cooldown ends first.
+        that is cooling down may be used; of several, the one whose cooldown ends first. `after` is the credential of
+        the failed call that is tried again; the conversation's next one is used for it.
         """
-        credential, end = self._choose_credential(model, now, client_key_digest, conversation_key)
+        credential, end = self._choose_credential(model, now, client_key_digest, conversation_key, after)
         if end and not last_resort:
             return SkipReason(COOLING_DOWN, end - now)
         permit = self.breaker.acquire(now)
@@ -203,7 +205,12 @@ class ProviderHealth:
             self.cooldowns.rate_limited(credential, model, failure.provider_retry_after, now)
 
     def _choose_credential(
-        self, model: str, now: float, client_key_digest: Hashable | None, conversation_key: ConversationKey
+        self,
+        model: str,
+        now: float,
+        client_key_digest: Hashable | None,
+        conversation_key: ConversationKey,
+        after: Hashable,
     ) -> tuple[Hashable, float]:
         """Return the credential to use and when its cooldown ends, 0 if it is not cooling down.
 
@@ -212,19 +219,23 @@ class ProviderHealth:
         """
         if client_key_digest is not None:
             return client_key_digest, self.cooldowns.end_of(client_key_digest, model, now)
-        if not self.cooldowns.maybe_active:
+        if not self.cooldowns.maybe_active and after is None:
             return 0 if self._count == 1 else self._preferred_credential(conversation_key), 0.0
         conversation = conversation_key() if self._count > 1 else None
-        if conversation is None:
-            candidates = [(self._next_credential + step) % self._count for step in range(self._count)]
-        else:
-            candidates = self._preferences.order(conversation)
+        candidates = self._turns() if conversation is None else self._preferences.order(conversation)
+        if conversation is not None and after in candidates:
+            next_one = candidates.index(after) + 1
+            candidates = candidates[next_one:] + candidates[:next_one]
         ends = [(self.cooldowns.end_of(credential, model, now), credential) for credential in candidates]
         end, credential = min(ends, key=lambda candidate: candidate[0])
         if conversation is None:
             # The turn moves past the chosen one, so that the neighbour of one cooling down gets no double share.
             self._next_credential = (credential + 1) % self._count
         return credential, end
+
+    def _turns(self) -> list[int]:
+        """Return the positions of the configured credentials, beginning with the one whose turn it is."""
+        return [(self._next_credential + step) % self._count for step in range(self._count)]
 
 
 def cooldown_scope(failure: Failure, model: str) -> str:

@@ -12,7 +12,10 @@ from support.chat_codec import CODECS
 from support.request_judges import judge_anthropic
 from support.request_table import CUSTOM, HI, TURN, allowed, named
 
-FUNCTION = {"name": "look", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}}
+FUNCTION = {
+    "name": "look",
+    "parameters": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]},
+}
 LOOK = {"type": "function", "function": FUNCTION}
 OTHER = {"type": "function", "function": {"name": "other", "parameters": {"type": "object", "properties": {}}}}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -22,7 +25,9 @@ SHOWN = {"type": "adaptive", "display": "summarized"}
 
 
 def sent(wire, model, **members):
-    body, dropped, translation = CODECS[wire].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
+    body, dropped, translation = CODECS[wire].encode(
+        json.dumps({"model": "x", "messages": HI, **members}).encode(), model
+    )
     request = json.loads(body)
     if wire == "anthropic":
         judge_anthropic({**request, "thinking": without_beta(request)} if "thinking" in request else request)
@@ -62,7 +67,14 @@ def effort_of(request):
 # -- tools that must be called -----------------------------------------------------------------------------------------
 
 NEVER_FORCED = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-fable-5-1", "claude-fable-5-2", "claude-mythos-5-1")
-FORCED = ("claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5-5")
+FORCED = (
+    "claude-sonnet-4-5",
+    "claude-opus-4-6",
+    "claude-opus-4-8",
+    "claude-opus-5",
+    "claude-sonnet-5",
+    "claude-haiku-5-5",
+)
 FORCING = {
     "required": {"tools": [LOOK, OTHER], "tool_choice": "required"},
     "named": {"tools": [LOOK, OTHER], "tool_choice": named("look")},
@@ -228,7 +240,12 @@ def test_an_effort_of_the_clients_own_is_at_most_high_without_thinking(model):
 
 @pytest.mark.parametrize(
     ("model", "display"),
-    [("claude-opus-4-6", None), ("claude-opus-4-7", "summarized"), ("claude-sonnet-5", "summarized"), ("claude-x", "summarized")],
+    [
+        ("claude-opus-4-6", None),
+        ("claude-opus-4-7", "summarized"),
+        ("claude-sonnet-5", "summarized"),
+        ("claude-x", "summarized"),
+    ],
 )
 def test_reasoning_is_shown_where_it_was_asked_for(model, display):
     for wire, host_model in at_hosts(model):

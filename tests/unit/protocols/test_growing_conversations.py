@@ -37,7 +37,9 @@ def requests_of(turn, number):
 
 
 def rendered(wire, model, messages):
-    body, dropped, _ = CODECS[wire].encode(json.dumps({"model": "m", "messages": messages, "tools": [TOOL]}).encode(), model)
+    body, dropped, _ = CODECS[wire].encode(
+        json.dumps({"model": "m", "messages": messages, "tools": [TOOL]}).encode(), model
+    )
     request = json.loads(body)
     if wire == "anthropic":
         judge_anthropic(request)
@@ -71,5 +73,10 @@ def test_a_turn_only_adds_to_the_request(wire, model, leading, conversation):
 @pytest.mark.parametrize("begin", [[{"role": "system", "content": "s"}], [{"role": "user", "content": ""}]])
 def test_a_beginning_that_was_added_stays(wire, model, begin):
     first = blocks_of(rendered(wire, model, begin))
-    more = [*begin, {"role": "assistant", "content": "a"}, {"role": "system", "content": "b"}, {"role": "user", "content": "u"}]
+    more = [
+        *begin,
+        {"role": "assistant", "content": "a"},
+        {"role": "system", "content": "b"},
+        {"role": "user", "content": "u"},
+    ]
     assert blocks_of(rendered(wire, model, more))[: len(first)] == first

@@ -67,7 +67,10 @@ PDFS = {
 def test_a_pdf_by_any_member(part):
     request, dropped = sent(messages=user(part))
     (block,) = request["messages"][0]["content"]
-    assert (block["type"], block["source"]) == ("document", {"type": "base64", "media_type": "application/pdf", "data": DATA})
+    assert (block["type"], block["source"]) == (
+        "document",
+        {"type": "base64", "media_type": "application/pdf", "data": DATA},
+    )
     assert dropped == []
     request, dropped = sent("bedrock", CLAUDE_AT_BEDROCK, messages=user(part))
     document, text = request["messages"][0]["content"]
@@ -76,7 +79,11 @@ def test_a_pdf_by_any_member(part):
 
 
 def test_media_from_the_web_is_taken_by_its_name():
-    urls = {"https://a.example/x.pdf?y=z": "document", "https://a.example/x.PNG": "image", "https://a.example/x": "image"}
+    urls = {
+        "https://a.example/x.pdf?y=z": "document",
+        "https://a.example/x.PNG": "image",
+        "https://a.example/x": "image",
+    }
     for url, kind in urls.items():
         request, _ = sent(messages=user({"type": "image_url", "image_url": {"url": url}}))
         assert request["messages"][0]["content"] == [{"type": kind, "source": {"type": "url", "url": url}}]
@@ -116,7 +123,11 @@ def test_a_cache_mark_on_any_form_of_message_is_sent(messages):
     for model in ("claude-sonnet-4-5", "claude-opus-4-8"):
         request, dropped = sent(model=model, messages=messages, tools=[TOOL])
         assert (json.dumps(request).count('"cache_control": {"type": "ephemeral"}'), dropped) == (1, [])
-        assert not any("cache_control" in block and "thinking" in block["type"] for turn in request["messages"] for block in turn["content"])
+        assert not any(
+            "cache_control" in block and "thinking" in block["type"]
+            for turn in request["messages"]
+            for block in turn["content"]
+        )
     request, dropped = sent("bedrock", CLAUDE_AT_BEDROCK, messages=messages, tools=[TOOL])
     assert (json.dumps(request).count('"cachePoint"'), dropped) == (1, [])
 

@@ -52,7 +52,9 @@ def test_a_model_that_binds_its_thinking_may_leave_it_out(wire, model):
 
 @pytest.mark.parametrize("model", BINDING)
 def test_it_may_also_leave_it_out_at_bedrock(model):
-    request, dropped, headers = sent("bedrock", f"us.anthropic.{model}", OF_BEDROCK, anthropic_beta=["context-1m-2025-08-07"])
+    request, dropped, headers = sent(
+        "bedrock", f"us.anthropic.{model}", OF_BEDROCK, anthropic_beta=["context-1m-2025-08-07"]
+    )
     assert request["messages"][1]["content"][0] == REASONING
     assert request["additionalModelRequestFields"] == {
         "thinking": {"type": "adaptive", "block_binding": DROP},
@@ -76,7 +78,9 @@ def test_nothing_is_asked_for_without_earlier_thinking():
     assert ("thinking" in request, dict(headers)) == (False, {})
 
 
-@pytest.mark.parametrize("own", [{"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}}, {"type": "disabled"}])
+@pytest.mark.parametrize(
+    "own", [{"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}}, {"type": "disabled"}]
+)
 def test_a_client_that_decides_itself_is_obeyed(own):
     request, _, headers = sent("anthropic", "claude-haiku-5-5", OF_ANTHROPIC, thinking=own)
     assert (request["thinking"], dict(headers)) == (own, {})

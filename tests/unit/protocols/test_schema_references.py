@@ -110,7 +110,10 @@ def test_references_to_nothing_here_cannot_be_enforced(reference):
 pointers = st.text("#/$defsab~01", max_size=12)
 
 
-@given(pointer=pointers, schema=st.recursive(st.just({}), lambda inner: st.dictionaries(st.sampled_from("ab"), inner), max_leaves=5))
+@given(
+    pointer=pointers,
+    schema=st.recursive(st.just({}), lambda inner: st.dictionaries(st.sampled_from("ab"), inner), max_leaves=5),
+)
 def test_any_pointer_is_followed_or_refused(pointer, schema):
     try:
         found = resolve_pointer(schema, pointer)
@@ -120,7 +123,11 @@ def test_any_pointer_is_followed_or_refused(pointer, schema):
 
 
 def test_a_condition_that_stands_alone_may_be_a_reference():
-    schema = {"properties": {"a": {"allOf": [{"$ref": "#/$defs/T"}], "description": "A."}}, "required": ["a"], "$defs": {"T": TEXT}}
+    schema = {
+        "properties": {"a": {"allOf": [{"$ref": "#/$defs/T"}], "description": "A."}},
+        "required": ["a"],
+        "$defs": {"T": TEXT},
+    }
     rewritten = StrictSchemas(RequestFields({})).for_output(schema, "schema")
     assert rewritten["properties"]["a"] == {"anyOf": [{"$ref": "#/$defs/T"}], "description": "A."}
     several = {"allOf": [{"$ref": "#/$defs/T"}, NUMBER], "$defs": {"T": TEXT}}
@@ -151,7 +158,9 @@ def test_the_limits_are_those_of_all_schemas_of_a_request_together():
     request, dropped = sent("anthropic", "claude-opus-5", tools=tools)
     assert [tool.get("strict", False) for tool in request["tools"]] == [True] * 20 + [False] * 10
     assert dropped == ["tools.function.strict"]
-    request, dropped = sent("anthropic", "claude-opus-5", tools=tools, response_format=output_format(with_properties(20)))
+    request, dropped = sent(
+        "anthropic", "claude-opus-5", tools=tools, response_format=output_format(with_properties(20))
+    )
     assert "output_config" in request  # the response is what the client reads, so it comes first
     assert [tool.get("strict", False) for tool in request["tools"]] == [True] * 4 + [False] * 26
 
@@ -193,7 +202,11 @@ def test_older_drafts_become_the_current_one(old, current):
 
 def test_a_tool_whose_schema_is_a_reference_has_properties():
     schema = {"$ref": "#/definitions/Node", "definitions": {"Node": NODE}, "description": "A tree."}
-    assert object_schema(schema, SchemaRewriter("p", 100)) == {**NODE, "definitions": {"Node": NODE}, "description": "A tree."}
+    assert object_schema(schema, SchemaRewriter("p", 100)) == {
+        **NODE,
+        "definitions": {"Node": NODE},
+        "description": "A tree.",
+    }
     with pytest.raises(Failure):
         object_schema({"$ref": "#/$defs/A", "$defs": {"A": TEXT}}, SchemaRewriter("p", 100))
     assert object_schema({"type": ["object", "null"]}, SchemaRewriter("p", 100)) == {"type": "object"}

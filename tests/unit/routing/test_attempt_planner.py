@@ -177,6 +177,22 @@ def test_a_failing_provider_is_not_retried_with_another_key():
     assert simulate([A, B], ["500", OK], all_providers_health(("openai", 2))).tried == [A, B]
 
 
+def test_a_retry_of_a_conversation_uses_the_next_key_in_its_order():
+    provider_health = all_providers_health(("openai", 4))
+    health, key = provider_health["openai"], b"a conversation"
+    targets, rules, used = [target(A)], AttemptRules(attempts=4), []
+    planned = plan_first_attempt(targets, provider_health, rules, 600.0, None, 0.0, lambda: key)
+    planner = AttemptPlanner(
+        targets, provider_health, rules, 600.0, None, lambda _: True, lambda: key, first_attempt_made=True
+    )
+    while planned is not None:
+        used.append(planned.lease.credential)
+        failure = FAILURES["500"]()
+        record_failure(planned, provider_health, rules, failure, 0.0)
+        planned = planner.next_after(planned, failure, 0.0, 0.5)
+    assert used == health._preferences.order(key)
+
+
 def test_keys_in_cooldown_are_skipped():
     provider_health = all_providers_health(("openai", 2))
     assert simulate([A, B], ["401", OK], provider_health).tried == [f"{A}#0", f"{A}#1"]

@@ -146,6 +146,19 @@ def test_a_failure_that_is_not_about_the_key_changes_nothing():
         assert key_of(health, 3, 1.0) == first
 
 
+def test_a_call_that_is_tried_again_gets_the_next_key_of_its_conversation_and_later_ones_the_first():
+    health = several_keys()
+    order = health._preferences.order(talk(5)())
+    used = [health.acquire("m", 0.0, None, talk(5), last_resort=True).credential]
+    for _ in range(4):
+        used.append(health.acquire("m", 0.0, None, talk(5), last_resort=True, after=used[-1]).credential)
+    assert used == [*order, order[0]]
+    assert key_of(health, 5) == order[0]
+    fails(health, "429", credential=order[1])
+    assert health.acquire("m", 1.0, None, talk(5), last_resort=False, after=order[0]).credential == order[2]
+    assert health.acquire("m", 1.0, None, last_resort=False, after=0).credential != order[1]
+
+
 def test_a_reload_with_keys_in_another_order_keeps_the_keys_of_conversations():
     health = several_keys()
     order = [2, 0, 3, 1]

@@ -1,7 +1,7 @@
 """Writes images and files as Anthropic's blocks.
 
-Which block it is depends on the media type and not on the member in which the client sent it: a PDF may come as an image
-and an image as a file. Sources: the request types of the `anthropic` SDK, and Anthropic's error messages.
+Which block it is depends on the media type and not on the member in which the client sent it: a PDF may come as an
+image and an image as a file. Sources: the request types of the `anthropic` SDK, and Anthropic's error messages.
 """
 
 from base64 import b64decode
@@ -43,9 +43,7 @@ def file_block(file: File, path: str, facts: ModelFacts, fields: RequestFields) 
     return _block(url, file.name, where, facts, fields)
 
 
-def _block(
-    url: str, name: str | None, path: str, facts: ModelFacts, fields: RequestFields
-) -> dict[str, Any]:
+def _block(url: str, name: str | None, path: str, facts: ModelFacts, fields: RequestFields) -> dict[str, Any]:
     data = data_url(url, path)
     if data is None:
         return _from_web(url, name, path, facts)

@@ -2,8 +2,8 @@
 
 Structured outputs and strict tools support a part of JSON Schema: objects must be closed, and limits on numbers,
 lengths and counts are rejected. Unsupported keywords move into the description, where the model reads them, and are
-reported as dropped. Ordinary tools accept any schema of draft 2020-12 that describes an object, also one that contains itself, but no
-alternatives and no reference at its top level.
+reported as dropped. Ordinary tools accept any schema of draft 2020-12 that describes an object, also one that contains
+itself, but no alternatives and no reference at its top level.
 
 The time and memory that the rewriting takes are proportional to the schema, because no keyword that contains schemas is
 copied into two places. Sources: the `anthropic` SDK's own rewriting (`lib/_parse/_transform.py`) and Anthropic's

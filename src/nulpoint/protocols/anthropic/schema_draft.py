@@ -60,6 +60,8 @@ def _list_required_properties(current: dict[str, Any], schema: Mapping[str, Any]
     """Add to `required` of an object the properties that say it themselves, as in draft 3."""
     properties, required = schema.get("properties"), current.get("required", [])
     if isinstance(properties, Mapping) and isinstance(required, list):
-        more = [name for name, inner in properties.items() if isinstance(inner, Mapping) and inner.get("required") is True]
+        more = [
+            name for name, inner in properties.items() if isinstance(inner, Mapping) and inner.get("required") is True
+        ]
         if more:
             current["required"] = [*required, *[name for name in more if name not in required]]
