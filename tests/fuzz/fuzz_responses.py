@@ -16,6 +16,7 @@ from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_he
 from nulpoint.models.catalog import built_in_models
 from nulpoint.models.costs import Prices
 from nulpoint.protocols.error_body import has_embedded_error
+from nulpoint.protocols.openai import answers
 from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
@@ -124,6 +125,10 @@ def passed_on(body: bytes) -> None:
     check_facts(read_metadata(body))
     check_facts(read_completion(body))
     read_or_failed(lambda: check_response("p", body, None))
+    read_or_failed(lambda: answers.check_completion("p", body, b"{}"))
+    event = b"data: " + body.replace(b"\n", b" ") + b"\n\n"
+    found = answers.stream_failure(event, b"{}", complete=True)
+    assert found is None or found.status >= 400
     response = read_or_failed(lambda: parse(body))
     if response is not None:
         made = read_or_failed(lambda: write_response(response, CREATED, legacy_functions=True))

@@ -1,5 +1,6 @@
 """Growth cases for hostile responses: whole responses, errors, usage, and texts that are searched for credentials."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from nulpoint.conversation.emulation import ToolEmulation
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after
 from nulpoint.protocols.error_body import has_embedded_error
+from nulpoint.protocols.openai import answers
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.stored_forms import CompletionForms
 from nulpoint.protocols.openai.text_completion.writer import write_completion
@@ -434,6 +436,10 @@ ERROR_BODIES: dict[str, Shape] = {
     "a message of lists": (lambda size: {"error": {"message": [[["x"]]] * size}}, 20_000),
     "many members": (lambda size: {"error": distinct(size)}, 20_000),
     "many errors": (lambda size: [{"error": {"message": "x"}}] * size, 20_000),
+    "nearly sentences": (
+        lambda size: {"error": {"message": "Your account The model ` is suspended due to the input token count (1) " * size}}, 20_000
+    ),
+    "an error in an error": (lambda size: {"error": {"message": "x", "metadata": {"raw": "[" * size}}}, 200_000),
     "many choices": (lambda size: {"error": {}, "choices": [{"finish_reason": None}] * size}, 20_000),
     "numbers": (lambda size: b'{"error":' + b"1" * size + b"}", 1_000_000),
     "nothing but brackets": (lambda size: b"[" * size, 1_000_000),
@@ -455,6 +461,11 @@ USAGES: dict[str, Shape] = {
 }
 
 
+def is_answer(body: bytes) -> None:
+    with contextlib.suppress(Failure):
+        answers.check_completion("p", body, b"{}")
+
+
 def _errors() -> Iterator[Case]:
     for name, (build, largest) in ERROR_BODIES.items():
         yield case(
@@ -470,6 +481,7 @@ def _errors() -> Iterator[Case]:
         yield case(f"bedrock error: {name}", build, lambda body: ERROR_READERS["bedrock"](400, {}, body), largest)
     for name, (build, largest) in USAGES.items():
         yield case(f"usage: {name}", build, lambda body: (read_metadata(body), read_completion(body)), largest)
+        yield case(f"answer: {name}", build, lambda body: is_answer(body), largest)
         yield case(f"result list: {name}", build, read_result_list, largest)
     for name, piece in (("digits", b"1"), ("spaces", b" "), ("commas", b","), ("dates", b"Mon, 1 Jan ")):
         build = lambda size, piece=piece: piece * (size // len(piece) + 1)  # noqa: E731

@@ -30,6 +30,7 @@ _FAILURES: Mapping[Any, ClientCause | None] = MappingProxyType(
 )
 # The finish reasons that do not say why there is no content.
 _UNEXPLAINED = frozenset({"", "stop", "end_turn", "eos", "eos_token", "stop_sequence", "tool_calls", "function_call"})
+_MINIMAX = b'"base_resp"'
 _NO_OUTPUT = frozenset({"role", EXTRA_FIELDS})  # members of a message or a delta that are never content
 
 
@@ -79,6 +80,8 @@ def stream_failure(events: bytes, request: bytes, *, complete: bool) -> Failure 
 
     Of a stream that is not complete only errors are found.
     """
+    if not complete and _MINIMAX not in events:
+        return None
     choices: list[dict[str, Any]] = []
     for event in [*(decoder := sse.SseDecoder()).feed(events), *decoder.close()]:
         try:

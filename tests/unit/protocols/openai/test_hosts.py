@@ -111,8 +111,8 @@ def test_a_stream_cut_inside_an_event_ends_between_two(end):
         (OPENAI, framed(HELLO, FINISH) + b"data: [DONE]", framed(HELLO, FINISH, "[DONE]")),
         (OPENROUTER, b": OPENROUTER PROCESSING\n\n" + framed(HELLO, FINISH, "[DONE]"),
          b": OPENROUTER PROCESSING\n\n" + framed(HELLO, FINISH, "[DONE]")),
-        (GROQ, framed(chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 1, "completion_tokens": 2}}), "[DONE]"),
-         framed(chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 1, "completion_tokens": 2}}), "[DONE]")),
+        (GROQ, framed(HELLO, chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 1, "completion_tokens": 2}}), "[DONE]"),
+         framed(HELLO, chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 1, "completion_tokens": 2}}), "[DONE]")),
     ],
 )  # fmt: skip
 def test_ends(host, body, shown):

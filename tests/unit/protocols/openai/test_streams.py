@@ -24,6 +24,7 @@ def framed(*data, end="\n"):
     return "".join(f"data: {one}{end}{end}" for one in data).encode()
 
 
+FINISH_EVENT, USED_EVENT, DONE_EVENT = (f"data: {data}".encode() for data in (FINISH, USED, "[DONE]"))
 SAMPLE = b": ping\n\n" + framed(CHUNK, FINISH, USED, "[DONE]")
 WITHOUT_USAGE = b": ping\n\n" + framed(CHUNK, FINISH, "[DONE]")
 
@@ -157,11 +158,13 @@ def test_a_very_large_event_is_not_held():
     assert len(PassThrough().feed(b"data: " + b"x" * MAX_PENDING_BYTES)) > MAX_PENDING_BYTES
 
 
-@pytest.mark.parametrize("cut", range(0, len(SAMPLE) - 1, 7))
-def test_a_cut_stream_is_never_finished(cut):
-    watcher = PassThrough()
-    feed(watcher, [SAMPLE[: min(cut, SAMPLE.index(b"[DONE]") + 5)]])
-    assert not watcher.finished()
+@pytest.mark.parametrize("cut", range(len(SAMPLE)))
+def test_a_cut_stream_is_finished_only_between_events_after_the_finish_reason(cut):
+    watcher, sent = PassThrough(), SAMPLE[:cut]
+    feed(watcher, [sent])
+    last = sent[sent.rfind(b"\n") + 1 :]
+    is_between = last in (FINISH_EVENT, USED_EVENT, DONE_EVENT) or b"data: ".startswith(last)
+    assert watcher.finished() == (FINISH_EVENT in sent and is_between)
 
 
 def test_usage_beside_choices_is_not_hidden():
