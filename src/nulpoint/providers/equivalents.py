@@ -6,7 +6,6 @@ for a model without a tier is never moved to another model unless the user confi
 """
 
 import re
-from collections.abc import Mapping
 from types import MappingProxyType
 
 # Each tier's model at each provider, in the order they are tried. Some are not the newest: OpenAI's models after
@@ -68,37 +67,6 @@ CONTEXTS = MappingProxyType(
         "mistral/magistral-medium-latest": 262_144,
     }
 )
-
-# OpenAI's models from gpt-5 on support fewer parameters of a chat request than gpt-4o and reject the others with 400.
-_GPT_5 = frozenset({"openai/gpt-5.4", "openai/gpt-5.4-mini", "openai/gpt-5.2"})
-_REFUSED = frozenset(
-    {"stop", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "modalities", "audio",
-     "web_search_options"}
-)  # fmt: skip
-_REFUSED_BESIDE_EFFORT = frozenset({"temperature", "top_p", "logprobs", "top_logprobs"})
-_REFUSE_TOOLS_BESIDE_EFFORT = frozenset({"openai/gpt-5.4", "openai/gpt-5.4-mini"})
-_RENAMED = MappingProxyType({"max_tokens": "max_completion_tokens"})
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-def renamed_members(name: str) -> Mapping[str, str]:
-    """Return the parameters of a chat request that `provider/model` only supports under another name."""
-    return _RENAMED if name in _GPT_5 else _NOTHING
-
-
-def refuses(name: str, members: Mapping[str, bytes]) -> bool:
-    """Return whether `provider/model` is known to reject a chat request with these parameters (JSON text by name)."""
-    if name not in _GPT_5:
-        return False
-    present = {member for member, value in members.items() if value != b"null"}
-    refused = _REFUSED
-    if "reasoning_effort" in present and members["reasoning_effort"] != b'"none"':
-        refused |= _REFUSED_BESIDE_EFFORT
-        if name in _REFUSE_TOOLS_BESIDE_EFFORT:
-            refused |= {"tools", "functions"}
-    if _RENAMED.keys() | set(_RENAMED.values()) <= present:  # one of the two would be lost
-        return True
-    return not refused.isdisjoint(present)
 
 
 def tier_of(provider: str, model: str) -> str | None:
