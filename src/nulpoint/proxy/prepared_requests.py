@@ -10,8 +10,7 @@ from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import check_node_count
 from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.openai.envelope import without_model
-from nulpoint.providers.equivalents import CONTEXTS
-from nulpoint.providers.spec import Provider, Route
+from nulpoint.providers.spec import Provider
 from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.proxy.translation_thread import TranslationThread, takes_long
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
@@ -63,7 +62,6 @@ class PreparedCalls(msgspec.Struct):
     """
 
     proxy_request: ProxyRequest
-    route: Route
     endpoint: Callable[[Provider], ProviderEndpoint]
     thread: TranslationThread
     ready: dict[str, UpstreamCall | Failure]
@@ -106,7 +104,7 @@ class PreparedCalls(msgspec.Struct):
     def _may_fit(self, target: Target) -> bool:
         """Return False if it is clear without translating the request that the target does not support it."""
         body = self.proxy_request.body
-        context = CONTEXTS.get(target.name)
+        context = target.facts.context
         return context is None or len(body) <= context * _BYTES_PER_TOKEN or b";base64," in body
 
 
