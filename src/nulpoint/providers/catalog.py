@@ -8,6 +8,7 @@ with the same record under `providers` in config.yaml.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from nulpoint.providers.dialects import DIALECTS, OPENAI
 from nulpoint.providers.spec import ProviderSpec, Variant
 
 _VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
@@ -25,6 +26,7 @@ _ROWS = (
         name="openai",
         base_url="https://api.openai.com/v1",
         key_env="OPENAI_API_KEY",
+        dialect=OPENAI,
         operations=("chat", "completions", "embeddings", "moderations"),
         models=(
             "gpt-6.2-astra",
@@ -101,29 +103,39 @@ _ROWS = (
             "mistral-embed",
         ),
     ),
-    ProviderSpec(name="xai", base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", models=("grok-4.7", "grok-4.3")),
+    ProviderSpec(
+        name="xai",
+        base_url="https://api.x.ai/v1",
+        key_env="XAI_API_KEY",
+        dialect=DIALECTS["xai"],
+        models=("grok-4.7", "grok-4.3"),
+    ),
     ProviderSpec(
         name="deepseek",
         base_url="https://api.deepseek.com/v1",
         key_env="DEEPSEEK_API_KEY",
+        dialect=DIALECTS["deepseek"],
         models=("deepseek-flash", "deepseek-v4-pro"),
     ),
     ProviderSpec(
         name="groq",
         base_url="https://api.groq.com/openai/v1",
         key_env="GROQ_API_KEY",
+        dialect=DIALECTS["groq"],
         models=("openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/qwen3.8-27b"),
     ),
     ProviderSpec(
         name="together",
         base_url="https://api.together.xyz/v1",
         key_env="TOGETHER_API_KEY",
+        dialect=DIALECTS["together"],
         operations=("chat", "completions", "embeddings", "rerank"),
     ),
     ProviderSpec(
         name="perplexity",
         base_url="https://api.perplexity.ai",
         key_env="PERPLEXITY_API_KEY",
+        dialect=DIALECTS["perplexity"],
         stream_usage="inline",
         sends_done=False,
         models_path="",
@@ -132,15 +144,27 @@ _ROWS = (
         name="cerebras",
         base_url="https://api.cerebras.ai/v1",
         key_env="CEREBRAS_API_KEY",
+        dialect=DIALECTS["cerebras"],
         operations=("chat", "completions"),
         models=("gpt-oss-120b", "zai-glm-4.7", "qwen-3.8-27b"),
     ),
-    ProviderSpec(name="moonshot", base_url="https://api.moonshot.ai/v1", key_env="MOONSHOT_API_KEY"),
-    ProviderSpec(name="minimax", base_url="https://api.minimax.io/v1", key_env="MINIMAX_API_KEY"),
+    ProviderSpec(
+        name="moonshot",
+        base_url="https://api.moonshot.ai/v1",
+        key_env="MOONSHOT_API_KEY",
+        dialect=DIALECTS["moonshot"],
+    ),
+    ProviderSpec(
+        name="minimax",
+        base_url="https://api.minimax.io/v1",
+        key_env="MINIMAX_API_KEY",
+        dialect=DIALECTS["minimax"],
+    ),
     ProviderSpec(
         name="qwen",
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env="QWEN_API_KEY",
+        dialect=DIALECTS["qwen"],
         operations=("chat", "embeddings"),
         models=("qwen4-max", "qwen3.8-max", "qwen3.8-flash", "qwen-plus"),
     ),
@@ -148,39 +172,60 @@ _ROWS = (
         name="nebius",
         base_url="https://api.tokenfactory.nebius.com/v1",
         key_env="NEBIUS_API_KEY",
+        dialect=DIALECTS["nebius"],
         operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="novita",
         base_url="https://api.novita.ai/v3/openai",
         key_env="NOVITA_API_KEY",
+        dialect=DIALECTS["novita"],
         operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="bytedance",
         base_url="https://ark.cn-beijing.volces.com/api/v3",
         key_env="BYTEDANCE_API_KEY",
+        dialect=DIALECTS["bytedance"],
         operations=("chat", "embeddings"),
     ),
-    ProviderSpec(name="zai", base_url="https://api.z.ai/api/paas/v4", key_env="ZAI_API_KEY"),
-    ProviderSpec(name="canopywave", base_url="https://inference.canopywave.io/v1", key_env="CANOPYWAVE_API_KEY"),
-    ProviderSpec(name="inference", base_url="https://api.inference.net/v1", key_env="INFERENCE_API_KEY"),
+    ProviderSpec(
+        name="zai",
+        base_url="https://api.z.ai/api/paas/v4",
+        key_env="ZAI_API_KEY",
+        dialect=DIALECTS["zai"],
+    ),
+    ProviderSpec(
+        name="canopywave",
+        base_url="https://inference.canopywave.io/v1",
+        key_env="CANOPYWAVE_API_KEY",
+        dialect=DIALECTS["canopywave"],
+    ),
+    ProviderSpec(
+        name="inference",
+        base_url="https://api.inference.net/v1",
+        key_env="INFERENCE_API_KEY",
+        dialect=DIALECTS["inference"],
+    ),
     ProviderSpec(
         name="nanogpt",
         base_url="https://nano-gpt.com/api/v1",
         key_env="NANOGPT_API_KEY",
+        dialect=DIALECTS["nanogpt"],
         operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="openrouter",
         base_url="https://openrouter.ai/api/v1",
         key_env="OPENROUTER_API_KEY",
+        dialect=DIALECTS["openrouter"],
         operations=("chat", "completions", "embeddings"),
     ),
     ProviderSpec(
         name="fireworks",
         base_url="https://api.fireworks.ai/inference/v1",
         key_env="FIREWORKS_API_KEY",
+        dialect=DIALECTS["fireworks"],
         operations=("chat", "completions", "embeddings"),
     ),
     # Hosts of rerankers. Cohere and Voyage have chat or embeddings too, in formats that are not OpenAI's.
@@ -214,6 +259,7 @@ _ROWS = (
         name="azure",
         base_url="{AZURE_OPENAI_ENDPOINT}",
         key_env="AZURE_OPENAI_API_KEY",
+        dialect=OPENAI,
         auth="api-key",
         identity="entra",
         # A version other than `v1` is a date and selects the older API, which has the deployment in the path.
@@ -315,6 +361,7 @@ _ROWS = (
         name="ollama",
         base_url="http://localhost:11434/v1",
         key_env=None,
+        dialect=DIALECTS["ollama"],
         auth="none",
         operations=("chat", "completions", "embeddings"),
         idle_timeout=4.0,
@@ -323,6 +370,7 @@ _ROWS = (
         name="vllm",
         base_url="http://localhost:8000/v1",
         key_env=None,
+        dialect=DIALECTS["vllm"],
         auth="none",
         operations=("chat", "completions", "embeddings", "rerank"),
         idle_timeout=4.0,  # uvicorn, which serves it, closes idle connections after 5 s
@@ -331,6 +379,7 @@ _ROWS = (
         name="lmstudio",
         base_url="http://localhost:1234/v1",
         key_env=None,
+        dialect=DIALECTS["lmstudio"],
         auth="none",
         operations=("chat", "completions", "embeddings"),
         idle_timeout=4.0,

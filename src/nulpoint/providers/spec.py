@@ -6,6 +6,7 @@ from typing import Literal, NoReturn
 
 import msgspec
 
+from nulpoint.providers.dialect import PLAIN, Dialect
 from nulpoint.providers.operations import OPERATIONS, Operation
 from nulpoint.providers.wire_formats import WIRE_FORMATS, Call, Wire
 
@@ -43,6 +44,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         rename_response: members of responses that have another name at this provider: for each operation, the names
             that clients get, by the provider's.
         drop: request parameters that this provider rejects; the response tells the client which were dropped.
+        dialect: in what its chat format differs from OpenAI's, if its wire format is `openai`.
         operations: what it offers, by the names in `providers/operations.py`. Without `completions`, the requests of
             that endpoint are translated to `chat`.
         stream_usage: `ask` requests the usage of a stream with `stream_options.include_usage`; `inline` is for
@@ -69,6 +71,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rename: Mapping[str, str] = {}
     rename_response: Mapping[str, Mapping[str, str]] = {}
     drop: frozenset[str] = frozenset()
+    dialect: Dialect = PLAIN
     operations: tuple[str, ...] = ("chat",)
     stream_usage: Literal["ask", "inline"] = "ask"
     sends_done: bool = True

@@ -26,7 +26,6 @@ class AttemptLoop:
 
     def __init__(self, operation: Operation, services: Services, rules: ProxyRules) -> None:
         self._operation = operation
-        self._route = operation.name
         self._services = services
         self._rules = rules if operation.retried else rules._replace(attempts=rules.attempts.without_retries())
         self._loop = asyncio.get_running_loop()
@@ -91,7 +90,7 @@ class AttemptLoop:
         self, proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target
     ) -> UpstreamCall:
         """Prepare a long request, in the translation thread if translating it takes long. Raises Failure."""
-        if endpoint.translates and takes_long(proxy_request.body):
+        if takes_long(proxy_request.body) and endpoint.decodes_requests(target):
             work = partial(prepare_call, proxy_request, endpoint, target)
             return await self._services.translation.run(work)
         if len(proxy_request.body) > LARGE:
@@ -109,7 +108,7 @@ class AttemptLoop:
     ) -> "Failover":
         """Return the state for further attempts. `call` is the request as prepared for the first target."""
         calls = PreparedCalls(
-            proxy_request, self._route, self._endpoint, self._services.translation, {targets[0].name: call}
+            proxy_request, self._endpoint, self._services.translation, {targets[0].name: call}
         )
         planner = AttemptPlanner(
             targets,

@@ -12,13 +12,15 @@ from nulpoint.http.client.pool import ConnectionPool, UpstreamClient
 from nulpoint.http.message import header
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
 from nulpoint.providers.auth import Identity, Signer, credential_headers
+from nulpoint.providers.chat_adapter.adapter import ChatAdapter
 from nulpoint.providers.operations import Operation
 from nulpoint.providers.spec import Provider
 from nulpoint.providers.wire_formats import WIRE_FORMATS, Paths
 from nulpoint.redaction.credential_matcher import NO_CREDENTIAL, CredentialMatcher
 from nulpoint.request.headers import provider_headers
+from nulpoint.routing.chains import Target
 
-_MAX_MODELS = 1024  # whose heads and headers are cached
+_MAX_MODELS = 1024  # whose heads, headers and adapters are cached
 
 
 class RequestHead(NamedTuple):
@@ -32,6 +34,7 @@ class ProviderEndpoint:
     """The endpoint of one provider for one operation.
 
     `provider_protocol` translates conversations, and `embeddings` embeddings; both are None if requests are passed on.
+    `sends_chat` says whether requests have the format of OpenAI's chat completions, in which hosts differ a little.
     The head of a request is encoded once; only credentials, forwarded headers and the length are added to it.
     `identity` authenticates the gateway if the provider has no configured keys.
     """
@@ -52,6 +55,8 @@ class ProviderEndpoint:
         self.embeddings = EMBEDDINGS.get(spec.wire) if operation.name == "embeddings" else None
         self.provider_protocol = None if spec.speaks(operation) else PROVIDER_PROTOCOLS[spec.wire]
         self.translates = self.embeddings is not None or self.provider_protocol is not None
+        self.sends_chat = spec.wire == "openai" and spec.operation_for(operation) == "chat"
+        self._adapters: dict[str, ChatAdapter] = {}
         self.read_error = ERROR_READERS.get(spec.wire)
         self.identity = identity
         self._base = urlsplit(provider.base_url).path.rstrip("/")
@@ -102,6 +107,24 @@ class ProviderEndpoint:
         if self.identity is None or client_api_key:
             return None
         return self.identity.signer(_unix())
+
+    def chat_adapter(self, target: Target) -> ChatAdapter | None:
+        """Return what adapts chat requests to the host and the model of a target; None if they never change."""
+        if not self.sends_chat:
+            return None
+        adapter = self._adapters.get(target.model)
+        if adapter is None or adapter.facts is not target.facts:
+            if len(self._adapters) >= _MAX_MODELS:
+                self._adapters.clear()
+            adapter = self._adapters[target.model] = ChatAdapter(self.provider.spec, target.model, target.facts)
+        return adapter if adapter.is_needed else None
+
+    def decodes_requests(self, target: Target) -> bool:
+        """Return whether requests are decoded as a whole, so that preparing a long one may take long."""
+        if self.translates:
+            return True
+        adapter = self.chat_adapter(target)
+        return adapter is not None and adapter.reads_messages
 
     def attribution_headers(self, model: str) -> bytes:
         """Return the headers that name provider and model, and cache them."""

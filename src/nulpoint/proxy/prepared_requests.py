@@ -7,12 +7,10 @@ from functools import partial
 import msgspec
 
 from nulpoint.errors import Failure, rejected
-from nulpoint.formats import json_edit
 from nulpoint.formats.json_nodes import check_node_count
 from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.openai.envelope import without_model
-from nulpoint.providers.equivalents import refuses, renamed_members
-from nulpoint.providers.spec import Provider, Route
+from nulpoint.providers.spec import Provider
 from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.proxy.translation_thread import TranslationThread, takes_long
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
@@ -39,7 +37,7 @@ def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target
     if endpoint.requires_client_key and not proxy_request.client_api_key:
         raise endpoint.missing_client_key()
     max_nodes = proxy_request.translation.json_nodes
-    if endpoint.translates and len(proxy_request.body) > max_nodes:  # a shorter body cannot have more
+    if len(proxy_request.body) > max_nodes and endpoint.decodes_requests(target):  # a shorter body cannot have more
         check_node_count(proxy_request.body, max_nodes)
     body, envelope = proxy_request.body, proxy_request.envelope
     if endpoint.model_in_path:
@@ -47,7 +45,7 @@ def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target
     try:
         prepared = prepare(body, envelope, endpoint, target, proxy_request.translation)
     except MALFORMED as error:  # protocols say exactly what is wrong, but one of them may have missed a case
-        if not endpoint.translates:
+        if not endpoint.decodes_requests(target):
             raise
         logger.error("a request could not be translated for %s by a bug in nulpoint", endpoint.name, exc_info=error)
         raise _unreadable(endpoint.name) from None
@@ -64,7 +62,6 @@ class PreparedCalls(msgspec.Struct):
     """
 
     proxy_request: ProxyRequest
-    route: Route
     endpoint: Callable[[Provider], ProviderEndpoint]
     thread: TranslationThread
     ready: dict[str, UpstreamCall | Failure]
@@ -84,27 +81,19 @@ class PreparedCalls(msgspec.Struct):
             return
         for target in targets:
             endpoint = self.endpoint(target.provider)
-            if endpoint.translates and target.name not in self.ready and self._may_fit(target):
+            if endpoint.decodes_requests(target) and target.name not in self.ready and self._may_fit(target):
                 self.ready[target.name] = await self.thread.run(partial(self._prepare, target))
 
     def _prepare(self, target: Target) -> UpstreamCall | Failure:
         """Return the call, or why it is impossible. This changes nothing, because it may run in a thread."""
         try:
-            return prepare_call(self._spelled_for(target), self.endpoint(target.provider), target)
+            return prepare_call(self.proxy_request, self.endpoint(target.provider), target)
         except Failure as failure:
             return failure
 
-    def _spelled_for(self, target: Target) -> ProxyRequest:
-        """Return the request with the member names of a model that the client did not ask for."""
-        names = renamed_members(target.facts) if self.route == "chat" else None
-        if not names:
-            return self.proxy_request
-        body, _ = json_edit.rewrite(self.proxy_request.body, names, frozenset())
-        return msgspec.structs.replace(self.proxy_request, body=body)
-
     def can_express(self, target: Target) -> bool:
         """Return whether a fallback target supports everything in the request, as far as is known."""
-        if not self._may_fit(target):
+        if not self._may_fit(target) or (self.endpoint(target.provider).sends_chat and not target.facts.chat):
             return False
         try:
             self.prepare_for(target)
@@ -115,12 +104,6 @@ class PreparedCalls(msgspec.Struct):
     def _may_fit(self, target: Target) -> bool:
         """Return False if it is clear without translating the request that the target does not support it."""
         body = self.proxy_request.body
-        if self.route == "chat" and renamed_members(target.facts):
-            frame = self.proxy_request.envelope.frame
-            if refuses(
-                target.facts, {member.key: frame[member.start : member.end] for member in json_edit.members(frame)}
-            ):
-                return False
         context = target.facts.context
         return context is None or len(body) <= context * _BYTES_PER_TOKEN or b";base64," in body
 

@@ -12,6 +12,7 @@ from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSourc
 from nulpoint.protocols.registry import EmbeddingsCodec
 from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.protocols.translation import TranslatedResponse, Translation, translate
+from nulpoint.providers.chat_adapter.adapter import ChatAdapter
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.routing.chains import Target
@@ -91,18 +92,26 @@ def prepare(
     if endpoint.embeddings is not None:
         encoded = endpoint.embeddings.encode(body, model, limits)
         return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=endpoint.embeddings)
-    if client_format is None or endpoint.provider_protocol is None:
-        return _pass_on(body, envelope, client_format, spec, model)
-    return _translate(body, envelope, client_format, endpoint.provider_protocol, target, limits)
+    adapter = endpoint.chat_adapter(target)
+    if client_format is not None and endpoint.provider_protocol is not None:
+        return _translate(body, envelope, client_format, endpoint.provider_protocol, adapter, target, limits)
+    dropped: list[str] = []
+    if adapter is not None:
+        body, dropped = adapter.adapt(body, envelope.frame)
+    elif spec.rename or spec.drop:
+        body, dropped = json_edit.rewrite(body, spec.rename, spec.drop)
+    return _pass_on(body, dropped, envelope, client_format, spec, model)
 
 
 def _pass_on(
-    body: bytes, envelope: Envelope, client_format: ConversationFormat | None, spec: ProviderSpec, model: str
+    body: bytes,
+    dropped: list[str],
+    envelope: Envelope,
+    client_format: ConversationFormat | None,
+    spec: ProviderSpec,
+    model: str,
 ) -> UpstreamRequest:
     """Make a request for a provider that speaks the client's API: the same bytes, but for a few members."""
-    dropped: list[str] = []
-    if spec.rename or spec.drop:
-        body, dropped = json_edit.rewrite(body, spec.rename, spec.drop)
     edits = []
     if model != envelope.model:
         edits.append(json_edit.set_model(body, model))
@@ -118,6 +127,7 @@ def _translate(
     envelope: Envelope,
     client_format: ConversationFormat,
     provider: ProviderProtocol,
+    adapter: ChatAdapter | None,
     target: Target,
     limits: TranslationLimits,
 ) -> UpstreamRequest:
@@ -126,9 +136,9 @@ def _translate(
     request = client_format.read_request(body, limits)
     translated, dropped, translation = translate(request, provider, model, target.facts, limits)
     hide_usage = not asks_for_usage(envelope)
-    if provider.has_openai_members:
-        translated, more = json_edit.rewrite(translated, spec.rename, spec.drop)
+    if adapter is not None:
+        translated, more = adapter.adapt(translated, translated)
         dropped = [*dropped, *more]
-        if envelope.stream and spec.stream_usage == "ask" and hide_usage:
-            translated = json_edit.apply(translated, [usage_option(translated, envelope)])
+    if provider.has_openai_members and envelope.stream and spec.stream_usage == "ask" and hide_usage:
+        translated = json_edit.apply(translated, [usage_option(translated, envelope)])
     return UpstreamRequest(translated, dropped, model, hide_usage, translation, finish_ends=not spec.sends_done)

@@ -22,6 +22,7 @@ from nulpoint.config.sections.identities import (
 from nulpoint.config.sections.targets import target_problem
 from nulpoint.config.settings import BY_KEY
 from nulpoint.providers.catalog import CATALOG
+from nulpoint.providers.dialect import PLAIN, Dialect
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
 from nulpoint.providers.wire_formats import STREAM
@@ -90,12 +91,31 @@ def _row(location: str, record: Any, problems: Problems) -> ProviderSpec | None:
         )
         return None
     merged = _with_operations({**(msgspec.to_builtins(base) if base else {}), **record})
+    if "dialect" in record:
+        unknown = _dialect_problems(f"{location}.dialect", record["dialect"])
+        problems += unknown
+        if unknown:
+            return None
+        merged["dialect"] = {**(msgspec.to_builtins(base.dialect) if base else {}), **record["dialect"]}
     try:
         row = msgspec.convert(merged, ProviderSpec)
     except msgspec.ValidationError as error:
         problems.append(Problem(location, f"({FILE})", str(error)))
         return None
     return row if _is_sound(location, row, problems) else None
+
+
+def _dialect_problems(location: str, dialect: Any) -> Problems:
+    """Return a problem for each field that no dialect has."""
+    if not isinstance(dialect, dict):
+        text = "must be a mapping, for example {roles: {developer: system}}"
+        return [Problem(location, f"({FILE})", text)]
+    known = Dialect.__struct_fields__
+    return [
+        Problem(f"{location}.{field}", f"({FILE})", f"is not a field of a dialect{_suggestion(str(field), known)}")
+        for field in dialect
+        if field not in known
+    ]
 
 
 def _with_operations(record: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +144,9 @@ def _is_sound(location: str, row: ProviderSpec, problems: Problems) -> bool:
         if not _HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             shown = repr(name.partition(":")[0][:40])  # text after a colon may be a secret value
             problems.append(Problem(f"{location}.headers", shown, "is not a valid header: use an ASCII name and value"))
+    if row.wire != "openai" and row.dialect != PLAIN:
+        text = f"has an effect only with wire: openai, and this is {row.wire}; remove it"
+        problems.append(Problem(f"{location}.dialect", f"({FILE})", text))
     if row.idle_timeout is not None and not 0 < row.idle_timeout < math.inf:
         problems.append(
             Problem(f"{location}.idle_timeout", f"= {row.idle_timeout}", "use a number of seconds greater than zero")

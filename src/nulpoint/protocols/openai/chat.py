@@ -24,7 +24,7 @@ OPENAI_MEMBERS = CHAT_MEMBERS
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,), "metadata": ({},), "modalities": (["text"],),
     "n": (1,), "parallel_tool_calls": (True,), "presence_penalty": (0,), "store": (False,), "stop": ([], ""),
-    "top_logprobs": (0,), "tools": ([],), "functions": ([],),
+    "temperature": (1,), "top_logprobs": (0,), "top_p": (1,), "tools": ([],), "functions": ([],),
 }  # fmt: skip
 # The member of a message for everything that OpenAI's format has no place for, by provider. If a client sends such a
 # message back, the provider gets these members again.
@@ -122,9 +122,14 @@ class RequestFields:
         for name, value in self._left.items():
             if name not in OPENAI_MEMBERS:
                 provider_members[name] = value
-            elif value not in _NEUTRAL.get(name, ()):
+            elif not has_no_effect(name, value):
                 self.report_dropped(name)
         return provider_members
+
+
+def has_no_effect(name: str, value: Any) -> bool:
+    """Return whether a top-level member has a value with which it changes nothing."""
+    return value is None or value in _NEUTRAL.get(name, ())
 
 
 def read_response(provider: str, body: bytes) -> dict[str, Any]:

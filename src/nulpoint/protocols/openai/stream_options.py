@@ -9,8 +9,10 @@ from nulpoint.protocols.openai.envelope import Envelope, decode_member
 
 def usage_option(body: bytes, envelope: Envelope) -> json_edit.JsonEdit:
     """Return the edit that sets `stream_options.include_usage` and keeps the other options."""
-    if envelope.stream_options is UNSET:
+    given = envelope.stream_options is not UNSET
+    members = [member for member in json_edit.members(body) if member.key == "stream_options"] if given else []
+    if not members:
         return json_edit.add_member(body, "stream_options", b'{"include_usage":true}')
-    *_, member = (member for member in json_edit.members(body) if member.key == "stream_options")
+    member = members[-1]
     options = decode_member("stream_options", body[member.start : member.end]) or {}
     return json_edit.JsonEdit(member.start, member.end, msgspec.json.encode({**options, "include_usage": True}))
