@@ -107,9 +107,7 @@ class AttemptLoop:
         first_attempt_made: bool,
     ) -> "Failover":
         """Return the state for further attempts. `call` is the request as prepared for the first target."""
-        calls = PreparedCalls(
-            proxy_request, self._endpoint, self._services.translation, {targets[0].name: call}
-        )
+        calls = PreparedCalls(proxy_request, self._endpoint, self._services.translation, {targets[0].name: call})
         planner = AttemptPlanner(
             targets,
             self._services.provider_health,
@@ -231,7 +229,7 @@ class Failover:
         self._record_breaker_change(name, changed)
         if refused_key:
             self._recorder.key_refused(name, refused_key, failure, cooldown_scope(failure, model))
-        self._recorder.attempt_failed(name, self._calls.route, failure, now - started)
+        self._recorder.attempt_failed(name, self._context.route, failure, now - started)
         self._history.failed(planned.target, failure, now - started)
 
     def _newly_refused_key(self, planned: PlannedAttempt, failure: Failure, now: float) -> int:
