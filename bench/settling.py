@@ -14,8 +14,8 @@ from typing import Any
 from figures import Row
 from nulpoint.conversation.usage import Usage
 from nulpoint.http.message import HttpRequest
-from nulpoint.providers.price_list import PRICE_LIST
-from nulpoint.models.prices import Prices
+from nulpoint.models.catalog import built_in_models
+from nulpoint.models.costs import Prices
 from nulpoint.request.context import RequestContext
 from nulpoint.request.recorder import RequestRecorder
 from nulpoint.telemetry.metrics.metrics import Metrics
@@ -84,7 +84,7 @@ async def _measure_with_sink(sink: LogSink, rounds: int) -> list[float]:
 def _build(sink: LogSink) -> tuple[Metrics, RequestLog, RequestRecorder]:
     metrics = Metrics("bench")
     log = RequestLog([sink], "info", 10 * REQUESTS, metrics.log_dropped)
-    return metrics, log, RequestRecorder(log, metrics, Prices(PRICE_LIST), None)
+    return metrics, log, RequestRecorder(log, metrics, Prices(built_in_models()), None)
 
 
 async def _time_per_request(log: RequestLog, recorder: RequestRecorder) -> float:

@@ -5,13 +5,15 @@ still have in their programs (the aliases of earlier versions) go on being route
 """
 
 import re
+from datetime import date
 
 import pytest
 
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.openai import server as openai_server
+from nulpoint.models.catalog import built_in_models
+from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target
 from nulpoint.providers.catalog import ALIASES, CATALOG, PROVIDER_BY_PREFIX
-from nulpoint.providers.equivalents import TIERS
 from support.fenced_blocks import PAGES, ROOT
 
 _OPENAI = "https://developers.openai.com/api/docs/deprecations"
@@ -70,9 +72,18 @@ def test_the_pattern_finds_names_and_no_parts_of_others():
     assert ended("gpt-5.4, gpt-5.4-mini, gpt-4o-audio, gemini-2.5-flash-lite, o3x, claude-sonnet-5, foo3, sonar2") == []
 
 
-@pytest.mark.parametrize("names", TIERS.values(), ids=TIERS)
-def test_tiers(names):
-    assert not ended(" ".join(names))
+@pytest.mark.parametrize("tier", TIERS)
+def test_tiers(tier):
+    targets = [fallback_target(provider, tier, built_in_models(), date.min) for provider in PROVIDERS]
+    assert not ended(" ".join(map(str, targets)))
+
+
+@pytest.mark.parametrize(("names", "end"), [(names, end) for names, end, _ in ENDS])
+def test_the_rows_of_facts_have_these_ends_or_earlier_ones(names, end):
+    for name in names:
+        found = [built_in_models().of(host, name).retires for host in (*PROVIDERS, "xai", "deepseek", "groq")]
+        known = [day for day in found if day is not None]
+        assert not known or min(known) <= date.fromisoformat(end), name
 
 
 def test_listed_models_and_those_of_mocks():

@@ -1,6 +1,7 @@
 """Fuzz targets for responses in every format: each is either decoded or reported as the provider's failure."""
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.usage import Usage
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.retry_after import parse_retry_after, parse_retry_after_headers
-from nulpoint.models.prices import Prices
+from nulpoint.models.catalog import built_in_models
+from nulpoint.models.costs import Prices
 from nulpoint.protocols.openai.chat_client.writer import write_response
 from nulpoint.protocols.openai.chat_provider.response import parse
 from nulpoint.protocols.openai.client import OPENAI_CLIENT
@@ -20,7 +22,6 @@ from nulpoint.protocols.openai.text_completion.writer import write_completion
 from nulpoint.protocols.openai.usage import ResponseMetadata, read_final_metadata, read_metadata
 from nulpoint.protocols.provider_errors import embedded_failure, has_embedded_error, provider_failure, redact_failure
 from nulpoint.protocols.registry import EMBEDDINGS, ERROR_READERS, PROVIDER_PROTOCOLS
-from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.proxy.response_body import check_response
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from support.chat_codec import CODECS, ChatCodec, codec_for_model
@@ -29,7 +30,8 @@ from support.samples import ANSWERS, CHUNKS, ERRORS, OPENAI, VECTORS
 
 SECRET = "Zt7Qp2Lk9Vx4Rm8Wc3Nb6Hy1"
 CREATED = 1_700_000_000
-_PRICES = Prices(PRICE_LIST)
+TODAY = date(2026, 12, 1)
+_PRICES = Prices(built_in_models())
 _STATUSES = {400, 401, 402, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529}
 
 
@@ -63,7 +65,7 @@ def check_facts(facts: ResponseMetadata) -> None:
         assert isinstance(count, int), usage
         assert not isinstance(count, bool), usage
         assert 0 <= count < 2**63, usage
-    _PRICES.cost("openai", "gpt-4o", "gpt-4o", usage)
+    _PRICES.cost("openai", "gpt-4o", "gpt-4o", usage, TODAY)
 
 
 def check_completion(body: bytes) -> None:

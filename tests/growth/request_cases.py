@@ -21,7 +21,6 @@ from nulpoint.protocols.openai.text_completion.request import read_completion_re
 from nulpoint.protocols.registry import EMBEDDINGS, PROVIDER_PROTOCOLS
 from nulpoint.protocols.translation import translate
 from nulpoint.providers.catalog import CATALOG
-from nulpoint.providers.equivalents import tier_of
 from nulpoint.providers.spec import Provider
 from nulpoint.proxy.upstream_request import prepare
 from nulpoint.ratelimit.token_estimate import estimated_tokens
@@ -578,7 +577,6 @@ def _named(piece: str, wire: str) -> Callable[[int], Work]:
             envelope = read_envelope(body)
             with suppress(Failure):  # of a name that means a provider which is not there
                 router.plan(envelope.model, "chat")
-            tier_of(spec.name, name)
             with suppress(Failure):
                 prepare(body, envelope, endpoint, Target.at(endpoint.provider, name))
 

@@ -39,7 +39,7 @@ def answered_by(broken, **members):
     [
         ("claude-sonnet-5", ("openai/gpt-5.4", "gemini/gemini-3.8-flash", "mistral/mistral-large-latest")),
         ("claude-haiku-5-5", ("openai/gpt-5.4-mini", "gemini/gemini-3.5-flash-lite", "mistral/mistral-small-latest")),
-        ("claude-opus-5", ("openai/gpt-5.2", "gemini/gemini-3.8-flash", "mistral/magistral-medium-latest")),
+        ("claude-opus-5", ("openai/gpt-5.2", "gemini/gemini-3.8-flash", "mistral/mistral-medium-latest")),
     ],
 )
 def test_every_target_of_a_tier_answers(model, stand_ins):

@@ -2,6 +2,7 @@
 
 import resource
 import ssl
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -14,9 +15,8 @@ from nulpoint.http.limits import ClientLimits, ServerLimits
 from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
 from nulpoint.models.catalog import Models
-from nulpoint.models.prices import Prices
+from nulpoint.models.costs import Prices
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.proxy.admission.controller import AdmissionLimits
 from nulpoint.proxy.rules import ProxyRules
 from nulpoint.ratelimit.limiter import LimitRules
@@ -47,7 +47,8 @@ def build_body_logger(config: Config) -> BodyLogger | None:
 
 
 def build_prices(config: Config) -> Prices:
-    return Prices(PRICE_LIST, config.prices)
+    hosts = {name: spec.host for name, spec in config.known.items()}
+    return Prices(build_models(config), hosts, config.prices)
 
 
 def build_client_authenticator(config: Config) -> ClientAuthenticator:
@@ -140,8 +141,9 @@ def build_models(config: Config) -> Models:
 
 
 def build_router(config: Config) -> Router:
-    chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto")
-    return Router(config.providers, config.aliases, config.default_provider, config.known, chains, build_models(config))
+    models, today = build_models(config), datetime.now(UTC).date()
+    chains = FallbackChains(config.chains, automatic=config.fallbacks == "auto", models=models, today=today)
+    return Router(config.providers, config.aliases, config.default_provider, config.known, chains, models)
 
 
 def build_admin_authenticator(config: Config) -> ClientAuthenticator:

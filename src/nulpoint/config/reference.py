@@ -4,6 +4,7 @@ Some files are generated completely. In others, only the part between two marker
 """
 
 from collections.abc import Callable
+from datetime import date
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import msgspec
 
 from nulpoint.config.sections.identities import identity_variables
 from nulpoint.config.settings import SETTINGS, Setting
+from nulpoint.models.catalog import built_in_models
 from nulpoint.models.facts import ModelFacts
 from nulpoint.models.prices import Price
+from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target, tier_of
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES, PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
-from nulpoint.providers.equivalents import CONTEXTS, TIERS, tier_of
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.providers.wire_formats import STREAM
@@ -154,25 +156,29 @@ def _key(spec: ProviderSpec) -> str:
 
 def equivalents() -> str:
     """Generate the tables of docs/failover.md."""
-    providers = list(dict.fromkeys(name.partition("/")[0] for names in TIERS.values() for name in names))
-    lines = [f"| Tier | {' | '.join(providers)} |", "|---" * (len(providers) + 1) + "|"]
-    for tier, names in TIERS.items():
-        cells = {name.partition("/")[0]: _equivalent(name) for name in names}
-        lines.append(f"| {tier} | {' | '.join(cells.get(provider, '') for provider in providers)} |")
+    models = built_in_models()
+    lines = [f"| Tier | {' | '.join(PROVIDERS)} |", "|---" * (len(PROVIDERS) + 1) + "|"]
+    for tier in TIERS:
+        cells = [_equivalent(provider, fallback_target(provider, tier, models, date.min)) for provider in PROVIDERS]
+        lines.append(f"| {tier} | {' | '.join(cells)} |")
     lines += [
         "", "The number after each model is its input limit in tokens. The models of a tier are tried from left to right, without",
-        "the one at the requested model's own provider. The next table lists the tier of each known model; other names get",
-        "theirs by the rules in `providers/equivalents.py`.", "",
+        "the one at the requested model's own provider. A model that its provider has turned off is never tried. The next table",
+        "lists the tier of each known model; other names get theirs by the rows in `models/data`.", "",
         "| Tier | Models |", "|---|---|",
     ]  # fmt: skip
     for group in (*TIERS, None):
-        models = [f"`{model}`" for name in providers for model in CATALOG[name].models if tier_of(name, model) == group]
-        lines.append(f"| {group or 'none: no automatic fallback'} | {', '.join(models)} |")
+        listed = [(name, model) for name in PROVIDERS for model in CATALOG[name].models]
+        names = [f"`{model}`" for name, model in listed if tier_of(name, model, models) == group]
+        lines.append(f"| {group or 'none: no automatic fallback'} | {', '.join(names)} |")
     return "\n".join([*lines, ""])
 
 
-def _equivalent(name: str) -> str:
-    return f"`{name.partition('/')[2]}` ({CONTEXTS[name]:,})"
+def _equivalent(provider: str, model: str | None) -> str:
+    if model is None:
+        return ""
+    context = built_in_models().of(provider, model).context
+    return f"`{model}` ({context:,})" if context else f"`{model}`"
 
 
 def failover() -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from nulpoint.models.facts import ModelFacts
-from nulpoint.models.names import plain_name
-from nulpoint.models.rows import ModelRow, Provenance
+from nulpoint.models.names import MAX_NAME_LENGTH, plain_name
+from nulpoint.models.rows import ANY, ModelRow, Provenance
 
 _DATA = Path(__file__).parent / "data"
 _MAX_CACHED_MODELS = 4096  # the limit is needed because clients can send any number of different names
@@ -49,27 +49,53 @@ class Models:
 
     def provenance(self, host: str, model: str, name: str = "") -> Mapping[str, tuple[Any, Provenance]]:
         """Return the facts that are known, each with the origin of its row."""
-        hosts, plain = (host, name or host), plain_name(host, model)
-        merged = _merged(built_in_rows(), hosts, plain)
+        hosts, names = (host, name or host), _names(host, model)
+        merged = _merged(built_in_rows(), hosts, names)
         for row in self._configured:
-            if row.is_about(hosts, plain) or row.is_about(hosts, model):
+            if _is_about(row, hosts, names):
                 if row.origin.like is not None:
                     like_host, _, like_model = row.origin.like.partition("/")
-                    merged |= _merged(built_in_rows(), (like_host,), plain_name(like_host, like_model))
-                merged |= _with_origin(row)
+                    merged |= _merged(built_in_rows(), (like_host,), _names(like_host, like_model))
+                _add(merged, row)
         return merged
 
+    def names_with(self, host: str, fact: str) -> list[str]:
+        """Return the names of a host's models for which a row gives a fact, in the order of the rows."""
+        return [
+            pattern
+            for row in (*built_in_rows(), *self._configured)
+            if fact in row.facts and host in row.origin.hosts
+            for pattern in row.origin.models
+            if ANY not in pattern
+        ]
 
-def _merged(rows: Sequence[ModelRow], hosts: tuple[str, ...], model: str) -> dict[str, tuple[Any, Provenance]]:
+
+def _names(host: str, model: str) -> tuple[str, ...]:
+    """Return the names under which a model may be listed: the plain one, and the whole one if that is another."""
+    plain = plain_name(host, model)
+    return (plain,) if plain == model or len(model) > MAX_NAME_LENGTH else (plain, model)
+
+
+def _merged(
+    rows: Sequence[ModelRow], hosts: tuple[str, ...], names: tuple[str, ...]
+) -> dict[str, tuple[Any, Provenance]]:
     merged: dict[str, tuple[Any, Provenance]] = {}
     for row in rows:
-        if row.is_about(hosts, model):
-            merged |= _with_origin(row)
+        if _is_about(row, hosts, names):
+            _add(merged, row)
     return merged
 
 
-def _with_origin(row: ModelRow) -> dict[str, tuple[Any, Provenance]]:
-    return {name: (value, row.origin) for name, value in row.facts.items()}
+def _is_about(row: ModelRow, hosts: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    return any(row.is_about(hosts, name) for name in names)
+
+
+def _add(merged: dict[str, tuple[Any, Provenance]], row: ModelRow) -> None:
+    """Add the facts of a row. A new price takes the place of all that was known of the old one."""
+    if "price" in row.facts:
+        merged.pop("price_changes", None)
+        merged.pop("price_factor", None)
+    merged |= {name: (value, row.origin) for name, value in row.facts.items()}
 
 
 @cache

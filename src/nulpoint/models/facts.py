@@ -31,6 +31,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         retires: the day on which the host turns it off.
         replacement: the model that the host recommends in its place.
         price: the price until the first of `price_changes`, which are in the order of their dates.
+        price_factor: what the host takes times the price, for example because the name is that of a region.
     Reasoning:
         reasoning: how the amount of reasoning is chosen: as a number of tokens, as a level, or only on or off. `none`:
             the model does not reason; None: that is not known.
@@ -79,6 +80,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     replacement: str | None = None
     price: Price | None = None
     price_changes: tuple[PriceChange, ...] = ()
+    price_factor: float = 1.0
     reasoning: Literal["none", "budget", "effort", "switch"] | None = None
     efforts: tuple[Effort, ...] = ()
     default_effort: Effort | Literal["none"] | None = None

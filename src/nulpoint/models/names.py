@@ -5,7 +5,7 @@ import re
 # The regions of Bedrock's inference profiles, which stand before the maker's name.
 BEDROCK_REGIONS = ("us", "eu", "apac", "global", "us-gov", "jp", "au", "ca", "sa", "in")
 _REGION = re.compile(rf"(?:{'|'.join(BEDROCK_REGIONS)})\.")
-_MAX_NAME_LENGTH = 512  # of names that are searched; no model has a longer one
+MAX_NAME_LENGTH = 512  # of names that are searched; no model has a longer one
 
 
 def plain_name(host: str, model: str) -> str:
@@ -13,7 +13,7 @@ def plain_name(host: str, model: str) -> str:
 
     Bedrock's ids lose the region of an inference profile and the front of an ARN, and Google's names lose `models/`.
     """
-    model = model[:_MAX_NAME_LENGTH]
+    model = model[:MAX_NAME_LENGTH]
     if host == "bedrock":
         name = model.rpartition("/")[2]
         match = _REGION.match(name)

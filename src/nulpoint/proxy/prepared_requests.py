@@ -11,7 +11,7 @@ from nulpoint.formats import json_edit
 from nulpoint.formats.json_nodes import check_node_count
 from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.openai.envelope import without_model
-from nulpoint.providers.equivalents import CONTEXTS, refuses, renamed_members
+from nulpoint.providers.equivalents import refuses, renamed_members
 from nulpoint.providers.spec import Provider, Route
 from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.proxy.translation_thread import TranslationThread, takes_long
@@ -96,7 +96,7 @@ class PreparedCalls(msgspec.Struct):
 
     def _spelled_for(self, target: Target) -> ProxyRequest:
         """Return the request with the member names of a model that the client did not ask for."""
-        names = renamed_members(target.name) if self.route == "chat" else None
+        names = renamed_members(target.facts) if self.route == "chat" else None
         if not names:
             return self.proxy_request
         body, _ = json_edit.rewrite(self.proxy_request.body, names, frozenset())
@@ -115,13 +115,13 @@ class PreparedCalls(msgspec.Struct):
     def _may_fit(self, target: Target) -> bool:
         """Return False if it is clear without translating the request that the target does not support it."""
         body = self.proxy_request.body
-        if self.route == "chat" and renamed_members(target.name):
+        if self.route == "chat" and renamed_members(target.facts):
             frame = self.proxy_request.envelope.frame
             if refuses(
-                target.name, {member.key: frame[member.start : member.end] for member in json_edit.members(frame)}
+                target.facts, {member.key: frame[member.start : member.end] for member in json_edit.members(frame)}
             ):
                 return False
-        context = CONTEXTS.get(target.name)
+        context = target.facts.context
         return context is None or len(body) <= context * _BYTES_PER_TOKEN or b";base64," in body
 
 

@@ -7,7 +7,7 @@ from time import perf_counter
 from nulpoint.errors import Failure, Kind
 from nulpoint.http.message import HttpRequest
 from nulpoint.http.server.response import ResponseWriter
-from nulpoint.models.prices import Prices
+from nulpoint.models.costs import Prices
 from nulpoint.redaction.text import without_request
 from nulpoint.request.attempts import MAX_MODEL_NAME, OK
 from nulpoint.request.context import RequestContext
@@ -90,7 +90,8 @@ class RequestRecorder:
         """Set the cost of the request, or what was saved because no provider was called."""
         usage, cost = context.usage, None
         if usage is not None:
-            cost = self._prices.cost(context.provider, context.response_model, context.upstream_model, usage)
+            models = context.response_model, context.upstream_model
+            cost = self._prices.cost(context.provider, *models, usage, record.time.date())
         if context.coalesced or context.cache == "HIT":
             record.cost, record.saved = 0.0, cost
         else:

@@ -2,18 +2,19 @@
 
 A step is one target or several targets with weights. Requests are spread over the targets of a step by weight; if the
 chosen one fails, the other targets of the step come next. Chains are configured (`fallbacks` in config.yaml) or, for
-plain model names, built from the table of equivalent models.
+plain model names, built from the equivalent models of other providers.
 """
 
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import NamedTuple
 
 import msgspec
 
 from nulpoint.models.catalog import Models, built_in_models
 from nulpoint.models.facts import ModelFacts
-from nulpoint.providers.equivalents import equivalents
+from nulpoint.models.tiers import equivalents
 from nulpoint.providers.spec import Provider
 
 
@@ -122,9 +123,19 @@ class FallbackChains:
     """Finds the chain of a model.
 
     `configured` has the chains of config.yaml by model name or pattern; `automatic` allows the built-in equivalents.
+    They come from `models`, without those that have been retired by `today`.
     """
 
-    def __init__(self, configured: Mapping[str, Chain], *, automatic: bool) -> None:
+    def __init__(
+        self,
+        configured: Mapping[str, Chain],
+        *,
+        automatic: bool,
+        models: Models | None = None,
+        today: date = date.min,
+    ) -> None:
+        self._models = models or built_in_models()
+        self._today = today
         self._configured = configured
         self._patterns = sorted((name for name in configured if _is_pattern(name)), key=len, reverse=True)
         self._automatic = automatic
@@ -141,7 +152,8 @@ class FallbackChains:
             return configured if _names(configured[0], primary) else ((first,), *_without(configured, primary))
         if not self._automatic or model.startswith(f"{primary.provider.spec.name}/"):
             return ((first,),)
-        return ((first,), *((WeightedTarget(name),) for name in equivalents(primary.provider.spec.name, primary.model)))
+        others = equivalents(primary.provider.spec.name, primary.model, self._models, self._today)
+        return ((first,), *((WeightedTarget(name),) for name in others))
 
     def configured_name(self, model: str) -> str | None:
         """Return the name or pattern under which config.yaml has a chain for this model; None if it has none."""

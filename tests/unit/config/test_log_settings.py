@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from datetime import date
 
 import pytest
 import yaml
@@ -9,13 +10,13 @@ import yaml
 from nulpoint.config import ConfigError, load
 from nulpoint.config.sections.request_log import LogTarget, configured_targets
 from nulpoint.conversation.usage import Usage
-from nulpoint.models.prices import Price, Prices
-from nulpoint.providers.catalog import CATALOG
-from nulpoint.providers.price_list import PRICE_LIST
+from nulpoint.models.catalog import built_in_models
+from nulpoint.models.costs import Prices
 from nulpoint.telemetry.request_log.sqlite_schema import SCHEMA, open_to_write
 from support.paths import ROOT
 
 KEY = {"OPENAI_API_KEY": "sk-x"}
+TODAY = date(2026, 12, 1)
 
 
 def loaded(tmp_path, log="", **file):
@@ -81,9 +82,9 @@ def test_configured_prices_take_precedence(tmp_path):
         "openai/gpt-4o": {"input": 1, "output": 2.5, "cached": 0},
         "openai/my/model": {"input": 0.5, "output": 0.5},
     }
-    prices = Prices(PRICE_LIST, loaded(tmp_path, prices=given).prices)
-    assert prices.cost("openai", "gpt-4o", "gpt-4o", Usage(1000, 2000, 400)) == 0.0056
-    assert prices.cost("openai", "my/model", "my/model", Usage(1, 1)) == 1e-6
+    prices = Prices(built_in_models(), {}, loaded(tmp_path, prices=given).prices)
+    assert prices.cost("openai", "gpt-4o", "gpt-4o", Usage(1000, 2000, 400), TODAY) == 0.0056
+    assert prices.cost("openai", "my/model", "my/model", Usage(1, 1), TODAY) == 1e-6
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,7 @@ def test_configured_prices_take_precedence(tmp_path):
         ({"openai/x": {"input": 1, "output": 1, "per": 1000}}, "per"),
         ({"openai/x": {"input": -1, "output": 1}}, "from 0"),
         ({"openai/x": {"input": float("nan"), "output": 1}}, "from 0"),
+        ({"openai/x": {"input": 1, "output": 1, "per_search": -1}}, "from 0"),
         ({"openai/x": {"input": 1, "output": 1, "over": 1000}}, "set over and beyond together"),
         ({"openai/x": 3}, "for example"),
     ],
@@ -105,54 +107,6 @@ def test_invalid_prices_are_reported(tmp_path, prices, said):
     (problem,) = problems(tmp_path, prices=prices)
     assert problem.startswith("prices")
     assert said in problem
-
-
-def test_every_row_of_the_price_list_is_valid():
-    seen = set()
-    for row in PRICE_LIST:
-        assert row.provider in CATALOG
-        assert row.source.startswith("https://")
-        assert row.seen[:2] == "20"
-        for name in row.names:
-            assert (row.provider, name) not in seen, f"{name} is priced twice"
-            seen.add((row.provider, name))
-        assert 0 <= row.price.input < 1000
-        assert 0 <= row.price.output < 1000
-        assert row.price.cached is None or row.price.cached < row.price.input
-
-
-def test_well_known_models_have_a_price():
-    priced = {(row.provider, name) for row in PRICE_LIST for name in row.names}
-    listed = {(name, model) for name in ("openai", "anthropic", "xai") for model in CATALOG[name].models}
-    assert not listed - priced
-
-
-@pytest.mark.parametrize(
-    ("provider", "answered", "asked", "usage", "cost"),
-    [
-        ("openai", "gpt-4o", "gpt-4o", Usage(1_000_000, 0), 2.5),
-        ("openai", "gpt-4o-2024-08-06", "gpt-4o", Usage(1_000_000, 1_000_000, 400_000), 12.0),
-        ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(1_000_000, 1_000_000), 20.0),
-        ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13", Usage(10, 10, 5), None),  # there is no price for cached tokens
-        ("openai", "gpt-4o-2099-01-01", "gpt-4o-2099-01-01", Usage(1, 1), None),  # it may cost something else than gpt-4o
-        ("openai", "gpt-4o-2099-01-01", "gpt-4o", Usage(1_000_000, 0), 2.5),  # the requested model has a price
-        ("groq", "gpt-4o", "gpt-4o", Usage(1, 1), None),
-        ("anthropic", "claude-sonnet-4-5", "x", Usage(1_000_000, 0, 200_000, 0, 300_000, 100_000), 1.5 + 0.06 + 0.75 + 0.6),
-        ("gemini", "gemini-2.5-pro", "x", Usage(200_000, 0), 0.25),
-        ("gemini", "gemini-2.5-pro", "x", Usage(200_001, 1000), 0.5150025),
-        ("openai", "text-embedding-3-small", "x", Usage(7, 0), 1.4e-7),
-        ("openai", "gpt-4o", "x", Usage(5, 0, 6), None),
-    ],
-)  # fmt: skip
-def test_costs(provider, answered, asked, usage, cost):
-    assert Prices(PRICE_LIST).cost(provider, answered, asked, usage) == cost
-
-
-def test_a_configured_price_for_long_prompts():
-    price = Price(input=1, output=1, over=10, beyond=Price(input=2, output=2))
-    prices = Prices((), {"openai/x": price})
-    assert prices.cost("openai", "x", "x", Usage(10, 1)) == 11e-6
-    assert prices.cost("openai", "x", "x", Usage(11, 1)) == 24e-6
 
 
 def test_the_example_in_the_documentation_loads(tmp_path):

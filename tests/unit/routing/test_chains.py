@@ -45,7 +45,7 @@ AUTOMATIC = {
     "claude-3-opus": [
         "anthropic/claude-3-opus-latest", "openai/gpt-5.4", "gemini/gemini-3.8-flash", "mistral/mistral-large-latest",
     ],
-    "o3": ["openai/o3", "anthropic/claude-opus-5", "gemini/gemini-3.8-flash", "mistral/magistral-medium-latest"],
+    "o3": ["openai/o3", "anthropic/claude-opus-5", "gemini/gemini-3.8-flash", "mistral/mistral-medium-latest"],
     "gpt-4o-audio-preview": ["openai/gpt-4o-audio-preview"],
     "who-knows": ["openai/who-knows"],
     "openai/gpt-4o": ["openai/gpt-4o"],  # a name with a provider has no fallback

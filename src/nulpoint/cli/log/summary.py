@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from nulpoint.models.prices import PICO
+from nulpoint.models.costs import PICO
 
 GROUPS = ("model", "provider", "key", "hour")
 _CLIENT_DISCONNECTED = 499

@@ -57,6 +57,7 @@ def _price(name: str, record: Any, known: Mapping[str, ProviderSpec], problems: 
 
 
 def _are_sound(price: Price) -> bool:
-    numbers = (price.input, price.output, price.cached, price.written, price.written_1h)
+    per_token = (price.input, price.output, price.cached, price.written, price.written_1h)
+    numbers = (*per_token, price.per_image, price.per_minute, price.per_search)
     sound = all(number is None or 0 <= number <= 1_000_000 for number in numbers)
     return sound and (price.beyond is None or _are_sound(price.beyond))
