@@ -4,13 +4,26 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from nulpoint.protocols.cache_marks import MAX_CACHE_MARKS, surplus_marks
-from nulpoint.protocols.openai.chat import RequestFields
+from nulpoint.protocols.openai.chat import RequestFields, write_body
 
 _MARK = "cache_control"
+_MARK_IN_BODY = b'"cache_control":'
 
 
-def keep_within_limit(message: dict[str, Any], fields: RequestFields) -> None:
-    """Remove the cache marks that are too many, and report that."""
+def write_within_limit(message: dict[str, Any], fields: RequestFields) -> bytes:
+    """Return the body of a request without the cache marks that are too many, and report those. Raises Failure (400).
+
+    Nearly all requests have few, which is seen at once in the body.
+    """
+    body = write_body(message)
+    if body.count(_MARK_IN_BODY) <= MAX_CACHE_MARKS or not _remove_surplus(message):
+        return body
+    fields.report_dropped(_MARK)
+    return write_body(message)
+
+
+def _remove_surplus(message: dict[str, Any]) -> bool:
+    """Remove the cache marks that are too many. Return whether there were any."""
     marked = [*_marked(message.get("tools")), *_marked(message.get("system"))]
     for turn in message["messages"]:
         marked += _marked(turn["content"])
@@ -18,8 +31,7 @@ def keep_within_limit(message: dict[str, Any], fields: RequestFields) -> None:
     surplus = surplus_marks(marked, limit)
     for remove in surplus:
         remove()
-    if surplus:
-        fields.report_dropped(_MARK)
+    return bool(surplus)
 
 
 def _marked(blocks: Any) -> Iterator[Callable[[], None]]:

@@ -10,7 +10,7 @@ from nulpoint.conversation.emulation import ToolEmulation
 from nulpoint.conversation.parts import Members
 from nulpoint.conversation.request import ConversationRequest, OutputFormat
 from nulpoint.models.facts import ModelFacts
-from nulpoint.protocols.anthropic.cache import keep_within_limit
+from nulpoint.protocols.anthropic.cache import write_within_limit
 from nulpoint.protocols.anthropic.messages import AnthropicConversation, write_conversation
 from nulpoint.protocols.anthropic.reasoning import (
     BINDING_BETA,
@@ -35,7 +35,6 @@ from nulpoint.protocols.openai.chat import (
     object_of,
     output_limit,
     stop_sequences,
-    write_body,
 )
 from nulpoint.protocols.openai.response_format import format_instruction
 from nulpoint.protocols.provider_protocol import NO_HEADERS, Headers, RenderedRequest
@@ -49,7 +48,8 @@ _OF_ACCOUNT = frozenset({"metadata", "safety_identifier", "user", "service_tier"
 def render(request: ConversationRequest, model: str, facts: ModelFacts, limits: TranslationLimits) -> RenderedRequest:
     """Write a request. Raises Failure (400) that names the member which is wrong or cannot be expressed."""
     rendered = render_message(request, model, facts, limits)
-    return RenderedRequest(write_body(rendered.message), rendered.fields.dropped, rendered.emulation, rendered.headers)
+    body = write_within_limit(rendered.message, rendered.fields)
+    return RenderedRequest(body, rendered.fields.dropped, rendered.emulation, rendered.headers)
 
 
 class RenderedMessage(NamedTuple):
@@ -93,7 +93,6 @@ def render_message(
     if conversation.system:
         message["system"] = conversation.system
     _anthropic_fields(message, facts, fields)
-    keep_within_limit(message, fields)
     return RenderedMessage(message, fields, emulation, _bind_thinking(message, facts, conversation))
 
 
