@@ -69,7 +69,7 @@ ANSWERS = {
     Fault("429", 429, "rate_limit", counts=False, retried=True): 429,
     Fault("401", 401, "auth", counts=False): 401,
     Fault("400", 400, "rejected", counts=False, fails_over=False): 400,
-    Fault("404", 404, "rejected", counts=False, fails_over=False): 404,
+    Fault("404", 404, "not_found", counts=False): 404,
 }
 HTML = Fault("html", retried=True)
 ERROR = Fault("error", retried=True)  # an error in a response with a good status

@@ -53,8 +53,12 @@ def _grow(block: dict[str, Any], delta: dict[str, Any], inputs: dict[int, str], 
 
 
 def failed(answer: dict[str, Any]) -> bool:
-    """Return whether a second response begins after a part of the first one, which the client already has."""
-    return bool(answer.pop("restarted", False))
+    """Return whether a second response begins after a part of the first one, or there is no content and no reason."""
+    shown = [
+        block for block in answer["content"] if block.get(block["type"]) or block["type"] not in ("text", "thinking")
+    ]
+    is_empty = not shown and answer["stop_reason"] in ("end_turn", "tool_use")
+    return bool(answer.pop("restarted", False)) or is_empty
 
 
 def choices(answer: dict[str, Any]) -> list[Expected]:

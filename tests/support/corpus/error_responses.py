@@ -14,8 +14,8 @@ from support.corpus.records import Recording
 
 SECRET = "hunter2-configured"
 _STATUSES = {401: 401, 402: 402, 403: 401, 404: 404, 408: 504, 409: 409, 413: 413, 429: 429}
-_KINDS = {400: Kind.REJECTED, 401: Kind.AUTH, 402: Kind.AUTH, 404: Kind.REJECTED, 409: Kind.REJECTED,
-          413: Kind.REJECTED, 429: Kind.RATE_LIMIT, 502: Kind.UPSTREAM, 504: Kind.TIMEOUT}  # fmt: skip
+_KINDS = {400: Kind.REJECTED, 401: Kind.AUTH, 402: Kind.QUOTA, 404: Kind.NOT_FOUND, 409: Kind.REJECTED,
+          413: Kind.TOO_LONG, 429: Kind.RATE_LIMIT, 502: Kind.UPSTREAM, 504: Kind.TIMEOUT}  # fmt: skip
 # The codes for errors to which the provider gives no code of OpenAI's.
 _CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "model_not_found", 413: "request_too_large",
           429: "rate_limit_exceeded"}  # fmt: skip
@@ -36,17 +36,19 @@ def judge_error(recording: Recording) -> None:
     error = _error(record["response_body"])
     status = _status(record["status"], error)
     same("status", failure.status, status)
-    same("kind", failure.kind, _KINDS[status])
+    same("kind", failure.kind, _kind(status, error))
     same_message(failure.message, _message(error))
     code = error.get("code")
-    if isinstance(code, str) and not code.isdigit():
+    if failure.kind is Kind.TOO_LONG:
+        same("code", failure.code, "context_length_exceeded")
+    elif isinstance(code, str) and not code.isdigit() and (status, record["status"]) != (401, 400):
         same("code", failure.code, code)
         same("type", failure.type, error.get("type") or failure.type)
     elif status in _CODES and record["status"] != 403:
         same("code", failure.code, _CODES[status])
     same("retry after", failure.retry_after, _wait(wait, error) if status == 429 else wait)
     shown = json.loads(OPENAI_CLIENT.error_body(failure))["error"]
-    assert set(shown) == {"message", "type", "param", "code"}
+    assert set(shown) - {"failed_generation"} == {"message", "type", "param", "code"}
     same("param", shown["param"], error.get("param"))
     assert not _KEY.search(str(shown)), "a key is shown"
     assert "<html" not in str(shown).lower()
@@ -64,9 +66,17 @@ def _error(body: str) -> dict[str, Any]:
 
 def _status(status: int, error: dict[str, Any]) -> int:
     reasons = [one.get("reason") for one in error.get("details") or [] if isinstance(one, dict)]
-    if "API_KEY_INVALID" in reasons:
+    if "API_KEY_INVALID" in reasons or (status == 400 and _message(error).startswith("Incorrect API key provided")):
         return 401
+    if status == 400 and error.get("code") == "model_not_found":
+        return 404
     return _STATUSES.get(status, 502 if status >= 500 else 400)
+
+
+def _kind(status: int, error: dict[str, Any]) -> Kind:
+    if status == 400 and "prompt is too long" in _message(error):
+        return Kind.TOO_LONG
+    return Kind.UPSTREAM if error.get("code") == "tool_use_failed" else _KINDS[status]
 
 
 def _message(error: dict[str, Any]) -> str:

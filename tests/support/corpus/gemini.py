@@ -55,10 +55,11 @@ def _joined_calls(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def failed(answer: dict[str, Any]) -> bool:
-    """Return whether there is no response, or an empty one whose reason is not a proper end."""
+    """Return whether there is no response, or an empty one whose reason does not explain that."""
     candidates = answer.get("candidates") or []
     made = [part for one in candidates for part in (one.get("content") or {}).get("parts") or []]
-    proper = {"STOP", "MAX_TOKENS", "CONTINUATION", *_FILTERED}
+    made = [part for part in made if any(part.values())]
+    proper = {"MAX_TOKENS", "CONTINUATION", *_FILTERED}
     if not candidates:
         return not answer.get("promptFeedback")
     return not made and not any(one.get("finishReason") in proper for one in candidates)

@@ -61,7 +61,7 @@ def _judge_cut(recording: Recording, chunks: list[Any]) -> None:
         finished = any(
             choice.get("finish_reason") for one in _events(part) for choice in json.loads(one).get("choices") or []
         )
-        if b"[DONE]" in part or (finished and not host.sends_done):
+        if b"[DONE]" in part or finished:
             continue
         shown = show_stream(host, pieces[:end], usage=True)
         assert shown.failure is not None, f"a stream cut after {end} events passes for whole"

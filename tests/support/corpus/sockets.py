@@ -132,9 +132,8 @@ def _expected(recording: Recording) -> tuple[list[Expected], tuple[int, int] | N
     body = recording.body.decode()
     read = FORMATS.get(recording.host.wire)
     if read is None:
-        if recording.is_stream:
-            return _plain(list(events(body)), "delta"), None, False
-        return _plain([json.loads(body)], "message"), None, False
+        chunks, member = (list(events(body)), "delta") if recording.is_stream else ([json.loads(body)], "message")
+        return _plain(chunks, member), None, _is_empty(chunks, member)
     answer = read.assembled(body) if recording.is_stream else json.loads(body)
     if read.failed(answer):
         return [], None, True
@@ -151,6 +150,13 @@ def _plain(chunks: list[Any], member: str) -> list[Expected]:
         texts[index] = texts.get(index, "") + ((choice.get(member) or {}).get("content") or "")
         finishes[index] = choice.get("finish_reason") or finishes.get(index)
     return [Expected(finishes[index], texts[index]) for index in sorted(texts)]
+
+
+def _is_empty(chunks: list[Any], member: str) -> bool:
+    """Return whether no choice has any content, and no finish reason explains that."""
+    choices = [choice for chunk in chunks for choice in chunk.get("choices") or []]
+    shown = [value for choice in choices for name, value in (choice.get(member) or {}).items() if name != "role"]
+    return not any(shown) and {choice.get("finish_reason") for choice in choices} <= {None, "stop", "tool_calls"}
 
 
 async def _ask(client: openai.AsyncOpenAI, stream: bool, asked: dict[str, Any]) -> tuple[list[Expected], Any]:

@@ -31,8 +31,8 @@ CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
 @pytest.mark.parametrize(
     ("answer", "finish", "text", "calls"),
     [
-        (message(), "stop", "", 0),
-        (message(content=None), "stop", "", 0),
+        (message(stop_reason="max_tokens"), "length", "", 0),
+        (message(content=None, stop_reason="max_tokens"), "length", "", 0),
         (message(TEXT, TEXT), "stop", "hihi", 0),
         (message(TEXT, stop_reason=None), "stop", "hi", 0),
         (message(CALL, stop_reason=None), "tool_calls", None, 1),
@@ -86,10 +86,20 @@ CALLED = {**CALL, "input": {}}
 
 
 @pytest.mark.parametrize(
+    "blocks", [[], [{"type": "text", "text": ""}], [{"type": "thinking", "thinking": "", "signature": "s"}]]
+)
+def test_anthropic_responses_that_hold_nothing_may_be_tried_again(blocks):
+    assert refused("anthropic", message(*blocks)).code == "provider_error"
+    assert refused("anthropic", message(content=None)).code == "provider_error"
+    failure, begun = broken("anthropic", framed(*events(*[[block] for block in blocks])))
+    assert (failure.code, begun) == ("provider_error", False)
+
+
+@pytest.mark.parametrize(
     ("sent", "text", "arguments", "finish"),
     [
         (events([EMPTY, PIECE]), "hé\u2028", [], "stop"),
-        (events(), "", [], "stop"),
+        (events(stop="max_tokens"), "", [], "length"),
         # The stream begins a second time before any content.
         ([events()[0], *events([EMPTY, PIECE])], "hé\u2028", [], "stop"),
         # The input arrives all at once, as some hosts of this format send it, or is missing, or arrives in pieces.

@@ -28,7 +28,7 @@ FILTERED = ["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT
 @pytest.mark.parametrize(
     ("parts", "reason", "finish"),
     [
-        ([SAID], "STOP", "stop"), ([], "STOP", "stop"), ([SAID], None, "stop"), ([SAID], 1, "stop"),
+        ([SAID], "STOP", "stop"), ([SAID], None, "stop"), ([SAID], 1, "stop"),
         ([CALLS], "STOP", "tool_calls"), ([CALLS], None, "tool_calls"), ([CALLS], "MAX_TOKENS", "length"),
         ([CALLS], "SAFETY", "content_filter"), ([CALLS], "OTHER", "stop"), ([], "MAX_TOKENS", "length"),
         ([SAID], "CONTINUATION", "length"), *[([], reason, "content_filter") for reason in FILTERED],
@@ -58,6 +58,16 @@ def test_gemini_answers_that_hold_nothing_may_be_tried_again(parts, reason):
 
 
 @pytest.mark.parametrize(
+    "parts", [[], [{"text": ""}], [{"thoughtSignature": "s"}], [{"text": "", "thoughtSignature": "s"}]]
+)
+def test_gemini_answers_that_hold_nothing_and_end_as_usual_may_be_tried_again(parts):
+    failure = refused("gemini", gemini(*parts))
+    assert (failure.status, failure.kind, failure.code) == (502, Kind.UPSTREAM, "provider_error")
+    assert broken("gemini", framed(gemini(*parts)))[1] is False
+    assert whole("gemini", gemini({"text": "hm", "thought": True}))[0]["message"]["reasoning_content"] == "hm"
+
+
+@pytest.mark.parametrize(
     ("answer", "refusal"),
     [
         ({"promptFeedback": {"blockReason": "SAFETY"}}, "the prompt was blocked: SAFETY"),
@@ -77,7 +87,7 @@ def test_gemini_blocked_prompts(answer, refusal):
 
 
 def test_gemini_pieces_that_are_missing_or_mixed():
-    choice, _, shown = whole("gemini", {"candidates": [{"content": None, "finishReason": "STOP"}]})
+    choice, _, shown = whole("gemini", {"candidates": [{"content": None, "finishReason": "MAX_TOKENS"}]})
     assert (choice["message"]["content"], shown.usage) == ("", None)
     two = {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in "ab"]}
     assert [one["message"]["content"] for one in whole("gemini", two)[2].choices.values()] == ["a", "b"]

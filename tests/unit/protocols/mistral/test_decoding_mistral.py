@@ -20,7 +20,7 @@ THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "cl
     ("message", "finish", "seen", "text", "arguments"),
     [
         ({"content": "hi", "tool_calls": None}, "stop", "stop", "hi", []),
-        ({"role": "assistant"}, "stop", "stop", "", []),
+        ({"role": "assistant"}, "length", "length", "", []),
         ({"content": ""}, "model_length", "length", "", []),
         ({"content": "hi"}, None, "stop", "hi", []),
         ({"content": "hi"}, "something_new", "stop", "hi", []),
@@ -122,7 +122,8 @@ def test_mistral_chunks_without_choices_or_members():
         (framed(FIRST, {"error": {"message": "m", "type": "overloaded_error"}}), "server_is_overloaded", False),
         (framed(FIRST, mistral_chunk({}, "error")) + DONE, "provider_error", False),
         (framed(FIRST) + DONE, "stream_cut", False),
-        (framed(FIRST, LAST), "stream_cut", True),
+        (framed(FIRST, mistral_chunk({"content": "a"})), "stream_cut", True),
+        (framed(FIRST, LAST), "provider_error", False),
         (framed(FIRST, {"choices": [5]}), "provider_malformed", False),
         (framed(FIRST) + b"data: \xff\n\n", "provider_malformed", False),
     ],

@@ -188,6 +188,7 @@ DELTAS = st.one_of(
 def test_plain_chunks_are_read_as_all_others(deltas):
     """A member that is null says nothing, but its chunk is not plain."""
     chunks = [
+        chunk(choice(0, None, {"content": "a"})),
         *[chunk(choice(index, None, delta)) for index, delta in deltas],
         chunk(choice(0, "stop"), choice(1, "stop")),
     ]
