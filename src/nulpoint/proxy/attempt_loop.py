@@ -27,6 +27,7 @@ class AttemptLoop:
 
     def __init__(self, operation: Operation, services: Services, rules: ProxyRules) -> None:
         self._operation = operation
+        self._route = operation.name
         self._services = services
         self._rules = rules if operation.retried else rules._replace(attempts=rules.attempts.without_retries())
         self._loop = asyncio.get_running_loop()
@@ -108,7 +109,7 @@ class AttemptLoop:
     ) -> "Failover":
         """Return the state for further attempts. `call` is the request as prepared for the first target."""
         calls = PreparedCalls(
-            proxy_request, self._endpoint, self._services.translation, {targets[0].name: call}
+            proxy_request, self._route, self._endpoint, self._services.translation, {targets[0].name: call}
         )
         planner = AttemptPlanner(
             targets,
