@@ -58,7 +58,9 @@ def differences(name, **members):
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_an_ordinary_conversation_keeps_its_bytes(name):
-    body = b'{ "model":"m", "messages" : [{"role":"system","content":"s"},{"role":"user","content":"\\u00e9"}],"top_k":3}'
+    body = (
+        b'{ "model":"m", "messages" : [{"role":"system","content":"s"},{"role":"user","content":"\\u00e9"}],"top_k":3}'
+    )
     chosen = adapter(f"{name}/m")
     if CATALOG[name].dialect.defaults:
         return

@@ -56,6 +56,9 @@ _SAME_MEMBERS = frozenset(
 )  # fmt: skip
 _OF_ACCOUNT = frozenset({"metadata", "safety_identifier", "user", "service_tier"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+# Members of other providers that are known not to be Mistral's, which answers 422 to what it does not know. Any other
+# member that is not OpenAI's may be one of Mistral's own, old or new, and is sent.
+_OF_OTHERS = frozenset({"thinking", "enable_thinking", "reasoning", "cache_control"})
 # Members that are not reported as dropped: the gateway itself put them into its responses, or they are sent otherwise.
 _IGNORED_OF_MESSAGE = frozenset({"content"})
 _IGNORED_OF_ASSISTANT = frozenset({"content", "prefix", EXTRA_FIELDS, "extra_content", "annotations"})
@@ -91,6 +94,8 @@ def render(
     _output(request, conversation.output_format, fields)
     if fields.has_any(_OF_ACCOUNT):
         _account(request, fields)
+    for name in fields.pop_all(_OF_OTHERS):
+        fields.report_dropped(name)
     request.update(fields.leftovers())
     return RenderedRequest(write_body(request), fields.dropped, custom_tools_as_functions(conversation.tools))
 
