@@ -1,6 +1,7 @@
 """Defines what a wire protocol of providers consists of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from nulpoint.conversation.emulation import ToolEmulation
@@ -11,13 +12,20 @@ from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.stream_transformer import StreamTransformer
 
+Headers = Mapping[bytes, bytes]
+NO_HEADERS: Headers = MappingProxyType({})
+
 
 class RenderedRequest(NamedTuple):
-    """A request in a provider's format, the names of dropped members, and what to undo in the response."""
+    """A request in a provider's format, the names of dropped members, and what to undo in the response.
+
+    `headers` are sent with it. A header that the client sends too gets both values.
+    """
 
     body: bytes
     dropped: list[str]
     emulation: ToolEmulation
+    headers: Headers = NO_HEADERS
 
 
 class ResponseSource(NamedTuple):

@@ -9,7 +9,7 @@ from nulpoint.protocols.client_protocol import ClientRequest
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import reject_deep_nesting
 from nulpoint.protocols.openai.usage import STABLE_FINISH_REASONS, ResponseMetadata
-from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSource
+from nulpoint.protocols.provider_protocol import NO_HEADERS, Headers, ProviderProtocol, ResponseSource
 from nulpoint.protocols.stream_transformer import StreamTransformer
 
 
@@ -23,12 +23,14 @@ class TranslatedResponse(NamedTuple):
 class Translation(NamedTuple):
     """How the response to one request is translated back.
 
-    `emulation` is what was replaced in the request and has to be restored in the response.
+    `emulation` is what was replaced in the request and has to be restored in the response. `headers` are sent with the
+    request.
     """
 
     request: ClientRequest
     provider: ProviderProtocol
     emulation: ToolEmulation
+    headers: Headers = NO_HEADERS
 
     def response(self, body: bytes, source: ResponseSource, created: int) -> TranslatedResponse:
         """Translate a complete response. `created` is its date in Unix seconds. Raises Failure (502)."""
@@ -61,8 +63,9 @@ def translate(
 
     Raises Failure (400) if the provider does not support it.
     """
-    body, dropped, emulation = provider.render(request.conversation, model, facts, limits)
-    return TranslatedRequest(body, [*request.conversation.dropped, *dropped], Translation(request, provider, emulation))
+    rendered = provider.render(request.conversation, model, facts, limits)
+    translation = Translation(request, provider, rendered.emulation, rendered.headers)
+    return TranslatedRequest(rendered.body, [*request.conversation.dropped, *rendered.dropped], translation)
 
 
 def _metadata(response: ConversationResponse) -> ResponseMetadata:

@@ -6,7 +6,6 @@ and Anthropic's error messages.
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -26,28 +25,27 @@ from nulpoint.conversation.parts import (
     own_data,
 )
 from nulpoint.conversation.request import Message
-from nulpoint.protocols.anthropic.capabilities import AnthropicCapabilities
+from nulpoint.models.facts import ModelFacts
+from nulpoint.protocols.added_texts import BEGIN, CONTINUE, system_text_for_user
+from nulpoint.protocols.anthropic.media import file_block, image_block
+from nulpoint.protocols.cache_marks import message_mark
 from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
 from nulpoint.protocols.dropped import place_of, report_extra, report_part
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
-    NO_EFFECT,
     RequestFields,
-    data_url,
     invalid,
     joined_texts,
     original_parts,
 )
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
-_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_TEXTS = frozenset({"application/json", "application/xml", "application/javascript"})
 PROVIDER = "anthropic"
-_THINKING = frozenset({"thinking", "redacted_thinking"})
+THINKING = frozenset({"thinking", "redacted_thinking"})
 # The members of messages and calls that are not reported as dropped: the gateway itself put them into its responses,
 # and either their content is restored or only another provider can read it.
-_IGNORED_OF_MESSAGE = frozenset({"content", "cache_control"})
+_IGNORED_OF_MESSAGE = frozenset({"content", "cache_control", "prompt_cache_breakpoint"})
 _IGNORED_OF_ASSISTANT = _IGNORED_OF_MESSAGE | {EXTRA_FIELDS, "annotations", "extra_content"}
 _IGNORED_OF_RESULT = _IGNORED_OF_MESSAGE | {"name"}
 _PART_NAMES: dict[type[Part], str] = {Image: "image_url", File: "file", Audio: "input_audio"}
@@ -71,6 +69,15 @@ class AnthropicConversation(NamedTuple):
                     names[block["name"]] = None
         return list(names)
 
+    def has_thinking(self) -> bool:
+        """Return whether earlier thinking is sent back."""
+        return any(
+            block.get("type") in THINKING
+            for turn in self.turns
+            if turn["role"] == "assistant"
+            for block in turn["content"]
+        )
+
     def may_think(self) -> bool:
         """Return whether a thinking budget is allowed.
 
@@ -80,55 +87,115 @@ class AnthropicConversation(NamedTuple):
             return False
         *before, last = [turn for turn in self.turns if turn["role"] != "system"]
         results = any(block.get("type") == "tool_result" for block in last["content"])
-        return not (results and before) or before[-1]["content"][0].get("type") in _THINKING
+        return not (results and before) or before[-1]["content"][0].get("type") in THINKING
+
+    def add_instruction(self, text: str, facts: ModelFacts) -> None:
+        """Add an instruction of the system at the end, so that nothing before it changes.
+
+        Where the model continues a response, nothing may follow that, so the instruction stands at the beginning.
+        """
+        if self.continues_answer():
+            self.system.append({"type": "text", "text": text})
+            return
+        _add_system(self.turns, [{"type": "text", "text": text}], facts)
 
 
 def write_conversation(
-    messages: Iterable[Message], capabilities: AnthropicCapabilities, fields: RequestFields
+    messages: Iterable[Message], facts: ModelFacts, fields: RequestFields, *, keep_thinking: bool
 ) -> AnthropicConversation:
-    """Write the messages. Raises Failure (400) for what Anthropic's API cannot express."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    pending_system: list[dict[str, Any]] = []  # system blocks that wait for the end of the user's turn
-    for message in messages:
-        role = message.role
-        if role == "user":
-            if message.extra:
-                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
-            _add_to_turn(turns, "user", _blocks(message.parts, message, fields))
-        elif role == "assistant":
-            _place_system(pending_system, system, turns)
-            _add_to_turn(turns, "assistant", _assistant_blocks(message, fields))
-        elif role == "tool":
-            _add_to_turn(turns, "user", [_tool_result(message, fields)])
-        else:
-            report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
-            blocks = _without_blank_text([_text(part, message, fields) for part in message.parts])
-            (pending_system if turns and capabilities.accepts_inline_system else system).extend(blocks)
-    _place_system(pending_system, system, turns)
-    for turn in turns:  # tool results must come first in a turn, whatever the client wrote between them
-        if turn["role"] == "user" and len(turn["content"]) > 1:
-            turn["content"].sort(key=_is_not_tool_result)
-    if not turns or turns[0]["role"] != "user":
-        raise invalid("messages", "must begin, after any system messages, with a user message that is not empty")
-    if turns[-1]["role"] == "assistant":
-        _check_prefill(turns[-1], capabilities, message.path)
-    return AnthropicConversation(system, turns)
+    """Write the messages. Raises Failure (400) for what Anthropic's API cannot express.
 
-
-def _place_system(
-    pending_system: list[dict[str, Any]], system: list[dict[str, Any]], turns: list[dict[str, Any]]
-) -> None:
-    """Add the pending system blocks right after a user's turn, the only place where Anthropic accepts them.
-
-    After any other turn they go into the system prompt.
+    The turns of a conversation stay the same when messages are added to it. `keep_thinking` says whether earlier
+    thinking is sent back.
     """
-    if pending_system:
-        if turns[-1]["role"] == "user":
-            turns.append({"role": "system", "content": list(pending_system)})
+    writer = _TurnWriter(facts, fields, keep_thinking=keep_thinking)
+    for message in messages:
+        writer.add(message)
+    writer.finish(message.path)
+    return AnthropicConversation(writer.system, writer.turns)
+
+
+class _TurnWriter:
+    """Writes one message after the other into the system prompt and the turns."""
+
+    def __init__(self, facts: ModelFacts, fields: RequestFields, *, keep_thinking: bool) -> None:
+        self.system: list[dict[str, Any]] = []
+        self.turns: list[dict[str, Any]] = []
+        self._facts = facts
+        self._fields = fields
+        self._keep_thinking = keep_thinking
+        self._pending: list[dict[str, Any]] = []  # system blocks that wait for the end of the user's turn
+
+    def add(self, message: Message) -> None:
+        """Write the next message."""
+        fields = self._fields
+        match message.role:
+            case "user":
+                if message.extra:
+                    report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+                self._add_user(_marked(_blocks(message.parts, message, self._facts, fields), message))
+            case "assistant":
+                self._place_pending()
+                blocks = _assistant_blocks(message, fields, keep_thinking=self._keep_thinking)
+                self._begin_with_user()
+                _add_to_turn(self.turns, "assistant", _marked(blocks, message))
+            case "tool":
+                self._add_user([_tool_result(message, self._facts, fields)])
+            case _:
+                report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
+                blocks = _without_blank_text([_text(part, message, fields) for part in message.parts])
+                self._add_system(_marked(blocks, message))
+
+    def finish(self, path: str) -> None:
+        """Complete the turns after the last message, which stood at `path` of the client's request."""
+        self._place_pending()
+        self._begin_with_user()
+        for turn in self.turns:  # tool results must come first in a turn, whatever the client wrote between them
+            if turn["role"] == "user" and len(turn["content"]) > 1:
+                turn["content"].sort(key=_is_not_tool_result)
+        if self.turns[-1]["role"] == "assistant":
+            self._end_with_assistant(path)
+
+    def _add_user(self, blocks: list[dict[str, Any]]) -> None:
+        _add_to_turn(self.turns, "user", blocks)
+
+    def _add_system(self, blocks: list[dict[str, Any]]) -> None:
+        if not self.turns:
+            self.system += blocks
+        elif self._facts.system_anywhere:
+            self._pending += blocks
         else:
-            system += pending_system
-        pending_system.clear()
+            _add_system(self.turns, blocks, self._facts)
+
+    def _place_pending(self) -> None:
+        if self._pending:
+            _add_system(self.turns, self._pending, self._facts)
+            self._pending = []
+
+    def _begin_with_user(self) -> None:
+        """Begin with the user, as Anthropic wants, where the client has no message of theirs there."""
+        if not self.turns:
+            self._add_user([{"type": "text", "text": BEGIN}])
+
+    def _end_with_assistant(self, path: str) -> None:
+        """Let the model continue the last message, or ask it to where it cannot."""
+        content = self.turns[-1]["content"]
+        if not self._facts.prefill:
+            self._fields.report_dropped(place_of(path))
+            self._add_user([{"type": "text", "text": CONTINUE}])
+        elif content[-1].get("type") == "text":  # Anthropic rejects white space at the very end
+            content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
+
+
+def _add_system(turns: list[dict[str, Any]], blocks: list[dict[str, Any]], facts: ModelFacts) -> None:
+    """Add later system blocks after the user's turn, or for models that take none there, to the user's turn."""
+    if turns[-1]["role"] == "user" and facts.system_anywhere:
+        turns.append({"role": "system", "content": blocks})
+    elif turns[-1]["role"] == "system":
+        turns[-1]["content"] += blocks
+    else:
+        texts = [{**block, "text": system_text_for_user(block["text"])} for block in blocks]
+        _add_to_turn(turns, "user", texts)
 
 
 def _add_to_turn(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]) -> None:
@@ -141,17 +208,18 @@ def _add_to_turn(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, 
         turns.append({"role": role, "content": blocks})
 
 
+def _marked(blocks: list[dict[str, Any]], message: Message) -> list[dict[str, Any]]:
+    """Set the cache mark of a whole message at its last block that can have one."""
+    mark = message_mark(message)
+    for position in range(len(blocks) - 1, -1, -1) if mark is not None else ():
+        if blocks[position].get("type") not in THINKING:
+            blocks[position] = _with_cache_control({**blocks[position]}, mark)
+            break
+    return blocks
+
+
 def _is_not_tool_result(block: dict[str, Any]) -> bool:
     return block.get("type") != "tool_result"
-
-
-def _check_prefill(turn: dict[str, Any], capabilities: AnthropicCapabilities, path: str) -> None:
-    if not capabilities.accepts_prefill:
-        text = "must not be the assistant's: Claude 4.6 and newer cannot continue a response; add a user message"
-        raise invalid(path, text, "unsupported_value")
-    last = turn["content"][-1]
-    if last.get("type") == "text":  # Anthropic rejects white space at the very end
-        turn["content"][-1] = {**last, "text": last["text"].rstrip()}
 
 
 def _without_blank_text(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -159,14 +227,14 @@ def _without_blank_text(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in blocks if block.get("type") != "text" or (block.get("text") or "").strip()]
 
 
-def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields) -> list[dict[str, Any]]:
-    return _without_blank_text([_block(part, message, fields) for part in parts])
+def _blocks(parts: Iterable[Part], message: Message, facts: ModelFacts, fields: RequestFields) -> list[dict[str, Any]]:
+    return _without_blank_text([_block(part, message, facts, fields) for part in parts])
 
 
-def _assistant_blocks(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+def _assistant_blocks(message: Message, fields: RequestFields, *, keep_thinking: bool) -> list[dict[str, Any]]:
     original = _original_blocks(message)
     if original is not None:
-        return original
+        return original if keep_thinking else _without_thinking(original, message, fields)
     if message.extra:
         report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
     blocks: list[dict[str, Any]] = []
@@ -177,10 +245,17 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[dict[str,
         elif isinstance(part, ToolCall):
             blocks.append(_tool_use(part, message, fields))
         elif isinstance(part, Reasoning | ProviderPart):
-            blocks += _own_block(part, message, fields)
+            blocks += _own_block(part, message, fields, keep_thinking=keep_thinking)
         elif not (isinstance(part, Refusal) and part.where == "refusal" and blocks):
             blocks += _without_blank_text([_text(part, message, fields)])
     return blocks
+
+
+def _without_thinking(blocks: list[dict[str, Any]], message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+    others = [block for block in blocks if block.get("type") not in THINKING]
+    if len(others) < len(blocks):
+        fields.report_dropped(f"{place_of(message.path)}.{EXTRA_FIELDS}")
+    return others
 
 
 def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, Any]:
@@ -189,11 +264,13 @@ def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> dict[s
     return {**(own_data(call, PROVIDER) or {}), **block} if call.provider_data else block
 
 
-def _own_block(part: Reasoning | ProviderPart, message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+def _own_block(
+    part: Reasoning | ProviderPart, message: Message, fields: RequestFields, *, keep_thinking: bool
+) -> list[dict[str, Any]]:
     """Write a part that came from Anthropic. Any other is left out: thinking cannot be sent without its signature."""
     if isinstance(part, Reasoning):
         data = own_data(part, PROVIDER)
-        if data is not None:
+        if data is not None and keep_thinking:
             return [_thinking(part.text, data)]
     elif part.is_of(PROVIDER):
         return [dict(part.data)]
@@ -229,7 +306,7 @@ def call_id(client_id: str) -> str:
     return accepted_call_id(client_id, _CALL_ID)
 
 
-def _tool_result(message: Message, fields: RequestFields) -> dict[str, Any]:
+def _tool_result(message: Message, facts: ModelFacts, fields: RequestFields) -> dict[str, Any]:
     report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
     (tool_result,) = message.parts
     assert isinstance(tool_result, ToolResult)
@@ -238,7 +315,7 @@ def _tool_result(message: Message, fields: RequestFields) -> dict[str, Any]:
     if message.is_plain:
         content = "".join([part.text for part in tool_result.parts if isinstance(part, Text)])
     else:
-        content = _blocks(tool_result.parts, message, fields)
+        content = _blocks(tool_result.parts, message, facts, fields)
     if content:
         result["content"] = content
     if tool_result.is_error:
@@ -271,7 +348,7 @@ def _with_cache_control(block: dict[str, Any], mark: CacheMark | None) -> dict[s
     return block
 
 
-def _block(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]:
+def _block(part: Part, message: Message, facts: ModelFacts, fields: RequestFields) -> dict[str, Any]:
     """Write a part of a user message or a tool result. Parts in Anthropic's own format are returned unchanged."""
     if isinstance(part, Text | Refusal):
         return _text(part, message, fields)
@@ -285,48 +362,6 @@ def _block(part: Part, message: Message, fields: RequestFields) -> dict[str, Any
     _report_members(part, message, fields)
     path = f"{message.path}.{part.where}"
     if isinstance(part, Image):
-        if part.detail is not None and part.detail not in NO_EFFECT:
-            fields.report_dropped(f"{place_of(path)}.detail")
-        return _with_cache_control({"type": "image", "source": _source(part.url, path, _IMAGES)}, part.cache)
+        return _with_cache_control(image_block(part, path, facts, fields), part.cache)
     assert isinstance(part, File)
-    return _with_cache_control(_file(part, path, fields), part.cache)
-
-
-def _source(url: str | None, path: str, types: frozenset[str]) -> dict[str, Any]:
-    if url is None:
-        raise invalid(path, "must hold a URL")
-    data = data_url(url, path)
-    if data is None and not url.startswith(("https://", "http://")):
-        raise invalid(path, "must be a data URL or an https URL")
-    if data is None:
-        return {"type": "url", "url": url}
-    if data[0] not in types:
-        raise invalid(path, f"is of type {data[0][:60]}; Anthropic's models accept {', '.join(sorted(types))}")
-    return {"type": "base64", "media_type": data[0], "data": data[1]}
-
-
-def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
-    """Return a document, or an image if the file is one. Raises Failure (400) for a file id that is not Anthropic's."""
-    title = {"title": file.name} if file.name else {}
-    if file.file_id is not None:
-        if not file.file_id.startswith("file_"):
-            text = "must be the id of a file at Anthropic; to send any other file, use `file_data`"
-            raise invalid(f"{path}.file_id", text)
-        return {"type": "document", "source": {"type": "file", "file_id": file.file_id}, **title}
-    data = data_url(file.url, f"{path}.file_data") if file.url is not None else None
-    if data and data[0] in _IMAGES:
-        if title:
-            fields.report_dropped(f"{place_of(path)}.filename")
-        return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
-    if data and (data[0].startswith("text/") or data[0] in _TEXTS):
-        source = {"type": "text", "media_type": "text/plain", "data": _decoded(data[1], f"{path}.file_data")}
-    else:
-        source = _source(file.url, f"{path}.file_data", frozenset({"application/pdf"}))
-    return {"type": "document", "source": source, **title}
-
-
-def _decoded(base64: str, path: str) -> str:
-    try:
-        return b64decode(base64, validate=True).decode()
-    except ValueError:  # the alphabet, the padding, or the UTF-8 is wrong
-        raise invalid(path, "must be base64 of UTF-8 text") from None
+    return _with_cache_control(file_block(part, path, facts, fields), part.cache)

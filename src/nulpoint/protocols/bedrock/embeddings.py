@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from nulpoint.protocols.bedrock.capabilities import check_model
+from nulpoint.protocols.bedrock.model_id import check_model
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,

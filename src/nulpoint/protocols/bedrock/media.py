@@ -9,9 +9,10 @@ from typing import Any
 
 from nulpoint.conversation.parts import File, Image
 from nulpoint.protocols.dropped import place_of, report_extra
+from nulpoint.protocols.media_types import media_type_of_name, normal_media_type
 from nulpoint.protocols.openai.chat import RequestFields, data_url, invalid
 
-_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _DOCUMENTS = {
     "application/pdf": "pdf",
@@ -46,6 +47,8 @@ _MAX_NAME_LENGTH = 190  # Bedrock allows 200; `number_duplicate_names` may appen
 def image_block(image: Image, path: str, fields: RequestFields) -> dict[str, Any]:
     report_extra(fields, {"detail": image.detail}, path)
     kind, data = _data(image.url, path)
+    if kind in _DOCUMENTS:  # some clients send every file as an image
+        return {"document": {"format": _DOCUMENTS[kind], "name": _document_name(""), "source": {"bytes": data}}}
     if kind not in _IMAGES:
         raise invalid(path, f"is of type {kind[:60]}; Bedrock accepts images in png, jpeg, gif and webp")
     return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
@@ -66,9 +69,9 @@ def file_block(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
     """
     if file.file_id:
         raise invalid(f"{path}.file_id", f"is not supported by Bedrock; send the file as `file_data`, or {_S3_HINT}")
-    kind, data = _data(file.url, f"{path}.file_data")
-    source = {"bytes": data}
     name = file.name or ""
+    kind, data = _data(file.url, f"{path}.file_data", name)
+    source = {"bytes": data}
     if kind in _DOCUMENTS or kind.startswith("text/"):
         return {"document": {"format": _DOCUMENTS.get(kind, "txt"), "name": _document_name(name), "source": source}}
     if name:
@@ -81,15 +84,19 @@ def file_block(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
     raise invalid(f"{path}.file_data", text)
 
 
-def _data(url: str | None, path: str) -> tuple[str, str]:
+def _data(url: str | None, path: str, name: str = "") -> tuple[str, str]:
+    """Return the media type and the base64 text of a data URL. Bare base64 is of the type that the name stands for."""
     if url is None:
         raise invalid(path, "must hold a data URL")
+    kind = media_type_of_name(name)
+    if kind is not None and not url.startswith(("data:", "https://", "http://", "s3://")):
+        return kind, url
     data = data_url(url, path)
     if data is None:
         raise invalid(
             path, f"must be a data URL: Bedrock fetches nothing from the web; {_S3_HINT}", "unsupported_value"
         )
-    return data[0].lower(), data[1]
+    return normal_media_type(data[0]), data[1]
 
 
 def _document_name(filename: str) -> str:

@@ -26,11 +26,13 @@ from nulpoint.conversation.parts import (
 )
 from nulpoint.conversation.request import Message
 from nulpoint.formats.malformed import MALFORMED
-from nulpoint.protocols.bedrock.capabilities import BedrockCapabilities
+from nulpoint.models.facts import ModelFacts
+from nulpoint.protocols.added_texts import BEGIN, CONTINUE, DOCUMENT_ATTACHED, system_text_for_user
 from nulpoint.protocols.bedrock.media import audio_block, file_block, image_block, number_duplicate_names
+from nulpoint.protocols.cache_marks import message_mark
 from nulpoint.protocols.call_arguments import tool_arguments
 from nulpoint.protocols.call_ids import accepted_call_id
-from nulpoint.protocols.dropped import report_extra, report_part
+from nulpoint.protocols.dropped import place_of, report_extra, report_part
 from nulpoint.protocols.openai.chat import EXTRA_FIELDS, RequestFields, invalid, original_parts
 
 PROVIDER = "bedrock"
@@ -38,7 +40,7 @@ _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _WITH_DOCUMENTS = frozenset({"document", "toolResult"})
 # Members that are not reported as dropped: the gateway itself put them into its responses, and either their content is
 # restored or only another provider can read it; or they are sent otherwise.
-_IGNORED_OF_MESSAGE = frozenset({"content", "cache_control"})
+_IGNORED_OF_MESSAGE = frozenset({"content", "cache_control", "prompt_cache_breakpoint"})
 _IGNORED_OF_ASSISTANT = _IGNORED_OF_MESSAGE | {EXTRA_FIELDS, "extra_content", "annotations"}
 _IGNORED_OF_RESULT = _IGNORED_OF_MESSAGE | {"name"}
 _PART_NAMES: dict[type[Part], str] = {Image: "image_url", File: "file", Audio: "input_audio"}
@@ -68,6 +70,16 @@ class BedrockConversation(NamedTuple):
         names = (block["toolUse"].get("name") for block in blocks if isinstance(block.get("toolUse"), dict))
         return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
+    def add_instruction(self, text: str) -> None:
+        """Add an instruction of the system at the end, so that nothing before it changes.
+
+        Where the model continues a response, nothing may follow that, so the instruction stands at the beginning.
+        """
+        if self.continues_answer():
+            self.system.append({"text": text})
+        else:
+            self.turns[-1]["content"].append({"text": system_text_for_user(text)})
+
     def may_think(self) -> bool:
         """Return whether Claude may think.
 
@@ -81,27 +93,41 @@ class BedrockConversation(NamedTuple):
 
 
 def write_conversation(
-    messages: Sequence[Message], capabilities: BedrockCapabilities, fields: RequestFields
+    messages: Sequence[Message], facts: ModelFacts, fields: RequestFields, *, keep_thinking: bool
 ) -> BedrockConversation:
-    """Write the messages. Raises Failure (400) for what Converse cannot express."""
+    """Write the messages. Raises Failure (400) for what Converse cannot express.
+
+    The turns of a conversation stay the same when messages are added to it. `keep_thinking` says whether earlier
+    reasoning is sent back.
+    """
     system: list[Block] = []
     draft_turns: list[_Turn] = []
     for message in messages:
         match message.role:
             case "assistant":
-                _add_to_turn(draft_turns, "assistant", _assistant_blocks(message, fields))
+                blocks = _assistant_blocks(message, fields, keep_thinking=keep_thinking)
+                _begin_with_user(draft_turns)
+                _add_to_turn(draft_turns, "assistant", blocks)
             case "tool":
                 (result,) = message.parts
                 assert isinstance(result, ToolResult)
-                _add_result(draft_turns, _with_cache_point(result.cache, [_tool_result(result, message, fields)]))
+                _add_result(draft_turns, _tool_result(result, message, fields))
             case "user":
                 blocks = _marked_blocks(message, fields, _block)
                 _add_to_turn(draft_turns, "user", _without_blank_text(blocks))
             case _:
-                system += _without_blank_text(_marked_blocks(message, fields, _text))
+                blocks = _without_blank_text(_marked_blocks(message, fields, _text))
+                if draft_turns:
+                    _add_to_turn(draft_turns, "user", _as_users(blocks))
+                else:
+                    system += blocks
+    _begin_with_user(draft_turns)
     turns = [{"role": turn.role, "content": turn.results + turn.others} for turn in draft_turns]
     kinds = {name for turn in turns for block in turn["content"] for name in block}
-    _check(turns, kinds, capabilities, messages[-1].path)
+    if "document" in kinds:
+        _add_text_to_documents(turns)
+    if turns[-1]["role"] == "assistant":
+        _end_with_assistant(turns, facts, messages[-1].path, fields)
     if not kinds.isdisjoint(_WITH_DOCUMENTS):
         number_duplicate_names(turns)
     return BedrockConversation(system, turns, kinds)
@@ -116,6 +142,17 @@ class _Turn(NamedTuple):
     role: str
     results: list[Block]
     others: list[Block]
+
+
+def _begin_with_user(turns: list[_Turn]) -> None:
+    """Begin with the user, as Converse wants, where the client has no message of theirs there."""
+    if not turns:
+        _add_to_turn(turns, "user", [{"text": BEGIN}])
+
+
+def _as_users(blocks: list[Block]) -> list[Block]:
+    """Return the blocks of a later system message in the form in which they stand in a user's turn."""
+    return [{**block, "text": system_text_for_user(block["text"])} if "text" in block else block for block in blocks]
 
 
 def _add_to_turn(turns: list[_Turn], role: str, blocks: list[Block]) -> None:
@@ -135,19 +172,20 @@ def _add_result(turns: list[_Turn], blocks: list[Block]) -> None:
     turns[-1].results.extend(blocks)
 
 
-def _check(turns: list[dict[str, Any]], kinds: set[str], capabilities: BedrockCapabilities, path: str) -> None:
-    if not turns or turns[0]["role"] != "user":
-        raise invalid("messages", "must begin, after any system messages, with a user message that is not empty")
-    for turn in turns if "document" in kinds else ():
-        kinds_in_turn = {name for block in turn["content"] for name in block}
-        if "document" in kinds_in_turn and "text" not in kinds_in_turn:
-            text = "has a document in a turn without text, which Bedrock rejects; add text that says what it is for"
-            raise invalid("messages", text)
-    if turns[-1]["role"] != "assistant":
+def _add_text_to_documents(turns: list[dict[str, Any]]) -> None:
+    """Add a text to each turn with a document but no text, which Bedrock rejects."""
+    for turn in turns:
+        kinds = {name for block in turn["content"] for name in block}
+        if "document" in kinds and "text" not in kinds:
+            turn["content"].append({"text": DOCUMENT_ATTACHED})
+
+
+def _end_with_assistant(turns: list[dict[str, Any]], facts: ModelFacts, path: str, fields: RequestFields) -> None:
+    """Let the model continue the last message, or ask it to where it cannot."""
+    if not facts.prefill:
+        fields.report_dropped(place_of(path))
+        turns.append({"role": "user", "content": [{"text": CONTINUE}]})
         return
-    if capabilities.claude is not None and not capabilities.claude.accepts_prefill:
-        text = "must not be the assistant's: Claude 4.6 and newer cannot continue a response; add a user message"
-        raise invalid(path, text, "unsupported_value")
     block = turns[-1]["content"][-1]
     if isinstance(block.get("text"), str):  # Converse rejects white space at the very end
         turns[-1]["content"][-1] = {"text": block["text"].rstrip()}
@@ -169,7 +207,7 @@ def _marked_blocks(message: Message, fields: RequestFields, write: _Writer) -> l
     if not message.extra:
         return blocks
     report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
-    return _with_cache_point(_mark_of(message), blocks)
+    return _with_cache_point(message_mark(message), blocks)
 
 
 def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields, write: _Writer) -> list[Block]:
@@ -194,11 +232,6 @@ def _blocks(parts: Iterable[Part], message: Message, fields: RequestFields, writ
     return blocks
 
 
-def _mark_of(message: Message) -> CacheMark | None:
-    control = message.extra.get("cache_control")
-    return CacheMark(control) if control else None
-
-
 def _with_cache_point(mark: CacheMark | None, blocks: list[Block]) -> list[Block]:
     """Append the cache mark that the client set on a message or part: Anthropic's `cache_control` or OpenAI's."""
     cache_control = (mark.control or mark.breakpoint) if mark is not None else None
@@ -211,11 +244,14 @@ def cache_point(cache_control: Any) -> Block:
     return {"cachePoint": {"type": "default", "ttl": ttl} if ttl in ("5m", "1h") else {"type": "default"}}
 
 
-def _assistant_blocks(message: Message, fields: RequestFields) -> list[Block]:
+def _assistant_blocks(message: Message, fields: RequestFields, *, keep_thinking: bool) -> list[Block]:
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
     original = _original_blocks(message, calls)
     if original is not None:
-        return original
+        kept = original if keep_thinking else [block for block in original if "reasoningContent" not in block]
+        if len(kept) < len(original):
+            fields.report_dropped(f"{place_of(message.path)}.{EXTRA_FIELDS}")
+        return _with_cache_point(message_mark(message), kept) if kept else kept
     if message.is_plain and len(message.parts) == 1 and not message.extra:
         return _without_blank_text(_blocks(message.parts, message, fields, _text))
     report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
@@ -223,7 +259,7 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[Block]:
     for part in message.parts:
         match part:
             case Reasoning():
-                blocks += _reasoning(part, message, fields)
+                blocks += _reasoning(part, message, fields, keep_thinking=keep_thinking)
             case ToolCall():
                 blocks.append(_tool_use(part, message, fields))
             case Refusal(where="refusal"):
@@ -231,7 +267,7 @@ def _assistant_blocks(message: Message, fields: RequestFields) -> list[Block]:
             case _:
                 blocks += _blocks((part,), message, fields, _text)
     blocks = _without_blank_text(blocks)
-    return _with_cache_point(_mark_of(message), blocks) if blocks else blocks
+    return _with_cache_point(message_mark(message), blocks) if blocks else blocks
 
 
 def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> Block:
@@ -239,10 +275,10 @@ def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> Block:
     return {"toolUse": {"toolUseId": _call_id(call.unique_id or ""), "name": call.name, "input": arguments}}
 
 
-def _reasoning(reasoning: Reasoning, message: Message, fields: RequestFields) -> list[Block]:
+def _reasoning(reasoning: Reasoning, message: Message, fields: RequestFields, *, keep_thinking: bool) -> list[Block]:
     """Write reasoning that came from Bedrock. Any other is left out, since it cannot be sent without a signature."""
     data = own_data(reasoning, PROVIDER)
-    if data is None:
+    if data is None or not keep_thinking:
         report_part(fields, reasoning, message)
         return []
     if "redacted" in data:
@@ -288,15 +324,18 @@ def _call_id(client_id: str) -> str:
     return accepted_call_id(client_id, _CALL_ID)
 
 
-def _tool_result(result: ToolResult, message: Message, fields: RequestFields) -> Block:
+def _tool_result(result: ToolResult, message: Message, fields: RequestFields) -> list[Block]:
+    """Return the block of a tool result, followed by its cache mark if the client set one on it or on a part of it."""
     report_extra(fields, message.extra, message.path, _IGNORED_OF_RESULT)
     blocks = _without_blank_text(_blocks(result.parts, message, fields, _block))
-    content = [block for block in blocks if "cachePoint" not in block]
+    content = [block for block in blocks if not _is_cache_point(block)]
+    marks = [block for block in blocks if _is_cache_point(block)]
     tool_result: dict[str, Any] = {"toolUseId": _call_id(result.unique_id), "content": content}
     if result.is_error:
         tool_result["status"] = "error"
         tool_result["content"] = content or [{"text": "error"}]  # Converse rejects an empty error
-    return {"toolResult": tool_result}
+    written = _with_cache_point(result.cache, [{"toolResult": tool_result}])
+    return [*written, marks[-1]] if marks and len(written) == 1 else written
 
 
 def _text(part: Part, message: Message, _: RequestFields) -> Block:

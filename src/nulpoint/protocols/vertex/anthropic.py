@@ -7,9 +7,9 @@ Sources: Anthropic's documentation, "Claude on Vertex AI"; the `anthropic` SDK's
 
 from nulpoint.conversation.request import ConversationRequest
 from nulpoint.models.facts import ModelFacts
+from nulpoint.protocols.anthropic.cache import write_within_limit
 from nulpoint.protocols.anthropic.request import render_message
 from nulpoint.protocols.limits import TranslationLimits
-from nulpoint.protocols.openai.chat import write_body
 from nulpoint.protocols.provider_protocol import RenderedRequest
 
 VERSION = "vertex-2023-10-16"
@@ -20,7 +20,9 @@ def render(request: ConversationRequest, model: str, facts: ModelFacts, limits: 
 
     A version in the client's request replaces ours.
     """
-    message, fields, emulation = render_message(request, model, facts, limits)
+    rendered = render_message(request, model, facts, limits)
+    message = rendered.message
     del message["model"]
     message.setdefault("anthropic_version", VERSION)
-    return RenderedRequest(write_body(message), fields.dropped, emulation)
+    body = write_within_limit(message, rendered.fields)
+    return RenderedRequest(body, rendered.fields.dropped, rendered.emulation, rendered.headers)
