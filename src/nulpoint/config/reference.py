@@ -20,6 +20,8 @@ from nulpoint.models.prices import Price
 from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target, tier_of
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES
 from nulpoint.providers.model_names import PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
+from nulpoint.providers.dialect import PLAIN
+from nulpoint.providers.dialects import OPENAI
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.providers.wire_formats import STREAM
@@ -144,8 +146,13 @@ def providers() -> str:
         "", "| Names that begin with | Provider |", "|---|---|",
         *(f"| `{prefix}` | {provider} |" for prefix, provider in PROVIDER_BY_PREFIX.items()),
         "", "## Request parameters that a provider does not support", "",
-        "A provider's record can rename or drop parameters (`rename`, `drop`). The `x-nulpoint-dropped` response header names",
-        "those that were dropped, and a metric counts them.", "",
+        "Hosts with OpenAI's format differ from OpenAI in what they accept. Requests to them are adapted as described in",
+        "[formats.md](formats.md#hosts-with-openais-format). What is left out is named in the `x-nulpoint-dropped` response",
+        "header, and a metric counts it. This is how the built-in hosts differ whatever the model; `dialect` in a provider's",
+        "record changes it ([adding-a-provider.md](adding-a-provider.md#the-dialect-of-a-host)):", "",
+        "| Host | Dialect |", "|---|---|",
+        *(f"| {spec.name} | {_dialect(spec)} |" for spec in CATALOG.values() if spec.dialect not in (PLAIN, OPENAI)),
+        "", "A record can also rename or drop parameters (`rename`, `drop`).", "",
     ]  # fmt: skip
     for spec in CATALOG.values():
         if spec.rename or spec.drop:
@@ -153,6 +160,14 @@ def providers() -> str:
             changes += [f"drops `{name}`" for name in sorted(spec.drop)]
             lines.append(f"- {spec.name}: {'; '.join(changes)}")
     return "\n".join([*lines, ""])
+
+
+def _dialect(spec: ProviderSpec) -> str:
+    """Return the fields in which a dialect differs from a plain one."""
+    given = msgspec.to_builtins(spec.dialect)
+    plain = msgspec.to_builtins(PLAIN)
+    fields = {name: value for name, value in given.items() if value != plain[name]}
+    return ", ".join(f"`{name}: {msgspec.json.encode(value).decode()}`" for name, value in fields.items())
 
 
 def _key(spec: ProviderSpec) -> str:
@@ -239,6 +254,7 @@ def schema() -> str:
     row = {**components["ProviderSpec"], "required": ["name"]}  # a known provider's record may give only what differs
     like = {"enum": sorted(CATALOG), "description": "A known provider whose record is copied and then changed."}
     row["properties"] = {**row["properties"], "like": like}
+    row["properties"]["dialect"] = {"$ref": "#/$defs/Dialect"}  # without the default, which is not what `like` leaves
     row["properties"]["operations"]["items"] = {"enum": list(OPERATIONS)}
     row["properties"]["rename_response"]["propertyNames"] = {"enum": list(OPERATIONS)}
     for record in (row, components["Variant"]):

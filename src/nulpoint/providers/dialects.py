@@ -31,13 +31,11 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
         # docs.x.ai, and LiteLLM, which takes `name` out of messages.
         "xai": _host(reasoning="reasoning_content", rejects={"message": ("name",)}),
-        # api-docs.deepseek.com/guides/thinking_mode. That `strict` is for another address is from the AI SDK, the blank
-        # for lost reasoning and the joined texts are from LiteLLM.
+        # api-docs.deepseek.com/guides/thinking_mode. The blank for lost reasoning is from LiteLLM.
         "deepseek": _host(
             reasoning="reasoning_content",
             lost_reasoning=" ",
             thinking_switch="thinking",
-            text_content="joined",
         ),
         # console.groq.com/docs/openai and the `groq` package: unknown members of messages are an error.
         "groq": _host(

@@ -26,6 +26,7 @@ class AttemptLoop:
 
     def __init__(self, operation: Operation, services: Services, rules: ProxyRules) -> None:
         self._operation = operation
+        self._route = operation.name
         self._services = services
         self._rules = rules if operation.retried else rules._replace(attempts=rules.attempts.without_retries())
         self._loop = asyncio.get_running_loop()
@@ -90,7 +91,7 @@ class AttemptLoop:
         self, proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target
     ) -> UpstreamCall:
         """Prepare a long request, in the translation thread if translating it takes long. Raises Failure."""
-        if takes_long(proxy_request.body) and endpoint.decodes_requests(target):
+        if endpoint.decodes_requests(target) and takes_long(proxy_request.body):
             work = partial(prepare_call, proxy_request, endpoint, target)
             return await self._services.translation.run(work)
         if len(proxy_request.body) > LARGE:

@@ -492,3 +492,34 @@ def test_the_json_schema_contains_every_key():
     schema = json.loads(reference.schema())
     assert {setting.key for setting in SETTINGS} <= set(schema["properties"])
     assert "providers" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            "dialect: {role: {developer: system}}",
+            "providers[0].dialect.role (config.yaml): is not a field of a dialect",
+        ),
+        ("dialect: {role: {developer: system}}", "did you mean roles?"),
+        ("dialect: [roles]", "must be a mapping"),
+        ("dialect: {roles: {developr: system}}", "developr"),
+        ("dialect: {accepts: {body: [a]}}", "body"),
+        ("dialect: {thinking_switch: think}", "dialect.thinking_switch"),
+        ("wire: mistral, dialect: {reasoning: reasoning}", "only with wire: openai"),
+    ],
+)
+def test_a_wrong_dialect_is_a_problem(tmp_path, fields, said):
+    text = f"providers:\n  - {{name: poe, base_url: https://api.poe.com/v1, key_env: POE_KEY, {fields}}}\n"
+    assert said in " ".join(map(str, problems(KEY, tmp_path, text).values()))
+
+
+def test_a_record_changes_only_the_fields_of_a_dialect_that_it_gives(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "providers:\n  - {name: groq, dialect: {custom_tools: true}}\n"
+        "  - {name: poe, like: deepseek, base_url: https://api.poe.com/v1, key_env: POE_KEY, dialect: {extras: []}}\n"
+    )
+    config = load({"GROQ_API_KEY": "g", "POE_KEY": "k"}, tmp_path)
+    groq, poe = config.providers["groq"].spec.dialect, config.providers["poe"].spec.dialect
+    assert groq == msgspec.structs.replace(CATALOG["groq"].dialect, custom_tools=True)
+    assert poe == CATALOG["deepseek"].dialect

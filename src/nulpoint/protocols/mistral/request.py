@@ -25,7 +25,8 @@ from nulpoint.conversation.parts import (
 )
 from nulpoint.conversation.request import ConversationRequest, Message, OutputFormat, Role
 from nulpoint.conversation.tools import CustomTool, FunctionTool
-from nulpoint.models.facts import ModelFacts
+from nulpoint.models.efforts import nearest_effort
+from nulpoint.models.facts import EFFORTS, ModelFacts
 from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
 from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_part, report_result, sent_as_function
 from nulpoint.protocols.limits import TranslationLimits
@@ -45,15 +46,19 @@ from nulpoint.protocols.openai.chat import (
 )
 from nulpoint.protocols.provider_protocol import RenderedRequest
 
+PROVIDER = "mistral"
 # Members that have the same meaning in Mistral's API and are sent unchanged.
 _SAME_MEMBERS = frozenset(
     {
         "temperature", "top_p", "presence_penalty", "frequency_penalty", "n", "logprobs", "top_logprobs",
-        "reasoning_effort", "prompt_cache_key",
+        "prompt_cache_key",
     }
 )  # fmt: skip
 _OF_ACCOUNT = frozenset({"metadata", "safety_identifier", "user", "service_tier"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+# Members of other providers that are known not to be Mistral's, which answers 422 to what it does not know. Any other
+# member that is not OpenAI's may be one of Mistral's own, old or new, and is sent.
+_OF_OTHERS = frozenset({"thinking", "enable_thinking", "reasoning", "cache_control"})
 # Members that are not reported as dropped: the gateway itself put them into its responses, or they are sent otherwise.
 _IGNORED_OF_MESSAGE = frozenset({"content"})
 _IGNORED_OF_ASSISTANT = frozenset({"content", "prefix", EXTRA_FIELDS, "extra_content", "annotations"})
@@ -64,11 +69,11 @@ _DETAILS = ("low", "auto", "high")
 
 
 def render(
-    conversation: ConversationRequest, model: str, _facts: ModelFacts, limits: TranslationLimits
+    conversation: ConversationRequest, model: str, facts: ModelFacts, limits: TranslationLimits
 ) -> RenderedRequest:
     """Write a request. Raises Failure (400) that names the member that is wrong or has no equivalent."""
     fields = RequestFields(conversation.settings, limits)
-    request: dict[str, Any] = {"model": model, "messages": _messages(conversation.messages, fields)}
+    request: dict[str, Any] = {"model": model, "messages": _messages(conversation.messages, facts, fields)}
     limit = output_limit(fields)
     if limit is not None:
         request["max_tokens"] = limit
@@ -82,17 +87,41 @@ def render(
     if seed is not None:
         request["random_seed"] = seed
     request |= fields.pop_all(_SAME_MEMBERS)
+    _effort(request, facts, fields)
     _tools(request, conversation, fields)
     if conversation.has_legacy_functions() and "tools" in request:
         request["parallel_tool_calls"] = False
     _output(request, conversation.output_format, fields)
     if fields.has_any(_OF_ACCOUNT):
         _account(request, fields)
+    for name in fields.pop_all(_OF_OTHERS):
+        fields.report_dropped(name)
     request.update(fields.leftovers())
     return RenderedRequest(write_body(request), fields.dropped, custom_tools_as_functions(conversation.tools))
 
 
-def _messages(messages: Iterable[Message], fields: RequestFields) -> list[dict[str, Any]]:
+def _effort(request: dict[str, Any], facts: ModelFacts, fields: RequestFields) -> None:
+    """Write the level of reasoning, which most models do not accept, and others only in some values."""
+    effort = fields.pop("reasoning_effort")
+    if effort is None or (effort == "none" and facts.reasoning == "none"):
+        return
+    if effort not in (*EFFORTS, "none") or facts.reasoning is None:
+        request["reasoning_effort"] = effort
+        return
+    accepted = effort
+    if facts.reasoning != "effort":
+        accepted = None
+    elif effort == "none":
+        accepted = effort if facts.thinking_off == "effort" else next(iter(facts.efforts), None)
+    elif effort not in facts.efforts:
+        accepted = nearest_effort(effort, facts)
+    if accepted is not None:
+        request["reasoning_effort"] = accepted
+    if accepted != effort:
+        fields.report_dropped("reasoning_effort")
+
+
+def _messages(messages: Iterable[Message], facts: ModelFacts, fields: RequestFields) -> list[dict[str, Any]]:
     translated: list[dict[str, Any]] = []
     # Media in tool results follow in a message of the user, since Mistral's results may only have text.
     media: list[dict[str, Any]] = []
@@ -103,7 +132,7 @@ def _messages(messages: Iterable[Message], fields: RequestFields) -> list[dict[s
         if text is not None:
             _add_plain(translated, message.role, text)
         elif message.role == "assistant":
-            translated += _assistant(message, fields)
+            translated += _assistant(message, facts, fields)
             pending_calls = {part.unique_id for part in message.parts if isinstance(part, ToolCall)}
         elif message.role == "tool":
             (result,) = message.parts
@@ -165,23 +194,28 @@ def _result(result: ToolResult, message: Message, fields: RequestFields, media: 
     return {"role": "tool", "name": result.name, "content": content, "tool_call_id": mistral_id}
 
 
-def _assistant(message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+def _assistant(message: Message, facts: ModelFacts, fields: RequestFields) -> list[dict[str, Any]]:
     """Return a list with the message, or an empty list for an empty message, which Mistral rejects."""
     if message.extra:
         report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
     calls = [_call(part, message, fields) for part in message.parts if isinstance(part, ToolCall)]
-    content: str | list[dict[str, Any]] | None = _unchanged_content(message)
+    content: str | list[dict[str, Any]] | None = _unchanged_content(message, facts)
     if content is None:
-        content = _assistant_content(message, fields)
+        content = _assistant_content(message, facts, fields)
     if not content and not calls:
         return []
     translated: dict[str, Any] = {"role": "assistant", "content": content}
     return [{**translated, "tool_calls": calls}] if calls else [translated]
 
 
-def _assistant_content(message: Message, fields: RequestFields) -> str | list[dict[str, Any]]:
-    """Return the text, or else the refusal, after the reasoning."""
-    reasoning = [part.text for part in message.parts if isinstance(part, Reasoning) and part.text]
+def _assistant_content(message: Message, facts: ModelFacts, fields: RequestFields) -> str | list[dict[str, Any]]:
+    """Return the text, or else the refusal, after the reasoning, which a model that does not reason rejects."""
+    thoughts = [part for part in message.parts if isinstance(part, Reasoning) and part.text]
+    if facts.reasoning_history == "never":
+        for part in thoughts:
+            report_part(fields, part, message)
+        thoughts = []
+    reasoning = [part.text for part in thoughts]
     content = _content(_own_content(message, fields), message, fields) or message.refusal()
     if not reasoning:
         return content
@@ -192,7 +226,7 @@ def _assistant_content(message: Message, fields: RequestFields) -> str | list[di
 def _own_content(message: Message, fields: RequestFields) -> list[Part]:
     """Return the content without the parts that only another provider can read."""
     content = message.content()
-    others = [part for part in content if isinstance(part, ProviderPart) and not part.is_of("mistral")]
+    others = [part for part in content if isinstance(part, ProviderPart) and not part.is_of(PROVIDER)]
     for part in others:
         report_part(fields, part, message)
     return [part for part in content if part not in others] if others else content
@@ -207,12 +241,16 @@ def _call(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, 
     return {"id": call_id(call.unique_id or ""), "type": "function", "function": function}
 
 
-def _unchanged_content(message: Message) -> list[dict[str, Any]] | None:
-    """Return Mistral's original content of a message, or None if the client has changed its text since."""
+def _unchanged_content(message: Message, facts: ModelFacts) -> list[dict[str, Any]] | None:
+    """Return Mistral's original content of a message, or None if the client has changed its text since.
+
+    It is also None if it has reasoning and the model accepts none.
+    """
     if not message.provider_data:
         return None
-    content = original_parts(message.provider_data, "mistral", "content", message.path)
-    if content is None:
+    content = original_parts(message.provider_data, PROVIDER, "content", message.path)
+    has_reasoning = content is not None and any(part.get("type") == "thinking" for part in content)
+    if content is None or (has_reasoning and facts.reasoning_history == "never"):
         return None
     return content if joined_text(content) == message.text() else None
 

@@ -16,7 +16,7 @@ from nulpoint.providers.chat_adapter.parameters import (
     rename_and_drop,
     write_limit,
 )
-from nulpoint.providers.chat_adapter.reasoning import EFFORT, thinks, write_effort
+from nulpoint.providers.chat_adapter.reasoning import EFFORT, SWITCHES, thinks, thinks_unasked, write_effort
 from nulpoint.providers.chat_adapter.tools import CHOICE, TOOLS, check_tools, write_choice, write_tools
 from nulpoint.providers.spec import ProviderSpec
 
@@ -85,21 +85,26 @@ class ChatAdapter:
 
 
 def _members_that_matter(spec: ProviderSpec, facts: ModelFacts) -> Iterator[str]:
-    """Yield the names of the parameters without one of which nothing but messages has to change."""
+    """Yield the names of the parameters without one of which nothing but messages has to change.
+
+    What a model rejects while it reasons is not among them if it reasons only when a parameter asks for it.
+    """
     dialect = spec.dialect
     yield from spec.rename
     yield from spec.drop
     yield from facts.refused
-    yield from facts.refused_while_thinking
     yield from dialect.values
     yield from dialect.lists
     limits: Mapping[str, tuple[str, ...]] = {OLDER_LIMIT: (LIMIT,), LIMIT: (OLDER_LIMIT,)}
     yield from limits.get(facts.limit_member, ())
     if facts.reasoning is not None:
         yield EFFORT
+        yield from SWITCHES
     if not facts.parallel_tool_calls:
         yield "parallel_tool_calls"
-    if facts.chat_tools != "always":
+    if thinks_unasked(facts):
+        yield from facts.refused_while_thinking
+    if facts.chat_tools == "never" or (facts.chat_tools == "without_reasoning" and thinks_unasked(facts)):
         yield from (TOOLS, "functions")
     if not (facts.strict_tools and dialect.custom_tools) or {"tool"} & {*dialect.accepts, *dialect.rejects}:
         yield TOOLS

@@ -27,7 +27,9 @@ class MessageAdapter:
         self._facts = facts
         self._foreign_extras = [field for field in EXTRA_FIELDS if field not in dialect.extras]
         self._reads_all = any(place != "tool" for place in dialect.accepts)
-        self._signs = tuple(f'"{sign}"'.encode() for sign in self._texts_of_changes())
+        self._signs = _without_extensions(f'"{sign}'.encode() for sign in self._texts_of_changes())
+        plain = {"role", "content", "tool_call_id"}.difference(dialect.rejects.get("message", ()))
+        self._plain_members = frozenset(plain)
 
     def _texts_of_changes(self) -> Iterator[str]:
         """Yield names and values without one of which nothing in a message has to change."""
@@ -64,13 +66,17 @@ class MessageAdapter:
             request.set_messages(changed)
 
     def _adapted(self, text: bytes | msgspec.Raw, request: ChatRequest) -> bytes | msgspec.Raw:
-        if not (self._reads_all or self.may_change(bytes(text))):
-            return text
         message = msgspec.json.decode(text)
-        if not isinstance(message, dict):
+        if not isinstance(message, dict) or self._is_plain(message):
             return text
         new = self._message(message, request)
         return text if new == message else msgspec.json.encode(new)
+
+    def _is_plain(self, message: dict[str, Any]) -> bool:
+        """Return whether a message is a text and nothing else, as most are, so that nothing in it has to change."""
+        role = message.get("role")
+        is_text = type(role) is str and type(message.get("content")) is str and message.keys() <= self._plain_members
+        return is_text and role not in self._dialect.roles
 
     def _message(self, message: dict[str, Any], request: ChatRequest) -> dict[str, Any]:
         new = {name: value for name, value in message.items() if name not in self._foreign_extras}
@@ -148,6 +154,15 @@ class MessageAdapter:
         for name in members.keys() - new.keys():
             request.report_value(f"{path}.{name}", members[name])
         return new
+
+
+def _without_extensions(signs: Iterator[bytes]) -> tuple[bytes, ...]:
+    """Return the signs without those that begin with another one, which need not be searched for as well."""
+    kept: list[bytes] = []
+    for sign in sorted(signs):
+        if not (kept and sign.startswith(kept[-1])):
+            kept.append(sign)
+    return tuple(kept)
 
 
 def _is_plain_text(part: Any) -> bool:

@@ -9,7 +9,7 @@ from nulpoint.providers.dialect import Dialect
 
 EFFORT, NO_EFFORT = "reasoning_effort", "none"
 # The parameters of hosts that turn reasoning on and off, as clients may send them too.
-_SWITCHES = ("thinking", "enable_thinking", "reasoning")
+SWITCHES = ("thinking", "enable_thinking", "reasoning")
 _OFF: dict[str, Any] = {"thinking": {"type": "disabled"}, "enable_thinking": False, "reasoning": {"enabled": False}}
 _ON: dict[str, Any] = {"thinking": {"type": "enabled"}, "enable_thinking": True, "reasoning": {"enabled": True}}
 
@@ -64,8 +64,15 @@ def thinks(request: ChatRequest, facts: ModelFacts) -> bool:
     switched_on = _switched_on(request)
     if switched_on is not None:
         return switched_on
-    effort = request.get(EFFORT) or facts.default_effort
-    return effort is not None and effort != NO_EFFORT
+    effort = request.get(EFFORT)
+    return thinks_unasked(facts) if effort is None else effort != NO_EFFORT
+
+
+def thinks_unasked(facts: ModelFacts) -> bool:
+    """Return whether the model is known to reason about requests that do not ask for it."""
+    if facts.reasoning in (None, "none"):
+        return False
+    return facts.thinking_off == "impossible" or facts.default_effort not in (None, NO_EFFORT)
 
 
 def _switched_on(request: ChatRequest) -> bool | None:
@@ -94,7 +101,7 @@ def turn_off(request: ChatRequest, dialect: Dialect, facts: ModelFacts) -> bool:
     if facts.thinking_off != "disabled" or dialect.thinking_switch is None:
         return False
     request.drop(EFFORT)
-    for switch in _SWITCHES:
+    for switch in SWITCHES:
         if switch in request:
             request.report(switch)
             request.remove(switch)

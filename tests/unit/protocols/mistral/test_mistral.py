@@ -20,8 +20,8 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 CALL = {"id": "call_abc", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def encoded(**members):
-    body, dropped, _ = CODECS["mistral"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), MODEL)
+def encoded(model=MODEL, **members):
+    body, dropped, _ = CODECS["mistral"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
     return json.loads(body), dropped
 
 
@@ -140,10 +140,53 @@ def test_thinking_comes_back_exactly_in_the_next_turn():
     whole = json.dumps({"id": "x", "choices": [choice]}).encode()
     message = json.loads(CODECS["mistral"].decode(whole, 0))["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("so", "hm")
-    body, _ = encoded(messages=[*HI, message, *HI])
+    body, _ = encoded("magistral-medium-latest", messages=[*HI, message, *HI])
     assert body["messages"][1]["content"] == content
-    body, _ = encoded(messages=[*HI, {**message, "content": "new"}, *HI])
+    body, _ = encoded("magistral-medium-latest", messages=[*HI, {**message, "content": "new"}, *HI])
     assert [part["type"] for part in body["messages"][1]["content"]] == ["thinking", "text"]
+    body, dropped = encoded("mistral-large-2512", messages=[*HI, message, *HI])
+    assert (body["messages"][1]["content"], dropped) == ("so", ["messages.reasoning_content"])
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "dropped"),
+    [
+        ("mistral-large-latest", "a", ["messages.reasoning_content"]),
+        ("codestral-latest", "a", ["messages.reasoning_content"]),
+        (
+            "mistral-small-latest",
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "r"}]}, {"type": "text", "text": "a"}],
+            [],
+        ),
+    ],
+)
+def test_reasoning_of_another_provider_goes_only_to_models_that_reason(model, content, dropped):
+    of_claude = {"anthropic": {"content": [{"type": "thinking", "thinking": "r", "signature": "s"}]}}
+    spoke = {"role": "assistant", "content": "a", "reasoning_content": "r", "provider_specific_fields": of_claude}
+    body, named = encoded(model, messages=[*HI, spoke, *HI])
+    assert (body["messages"][1]["content"], named) == (content, dropped)
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "sent", "dropped"),
+    [
+        ("mistral-small-latest", "high", "high", []),
+        ("mistral-small-latest", "none", "none", []),
+        ("mistral-medium-3-5", "medium", "high", ["reasoning_effort"]),
+        ("mistral-large-2512", "low", None, ["reasoning_effort"]),
+        ("mistral-large-2512", "none", None, []),
+        ("magistral-medium-latest", "none", "high", ["reasoning_effort"]),
+    ],
+)
+def test_the_level_of_reasoning_is_one_that_the_model_accepts(model, effort, sent, dropped):
+    body, named = encoded(model, reasoning_effort=effort)
+    assert (body.get("reasoning_effort"), named) == (sent, dropped)
+
+
+def test_members_of_other_providers_are_named_and_its_own_are_sent():
+    body, dropped = encoded(thinking={"type": "enabled"}, cache_control={"type": "ephemeral"}, safe_prompt=True)
+    assert body == {"model": MODEL, "messages": HI, "safe_prompt": True}
+    assert dropped == ["thinking", "cache_control"]
 
 
 @pytest.mark.parametrize(
