@@ -113,7 +113,7 @@ def test_a_stream_records_the_time_of_its_first_token():
 
 
 def test_the_cost_of_an_unknown_model_is_unknown():
-    (record,) = logged({}, chat("gpt-4o-2099-01-01"))
+    (record,) = logged({}, chat("gpt-99"))
     assert record["usage"]["completion"] > 0
     assert "cost" not in record
 
