@@ -17,6 +17,8 @@ from nulpoint.cli.log.summary import summarise
 from nulpoint.config import values
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats.content_coding import ContentTooLongError, zstd
+from nulpoint.models.catalog import built_in_models
+from nulpoint.models.listing import read_listing
 from nulpoint.redaction.credential_matcher import CredentialMatcher
 from nulpoint.request.client_auth import ClientAuthenticator
 from nulpoint.request.compressed_body import decompress_body
@@ -162,6 +164,21 @@ def _texts() -> Iterator[Case]:
     yield Case("CORS", reading(fields, CorsPolicy(("*",)).preflight_headers), 1_000)
     yield Case("CORS preflight", reading(_preflight, CorsPolicy(("o",)).preflight_headers), 20_000)
     yield Case("a model's name", reading(lambda size: "é\n" * size, lambda name: provider_headers(b"p", name)), 200_000)
+    for unit in ("a", "-v1:0", "@20250929", "claude-", "-v1"):
+        yield Case(
+            f"facts about a model: {unit}",
+            reading(lambda size, unit=unit: unit * size, lambda name: built_in_models().provenance("bedrock", name)),
+            1_000,
+        )
+    for name, unit in (("names", b'{"id":"a%d"},'), ("days", b'{"id":"%d","retires_at":"2030-01-01"},')):
+        yield Case(
+            f"a list of models: {name}",
+            reading(
+                lambda size, unit=unit: b"[" + b"".join(unit % number for number in range(size))[:-1] + b"]",
+                read_listing,
+            ),
+            2_000,
+        )
     failure = Failure(Kind.UPSTREAM, 502, "x")
     yield Case(
         "headers of a failure", reading(lambda size: b"x" * size, lambda name: failure_headers(failure, name)), 400_000

@@ -117,7 +117,7 @@ def test_the_first_of_several_keys_asks():
 def test_clouds_and_providers_without_a_key_are_not_asked():
     async def main():
         names = ("azure", "vertexai", "bedrock", "openai")
-        settings = {**HOUR, "ALLOW_CLIENT_API_KEYS": "true", "MOCK": "1"}
+        settings = {**HOUR, "ALLOW_CLIENT_API_KEYS": "true"}
         async with gateway(settings, names=names) as running:
             endpoints = running.app.runtime.model_refresher._endpoints
             assert [endpoint.name for endpoint in endpoints] == ["openai"]

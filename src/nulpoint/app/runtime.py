@@ -186,6 +186,7 @@ class Runtime:
         if self._before is not None:
             self._before.model_refresher.stop()
             self._before = None  # so that its parts can be released
+        self.router.chosen_targets()  # found here, so that it delays no request
         self.model_refresher.start()
 
     @property

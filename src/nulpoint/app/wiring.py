@@ -17,6 +17,7 @@ from nulpoint.http.server.connection import MAX_REJECTED_CONNECTIONS
 from nulpoint.http.server.tls import server_context
 from nulpoint.models.catalog import Listing, Models
 from nulpoint.models.costs import Prices
+from nulpoint.models.retirement import NO_DAY
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.proxy.admission.controller import AdmissionLimits
 from nulpoint.proxy.rules import ProxyRules
@@ -141,7 +142,8 @@ def build_models(config: Config, listings: Mapping[str, Listing] = {}) -> Models
     return Models(tuple(config.models.values()), listings)
 
 
-def build_router(config: Config, models: Models, today: date) -> Router:
+def build_router(config: Config, models: Models | None = None, today: date = NO_DAY) -> Router:
+    models = models or build_models(config)
     return Router(
         config.providers,
         config.aliases,

@@ -26,7 +26,6 @@ class AttemptLoop:
 
     def __init__(self, operation: Operation, services: Services, rules: ProxyRules) -> None:
         self._operation = operation
-        self._route = operation.name
         self._services = services
         self._rules = rules if operation.retried else rules._replace(attempts=rules.attempts.without_retries())
         self._loop = asyncio.get_running_loop()

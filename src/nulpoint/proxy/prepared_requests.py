@@ -10,7 +10,7 @@ from nulpoint.errors import Failure, rejected
 from nulpoint.formats.json_nodes import check_node_count
 from nulpoint.formats.malformed import MALFORMED
 from nulpoint.protocols.openai.envelope import without_model
-from nulpoint.providers.spec import Provider, Route
+from nulpoint.providers.spec import Provider
 from nulpoint.proxy.endpoint import ProviderEndpoint
 from nulpoint.proxy.translation_thread import TranslationThread, takes_long
 from nulpoint.proxy.upstream_request import UpstreamRequest, prepare
