@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from nulpoint.conversation.emulation import ToolEmulation
+from nulpoint.conversation.names import ANY_NAMES, NameRules
 from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.stream import StreamWriter
@@ -53,6 +54,7 @@ class ProviderProtocol(NamedTuple):
         stream_parser: returns what reads a stream and calls the client's writer.
         id_header: the response header that holds the id of the response, for protocols whose bodies do not have it.
         has_openai_members: requests are those of OpenAI's chat completions, in which hosts differ in a few members.
+        names: the names of tools and parameters that the provider accepts. The others are replaced before `render`.
     """
 
     render: Callable[[ConversationRequest, str, ModelFacts, TranslationLimits], RenderedRequest]
@@ -60,3 +62,4 @@ class ProviderProtocol(NamedTuple):
     stream_parser: Callable[[StreamWriter, ResponseSource], StreamTransformer]
     id_header: bytes = b""
     has_openai_members: bool = False
+    names: NameRules = ANY_NAMES

@@ -24,6 +24,13 @@ from nulpoint.protocols.mistral import embeddings as mistral_embeddings
 from nulpoint.protocols.mistral import request as mistral_request
 from nulpoint.protocols.mistral import response as mistral_response
 from nulpoint.protocols.mistral.stream import MistralStreamParser
+from nulpoint.protocols.name_rules import (
+    ANTHROPIC_NAMES,
+    BEDROCK_NAMES,
+    GEMINI_NAMES,
+    MISTRAL_NAMES,
+    OPENAI_NAMES,
+)
 from nulpoint.protocols.openai.chat import EncodedRequest
 from nulpoint.protocols.openai.chat_provider import request as openai_request
 from nulpoint.protocols.openai.chat_provider import response as openai_response
@@ -75,11 +82,13 @@ _ANTHROPIC = ProviderProtocol(
     anthropic_request.render,
     lambda body, _: anthropic_response.parse(body),
     lambda writer, _: AnthropicStreamParser(writer),
+    names=ANTHROPIC_NAMES,
 )
 _GEMINI = ProviderProtocol(
     gemini_request.render,
     lambda body, _: gemini_response.parse(body),
     lambda writer, _: GeminiStreamParser(writer),
+    names=GEMINI_NAMES,
 )
 PROVIDER_PROTOCOLS: Mapping[str, ProviderProtocol] = MappingProxyType(
     {
@@ -89,18 +98,21 @@ PROVIDER_PROTOCOLS: Mapping[str, ProviderProtocol] = MappingProxyType(
             lambda body, source: bedrock_response.parse(body, source.model, source.response_id),
             lambda writer, source: BedrockStreamParser(writer, source.model, source.response_id),
             bedrock_response.ID_HEADER,
+            names=BEDROCK_NAMES,
         ),
         "gemini": _GEMINI,
         "mistral": ProviderProtocol(
             mistral_request.render,
             lambda body, _: mistral_response.parse(body),
             lambda writer, _: MistralStreamParser(writer),
+            names=MISTRAL_NAMES,
         ),
         "openai": ProviderProtocol(
             openai_request.render,
             lambda body, _: openai_response.parse(body),
             lambda writer, source: OpenAIChatStreamParser(writer, finish_ends=not source.sends_done),
             has_openai_members=True,
+            names=OPENAI_NAMES,
         ),
         "vertex": _GEMINI,
         "vertex-anthropic": _ANTHROPIC._replace(render=anthropic.render),
