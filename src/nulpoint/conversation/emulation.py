@@ -1,8 +1,8 @@
 """Emulates features that a provider's API does not have.
 
-A custom tool is sent as a function with one text parameter, a schema for the response as a function that the model must
-call, and a name that the provider does not accept as another one (`names.py`). `ToolEmulation` records what was replaced
-in a request, and puts the response back into the form that the client asked for.
+A custom tool is sent as a function with one text parameter, a schema for the response as a function that the model
+must call, and a name that the provider does not accept as another one (`names.py`). `ToolEmulation` records what was
+replaced in a request, and puts the response back into the form that the client asked for.
 """
 
 from collections.abc import Mapping

@@ -51,6 +51,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         server_tools_with_functions: whether these may stand beside function tools.
         call_signatures: whether calls must come back with the signatures that the model gave them.
         call_ids: whether calls and their results have ids.
+        media_in_results: whether results of tools can hold media.
     Messages and sampling:
         refused: the parameters that it rejects or ignores.
         refused_while_thinking: those that it rejects or ignores while it reasons.
@@ -95,6 +96,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server_tools_with_functions: bool = True
     call_signatures: bool = False
     call_ids: bool = True
+    media_in_results: bool = True
     refused: tuple[str, ...] = ()
     refused_while_thinking: tuple[str, ...] = ()
     temperature_with_top_p: bool = True

@@ -36,7 +36,7 @@ from nulpoint.protocols.openai.chat_provider import request as openai_request
 from nulpoint.protocols.openai.chat_provider import response as openai_response
 from nulpoint.protocols.openai.chat_provider.stream import OpenAIChatStreamParser
 from nulpoint.protocols.provider_protocol import ProviderProtocol
-from nulpoint.protocols.vertex import anthropic
+from nulpoint.protocols.vertex import anthropic, gemini
 from nulpoint.protocols.vertex import embeddings as vertex_embeddings
 
 
@@ -114,7 +114,7 @@ PROVIDER_PROTOCOLS: Mapping[str, ProviderProtocol] = MappingProxyType(
             has_openai_members=True,
             names=OPENAI_NAMES,
         ),
-        "vertex": _GEMINI,
+        "vertex": _GEMINI._replace(render=gemini.render),
         "vertex-anthropic": _ANTHROPIC._replace(render=anthropic.render),
     }
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nulpoint.protocols.gemini.capabilities import check_model
+from nulpoint.protocols.gemini.model_name import check_model
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
