@@ -135,7 +135,9 @@ class _Definitions:
 
     def _free_name(self, wanted: str) -> str:
         """Return a name like the wanted one that no other definition has, and that needs no escapes in references."""
-        plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in wanted)
+        plain = "".join(
+            letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in wanted
+        )
         name, number = plain, 1
         while name in self._taken:
             number += 1

@@ -43,9 +43,7 @@ def file_block(file: File, path: str, facts: ModelFacts, fields: RequestFields) 
     return _block(url, file.name, where, facts, fields)
 
 
-def _block(
-    url: str, name: str | None, path: str, facts: ModelFacts, fields: RequestFields
-) -> dict[str, Any]:
+def _block(url: str, name: str | None, path: str, facts: ModelFacts, fields: RequestFields) -> dict[str, Any]:
     data = data_url(url, path)
     if data is None:
         return _from_web(url, name, path, facts)

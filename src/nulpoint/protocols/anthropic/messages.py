@@ -227,9 +227,7 @@ def _without_blank_text(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in blocks if block.get("type") != "text" or (block.get("text") or "").strip()]
 
 
-def _blocks(
-    parts: Iterable[Part], message: Message, facts: ModelFacts, fields: RequestFields
-) -> list[dict[str, Any]]:
+def _blocks(parts: Iterable[Part], message: Message, facts: ModelFacts, fields: RequestFields) -> list[dict[str, Any]]:
     return _without_blank_text([_block(part, message, facts, fields) for part in parts])
 
 

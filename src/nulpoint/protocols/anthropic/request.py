@@ -197,7 +197,9 @@ def _format(
         return emulation
     schema = output_format.described_schema()
     can_force = "named" in facts.tool_choice and not (thinks and not facts.forced_tools_while_thinking)
-    can_use_tool = not facts.json_schema and can_force and "tools" not in message and not conversation.continues_answer()
+    can_use_tool = (
+        not facts.json_schema and can_force and "tools" not in message and not conversation.continues_answer()
+    )
     if schema is not None and can_use_tool and is_plain_object(schema):
         name = output_format.name or "answer"
         rewriter = SchemaRewriter(output_format.schema_path, fields.limits.schema_nodes)

@@ -275,9 +275,7 @@ def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> Block:
     return {"toolUse": {"toolUseId": _call_id(call.unique_id or ""), "name": call.name, "input": arguments}}
 
 
-def _reasoning(
-    reasoning: Reasoning, message: Message, fields: RequestFields, *, keep_thinking: bool
-) -> list[Block]:
+def _reasoning(reasoning: Reasoning, message: Message, fields: RequestFields, *, keep_thinking: bool) -> list[Block]:
     """Write reasoning that came from Bedrock. Any other is left out, since it cannot be sent without a signature."""
     data = own_data(reasoning, PROVIDER)
     if data is None or not keep_thinking:

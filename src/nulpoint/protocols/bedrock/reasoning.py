@@ -53,9 +53,7 @@ def claude_reasoning(
     return chosen.is_on
 
 
-def other_reasoning(
-    request: Request, effort: str | None, maker: str, facts: ModelFacts, fields: RequestFields
-) -> None:
+def other_reasoning(request: Request, effort: str | None, maker: str, facts: ModelFacts, fields: RequestFields) -> None:
     """Set how much a model of another maker is to reason."""
     if effort is None or (effort == "none" and facts.default_effort == "none"):
         return

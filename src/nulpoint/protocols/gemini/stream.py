@@ -10,11 +10,13 @@ import msgspec
 
 from nulpoint.conversation.stream import PartKind, StreamWriter
 from nulpoint.conversation.usage import UsageReport
+from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.gemini.candidates import (
     PROVIDER,
     block_message,
+    broken_failure,
     candidate_extra,
     candidate_parts,
     is_output,
@@ -246,12 +248,18 @@ class GeminiStreamParser(StreamParser[bytes]):
         self._check_stray()
         if self.failure is not None or not self._is_complete():
             return output
-        if self._selected is None and self._candidates:
-            reasons = [candidate.members.get("finishReason") for candidate in self._candidates.values()]
-            failure = no_output_failure(reasons)
-            if failure is not None:
-                raise failure
+        failure = self._output_failure() if self._candidates else None
+        if failure is not None:
+            self._fail(failure)
+            return output
         return output + self._end()
+
+    def _output_failure(self) -> Failure | None:
+        """Return the failure if no candidate is whole, or if none has output and no finish reason explains it."""
+        ends = [
+            (candidate.members.get("finishReason"), candidate.call_count > 0) for candidate in self._candidates.values()
+        ]
+        return no_output_failure([reason for reason, _ in ends]) if self._selected is None else broken_failure(ends)
 
     def _is_complete(self) -> bool:
         if not self._candidates:
