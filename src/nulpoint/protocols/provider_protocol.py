@@ -1,6 +1,6 @@
 """Defines what a wire protocol of providers consists of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -44,6 +44,23 @@ class ResponseSource(NamedTuple):
     sends_done: bool = True
 
 
+class ResponseContinuation(NamedTuple):
+    """How the rest of a response is requested from providers that give a long one in several parts.
+
+    Fields:
+        token_in_response: returns the token of a complete response of which there is a further part, or None.
+        token_in_stream: returns the same for a stream parser that has read everything which the provider has sent. Its
+            response then goes on with the stream of the next part.
+        request: returns the request for the next part, from the one for the first part and the token.
+        join: returns the parts of a response as one response.
+    """
+
+    token_in_response: Callable[[bytes], str | None]
+    token_in_stream: Callable[[StreamTransformer], str | None]
+    request: Callable[[bytes, str], bytes]
+    join: Callable[[Sequence[bytes]], bytes]
+
+
 class ProviderProtocol(NamedTuple):
     """Reads and writes one wire protocol that providers speak.
 
@@ -55,6 +72,7 @@ class ProviderProtocol(NamedTuple):
         id_header: the response header that holds the id of the response, for protocols whose bodies do not have it.
         has_openai_members: requests are those of OpenAI's chat completions, in which hosts differ in a few members.
         names: the names of tools and parameters that the provider accepts. The others are replaced before `render`.
+        continuation: how the rest of a response is requested; None if a response always comes as a whole.
     """
 
     render: Callable[[ConversationRequest, str, ModelFacts, TranslationLimits], RenderedRequest]
@@ -63,3 +81,4 @@ class ProviderProtocol(NamedTuple):
     id_header: bytes = b""
     has_openai_members: bool = False
     names: NameRules = ANY_NAMES
+    continuation: ResponseContinuation | None = None

@@ -18,6 +18,7 @@ from nulpoint.protocols.bedrock.stream import BedrockStreamParser
 from nulpoint.protocols.gemini import embeddings as gemini_embeddings
 from nulpoint.protocols.gemini import request as gemini_request
 from nulpoint.protocols.gemini import response as gemini_response
+from nulpoint.protocols.gemini.continuation import GEMINI_CONTINUATION
 from nulpoint.protocols.gemini.stream import GeminiStreamParser
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.mistral import embeddings as mistral_embeddings
@@ -89,6 +90,7 @@ _GEMINI = ProviderProtocol(
     lambda body, _: gemini_response.parse(body),
     lambda writer, _: GeminiStreamParser(writer),
     names=GEMINI_NAMES,
+    continuation=GEMINI_CONTINUATION,
 )
 PROVIDER_PROTOCOLS: Mapping[str, ProviderProtocol] = MappingProxyType(
     {

@@ -253,6 +253,29 @@ def _modalities(details: list[dict[str, Any]] | None) -> dict[str, int]:
     return counts
 
 
+def continuation_token(candidate: dict[str, Any]) -> str | None:
+    """Return the token with which the rest of a response can be requested, or None if there is no rest, or no token."""
+    token = candidate.get("continuationToken")
+    return token if candidate.get("finishReason") == CONTINUATION and isinstance(token, str) and token else None
+
+
+def sum_usage(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Return the usage of two parts of a response together. The counts are summed, also those by modality."""
+    total = dict(first)
+    for name, value in second.items():
+        before = total.get(name)
+        if isinstance(before, int) and isinstance(value, int):
+            total[name] = before + value
+        elif isinstance(before, list) and isinstance(value, list):
+            counts: dict[Any, int] = {}
+            for detail in before + value:
+                counts[detail.get("modality")] = counts.get(detail.get("modality"), 0) + (detail.get("tokenCount") or 0)
+            total[name] = [{"modality": modality, "tokenCount": count} for modality, count in counts.items()]
+        else:
+            total[name] = value
+    return total
+
+
 def merge_candidate(candidate: dict[str, Any], event: dict[str, Any]) -> None:
     """Add the members of a candidate in a further event of a stream, except its content, to those before."""
     for name, value in event.items():

@@ -19,6 +19,7 @@ from nulpoint.protocols.gemini.candidates import (
     broken_failure,
     candidate_extra,
     candidate_parts,
+    continuation_token,
     is_output,
     is_provider_part,
     merge_candidate,
@@ -27,6 +28,7 @@ from nulpoint.protocols.gemini.candidates import (
     read_usage,
     response_extra,
     response_id,
+    sum_usage,
     to_finish_reason,
     to_logprobs,
     to_tool_call,
@@ -87,6 +89,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         self._splitter = sse.SseSplitter()
         super().__init__(writer, self._splitter.feed)
         self._id = ""
+        self._earlier_usage: dict[str, Any] = {}  # of the parts of the response before the current one
         self._reported_usage: dict[str, Any] = {}
         self._response: dict[str, Any] = {}  # the last values of the members other than the candidates
         self._candidates: dict[int, _Candidate] = {}
@@ -166,7 +169,22 @@ class GeminiStreamParser(StreamParser[bytes]):
         return b"".join([self._candidate(candidate, choice_index(candidate, at)) for at, candidate in candidates])
 
     def _usage(self) -> UsageReport | None:
-        return read_usage(self._reported_usage) if self._reported_usage else None
+        usage = self._total_usage()
+        return read_usage(usage) if usage else None
+
+    def _total_usage(self) -> dict[str, Any]:
+        return sum_usage(self._earlier_usage, self._reported_usage) if self._earlier_usage else self._reported_usage
+
+    def take_continuation(self) -> str | None:
+        """Return the token for the next part of the response, which then follows, or None if there is none."""
+        if self.over or len(self._candidates) != 1:
+            return None
+        (candidate,) = self._candidates.values()
+        token = continuation_token(candidate.members)
+        if token is not None:
+            del candidate.members["finishReason"], candidate.members["continuationToken"]
+            self._earlier_usage, self._reported_usage = self._total_usage(), {}
+        return token
 
     def _candidate(self, event: dict[str, Any], index: int) -> bytes:
         candidate = self._candidates.get(index) or self._candidates.setdefault(index, _Candidate(index))
@@ -267,7 +285,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         return all(candidate.members.get("finishReason") for candidate in self._candidates.values())
 
     def _end(self) -> bytes:
-        extra = response_extra(self._response, self._reported_usage)
+        extra = response_extra(self._response, self._total_usage())
         if self._candidates:
             candidates = enumerate(self._candidates.values())
             output = b"".join([self._finish(candidate, {} if number else extra) for number, candidate in candidates])
