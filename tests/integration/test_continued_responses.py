@@ -99,7 +99,9 @@ def test_a_stream(cache):
         deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
         assert "".join(delta.content or "" for delta in deltas) == "one two"
         assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "hm"
-        assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason] == ["stop"]
+        assert [
+            chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason
+        ] == ["stop"]
         assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (30, 12)
         assert len({chunk.id for chunk in chunks}) == 1
 

@@ -66,6 +66,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         schema_recursion: whether schemas may refer to themselves.
     Embeddings:
         embeddings_method: the method of the API that makes embeddings, where models of one host differ.
+        embeddings_task_in_text: whether the task of the vectors is written into the text, and not into a member.
     """
 
     kind: Literal["chat", "embeddings", "rerank", "moderation", "image", "audio"] = "chat"
@@ -111,6 +112,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     json_while_thinking: bool = True
     schema_recursion: bool = True
     embeddings_method: str | None = None
+    embeddings_task_in_text: bool = False
 
 
 NO_FACTS = ModelFacts()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.anthropic import request as anthropic_request
 from nulpoint.protocols.anthropic import response as anthropic_response
 from nulpoint.protocols.anthropic.stream import AnthropicStreamParser
@@ -45,7 +46,8 @@ class EmbeddingsCodec(NamedTuple):
     """Translates embeddings requests and responses for one wire format.
 
     Fields:
-        encode: returns the provider's request for the client's body, a model name and limits. Raises Failure (400).
+        encode: returns the provider's request for the client's body, a model name, limits, and what is known of the
+            model. Raises Failure (400).
         decode: returns the client's response for the provider's body, the client's body and the model name. Raises
             Failure (502).
         token_count_header: the response header that holds the number of tokens, for formats that have one.
@@ -53,7 +55,7 @@ class EmbeddingsCodec(NamedTuple):
         returns_body_unchanged: `decode` returns the provider's body as it is.
     """
 
-    encode: Callable[[bytes, str, TranslationLimits], EncodedRequest]
+    encode: Callable[[bytes, str, TranslationLimits, ModelFacts], EncodedRequest]
     decode: Callable[[bytes, bytes, str], bytes]
     token_count_header: bytes = b""
     add_token_count: Callable[[bytes, bytes], bytes] = lambda response, _: response

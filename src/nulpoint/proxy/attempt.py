@@ -110,6 +110,7 @@ class UpstreamAttempt(msgspec.Struct):
             planned.target.model,
             proxy_request.stream,
             self.signer,
+            call.prepared.method,
         )
 
     async def _retry_with_renewed_token(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from nulpoint.config import values
 from nulpoint.config.problems import Problem, Problems
 from nulpoint.providers.operations import MODEL
+from nulpoint.providers.wire_formats import METHOD
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.providers.wire_formats import Call
 
@@ -63,7 +64,7 @@ def template_problems(location: str, row: ProviderSpec) -> Problems:
             problems.append(Problem(f"{location}.base_url", f"= {values.display_text(template)}", str(error)))
     paths = [*row.paths.items(), *(item for variant in row.variants for item in variant.paths.items())]
     for call, path in paths:
-        rest = _VARIABLE.sub("x", path).replace(MODEL, "x")
+        rest = _VARIABLE.sub("x", path).replace(MODEL, "x").replace(METHOD, "x")
         if not _PATH.fullmatch(rest):
             problems.append(
                 Problem(f"{location}.paths", f"{call} = {values.display_text(path)}", "write a path that begins with /")
