@@ -309,14 +309,12 @@ def test_errors_by_status(fault, arg, status, code):
     with_bedrock(use, MAX_RETRIES="1")
 
 
-@pytest.mark.parametrize(
-    "request_", [{"temperature": 1.5}, {"n": 2}, {"messages": [{"role": "assistant", "content": "x"}]}]
-)
+@pytest.mark.parametrize("request_", [{"temperature": 1.5}, {"n": 2}, {"messages": [{"role": "robot", "content": "x"}]}])
 def test_bad_requests_name_the_member(request_):
     async def use(client, running):
         with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(**{"model": NOVA.model, "messages": HELLO, **request_})
-        assert caught.value.param in request_
+        assert caught.value.param.partition("[")[0] in request_
         assert running.mocks["bedrock"].requests == 0
 
     with_bedrock(use)

@@ -130,8 +130,15 @@ CASES = {
     "choice auto": Case({"tools": [TOOL], "tool_choice": "auto"}),
     "choice required": Case({"tools": [TOOL, BARE], "tool_choice": "required"}),
     "choice of one": Case({"tools": [TOOL, BARE], "tool_choice": named("now")}),
-    "allowed, free": Case({"tools": [TOOL, BARE, CUSTOM], "tool_choice": allowed("auto", "now")}),
-    "allowed, required": Case({"tools": [TOOL, BARE, CUSTOM], "tool_choice": allowed("required", "now", "weather")}),
+    "allowed, free": Case(
+        {"tools": [TOOL, BARE, CUSTOM], "tool_choice": allowed("auto", "now")}, dropped={"anthropic": ("tool_choice",)}
+    ),
+    "allowed, required": Case(
+        {"tools": [TOOL, BARE, CUSTOM], "tool_choice": allowed("required", "now", "weather")},
+        dropped={"anthropic": ("tool_choice",)},
+    ),
+    "allowed, all": Case({"tools": [TOOL, BARE], "tool_choice": allowed("auto", "now", "weather")}),
+    "allowed, one must be called": Case({"tools": [TOOL, BARE], "tool_choice": allowed("required", "now")}),
     "choice of none there is": Case({"tools": [TOOL], "tool_choice": named("x")}, refused=dict.fromkeys(ALL, "tool_choice")),
     "choice without tools": Case({"tool_choice": "required"}, refused=dict.fromkeys(ALL, "tool_choice")),
     "one call at a time": Case(
@@ -192,7 +199,8 @@ CASES = {
     # messages
     "system and developer": Case({"messages": [
         {"role": "system", "content": "a"}, {"role": "developer", "content": [TEXT]}, *HI]}),
-    "system only": Case({"messages": [{"role": "system", "content": "a"}]}, refused={"anthropic": "messages"}),
+    "system only": Case({"messages": [{"role": "system", "content": "a"}]}),
+    "nothing said": Case({"messages": [{"role": "user", "content": ""}]}),
     "system in the middle": Case({"messages": [
         *HI, {"role": "assistant", "content": "yes"}, {"role": "system", "content": "be brief"}, *HI]}),
     "system after a result": Case({"messages": [*TURN, {"role": "developer", "content": "be brief"}], "tools": [TOOL]}),
@@ -206,11 +214,10 @@ CASES = {
         *HI, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, *HI]}),
     "an answer to go on with": Case(
         {"messages": [*HI, {"role": "assistant", "content": "The answer is "}]},
-        refused=dict.fromkeys((*NEW_CLAUDE, *NEW_GEMINI), "messages[1]"),
+        refused=dict.fromkeys(NEW_GEMINI, "messages[1]"),
+        dropped=dict.fromkeys(NEW_CLAUDE, ("messages",)),
     ),
-    "the assistant first": Case(
-        {"messages": [{"role": "assistant", "content": "Hello."}, *HI]}, refused={"anthropic": "messages"}
-    ),
+    "the assistant first": Case({"messages": [{"role": "assistant", "content": "Hello."}, *HI]}),
     "messages as SDKs hand them back": Case({"messages": [
         *HI, {"role": "assistant", "content": "x", "refusal": None, "annotations": (), "audio": None,
               "function_call": None, "tool_calls": None}, *HI]}),
@@ -299,7 +306,11 @@ CASES = {
             **dict.fromkeys(NEW_CLAUDE[1:], ("frequency_penalty", "presence_penalty", "seed", "temperature", "top_p",)),
         },
     ),
-    "hot": Case({"temperature": 1.5}, refused={"anthropic": "temperature"}),
+    "hot": Case(
+        {"temperature": 1.5},
+        refused=dict.fromkeys((OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5, NEW_CLAUDE[0]), "temperature"),
+        dropped=dict.fromkeys(NEW_CLAUDE[1:], ("temperature",)),
+    ),
     "two answers": Case({"n": 2}, refused={"anthropic": "n"}),
     "stop": Case({"stop": ["END", "\n"]}, dropped={"anthropic": ("stop",)}),
     "one stop": Case({"stop": "END"}),
@@ -326,6 +337,7 @@ for _effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max"):
             OLD_CLAUDE: () if _effort == "none" else ("reasoning_effort",),
             "gemini-2.0-flash": () if _effort == "none" else ("reasoning_effort",),
             **(dict.fromkeys(NEW_CLAUDE, ("reasoning_effort",)) if _effort == "minimal" else {}),
+            **({NEW_CLAUDE[0]: ("reasoning_effort",)} if _effort == "xhigh" else {}),
             **({"claude-fable-5": ("reasoning_effort",), "gemini-2.5-pro": ("reasoning_effort",)} if _effort == "none" else {}),
             **(dict.fromkeys(NEW_GEMINI, ("reasoning_effort",)) if _effort in ("none", "xhigh", "max") else {}),
             **({"gemini-3-pro-preview": ("reasoning_effort",)} if _effort in ("minimal", "medium") else {}),
@@ -334,8 +346,7 @@ for _effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max"):
 # Bedrock does not support these, in addition to those for all providers (`*`) above.
 _THINKS_NOT = (BEDROCK_CLAUDE[0], NOVA, LLAMA)
 BEDROCK_REFUSES = {
-    "system only": "messages", "the assistant first": "messages", "image by URL": "messages[0].content.image_url",
-    "PDF": "messages", "text file": "messages", "file of OpenAI": "messages[0].content.file.file_id",
+    "image by URL": "messages[0].content.image_url", "file of OpenAI": "messages[0].content.file.file_id",
     "hot": "temperature", "two answers": "n",
 }  # fmt: skip
 BEDROCK_DROPS: dict[str, Any] = {
@@ -343,6 +354,14 @@ BEDROCK_DROPS: dict[str, Any] = {
         "bedrock": ("tools.function.strict",), **dict.fromkeys(BEDROCK_CLAUDE[1:], ("tools.function.parameters.minLength",)),
     },
     "alternatives at the top of a schema": ("tools.function.parameters.anyOf",),
+    **dict.fromkeys(("allowed, free", "allowed, required"), ("tool_choice",)),
+    "custom tool": {LLAMA: ("tool_choice",)},
+    "choice required": {LLAMA: ("tool_choice",)},
+    "choice of one": {LLAMA: ("tool_choice",)},
+    "allowed, one must be called": {LLAMA: ("tool_choice",)},
+    "legacy functions": {LLAMA: ("function_call",)},
+    "an answer to go on with": {BEDROCK_CLAUDE[2]: ("messages",)},
+    "cache marks": dict.fromkeys((NOVA, LLAMA), ("cache_control",)),
     "one call at a time": ("parallel_tool_calls",),
     "web search": ("web_search_options",),
     "web search beside functions": ("web_search_options",),
@@ -367,14 +386,12 @@ BEDROCK_DROPS: dict[str, Any] = {
     },
     "stop": dict.fromkeys(BEDROCK_CLAUDE, ("stop",)),
     "account": ("safety_identifier", "user"),
-    "reasoning none": dict.fromkeys((NOVA, LLAMA), ("reasoning_effort",)),
     "reasoning minimal": dict.fromkeys((*_THINKS_NOT, BEDROCK_CLAUDE[2]), ("reasoning_effort",)),
-    **{f"reasoning {effort}": dict.fromkeys(_THINKS_NOT, ("reasoning_effort",)) for effort in ("low", "medium", "high", "xhigh", "max")},
+    **{f"reasoning {effort}": dict.fromkeys(_THINKS_NOT, ("reasoning_effort",)) for effort in ("low", "medium", "high", "max")},
+    "reasoning xhigh": dict.fromkeys((*_THINKS_NOT, BEDROCK_CLAUDE[2]), ("reasoning_effort",)),
 }  # fmt: skip
 for _name, _param in BEDROCK_REFUSES.items():
     CASES[_name] = CASES[_name]._replace(refused={**CASES[_name].refused, "bedrock": _param})
-_name = "an answer to go on with"
-CASES[_name] = CASES[_name]._replace(refused={**CASES[_name].refused, BEDROCK_CLAUDE[2]: "messages[1]"})
 for _name, _told in BEDROCK_DROPS.items():
     _of_bedrock = _told if isinstance(_told, dict) else {"bedrock": _told}
     CASES[_name] = CASES[_name]._replace(dropped={**CASES[_name].dropped, **_of_bedrock})

@@ -40,6 +40,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             `between_tools`, or not at all.
         budget_min, budget_max: the range of the number of tokens.
         reasoning_history: whether messages of the assistant may, must or must never carry its earlier reasoning.
+        shows_reasoning: whether responses have the text of its reasoning without being asked for it.
         binds_reasoning: whether the host checks that reasoning comes back in the conversation where it was made.
     Tools:
         chat_tools: whether function tools can be used by the chat API: always, only without reasoning, or never.
@@ -87,6 +88,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     budget_min: int | None = None
     budget_max: int | None = None
     reasoning_history: Literal["never", "may", "must"] = "may"
+    shows_reasoning: bool = True
     binds_reasoning: bool = False
     chat_tools: Literal["always", "without_reasoning", "never"] = "always"
     tool_choice: tuple[ToolChoiceMode, ...] = ("none", "auto", "required", "named")

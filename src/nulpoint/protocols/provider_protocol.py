@@ -13,7 +13,6 @@ from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.stream_transformer import StreamTransformer
 
-
 Headers = Mapping[bytes, bytes]
 NO_HEADERS: Headers = MappingProxyType({})
 

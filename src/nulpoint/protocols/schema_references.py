@@ -1,7 +1,7 @@
 """Brings the references within a JSON Schema into the one form that providers of strict schemas accept.
 
-A reference may point anywhere in its document (JSON Pointer, RFC 6901): into `$defs`, into the older `definitions`, at a
-property, or at the whole document. Here each becomes a reference to an entry of `$defs` at the top.
+A reference may point anywhere in its document (JSON Pointer, RFC 6901): into `$defs`, into the older `definitions`, at
+a property, or at the whole document. Here each becomes a reference to an entry of `$defs` at the top.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ def resolve_pointer(root: Any, reference: Any) -> Any:
         raise UnresolvableReferenceError(reference)
     target = root
     for token in reference.split("/")[1:]:
-        name = unquote(token).replace("~1", "/").replace("~0", "~")
+        name = _unescaped(token)
         if isinstance(target, Mapping):
             target = target.get(name, _MISSING)
         elif isinstance(target, list) and name.isascii() and name.isdigit() and len(name) < 9:
@@ -35,6 +35,10 @@ def resolve_pointer(root: Any, reference: Any) -> Any:
     if target is _MISSING:
         raise UnresolvableReferenceError(reference)
     return target
+
+
+def _unescaped(token: str) -> str:
+    return unquote(token).replace("~1", "/").replace("~0", "~")
 
 
 def with_plain_references(schema: Mapping[str, Any], rewriter: SchemaRewriter) -> dict[str, Any]:
@@ -128,7 +132,7 @@ class _Definitions:
             raise UnresolvableReferenceError("recursion")
         name = self._names.get(reference)
         if name is None:
-            name = self._names[reference] = self._free_name(unquote(reference.rpartition("/")[2]))
+            name = self._names[reference] = self._free_name(_unescaped(reference.rpartition("/")[2]))
             self._waiting.append(reference)
         self._uses.setdefault(self._reading, set()).add(name)
         return name

@@ -104,6 +104,7 @@ class UpstreamAttempt(msgspec.Struct):
                 proxy_request.client_api_key is not None,
                 proxy_request.authenticator,
                 proxy_request.client.gateway_key,
+                call.prepared.translation.headers if call.prepared.translation is not None else None,
             ),
             proxy_request.client_api_key,
             planned.lease.credential,

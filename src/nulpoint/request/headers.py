@@ -62,17 +62,28 @@ _names_beside_limits = _PassedNames(_TO_CLIENT_PREFIXES)
 
 
 def headers_for_provider(
-    headers: Headers, has_client_key: bool, authenticator: ClientAuthenticator, gateway_key: bytes
+    headers: Headers,
+    has_client_key: bool,
+    authenticator: ClientAuthenticator,
+    gateway_key: bytes,
+    added: Headers | None = None,
 ) -> bytes:
     """Return the header lines of a request that go to the provider, without any that contains a key of the gateway.
 
-    `gateway_key` is the one with which the client authenticated.
+    `gateway_key` is the one with which the client authenticated. `added` are headers of the translation; where the
+    client sends one of them too, its value comes first in the same list.
     """
     allowed = _WITH_CLIENT_KEY if has_client_key else _TO_PROVIDER
-    if allowed.isdisjoint(headers):
+    if allowed.isdisjoint(headers) and not added:
         return b""
-    passed = [(name, value) for name, value in headers.items() if name in allowed]
-    return b"".join([header(name, value) for name, value in passed if not authenticator.withholds(value, gateway_key)])
+    passed = {
+        name: value
+        for name, value in headers.items()
+        if name in allowed and not authenticator.withholds(value, gateway_key)
+    }
+    for name, value in (added or {}).items():
+        passed[name] = b"%b, %b" % (passed[name], value) if passed.get(name) else value
+    return b"".join([header(name, value) for name, value in passed.items()])
 
 
 def headers_for_client(headers: Headers, credential: CredentialMatcher, *, beside_limits: bool) -> bytes:

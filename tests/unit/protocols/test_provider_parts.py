@@ -39,7 +39,7 @@ def rendered(wire, *parts):
     said = Message("assistant", tuple(made), "messages[1]")
     more = Message("user", (Text("go on"),), "messages[2]", True)
     request = ConversationRequest((HI, said, more), (), None, None, {})
-    body, dropped, _ = PROVIDER_PROTOCOLS[wire].render(request, provider.model, NO_FACTS, DEFAULT_LIMITS)
+    body, dropped, *_ = PROVIDER_PROTOCOLS[wire].render(request, provider.model, NO_FACTS, DEFAULT_LIMITS)
     turns = json.loads(body)[provider.turns]
     answers = [turn for turn in turns if turn["role"] not in ("user", "system")]
     return [block for turn in answers for block in provider.blocks_of(turn)], dropped

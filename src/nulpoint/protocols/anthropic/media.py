@@ -1,7 +1,7 @@
 """Writes images and files as Anthropic's blocks.
 
-Which block it is depends on the media type and not on the member in which the client sent it: a PDF may come as an image
-and an image as a file. Sources: the request types of the `anthropic` SDK, and Anthropic's error messages.
+Which block it is depends on the media type and not on the member in which the client sent it: a PDF may come as an
+image and an image as a file. Sources: the request types of the `anthropic` SDK, and Anthropic's error messages.
 """
 
 from base64 import b64decode

@@ -233,13 +233,8 @@ def _blocks(parts: Iterable[Part], message: Message, facts: ModelFacts, fields: 
 
 def _assistant_blocks(message: Message, fields: RequestFields, *, keep_thinking: bool) -> list[dict[str, Any]]:
     original = _original_blocks(message)
-    if original is not None and keep_thinking:
-        return original
     if original is not None:
-        others = [block for block in original if block.get("type") not in THINKING]
-        if len(others) < len(original):
-            fields.report_dropped(f"{place_of(message.path)}.{EXTRA_FIELDS}")
-        return others
+        return original if keep_thinking else _without_thinking(original, message, fields)
     if message.extra:
         report_extra(fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
     blocks: list[dict[str, Any]] = []
@@ -254,6 +249,13 @@ def _assistant_blocks(message: Message, fields: RequestFields, *, keep_thinking:
         elif not (isinstance(part, Refusal) and part.where == "refusal" and blocks):
             blocks += _without_blank_text([_text(part, message, fields)])
     return blocks
+
+
+def _without_thinking(blocks: list[dict[str, Any]], message: Message, fields: RequestFields) -> list[dict[str, Any]]:
+    others = [block for block in blocks if block.get("type") not in THINKING]
+    if len(others) < len(blocks):
+        fields.report_dropped(f"{place_of(message.path)}.{EXTRA_FIELDS}")
+    return others
 
 
 def _tool_use(call: ToolCall, message: Message, fields: RequestFields) -> dict[str, Any]:

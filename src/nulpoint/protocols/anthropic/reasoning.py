@@ -1,8 +1,8 @@
 """Translates `reasoning_effort` for Claude.
 
-Newer models are given a level of effort (adaptive thinking), older ones a number of tokens, and the oldest do not think.
-Which levels a model accepts and how its thinking is turned off is in the facts about it. Sources: Anthropic's pages on
-adaptive thinking, effort and preserved thinking, and the pages on what is new in each model (read 2026-11).
+Newer models are given a level of effort (adaptive thinking), older ones a number of tokens, and the oldest do not
+think. Which levels a model accepts and how its thinking is turned off is in the facts about it. Sources: Anthropic's
+pages on adaptive thinking, effort and preserved thinking, and on what is new in each model (read 2026-11).
 """
 
 from collections.abc import Mapping
@@ -75,8 +75,8 @@ def choose_thinking(
         level = nearest_effort(effort, facts)  # type: ignore[arg-type]
         if level != effort:
             fields.report_dropped("reasoning_effort")
-        # Without `display`, newer models do not show what they think.
-        return Thinking({"type": "adaptive", "display": "summarized"}, level, True)
+        thinking = {"type": "adaptive"} if facts.shows_reasoning else {"type": "adaptive", "display": "summarized"}
+        return Thinking(thinking, level, True)
     budget = min(_THINKING_BUDGETS[effort], max_tokens // 2)
     least = facts.budget_min or _MIN_THINKING_BUDGET
     if facts.reasoning == "budget" and not forced and may_use_budget and budget >= least:
@@ -87,6 +87,8 @@ def choose_thinking(
 
 def _without_thinking(facts: ModelFacts, fields: RequestFields) -> Thinking:
     if facts.reasoning in (None, "none"):
+        if facts.reasoning is None:
+            fields.report_dropped("reasoning_effort")
         return Thinking(None, None, False)
     if facts.thinking_off == "impossible":
         fields.report_dropped("reasoning_effort")
@@ -101,11 +103,9 @@ def is_thinking(own_thinking: Any) -> bool:
     return isinstance(own_thinking, dict) and own_thinking.get("type") in _THINKING_TYPES
 
 
-def limit_own_effort(
-    config: dict[str, Any], thinking: Mapping[str, Any] | None, fields: RequestFields
-) -> dict[str, Any]:
+def limit_own_effort(config: dict[str, Any], thinking: Any, fields: RequestFields) -> dict[str, Any]:
     """Return the client's own `output_config`, with an effort that is accepted while the model does not think."""
-    off = thinking is not None and thinking.get("type") in ("disabled", "between_tools")
+    off = isinstance(thinking, dict) and thinking.get("type") in ("disabled", "between_tools")
     if off and config.get("effort") in ("xhigh", "max"):
         fields.report_dropped("output_config.effort")
         return {**config, "effort": _HIGHEST_WITHOUT_THINKING}

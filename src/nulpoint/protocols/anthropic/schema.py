@@ -2,7 +2,8 @@
 
 Structured outputs and strict tools support a part of JSON Schema: objects must be closed, and limits on numbers,
 lengths and counts are rejected. Unsupported keywords move into the description, where the model reads them, and are
-reported as dropped. Ordinary tools accept any schema that describes an object, but no alternatives at its top level.
+reported as dropped. Ordinary tools accept any schema of draft 2020-12 that describes an object, also one that contains
+itself, but no alternatives and no reference at its top level.
 
 The time and memory that the rewriting takes are proportional to the schema, because no keyword that contains schemas is
 copied into two places. Sources: the `anthropic` SDK's own rewriting (`lib/_parse/_transform.py`) and Anthropic's
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from nulpoint.protocols.anthropic.schema_draft import in_current_draft
 from nulpoint.protocols.json_schema import (
     SchemaRewriter,
     contains_schemas,
@@ -22,6 +24,7 @@ from nulpoint.protocols.json_schema import (
     wrap_lone_reference,
 )
 from nulpoint.protocols.openai.chat import invalid
+from nulpoint.protocols.schema_references import UnresolvableReferenceError, resolve_pointer
 
 _UNCHANGED = frozenset({"title", "default", "$ref", "$anchor", "required"})
 _HANDLED_SEPARATELY = frozenset({"type", "description", "additionalProperties", "$schema", "$id"})
@@ -164,30 +167,49 @@ def object_schema(schema: Mapping[str, Any], rewriter: SchemaRewriter) -> dict[s
     Anthropic rejects a request with alternatives at the top level of a tool's schema. They become one object with the
     properties of all alternatives, and the keyword is reported as lost.
     """
-    if schema.get("type", "object") != "object":
+    schema = _with_target(in_current_draft(schema))
+    kind = schema.get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
         raise invalid(rewriter.path, "must describe an object")
     combined = [name for name in _COMBINED if isinstance(schema.get(name), list)]
     if not combined:
-        return {"type": "object", **schema}
+        return {**schema, "type": "object"} if "type" in schema else {"type": "object", **schema}
     rewritten = {name: value for name, value in schema.items() if name not in (*combined, "description")}
     properties = _Properties()
     properties.add(schema.get("properties"))
-    required = _required(schema)
+    required = required_names(schema)
     unsupported = {}
     for name in combined:
         variants = _resolved(schema[name], schema, rewriter)
         for variant in variants:
             properties.add(variant.get("properties"))
-        required_names = [_required(variant) for variant in variants]
+        required_of_each = [required_names(variant) for variant in variants]
         if name == "allOf":
-            required |= set().union(*required_names)
+            required |= set().union(*required_of_each)
         else:
-            required |= set.intersection(*required_names) if required_names else set()
+            required |= set.intersection(*required_of_each) if required_of_each else set()
             unsupported[name] = schema[name]
     rewriter.lost.update(unsupported)
     rewritten |= {"type": "object", "properties": properties.merged(), "required": sorted(required)}
     describe(rewritten, schema.get("description"), unsupported, rewriter.path)
     return rewritten
+
+
+def _with_target(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema that is nothing but a reference with the members of what it refers to.
+
+    References within it stay right, because everything else stays in its place.
+    """
+    if "$ref" not in schema:
+        return schema
+    try:
+        target = resolve_pointer(schema, schema["$ref"])
+    except UnresolvableReferenceError:
+        return schema
+    others = {name: value for name, value in schema.items() if name != "$ref"}
+    if not isinstance(target, Mapping) or "$ref" in target:
+        return schema
+    return {**target, **others}
 
 
 def _resolved(variants: list[Any], root: Mapping[str, Any], rewriter: SchemaRewriter) -> Iterable[dict[str, Any]]:
@@ -213,7 +235,8 @@ def _dereferenced(schema: dict[str, Any], root: Mapping[str, Any], path: str) ->
     return schema
 
 
-def _required(schema: Mapping[str, Any]) -> set[str]:
+def required_names(schema: Mapping[str, Any]) -> set[str]:
+    """Return the properties that an object must have."""
     names = schema.get("required")
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 

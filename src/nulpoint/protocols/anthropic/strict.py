@@ -8,7 +8,8 @@ structured outputs (read 2026-11).
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nulpoint.protocols.anthropic.schema import strict_schema
+from nulpoint.protocols.anthropic.schema import required_names, strict_schema
+from nulpoint.protocols.anthropic.schema_draft import in_current_draft
 from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.openai.chat import RequestFields
 from nulpoint.protocols.schema_references import UnresolvableReferenceError, with_plain_references
@@ -44,7 +45,7 @@ class StrictSchemas:
         """Return the schema of the output format as `for_tool` does. Reports the keywords that are not enforced."""
         nodes = self._fields.limits.schema_nodes
         try:
-            plain = with_plain_references(schema, SchemaRewriter(path, nodes))
+            plain = with_plain_references(in_current_draft(schema), SchemaRewriter(path, nodes))
         except UnresolvableReferenceError:
             return None
         rewriter = SchemaRewriter(path, nodes)
@@ -60,8 +61,7 @@ class StrictSchemas:
         for schema in _inner_schemas(rewritten):
             properties = schema.get("properties")
             if isinstance(properties, dict):
-                required = schema.get("required")
-                optional += len(properties.keys() - set(required if isinstance(required, list) else ()))
+                optional += len(properties.keys() - required_names(schema))
             unions += len(schema.get("anyOf", ())) > 1
             if any(isinstance(entry, dict) and "$ref" in entry for entry in schema.get("allOf", ())):
                 return False

@@ -1,6 +1,7 @@
 """Writes a request for Bedrock's Converse API.
 
-What each model accepts is in the facts about it (`models/`). Sources: the service model of `bedrock-runtime` and AWS's documentation.
+What each model accepts is in the facts about it (`models/`). Sources: the service model of `bedrock-runtime` and AWS's
+documentation.
 """
 
 import re

@@ -66,12 +66,15 @@ def test_requests(members, sent):
 
 def test_reasoning_by_model():
     body, dropped = encoded("claude-opus-4-7", reasoning_effort="high", temperature=0.2)
-    assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
+    assert (body["thinking"], body["output_config"]) == (SHOWN, {"effort": "high"})
     assert dropped == ["temperature"]
     body, dropped = encoded("claude-3-5-haiku-latest", reasoning_effort="high")
     assert "thinking" not in body
     assert dropped == ["reasoning_effort"]
     assert body["max_tokens"] == 8192
+
+
+SHOWN = {"type": "adaptive", "display": "summarized"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,8 @@ def test_reasoning_by_model():
         ("claude-sonnet-4-5", {"max_tokens": 10_000}, {"type": "enabled", "budget_tokens": 5_000}, []),
         ("claude-sonnet-4-5", {"max_tokens": 2_047}, None, ["reasoning_effort"]),
         ("claude-sonnet-4-5", {"tools": [TOOL], "tool_choice": "required"}, None, ["reasoning_effort"]),
-        ("claude-opus-4-6", {"tools": [TOOL], "tool_choice": "required"}, {"type": "adaptive"}, []),
+        ("claude-opus-4-6", {"tools": [TOOL], "tool_choice": "required"}, None, ["reasoning_effort"]),
+        ("claude-opus-4-8", {"tools": [TOOL], "tool_choice": "required"}, SHOWN, []),
         ("claude-sonnet-4-5", {"messages": [*HI, {"role": "assistant", "content": "So"}]}, None, ["reasoning_effort"]),
         ("claude-sonnet-4-5", {"messages": TURN, "tools": [TOOL]}, None, ["reasoning_effort"]),
         ("claude-opus-4-6", {"messages": TURN, "tools": [TOOL]}, {"type": "adaptive"}, []),
@@ -101,7 +105,7 @@ def test_thinking_only_where_it_is_accepted(model, members, thinking, dropped):
         ("claude-opus-5", {"type": "disabled"}, None),
         ("claude-haiku-5-5", {"type": "disabled"}, None),
         ("claude-opus-5-5", None, {"effort": "low"}),  # these models reject `disabled` with 400
-        ("claude-sonnet-5-5", None, {"effort": "low"}),
+        ("claude-sonnet-5-5", {"type": "between_tools"}, None),
         ("claude-fable-5-2", None, {"effort": "low"}),
     ],
 )
@@ -198,15 +202,20 @@ LATER = [*HI, {"role": "assistant", "content": "yes"}, {"role": "system", "conte
             [*HI, {"role": "system", "content": "a"}, {"role": "developer", "content": "b"}],
             "user system",
         ),
-        ("claude-opus-4-8", [*HI, LATER[1], LATER[2], LATER[1], *HI], "user assistant user"),
+        ("claude-opus-4-8", [*HI, LATER[1], LATER[2], LATER[1], *HI], "user assistant user assistant user"),
+        ("claude-opus-4-8", LATER[:3], "user assistant user"),
         ("claude-sonnet-5", LATER, "user assistant user"),
         ("claude-sonnet-4-5", LATER, "user assistant user"),
     ],
 )
-def test_later_system_messages_follow_the_users_turn(model, messages, roles):
+def test_later_system_messages_stay_in_their_place(model, messages, roles):
+    """They follow the user's turn, or are part of it where the model takes none there or there is no such turn."""
     body, dropped = encoded(model, messages=messages)
     assert [turn["role"] for turn in body["messages"]] == roles.split()
-    assert ("system" in roles) != ("system" in body)
+    assert ("system" in body) == (messages[0]["role"] == "system")
+    if "system" not in (*roles.split(), *body):
+        texts = [block["text"] for block in body["messages"][2]["content"]]
+        assert texts[0] == "<system-message>\nbrief\n</system-message>"
     assert dropped == []
 
 
