@@ -14,9 +14,8 @@ from nulpoint.protocols.gemini.contents import Contents, write_contents
 from nulpoint.protocols.gemini.hosts import DEVELOPER_API, GeminiHost, without_refused
 from nulpoint.protocols.gemini.model_name import check_model
 from nulpoint.protocols.gemini.reasoning import thinking_config
-from nulpoint.protocols.gemini.schema import response_schema
+from nulpoint.protocols.gemini.schema import enforceable_schema
 from nulpoint.protocols.gemini.tools import write_search, write_tools
-from nulpoint.protocols.json_schema import SchemaRewriter
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.openai.chat import (
     RequestFields,
@@ -133,12 +132,13 @@ def _format(
         contents.system.append({"text": format_instruction(schema)})
         fields.report_dropped(output_format.path)
         return
+    enforced = None if schema is None else enforceable_schema(schema, output_format.schema_path, fields)
     config["responseMimeType"] = "application/json"
-    if schema is None:
-        return
-    rewriter = SchemaRewriter(output_format.schema_path, fields.limits.schema_nodes)
-    config["responseJsonSchema"] = response_schema(schema, rewriter)
-    rewriter.report(fields)
+    if enforced is not None:
+        config["responseJsonSchema"] = enforced
+    elif schema is not None:  # it refers to something that is not in it
+        contents.system.append({"text": format_instruction(schema)})
+        fields.report_dropped(output_format.schema_path)
 
 
 def _modalities(config: dict[str, Any], fields: RequestFields) -> None:
