@@ -309,7 +309,9 @@ def test_errors_by_status(fault, arg, status, code):
     with_bedrock(use, MAX_RETRIES="1")
 
 
-@pytest.mark.parametrize("request_", [{"temperature": 1.5}, {"n": 2}, {"messages": [{"role": "robot", "content": "x"}]}])
+@pytest.mark.parametrize(
+    "request_", [{"temperature": 1.5}, {"n": 2}, {"messages": [{"role": "robot", "content": "x"}]}]
+)
 def test_bad_requests_name_the_member(request_):
     async def use(client, running):
         with pytest.raises(openai.BadRequestError) as caught:

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from nulpoint.config import values
 from nulpoint.config.problems import Problem, Problems
 from nulpoint.providers.operations import MODEL
-from nulpoint.providers.wire_formats import METHOD
 from nulpoint.providers.spec import ProviderSpec
-from nulpoint.providers.wire_formats import Call
+from nulpoint.providers.wire_formats import METHOD, Call
 
 _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
