@@ -24,7 +24,7 @@ MODELS = {
     "gemini": OLD_GEMINI + NEW_GEMINI,
     "mistral": ("mistral-large-latest",),
 }
-# One model for each capability that changes a translation. The capabilities of the others are in `test_capabilities`.
+# One model for each ability that changes a translation.
 REPRESENTATIVES = {
     "anthropic": (OLD_CLAUDE, CLAUDE_4_5, "claude-fable-5"),
     "bedrock": (BEDROCK_CLAUDE[1], NOVA, LLAMA),
@@ -214,8 +214,7 @@ CASES = {
         *HI, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, *HI]}),
     "an answer to go on with": Case(
         {"messages": [*HI, {"role": "assistant", "content": "The answer is "}]},
-        refused=dict.fromkeys(NEW_GEMINI, "messages[1]"),
-        dropped=dict.fromkeys(NEW_CLAUDE, ("messages",)),
+        dropped=dict.fromkeys((*NEW_CLAUDE, "gemini"), ("messages",)) | {"gemini-2.0-flash": ()},
     ),
     "the assistant first": Case({"messages": [{"role": "assistant", "content": "Hello."}, *HI]}),
     "messages as SDKs hand them back": Case({"messages": [
@@ -292,7 +291,8 @@ CASES = {
         {"prediction": {"type": "content", "content": [TEXT]}}, dropped=dict.fromkeys(("anthropic", "gemini"), ("prediction",))
     ),
     "log-probabilities": Case(
-        {"logprobs": True, "top_logprobs": 2}, dropped={"anthropic": ("logprobs", "top_logprobs",)}
+        {"logprobs": True, "top_logprobs": 2},
+        dropped=dict.fromkeys(("anthropic", "gemini"), ("logprobs", "top_logprobs")) | {"gemini-2.0-flash": ()},
     ),
     "stream": Case({"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}}),
     # numbers
@@ -304,14 +304,16 @@ CASES = {
             OLD_CLAUDE: ("frequency_penalty", "presence_penalty", "seed",),
             CLAUDE_4: ("frequency_penalty", "presence_penalty", "seed",),
             **dict.fromkeys(NEW_CLAUDE[1:], ("frequency_penalty", "presence_penalty", "seed", "temperature", "top_p",)),
+            "gemini": ("frequency_penalty", "presence_penalty"), "gemini-2.0-flash": (),
+            "gemini-3.6-flash": ("frequency_penalty", "presence_penalty", "temperature", "top_p"),
         },
     ),
     "hot": Case(
         {"temperature": 1.5},
         refused=dict.fromkeys((OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5, NEW_CLAUDE[0]), "temperature"),
-        dropped=dict.fromkeys(NEW_CLAUDE[1:], ("temperature",)),
+        dropped=dict.fromkeys((*NEW_CLAUDE[1:], "gemini-3.6-flash"), ("temperature",)),
     ),
-    "two answers": Case({"n": 2}, refused={"anthropic": "n"}),
+    "two answers": Case({"n": 2}, refused={"anthropic": "n", "gemini": "n", "gemini-2.0-flash": ""}),
     "stop": Case({"stop": ["END", "\n"]}, dropped={"anthropic": ("stop",)}),
     "one stop": Case({"stop": "END"}),
     # account

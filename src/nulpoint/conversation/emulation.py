@@ -1,8 +1,8 @@
 """Emulates features that a provider's API does not have.
 
-A custom tool is sent as a function with one text parameter, and a schema for the response as a function that the model
-must call. `ToolEmulation` records what was replaced in a request, and puts the response back into the form that the
-client asked for.
+A custom tool is sent as a function with one text parameter, a schema for the response as a function that the model
+must call, and a name that the provider does not accept as another one (`names.py`). `ToolEmulation` records what was
+replaced in a request, and puts the response back into the form that the client asked for.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from nulpoint.conversation.names import ReplacedNames
 from nulpoint.conversation.parts import NO_MEMBERS, Citation, Members, Part, Text, ToolCall
 from nulpoint.conversation.response import Choice, ConversationResponse, FinishReason
 from nulpoint.conversation.stream import PartKind, StreamWriter
@@ -25,14 +26,16 @@ class ToolEmulation(NamedTuple):
     Fields:
         custom_tools: the names of the custom tools that were sent as functions.
         schema_tool: the name of the function whose arguments are the content of the response.
+        names: the names that were replaced; the other fields have the replacements.
     """
 
     custom_tools: frozenset[str] = frozenset()
     schema_tool: str | None = None
+    names: ReplacedNames | None = None
 
     def any(self) -> bool:
         """Return whether anything was replaced."""
-        return bool(self.custom_tools or self.schema_tool)
+        return bool(self.custom_tools or self.schema_tool or self.names)
 
     def restore_response(self, response: ConversationResponse) -> ConversationResponse:
         """Return the response in the form that the client asked for."""
@@ -44,13 +47,23 @@ class ToolEmulation(NamedTuple):
         return msgspec.structs.replace(choice, parts=parts, finish_reason=reason)
 
     def _restored(self, part: Part) -> Part:
-        if not isinstance(part, ToolCall) or not isinstance(part.arguments, str):
+        if not isinstance(part, ToolCall):
             return part
-        if part.name == self.schema_tool:
-            return Text(part.arguments)
-        if part.name in self.custom_tools:
-            return msgspec.structs.replace(part, kind="custom", arguments=custom_input(part.arguments))
-        return part
+        if isinstance(part.arguments, str):
+            if part.name == self.schema_tool:
+                return Text(part.arguments)
+            if part.name in self.custom_tools:
+                text = custom_input(part.arguments)
+                return msgspec.structs.replace(part, kind="custom", name=self.client_name(part.name), arguments=text)
+        return part if self.names is None else self.names.call(part)
+
+    def client_name(self, name: str | None) -> str | None:
+        """Return the client's name of a tool that the provider named."""
+        return name if self.names is None or name is None else self.names.tools.get(name, name)
+
+    def has_other_parameters(self, name: str | None) -> bool:
+        """Return whether names of parameters of this tool were replaced."""
+        return self.names is not None and name in self.names.parameters
 
     def finish_reason(self, reason: FinishReason, calls_remain: bool) -> FinishReason:
         """Return the finish reason; `calls_remain` says whether the client sees any call in the response."""
@@ -99,7 +112,8 @@ def custom_input(arguments: str) -> str:
 class EmulationWriter:
     """A stream writer that restores what a `ToolEmulation` replaced, and calls the client's writer.
 
-    The input of a custom tool is sent when it is complete, and everything else as it arrives.
+    The input of a custom tool, and arguments with replaced names, are sent when they are complete, and everything else
+    as it arrives.
     """
 
     def __init__(self, writer: StreamWriter, emulation: ToolEmulation) -> None:
@@ -168,15 +182,17 @@ class EmulationWriter:
         if name is not None and name in self._emulation.custom_tools:
             self._calls.custom[number] = _CustomCall(call_id, name, provider_data)
             return self._writer.progress()
-        return self._writer.start_call(number, call_id, name, provider_data)
+        if name is not None and self._emulation.has_other_parameters(name):
+            self._calls.renamed[number] = _RenamedCall(name)
+        return self._writer.start_call(number, call_id, self._emulation.client_name(name), provider_data)
 
     def arguments(self, number: int, text: str) -> bytes:
         if number in self._calls.schema:
             return self._writer.text(text)
-        custom = self._calls.custom.get(number)
-        if custom is None:
+        held = self._calls.custom.get(number) or self._calls.renamed.get(number)
+        if held is None:
             return self._writer.arguments(number, text)
-        custom.arguments.write(text)
+        held.arguments.write(text)
         return self._writer.progress()
 
     def end_call(self, number: int) -> bytes:
@@ -184,15 +200,24 @@ class EmulationWriter:
             return b""
         custom = self._calls.custom.get(number)
         if custom is None:
-            return self._writer.end_call(number)
+            return self._renamed_arguments(number) + self._writer.end_call(number)
         text = custom_input(custom.arguments.getvalue())
-        return self._writer.custom_call(number, custom.id, custom.name, text, custom.provider_data)
+        name = self._emulation.client_name(custom.name) or ""
+        return self._writer.custom_call(number, custom.id, name, text, custom.provider_data)
+
+    def _renamed_arguments(self, number: int) -> bytes:
+        """Write the arguments of a call that were held back because they have replaced names."""
+        renamed = self._calls.renamed.get(number)
+        names = self._emulation.names
+        if renamed is None or names is None:
+            return b""
+        return self._writer.arguments(number, names.arguments(renamed.name, renamed.arguments.getvalue()))
 
     def custom_call(
         self, number: int, call_id: str | None, name: str, text: str, provider_data: Members = NO_MEMBERS
     ) -> bytes:
         self._calls.remain = True
-        return self._writer.custom_call(number, call_id, name, text, provider_data)
+        return self._writer.custom_call(number, call_id, self._emulation.client_name(name) or "", text, provider_data)
 
     def finish(self, reason: FinishReason, provider_data: Mapping[str, Any]) -> bytes:
         return self._writer.finish(self._emulation.finish_reason(reason, self._calls.remain), provider_data)
@@ -202,11 +227,14 @@ class EmulationWriter:
 
 
 class _ChoiceCalls:
-    """The calls of one choice: those of the schema's function and of custom tools, and whether the client sees any."""
+    """The calls of one choice by kind, and whether the client sees any: those of the schema's function, those of custom
+    tools, and those with replaced names of parameters.
+    """
 
     def __init__(self) -> None:
         self.schema: set[int] = set()
         self.custom: dict[int, _CustomCall] = {}
+        self.renamed: dict[int, _RenamedCall] = {}
         self.remain = False
 
 
@@ -217,4 +245,12 @@ class _CustomCall:
         self.id = call_id
         self.name = name
         self.provider_data = provider_data
+        self.arguments = StringIO()
+
+
+class _RenamedCall:
+    """A call whose arguments have replaced names and are still arriving."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.arguments = StringIO()

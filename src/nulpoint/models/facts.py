@@ -53,6 +53,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         server_tools_with_functions: whether these may stand beside function tools.
         call_signatures: whether calls must come back with the signatures that the model gave them.
         call_ids: whether calls and their results have ids.
+        media_in_results: whether results of tools can hold media.
     Messages and sampling:
         refused: the parameters that it rejects or ignores.
         refused_while_thinking: those that it rejects or ignores while it reasons.
@@ -67,6 +68,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         schema_recursion: whether schemas may refer to themselves.
     Embeddings:
         embeddings_method: the method of the API that makes embeddings, where models of one host differ.
+        embeddings_task_in_text: whether the task of the vectors is written into the text, and not into a member.
     """
 
     kind: Literal["chat", "embeddings", "rerank", "moderation", "image", "audio"] = "chat"
@@ -99,6 +101,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server_tools_with_functions: bool = True
     call_signatures: bool = False
     call_ids: bool = True
+    media_in_results: bool = True
     refused: tuple[str, ...] = ()
     refused_while_thinking: tuple[str, ...] = ()
     temperature_with_top_p: bool = True
@@ -113,6 +116,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     json_while_thinking: bool = True
     schema_recursion: bool = True
     embeddings_method: str | None = None
+    embeddings_task_in_text: bool = False
 
 
 NO_FACTS = ModelFacts()

@@ -1,10 +1,11 @@
 """Defines what a wire protocol of providers consists of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from nulpoint.conversation.emulation import ToolEmulation
+from nulpoint.conversation.names import ANY_NAMES, NameRules
 from nulpoint.conversation.request import ConversationRequest
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.conversation.stream import StreamWriter
@@ -40,6 +41,23 @@ class ResponseSource(NamedTuple):
     response_id: str = ""
 
 
+class ResponseContinuation(NamedTuple):
+    """How the rest of a response is requested from providers that give a long one in several parts.
+
+    Fields:
+        token_in_response: returns the token of a complete response of which there is a further part, or None.
+        token_in_stream: returns the same for a stream parser that has read everything which the provider has sent. Its
+            response then goes on with the stream of the next part.
+        request: returns the request for the next part, from the one for the first part and the token.
+        join: returns the parts of a response as one response.
+    """
+
+    token_in_response: Callable[[bytes], str | None]
+    token_in_stream: Callable[[StreamTransformer], str | None]
+    request: Callable[[bytes, str], bytes]
+    join: Callable[[Sequence[bytes]], bytes]
+
+
 class ProviderProtocol(NamedTuple):
     """Reads and writes one wire protocol that providers speak.
 
@@ -50,6 +68,8 @@ class ProviderProtocol(NamedTuple):
         stream_parser: returns what reads a stream and calls the client's writer.
         id_header: the response header that holds the id of the response, for protocols whose bodies do not have it.
         has_openai_members: requests are those of OpenAI's chat completions, in which hosts differ in a few members.
+        names: the names of tools and parameters that the provider accepts. The others are replaced before `render`.
+        continuation: how the rest of a response is requested; None if a response always comes as a whole.
     """
 
     render: Callable[[ConversationRequest, str, ModelFacts, TranslationLimits], RenderedRequest]
@@ -57,3 +77,5 @@ class ProviderProtocol(NamedTuple):
     stream_parser: Callable[[StreamWriter, ResponseSource], StreamTransformer]
     id_header: bytes = b""
     has_openai_members: bool = False
+    names: NameRules = ANY_NAMES
+    continuation: ResponseContinuation | None = None

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from nulpoint.protocols.json_schema import SchemaRewriter, contains_schemas, rewrite_inner_schemas
 
 DEFINITIONS = ("$defs", "definitions")
+ROOT = "root"  # the name of the definition that stands for the whole schema
 _MISSING = object()
 
 
@@ -41,16 +42,20 @@ def _unescaped(token: str) -> str:
     return unquote(token).replace("~1", "/").replace("~0", "~")
 
 
-def with_plain_references(schema: Mapping[str, Any], rewriter: SchemaRewriter) -> dict[str, Any]:
+def with_plain_references(
+    schema: Mapping[str, Any], rewriter: SchemaRewriter, *, may_recur: bool = False
+) -> dict[str, Any]:
     """Return an equal schema in which all references name entries of `$defs` at the top, and there are no others.
 
     A schema that is nothing but a reference becomes what it refers to. Raises UnresolvableReferenceError for references
-    to other documents or to nothing, and for schemas that contain themselves, and Failure (400) for malformed schemas.
+    to other documents or to nothing, and unless `may_recur` for schemas that contain themselves, and Failure (400) for
+    malformed schemas.
     """
-    collector = _Definitions(schema, rewriter)
+    collector = _Definitions(schema, rewriter, may_recur=may_recur)
     plain = collector.plain(schema, 0)
     definitions = collector.resolve_all()
-    collector.check_no_recursion()
+    if not may_recur:
+        collector.check_no_recursion()
     reference = plain.pop("$ref", None)
     if reference is not None:
         name = reference.removeprefix("#/$defs/")
@@ -62,8 +67,9 @@ def with_plain_references(schema: Mapping[str, Any], rewriter: SchemaRewriter) -
 class _Definitions:
     """Collects the definitions that a schema refers to, directly or through other definitions."""
 
-    def __init__(self, root: Mapping[str, Any], rewriter: SchemaRewriter) -> None:
+    def __init__(self, root: Mapping[str, Any], rewriter: SchemaRewriter, *, may_recur: bool) -> None:
         self._root = root
+        self._may_recur = may_recur
         self._rewriter = rewriter
         self._names: dict[str, str] = {}  # the name of the definition for each reference of the client
         self._taken: set[str] = set()
@@ -128,11 +134,11 @@ class _Definitions:
     def _refer_to(self, reference: Any) -> str:
         """Return the name of the definition for a reference. The definition is read later."""
         target = resolve_pointer(self._root, reference)
-        if target is self._root:
+        if target is self._root and not self._may_recur:
             raise UnresolvableReferenceError("recursion")
         name = self._names.get(reference)
         if name is None:
-            name = self._names[reference] = self._free_name(_unescaped(reference.rpartition("/")[2]))
+            name = self._names[reference] = self._free_name(_unescaped(reference.rpartition("/")[2]).replace("#", ROOT))
             self._waiting.append(reference)
         self._uses.setdefault(self._reading, set()).add(name)
         return name

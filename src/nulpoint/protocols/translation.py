@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from nulpoint.conversation.answer import check_answer
 from nulpoint.conversation.emulation import EmulationWriter, ToolEmulation
+from nulpoint.conversation.names import replace_names
 from nulpoint.conversation.response import ConversationResponse
 from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.client_protocol import ClientRequest
@@ -66,8 +67,10 @@ def translate(
 
     Raises Failure (400) if the provider does not support it.
     """
-    rendered = provider.render(request.conversation, model, facts, limits)
-    translation = Translation(request, provider, rendered.emulation, rendered.headers)
+    conversation, replaced = replace_names(request.conversation, provider.names)
+    rendered = provider.render(conversation, model, facts, limits)
+    emulation = rendered.emulation if replaced is None else rendered.emulation._replace(names=replaced)
+    translation = Translation(request, provider, emulation, rendered.headers)
     return TranslatedRequest(rendered.body, [*request.conversation.dropped, *rendered.dropped], translation)
 
 

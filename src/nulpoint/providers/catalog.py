@@ -301,7 +301,7 @@ _ROWS = (
         paths={
             "chat": _VERTEX + "/google/models/{model}:generateContent",
             "stream": _VERTEX + "/google/models/{model}:streamGenerateContent?alt=sse",
-            "embeddings": _VERTEX + "/google/models/{model}:predict",
+            "embeddings": _VERTEX + "/google/models/{model}:{method}",
         },
         variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},
         variants=_VERTEX_PLACES,

@@ -1,6 +1,7 @@
 """The wire formats: the paths of their calls and the content type of their streams. This module does no I/O.
 
-A path is a template that follows the base URL. `{model}` stands for the encoded name of the model. Names in capitals
+A path is a template that follows the base URL. `{model}` stands for the encoded name of the model, and `{method}` for
+the method of the API if one operation has several, of which the translated request needs one. Names in capitals
 (`{VERTEX_PROJECT}`) are variables, which are filled in when the configuration is read (`config/sections/endpoints.py`).
 """
 
@@ -17,6 +18,7 @@ from nulpoint.providers.operations import MODEL, OPERATIONS
 Wire = Literal["openai", "anthropic", "gemini", "mistral", "vertex", "vertex-anthropic", "bedrock"]
 Call = str  # the name of an operation, or STREAM
 STREAM = "stream"  # a chat completion that is a stream
+METHOD = "{method}"
 _NO_NAMES = frozenset({"", ".", ".."})
 
 
@@ -51,7 +53,7 @@ WIRE_FORMATS: Mapping[Wire, WireFormat] = MappingProxyType(
         "gemini": WireFormat(paths=_GEMINI, model_prefix="models/", models_path="/models?pageSize=1000"),
         "mistral": WireFormat(models_path="/models"),
         # This is Gemini's format except for embeddings.
-        "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:predict"}, model_prefix="models/"),
+        "vertex": WireFormat(paths={**_GEMINI, "embeddings": "/models/{model}:{method}"}, model_prefix="models/"),
         # This is Anthropic's format with the model in the path instead of the body.
         "vertex-anthropic": WireFormat(
             paths={"chat": "/models/{model}:rawPredict", "stream": "/models/{model}:streamRawPredict"}
@@ -83,9 +85,13 @@ class Paths:
         self.fixed = self.whole == self.stream and MODEL not in self.whole
         self._model_prefix = WIRE_FORMATS[wire].model_prefix
 
-    def of(self, model: str, stream: bool) -> str:
-        """Return the path of one call. Raises Failure (400) for a model name that would turn it into another path."""
+    def of(self, model: str, stream: bool, method: str = "") -> str:
+        """Return the path of one call. `method` is the method of the API, if it has several.
+
+        Raises Failure (400) for a model name that would turn the path into another one.
+        """
         name = quote(model.removeprefix(self._model_prefix), safe="@")
         if name in _NO_NAMES:
             raise rejected("the model name is not valid", param="model", code="invalid_value")
-        return (self.stream if stream else self.whole).replace(MODEL, name)
+        path = self.stream if stream else self.whole
+        return (path.replace(METHOD, method) if method else path).replace(MODEL, name)

@@ -13,11 +13,13 @@ from nulpoint.formats.malformed import malformed_response
 from nulpoint.formats.retry_after import parse_retry_after_headers
 from nulpoint.http.client.connection import UpstreamConnection
 from nulpoint.http.client.pool import UpstreamClient
+from nulpoint.http.deadlines import NEVER
 from nulpoint.http.message import JSON_TYPE, Headers, header
 from nulpoint.protocols.openai.usage import ResponseMetadata
 from nulpoint.protocols.provider_errors import provider_failure, redact_failure
 from nulpoint.protocols.translation import TranslatedResponse, Translation
 from nulpoint.providers.auth import Signer
+from nulpoint.proxy.continued_response import ContinuedResponse
 from nulpoint.proxy.prepared_requests import UpstreamCall
 from nulpoint.proxy.response_body import check_response, read_body, stream_mismatch, unrecognised_response
 from nulpoint.proxy.response_sink import ResponseSink
@@ -35,7 +37,8 @@ class UpstreamAttempt(msgspec.Struct):
 
     `max_response` is the most bytes of a response that is not a stream. `translation` is the thread for responses that
     take long to translate. `signer` authenticates the request if the provider has no configured keys. `secret` is the
-    credential in the request, which must not be in anything that the client or the log sees.
+    credential in the request, which must not be in anything that the client or the log sees. `connection` is the one
+    that has the response, or a part of it.
     """
 
     planned: PlannedAttempt
@@ -46,6 +49,7 @@ class UpstreamAttempt(msgspec.Struct):
     translation: TranslationThread
     signer: Signer | None = None
     secret: CredentialMatcher = NO_CREDENTIAL
+    connection: UpstreamConnection | None = None
 
     async def run(self, client: UpstreamClient) -> None:
         """Send the request and relay the response. Raises Failure if there is none, or if it is incomplete."""
@@ -55,23 +59,25 @@ class UpstreamAttempt(msgspec.Struct):
             context.attempt_started(provider, model, dropped)
             self.signer = call.endpoint.signer(self.proxy_request.client_api_key)
         if self.signer is not None and len(call.prepared.body) > ALWAYS_LONG:
-            head = await self.translation.run(self._request_head)  # signing reads the whole body
+            # Signing reads the whole body.
+            head = await self.translation.run(partial(self._request_head, call.prepared.body))
         else:
-            head = self._request_head()
+            head = self._request_head(call.prepared.body)
         context.request_sent(provider, model, dropped)
         connection = await client.send(
             call.endpoint.pool, head, planned.timeout, self.proxy_request.deadline, call.prepared.body
         )
         if self.signer is not None and self.signer.is_refusal(connection.status, connection.headers):
             connection = await self._retry_with_renewed_token(client, self.signer, connection)
+        self.connection = connection
         try:
             self.secret = call.endpoint.matcher(
                 self.proxy_request.client_api_key, planned.lease.credential, self.signer
             )
             body = connection.whole if connection.status == 200 and self.sink.stream is None else None
-            if body is None or len(body) > ALWAYS_SHORT:
+            if body is None or len(body) > ALWAYS_SHORT or (call.prepared.translation and self._has_more(body)):
                 context.provider_responded()
-                await self._receive(connection)
+                await self._receive(client, connection, body)
             else:  # nearly always, unless the response is a stream
                 self._send_body(connection, body)
         except Failure as caught:  # what reads an error from the provider does not know the credential
@@ -83,12 +89,18 @@ class UpstreamAttempt(msgspec.Struct):
                 failure = _own_credential_refused(failure, provider)
             raise failure from None
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        """Give the connection back, once, because another request may use it from then on."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
             connection.release()
 
-    def _request_head(self) -> bytes:
+    def _request_head(self, body: bytes) -> bytes:
         proxy_request, planned, call = self.proxy_request, self.planned, self.call
         return call.endpoint.request_head(
-            call.prepared.body,
+            body,
             headers_for_provider(
                 proxy_request.request.headers,
                 proxy_request.client_api_key is not None,
@@ -101,6 +113,7 @@ class UpstreamAttempt(msgspec.Struct):
             planned.target.model,
             proxy_request.stream,
             self.signer,
+            call.prepared.method,
         )
 
     async def _retry_with_renewed_token(
@@ -120,15 +133,50 @@ class UpstreamAttempt(msgspec.Struct):
         connection.release()
         self.signer = endpoint.signer(None)
         body, deadline = self.call.prepared.body, self.proxy_request.deadline
-        return await client.send(endpoint.pool, self._request_head(), self.planned.timeout, deadline, body)
+        return await client.send(endpoint.pool, self._request_head(body), self.planned.timeout, deadline, body)
 
-    async def _receive(self, connection: UpstreamConnection) -> None:
+    def _has_more(self, body: bytes) -> bool:
+        """Return whether this is not the whole response."""
+        translation = self.call.prepared.translation
+        continuation = translation.provider.continuation if translation is not None else None
+        return continuation is not None and continuation.token_in_response(body) is not None
+
+    def _continued(self, client: UpstreamClient) -> ContinuedResponse | None:
+        """Return what requests the further parts of the response, or None if there cannot be any."""
+        prepared = self.call.prepared
+        if prepared.translation is None or prepared.translation.provider.continuation is None:
+            return None
+        return ContinuedResponse(
+            prepared.translation.provider.continuation, prepared.body, partial(self._request_part, client)
+        )
+
+    async def _request_part(self, client: UpstreamClient, body: bytes, committed: bool) -> UpstreamConnection:
+        """Request a further part of the response. If it is committed, the deadline of the request has been lifted."""
+        self._release()
+        deadline = NEVER if committed else self.proxy_request.deadline
+        endpoint = self.call.endpoint
+        connection = await client.send(endpoint.pool, self._request_head(body), self.planned.timeout, deadline, body)
+        self.connection = connection
+        if connection.status != 200:
+            raise await self._provider_failure(connection)
+        if self.sink.stream is not None and not is_stream(connection.headers, endpoint.stream_content_type):
+            raise stream_mismatch("a stream", "another content")
+        return connection
+
+    async def _receive(self, client: UpstreamClient, connection: UpstreamConnection, body: bytes | None) -> None:
+        """Read the response and send it to the client. `body` is the body, as far as it has been read already."""
         if connection.status != 200:
             raise await self._provider_failure(connection)
         if self.sink.stream is not None and is_stream(connection.headers, self.call.endpoint.stream_content_type):
-            await self._relay(connection, self.sink.stream)
+            await self._relay(client, connection, self.sink.stream)
         else:
-            body = connection.whole or await read_body(connection, self.max_response)
+            if body is None:
+                body = connection.whole or await read_body(connection, self.max_response)
+            continued = self._continued(client)
+            if continued is not None:
+                connection, body = await continued.whole(
+                    connection, body, lambda part: read_body(part, self.max_response)
+                )
             if self._takes_long(body):
                 await self._send_long(connection, body)
             else:
@@ -204,12 +252,12 @@ class UpstreamAttempt(msgspec.Struct):
             raise stream_mismatch("a stream", "a JSON body")
         return translated
 
-    async def _relay(self, connection: UpstreamConnection, stream: StreamResponse) -> None:
+    async def _relay(self, client: UpstreamClient, connection: UpstreamConnection, stream: StreamResponse) -> None:
         endpoint, prepared = self.call.endpoint, self.call.prepared
         cache_writer = self.sink.cache_writer
         client_format = endpoint.operation.client_protocol.conversations
         assert client_format is not None  # or else the client could not have asked for a stream
-        transformer = prepared.stream_transformer(
+        transformer = parser = prepared.stream_transformer(
             client_format, connection.headers, _unix_seconds(), all_usage=cache_writer is not None
         )
         stream_recorder = None
@@ -217,8 +265,9 @@ class UpstreamAttempt(msgspec.Struct):
             transformer = stream_recorder = cache_writer.record(transformer, prepared.hide_usage)
         stream.set_headers(self._shared_headers(connection), self._client_headers(connection), endpoint.label)
         relay = StreamRelay(connection, stream, transformer, client_format, self._check_silence)
+        continued = self._continued(client)
         try:
-            await relay.run()
+            await relay.run(partial(continued.next_stream, parser) if continued is not None else None)
         finally:
             metadata = transformer.metadata()
             self.sink.context.stream_ended(metadata.model, metadata.usage, committed=relay.committed)

@@ -29,6 +29,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         translation: how a conversation is translated; None if it is passed on.
         embeddings: how embeddings are translated; None if they are passed on.
         finish_ends: the provider's streams end with a finish reason and not with an event of their own.
+        method: the method of the API in the path, if it has several for the same operation.
     """
 
     body: bytes
@@ -38,6 +39,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     translation: Translation | None = None
     embeddings: EmbeddingsCodec | None = None
     finish_ends: bool = False
+    method: str = ""
 
     @property
     def decodes_responses(self) -> bool:
@@ -90,8 +92,9 @@ def prepare(
     """Make the request for a target. Raises Failure (400) if the provider does not support it."""
     client_format, spec, model = endpoint.operation.client_protocol.conversations, endpoint.provider.spec, target.model
     if endpoint.embeddings is not None:
-        encoded = endpoint.embeddings.encode(body, model, limits)
-        return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=endpoint.embeddings)
+        encoded = endpoint.embeddings.encode(body, model, limits, target.facts)
+        codec, method = endpoint.embeddings, encoded.method
+        return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=codec, method=method)
     adapter = endpoint.chat_adapter(target)
     if client_format is not None and endpoint.provider_protocol is not None:
         return _translate(body, envelope, client_format, endpoint.provider_protocol, adapter, target, limits)

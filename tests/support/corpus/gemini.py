@@ -8,6 +8,7 @@ _FILTERED = {
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "ESCALATION", "PUP_LIMITED_DISABLED",
 }  # fmt: skip
+_BROKEN = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE", "CONTINUATION"}
 _COUNTED = {
     "promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount",
     "cachedContentTokenCount",
@@ -62,7 +63,8 @@ def failed(answer: dict[str, Any]) -> bool:
     proper = {"MAX_TOKENS", "CONTINUATION", *_FILTERED}
     if not candidates:
         return not answer.get("promptFeedback")
-    return not made and not any(one.get("finishReason") in proper for one in candidates)
+    reasons = [one.get("finishReason") for one in candidates]
+    return all(reason in _BROKEN for reason in reasons) or (not made and proper.isdisjoint(reasons))
 
 
 def choices(answer: dict[str, Any]) -> list[Expected]:
@@ -84,7 +86,7 @@ def _choice(candidate: dict[str, Any]) -> Expected:
 
 
 def _finish(reason: str | None, called: bool) -> str:
-    if reason in ("MAX_TOKENS", "CONTINUATION"):
+    if reason in ("MAX_TOKENS", "TOO_MANY_TOOL_CALLS"):
         return "length"
     if reason in _FILTERED:
         return "content_filter"

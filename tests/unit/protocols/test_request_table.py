@@ -47,7 +47,7 @@ def test_embeddings_are_what_the_sdks_would_send():
     from google.genai import types
 
     body = json.dumps(EMBEDDINGS).encode()
-    sent, dropped = gemini_embeddings.encode(body, "gemini-embedding-001")
+    sent, dropped, _ = gemini_embeddings.encode(body, "gemini-embedding-001")
     requests = json.loads(sent)["requests"]
     assert dropped == ["user"]
     assert [types.Content.model_validate(one.pop("content")).parts[0].text for one in requests] == ["a", "b"]
@@ -55,7 +55,7 @@ def test_embeddings_are_what_the_sdks_would_send():
         assert one.pop("model") == "models/gemini-embedding-001"
         types.EmbedContentConfig.model_validate(one)
     body = json.dumps({**EMBEDDINGS, "output_dtype": "float", "metadata": {"a": "b"}, "encoding_format": None}).encode()
-    sent, dropped = mistral_embeddings.encode(body, "mistral-embed")
+    sent, dropped, _ = mistral_embeddings.encode(body, "mistral-embed")
     check(mistral_embedding_types(), json.loads(sent))
     assert (json.loads(sent)["output_dimension"], dropped) == (8, ["user"])
 

@@ -9,7 +9,7 @@ from nulpoint.config import values
 from nulpoint.config.problems import Problem, Problems
 from nulpoint.providers.operations import MODEL
 from nulpoint.providers.spec import ProviderSpec
-from nulpoint.providers.wire_formats import Call
+from nulpoint.providers.wire_formats import METHOD, Call
 
 _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
@@ -63,7 +63,7 @@ def template_problems(location: str, row: ProviderSpec) -> Problems:
             problems.append(Problem(f"{location}.base_url", f"= {values.display_text(template)}", str(error)))
     paths = [*row.paths.items(), *(item for variant in row.variants for item in variant.paths.items())]
     for call, path in paths:
-        rest = _VARIABLE.sub("x", path).replace(MODEL, "x")
+        rest = _VARIABLE.sub("x", path).replace(MODEL, "x").replace(METHOD, "x")
         if not _PATH.fullmatch(rest):
             problems.append(
                 Problem(f"{location}.paths", f"{call} = {values.display_text(path)}", "write a path that begins with /")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from nulpoint.models.facts import NO_FACTS, ModelFacts
 from nulpoint.protocols.bedrock.model_id import check_model
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
@@ -28,7 +29,9 @@ _TRANSLATED = frozenset({"embedding", "embeddings", "inputTextTokenCount", "text
 
 
 @reject_deep_nesting
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
+def encode(
+    body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS, _facts: ModelFacts = NO_FACTS
+) -> EncodedRequest:
     """Return a request for the model; its own members are passed on.
 
     Raises Failure (400) for an unknown model, for input that is not text, or for too many texts.

@@ -1,7 +1,8 @@
 """Reads the members of Gemini's candidates and responses, for both complete responses and streams.
 
 Sources: the types of the `google-genai` SDK and recorded traffic. Any of candidates, content, parts, finishReason and
-index may be missing. An unknown finish reason becomes `stop`, and the original is in the provider's data.
+index may be missing. An unknown finish reason becomes `stop`, and the original is in the provider's data. If a reason
+says that the output is broken or unfinished, the response is a failure, whatever it has.
 """
 
 import hashlib
@@ -23,7 +24,15 @@ _FILTERED = frozenset(
         "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "ESCALATION", "PUP_LIMITED_DISABLED",
     }
 )  # fmt: skip
-_LENGTH = frozenset({"MAX_TOKENS", "CONTINUATION"})
+# The model reached its limit of tokens, or Google's limit of calls of its own tools within a response.
+_LENGTH = frozenset({"MAX_TOKENS", "TOO_MANY_TOOL_CALLS"})
+# There is more of the response, which must be requested with a token.
+CONTINUATION = "CONTINUATION"
+# The model wanted to say something else than what it has said.
+_BROKEN = frozenset(
+    {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"}
+)
+_MAY_BE_EMPTY = frozenset({"STOP", "MAX_TOKENS"}) | _FILTERED
 _PLAIN_REASONS = frozenset({"STOP", "MAX_TOKENS"})
 _CANDIDATE_MEMBERS = frozenset({"content", "index"})
 _NO_OUTPUT = frozenset({"text", "thought", "thoughtSignature"})  # members of a part without a text that show nothing
@@ -61,12 +70,31 @@ def block_message(response: dict[str, Any]) -> str | None:
 
 def no_output_failure(reasons: list[Any]) -> Failure | None:
     """Return the failure for candidates without content, or None if a finish reason explains the empty response."""
-    unusual = [reason for reason in reasons if reason != "STOP" and reason not in _LENGTH and reason not in _FILTERED]
-    if len(unusual) < len(reasons):
+    if any(reason in _MAY_BE_EMPTY for reason in reasons):
         return None
-    names = ", ".join(sorted({str(reason) for reason in unusual if reason}))
-    text = f"gemini sent a response without content: {names or 'it gives no reason'}"
+    return _failure("gemini sent a response without content", reasons)
+
+
+def broken_failure(ends: list[tuple[Any, bool]]) -> Failure | None:
+    """Return the failure for candidates that all ended before they were whole, or None.
+
+    Each end is the finish reason, and whether the candidate has calls. A call of an unknown function is left to the
+    client, which can tell the model.
+    """
+    reasons = [reason for reason, has_calls in ends if is_broken(reason, has_calls=has_calls)]
+    return _failure("gemini sent a broken response", reasons) if ends and len(reasons) == len(ends) else None
+
+
+def is_broken(reason: Any, *, has_calls: bool) -> bool:
+    if reason == "UNEXPECTED_TOOL_CALL":
+        return not has_calls
+    return reason == CONTINUATION or reason in _BROKEN
+
+
+def _failure(text: str, reasons: list[Any]) -> Failure:
+    names = ", ".join(sorted({str(reason) for reason in reasons if reason}))
     cause = ClientCause.NO_OUTPUT if names else None
+    text = f"{text}: {names or 'it gives no reason'}"
     return Failure(Kind.UPSTREAM, 502, text, code="provider_error", client_cause=cause)
 
 
@@ -114,11 +142,11 @@ def to_tool_call(part: dict[str, Any], response_id: str, choice: int, number: in
 
 
 def to_finish_reason(reason: Any, *, has_calls: bool) -> FinishReason:
-    if reason in _LENGTH:
+    if reason in _LENGTH or is_broken(reason, has_calls=has_calls):
         return "length"
     if reason in _FILTERED:
         return "content_filter"
-    return "tool_calls" if has_calls and reason in (None, "STOP") else "stop"
+    return "tool_calls" if has_calls and reason in (None, "STOP", "UNEXPECTED_TOOL_CALL") else "stop"
 
 
 def read_citations(parts: list[dict[str, Any]], candidate: dict[str, Any]) -> Iterator[Citation]:
@@ -223,6 +251,29 @@ def _modalities(details: list[dict[str, Any]] | None) -> dict[str, int]:
         if name:
             counts[name] = detail.get("tokenCount") or 0
     return counts
+
+
+def continuation_token(candidate: dict[str, Any]) -> str | None:
+    """Return the token with which the rest of a response can be requested, or None if there is no rest, or no token."""
+    token = candidate.get("continuationToken")
+    return token if candidate.get("finishReason") == CONTINUATION and isinstance(token, str) and token else None
+
+
+def sum_usage(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Return the usage of two parts of a response together. The counts are summed, also those by modality."""
+    total = dict(first)
+    for name, value in second.items():
+        before = total.get(name)
+        if isinstance(before, int) and isinstance(value, int):
+            total[name] = before + value
+        elif isinstance(before, list) and isinstance(value, list):
+            counts: dict[Any, int] = {}
+            for detail in before + value:
+                counts[detail.get("modality")] = counts.get(detail.get("modality"), 0) + (detail.get("tokenCount") or 0)
+            total[name] = [{"modality": modality, "tokenCount": count} for modality, count in counts.items()]
+        else:
+            total[name] = value
+    return total
 
 
 def merge_candidate(candidate: dict[str, Any], event: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from nulpoint.protocols.gemini.capabilities import check_model
+from nulpoint.models.facts import NO_FACTS, ModelFacts
+from nulpoint.protocols.gemini.embedding_tasks import with_task
+from nulpoint.protocols.gemini.model_name import check_model
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import (
     EncodedRequest,
@@ -18,7 +20,9 @@ _REPEATED_MEMBERS = {"task_type": "taskType", "title": "title"}  # sent with eac
 
 
 @reject_deep_nesting
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
+def encode(
+    body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS, facts: ModelFacts = NO_FACTS
+) -> EncodedRequest:
     """Translate a request, which may have Gemini's own `task_type` and `title`. Raises Failure (400)."""
     check_model(model)
     fields = RequestFields(read_body(body), limits)
@@ -29,7 +33,11 @@ def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) 
     if dimensions is not None:
         check_whole_number(dimensions, "dimensions")
         shared["outputDimensionality"] = dimensions
-    shared |= pop_repeated_texts(fields, _REPEATED_MEMBERS, texts)
+    repeated = pop_repeated_texts(fields, _REPEATED_MEMBERS, texts)
+    if facts.embeddings_task_in_text:
+        texts = with_task(texts, repeated.get("taskType", ""), repeated.get("title", ""), fields)
+    else:
+        shared |= repeated
     requests = [{**shared, "content": {"parts": [{"text": text}]}} for text in texts]
     for name in fields.leftovers():
         fields.report_dropped(name)

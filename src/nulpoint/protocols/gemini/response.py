@@ -16,6 +16,7 @@ from nulpoint.formats.malformed import MALFORMED, NOT_JSON, unusable_response
 from nulpoint.protocols.gemini.candidates import (
     PROVIDER,
     block_message,
+    broken_failure,
     candidate_extra,
     candidate_parts,
     completion_id,
@@ -91,10 +92,13 @@ def _response(response: dict[str, Any], identifier: str) -> ConversationResponse
 
 
 def _check_output(candidates: list[dict[str, Any]]) -> None:
-    """Raise Failure (502) if no candidate has output and no finish reason explains it."""
+    """Raise Failure (502) if no candidate is whole, or if none has output and no finish reason explains it."""
+    reasons = [candidate.get("finishReason") for candidate in candidates]
     if any(is_output(part) for candidate in candidates for part in candidate_parts(candidate)):
-        return
-    failure = no_output_failure([candidate.get("finishReason") for candidate in candidates])
+        calls = [any(part.get("functionCall") for part in candidate_parts(candidate)) for candidate in candidates]
+        failure = broken_failure(list(zip(reasons, calls, strict=True)))
+    else:
+        failure = no_output_failure(reasons)
     if failure is not None:
         raise failure
 

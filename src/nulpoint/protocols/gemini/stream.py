@@ -10,14 +10,17 @@ import msgspec
 
 from nulpoint.conversation.stream import PartKind, StreamWriter
 from nulpoint.conversation.usage import UsageReport
+from nulpoint.errors import Failure
 from nulpoint.formats import sse
 from nulpoint.formats.malformed import NOT_JSON
 from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.gemini.candidates import (
     PROVIDER,
     block_message,
+    broken_failure,
     candidate_extra,
     candidate_parts,
+    continuation_token,
     is_output,
     is_provider_part,
     merge_candidate,
@@ -26,6 +29,7 @@ from nulpoint.protocols.gemini.candidates import (
     read_usage,
     response_extra,
     response_id,
+    sum_usage,
     to_finish_reason,
     to_logprobs,
     to_tool_call,
@@ -86,6 +90,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         self._splitter = sse.SseSplitter()
         super().__init__(writer, self._splitter.feed)
         self._id = ""
+        self._earlier_usage: dict[str, Any] = {}  # of the parts of the response before the current one
         self._reported_usage: dict[str, Any] = {}
         self._response: dict[str, Any] = {}  # the last values of the members other than the candidates
         self._candidates: dict[int, _Candidate] = {}
@@ -165,7 +170,22 @@ class GeminiStreamParser(StreamParser[bytes]):
         return b"".join([self._candidate(candidate, choice_index(candidate, at)) for at, candidate in candidates])
 
     def _usage(self) -> UsageReport | None:
-        return read_usage(self._reported_usage) if self._reported_usage else None
+        usage = self._total_usage()
+        return read_usage(usage) if usage else None
+
+    def _total_usage(self) -> dict[str, Any]:
+        return sum_usage(self._earlier_usage, self._reported_usage) if self._earlier_usage else self._reported_usage
+
+    def take_continuation(self) -> str | None:
+        """Return the token for the next part of the response, which then follows, or None if there is none."""
+        if self.over or len(self._candidates) != 1:
+            return None
+        (candidate,) = self._candidates.values()
+        token = continuation_token(candidate.members)
+        if token is not None:
+            del candidate.members["finishReason"], candidate.members["continuationToken"]
+            self._earlier_usage, self._reported_usage = self._total_usage(), {}
+        return token
 
     def _candidate(self, event: dict[str, Any], index: int) -> bytes:
         candidate = self._candidates.get(index) or self._candidates.setdefault(index, _Candidate(index))
@@ -247,12 +267,18 @@ class GeminiStreamParser(StreamParser[bytes]):
         self._check_stray()
         if self.failure is not None or not self._is_complete():
             return output
-        if self._selected is None and self._candidates:
-            reasons = [candidate.members.get("finishReason") for candidate in self._candidates.values()]
-            failure = no_output_failure(reasons)
-            if failure is not None:
-                raise failure
+        failure = self._output_failure() if self._candidates else None
+        if failure is not None:
+            self._fail(failure)
+            return output
         return output + self._end()
+
+    def _output_failure(self) -> Failure | None:
+        """Return the failure if no candidate is whole, or if none has output and no finish reason explains it."""
+        ends = [
+            (candidate.members.get("finishReason"), candidate.call_count > 0) for candidate in self._candidates.values()
+        ]
+        return no_output_failure([reason for reason, _ in ends]) if self._selected is None else broken_failure(ends)
 
     def _is_complete(self) -> bool:
         if not self._candidates:
@@ -260,7 +286,7 @@ class GeminiStreamParser(StreamParser[bytes]):
         return all(candidate.members.get("finishReason") for candidate in self._candidates.values())
 
     def _end(self) -> bytes:
-        extra = response_extra(self._response, self._reported_usage)
+        extra = response_extra(self._response, self._total_usage())
         if self._candidates:
             candidates = enumerate(self._candidates.values())
             output = b"".join([self._finish(candidate, {} if number else extra) for number, candidate in candidates])

@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from nulpoint.models.facts import NO_FACTS, ModelFacts
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.chat import EncodedRequest, RequestFields, read_body, reject_deep_nesting, write_body
 from nulpoint.protocols.openai.embeddings import pop_input
 
 
 @reject_deep_nesting
-def encode(body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS) -> EncodedRequest:
+def encode(
+    body: bytes, model: str, limits: TranslationLimits = DEFAULT_LIMITS, _facts: ModelFacts = NO_FACTS
+) -> EncodedRequest:
     """Translate a request, including Mistral's own members. Raises Failure (400)."""
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")

@@ -31,12 +31,12 @@ from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
 from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_part, report_result, sent_as_function
 from nulpoint.protocols.limits import TranslationLimits
 from nulpoint.protocols.mistral.call_id import call_id
+from nulpoint.protocols.mistral.media import file_part, image_part
 from nulpoint.protocols.mistral.response import joined_text
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     RequestFields,
     end_user,
-    invalid,
     object_of,
     original_parts,
     output_limit,
@@ -65,7 +65,6 @@ _IGNORED_OF_ASSISTANT = frozenset({"content", "prefix", EXTRA_FIELDS, "extra_con
 _IGNORED_OF_RESULT = frozenset({"content", "name"})
 _IGNORED_OF_TOOL = frozenset({"type"})
 _IGNORED_OF_FORMAT = frozenset({"json_schema"})
-_DETAILS = ("low", "auto", "high")
 
 
 def render(
@@ -272,37 +271,20 @@ def _part(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]
         case Text() | Refusal():
             translated = {"type": "text", "text": part.text}
         case Image():
-            translated = {"type": "image_url", "image_url": _image(part, path, fields)}
+            translated = image_part(part, path, fields)
         case Audio() if isinstance(part.audio, dict):
             report_extra(fields, part.audio, f"{path}.input_audio", {"data", "format"})
             translated = {"type": "input_audio", "input_audio": part.audio.get("data")}
         case Audio():
             translated = {"type": "input_audio", "input_audio": part.audio}
         case File():
-            translated = _file(part, path, fields)
+            translated = file_part(part, path, fields)
         case _:
             assert isinstance(part, ProviderPart)
             return dict(part.data)
     report_extra(fields, part.extra, f"{message.path}.content")
     report_cache_mark(fields, part.cache, f"{message.path}.content")
     return translated
-
-
-def _image(image: Image, path: str, fields: RequestFields) -> dict[str, Any]:
-    if image.detail in _DETAILS:
-        return {"url": image.url, "detail": image.detail}
-    report_extra(fields, {"detail": image.detail}, path)
-    return {"url": image.url}
-
-
-def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
-    if file.file_id:
-        report_extra(fields, {"file_data": file.url, "filename": file.name}, path)
-        return {"type": "file", "file_id": file.file_id}
-    if file.url is None:
-        raise invalid(path, "must have file_data or file_id")
-    document_name = {"document_name": file.name} if file.name else {}
-    return {"type": "document_url", "document_url": file.url, **document_name}
 
 
 def _tools(request: dict[str, Any], conversation: ConversationRequest, fields: RequestFields) -> None:

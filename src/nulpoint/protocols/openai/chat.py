@@ -76,10 +76,14 @@ def reject_deep_nesting(encode: Callable[_Parameters, _Result]) -> Callable[_Par
 
 
 class EncodedRequest(NamedTuple):
-    """A request for embeddings in a provider's format, and the names of dropped members."""
+    """A request for embeddings in a provider's format, and the names of dropped members.
+
+    `method` is the method of the API, which the path names, if the provider has several.
+    """
 
     body: bytes
     dropped: list[str]
+    method: str = ""
 
 
 class RequestFields:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from nulpoint.errors import Failure, Kind
 from nulpoint.formats import sse
@@ -18,6 +18,8 @@ from nulpoint.proxy.streaming.response import StreamResponse
 END_SECONDS = 0.5  # for the body to end after `[DONE]`; nearly always its end is in the same packet
 # A read that has only comments shows that the connection is alive, but not that the response makes progress.
 _COLON = ord(":")
+# Returns the connection of the next stream of a response, which is committed or not, or None after the last stream.
+NextPart = Callable[[bool], Awaitable[UpstreamConnection | None]]
 
 
 def is_stream(headers: Headers, content: bytes) -> bool:
@@ -69,13 +71,19 @@ class StreamRelay:
         self._end_by = NEVER
         self.committed = False  # content has been sent, so that no other provider can take over
 
-    async def run(self) -> None:
+    async def run(self, next_part: NextPart | None = None) -> None:
         """Pass the events on as they arrive, with one write for each read.
 
-        Raises Failure if the provider's stream ends before its terminal event, contains an error, goes on after its
-        end, or cannot be read. If events have been sent to the client already, the caller has to report the failure
-        inside the stream.
+        `next_part` is given if the provider may send the response in several streams. Raises Failure if the provider's
+        stream ends before its terminal event, contains an error, goes on after its end, or cannot be read. If events
+        have been sent to the client already, the caller has to report the failure inside the stream.
         """
+        await self._relay_stream()
+        while next_part is not None and await self._continue(next_part):
+            await self._relay_stream()
+        self._finish()
+
+    async def _relay_stream(self) -> None:
         connection, transformer = self._connection, self._transformer
         while not connection.ended and not self.committed and not transformer.over:
             await connection.pump_to(self._open)
@@ -84,7 +92,27 @@ class StreamRelay:
             await connection.pump_to(self._pass_on)
         if not connection.ended and transformer.failure is None:
             await self._check_end_of_body()
-        self._finish()
+
+    async def _continue(self, next_part: NextPart) -> bool:
+        """Go on with the next stream of the response. Return whether there is one."""
+        if not self._connection.ended or self._transformer.over:
+            return False
+        events = self._transformer.feed(self._plain(self._connection.take()) + b"\n\n")  # ends the last event
+        if self.committed:
+            self._stream.write(events)
+        else:
+            self._check_events(events)
+            if self.committed:
+                self._stream.write(self._first_content.take_held())
+        connection = await next_part(self.committed)
+        if connection is None:
+            return False
+        self._connection = connection
+        self._idle = connection.start_idle_timeout()
+        self._decompressor = decompressor_for(connection.headers)
+        if self.committed:
+            connection.lift_deadline()
+        return True
 
     async def _check_end_of_body(self) -> None:
         """Wait for the end of the body after the terminal event, in case an error follows.

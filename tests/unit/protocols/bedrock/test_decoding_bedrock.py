@@ -345,7 +345,7 @@ TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"
 
 
 def encoded(model, **members):
-    body, dropped = EMBEDDINGS["bedrock"].encode(json.dumps({"model": model, **members}).encode(), model)
+    body, dropped, _ = EMBEDDINGS["bedrock"].encode(json.dumps({"model": model, **members}).encode(), model)
     return json.loads(body), dropped
 
 

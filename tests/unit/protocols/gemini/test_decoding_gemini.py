@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nulpoint.errors import Kind
+from support.chat_codec import CODECS
 from support.corpus.variants import NO_ANSWERS, broken, framed, refused, streamed, whole
 
 COUNTS = {"promptTokenCount": 3, "candidatesTokenCount": 4, "totalTokenCount": 7}
@@ -21,6 +22,8 @@ SAID = {"text": "hi"}
 CALLS = {"functionCall": {"name": "f", "args": {"a": 1}}}
 ODD = ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE",
        "MALFORMED_RESPONSE", "OTHER", "NO_IMAGE", "IMAGE_OTHER", "FINISH_REASON_UNSPECIFIED", "NEVER_SEEN"]  # fmt: skip
+BROKEN = ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE",
+          "CONTINUATION"]  # fmt: skip
 FILTERED = ["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
             "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "ESCALATION", "PUP_LIMITED_DISABLED"]  # fmt: skip
 
@@ -31,8 +34,9 @@ FILTERED = ["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT
         ([SAID], "STOP", "stop"), ([SAID], None, "stop"), ([SAID], 1, "stop"),
         ([CALLS], "STOP", "tool_calls"), ([CALLS], None, "tool_calls"), ([CALLS], "MAX_TOKENS", "length"),
         ([CALLS], "SAFETY", "content_filter"), ([CALLS], "OTHER", "stop"), ([], "MAX_TOKENS", "length"),
-        ([SAID], "CONTINUATION", "length"), *[([], reason, "content_filter") for reason in FILTERED],
-        *[([SAID], reason, "stop") for reason in ODD],
+        ([SAID], "TOO_MANY_TOOL_CALLS", "length"), ([CALLS], "UNEXPECTED_TOOL_CALL", "tool_calls"),
+        *[([], reason, "content_filter") for reason in FILTERED],
+        *[([SAID], reason, "stop") for reason in ("OTHER", "NO_IMAGE", "IMAGE_OTHER", "FINISH_REASON_UNSPECIFIED", "NEW")],
     ],
 )  # fmt: skip
 def test_gemini_reasons(parts, reason, finish):
@@ -45,6 +49,22 @@ def test_gemini_reasons(parts, reason, finish):
         streaming = streamed("gemini", framed(answer)).choices[0]
         assert (streaming["finish_reason"], streaming["message"]["content"] or None) == (
             finish, choice["message"]["content"] or None)  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_gemini_answers_that_are_not_whole_are_failures(reason):
+    failure = refused("gemini", gemini(SAID, reason=reason))
+    assert (failure.status, failure.code, reason in failure.message) == (502, "provider_error", True)
+    stream = CODECS["gemini"].stream(0, False)
+    shown = stream.feed(framed(gemini(SAID, reason=reason))) + stream.close()
+    assert (b"hi" in shown, b"DONE" in shown, stream.finished()) == (True, False, False)
+    assert stream.failure.message == failure.message
+    two = gemini(SAID, reason="STOP")
+    two["candidates"].append({"content": {"parts": [SAID]}, "finishReason": reason, "index": 1})
+    assert [
+        choice["finish_reason"]
+        for choice in json.loads(CODECS["gemini"].decode(json.dumps(two).encode(), 0))["choices"]
+    ] == ["stop", "length"]
 
 
 @pytest.mark.parametrize("reason", [*ODD, None])
