@@ -45,7 +45,7 @@ REJECTED = [
     ({"model": "claude-opus-4-1-20250805", "max_tokens": 40_000}, "max_tokens: 40000 > 32000"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'assistant', 'system', 'user'"),
     ({"messages": [user({"type": "image_url", "image_url": {}})]}, "Input tag 'image_url' does not match any"),
-    ({"messages": [{"role": "system", "content": "x"}]}, 'Unexpected role "system"'),
+    ({"messages": [{"role": "system", "content": "x"}]}, "role 'system' is not supported on this model"),
     (
         {"model": OPUS_48, "messages": [user(text()), assistant(text()), {"role": "system", "content": "x"}]},
         "right after a `user` message",
@@ -106,7 +106,7 @@ REJECTED = [
     ),
     ({"temperature": 1.5}, "temperature: range: 0..1"),
     ({"temperature": 0.5, "top_p": 0.5}, "cannot both be specified for this model"),
-    ({"model": OPUS_47, "temperature": 1}, "`temperature` is deprecated for this model."),
+    ({"model": OPUS_47, "temperature": 0.5}, "`temperature` is deprecated for this model."),
     ({"model": "claude-sonnet-5", "top_k": 5}, "`top_k` is deprecated for this model."),
     ({"model": SONNET_46, "output_config": {"effort": "xhigh"}}, "does not support effort level 'xhigh'"),
     ({"model": SONNET_4, "output_config": {"effort": "low"}}, "does not support the effort parameter"),
