@@ -1,5 +1,6 @@
 """Every ability in the mock's table of Claude models decides whether a request is rejected."""
 
+import json
 from datetime import date, timedelta
 
 import pytest
@@ -152,3 +153,29 @@ def test_names_of_hosts_and_versions_find_their_row():
         assert find_model(name) is haiku
     assert find_model("anthropic.claude-opus-4-6-v1") is find_model("claude-opus-4-6")
     assert find_model("claude-opus-7") is TABLE[-1]
+
+
+@pytest.mark.parametrize("kind", ["url", "file"])
+@pytest.mark.parametrize("host", ALL_HOSTS)
+def test_only_anthropic_itself_fetches_images(kind, host):
+    source = {"type": "url", "url": "https://example.com/a.png"} if kind == "url" else {"type": "file", "file_id": "f"}
+    rejection = problem("claude-haiku-4-5", host, messages=[user({"type": "image", "source": source})])
+    assert rejection is None if host == "anthropic" else "does not match any of the expected tags" in rejection
+
+
+@ROWS
+def test_thoughts_are_shown_by_model(name):
+    row = find_model(name)
+    if "adaptive" not in row.thinking:
+        return
+    shown = []
+    for display in ({}, {"display": "summarized"}, {"display": "omitted"}):
+        body = {
+            "model": name,
+            "max_tokens": 4000,
+            "messages": [user(text())],
+            "thinking": {"type": "adaptive", **display},
+        }
+        response = anthropic_server.respond(MockRequest("POST", "/v1/messages", HEADERS, body, 1, 3))
+        shown.append(bool(json.loads(response.body)["content"][0]["thinking"]))
+    assert shown == [row.shows_thoughts, True, False]

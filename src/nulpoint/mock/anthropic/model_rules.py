@@ -199,6 +199,20 @@ def _server_tools(call: ModelCall) -> Iterator[str]:
             yield f"tools.{number}: Input tag '{kind}' found using 'type' does not match any of the expected tags"
 
 
+def _sources(call: ModelCall) -> Iterator[str]:
+    """Check that the hosts of other clouds, which fetch nothing, get images and documents as data."""
+    if call.host == "anthropic":
+        return
+    for number, message in enumerate(call.body["messages"]):
+        for index, block in enumerate(message["content"] if isinstance(message["content"], list) else ()):
+            source = block.get("source")
+            if isinstance(source, dict) and source.get("type") in ("url", "file"):
+                yield (
+                    f"messages.{number}.content.{index}.{block['type']}.source: Input tag '{source['type']}' found using"
+                    " 'type' does not match any of the expected tags: 'base64'"
+                )
+
+
 _RULES: tuple[Callable[[ModelCall], Iterator[str]], ...] = (
     _max_tokens,
     _system_messages,
@@ -209,4 +223,5 @@ _RULES: tuple[Callable[[ModelCall], Iterator[str]], ...] = (
     _effort,
     _structured_outputs,
     _server_tools,
+    _sources,
 )

@@ -55,7 +55,7 @@ class ClaudeModel(msgspec.Struct, frozen=True, kw_only=True):
     quiet_efforts: tuple[str, ...] = UP_TO_HIGH
     no_disabled_at: frozenset[str] = frozenset()
     thinks_unasked: bool = True
-    shows_thoughts: bool = True
+    shows_thoughts: bool = False
     efforts: tuple[str, ...] = ALL_EFFORTS
     forced_tools: bool = False
     forced_tools_while_adaptive: frozenset[str] = ALL_HOSTS
