@@ -50,7 +50,7 @@ class GeminiModel(msgspec.Struct, frozen=True, kw_only=True):
     zero_budget: bool = False
     penalties: frozenset[str] = _NO_HOST
     logprobs: frozenset[str] = _NO_HOST
-    candidates: bool = True
+    candidates: bool = False
     ends_with_model: bool = False
     functions_with_json: bool = True
     functions_with_search: bool = True
