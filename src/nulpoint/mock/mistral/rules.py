@@ -97,7 +97,7 @@ _ALLOWED_AFTER = {
     "assistant": {"user", "assistant", "tool", "system"},
     "tool": {"tool", "assistant"},
 }
-_ORDER_ERROR = "invalid_request_message_order"
+_ORDER_ERROR, _ARGUMENTS_ERROR = "invalid_request_message_order", "invalid_request_invalid_args"
 # name -> minimum, maximum
 _RANGES = {
     "temperature": (0, 1.5),
@@ -226,10 +226,32 @@ def _tools(body: dict[str, Any]) -> Iterator[Rejection]:
         yield Rejection(f"Tool {choice['function']['name']} is not one of the given tools")
 
 
+def _reasoning(body: dict[str, Any]) -> Iterator[Rejection]:
+    model, effort = find_model(body["model"]), body.get("reasoning_effort")
+    kinds = {
+        part["type"]
+        for message in body["messages"]
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    }
+    if "thinking" in kinds and not model.reasons:
+        yield Rejection("Reasoning input is not enabled for this model", _ARGUMENTS_ERROR, "3051")
+    if effort is not None and not model.efforts:
+        yield Rejection("Reasoning effort is not enabled for this model", _ARGUMENTS_ERROR, "3051")
+    elif effort is not None and effort not in model.efforts:
+        allowed = ", ".join(model.efforts)
+        yield Rejection(
+            f"Reasoning effort {effort} is not supported for this model: use {allowed}", _ARGUMENTS_ERROR, "3051"
+        )
+    if body.get("prompt_mode") is not None and not model.prompt_mode:
+        yield Rejection("Reasoning prompt mode is not enabled for this model", _ARGUMENTS_ERROR, "3051")
+
+
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (
     _roles,
     _assistants,
     _call_ids,
     _pairing,
     _tools,
+    _reasoning,
 )
