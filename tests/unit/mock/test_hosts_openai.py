@@ -41,7 +41,6 @@ def calls(call=CALL, **members):
     return {"messages": messages, "tools": [TOOL]}
 
 
-OPENAI, PLAIN, FLAT = ("message", "type", "param", "code"), ("message", "type"), ("message", "type", "param", "code")
 REJECTED = [
     ("groq", turn(reasoning_content="r"), "'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1' : property 'reasoning_content' is unsupported)]"),
     ("groq", turn(provider_specific_fields={}), "property 'provider_specific_fields' is unsupported"),
@@ -62,6 +61,7 @@ REJECTED = [
     ("fireworks", calls({**CALL, "extra_content": {}}), "field: 'messages[1].tool_calls[0].extra_content'"),
     ("fireworks", {"tools": [{**TOOL, "cache_control": {}}]}, "field: 'tools[0].cache_control'"),
     ("fireworks", {"store": True}, "field: 'store'"),
+    ("fireworks", turn(name="x"), "field: 'messages[1].name'"),
     ("fireworks", {"max_tokens": 5, "max_completion_tokens": 5}, "Only one of max_tokens"),
     ("deepseek", SCHEMA, "This response_format type is unavailable now"),
     ("deepseek", {"tools": [TOOL], "tool_choice": "required"}, "Thinking mode does not support this tool_choice"),

@@ -8,6 +8,7 @@ import pytest
 from nulpoint.mock.anthropic import server as anthropic_server
 from nulpoint.mock.anthropic.models import ALL_EFFORTS, ALL_HOSTS, TABLE, find_model
 from nulpoint.mock.anthropic.rules import find_problem
+from nulpoint.mock.bedrock import rules as bedrock_rules
 from nulpoint.mock.bedrock import server as bedrock_server
 from nulpoint.mock.gemini import vertexai
 from nulpoint.mock.interface import MockRequest
@@ -179,3 +180,11 @@ def test_thoughts_are_shown_by_model(name):
         response = anthropic_server.respond(MockRequest("POST", "/v1/messages", HEADERS, body, 1, 3))
         shown.append(bool(json.loads(response.body)["content"][0]["thinking"]))
     assert shown == [row.shows_thoughts, True, False]
+
+
+def test_bedrock_allows_the_model_s_own_maximum_unless_told():
+    fields = {"thinking": {"type": "enabled", "budget_tokens": 16_000}}
+    body = bedrock_requests.request({"additionalModelRequestFields": fields})
+    assert bedrock_rules.find_problem(body, bedrock_requests.MODEL) is None
+    body["inferenceConfig"] = {"maxTokens": 16_000}
+    assert "greater than `thinking.budget_tokens`" in bedrock_rules.find_problem(body, bedrock_requests.MODEL)

@@ -11,6 +11,7 @@ import msgspec
 
 from nulpoint.mock.anthropic import binding
 from nulpoint.mock.anthropic.model_rules import model_problems
+from nulpoint.mock.anthropic.models import find_model
 from nulpoint.mock.anthropic.request_schema import BETA_MEMBERS, REQUEST
 from nulpoint.mock.anthropic.rules import violation_message
 from nulpoint.mock.request_schema import ListOf, Record, violations
@@ -46,7 +47,7 @@ def messages_request(body: dict[str, Any], model: str) -> dict[str, Any]:
         **{name: value for name, value in renamed.items() if value is not None},
         **{name: value for name, value in fields.items() if name in ("thinking", "top_k", "top_p", "temperature")},
         "model": model,
-        "max_tokens": config.get("maxTokens", 4096),
+        "max_tokens": config.get("maxTokens") or find_model(model).max_tokens,
         "system": [block for block in body.get("system") or () if "cachePoint" not in block],
         "messages": [_message(message) for message in body["messages"]],
         "output_config": _output_config(body, fields),

@@ -19,8 +19,17 @@ _COMMON = (
     "n", "seed", "user", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
     "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "service_tier",
 )  # fmt: skip
-_GROQ = (*_COMMON, "reasoning_format", "include_reasoning", "metadata", "store", "documents", "citation_options", "search_settings", "compound_custom", "disable_tool_validation", "function_call", "functions")  # fmt: skip
-_FIREWORKS = (*_COMMON, "top_k", "min_p", "typical_p", "repetition_penalty", "mirostat_lr", "mirostat_target", "thinking", "reasoning_history", "prompt_cache_key", "prompt_cache_isolation_key", "context_length_exceeded_behavior", "echo", "echo_last", "ignore_eos", "metadata", "perf_metrics_in_response", "prediction", "prompt_truncate_len", "raw_output", "return_token_ids", "safe_tokenization", "speculation", "functions")  # fmt: skip
+_GROQ = (
+    *_COMMON, "reasoning_format", "include_reasoning", "metadata", "store", "documents", "citation_options",
+    "search_settings", "include_domains", "exclude_domains", "compound_custom", "disable_tool_validation", "function_call",
+    "functions",
+)  # fmt: skip
+_FIREWORKS = (
+    *_COMMON, "top_k", "min_p", "typical_p", "repetition_penalty", "mirostat_lr", "mirostat_target", "thinking",
+    "reasoning_history", "prompt_cache_key", "prompt_cache_isolation_key", "context_length_exceeded_behavior", "echo",
+    "echo_last", "ignore_eos", "metadata", "perf_metrics_in_response", "prediction", "prompt_truncate_len", "raw_output",
+    "return_token_ids", "safe_tokenization", "speculation", "function_call", "functions",
+)  # fmt: skip
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +100,7 @@ HOSTS: Mapping[str, Host] = {
     "fireworks": Host(
         source="fireworks-ai 1.2.30; web-infra-dev/midscene#1322; NousResearch/hermes-agent#18663",
         members=_FIREWORKS,
-        message=(*_MESSAGE, "reasoning_content", "name"),
+        message=(*_MESSAGE, "reasoning_content"),
         call=_CALL,
         tool=_TOOL,
         unknown="Extra inputs are not permitted, field: '{path}'",
