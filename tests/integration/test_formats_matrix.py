@@ -182,7 +182,7 @@ def test_an_image_and_a_document(row, streamed):
             {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
             {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}},
         ]
-        if row.provider in ("bedrock", "vertexai-claude"):  # they fetch nothing from the web
+        if row.provider in ("bedrock", "vertexai-claude"):  # these fetch nothing from the web
             with pytest.raises(openai.BadRequestError, match="must be a data URL"):
                 await talk.ask([{"role": "user", "content": parts}])
             del parts[2]
