@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from datetime import date
 
 import pytest
 from click.testing import CliRunner
@@ -35,6 +36,18 @@ BODIES = {
     "mistral": {"model": "mistral-large-latest", "messages": [{"role": "user", "content": "x"}]},
 }
 PROVIDERS = tuple(PATHS)
+
+
+def test_the_date_decides_which_models_have_ended():
+    assert ask("openai")[0] == 200
+    status, _, raw = ask("openai", settings=MockSettings(today=date(2027, 1, 14)))
+    assert (status, json.loads(raw)["error"]["code"]) == (404, "model_not_found")
+
+
+def test_faults_of_a_host_have_its_shape():
+    path = "/minimax/v1/chat/completions"
+    status, _, raw = ask("openai", path=path, fault=("status", 402))
+    assert (status, json.loads(raw)["base_resp"]["status_code"]) == (200, 1008)
 
 
 def fetch(url, body, headers):
@@ -451,5 +464,8 @@ def test_the_same_requests_get_the_same_responses():
 
 def test_settings():
     assert MockSettings.from_environment({"MOCK_LATENCY_MS": "5", "MOCK_SEED": "9"}).seed == 9
+    assert MockSettings.from_environment({"MOCK_TODAY": "2027-01-14"}).today == date(2027, 1, 14)
+    with pytest.raises(SettingsError, match=r"MOCK_TODAY = 'soon': use a date such as 2026-12-31"):
+        MockSettings.from_environment({"MOCK_TODAY": "soon"})
     with pytest.raises(SettingsError, match=r"MOCK_ERROR_RATE(.|\n)*MOCK_STREAM_WORDS"):
         MockSettings.from_environment({"MOCK_ERROR_RATE": "2", "MOCK_STREAM_WORDS": "x"})

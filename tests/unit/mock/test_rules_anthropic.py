@@ -79,6 +79,23 @@ REJECTED = [
     ({"tools": [{**TOOL, "name": "f.g"}]}, "tools.0.custom.name: String should match pattern"),
     ({"tools": [{**TOOL, "input_schema": {"anyOf": []}}]}, "does not support oneOf, allOf, or anyOf at the top level"),
     ({"tools": [{**TOOL, "input_schema": {"type": "string"}}]}, "input_schema.type: Input should be 'object'"),
+    ({"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {"a b": {}}}}]}, "Property keys should match pattern"),
+    (
+        {"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {"a": {"items": {"properties": {"$b": {}}}}}}}]},
+        "Property keys should match pattern",
+    ),
+    (
+        {
+            "messages": [
+                user(text()),
+                assistant(use()),
+                user(result(content=[{"type": "image", "source": {**PNG, "media_type": "image/jpg"}}])),
+            ],
+            "tools": [TOOL],
+        },
+        "messages.2.content.0.tool_result.content.0.image.source.base64.media_type: Input should be",
+    ),
+    ({"tools": [{"type": "teleport_20260101", "name": "t"}]}, "tools.0: Input tag 'teleport_20260101' found using 'type'"),
     ({"tool_choice": {"type": "auto"}}, "tool_choice: may only be specified while providing tools"),
     ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}}, "Tool 'g' not found in provided tools"),
     ({"tools": [TOOL], "tool_choice": {"type": "none", "disable_parallel_tool_use": True}}, "Extra inputs are not permitted"),

@@ -62,22 +62,29 @@ def subschemas(schema: Any) -> Iterator[dict[str, Any]]:
 
 def is_recursive(schema: Any) -> bool:
     """Return whether a `$ref` leads back to a schema that contains it."""
-    return _leads_back(schema, schema, ())
+    return _leads_back(schema, schema, {"#": False})
 
 
-def _leads_back(value: Any, root: Any, inside: tuple[str, ...]) -> bool:
+def _leads_back(value: Any, root: Any, done: dict[str, bool]) -> bool:
+    """Return whether a reference inside a value leads back.
+
+    `done` has the references that have been met, and says which of them have been followed to the end.
+    """
     if isinstance(value, list):
-        return any(_leads_back(item, root, inside) for item in value)
+        return any(_leads_back(item, root, done) for item in value)
     if not isinstance(value, dict):
         return False
     reference = value.get("$ref")
     if isinstance(reference, str):
-        if reference in ("#", *inside):
+        if done.get(reference) is False:
             return True
-        if _leads_back(_resolve(reference, root), root, (*inside, reference)):
-            return True
+        if reference not in done:
+            done[reference] = False
+            if _leads_back(_resolve(reference, root), root, done):
+                return True
+            done[reference] = True
     inner = [member for name, member in value.items() if name not in ("$defs", "definitions", *_DATA)]
-    return any(_leads_back(member, root, inside) for member in inner)
+    return any(_leads_back(member, root, done) for member in inner)
 
 
 def _resolve(reference: str, root: Any) -> Any:
@@ -95,7 +102,7 @@ def _keyword_problems(path: str, schema: dict[str, Any]) -> Iterator[str]:
             yield f"{path}.schema: For '{kind}' type, property '{keyword}' is not supported"
     if schema.get("minItems", 0) not in (0, 1):
         yield f"{path}.schema: For 'array' type, 'minItems' values other than 0 or 1 are not supported"
-    if kind == "string" and "format" in schema and schema["format"] not in _FORMATS:
+    if kind == "string" and "format" in schema and str(schema["format"]) not in _FORMATS:
         yield f"{path}.schema: For 'string' type, 'format' value '{schema['format']}' is not supported"
 
 
