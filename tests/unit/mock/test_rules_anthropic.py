@@ -95,6 +95,13 @@ REJECTED = [
         },
         "messages.2.content.0.tool_result.content.0.image.source.base64.media_type: Input should be",
     ),
+    (
+        {
+            "system": [{**text(), "cache_control": {"type": "ephemeral"}}],
+            "messages": [user({**text(), "cache_control": {"type": "ephemeral", "ttl": "1h"}})],
+        },
+        "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block",
+    ),
     ({"tools": [{"type": "teleport_20260101", "name": "t"}]}, "tools.0: Input tag 'teleport_20260101' found using 'type'"),
     ({"tool_choice": {"type": "auto"}}, "tool_choice: may only be specified while providing tools"),
     ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}}, "Tool 'g' not found in provided tools"),

@@ -4,6 +4,7 @@ The hosts are `anthropic`, `vertexai` and `bedrock`. The pages were read on 30 N
 of each row, below https://platform.claude.com/docs/en/ unless it is another site's.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -192,6 +193,7 @@ TABLE: tuple[ClaudeModel, ...] = (
 )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1024)
 def find_model(name: str) -> ClaudeModel:
     """Return the row of a model; the name may be one of Bedrock or Vertex AI."""
     return find_row(TABLE, _REGION.sub("", name))

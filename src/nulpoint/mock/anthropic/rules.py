@@ -283,6 +283,31 @@ def _cache_marks(body: dict[str, Any]) -> Iterator[str]:
         yield f"A maximum of {_MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {count}."
 
 
+def _cache_lifetimes(body: dict[str, Any]) -> Iterator[str]:
+    """Check that no mark for an hour comes after one for five minutes."""
+    seen_short = False
+    for lifetime in _lifetimes([body.get("tools") or [], body.get("system") or [], body["messages"]]):
+        if lifetime == "1h" and seen_short:
+            yield (
+                "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are"
+                " processed in the following order: `tools`, `system`, `messages`."
+            )
+        seen_short |= lifetime == "5m"
+
+
+def _lifetimes(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _lifetimes(item)
+    if not isinstance(value, dict):
+        return
+    for name, inner in value.items():
+        if name == "cache_control" and isinstance(inner, dict):
+            yield inner.get("ttl") or "5m"
+        elif name not in ("input", "input_schema"):
+            yield from _lifetimes(inner)
+
+
 def count_cache_marks(value: Any) -> int:
     """Count the cache_control members anywhere inside a value."""
     if isinstance(value, list):
@@ -302,4 +327,5 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[str]], ...] = (
     _thinking_comes_first,
     _stop_sequences,
     _cache_marks,
+    _cache_lifetimes,
 )

@@ -4,6 +4,7 @@ The hosts are `gemini`, the Developer API, and `vertexai`. The pages were read o
 page of each row, below https://ai.google.dev/gemini-api/docs/ unless it is another site's.
 """
 
+import functools
 from collections.abc import Mapping
 from datetime import date
 
@@ -185,6 +186,7 @@ TABLE: tuple[GeminiModel, ...] = (
 )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1024)
 def find_model(name: str) -> GeminiModel:
     """Return the row of a model; the name may begin with `models/`."""
     return find_row(TABLE, name.removeprefix("models/"))

@@ -3,6 +3,7 @@
 The pages were read on 30 November 2026; `source` names the page of each row, below https://docs.mistral.ai/.
 """
 
+import functools
 from collections.abc import Mapping
 
 import msgspec
@@ -71,5 +72,6 @@ TABLE: tuple[MistralModel, ...] = (
 )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1024)
 def find_model(name: str) -> MistralModel:
     return find_row(TABLE, name)

@@ -5,6 +5,7 @@ Names of OpenAI that nobody knows count as the strictest current models. All oth
 mock also stands for the compatible hosts, whose rules are in `hosts`.
 """
 
+import functools
 from collections.abc import Mapping
 
 import msgspec
@@ -107,5 +108,6 @@ TABLE: tuple[OpenAiModel, ...] = (
 )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1024)
 def find_model(name: str) -> OpenAiModel:
     return find_row(TABLE, name)
