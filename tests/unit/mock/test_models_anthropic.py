@@ -40,7 +40,7 @@ def test_thinking_types(name):
 
 
 @ROWS
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_thinking_is_turned_off_by_host(name, host):
     row = find_model(name)
     may_be_off = ("disabled" in row.thinking and host not in row.no_disabled_at) or not row.thinking
@@ -69,7 +69,7 @@ def test_efforts_while_not_thinking(name, kind):
 
 @ROWS
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "f"}], ids=["any", "tool"])
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_forced_tools(name, choice, host):
     row = find_model(name)
     assert (problem(name, host, tools=[TOOL], tool_choice=choice) is None) == row.forced_tools
@@ -100,7 +100,7 @@ def test_last_and_later_messages(name):
 
 
 @ROWS
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_structured_outputs_and_tools_by_host(name, host):
     row = find_model(name)
     assert (problem(name, host, **FORMAT) is None) == (host in row.output_format)
@@ -157,7 +157,7 @@ def test_names_of_hosts_and_versions_find_their_row():
 
 
 @pytest.mark.parametrize("kind", ["url", "file"])
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_only_anthropic_itself_fetches_images(kind, host):
     source = {"type": "url", "url": "https://example.com/a.png"} if kind == "url" else {"type": "file", "file_id": "f"}
     rejection = problem("claude-haiku-4-5", host, messages=[user({"type": "image", "source": source})])
