@@ -38,7 +38,7 @@ def test_thinking_types(name):
 
 
 @ROWS
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_thinking_is_turned_off_by_host(name, host):
     row = find_model(name)
     may_be_off = ("disabled" in row.thinking and host not in row.no_disabled_at) or not row.thinking
@@ -67,7 +67,7 @@ def test_efforts_while_not_thinking(name, kind):
 
 @ROWS
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "f"}], ids=["any", "tool"])
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_forced_tools(name, choice, host):
     row = find_model(name)
     assert (problem(name, host, tools=[TOOL], tool_choice=choice) is None) == row.forced_tools
@@ -98,7 +98,7 @@ def test_last_and_later_messages(name):
 
 
 @ROWS
-@pytest.mark.parametrize("host", ALL_HOSTS)
+@pytest.mark.parametrize("host", sorted(ALL_HOSTS))
 def test_structured_outputs_and_tools_by_host(name, host):
     row = find_model(name)
     assert (problem(name, host, **FORMAT) is None) == (host in row.output_format)
